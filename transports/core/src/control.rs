@@ -1,0 +1,106 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use crate::{Error, Record, Result, TransactionControl};
+
+/// The future of a [`Control`] call. Control calls are rare, so that a box costs nothing that matters.
+pub type ControlFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// The other side of a transport: what is not a record.
+///
+/// The handle is taken before the layers are put on, so that no layer has to forward it.
+pub trait Control: Send + Sync + fmt::Debug + 'static {
+    /// Resolves when the fate of each record that was called before is known. Lingering batches go out at once.
+    ///
+    /// Errors of single records are their futures' to tell. Records called later are not waited for.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the waiting and nothing else.
+    fn flush(&self) -> ControlFuture<'_, ()>;
+
+    /// Closes for new records, waits at most `within` for the fate of those on their way, then gives up
+    /// on the rest: what was not handed to a broker is withdrawn.
+    ///
+    /// Records called later fail with [`ErrorKind::Closed`](crate::ErrorKind::Closed). A second call waits for the
+    /// same end and reports nothing more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the transport closed for new records; calling again goes on.
+    fn close(&self, within: Duration) -> ControlFuture<'_, CloseReport>;
+
+    /// How many partitions the topic has, if that is known without asking: never blocks.
+    fn partition_count(&self, topic: &str) -> Option<u32>;
+
+    /// What is on its way.
+    fn in_flight(&self) -> InFlight;
+
+    /// The transactional side, if the transport was made for transactions.
+    fn transactions(&self) -> Option<&dyn TransactionControl>;
+}
+
+/// What a transport has taken and not settled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InFlight {
+    /// Records that are admitted and not settled.
+    pub records: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// Records that were called and wait for room.
+    pub parked: usize,
+}
+
+/// How [`Control::close`] ended. Each record that was on its way when the close began counts once, by its final fate.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+#[must_use = "it holds the records that were not delivered"]
+pub struct CloseReport {
+    /// Records delivered while closing.
+    pub delivered: u64,
+    /// Records that are not in the log.
+    pub failed: u64,
+    /// Records that may be in the log.
+    pub unknown: u64,
+    /// The records of `failed` and `unknown`, with their errors.
+    pub undelivered: Vec<Undelivered>,
+}
+
+/// A record that was not delivered, or of which that is not known.
+#[derive(Clone, Debug)]
+pub struct Undelivered {
+    /// The record as the transport got it.
+    pub record: Record,
+    /// Why, and whether it may be in the log.
+    pub error: Error,
+}
+
+impl CloseReport {
+    /// Whether each record was delivered.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.undelivered.is_empty() && self.failed == 0 && self.unknown == 0
+    }
+
+    /// Counts a record's fate; keeps the record if it was not delivered.
+    pub fn count<T>(&mut self, record: Record, outcome: &Result<T>) {
+        match outcome {
+            Ok(_) => self.delivered += 1,
+            Err(error) => {
+                match error.persistence() {
+                    crate::Persistence::NotPersisted => self.failed += 1,
+                    _ => self.unknown += 1,
+                }
+                self.undelivered.push(Undelivered { record, error: error.clone() });
+            }
+        }
+    }
+}
+
+impl fmt::Display for CloseReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} delivered, {} not written, {} may have been written", self.delivered, self.failed, self.unknown)
+    }
+}

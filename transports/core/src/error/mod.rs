@@ -1,0 +1,237 @@
+//! The one error of all sends: what happened, what can be done, whether the record may be in the log.
+//!
+//! Layers decide on these facts alone and never on a vendor's code.
+
+mod convert;
+mod kind;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use std::{borrow::Cow, result};
+
+pub use kind::{ErrorKind, Persistence, Recovery, Scope};
+
+/// The boxed error of tower's middleware.
+pub type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// A result whose error is [`Error`].
+pub type Result<T, E = Error> = result::Result<T, E>;
+
+/// Why a send, or what belongs to it, did not go well. One pointer wide; a clone copies its facts.
+///
+/// ```
+/// use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery};
+///
+/// let error = Error::new(ErrorKind::Timeout, "not delivered to orders within 30 s")
+///     .with_persistence(Persistence::PossiblyPersisted);
+/// assert_eq!(error.recovery(), Recovery::Wait);
+/// assert_eq!(error.to_string(), "not delivered to orders within 30 s (may have been written)");
+/// ```
+#[derive(Clone)]
+pub struct Error(Box<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    recovery: Recovery,
+    persistence: Persistence,
+    scope: Scope,
+    error_type: Option<&'static str>,
+    message: Cow<'static, str>,
+    help: Cow<'static, str>,
+    attempts: u32,
+    elapsed: Option<Duration>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of a kind, with the kind's own recovery, persistence, scope and help.
+    #[must_use]
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        let facts = kind.facts();
+        Self(Box::new(Inner {
+            kind,
+            recovery: facts.recovery,
+            persistence: facts.persistence,
+            scope: facts.scope,
+            error_type: None,
+            message: message.into(),
+            help: Cow::Borrowed(facts.help),
+            attempts: 1,
+            elapsed: None,
+            source: None,
+        }))
+    }
+
+    /// The error of a serializer that could not encode a value: nothing was sent.
+    ///
+    /// ```
+    /// use kafka_tower_core::{Error, ErrorKind, Persistence};
+    ///
+    /// let error = Error::serialization("the price is not a number");
+    /// assert_eq!(error.kind(), ErrorKind::Serialization);
+    /// assert_eq!(error.persistence(), Persistence::NotPersisted);
+    /// ```
+    #[must_use]
+    pub fn serialization(source: impl Into<BoxError>) -> Self {
+        Self::new(ErrorKind::Serialization, "the value could not be serialized").with_source(source)
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// What can be done.
+    #[must_use]
+    pub fn recovery(&self) -> Recovery {
+        self.0.recovery
+    }
+
+    /// Whether the record may be in the log. What cannot be known is `PossiblyPersisted`.
+    #[must_use]
+    pub fn persistence(&self) -> Persistence {
+        self.0.persistence
+    }
+
+    /// What the error is about: this record, its whole batch, or something larger.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        self.0.scope
+    }
+
+    /// A name of low cardinality for metrics and spans (`error.type` of OpenTelemetry): Kafka's name of the
+    /// code where a broker or the client gave one, else the kind's.
+    #[must_use]
+    pub fn error_type(&self) -> &'static str {
+        self.0.error_type.unwrap_or_else(|| self.0.kind.as_str())
+    }
+
+    /// One line that says what happened, without persistence and cause.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// One line that says what to do.
+    #[must_use]
+    pub fn help(&self) -> &str {
+        &self.0.help
+    }
+
+    /// How often the record was tried.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// How long the send took, where it was measured.
+    #[must_use]
+    pub fn elapsed(&self) -> Option<Duration> {
+        self.0.elapsed
+    }
+
+    /// Sets what can be done.
+    #[must_use]
+    pub fn with_recovery(mut self, recovery: Recovery) -> Self {
+        self.0.recovery = recovery;
+        self
+    }
+
+    /// Sets whether the record may be in the log.
+    #[must_use]
+    pub fn with_persistence(mut self, persistence: Persistence) -> Self {
+        self.0.persistence = persistence;
+        self
+    }
+
+    /// Sets what the error is about.
+    #[must_use]
+    pub fn with_scope(mut self, scope: Scope) -> Self {
+        self.0.scope = scope;
+        self
+    }
+
+    /// Sets the name for metrics and spans: one of a small, fixed set.
+    #[must_use]
+    pub fn with_error_type(mut self, name: &'static str) -> Self {
+        self.0.error_type = Some(name);
+        self
+    }
+
+    /// Sets the line that says what to do.
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<Cow<'static, str>>) -> Self {
+        self.0.help = help.into();
+        self
+    }
+
+    /// Sets how often the record was tried.
+    #[must_use]
+    pub fn with_attempts(mut self, attempts: u32) -> Self {
+        self.0.attempts = attempts;
+        self
+    }
+
+    /// Sets how long the send took.
+    #[must_use]
+    pub fn with_elapsed(mut self, elapsed: Duration) -> Self {
+        self.0.elapsed = Some(elapsed);
+        self
+    }
+
+    /// Sets the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
+        self.0.source = Some(Arc::from(source.into()));
+        self
+    }
+}
+
+/// One line: what happened, the cause, whether the record was written. `{:#}` adds what to do.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.0;
+        f.write_str(&inner.message)?;
+        if let Some(source) = &inner.source {
+            write!(f, ": {source}")?;
+        }
+        if inner.attempts > 1 {
+            write!(f, " after {} attempts", inner.attempts)?;
+        }
+        if inner.kind.concerns_a_record() {
+            write!(f, " ({})", inner.persistence)?;
+        }
+        if f.alternate() && !inner.help.is_empty() {
+            write!(f, "; {}", inner.help)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.0;
+        f.debug_struct("Error")
+            .field("kind", &inner.kind)
+            .field("message", &inner.message)
+            .field("error_type", &self.error_type())
+            .field("recovery", &inner.recovery)
+            .field("persistence", &inner.persistence)
+            .field("scope", &inner.scope)
+            .field("attempts", &inner.attempts)
+            .field("elapsed", &inner.elapsed)
+            .field("source", &inner.source)
+            .field("help", &inner.help)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_ref().map(|source| source.as_ref() as _)
+    }
+}

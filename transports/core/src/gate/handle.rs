@@ -1,0 +1,105 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::{Gate, Permit, Refused};
+
+/// One who sends through a [`Gate`]. A clone waits for itself: readiness is never carried over.
+pub struct GateHandle<P> {
+    gate: Arc<Gate<P>>,
+    /// The place among those who wait.
+    ticket: Option<u64>,
+    /// Woken and told to go, and has not called yet.
+    turn: bool,
+}
+
+impl<P> GateHandle<P> {
+    pub(super) fn new(gate: Arc<Gate<P>>) -> Self {
+        Self { gate, ticket: None, turn: false }
+    }
+
+    /// The gate.
+    #[must_use]
+    pub fn gate(&self) -> &Arc<Gate<P>> {
+        &self.gate
+    }
+
+    /// Ready when there is room. A hint: it reserves nothing. A closed gate is ready, the call tells.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.gate.lock();
+        let mine = self.ticket.take();
+        let was_woken = self.turn || mine.is_some_and(|ticket| !state.waiting.contains_key(&ticket));
+        let nobody_before = state.waiting.first_key_value().is_none_or(|(first, _)| mine == Some(*first));
+        if state.closed || (state.room() && (was_woken || nobody_before)) {
+            let old = mine.and_then(|ticket| state.waiting.remove(&ticket));
+            self.turn = was_woken;
+            let next = (was_woken && state.room_for_two()).then(|| state.waiting.pop_first()).flatten();
+            drop(state);
+            drop(old);
+            if let Some((_, waker)) = next {
+                waker.wake();
+            }
+            return Poll::Ready(());
+        }
+        let ticket = mine.unwrap_or_else(|| state.ticket());
+        let old = match state.waiting.get_mut(&ticket) {
+            Some(waker) if waker.will_wake(cx.waker()) => None,
+            Some(waker) => Some(std::mem::replace(waker, cx.waker().clone())),
+            None => state.waiting.insert(ticket, cx.waker().clone()),
+        };
+        drop(state);
+        drop(old);
+        self.ticket = Some(ticket);
+        self.turn = false;
+        Poll::Pending
+    }
+
+    /// Admits a record of so many bytes and hands it over with `enqueue`, or parks it until there is room.
+    ///
+    /// `enqueue` runs before `call` returns unless the record is parked; it must not panic, and gives the permit
+    /// back if the record went nowhere.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] hands the record back: it is larger than the whole limit, or the gate was closed.
+    pub fn call(
+        &mut self,
+        item: P,
+        bytes: usize,
+        mut enqueue: impl FnMut(P, Permit) -> Result<(), Permit>,
+    ) -> Result<(), Refused<P>> {
+        self.turn = false;
+        if let Some(permit) = self.gate.admit(item, bytes, &mut enqueue)? {
+            self.gate.release([permit], enqueue);
+        }
+        Ok(())
+    }
+}
+
+impl<P> Clone for GateHandle<P> {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.gate))
+    }
+}
+
+impl<P> Drop for GateHandle<P> {
+    fn drop(&mut self) {
+        if self.ticket.is_none() && !self.turn {
+            return;
+        }
+        let mut state = self.gate.lock();
+        let still_waiting = self.ticket.and_then(|ticket| state.waiting.remove(&ticket));
+        let next = (still_waiting.is_none() && state.room()).then(|| state.waiting.pop_first()).flatten();
+        drop(state);
+        drop(still_waiting);
+        if let Some((_, waker)) = next {
+            waker.wake();
+        }
+    }
+}
+
+impl<P> fmt::Debug for GateHandle<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GateHandle").field("gate", &self.gate).field("ticket", &self.ticket).finish_non_exhaustive()
+    }
+}

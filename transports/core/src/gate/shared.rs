@@ -1,0 +1,190 @@
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use super::state::{Admission, Limits, Permit, Refused, State};
+use super::{Flush, GateHandle};
+use crate::InFlight;
+
+/// Admission shared by the handles of a transport. See the [module](super) for its rules.
+///
+/// `P` is what a transport parks: a record with whatever settles it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use kafka_tower_core::gate::{Gate, Limits};
+///
+/// let gate = Gate::new(Limits { records: 1, bytes: 100 });
+/// let mut handle = gate.handle();
+/// let mut sent = Vec::new();
+/// let mut permits = Vec::new();
+/// for name in ["first", "second"] {
+///     handle.call(name, 10, |name, permit| { sent.push(name); permits.push(permit); Ok(()) }).unwrap();
+/// }
+/// assert_eq!(sent, ["first"], "the second is parked");
+///
+/// // The report of the first one hands the second one over.
+/// gate.release(permits, |name, _permit| { sent.push(name); Ok(()) });
+/// assert_eq!(sent, ["first", "second"]);
+/// ```
+pub struct Gate<P> {
+    state: Mutex<State<P>>,
+}
+
+impl<P> Gate<P> {
+    /// A gate; limits of 0 count as 1.
+    #[must_use]
+    pub fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(State::new(limits)) })
+    }
+
+    /// A handle that waits for itself. One per handle of the transport.
+    #[must_use]
+    pub fn handle(self: &Arc<Self>) -> GateHandle<P> {
+        GateHandle::new(Arc::clone(self))
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> Limits {
+        self.lock().limits()
+    }
+
+    /// Changes the limits, as when a topic's partitions become known.
+    pub fn set_limits(&self, limits: Limits, enqueue: impl FnMut(P, Permit) -> Result<(), Permit>) {
+        self.lock().set_limits(limits);
+        self.settle(Vec::new(), usize::MAX, enqueue);
+    }
+
+    /// What is on its way.
+    pub fn in_flight(&self) -> InFlight {
+        self.lock().in_flight()
+    }
+
+    /// Gives room back: called by the delivery report. Hands over parked records with `enqueue`, which must not
+    /// panic and gives the permit back if the record went nowhere, then wakes those who wait.
+    pub fn release(
+        &self,
+        permits: impl IntoIterator<Item = Permit>,
+        enqueue: impl FnMut(P, Permit) -> Result<(), Permit>,
+    ) {
+        self.settle(permits, 0, enqueue);
+    }
+
+    fn settle(
+        &self,
+        permits: impl IntoIterator<Item = Permit>,
+        freed: usize,
+        mut enqueue: impl FnMut(P, Permit) -> Result<(), Permit>,
+    ) {
+        let mut wake = Vec::new();
+        let mut freed = freed;
+        let mut state = self.lock();
+        for permit in permits {
+            state.release(&permit);
+            freed = freed.saturating_add(1);
+        }
+        // Outside the lock, one at a time: new calls park behind, so that nothing overtakes.
+        while !state.draining {
+            let Some((item, permit)) = state.next_parked() else { break };
+            state.draining = true;
+            drop(state);
+            let refused = enqueue(item, permit).err();
+            state = self.lock();
+            state.draining = false;
+            if let Some(permit) = refused {
+                state.release(&permit);
+                freed = freed.saturating_add(1);
+            }
+        }
+        state.to_wake(freed, &mut wake);
+        drop(state);
+        wake.into_iter().for_each(Waker::wake);
+    }
+
+    /// Takes back the parked records that `expired` names, in order. They count as settled.
+    pub fn withdraw(
+        &self,
+        mut expired: impl FnMut(&P) -> bool,
+        enqueue: impl FnMut(P, Permit) -> Result<(), Permit>,
+    ) -> Vec<P> {
+        let mut withdrawn = Vec::new();
+        let mut state = self.lock();
+        if state.parked.is_empty() {
+            return withdrawn;
+        }
+        for (item, permit) in std::mem::take(&mut state.parked) {
+            if expired(&item) {
+                state.settle(&permit);
+                withdrawn.push(item);
+            } else {
+                state.parked.push_back((item, permit));
+            }
+        }
+        drop(state);
+        // The head may have been what did not fit.
+        self.settle(Vec::new(), withdrawn.len(), enqueue);
+        withdrawn
+    }
+
+    /// Refuses all later calls and wakes those who wait. What was called before goes on.
+    pub fn close(&self) {
+        let mut wake = Vec::new();
+        let mut state = self.lock();
+        state.closed = true;
+        state.to_wake(0, &mut wake);
+        drop(state);
+        wake.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether the gate was closed.
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Resolves when all that was called before is settled.
+    #[must_use]
+    pub fn flush(self: &Arc<Self>) -> Flush<P> {
+        let (epoch, id) = {
+            let mut state = self.lock();
+            (state.begin_flush(), state.ticket())
+        };
+        Flush::new(Arc::clone(self), epoch, id)
+    }
+
+    /// Whether somebody waits in [`flush`](Self::flush).
+    pub fn is_flushing(&self) -> bool {
+        !self.lock().flushing.is_empty()
+    }
+
+    pub(super) fn admit(
+        &self,
+        item: P,
+        bytes: usize,
+        enqueue: impl FnOnce(P, Permit) -> Result<(), Permit>,
+    ) -> Result<Option<Permit>, Refused<P>> {
+        // A statement of its own: the lock must not be held while the record is handed over.
+        let admission = self.lock().call(item, bytes);
+        match admission {
+            Admission::Admitted(item, permit) => Ok(enqueue(item, permit).err()),
+            Admission::Parked => Ok(None),
+            Admission::Refused(refused) => Err(refused),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<P>> {
+        // Counts and queues are whole at each point where the lock is given up.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<P> fmt::Debug for Gate<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
+        f.debug_struct("Gate")
+            .field("limits", &state.limits())
+            .field("in_flight", &state.in_flight())
+            .field("waiting", &state.waiting.len())
+            .field("closed", &state.closed)
+            .finish()
+    }
+}

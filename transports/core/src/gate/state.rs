@@ -1,0 +1,190 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::task::Waker;
+
+use crate::InFlight;
+
+/// How much a [`Gate`](super::Gate) admits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Records at once, at least 1.
+    pub records: usize,
+    /// Bytes at once, at least 1.
+    pub bytes: usize,
+}
+
+/// The room that an admitted record takes. Give it back with [`Gate::release`](super::Gate::release).
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "room that is not released is lost"]
+pub struct Permit {
+    pub(super) bytes: usize,
+    pub(super) epoch: u64,
+}
+
+/// Why a record was not taken; it is handed back.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refused<P> {
+    /// It is larger than the whole limit.
+    TooLarge(P),
+    /// The gate was closed.
+    Closed(P),
+}
+
+/// The gate without lock and wake-ups: counts, queues and who is to be woken.
+pub(super) struct State<P> {
+    limits: Limits,
+    records: usize,
+    bytes: usize,
+    pub(super) parked: VecDeque<(P, Permit)>,
+    /// By ticket: the oldest first. One who was woken in vain keeps the ticket, and so the place.
+    pub(super) waiting: BTreeMap<u64, Waker>,
+    next_ticket: u64,
+    /// Somebody hands over parked records outside the lock; new calls park behind them.
+    pub(super) draining: bool,
+    pub(super) closed: bool,
+    /// Records not settled, by epoch; a flush opens a new epoch and waits for the older ones.
+    open: VecDeque<usize>,
+    oldest_epoch: u64,
+    pub(super) flushing: BTreeMap<(u64, u64), Waker>,
+}
+
+pub(super) enum Admission<P> {
+    Admitted(P, Permit),
+    Parked,
+    Refused(Refused<P>),
+}
+
+impl<P> State<P> {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits: Limits { records: limits.records.max(1), bytes: limits.bytes.max(1) },
+            records: 0,
+            bytes: 0,
+            parked: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            next_ticket: 0,
+            draining: false,
+            closed: false,
+            open: VecDeque::from([0]),
+            oldest_epoch: 0,
+            flushing: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        self.limits = Limits { records: limits.records.max(1), bytes: limits.bytes.max(1) };
+    }
+
+    pub(super) fn in_flight(&self) -> InFlight {
+        InFlight { records: self.records, bytes: self.bytes, parked: self.parked.len() }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.records == 0 && self.parked.is_empty()
+    }
+
+    fn fits(&self, bytes: usize) -> bool {
+        // What is alone always fits, so that limits which shrink meanwhile park nobody for ever.
+        self.records == 0 || (self.records < self.limits.records && self.bytes + bytes <= self.limits.bytes)
+    }
+
+    pub(super) fn room(&self) -> bool {
+        self.records < self.limits.records && self.bytes < self.limits.bytes && self.parked.is_empty()
+    }
+
+    pub(super) fn room_for_two(&self) -> bool {
+        self.room() && self.records + 1 < self.limits.records
+    }
+
+    pub(super) fn ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
+
+    fn epoch(&self) -> u64 {
+        self.oldest_epoch + self.open.len() as u64 - 1
+    }
+
+    pub(super) fn call(&mut self, item: P, bytes: usize) -> Admission<P> {
+        if self.closed {
+            return Admission::Refused(Refused::Closed(item));
+        }
+        if bytes > self.limits.bytes {
+            return Admission::Refused(Refused::TooLarge(item));
+        }
+        let permit = Permit { bytes, epoch: self.epoch() };
+        if let Some(count) = self.open.back_mut() {
+            *count += 1;
+        }
+        if self.draining || !self.parked.is_empty() || !self.fits(bytes) {
+            self.parked.push_back((item, permit));
+            return Admission::Parked;
+        }
+        self.take(bytes);
+        Admission::Admitted(item, permit)
+    }
+
+    fn take(&mut self, bytes: usize) {
+        self.records += 1;
+        self.bytes += bytes;
+    }
+
+    /// The first parked record, if there is room for it.
+    pub(super) fn next_parked(&mut self) -> Option<(P, Permit)> {
+        let bytes = self.parked.front()?.1.bytes;
+        if !self.fits(bytes) {
+            return None;
+        }
+        self.take(bytes);
+        self.parked.pop_front()
+    }
+
+    pub(super) fn release(&mut self, permit: &Permit) {
+        self.records -= 1;
+        self.bytes -= permit.bytes;
+        self.settle(permit);
+    }
+
+    /// The record is settled, whether or not it was admitted.
+    pub(super) fn settle(&mut self, permit: &Permit) {
+        let index = usize::try_from(permit.epoch - self.oldest_epoch).unwrap_or(usize::MAX);
+        if let Some(count) = self.open.get_mut(index) {
+            *count -= 1;
+        }
+        while self.open.len() > 1 && self.open.front() == Some(&0) {
+            self.open.pop_front();
+            self.oldest_epoch += 1;
+        }
+    }
+
+    /// Opens an epoch for a flush; answers the epoch before which all must be settled.
+    pub(super) fn begin_flush(&mut self) -> u64 {
+        if self.open.back() != Some(&0) {
+            self.open.push_back(0);
+        }
+        self.epoch()
+    }
+
+    pub(super) fn flushed(&self, epoch: u64) -> bool {
+        self.oldest_epoch >= epoch
+    }
+
+    /// Whom to wake after `freed` records were settled.
+    pub(super) fn to_wake(&mut self, freed: usize, wake: &mut Vec<Waker>) {
+        while let Some(entry) = self.flushing.first_entry() {
+            if self.oldest_epoch < entry.key().0 {
+                break;
+            }
+            wake.push(entry.remove());
+        }
+        let count = match (self.closed || self.is_idle(), self.room()) {
+            (true, _) => self.waiting.len(),
+            (false, true) => freed,
+            (false, false) => 0,
+        };
+        wake.extend((0..count).map_while(|_| self.waiting.pop_first()).map(|(_, waker)| waker));
+    }
+}

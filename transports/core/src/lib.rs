@@ -1,0 +1,39 @@
+//! The vocabulary and the contract of kafka-tower.
+//!
+//! It stands among the transports because it is the socket that they fit: a layer speaks these types
+//! and never a vendor's, and a transport is anything that keeps the laws of [`Transport`].
+//!
+//! | type | what |
+//! |---|---|
+//! | [`SinkMessage`] | what a user holds: a value or a tombstone, key, headers, partition, time stamp, deadline |
+//! | [`Record`] | the same, encoded: cheap to clone |
+//! | [`Delivery`] | where the record is: topic, partition, offset |
+//! | [`Error`] | what happened, what can be done, whether the record may be in the log |
+//! | [`Gate`](gate::Gate) | admission in records and bytes, shared by all transports |
+//! | [`Transport`] | a `tower::Service<Record>` with laws |
+//! | [`Control`] | flush, close, partition counts; [`TransactionControl`] beside it |
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod control;
+mod delivery;
+pub mod error;
+pub mod gate;
+mod headers;
+mod message;
+pub mod partitioner;
+mod record;
+mod timestamp;
+mod transaction;
+mod transport;
+pub mod validate;
+
+pub use control::{CloseReport, Control, ControlFuture, InFlight, Undelivered};
+pub use delivery::Delivery;
+pub use error::{BoxError, Error, ErrorKind, Persistence, Recovery, Result, Scope};
+pub use headers::{Header, Headers};
+pub use message::{Envelope, SinkMessage};
+pub use record::Record;
+pub use timestamp::Timestamp;
+pub use transaction::{ConsumerGroup, TopicOffset, TransactionControl};
+pub use transport::Transport;

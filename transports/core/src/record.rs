@@ -1,0 +1,135 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::{Headers, Result, Timestamp, validate};
+
+/// A message in its encoded form: what layers pass on and a transport sends.
+///
+/// Its parts are counted references, so that a layer which keeps the record for a retry pays a few counts.
+///
+/// ```
+/// use kafka_tower_core::Record;
+///
+/// let record = Record::new("orders").with_key("42").with_value(r#"{"id":42}"#);
+/// assert_eq!(record.size(), 11);
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The key; `None` is Kafka's null.
+    pub key: Option<Bytes>,
+    /// The value; `None` is Kafka's null, a tombstone on a compacted topic.
+    pub value: Option<Bytes>,
+    /// The headers.
+    pub headers: Headers,
+    /// The partition, if one was chosen; else the transport takes the key's (murmur2, as the Java client) or,
+    /// without a key, one of its own choice.
+    pub partition: Option<i32>,
+    /// The record's own time; else the time of the send.
+    pub timestamp: Option<Timestamp>,
+    /// When the caller's patience ends. A transport does not hand the record over after that, and resolves
+    /// the future of a record that it has handed over.
+    pub expires_at: Option<Instant>,
+    /// Asks the transport to send the record in a batch of its own, because a refusal hit the batch it was
+    /// in and nobody knows which record was meant.
+    pub isolated: bool,
+}
+
+impl Record {
+    /// A record without key, value and headers.
+    #[must_use]
+    pub fn new(topic: impl Into<Arc<str>>) -> Self {
+        Self {
+            topic: topic.into(),
+            key: None,
+            value: None,
+            headers: Headers::new(),
+            partition: None,
+            timestamp: None,
+            expires_at: None,
+            isolated: false,
+        }
+    }
+
+    /// Sets the key.
+    #[must_use]
+    pub fn with_key(mut self, key: impl Into<Bytes>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Sets the value.
+    #[must_use]
+    pub fn with_value(mut self, value: impl Into<Bytes>) -> Self {
+        self.value = Some(value.into());
+        self
+    }
+
+    /// Sets the headers.
+    #[must_use]
+    pub fn with_headers(mut self, headers: Headers) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    /// Sets the partition.
+    #[must_use]
+    pub fn with_partition(mut self, partition: i32) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+
+    /// Sets the time stamp.
+    #[must_use]
+    pub fn with_timestamp(mut self, timestamp: impl Into<Timestamp>) -> Self {
+        self.timestamp = Some(timestamp.into());
+        self
+    }
+
+    /// Sets the end of the caller's patience.
+    #[must_use]
+    pub fn with_expires_at(mut self, at: impl Into<Instant>) -> Self {
+        self.expires_at = Some(at.into());
+        self
+    }
+
+    /// Bytes of key, value and headers: what a [`Gate`](crate::gate::Gate) counts.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let len = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
+        len(&self.key) + len(&self.value) + self.headers.size()
+    }
+
+    /// Checks what can be known to be wrong before anything is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidRecord`](crate::ErrorKind::InvalidRecord), see [`validate`].
+    pub fn validate(&self) -> Result<()> {
+        validate::topic_name(&self.topic)?;
+        if let Some(partition) = self.partition {
+            validate::partition(partition)?;
+        }
+        self.headers.iter().try_for_each(|header| validate::header_key(&header.key))
+    }
+}
+
+/// Sizes, not contents: keys and values may be secret.
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("topic", &self.topic)
+            .field("key_bytes", &self.key.as_ref().map(Bytes::len))
+            .field("value_bytes", &self.value.as_ref().map(Bytes::len))
+            .field("headers", &self.headers)
+            .field("partition", &self.partition)
+            .field("timestamp", &self.timestamp)
+            .field("isolated", &self.isolated)
+            .finish_non_exhaustive()
+    }
+}

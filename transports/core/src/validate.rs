@@ -1,0 +1,101 @@
+//! What can be known to be wrong before anything is sent.
+//!
+//! librdkafka accepts an empty topic name, a negative partition and a NUL in a header's name, and tells
+//! later or never.
+
+use crate::{Error, ErrorKind, Result};
+
+/// The longest topic name that Kafka allows.
+pub const MAX_TOPIC_NAME: usize = 249;
+
+/// Checks a topic name by Kafka's rule: 1 to 249 of `a-z A-Z 0-9 . _ -`, and neither `.` nor `..`.
+///
+/// Source: `org.apache.kafka.common.internals.Topic`.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidRecord`] that says what is wrong.
+///
+/// ```
+/// use kafka_tower_core::validate::topic_name;
+///
+/// assert!(topic_name("orders.v1").is_ok());
+/// assert!(topic_name("bad topic!").is_err());
+/// ```
+pub fn topic_name(name: &str) -> Result<()> {
+    let fault = if name.is_empty() {
+        "it is empty".to_owned()
+    } else if name.len() > MAX_TOPIC_NAME {
+        format!("it has {} characters, Kafka allows {MAX_TOPIC_NAME}", name.chars().count())
+    } else if name == "." || name == ".." {
+        "Kafka reserves it".to_owned()
+    } else if let Some(c) = name.chars().find(|c| !matches!(c, 'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '_' | '-')) {
+        format!("it has the character {c:?}")
+    } else {
+        return Ok(());
+    };
+    let shown: String = name.chars().take(60).collect();
+    Err(Error::new(ErrorKind::InvalidRecord, format!("{shown:?} is no topic name: {fault}"))
+        .with_help("use 1 to 249 letters, digits, '.', '_' and '-'"))
+}
+
+/// Checks that a partition is a number from 0 on.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidRecord`] for a negative one.
+pub fn partition(partition: i32) -> Result<()> {
+    if partition >= 0 {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidRecord, format!("{partition} is no partition"))
+        .with_help("partitions count from 0; leave the partition out to let the key decide"))
+}
+
+/// Checks a header's name: not empty, no control characters.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidRecord`] that shows the name.
+pub fn header_key(key: &str) -> Result<()> {
+    let fault = if key.is_empty() {
+        "it is empty"
+    } else if key.chars().any(char::is_control) {
+        "it has a control character"
+    } else {
+        return Ok(());
+    };
+    let shown: String = key.chars().take(60).collect();
+    Err(Error::new(ErrorKind::InvalidRecord, format!("{shown:?} is no name for a header: {fault}"))
+        .with_help("use printable characters; put bytes into the header's value"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topic_names_follow_kafkas_rule() {
+        for good in ["a", "orders.v1", "A_b-9", &"x".repeat(249)] {
+            assert!(topic_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "bad topic!", "ü", "nul\0", &"x".repeat(250)] {
+            let error = topic_name(bad).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidRecord, "{bad}");
+        }
+    }
+
+    #[test]
+    fn partitions_are_not_negative() {
+        assert!(partition(0).is_ok());
+        assert!(partition(-7).is_err());
+    }
+
+    #[test]
+    fn header_names_are_printable() {
+        assert!(header_key("trace parent").is_ok());
+        for bad in ["", "a\r\nb", "a\0"] {
+            assert!(header_key(bad).is_err(), "{bad:?}");
+        }
+    }
+}
