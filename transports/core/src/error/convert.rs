@@ -1,4 +1,6 @@
-use super::{BoxError, Error, ErrorKind, Persistence};
+use super::{BoxError, Error, ErrorKind};
+#[cfg(feature = "tower")]
+use super::Persistence;
 
 /// What a foreign layer made of an error, or its own.
 ///

@@ -1,0 +1,132 @@
+# shellcheck shell=bash
+# Sourced by the scripts beside it. Goes to the root of the repository, and finds and installs what a build needs.
+# Nothing here prompts: what cannot be installed is named, with the line to type.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '%s\n' "$*" >&2; }
+loud() { printf '\n' >&2; printf '!!! %s\n' "$@" >&2; printf '\n' >&2; }
+die() { # MESSAGE [LINE...]
+    printf '%s\n' "error: $1" "${@:2}" >&2
+    exit 1
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Is it there? One function for each thing that `ensure` knows.
+has_c() { have cc && have c++ && have make && echo '#include <stdlib.h>' | cc -E -x c - >/dev/null 2>&1; }
+has_openssl() { # the library, and the tool for the tests' certificates
+    have openssl || return 1
+    [[ -n ${OPENSSL_DIR:-} ]] || { have pkg-config && pkg-config --exists openssl; } ||
+        { have brew && brew --prefix --installed openssl@3 >/dev/null 2>&1; }
+}
+has_java() { # 17 or newer, as Kafka 4 wants it
+    local java version
+    for java in "${JAVA_HOME:-}/bin/java" java; do
+        version=$("$java" -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p') || continue
+        if [[ -n $version ]] && ((version >= 17)); then return 0; fi
+    done
+    return 1
+}
+has_maven() { have mvn; }
+has_docker() { have docker && docker info >/dev/null 2>&1; }
+has_sasl() { have pkg-config && pkg-config --exists libsasl2; }
+has_curl() { echo '#include <curl/curl.h>' | cc -E -x c - >/dev/null 2>&1; }
+has_perl() { have perl && perl -MFindBin -MIPC::Cmd -e 1 >/dev/null 2>&1; }
+has_cmake() { have cmake; }
+has_valgrind() { have valgrind; }
+has_jq() { have jq; }
+
+# The packages that bring it, by package manager.
+packages() { # MANAGER THING
+    case $1:$2 in
+    apt:c) echo gcc g++ make libc6-dev ;;
+    apt:openssl) echo libssl-dev openssl pkg-config ;;
+    apt:java) # no release has all versions, and the default may be too old
+        local version
+        for version in 21 17; do
+            if [[ -n $(apt-cache search --names-only "^openjdk-$version-jre-headless\$") ]]; then
+                echo "openjdk-$version-jre-headless"
+                return
+            fi
+        done
+        echo default-jre-headless
+        ;;
+    apt:sasl) echo libsasl2-dev pkg-config ;;
+    apt:curl) echo libcurl4-openssl-dev ;;
+    dnf:c) echo gcc gcc-c++ make ;;
+    dnf:openssl) echo openssl-devel openssl pkgconf-pkg-config ;;
+    dnf:java) echo java-21-openjdk-headless ;;
+    dnf:sasl) echo cyrus-sasl-devel pkgconf-pkg-config ;;
+    dnf:curl) echo libcurl-devel ;;
+    brew:openssl) echo openssl@3 pkg-config ;;
+    brew:java) echo openjdk@21 ;;
+    *) echo "$2" ;;
+    esac
+}
+
+as_root() {
+    if ((EUID == 0)); then "$@"; else sudo -n "$@"; fi
+}
+
+apt_install() {
+    local apt=(as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get -qq -o DPkg::Lock::Timeout=120)
+    if [[ -z ${apt_updated:-} ]]; then
+        "${apt[@]}" update </dev/null >&2 || say "apt-get update failed; going on with the package lists of before"
+        apt_updated=1
+    fi
+    local thing names=""
+    for thing; do names+=" $(packages apt "$thing")"; done
+    say "installing$names"
+    # shellcheck disable=SC2086 # words are meant
+    "${apt[@]}" install -y --no-install-recommends $names </dev/null >&2
+}
+
+# The line that a person would type.
+install_line() {
+    local manager=apt thing names=""
+    if [[ $(uname) == Darwin ]]; then manager=brew; elif have dnf; then manager=dnf; fi
+    for thing; do
+        if [[ $manager:$thing == brew:c ]]; then
+            say "    xcode-select --install"
+        else
+            names+=" $(packages "$manager" "$thing")"
+        fi
+    done
+    [[ -n $names ]] || return 0
+    case $manager in
+    apt) say "    sudo apt-get update && sudo apt-get install -y$names" ;;
+    dnf) say "    sudo dnf install -y$names" ;;
+    brew) say "    brew install$names" ;;
+    esac
+    have apt-get || [[ $manager != apt ]] || say "    (the names are Debian's; yours may differ)"
+}
+
+# ensure THING...: installs what is missing, or names the line that would and returns 1.
+ensure() {
+    local thing missing=()
+    for thing; do "has_$thing" || missing+=("$thing"); done
+    ((${#missing[@]})) || return 0
+    if have apt-get && { ((EUID == 0)) || sudo -n true 2>/dev/null; }; then
+        apt_install "${missing[@]}" || say "apt-get could not install everything"
+    fi
+    local left=()
+    for thing in "${missing[@]}"; do "has_$thing" || left+=("$thing"); done
+    ((${#left[@]})) || return 0
+    say "missing: ${left[*]}. This installs it:"
+    install_line "${left[@]}"
+    return 1
+}
+
+need_rust() {
+    local wanted rustc
+    wanted=$(sed -n 's/^rust-version = "1\.\([0-9]*\)"/\1/p' Cargo.toml)
+    have cargo || export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+    rustc=$(rustc --version 2>/dev/null | sed -n 's/^rustc 1\.\([0-9]*\).*/\1/p') || true
+    if ! have cargo || [[ -z $rustc ]]; then
+        die "no Rust toolchain. This installs it (or see https://rustup.rs):" \
+            "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile default"
+    fi
+    ((rustc >= wanted)) || die "Rust 1.$wanted or newer is needed, this is 1.$rustc. This brings it:" "    rustup update stable"
+}
+
+need() { ensure "$@" || die "cannot go on without it"; }

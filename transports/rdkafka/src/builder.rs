@@ -1,0 +1,146 @@
+use std::fmt;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kafka_tower_core::gate::{Gate, Limits};
+use kafka_tower_core::{Error, ErrorKind, Result, validate};
+use tokio::sync::oneshot;
+
+use crate::connect::{self, Check};
+use crate::event_loop;
+use crate::events::ClientEvents;
+use crate::ffi::Client;
+use crate::properties::{self, Properties};
+use crate::shared::Shared;
+use crate::transport::{Owner, RdkafkaTransport};
+
+/// Makes a [`RdkafkaTransport`]: librdkafka's properties, and what is not a property.
+///
+/// What is not set has librdkafka's default, but for six: `enable.idempotence=true`, `partitioner=murmur2_random` (the Java
+/// client's), `message.timeout.ms=0`, `topic.metadata.propagation.max.ms=2000`, and librdkafka's own queue without
+/// limits, because the gate has them.
+#[must_use = "a builder does nothing until `connect`"]
+pub struct Builder {
+    properties: Properties,
+    topics: Vec<String>,
+    limits: Limits,
+    connect_timeout: Duration,
+    check: bool,
+    events: Option<Arc<dyn ClientEvents>>,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            properties: Properties::new(),
+            topics: Vec::new(),
+            limits: Limits { records: 10_000, bytes: 32 << 20 },
+            connect_timeout: Duration::from_secs(10),
+            check: true,
+            events: None,
+        }
+    }
+
+    /// Sets a property of librdkafka.
+    pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.properties.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets properties of librdkafka.
+    pub fn properties<N: Into<String>, V: Into<String>>(mut self, all: impl IntoIterator<Item = (N, V)>) -> Self {
+        self.properties.extend(all.into_iter().map(|(name, value)| (name.into(), value.into())));
+        self
+    }
+
+    /// A topic to look up while connecting. May be said more than once.
+    pub fn topic(mut self, topic: impl Into<String>) -> Self {
+        self.topics.push(topic.into());
+        self
+    }
+
+    /// How much may be on its way: 10,000 records and 32 MiB if it is not said.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How long connecting may take: 10 s if it is not said.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Does not wait for a broker: for those who start before their Kafka does.
+    pub fn without_connect_check(mut self) -> Self {
+        self.check = false;
+        self
+    }
+
+    /// Hears errors and statistics, and hands out OAUTHBEARER tokens.
+    pub fn events(mut self, events: impl ClientEvents) -> Self {
+        self.events = Some(Arc::new(events));
+        self
+    }
+
+    /// Makes the client, finds a broker and the topics, and waits for the producer id, whose lack would cost the first record
+    /// half a second.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](ErrorKind::Config) for properties that cannot work, by name and never with their value;
+    /// [`Connection`](ErrorKind::Connection), [`Authentication`](ErrorKind::Authentication),
+    /// [`Authorization`](ErrorKind::Authorization) or [`UnknownTopicOrPartition`](ErrorKind::UnknownTopicOrPartition) when
+    /// the time is up or waiting is of no use, with the cause.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the connection up; its threads end by themselves.
+    pub async fn connect(self) -> Result<RdkafkaTransport> {
+        // librdkafka's calls block: they have a thread of their own, and any runtime will do.
+        let (sender, receiver) = oneshot::channel();
+        let thread = thread::Builder::new().name("kafka-tower-connect".to_owned());
+        thread.spawn(move || drop(sender.send(self.connect_now()))).map_err(event_loop::no_thread)?;
+        receiver.await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Fatal, "connecting ended without an answer: its thread panicked"))
+        })
+    }
+
+    fn connect_now(self) -> Result<RdkafkaTransport> {
+        let started = Instant::now();
+        self.topics.iter().try_for_each(|topic| validate::topic_name(topic))?;
+        let config = properties::client_config(&self.properties)?;
+        let client = Client::create(&config).map_err(|error| properties::creation_error(&error, &config))?;
+        let gate = Gate::new(self.limits);
+        let shared = Shared::new(client, config, gate, self.events);
+        let thread = event_loop::spawn(Arc::clone(&shared)).map_err(event_loop::no_thread)?;
+        let owner = Owner::new(shared, thread);
+        if self.check {
+            connect::check(&Check {
+                shared: owner.shared(),
+                brokers: properties::get(&self.properties, "bootstrap.servers").unwrap_or_default(),
+                plaintext: properties::get(&self.properties, "security.protocol")
+                    .is_none_or(|protocol| protocol.to_ascii_lowercase().ends_with("plaintext")),
+                topics: &self.topics,
+                producer_id: properties::is_idempotent(&self.properties),
+                timeout: self.connect_timeout,
+                deadline: started + self.connect_timeout,
+            })?;
+        }
+        Ok(RdkafkaTransport::new(Arc::new(owner)))
+    }
+}
+
+/// Names of properties, no values: some are secret.
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("properties", &self.properties.keys().collect::<Vec<_>>())
+            .field("topics", &self.topics)
+            .field("limits", &self.limits)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("check", &self.check)
+            .finish_non_exhaustive()
+    }
+}

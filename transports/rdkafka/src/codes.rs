@@ -1,0 +1,321 @@
+//! Kafka's and librdkafka's error codes: one table, the only place that knows them.
+//!
+//! Names and numbers up to 133 are those of `org.apache.kafka.common.protocol.Errors` in Apache Kafka 4.3.1, negative
+//! ones (but -1) those of `rdkafka.h` in librdkafka 2.12.1. What the codes did, and whether the records were in the log, was
+//! measured on Apache Kafka 4.3.1; where librdkafka's "not persisted" is a guess (it is its default for each code that it
+//! does not know), the table says `Unknown`.
+
+use kafka_tower_core::ErrorKind as Kind;
+use kafka_tower_core::Scope;
+use kafka_tower_core::Scope::{Batch, Broker, Client, Partition, Record, Topic};
+use kafka_tower_core::{ErrorKind, Recovery};
+
+pub(crate) const LOCAL_DESTROY: i32 = -197;
+pub(crate) const LOCAL_UNKNOWN_TOPIC: i32 = -188;
+pub(crate) const LOCAL_ALL_BROKERS_DOWN: i32 = -187;
+pub(crate) const LOCAL_INVALID_ARG: i32 = -186;
+pub(crate) const LOCAL_AUTHENTICATION: i32 = -169;
+pub(crate) const LOCAL_RESOLVE: i32 = -193;
+pub(crate) const LOCAL_SSL: i32 = -181;
+pub(crate) const LOCAL_FATAL: i32 = -150;
+pub(crate) const MESSAGE_TOO_LARGE: i32 = 10;
+pub(crate) const UNKNOWN_TOPIC_OR_PARTITION: i32 = 3;
+pub(crate) const LEADER_NOT_AVAILABLE: i32 = 5;
+pub(crate) const SASL_AUTHENTICATION_FAILED: i32 = 58;
+
+/// What a code means for a record.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) code: i32,
+    /// Kafka's name, and librdkafka's with the leading underscore that it writes.
+    pub(crate) name: &'static str,
+    pub(crate) class: Class,
+    pub(crate) scope: Scope,
+    pub(crate) fate: Fate,
+    text: &'static str,
+}
+
+/// What can be done about a code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Class {
+    pub(crate) kind: ErrorKind,
+    pub(crate) recovery: Recovery,
+    /// In place of the kind's own help.
+    pub(crate) help: Option<&'static str>,
+}
+
+/// Where the record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// librdkafka's status says so.
+    Told,
+    /// Whatever the status says: it is not written.
+    Not,
+    /// Whatever the status says: nobody knows.
+    Unknown,
+    /// Whatever the status says: it is written.
+    Persisted,
+}
+use Fate::{Not, Persisted, Told, Unknown};
+
+impl Row {
+    /// One line that says what happened.
+    pub(crate) fn text(&self) -> String {
+        if self.text.is_empty() { self.name.to_lowercase().replace('_', " ") } else { self.text.to_owned() }
+    }
+}
+
+/// The row of a code, if Kafka 4.3.1 or librdkafka 2.12.1 has it.
+pub(crate) fn row_of(code: i32) -> Option<&'static Row> {
+    TABLE.binary_search_by_key(&code, |row| row.code).ok().map(|at| &TABLE[at])
+}
+
+const fn class(kind: ErrorKind, recovery: Recovery) -> Class {
+    Class { kind, recovery, help: None }
+}
+
+const fn helped(kind: ErrorKind, recovery: Recovery, help: &'static str) -> Class {
+    Class { kind, recovery, help: Some(help) }
+}
+
+const BROKER: Class = class(Kind::Broker, Recovery::Retry);
+const NO_TOPIC: Class = class(Kind::UnknownTopicOrPartition, Recovery::Reject);
+const REJECTED: Class = class(Kind::Rejected, Recovery::Reject);
+const REJECTED_OTHER: Class = helped(Kind::Rejected, Recovery::Retry, "send it again: it was not the one that was refused");
+const TOO_LARGE: Class = helped(
+    Kind::RecordTooLarge,
+    Recovery::Reject,
+    "send the record alone to learn whether it is too large by itself; raise max.message.bytes of the topic, or lower batch.size",
+);
+const INVALID: Class = class(Kind::InvalidRecord, Recovery::Reject);
+const CONFIG: Class = class(Kind::Config, Recovery::Reject);
+const ABORT: Class = class(Kind::Transaction, Recovery::AbortTransaction);
+const TXN_FATAL: Class = helped(Kind::Transaction, Recovery::Fatal, "create a new producer, and replay the transaction");
+const TXN_STATE: Class =
+    helped(Kind::Transaction, Recovery::Reject, "begin a transaction before sending, and end it before beginning the next");
+const DENIED: Class = class(Kind::Authorization, Recovery::Reject);
+const DENIED_IDEMPOTENT: Class = helped(
+    Kind::Authorization,
+    Recovery::Fatal,
+    "let this principal write to the topic, or (before Kafka 3) allow it IDEMPOTENT_WRITE on the cluster",
+);
+const DENIED_TXN: Class =
+    helped(Kind::Authorization, Recovery::Fatal, "let this principal write and describe the transactional id");
+const AUTH: Class = class(Kind::Authentication, Recovery::Fatal);
+const TLS: Class = helped(
+    Kind::Connection,
+    Recovery::Retry,
+    "check security.protocol, ssl.ca.location and the client's certificate against the broker's listener",
+);
+const THROTTLED: Class = class(Kind::Throttled, Recovery::Wait);
+const FENCED: Class = class(Kind::Fenced, Recovery::Fatal);
+const FATAL: Class = class(Kind::Fatal, Recovery::Fatal);
+const CLOSED: Class = class(Kind::Closed, Recovery::Fatal);
+const CONNECTION: Class = class(Kind::Connection, Recovery::Retry);
+const TIMEOUT: Class = class(Kind::Timeout, Recovery::Wait);
+const OVERLOADED: Class = class(Kind::Overloaded, Recovery::Wait);
+const UNKNOWN: Class = class(Kind::Unknown, Recovery::Retry);
+/// Codes that are no answer to a produce request; Kafka calls these retriable.
+const OTHER_RETRY: Class = class(Kind::Unknown, Recovery::Retry);
+/// Codes that are no answer to a produce request.
+const OTHER: Class = class(Kind::Unknown, Recovery::Reject);
+
+const fn row(code: i32, name: &'static str, class: Class, scope: Scope, fate: Fate, text: &'static str) -> Row {
+    Row { code, name, class, scope, fate, text }
+}
+
+/// By code.
+#[rustfmt::skip]
+pub(crate) static TABLE: &[Row] = &[
+    row(-199, "_BAD_MSG", BROKER, Broker, Unknown, "the answer could not be read"),
+    row(-198, "_BAD_COMPRESSION", REJECTED, Record, Told, "the record could not be compressed"),
+    row(-197, "_DESTROY", CLOSED, Client, Told, "the producer is being closed"),
+    row(-196, "_FAIL", UNKNOWN, Client, Told, "librdkafka failed"),
+    row(-195, "_TRANSPORT", CONNECTION, Broker, Told, "the connection to the broker failed"),
+    row(-194, "_CRIT_SYS_RESOURCE", FATAL, Client, Told, "the system has run out of something that librdkafka needs"),
+    row(-193, "_RESOLVE", CONNECTION, Broker, Told, "the broker's name could not be resolved"),
+    row(-192, "_MSG_TIMED_OUT", TIMEOUT, Record, Told, "librdkafka's own message.timeout.ms passed"),
+    row(-190, "_UNKNOWN_PARTITION", NO_TOPIC, Partition, Not, "the topic has no such partition"),
+    row(-189, "_FS", CONFIG, Client, Told, "a file could not be read"),
+    row(-188, "_UNKNOWN_TOPIC", NO_TOPIC, Topic, Not, "the cluster has no such topic"),
+    row(-187, "_ALL_BROKERS_DOWN", CONNECTION, Broker, Told, "no broker could be reached"),
+    row(-186, "_INVALID_ARG", CONFIG, Client, Told, "librdkafka calls an argument invalid"),
+    row(-185, "_TIMED_OUT", TIMEOUT, Broker, Told, "the broker did not answer in time"),
+    row(-184, "_QUEUE_FULL", OVERLOADED, Client, Not, "librdkafka's queue is full"),
+    row(-183, "_ISR_INSUFF", BROKER, Partition, Told, "too few replicas are in sync"),
+    row(-181, "_SSL", TLS, Broker, Told, "TLS failed"),
+    row(-180, "_WAIT_COORD", BROKER, Client, Told, "there is no coordinator yet"),
+    row(-173, "_CONFLICT", TXN_STATE, Client, Not, "another call of the transaction is under way"),
+    row(-172, "_STATE", TXN_STATE, Client, Not, "the producer is not in a state for this: a transaction is missing, or one is being ended"),
+    row(-170, "_NOT_IMPLEMENTED", CONFIG, Client, Told, "librdkafka cannot do this"),
+    row(-169, "_AUTHENTICATION", AUTH, Client, Told, "the broker did not accept the credentials"),
+    row(-167, "_OUTDATED", BROKER, Client, Told, "the request is out of date"),
+    row(-166, "_TIMED_OUT_QUEUE", TIMEOUT, Record, Not, "the record's time passed in librdkafka's queue"),
+    row(-165, "_UNSUPPORTED_FEATURE", CONFIG, Client, Told, "the broker does not support it"),
+    row(-163, "_INTR", UNKNOWN, Client, Told, "the call was interrupted"),
+    row(-153, "_RETRY", BROKER, Client, Told, "librdkafka asks for another try"),
+    row(-152, "_PURGE_QUEUE", CLOSED, Record, Not, "it was withdrawn before it was sent"),
+    row(-151, "_PURGE_INFLIGHT", CLOSED, Record, Unknown, "it was sent, and given up before the answer"),
+    row(-150, "_FATAL", FATAL, Client, Told, "the producer cannot go on"),
+    row(-149, "_INCONSISTENT", FATAL, Client, Unknown, "librdkafka and the broker disagree on what was written"),
+    row(-148, "_GAPLESS_GUARANTEE", FATAL, Client, Told, "an earlier record of the partition failed and enable.gapless.guarantee is set"),
+    row(-146, "_UNKNOWN_BROKER", BROKER, Broker, Told, "the broker is not known"),
+    row(-145, "_NOT_CONFIGURED", CONFIG, Client, Told, "the producer was not configured for this"),
+    row(-144, "_FENCED", FENCED, Client, Told, "another producer with the same transactional id took over, or the transaction timed out"),
+    row(-143, "_APPLICATION", UNKNOWN, Client, Told, "the application failed"),
+    row(-138, "_INVALID_DIFFERENT_RECORD", REJECTED_OTHER, Batch, Not, "another record in its batch was refused"),
+    row(-137, "_DESTROY_BROKER", CONNECTION, Broker, Told, "the broker left the cluster"),
+    row(-1, "UNKNOWN_SERVER_ERROR", BROKER, Batch, Unknown, "the broker met an error that it did not expect"),
+    row(1, "OFFSET_OUT_OF_RANGE", OTHER, Record, Told, ""),
+    row(2, "CORRUPT_MESSAGE", BROKER, Batch, Told, "the broker found the batch corrupt"),
+    row(3, "UNKNOWN_TOPIC_OR_PARTITION", NO_TOPIC, Topic, Told, "the broker has no such topic or partition"),
+    row(4, "INVALID_FETCH_SIZE", REJECTED, Batch, Told, "the broker calls the size invalid"),
+    row(5, "LEADER_NOT_AVAILABLE", BROKER, Partition, Told, "the partition has no leader now"),
+    row(6, "NOT_LEADER_OR_FOLLOWER", BROKER, Partition, Told, "the partition's leader has moved"),
+    row(7, "REQUEST_TIMED_OUT", BROKER, Partition, Unknown, "the broker waited in vain for its replicas"),
+    row(8, "BROKER_NOT_AVAILABLE", BROKER, Broker, Told, "the broker is not available"),
+    row(9, "REPLICA_NOT_AVAILABLE", BROKER, Partition, Told, "a replica is not available"),
+    row(10, "MESSAGE_TOO_LARGE", TOO_LARGE, Batch, Told, "the record, or the batch it was in, is larger than the topic's max.message.bytes"),
+    row(11, "STALE_CONTROLLER_EPOCH", OTHER, Record, Told, ""),
+    row(12, "OFFSET_METADATA_TOO_LARGE", OTHER, Record, Told, ""),
+    row(13, "NETWORK_EXCEPTION", BROKER, Broker, Unknown, "the connection ended before the answer"),
+    row(14, "COORDINATOR_LOAD_IN_PROGRESS", BROKER, Client, Told, "the coordinator is loading"),
+    row(15, "COORDINATOR_NOT_AVAILABLE", BROKER, Client, Told, "the coordinator is not available"),
+    row(16, "NOT_COORDINATOR", BROKER, Client, Told, "the coordinator has moved"),
+    row(17, "INVALID_TOPIC_EXCEPTION", INVALID, Topic, Told, "the broker does not accept the topic's name"),
+    row(18, "RECORD_LIST_TOO_LARGE", TOO_LARGE, Batch, Told, "the batch is larger than the topic's segments"),
+    row(19, "NOT_ENOUGH_REPLICAS", BROKER, Partition, Told, "fewer replicas are in sync than min.insync.replicas asks for"),
+    row(20, "NOT_ENOUGH_REPLICAS_AFTER_APPEND", BROKER, Partition, Unknown, "the record was appended, but to fewer replicas than min.insync.replicas asks for"),
+    row(21, "INVALID_REQUIRED_ACKS", CONFIG, Client, Told, "the broker does not accept the value of acks"),
+    row(22, "ILLEGAL_GENERATION", ABORT, Client, Told, "the consumer's group has moved on: a rebalance has passed"),
+    row(23, "INCONSISTENT_GROUP_PROTOCOL", OTHER, Record, Told, ""),
+    row(24, "INVALID_GROUP_ID", OTHER, Record, Told, ""),
+    row(25, "UNKNOWN_MEMBER_ID", ABORT, Client, Told, "the consumer's group does not know the member"),
+    row(26, "INVALID_SESSION_TIMEOUT", OTHER, Record, Told, ""),
+    row(27, "REBALANCE_IN_PROGRESS", ABORT, Client, Told, "the consumer's group is rebalancing"),
+    row(28, "INVALID_COMMIT_OFFSET_SIZE", OTHER, Record, Told, ""),
+    row(29, "TOPIC_AUTHORIZATION_FAILED", DENIED, Topic, Told, "this principal may not write to the topic"),
+    row(30, "GROUP_AUTHORIZATION_FAILED", DENIED, Client, Told, "this principal may not use the consumer group"),
+    row(31, "CLUSTER_AUTHORIZATION_FAILED", DENIED_IDEMPOTENT, Client, Told, "this principal may not write anywhere (IDEMPOTENT_WRITE on the cluster, or WRITE on a topic)"),
+    row(32, "INVALID_TIMESTAMP", REJECTED, Batch, Told, "the time stamp of the record, or of one in its batch, is out of the topic's range"),
+    row(33, "UNSUPPORTED_SASL_MECHANISM", AUTH, Client, Told, "the broker does not offer the SASL mechanism"),
+    row(34, "ILLEGAL_SASL_STATE", AUTH, Client, Told, "the broker did not expect this step of SASL"),
+    row(35, "UNSUPPORTED_VERSION", FATAL, Client, Told, "the broker does not speak this version of the protocol"),
+    row(36, "TOPIC_ALREADY_EXISTS", OTHER, Record, Told, ""),
+    row(37, "INVALID_PARTITIONS", OTHER, Record, Told, ""),
+    row(38, "INVALID_REPLICATION_FACTOR", OTHER, Record, Told, ""),
+    row(39, "INVALID_REPLICA_ASSIGNMENT", OTHER, Record, Told, ""),
+    row(40, "INVALID_CONFIG", OTHER, Record, Told, ""),
+    row(41, "NOT_CONTROLLER", OTHER_RETRY, Record, Told, ""),
+    row(42, "INVALID_REQUEST", REJECTED, Batch, Told, "the broker calls the request malformed"),
+    row(43, "UNSUPPORTED_FOR_MESSAGE_FORMAT", REJECTED, Batch, Told, "the topic's message format does not allow it"),
+    row(44, "POLICY_VIOLATION", THROTTLED, Client, Told, "a policy of the broker refused it (Azure Event Hubs throttles with this code)"),
+    row(45, "OUT_OF_ORDER_SEQUENCE_NUMBER", FATAL, Partition, Unknown, "the broker missed an earlier batch of this producer"),
+    row(46, "DUPLICATE_SEQUENCE_NUMBER", BROKER, Batch, Persisted, "the broker has the batch already"),
+    row(47, "INVALID_PRODUCER_EPOCH", FENCED, Client, Told, "another producer took over the producer's epoch, or its transaction timed out"),
+    row(48, "INVALID_TXN_STATE", TXN_FATAL, Client, Told, "the transaction is not in a state for this"),
+    row(49, "INVALID_PRODUCER_ID_MAPPING", ABORT, Client, Told, "the broker has forgotten the transactional id"),
+    row(50, "INVALID_TRANSACTION_TIMEOUT", CONFIG, Client, Told, "transaction.timeout.ms is larger than the broker's transaction.max.timeout.ms"),
+    row(51, "CONCURRENT_TRANSACTIONS", BROKER, Client, Told, "an earlier transaction of this id is not finished"),
+    row(52, "TRANSACTION_COORDINATOR_FENCED", FENCED, Client, Told, "the transaction's coordinator was replaced"),
+    row(53, "TRANSACTIONAL_ID_AUTHORIZATION_FAILED", DENIED_TXN, Client, Told, "this principal may not use the transactional id"),
+    row(54, "SECURITY_DISABLED", AUTH, Client, Told, "the broker's security is switched off"),
+    row(55, "OPERATION_NOT_ATTEMPTED", OTHER, Record, Told, ""),
+    row(56, "KAFKA_STORAGE_ERROR", BROKER, Partition, Told, "the broker could not write to its disk"),
+    row(57, "LOG_DIR_NOT_FOUND", BROKER, Partition, Told, "the broker has lost the log's directory"),
+    row(58, "SASL_AUTHENTICATION_FAILED", AUTH, Client, Told, "the broker did not accept the credentials"),
+    row(59, "UNKNOWN_PRODUCER_ID", FATAL, Partition, Unknown, "the broker has forgotten this producer"),
+    row(60, "REASSIGNMENT_IN_PROGRESS", OTHER, Record, Told, ""),
+    row(61, "DELEGATION_TOKEN_AUTH_DISABLED", OTHER, Record, Told, ""),
+    row(62, "DELEGATION_TOKEN_NOT_FOUND", OTHER, Record, Told, ""),
+    row(63, "DELEGATION_TOKEN_OWNER_MISMATCH", OTHER, Record, Told, ""),
+    row(64, "DELEGATION_TOKEN_REQUEST_NOT_ALLOWED", OTHER, Record, Told, ""),
+    row(65, "DELEGATION_TOKEN_AUTHORIZATION_FAILED", OTHER, Record, Told, ""),
+    row(66, "DELEGATION_TOKEN_EXPIRED", OTHER, Record, Told, ""),
+    row(67, "INVALID_PRINCIPAL_TYPE", OTHER, Record, Told, ""),
+    row(68, "NON_EMPTY_GROUP", OTHER, Record, Told, ""),
+    row(69, "GROUP_ID_NOT_FOUND", OTHER, Record, Told, ""),
+    row(70, "FETCH_SESSION_ID_NOT_FOUND", OTHER_RETRY, Record, Told, ""),
+    row(71, "INVALID_FETCH_SESSION_EPOCH", OTHER_RETRY, Record, Told, ""),
+    row(72, "LISTENER_NOT_FOUND", BROKER, Partition, Told, "the leader has no listener of this name"),
+    row(73, "TOPIC_DELETION_DISABLED", OTHER, Record, Told, ""),
+    row(74, "FENCED_LEADER_EPOCH", BROKER, Partition, Told, "the partition's leader has changed"),
+    row(75, "UNKNOWN_LEADER_EPOCH", BROKER, Partition, Told, "the broker has not heard of the partition's leader yet"),
+    row(76, "UNSUPPORTED_COMPRESSION_TYPE", CONFIG, Topic, Told, "the broker or the topic does not support the compression type"),
+    row(77, "STALE_BROKER_EPOCH", BROKER, Broker, Told, "the broker has restarted"),
+    row(78, "OFFSET_NOT_AVAILABLE", BROKER, Partition, Told, "the partition's leader is catching up"),
+    row(79, "MEMBER_ID_REQUIRED", OTHER, Record, Told, ""),
+    row(80, "PREFERRED_LEADER_NOT_AVAILABLE", BROKER, Partition, Told, "the preferred leader is not available"),
+    row(81, "GROUP_MAX_SIZE_REACHED", OTHER, Record, Told, ""),
+    row(82, "FENCED_INSTANCE_ID", OTHER, Record, Told, ""),
+    row(83, "ELIGIBLE_LEADERS_NOT_AVAILABLE", BROKER, Partition, Told, "no replica can become leader"),
+    row(84, "ELECTION_NOT_NEEDED", OTHER_RETRY, Record, Told, ""),
+    row(85, "NO_REASSIGNMENT_IN_PROGRESS", OTHER, Record, Told, ""),
+    row(86, "GROUP_SUBSCRIBED_TO_TOPIC", OTHER, Record, Told, ""),
+    row(87, "INVALID_RECORD", REJECTED, Batch, Told, "the broker refused the record, or one in its batch (a compacted topic takes no record without a key)"),
+    row(88, "UNSTABLE_OFFSET_COMMIT", OTHER_RETRY, Record, Told, ""),
+    row(89, "THROTTLING_QUOTA_EXCEEDED", THROTTLED, Client, Told, "the client is over its quota"),
+    row(90, "PRODUCER_FENCED", FENCED, Client, Told, "another producer with the same transactional id took over"),
+    row(91, "RESOURCE_NOT_FOUND", OTHER, Record, Told, ""),
+    row(92, "DUPLICATE_RESOURCE", OTHER, Record, Told, ""),
+    row(93, "UNACCEPTABLE_CREDENTIAL", OTHER, Record, Told, ""),
+    row(94, "INCONSISTENT_VOTER_SET", OTHER, Record, Told, ""),
+    row(95, "INVALID_UPDATE_VERSION", OTHER, Record, Told, ""),
+    row(96, "FEATURE_UPDATE_FAILED", OTHER, Record, Told, ""),
+    row(97, "PRINCIPAL_DESERIALIZATION_FAILURE", OTHER, Record, Told, ""),
+    row(98, "SNAPSHOT_NOT_FOUND", OTHER, Record, Unknown, ""),
+    row(99, "POSITION_OUT_OF_RANGE", OTHER, Record, Unknown, ""),
+    row(100, "UNKNOWN_TOPIC_ID", BROKER, Topic, Told, "the topic was deleted, or made anew"),
+    row(101, "DUPLICATE_BROKER_REGISTRATION", OTHER, Record, Unknown, ""),
+    row(102, "BROKER_ID_NOT_REGISTERED", OTHER, Record, Unknown, ""),
+    row(103, "INCONSISTENT_TOPIC_ID", BROKER, Topic, Unknown, "the topic was made anew under the same name"),
+    row(104, "INCONSISTENT_CLUSTER_ID", OTHER, Record, Unknown, ""),
+    row(105, "TRANSACTIONAL_ID_NOT_FOUND", OTHER, Record, Unknown, ""),
+    row(106, "FETCH_SESSION_TOPIC_ID_ERROR", OTHER_RETRY, Record, Unknown, ""),
+    row(107, "INELIGIBLE_REPLICA", OTHER, Record, Unknown, ""),
+    row(108, "NEW_LEADER_ELECTED", OTHER, Record, Unknown, ""),
+    row(109, "OFFSET_MOVED_TO_TIERED_STORAGE", OTHER, Record, Unknown, ""),
+    row(110, "FENCED_MEMBER_EPOCH", OTHER, Record, Told, ""),
+    row(111, "UNRELEASED_INSTANCE_ID", OTHER, Record, Told, ""),
+    row(112, "UNSUPPORTED_ASSIGNOR", OTHER, Record, Told, ""),
+    row(113, "STALE_MEMBER_EPOCH", OTHER, Record, Told, ""),
+    row(114, "MISMATCHED_ENDPOINT_TYPE", OTHER, Record, Unknown, ""),
+    row(115, "UNSUPPORTED_ENDPOINT_TYPE", OTHER, Record, Unknown, ""),
+    row(116, "UNKNOWN_CONTROLLER_ID", OTHER, Record, Unknown, ""),
+    row(117, "UNKNOWN_SUBSCRIPTION_ID", OTHER, Record, Told, ""),
+    row(118, "TELEMETRY_TOO_LARGE", OTHER, Record, Told, ""),
+    row(119, "INVALID_REGISTRATION", OTHER, Record, Unknown, ""),
+    row(120, "TRANSACTION_ABORTABLE", ABORT, Client, Unknown, "the transaction must be aborted"),
+    row(121, "INVALID_RECORD_STATE", OTHER, Record, Unknown, ""),
+    row(122, "SHARE_SESSION_NOT_FOUND", OTHER_RETRY, Record, Unknown, ""),
+    row(123, "INVALID_SHARE_SESSION_EPOCH", OTHER_RETRY, Record, Unknown, ""),
+    row(124, "FENCED_STATE_EPOCH", OTHER, Record, Unknown, ""),
+    row(125, "INVALID_VOTER_KEY", OTHER, Record, Unknown, ""),
+    row(126, "DUPLICATE_VOTER", OTHER, Record, Unknown, ""),
+    row(127, "VOTER_NOT_FOUND", OTHER, Record, Unknown, ""),
+    row(128, "INVALID_REGULAR_EXPRESSION", OTHER, Record, Unknown, ""),
+    row(129, "REBOOTSTRAP_REQUIRED", OTHER, Record, Told, ""),
+    row(130, "STREAMS_INVALID_TOPOLOGY", OTHER, Record, Unknown, ""),
+    row(131, "STREAMS_INVALID_TOPOLOGY_EPOCH", OTHER, Record, Unknown, ""),
+    row(132, "STREAMS_TOPOLOGY_FENCED", OTHER, Record, Unknown, ""),
+    row(133, "SHARE_SESSION_LIMIT_REACHED", OTHER_RETRY, Record, Unknown, ""),];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_names_each_code_once() {
+        assert!(TABLE.windows(2).all(|pair| pair[0].code < pair[1].code));
+        let mut names: Vec<_> = TABLE.iter().map(|row| row.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), TABLE.len());
+    }
+
+    #[test]
+    fn each_code_of_kafka_4_3_1_is_there() {
+        assert!((-1..=133).filter(|code| *code != 0).all(|code| row_of(code).is_some()));
+        assert!(row_of(134).is_none());
+    }
+}

@@ -1,0 +1,68 @@
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl};
+
+use crate::transport::Owner;
+
+/// The transport without its records: flush, close, counts.
+pub(crate) struct RdkafkaControl(Arc<Owner>);
+
+impl RdkafkaControl {
+    pub(crate) fn new(owner: Arc<Owner>) -> Self {
+        Self(owner)
+    }
+}
+
+impl Control for RdkafkaControl {
+    fn flush(&self) -> ControlFuture<'_, ()> {
+        Box::pin(async move {
+            let shared = self.0.shared();
+            let mut flush = pin!(shared.gate.flush());
+            let mut told = false;
+            poll_fn(|cx| {
+                let flushed = flush.as_mut().poll(cx);
+                if flushed.is_pending() && !told {
+                    // Now that the gate knows somebody waits, the loop tells lingering batches to go.
+                    shared.client.wake();
+                    told = true;
+                }
+                flushed
+            })
+            .await;
+            Ok(())
+        })
+    }
+
+    fn close(&self, within: Duration) -> ControlFuture<'_, CloseReport> {
+        Box::pin(async move {
+            let shared = self.0.shared();
+            if let Some(end) = shared.begin_close(Instant::now() + within) {
+                // An error means that the event loop is gone, and then there is nothing to wait for.
+                let _ended = end.await;
+            }
+            Ok(shared.take_report())
+        })
+    }
+
+    fn partition_count(&self, topic: &str) -> Option<u32> {
+        self.0.shared().partitions.read().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
+    }
+
+    fn in_flight(&self) -> InFlight {
+        self.0.shared().gate.in_flight()
+    }
+
+    fn transactions(&self) -> Option<&dyn TransactionControl> {
+        None
+    }
+}
+
+impl fmt::Debug for RdkafkaControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RdkafkaControl").field("in_flight", &self.in_flight()).finish()
+    }
+}

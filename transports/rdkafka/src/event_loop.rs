@@ -1,0 +1,229 @@
+//! The thread that serves librdkafka's events: delivery reports, errors, logs, statistics, tokens. It sweeps deadlines and
+//! carries out the close; it owns nothing that outlives it.
+
+use std::ffi::{CStr, CString};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use kafka_tower_core::gate::Permit;
+use kafka_tower_core::{Delivery, Error, ErrorKind, Persistence, Result, Timestamp};
+
+use crate::classify;
+use crate::codes;
+use crate::events::ClientError;
+use crate::ffi::{Client, Event, Queue, Report};
+use crate::shared::{Second, Shared};
+use crate::slot::Slot;
+
+/// The longest wait for an event; deadlines and wake-ups end it earlier.
+const IDLE: Duration = Duration::from_millis(500);
+/// How long lingering batches are told to go, at a time.
+const FLUSH_SLICE: Duration = Duration::from_millis(1);
+/// How long the reports of a purge may take. They come from librdkafka's own threads, at once.
+const PURGE_TIME: Duration = Duration::from_secs(5);
+
+/// The transport's event loop: it lives until the transport is closed, and ends its producers.
+pub(crate) fn spawn(shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("kafka-tower-events".to_owned()).spawn(move || {
+        if let Some(mut events) = EventLoop::new(&shared, &shared.client) {
+            events.run();
+        }
+        // The queue is gone, as `destroy` asks.
+        shared.end();
+    })
+}
+
+/// Serves the events of a second producer, and nothing else, until it is told to stop. Events cannot be forwarded from
+/// client to client: librdkafka then takes the messages off the wrong one's count.
+pub(crate) fn spawn_second(shared: Arc<Shared>, second: Arc<Second>) -> std::io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("kafka-tower-alone".to_owned()).spawn(move || {
+        if let Some(mut events) = EventLoop::new(&shared, &second.client) {
+            while !second.stop.load(Ordering::Acquire) {
+                events.serve(IDLE);
+            }
+        }
+    })
+}
+
+pub(crate) fn no_thread(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Fatal, "the system gave no thread")
+        .with_persistence(Persistence::NotPersisted)
+        .with_source(error)
+}
+
+struct EventLoop<'a> {
+    shared: &'a Shared,
+    client: &'a Client,
+    queue: Queue,
+    /// Slots of the event in hand, see [`Queue::poll`].
+    reported: Vec<Arc<Slot>>,
+    permits: Vec<Permit>,
+}
+
+impl<'a> EventLoop<'a> {
+    fn new(shared: &'a Shared, client: &'a Client) -> Option<Self> {
+        Some(Self { shared, client, queue: client.queue()?, reported: Vec::new(), permits: Vec::new() })
+    }
+
+    fn run(&mut self) {
+        loop {
+            let now = Instant::now();
+            let deadline = self.shared.close_deadline();
+            if let Some(deadline) = deadline {
+                let left = self.shared.gate.in_flight();
+                if (left.records == 0 && left.parked == 0) || deadline <= now {
+                    return self.give_up();
+                }
+            }
+            let next_expiry = self.shared.next_expiry();
+            if next_expiry.is_some_and(|at| at <= now) {
+                self.guarded("a deadline", |this| this.shared.expire(now));
+                continue;
+            }
+            let mut wait = [next_expiry, deadline].into_iter().flatten().map(|at| at - now).fold(IDLE, Duration::min);
+            if deadline.is_some() || self.shared.gate.is_flushing() {
+                self.shared.flush(FLUSH_SLICE);
+                wait = wait.min(FLUSH_SLICE);
+            }
+            self.serve(wait);
+        }
+    }
+
+    /// The close ran out of time, or has nothing left to wait for.
+    fn give_up(&mut self) {
+        for slot in self.shared.gate.withdraw(|_| true, |slot, permit| self.shared.enqueue_parked(slot, permit)) {
+            let _never_admitted = self.shared.settle(
+                &slot,
+                Err(Error::new(
+                    ErrorKind::Closed,
+                    format!("not delivered to {}: the transport was closed before there was room for it", slot.record().topic),
+                )),
+            );
+        }
+        let end = Instant::now() + PURGE_TIME;
+        if self.shared.gate.in_flight().records > 0 {
+            self.shared.purge();
+        }
+        while self.shared.gate.in_flight().records > 0 && Instant::now() < end {
+            self.serve(Duration::from_millis(100));
+        }
+        let lost = self.shared.gate.in_flight().records;
+        if lost > 0 {
+            tracing::error!(records = lost, "librdkafka did not report records that it was told to give up");
+        }
+    }
+
+    fn serve(&mut self, wait: Duration) {
+        self.guarded("an event", |this| {
+            let (shared, client, permits) = (this.shared, this.client, &mut this.permits);
+            this.queue.poll(wait, &mut this.reported, |event| handle(shared, client, permits, event));
+        });
+        if !self.permits.is_empty() {
+            self.guarded("a waker", |this| {
+                let shared = this.shared;
+                shared.gate.release(this.permits.drain(..), |slot, permit| shared.enqueue_parked(slot, permit));
+            });
+        }
+    }
+
+    /// The loop must survive whatever a waker does: all reports hang on it.
+    fn guarded(&mut self, what: &str, f: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| f(self))).is_err() {
+            tracing::error!(what, "a panic in the event loop was caught");
+        }
+    }
+}
+
+fn handle(shared: &Shared, client: &Client, permits: &mut Vec<Permit>, event: Event<'_>) {
+    match event {
+        Event::Reports(reports) => {
+            for report in reports {
+                let outcome = outcome(&report);
+                permits.extend(shared.settle(&report.slot, outcome));
+            }
+        }
+        Event::Error { code, text } => error(shared, client, code, &text.to_string_lossy()),
+        Event::Log { level, facility, text } => log(shared, level, &facility.to_string_lossy(), &text.to_string_lossy()),
+        Event::Statistics(json) => user(shared, "statistics", |events| events.statistics(&json.to_string_lossy())),
+        Event::TokenRefresh { config } => token(shared, client, config),
+        Event::Other(kind) => tracing::debug!(kind, "an event that nobody asked for"),
+    }
+}
+
+fn outcome(report: &Report) -> Result<Delivery> {
+    let record = report.slot.record();
+    if report.code != 0 {
+        let elapsed = report.slot.called_at().elapsed();
+        return Err(classify::record_error(report.code, report.status, record, elapsed));
+    }
+    let mut delivery = Delivery::new(Arc::clone(&record.topic), report.partition)
+        .with_persistence(classify::acknowledged(report.status));
+    delivery.offset = (report.offset >= 0).then_some(report.offset);
+    delivery.timestamp = (report.timestamp >= 0).then(|| Timestamp::from_millis(report.timestamp));
+    Ok(delivery)
+}
+
+fn error(shared: &Shared, client: &Client, code: i32, text: &str) {
+    let fatal = code == codes::LOCAL_FATAL;
+    let (code, text) = match client.fatal_error() {
+        Some((code, text)) if fatal => (code, text),
+        _ => (code, text.to_owned()),
+    };
+    let name = codes::row_of(code).map(|row| row.name);
+    if let Some(cause) = shared.causes().push(code, &text, Instant::now()) {
+        if fatal {
+            tracing::error!(code, name, text = %cause.text, "the producer has ended");
+        } else if code != codes::LOCAL_ALL_BROKERS_DOWN {
+            tracing::warn!(code, name, seen = cause.count, text = %cause.text, "kafka client");
+        }
+    }
+    let denied = matches!(code, codes::LOCAL_AUTHENTICATION | codes::SASL_AUTHENTICATION_FAILED);
+    if fatal || denied {
+        shared.change_facts(|facts| {
+            let place = if fatal { &mut facts.fatal } else { &mut facts.denied };
+            place.get_or_insert_with(|| (code, text.clone()));
+        });
+    }
+    user(shared, "error", |events| events.error(&ClientError { code, name, text: &text, fatal }));
+}
+
+fn log(shared: &Shared, level: i32, facility: &str, text: &str) {
+    // The only sign of the producer id of a producer without transactions; `debug=eos` asks for it.
+    if facility == "GETPID" && text.contains("Acquired PID") {
+        shared.change_facts(|facts| facts.producer_id = true);
+    }
+    let (facility, text) = (facility.trim(), text.trim());
+    match level {
+        0..=3 => tracing::error!(target: "librdkafka", facility, "{text}"),
+        4 => tracing::warn!(target: "librdkafka", facility, "{text}"),
+        5..=6 => tracing::info!(target: "librdkafka", facility, "{text}"),
+        _ => tracing::debug!(target: "librdkafka", facility, "{text}"),
+    }
+}
+
+/// Runs a callback of the user, which may panic.
+fn user(shared: &Shared, what: &str, call: impl FnOnce(&dyn crate::ClientEvents)) {
+    if let Some(events) = &shared.events {
+        if catch_unwind(AssertUnwindSafe(|| call(events.as_ref()))).is_err() {
+            tracing::error!(callback = what, "a panic in a callback of the user was caught");
+        }
+    }
+}
+
+fn token(shared: &Shared, client: &Client, config: Option<&CStr>) {
+    let config = config.map(CStr::to_string_lossy);
+    let asked = match &shared.events {
+        Some(events) => catch_unwind(AssertUnwindSafe(|| events.oauth_token(config.as_deref())))
+            .unwrap_or_else(|_| Err("the callback oauth_token panicked".into())),
+        None => Err("SASL/OAUTHBEARER needs a token: implement ClientEvents::oauth_token".into()),
+    };
+    let token = asked.map_err(|error| error.to_string()).and_then(|token| {
+        let lifetime = token.expires_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+        let text = |s: String| CString::new(s).map_err(|_| "a NUL in the token or its principal".to_owned());
+        Ok((text(token.token)?, text(token.principal)?, i64::try_from(lifetime).unwrap_or(i64::MAX)))
+    });
+    client.set_token(token);
+}

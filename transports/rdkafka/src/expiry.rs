@@ -1,0 +1,143 @@
+//! When the time of records is up: one queue, swept by the event loop.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::slot::Slot;
+
+/// Deadlines in order. Most come in order already, because most records have the same patience: those cost a push
+/// to a ring. Settled records are dropped as they come to the front, and all at once when they are many.
+#[derive(Default)]
+pub(crate) struct ExpiryQueue {
+    in_order: VecDeque<(Instant, Arc<Slot>)>,
+    out_of_order: BinaryHeap<Reverse<Entry>>,
+    /// Length from which a clean-up is worth it.
+    clean_at: usize,
+}
+
+struct Entry(Instant, Arc<Slot>);
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+const LEAST_CLEAN_AT: usize = 1_024;
+
+impl ExpiryQueue {
+    /// Says whether the new deadline is the next of all.
+    pub(crate) fn push(&mut self, at: Instant, slot: Arc<Slot>) -> bool {
+        let next = self.next();
+        if self.in_order.back().is_none_or(|(last, _)| *last <= at) {
+            self.in_order.push_back((at, slot));
+        } else {
+            self.out_of_order.push(Reverse(Entry(at, slot)));
+        }
+        // One old record that does not settle must not keep all the later ones here.
+        if self.len() > self.clean_at.max(LEAST_CLEAN_AT) {
+            self.in_order.retain(|(_, slot)| !slot.is_over());
+            self.out_of_order.retain(|Reverse(Entry(_, slot))| !slot.is_over());
+            self.clean_at = self.len() * 2;
+        }
+        next.is_none_or(|next| at < next)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.in_order.len() + self.out_of_order.len()
+    }
+
+    /// The next deadline of a record whose fate is not known.
+    pub(crate) fn next(&mut self) -> Option<Instant> {
+        while self.in_order.front().is_some_and(|(_, slot)| slot.is_over()) {
+            self.in_order.pop_front();
+        }
+        while self.out_of_order.peek().is_some_and(|Reverse(Entry(_, slot))| slot.is_over()) {
+            self.out_of_order.pop();
+        }
+        let in_order = self.in_order.front().map(|(at, _)| *at);
+        let out_of_order = self.out_of_order.peek().map(|Reverse(Entry(at, _))| *at);
+        match (in_order, out_of_order) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Takes out a record whose time is up.
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<Arc<Slot>> {
+        if self.in_order.front().is_some_and(|(at, _)| *at <= now) {
+            return self.in_order.pop_front().map(|(_, slot)| slot);
+        }
+        if self.out_of_order.peek().is_some_and(|Reverse(Entry(at, _))| *at <= now) {
+            return self.out_of_order.pop().map(|Reverse(Entry(_, slot))| slot);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kafka_tower_core::{Delivery, Record};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn slot(name: usize, now: Instant) -> Arc<Slot> {
+        Arc::new(Slot::new(Record::new(name.to_string()), now))
+    }
+
+    proptest! {
+        /// Records come out by deadline and never early, whatever the order they came in.
+        #[test]
+        fn deadlines_come_out_in_order(offsets in prop::collection::vec(0..50u64, 0..100)) {
+            let start = Instant::now();
+            let mut queue = ExpiryQueue::default();
+            for (i, offset) in offsets.iter().enumerate() {
+                queue.push(start + Duration::from_millis(*offset), slot(i, start));
+            }
+            let mut sorted = offsets.clone();
+            sorted.sort_unstable();
+            prop_assert_eq!(queue.next(), sorted.first().map(|ms| start + Duration::from_millis(*ms)));
+            let mut out = Vec::new();
+            for ms in 0..50 {
+                while let Some(slot) = queue.pop(start + Duration::from_millis(ms)) {
+                    let i: usize = slot.record().topic.parse().unwrap();
+                    prop_assert_eq!(offsets[i], ms);
+                    out.push(ms);
+                }
+            }
+            prop_assert_eq!(out, sorted);
+        }
+    }
+
+    #[test]
+    fn one_stuck_record_does_not_keep_those_behind_it() {
+        let now = Instant::now();
+        let mut queue = ExpiryQueue::default();
+        queue.push(now, slot(0, now));
+        for i in 1..100_000 {
+            let settled = slot(i, now);
+            settled.settle(Ok(Delivery::new("t", 0)));
+            queue.push(now + Duration::from_secs(1), settled);
+        }
+        assert!(queue.len() <= LEAST_CLEAN_AT + 1, "{}", queue.len());
+    }
+}

@@ -1,0 +1,198 @@
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::ptr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka_sys as sys;
+
+use super::{Queue, produce, raw};
+use crate::codes;
+use crate::context::Context;
+use crate::slot::Slot;
+
+/// A producer of librdkafka: made and owned by the binding's `BaseProducer`, whose `poll` is never called.
+///
+/// It can be destroyed while handles to it live; then nothing can be produced any more.
+pub(crate) struct Client(RwLock<Option<Native>>);
+
+/// Topic handles and the queue stand before the producer, because they must be destroyed before it.
+struct Native {
+    topics: RwLock<HashMap<Arc<str>, produce::Topic>>,
+    queue: Queue,
+    producer: BaseProducer<Context>,
+}
+
+impl Native {
+    fn rk(&self) -> *mut sys::rd_kafka_t {
+        self.producer.client().native_ptr()
+    }
+}
+
+/// What a broker says of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TopicMetadata {
+    /// Kafka's code; 0 if the topic is there.
+    pub(crate) code: i32,
+    pub(crate) partitions: u32,
+}
+
+impl Client {
+    pub(crate) fn create(config: &ClientConfig) -> Result<Self, KafkaError> {
+        let producer: BaseProducer<Context> = config.create_with_context(Context)?;
+        // SAFETY: the producer lives, and longer than the queue: see `Native`.
+        let queue = unsafe { Queue::main(producer.client().native_ptr()) };
+        Ok(Self(RwLock::new(Some(Native { topics: RwLock::default(), queue, producer }))))
+    }
+
+    /// Destroys the producer: its threads end. The reports of all records must have been read, else they are lost.
+    pub(crate) fn destroy(&self) {
+        let native = self.0.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(native);
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&Native) -> R) -> Option<R> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(f)
+    }
+
+    #[cfg(feature = "mock-cluster")]
+    pub(super) fn with_rk<R>(&self, f: impl FnOnce(*mut sys::rd_kafka_t) -> R) -> Option<R> {
+        self.with(|native| f(native.rk()))
+    }
+
+    /// Another reference to the main queue, for the event loop. It must be dropped before the client is destroyed.
+    pub(crate) fn queue(&self) -> Option<Queue> {
+        // SAFETY: the producer lives; the caller drops the queue first.
+        self.with(|native| unsafe { Queue::main(native.rk()) })
+    }
+
+    /// Ends a wait of the event loop, or its next one.
+    pub(crate) fn wake(&self) {
+        self.with(|native| native.queue.wake());
+    }
+
+    /// Hands the slot's record over, without copying its value: the slot keeps it until its report.
+    ///
+    /// An error is librdkafka's code and hands the slot back: the record went nowhere.
+    pub(crate) fn produce(&self, slot: Arc<Slot>) -> Result<(), (i32, Arc<Slot>)> {
+        let native = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(native) = native.as_ref() else { return Err((codes::LOCAL_DESTROY, slot)) };
+        {
+            let topics = native.topics.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(topic) = topics.get(&slot.record().topic) {
+                return produce::produce(native.rk(), topic, slot);
+            }
+        }
+        let name = Arc::clone(&slot.record().topic);
+        let topic = match produce::Topic::open(native.rk(), &name) {
+            Ok(topic) => topic,
+            Err(code) => return Err((code, slot)),
+        };
+        let mut topics = native.topics.write().unwrap_or_else(PoisonError::into_inner);
+        produce::produce(native.rk(), topics.entry(name).or_insert(topic), slot)
+    }
+
+    /// Asks a broker for a topic, or just for an answer; blocks up to `timeout`. An error is librdkafka's code.
+    pub(crate) fn metadata(&self, topic: Option<&str>, timeout: Duration) -> Result<TopicMetadata, i32> {
+        self.with(|native| {
+            let handle = topic.map(|name| produce::Topic::open(native.rk(), name)).transpose()?;
+            let handle = handle.as_ref().map_or(ptr::null_mut(), produce::Topic::native);
+            let mut metadata: *const sys::rd_kafka_metadata = ptr::null();
+            // SAFETY: the client and the topic handle live; `metadata` is written only on success.
+            let code = unsafe { raw::rd_kafka_metadata(native.rk(), 0, handle, &mut metadata, millis(timeout)) };
+            if code != 0 {
+                return Err(code);
+            }
+            // SAFETY: on success `metadata` points to a valid structure until it is destroyed below. The code is read as
+            // the integer it is: a reference to the topic would assert that the binding's enum knows it.
+            let found = unsafe {
+                let count = usize::try_from((*metadata).topic_cnt).unwrap_or(0);
+                let found = (0..count)
+                    .map(|i| (*metadata).topics.add(i))
+                    .find(|t| topic.is_none_or(|name| CStr::from_ptr((**t).topic).to_bytes() == name.as_bytes()))
+                    .map(|t| TopicMetadata {
+                        code: ptr::addr_of!((*t).err).cast::<c_int>().read(),
+                        partitions: u32::try_from((*t).partition_cnt).unwrap_or(0),
+                    });
+                sys::rd_kafka_metadata_destroy(metadata);
+                found
+            };
+            match (topic, found) {
+                (Some(_), Some(found)) => Ok(found),
+                (Some(_), None) => Ok(TopicMetadata { code: codes::UNKNOWN_TOPIC_OR_PARTITION, partitions: 0 }),
+                (None, _) => Ok(TopicMetadata { code: 0, partitions: 0 }),
+            }
+        })
+        .unwrap_or(Err(codes::LOCAL_DESTROY))
+    }
+
+    /// Tells lingering batches to go, and waits up to `timeout` for all records. The event loop must go on
+    /// meanwhile for more than a kick.
+    pub(crate) fn flush(&self, timeout: Duration) {
+        // SAFETY: the client lives; the function is thread safe.
+        self.with(|native| unsafe { raw::rd_kafka_flush(native.rk(), millis(timeout)) });
+    }
+
+    /// Gives up on all records: queued ones end with `_PURGE_QUEUE`, sent ones with `_PURGE_INFLIGHT`.
+    pub(crate) fn purge(&self) {
+        let flags = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT;
+        // SAFETY: the client lives; the function is thread safe.
+        self.with(|native| unsafe { raw::rd_kafka_purge(native.rk(), flags) });
+    }
+
+    /// The error that ended the producer, if one did.
+    pub(crate) fn fatal_error(&self) -> Option<(i32, String)> {
+        let mut text: [c_char; 512] = [0; 512];
+        // SAFETY: the buffer is as long as said, and librdkafka terminates what it writes.
+        let code =
+            self.with(|native| unsafe { raw::rd_kafka_fatal_error(native.rk(), text.as_mut_ptr(), text.len()) })?;
+        // SAFETY: terminated, at the latest by the zeros the buffer was made of.
+        let text = unsafe { CStr::from_ptr(text.as_ptr()) };
+        (code != 0).then(|| (code, text.to_string_lossy().into_owned()))
+    }
+
+    /// Answers a token refresh; an `Err` is the text that the error event will show.
+    pub(crate) fn set_token(&self, token: Result<(CString, CString, i64), String>) {
+        self.with(|native| native.set_token(token));
+    }
+}
+
+impl Native {
+    fn set_token(&self, token: Result<(CString, CString, i64), String>) {
+        let failure = match token {
+            Ok((token, principal, lifetime_ms)) => {
+                let mut text: [c_char; 512] = [0; 512];
+                // SAFETY: strings are terminated and live through the call; no extensions; the buffer is as long as said.
+                let code = unsafe {
+                    raw::rd_kafka_oauthbearer_set_token(
+                        self.rk(),
+                        token.as_ptr(),
+                        lifetime_ms,
+                        principal.as_ptr(),
+                        ptr::null_mut(),
+                        0,
+                        text.as_mut_ptr(),
+                        text.len(),
+                    )
+                };
+                if code == 0 {
+                    return;
+                }
+                // SAFETY: as in `fatal_error`.
+                unsafe { CStr::from_ptr(text.as_ptr()) }.to_string_lossy().into_owned()
+            }
+            Err(failure) => failure,
+        };
+        let failure = CString::new(failure.replace('\0', " ")).unwrap_or_default();
+        // SAFETY: the string is terminated and lives through the call.
+        unsafe { raw::rd_kafka_oauthbearer_set_token_failure(self.rk(), failure.as_ptr()) };
+    }
+}
+
+pub(super) fn millis(timeout: Duration) -> c_int {
+    // Rounded up: a wait of 0 would spin on what is left of the last millisecond.
+    c_int::try_from(timeout.as_micros().div_ceil(1_000)).unwrap_or(c_int::MAX)
+}

@@ -1,0 +1,121 @@
+use std::ffi::{CString, c_void};
+use std::ptr;
+use std::sync::Arc;
+
+use rdkafka_sys as sys;
+use sys::rd_kafka_vtype_t as vtype;
+
+use super::raw;
+use crate::slot::Slot;
+
+/// `RD_KAFKA_PARTITION_UA`: the partitioner decides.
+const PARTITION_UA: i32 = -1;
+
+/// A topic handle. It must be dropped before its client, so that it stays inside `Native`.
+pub(super) struct Topic(*mut sys::rd_kafka_topic_t);
+
+// SAFETY: librdkafka's topic handles are thread safe and counted.
+unsafe impl Send for Topic {}
+// SAFETY: as above.
+unsafe impl Sync for Topic {}
+
+impl Topic {
+    pub(super) fn open(rk: *mut sys::rd_kafka_t, name: &str) -> Result<Self, i32> {
+        let name = CString::new(name).map_err(|_| crate::codes::LOCAL_INVALID_ARG)?;
+        // SAFETY: the client lives, the name is terminated and copied by librdkafka, no configuration is handed over.
+        let topic = unsafe { sys::rd_kafka_topic_new(rk, name.as_ptr(), ptr::null_mut()) };
+        if topic.is_null() { Err(crate::codes::LOCAL_UNKNOWN_TOPIC) } else { Ok(Self(topic)) }
+    }
+
+    pub(super) fn native(&self) -> *mut sys::rd_kafka_topic_t {
+        self.0
+    }
+}
+
+impl Drop for Topic {
+    fn drop(&mut self) {
+        // SAFETY: the handle came from `rd_kafka_topic_new` and its client still lives.
+        unsafe { sys::rd_kafka_topic_destroy(self.0) };
+    }
+}
+
+/// Headers that librdkafka has not taken over yet.
+struct NativeHeaders(*mut sys::rd_kafka_headers_t);
+
+impl Drop for NativeHeaders {
+    fn drop(&mut self) {
+        // SAFETY: ours until librdkafka takes them, which `produce` marks by forgetting this value.
+        unsafe { sys::rd_kafka_headers_destroy(self.0) };
+    }
+}
+
+fn headers(headers: &kafka_tower_core::Headers) -> Option<NativeHeaders> {
+    if headers.is_empty() {
+        return None;
+    }
+    // SAFETY: a plain allocation; librdkafka aborts where memory ends.
+    let native = NativeHeaders(unsafe { sys::rd_kafka_headers_new(headers.len()) });
+    for header in headers {
+        let (value, len) = span(header.value.as_deref());
+        // SAFETY: name and value are copied, by the sizes given; a null value has size 0. The result is an error code
+        // of the binding's own enum that this function only takes for memory it may not write, which ours is not.
+        unsafe {
+            sys::rd_kafka_header_add(native.0, header.key.as_ptr().cast(), signed(header.key.len()), value, signed(len))
+        };
+    }
+    Some(native)
+}
+
+/// Null for nothing, and never null for something of no length: Kafka tells these apart.
+fn span(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
+    bytes.map_or((ptr::null_mut(), 0), |b| (b.as_ptr().cast_mut().cast(), b.len()))
+}
+
+fn signed(len: usize) -> isize {
+    // A slice is never longer than isize::MAX.
+    isize::try_from(len).unwrap_or(isize::MAX)
+}
+
+pub(super) fn produce(rk: *mut sys::rd_kafka_t, topic: &Topic, slot: Arc<Slot>) -> Result<(), (i32, Arc<Slot>)> {
+    let record = slot.record();
+    let headers = headers(&record.headers);
+    let (key, key_len) = span(record.key.as_deref());
+    let (value, value_len) = span(record.value.as_deref());
+    let partition = record.partition.unwrap_or(PARTITION_UA);
+    let timestamp = record.timestamp.map_or(0, kafka_tower_core::Timestamp::as_millis);
+    let opaque = Arc::into_raw(slot).cast_mut();
+    type Value = sys::rd_kafka_vu_s__bindgen_ty_1;
+    type Span = sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1;
+    let vu = |vtype, u| sys::rd_kafka_vu_t { vtype, u };
+    let arguments = [
+        vu(vtype::RD_KAFKA_VTYPE_RKT, Value { rkt: topic.0 }),
+        vu(vtype::RD_KAFKA_VTYPE_PARTITION, Value { i32_: partition }),
+        // Neither copied nor freed by librdkafka.
+        vu(vtype::RD_KAFKA_VTYPE_MSGFLAGS, Value { i: 0 }),
+        vu(vtype::RD_KAFKA_VTYPE_KEY, Value { mem: Span { ptr: key, size: key_len } }),
+        vu(vtype::RD_KAFKA_VTYPE_VALUE, Value { mem: Span { ptr: value, size: value_len } }),
+        vu(vtype::RD_KAFKA_VTYPE_TIMESTAMP, Value { i64_: timestamp }),
+        vu(vtype::RD_KAFKA_VTYPE_OPAQUE, Value { ptr: opaque.cast() }),
+        vu(
+            vtype::RD_KAFKA_VTYPE_HEADERS,
+            Value { headers: headers.as_ref().map_or(ptr::null_mut(), |h| h.0) },
+        ),
+    ];
+    let count = arguments.len() - usize::from(headers.is_none());
+    // SAFETY: each argument carries the union's field that its type names. librdkafka copies the key. The value stays
+    // where it is until the delivery report: it belongs to the record in the slot, which nobody changes, and whose
+    // count the opaque pointer holds, and then `Queue::poll` until the report's event was destroyed.
+    let error = unsafe { sys::rd_kafka_produceva(rk, arguments.as_ptr(), count) };
+    if error.is_null() {
+        std::mem::forget(headers); // librdkafka's now
+        return Ok(());
+    }
+    // SAFETY: a non-null error is valid until destroyed, and ours to destroy.
+    let code = unsafe {
+        let code = raw::rd_kafka_error_code(error);
+        sys::rd_kafka_error_destroy(error);
+        code
+    };
+    // SAFETY: the pointer came from `Arc::into_raw` above; librdkafka did not take the message, so nobody else has it.
+    Err((code, unsafe { Arc::from_raw(opaque) }))
+}

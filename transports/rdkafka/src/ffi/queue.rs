@@ -1,0 +1,176 @@
+use std::ffi::{CStr, c_char, c_int};
+use std::ptr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka_sys as sys;
+
+use super::client::millis;
+use super::raw;
+use crate::slot::Slot;
+
+/// The main queue of a client: all its events.
+pub(crate) struct Queue(*mut sys::rd_kafka_queue_t);
+
+// SAFETY: librdkafka's queues are thread safe.
+unsafe impl Send for Queue {}
+// SAFETY: as above.
+unsafe impl Sync for Queue {}
+
+impl Queue {
+    /// # Safety
+    ///
+    /// The client lives, and is destroyed after this queue was dropped.
+    pub(super) unsafe fn main(rk: *mut sys::rd_kafka_t) -> Self {
+        // SAFETY: the caller's promise; the queue is a counted reference of its own.
+        Self(unsafe { sys::rd_kafka_queue_get_main(rk) })
+    }
+
+    /// Ends a `poll` that waits, or the next one.
+    pub(super) fn wake(&self) {
+        // SAFETY: the queue lives.
+        unsafe { sys::rd_kafka_queue_yield(self.0) };
+    }
+
+    /// Waits for an event and hands it to `handle`. Says whether there was one.
+    ///
+    /// `reported` holds the slots of the event until it was destroyed, because librdkafka reads their values in place.
+    pub(crate) fn poll(
+        &self,
+        timeout: Duration,
+        reported: &mut Vec<Arc<Slot>>,
+        handle: impl FnOnce(Event<'_>),
+    ) -> bool {
+        // SAFETY: the queue lives.
+        let event = unsafe { sys::rd_kafka_queue_poll(self.0, millis(timeout)) };
+        if event.is_null() {
+            return false;
+        }
+        // Destroys the event also when `handle` panics.
+        let event = NativeEvent(event);
+        handle(event.read(reported));
+        drop(event);
+        reported.clear();
+        true
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // SAFETY: a reference of our own.
+        unsafe { sys::rd_kafka_queue_destroy(self.0) };
+    }
+}
+
+/// What librdkafka tells. Codes are integers.
+pub(crate) enum Event<'a> {
+    Reports(Reports<'a>),
+    Error { code: i32, text: &'a CStr },
+    Log { level: i32, facility: &'a CStr, text: &'a CStr },
+    Statistics(&'a CStr),
+    TokenRefresh { config: Option<&'a CStr> },
+    Other(i32),
+}
+
+/// A message's fate as librdkafka has it.
+pub(crate) struct Report {
+    pub(crate) slot: Arc<Slot>,
+    pub(crate) code: i32,
+    /// `RD_KAFKA_MSG_STATUS_…`: 0 not persisted, 1 possibly, 2 persisted.
+    pub(crate) status: i32,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    /// Milliseconds, or -1.
+    pub(crate) timestamp: i64,
+}
+
+/// The reports of one event.
+pub(crate) struct Reports<'a> {
+    event: &'a NativeEvent,
+    reported: &'a mut Vec<Arc<Slot>>,
+}
+
+impl Iterator for Reports<'_> {
+    type Item = Report;
+
+    fn next(&mut self) -> Option<Report> {
+        // SAFETY: the event lives and is a delivery report; the message lives as long as it.
+        let message = unsafe { sys::rd_kafka_event_message_next(self.event.0) };
+        if message.is_null() {
+            return None;
+        }
+        let mut kind: c_int = 0;
+        // SAFETY: the message is valid. Its code is read as an integer and never as the binding's enum. Its opaque pointer
+        // is the slot's from `produce`, whose count this takes over: each message is reported once, and this iterator
+        // yields each message once.
+        unsafe {
+            let opaque = ptr::addr_of!((*message)._private).read();
+            let slot = Arc::from_raw(opaque.cast::<Slot>().cast_const());
+            self.reported.push(Arc::clone(&slot));
+            Some(Report {
+                slot,
+                code: ptr::addr_of!((*message).err).cast::<c_int>().read(),
+                status: raw::rd_kafka_message_status(message),
+                partition: ptr::addr_of!((*message).partition).read(),
+                offset: ptr::addr_of!((*message).offset).read(),
+                timestamp: raw::rd_kafka_message_timestamp(message, &mut kind),
+            })
+        }
+    }
+}
+
+impl Drop for Reports<'_> {
+    fn drop(&mut self) {
+        // Slots of reports that nobody read, as after a panic, must not leak.
+        self.for_each(|report| report.slot.lose());
+    }
+}
+
+struct NativeEvent(*mut sys::rd_kafka_event_t);
+
+impl NativeEvent {
+    fn read<'a>(&'a self, reported: &'a mut Vec<Arc<Slot>>) -> Event<'a> {
+        // SAFETY: the event lives as long as `self`, and so do the strings that it owns; each accessor is called on an
+        // event of its own type only.
+        unsafe {
+            match sys::rd_kafka_event_type(self.0) {
+                sys::RD_KAFKA_EVENT_DR => Event::Reports(Reports { event: self, reported }),
+                sys::RD_KAFKA_EVENT_ERROR => Event::Error {
+                    code: raw::rd_kafka_event_error(self.0),
+                    text: text(sys::rd_kafka_event_error_string(self.0)).unwrap_or_default(),
+                },
+                sys::RD_KAFKA_EVENT_LOG => {
+                    let (mut facility, mut line, mut level) = (ptr::null(), ptr::null(), 0);
+                    sys::rd_kafka_event_log(self.0, &mut facility, &mut line, &mut level);
+                    Event::Log {
+                        level,
+                        facility: text(facility).unwrap_or_default(),
+                        text: text(line).unwrap_or_default(),
+                    }
+                }
+                sys::RD_KAFKA_EVENT_STATS => {
+                    Event::Statistics(text(sys::rd_kafka_event_stats(self.0)).unwrap_or_default())
+                }
+                sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH => {
+                    Event::TokenRefresh { config: text(sys::rd_kafka_event_config_string(self.0)) }
+                }
+                other => Event::Other(other),
+            }
+        }
+    }
+}
+
+/// # Safety
+///
+/// The pointer is null, or a terminated string that lives as long as `'a`.
+unsafe fn text<'a>(pointer: *const c_char) -> Option<&'a CStr> {
+    // SAFETY: the caller's promise.
+    (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) })
+}
+
+impl Drop for NativeEvent {
+    fn drop(&mut self) {
+        // SAFETY: ours, and read no more.
+        unsafe { sys::rd_kafka_event_destroy(self.0) };
+    }
+}

@@ -1,0 +1,71 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use kafka_tower_core::{Delivery, Error, Result};
+
+use crate::slot::Slot;
+
+/// Resolves with the record's fate, or when its time is up.
+///
+/// # Cancel safety
+///
+/// Dropping it cancels nothing: the record goes its way, and its delivery report gives its room back.
+#[must_use = "futures do nothing unless polled"]
+pub struct DeliveryFuture(State);
+
+enum State {
+    Waiting(Arc<Slot>),
+    Refused(Error),
+    Done,
+}
+
+impl DeliveryFuture {
+    pub(crate) fn waiting(slot: Arc<Slot>) -> Self {
+        Self(State::Waiting(slot))
+    }
+
+    pub(crate) fn refused(error: Error) -> Self {
+        Self(State::Refused(error))
+    }
+}
+
+impl Future for DeliveryFuture {
+    type Output = Result<Delivery>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = match std::mem::replace(&mut self.0, State::Done) {
+            State::Waiting(slot) => match slot.poll(cx) {
+                Poll::Ready(outcome) => outcome,
+                Poll::Pending => {
+                    self.0 = State::Waiting(slot);
+                    return Poll::Pending;
+                }
+            },
+            State::Refused(error) => Err(error),
+            State::Done => panic!("a delivery future was polled after it was ready"),
+        };
+        Poll::Ready(outcome)
+    }
+}
+
+impl Drop for DeliveryFuture {
+    fn drop(&mut self) {
+        if let State::Waiting(slot) = &self.0 {
+            slot.abandon();
+        }
+    }
+}
+
+impl fmt::Debug for DeliveryFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.0 {
+            State::Waiting(_) => "waiting",
+            State::Refused(_) => "refused",
+            State::Done => "done",
+        };
+        f.debug_tuple("DeliveryFuture").field(&state).finish()
+    }
+}

@@ -1,0 +1,126 @@
+use std::fmt;
+use std::time::Duration;
+
+use kafka_tower_core::{Error, ErrorKind, Result};
+use rdkafka::ClientConfig;
+
+use crate::classify;
+use crate::ffi::{Client, mock::Mock};
+use crate::properties;
+
+/// librdkafka's mock cluster: brokers in this process that speak the real protocol on the loopback interface. Good for
+/// demonstrations, for speed and for errors by code; no oracle for transactions (it fences nobody and hides no aborted
+/// record).
+///
+/// ```
+/// # async fn run() -> kafka_tower_core::Result<()> {
+/// use kafka_tower_rdkafka::{MockCluster, RdkafkaTransport};
+///
+/// let cluster = MockCluster::start(1)?;
+/// cluster.create_topic("orders", 3)?;
+/// let transport = RdkafkaTransport::builder()
+///     .property("bootstrap.servers", cluster.bootstrap())
+///     .topic("orders")
+///     .connect()
+///     .await?;
+/// # drop(transport); Ok(())
+/// # }
+/// ```
+pub struct MockCluster {
+    mock: Mock,
+    bootstrap: String,
+}
+
+/// Kafka's number of the Produce request.
+const PRODUCE: i16 = 0;
+
+impl MockCluster {
+    /// Starts brokers 1 to `brokers`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] if librdkafka could not start them.
+    pub fn start(brokers: u8) -> Result<Self> {
+        let mut config = ClientConfig::new();
+        config.set("test.mock.num.brokers", brokers.max(1).to_string());
+        let client = Client::create(&config).map_err(|error| properties::creation_error(&error, &config))?;
+        let mock = Mock::new(client)
+            .ok_or_else(|| Error::new(ErrorKind::Config, "librdkafka has no mock cluster built in"))?;
+        let bootstrap = mock.bootstrap();
+        Ok(Self { mock, bootstrap })
+    }
+
+    /// The brokers' addresses, for `bootstrap.servers`.
+    #[must_use]
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// Makes a topic. One that nobody made has 4 partitions as soon as it is asked for.
+    ///
+    /// # Errors
+    ///
+    /// librdkafka's refusal, as for a topic that is there already.
+    pub fn create_topic(&self, topic: &str, partitions: u32) -> Result<()> {
+        let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+        self.mock.create_topic(topic, partitions).map_err(|code| refused(code, topic))
+    }
+
+    /// Answers the next Produce requests with these codes, one each; 0 lets one pass. Any code will do, also one that
+    /// Kafka does not have. The records of a request that is answered so are not appended.
+    pub fn fail_produce(&self, codes: &[i32]) {
+        self.mock.push_errors(PRODUCE, codes);
+    }
+
+    /// Answers the next requests of a kind (Kafka's number of it) with these codes.
+    pub fn fail_requests(&self, api_key: i16, codes: &[i32]) {
+        self.mock.push_errors(api_key, codes);
+    }
+
+    /// Answers each question about a topic with a code; 0 ends that.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] for a name with a NUL.
+    pub fn set_topic_error(&self, topic: &str, code: i32) -> Result<()> {
+        self.mock.set_topic_error(topic, code).map_err(|code| refused(code, topic))
+    }
+
+    /// Cuts a broker off: its connections end and new ones are refused.
+    ///
+    /// # Errors
+    ///
+    /// There is no such broker.
+    pub fn broker_down(&self, broker: i32) -> Result<()> {
+        self.mock.set_up(broker, false).map_err(|code| refused(code, &format!("broker {broker}")))
+    }
+
+    /// Lets a broker be reached again.
+    ///
+    /// # Errors
+    ///
+    /// There is no such broker.
+    pub fn broker_up(&self, broker: i32) -> Result<()> {
+        self.mock.set_up(broker, true).map_err(|code| refused(code, &format!("broker {broker}")))
+    }
+
+    /// Delays a broker's answers; whole milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// There is no such broker.
+    pub fn set_round_trip(&self, broker: i32, time: Duration) -> Result<()> {
+        let millis = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+        self.mock.set_round_trip(broker, millis).map_err(|code| refused(code, &format!("broker {broker}")))
+    }
+}
+
+fn refused(code: i32, what: &str) -> Error {
+    classify::client_error(code, &format!("the mock cluster refused {what}"), None)
+}
+
+impl fmt::Debug for MockCluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MockCluster").field("bootstrap", &self.bootstrap).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,225 @@
+//! librdkafka's properties: our defaults, what a setting needs to be built in, and errors that never show a value.
+
+use std::collections::BTreeMap;
+
+use kafka_tower_core::{Error, ErrorKind, Result};
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka_sys::RDKafkaConfRes;
+
+pub(crate) type Properties = BTreeMap<String, String>;
+
+/// What is set unless the user sets it.
+const DEFAULTS: &[(&str, &str)] = &[
+    ("enable.idempotence", "true"),
+    // The Java client's: librdkafka's own CRC32 puts keys elsewhere than every Java producer.
+    ("partitioner", "murmur2_random"),
+    // Never by itself. A local time-out of a record that may have been sent makes librdkafka bump its epoch and send others
+    // a second time, all reported as delivered.
+    ("message.timeout.ms", "0"),
+    // An unknown topic is told after 2 s and not after 30.
+    ("topic.metadata.propagation.max.ms", "2000"),
+    // The gate limits; librdkafka's own limits are out of its way.
+    ("queue.buffering.max.messages", "0"),
+    ("queue.buffering.max.kbytes", "2147483647"),
+];
+
+/// Names that mean the same; the first is librdkafka's own.
+const ALIASES: &[(&str, &str)] = &[
+    ("message.timeout.ms", "delivery.timeout.ms"),
+    ("bootstrap.servers", "metadata.broker.list"),
+    ("compression.codec", "compression.type"),
+    ("sasl.mechanisms", "sasl.mechanism"),
+    ("request.required.acks", "acks"),
+];
+
+/// The value of a property under any of its names.
+pub(crate) fn get<'a>(properties: &'a Properties, name: &str) -> Option<&'a str> {
+    let same = ALIASES.iter().filter(|(a, b)| *a == name || *b == name).flat_map(|(a, b)| [*a, *b]);
+    std::iter::once(name).chain(same).find_map(|name| properties.get(name)).map(String::as_str)
+}
+
+/// The configuration of the client.
+pub(crate) fn client_config(properties: &Properties) -> Result<ClientConfig> {
+    features(properties)?;
+    if get(properties, "transactional.id").is_some() {
+        return Err(Error::new(ErrorKind::Config, "`transactional.id` is set, and this transport has no transactions yet")
+            .with_help("leave `transactional.id` out"));
+    }
+    if get(properties, "message.timeout.ms").is_some_and(|value| value != "0") {
+        tracing::warn!(
+            "a finite message.timeout.ms can write records twice: a local time-out of a record that may have been sent makes \
+             librdkafka send others again under a new epoch; use deadlines of records instead"
+        );
+    }
+    let mut config = ClientConfig::new();
+    for (name, value) in DEFAULTS {
+        if get(properties, name).is_none() {
+            config.set(*name, *value);
+        }
+    }
+    for (name, value) in properties {
+        config.set(name, value);
+    }
+    if is_idempotent(properties) {
+        // A few lines per connection: they tell when the producer id is there.
+        let debug = properties.get("debug").map_or_else(|| "eos".to_owned(), |debug| format!("{debug},eos"));
+        config.set("debug", debug);
+    }
+    // What `tracing` shows of it is the application's filter to say.
+    config.set_log_level(RDKafkaLogLevel::Debug);
+    Ok(config)
+}
+
+pub(crate) fn is_idempotent(properties: &Properties) -> bool {
+    get(properties, "enable.idempotence").is_none_or(|value| value == "true")
+}
+
+/// Settings that need something built in, by the cargo feature that builds it.
+fn features(properties: &Properties) -> Result<()> {
+    let has = |name: &str| get(properties, name).map(str::to_ascii_lowercase).unwrap_or_default();
+    let protocol = has("security.protocol");
+    let mechanism = has("sasl.mechanisms");
+    let tls = cfg!(any(feature = "ssl", feature = "ssl-vendored", feature = "gssapi"));
+    let needs = if has("compression.codec") == "zstd" && !cfg!(feature = "zstd") {
+        Some(("compression.type=zstd".to_owned(), "`zstd`"))
+    } else if (protocol == "ssl" || protocol == "sasl_ssl") && !tls {
+        Some((format!("security.protocol={protocol}"), "`ssl` or `ssl-vendored`"))
+    } else if (mechanism.starts_with("scram") || mechanism == "oauthbearer") && !tls {
+        Some((format!("sasl.mechanisms={}", mechanism.to_uppercase()), "`ssl` or `ssl-vendored`"))
+    } else if mechanism == "gssapi" && !cfg!(feature = "gssapi") {
+        Some(("sasl.mechanisms=GSSAPI".to_owned(), "`gssapi`"))
+    } else if protocol.starts_with("sasl") && mechanism.is_empty() && !cfg!(feature = "gssapi") {
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!("security.protocol={protocol} without sasl.mechanisms means Kerberos (GSSAPI), which is not built in"),
+        )
+        .with_help("set sasl.mechanisms (PLAIN, SCRAM-SHA-512, …), or enable the cargo feature `gssapi`"));
+    } else {
+        properties
+            .keys()
+            .find(|name| name.starts_with("ssl.") && !tls)
+            .map(|name| (format!("the property {name}"), "`ssl` or `ssl-vendored`"))
+    };
+    match needs {
+        None => Ok(()),
+        Some((setting, feature)) => Err(Error::new(ErrorKind::Config, format!("{setting} needs the cargo feature {feature}"))
+            .with_help(format!("enable the feature {feature} of kafka-tower"))),
+    }
+}
+
+/// The error of a client that could not be made. Names properties and never shows their values: the binding's own
+/// error prints passwords.
+pub(crate) fn creation_error(error: &KafkaError, config: &ClientConfig) -> Error {
+    match error {
+        KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, name, _) => {
+            Error::new(ErrorKind::Config, format!("librdkafka has no property `{name}`"))
+                .with_help("correct its name: see CONFIGURATION.md of librdkafka 2.12")
+        }
+        KafkaError::ClientConfig(_, _, name, _) => {
+            Error::new(ErrorKind::Config, format!("librdkafka does not accept the value of the property `{name}`"))
+                .with_help("correct its value: see CONFIGURATION.md of librdkafka 2.12")
+        }
+        KafkaError::ClientCreation(text) => {
+            Error::new(ErrorKind::Config, format!("the client could not be made: {}", redact(text, config)))
+        }
+        _ => Error::new(ErrorKind::Config, "the client could not be made"),
+    }
+}
+
+/// Replaces the values of secret properties, should librdkafka quote one.
+fn redact(text: &str, config: &ClientConfig) -> String {
+    let mut text = text.to_owned();
+    for (name, value) in config.config_map() {
+        if is_secret(name) && !value.is_empty() {
+            text = text.replace(value, "***");
+        }
+    }
+    text
+}
+
+fn is_secret(name: &str) -> bool {
+    const SECRET: &[&str] =
+        &["password", "pasword", "passwd", "secret", "token", "username", "jaas", "pem", "key", "assertion", "oauthbearer.config"];
+    let name = name.to_ascii_lowercase();
+    SECRET.iter().any(|part| name.contains(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ffi::Client;
+
+    fn properties(pairs: &[(&str, &str)]) -> Properties {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn refusal(pairs: &[(&str, &str)]) -> Error {
+        let config = match client_config(&properties(pairs)) {
+            Ok(config) => config,
+            Err(error) => return error,
+        };
+        match Client::create(&config) {
+            Ok(_) => panic!("{pairs:?} was accepted"),
+            Err(error) => creation_error(&error, &config),
+        }
+    }
+
+    #[test]
+    fn defaults_do_not_override_what_is_set_under_any_name() {
+        let config = client_config(&properties(&[("delivery.timeout.ms", "5000"), ("partitioner", "consistent")])).unwrap();
+        assert_eq!(config.get("message.timeout.ms"), None);
+        assert_eq!(config.get("partitioner"), Some("consistent"));
+        assert_eq!(config.get("queue.buffering.max.messages"), Some("0"));
+    }
+
+    #[test]
+    fn no_secret_is_ever_shown() {
+        const SECRET: &str = "hunter2hunter2";
+        let cases: &[&[(&str, &str)]] = &[
+            &[("sasl.pasword", SECRET)],
+            &[("acks", SECRET)],
+            &[("linger.ms", SECRET)],
+            &[("sasl.password", SECRET), ("nonsense", "1")],
+            &[("ssl.key.pem", SECRET), ("security.protocol", "ssl")],
+            &[("sasl.oauthbearer.client.secret", SECRET), ("max.in.flight", "9")],
+        ];
+        for case in cases {
+            let error = refusal(case);
+            let shown = format!("{error} {error:#} {error:?}");
+            assert!(!shown.contains(SECRET), "{case:?}: {shown}");
+            assert_eq!(error.kind(), ErrorKind::Config, "{case:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_property_is_named() {
+        assert_eq!(refusal(&[("lingr.ms", "5")]).message(), "librdkafka has no property `lingr.ms`");
+        assert_eq!(
+            refusal(&[("linger.ms", "soon")]).message(),
+            "librdkafka does not accept the value of the property `linger.ms`"
+        );
+        assert!(refusal(&[("max.in.flight", "9")]).message().contains("max.in.flight"));
+    }
+
+    #[cfg(not(any(feature = "ssl", feature = "ssl-vendored", feature = "gssapi")))]
+    #[test]
+    fn a_setting_that_needs_a_feature_names_it() {
+        for (case, feature) in [
+            (&[("security.protocol", "ssl")][..], "`ssl`"),
+            (&[("security.protocol", "sasl_plaintext"), ("sasl.mechanism", "SCRAM-SHA-512")], "`ssl`"),
+            (&[("ssl.ca.location", "ca.pem")], "`ssl`"),
+            (&[("security.protocol", "SASL_PLAINTEXT")], "`gssapi`"),
+        ] {
+            let error = refusal(case);
+            assert!(error.help().contains(feature), "{case:?}: {error:#}");
+        }
+    }
+
+    #[cfg(not(feature = "zstd"))]
+    #[test]
+    fn zstd_names_its_feature() {
+        assert!(refusal(&[("compression.type", "zstd")]).help().contains("`zstd`"));
+    }
+}

@@ -1,0 +1,301 @@
+//! What the handles of a transport and its event loop share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use kafka_tower_core::gate::{Gate, Permit};
+use kafka_tower_core::{CloseReport, Delivery, Error, ErrorKind, Persistence, Result, Scope};
+use rdkafka::ClientConfig;
+use tokio::sync::oneshot;
+
+use crate::causes::Causes;
+use crate::classify;
+use crate::codes;
+use crate::event_loop;
+use crate::events::ClientEvents;
+use crate::expiry::ExpiryQueue;
+use crate::ffi::Client;
+use crate::properties;
+use crate::slot::{Expiry, Slot};
+
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    /// For records that must be alone in their batch; made when the first one comes.
+    alone: Mutex<Option<Arc<Second>>>,
+    me: Weak<Self>,
+    config: ClientConfig,
+    pub(crate) gate: Arc<Gate<Arc<Slot>>>,
+    expiry: Mutex<ExpiryQueue>,
+    causes: Mutex<Causes>,
+    pub(crate) partitions: RwLock<HashMap<Arc<str>, u32>>,
+    pub(crate) events: Option<Arc<dyn ClientEvents>>,
+    facts: Mutex<Facts>,
+    facts_changed: Condvar,
+    closing: Mutex<Closing>,
+    counting: AtomicBool,
+}
+
+/// A second producer with an event loop of its own.
+pub(crate) struct Second {
+    pub(crate) client: Client,
+    pub(crate) stop: AtomicBool,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the connection check waits for.
+#[derive(Clone, Default)]
+pub(crate) struct Facts {
+    pub(crate) producer_id: bool,
+    pub(crate) fatal: Option<(i32, String)>,
+    pub(crate) denied: Option<(i32, String)>,
+}
+
+#[derive(Default)]
+struct Closing {
+    deadline: Option<Instant>,
+    report: CloseReport,
+    waiting: Vec<oneshot::Sender<()>>,
+    done: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing in these states is left half changed by a panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn new(
+        client: Client,
+        config: ClientConfig,
+        gate: Arc<Gate<Arc<Slot>>>,
+        events: Option<Arc<dyn ClientEvents>>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            client,
+            alone: Mutex::default(),
+            me: Weak::clone(me),
+            config,
+            gate,
+            expiry: Mutex::default(),
+            causes: Mutex::default(),
+            partitions: RwLock::default(),
+            events,
+            facts: Mutex::default(),
+            facts_changed: Condvar::new(),
+            closing: Mutex::default(),
+            counting: AtomicBool::new(false),
+        })
+    }
+
+    // ---- records
+
+    /// Hands an admitted record over; a refusal settles it and gives its room back.
+    pub(crate) fn enqueue(&self, slot: Arc<Slot>, permit: Permit) -> Result<(), Permit> {
+        slot.admit(permit);
+        let produced = if slot.record().isolated {
+            match self.second() {
+                Ok(second) => second.client.produce(slot),
+                Err(error) => return self.settle(&slot, Err(error)).map_or(Ok(()), Err),
+            }
+        } else {
+            self.client.produce(slot)
+        };
+        let Err((code, slot)) = produced else { return Ok(()) };
+        let error = self.refused(code, &slot);
+        self.settle(&slot, Err(error)).map_or(Ok(()), Err)
+    }
+
+    /// Hands over a record that was parked, unless its time is up.
+    pub(crate) fn enqueue_parked(&self, slot: Arc<Slot>, permit: Permit) -> Result<(), Permit> {
+        let now = Instant::now();
+        if slot.record().expires_at.is_none_or(|at| now < at) {
+            return self.enqueue(slot, permit);
+        }
+        slot.admit(permit);
+        let error = self.expired(&slot, false, now);
+        self.settle(&slot, Err(error)).map_or(Ok(()), Err)
+    }
+
+    fn second(&self) -> Result<Arc<Second>> {
+        let mut alone = lock(&self.alone);
+        if let Some(second) = alone.as_ref() {
+            return Ok(Arc::clone(second));
+        }
+        let mut config = self.config.clone();
+        config.set("batch.num.messages", "1");
+        let client = Client::create(&config).map_err(|error| properties::creation_error(&error, &self.config))?;
+        let second = Arc::new(Second { client, stop: AtomicBool::new(false), thread: Mutex::default() });
+        let gone = || Error::new(ErrorKind::Closed, "the transport is closed");
+        let shared = self.me.upgrade().ok_or_else(gone)?;
+        let thread = event_loop::spawn_second(shared, Arc::clone(&second)).map_err(event_loop::no_thread)?;
+        *lock(&second.thread) = Some(thread);
+        Ok(Arc::clone(alone.insert(second)))
+    }
+
+    fn refused(&self, code: i32, slot: &Slot) -> Error {
+        let record = slot.record();
+        let elapsed = slot.called_at().elapsed();
+        let error = match code {
+            codes::LOCAL_FATAL => match self.client.fatal_error() {
+                Some((_, text)) => Error::new(
+                    ErrorKind::Fatal,
+                    format!("not delivered to {}: the producer had ended before: {text}", record.topic),
+                ),
+                None => classify::record_error(code, 0, record, elapsed),
+            },
+            codes::MESSAGE_TOO_LARGE => Error::new(
+                ErrorKind::RecordTooLarge,
+                format!("a record of {} bytes for {} is larger than the client's message.max.bytes", record.size(), record.topic),
+            )
+            .with_error_type("MESSAGE_TOO_LARGE"),
+            _ => classify::record_error(code, 0, record, elapsed),
+        };
+        let scope = if error.scope() == Scope::Batch { Scope::Record } else { error.scope() };
+        error.with_scope(scope).with_elapsed(elapsed).with_persistence(Persistence::NotPersisted)
+    }
+
+    /// A record's fate is known: tells the caller, counts it if the transport is closing, gives its room back.
+    pub(crate) fn settle(&self, slot: &Slot, outcome: Result<Delivery>) -> Option<Permit> {
+        if self.counting.load(Ordering::Acquire) {
+            lock(&self.closing).report.count(slot.record().clone(), &outcome);
+        }
+        slot.settle(outcome)
+    }
+
+    // ---- time
+
+    pub(crate) fn watch(&self, at: Instant, slot: Arc<Slot>) {
+        if lock(&self.expiry).push(at, slot) {
+            self.client.wake();
+        }
+    }
+
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
+        lock(&self.expiry).next()
+    }
+
+    /// Tells those whose time is up, and withdraws them if they were not handed over.
+    pub(crate) fn expire(&self, now: Instant) {
+        let mut parked = Vec::new();
+        loop {
+            // A statement of its own: callers are woken without the lock.
+            let due = lock(&self.expiry).pop(now);
+            let Some(slot) = due else { break };
+            if matches!(slot.expire(|| self.expired(&slot, true, now)), Expiry::Parked) {
+                parked.push(slot);
+            }
+        }
+        if parked.is_empty() {
+            return;
+        }
+        let due = |slot: &Arc<Slot>| slot.record().expires_at.is_some_and(|at| at <= now);
+        for slot in self.gate.withdraw(due, |slot, permit| self.enqueue_parked(slot, permit)) {
+            let error = self.expired(&slot, false, now);
+            let _never_admitted = self.settle(&slot, Err(error));
+        }
+        // One that is being handed over at this moment is looked at again.
+        for slot in parked.into_iter().filter(|slot| !slot.is_over()) {
+            lock(&self.expiry).push(now, slot);
+        }
+    }
+
+    fn expired(&self, slot: &Slot, handed_over: bool, now: Instant) -> Error {
+        classify::expired(slot.record(), handed_over, slot.called_at(), now, lock(&self.causes).latest(now))
+    }
+
+    // ---- errors of the client
+
+    pub(crate) fn causes(&self) -> MutexGuard<'_, Causes> {
+        lock(&self.causes)
+    }
+
+    pub(crate) fn change_facts(&self, change: impl FnOnce(&mut Facts)) {
+        change(&mut lock(&self.facts));
+        self.facts_changed.notify_all();
+    }
+
+    /// Waits until the facts answer, or the deadline passed.
+    pub(crate) fn wait_for_facts<R>(&self, until: Instant, mut answer: impl FnMut(&Facts) -> Option<R>) -> Option<R> {
+        let mut facts = lock(&self.facts);
+        loop {
+            if let Some(answer) = answer(&facts) {
+                return Some(answer);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            facts = self.facts_changed.wait_timeout(facts, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    // ---- the end
+
+    /// No new records; those on their way have until the deadline.
+    pub(crate) fn begin_close(&self, deadline: Instant) -> Option<oneshot::Receiver<()>> {
+        let mut closing = lock(&self.closing);
+        closing.deadline = Some(closing.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+        self.counting.store(true, Ordering::Release);
+        let (sender, receiver) = oneshot::channel();
+        if !closing.done {
+            closing.waiting.push(sender);
+        }
+        let done = closing.done;
+        drop(closing);
+        self.gate.close();
+        self.client.wake();
+        (!done).then_some(receiver)
+    }
+
+    pub(crate) fn close_deadline(&self) -> Option<Instant> {
+        if !self.counting.load(Ordering::Acquire) {
+            return None;
+        }
+        lock(&self.closing).deadline
+    }
+
+    /// All records are settled: the producers end, then those who wait for it are told.
+    pub(crate) fn end(&self) {
+        let second = lock(&self.alone).take();
+        if let Some(second) = second {
+            second.stop.store(true, Ordering::Release);
+            second.client.wake();
+            let thread = lock(&second.thread).take();
+            if thread.is_some_and(|thread| thread.join().is_err()) {
+                tracing::error!("the event loop of the second producer had panicked");
+            }
+            second.client.destroy();
+        }
+        self.client.destroy();
+        let mut closing = lock(&self.closing);
+        closing.done = true;
+        for waiting in closing.waiting.drain(..) {
+            let _nobody_waits_any_more = waiting.send(());
+        }
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        lock(&self.closing).done
+    }
+
+    pub(crate) fn take_report(&self) -> CloseReport {
+        std::mem::take(&mut lock(&self.closing).report)
+    }
+
+    pub(crate) fn purge(&self) {
+        self.client.purge();
+        if let Some(second) = lock(&self.alone).as_ref() {
+            second.client.purge();
+        }
+    }
+
+    pub(crate) fn flush(&self, timeout: Duration) {
+        if let Some(second) = lock(&self.alone).as_ref() {
+            second.client.flush(Duration::ZERO);
+        }
+        self.client.flush(timeout);
+    }
+}

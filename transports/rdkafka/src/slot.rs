@@ -1,0 +1,149 @@
+//! What stands for a record between its call and its fate: shared by the caller's future, librdkafka's message and
+//! the expiry queue.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use kafka_tower_core::gate::Permit;
+use kafka_tower_core::{Delivery, Error, ErrorKind, Persistence, Record, Result};
+
+/// The record never changes and lives as long as the slot: librdkafka reads its value in place.
+pub(crate) struct Slot {
+    record: Record,
+    called_at: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    place: Place,
+    outcome: Option<Result<Delivery>>,
+    waker: Option<Waker>,
+    permit: Option<Permit>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Place {
+    /// In the gate, not handed over.
+    #[default]
+    Parked,
+    /// librdkafka has it.
+    HandedOver,
+    /// librdkafka has it, but the caller was told that time ran out.
+    Expired,
+    /// Its fate is known.
+    Settled,
+}
+
+/// How a sweep found a slot whose time is up.
+pub(crate) enum Expiry {
+    /// Parked: it must be withdrawn from the gate.
+    Parked,
+    /// Its fate is known, or was told.
+    Over,
+    /// The caller was told.
+    Told,
+}
+
+impl Slot {
+    pub(crate) fn new(record: Record, now: Instant) -> Self {
+        Self { record, called_at: now, state: Mutex::default() }
+    }
+
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    pub(crate) fn called_at(&self) -> Instant {
+        self.called_at
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The gate admitted it; the permit is taken back by `settle`.
+    pub(crate) fn admit(&self, permit: Permit) {
+        let mut state = self.state();
+        state.permit = Some(permit);
+        state.place = Place::HandedOver;
+    }
+
+    /// Its fate is known. Gives the room back that it took, and wakes the caller unless it was told that time ran out.
+    pub(crate) fn settle(&self, outcome: Result<Delivery>) -> Option<Permit> {
+        let mut state = self.state();
+        let permit = state.permit.take();
+        let waker = match state.place {
+            Place::Settled => return permit,
+            Place::Expired => None,
+            Place::Parked | Place::HandedOver => {
+                state.outcome = Some(outcome);
+                state.waker.take()
+            }
+        };
+        state.place = Place::Settled;
+        drop(state);
+        wake(waker);
+        permit
+    }
+
+    /// Time is up: tells the caller, unless the record is parked.
+    pub(crate) fn expire(&self, error: impl FnOnce() -> Error) -> Expiry {
+        let mut state = self.state();
+        match state.place {
+            Place::Parked => return Expiry::Parked,
+            Place::Expired | Place::Settled => return Expiry::Over,
+            Place::HandedOver => {}
+        }
+        state.place = Place::Expired;
+        state.outcome = Some(Err(error()));
+        let waker = state.waker.take();
+        drop(state);
+        wake(waker);
+        Expiry::Told
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state().place, Place::Expired | Place::Settled)
+    }
+
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Result<Delivery>> {
+        let mut state = self.state();
+        if let Some(outcome) = state.outcome.take() {
+            return Poll::Ready(outcome);
+        }
+        let old = match &mut state.waker {
+            Some(waker) if waker.will_wake(cx.waker()) => None,
+            slot => slot.replace(cx.waker().clone()),
+        };
+        drop(state);
+        drop(old);
+        Poll::Pending
+    }
+
+    /// The caller's future is gone.
+    pub(crate) fn abandon(&self) {
+        let waker = self.state().waker.take();
+        drop(waker);
+    }
+
+    /// The producer ended and nobody can tell any more.
+    pub(crate) fn lose(&self) {
+        let _room_of_a_gate_that_is_gone = self.settle(Err(Error::new(
+            ErrorKind::Closed,
+            format!("the producer ended before the fate of a record to {} was known", self.record.topic),
+        )
+        .with_persistence(Persistence::PossiblyPersisted)));
+    }
+}
+
+/// A waker is foreign code: its panic must not keep the reports behind it from being read.
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
+            tracing::error!("a panic in a waker was caught");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use kafka_tower_core::gate::{GateHandle, Limits, Refused};
+use kafka_tower_core::{Control, Error, ErrorKind, Record, Result};
+use tower_service::Service;
+
+use crate::builder::Builder;
+use crate::control::RdkafkaControl;
+use crate::future::DeliveryFuture;
+use crate::shared::Shared;
+use crate::slot::Slot;
+
+/// Sends records with librdkafka. A clone is another handle on the same producer. See the [crate](crate) for what it
+/// promises.
+pub struct RdkafkaTransport {
+    owner: Arc<Owner>,
+    admission: GateHandle<Arc<Slot>>,
+}
+
+impl RdkafkaTransport {
+    /// Starts to describe a transport.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub(crate) fn new(owner: Arc<Owner>) -> Self {
+        let admission = owner.shared.gate.handle();
+        Self { owner, admission }
+    }
+
+    /// Flush, close and what else is not a record.
+    #[must_use]
+    pub fn control(&self) -> Arc<dyn Control> {
+        Arc::new(RdkafkaControl::new(Arc::clone(&self.owner)))
+    }
+
+    /// How much may be on its way.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.owner.shared.gate.limits()
+    }
+
+    /// Changes how much may be on its way.
+    pub fn set_limits(&self, limits: Limits) {
+        let shared = &self.owner.shared;
+        shared.gate.set_limits(limits, |slot, permit| shared.enqueue_parked(slot, permit));
+    }
+
+    fn check(&self, record: &Record) -> Result<()> {
+        record.validate()
+    }
+}
+
+impl Service<Record> for RdkafkaTransport {
+    type Response = kafka_tower_core::Delivery;
+    type Error = Error;
+    type Future = DeliveryFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.admission.poll_ready(cx).map(Ok)
+    }
+
+    /// Hands the record to librdkafka before it returns, or parks it behind those that wait for room.
+    fn call(&mut self, record: Record) -> DeliveryFuture {
+        if let Err(error) = self.check(&record) {
+            return DeliveryFuture::refused(error);
+        }
+        let size = record.size();
+        let expires_at = record.expires_at;
+        let now = Instant::now();
+        if expires_at.is_some_and(|at| at <= now) {
+            return DeliveryFuture::refused(
+                Error::new(ErrorKind::Timeout, format!("not sent to {}: its deadline had passed", record.topic))
+                    .with_persistence(kafka_tower_core::Persistence::NotPersisted)
+                    .with_help("allow more time"),
+            );
+        }
+        let slot = Arc::new(Slot::new(record, now));
+        let shared = &self.owner.shared;
+        let admitted = self.admission.call(Arc::clone(&slot), size, |slot, permit| shared.enqueue(slot, permit));
+        match admitted {
+            Ok(()) => {
+                if let Some(at) = expires_at {
+                    shared.watch(at, Arc::clone(&slot));
+                }
+                DeliveryFuture::waiting(slot)
+            }
+            Err(Refused::TooLarge(slot)) => DeliveryFuture::refused(
+                Error::new(
+                    ErrorKind::RecordTooLarge,
+                    format!(
+                        "a record of {size} bytes for {} is larger than the whole limit of {} bytes",
+                        slot.record().topic,
+                        shared.gate.limits().bytes
+                    ),
+                )
+                .with_help("send less in one record, or raise buffer_memory"),
+            ),
+            Err(Refused::Closed(slot)) => DeliveryFuture::refused(Error::new(
+                ErrorKind::Closed,
+                format!("not sent to {}: the transport was closed", slot.record().topic),
+            )),
+        }
+    }
+}
+
+impl Clone for RdkafkaTransport {
+    fn clone(&self) -> Self {
+        Self { owner: Arc::clone(&self.owner), admission: self.admission.clone() }
+    }
+}
+
+impl fmt::Debug for RdkafkaTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RdkafkaTransport").field("gate", &self.owner.shared.gate).finish_non_exhaustive()
+    }
+}
+
+/// What the last handle takes with it: the producer and its event loop.
+pub(crate) struct Owner {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Owner {
+    pub(crate) fn new(shared: Arc<Shared>, thread: JoinHandle<()>) -> Self {
+        Self { shared, thread: Some(thread) }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        if !self.shared.is_ended() {
+            let left = self.shared.gate.in_flight();
+            let undelivered = left.records + left.parked;
+            if undelivered > 0 {
+                tracing::warn!(
+                    undelivered,
+                    "a Kafka transport was dropped with records on their way: close it first, and none is lost"
+                );
+            }
+            drop(self.shared.begin_close(Instant::now()));
+        }
+        if let Some(thread) = self.thread.take() {
+            // The event loop runs foreign wakers, and one of them may hold the last handle.
+            if thread.thread().id() != thread::current().id() && thread.join().is_err() {
+                tracing::error!("the event loop of a Kafka transport had panicked");
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! What crosses the border to librdkafka, on its mock cluster. Runs under valgrind too (`scripts/valgrind`).
+#![cfg(feature = "mock-cluster")]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use kafka_tower_core::gate::Limits;
+use kafka_tower_core::{ErrorKind, Headers, Persistence, Record, Scope};
+use kafka_tower_rdkafka::{Builder, ClientError, ClientEvents, DeliveryFuture, MockCluster, RdkafkaTransport};
+use tower::{Service, ServiceExt};
+
+fn mock() -> (MockCluster, Builder) {
+    let cluster = MockCluster::start(1).unwrap();
+    cluster.create_topic("t", 3).unwrap();
+    let builder = RdkafkaTransport::builder().property("bootstrap.servers", cluster.bootstrap()).topic("t");
+    (cluster, builder)
+}
+
+fn record(value: impl Into<bytes::Bytes>) -> Record {
+    Record::new("t").with_partition(0).with_value(value)
+}
+
+async fn call(transport: &mut RdkafkaTransport, record: Record) -> DeliveryFuture {
+    transport.ready().await.unwrap().call(record)
+}
+
+#[tokio::test]
+async fn records_are_delivered_in_call_order() {
+    let (_cluster, builder) = mock();
+    let mut transport = builder.connect().await.unwrap();
+    assert_eq!(transport.control().partition_count("t"), Some(3));
+    let mut headers = Headers::new();
+    headers.push("a", "1");
+    headers.push("empty", "");
+    headers.push_null("null");
+    let mut futures = vec![call(&mut transport, record("").with_headers(headers).with_key("k")).await];
+    futures.push(call(&mut transport, Record::new("t").with_partition(0)).await);
+    for i in 0..100 {
+        futures.push(call(&mut transport, record(format!("value {i}"))).await);
+    }
+    let offsets: Vec<_> = join_all(futures).await.into_iter().map(|d| d.unwrap().offset.unwrap()).collect();
+    assert_eq!(offsets, (0..102).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn codes_that_kafka_does_not_have_are_typed_errors() {
+    let (cluster, builder) = mock();
+    let mut transport = builder.connect().await.unwrap();
+    for code in [120, 131, 200, 32_767, 87] {
+        cluster.fail_produce(&[code]);
+        let error = call(&mut transport, record("x")).await.await.unwrap_err();
+        if code == 87 {
+            assert_eq!((error.kind(), error.scope()), (ErrorKind::Rejected, Scope::Batch));
+            assert_eq!(error.persistence(), Persistence::NotPersisted);
+        } else {
+            assert_eq!(error.persistence(), Persistence::PossiblyPersisted, "{code}");
+            assert!(!error.message().is_empty());
+        }
+    }
+    assert!(call(&mut transport, record("fine")).await.await.is_ok(), "the transport goes on");
+}
+
+#[tokio::test]
+async fn an_isolated_record_is_alone_and_says_so() {
+    let (cluster, builder) = mock();
+    let mut transport = builder.connect().await.unwrap();
+    let mut alone = record("alone");
+    alone.isolated = true;
+    cluster.fail_produce(&[87]);
+    let error = call(&mut transport, alone.clone()).await.await.unwrap_err();
+    assert_eq!((error.kind(), error.scope()), (ErrorKind::Rejected, Scope::Record));
+    assert!(call(&mut transport, alone).await.await.is_ok());
+    let report = transport.control().close(Duration::from_secs(5)).await.unwrap();
+    assert!(report.is_complete(), "{report}");
+}
+
+struct Panics(Arc<AtomicUsize>);
+
+impl ClientEvents for Panics {
+    fn error(&self, _: &ClientError<'_>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        panic!("planted");
+    }
+
+    fn statistics(&self, json: &str) {
+        assert!(json.starts_with('{'));
+        self.0.fetch_add(1, Ordering::SeqCst);
+        panic!("planted");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_a_callback_stops_nothing() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let (cluster, builder) = mock();
+    let mut transport =
+        builder.property("statistics.interval.ms", "10").events(Panics(Arc::clone(&calls))).connect().await.unwrap();
+    cluster.broker_down(1).unwrap();
+    let open = call(&mut transport, record("x")).await;
+    let end = Instant::now() + Duration::from_secs(10);
+    while calls.load(Ordering::SeqCst) < 3 && Instant::now() < end {
+        tokio::task::yield_now().await;
+    }
+    assert!(calls.load(Ordering::SeqCst) >= 3);
+    cluster.broker_up(1).unwrap();
+    assert!(open.await.is_ok());
+}
+
+#[tokio::test]
+async fn a_panic_in_a_waker_stops_nothing() {
+    struct Bomb;
+    impl std::task::Wake for Bomb {
+        fn wake(self: Arc<Self>) {
+            panic!("planted");
+        }
+    }
+    let (_cluster, builder) = mock();
+    let mut transport = builder.property("linger.ms", "50").connect().await.unwrap();
+    let mut first = call(&mut transport, record("x")).await;
+    let second = call(&mut transport, record("y")).await;
+    let waker = Arc::new(Bomb).into();
+    assert!(std::pin::Pin::new(&mut first).poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+    assert!(second.await.is_ok());
+    assert!(first.await.is_ok());
+}
+
+#[tokio::test]
+async fn a_drop_with_records_outstanding_resolves_them() {
+    let (cluster, builder) = mock();
+    let mut transport = builder.connect().await.unwrap();
+    cluster.broker_down(1).unwrap();
+    let mut futures = Vec::new();
+    for i in 0..1_000 {
+        futures.push(call(&mut transport, record(i.to_string())).await);
+    }
+    drop(transport);
+    for outcome in join_all(futures).await {
+        let error = outcome.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+    }
+}
+
+#[tokio::test]
+async fn close_hands_back_what_was_not_delivered() {
+    let (cluster, builder) = mock();
+    let mut transport = builder.limits(Limits { records: 5, bytes: 1_000 }).connect().await.unwrap();
+    cluster.broker_down(1).unwrap();
+    let mut handles: Vec<_> = (0..8).map(|_| transport.clone()).collect();
+    let mut futures = Vec::new();
+    for (i, handle) in handles.iter_mut().enumerate() {
+        // Without asking for readiness: the last three are parked.
+        futures.push(handle.call(record(format!("v{i}"))));
+    }
+    let control = transport.control();
+    assert_eq!((control.in_flight().records, control.in_flight().parked), (5, 3));
+    let report = control.close(Duration::from_millis(200)).await.unwrap();
+    assert_eq!((report.delivered, report.failed + report.unknown), (0, 8), "{report}");
+    let mut values: Vec<_> = report.undelivered.iter().map(|u| u.record.value.clone().unwrap()).collect();
+    values.sort();
+    assert_eq!(values, ["v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7"]);
+    for outcome in join_all(futures).await {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Closed);
+    }
+    let late = transport.ready().await.unwrap().call(record("late")).await.unwrap_err();
+    assert_eq!((late.kind(), late.persistence()), (ErrorKind::Closed, Persistence::NotPersisted));
+    assert!(control.close(Duration::from_secs(1)).await.unwrap().undelivered.is_empty());
+}
+
+#[tokio::test]
+async fn a_time_out_names_its_cause_and_later_the_report_gives_the_room_back() {
+    let (cluster, builder) = mock();
+    let mut transport = builder.limits(Limits { records: 1, bytes: 1_000 }).connect().await.unwrap();
+    cluster.broker_down(1).unwrap();
+    let soon = || Instant::now() + Duration::from_millis(300);
+    let handed_over = call(&mut transport, record("a").with_expires_at(soon())).await;
+    let parked = transport.clone().call(record("b").with_expires_at(soon()));
+    let error = handed_over.await.unwrap_err();
+    assert_eq!((error.kind(), error.persistence()), (ErrorKind::Timeout, Persistence::PossiblyPersisted));
+    assert!(error.message().contains("last broker error"), "{error}");
+    let error = parked.await.unwrap_err();
+    assert_eq!((error.kind(), error.persistence()), (ErrorKind::Timeout, Persistence::NotPersisted));
+    assert_eq!(transport.control().in_flight().records, 1, "the room is held until the report");
+    cluster.broker_up(1).unwrap();
+    assert!(call(&mut transport, record("c")).await.await.unwrap().offset == Some(1), "b was withdrawn");
+    transport.control().flush().await.unwrap();
+    assert_eq!(transport.control().in_flight().records, 0);
+}
+
+#[tokio::test]
+async fn a_flush_does_not_wait_for_linger() {
+    let (_cluster, builder) = mock();
+    let mut transport = builder.property("linger.ms", "60000").connect().await.unwrap();
+    let futures = [call(&mut transport, record("a")).await, call(&mut transport, record("b")).await];
+    transport.control().flush().await.unwrap();
+    assert_eq!(transport.control().in_flight().records, 0);
+    assert!(join_all(futures).await.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn a_future_may_be_dropped_and_the_last_handle_may_go_in_a_waker() {
+    struct Holds(Mutex<Option<RdkafkaTransport>>);
+    impl std::task::Wake for Holds {
+        fn wake(self: Arc<Self>) {
+            self.0.lock().unwrap().take();
+        }
+    }
+    let (_cluster, builder) = mock();
+    let mut transport = builder.connect().await.unwrap();
+    drop(call(&mut transport, record("dropped")).await);
+    let mut open = call(&mut transport, record("x")).await;
+    let waker = Arc::new(Holds(Mutex::new(Some(transport)))).into();
+    // The report wakes on the event loop, and the waker drops the last handle there.
+    let polled = std::pin::Pin::new(&mut open).poll(&mut std::task::Context::from_waker(&waker));
+    let outcome = match polled {
+        std::task::Poll::Ready(outcome) => outcome,
+        std::task::Poll::Pending => open.await,
+    };
+    assert_eq!(outcome.unwrap().offset, Some(1));
+}
+
+#[tokio::test]
+async fn a_fatal_error_is_typed_and_names_itself() {
+    let (cluster, builder) = mock();
+    let mut transport = builder.connect().await.unwrap();
+    cluster.fail_produce(&[45]);
+    let error = call(&mut transport, record("x")).await.await.unwrap_err();
+    assert_eq!(error.persistence(), Persistence::PossiblyPersisted, "{error}");
+    let error = call(&mut transport, record("y")).await.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
+    assert_eq!(error.persistence(), Persistence::NotPersisted, "{error}");
+}
