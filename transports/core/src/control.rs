@@ -10,7 +10,8 @@ pub type ControlFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 
 
 /// The other side of a transport: what is not a record.
 ///
-/// The handle is taken before the layers are put on, so that no layer has to forward it.
+/// The handle is taken before the layers are put on, so that no layer has to forward it. It keeps the transport alive as
+/// a handle does.
 pub trait Control: Send + Sync + fmt::Debug + 'static {
     /// Resolves when the fate of each record that was called before is known. Lingering batches go out at once.
     ///
@@ -25,7 +26,9 @@ pub trait Control: Send + Sync + fmt::Debug + 'static {
     /// on the rest: what was not handed to a broker is withdrawn.
     ///
     /// Records called later fail with [`ErrorKind::Closed`](crate::ErrorKind::Closed). A second call waits for the
-    /// same end and reports nothing more.
+    /// same end, and one of the two gets the report. Afterwards nothing is [in flight](Self::in_flight).
+    ///
+    /// The close begins with the call, as does a flush: not with the first poll.
     ///
     /// # Cancel safety
     ///

@@ -28,13 +28,7 @@ impl Delivery {
     /// An acknowledged delivery without an offset.
     #[must_use]
     pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
-        Self {
-            topic: topic.into(),
-            partition,
-            offset: None,
-            timestamp: None,
-            persistence: Persistence::Persisted,
-        }
+        Self { topic: topic.into(), partition, offset: None, timestamp: None, persistence: Persistence::Persisted }
     }
 
     /// Sets the offset.

@@ -42,12 +42,7 @@ pub trait TransactionControl: Send + Sync + fmt::Debug {
     /// Puts a consumer's progress into the transaction: the offsets count if and when the transaction commits.
     ///
     /// Take the group's identity from the consumer anew for each transaction: a rebalance makes an older one invalid.
-    fn send_offsets(
-        &self,
-        offsets: Vec<TopicOffset>,
-        group: ConsumerGroup,
-        within: Duration,
-    ) -> ControlFuture<'_, ()>;
+    fn send_offsets(&self, offsets: Vec<TopicOffset>, group: ConsumerGroup, within: Duration) -> ControlFuture<'_, ()>;
 }
 
 /// How far a consumer came in a partition.

@@ -26,8 +26,12 @@ use crate::{Delivery, Error, Record};
 ///
 /// One suite runs them on each transport of this project.
 pub trait Transport:
-    Service<Record, Response = Delivery, Error = Error, Future: Future<Output = Result<Delivery, Error>> + Send + 'static>
-    + Clone
+    Service<
+        Record,
+        Response = Delivery,
+        Error = Error,
+        Future: Future<Output = Result<Delivery, Error>> + Send + 'static,
+    > + Clone
     + Send
     + Sync
     + 'static

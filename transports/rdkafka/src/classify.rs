@@ -31,10 +31,13 @@ pub(crate) fn acknowledged(status: i32) -> Persistence {
 pub(crate) fn client_error(code: i32, what: &str, text: Option<&str>) -> Error {
     let error = match row_of(code) {
         Some(row) => {
-            let error = Error::new(row.class.kind, format!("{what}: {} ({})", text.map_or_else(|| row.text(), str::to_owned), row.name))
-                .with_recovery(row.class.recovery)
-                .with_scope(row.scope)
-                .with_error_type(row.name);
+            let error = Error::new(
+                row.class.kind,
+                format!("{what}: {} ({})", text.map_or_else(|| row.text(), str::to_owned), row.name),
+            )
+            .with_recovery(row.class.recovery)
+            .with_scope(row.scope)
+            .with_error_type(row.name);
             match row.class.help {
                 Some(help) => error.with_help(help),
                 None => error,
@@ -42,7 +45,10 @@ pub(crate) fn client_error(code: i32, what: &str, text: Option<&str>) -> Error {
         }
         None => Error::new(
             ErrorKind::Unknown,
-            format!("{what}: code {code}, which Kafka 4.3.1 does not have{}", text.map(|t| format!(": {t}")).unwrap_or_default()),
+            format!(
+                "{what}: code {code}, which Kafka 4.3.1 does not have{}",
+                text.map(|t| format!(": {t}")).unwrap_or_default()
+            ),
         )
         .with_recovery(Recovery::Retry)
         .with_scope(Scope::Batch)
@@ -64,7 +70,13 @@ pub(crate) fn record_error(code: i32, status: i32, record: &Record, elapsed: Dur
 }
 
 /// Time is up for a record; `handed_over` says whether librdkafka has it.
-pub(crate) fn expired(record: &Record, handed_over: bool, called_at: Instant, now: Instant, cause: Option<&Cause>) -> Error {
+pub(crate) fn expired(
+    record: &Record,
+    handed_over: bool,
+    called_at: Instant,
+    now: Instant,
+    cause: Option<&Cause>,
+) -> Error {
     let elapsed = now.saturating_duration_since(called_at);
     let mut text = format!("not delivered to {} within {}", record.topic, seconds(elapsed));
     if !handed_over {
@@ -77,7 +89,7 @@ pub(crate) fn expired(record: &Record, handed_over: bool, called_at: Instant, no
     if handed_over {
         error.with_persistence(Persistence::PossiblyPersisted)
     } else {
-        error.with_persistence(Persistence::NotPersisted).with_help("send it again when the broker is well, or allow more time or room")
+        error.with_persistence(Persistence::NotPersisted)
     }
 }
 

@@ -81,7 +81,8 @@ const fn helped(kind: ErrorKind, recovery: Recovery, help: &'static str) -> Clas
 const BROKER: Class = class(Kind::Broker, Recovery::Retry);
 const NO_TOPIC: Class = class(Kind::UnknownTopicOrPartition, Recovery::Reject);
 const REJECTED: Class = class(Kind::Rejected, Recovery::Reject);
-const REJECTED_OTHER: Class = helped(Kind::Rejected, Recovery::Retry, "send it again: it was not the one that was refused");
+const REJECTED_OTHER: Class =
+    helped(Kind::Rejected, Recovery::Retry, "send it again: it was not the one that was refused");
 const TOO_LARGE: Class = helped(
     Kind::RecordTooLarge,
     Recovery::Reject,
@@ -90,9 +91,13 @@ const TOO_LARGE: Class = helped(
 const INVALID: Class = class(Kind::InvalidRecord, Recovery::Reject);
 const CONFIG: Class = class(Kind::Config, Recovery::Reject);
 const ABORT: Class = class(Kind::Transaction, Recovery::AbortTransaction);
-const TXN_FATAL: Class = helped(Kind::Transaction, Recovery::Fatal, "create a new producer, and replay the transaction");
-const TXN_STATE: Class =
-    helped(Kind::Transaction, Recovery::Reject, "begin a transaction before sending, and end it before beginning the next");
+const TXN_FATAL: Class =
+    helped(Kind::Transaction, Recovery::Fatal, "create a new producer, and replay the transaction");
+const TXN_STATE: Class = helped(
+    Kind::Transaction,
+    Recovery::Reject,
+    "begin a transaction before sending, and end it before beginning the next",
+);
 const DENIED: Class = class(Kind::Authorization, Recovery::Reject);
 const DENIED_IDEMPOTENT: Class = helped(
     Kind::Authorization,

@@ -51,7 +51,9 @@ impl Check<'_> {
             self.hopeless(|facts| facts.fatal.clone().or_else(|| facts.denied.clone()))?;
             let now = Instant::now();
             match answer {
-                Ok(found) if found.code == 0 && (topic.is_none() || found.partitions > 0) => return Ok(found.partitions),
+                Ok(found) if found.code == 0 && (topic.is_none() || found.partitions > 0) => {
+                    return Ok(found.partitions);
+                }
                 Ok(found) => match found.code {
                     codes::UNKNOWN_TOPIC_OR_PARTITION => {
                         let since = *unknown_since.get_or_insert(now);
@@ -125,8 +127,7 @@ impl Check<'_> {
     }
 
     fn no_broker(&self, now: Instant) -> Error {
-        let text =
-            format!("cannot connect to {} within {}{}", self.brokers, seconds(self.timeout), self.cause(now));
+        let text = format!("cannot connect to {} within {}{}", self.brokers, seconds(self.timeout), self.cause(now));
         let causes = self.shared.causes();
         let row = causes.latest(now).and_then(|cause| codes::row_of(cause.code));
         let kind = row.map_or(ErrorKind::Connection, |row| match row.class.kind {

@@ -19,9 +19,11 @@ impl RdkafkaControl {
 
 impl Control for RdkafkaControl {
     fn flush(&self) -> ControlFuture<'_, ()> {
+        let shared = self.0.shared();
+        // Now and not with the first poll: what is called later is not waited for.
+        let flush = shared.gate.flush();
         Box::pin(async move {
-            let shared = self.0.shared();
-            let mut flush = pin!(shared.gate.flush());
+            let mut flush = pin!(flush);
             let mut told = false;
             poll_fn(|cx| {
                 let flushed = flush.as_mut().poll(cx);
@@ -38,9 +40,10 @@ impl Control for RdkafkaControl {
     }
 
     fn close(&self, within: Duration) -> ControlFuture<'_, CloseReport> {
+        let shared = self.0.shared();
+        let end = shared.begin_close(Instant::now() + within);
         Box::pin(async move {
-            let shared = self.0.shared();
-            if let Some(end) = shared.begin_close(Instant::now() + within) {
+            if let Some(end) = end {
                 // An error means that the event loop is gone, and then there is nothing to wait for.
                 let _ended = end.await;
             }

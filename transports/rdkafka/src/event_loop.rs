@@ -94,15 +94,13 @@ impl<'a> EventLoop<'a> {
 
     /// The close ran out of time, or has nothing left to wait for.
     fn give_up(&mut self) {
-        for slot in self.shared.gate.withdraw(|_| true, |slot, permit| self.shared.enqueue_parked(slot, permit)) {
-            let _never_admitted = self.shared.settle(
-                &slot,
-                Err(Error::new(
-                    ErrorKind::Closed,
-                    format!("not delivered to {}: the transport was closed before there was room for it", slot.record().topic),
-                )),
-            );
-        }
+        let shared = self.shared;
+        let settle = |slot: Arc<Slot>| {
+            let topic = &slot.record().topic;
+            let text = format!("not delivered to {topic}: the transport was closed before there was room for it");
+            let _never_admitted = shared.settle(&slot, Err(Error::new(ErrorKind::Closed, text)));
+        };
+        shared.gate.withdraw(|_| true, settle, |slot, permit| shared.enqueue_parked(slot, permit));
         let end = Instant::now() + PURGE_TIME;
         if self.shared.gate.in_flight().records > 0 {
             self.shared.purge();
@@ -146,7 +144,9 @@ fn handle(shared: &Shared, client: &Client, permits: &mut Vec<Permit>, event: Ev
             }
         }
         Event::Error { code, text } => error(shared, client, code, &text.to_string_lossy()),
-        Event::Log { level, facility, text } => log(shared, level, &facility.to_string_lossy(), &text.to_string_lossy()),
+        Event::Log { level, facility, text } => {
+            log(shared, level, &facility.to_string_lossy(), &text.to_string_lossy())
+        }
         Event::Statistics(json) => user(shared, "statistics", |events| events.statistics(&json.to_string_lossy())),
         Event::TokenRefresh { config } => token(shared, client, config),
         Event::Other(kind) => tracing::debug!(kind, "an event that nobody asked for"),

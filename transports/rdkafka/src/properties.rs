@@ -44,8 +44,11 @@ pub(crate) fn get<'a>(properties: &'a Properties, name: &str) -> Option<&'a str>
 pub(crate) fn client_config(properties: &Properties) -> Result<ClientConfig> {
     features(properties)?;
     if get(properties, "transactional.id").is_some() {
-        return Err(Error::new(ErrorKind::Config, "`transactional.id` is set, and this transport has no transactions yet")
-            .with_help("leave `transactional.id` out"));
+        return Err(Error::new(
+            ErrorKind::Config,
+            "`transactional.id` is set, and this transport has no transactions yet",
+        )
+        .with_help("leave `transactional.id` out"));
     }
     if get(properties, "message.timeout.ms").is_some_and(|value| value != "0") {
         tracing::warn!(
@@ -93,7 +96,9 @@ fn features(properties: &Properties) -> Result<()> {
     } else if protocol.starts_with("sasl") && mechanism.is_empty() && !cfg!(feature = "gssapi") {
         return Err(Error::new(
             ErrorKind::Config,
-            format!("security.protocol={protocol} without sasl.mechanisms means Kerberos (GSSAPI), which is not built in"),
+            format!(
+                "security.protocol={protocol} without sasl.mechanisms means Kerberos (GSSAPI), which is not built in"
+            ),
         )
         .with_help("set sasl.mechanisms (PLAIN, SCRAM-SHA-512, …), or enable the cargo feature `gssapi`"));
     } else {
@@ -104,8 +109,10 @@ fn features(properties: &Properties) -> Result<()> {
     };
     match needs {
         None => Ok(()),
-        Some((setting, feature)) => Err(Error::new(ErrorKind::Config, format!("{setting} needs the cargo feature {feature}"))
-            .with_help(format!("enable the feature {feature} of kafka-tower"))),
+        Some((setting, feature)) => {
+            Err(Error::new(ErrorKind::Config, format!("{setting} needs the cargo feature {feature}"))
+                .with_help(format!("enable the feature {feature} of kafka-tower")))
+        }
     }
 }
 
@@ -140,8 +147,19 @@ fn redact(text: &str, config: &ClientConfig) -> String {
 }
 
 fn is_secret(name: &str) -> bool {
-    const SECRET: &[&str] =
-        &["password", "pasword", "passwd", "secret", "token", "username", "jaas", "pem", "key", "assertion", "oauthbearer.config"];
+    const SECRET: &[&str] = &[
+        "password",
+        "pasword",
+        "passwd",
+        "secret",
+        "token",
+        "username",
+        "jaas",
+        "pem",
+        "key",
+        "assertion",
+        "oauthbearer.config",
+    ];
     let name = name.to_ascii_lowercase();
     SECRET.iter().any(|part| name.contains(part))
 }
@@ -168,7 +186,8 @@ mod tests {
 
     #[test]
     fn defaults_do_not_override_what_is_set_under_any_name() {
-        let config = client_config(&properties(&[("delivery.timeout.ms", "5000"), ("partitioner", "consistent")])).unwrap();
+        let config =
+            client_config(&properties(&[("delivery.timeout.ms", "5000"), ("partitioner", "consistent")])).unwrap();
         assert_eq!(config.get("message.timeout.ms"), None);
         assert_eq!(config.get("partitioner"), Some("consistent"));
         assert_eq!(config.get("queue.buffering.max.messages"), Some("0"));

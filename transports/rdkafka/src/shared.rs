@@ -148,7 +148,11 @@ impl Shared {
             },
             codes::MESSAGE_TOO_LARGE => Error::new(
                 ErrorKind::RecordTooLarge,
-                format!("a record of {} bytes for {} is larger than the client's message.max.bytes", record.size(), record.topic),
+                format!(
+                    "a record of {} bytes for {} is larger than the client's message.max.bytes",
+                    record.size(),
+                    record.topic
+                ),
             )
             .with_error_type("MESSAGE_TOO_LARGE"),
             _ => classify::record_error(code, 0, record, elapsed),
@@ -192,10 +196,11 @@ impl Shared {
             return;
         }
         let due = |slot: &Arc<Slot>| slot.record().expires_at.is_some_and(|at| at <= now);
-        for slot in self.gate.withdraw(due, |slot, permit| self.enqueue_parked(slot, permit)) {
+        let settle = |slot: Arc<Slot>| {
             let error = self.expired(&slot, false, now);
             let _never_admitted = self.settle(&slot, Err(error));
-        }
+        };
+        self.gate.withdraw(due, settle, |slot, permit| self.enqueue_parked(slot, permit));
         // One that is being handed over at this moment is looked at again.
         for slot in parked.into_iter().filter(|slot| !slot.is_over()) {
             lock(&self.expiry).push(now, slot);

@@ -49,10 +49,6 @@ impl RdkafkaTransport {
         let shared = &self.owner.shared;
         shared.gate.set_limits(limits, |slot, permit| shared.enqueue_parked(slot, permit));
     }
-
-    fn check(&self, record: &Record) -> Result<()> {
-        record.validate()
-    }
 }
 
 impl Service<Record> for RdkafkaTransport {
@@ -66,7 +62,7 @@ impl Service<Record> for RdkafkaTransport {
 
     /// Hands the record to librdkafka before it returns, or parks it behind those that wait for room.
     fn call(&mut self, record: Record) -> DeliveryFuture {
-        if let Err(error) = self.check(&record) {
+        if let Err(error) = record.validate() {
             return DeliveryFuture::refused(error);
         }
         let size = record.size();
@@ -75,8 +71,7 @@ impl Service<Record> for RdkafkaTransport {
         if expires_at.is_some_and(|at| at <= now) {
             return DeliveryFuture::refused(
                 Error::new(ErrorKind::Timeout, format!("not sent to {}: its deadline had passed", record.topic))
-                    .with_persistence(kafka_tower_core::Persistence::NotPersisted)
-                    .with_help("allow more time"),
+                    .with_persistence(kafka_tower_core::Persistence::NotPersisted),
             );
         }
         let slot = Arc::new(Slot::new(record, now));

@@ -1,6 +1,6 @@
-use super::{BoxError, Error, ErrorKind};
 #[cfg(feature = "tower")]
 use super::Persistence;
+use super::{BoxError, Error, ErrorKind};
 
 /// What a foreign layer made of an error, or its own.
 ///

@@ -108,7 +108,9 @@ impl ErrorKind {
             Self::Config => (Reject, NotPersisted, Scope::Client, "correct the configuration"),
             Self::Serialization => (Reject, NotPersisted, Scope::Record, "correct the value or its serializer"),
             Self::InvalidRecord => (Reject, NotPersisted, Scope::Record, "correct the record"),
-            Self::RecordTooLarge => (Reject, NotPersisted, Scope::Record, "send less in one record, or raise the limit"),
+            Self::RecordTooLarge => {
+                (Reject, NotPersisted, Scope::Record, "send less in one record, or raise the limit")
+            }
             Self::Rejected => (
                 Reject,
                 NotPersisted,
@@ -125,7 +127,9 @@ impl ErrorKind {
             Self::Authentication => {
                 (Fatal, NotPersisted, Scope::Client, "check user name, password and sasl.mechanisms")
             }
-            Self::Connection => (Retry, PossiblyPersisted, Scope::Broker, "check that the broker runs and is reachable"),
+            Self::Connection => {
+                (Retry, PossiblyPersisted, Scope::Broker, "check that the broker runs and is reachable")
+            }
             Self::Timeout => (
                 Wait,
                 PossiblyPersisted,
@@ -149,6 +153,14 @@ impl ErrorKind {
             Self::Unknown => (Retry, PossiblyPersisted, Scope::Record, ""),
         };
         Facts { recovery, persistence, scope, help }
+    }
+
+    /// What to do, if the error itself says nothing better.
+    pub(super) const fn help(self, persistence: Persistence) -> &'static str {
+        match (self, persistence) {
+            (Self::Timeout, Persistence::NotPersisted) => "allow more time or room, or send it again",
+            _ => self.facts().help,
+        }
     }
 
     /// The kind in `snake_case`, for metrics.

@@ -40,7 +40,8 @@ struct Inner {
     scope: Scope,
     error_type: Option<&'static str>,
     message: Cow<'static, str>,
-    help: Cow<'static, str>,
+    /// In place of the kind's.
+    help: Option<Cow<'static, str>>,
     attempts: u32,
     elapsed: Option<Duration>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
@@ -58,7 +59,7 @@ impl Error {
             scope: facts.scope,
             error_type: None,
             message: message.into(),
-            help: Cow::Borrowed(facts.help),
+            help: None,
             attempts: 1,
             elapsed: None,
             source: None,
@@ -119,7 +120,7 @@ impl Error {
     /// One line that says what to do.
     #[must_use]
     pub fn help(&self) -> &str {
-        &self.0.help
+        self.0.help.as_deref().unwrap_or_else(|| self.0.kind.help(self.0.persistence))
     }
 
     /// How often the record was tried.
@@ -165,7 +166,7 @@ impl Error {
     /// Sets the line that says what to do.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<Cow<'static, str>>) -> Self {
-        self.0.help = help.into();
+        self.0.help = Some(help.into());
         self
     }
 
@@ -205,8 +206,8 @@ impl fmt::Display for Error {
         if inner.kind.concerns_a_record() {
             write!(f, " ({})", inner.persistence)?;
         }
-        if f.alternate() && !inner.help.is_empty() {
-            write!(f, "; {}", inner.help)?;
+        if f.alternate() && !self.help().is_empty() {
+            write!(f, "; {}", self.help())?;
         }
         Ok(())
     }
@@ -225,7 +226,7 @@ impl fmt::Debug for Error {
             .field("attempts", &inner.attempts)
             .field("elapsed", &inner.elapsed)
             .field("source", &inner.source)
-            .field("help", &inner.help)
+            .field("help", &self.help())
             .finish()
     }
 }

@@ -68,8 +68,10 @@ impl<P> GateHandle<P> {
         bytes: usize,
         mut enqueue: impl FnMut(P, Permit) -> Result<(), Permit>,
     ) -> Result<(), Refused<P>> {
+        // A refused call has taken no room: the turn stays, and is passed on at the latest by the drop.
+        let refused = self.gate.admit(item, bytes, &mut enqueue)?;
         self.turn = false;
-        if let Some(permit) = self.gate.admit(item, bytes, &mut enqueue)? {
+        if let Some(permit) = refused {
             self.gate.release([permit], enqueue);
         }
         Ok(())

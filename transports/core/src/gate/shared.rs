@@ -88,42 +88,55 @@ impl<P> Gate<P> {
             let Some((item, permit)) = state.next_parked() else { break };
             state.draining = true;
             drop(state);
+            let draining = Draining(self);
             let refused = enqueue(item, permit).err();
-            state = self.lock();
-            state.draining = false;
+            state = draining.end();
             if let Some(permit) = refused {
                 state.release(&permit);
                 freed = freed.saturating_add(1);
             }
         }
-        state.to_wake(freed, &mut wake);
+        state.take_wakers(freed, &mut wake);
         drop(state);
         wake.into_iter().for_each(Waker::wake);
     }
 
-    /// Takes back the parked records that `expired` names, in order. They count as settled.
+    /// Takes back the parked records that `expired` names, in order. Each is handed to `settle`, and counts as settled
+    /// after that: who waits in [`flush`](Self::flush) finds it told. Says how many they were.
     pub fn withdraw(
         &self,
         mut expired: impl FnMut(&P) -> bool,
+        mut settle: impl FnMut(P),
         enqueue: impl FnMut(P, Permit) -> Result<(), Permit>,
-    ) -> Vec<P> {
+    ) -> usize {
         let mut withdrawn = Vec::new();
-        let mut state = self.lock();
-        if state.parked.is_empty() {
-            return withdrawn;
-        }
-        for (item, permit) in std::mem::take(&mut state.parked) {
-            if expired(&item) {
-                state.settle(&permit);
-                withdrawn.push(item);
-            } else {
-                state.parked.push_back((item, permit));
+        {
+            let mut state = self.lock();
+            for (item, permit) in std::mem::take(&mut state.parked) {
+                if expired(&item) {
+                    withdrawn.push((item, permit));
+                } else {
+                    state.parked.push_back((item, permit));
+                }
             }
         }
+        let count = withdrawn.len();
+        if count == 0 {
+            return 0;
+        }
+        let permits: Vec<_> = withdrawn
+            .into_iter()
+            .map(|(item, permit)| {
+                settle(item);
+                permit
+            })
+            .collect();
+        let mut state = self.lock();
+        permits.iter().for_each(|permit| state.settle(permit));
         drop(state);
         // The head may have been what did not fit.
-        self.settle(Vec::new(), withdrawn.len(), enqueue);
-        withdrawn
+        self.settle(Vec::new(), count, enqueue);
+        count
     }
 
     /// Refuses all later calls and wakes those who wait. What was called before goes on.
@@ -131,7 +144,7 @@ impl<P> Gate<P> {
         let mut wake = Vec::new();
         let mut state = self.lock();
         state.closed = true;
-        state.to_wake(0, &mut wake);
+        state.take_wakers(0, &mut wake);
         drop(state);
         wake.into_iter().for_each(Waker::wake);
     }
@@ -142,7 +155,6 @@ impl<P> Gate<P> {
     }
 
     /// Resolves when all that was called before is settled.
-    #[must_use]
     pub fn flush(self: &Arc<Self>) -> Flush<P> {
         let (epoch, id) = {
             let mut state = self.lock();
@@ -174,6 +186,24 @@ impl<P> Gate<P> {
     pub(super) fn lock(&self) -> MutexGuard<'_, State<P>> {
         // Counts and queues are whole at each point where the lock is given up.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says that somebody hands over parked records; ends that also in a panic, after which nothing must stay parked.
+struct Draining<'a, P>(&'a Gate<P>);
+
+impl<'a, P> Draining<'a, P> {
+    fn end(self) -> MutexGuard<'a, State<P>> {
+        let mut state = self.0.lock();
+        state.draining = false;
+        std::mem::forget(self);
+        state
+    }
+}
+
+impl<P> Drop for Draining<'_, P> {
+    fn drop(&mut self) {
+        self.0.lock().draining = false;
     }
 }
 

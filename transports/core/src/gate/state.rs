@@ -173,7 +173,7 @@ impl<P> State<P> {
     }
 
     /// Whom to wake after `freed` records were settled.
-    pub(super) fn to_wake(&mut self, freed: usize, wake: &mut Vec<Waker>) {
+    pub(super) fn take_wakers(&mut self, freed: usize, wake: &mut Vec<Waker>) {
         while let Some(entry) = self.flushing.first_entry() {
             if self.oldest_epoch < entry.key().0 {
                 break;

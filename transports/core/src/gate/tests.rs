@@ -115,6 +115,41 @@ fn a_handle_that_is_woken_and_dropped_passes_its_turn_on() {
 }
 
 #[test]
+fn a_turn_that_ends_in_a_refusal_is_passed_on() {
+    let gate = Gate::new(Limits { records: 2, bytes: 100 });
+    let (mut a, mut sent) = (gate.handle(), Vec::new());
+    call(&mut a, 1, 1, &mut sent);
+    call(&mut a, 2, 1, &mut sent);
+    let ((_, w1), (second, w2)) = (Count::new(), Count::new());
+    let (mut b, mut c) = (gate.handle(), gate.handle());
+    assert!(b.poll_ready(&mut Context::from_waker(&w1)).is_pending());
+    assert!(c.poll_ready(&mut Context::from_waker(&w2)).is_pending());
+    release(&gate, sent.remove(0).1, &mut sent);
+    assert!(b.poll_ready(&mut Context::from_waker(&w1)).is_ready());
+    assert_eq!(b.call(3, 101, |_, _| Ok(())), Err(Refused::TooLarge(3)));
+    drop(b);
+    assert_eq!(second.get(), 1);
+}
+
+#[test]
+fn a_panic_while_handing_over_parks_nobody_for_ever() {
+    let gate = Gate::new(Limits { records: 1, bytes: 100 });
+    let (mut a, mut sent) = (gate.handle(), Vec::new());
+    call(&mut a, 1, 1, &mut sent);
+    call(&mut a, 2, 1, &mut sent);
+    call(&mut a, 3, 1, &mut sent);
+    let permit = sent.remove(0).1;
+    let planted = std::panic::AssertUnwindSafe(|| gate.release([permit], |_, _| panic!("planted")));
+    assert!(std::panic::catch_unwind(planted).is_err());
+    // The room of the lost record is lost with it; more room hands over the next.
+    gate.set_limits(Limits { records: 2, bytes: 100 }, |item, permit| {
+        sent.push((item, permit));
+        Ok(())
+    });
+    assert_eq!(items(&sent), [3]);
+}
+
+#[test]
 fn a_flush_waits_for_what_was_called_before_and_for_nothing_later() {
     let gate = Gate::new(Limits { records: 1, bytes: 10 });
     let (mut a, mut sent) = (gate.handle(), Vec::new());
@@ -142,14 +177,16 @@ fn withdrawn_records_are_settled_and_make_room_for_those_behind() {
     call(&mut a, 2, 8, &mut sent);
     call(&mut a, 3, 2, &mut sent);
     let (_, waker) = Count::new();
-    let withdrawn = gate.withdraw(
+    let mut withdrawn = Vec::new();
+    let count = gate.withdraw(
         |item| *item == 2,
+        |item| withdrawn.push(item),
         |item, permit| {
             sent.push((item, permit));
             Ok(())
         },
     );
-    assert_eq!((withdrawn, items(&sent)), (vec![2], vec![1, 3]));
+    assert_eq!((count, withdrawn, items(&sent)), (1, vec![2], vec![1, 3]));
     let mut flush = pin!(gate.flush());
     for (_, permit) in std::mem::take(&mut sent) {
         release(&gate, permit, &mut sent);
@@ -219,7 +256,7 @@ proptest! {
                 }
                 Op::Release(_) => {}
                 Op::Clone(h) => { let fresh = handles[h].0.clone(); let (c, w) = Count::new(); handles[h] = (fresh, c, w, false, 0); }
-                Op::Withdraw(n) => withdrawn_total += gate.withdraw(|(_, item)| item % 3 == n, enqueue!()).len(),
+                Op::Withdraw(n) => withdrawn_total += gate.withdraw(|(_, item)| item % 3 == n, drop, enqueue!()),
             }
             let now = gate.in_flight();
             prop_assert!(now.records <= limits.records && now.bytes <= limits.bytes);

@@ -96,10 +96,7 @@ pub(super) fn produce(rk: *mut sys::rd_kafka_t, topic: &Topic, slot: Arc<Slot>) 
         vu(vtype::RD_KAFKA_VTYPE_VALUE, Value { mem: Span { ptr: value, size: value_len } }),
         vu(vtype::RD_KAFKA_VTYPE_TIMESTAMP, Value { i64_: timestamp }),
         vu(vtype::RD_KAFKA_VTYPE_OPAQUE, Value { ptr: opaque.cast() }),
-        vu(
-            vtype::RD_KAFKA_VTYPE_HEADERS,
-            Value { headers: headers.as_ref().map_or(ptr::null_mut(), |h| h.0) },
-        ),
+        vu(vtype::RD_KAFKA_VTYPE_HEADERS, Value { headers: headers.as_ref().map_or(ptr::null_mut(), |h| h.0) }),
     ];
     let count = arguments.len() - usize::from(headers.is_none());
     // SAFETY: each argument carries the union's field that its type names. librdkafka copies the key. The value stays

@@ -1,0 +1,139 @@
+//! The jars of Apache Kafka and the class data archive, kept in cargo's target directory.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::KAFKA_VERSION;
+use crate::home::Home;
+use crate::launcher::{Archive, Launcher};
+use crate::listeners::Spec;
+use crate::node::Node;
+
+const POM: &str = include_str!("../assets/pom.xml");
+const MAVEN_GOAL: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
+
+/// A Java and the class path of Kafka.
+#[derive(Debug, Clone)]
+pub(crate) struct Jars {
+    pub(crate) java: PathBuf,
+    /// Every jar by name, sorted: the archive is valid for exactly this text.
+    pub(crate) classpath: OsString,
+}
+
+/// `target/kafka-VERSION`.
+pub(crate) fn cache_dir() -> PathBuf {
+    target_dir().join(format!("kafka-{KAFKA_VERSION}"))
+}
+
+/// Cargo marks its target directory with a `CACHEDIR.TAG`, and test binaries lie below it.
+fn target_dir() -> PathBuf {
+    let exe = std::env::current_exe().unwrap_or_default();
+    if let Some(dir) = exe.ancestors().skip(1).find(|dir| dir.join("CACHEDIR.TAG").is_file()) {
+        return dir.to_owned();
+    }
+    match std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from) {
+        Some(dir) if dir.is_absolute() => dir,
+        _ => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"),
+    }
+}
+
+/// Finds Java, the jars and the archive, and makes what is missing. The error says which part
+/// cannot be had.
+pub(crate) fn prepare() -> Result<Launcher, String> {
+    let (java, version) = find_java()?;
+    let cache = cache_dir();
+    fs::create_dir_all(&cache).map_err(|error| format!("{}: {error}", cache.display()))?;
+    // Test binaries run side by side and share the cache. The file is closed in child processes, so
+    // a broker does not inherit the lock.
+    let lock = File::create(cache.join("lock")).and_then(|file| file.lock().map(|()| file));
+    let _lock = lock.map_err(|error| format!("cannot lock {}: {error}", cache.display()))?;
+
+    let lib = cache.join("lib");
+    if !lib.is_dir() {
+        download(&cache, &lib)?;
+    }
+    let jars = Jars { java, classpath: classpath(&lib)? };
+    let path = cache.join(format!("java-{version}.jsa"));
+    if !path.is_file() {
+        make_archive(&jars, &path);
+    }
+    let archive = if path.is_file() { Archive::Use(path) } else { Archive::None };
+    Ok(Launcher::Java { jars, archive })
+}
+
+/// `JAVA_HOME` first, then the path; version 17 or newer.
+pub(crate) fn find_java() -> Result<(PathBuf, String), String> {
+    let home = std::env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin/java"));
+    let mut found = "no Java".to_owned();
+    for java in home.into_iter().chain([PathBuf::from("java")]) {
+        let Ok(output) = Command::new(&java).arg("-version").stdin(Stdio::null()).output() else {
+            continue;
+        };
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let Some(version) = text.split('"').nth(1) else {
+            continue;
+        };
+        let major = version.split(['.', '-', '+']).next().and_then(|major| major.parse::<u32>().ok());
+        if major.is_some_and(|major| major >= 17) {
+            return Ok((java, version.to_owned()));
+        }
+        found = format!("Java {version} is too old");
+    }
+    Err(found)
+}
+
+fn download(cache: &Path, lib: &Path) -> Result<(), String> {
+    let fresh = cache.join("lib.new");
+    let _ = fs::remove_dir_all(&fresh);
+    let pom = cache.join("pom.xml");
+    fs::write(&pom, POM.replace("KAFKA_VERSION", KAFKA_VERSION))
+        .map_err(|error| format!("{}: {error}", pom.display()))?;
+    let output = Command::new("mvn")
+        .args(["-q", "-B", "-f"])
+        .arg(&pom)
+        .args([MAVEN_GOAL, "-DincludeScope=runtime"])
+        .arg(format!("-DoutputDirectory={}", fresh.display()))
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|_| "Java, but no Maven".to_owned())?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let first = text.lines().find(|line| line.contains("ERROR")).unwrap_or("it failed without a word");
+        return Err(format!("Maven cannot fetch Kafka {KAFKA_VERSION}: {first}"));
+    }
+    // Whole or not at all.
+    fs::rename(&fresh, lib).map_err(|error| format!("{}: {error}", lib.display()))
+}
+
+fn classpath(lib: &Path) -> Result<OsString, String> {
+    let entries = fs::read_dir(lib).map_err(|error| format!("{}: {error}", lib.display()))?;
+    let mut jars: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    jars.retain(|path| path.extension().is_some_and(|extension| extension == "jar"));
+    jars.sort();
+    std::env::join_paths(jars).map_err(|error| error.to_string())
+}
+
+/// Runs a broker once to learn its classes. Without the archive everything works, only slower: no
+/// error.
+fn make_archive(jars: &Jars, path: &Path) {
+    let fresh = path.with_extension("new");
+    let launcher = Launcher::Java { jars: jars.clone(), archive: Archive::Write(fresh.clone()) };
+    let run = || -> Result<(), crate::Error> {
+        let home = Home::new()?;
+        let nodes = Node::plan(&Spec::default(), &home)?;
+        for node in &nodes {
+            node.prepare(&Spec::default(), &nodes, &launcher, None)?;
+            node.spawn(&launcher)?;
+            node.wait_ready(&launcher, 1, Duration::from_secs(60))?;
+            node.terminate(&launcher, Duration::from_secs(60))?;
+        }
+        Ok(())
+    };
+    if run().is_ok() {
+        let _ = fs::rename(&fresh, path);
+    }
+    let _ = fs::remove_file(&fresh);
+}

@@ -1,0 +1,53 @@
+//! Kafka's frames: a length of four bytes, then a request (API key, version, correlation id, …) or
+//! an answer (correlation id, …).
+
+use std::io::{Error, ErrorKind, Result};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use super::rules::ApiKey;
+
+/// Longer than anything a test sends; a TLS handshake read as a length is longer still.
+const MAX: usize = 256 << 20;
+
+/// A frame with its length, as it came.
+#[derive(Debug)]
+pub(super) struct Frame(Vec<u8>);
+
+impl Frame {
+    /// Reads one frame. `None`: the other side has closed the connection.
+    pub(super) async fn read(from: &mut (impl AsyncRead + Unpin)) -> Result<Option<Self>> {
+        let mut length = [0; 4];
+        match from.read_exact(&mut length).await {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let size = usize::try_from(i32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        if size > MAX {
+            return Err(Error::new(ErrorKind::InvalidData, "not a Kafka frame"));
+        }
+        let mut bytes = vec![0; 4 + size];
+        bytes[..4].copy_from_slice(&length);
+        from.read_exact(&mut bytes[4..]).await?;
+        Ok(Some(Self(bytes)))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// API key and correlation id of a request.
+    pub(super) fn request(&self) -> Option<(ApiKey, i32)> {
+        Some((ApiKey(i16::from_be_bytes(self.at(4)?)), i32::from_be_bytes(self.at(8)?)))
+    }
+
+    /// Correlation id of an answer.
+    pub(super) fn answer(&self) -> Option<i32> {
+        Some(i32::from_be_bytes(self.at(4)?))
+    }
+
+    fn at<const N: usize>(&self, index: usize) -> Option<[u8; N]> {
+        self.0.get(index..index + N)?.try_into().ok()
+    }
+}

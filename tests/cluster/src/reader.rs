@@ -1,0 +1,127 @@
+//! An independent reader: what a topic holds, by a plain consumer and none of the code under test.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::client::{self, blocking};
+use crate::{Cluster, Error, topics};
+
+/// How long a read may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Which records of transactions are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// All, also of open and aborted transactions.
+    Uncommitted,
+    /// Those of committed transactions, up to the first open one.
+    Committed,
+}
+
+/// A record as the broker has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadRecord {
+    /// The partition.
+    pub partition: i32,
+    /// The offset in it.
+    pub offset: i64,
+    /// The key; `None` is a null key, which differs from an empty one.
+    pub key: Option<Vec<u8>>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// The headers, in their order.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// Milliseconds since 1970.
+    pub timestamp: Option<i64>,
+}
+
+impl ReadRecord {
+    /// The value as text, for assertions.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(self.value.as_deref().unwrap_or_default()).into_owned()
+    }
+}
+
+impl Cluster {
+    /// Every record of a topic from the beginning to the end, committed or not, ordered by
+    /// partition and offset.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such topic, or it cannot be read to its end in a minute.
+    pub async fn read(&self, topic: &str) -> Result<Vec<ReadRecord>, Error> {
+        self.read_as(topic, Isolation::Uncommitted).await
+    }
+
+    /// Every record that this isolation level shows.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub async fn read_as(&self, topic: &str, isolation: Isolation) -> Result<Vec<ReadRecord>, Error> {
+        let (bootstrap, topic) = (self.bootstrap().to_owned(), topic.to_owned());
+        blocking(move || read(&bootstrap, &topic, isolation)).await
+    }
+}
+
+fn read(bootstrap: &str, topic: &str, isolation: Isolation) -> Result<Vec<ReadRecord>, Error> {
+    let level = match isolation {
+        Isolation::Uncommitted => "read_uncommitted",
+        Isolation::Committed => "read_committed",
+    };
+    let consumer: BaseConsumer = client::config(bootstrap)
+        .set("group.id", "kafka-tower-test-reader")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("check.crcs", "true")
+        .set("isolation.level", level)
+        .set("fetch.wait.max.ms", "50")
+        .create()
+        .map_err(Error::with("cannot create a reader"))?;
+    let partitions = topics::leaders(&consumer, topic)?.len();
+    if partitions == 0 {
+        return Err(Error::new(format!("there is no topic {topic}")));
+    }
+    let mut list = TopicPartitionList::new();
+    let mut open = BTreeSet::new();
+    for partition in 0..i32::try_from(partitions).map_err(Error::new)? {
+        list.add_partition_offset(topic, partition, Offset::Beginning).map_err(Error::new)?;
+        open.insert(partition);
+    }
+    consumer.assign(&list).map_err(Error::with("assign"))?;
+
+    let mut records = Vec::new();
+    let end = Instant::now() + LIMIT;
+    while !open.is_empty() {
+        match consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => records.push(ReadRecord {
+                partition: message.partition(),
+                offset: message.offset(),
+                key: message.key().map(<[u8]>::to_vec),
+                value: message.payload().map(<[u8]>::to_vec),
+                headers: message.headers().map_or_else(Vec::new, |headers| {
+                    headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
+                }),
+                timestamp: message.timestamp().to_millis(),
+            }),
+            // With read_committed this is the last stable offset: also behind aborted records and
+            // markers.
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                open.remove(&partition);
+            }
+            // A broker that went away comes back, or the time is over.
+            Some(Err(_)) | None => {}
+        }
+        if Instant::now() > end {
+            return Err(Error::new(format!("{topic}: partitions {open:?} not read to the end in {LIMIT:?}")));
+        }
+    }
+    records.sort_by_key(|record| (record.partition, record.offset));
+    Ok(records)
+}

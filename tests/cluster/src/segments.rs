@@ -1,0 +1,132 @@
+//! What is on the disk: the headers of the record batches in a partition's log segments, read
+//! without Kafka.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::{Cluster, Error};
+
+/// The bytes of a batch before its records (message format 2).
+const HEADER: usize = 61;
+
+/// How the records of a batch are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip.
+    Gzip,
+    /// Snappy.
+    Snappy,
+    /// LZ4.
+    Lz4,
+    /// Zstandard.
+    Zstd,
+    /// A number that nobody knows yet.
+    Other(i16),
+}
+
+/// The header of a record batch. Without idempotence, producer id, epoch and sequence are -1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// The offset of the first record.
+    pub base_offset: i64,
+    /// How many records there are.
+    pub records: i32,
+    /// The whole batch, in bytes.
+    pub bytes: usize,
+    /// The compression, as the broker has stored it.
+    pub compression: Compression,
+    /// Whether the batch belongs to a transaction.
+    pub transactional: bool,
+    /// Whether it is a marker (commit or abort) and holds no records of anyone.
+    pub control: bool,
+    /// Who has written it.
+    pub producer_id: i64,
+    /// The epoch of the producer id.
+    pub producer_epoch: i16,
+    /// The sequence number of the first record.
+    pub base_sequence: i32,
+    /// Milliseconds since 1970 of the first record.
+    pub base_timestamp: i64,
+    /// The greatest timestamp.
+    pub max_timestamp: i64,
+}
+
+impl Cluster {
+    /// The batches of a partition, as its leader has them on disk.
+    ///
+    /// # Errors
+    ///
+    /// If the cluster is not ours, or there is no such partition.
+    pub async fn batches(&self, topic: &str, partition: i32) -> Result<Vec<Batch>, Error> {
+        // Asked first: a foreign cluster may well have a leader.
+        self.own("batches")?;
+        let leader = self.leader(topic, partition).await?;
+        read(&self.data_dir(leader)?.join(format!("{topic}-{partition}")))
+    }
+}
+
+/// The batches of all segments in a partition's directory, in their order. A torn batch at the end
+/// is left out.
+///
+/// # Errors
+///
+/// If the directory or a segment cannot be read, or holds something other than message format 2.
+pub fn read(dir: &Path) -> Result<Vec<Batch>, Error> {
+    let entries = fs::read_dir(dir).map_err(Error::with(dir.display()))?;
+    let mut segments: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    segments.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+    // The names are base offsets of equal length.
+    segments.sort();
+    let mut batches = Vec::new();
+    for path in segments {
+        let bytes = fs::read(&path).map_err(Error::with(path.display()))?;
+        let mut rest = &bytes[..];
+        while let Some(batch) = parse(rest).map_err(Error::with(path.display()))? {
+            rest = &rest[batch.bytes..];
+            batches.push(batch);
+        }
+    }
+    Ok(batches)
+}
+
+fn parse(bytes: &[u8]) -> Result<Option<Batch>, String> {
+    let Some(header) = bytes.first_chunk::<HEADER>() else {
+        return Ok(None);
+    };
+    let length = usize::try_from(i32::from_be_bytes(at(header, 8))).map_err(|_| "a negative length")?;
+    let size = length + 12;
+    if size < HEADER || header[16] != 2 {
+        return Err(format!("not a batch of format 2: {length} bytes, magic {}", header[16]));
+    }
+    if size > bytes.len() {
+        return Ok(None);
+    }
+    let attributes = i16::from_be_bytes(at(header, 21));
+    Ok(Some(Batch {
+        base_offset: i64::from_be_bytes(at(header, 0)),
+        records: i32::from_be_bytes(at(header, 57)),
+        bytes: size,
+        compression: match attributes & 7 {
+            0 => Compression::None,
+            1 => Compression::Gzip,
+            2 => Compression::Snappy,
+            3 => Compression::Lz4,
+            4 => Compression::Zstd,
+            other => Compression::Other(other),
+        },
+        transactional: attributes & 0x10 != 0,
+        control: attributes & 0x20 != 0,
+        producer_id: i64::from_be_bytes(at(header, 43)),
+        producer_epoch: i16::from_be_bytes(at(header, 51)),
+        base_sequence: i32::from_be_bytes(at(header, 53)),
+        base_timestamp: i64::from_be_bytes(at(header, 27)),
+        max_timestamp: i64::from_be_bytes(at(header, 35)),
+    }))
+}
+
+/// `N` bytes of the header; the indices are constants inside it.
+fn at<const N: usize>(header: &[u8; HEADER], index: usize) -> [u8; N] {
+    std::array::from_fn(|offset| header[index + offset])
+}

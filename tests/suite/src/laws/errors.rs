@@ -1,0 +1,77 @@
+use std::time::Duration;
+
+use kafka_tower_core::gate::Limits;
+use kafka_tower_core::{ErrorKind, Headers, Persistence, Record};
+use tower::Service;
+
+use super::{call, delivered, numbered, within};
+use crate::Subject;
+
+/// Law 5 on what a caller can do wrong: each error is typed, says that nothing was written, and nothing was.
+///
+/// # Panics
+///
+/// If not.
+pub async fn every_error_states_its_persistence<S: Subject>(subject: &S) {
+    let mut open = subject.open(Limits { records: 100, bytes: 1_000 }, 2).await;
+    let mut bad_header = Headers::new();
+    bad_header.push("nul\0", "x");
+    let topic = open.topic.clone();
+    let cases: Vec<(&str, Record, ErrorKind)> = vec![
+        ("a topic name", Record::new("bad topic!"), ErrorKind::InvalidRecord),
+        ("no topic name", Record::new(""), ErrorKind::InvalidRecord),
+        ("a negative partition", Record::new(topic.clone()).with_partition(-7), ErrorKind::InvalidRecord),
+        ("a header's name", Record::new(topic.clone()).with_headers(bad_header), ErrorKind::InvalidRecord),
+        ("a size", Record::new(topic.clone()).with_value(vec![0; 1_001]), ErrorKind::RecordTooLarge),
+        ("a partition", Record::new(topic.clone()).with_partition(7), ErrorKind::UnknownTopicOrPartition),
+    ];
+    for (what, record, kind) in cases {
+        let future = call(&mut open.transport, record).await;
+        let error = within(subject.patience(), what, future).await.expect_err(what);
+        assert_eq!(error.kind(), kind, "{what}: {error:#}");
+        assert_eq!(error.persistence(), Persistence::NotPersisted, "{what}");
+        assert!(!error.message().is_empty() && !error.help().is_empty(), "{what}: {error:?}");
+    }
+    open.control
+        .close(Duration::from_secs(10))
+        .await
+        .expect("close")
+        .is_complete()
+        .then_some(())
+        .expect("nothing was open");
+    let error = call(&mut open.transport, numbered(&topic, 1)).await.await.expect_err("closed");
+    assert_eq!((error.kind(), error.persistence()), (ErrorKind::Closed, Persistence::NotPersisted));
+    assert_eq!(open.kafka.read().await, [], "not written means not written");
+}
+
+/// A deadline resolves the future: a parked record is withdrawn and not written, one on its way may be. Its room comes
+/// back with its report.
+///
+/// # Panics
+///
+/// If not.
+pub async fn a_deadline_ends_the_waiting_truthfully<S: Subject>(subject: &S) {
+    let mut open = subject.open(Limits { records: 1, bytes: 1_000 }, 1).await;
+    if !open.kafka.silence().await {
+        return;
+    }
+    let soon = || tokio::time::Instant::now() + Duration::from_millis(300);
+    let on_its_way = call(&mut open.transport, numbered(&open.topic, 0).with_expires_at(soon())).await;
+    // Without readiness: parked behind the first.
+    let parked = open.transport.clone().call(numbered(&open.topic, 1).with_expires_at(soon()));
+    let late = open.transport.clone().call(numbered(&open.topic, 2).with_expires_at(tokio::time::Instant::now()));
+    for (what, future, persistence) in [
+        ("on its way", on_its_way, Persistence::PossiblyPersisted),
+        ("parked", parked, Persistence::NotPersisted),
+        ("late", late, Persistence::NotPersisted),
+    ] {
+        let error = within(subject.patience(), what, future).await.expect_err(what);
+        assert_eq!((error.kind(), error.persistence()), (ErrorKind::Timeout, persistence), "{what}: {error:#}");
+    }
+    assert_eq!(open.control.in_flight().records, 1, "its room is held until its report");
+    open.kafka.answer().await;
+    within(subject.patience(), "flush", open.control.flush()).await.expect("flush");
+    delivered(within(subject.patience(), "the next", call(&mut open.transport, numbered(&open.topic, 3)).await).await);
+    let numbers: Vec<_> = open.kafka.read().await.iter().map(crate::Written::number).collect();
+    assert!(numbers == [0, 3] || numbers == [3], "{numbers:?}: the parked and the late one were not sent");
+}

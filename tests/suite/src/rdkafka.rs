@@ -1,0 +1,39 @@
+//! What the mock cluster and the real Kafka share as subjects.
+
+use std::sync::Arc;
+
+use kafka_tower_core::gate::Limits;
+use kafka_tower_rdkafka::RdkafkaTransport;
+use kafka_tower_test_cluster::Cluster;
+
+use crate::subject::{Kafka, Open, Written};
+
+/// Connects to a topic; panics with the error's help if that does not go.
+///
+/// # Panics
+///
+/// If it cannot connect.
+pub async fn open(bootstrap: &str, topic: &str, limits: Limits, kafka: Box<dyn Kafka>) -> Open<RdkafkaTransport> {
+    let builder = RdkafkaTransport::builder().property("bootstrap.servers", bootstrap).topic(topic).limits(limits);
+    let transport = builder.connect().await.unwrap_or_else(|error| panic!("{error:#}"));
+    let control = transport.control();
+    Open { transport, control, topic: Arc::from(topic), kafka }
+}
+
+/// Reads a topic with the test cluster's reader, a plain consumer.
+///
+/// # Panics
+///
+/// If it cannot be read.
+pub async fn read(cluster: &Cluster, topic: &str) -> Vec<Written> {
+    let records = cluster.read(topic).await.unwrap_or_else(|error| panic!("{error}"));
+    let written = |record: kafka_tower_test_cluster::ReadRecord| Written {
+        partition: record.partition,
+        offset: record.offset,
+        key: record.key.map(Into::into),
+        value: record.value.map(Into::into),
+        headers: record.headers.into_iter().map(|(key, value)| (key, value.map(Into::into))).collect(),
+        timestamp: record.timestamp,
+    };
+    records.into_iter().map(written).collect()
+}

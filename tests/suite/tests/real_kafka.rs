@@ -1,0 +1,226 @@
+//! What only a real broker proves: what is on the wire and in the log.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use kafka_tower_core::{Delivery, ErrorKind, Persistence, Record, Result};
+use kafka_tower_rdkafka::{DeliveryFuture, RdkafkaTransport};
+use kafka_tower_test_cluster::{self as cluster, Cluster, segments::Compression};
+use tower::{Service, ServiceExt};
+
+async fn call(transport: &mut RdkafkaTransport, record: Record) -> DeliveryFuture {
+    transport.ready().await.unwrap().call(record)
+}
+
+#[tokio::test]
+async fn each_compression_is_on_the_disk() {
+    let Some(kafka) = cluster::shared().await else { return };
+    for (name, expected) in [
+        ("none", Compression::None),
+        ("gzip", Compression::Gzip),
+        ("snappy", Compression::Snappy),
+        ("lz4", Compression::Lz4),
+        ("zstd", Compression::Zstd),
+    ] {
+        let topic = kafka.topic("compression", 1).await.unwrap();
+        let mut transport = RdkafkaTransport::builder()
+            .property("bootstrap.servers", kafka.bootstrap())
+            .property("compression.type", name)
+            .property("linger.ms", "5")
+            .topic(topic.as_str())
+            .connect()
+            .await
+            .unwrap();
+        let mut futures = Vec::new();
+        for _ in 0..100 {
+            futures
+                .push(call(&mut transport, Record::new(topic.as_str()).with_value("compressible ".repeat(50))).await);
+        }
+        assert!(join_all(futures).await.iter().all(Result::is_ok));
+        let Ok(batches) = kafka.batches(&topic, 0).await else { return };
+        assert!(!batches.is_empty());
+        // librdkafka sends a batch that would not shrink as it is; these all shrink.
+        assert!(batches.iter().all(|batch| batch.compression == expected), "{name}: {batches:?}");
+        assert!(batches.iter().all(|batch| batch.producer_id >= 0), "an idempotent producer");
+    }
+}
+
+/// 2,000 records a second while the broker is killed with `kill -9` and started again: what was acknowledged is there, once
+/// and in order of its key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_broker_loses_and_repeats_nothing() {
+    const KEYS: usize = 16;
+    let Some(kafka) = Cluster::start(1).await.unwrap() else { return };
+    let topic = kafka.topic("killed", 4).await.unwrap();
+    let mut transport = RdkafkaTransport::builder()
+        .property("bootstrap.servers", kafka.bootstrap())
+        .property("linger.ms", "5")
+        .topic(topic.as_str())
+        .connect()
+        .await
+        .unwrap();
+    let control = transport.control();
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    let mut futures = Vec::new();
+    let mut send = async |futures: &mut Vec<DeliveryFuture>, ticks: usize| {
+        for _ in 0..ticks {
+            tick.tick().await;
+            for _ in 0..20 {
+                let number = futures.len();
+                let record = Record::new(topic.as_str())
+                    .with_key(format!("key-{}", number % KEYS))
+                    .with_value(number.to_string());
+                futures.push(call(&mut transport, record).await);
+            }
+        }
+    };
+    send(&mut futures, 100).await;
+    for _ in 0..2 {
+        kafka.kill(1).unwrap();
+        send(&mut futures, 100).await;
+        let restart = kafka.restart(1);
+        let (restarted, ()) = tokio::join!(restart, send(&mut futures, 100));
+        restarted.unwrap();
+        send(&mut futures, 100).await;
+    }
+    let outcomes = tokio::time::timeout(Duration::from_secs(60), join_all(futures)).await.expect("all have a fate");
+    let report = control.close(Duration::from_secs(10)).await.unwrap();
+    assert!(report.is_complete(), "{report}");
+
+    let acknowledged: Vec<usize> =
+        outcomes.iter().enumerate().filter(|(_, outcome)| outcome.is_ok()).map(|(number, _)| number).collect();
+    assert!(acknowledged.len() > outcomes.len() / 2, "{} of {}", acknowledged.len(), outcomes.len());
+    let mut count = BTreeMap::<usize, usize>::new();
+    let mut last = BTreeMap::new();
+    for record in kafka.read(&topic).await.unwrap() {
+        let number: usize = record.text().parse().unwrap();
+        *count.entry(number).or_default() += 1;
+        let before = last.insert(record.key.clone(), number);
+        assert!(before < Some(number), "key {:?}: {number} after {before:?}", record.key);
+    }
+    let lost = acknowledged.iter().filter(|number| !count.contains_key(number)).count();
+    let repeated = count.values().filter(|times| **times > 1).count();
+    assert_eq!((lost, repeated), (0, 0), "of {} acknowledged", acknowledged.len());
+    for (number, outcome) in outcomes.iter().enumerate() {
+        if let Err(error) = outcome {
+            let written = count.contains_key(&number);
+            assert!(!(written && error.persistence() == Persistence::NotPersisted), "{number} is in the log: {error}");
+        }
+    }
+}
+
+/// A deadline that is shorter than the outage tells the caller and sends nothing a second time. (As `message.timeout.ms` it
+/// wrote thousands of records twice.)
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_shorter_than_the_outage_repeats_nothing() {
+    let Some(kafka) = Cluster::start(1).await.unwrap() else { return };
+    let topic = kafka.topic("outage", 1).await.unwrap();
+    let mut transport = RdkafkaTransport::builder()
+        .property("bootstrap.servers", kafka.bootstrap())
+        .property("socket.timeout.ms", "2000")
+        .topic(topic.as_str())
+        .connect()
+        .await
+        .unwrap();
+    let mut futures = Vec::new();
+    for number in 0..2_000 {
+        if number == 1_000 {
+            kafka.stop(1).unwrap();
+        }
+        let record = Record::new(topic.as_str())
+            .with_value(number.to_string())
+            .with_expires_at(Instant::now() + Duration::from_millis(1_500));
+        futures.push(call(&mut transport, record).await);
+    }
+    let outcomes = join_all(futures).await;
+    let failed = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+    assert!(failed >= 1_000, "{failed} of 2,000 had no answer within 1.5 s");
+    for error in outcomes.into_iter().filter_map(Result::err) {
+        assert_eq!(
+            (error.kind(), error.persistence()),
+            (ErrorKind::Timeout, Persistence::PossiblyPersisted),
+            "{error}"
+        );
+    }
+    // Longer than the socket's time-out, so that librdkafka sends again what had no answer.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    kafka.cont(1).unwrap();
+    transport.control().flush().await.unwrap();
+    let mut numbers: Vec<usize> = kafka.read(&topic).await.unwrap().iter().map(|r| r.text().parse().unwrap()).collect();
+    let all = numbers.len();
+    assert!(numbers.is_sorted(), "in order");
+    numbers.dedup();
+    assert_eq!((all, numbers.len()), (2_000, 2_000), "each one once");
+}
+
+#[tokio::test]
+async fn an_unknown_topic_is_told_at_connect_and_at_send() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let builder = || RdkafkaTransport::builder().property("bootstrap.servers", kafka.bootstrap());
+    let error = builder().topic("nobody-made-this").connect().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnknownTopicOrPartition);
+    assert!(error.help().contains("kafka-topics.sh --bootstrap-server"), "{error:#}");
+    let mut transport = builder().connect().await.unwrap();
+    let start = Instant::now();
+    let error = call(&mut transport, Record::new("nobody-made-this").with_value("x")).await.await.unwrap_err();
+    assert_eq!((error.kind(), error.persistence()), (ErrorKind::UnknownTopicOrPartition, Persistence::NotPersisted));
+    assert!(start.elapsed() < Duration::from_secs(10), "not the 30 s of librdkafka's default: {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn without_acknowledgement_nothing_is_claimed() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("acks0", 1).await.unwrap();
+    let mut transport = RdkafkaTransport::builder()
+        .property("bootstrap.servers", kafka.bootstrap())
+        .property("acks", "0")
+        .property("enable.idempotence", "false")
+        .topic(topic.as_str())
+        .connect()
+        .await
+        .unwrap();
+    let delivery: Delivery = call(&mut transport, Record::new(topic.as_str()).with_value("x")).await.await.unwrap();
+    assert_eq!((delivery.offset, delivery.persistence), (None, Persistence::PossiblyPersisted));
+}
+
+/// The broker refuses a whole batch for one record; alone, the innocent neighbours arrive and the guilty one knows itself.
+#[tokio::test]
+async fn an_isolated_record_is_refused_or_delivered_for_itself() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic_with("compacted", 1, &[("cleanup.policy", "compact")]).await.unwrap();
+    let mut transport = RdkafkaTransport::builder()
+        .property("bootstrap.servers", kafka.bootstrap())
+        .property("linger.ms", "200")
+        .topic(topic.as_str())
+        .connect()
+        .await
+        .unwrap();
+    let records: Vec<_> = (0..10)
+        .map(|number| {
+            let record = Record::new(topic.as_str()).with_value(number.to_string()).with_partition(0);
+            if number == 4 { record } else { record.with_key(format!("key-{number}")) }
+        })
+        .collect();
+    let mut futures = Vec::new();
+    for record in &records {
+        futures.push(call(&mut transport, record.clone()).await);
+    }
+    for outcome in join_all(futures).await {
+        let error = outcome.unwrap_err();
+        assert_eq!((error.kind(), error.persistence()), (ErrorKind::Rejected, Persistence::NotPersisted), "{error}");
+        assert_eq!(error.scope(), kafka_tower_core::Scope::Batch);
+    }
+    for (number, mut record) in records.into_iter().enumerate() {
+        record.isolated = true;
+        let outcome = call(&mut transport, record).await.await;
+        match outcome {
+            Ok(_) => assert_ne!(number, 4),
+            Err(error) => {
+                assert_eq!(number, 4, "{error}");
+                assert_eq!(error.scope(), kafka_tower_core::Scope::Record);
+            }
+        }
+    }
+    assert_eq!(kafka.read(&topic).await.unwrap().len(), 9);
+}

@@ -1,0 +1,215 @@
+//! What all handles share: the log, the script, and the records on their way, behind one lock.
+//!
+//! Whatever settles is taken out under the lock and told outside it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kafka_tower_core::gate::Permit;
+use kafka_tower_core::{InFlight, Record, Timestamp};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep_until};
+
+use crate::client::Client;
+use crate::errors;
+use crate::lane::{Entry, Lane, Settled};
+use crate::log::Log;
+use crate::script::{Case, CaseId, Script};
+use crate::slot::Slot;
+use crate::waits::{WaitId, Waits};
+
+/// Whom to tell of a record's fate.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    pub(crate) client: Arc<Client>,
+    pub(crate) slot: Arc<Slot>,
+    /// None once the client gave the record up: nobody is to be told.
+    pub(crate) permit: Option<Permit>,
+}
+
+pub(crate) struct Broker {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    log: Log,
+    script: Script,
+    waits: Waits,
+    lanes: BTreeMap<(Arc<str>, i32), Lane<Sender>>,
+    /// The clock's zero: when it was looked at first.
+    origin: Option<Instant>,
+}
+
+impl State {
+    fn timestamp(&mut self, now: Instant) -> Timestamp {
+        let elapsed = now.duration_since(*self.origin.get_or_insert(now));
+        let millis = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_millis(crate::EPOCH.as_millis().saturating_add(millis))
+    }
+
+    fn advance_all(&mut self, now: Instant) -> Vec<Settled<Sender>> {
+        let mut settled = Vec::new();
+        for lane in self.lanes.values_mut() {
+            lane.advance(&mut self.log, &mut self.waits, now, &mut settled);
+        }
+        settled
+    }
+}
+
+impl Broker {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default() })
+    }
+
+    /// Takes a record: it has its place in the partition when this returns. Gives it back if it is settled.
+    pub(crate) fn produce(self: &Arc<Self>, record: Record, who: Sender) -> Option<Settled<Sender>> {
+        let now = Instant::now();
+        let mut settled = Vec::new();
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if who.client.has_given_up() {
+            let outcome = Err(errors::closed(&record.topic));
+            return Some(Settled { who, record, outcome });
+        }
+        let partition = match state.log.route(&record, || who.client.turn(&record.topic)) {
+            Ok(partition) => partition,
+            Err(error) => {
+                return Some(Settled { who, record, outcome: Err(error) });
+            }
+        };
+        let action = state.script.next(&record.topic, partition);
+        let timestamp = record.timestamp.unwrap_or_else(|| state.timestamp(now));
+        let key = (Arc::clone(&record.topic), partition);
+        let lane = state.lanes.entry(key).or_insert_with(|| Lane::new(partition));
+        lane.push(Entry::new(who, record, timestamp, action));
+        lane.advance(&mut state.log, &mut state.waits, now, &mut settled);
+        let unwatched = state.waits.take_unwatched();
+        drop(guard);
+        self.watch(unwatched);
+        // What stood before it waits for something else than a newcomer.
+        debug_assert!(settled.len() <= 1, "a record settles none but itself");
+        settled.pop()
+    }
+
+    /// Ends a hold, and the case that it belongs to.
+    pub(crate) fn release(self: &Arc<Self>, case: CaseId, wait: WaitId) {
+        self.change(|state, _| {
+            state.script.cancel(case);
+            state.waits.end(wait);
+        });
+    }
+
+    fn end_timers(self: &Arc<Self>, at: Instant) {
+        self.change(|state, now| state.waits.end_until(now.max(at)));
+    }
+
+    fn fail_timers(self: &Arc<Self>, at: Instant) {
+        self.change(|state, _| {
+            let dead = state.waits.end_at(at);
+            state.lanes.values_mut().for_each(|lane| lane.fail_timers(&dead));
+        });
+    }
+
+    /// Changes something that records may wait for, and tells of those that are settled by it.
+    fn change(self: &Arc<Self>, change: impl FnOnce(&mut State, Instant)) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        change(&mut state, now);
+        let settled = state.advance_all(now);
+        let unwatched = state.waits.take_unwatched();
+        drop(state);
+        self.watch(unwatched);
+        settled.into_iter().for_each(Client::report);
+    }
+
+    /// One task for each instant at which answers are due.
+    fn watch(self: &Arc<Self>, instants: Vec<Instant>) {
+        for at in instants {
+            let watch = Watch { broker: Arc::clone(self), at, fired: false };
+            // Without a runtime the watch is dropped here, which fails what waits for it.
+            if let Ok(runtime) = Handle::try_current() {
+                runtime.spawn(watch.run());
+            }
+        }
+    }
+
+    /// Takes from the client's records on their way what is needed to give them up; they go on all the same.
+    pub(crate) fn give_up(&self, client: &Arc<Client>) -> Vec<(Record, Arc<Slot>, Permit)> {
+        let mut state = self.lock();
+        client.set_given_up();
+        let entries = state.lanes.values_mut().flat_map(Lane::entries_mut);
+        let own = entries.filter(|entry| Arc::ptr_eq(&entry.who.client, client));
+        own.filter_map(|entry| Some((entry.record.clone(), Arc::clone(&entry.who.slot), entry.who.permit.take()?)))
+            .collect()
+    }
+
+    pub(crate) fn add_case(&self, case: Case) -> CaseId {
+        self.lock().script.add(case)
+    }
+
+    /// Adds a case whose action needs a wait of its own.
+    pub(crate) fn add_hold(&self, mut case: Case, append: bool) -> (CaseId, WaitId) {
+        let mut state = self.lock();
+        let wait = state.waits.hold();
+        let hold = if append { &mut case.action.append_hold } else { &mut case.action.answer_hold };
+        *hold = Some(wait);
+        (state.script.add(case), wait)
+    }
+
+    pub(crate) fn with_script<T>(&self, look: impl FnOnce(&mut Script) -> T) -> T {
+        look(&mut self.lock().script)
+    }
+
+    pub(crate) fn with_log<T>(&self, look: impl FnOnce(&mut Log) -> T) -> T {
+        look(&mut self.lock().log)
+    }
+
+    pub(crate) fn held_by(&self, wait: WaitId) -> usize {
+        self.lock().lanes.values().map(|lane| lane.held_by(wait)).sum()
+    }
+
+    pub(crate) fn unanswered(&self) -> InFlight {
+        let state = self.lock();
+        let mut sum = InFlight::default();
+        for entry in state.lanes.values().flat_map(Lane::entries) {
+            sum.records += 1;
+            sum.bytes += entry.record.size();
+        }
+        sum
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").finish_non_exhaustive()
+    }
+}
+
+/// Ends the timers of an instant. If its runtime ends before, they are failed: nothing waits for ever.
+struct Watch {
+    broker: Arc<Broker>,
+    at: Instant,
+    fired: bool,
+}
+
+impl Watch {
+    async fn run(mut self) {
+        sleep_until(self.at).await;
+        self.fired = true;
+        self.broker.end_timers(self.at);
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !self.fired {
+            self.broker.fail_timers(self.at);
+        }
+    }
+}

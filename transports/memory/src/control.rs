@@ -1,0 +1,57 @@
+//! Flush and close.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl};
+use tokio::time::{Instant, timeout_at};
+
+use crate::transport::Owner;
+
+#[derive(Debug)]
+pub(crate) struct MemoryControl(pub(crate) Arc<Owner>);
+
+impl Control for MemoryControl {
+    fn flush(&self) -> ControlFuture<'_, ()> {
+        // Now, not at the first poll: what is called after `flush` is not waited for.
+        let flush = self.0.client.gate.flush();
+        Box::pin(async move {
+            flush.await;
+            Ok(())
+        })
+    }
+
+    fn close(&self, within: Duration) -> ControlFuture<'_, CloseReport> {
+        let client = &self.0.client;
+        let closer = client.begin_close();
+        let deadline = Instant::now().checked_add(within);
+        let flush = client.gate.flush();
+        Box::pin(async move {
+            match deadline {
+                // Nothing to wait for: no timer, and so no runtime either.
+                _ if client.gate.in_flight() == InFlight::default() => {}
+                None => flush.await,
+                Some(deadline) => {
+                    if timeout_at(deadline, flush).await.is_err() {
+                        client.give_up();
+                        // Other threads may be telling of a record just now.
+                        client.gate.flush().await;
+                    }
+                }
+            }
+            Ok(closer.end())
+        })
+    }
+
+    fn partition_count(&self, topic: &str) -> Option<u32> {
+        self.0.client.broker.with_log(|log| log.partition_count(topic))
+    }
+
+    fn in_flight(&self) -> InFlight {
+        self.0.client.gate.in_flight()
+    }
+
+    fn transactions(&self) -> Option<&dyn TransactionControl> {
+        None
+    }
+}

@@ -1,0 +1,61 @@
+//! The errors that this transport makes itself: one place, so that each says its fate.
+
+use kafka_tower_core::{Error, ErrorKind, Persistence, Scope};
+
+pub(crate) fn unknown_topic(topic: &str) -> Error {
+    Error::new(ErrorKind::UnknownTopicOrPartition, format!("topic {topic} does not exist"))
+        .with_error_type("UNKNOWN_TOPIC_OR_PARTITION")
+        .with_help("make it with MemoryKafka::create_topic, or let MemoryKafka::with_auto_create do so")
+}
+
+pub(crate) fn unknown_partition(topic: &str, partition: i32, count: u32) -> Error {
+    Error::new(ErrorKind::UnknownTopicOrPartition, format!("partition {partition} of {topic}: it has {count}"))
+        .with_error_type("UNKNOWN_TOPIC_OR_PARTITION")
+        .with_help("partitions count from 0")
+}
+
+pub(crate) fn larger_than_topic(topic: &str, bytes: usize, limit: usize) -> Error {
+    Error::new(ErrorKind::RecordTooLarge, format!("a record of {bytes} bytes, {topic} takes {limit}"))
+        .with_error_type("MESSAGE_TOO_LARGE")
+}
+
+pub(crate) fn larger_than_gate(topic: &str, bytes: usize, limit: usize) -> Error {
+    Error::new(
+        ErrorKind::RecordTooLarge,
+        format!("a record of {bytes} bytes for {topic}, the transport takes {limit} bytes at once"),
+    )
+}
+
+pub(crate) fn closed(topic: &str) -> Error {
+    Error::new(ErrorKind::Closed, format!("a record for {topic}: the transport was closed"))
+}
+
+/// Withdrawn before it was handed over.
+pub(crate) fn expired(topic: &str) -> Error {
+    Error::new(ErrorKind::Timeout, format!("time ran out while a record for {topic} waited for room"))
+        .with_persistence(Persistence::NotPersisted)
+        .with_help("give the send more time, or the transport more room")
+}
+
+/// Handed over; its report will come.
+pub(crate) fn late(topic: &str) -> Error {
+    Error::new(ErrorKind::Timeout, format!("time ran out while a record for {topic} is still on its way"))
+}
+
+/// Handed over; nobody waits for its report any more.
+pub(crate) fn given_up(topic: &str) -> Error {
+    Error::new(ErrorKind::Timeout, format!("the transport closed while a record for {topic} was on its way"))
+        .with_scope(Scope::Client)
+}
+
+pub(crate) fn lost(topic: &str, partition: i32) -> Error {
+    Error::new(ErrorKind::Timeout, format!("no answer from {topic}[{partition}]"))
+        .with_error_type("REQUEST_TIMED_OUT")
+        .with_scope(Scope::Partition)
+}
+
+pub(crate) fn no_runtime(topic: &str) -> Error {
+    Error::new(ErrorKind::Timeout, format!("no runtime is left to run the delay of an answer from {topic}"))
+        .with_scope(Scope::Client)
+        .with_help("send inside a tokio runtime and keep it until the answers are there")
+}

@@ -1,0 +1,121 @@
+//! What the broker does with the next records: a list of cases. No clock, no lock, no async.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_tower_core::Error;
+
+use crate::waits::WaitId;
+
+/// What happens to one record: when it reaches the log, whether it does, when and how it is answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Action {
+    /// It reaches the log when this wait has ended.
+    pub(crate) append_hold: Option<WaitId>,
+    pub(crate) write: bool,
+    /// It is answered when this wait has ended,
+    pub(crate) answer_hold: Option<WaitId>,
+    /// and not earlier than this after it reached the log.
+    pub(crate) late: Duration,
+    pub(crate) answer: Answer,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    Truth,
+    Lost,
+    Error(Error),
+}
+
+impl Default for Action {
+    fn default() -> Self {
+        Self { append_hold: None, write: true, answer_hold: None, late: Duration::ZERO, answer: Answer::Truth }
+    }
+}
+
+/// Which records an action is for.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) topic: Option<Arc<str>>,
+    pub(crate) partition: Option<i32>,
+    /// Matching records that pass before the first is taken.
+    pub(crate) after: u64,
+    pub(crate) times: u64,
+    pub(crate) action: Action,
+}
+
+impl Default for Case {
+    fn default() -> Self {
+        Self { topic: None, partition: None, after: 0, times: 1, action: Action::default() }
+    }
+}
+
+impl Case {
+    fn matches(&self, topic: &str, partition: i32) -> bool {
+        self.topic.as_deref().is_none_or(|t| t == topic) && self.partition.is_none_or(|p| p == partition)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CaseId(u64);
+
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    next_id: u64,
+    /// In the order in which they were written.
+    cases: Vec<(CaseId, Case)>,
+    used: BTreeMap<CaseId, u64>,
+}
+
+impl Script {
+    pub(crate) fn add(&mut self, case: Case) -> CaseId {
+        let id = CaseId(self.next_id);
+        self.next_id += 1;
+        self.used.insert(id, 0);
+        if case.times > 0 {
+            self.cases.push((id, case));
+        }
+        id
+    }
+
+    pub(crate) fn cancel(&mut self, id: CaseId) {
+        self.cases.retain(|(case, _)| *case != id);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.cases.clear();
+    }
+
+    /// How many records the case has taken.
+    pub(crate) fn used(&self, id: CaseId) -> u64 {
+        self.used.get(&id).copied().unwrap_or(0)
+    }
+
+    /// The action for the next record of a partition. Each matching case counts the record; the first that is due
+    /// takes it.
+    pub(crate) fn next(&mut self, topic: &str, partition: i32) -> Action {
+        let mut taken = None;
+        for (index, (_, case)) in self.cases.iter_mut().enumerate() {
+            if !case.matches(topic, partition) {
+                continue;
+            }
+            if case.after > 0 {
+                case.after -= 1;
+            } else if taken.is_none() {
+                taken = Some(index);
+            }
+        }
+        let Some(index) = taken else {
+            return Action::default();
+        };
+        let (id, case) = &mut self.cases[index];
+        *self.used.entry(*id).or_default() += 1;
+        // `always` is so many that it does not end.
+        case.times -= 1;
+        if case.times == 0 { self.cases.remove(index).1.action } else { case.action.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

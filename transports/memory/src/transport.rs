@@ -1,0 +1,86 @@
+//! The service.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use kafka_tower_core::gate::{GateHandle, Limits, Refused};
+use kafka_tower_core::{Control, Delivery, Error, InFlight, Record};
+use tower_service::Service;
+
+use crate::broker::Broker;
+use crate::client::{Call, Client};
+use crate::control::MemoryControl;
+use crate::errors;
+use crate::future::MemoryDelivery;
+use crate::slot::Slot;
+
+/// A producer on a [`MemoryKafka`](crate::MemoryKafka): a [`Transport`](kafka_tower_core::Transport) for tests.
+///
+/// Clones share limits, close and order; each waits for room by itself.
+///
+/// Dropping the last one, and the controls, without [`close`](Control::close) while records are on their way logs a warning with their
+/// number. They go on: held answers and delays still settle them.
+#[derive(Clone, Debug)]
+pub struct MemoryTransport {
+    owner: Arc<Owner>,
+    handle: GateHandle<Call>,
+}
+
+/// Dropped with the last handle.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    pub(crate) client: Arc<Client>,
+}
+
+impl MemoryTransport {
+    pub(crate) fn new(broker: Arc<Broker>, limits: Limits) -> Self {
+        let client = Client::new(broker, limits);
+        let handle = client.gate.handle();
+        Self { owner: Arc::new(Owner { client }), handle }
+    }
+
+    /// Flush, close, partition counts and what is in flight. Take it before layers are put on.
+    #[must_use]
+    pub fn control(&self) -> Arc<dyn Control> {
+        Arc::new(MemoryControl(Arc::clone(&self.owner)))
+    }
+}
+
+impl Service<Record> for MemoryTransport {
+    type Response = Delivery;
+    type Error = Error;
+    type Future = MemoryDelivery;
+
+    /// Ready when there is room; a hint, which reserves nothing. Never an error.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.handle.poll_ready(cx).map(Ok)
+    }
+
+    /// Hands the record over before it returns, or parks it behind those that wait for room.
+    fn call(&mut self, record: Record) -> MemoryDelivery {
+        if let Err(error) = record.validate() {
+            return MemoryDelivery::refused(error);
+        }
+        let client = &self.owner.client;
+        let (slot, topic, expires_at) = (Slot::new(), Arc::clone(&record.topic), record.expires_at);
+        let bytes = record.size();
+        let call = Call { record, slot: Arc::clone(&slot) };
+        match self.handle.call(call, bytes, |call, permit| client.hand_over(call, permit)) {
+            Ok(()) => MemoryDelivery::waiting(Arc::clone(client), slot, topic, expires_at),
+            Err(Refused::TooLarge(_)) => {
+                MemoryDelivery::refused(errors::larger_than_gate(&topic, bytes, client.gate.limits().bytes))
+            }
+            Err(Refused::Closed(_)) => MemoryDelivery::refused(errors::closed(&topic)),
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let InFlight { records, parked, .. } = self.client.gate.in_flight();
+        let undelivered = records + parked;
+        if undelivered > 0 && !self.client.gate.is_closed() {
+            tracing::warn!(undelivered, "the last handle of a transport was dropped without close");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! `Record::expires_at`: withdrawn while parked, possibly persisted while on its way.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use kafka_tower_core::gate::Limits;
+use kafka_tower_core::{ErrorKind, Persistence, Record};
+use kafka_tower_memory::MemoryKafka;
+use tokio::time::{Instant, advance};
+use tower::Service;
+
+use crate::support::*;
+
+fn expiring(value: &str, after: Duration) -> Record {
+    to(0, value).with_expires_at(Instant::now() + after)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_record_is_withdrawn() {
+    let kafka = MemoryKafka::new().with_topic("orders", 1);
+    let mut transport = kafka.transport_with(Limits { records: 1, bytes: 100 });
+    let control = transport.control();
+    let start = Instant::now();
+    let hold = kafka.script().hold();
+    let first = transport.call(to(0, "first"));
+    let second = transport.call(expiring("second", 20 * MS));
+    let third = transport.call(to(0, "third"));
+    assert_eq!(control.in_flight().parked, 2);
+    assert_eq!(facts(watched(second).await), (ErrorKind::Timeout, Persistence::NotPersisted));
+    assert_eq!(start.elapsed(), 20 * MS);
+    assert_eq!((control.in_flight().parked, control.in_flight().records), (1, 1));
+    hold.release();
+    assert!(first.await.is_ok() && third.await.is_ok());
+    assert_eq!(values(&kafka, 0), ["first", "third"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_head_that_is_withdrawn_lets_the_next_one_pass() {
+    let kafka = MemoryKafka::new().with_topic("orders", 2);
+    let mut transport = kafka.transport_with(Limits { records: 10, bytes: 10 });
+    let _hold = kafka.script().hold();
+    let _first = transport.call(to(0, "1234567"));
+    let head = transport.call(expiring("too large", 5 * MS));
+    let small = transport.call(to(1, "1"));
+    assert!(kafka.partition("orders", 1).is_empty());
+    assert_eq!(facts(watched(head).await).1, Persistence::NotPersisted);
+    assert!(small.now_or_never().expect("handed over").is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_on_its_way_is_possibly_persisted_and_keeps_its_room() {
+    let kafka = MemoryKafka::new().with_topic("orders", 1);
+    let mut transport = kafka.transport_with(Limits { records: 1, bytes: 100 });
+    let control = transport.control();
+    for (append, in_log) in [(false, 1), (true, 1)] {
+        let hold = if append { kafka.script().hold_append() } else { kafka.script().hold() };
+        let send = transport.call(expiring("a", 20 * MS));
+        assert_eq!(facts(watched(send).await), (ErrorKind::Timeout, Persistence::PossiblyPersisted));
+        assert_eq!(kafka.len("orders"), in_log);
+        assert_eq!(control.in_flight().records, 1, "until its report");
+        hold.release();
+        assert_eq!(control.in_flight().records, 0);
+    }
+    assert_eq!(values(&kafka, 0), ["a", "a"], "both landed late");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_in_time_wins_and_a_late_one_does_not() {
+    let (kafka, mut transport) = orders(1);
+    kafka.script().times(3).delay(10 * MS);
+    let in_time = transport.call(expiring("a", 11 * MS));
+    let late = transport.call(expiring("b", 9 * MS));
+    let unpolled = transport.call(expiring("c", 9 * MS));
+    let (in_time, late) = watched(async { tokio::join!(in_time, late) }).await;
+    assert!(in_time.is_ok());
+    assert_eq!(facts(late), (ErrorKind::Timeout, Persistence::PossiblyPersisted));
+    assert!(unpolled.await.is_ok(), "what is known by the first poll goes before the clock");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_past_its_time_is_never_handed_over() {
+    let kafka = MemoryKafka::new().with_topic("orders", 1);
+    let mut transport = kafka.transport_with(Limits { records: 1, bytes: 100 });
+    let past = transport.call(expiring("past", Duration::ZERO));
+    assert_eq!(facts(past.now_or_never().expect("at once")), (ErrorKind::Timeout, Persistence::NotPersisted));
+    let hold = kafka.script().hold();
+    let _first = transport.call(to(0, "first"));
+    drop(transport.call(expiring("dropped", 5 * MS)));
+    let last = transport.call(to(0, "last"));
+    advance(10 * MS).await;
+    hold.release();
+    assert!(last.await.is_ok());
+    assert_eq!(values(&kafka, 0), ["first", "last"]);
+    assert_eq!(transport.control().in_flight(), Default::default());
+}
+
+#[test]
+fn no_timer_for_what_is_settled_at_once() {
+    let (_, mut transport) = orders(1);
+    let record = to(0, "a").with_expires_at(std::time::Instant::now() + Duration::from_secs(60));
+    // A timer would panic: there is no runtime.
+    assert!(transport.call(record).now_or_never().expect("at once").is_ok());
+}

@@ -1,0 +1,12 @@
+//! The memory transport as a test of a stack would use it, mostly under a paused clock: no test sleeps.
+#![allow(clippy::unwrap_used, reason = "a test's helper may panic")]
+
+mod close;
+mod deadline;
+mod determinism;
+mod leaving;
+mod order;
+mod room;
+mod script;
+mod support;
+mod threads;
