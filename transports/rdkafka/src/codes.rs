@@ -115,7 +115,11 @@ const TLS: Class = helped(
 const THROTTLED: Class = class(Kind::Throttled, Recovery::Wait);
 const FENCED: Class = class(Kind::Fenced, Recovery::Fatal);
 const FATAL: Class = class(Kind::Fatal, Recovery::Fatal);
-const CLOSED: Class = class(Kind::Closed, Recovery::Fatal);
+const CLOSED: Class = helped(
+    Kind::Closed,
+    Recovery::Fatal,
+    "give close more time, and close before the last handle goes; the close report holds the record",
+);
 const CONNECTION: Class = class(Kind::Connection, Recovery::Retry);
 const TIMEOUT: Class = class(Kind::Timeout, Recovery::Wait);
 const OVERLOADED: Class = class(Kind::Overloaded, Recovery::Wait);
@@ -159,8 +163,8 @@ pub(crate) static TABLE: &[Row] = &[
     row(-165, "_UNSUPPORTED_FEATURE", CONFIG, Client, Told, "the broker does not support it"),
     row(-163, "_INTR", UNKNOWN, Client, Told, "the call was interrupted"),
     row(-153, "_RETRY", BROKER, Client, Told, "librdkafka asks for another try"),
-    row(-152, "_PURGE_QUEUE", CLOSED, Record, Not, "it was withdrawn before it was sent"),
-    row(-151, "_PURGE_INFLIGHT", CLOSED, Record, Unknown, "it was sent, and given up before the answer"),
+    row(-152, "_PURGE_QUEUE", CLOSED, Record, Not, "the transport was closed before it was sent"),
+    row(-151, "_PURGE_INFLIGHT", CLOSED, Record, Unknown, "it was sent, and the transport was closed before the answer"),
     row(-150, "_FATAL", FATAL, Client, Told, "the producer cannot go on"),
     row(-149, "_INCONSISTENT", FATAL, Client, Unknown, "librdkafka and the broker disagree on what was written"),
     row(-148, "_GAPLESS_GUARANTEE", FATAL, Client, Told, "an earlier record of the partition failed and enable.gapless.guarantee is set"),

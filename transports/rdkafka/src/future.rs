@@ -7,24 +7,26 @@ use std::task::{Context, Poll};
 use kafka_tower_core::{Delivery, Error, Result};
 
 use crate::slot::Slot;
+use crate::transport::Owner;
 
 /// Resolves with the record's fate, or when its time is up.
 ///
 /// # Cancel safety
 ///
-/// Dropping it cancels nothing: the record goes its way, and its delivery report gives its room back.
+/// Dropping it cancels nothing: the record goes its way, and its delivery report gives its room back. While it is
+/// awaited it keeps the producer alive as a handle does, so that `oneshot` on the last one delivers.
 #[must_use = "futures do nothing unless polled"]
 pub struct DeliveryFuture(State);
 
 enum State {
-    Waiting(Arc<Slot>),
+    Waiting(Arc<Slot>, Arc<Owner>),
     Refused(Error),
     Done,
 }
 
 impl DeliveryFuture {
-    pub(crate) fn waiting(slot: Arc<Slot>) -> Self {
-        Self(State::Waiting(slot))
+    pub(crate) fn waiting(slot: Arc<Slot>, owner: Arc<Owner>) -> Self {
+        Self(State::Waiting(slot, owner))
     }
 
     pub(crate) fn refused(error: Error) -> Self {
@@ -37,10 +39,10 @@ impl Future for DeliveryFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let outcome = match std::mem::replace(&mut self.0, State::Done) {
-            State::Waiting(slot) => match slot.poll(cx) {
+            State::Waiting(slot, owner) => match slot.poll(cx) {
                 Poll::Ready(outcome) => outcome,
                 Poll::Pending => {
-                    self.0 = State::Waiting(slot);
+                    self.0 = State::Waiting(slot, owner);
                     return Poll::Pending;
                 }
             },
@@ -53,7 +55,7 @@ impl Future for DeliveryFuture {
 
 impl Drop for DeliveryFuture {
     fn drop(&mut self) {
-        if let State::Waiting(slot) = &self.0 {
+        if let State::Waiting(slot, _) = &self.0 {
             slot.abandon();
         }
     }
@@ -62,7 +64,7 @@ impl Drop for DeliveryFuture {
 impl fmt::Debug for DeliveryFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.0 {
-            State::Waiting(_) => "waiting",
+            State::Waiting(..) => "waiting",
             State::Refused(_) => "refused",
             State::Done => "done",
         };

@@ -82,7 +82,7 @@ impl Service<Record> for RdkafkaTransport {
                 if let Some(at) = expires_at {
                     shared.watch(at, Arc::clone(&slot));
                 }
-                DeliveryFuture::waiting(slot)
+                DeliveryFuture::waiting(slot, Arc::clone(&self.owner))
             }
             Err(Refused::TooLarge(slot)) => DeliveryFuture::refused(
                 Error::new(
@@ -115,7 +115,7 @@ impl fmt::Debug for RdkafkaTransport {
     }
 }
 
-/// What the last handle takes with it: the producer and its event loop.
+/// What goes with the last handle, control and awaited future: the producer and its event loop.
 pub(crate) struct Owner {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,

@@ -1,0 +1,167 @@
+//! Connecting means connected, or the cause: on listeners with TLS, mTLS, SASL and rights.
+
+use std::time::Duration;
+
+use kafka_tower_core::{ErrorKind, Persistence, Record};
+use kafka_tower_rdkafka::{Builder, ClientError, ClientEvents, OauthToken, RdkafkaTransport};
+use kafka_tower_test_cluster::{Cluster, Listener};
+use tokio::sync::OnceCell;
+use tower::ServiceExt;
+
+async fn secure() -> Option<&'static Cluster> {
+    static SECURE: OnceCell<Option<Cluster>> = OnceCell::const_new();
+    let listeners = [Listener::Tls, Listener::Mtls, Listener::SaslPlaintext, Listener::SaslSsl];
+    let start = || async {
+        let builder = listeners.into_iter().fold(Cluster::builder(), kafka_tower_test_cluster::Builder::listener);
+        let cluster = builder.acl().start().await.unwrap()?;
+        cluster.create_topic("orders", 1, &[]).await.unwrap();
+        Some(cluster)
+    };
+    SECURE.get_or_init(start).await.as_ref()
+}
+
+fn builder(kafka: &Cluster, listener: Listener) -> Builder {
+    let properties = kafka.properties(listener).unwrap();
+    RdkafkaTransport::builder().properties(properties).topic("orders").connect_timeout(Duration::from_secs(10))
+}
+
+#[tokio::test]
+async fn right_clients_connect_on_each_listener() {
+    let Some(kafka) = secure().await else { return };
+    for listener in [Listener::Plaintext, Listener::Tls, Listener::Mtls, Listener::SaslPlaintext, Listener::SaslSsl] {
+        // The certificate's principal has no rights of its own.
+        if listener == Listener::Mtls {
+            kafka
+                .allow("User:CN=client", kafka_tower_test_cluster::Resource::Topic("orders"), &["WRITE"])
+                .await
+                .unwrap();
+        }
+        let transport = builder(kafka, listener).connect().await.unwrap_or_else(|e| panic!("{listener:?}: {e:#}"));
+        let sent = transport.oneshot(Record::new("orders").with_value("x")).await;
+        sent.unwrap_or_else(|e| panic!("{listener:?}: {e:#}"));
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_told_at_once_and_not_shown() {
+    let Some(kafka) = secure().await else { return };
+    for mechanism in ["SCRAM-SHA-512", "PLAIN"] {
+        let error = builder(kafka, Listener::SaslPlaintext)
+            .connect_timeout(Duration::from_secs(60))
+            .property("sasl.mechanism", mechanism)
+            .property("sasl.password", "not-the-password")
+            .connect()
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Authentication, "{error:#}");
+        assert!(!error.message().contains("within"), "it does not wait for the time-out: {error}");
+        let shown = format!("{error} {error:#} {error:?}");
+        assert!(!shown.contains("not-the-password"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn tls_and_plaintext_that_meet_say_so() {
+    let Some(kafka) = secure().await else { return };
+    let quick = Duration::from_secs(3);
+    // A TLS client at a plaintext listener.
+    let error = builder(kafka, Listener::Tls)
+        .property("bootstrap.servers", kafka.bootstrap())
+        .connect_timeout(quick)
+        .connect()
+        .await
+        .unwrap_err();
+    assert_eq!((error.kind(), error.persistence()), (ErrorKind::Connection, Persistence::NotPersisted), "{error:#}");
+    assert!(error.message().contains("last broker error"), "{error:#}");
+    assert!(error.help().contains("TLS"), "{error:#}");
+    // A plaintext client at a TLS listener: no broker says why.
+    let error = RdkafkaTransport::builder()
+        .property("bootstrap.servers", kafka.bootstrap_of(Listener::Tls).unwrap())
+        .connect_timeout(quick)
+        .connect()
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connection, "{error:#}");
+    assert!(error.help().contains("security.protocol=ssl"), "{error:#}");
+    // A broker whose certificate nobody trusts.
+    let error = builder(kafka, Listener::Tls)
+        .property("ssl.ca.location", kafka.certs().unwrap().stranger_ca().display().to_string())
+        .connect_timeout(quick)
+        .connect()
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connection, "{error:#}");
+    assert!(error.message().contains("certificate"), "{error:#}");
+}
+
+#[tokio::test]
+async fn nobody_at_the_address_and_a_name_that_is_none_are_told_apart() {
+    let quick = Duration::from_secs(2);
+    let connect = |brokers: &str| {
+        RdkafkaTransport::builder().property("bootstrap.servers", brokers).connect_timeout(quick).connect()
+    };
+    let error = connect("127.0.0.1:1").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connection);
+    assert!(error.message().contains("Connection refused"), "{error:#}");
+    assert!(error.message().starts_with("cannot connect to 127.0.0.1:1 within 2 s"), "{error:#}");
+    let error = connect("no-such-host.invalid:9092").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connection);
+    assert!(error.message().contains("no-such-host.invalid"), "{error:#}");
+    assert!(error.help().contains("DNS"), "{error:#}");
+    let unchecked = RdkafkaTransport::builder().property("bootstrap.servers", "127.0.0.1:1").without_connect_check();
+    assert!(unchecked.connect().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_missing_right_is_told() {
+    let Some(kafka) = secure().await else { return };
+    let bob = || {
+        builder(kafka, Listener::SaslPlaintext).property("sasl.username", "bob").property("sasl.password", "bob-secret")
+    };
+    // Without a right to describe it, the topic is not visible: told while connecting.
+    let error = bob().connect().await.unwrap_err();
+    assert_eq!((error.kind(), error.persistence()), (ErrorKind::Authorization, Persistence::NotPersisted), "{error:#}");
+    let transport = bob().without_connect_check().connect().await.unwrap();
+    let error = transport.oneshot(Record::new("orders").with_value("x")).await.unwrap_err();
+    assert_eq!((error.kind(), error.persistence()), (ErrorKind::Authorization, Persistence::NotPersisted), "{error:#}");
+}
+
+struct NoToken;
+
+impl ClientEvents for NoToken {
+    fn oauth_token(&self, _: Option<&str>) -> Result<OauthToken, kafka_tower_core::BoxError> {
+        panic!("planted")
+    }
+}
+
+struct Errors(std::sync::Arc<std::sync::Mutex<Vec<String>>>);
+
+impl ClientEvents for Errors {
+    fn error(&self, error: &ClientError<'_>) {
+        self.0.lock().unwrap().push(error.to_string());
+    }
+
+    fn oauth_token(&self, config: Option<&str>) -> Result<OauthToken, kafka_tower_core::BoxError> {
+        assert_eq!(config, Some("scope=test"));
+        Err("the token server is on holiday".into())
+    }
+}
+
+#[tokio::test]
+async fn a_token_callback_that_fails_or_panics_is_the_cause() {
+    let oauth = || {
+        RdkafkaTransport::builder()
+            .property("bootstrap.servers", "127.0.0.1:1")
+            .property("security.protocol", "sasl_plaintext")
+            .property("sasl.mechanism", "OAUTHBEARER")
+            .property("sasl.oauthbearer.config", "scope=test")
+            .connect_timeout(Duration::from_secs(5))
+    };
+    let error = oauth().events(NoToken).connect().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Authentication, "{error:#}");
+    assert!(error.message().contains("panicked"), "{error:#}");
+    let seen = std::sync::Arc::default();
+    let error = oauth().events(Errors(std::sync::Arc::clone(&seen))).connect().await.unwrap_err();
+    assert!(error.message().contains("on holiday"), "{error:#}");
+    assert!(seen.lock().unwrap().iter().any(|text| text.contains("on holiday")));
+}
