@@ -1,4 +1,5 @@
 //! Connecting means connected, or the cause: on listeners with TLS, mTLS, SASL and rights.
+#![allow(clippy::unwrap_used)] // a test may fail
 
 use std::time::Duration;
 

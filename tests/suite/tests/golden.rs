@@ -1,5 +1,6 @@
 //! The same key lands on the same partition through core, memory, librdkafka and the Java client. The vectors come from the
 //! Java client's own `Utils.murmur2`; a test of the test cluster compares them with the jar's.
+#![allow(clippy::unwrap_used)] // a test may fail
 
 use bytes::Bytes;
 use futures_util::future::join_all;

@@ -1,4 +1,5 @@
 //! The laws on the in-memory Kafka, under a paused clock.
+#![allow(clippy::unwrap_used)] // a test may fail
 
 use std::sync::Mutex;
 

@@ -1,4 +1,5 @@
 //! The laws on librdkafka against its own mock cluster.
+#![allow(clippy::unwrap_used)] // a test may fail
 
 use kafka_tower_core::gate::Limits;
 use kafka_tower_rdkafka::{MockCluster, RdkafkaTransport};

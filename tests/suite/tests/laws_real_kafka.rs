@@ -1,4 +1,5 @@
 //! The laws on librdkafka against an Apache Kafka that the test starts.
+#![allow(clippy::unwrap_used)] // a test may fail
 
 use kafka_tower_core::gate::Limits;
 use kafka_tower_rdkafka::RdkafkaTransport;

@@ -1,4 +1,5 @@
 //! What only a real broker proves: what is on the wire and in the log.
+#![allow(clippy::unwrap_used)] // a test may fail
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
 //! What crosses the border to librdkafka, on its mock cluster. Runs under valgrind too (`scripts/valgrind`).
+#![allow(clippy::unwrap_used)] // a test may fail
 #![cfg(feature = "mock-cluster")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
