@@ -1,1 +1,76 @@
-//! kafka-tower.
+//! Typed messages to Kafka as a stack of [tower](https://docs.rs/tower) middleware: every send ends in a truthful
+//! outcome.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> kafka_tower::Result<()> {
+//! use kafka_tower::memory::MemoryKafka;
+//! use kafka_tower::{KafkaSink, KafkaSinkConfig, SinkMessage};
+//!
+//! #[derive(serde::Serialize)]
+//! struct Order { id: u32 }
+//!
+//! let config = KafkaSinkConfig { topic: "orders".to_string(), ..Default::default() };
+//!
+//! // In production: `KafkaSink::<Order>::new(config).await?`, through librdkafka.
+//! let kafka = MemoryKafka::new().with_topic("orders", 3);
+//! let sink = KafkaSink::<Order>::builder(config).transport(kafka.transport()).build().await?;
+//!
+//! let delivery = sink.send(SinkMessage::new(Order { id: 42 }).with_key("42")).await?;
+//! assert_eq!(delivery.offset, Some(0));
+//!
+//! sink.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | where | what |
+//! |---|---|
+//! | [`KafkaSink`] | sends messages: `send`, `send_batch`, or as a `tower::Service` |
+//! | [`KafkaSinkConfig`] | its settings, checked before anything connects |
+//! | [`SinkMessage`], [`Delivery`], [`Error`] | what is sent, and the two ways it can end |
+//! | [`stack`] | the order of the layers in a sink |
+//! | [`layers`] | the layers, to compose other stacks of |
+//! | [`rdkafka`], [`memory`] | the transports: librdkafka for production, a Kafka in memory for tests |
+//!
+//! # Features
+//!
+//! | feature | what |
+//! |---|---|
+//! | `json` (default) | JSON, the default serializer |
+//! | `rdkafka` (default) | the transport over librdkafka; builds C code |
+//! | `memory` (default) | the transport for tests |
+//! | `ssl`, `ssl-vendored`, `gssapi`, `zstd` | what librdkafka is built with: TLS and SCRAM, Kerberos, zstd |
+//! | `cmake-build` | librdkafka is built by CMake |
+//! | `mock-cluster` | librdkafka's own mock brokers, for tests and demonstrations |
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod config;
+pub mod sink;
+
+pub use kafka_tower_layers as layers;
+#[cfg(feature = "memory")]
+#[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
+pub use kafka_tower_memory as memory;
+#[cfg(feature = "rdkafka")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
+pub use kafka_tower_rdkafka as rdkafka;
+
+pub use config::{Conflict, KafkaSinkConfig};
+pub use sink::{KafkaSink, SinkBuilder, stack};
+
+pub use kafka_tower_core::gate::Limits;
+pub use kafka_tower_core::{
+    BoxError, CloseReport, Control, Delivery, Envelope, Error, ErrorKind, Header, Headers, InFlight, Persistence,
+    Record, Recovery, Result, Scope, SinkMessage, Timestamp, Transport, Undelivered,
+};
+#[cfg(feature = "json")]
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+pub use kafka_tower_layers::serialize::JsonSerializer;
+pub use kafka_tower_layers::serialize::{MessageSerializer, async_trait};
+
+/// The README's code runs as tests.
+#[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

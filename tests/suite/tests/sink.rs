@@ -258,6 +258,16 @@ async fn a_batch_that_makes_progress_has_time() {
     assert_eq!(begun.elapsed().as_secs(), 140);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_batch_may_change_its_task() {
+    let (kafka, sink) = limited(100).await;
+    kafka.script().always().delay(Duration::from_secs(1));
+    let mut batch = sink.send_batch((0..100).map(order)).with_own_waker();
+    batch.poll_pending();
+    let results = tokio::spawn(batch.0).await.unwrap().unwrap();
+    assert!(results.iter().all(Result::is_ok));
+}
+
 #[tokio::test]
 async fn a_dropped_batch_sends_no_more() {
     let (kafka, sink) = limited(2).await;
@@ -472,4 +482,57 @@ async fn a_close_that_is_not_complete_hands_the_records_back() {
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::Closed, Persistence::PossiblyPersisted));
     assert!(waiting.await.unwrap().is_err());
     drop(hold);
+}
+
+/// The same sink through real librdkafka, against the mock brokers in its own process.
+mod through_librdkafka {
+    use super::*;
+
+    fn mock() -> KafkaSinkConfig {
+        config().with_property("test.mock.num.brokers", "1")
+    }
+
+    #[tokio::test]
+    async fn new_connects_sends_and_closes() {
+        let sink = KafkaSink::<Order>::new(mock()).await.unwrap();
+        let partitions = sink.control().partition_count("orders").unwrap();
+        let deliveries = [sink.send(order(1).with_key("k")).await, sink.send(order(2).with_key("k")).await];
+        let [first, second] = deliveries.map(Result::unwrap);
+        assert!(first.partition < partitions as i32);
+        assert_eq!((second.partition, second.offset), (first.partition, first.offset.map(|offset| offset + 1)));
+        sink.close().await.unwrap();
+        assert_eq!(facts(&sink.send(order(3)).await), CLOSED);
+    }
+
+    #[tokio::test]
+    async fn a_batch_larger_than_the_limit_keeps_order() {
+        let config = KafkaSinkConfig { batch_size: 3, max_in_flight_requests: 1, ..mock() };
+        let serializer: Arc<dyn MessageSerializer<Order>> = Arc::new(kafka_tower::JsonSerializer);
+        let sink = KafkaSink::with_serializer(config, serializer).await.unwrap();
+        let results = sink.send_batch((0..2000).map(|id| order(id).with_partition(0))).await.unwrap();
+        let offsets: Vec<_> = results.into_iter().map(|result| result.unwrap().offset.unwrap()).collect();
+        assert_eq!(offsets, (0..2000).collect::<Vec<_>>());
+        sink.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_is_not_there_is_told_in_time_or_not_asked() {
+        let config = KafkaSinkConfig { brokers: "127.0.0.1:1".into(), send_timeout_ms: 700, ..config() };
+        let begun = std::time::Instant::now();
+        let error = KafkaSink::<Order>::new(config.clone()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+
+        let sink = KafkaSink::<Order>::builder(config).without_connect_check().build().await.unwrap();
+        let error = sink.send(order(1)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        let error = sink.close_within(Duration::ZERO).await.unwrap_err();
+        assert_eq!(error.report().undelivered.len(), 1, "what was answered late is still ours to report: {error}");
+    }
+
+    #[tokio::test]
+    async fn a_configuration_that_cannot_work_connects_nothing() {
+        let error = KafkaSink::<Order>::new(KafkaSinkConfig { acks: "1".into(), ..mock() }).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+    }
 }

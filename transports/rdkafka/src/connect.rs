@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kafka_tower_core::{Error, ErrorKind, Persistence, Result};
+use kafka_tower_core::{Error, ErrorKind, Result};
 
 use crate::causes::Ago;
 use crate::classify::{self, seconds};
@@ -27,6 +27,10 @@ pub(crate) struct Check<'a> {
 }
 
 pub(crate) fn check(check: &Check<'_>) -> Result<()> {
+    connected(check).map_err(Error::without_record)
+}
+
+fn connected(check: &Check<'_>) -> Result<()> {
     if check.topics.is_empty() {
         check.ask(None)?;
     }
@@ -95,7 +99,6 @@ impl Check<'_> {
                     self.cause(now)
                 );
                 Err(Error::new(ErrorKind::Timeout, text)
-                    .with_persistence(Persistence::NotPersisted)
                     .with_help("look at the health of the brokers; enable.idempotence=false needs no producer id"))
             }
         }
@@ -134,7 +137,7 @@ impl Check<'_> {
             kind @ (ErrorKind::Authentication | ErrorKind::Authorization) => kind,
             _ => ErrorKind::Connection,
         });
-        let error = Error::new(kind, text).with_persistence(Persistence::NotPersisted);
+        let error = Error::new(kind, text);
         let error = match row {
             Some(row) => error.with_error_type(row.name),
             None => error,

@@ -189,11 +189,6 @@ impl ErrorKind {
             Self::Unknown => "_OTHER",
         }
     }
-
-    /// Whether an error of this kind can be the answer to a record, so that its text names the record's fate.
-    pub(super) const fn concerns_a_record(self) -> bool {
-        !matches!(self, Self::Config)
-    }
 }
 
 impl fmt::Display for ErrorKind {

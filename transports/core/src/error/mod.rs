@@ -45,6 +45,8 @@ struct Inner {
     attempts: u32,
     elapsed: Option<Duration>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+    /// Whether a record's fate is worth a word.
+    of_record: bool,
 }
 
 impl Error {
@@ -63,6 +65,7 @@ impl Error {
             attempts: 1,
             elapsed: None,
             source: None,
+            of_record: !matches!(kind, ErrorKind::Config),
         }))
     }
 
@@ -184,6 +187,15 @@ impl Error {
         self
     }
 
+    /// Says that no record was concerned, as while connecting: then nothing was written, and the text does not speak
+    /// of it.
+    #[must_use]
+    pub fn without_record(mut self) -> Self {
+        self.0.persistence = Persistence::NotPersisted;
+        self.0.of_record = false;
+        self
+    }
+
     /// Sets the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
@@ -203,7 +215,7 @@ impl fmt::Display for Error {
         if inner.attempts > 1 {
             write!(f, " after {} attempts", inner.attempts)?;
         }
-        if inner.kind.concerns_a_record() {
+        if inner.of_record {
             write!(f, " ({})", inner.persistence)?;
         }
         if f.alternate() && !self.help().is_empty() {

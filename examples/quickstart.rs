@@ -1,0 +1,185 @@
+//! The first messages: a few by hand, then ten thousand at once.
+//!
+//! ```text
+//! cargo run --example quickstart --features mock-cluster
+//! KAFKA_BROKERS=host:9092 KAFKA_TOPIC=my-topic cargo run --example quickstart --features mock-cluster
+//! ```
+//!
+//! Without `KAFKA_BROKERS` it talks to librdkafka's mock cluster: brokers inside this process that speak Kafka's
+//! protocol over TCP. Nothing to install; what is sent is gone when the program ends.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::env;
+use std::io::{self, IsTerminal, Write};
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use kafka_tower::{Delivery, KafkaSink, KafkaSinkConfig, Result, SinkMessage};
+
+const BATCH: u32 = 10_000;
+const TOPIC: &str = "kafka-tower-quickstart";
+
+#[derive(serde::Serialize)]
+struct Reading {
+    sensor: String,
+    number: u32,
+    celsius: f32,
+}
+
+impl Reading {
+    fn new(number: u32) -> Self {
+        Self { sensor: format!("sensor-{}", number % 7), number, celsius: 20.0 + (number % 50) as f32 / 10.0 }
+    }
+}
+
+/// Readings of one sensor keep their order: the key chooses the partition.
+fn message(number: u32) -> SinkMessage<Reading> {
+    SinkMessage::new(Reading::new(number)).with_key_from(|reading| reading.sensor.clone())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(failed) => {
+            eprintln!("\nerror: {failed} messages were not delivered");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<usize> {
+    let brokers = env::var("KAFKA_BROKERS").ok().filter(|brokers| !brokers.is_empty());
+    let embedded = brokers.is_none();
+    let config = config(brokers);
+    println!("kafka-tower quickstart\n");
+    if embedded {
+        println!("  brokers   librdkafka's mock cluster, in this process");
+    } else {
+        println!("  brokers   {}", config.brokers);
+    }
+    println!("  topic     {}\n", config.topic);
+
+    let begun = Instant::now();
+    let topic = config.topic.clone();
+    let sink = KafkaSink::<Reading>::new(config).await?;
+    let partitions = sink.control().partition_count(&topic).unwrap_or_default();
+    println!("Connected in {}; the topic has {partitions} partition(s).\n", took(begun.elapsed()));
+
+    println!("One at a time: each send resolves when the broker has answered.\n");
+    for number in 0..5 {
+        let begun = Instant::now();
+        let delivery = sink.send(message(number)).await?;
+        println!("  {}   {:>9}", place(number, &delivery), took(begun.elapsed()));
+    }
+
+    println!("\nA batch of {BATCH}: one call, in order, a result for each.\n");
+    let begun = Instant::now();
+    let results = send_all(&sink).await?;
+    let elapsed = begun.elapsed();
+
+    let delivered = results.iter().filter(|result| result.is_ok()).count();
+    let failed = results.len() - delivered;
+    println!("  delivered {delivered}");
+    println!("  failed    {failed}");
+    println!("  elapsed   {}", took(elapsed));
+    println!("  rate      {:.0} messages a second", delivered as f64 / elapsed.as_secs_f64());
+    if let Some(error) = results.iter().find_map(|result| result.as_ref().err()) {
+        println!("  the first error: {error:#}");
+    }
+
+    sink.close().await?;
+    println!("\nClosed: nothing was left on its way.\n");
+    println!("Next:");
+    if embedded {
+        println!("  your own Kafka    KAFKA_BROKERS=host:9092 KAFKA_TOPIC=my-topic scripts/quickstart");
+    }
+    println!("  this program      examples/quickstart.rs");
+    println!("  no broker at all  kafka_tower::memory::MemoryKafka, in your tests");
+    Ok(failed)
+}
+
+/// The batch is taken message by message, as there is room; so what was taken and is not on its way has an answer.
+async fn send_all(sink: &KafkaSink<Reading>) -> Result<Vec<Result<Delivery>>> {
+    let taken = AtomicUsize::new(0);
+    let messages = (0..BATCH).map(message).inspect(|_| _ = taken.fetch_add(1, Ordering::Relaxed));
+    let mut batch = pin!(sink.send_batch(messages));
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    let mut progress = Progress::new();
+    loop {
+        tokio::select! {
+            results = &mut batch => {
+                progress.end(results.as_ref().map_or(0, Vec::len));
+                return results;
+            }
+            _ = tick.tick() => {
+                let on_their_way = sink.control().in_flight().records;
+                progress.show(taken.load(Ordering::Relaxed).saturating_sub(on_their_way));
+            }
+        }
+    }
+}
+
+/// A bar on a terminal, else a line now and then.
+struct Progress {
+    terminal: bool,
+    shown: usize,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { terminal: io::stdout().is_terminal(), shown: 0 }
+    }
+
+    fn show(&mut self, answered: usize) {
+        const WIDTH: usize = 40;
+        let all = BATCH as usize;
+        if self.terminal {
+            let full = (answered * WIDTH / all).min(WIDTH);
+            print!("\r  [{}{}] {answered:>6} of {all}", "=".repeat(full), " ".repeat(WIDTH - full));
+            _ = io::stdout().flush();
+        } else if answered > 0 && (answered >= self.shown + all / 4 || answered == all) {
+            println!("  {answered:>6} of {all} answered");
+            self.shown = answered;
+        }
+    }
+
+    fn end(&mut self, answered: usize) {
+        self.show(answered);
+        println!();
+        if self.terminal {
+            println!();
+        }
+    }
+}
+
+fn config(brokers: Option<String>) -> KafkaSinkConfig {
+    let topic = env::var("KAFKA_TOPIC").unwrap_or_else(|_| TOPIC.to_owned());
+    let config = KafkaSinkConfig { topic, batch_size: 1_000, linger_ms: 2, ..Default::default() };
+    match brokers {
+        Some(brokers) => KafkaSinkConfig { brokers, ..config },
+        // librdkafka starts this many brokers of its own and talks to them in place of `brokers`.
+        None => config.with_property("test.mock.num.brokers", "1"),
+    }
+}
+
+fn place(number: u32, delivery: &Delivery) -> String {
+    let offset = delivery.offset.map_or_else(|| "?".to_owned(), |offset| offset.to_string());
+    format!("message {number}  ->  {}  partition {}  offset {offset:<4}", delivery.topic, delivery.partition)
+}
+
+fn took(time: Duration) -> String {
+    if time.as_secs() > 0 {
+        format!("{:.2} s", time.as_secs_f64())
+    } else if time.as_millis() >= 10 {
+        format!("{} ms", time.as_millis())
+    } else {
+        format!("{:.2} ms", time.as_secs_f64() * 1e3)
+    }
+}

@@ -1,0 +1,112 @@
+use bytes::{Bytes, BytesMut};
+
+const SMALLEST: usize = 1024;
+const LARGEST: usize = 16 * 1024;
+
+/// The memory that a handle writes values into, many to a block.
+///
+/// A block lives as long as one of its values, so blocks are small. They begin smaller still, for handles that send
+/// once.
+#[derive(Debug, Default)]
+pub(super) struct Blocks {
+    block: BytesMut,
+    size: usize,
+    /// The size of the last value: a block with less room is not begun, else each value would be moved once.
+    expected: usize,
+}
+
+impl Blocks {
+    /// An empty buffer with room for a value like the last one.
+    pub(super) fn begin(&mut self) -> &mut BytesMut {
+        self.block.clear(); // what a serializer that failed or panicked left behind
+        if self.block.capacity() < self.expected.max(1) && !self.block.try_reclaim(self.expected.max(1)) {
+            self.size = (self.size * 2).clamp(SMALLEST, LARGEST);
+            self.block = BytesMut::with_capacity(self.size.max(self.expected));
+        }
+        &mut self.block
+    }
+
+    /// Takes the value that was written since [`begin`](Self::begin).
+    pub(super) fn take(&mut self) -> Bytes {
+        let len = self.block.len();
+        self.expected = len.min(LARGEST);
+        if len == 0 {
+            return Bytes::new();
+        }
+        if self.block.capacity() <= LARGEST {
+            return self.block.split().freeze();
+        }
+        // It has grown out of the block. Its memory is its own: a small value must not keep the rest of it.
+        let mut own = Vec::from(std::mem::take(&mut self.block));
+        own.shrink_to_fit();
+        own.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(blocks: &mut Blocks, len: usize) -> Bytes {
+        let buffer = blocks.begin();
+        for part in vec![7; len].chunks(1000) {
+            buffer.extend_from_slice(part);
+        }
+        let value = blocks.take();
+        assert_eq!(value, vec![7; len]);
+        value
+    }
+
+    #[test]
+    fn small_values_share_blocks_that_grow_to_16_kib() {
+        let mut blocks = Blocks::default();
+        let mut kept = Vec::new();
+        let mut sizes = Vec::new();
+        for _ in 0..1000 {
+            kept.push(write(&mut blocks, 100));
+            let room = blocks.block.capacity() + 100;
+            if sizes.last() != Some(&blocks.size) {
+                assert_eq!(room, blocks.size, "a new block");
+                sizes.push(blocks.size);
+            }
+            assert!(room <= LARGEST);
+        }
+        assert_eq!(sizes, [1024, 2048, 4096, 8192, 16384]);
+    }
+
+    #[test]
+    fn a_block_whose_values_are_gone_is_used_again() {
+        let mut blocks = Blocks::default();
+        for _ in 0..1000 {
+            drop(write(&mut blocks, 100));
+        }
+        assert_eq!(blocks.size, SMALLEST);
+    }
+
+    #[test]
+    fn a_large_value_leaves_nothing_behind() {
+        let mut blocks = Blocks::default();
+        // A byte more than doubling ends at.
+        let large = write(&mut blocks, (1 << 20) + 1);
+        assert_eq!(blocks.block.capacity(), 0);
+        write(&mut blocks, 10);
+        assert!(blocks.block.capacity() < LARGEST, "the small value is not in the memory of the large one");
+        assert_eq!(Vec::from(large).capacity(), (1 << 20) + 1);
+    }
+
+    #[test]
+    fn what_a_failed_value_left_is_not_sent() {
+        let mut blocks = Blocks::default();
+        blocks.begin().extend_from_slice(b"half a val");
+        assert_eq!(write(&mut blocks, 3).len(), 3);
+    }
+
+    #[test]
+    fn an_empty_value_keeps_no_block() {
+        let mut blocks = Blocks::default();
+        let kept = write(&mut blocks, 500);
+        assert!(write(&mut blocks, 0).is_empty());
+        drop(kept);
+        assert!(blocks.block.try_reclaim(SMALLEST), "nobody else holds the block");
+    }
+}

@@ -1,0 +1,80 @@
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::{MessageSerializer, Serialize};
+
+/// Makes [`Serialize`] services. See the [module](super) for what they do.
+///
+/// `F` is a [`MessageSerializer<T>`](MessageSerializer), `dyn` or not.
+pub struct SerializeLayer<T, F: ?Sized> {
+    pub(super) topic: Arc<str>,
+    pub(super) serializer: Arc<F>,
+    pub(super) content_type_header: bool,
+    pub(super) in_order: bool,
+    message: PhantomData<fn(T)>,
+}
+
+impl<T, F: MessageSerializer<T> + ?Sized> SerializeLayer<T, F> {
+    /// A layer for messages to `topic`, unless a message names its own.
+    #[must_use]
+    pub fn new(topic: impl Into<Arc<str>>, serializer: Arc<F>) -> Self {
+        Self { topic: topic.into(), serializer, content_type_header: false, in_order: false, message: PhantomData }
+    }
+}
+
+#[cfg(feature = "json")]
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+impl<T: serde::Serialize + Send + Sync> SerializeLayer<T, super::JsonSerializer> {
+    /// A layer that encodes with [`JsonSerializer`](super::JsonSerializer).
+    #[must_use]
+    pub fn json(topic: impl Into<Arc<str>>) -> Self {
+        Self::new(topic, Arc::new(super::JsonSerializer))
+    }
+}
+
+impl<T, F: ?Sized> SerializeLayer<T, F> {
+    /// Adds the serializer's content type as the header `content-type` to each message that has none. Off by default:
+    /// one header doubles the cost of a small record.
+    #[must_use]
+    pub fn with_content_type_header(mut self, add: bool) -> Self {
+        self.content_type_header = add;
+        self
+    }
+
+    /// Keeps the order of the calls on a handle though the serializer waits: the handle is not ready before the value
+    /// of its last call is encoded, so that one is encoded at a time. Off by default.
+    ///
+    /// The response future does the encoding: one who waits for readiness has to poll it meanwhile.
+    #[must_use]
+    pub fn in_order(mut self, keep: bool) -> Self {
+        self.in_order = keep;
+        self
+    }
+}
+
+impl<S, T, F: MessageSerializer<T> + ?Sized> Layer<S> for SerializeLayer<T, F> {
+    type Service = Serialize<S, T, F>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Serialize::new(inner, self)
+    }
+}
+
+impl<T, F: ?Sized> Clone for SerializeLayer<T, F> {
+    fn clone(&self) -> Self {
+        Self { topic: Arc::clone(&self.topic), serializer: Arc::clone(&self.serializer), ..*self }
+    }
+}
+
+impl<T, F: ?Sized> fmt::Debug for SerializeLayer<T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SerializeLayer")
+            .field("topic", &self.topic)
+            .field("content_type_header", &self.content_type_header)
+            .field("in_order", &self.in_order)
+            .finish_non_exhaustive()
+    }
+}

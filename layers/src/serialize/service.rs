@@ -1,0 +1,171 @@
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::Bytes;
+use kafka_tower_core::{Envelope, Error, ErrorKind, Record, Result, SinkMessage};
+use tower_service::Service;
+
+use super::blocks::Blocks;
+use super::future::{Encode, Encoding};
+use super::turn::Turn;
+use super::{MessageSerializer, SerializeFuture, SerializeLayer};
+
+const CONTENT_TYPE: &str = "content-type";
+
+/// Encodes the messages for a service of records. Made by [`SerializeLayer`].
+///
+/// A clone writes into memory of its own.
+pub struct Serialize<S, T, F: ?Sized> {
+    inner: S,
+    topic: Arc<str>,
+    serializer: Arc<F>,
+    content_type: Option<Bytes>,
+    in_order: bool,
+    /// The last message's, while its serializer waits and order is to be kept.
+    turn: Option<Arc<Turn>>,
+    blocks: Blocks,
+    /// Names the type, so that callers need not: a service of all `SinkMessage<_>` would leave `ready()` ambiguous.
+    message: PhantomData<fn(T)>,
+}
+
+impl<S, T, F: MessageSerializer<T> + ?Sized> Serialize<S, T, F> {
+    pub(super) fn new(inner: S, layer: &SerializeLayer<T, F>) -> Self {
+        let content_type = || Bytes::copy_from_slice(layer.serializer.content_type().as_bytes());
+        Self {
+            inner,
+            topic: Arc::clone(&layer.topic),
+            serializer: Arc::clone(&layer.serializer),
+            content_type: layer.content_type_header.then(content_type),
+            in_order: layer.in_order,
+            turn: None,
+            blocks: Blocks::default(),
+            message: PhantomData,
+        }
+    }
+}
+
+impl<S, T, F: ?Sized> Serialize<S, T, F> {
+    /// The service below.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service below, to change.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Takes the service below out.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
+    fn record(&self, mut envelope: Envelope, value: Option<Bytes>) -> Record {
+        match &self.content_type {
+            Some(content_type) if value.is_some() && !envelope.headers.contains(CONTENT_TYPE) => {
+                envelope.headers.push(CONTENT_TYPE, content_type.clone());
+            }
+            _ => {}
+        }
+        envelope.into_record(&self.topic, value)
+    }
+}
+
+impl<S, T, F> Serialize<S, T, F>
+where
+    S: Service<Record> + Clone,
+    T: Send + Sync + 'static,
+    F: MessageSerializer<T> + ?Sized + 'static,
+{
+    /// Asks the serializer once: most that are `async` do not wait, and then the record has its place before `call`
+    /// returns.
+    fn begin(&mut self, value: T, envelope: Envelope) -> SerializeFuture<S> {
+        let serializer = Arc::clone(&self.serializer);
+        let mut encode: Encode = Box::pin(async move { serializer.serialize(&value).await });
+        match encode.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(value)) => self.send(envelope, Some(value.into())),
+            Poll::Ready(Err(error)) => SerializeFuture::failed(serialization(error)),
+            Poll::Pending => {
+                // The service that was polled ready is the one to be called; a clone waits for itself.
+                let unready = self.inner.clone();
+                let ready = std::mem::replace(&mut self.inner, unready);
+                let turn = self.in_order.then(|| {
+                    let (turn, guard) = Turn::begin();
+                    self.turn = Some(turn);
+                    guard
+                });
+                // The envelope's record waits for its value.
+                let record = self.record(envelope, Some(Bytes::new()));
+                SerializeFuture::encoding(Encoding::new(encode, ready, record, turn))
+            }
+        }
+    }
+
+    fn send(&mut self, envelope: Envelope, value: Option<Bytes>) -> SerializeFuture<S> {
+        let record = self.record(envelope, value);
+        SerializeFuture::called(self.inner.call(record))
+    }
+}
+
+impl<S, T, F> Service<SinkMessage<T>> for Serialize<S, T, F>
+where
+    S: Service<Record> + Clone,
+    S::Error: Into<Error>,
+    T: Send + Sync + 'static,
+    F: MessageSerializer<T> + ?Sized + 'static,
+{
+    type Response = S::Response;
+    type Error = Error;
+    type Future = SerializeFuture<S>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if let Some(turn) = &self.turn {
+            ready!(turn.poll_over(cx));
+            self.turn = None;
+        }
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, message: SinkMessage<T>) -> Self::Future {
+        let (value, envelope) = message.into_parts();
+        let Some(value) = value else {
+            return self.send(envelope, None);
+        };
+        match self.serializer.serialize_now(&value, self.blocks.begin()) {
+            Some(Ok(())) => {
+                let value = self.blocks.take();
+                self.send(envelope, Some(value))
+            }
+            Some(Err(error)) => SerializeFuture::failed(serialization(error)),
+            None => self.begin(value, envelope),
+        }
+    }
+}
+
+/// Whatever a serializer says, nothing was sent.
+pub(super) fn serialization(error: Error) -> Error {
+    if error.kind() == ErrorKind::Serialization { error } else { Error::serialization(error) }
+}
+
+impl<S: Clone, T, F: ?Sized> Clone for Serialize<S, T, F> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            topic: Arc::clone(&self.topic),
+            serializer: Arc::clone(&self.serializer),
+            content_type: self.content_type.clone(),
+            in_order: self.in_order,
+            turn: None,
+            blocks: Blocks::default(),
+            message: PhantomData,
+        }
+    }
+}
+
+impl<S: fmt::Debug, T, F: ?Sized> fmt::Debug for Serialize<S, T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serialize").field("topic", &self.topic).field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

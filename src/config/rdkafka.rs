@@ -1,0 +1,129 @@
+use std::collections::BTreeMap;
+
+use super::KafkaSinkConfig;
+
+/// Kafka keeps the sequence of five requests a producer.
+pub(super) const IN_FLIGHT_WITH_IDEMPOTENCE: usize = 5;
+
+/// librdkafka's largest value of a size in kB.
+const MAX_KBYTES: usize = i32::MAX as usize;
+
+pub(super) fn properties(config: &KafkaSinkConfig) -> BTreeMap<String, String> {
+    let in_flight = if config.enable_idempotence {
+        config.max_in_flight_requests.min(IN_FLIGHT_WITH_IDEMPOTENCE)
+    } else {
+        config.max_in_flight_requests
+    };
+    // The sink's gate is the limit and is exact; the client's own stays out of its way.
+    let kbytes = (config.buffer_memory / 1024).saturating_mul(2).saturating_add(1024).min(MAX_KBYTES);
+    let mut properties = BTreeMap::new();
+    let mut set = |name: &str, value: String| properties.insert(name.to_owned(), value);
+    set("bootstrap.servers", config.brokers.clone());
+    set("client.id", config.client_id.clone());
+    set("acks", config.acks.clone());
+    set("enable.idempotence", config.enable_idempotence.to_string());
+    set("compression.type", config.compression_type.clone());
+    set("batch.num.messages", config.batch_size.to_string());
+    set("linger.ms", config.linger_ms.to_string());
+    set("max.in.flight", in_flight.to_string());
+    set("queue.buffering.max.messages", "0".to_owned());
+    set("queue.buffering.max.kbytes", kbytes.to_string());
+    // Never: a record that times out here after it was sent makes the client send its neighbours twice.
+    set("message.timeout.ms", "0".to_owned());
+    // The Java client's.
+    set("partitioner", "murmur2_random".to_owned());
+    // 30 s by default: how long records to an unknown topic wait for it to appear.
+    set("topic.metadata.propagation.max.ms", "2000".to_owned());
+    if let (true, Some(id)) = (config.enable_transactions, &config.transactional_id) {
+        set("transactional.id", id.clone());
+    }
+    // The other name of one property: both together would contradict each other.
+    if config.properties.contains_key("delivery.timeout.ms") {
+        properties.remove("message.timeout.ms");
+    }
+    properties.extend(config.properties.clone());
+    properties
+}
+
+/// Whether a time-out of librdkafka's means "never".
+pub(super) fn is_off(value: &str) -> bool {
+    value.trim() == "0"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(config: &KafkaSinkConfig) -> String {
+        properties(config).iter().map(|(name, value)| format!("{name}={value}\n")).collect()
+    }
+
+    #[test]
+    fn the_defaults() {
+        assert_eq!(
+            shown(&KafkaSinkConfig { send_timeout_ms: 1234, ..Default::default() }),
+            "acks=all\n\
+             batch.num.messages=100\n\
+             bootstrap.servers=localhost:9092\n\
+             client.id=kafka-tower\n\
+             compression.type=snappy\n\
+             enable.idempotence=true\n\
+             linger.ms=0\n\
+             max.in.flight=5\n\
+             message.timeout.ms=0\n\
+             partitioner=murmur2_random\n\
+             queue.buffering.max.kbytes=66560\n\
+             queue.buffering.max.messages=0\n\
+             topic.metadata.propagation.max.ms=2000\n"
+        );
+    }
+
+    #[test]
+    fn all_fields() {
+        let config = KafkaSinkConfig {
+            brokers: "a:1,b:2".into(),
+            client_id: "me".into(),
+            batch_size: 7,
+            enable_idempotence: false,
+            compression_type: "lz4".into(),
+            acks: "1".into(),
+            max_in_flight_requests: 9,
+            linger_ms: 3,
+            buffer_memory: usize::MAX,
+            ..Default::default()
+        }
+        .with_property("partitioner", "consistent_random")
+        .with_property("sasl.username", "u");
+        assert_eq!(
+            shown(&config),
+            "acks=1\n\
+             batch.num.messages=7\n\
+             bootstrap.servers=a:1,b:2\n\
+             client.id=me\n\
+             compression.type=lz4\n\
+             enable.idempotence=false\n\
+             linger.ms=3\n\
+             max.in.flight=9\n\
+             message.timeout.ms=0\n\
+             partitioner=consistent_random\n\
+             queue.buffering.max.kbytes=2147483647\n\
+             queue.buffering.max.messages=0\n\
+             sasl.username=u\n\
+             topic.metadata.propagation.max.ms=2000\n"
+        );
+    }
+
+    #[test]
+    fn idempotence_keeps_to_five_requests() {
+        let config = KafkaSinkConfig { max_in_flight_requests: 10, ..Default::default() };
+        assert_eq!(properties(&config)["max.in.flight"], "5");
+    }
+
+    #[test]
+    fn two_names_of_one_time_out_do_not_meet() {
+        let config = KafkaSinkConfig::default().with_property("delivery.timeout.ms", "9000");
+        let properties = properties(&config);
+        assert_eq!(properties.get("message.timeout.ms"), None);
+        assert_eq!(properties["delivery.timeout.ms"], "9000");
+    }
+}

@@ -1,0 +1,130 @@
+mod open;
+#[cfg(all(test, feature = "json", feature = "memory"))]
+mod tests;
+
+use std::fmt;
+use std::future::Future;
+use std::iter::Fuse;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use kafka_tower_core::{Delivery, Result, SinkMessage};
+
+use self::open::Open;
+use super::deadline::{self, Patience};
+use super::edge::{self, Edge, Shared};
+
+/// Messages called in one poll, so that a transport which is always ready does not hold the thread.
+const SLICE: usize = 256;
+
+/// Many messages on their way: [`KafkaSink::send_batch`](super::KafkaSink::send_batch).
+///
+/// One pass, no task. While there is no room it polls the messages that are on their way: a layer below may hold its
+/// room until their futures are done. Dropping it sends no more; what was handed over goes on.
+#[must_use = "nothing is sent unless it is polled"]
+pub struct SendBatch<T, I> {
+    shared: Arc<Shared<T>>,
+    messages: Fuse<I>,
+    edge: Option<Box<dyn Edge<T>>>,
+    /// The message that waits for room.
+    head: Option<SinkMessage<T>>,
+    /// Since when there is no room: the budgets of those who wait begin here, so that they run out together.
+    waiting_since: Option<Instant>,
+    patience: Patience,
+    open: Open,
+    begun: bool,
+}
+
+impl<T, I: Iterator> SendBatch<T, I> {
+    pub(super) fn new(shared: Arc<Shared<T>>, messages: I) -> Self {
+        Self {
+            shared,
+            messages: messages.fuse(),
+            edge: None,
+            head: None,
+            waiting_since: None,
+            patience: Patience::default(),
+            open: Open::new(),
+            begun: false,
+        }
+    }
+}
+
+impl<T, I> SendBatch<T, I>
+where
+    I: Iterator,
+    I::Item: Into<SinkMessage<T>>,
+{
+    /// Calls messages in order as there is room; ready when there are no more.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = deadline::now();
+        for _ in 0..SLICE {
+            let Some(mut message) = self.head.take().or_else(|| self.messages.next().map(Into::into)) else {
+                self.edge = None;
+                return Poll::Ready(());
+            };
+            if self.shared.is_closed() {
+                self.open.settled(Err(edge::closed()));
+                continue;
+            }
+            let budget = self.shared.send_timeout;
+            let shared = &self.shared;
+            let edge = self.edge.get_or_insert_with(|| shared.fresh_ordered());
+            match edge.poll_ready(cx) {
+                Poll::Ready(Ok(())) => {
+                    deadline::stamp(&mut message, self.waiting_since.take().unwrap_or(now), budget);
+                    self.open.push(edge.call(message));
+                }
+                Poll::Ready(Err(error)) => {
+                    self.edge = None; // finished for good; the next message asks a fresh one
+                    self.open.settled(Err(error));
+                }
+                Poll::Pending => {
+                    let since = *self.waiting_since.get_or_insert(now);
+                    if self.patience.is_over(deadline::of(&message, since, budget), cx) {
+                        self.open.settled(Err(deadline::no_room(since)));
+                        continue;
+                    }
+                    self.head = Some(message);
+                    return Poll::Pending;
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+// Nothing in it is pinned but what is boxed.
+impl<T, I> Unpin for SendBatch<T, I> {}
+
+impl<T, I> Future for SendBatch<T, I>
+where
+    I: Iterator,
+    I::Item: Into<SinkMessage<T>>,
+{
+    type Output = Result<Vec<Result<Delivery>>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if !std::mem::replace(&mut self.begun, true) && self.shared.is_closed() {
+            return Poll::Ready(Err(edge::closed()));
+        }
+        let filled = self.fill(cx);
+        let settled = self.open.poll(cx);
+        if filled.is_ready() && settled.is_ready() {
+            return Poll::Ready(Ok(self.open.take()));
+        }
+        Poll::Pending
+    }
+}
+
+impl<T, I> fmt::Debug for SendBatch<T, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendBatch")
+            .field("begun", &self.begun)
+            .field("waiting_for_room", &self.head.is_some())
+            .finish_non_exhaustive()
+    }
+}

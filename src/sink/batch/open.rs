@@ -1,0 +1,156 @@
+//! The messages of a batch that are on their way, and the results in order.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use kafka_tower_core::{Delivery, Result};
+
+use super::super::edge::BoxFuture;
+
+/// Futures that share a waker. Delivery reports come in batches and nearly in order: a wake-up polls this many at most,
+/// not all of a large batch, and a message costs no allocation for a waker of its own.
+const GROUP: usize = 64;
+
+pub(super) struct Open {
+    task: Arc<Task>,
+    groups: VecDeque<Group>,
+    results: Vec<Result<Delivery>>,
+}
+
+struct Group {
+    slots: Vec<Slot>,
+    open: usize,
+    bell: Arc<Bell>,
+    waker: Waker,
+}
+
+enum Slot {
+    Open(BoxFuture),
+    Done(Result<Delivery>),
+}
+
+/// The task that polls the batch.
+#[derive(Default)]
+struct Task(Mutex<Option<Waker>>);
+
+/// Says that a future of the group wants to be polled.
+struct Bell {
+    rung: AtomicBool,
+    task: Arc<Task>,
+}
+
+impl Open {
+    pub(super) fn new() -> Self {
+        Self { task: Arc::default(), groups: VecDeque::new(), results: Vec::new() }
+    }
+
+    /// A message on its way. It is polled by the next [`poll`](Self::poll).
+    pub(super) fn push(&mut self, future: BoxFuture) {
+        let group = self.group();
+        group.bell.rung.store(true, Ordering::Relaxed);
+        group.open += 1;
+        group.slots.push(Slot::Open(future));
+    }
+
+    /// A message whose fate is known already.
+    pub(super) fn settled(&mut self, result: Result<Delivery>) {
+        if self.groups.is_empty() {
+            return self.results.push(result);
+        }
+        self.group().slots.push(Slot::Done(result));
+    }
+
+    fn group(&mut self) -> &mut Group {
+        if self.groups.back().is_none_or(|group| group.slots.len() == GROUP) {
+            self.groups.push_back(Group::new(&self.task));
+        }
+        let last = self.groups.len() - 1;
+        &mut self.groups[last]
+    }
+
+    /// Polls those that rang; ready when no message is on its way.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Before the bells are looked at: one that rings later finds the right task.
+        self.task.set(cx.waker());
+        for group in &mut self.groups {
+            group.poll();
+        }
+        while self.groups.front().is_some_and(|group| group.open == 0) {
+            let slots = self.groups.pop_front().into_iter().flat_map(|group| group.slots);
+            self.results.extend(slots.filter_map(Slot::done));
+        }
+        if self.groups.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// All results in the order of the messages, once [`poll`](Self::poll) was ready.
+    pub(super) fn take(&mut self) -> Vec<Result<Delivery>> {
+        mem::take(&mut self.results)
+    }
+}
+
+impl Group {
+    fn new(task: &Arc<Task>) -> Self {
+        let bell = Arc::new(Bell { rung: AtomicBool::new(false), task: Arc::clone(task) });
+        let waker = Waker::from(Arc::clone(&bell));
+        Self { slots: Vec::with_capacity(GROUP), open: 0, bell, waker }
+    }
+
+    fn poll(&mut self) {
+        if !self.bell.rung.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let mut cx = Context::from_waker(&self.waker);
+        for slot in &mut self.slots {
+            if let Slot::Open(future) = slot {
+                if let Poll::Ready(result) = future.as_mut().poll(&mut cx) {
+                    *slot = Slot::Done(result);
+                    self.open -= 1;
+                }
+            }
+        }
+    }
+}
+
+impl Slot {
+    fn done(self) -> Option<Result<Delivery>> {
+        match self {
+            Self::Done(result) => Some(result),
+            Self::Open(_) => None,
+        }
+    }
+}
+
+impl Task {
+    fn set(&self, waker: &Waker) {
+        let mut task = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = match &*task {
+            Some(known) if known.will_wake(waker) => None,
+            _ => task.replace(waker.clone()),
+        };
+        drop(task);
+        drop(old);
+    }
+
+    fn wake(&self) {
+        let waker = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // The first to ring wakes the task; it polls the others of the group as well.
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            self.task.wake();
+        }
+    }
+}

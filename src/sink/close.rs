@@ -1,0 +1,129 @@
+use std::error::Error as StdError;
+use std::fmt;
+
+use kafka_tower_core::{CloseReport, Error, ErrorKind, Persistence, Result};
+
+/// A [`close`](super::KafkaSink::close) that did not deliver everything.
+///
+/// It holds the records that were not delivered, to be sent by other means or written down:
+///
+/// ```
+/// # async fn example(sink: kafka_tower::KafkaSink<String>) {
+/// if let Err(error) = sink.close().await {
+///     for undelivered in error.into_report().undelivered {
+///         eprintln!("{:?}: {}", undelivered.record.key, undelivered.error);
+///     }
+/// }
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct CloseError(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    report: CloseReport,
+    /// Why the close itself failed, or the first undelivered record.
+    cause: Option<Error>,
+}
+
+impl CloseError {
+    pub(super) fn check(closed: Result<CloseReport>) -> Result<(), Self> {
+        let (report, cause) = match closed {
+            Ok(report) if report.is_complete() => return Ok(()),
+            Ok(report) => {
+                let cause = report.undelivered.first().map(|undelivered| undelivered.error.clone());
+                (report, cause)
+            }
+            Err(error) => (CloseReport::default(), Some(error)),
+        };
+        Err(Self(Box::new(Inner { report, cause })))
+    }
+
+    /// How each record ended.
+    pub fn report(&self) -> &CloseReport {
+        &self.0.report
+    }
+
+    /// How each record ended, and the records themselves.
+    pub fn into_report(self) -> CloseReport {
+        self.0.report
+    }
+}
+
+impl fmt::Display for CloseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.report.is_complete() {
+            return f.write_str("the sink could not be closed");
+        }
+        write!(f, "the sink was closed with records on their way: {}", self.0.report)
+    }
+}
+
+impl StdError for CloseError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.cause.as_ref().map(|cause| cause as _)
+    }
+}
+
+/// The records are lost to the caller then; [`CloseError::into_report`] keeps them.
+impl From<CloseError> for Error {
+    fn from(error: CloseError) -> Self {
+        let text = error.to_string();
+        let Inner { report, cause } = *error.0;
+        match cause {
+            Some(cause) if report.is_complete() => cause,
+            cause => {
+                let persistence =
+                    if report.unknown > 0 { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
+                let summary = Self::new(ErrorKind::Closed, text)
+                    .with_persistence(persistence)
+                    .with_help("`CloseError::into_report` has the records; give `close_within` more time");
+                match cause {
+                    Some(cause) => summary.with_source(cause),
+                    None => summary,
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_tower_core::Record;
+
+    use super::*;
+
+    fn incomplete() -> CloseError {
+        let mut report = CloseReport::default();
+        report.count(Record::new("orders"), &Ok(()));
+        report.count(Record::new("orders"), &Err::<(), _>(Error::new(ErrorKind::Connection, "cut")));
+        CloseError::check(Ok(report)).unwrap_err()
+    }
+
+    #[test]
+    fn a_complete_close_is_no_error() {
+        let mut report = CloseReport::default();
+        report.count(Record::new("orders"), &Ok(()));
+        assert!(CloseError::check(Ok(report)).is_ok());
+    }
+
+    #[test]
+    fn an_incomplete_close_tells_counts_cause_and_records() {
+        let error = incomplete();
+        assert_eq!(
+            error.to_string(),
+            "the sink was closed with records on their way: 1 delivered, 0 not written, 1 may have been written"
+        );
+        assert_eq!(error.source().unwrap().to_string(), "cut (may have been written)");
+        assert_eq!(error.into_report().undelivered.len(), 1);
+    }
+
+    #[test]
+    fn as_our_error_it_says_whether_records_may_be_in_the_log() {
+        let error = Error::from(incomplete());
+        assert_eq!((error.kind(), error.persistence()), (ErrorKind::Closed, Persistence::PossiblyPersisted));
+        let failed = CloseError::check(Err(Error::new(ErrorKind::Fatal, "gone"))).unwrap_err();
+        assert_eq!(failed.to_string(), "the sink could not be closed");
+        assert_eq!(Error::from(failed).kind(), ErrorKind::Fatal);
+    }
+}

@@ -1,0 +1,52 @@
+//! A send's deadline: a value in the message, and a timer only for those who wait for room.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Context;
+use std::time::{Duration, Instant};
+
+use kafka_tower_core::{Error, ErrorKind, Persistence, SinkMessage};
+use tokio::time::Sleep;
+
+/// tokio's clock, which tests can pause.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// The message's deadline; without one, `budget` from `since` on. `None` lies beyond the clock.
+pub(super) fn of<T>(message: &SinkMessage<T>, since: Instant, budget: Duration) -> Option<Instant> {
+    message.envelope().deadline.or_else(|| since.checked_add(budget))
+}
+
+/// Writes the deadline into the message.
+pub(super) fn stamp<T>(message: &mut SinkMessage<T>, since: Instant, budget: Duration) {
+    let deadline = of(message, since, budget);
+    message.envelope_mut().deadline = deadline;
+}
+
+/// The timer of one who waits for room.
+#[derive(Debug, Default)]
+pub(super) struct Patience(Option<Pin<Box<Sleep>>>);
+
+impl Patience {
+    /// Whether the deadline has passed; else the task is woken then.
+    pub(super) fn is_over(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) -> bool {
+        let Some(deadline) = deadline.map(tokio::time::Instant::from_std) else {
+            return false;
+        };
+        let timer = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx).is_ready()
+    }
+}
+
+/// The error of a message that found no room in time: nothing was sent.
+pub(super) fn no_room(since: Instant) -> Error {
+    let waited = now().saturating_duration_since(since);
+    Error::new(ErrorKind::Timeout, format!("there was no room for the record within {waited:.1?}"))
+        .with_persistence(Persistence::NotPersisted)
+        .with_elapsed(waited)
+        .with_help("see whether the brokers keep up; else send less, or raise `buffer_memory` or `send_timeout_ms`")
+}

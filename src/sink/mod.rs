@@ -1,0 +1,247 @@
+//! The sink: one type parameter, any stack and transport behind it.
+//!
+//! [`KafkaSink`] boxes the stack that it sends through, so that a struct which holds one names neither layers nor
+//! transport: the same field holds librdkafka in production and the memory transport in a test. The price is one
+//! allocation a message; [`stack::default`] is the same stack without it.
+
+mod batch;
+mod builder;
+mod close;
+mod deadline;
+mod edge;
+mod into_transport;
+#[cfg(feature = "rdkafka")]
+mod rdkafka;
+mod send;
+mod service;
+pub mod stack;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_tower_core::{Control, Delivery, Error, Result, SinkMessage};
+use tower_service::Service;
+
+use edge::{Edge, Shared};
+
+pub use batch::SendBatch;
+pub use builder::{Connect, DefaultSerializer, Given, NoSerializer, SinkBuilder};
+pub use close::CloseError;
+pub use into_transport::IntoTransport;
+pub use send::SendFuture;
+pub use service::ResponseFuture;
+
+/// Sends messages of type `T` to Kafka.
+///
+/// A clone is the same sink: it costs one count, and what one closes is closed for all. Sends can go on side by side
+/// from one sink or from clones; `&self` is enough.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> kafka_tower::Result<()> {
+/// use kafka_tower::memory::MemoryKafka;
+/// use kafka_tower::{KafkaSink, KafkaSinkConfig};
+///
+/// struct App { sink: KafkaSink<String> } // whichever transport
+///
+/// let kafka = MemoryKafka::new().with_topic("greetings", 1);
+/// let config = KafkaSinkConfig { topic: "greetings".into(), ..Default::default() };
+/// let app = App { sink: KafkaSink::builder(config).transport(kafka.transport()).build().await? };
+/// app.sink.send("hello".to_string()).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// As a `tower::Service<SinkMessage<T>>` a clone has back-pressure of its own:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> kafka_tower::Result<()> {
+/// # use kafka_tower::memory::MemoryKafka;
+/// # use kafka_tower::{KafkaSink, KafkaSinkConfig, SinkMessage};
+/// use tower::{Service, ServiceExt};
+/// # let kafka = MemoryKafka::new().with_topic("greetings", 1);
+/// # let config = KafkaSinkConfig { topic: "greetings".into(), ..Default::default() };
+/// # let sink = KafkaSink::<String>::builder(config).transport(kafka.transport()).build().await?;
+///
+/// let mut sink = sink.clone();
+/// let delivery = sink.ready().await?.call(SinkMessage::new("hello".to_string())).await?;
+/// # let _ = delivery;
+/// # Ok(())
+/// # }
+/// ```
+pub struct KafkaSink<T> {
+    shared: Arc<Shared<T>>,
+    /// What `poll_ready` made ready for `call`.
+    mine: Option<Box<dyn Edge<T>>>,
+}
+
+impl<T> KafkaSink<T> {
+    /// Makes a sink piece by piece: another transport, another serializer, no look at the broker.
+    pub fn builder(config: crate::KafkaSinkConfig) -> SinkBuilder<T> {
+        SinkBuilder::new(config)
+    }
+
+    /// A sink over a stack of your own, with the [`Control`] of the transport below it.
+    ///
+    /// `send_timeout` is the budget of messages without a deadline.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kafka_tower::Result<()> {
+    /// use std::time::Duration;
+    /// use kafka_tower::KafkaSink;
+    /// use kafka_tower::layers::serialize::SerializeLayer;
+    /// use kafka_tower::memory::MemoryKafka;
+    /// use tower::{ServiceBuilder, ServiceExt};
+    ///
+    /// let kafka = MemoryKafka::new().with_topic("greetings", 1);
+    /// let transport = kafka.transport();
+    /// let control = transport.control();
+    /// let stack = ServiceBuilder::new()
+    ///     .map_request(|message: kafka_tower::SinkMessage<String>| message.with_header("via", "my stack"))
+    ///     .layer(SerializeLayer::json("greetings"))
+    ///     .service(transport);
+    /// let sink = KafkaSink::from_service(stack, control, Duration::from_secs(5));
+    /// sink.send("hello".to_string()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn from_service<S>(stack: S, control: Arc<dyn Control>, send_timeout: Duration) -> Self
+    where
+        S: Service<SinkMessage<T>, Response = Delivery, Error = Error> + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+        T: 'static,
+    {
+        Self::of(Shared::new(stack.clone(), stack, control, send_timeout))
+    }
+
+    fn of(shared: Shared<T>) -> Self {
+        Self { shared: Arc::new(shared), mine: None }
+    }
+
+    /// Sends one message and resolves with its fate: a [`Delivery`], or an [`Error`] that says whether the record may
+    /// be in the log.
+    ///
+    /// Lazy: nothing happens before the first poll, which is the message's place in the order of this sink. The
+    /// message's deadline, or else `send_timeout_ms` from the first poll on, bounds it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout), `NotPersisted`, when there was no room in time;
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) after [`close`](Self::close); else what the stack says.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before the record was handed over sends nothing; later it takes nothing back.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait for room outside of a tokio runtime with a timer.
+    pub fn send(&self, message: impl Into<SinkMessage<T>>) -> SendFuture<T> {
+        SendFuture::new(Arc::clone(&self.shared), message.into())
+    }
+
+    /// Sends messages in order and resolves with the fate of each, in the same order.
+    ///
+    /// Messages are taken from the iterator as there is room for them. The budget of each begins when it is its turn;
+    /// when there was no room for all of `send_timeout_ms`, it and those behind it fail together.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) if the sink was closed before the first message. All other
+    /// errors are those of single messages.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future sends no more; what was handed over before goes on.
+    ///
+    /// # Panics
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kafka_tower::Result<()> {
+    /// # use kafka_tower::memory::MemoryKafka;
+    /// # use kafka_tower::{KafkaSink, KafkaSinkConfig, SinkMessage};
+    /// # let kafka = MemoryKafka::new().with_topic("numbers", 1);
+    /// # let config = KafkaSinkConfig { topic: "numbers".into(), ..Default::default() };
+    /// # let sink = KafkaSink::<u32>::builder(config).transport(kafka.transport()).build().await?;
+    /// let results = sink.send_batch(1..=1000).await?;
+    /// assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1000);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn send_batch<I>(&self, messages: I) -> SendBatch<T, I::IntoIter>
+    where
+        I: IntoIterator,
+        I::Item: Into<SinkMessage<T>>,
+    {
+        SendBatch::new(Arc::clone(&self.shared), messages.into_iter())
+    }
+
+    /// Resolves when the fate of each record that was handed over before is known; lingering batches go out at once.
+    ///
+    /// # Errors
+    ///
+    /// If the transport cannot flush. Errors of single records are their senders' to see.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the waiting and nothing else.
+    pub async fn flush(&self) -> Result<()> {
+        self.shared.control.flush().await
+    }
+
+    /// Closes the sink and all its clones: later sends fail, and those on their way are awaited for `send_timeout_ms`.
+    ///
+    /// # Errors
+    ///
+    /// [`CloseError`] if a record was not delivered, or may not have been. It holds the records. It converts into
+    /// [`Error`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the sink closed; calling again goes on waiting.
+    pub async fn close(&self) -> Result<(), CloseError> {
+        self.close_within(self.shared.send_timeout).await
+    }
+
+    /// Closes as [`close`](Self::close) does, within a time of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`close`](Self::close).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`close`](Self::close).
+    pub async fn close_within(&self, within: Duration) -> Result<(), CloseError> {
+        self.shared.close();
+        CloseError::check(self.shared.control.close(within).await)
+    }
+
+    /// The transport's other side: what is on its way, how many partitions a topic has.
+    #[must_use]
+    pub fn control(&self) -> &Arc<dyn Control> {
+        &self.shared.control
+    }
+}
+
+impl<T> Clone for KafkaSink<T> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), mine: None }
+    }
+}
+
+impl<T> fmt::Debug for KafkaSink<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSink")
+            .field("in_flight", &self.shared.control.in_flight())
+            .field("closed", &self.shared.is_closed())
+            .finish_non_exhaustive()
+    }
+}

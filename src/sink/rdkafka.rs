@@ -1,0 +1,122 @@
+//! How a sink gets its transport from librdkafka.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_tower_core::{Error, ErrorKind, Result};
+use kafka_tower_layers::serialize::MessageSerializer;
+use kafka_tower_rdkafka::RdkafkaTransport;
+
+use super::builder::{Connect, SinkBuilder, sink};
+use super::{IntoTransport, KafkaSink};
+use crate::KafkaSinkConfig;
+
+/// A broker that is there answers within this, and one that is not should not hold a start-up for 30 s.
+const CONNECT: Duration = Duration::from_secs(10);
+
+#[cfg(feature = "json")]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "json", feature = "rdkafka"))))]
+impl<T: serde::Serialize + Send + Sync + 'static> KafkaSink<T> {
+    /// Connects to Kafka through librdkafka, and encodes as JSON.
+    ///
+    /// Resolves when a broker has answered and the topic was found, within `send_timeout_ms` and at most 10 s.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] for settings that cannot work, before anything connects; else why Kafka could not be
+    /// reached: name resolution, TLS, password, an unknown topic.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the connection up.
+    ///
+    /// ```no_run
+    /// # async fn example() -> kafka_tower::Result<()> {
+    /// use kafka_tower::{KafkaSink, KafkaSinkConfig};
+    ///
+    /// let config = KafkaSinkConfig { topic: "orders".to_string(), ..Default::default() };
+    /// let sink = KafkaSink::<String>::new(config).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn new(config: KafkaSinkConfig) -> Result<Self> {
+        Self::builder(config).build().await
+    }
+}
+
+#[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
+impl<T: Send + Sync + 'static> KafkaSink<T> {
+    /// Connects as `KafkaSink::new` does, with another serializer.
+    ///
+    /// # Errors
+    ///
+    /// As `KafkaSink::new`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the connection up.
+    pub async fn with_serializer<F>(config: KafkaSinkConfig, serializer: Arc<F>) -> Result<Self>
+    where
+        F: MessageSerializer<T> + ?Sized + 'static,
+    {
+        Self::builder(config).serializer(serializer).build().await
+    }
+}
+
+#[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
+impl<T, F: ?Sized> SinkBuilder<T, F, Connect> {
+    /// Makes the sink without asking a broker, for a program that starts before its Kafka. What is wrong is told by the
+    /// sends then.
+    pub fn without_connect_check(mut self) -> Self {
+        self.source.check = false;
+        self
+    }
+}
+
+#[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
+impl<T, F> SinkBuilder<T, F, Connect>
+where
+    T: Send + Sync + 'static,
+    F: MessageSerializer<T> + ?Sized + 'static,
+{
+    /// Checks the configuration, connects, and makes the sink: see `KafkaSink::new`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] for settings that cannot work, before anything connects; else why Kafka could not be
+    /// reached.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the connection up.
+    pub async fn build(self) -> Result<KafkaSink<T>> {
+        let (transport, control) = connect(&self.config, self.source.check).await?.into_transport();
+        Ok(sink(&self.config, self.serializer, transport, control))
+    }
+}
+
+async fn connect(config: &KafkaSinkConfig, check: bool) -> Result<RdkafkaTransport> {
+    config.validate()?;
+    if config.compression_type == "zstd" && cfg!(not(feature = "zstd")) {
+        return Err(Error::new(ErrorKind::Config, "`compression_type` is \"zstd\", which this build does not have")
+            .with_help("enable the feature `zstd` of kafka-tower, or use lz4"));
+    }
+    for warning in config.warnings() {
+        tracing::warn!(topic = config.topic, "{warning}");
+    }
+    let mut builder = RdkafkaTransport::builder()
+        .topic(config.topic.as_str())
+        .limits(config.limits(1))
+        .connect_timeout(config.send_timeout().min(CONNECT));
+    for (name, value) in config.librdkafka_properties() {
+        builder = builder.property(name, value);
+    }
+    if !check {
+        builder = builder.without_connect_check();
+    }
+    let transport = builder.connect().await?;
+    if let Some(partitions) = transport.control().partition_count(&config.topic) {
+        transport.set_limits(config.limits(partitions));
+    }
+    Ok(transport)
+}

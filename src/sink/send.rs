@@ -1,0 +1,127 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use kafka_tower_core::{Delivery, Result, SinkMessage};
+
+use super::deadline::{self, Patience};
+use super::edge::{self, BoxFuture, Edge, Shared};
+
+/// One message on its way: [`KafkaSink::send`](super::KafkaSink::send).
+///
+/// Lazy: its first poll is its place in the order. Dropping it before the record was handed over sends nothing; later
+/// it takes nothing back.
+#[must_use = "nothing is sent unless it is polled"]
+pub struct SendFuture<T> {
+    shared: Arc<Shared<T>>,
+    state: State<T>,
+}
+
+enum State<T> {
+    Start(SinkMessage<T>),
+    /// Boxed: rare, and large beside the others.
+    Waiting(Box<Waiting<T>>),
+    Called(BoxFuture),
+    Done,
+}
+
+struct Waiting<T> {
+    edge: Box<dyn Edge<T>>,
+    message: SinkMessage<T>,
+    since: Instant,
+    patience: Patience,
+}
+
+impl<T> SendFuture<T> {
+    pub(super) fn new(shared: Arc<Shared<T>>, message: SinkMessage<T>) -> Self {
+        Self { shared, state: State::Start(message) }
+    }
+
+    fn start(&mut self, mut message: SinkMessage<T>, cx: &mut Context<'_>) -> Poll<Result<Delivery>> {
+        if self.shared.is_closed() {
+            return Poll::Ready(Err(edge::closed()));
+        }
+        let mut edge = self.shared.take();
+        let ready = edge.poll_ready(cx);
+        let since = deadline::now();
+        deadline::stamp(&mut message, since, self.shared.send_timeout);
+        match ready {
+            Poll::Ready(Ok(())) => self.call(edge, message, cx),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                let waiting = Waiting { edge, message, since, patience: Patience::default() };
+                self.wait(Box::new(waiting), cx)
+            }
+        }
+    }
+
+    /// Called when the handle is pending: the timer is the only thing left to ask.
+    fn wait(&mut self, mut waiting: Box<Waiting<T>>, cx: &mut Context<'_>) -> Poll<Result<Delivery>> {
+        if waiting.patience.is_over(waiting.message.envelope().deadline, cx) {
+            return Poll::Ready(Err(deadline::no_room(waiting.since)));
+        }
+        self.state = State::Waiting(waiting);
+        Poll::Pending
+    }
+
+    /// Readiness is spent in the poll that got it, so that no handle is ready and idle.
+    fn call(
+        &mut self,
+        mut edge: Box<dyn Edge<T>>,
+        message: SinkMessage<T>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Delivery>> {
+        let future = edge.call(message);
+        self.shared.give(edge);
+        self.answer(future, cx)
+    }
+
+    fn answer(&mut self, mut future: BoxFuture, cx: &mut Context<'_>) -> Poll<Result<Delivery>> {
+        let answer = future.as_mut().poll(cx);
+        if answer.is_pending() {
+            self.state = State::Called(future);
+        }
+        answer
+    }
+}
+
+// Nothing in it is pinned but what is boxed.
+impl<T> Unpin for SendFuture<T> {}
+
+impl<T> Future for SendFuture<T> {
+    type Output = Result<Delivery>;
+
+    /// # Panics
+    ///
+    /// If it is polled after it has answered.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Called(future) => self.answer(future, cx),
+            State::Start(message) => self.start(message, cx),
+            State::Waiting(mut waiting) => match waiting.edge.poll_ready(cx) {
+                Poll::Pending => self.wait(waiting, cx),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) => {
+                    let Waiting { edge, message, .. } = *waiting;
+                    self.call(edge, message, cx)
+                }
+            },
+            State::Done => panic!("polled after completion"),
+        }
+    }
+}
+
+impl<T> fmt::Debug for SendFuture<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::Start(_) => "not polled",
+            State::Waiting(_) => "waiting for room",
+            State::Called(_) => "on its way",
+            State::Done => "done",
+        };
+        f.debug_struct("SendFuture").field("state", &state).finish()
+    }
+}

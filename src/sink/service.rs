@@ -1,0 +1,73 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use kafka_tower_core::{Delivery, Error, Result, SinkMessage};
+use tower_service::Service;
+
+use super::edge::{self, BoxFuture};
+use super::{KafkaSink, deadline};
+
+/// Each clone is a handle with a readiness of its own. The place in the order is the call.
+///
+/// A message without a deadline gets `send_timeout_ms` from the call on; waiting in `poll_ready` is bounded by the
+/// caller.
+impl<T> Service<SinkMessage<T>> for KafkaSink<T> {
+    type Response = Delivery;
+    type Error = Error;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.shared.is_closed() {
+            // The call tells: an error here would be for good, and `Buffer` would tell it to those before us too.
+            return Poll::Ready(Ok(()));
+        }
+        let shared = &self.shared;
+        let ready = self.mine.get_or_insert_with(|| shared.fresh()).poll_ready(cx);
+        if matches!(ready, Poll::Ready(Err(_))) {
+            self.mine = None;
+        }
+        ready
+    }
+
+    /// # Panics
+    ///
+    /// If `poll_ready` has not been ready before, as tower's contract says.
+    fn call(&mut self, mut message: SinkMessage<T>) -> Self::Future {
+        if self.shared.is_closed() {
+            return ResponseFuture(Inner::Failed(Some(edge::closed())));
+        }
+        deadline::stamp(&mut message, deadline::now(), self.shared.send_timeout);
+        let Some(mine) = &mut self.mine else { panic!("`poll_ready` comes before `call`") };
+        ResponseFuture(Inner::Called(mine.call(message)))
+    }
+}
+
+/// The answer of a [`KafkaSink`] that was called as a service.
+///
+/// Dropping it takes nothing back.
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture(Inner);
+
+enum Inner {
+    Called(BoxFuture),
+    Failed(Option<Error>),
+}
+
+impl Future for ResponseFuture {
+    type Output = Result<Delivery>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Inner::Called(future) => future.as_mut().poll(cx),
+            Inner::Failed(error) => error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
+        }
+    }
+}
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
