@@ -74,7 +74,7 @@ async fn tls_and_plaintext_that_meet_say_so() {
         .unwrap_err();
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::Connection, Persistence::NotPersisted), "{error:#}");
     assert!(error.message().contains("last broker error"), "{error:#}");
-    assert!(error.help().contains("TLS"), "{error:#}");
+    assert!(error.help().starts_with("is this a plaintext listener?"), "{error:#}");
     // A plaintext client at a TLS listener: no broker says why.
     let error = RdkafkaTransport::builder()
         .property("bootstrap.servers", kafka.bootstrap_of(Listener::Tls).unwrap())
@@ -83,7 +83,7 @@ async fn tls_and_plaintext_that_meet_say_so() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connection, "{error:#}");
-    assert!(error.help().contains("security.protocol=ssl"), "{error:#}");
+    assert!(error.help().starts_with("is this a TLS listener?"), "{error:#}");
     // A broker whose certificate nobody trusts.
     let error = builder(kafka, Listener::Tls)
         .property("ssl.ca.location", kafka.certs().unwrap().stranger_ca().display().to_string())

@@ -11,6 +11,7 @@ use crate::connect::{self, Check};
 use crate::event_loop;
 use crate::events::ClientEvents;
 use crate::ffi::Client;
+use crate::probe;
 use crate::properties::{self, Properties};
 use crate::shared::Shared;
 use crate::transport::{Owner, RdkafkaTransport};
@@ -25,6 +26,8 @@ pub struct Builder {
     properties: Properties,
     topics: Vec<String>,
     limits: Limits,
+    per_partition: Option<(Arc<str>, usize)>,
+    delivery_bound: Duration,
     connect_timeout: Duration,
     check: bool,
     events: Option<Arc<dyn ClientEvents>>,
@@ -36,6 +39,8 @@ impl Builder {
             properties: Properties::new(),
             topics: Vec::new(),
             limits: Limits { records: 10_000, bytes: 32 << 20 },
+            per_partition: None,
+            delivery_bound: Duration::from_secs(300),
             connect_timeout: Duration::from_secs(10),
             check: true,
             events: None,
@@ -63,6 +68,23 @@ impl Builder {
     /// How much may be on its way: 10,000 records and 32 MiB if it is not said.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Admits so many records for each partition of a topic, in place of [`limits`](Self::limits)' number of records, and
+    /// keeps to it as the topic grows. Until the number of partitions is known, they count as one.
+    pub fn records_per_partition(mut self, topic: impl Into<Arc<str>>, records: usize) -> Self {
+        self.limits.records = records;
+        self.per_partition = Some((topic.into(), records));
+        self
+    }
+
+    /// How long a record may be on its way, whatever its deadline: 300 s if it is not said.
+    ///
+    /// When one has had no answer for so long, all that are on their way are given up. Queued records end
+    /// `NotPersisted`, sent ones `PossiblyPersisted`, and none goes out a second time.
+    pub fn delivery_bound(mut self, bound: Duration) -> Self {
+        self.delivery_bound = bound;
         self
     }
 
@@ -113,9 +135,10 @@ impl Builder {
         let config = properties::client_config(&self.properties)?;
         let client = Client::create(&config).map_err(|error| properties::creation_error(&error, &config))?;
         let gate = Gate::new(self.limits);
-        let shared = Shared::new(client, config, gate, self.events);
+        let shared = Shared::new(client, config, gate, self.events, self.delivery_bound, self.per_partition);
         let thread = event_loop::spawn(Arc::clone(&shared)).map_err(event_loop::no_thread)?;
-        let owner = Owner::new(shared, thread);
+        let transactional = properties::get(&self.properties, "transactional.id").is_some();
+        let owner = Owner::new(shared, thread, transactional);
         if self.check {
             connect::check(&Check {
                 shared: owner.shared(),
@@ -123,9 +146,11 @@ impl Builder {
                 plaintext: properties::get(&self.properties, "security.protocol")
                     .is_none_or(|protocol| protocol.to_ascii_lowercase().ends_with("plaintext")),
                 topics: &self.topics,
-                producer_id: properties::is_idempotent(&self.properties),
+                // With transactions `init` takes the id.
+                producer_id: properties::is_idempotent(&self.properties) && !transactional,
                 timeout: self.connect_timeout,
-                deadline: started + self.connect_timeout,
+                // What is left is the probe's, if connecting fails.
+                deadline: started + self.connect_timeout - probe::TIME.min(self.connect_timeout / 4),
             })?;
         }
         Ok(RdkafkaTransport::new(Arc::new(owner)))

@@ -78,7 +78,9 @@ pub(crate) fn expired(
     cause: Option<&Cause>,
 ) -> Error {
     let elapsed = now.saturating_duration_since(called_at);
-    let mut text = format!("not delivered to {} within {}", record.topic, seconds(elapsed));
+    // What it was given, and not what the sweep took on top of it.
+    let given = record.expires_at.map_or(elapsed, |at| at.saturating_duration_since(called_at));
+    let mut text = format!("not delivered to {} within {}", record.topic, seconds(given));
     if !handed_over {
         text.push_str(": there was no room for it");
     }
@@ -95,10 +97,11 @@ pub(crate) fn expired(
 
 /// "30 s", "1.5 s", "80 ms".
 pub(crate) fn seconds(duration: Duration) -> String {
-    if duration < Duration::from_secs(1) {
-        return format!("{} ms", duration.as_millis());
+    let millis = (duration.as_micros() + 500) / 1_000;
+    if millis < 1_000 {
+        return format!("{millis} ms");
     }
-    let tenths = (duration.as_millis() + 50) / 100;
+    let tenths = (millis + 50) / 100;
     if tenths % 10 == 0 { format!("{} s", tenths / 10) } else { format!("{}.{} s", tenths / 10, tenths % 10) }
 }
 

@@ -7,6 +7,7 @@ use kafka_tower_core::{Error, ErrorKind, Result};
 use crate::causes::Ago;
 use crate::classify::{self, seconds};
 use crate::codes;
+use crate::probe::{self, Speaks};
 use crate::shared::{Facts, Shared};
 
 /// How long one question to the cluster may take: what ends the waiting early is seen in between.
@@ -36,9 +37,9 @@ fn connected(check: &Check<'_>) -> Result<()> {
     }
     for topic in check.topics {
         let partitions = check.ask(Some(topic))?;
-        let mut known = check.shared.partitions.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        known.insert(topic.as_str().into(), partitions);
+        check.shared.partitions.set(topic, partitions);
     }
+    check.shared.partitions_changed();
     if check.producer_id {
         check.wait_for_producer_id()?;
     }
@@ -143,15 +144,24 @@ impl Check<'_> {
             None => error,
         };
         match row.map(|row| row.code) {
-            Some(codes::LOCAL_RESOLVE) => error.with_help("correct the name in `brokers`, or the DNS"),
-            Some(codes::LOCAL_SSL) => error.with_help(
-                "check security.protocol, ssl.ca.location and the client's certificate against the broker's listener",
+            Some(codes::LOCAL_RESOLVE) => return error.with_help("correct the name in `brokers`, or the DNS"),
+            Some(code) if codes::row_of(code).is_some_and(|row| row.class.kind == ErrorKind::Authentication) => {
+                return error;
+            }
+            _ => {}
+        }
+        match (self.plaintext, probe::probe(self.brokers)) {
+            (true, Some(Speaks::Tls)) => error.with_help(
+                "is this a TLS listener? It answers as one: set security.protocol to ssl or sasl_ssl, or use the plaintext \
+                 listener's port",
             ),
-            Some(codes::LOCAL_ALL_BROKERS_DOWN) | None if self.plaintext => error.with_help(
-                "check address and port; a listener that takes connections and never answers may be one for TLS: then set \
-                 security.protocol=ssl",
+            (false, Some(Speaks::Plaintext)) => error.with_help(
+                "is this a plaintext listener? It answers as one, without TLS: use the TLS listener's port, or set \
+                 security.protocol to plaintext or sasl_plaintext",
             ),
-            _ if !self.plaintext => error.with_help("check that the broker runs, and that its listener is one for TLS"),
+            _ if row.is_some_and(|row| row.code == codes::LOCAL_SSL) => error.with_help(
+                "check ssl.ca.location, the name in the broker's certificate and the client's own certificate",
+            ),
             _ => error,
         }
     }

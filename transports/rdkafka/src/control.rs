@@ -1,25 +1,30 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl};
 
+use crate::transactions::RdkafkaTransactions;
 use crate::transport::Owner;
 
 /// The transport without its records: flush, close, counts.
-pub(crate) struct RdkafkaControl(Arc<Owner>);
+pub(crate) struct RdkafkaControl {
+    owner: Arc<Owner>,
+    transactions: Option<RdkafkaTransactions>,
+}
 
 impl RdkafkaControl {
     pub(crate) fn new(owner: Arc<Owner>) -> Self {
-        Self(owner)
+        let transactions = owner.is_transactional().then(|| RdkafkaTransactions::new(Arc::clone(&owner)));
+        Self { owner, transactions }
     }
 }
 
 impl Control for RdkafkaControl {
     fn flush(&self) -> ControlFuture<'_, ()> {
-        let shared = self.0.shared();
+        let shared = self.owner.shared();
         // Now and not with the first poll: what is called later is not waited for.
         let flush = shared.gate.flush();
         Box::pin(async move {
@@ -40,7 +45,7 @@ impl Control for RdkafkaControl {
     }
 
     fn close(&self, within: Duration) -> ControlFuture<'_, CloseReport> {
-        let shared = self.0.shared();
+        let shared = self.owner.shared();
         let end = shared.begin_close(Instant::now() + within);
         Box::pin(async move {
             if let Some(end) = end {
@@ -52,15 +57,15 @@ impl Control for RdkafkaControl {
     }
 
     fn partition_count(&self, topic: &str) -> Option<u32> {
-        self.0.shared().partitions.read().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
+        self.owner.shared().partitions.get(topic)
     }
 
     fn in_flight(&self) -> InFlight {
-        self.0.shared().gate.in_flight()
+        self.owner.shared().gate.in_flight()
     }
 
     fn transactions(&self) -> Option<&dyn TransactionControl> {
-        None
+        self.transactions.as_ref().map(|transactions| transactions as &dyn TransactionControl)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::classify;
 use crate::codes;
 use crate::events::ClientError;
 use crate::ffi::{Client, Event, Queue, Report};
+use crate::refresh::Refresh;
 use crate::shared::{Second, Shared};
 use crate::slot::Slot;
 
@@ -55,7 +56,7 @@ pub(crate) fn no_thread(error: std::io::Error) -> Error {
 }
 
 struct EventLoop<'a> {
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     client: &'a Client,
     queue: Queue,
     /// Slots of the event in hand, see [`Queue::poll`].
@@ -64,13 +65,15 @@ struct EventLoop<'a> {
 }
 
 impl<'a> EventLoop<'a> {
-    fn new(shared: &'a Shared, client: &'a Client) -> Option<Self> {
+    fn new(shared: &'a Arc<Shared>, client: &'a Client) -> Option<Self> {
         Some(Self { shared, client, queue: client.queue()?, reported: Vec::new(), permits: Vec::new() })
     }
 
     fn run(&mut self) {
+        let mut refresh = Refresh::new(Instant::now());
         loop {
             let now = Instant::now();
+            refresh.run(self.shared, now);
             let deadline = self.shared.close_deadline();
             if let Some(deadline) = deadline {
                 let left = self.shared.gate.in_flight();
@@ -139,7 +142,7 @@ fn handle(shared: &Shared, client: &Client, permits: &mut Vec<Permit>, event: Ev
     match event {
         Event::Reports(reports) => {
             for report in reports {
-                let outcome = outcome(&report);
+                let outcome = outcome(shared, &report);
                 permits.extend(shared.settle(&report.slot, outcome));
             }
         }
@@ -153,8 +156,14 @@ fn handle(shared: &Shared, client: &Client, permits: &mut Vec<Permit>, event: Ev
     }
 }
 
-fn outcome(report: &Report) -> Result<Delivery> {
+fn outcome(shared: &Shared, report: &Report) -> Result<Delivery> {
     let record = report.slot.record();
+    if matches!(report.code, codes::LOCAL_PURGE_QUEUE | codes::LOCAL_PURGE_INFLIGHT) {
+        let persistence = classify::persistence(report.code, report.status);
+        if let Some(error) = shared.given_up(&report.slot, persistence) {
+            return Err(error.with_elapsed(report.slot.called_at().elapsed()));
+        }
+    }
     if report.code != 0 {
         let elapsed = report.slot.called_at().elapsed();
         return Err(classify::record_error(report.code, report.status, record, elapsed));

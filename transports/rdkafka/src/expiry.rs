@@ -1,4 +1,5 @@
-//! When the time of records is up: one queue, swept by the event loop.
+//! When the time of records is up: one queue, swept by the event loop. A record is in it until it is settled: first for its
+//! deadline, then for the bound of its delivery.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -52,8 +53,8 @@ impl ExpiryQueue {
         }
         // One old record that does not settle must not keep all the later ones here.
         if self.len() > self.clean_at.max(LEAST_CLEAN_AT) {
-            self.in_order.retain(|(_, slot)| !slot.is_over());
-            self.out_of_order.retain(|Reverse(Entry(_, slot))| !slot.is_over());
+            self.in_order.retain(|(_, slot)| !slot.is_settled());
+            self.out_of_order.retain(|Reverse(Entry(_, slot))| !slot.is_settled());
             self.clean_at = self.len() * 2;
         }
         next.is_none_or(|next| at < next)
@@ -65,10 +66,10 @@ impl ExpiryQueue {
 
     /// The next deadline of a record whose fate is not known.
     pub(crate) fn next(&mut self) -> Option<Instant> {
-        while self.in_order.front().is_some_and(|(_, slot)| slot.is_over()) {
+        while self.in_order.front().is_some_and(|(_, slot)| slot.is_settled()) {
             self.in_order.pop_front();
         }
-        while self.out_of_order.peek().is_some_and(|Reverse(Entry(_, slot))| slot.is_over()) {
+        while self.out_of_order.peek().is_some_and(|Reverse(Entry(_, slot))| slot.is_settled()) {
             self.out_of_order.pop();
         }
         let in_order = self.in_order.front().map(|(at, _)| *at);

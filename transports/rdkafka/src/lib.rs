@@ -67,9 +67,12 @@ mod ffi;
 mod future;
 #[cfg(feature = "mock-cluster")]
 mod mock;
+mod probe;
 mod properties;
+mod refresh;
 mod shared;
 mod slot;
+mod transactions;
 mod transport;
 
 pub use builder::Builder;

@@ -43,14 +43,9 @@ pub(crate) fn get<'a>(properties: &'a Properties, name: &str) -> Option<&'a str>
 /// The configuration of the client.
 pub(crate) fn client_config(properties: &Properties) -> Result<ClientConfig> {
     features(properties)?;
-    if get(properties, "transactional.id").is_some() {
-        return Err(Error::new(
-            ErrorKind::Config,
-            "`transactional.id` is set, and this transport has no transactions yet",
-        )
-        .with_help("leave `transactional.id` out"));
-    }
-    if get(properties, "message.timeout.ms").is_some_and(|value| value != "0") {
+    // In a transaction a local time-out aborts, and librdkafka wants it below transaction.timeout.ms: it sets it so itself.
+    let transactional = get(properties, "transactional.id").is_some();
+    if !transactional && get(properties, "message.timeout.ms").is_some_and(|value| value != "0") {
         tracing::warn!(
             "a finite message.timeout.ms can write records twice: a local time-out of a record that may have been sent makes \
              librdkafka send others again under a new epoch; use deadlines of records instead"
@@ -58,7 +53,7 @@ pub(crate) fn client_config(properties: &Properties) -> Result<ClientConfig> {
     }
     let mut config = ClientConfig::new();
     for (name, value) in DEFAULTS {
-        if get(properties, name).is_none() {
+        if get(properties, name).is_none() && !(transactional && *name == "message.timeout.ms") {
             config.set(*name, *value);
         }
     }

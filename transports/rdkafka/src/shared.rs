@@ -1,8 +1,7 @@
 //! What the handles of a transport and its event loop share.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use kafka_tower_core::{CloseReport, Delivery, Error, ErrorKind, Persistence, Res
 use rdkafka::ClientConfig;
 use tokio::sync::oneshot;
 
-use crate::causes::Causes;
+use crate::causes::{Ago, Causes};
 use crate::classify;
 use crate::codes;
 use crate::event_loop;
@@ -19,7 +18,9 @@ use crate::events::ClientEvents;
 use crate::expiry::ExpiryQueue;
 use crate::ffi::Client;
 use crate::properties;
+use crate::refresh::Partitions;
 use crate::slot::{Expiry, Slot};
+use crate::transactions::{self, TxnState};
 
 pub(crate) struct Shared {
     pub(crate) client: Client,
@@ -30,7 +31,12 @@ pub(crate) struct Shared {
     pub(crate) gate: Arc<Gate<Arc<Slot>>>,
     expiry: Mutex<ExpiryQueue>,
     causes: Mutex<Causes>,
-    pub(crate) partitions: RwLock<HashMap<Arc<str>, u32>>,
+    pub(crate) partitions: Partitions,
+    pub(crate) transactions: TxnState,
+    /// How long a record may be on its way, whatever its deadline.
+    delivery_bound: Duration,
+    /// Records admitted for each partition of a topic.
+    per_partition: Option<(Arc<str>, usize)>,
     pub(crate) events: Option<Arc<dyn ClientEvents>>,
     facts: Mutex<Facts>,
     facts_changed: Condvar,
@@ -72,6 +78,8 @@ impl Shared {
         config: ClientConfig,
         gate: Arc<Gate<Arc<Slot>>>,
         events: Option<Arc<dyn ClientEvents>>,
+        delivery_bound: Duration,
+        per_partition: Option<(Arc<str>, usize)>,
     ) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             client,
@@ -81,7 +89,10 @@ impl Shared {
             gate,
             expiry: Mutex::default(),
             causes: Mutex::default(),
-            partitions: RwLock::default(),
+            partitions: Partitions::default(),
+            transactions: TxnState::default(),
+            delivery_bound,
+            per_partition,
             events,
             facts: Mutex::default(),
             facts_changed: Condvar::new(),
@@ -163,6 +174,9 @@ impl Shared {
 
     /// A record's fate is known: tells the caller, counts it if the transport is closing, gives its room back.
     pub(crate) fn settle(&self, slot: &Slot, outcome: Result<Delivery>) -> Option<Permit> {
+        if outcome.is_err() {
+            self.transactions.record_failed();
+        }
         if self.counting.load(Ordering::Acquire) {
             lock(&self.closing).report.count(slot.record().clone(), &outcome);
         }
@@ -171,39 +185,95 @@ impl Shared {
 
     // ---- time
 
-    pub(crate) fn watch(&self, at: Instant, slot: Arc<Slot>) {
+    /// Looks at the record again when its deadline has passed, and when it was on its way for too long.
+    pub(crate) fn watch(&self, slot: Arc<Slot>) {
+        let bound = self.bound(&slot);
+        let at = slot.record().expires_at.map_or(bound, |deadline| deadline.min(bound));
         if lock(&self.expiry).push(at, slot) {
             self.client.wake();
         }
+    }
+
+    fn bound(&self, slot: &Slot) -> Instant {
+        slot.called_at() + self.delivery_bound
     }
 
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         lock(&self.expiry).next()
     }
 
-    /// Tells those whose time is up, and withdraws them if they were not handed over.
+    /// Tells those whose time is up, withdraws them if they were not handed over, and gives all up that is on its way when
+    /// one of them has been for too long.
     pub(crate) fn expire(&self, now: Instant) {
-        let mut parked = Vec::new();
+        let is_due = |slot: &Slot| slot.record().expires_at.is_some_and(|at| at <= now) || self.bound(slot) <= now;
+        let (mut parked, mut overdue) = (Vec::new(), false);
         loop {
             // A statement of its own: callers are woken without the lock.
             let due = lock(&self.expiry).pop(now);
             let Some(slot) = due else { break };
-            if matches!(slot.expire(|| self.expired(&slot, true, now)), Expiry::Parked) {
+            let deadline_passed = slot.record().expires_at.is_some_and(|at| at <= now);
+            if slot.is_parked() {
                 parked.push(slot);
+                continue;
+            }
+            if deadline_passed && matches!(slot.expire(|| self.expired(&slot, true, now)), Expiry::Parked) {
+                parked.push(slot);
+            } else if !slot.is_settled() {
+                let bound = self.bound(&slot);
+                if bound <= now {
+                    overdue = true;
+                } else {
+                    lock(&self.expiry).push(bound, slot);
+                }
             }
         }
-        if parked.is_empty() {
-            return;
+        if !parked.is_empty() {
+            let settle = |slot: Arc<Slot>| {
+                let error = self.expired(&slot, false, now);
+                let _never_admitted = self.settle(&slot, Err(error));
+            };
+            self.gate.withdraw(|slot| is_due(slot), settle, |slot, permit| self.enqueue_parked(slot, permit));
+            // One that is being handed over at this moment is looked at again.
+            for slot in parked.into_iter().filter(|slot| !slot.is_settled()) {
+                lock(&self.expiry).push(now, slot);
+            }
         }
-        let due = |slot: &Arc<Slot>| slot.record().expires_at.is_some_and(|at| at <= now);
-        let settle = |slot: Arc<Slot>| {
-            let error = self.expired(&slot, false, now);
-            let _never_admitted = self.settle(&slot, Err(error));
-        };
-        self.gate.withdraw(due, settle, |slot, permit| self.enqueue_parked(slot, permit));
-        // One that is being handed over at this moment is looked at again.
-        for slot in parked.into_iter().filter(|slot| !slot.is_over()) {
-            lock(&self.expiry).push(now, slot);
+        if overdue {
+            let left = self.gate.in_flight();
+            tracing::error!(
+                records = left.records,
+                bound = ?self.delivery_bound,
+                "a record was without an answer for too long: all that are on their way are given up"
+            );
+            self.purge();
+        }
+    }
+
+    /// The error of a record that librdkafka was told to give up.
+    pub(crate) fn given_up(&self, slot: &Slot, persistence: Persistence) -> Option<Error> {
+        if self.counting.load(Ordering::Acquire) {
+            return None;
+        }
+        let topic = &slot.record().topic;
+        if self.transactions.aborting.load(Ordering::Acquire) {
+            return Some(transactions::aborted(topic, persistence));
+        }
+        let now = Instant::now();
+        let cause = self.causes().latest(now).map(|cause| format!("; {}", Ago(cause, now))).unwrap_or_default();
+        let bound = classify::seconds(self.delivery_bound);
+        let text = format!("not delivered to {topic}: given up, because a record had no answer within {bound}{cause}");
+        Some(Error::new(ErrorKind::Timeout, text).with_persistence(persistence))
+    }
+
+    /// The number of a topic's partitions is known, or has changed.
+    pub(crate) fn partitions_changed(&self) {
+        let Some((topic, records)) = &self.per_partition else { return };
+        let Some(partitions) = self.partitions.get(topic) else { return };
+        let mut limits = self.gate.limits();
+        let records = records.saturating_mul(partitions as usize);
+        if limits.records != records {
+            limits.records = records;
+            self.gate.set_limits(limits, |slot, permit| self.enqueue_parked(slot, permit));
         }
     }
 

@@ -41,9 +41,7 @@ enum Place {
 pub(crate) enum Expiry {
     /// Parked: it must be withdrawn from the gate.
     Parked,
-    /// Its fate is known, or was told.
-    Over,
-    /// The caller was told.
+    /// The caller knows, now or since before.
     Told,
 }
 
@@ -94,7 +92,7 @@ impl Slot {
         let mut state = self.state();
         match state.place {
             Place::Parked => return Expiry::Parked,
-            Place::Expired | Place::Settled => return Expiry::Over,
+            Place::Expired | Place::Settled => return Expiry::Told,
             Place::HandedOver => {}
         }
         state.place = Place::Expired;
@@ -105,8 +103,14 @@ impl Slot {
         Expiry::Told
     }
 
-    pub(crate) fn is_over(&self) -> bool {
-        matches!(self.state().place, Place::Expired | Place::Settled)
+    /// Whether it waits for room.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.state().place == Place::Parked
+    }
+
+    /// Whether its report has come, or it was withdrawn.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.state().place == Place::Settled
     }
 
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Result<Delivery>> {

@@ -79,9 +79,7 @@ impl Service<Record> for RdkafkaTransport {
         let admitted = self.admission.call(Arc::clone(&slot), size, |slot, permit| shared.enqueue(slot, permit));
         match admitted {
             Ok(()) => {
-                if let Some(at) = expires_at {
-                    shared.watch(at, Arc::clone(&slot));
-                }
+                shared.watch(Arc::clone(&slot));
                 DeliveryFuture::waiting(slot, Arc::clone(&self.owner))
             }
             Err(Refused::TooLarge(slot)) => DeliveryFuture::refused(
@@ -118,12 +116,17 @@ impl fmt::Debug for RdkafkaTransport {
 /// What goes with the last handle, control and awaited future: the producer and its event loop.
 pub(crate) struct Owner {
     shared: Arc<Shared>,
+    transactional: bool,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Owner {
-    pub(crate) fn new(shared: Arc<Shared>, thread: JoinHandle<()>) -> Self {
-        Self { shared, thread: Some(thread) }
+    pub(crate) fn new(shared: Arc<Shared>, thread: JoinHandle<()>, transactional: bool) -> Self {
+        Self { shared, transactional, thread: Some(thread) }
+    }
+
+    pub(crate) fn is_transactional(&self) -> bool {
+        self.transactional
     }
 
     pub(crate) fn shared(&self) -> &Shared {

@@ -247,3 +247,49 @@ async fn a_fatal_error_is_typed_and_names_itself() {
     assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
     assert_eq!(error.persistence(), Persistence::NotPersisted, "{error}");
 }
+
+#[tokio::test]
+async fn a_record_without_an_answer_for_too_long_is_given_up() {
+    let (cluster, builder) = mock();
+    let bound = Duration::from_millis(300);
+    let mut transport =
+        builder.delivery_bound(bound).limits(Limits { records: 2, bytes: 1_000 }).connect().await.unwrap();
+    cluster.broker_down(1).unwrap();
+    let without_deadline = call(&mut transport, record("a")).await;
+    let with_deadline = call(&mut transport, record("b").with_expires_at(Instant::now() + bound / 3)).await;
+    let parked = transport.clone().call(record("c"));
+    let told = with_deadline.await.unwrap_err();
+    assert!(told.message().contains("within 100 ms"), "{told}");
+    let error = without_deadline.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert!(error.message().contains("no answer within 300 ms"), "{error}");
+    let error = parked.await.unwrap_err();
+    assert_eq!((error.kind(), error.persistence()), (ErrorKind::Timeout, Persistence::NotPersisted), "{error}");
+    transport.control().flush().await.unwrap();
+    cluster.broker_up(1).unwrap();
+    let next = call(&mut transport, record("d").with_expires_at(Instant::now() + Duration::from_secs(20))).await;
+    assert!(next.await.is_ok(), "the producer goes on");
+}
+
+#[tokio::test]
+async fn the_number_of_partitions_is_learned_beside_the_records() {
+    let (_cluster, builder) = mock();
+    let mut transport = builder
+        .without_connect_check()
+        .records_per_partition("t", 7)
+        .limits(Limits { records: 7, bytes: 1_000 })
+        .connect()
+        .await
+        .unwrap();
+    let control = transport.control();
+    assert_eq!(control.partition_count("t"), None);
+    let end = Instant::now() + Duration::from_secs(20);
+    while control.partition_count("t").is_none() && Instant::now() < end {
+        drop(call(&mut transport, record("x")).await.await);
+    }
+    assert_eq!(control.partition_count("t"), Some(3));
+    while transport.limits().records != 21 && Instant::now() < end {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(transport.limits().records, 21);
+}

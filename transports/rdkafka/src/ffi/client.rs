@@ -58,7 +58,6 @@ impl Client {
         self.0.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(f)
     }
 
-    #[cfg(feature = "mock-cluster")]
     pub(super) fn with_rk<R>(&self, f: impl FnOnce(*mut sys::rd_kafka_t) -> R) -> Option<R> {
         self.with(|native| f(native.rk()))
     }

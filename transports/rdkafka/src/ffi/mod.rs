@@ -14,6 +14,8 @@ pub(crate) mod mock;
 mod produce;
 mod queue;
 mod raw;
+mod transactions;
 
 pub(crate) use client::Client;
 pub(crate) use queue::{Event, Queue, Report};
+pub(crate) use transactions::TxnError;

@@ -1,0 +1,167 @@
+//! `TransactionControl` straight on librdkafka, against a real Apache Kafka.
+#![allow(clippy::unwrap_used)] // a test may fail
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use kafka_tower_core::{ConsumerGroup, Control, ErrorKind, Persistence, Record, Recovery, TopicOffset};
+use kafka_tower_rdkafka::{DeliveryFuture, RdkafkaTransport};
+use kafka_tower_test_cluster::{self as cluster, Cluster, Isolation};
+use tower::{Service, ServiceExt};
+
+const TIME: Duration = Duration::from_secs(20);
+
+struct Producer {
+    transport: RdkafkaTransport,
+    control: Arc<dyn Control>,
+    topic: String,
+}
+
+impl Producer {
+    async fn new(kafka: &Cluster, id: &str, topic: &str) -> Self {
+        let transport = RdkafkaTransport::builder()
+            .property("bootstrap.servers", kafka.bootstrap())
+            .property("transactional.id", id)
+            .topic(topic)
+            .connect()
+            .await
+            .unwrap_or_else(|error| panic!("{error:#}"));
+        let control = transport.control();
+        Self { transport, control, topic: topic.to_owned() }
+    }
+
+    fn transactions(&self) -> &dyn kafka_tower_core::TransactionControl {
+        self.control.transactions().expect("a transactional transport")
+    }
+
+    async fn call(&mut self, value: &str) -> DeliveryFuture {
+        let record = Record::new(self.topic.as_str()).with_value(value.to_owned()).with_partition(0);
+        self.transport.ready().await.unwrap().call(record)
+    }
+}
+
+async fn values(kafka: &Cluster, topic: &str, isolation: Isolation) -> Vec<String> {
+    kafka.read_as(topic, isolation).await.unwrap().iter().map(cluster::ReadRecord::text).collect()
+}
+
+#[tokio::test]
+async fn committed_records_are_visible_and_aborted_ones_are_not() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("transactions", 1).await.unwrap();
+    let mut producer = Producer::new(kafka, &format!("{topic}-id"), &topic).await;
+    producer.transactions().init(TIME).await.unwrap();
+    for (values, commit) in [(["a", "b"], true), (["c", "d"], false), (["e", "f"], true)] {
+        producer.transactions().begin().await.unwrap();
+        let mut futures = Vec::new();
+        for value in values {
+            futures.push(producer.call(value).await);
+        }
+        if commit {
+            producer.transactions().commit(TIME).await.unwrap();
+            assert!(join_all(futures).await.iter().all(Result::is_ok));
+        } else {
+            assert!(join_all(futures).await.iter().all(Result::is_ok));
+            producer.transactions().abort(TIME).await.unwrap();
+        }
+    }
+    assert_eq!(values(kafka, &topic, Isolation::Committed).await, ["a", "b", "e", "f"]);
+}
+
+#[tokio::test]
+async fn an_abort_tells_records_that_were_not_sent() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("aborted", 1).await.unwrap();
+    let mut producer = Producer::new(kafka, &format!("{topic}-id"), &topic).await;
+    producer.transactions().init(TIME).await.unwrap();
+    producer.transactions().begin().await.unwrap();
+    let futures = [producer.call("a").await, producer.call("b").await];
+    producer.transactions().abort(TIME).await.unwrap();
+    for error in join_all(futures).await.into_iter().filter_map(Result::err) {
+        assert_eq!(error.kind(), ErrorKind::Transaction, "{error:#}");
+        assert!(error.message().contains("aborted"), "{error:#}");
+    }
+    assert!(values(kafka, &topic, Isolation::Committed).await.is_empty());
+}
+
+#[tokio::test]
+async fn misuse_is_a_typed_error_and_sends_nothing() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("misuse", 1).await.unwrap();
+    let mut producer = Producer::new(kafka, &format!("{topic}-id"), &topic).await;
+    let error = producer.call("before init").await.await.unwrap_err();
+    assert_eq!((error.kind(), error.persistence()), (ErrorKind::Transaction, Persistence::NotPersisted), "{error:#}");
+    assert_eq!(producer.transactions().begin().await.unwrap_err().kind(), ErrorKind::Transaction);
+    producer.transactions().init(TIME).await.unwrap();
+    let error = producer.transactions().commit(TIME).await.unwrap_err();
+    assert_eq!((error.kind(), error.persistence()), (ErrorKind::Transaction, Persistence::NotPersisted), "{error:#}");
+    producer.transactions().begin().await.unwrap();
+    assert_eq!(producer.transactions().begin().await.unwrap_err().kind(), ErrorKind::Transaction);
+    producer.transactions().abort(TIME).await.unwrap();
+    let plain = RdkafkaTransport::builder().property("bootstrap.servers", kafka.bootstrap()).connect().await.unwrap();
+    assert!(plain.control().transactions().is_none());
+    assert!(values(kafka, &topic, Isolation::Uncommitted).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_successor_fences_and_the_old_one_is_told() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("fenced", 1).await.unwrap();
+    let id = format!("{topic}-id");
+    let mut old = Producer::new(kafka, &id, &topic).await;
+    old.transactions().init(TIME).await.unwrap();
+    old.transactions().begin().await.unwrap();
+    old.call("old").await.await.unwrap();
+    let mut new = Producer::new(kafka, &id, &topic).await;
+    new.transactions().init(TIME).await.unwrap();
+    let error = old.transactions().commit(TIME).await.unwrap_err();
+    assert_eq!((error.kind(), error.recovery()), (ErrorKind::Fenced, Recovery::Fatal), "{error:#}");
+    new.transactions().begin().await.unwrap();
+    let sent = new.call("new").await;
+    new.transactions().commit(TIME).await.unwrap();
+    sent.await.unwrap();
+    assert_eq!(values(kafka, &topic, Isolation::Committed).await, ["new"]);
+}
+
+#[tokio::test]
+async fn a_record_that_is_refused_makes_the_commit_a_no() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic_with("refused", 1, &[("max.message.bytes", "1000")]).await.unwrap();
+    let mut producer = Producer::new(kafka, &format!("{topic}-id"), &topic).await;
+    producer.transactions().init(TIME).await.unwrap();
+    producer.transactions().begin().await.unwrap();
+    let good = producer.call("good").await;
+    good.await.unwrap();
+    let noise: String =
+        (0..10_000u32).map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 16) as u8 % 26)).collect();
+    let bad = producer.call(&noise).await;
+    assert_eq!(bad.await.unwrap_err().kind(), ErrorKind::RecordTooLarge);
+    let error = producer.transactions().commit(TIME).await.unwrap_err();
+    assert_eq!(
+        (error.recovery(), error.persistence()),
+        (Recovery::AbortTransaction, Persistence::NotPersisted),
+        "{error:#}"
+    );
+    producer.transactions().abort(TIME).await.unwrap();
+    assert!(values(kafka, &topic, Isolation::Committed).await.is_empty());
+}
+
+#[tokio::test]
+async fn offsets_travel_with_the_transaction() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("offsets", 1).await.unwrap();
+    let mut producer = Producer::new(kafka, &format!("{topic}-id"), &topic).await;
+    producer.transactions().init(TIME).await.unwrap();
+    producer.transactions().begin().await.unwrap();
+    producer.call("out").await.await.unwrap();
+    let group = ConsumerGroup {
+        group_id: format!("{topic}-group"),
+        generation: -1,
+        member_id: String::new(),
+        group_instance_id: None,
+    };
+    let offsets = vec![TopicOffset { topic: topic.as_str().into(), partition: 0, offset: 1 }];
+    producer.transactions().send_offsets(offsets, group, TIME).await.unwrap();
+    producer.transactions().commit(TIME).await.unwrap();
+    assert_eq!(values(kafka, &topic, Isolation::Committed).await, ["out"]);
+}

@@ -1,0 +1,147 @@
+use std::ffi::{CStr, CString};
+use std::ptr;
+use std::time::Duration;
+
+use kafka_tower_core::{ConsumerGroup, TopicOffset};
+use rdkafka_sys as sys;
+
+use super::client::millis;
+use super::{Client, raw};
+use crate::codes;
+
+/// What librdkafka says of a call that did not go well.
+#[derive(Debug)]
+pub(crate) struct TxnError {
+    pub(crate) code: i32,
+    pub(crate) text: String,
+    /// The same call may be made again.
+    pub(crate) retriable: bool,
+    /// The producer is finished.
+    pub(crate) fatal: bool,
+    /// The transaction must be aborted.
+    pub(crate) abort: bool,
+}
+
+impl TxnError {
+    fn local(code: i32) -> Self {
+        Self { code, text: String::new(), retriable: false, fatal: false, abort: false }
+    }
+
+    /// # Safety
+    ///
+    /// Null, or an error that nobody else destroys.
+    unsafe fn take(error: *mut sys::rd_kafka_error_t) -> Result<(), Self> {
+        if error.is_null() {
+            return Ok(());
+        }
+        // SAFETY: the caller's promise; the text lives until the error is destroyed. The code is read as an integer.
+        unsafe {
+            let taken = Self {
+                code: raw::rd_kafka_error_code(error),
+                text: CStr::from_ptr(sys::rd_kafka_error_string(error)).to_string_lossy().into_owned(),
+                retriable: sys::rd_kafka_error_is_retriable(error) != 0,
+                fatal: sys::rd_kafka_error_is_fatal(error) != 0,
+                abort: sys::rd_kafka_error_txn_requires_abort(error) != 0,
+            };
+            sys::rd_kafka_error_destroy(error);
+            Err(taken)
+        }
+    }
+}
+
+/// All block up to `within`, and are thread safe.
+impl Client {
+    pub(crate) fn init_transactions(&self, within: Duration) -> Result<(), TxnError> {
+        // SAFETY: the client lives; the error is ours.
+        self.transaction(|rk| unsafe { TxnError::take(sys::rd_kafka_init_transactions(rk, millis(within))) })
+    }
+
+    pub(crate) fn begin_transaction(&self) -> Result<(), TxnError> {
+        // SAFETY: as above.
+        self.transaction(|rk| unsafe { TxnError::take(sys::rd_kafka_begin_transaction(rk)) })
+    }
+
+    pub(crate) fn commit_transaction(&self, within: Duration) -> Result<(), TxnError> {
+        // SAFETY: as above.
+        self.transaction(|rk| unsafe { TxnError::take(sys::rd_kafka_commit_transaction(rk, millis(within))) })
+    }
+
+    pub(crate) fn abort_transaction(&self, within: Duration) -> Result<(), TxnError> {
+        // SAFETY: as above.
+        self.transaction(|rk| unsafe { TxnError::take(sys::rd_kafka_abort_transaction(rk, millis(within))) })
+    }
+
+    pub(crate) fn send_offsets(
+        &self,
+        offsets: &[TopicOffset],
+        group: &ConsumerGroup,
+        within: Duration,
+    ) -> Result<(), TxnError> {
+        let offsets = Offsets::new(offsets)?;
+        let group = Group::new(group)?;
+        self.transaction(|rk| {
+            // SAFETY: the client, the list and the group live through the call; the error is ours.
+            unsafe { TxnError::take(sys::rd_kafka_send_offsets_to_transaction(rk, offsets.0, group.0, millis(within))) }
+        })
+    }
+
+    fn transaction(&self, call: impl FnOnce(*mut sys::rd_kafka_t) -> Result<(), TxnError>) -> Result<(), TxnError> {
+        self.with_rk(call).unwrap_or_else(|| Err(TxnError::local(codes::LOCAL_DESTROY)))
+    }
+}
+
+struct Offsets(*mut sys::rd_kafka_topic_partition_list_t);
+
+impl Offsets {
+    fn new(offsets: &[TopicOffset]) -> Result<Self, TxnError> {
+        let size = i32::try_from(offsets.len()).map_err(|_| TxnError::local(codes::LOCAL_INVALID_ARG))?;
+        // SAFETY: a plain allocation.
+        let list = Self(unsafe { sys::rd_kafka_topic_partition_list_new(size) });
+        for offset in offsets {
+            let topic = string(&offset.topic)?;
+            // SAFETY: the list lives; the name is terminated and copied; the entry is valid until the list grows.
+            unsafe {
+                let entry = sys::rd_kafka_topic_partition_list_add(list.0, topic.as_ptr(), offset.partition);
+                ptr::addr_of_mut!((*entry).offset).write(offset.offset);
+            }
+        }
+        Ok(list)
+    }
+}
+
+impl Drop for Offsets {
+    fn drop(&mut self) {
+        // SAFETY: ours.
+        unsafe { sys::rd_kafka_topic_partition_list_destroy(self.0) };
+    }
+}
+
+struct Group(*mut sys::rd_kafka_consumer_group_metadata_t);
+
+impl Group {
+    fn new(group: &ConsumerGroup) -> Result<Self, TxnError> {
+        let (id, member) = (string(&group.group_id)?, string(&group.member_id)?);
+        let instance = group.group_instance_id.as_deref().map(string).transpose()?;
+        let instance = instance.as_ref().map_or(ptr::null(), |instance| instance.as_ptr());
+        // SAFETY: the strings are terminated and copied; a null instance id means none.
+        Ok(Self(unsafe {
+            sys::rd_kafka_consumer_group_metadata_new_with_genid(
+                id.as_ptr(),
+                group.generation,
+                member.as_ptr(),
+                instance,
+            )
+        }))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // SAFETY: ours.
+        unsafe { sys::rd_kafka_consumer_group_metadata_destroy(self.0) };
+    }
+}
+
+fn string(text: &str) -> Result<CString, TxnError> {
+    CString::new(text).map_err(|_| TxnError::local(codes::LOCAL_INVALID_ARG))
+}

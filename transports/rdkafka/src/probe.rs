@@ -1,0 +1,101 @@
+//! Asks a port what it speaks, for the one thing that no error of librdkafka's tells: a client that is not for TLS at a
+//! listener that is, and the reverse. Only after connecting failed.
+
+use std::io::{Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+/// How long the port has for each step.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// What a probe takes, about: two connections, two answers.
+pub(crate) const TIME: Duration = Duration::from_millis(800);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    Tls,
+    Plaintext,
+}
+
+/// A TLS 1.2 ClientHello with one cipher suite and no extensions: a TLS listener answers it with a record, if only with
+/// an alert; Kafka's plaintext listener takes it for a request of 369 MB and hangs up.
+const CLIENT_HELLO: &[u8] = &[
+    0x16, 0x03, 0x01, 0x00, 0x2f, // handshake record of 47 bytes
+    0x01, 0x00, 0x00, 0x2b, // ClientHello of 43 bytes
+    0x03, 0x03, // TLS 1.2
+    0x6b, 0x61, 0x66, 0x6b, 0x61, 0x2d, 0x74, 0x6f, 0x77, 0x65, 0x72, 0x2d, 0x70, 0x72, 0x6f,
+    0x62, // random: 32 bytes
+    0x65, 0x2d, 0x70, 0x72, 0x6f, 0x62, 0x65, 0x2d, 0x70, 0x72, 0x6f, 0x62, 0x65, 0x2d, 0x30, 0x31, //
+    0x00, // no session
+    0x00, 0x04, 0xc0, 0x2f, 0xc0, 0x2b, // ECDHE with AES-128-GCM, RSA and ECDSA
+    0x01, 0x00, // no compression
+];
+
+/// ApiVersions, version 0, correlation id 1, no client id: 10 bytes that each Kafka listener without TLS answers, also
+/// before SASL.
+const API_VERSIONS: &[u8] = &[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
+
+/// What the first of the brokers speaks, if it can be told.
+pub(crate) fn probe(brokers: &str) -> Option<Speaks> {
+    let first = brokers.split(',').next()?.trim();
+    // librdkafka allows "PROTOCOL://host:port", and a host without a port.
+    let first = first.split_once("://").map_or(first, |(_, address)| address);
+    let address = if first.rsplit(':').next().is_some_and(|port| port.parse::<u16>().is_ok()) {
+        first.to_socket_addrs()
+    } else {
+        (first, 9092).to_socket_addrs()
+    };
+    let address = address.ok()?.next()?;
+    let ask = |question: &[u8]| -> Option<Vec<u8>> {
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream.write_all(question).ok()?;
+        let mut answer = vec![0; 8];
+        stream.read_exact(&mut answer[..5]).ok()?;
+        // The rest may be less than 8 bytes: an alert has 7.
+        let more = stream.read(&mut answer[5..]).unwrap_or(0);
+        answer.truncate(5 + more);
+        Some(answer)
+    };
+    if ask(CLIENT_HELLO).is_some_and(|answer| is_tls(&answer)) {
+        return Some(Speaks::Tls);
+    }
+    ask(API_VERSIONS).filter(|answer| is_api_versions(answer)).map(|_| Speaks::Plaintext)
+}
+
+/// A handshake or alert record of TLS.
+fn is_tls(answer: &[u8]) -> bool {
+    matches!(answer, [0x15 | 0x16, 0x03, ..])
+}
+
+/// A length that is sane and our correlation id.
+fn is_api_versions(answer: &[u8]) -> bool {
+    matches!(answer, [0, 0, _, _, 0, 0, 0, 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn the_hello_has_the_lengths_it_says() {
+        assert_eq!(CLIENT_HELLO.len(), 5 + 0x2f);
+        assert_eq!(0x2f, 4 + 0x2b);
+        assert_eq!(API_VERSIONS.len(), 4 + 10);
+    }
+
+    #[test]
+    fn a_port_that_hangs_up_or_is_closed_says_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let closer = std::thread::spawn(move || {
+            for _ in 0..2 {
+                drop(listener.accept());
+            }
+        });
+        assert_eq!(probe(&address), None);
+        closer.join().unwrap();
+        assert_eq!(probe(&address), None, "closed");
+        assert_eq!(probe(""), None);
+    }
+}

@@ -1,0 +1,235 @@
+//! Transactions straight on librdkafka: its calls block, so that each has a thread of its own.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use kafka_tower_core::{
+    ConsumerGroup, ControlFuture, Error, ErrorKind, Persistence, Recovery, Result, TopicOffset, TransactionControl,
+};
+use tokio::sync::oneshot;
+
+use crate::classify;
+use crate::ffi::TxnError;
+use crate::shared::Shared;
+use crate::slot::Slot;
+use crate::transport::Owner;
+
+/// The longest call at a time, so that a close does not wait for one that has no answer.
+const SLICE: Duration = Duration::from_secs(1);
+
+/// What the transactional calls must know of each other.
+#[derive(Debug, Default)]
+pub(crate) struct TxnState {
+    /// Failed records since the client was made.
+    failed: AtomicU64,
+    /// The number at `begin`.
+    failed_before: AtomicU64,
+    /// A commit was asked for and has not ended: how it will end nobody knows.
+    committing: AtomicBool,
+    /// Records that librdkafka gives up now belong to a transaction that is aborted.
+    pub(crate) aborting: AtomicBool,
+}
+
+impl TxnState {
+    pub(crate) fn record_failed(&self) {
+        self.failed.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn begun(&self) {
+        self.failed_before.store(self.failed.load(Ordering::Acquire), Ordering::Release);
+        self.committing.store(false, Ordering::Release);
+    }
+
+    fn a_record_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire) != self.failed_before.load(Ordering::Acquire)
+    }
+}
+
+pub(crate) struct RdkafkaTransactions(Arc<Owner>);
+
+impl RdkafkaTransactions {
+    pub(crate) fn new(owner: Arc<Owner>) -> Self {
+        Self(owner)
+    }
+
+    fn run(
+        &self,
+        what: &'static str,
+        call: impl FnOnce(&Shared) -> Result<()> + Send + 'static,
+    ) -> ControlFuture<'_, ()> {
+        // The thread keeps the producer alive: a call that has begun goes on when its future is dropped.
+        let owner = Arc::clone(&self.0);
+        let (sender, receiver) = oneshot::channel();
+        let thread = thread::Builder::new().name(format!("kafka-tower-{what}"));
+        let spawned = thread.spawn(move || drop(sender.send(call(owner.shared()))));
+        Box::pin(async move {
+            spawned.map_err(crate::event_loop::no_thread)?;
+            receiver.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Fatal, format!("{what}: its thread panicked"))))
+        })
+    }
+}
+
+impl TransactionControl for RdkafkaTransactions {
+    fn init(&self, within: Duration) -> ControlFuture<'_, ()> {
+        self.run("init", move |shared| {
+            let end = Instant::now() + within;
+            sliced(end, |slice| shared.client.init_transactions(slice)).map_err(|error| {
+                shared.transaction_error("the transactional id was not taken", &error, Persistence::NotPersisted)
+            })
+        })
+    }
+
+    fn begin(&self) -> ControlFuture<'_, ()> {
+        self.run("begin", |shared| {
+            shared.transactions.begun();
+            shared.client.begin_transaction().map_err(|error| {
+                shared.transaction_error("the transaction was not begun", &error, Persistence::NotPersisted)
+            })
+        })
+    }
+
+    fn commit(&self, within: Duration) -> ControlFuture<'_, ()> {
+        self.run("commit", move |shared| commit(shared, Instant::now() + within))
+    }
+
+    fn abort(&self, within: Duration) -> ControlFuture<'_, ()> {
+        self.run("abort", move |shared| abort(shared, Instant::now() + within))
+    }
+
+    fn send_offsets(&self, offsets: Vec<TopicOffset>, group: ConsumerGroup, within: Duration) -> ControlFuture<'_, ()> {
+        self.run("offsets", move |shared| {
+            let end = Instant::now() + within;
+            sliced(end, |slice| shared.client.send_offsets(&offsets, &group, slice)).map_err(|error| {
+                shared.transaction_error("the offsets are not in the transaction", &error, Persistence::NotPersisted)
+            })
+        })
+    }
+}
+
+fn commit(shared: &Shared, end: Instant) -> Result<()> {
+    let state = &shared.transactions;
+    if !state.committing.load(Ordering::Acquire) && !flushed(shared, end) {
+        // Nothing was asked of the coordinator yet.
+        return Err(Error::new(ErrorKind::Timeout, "not committed: records of the transaction have no answer yet")
+            .with_recovery(Recovery::Retry)
+            .with_persistence(Persistence::NotPersisted)
+            .with_help("commit again to go on waiting, or abort"));
+    }
+    let mut asked = state.committing.swap(true, Ordering::AcqRel);
+    let committed = sliced(end, |slice| {
+        let answer = shared.client.commit_transaction(slice);
+        asked |= answer.as_ref().is_err_and(|error| error.retriable);
+        answer
+    });
+    let Err(error) = committed else {
+        state.committing.store(false, Ordering::Release);
+        return Ok(());
+    };
+    // librdkafka asks again by itself, and a later answer can be a refusal although an earlier request was carried out. It
+    // asks nothing where a record failed before, or where the call itself was out of place.
+    let surely_not = !asked && (state.a_record_failed() || error.code == crate::codes::LOCAL_STATE);
+    if surely_not || !error.retriable {
+        state.committing.store(false, Ordering::Release);
+    }
+    let fate = if surely_not { Persistence::NotPersisted } else { Persistence::PossiblyPersisted };
+    let error = shared.transaction_error("the transaction was not committed", &error, fate);
+    Err(match error.recovery() {
+        Recovery::AbortTransaction if fate == Persistence::PossiblyPersisted => error.with_help(
+            "its records may be visible: read them before replaying; the transaction itself can only be aborted",
+        ),
+        _ => error,
+    })
+}
+
+fn abort(shared: &Shared, end: Instant) -> Result<()> {
+    shared.transactions.aborting.store(true, Ordering::Release);
+    let settle = |slot: Arc<Slot>| {
+        let error = aborted(&slot.record().topic, Persistence::NotPersisted);
+        let _never_admitted = shared.settle(&slot, Err(error));
+    };
+    shared.gate.withdraw(|_| true, settle, |slot, permit| shared.enqueue_parked(slot, permit));
+    let ended = sliced(end, |slice| shared.client.abort_transaction(slice));
+    shared.transactions.aborting.store(false, Ordering::Release);
+    shared.transactions.committing.store(false, Ordering::Release);
+    ended
+        .map_err(|error| shared.transaction_error("the transaction was not aborted", &error, Persistence::NotPersisted))
+}
+
+/// The error of a record that went with its transaction.
+pub(crate) fn aborted(topic: &str, persistence: Persistence) -> Error {
+    Error::new(ErrorKind::Transaction, format!("not delivered to {topic}: its transaction was aborted"))
+        .with_recovery(Recovery::Reject)
+        .with_persistence(persistence)
+        .with_help("send it again in the next transaction")
+}
+
+/// Makes the same call again until it has an answer for good, or the time is up.
+fn sliced(end: Instant, mut call: impl FnMut(Duration) -> Result<(), TxnError>) -> Result<(), TxnError> {
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        match call(left.min(SLICE)) {
+            Err(error) if error.retriable && !error.fatal && Instant::now() < end => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// Waits until each record that was called before has its answer.
+fn flushed(shared: &Shared, end: Instant) -> bool {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut flush = pin!(shared.gate.flush());
+    loop {
+        if flush.as_mut().poll(&mut Context::from_waker(&waker)) == Poll::Ready(()) {
+            return true;
+        }
+        // The loop tells lingering batches to go while somebody waits.
+        shared.client.wake();
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        thread::park_timeout(left);
+    }
+}
+
+impl Shared {
+    fn transaction_error(&self, what: &str, error: &TxnError, persistence: Persistence) -> Error {
+        let text = Some(error.text.as_str()).filter(|text| !text.is_empty());
+        let made = classify::client_error(error.code, what, text);
+        let made = if error.fatal {
+            made.with_recovery(Recovery::Fatal)
+        } else if error.abort {
+            made.with_recovery(Recovery::AbortTransaction)
+        } else if error.retriable {
+            made.with_recovery(Recovery::Retry)
+        } else {
+            made
+        };
+        let now = Instant::now();
+        let made = match self.causes().latest(now) {
+            Some(cause) if error.retriable => {
+                made.with_help(format!("call it again to go on waiting; {}", crate::causes::Ago(cause, now)))
+            }
+            _ => made,
+        };
+        made.with_persistence(persistence)
+    }
+}
+
+impl fmt::Debug for RdkafkaTransactions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RdkafkaTransactions").finish_non_exhaustive()
+    }
+}
