@@ -41,6 +41,11 @@ pub trait Control: Send + Sync + fmt::Debug + 'static {
     /// What is on its way.
     fn in_flight(&self) -> InFlight;
 
+    /// The last error of the client itself, in words and with its age, if there was one lately: why nothing moves.
+    fn last_error(&self) -> Option<String> {
+        None
+    }
+
     /// The transactional side, if the transport was made for transactions.
     fn transactions(&self) -> Option<&dyn TransactionControl>;
 }

@@ -115,6 +115,9 @@ impl Record {
         if let Some(partition) = self.partition {
             validate::partition(partition)?;
         }
+        if let Some(timestamp) = self.timestamp {
+            validate::timestamp(timestamp)?;
+        }
         self.headers.iter().try_for_each(|header| validate::header_key(&header.key))
     }
 }

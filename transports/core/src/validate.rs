@@ -3,7 +3,7 @@
 //! librdkafka accepts an empty topic name, a negative partition and a NUL in a header's name, and tells
 //! later or never.
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, Timestamp};
 
 /// The longest topic name that Kafka allows.
 pub const MAX_TOPIC_NAME: usize = 249;
@@ -52,6 +52,19 @@ pub fn partition(partition: i32) -> Result<()> {
         .with_help("partitions count from 0; leave the partition out to let the key decide"))
 }
 
+/// Checks that a time stamp is after 1970: clients take 0 for "none", and brokers take nothing below.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidRecord`] for one that is not.
+pub fn timestamp(timestamp: Timestamp) -> Result<()> {
+    if timestamp.as_millis() > 0 {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidRecord, format!("{timestamp} is no time stamp for a record"))
+        .with_help("time stamps are milliseconds since 1970, from 1 on; leave it out for the time of the send"))
+}
+
 /// Checks a header's name: not empty, no control characters.
 ///
 /// # Errors
@@ -89,6 +102,14 @@ mod tests {
     fn partitions_are_not_negative() {
         assert!(partition(0).is_ok());
         assert!(partition(-7).is_err());
+    }
+
+    #[test]
+    fn time_stamps_are_after_1970() {
+        assert!(timestamp(Timestamp::from_millis(1)).is_ok());
+        for bad in [0, -1] {
+            assert!(timestamp(Timestamp::from_millis(bad)).is_err(), "{bad}");
+        }
     }
 
     #[test]

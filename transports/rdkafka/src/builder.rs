@@ -13,7 +13,7 @@ use crate::events::ClientEvents;
 use crate::ffi::Client;
 use crate::probe;
 use crate::properties::{self, Properties};
-use crate::shared::Shared;
+use crate::shared::{Shared, later};
 use crate::transport::{Owner, RdkafkaTransport};
 
 /// Makes a [`RdkafkaTransport`]: librdkafka's properties, and what is not a property.
@@ -150,7 +150,7 @@ impl Builder {
                 producer_id: properties::is_idempotent(&self.properties) && !transactional,
                 timeout: self.connect_timeout,
                 // What is left is the probe's, if connecting fails.
-                deadline: started + self.connect_timeout - probe::TIME.min(self.connect_timeout / 4),
+                deadline: later(started, self.connect_timeout - probe::TIME.min(self.connect_timeout / 4)),
             })?;
         }
         Ok(RdkafkaTransport::new(Arc::new(owner)))

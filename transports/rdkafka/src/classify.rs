@@ -14,7 +14,6 @@ const PERSISTED: i32 = 2;
 /// Where the record is, by the code and librdkafka's status. An unknown code, or status, is a "nobody knows".
 pub(crate) fn persistence(code: i32, status: i32) -> Persistence {
     match row_of(code).map_or(Fate::Unknown, |row| row.fate) {
-        Fate::Not => Persistence::NotPersisted,
         Fate::Persisted => Persistence::Persisted,
         Fate::Told if status == NOT_PERSISTED => Persistence::NotPersisted,
         Fate::Told | Fate::Unknown if status == PERSISTED => Persistence::Persisted,
@@ -117,10 +116,10 @@ mod tests {
 
     #[test]
     fn guesses_of_librdkafka_are_not_believed() {
-        for code in [-1, 13, 20, 120, 131, 200, 32_767] {
+        for code in [-1, 3, 6, 13, 20, 56, 120, 131, 200, 32_767, -152, -169] {
             assert_eq!(error(code, NOT_PERSISTED).persistence(), Persistence::PossiblyPersisted, "{code}");
         }
-        for code in [3, 10, 29, 32, 87, -152] {
+        for code in [10, 29, 32, 87, -190] {
             assert_eq!(error(code, NOT_PERSISTED).persistence(), Persistence::NotPersisted, "{code}");
         }
     }
@@ -138,8 +137,9 @@ mod tests {
     #[test]
     fn texts_name_the_topic_and_kafkas_code() {
         assert_eq!(
-            error(3, NOT_PERSISTED).to_string(),
-            "not delivered to t: the broker has no such topic or partition (UNKNOWN_TOPIC_OR_PARTITION) (not written)"
+            error(10, NOT_PERSISTED).to_string(),
+            "not delivered to t: the record, or the batch it was in, is larger than the topic's max.message.bytes \
+             (MESSAGE_TOO_LARGE) (not written)"
         );
         assert_eq!(
             error(200, NOT_PERSISTED).to_string(),

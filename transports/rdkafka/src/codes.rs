@@ -2,8 +2,12 @@
 //!
 //! Names and numbers up to 133 are those of `org.apache.kafka.common.protocol.Errors` in Apache Kafka 4.3.1, negative
 //! ones (but -1) those of `rdkafka.h` in librdkafka 2.12.1. What the codes did, and whether the records were in the log, was
-//! measured on Apache Kafka 4.3.1; where librdkafka's "not persisted" is a guess (it is its default for each code that it
-//! does not know), the table says `Unknown`.
+//! measured on Apache Kafka 4.3.1; where librdkafka's "not persisted" can be wrong, the table says `Unknown`:
+//!
+//! - It is librdkafka's default for each code that it does not know.
+//! - A connection that ends gives its error to requests that were sent and have no answer (-169, -137, 58, …).
+//! - A leader that loses its place answers 6, 56 or 3 after it has appended (`DelayedProduce`). A record that is tried again
+//!   after that keeps the status "not persisted", also when it is then given up in the queue (-152, -166, -192).
 
 use kafka_tower_core::ErrorKind as Kind;
 use kafka_tower_core::Scope;
@@ -52,14 +56,12 @@ pub(crate) struct Class {
 pub(crate) enum Fate {
     /// librdkafka's status says so.
     Told,
-    /// Whatever the status says: it is not written.
-    Not,
     /// Whatever the status says: nobody knows.
     Unknown,
     /// Whatever the status says: it is written.
     Persisted,
 }
-use Fate::{Not, Persisted, Told, Unknown};
+use Fate::{Persisted, Told, Unknown};
 
 impl Row {
     /// One line that says what happened.
@@ -142,31 +144,31 @@ pub(crate) static TABLE: &[Row] = &[
     row(-199, "_BAD_MSG", BROKER, Broker, Unknown, "the answer could not be read"),
     row(-198, "_BAD_COMPRESSION", REJECTED, Record, Told, "the record could not be compressed"),
     row(-197, "_DESTROY", CLOSED, Client, Told, "the producer is being closed"),
-    row(-196, "_FAIL", UNKNOWN, Client, Told, "librdkafka failed"),
+    row(-196, "_FAIL", UNKNOWN, Client, Unknown, "librdkafka failed"),
     row(-195, "_TRANSPORT", CONNECTION, Broker, Told, "the connection to the broker failed"),
-    row(-194, "_CRIT_SYS_RESOURCE", FATAL, Client, Told, "the system has run out of something that librdkafka needs"),
+    row(-194, "_CRIT_SYS_RESOURCE", FATAL, Client, Unknown, "the system has run out of something that librdkafka needs"),
     row(-193, "_RESOLVE", CONNECTION, Broker, Told, "the broker's name could not be resolved"),
-    row(-192, "_MSG_TIMED_OUT", TIMEOUT, Record, Told, "librdkafka's own message.timeout.ms passed"),
-    row(-190, "_UNKNOWN_PARTITION", NO_TOPIC, Partition, Not, "the topic has no such partition"),
+    row(-192, "_MSG_TIMED_OUT", TIMEOUT, Record, Unknown, "librdkafka's own message.timeout.ms passed"),
+    row(-190, "_UNKNOWN_PARTITION", NO_TOPIC, Partition, Told, "the topic has no such partition"),
     row(-189, "_FS", CONFIG, Client, Told, "a file could not be read"),
-    row(-188, "_UNKNOWN_TOPIC", NO_TOPIC, Topic, Not, "the cluster has no such topic"),
+    row(-188, "_UNKNOWN_TOPIC", NO_TOPIC, Topic, Told, "the cluster has no such topic"),
     row(-187, "_ALL_BROKERS_DOWN", CONNECTION, Broker, Told, "no broker could be reached"),
     row(-186, "_INVALID_ARG", CONFIG, Client, Told, "librdkafka calls an argument invalid"),
     row(-185, "_TIMED_OUT", TIMEOUT, Broker, Told, "the broker did not answer in time"),
-    row(-184, "_QUEUE_FULL", OVERLOADED, Client, Not, "librdkafka's queue is full"),
+    row(-184, "_QUEUE_FULL", OVERLOADED, Client, Told, "librdkafka's queue is full"),
     row(-183, "_ISR_INSUFF", BROKER, Partition, Told, "too few replicas are in sync"),
     row(-181, "_SSL", TLS, Broker, Told, "TLS failed"),
     row(-180, "_WAIT_COORD", BROKER, Client, Told, "there is no coordinator yet"),
-    row(-173, "_CONFLICT", TXN_STATE, Client, Not, "another call of the transaction is under way"),
-    row(-172, "_STATE", TXN_STATE, Client, Not, "the producer is not in a state for this: a transaction is missing, or one is being ended"),
+    row(-173, "_CONFLICT", TXN_STATE, Client, Told, "another call of the transaction is under way"),
+    row(-172, "_STATE", TXN_STATE, Client, Told, "the producer is not in a state for this: a transaction is missing, or one is being ended"),
     row(-170, "_NOT_IMPLEMENTED", CONFIG, Client, Told, "librdkafka cannot do this"),
-    row(-169, "_AUTHENTICATION", AUTH, Client, Told, "the broker did not accept the credentials"),
+    row(-169, "_AUTHENTICATION", AUTH, Client, Unknown, "the broker did not accept the credentials"),
     row(-167, "_OUTDATED", BROKER, Client, Told, "the request is out of date"),
-    row(-166, "_TIMED_OUT_QUEUE", TIMEOUT, Record, Not, "the record's time passed in librdkafka's queue"),
-    row(-165, "_UNSUPPORTED_FEATURE", CONFIG, Client, Told, "the broker does not support it"),
+    row(-166, "_TIMED_OUT_QUEUE", TIMEOUT, Record, Unknown, "the record's time passed in librdkafka's queue"),
+    row(-165, "_UNSUPPORTED_FEATURE", CONFIG, Client, Unknown, "the broker does not support it"),
     row(-163, "_INTR", UNKNOWN, Client, Told, "the call was interrupted"),
     row(-153, "_RETRY", BROKER, Client, Told, "librdkafka asks for another try"),
-    row(-152, "_PURGE_QUEUE", CLOSED, Record, Not, "the transport was closed before it was sent"),
+    row(-152, "_PURGE_QUEUE", CLOSED, Record, Unknown, "the transport was closed before it was sent"),
     row(-151, "_PURGE_INFLIGHT", CLOSED, Record, Unknown, "it was sent, and the transport was closed before the answer"),
     row(-150, "_FATAL", FATAL, Client, Told, "the producer cannot go on"),
     row(-149, "_INCONSISTENT", FATAL, Client, Unknown, "librdkafka and the broker disagree on what was written"),
@@ -175,15 +177,15 @@ pub(crate) static TABLE: &[Row] = &[
     row(-145, "_NOT_CONFIGURED", CONFIG, Client, Told, "the producer was not configured for this"),
     row(-144, "_FENCED", FENCED, Client, Told, "another producer with the same transactional id took over, or the transaction timed out"),
     row(-143, "_APPLICATION", UNKNOWN, Client, Told, "the application failed"),
-    row(-138, "_INVALID_DIFFERENT_RECORD", REJECTED_OTHER, Batch, Not, "another record in its batch was refused"),
-    row(-137, "_DESTROY_BROKER", CONNECTION, Broker, Told, "the broker left the cluster"),
+    row(-138, "_INVALID_DIFFERENT_RECORD", REJECTED_OTHER, Batch, Told, "another record in its batch was refused"),
+    row(-137, "_DESTROY_BROKER", CONNECTION, Broker, Unknown, "the broker left the cluster"),
     row(-1, "UNKNOWN_SERVER_ERROR", BROKER, Batch, Unknown, "the broker met an error that it did not expect"),
     row(1, "OFFSET_OUT_OF_RANGE", OTHER, Record, Told, ""),
     row(2, "CORRUPT_MESSAGE", BROKER, Batch, Told, "the broker found the batch corrupt"),
-    row(3, "UNKNOWN_TOPIC_OR_PARTITION", NO_TOPIC, Topic, Told, "the broker has no such topic or partition"),
+    row(3, "UNKNOWN_TOPIC_OR_PARTITION", NO_TOPIC, Topic, Unknown, "the broker has no such topic or partition"),
     row(4, "INVALID_FETCH_SIZE", REJECTED, Batch, Told, "the broker calls the size invalid"),
     row(5, "LEADER_NOT_AVAILABLE", BROKER, Partition, Told, "the partition has no leader now"),
-    row(6, "NOT_LEADER_OR_FOLLOWER", BROKER, Partition, Told, "the partition's leader has moved"),
+    row(6, "NOT_LEADER_OR_FOLLOWER", BROKER, Partition, Unknown, "the partition's leader has moved"),
     row(7, "REQUEST_TIMED_OUT", BROKER, Partition, Unknown, "the broker waited in vain for its replicas"),
     row(8, "BROKER_NOT_AVAILABLE", BROKER, Broker, Told, "the broker is not available"),
     row(9, "REPLICA_NOT_AVAILABLE", BROKER, Partition, Told, "a replica is not available"),
@@ -210,8 +212,8 @@ pub(crate) static TABLE: &[Row] = &[
     row(30, "GROUP_AUTHORIZATION_FAILED", DENIED, Client, Told, "this principal may not use the consumer group"),
     row(31, "CLUSTER_AUTHORIZATION_FAILED", DENIED_IDEMPOTENT, Client, Told, "this principal may not write anywhere (IDEMPOTENT_WRITE on the cluster, or WRITE on a topic)"),
     row(32, "INVALID_TIMESTAMP", REJECTED, Batch, Told, "the time stamp of the record, or of one in its batch, is out of the topic's range"),
-    row(33, "UNSUPPORTED_SASL_MECHANISM", AUTH, Client, Told, "the broker does not offer the SASL mechanism"),
-    row(34, "ILLEGAL_SASL_STATE", AUTH, Client, Told, "the broker did not expect this step of SASL"),
+    row(33, "UNSUPPORTED_SASL_MECHANISM", AUTH, Client, Unknown, "the broker does not offer the SASL mechanism"),
+    row(34, "ILLEGAL_SASL_STATE", AUTH, Client, Unknown, "the broker did not expect this step of SASL"),
     row(35, "UNSUPPORTED_VERSION", FATAL, Client, Told, "the broker does not speak this version of the protocol"),
     row(36, "TOPIC_ALREADY_EXISTS", OTHER, Record, Told, ""),
     row(37, "INVALID_PARTITIONS", OTHER, Record, Told, ""),
@@ -231,11 +233,11 @@ pub(crate) static TABLE: &[Row] = &[
     row(51, "CONCURRENT_TRANSACTIONS", BROKER, Client, Told, "an earlier transaction of this id is not finished"),
     row(52, "TRANSACTION_COORDINATOR_FENCED", FENCED, Client, Told, "the transaction's coordinator was replaced"),
     row(53, "TRANSACTIONAL_ID_AUTHORIZATION_FAILED", DENIED_TXN, Client, Told, "this principal may not use the transactional id"),
-    row(54, "SECURITY_DISABLED", AUTH, Client, Told, "the broker's security is switched off"),
+    row(54, "SECURITY_DISABLED", AUTH, Client, Unknown, "the broker's security is switched off"),
     row(55, "OPERATION_NOT_ATTEMPTED", OTHER, Record, Told, ""),
-    row(56, "KAFKA_STORAGE_ERROR", BROKER, Partition, Told, "the broker could not write to its disk"),
+    row(56, "KAFKA_STORAGE_ERROR", BROKER, Partition, Unknown, "the broker could not write to its disk"),
     row(57, "LOG_DIR_NOT_FOUND", BROKER, Partition, Told, "the broker has lost the log's directory"),
-    row(58, "SASL_AUTHENTICATION_FAILED", AUTH, Client, Told, "the broker did not accept the credentials"),
+    row(58, "SASL_AUTHENTICATION_FAILED", AUTH, Client, Unknown, "the broker did not accept the credentials"),
     row(59, "UNKNOWN_PRODUCER_ID", FATAL, Partition, Unknown, "the broker has forgotten this producer"),
     row(60, "REASSIGNMENT_IN_PROGRESS", OTHER, Record, Told, ""),
     row(61, "DELEGATION_TOKEN_AUTH_DISABLED", OTHER, Record, Told, ""),

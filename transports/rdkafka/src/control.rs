@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl};
 
+use crate::causes::Ago;
 use crate::transactions::RdkafkaTransactions;
 use crate::transport::Owner;
 
@@ -46,7 +47,7 @@ impl Control for RdkafkaControl {
 
     fn close(&self, within: Duration) -> ControlFuture<'_, CloseReport> {
         let shared = self.owner.shared();
-        let end = shared.begin_close(Instant::now() + within);
+        let end = shared.begin_close(within);
         Box::pin(async move {
             if let Some(end) = end {
                 // An error means that the event loop is gone, and then there is nothing to wait for.
@@ -62,6 +63,11 @@ impl Control for RdkafkaControl {
 
     fn in_flight(&self) -> InFlight {
         self.owner.shared().gate.in_flight()
+    }
+
+    fn last_error(&self) -> Option<String> {
+        let now = Instant::now();
+        self.owner.shared().causes().latest(now).map(|cause| Ago(cause, now).to_string())
     }
 
     fn transactions(&self) -> Option<&dyn TransactionControl> {

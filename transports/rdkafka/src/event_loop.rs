@@ -1,6 +1,7 @@
 //! The thread that serves librdkafka's events: delivery reports, errors, logs, statistics, tokens. It sweeps deadlines and
 //! carries out the close; it owns nothing that outlives it.
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -23,12 +24,25 @@ use crate::slot::Slot;
 const IDLE: Duration = Duration::from_millis(500);
 /// How long lingering batches are told to go, at a time.
 const FLUSH_SLICE: Duration = Duration::from_millis(1);
+/// Between two purges.
+const PURGE_AGAIN: Duration = Duration::from_millis(5);
 /// How long the reports of a purge may take. They come from librdkafka's own threads, at once.
 const PURGE_TIME: Duration = Duration::from_secs(5);
+
+thread_local! {
+    /// Whether this thread is an event loop, of whichever transport. One must not wait for another's end: the other may
+    /// wait for it.
+    static IS_LOOP: Cell<bool> = const { Cell::new(false) };
+}
+
+pub(crate) fn is_loop() -> bool {
+    IS_LOOP.get()
+}
 
 /// The transport's event loop: it lives until the transport is closed, and ends its producers.
 pub(crate) fn spawn(shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name("kafka-tower-events".to_owned()).spawn(move || {
+        IS_LOOP.set(true);
         if let Some(mut events) = EventLoop::new(&shared, &shared.client) {
             events.run();
         }
@@ -41,6 +55,7 @@ pub(crate) fn spawn(shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
 /// client to client: librdkafka then takes the messages off the wrong one's count.
 pub(crate) fn spawn_second(shared: Arc<Shared>, second: Arc<Second>) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name("kafka-tower-alone".to_owned()).spawn(move || {
+        IS_LOOP.set(true);
         if let Some(mut events) = EventLoop::new(&shared, &second.client) {
             while !second.stop.load(Ordering::Acquire) {
                 events.serve(IDLE);
@@ -105,22 +120,24 @@ impl<'a> EventLoop<'a> {
         };
         shared.gate.withdraw(|_| true, settle, |slot, permit| shared.enqueue_parked(slot, permit));
         let end = Instant::now() + PURGE_TIME;
-        if self.shared.gate.in_flight().records > 0 {
-            self.shared.purge();
+        while shared.gate.in_flight().records > 0 && Instant::now() < end {
+            // Again and again: a call that was admitted before the close may hand over after a purge.
+            shared.purge();
+            while self.serve(PURGE_AGAIN) {}
         }
-        while self.shared.gate.in_flight().records > 0 && Instant::now() < end {
-            self.serve(Duration::from_millis(100));
-        }
-        let lost = self.shared.gate.in_flight().records;
+        let lost = shared.gate.in_flight().records;
         if lost > 0 {
+            shared.count_lost(lost as u64);
             tracing::error!(records = lost, "librdkafka did not report records that it was told to give up");
         }
     }
 
-    fn serve(&mut self, wait: Duration) {
+    /// Waits for an event and serves it. Says whether there was one.
+    fn serve(&mut self, wait: Duration) -> bool {
+        let mut served = false;
         self.guarded("an event", |this| {
             let (shared, client, permits) = (this.shared, this.client, &mut this.permits);
-            this.queue.poll(wait, &mut this.reported, |event| handle(shared, client, permits, event));
+            served = this.queue.poll(wait, &mut this.reported, |event| handle(shared, client, permits, event));
         });
         if !self.permits.is_empty() {
             self.guarded("a waker", |this| {
@@ -128,6 +145,7 @@ impl<'a> EventLoop<'a> {
                 shared.gate.release(this.permits.drain(..), |slot, permit| shared.enqueue_parked(slot, permit));
             });
         }
+        served
     }
 
     /// The loop must survive whatever a waker does: all reports hang on it.
@@ -146,7 +164,7 @@ fn handle(shared: &Shared, client: &Client, permits: &mut Vec<Permit>, event: Ev
                 permits.extend(shared.settle(&report.slot, outcome));
             }
         }
-        Event::Error { code, text } => error(shared, client, code, &text.to_string_lossy()),
+        Event::Error { code, fatal, text } => error(shared, client, code, fatal, &text.to_string_lossy()),
         Event::Log { level, facility, text } => {
             log(shared, level, &facility.to_string_lossy(), &text.to_string_lossy())
         }
@@ -158,15 +176,21 @@ fn handle(shared: &Shared, client: &Client, permits: &mut Vec<Permit>, event: Ev
 
 fn outcome(shared: &Shared, report: &Report) -> Result<Delivery> {
     let record = report.slot.record();
-    if matches!(report.code, codes::LOCAL_PURGE_QUEUE | codes::LOCAL_PURGE_INFLIGHT) {
-        let persistence = classify::persistence(report.code, report.status);
-        if let Some(error) = shared.given_up(&report.slot, persistence) {
-            return Err(error.with_elapsed(report.slot.called_at().elapsed()));
-        }
-    }
     if report.code != 0 {
         let elapsed = report.slot.called_at().elapsed();
-        return Err(classify::record_error(report.code, report.status, record, elapsed));
+        // One that never got a partition was never sent, whatever the code.
+        let persistence = match report.partition {
+            ..=-1 => Persistence::NotPersisted,
+            _ => classify::persistence(report.code, report.status),
+        };
+        let given_up = match report.code {
+            codes::LOCAL_PURGE_QUEUE | codes::LOCAL_PURGE_INFLIGHT => shared.given_up(&report.slot, persistence),
+            _ => None,
+        };
+        let error = given_up.unwrap_or_else(|| {
+            classify::record_error(report.code, report.status, record, elapsed).with_persistence(persistence)
+        });
+        return Err(error.with_elapsed(elapsed));
     }
     let mut delivery = Delivery::new(Arc::clone(&record.topic), report.partition)
         .with_persistence(classify::acknowledged(report.status));
@@ -175,14 +199,17 @@ fn outcome(shared: &Shared, report: &Report) -> Result<Delivery> {
     Ok(delivery)
 }
 
-fn error(shared: &Shared, client: &Client, code: i32, text: &str) {
-    let fatal = code == codes::LOCAL_FATAL;
+fn error(shared: &Shared, client: &Client, code: i32, fatal: bool, text: &str) {
+    // The code of a fatal event is what ended the producer, or says only that it ended.
+    let fatal = fatal || code == codes::LOCAL_FATAL;
     let (code, text) = match client.fatal_error() {
         Some((code, text)) if fatal => (code, text),
         _ => (code, text.to_owned()),
     };
     let name = codes::row_of(code).map(|row| row.name);
-    if let Some(cause) = shared.causes().push(code, &text, Instant::now()) {
+    // A statement of its own: the log must not run under the lock.
+    let news = shared.causes().push(code, &text, Instant::now()).cloned();
+    if let Some(cause) = news {
         if fatal {
             tracing::error!(code, name, text = %cause.text, "the producer has ended");
         } else if code != codes::LOCAL_ALL_BROKERS_DOWN {
@@ -195,6 +222,9 @@ fn error(shared: &Shared, client: &Client, code: i32, text: &str) {
             let place = if fatal { &mut facts.fatal } else { &mut facts.denied };
             place.get_or_insert_with(|| (code, text.clone()));
         });
+    }
+    if fatal {
+        shared.retire(client);
     }
     user(shared, "error", |events| events.error(&ClientError { code, name, text: &text, fatal }));
 }

@@ -3,22 +3,25 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use crate::slot::Slot;
 
 /// Deadlines in order. Most come in order already, because most records have the same patience: those cost a push
-/// to a ring. Settled records are dropped as they come to the front, and all at once when they are many.
+/// to a ring. It holds no record: what is settled goes at once, and its entry as it comes to the front, or with all others
+/// when they are many.
 #[derive(Default)]
 pub(crate) struct ExpiryQueue {
-    in_order: VecDeque<(Instant, Arc<Slot>)>,
+    in_order: VecDeque<(Instant, Weak<Slot>)>,
     out_of_order: BinaryHeap<Reverse<Entry>>,
+    /// No deadline is before this one.
+    earliest: Option<Instant>,
     /// Length from which a clean-up is worth it.
     clean_at: usize,
 }
 
-struct Entry(Instant, Arc<Slot>);
+struct Entry(Instant, Weak<Slot>);
 
 impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
@@ -42,51 +45,64 @@ impl Ord for Entry {
 
 const LEAST_CLEAN_AT: usize = 1_024;
 
+fn is_settled(slot: &Weak<Slot>) -> bool {
+    slot.strong_count() == 0 || slot.upgrade().is_none_or(|slot| slot.is_settled())
+}
+
 impl ExpiryQueue {
-    /// Says whether the new deadline is the next of all.
-    pub(crate) fn push(&mut self, at: Instant, slot: Arc<Slot>) -> bool {
-        let next = self.next();
+    /// Says whether the new deadline is before all others.
+    pub(crate) fn push(&mut self, at: Instant, slot: &Arc<Slot>) -> bool {
+        let slot = Arc::downgrade(slot);
         if self.in_order.back().is_none_or(|(last, _)| *last <= at) {
             self.in_order.push_back((at, slot));
         } else {
             self.out_of_order.push(Reverse(Entry(at, slot)));
         }
-        // One old record that does not settle must not keep all the later ones here.
+        // One old record that does not settle must not keep the entries of all the later ones here.
         if self.len() > self.clean_at.max(LEAST_CLEAN_AT) {
-            self.in_order.retain(|(_, slot)| !slot.is_settled());
-            self.out_of_order.retain(|Reverse(Entry(_, slot))| !slot.is_settled());
+            self.in_order.retain(|(_, slot)| !is_settled(slot));
+            self.out_of_order.retain(|Reverse(Entry(_, slot))| !is_settled(slot));
             self.clean_at = self.len() * 2;
         }
-        next.is_none_or(|next| at < next)
+        let first = self.earliest.is_none_or(|earliest| at < earliest);
+        if first {
+            self.earliest = Some(at);
+        }
+        first
     }
 
-    pub(crate) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.in_order.len() + self.out_of_order.len()
     }
 
     /// The next deadline of a record whose fate is not known.
     pub(crate) fn next(&mut self) -> Option<Instant> {
-        while self.in_order.front().is_some_and(|(_, slot)| slot.is_settled()) {
+        while self.in_order.front().is_some_and(|(_, slot)| is_settled(slot)) {
             self.in_order.pop_front();
         }
-        while self.out_of_order.peek().is_some_and(|Reverse(Entry(_, slot))| slot.is_settled()) {
+        while self.out_of_order.peek().is_some_and(|Reverse(Entry(_, slot))| is_settled(slot)) {
             self.out_of_order.pop();
         }
         let in_order = self.in_order.front().map(|(at, _)| *at);
         let out_of_order = self.out_of_order.peek().map(|Reverse(Entry(at, _))| *at);
-        match (in_order, out_of_order) {
+        self.earliest = match (in_order, out_of_order) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
-        }
+        };
+        self.earliest
     }
 
     /// Takes out a record whose time is up.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<Arc<Slot>> {
-        if self.in_order.front().is_some_and(|(at, _)| *at <= now) {
-            return self.in_order.pop_front().map(|(_, slot)| slot);
+        while self.in_order.front().is_some_and(|(at, _)| *at <= now) {
+            if let Some(slot) = self.in_order.pop_front().and_then(|(_, slot)| slot.upgrade()) {
+                return Some(slot);
+            }
         }
-        if self.out_of_order.peek().is_some_and(|Reverse(Entry(at, _))| *at <= now) {
-            return self.out_of_order.pop().map(|Reverse(Entry(_, slot))| slot);
+        while self.out_of_order.peek().is_some_and(|Reverse(Entry(at, _))| *at <= now) {
+            if let Some(slot) = self.out_of_order.pop().and_then(|Reverse(Entry(_, slot))| slot.upgrade()) {
+                return Some(slot);
+            }
         }
         None
     }
@@ -111,8 +127,12 @@ mod tests {
         fn deadlines_come_out_in_order(offsets in prop::collection::vec(0..50u64, 0..100)) {
             let start = Instant::now();
             let mut queue = ExpiryQueue::default();
-            for (i, offset) in offsets.iter().enumerate() {
-                queue.push(start + Duration::from_millis(*offset), slot(i, start));
+            let slots: Vec<_> = (0..offsets.len()).map(|i| slot(i, start)).collect();
+            let mut earliest = None;
+            for (slot, offset) in slots.iter().zip(&offsets) {
+                let at = start + Duration::from_millis(*offset);
+                prop_assert_eq!(queue.push(at, slot), earliest.is_none_or(|earliest| at < earliest));
+                earliest = Some(earliest.map_or(at, |earliest: Instant| earliest.min(at)));
             }
             let mut sorted = offsets.clone();
             sorted.sort_unstable();
@@ -133,11 +153,13 @@ mod tests {
     fn one_stuck_record_does_not_keep_those_behind_it() {
         let now = Instant::now();
         let mut queue = ExpiryQueue::default();
-        queue.push(now, slot(0, now));
+        let stuck = slot(0, now);
+        queue.push(now, &stuck);
         for i in 1..100_000 {
             let settled = slot(i, now);
             settled.settle(Ok(Delivery::new("t", 0)));
-            queue.push(now + Duration::from_secs(1), settled);
+            queue.push(now + Duration::from_secs(1), &settled);
+            assert_eq!(Arc::strong_count(&settled), 1, "it holds no record");
         }
         assert!(queue.len() <= LEAST_CLEAN_AT + 1, "{}", queue.len());
     }

@@ -51,6 +51,14 @@ pub(crate) fn client_config(properties: &Properties) -> Result<ClientConfig> {
              librdkafka send others again under a new epoch; use deadlines of records instead"
         );
     }
+    let one_at_a_time = ["max.in.flight", "max.in.flight.requests.per.connection"]
+        .iter()
+        .any(|name| get(properties, name) == Some("1"));
+    if !is_idempotent(properties) && !one_at_a_time {
+        tracing::warn!(
+            "without enable.idempotence librdkafka's own retries can reorder and repeat records; max.in.flight=1 keeps the order"
+        );
+    }
     let mut config = ClientConfig::new();
     for (name, value) in DEFAULTS {
         if get(properties, name).is_none() && !(transactional && *name == "message.timeout.ms") {
@@ -71,7 +79,9 @@ pub(crate) fn client_config(properties: &Properties) -> Result<ClientConfig> {
 }
 
 pub(crate) fn is_idempotent(properties: &Properties) -> bool {
-    get(properties, "enable.idempotence").is_none_or(|value| value == "true")
+    // As librdkafka reads a boolean.
+    let yes = |value: &str| ["true", "t", "1"].iter().any(|yes| value.eq_ignore_ascii_case(yes));
+    get(properties, "enable.idempotence").is_none_or(yes)
 }
 
 /// Settings that need something built in, by the cargo feature that builds it.

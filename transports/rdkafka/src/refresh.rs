@@ -40,6 +40,10 @@ impl Partitions {
         self.wanted.write().unwrap_or_else(PoisonError::into_inner).remove(topic);
     }
 
+    fn forget(&self, topic: &str) {
+        self.wanted.write().unwrap_or_else(PoisonError::into_inner).remove(topic);
+    }
+
     fn missing(&self) -> bool {
         !self.wanted.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
@@ -80,7 +84,9 @@ impl Refresh {
                     Ok(found) if found.code == 0 && found.partitions > 0 => {
                         shared.partitions.set(&topic, found.partitions);
                     }
-                    _ => {}
+                    // A topic that is not there is asked for again when somebody wants its number again.
+                    Ok(_) => shared.partitions.forget(&topic),
+                    Err(_) => {}
                 }
             }
             shared.partitions_changed();

@@ -51,6 +51,26 @@ pub(crate) struct Second {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+impl Second {
+    fn end(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.client.wake();
+        let thread = lock(&self.thread).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the event loop of the second producer had panicked");
+        }
+        self.client.destroy();
+    }
+
+    /// Gives up what it has, lets its event loop report that, and ends it.
+    fn end_when_settled(&self) {
+        self.client.purge();
+        // librdkafka reports a purge at once; the loop serves all that is queued before it sees the wish to stop.
+        self.client.flush(Duration::from_secs(1));
+        self.end();
+    }
+}
+
 /// What the connection check waits for.
 #[derive(Clone, Default)]
 pub(crate) struct Facts {
@@ -65,6 +85,12 @@ struct Closing {
     report: CloseReport,
     waiting: Vec<oneshot::Sender<()>>,
     done: bool,
+}
+
+/// A time so much later, or one that nobody lives to see where the clock ends.
+pub(crate) fn later(time: Instant, by: Duration) -> Instant {
+    const YEARS: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
+    time.checked_add(by.min(YEARS)).unwrap_or(time)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -106,16 +132,14 @@ impl Shared {
     /// Hands an admitted record over; a refusal settles it and gives its room back.
     pub(crate) fn enqueue(&self, slot: Arc<Slot>, permit: Permit) -> Result<(), Permit> {
         slot.admit(permit);
-        let produced = if slot.record().isolated {
-            match self.second() {
-                Ok(second) => second.client.produce(slot),
-                Err(error) => return self.settle(&slot, Err(error)).map_or(Ok(()), Err),
-            }
-        } else {
-            self.client.produce(slot)
+        let second = if slot.record().isolated { Some(self.second()) } else { None };
+        let second = match second.transpose() {
+            Ok(second) => second,
+            Err(error) => return self.settle(&slot, Err(error)).map_or(Ok(()), Err),
         };
-        let Err((code, slot)) = produced else { return Ok(()) };
-        let error = self.refused(code, &slot);
+        let client = second.as_ref().map_or(&self.client, |second| &second.client);
+        let Err((code, slot)) = client.produce(slot) else { return Ok(()) };
+        let error = self.refused(code, &slot, client);
         self.settle(&slot, Err(error)).map_or(Ok(()), Err)
     }
 
@@ -146,11 +170,11 @@ impl Shared {
         Ok(Arc::clone(alone.insert(second)))
     }
 
-    fn refused(&self, code: i32, slot: &Slot) -> Error {
+    fn refused(&self, code: i32, slot: &Slot, client: &Client) -> Error {
         let record = slot.record();
         let elapsed = slot.called_at().elapsed();
         let error = match code {
-            codes::LOCAL_FATAL => match self.client.fatal_error() {
+            codes::LOCAL_FATAL => match client.fatal_error() {
                 Some((_, text)) => Error::new(
                     ErrorKind::Fatal,
                     format!("not delivered to {}: the producer had ended before: {text}", record.topic),
@@ -186,8 +210,8 @@ impl Shared {
     // ---- time
 
     /// Looks at the record again when its deadline has passed, and when it was on its way for too long.
-    pub(crate) fn watch(&self, slot: Arc<Slot>) {
-        let bound = self.bound(&slot);
+    pub(crate) fn watch(&self, slot: &Arc<Slot>) {
+        let bound = self.bound(slot);
         let at = slot.record().expires_at.map_or(bound, |deadline| deadline.min(bound));
         if lock(&self.expiry).push(at, slot) {
             self.client.wake();
@@ -195,7 +219,7 @@ impl Shared {
     }
 
     fn bound(&self, slot: &Slot) -> Instant {
-        slot.called_at() + self.delivery_bound
+        later(slot.called_at(), self.delivery_bound)
     }
 
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
@@ -223,7 +247,7 @@ impl Shared {
                 if bound <= now {
                     overdue = true;
                 } else {
-                    lock(&self.expiry).push(bound, slot);
+                    lock(&self.expiry).push(bound, &slot);
                 }
             }
         }
@@ -235,7 +259,7 @@ impl Shared {
             self.gate.withdraw(|slot| is_due(slot), settle, |slot, permit| self.enqueue_parked(slot, permit));
             // One that is being handed over at this moment is looked at again.
             for slot in parked.into_iter().filter(|slot| !slot.is_settled()) {
-                lock(&self.expiry).push(now, slot);
+                lock(&self.expiry).push(now, &slot);
             }
         }
         if overdue {
@@ -310,7 +334,8 @@ impl Shared {
     // ---- the end
 
     /// No new records; those on their way have until the deadline.
-    pub(crate) fn begin_close(&self, deadline: Instant) -> Option<oneshot::Receiver<()>> {
+    pub(crate) fn begin_close(&self, within: Duration) -> Option<oneshot::Receiver<()>> {
+        let deadline = later(Instant::now(), within);
         let mut closing = lock(&self.closing);
         closing.deadline = Some(closing.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
         self.counting.store(true, Ordering::Release);
@@ -332,23 +357,43 @@ impl Shared {
         lock(&self.closing).deadline
     }
 
-    /// All records are settled: the producers end, then those who wait for it are told.
+    /// All records are settled: those who wait for it are told, and then the producers end, which takes its time where a
+    /// broker's name is being resolved.
     pub(crate) fn end(&self) {
+        {
+            let mut closing = lock(&self.closing);
+            closing.done = true;
+            for waiting in closing.waiting.drain(..) {
+                let _nobody_waits_any_more = waiting.send(());
+            }
+        }
         let second = lock(&self.alone).take();
         if let Some(second) = second {
-            second.stop.store(true, Ordering::Release);
-            second.client.wake();
-            let thread = lock(&second.thread).take();
-            if thread.is_some_and(|thread| thread.join().is_err()) {
-                tracing::error!("the event loop of the second producer had panicked");
-            }
-            second.client.destroy();
+            second.end();
         }
         self.client.destroy();
-        let mut closing = lock(&self.closing);
-        closing.done = true;
-        for waiting in closing.waiting.drain(..) {
-            let _nobody_waits_any_more = waiting.send(());
+    }
+
+    /// Records whose fate librdkafka did not tell.
+    pub(crate) fn count_lost(&self, records: u64) {
+        lock(&self.closing).report.unknown += records;
+    }
+
+    /// A producer that has ended takes no more isolated records: the next one gets a new one.
+    pub(crate) fn retire(&self, client: &Client) {
+        let retired = {
+            let mut alone = lock(&self.alone);
+            match alone.as_ref() {
+                Some(second) if std::ptr::eq(&second.client, client) => alone.take(),
+                _ => None,
+            }
+        };
+        if let Some(second) = retired {
+            // Not here: this is its own event loop. Its last records are reported first.
+            let end = move || second.end_when_settled();
+            if let Err(error) = std::thread::Builder::new().name("kafka-tower-retire".to_owned()).spawn(end) {
+                tracing::warn!(%error, "no thread to end a producer");
+            }
         }
     }
 

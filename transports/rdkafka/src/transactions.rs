@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::classify;
 use crate::ffi::TxnError;
-use crate::shared::Shared;
+use crate::shared::{Shared, later};
 use crate::slot::Slot;
 use crate::transport::Owner;
 
@@ -78,7 +78,7 @@ impl RdkafkaTransactions {
 impl TransactionControl for RdkafkaTransactions {
     fn init(&self, within: Duration) -> ControlFuture<'_, ()> {
         self.run("init", move |shared| {
-            let end = Instant::now() + within;
+            let end = later(Instant::now(), within);
             sliced(end, |slice| shared.client.init_transactions(slice)).map_err(|error| {
                 shared.transaction_error("the transactional id was not taken", &error, Persistence::NotPersisted)
             })
@@ -95,16 +95,16 @@ impl TransactionControl for RdkafkaTransactions {
     }
 
     fn commit(&self, within: Duration) -> ControlFuture<'_, ()> {
-        self.run("commit", move |shared| commit(shared, Instant::now() + within))
+        self.run("commit", move |shared| commit(shared, later(Instant::now(), within)))
     }
 
     fn abort(&self, within: Duration) -> ControlFuture<'_, ()> {
-        self.run("abort", move |shared| abort(shared, Instant::now() + within))
+        self.run("abort", move |shared| abort(shared, later(Instant::now(), within)))
     }
 
     fn send_offsets(&self, offsets: Vec<TopicOffset>, group: ConsumerGroup, within: Duration) -> ControlFuture<'_, ()> {
         self.run("offsets", move |shared| {
-            let end = Instant::now() + within;
+            let end = later(Instant::now(), within);
             sliced(end, |slice| shared.client.send_offsets(&offsets, &group, slice)).map_err(|error| {
                 shared.transaction_error("the offsets are not in the transaction", &error, Persistence::NotPersisted)
             })

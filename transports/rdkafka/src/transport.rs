@@ -1,8 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use kafka_tower_core::gate::{GateHandle, Limits, Refused};
 use kafka_tower_core::{Control, Error, ErrorKind, Record, Result};
@@ -10,12 +10,17 @@ use tower_service::Service;
 
 use crate::builder::Builder;
 use crate::control::RdkafkaControl;
+use crate::event_loop;
 use crate::future::DeliveryFuture;
 use crate::shared::Shared;
 use crate::slot::Slot;
 
 /// Sends records with librdkafka. A clone is another handle on the same producer. See the [crate](crate) for what it
 /// promises.
+///
+/// The last handle, control or awaited future waits for the threads of the producer when it is dropped: some milliseconds,
+/// and some seconds if a broker's name is being resolved in vain. Where that must not block a runtime's thread, drop it
+/// in `spawn_blocking`.
 pub struct RdkafkaTransport {
     owner: Arc<Owner>,
     admission: GateHandle<Arc<Slot>>,
@@ -79,7 +84,7 @@ impl Service<Record> for RdkafkaTransport {
         let admitted = self.admission.call(Arc::clone(&slot), size, |slot, permit| shared.enqueue(slot, permit));
         match admitted {
             Ok(()) => {
-                shared.watch(Arc::clone(&slot));
+                shared.watch(&slot);
                 DeliveryFuture::waiting(slot, Arc::clone(&self.owner))
             }
             Err(Refused::TooLarge(slot)) => DeliveryFuture::refused(
@@ -145,11 +150,11 @@ impl Drop for Owner {
                     "a Kafka transport was dropped with records on their way: close it first, and none is lost"
                 );
             }
-            drop(self.shared.begin_close(Instant::now()));
+            drop(self.shared.begin_close(Duration::ZERO));
         }
         if let Some(thread) = self.thread.take() {
-            // The event loop runs foreign wakers, and one of them may hold the last handle.
-            if thread.thread().id() != thread::current().id() && thread.join().is_err() {
+            // Event loops run foreign wakers, and one of them may hold the last handle.
+            if !event_loop::is_loop() && thread.join().is_err() {
                 tracing::error!("the event loop of a Kafka transport had panicked");
             }
         }

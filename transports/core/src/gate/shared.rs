@@ -98,7 +98,7 @@ impl<P> Gate<P> {
         }
         state.take_wakers(freed, &mut wake);
         drop(state);
-        wake.into_iter().for_each(Waker::wake);
+        wake_all(wake);
     }
 
     /// Takes back the parked records that `expired` names, in order. Each is handed to `settle`, and counts as settled
@@ -146,7 +146,7 @@ impl<P> Gate<P> {
         state.closed = true;
         state.take_wakers(0, &mut wake);
         drop(state);
-        wake.into_iter().for_each(Waker::wake);
+        wake_all(wake);
     }
 
     /// Whether the gate was closed.
@@ -187,6 +187,18 @@ impl<P> Gate<P> {
         // Counts and queues are whole at each point where the lock is given up.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Wakes them all, also behind one that panics: they are in no list any more.
+fn wake_all(wakers: Vec<Waker>) {
+    struct Rest(std::vec::IntoIter<Waker>);
+    impl Drop for Rest {
+        fn drop(&mut self) {
+            self.0.by_ref().for_each(Waker::wake);
+        }
+    }
+    let mut rest = Rest(wakers.into_iter());
+    rest.0.by_ref().for_each(Waker::wake);
 }
 
 /// Says that somebody hands over parked records; ends that also in a panic, after which nothing must stay parked.

@@ -362,3 +362,25 @@ fn poll_ready_is_ready_after_close() {
     gate.close();
     assert_eq!(gate.handle().poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(()));
 }
+
+#[test]
+fn a_waker_that_panics_takes_no_wake_up_with_it() {
+    struct Bomb;
+    impl Wake for Bomb {
+        fn wake(self: Arc<Self>) {
+            panic!("planted");
+        }
+    }
+    let gate = Gate::new(Limits { records: 1, bytes: 10 });
+    let (mut a, mut sent) = (gate.handle(), Vec::new());
+    call(&mut a, 1, 1, &mut sent);
+    let (woken, waker) = Count::new();
+    let bomb = Waker::from(Arc::new(Bomb));
+    let (mut b, mut c) = (gate.handle(), gate.handle());
+    assert!(b.poll_ready(&mut Context::from_waker(&bomb)).is_pending());
+    assert!(c.poll_ready(&mut Context::from_waker(&waker)).is_pending());
+    let (_, permit) = sent.remove(0);
+    let release = std::panic::AssertUnwindSafe(|| gate.release([permit], |_, permit| Err(permit)));
+    assert!(std::panic::catch_unwind(release).is_err());
+    assert_eq!(woken.get(), 1);
+}

@@ -135,9 +135,10 @@ impl Client {
         self.with(|native| unsafe { raw::rd_kafka_flush(native.rk(), millis(timeout)) });
     }
 
-    /// Gives up on all records: queued ones end with `_PURGE_QUEUE`, sent ones with `_PURGE_INFLIGHT`.
+    /// Gives up on all records: queued ones end with `_PURGE_QUEUE`, sent ones with `_PURGE_INFLIGHT`. Does not wait for
+    /// librdkafka's threads, of which one may be resolving a name.
     pub(crate) fn purge(&self) {
-        let flags = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT;
+        let flags = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT | sys::RD_KAFKA_PURGE_F_NON_BLOCKING;
         // SAFETY: the client lives; the function is thread safe.
         self.with(|native| unsafe { raw::rd_kafka_purge(native.rk(), flags) });
     }

@@ -6,6 +6,7 @@ use rdkafka_sys as sys;
 use sys::rd_kafka_vtype_t as vtype;
 
 use super::raw;
+use crate::codes;
 use crate::slot::Slot;
 
 /// `RD_KAFKA_PARTITION_UA`: the partitioner decides.
@@ -21,10 +22,10 @@ unsafe impl Sync for Topic {}
 
 impl Topic {
     pub(super) fn open(rk: *mut sys::rd_kafka_t, name: &str) -> Result<Self, i32> {
-        let name = CString::new(name).map_err(|_| crate::codes::LOCAL_INVALID_ARG)?;
+        let name = CString::new(name).map_err(|_| codes::LOCAL_INVALID_ARG)?;
         // SAFETY: the client lives, the name is terminated and copied by librdkafka, no configuration is handed over.
         let topic = unsafe { sys::rd_kafka_topic_new(rk, name.as_ptr(), ptr::null_mut()) };
-        if topic.is_null() { Err(crate::codes::LOCAL_UNKNOWN_TOPIC) } else { Ok(Self(topic)) }
+        if topic.is_null() { Err(codes::LOCAL_UNKNOWN_TOPIC) } else { Ok(Self(topic)) }
     }
 
     pub(super) fn native(&self) -> *mut sys::rd_kafka_topic_t {
@@ -109,9 +110,11 @@ pub(super) fn produce(rk: *mut sys::rd_kafka_t, topic: &Topic, slot: Arc<Slot>) 
     }
     // SAFETY: a non-null error is valid until destroyed, and ours to destroy.
     let code = unsafe {
+        // The error of a producer that has ended has the code of what ended it.
+        let fatal = sys::rd_kafka_error_is_fatal(error) != 0;
         let code = raw::rd_kafka_error_code(error);
         sys::rd_kafka_error_destroy(error);
-        code
+        if fatal { codes::LOCAL_FATAL } else { code }
     };
     // SAFETY: the pointer came from `Arc::into_raw` above; librdkafka did not take the message, so nobody else has it.
     Err((code, unsafe { Arc::from_raw(opaque) }))

@@ -65,7 +65,7 @@ impl Drop for Queue {
 /// What librdkafka tells. Codes are integers.
 pub(crate) enum Event<'a> {
     Reports(Reports<'a>),
-    Error { code: i32, text: &'a CStr },
+    Error { code: i32, fatal: bool, text: &'a CStr },
     Log { level: i32, facility: &'a CStr, text: &'a CStr },
     Statistics(&'a CStr),
     TokenRefresh { config: Option<&'a CStr> },
@@ -137,6 +137,7 @@ impl NativeEvent {
                 sys::RD_KAFKA_EVENT_DR => Event::Reports(Reports { event: self, reported }),
                 sys::RD_KAFKA_EVENT_ERROR => Event::Error {
                     code: raw::rd_kafka_event_error(self.0),
+                    fatal: sys::rd_kafka_event_error_is_fatal(self.0) != 0,
                     text: text(sys::rd_kafka_event_error_string(self.0)).unwrap_or_default(),
                 },
                 sys::RD_KAFKA_EVENT_LOG => {

@@ -1,0 +1,144 @@
+//! What a hostile reading found, kept as tests: lost reports, dead ends and lies at the edges.
+#![cfg(feature = "mock-cluster")]
+#![allow(clippy::unwrap_used)] // a test may fail
+
+use std::sync::{Arc, Barrier, Mutex};
+use std::task::{Context, Wake, Waker};
+use std::thread;
+use std::time::Duration;
+
+use kafka_tower_core::{ErrorKind, Persistence, Record};
+use kafka_tower_rdkafka::{Builder, DeliveryFuture, MockCluster, RdkafkaTransport};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tower::{Service, ServiceExt};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn mock() -> (MockCluster, Builder) {
+    let cluster = MockCluster::start(1).unwrap();
+    cluster.create_topic("t", 3).unwrap();
+    let builder = RdkafkaTransport::builder().property("bootstrap.servers", cluster.bootstrap()).topic("t");
+    (cluster, builder)
+}
+
+fn record(value: impl Into<bytes::Bytes>) -> Record {
+    Record::new("t").with_partition(0).with_value(value)
+}
+
+fn isolated() -> Record {
+    let mut record = record("alone");
+    record.isolated = true;
+    record
+}
+
+async fn call(transport: &mut RdkafkaTransport, record: Record) -> DeliveryFuture {
+    transport.ready().await.unwrap().call(record)
+}
+
+/// Appended, the answer lost, back in librdkafka's queue, and then closed: the status is "not persisted" and wrong.
+#[tokio::test]
+async fn a_record_that_waits_for_another_try_is_not_called_not_written() {
+    let (cluster, builder) = mock();
+    let mut transport = builder.connect().await.unwrap();
+    call(&mut transport, record("first")).await.await.unwrap();
+    cluster.set_round_trip(1, Duration::from_millis(1_500)).unwrap();
+    let lost = call(&mut transport, record("its answer is lost")).await;
+    // The mock cluster appends at once and answers late; it does not say when it has appended.
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    cluster.broker_down(1).unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let report = transport.control().close(Duration::from_millis(100)).await.unwrap();
+    assert_eq!((report.delivered, report.failed, report.unknown), (0, 0, 1), "{report}");
+    assert_eq!(lost.await.unwrap_err().persistence(), Persistence::PossiblyPersisted);
+    cluster.set_round_trip(1, Duration::ZERO).unwrap();
+    cluster.broker_up(1).unwrap();
+    let again = RdkafkaTransport::builder().property("bootstrap.servers", cluster.bootstrap()).topic("t");
+    let next = again.connect().await.unwrap().oneshot(record("next")).await.unwrap();
+    assert_eq!(next.offset, Some(2), "it is in the log");
+}
+
+/// A call that was admitted before the close may hand its record over after the purge.
+#[tokio::test]
+async fn a_close_reports_also_what_is_handed_over_while_it_gives_up() {
+    const THREADS: usize = 3;
+    for round in 0..20 {
+        let (cluster, builder) = mock();
+        let transport = builder.connect().await.unwrap();
+        cluster.broker_down(1).unwrap();
+        let control = transport.control();
+        let go = Arc::new(Barrier::new(THREADS + 1));
+        let callers: Vec<_> = (0..THREADS)
+            .map(|_| {
+                let (mut transport, go) = (transport.clone(), Arc::clone(&go));
+                thread::spawn(move || {
+                    go.wait();
+                    (0..2_000).map(|_| transport.call(record(vec![1; 100]))).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        drop(transport);
+        go.wait();
+        thread::sleep(Duration::from_micros(50 * round));
+        let report = control.close(Duration::ZERO).await.unwrap();
+        let mut taken = 0;
+        for future in callers.into_iter().flat_map(|caller| caller.join().unwrap()) {
+            let error = tokio::time::timeout(PATIENCE, future).await.expect("an answer").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+            taken += u64::from(!error.message().starts_with("not sent"));
+        }
+        assert_eq!(report.delivered + report.failed + report.unknown, taken, "round {round}: {report}");
+        assert_eq!(report.undelivered.len() as u64, taken, "round {round}");
+        assert_eq!(control.in_flight(), kafka_tower_core::InFlight::default(), "round {round}");
+    }
+}
+
+struct Holds(Mutex<Option<(RdkafkaTransport, DeliveryFuture)>>, UnboundedSender<()>);
+
+impl Wake for Holds {
+    fn wake(self: Arc<Self>) {
+        drop(self.0.lock().unwrap().take());
+        self.1.send(()).unwrap();
+    }
+}
+
+/// The event loop of the second producer must not wait for the first one's end, which waits for it.
+#[tokio::test]
+async fn the_last_handle_may_go_on_the_second_event_loop() {
+    let (cluster, builder) = mock();
+    let mut transport = builder.connect().await.unwrap();
+    cluster.set_round_trip(1, Duration::from_millis(300)).unwrap();
+    let mut future = call(&mut transport, isolated()).await;
+    let (sender, mut gone) = unbounded_channel();
+    let holds = Arc::new(Holds(Mutex::default(), sender));
+    let waker = Waker::from(Arc::clone(&holds));
+    assert!(std::pin::Pin::new(&mut future).poll(&mut Context::from_waker(&waker)).is_pending());
+    *holds.0.lock().unwrap() = Some((transport, future));
+    tokio::time::timeout(PATIENCE, gone.recv()).await.expect("no deadlock");
+}
+
+#[tokio::test]
+async fn a_second_producer_that_has_ended_is_replaced() {
+    let (cluster, builder) = mock();
+    let mut transport = builder.connect().await.unwrap();
+    call(&mut transport, isolated()).await.await.unwrap();
+    cluster.fail_produce(&[45]);
+    let error = call(&mut transport, isolated()).await.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
+    // The error event that retires it may come behind the report.
+    let end = std::time::Instant::now() + PATIENCE;
+    let mut outcome = call(&mut transport, isolated()).await.await;
+    while outcome.is_err() && std::time::Instant::now() < end {
+        outcome = call(&mut transport, isolated()).await.await;
+    }
+    outcome.unwrap();
+    call(&mut transport, record("main")).await.await.unwrap();
+}
+
+#[tokio::test]
+async fn times_without_end_are_no_panic() {
+    let (_cluster, builder) = mock();
+    let builder = builder.delivery_bound(Duration::MAX).connect_timeout(Duration::MAX);
+    let mut transport = builder.connect().await.unwrap();
+    call(&mut transport, record("x")).await.await.unwrap();
+    assert!(transport.control().close(Duration::MAX).await.unwrap().is_complete());
+}
