@@ -63,11 +63,20 @@ pub use sink::{KafkaSink, SinkBuilder, stack};
 pub use kafka_tower_core::gate::Limits;
 pub use kafka_tower_core::{
     BoxError, CloseReport, Control, Delivery, Envelope, Error, ErrorKind, Header, Headers, InFlight, Persistence,
-    Record, Recovery, Result, Scope, SinkMessage, Timestamp, Transport, Undelivered,
+    Record, Recovery, Result, Scope, SinkMessage, Timestamp, TransactionControl, Transport, Undelivered,
 };
+pub use kafka_tower_layers::metrics::SinkMetrics;
+pub use kafka_tower_layers::partition::{PartitionStrategy, Partitioner};
+pub use kafka_tower_layers::retry::DeliveryGuarantee;
+#[cfg(feature = "bincode")]
+#[cfg_attr(docsrs, doc(cfg(feature = "bincode")))]
+pub use kafka_tower_layers::serialize::BincodeSerializer;
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub use kafka_tower_layers::serialize::JsonSerializer;
+#[cfg(feature = "postcard")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postcard")))]
+pub use kafka_tower_layers::serialize::PostcardSerializer;
 pub use kafka_tower_layers::serialize::{MessageSerializer, async_trait};
 
 /// The README's code runs as tests.

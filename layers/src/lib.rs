@@ -6,10 +6,38 @@
 //!
 //! | layer | feature | what |
 //! |---|---|---|
-//! | [`serialize`] | `serialize`, `json` | a typed message becomes a record |
+//! | `serialize` | `serialize`, `json`, `bincode`, `postcard` | a typed message becomes a record |
+//! | `partition` | `partition` | a record gets its partition: key hash, round robin, single, custom |
+//! | `circuit_breaker` | `circuit-breaker` | stops asking a Kafka that is down |
+//! | `retry` | `retry` | sends again what may be sent again, and alone what its batch may have spoilt |
+//! | `concurrency` | `concurrency` | tower's limit, with its warning |
+//! | `metrics` | `metrics` | counts and latencies, as a snapshot |
+//!
+//! `ServiceBuilderExt` (feature `builder`) has a method for each.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "circuit-breaker")]
+#[cfg_attr(docsrs, doc(cfg(feature = "circuit-breaker")))]
+pub mod circuit_breaker;
+#[cfg(feature = "concurrency")]
+#[cfg_attr(docsrs, doc(cfg(feature = "concurrency")))]
+pub mod concurrency;
+#[cfg(feature = "builder")]
+mod ext;
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+pub mod metrics;
+#[cfg(feature = "partition")]
+#[cfg_attr(docsrs, doc(cfg(feature = "partition")))]
+pub mod partition;
+#[cfg(feature = "retry")]
+#[cfg_attr(docsrs, doc(cfg(feature = "retry")))]
+pub mod retry;
 #[cfg(feature = "serialize")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serialize")))]
 pub mod serialize;
+
+#[cfg(feature = "builder")]
+#[cfg_attr(docsrs, doc(cfg(feature = "builder")))]
+pub use ext::ServiceBuilderExt;

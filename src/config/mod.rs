@@ -1,6 +1,9 @@
 //! What a sink can be told, what of it cannot work, and what it means to librdkafka.
 
+mod built;
 mod conflict;
+mod presets;
+mod properties;
 mod rdkafka;
 mod validate;
 
@@ -15,8 +18,9 @@ pub use conflict::Conflict;
 
 /// The settings of a [`KafkaSink`](crate::KafkaSink).
 ///
-/// Make it with `..Default::default()`; [`validate`](Self::validate) names every conflict at once, and connecting does
-/// that first.
+/// Make it with `..Default::default()`, or with a preset: [`high_throughput`](Self::high_throughput),
+/// [`low_latency`](Self::low_latency), [`exactly_once`](Self::exactly_once). [`validate`](Self::validate) names every
+/// conflict at once, and connecting does that first.
 ///
 /// ```
 /// use kafka_tower::KafkaSinkConfig;
@@ -27,7 +31,7 @@ pub use conflict::Conflict;
 ///     linger_ms: 5,
 ///     ..Default::default()
 /// }
-/// .with_property("security.protocol", "SASL_SSL");
+/// .with_property("socket.keepalive.enable", "true");
 /// config.validate()?;
 /// # Ok::<(), kafka_tower::Error>(())
 /// ```
@@ -54,7 +58,7 @@ pub struct KafkaSinkConfig {
     /// Whether brokers drop what the client's own retries write twice, and keep its order. Default: true.
     pub enable_idempotence: bool,
 
-    /// Whether sends belong to transactions. Not part of this release: `true` is refused. Default: false.
+    /// Whether sends belong to transactions. Needs a `transactional_id`, idempotence, and `acks` of `all`. Default: false.
     pub enable_transactions: bool,
 
     /// The transactional id, required with transactions and unused without them.
@@ -93,8 +97,10 @@ pub struct KafkaSinkConfig {
     /// Seconds until an open circuit breaker lets a trial through. Default: 60.
     pub circuit_breaker_timeout_secs: u64,
 
-    /// Any other property of librdkafka, by its own name: `security.protocol`, `sasl.username`, …
-    /// A name that a field above sets is refused. Values are never shown by `Debug`.
+    /// Any other property of librdkafka 2.12.1, by its own name: `security.protocol`, `sasl.username`, …
+    ///
+    /// [`validate`](Self::validate) knows the names and what each value must be; a name that a field above sets is refused.
+    /// Values are never shown by `Debug`.
     pub properties: BTreeMap<String, String>,
 }
 
@@ -132,7 +138,11 @@ impl KafkaSinkConfig {
         self
     }
 
-    /// Checks all settings, alone and together. Touches no network.
+    /// Checks all settings, alone and together. Touches no network and no file: whether a certificate is there and good, a
+    /// cipher known, a plug-in to be loaded, is told while connecting.
+    ///
+    /// A setting that needs a cargo feature of this crate is refused without it, if the feature `rdkafka` is on. No value of a
+    /// property is shown but those of numbers, flags and choices.
     ///
     /// # Errors
     ///
@@ -156,7 +166,7 @@ impl KafkaSinkConfig {
     /// All that cannot work in these settings; empty if they can.
     #[must_use]
     pub fn conflicts(&self) -> Vec<Conflict> {
-        validate::conflicts(self)
+        validate::conflicts(self, built::Built::HERE)
     }
 
     /// What works but may not be what was meant, a line each. Connecting logs them.
@@ -171,7 +181,8 @@ impl KafkaSinkConfig {
     /// Differences from librdkafka's own defaults that no field names: `partitioner` is `murmur2_random`, so that a key
     /// lands where the Java client puts it; an unknown topic fails after 2 s; `message.timeout.ms` is 0, because a
     /// record that times out in the client after it may have been sent makes the client send others twice. The send's
-    /// budget is kept by the sink.
+    /// budget is kept by the sink. With transactions `message.timeout.ms` lies a second (at most a tenth) below
+    /// `transaction.timeout.ms`, which is 60 000 unless `properties` has it: a record that times out aborts its transaction.
     #[must_use]
     pub fn librdkafka_properties(&self) -> BTreeMap<String, String> {
         rdkafka::properties(self)
@@ -196,11 +207,12 @@ impl KafkaSinkConfig {
     }
 }
 
-/// Shows the names of `properties`, not their values: those may be secret.
+/// Shows the names of `properties`, not their values, and of a broker's address not what stands before an `@`: those may
+/// be secret.
 impl fmt::Debug for KafkaSinkConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KafkaSinkConfig")
-            .field("brokers", &self.brokers)
+            .field("brokers", &validate::masked(&self.brokers))
             .field("topic", &self.topic)
             .field("client_id", &self.client_id)
             .field("batch_size", &self.batch_size)

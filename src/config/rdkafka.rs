@@ -1,9 +1,12 @@
 use std::collections::BTreeMap;
 
-use super::KafkaSinkConfig;
+use super::{KafkaSinkConfig, properties as given};
 
 /// Kafka keeps the sequence of five requests a producer.
 pub(super) const IN_FLIGHT_WITH_IDEMPOTENCE: usize = 5;
+
+/// librdkafka's own.
+const TRANSACTION_TIMEOUT_MS: i64 = 60_000;
 
 /// librdkafka's largest value of a size in kB.
 const MAX_KBYTES: usize = i32::MAX as usize;
@@ -28,14 +31,14 @@ pub(super) fn properties(config: &KafkaSinkConfig) -> BTreeMap<String, String> {
     set("max.in.flight", in_flight.to_string());
     set("queue.buffering.max.messages", "0".to_owned());
     set("queue.buffering.max.kbytes", kbytes.to_string());
-    // Never: a record that times out here after it was sent makes the client send its neighbours twice.
-    set("message.timeout.ms", "0".to_owned());
+    set("message.timeout.ms", message_timeout_ms(config).to_string());
     // The Java client's.
     set("partitioner", "murmur2_random".to_owned());
     // 30 s by default: how long records to an unknown topic wait for it to appear.
     set("topic.metadata.propagation.max.ms", "2000".to_owned());
-    if let (true, Some(id)) = (config.enable_transactions, &config.transactional_id) {
-        set("transactional.id", id.clone());
+    if config.enable_transactions {
+        set("transactional.id", config.transactional_id.clone().unwrap_or_default());
+        set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string());
     }
     // The other name of one property: both together would contradict each other.
     if config.properties.contains_key("delivery.timeout.ms") {
@@ -45,9 +48,19 @@ pub(super) fn properties(config: &KafkaSinkConfig) -> BTreeMap<String, String> {
     properties
 }
 
-/// Whether a time-out of librdkafka's means "never".
-pub(super) fn is_off(value: &str) -> bool {
-    value.trim() == "0"
+/// How long a transaction may take before the brokers abort it.
+pub(super) fn transaction_timeout_ms(config: &KafkaSinkConfig) -> i64 {
+    given::whole(config, "transaction.timeout.ms").unwrap_or(TRANSACTION_TIMEOUT_MS)
+}
+
+/// How long the client tries to deliver a record; 0 is for ever.
+///
+/// For ever, because a record that times out there after it was sent makes the client send its neighbours twice. In a
+/// transaction such a time-out aborts, so that nobody reads them, and has to come before the brokers do the same.
+pub(super) fn message_timeout_ms(config: &KafkaSinkConfig) -> i64 {
+    let timeout = transaction_timeout_ms(config);
+    let default = if config.enable_transactions { timeout - (timeout / 10).min(1000) } else { 0 };
+    given::whole(config, "message.timeout.ms").unwrap_or(default)
 }
 
 #[cfg(test)]
@@ -125,5 +138,19 @@ mod tests {
         let properties = properties(&config);
         assert_eq!(properties.get("message.timeout.ms"), None);
         assert_eq!(properties["delivery.timeout.ms"], "9000");
+    }
+
+    #[test]
+    fn a_transaction_has_its_id_and_its_times() {
+        let of = |config: KafkaSinkConfig| {
+            let mut all = properties(&config);
+            ["transactional.id", "transaction.timeout.ms", "message.timeout.ms", "delivery.timeout.ms"]
+                .map(|name| all.remove(name).unwrap_or_default())
+        };
+        let config = KafkaSinkConfig::exactly_once("a", "t", "me");
+        assert_eq!(of(config.clone()), ["me", "60000", "59000", ""]);
+        assert_eq!(of(config.clone().with_property("transaction.timeout.ms", "1000")), ["me", "1000", "900", ""]);
+        assert_eq!(of(config.clone().with_property("delivery.timeout.ms", "7")), ["me", "60000", "", "7"]);
+        assert_eq!(of(KafkaSinkConfig { enable_transactions: false, ..config }), ["", "", "0", ""]);
     }
 }

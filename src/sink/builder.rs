@@ -2,11 +2,18 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use kafka_tower_core::{Control, Result, Transport};
+use kafka_tower_core::{Control, Delivery, Error, ErrorKind, Result, SinkMessage, TransactionControl, Transport};
+use kafka_tower_layers::partition::{PartitionStrategy, Partitioner};
+use kafka_tower_layers::retry::DeliveryGuarantee;
 use kafka_tower_layers::serialize::MessageSerializer;
+use tower_layer::{Identity, Layer, Stack};
+use tower_service::Service;
 
+use super::choices::Choices;
 use super::edge::Shared;
-use super::{IntoTransport, KafkaSink, stack};
+use super::recipe::Recipe;
+use super::stack::{Instruments, Typed};
+use super::{IntoTransport, KafkaSink};
 use crate::KafkaSinkConfig;
 
 /// What a sink encodes with unless it is told: JSON with the feature `json`, else nothing, and then
@@ -40,44 +47,116 @@ pub struct Given<S> {
 
 /// Makes a [`KafkaSink`] piece by piece: [`KafkaSink::builder`].
 ///
-/// `F` is the serializer, `S` where the transport comes from.
+/// `F` is the serializer, `S` where the transport comes from, `L` the layers of your own.
 #[must_use = "a builder makes nothing before `build`"]
-pub struct SinkBuilder<T, F: ?Sized = DefaultSerializer, S = Connect> {
+pub struct SinkBuilder<T, F: ?Sized = DefaultSerializer, S = Connect, L = Identity> {
     pub(super) config: KafkaSinkConfig,
     pub(super) serializer: Arc<F>,
     pub(super) source: S,
+    layer: L,
+    choices: Choices,
     message: PhantomData<fn(T)>,
 }
 
 impl<T> SinkBuilder<T> {
     pub(super) fn new(config: KafkaSinkConfig) -> Self {
+        let choices = Choices::of(&config);
         let serializer = Arc::new(DefaultSerializer::default());
-        Self { config, serializer, source: Connect { check: true }, message: PhantomData }
+        let source = Connect { check: true };
+        Self { config, serializer, source, layer: Identity::new(), choices, message: PhantomData }
     }
 }
 
-impl<T, F: ?Sized, S> SinkBuilder<T, F, S> {
+impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
     /// Encodes with this, in place of JSON. Takes an `Arc<dyn MessageSerializer<T>>` as well.
-    pub fn serializer<G: MessageSerializer<T> + ?Sized>(self, serializer: Arc<G>) -> SinkBuilder<T, G, S> {
-        SinkBuilder { config: self.config, serializer, source: self.source, message: PhantomData }
+    pub fn serializer<G: MessageSerializer<T> + ?Sized>(self, serializer: Arc<G>) -> SinkBuilder<T, G, S, L> {
+        let Self { config, source, layer, choices, message, .. } = self;
+        SinkBuilder { config, serializer, source, layer, choices, message }
     }
 
     /// Sends through this, in place of connecting through librdkafka. Of the configuration the transport's part
     /// is unused then.
-    pub fn transport<X: IntoTransport>(self, transport: X) -> SinkBuilder<T, F, Given<X::Transport>> {
+    pub fn transport<X: IntoTransport>(self, transport: X) -> SinkBuilder<T, F, Given<X::Transport>, L> {
         let (transport, control) = transport.into_transport();
-        let source = Given { transport, control };
-        SinkBuilder { config: self.config, serializer: self.serializer, source, message: PhantomData }
+        let Self { config, serializer, layer, choices, message, .. } = self;
+        SinkBuilder { config, serializer, source: Given { transport, control }, layer, choices, message }
+    }
+
+    /// Puts a layer around the stack, where messages still have their type. The first one is the outermost, as in
+    /// tower's `ServiceBuilder`. The sink's metrics are outside of all: they count what the caller sees.
+    ///
+    /// A layer around the transport goes with it: [`transport`](Self::transport) takes a pair. Another order of all is
+    /// [`KafkaSink::from_service`](super::KafkaSink::from_service).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kafka_tower::Result<()> {
+    /// use kafka_tower::memory::MemoryKafka;
+    /// use kafka_tower::{KafkaSink, KafkaSinkConfig, SinkMessage};
+    /// use tower::util::MapRequestLayer;
+    ///
+    /// let kafka = MemoryKafka::new().with_topic("orders", 1);
+    /// let config = KafkaSinkConfig { topic: "orders".into(), ..Default::default() };
+    /// let sink = KafkaSink::<String>::builder(config)
+    ///     .transport(kafka.transport())
+    ///     .layer(MapRequestLayer::new(|message: SinkMessage<String>| message.with_header("region", "eu")))
+    ///     .build()
+    ///     .await?;
+    /// sink.send("hello".to_string()).await?;
+    /// assert!(kafka.records("orders")[0].record.headers.contains("region"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn layer<M>(self, layer: M) -> SinkBuilder<T, F, S, Stack<M, L>> {
+        let Self { config, serializer, source, layer: outer, choices, message } = self;
+        SinkBuilder { config, serializer, source, layer: Stack::new(layer, outer), choices, message }
+    }
+
+    /// How records without a partition get one: by the key, if it is not said.
+    pub fn partition_strategy(mut self, strategy: PartitionStrategy) -> Self {
+        self.choices.strategy = strategy;
+        self.choices.partitioner = None;
+        self
+    }
+
+    /// Lets a partitioner choose the partition of records that have none.
+    pub fn partitioner(mut self, partitioner: impl Partitioner + 'static) -> Self {
+        self.choices.strategy = PartitionStrategy::Custom;
+        self.choices.partitioner = Some(Arc::new(partitioner));
+        self
+    }
+
+    /// What sending again may do. It follows from the configuration, if it is not said: exactly once with transactions,
+    /// else at least once.
+    pub fn delivery_guarantee(mut self, guarantee: DeliveryGuarantee) -> Self {
+        self.choices.guarantee = guarantee;
+        self
+    }
+
+    /// Sends also again what may have been written, under `AtLeastOnce`: the record may then be in the log twice. Off by
+    /// default, and the caller is told that nobody knows.
+    pub fn allow_duplicates(mut self, allow: bool) -> Self {
+        self.choices.allow_duplicates = allow;
+        self
+    }
+
+    /// What can be known to be wrong before anything connects.
+    pub(super) fn check(&self) -> Result<()> {
+        self.config.validate()?;
+        self.choices.fault(&self.config).map_or(Ok(()), Err)
     }
 }
 
-impl<T, F, S> SinkBuilder<T, F, Given<S>>
+impl<T, F, S, L> SinkBuilder<T, F, Given<S>, L>
 where
     T: Send + Sync + 'static,
     F: MessageSerializer<T> + ?Sized + 'static,
     S: Transport,
+    L: Layer<Typed<T, F, S>> + Send + Sync + 'static,
+    L::Service: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
+    <L::Service as Service<SinkMessage<T>>>::Future: Send + 'static,
 {
-    /// Checks the configuration and makes the sink.
+    /// Checks the configuration and makes the sink. With transactions, takes the transactional id.
     ///
     /// # Errors
     ///
@@ -85,36 +164,35 @@ where
     ///
     /// # Cancel safety
     ///
-    /// Does not wait.
+    /// Nothing is made if the future is dropped.
     pub async fn build(self) -> Result<KafkaSink<T>> {
-        self.config.validate()?;
+        self.check()?;
         let Given { transport, control } = self.source;
-        Ok(sink(&self.config, self.serializer, transport, control))
+        if self.config.enable_transactions {
+            transactions(&*control)?.init(self.config.send_timeout()).await?;
+        }
+        let instruments = Instruments::new(&self.config);
+        let send_timeout = self.config.send_timeout();
+        let (layer, serializer) = (self.layer, self.serializer);
+        let recipe = Recipe::new(self.config, serializer, layer, transport, Arc::clone(&control), instruments.clone());
+        Ok(KafkaSink::of(Shared::of_recipe(recipe, self.choices, control, send_timeout, &instruments)))
     }
 }
 
-/// The default stack behind a sink.
-pub(super) fn sink<T, F, S>(
-    config: &KafkaSinkConfig,
-    serializer: Arc<F>,
-    transport: S,
-    control: Arc<dyn Control>,
-) -> KafkaSink<T>
-where
-    T: Send + Sync + 'static,
-    F: MessageSerializer<T> + ?Sized + 'static,
-    S: Transport,
-{
-    let ordered = stack::layers(config, Arc::clone(&serializer), true, transport.clone());
-    let stack = stack::layers(config, serializer, false, transport);
-    KafkaSink::of(Shared::new(stack, ordered, control, config.send_timeout()))
+/// The transactional side of a transport.
+pub(super) fn transactions(control: &dyn Control) -> Result<&dyn TransactionControl> {
+    control.transactions().ok_or_else(|| {
+        Error::new(ErrorKind::Config, "this sink has no transactions")
+            .with_help("set `enable_transactions` and a `transactional_id`; a transport of your own must have them too")
+    })
 }
 
-impl<T, F: ?Sized, S: fmt::Debug> fmt::Debug for SinkBuilder<T, F, S> {
+impl<T, F: ?Sized, S: fmt::Debug, L> fmt::Debug for SinkBuilder<T, F, S, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SinkBuilder")
             .field("config", &self.config)
             .field("source", &self.source)
+            .field("choices", &self.choices)
             .finish_non_exhaustive()
     }
 }

@@ -75,13 +75,10 @@ impl From<CloseError> for Error {
             cause => {
                 let persistence =
                     if report.unknown > 0 { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
-                let summary = Self::new(ErrorKind::Closed, text)
+                let first = cause.map(|cause| format!("; the first: {}", cause.message())).unwrap_or_default();
+                Self::new(ErrorKind::Closed, format!("{text}{first}"))
                     .with_persistence(persistence)
-                    .with_help("`CloseError::into_report` has the records; give `close_within` more time");
-                match cause {
-                    Some(cause) => summary.with_source(cause),
-                    None => summary,
-                }
+                    .with_help("`CloseError::into_report` has the records; give `close_within` more time")
             }
         }
     }

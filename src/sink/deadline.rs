@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
-use kafka_tower_core::{Error, ErrorKind, Persistence, SinkMessage};
+use kafka_tower_core::{Control, Error, ErrorKind, Persistence, SinkMessage};
 use tokio::time::Sleep;
 
 /// tokio's clock, which tests can pause.
@@ -43,9 +43,10 @@ impl Patience {
 }
 
 /// The error of a message that found no room in time: nothing was sent.
-pub(super) fn no_room(since: Instant) -> Error {
+pub(super) fn no_room(since: Instant, control: &dyn Control) -> Error {
     let waited = now().saturating_duration_since(since);
-    Error::new(ErrorKind::Timeout, format!("there was no room for the record within {waited:.1?}"))
+    let cause = control.last_error().map(|cause| format!("; {cause}")).unwrap_or_default();
+    Error::new(ErrorKind::Timeout, format!("there was no room for the record within {waited:.1?}{cause}"))
         .with_persistence(Persistence::NotPersisted)
         .with_elapsed(waited)
         .with_help("see whether the brokers keep up; else send less, or raise `buffer_memory` or `send_timeout_ms`")

@@ -5,10 +5,18 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka_tower_core::{Control, Delivery, Error, ErrorKind, Result, SinkMessage};
+use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
+use kafka_tower_layers::metrics::Metrics;
 use tower_service::Service;
+
+use super::choices::Choices;
+use super::deadline;
+use super::recipe::{Recipe, Stacks};
+use super::stack::Instruments;
+use crate::KafkaSinkConfig;
 
 pub(super) type BoxFuture = Pin<Box<dyn Future<Output = Result<Delivery>> + Send>>;
 
@@ -22,17 +30,27 @@ pub(super) trait Edge<T>: Send + Sync {
 
 struct Typed<S>(S);
 
+/// Forgets the type of a stack.
+pub(super) fn boxed<T, S>(stack: S) -> Box<dyn Edge<T>>
+where
+    S: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    Box::new(Typed(stack))
+}
+
 impl<T, S> Edge<T> for Typed<S>
 where
-    S: Service<SinkMessage<T>, Response = Delivery, Error = Error> + Clone + Send + Sync + 'static,
+    S: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
 {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.0.poll_ready(cx)
+        self.0.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, message: SinkMessage<T>) -> BoxFuture {
-        Box::pin(self.0.call(message))
+        let called = self.0.call(message);
+        Box::pin(async move { called.await.map_err(Into::into) })
     }
 
     fn fresh(&self) -> Box<dyn Edge<T>> {
@@ -42,39 +60,101 @@ where
 
 /// What all clones of a sink share.
 pub(super) struct Shared<T> {
-    prototype: Box<dyn Edge<T>>,
-    /// For batches: keeps order with a serializer that waits.
-    ordered: Box<dyn Edge<T>>,
+    stacks: Stacks<T>,
     /// Handed out for one poll at a time; it keeps its buffers.
     idle: Mutex<Option<Box<dyn Edge<T>>>>,
     pub(super) control: Arc<dyn Control>,
     pub(super) send_timeout: Duration,
-    closed: AtomicBool,
+    pub(super) metrics: Metrics,
+    pub(super) breaker: Option<CircuitBreakerHandle>,
+    /// How the stacks were made; nothing, if the user made them.
+    recipe: Option<Arc<Recipe<T>>>,
+    choices: Choices,
+    /// Why nothing can be sent: an impossible choice.
+    fault: Option<Error>,
+    /// Shared with sinks that were rebuilt of this one: they close the same transport.
+    closed: Arc<AtomicBool>,
 }
 
 impl<T> Shared<T> {
-    pub(super) fn new<S>(stack: S, ordered: S, control: Arc<dyn Control>, send_timeout: Duration) -> Self
-    where
-        S: Service<SinkMessage<T>, Response = Delivery, Error = Error> + Clone + Send + Sync + 'static,
-        S::Future: Send + 'static,
-        T: 'static,
-    {
+    /// Over a stack that the user made.
+    pub(super) fn of_service(
+        stacks: Stacks<T>,
+        control: Arc<dyn Control>,
+        send_timeout: Duration,
+        metrics: Metrics,
+    ) -> Self {
         Self {
-            prototype: Box::new(Typed(stack)),
-            ordered: Box::new(Typed(ordered)),
+            stacks,
             idle: Mutex::new(None),
             control,
             send_timeout,
-            closed: AtomicBool::new(false),
+            metrics,
+            breaker: None,
+            recipe: None,
+            choices: Choices::of(&KafkaSinkConfig::default()),
+            fault: None,
+            closed: Arc::default(),
         }
     }
 
+    pub(super) fn of_recipe(
+        recipe: Recipe<T>,
+        choices: Choices,
+        control: Arc<dyn Control>,
+        send_timeout: Duration,
+        instruments: &Instruments,
+    ) -> Self {
+        let (stacks, fault) = recipe.cook(&choices);
+        Self {
+            stacks,
+            idle: Mutex::new(None),
+            control,
+            send_timeout,
+            metrics: instruments.metrics.clone(),
+            breaker: Some(instruments.breaker()),
+            recipe: Some(Arc::new(recipe)),
+            choices,
+            fault,
+            closed: Arc::default(),
+        }
+    }
+
+    /// The same with other choices: over the same transport, breaker and metrics.
+    pub(super) fn rebuilt(&self, change: impl FnOnce(&mut Choices)) -> Option<Self> {
+        let recipe = self.recipe.as_ref()?;
+        let mut choices = self.choices.clone();
+        change(&mut choices);
+        let (stacks, fault) = recipe.cook(&choices);
+        Some(Self {
+            stacks,
+            idle: Mutex::new(None),
+            control: Arc::clone(&self.control),
+            send_timeout: self.send_timeout,
+            metrics: self.metrics.clone(),
+            breaker: self.breaker.clone(),
+            recipe: Some(Arc::clone(recipe)),
+            choices,
+            fault,
+            closed: Arc::clone(&self.closed),
+        })
+    }
+
+    /// The same, but it sends nothing and says why.
+    pub(super) fn with_fault(&self, fault: Error) -> Self {
+        let stacks = Stacks { prototype: self.fresh(), ordered: self.fresh_ordered() };
+        let mut faulty = Self::of_service(stacks, Arc::clone(&self.control), self.send_timeout, self.metrics.clone());
+        faulty.fault = Some(fault);
+        faulty.closed = Arc::clone(&self.closed);
+        faulty
+    }
+
     pub(super) fn fresh(&self) -> Box<dyn Edge<T>> {
-        self.prototype.fresh()
+        self.stacks.prototype.fresh()
     }
 
     pub(super) fn fresh_ordered(&self) -> Box<dyn Edge<T>> {
-        self.ordered.fresh()
+        self.stacks.ordered.fresh()
     }
 
     /// The idle handle, or a fresh one. Never waits for the lock.
@@ -95,11 +175,26 @@ impl<T> Shared<T> {
         self.closed.store(true, Ordering::Release);
     }
 
+    /// Why nothing can be sent, if nothing can.
+    pub(super) fn refusal(&self) -> Option<Error> {
+        if self.is_closed() {
+            return Some(Error::new(ErrorKind::Closed, "the sink was closed"));
+        }
+        self.fault.clone()
+    }
+
+    /// Counts a send that ends without having reached the stack.
+    pub(super) fn failed(&self, error: Error) -> Error {
+        self.metrics.record_failed(&error);
+        error
+    }
+
+    /// A send found no room in time.
+    pub(super) fn no_room(&self, since: Instant) -> Error {
+        self.failed(deadline::no_room(since, &*self.control))
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
-}
-
-pub(super) fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the sink was closed")
 }

@@ -6,24 +6,34 @@
 
 mod batch;
 mod builder;
+mod choices;
 mod close;
 mod deadline;
 mod edge;
 mod into_transport;
 #[cfg(feature = "rdkafka")]
 mod rdkafka;
+mod recipe;
 mod send;
 mod service;
 pub mod stack;
+mod stream;
+mod transaction;
+mod with;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_core::Stream;
 use kafka_tower_core::{Control, Delivery, Error, Result, SinkMessage};
+use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
+use kafka_tower_layers::metrics::{Metrics, MetricsLayer, SinkMetrics};
+use tower_layer::Layer;
 use tower_service::Service;
 
 use edge::{Edge, Shared};
+use recipe::Stacks;
 
 pub use batch::SendBatch;
 pub use builder::{Connect, DefaultSerializer, Given, NoSerializer, SinkBuilder};
@@ -31,6 +41,7 @@ pub use close::CloseError;
 pub use into_transport::IntoTransport;
 pub use send::SendFuture;
 pub use service::ResponseFuture;
+pub use stream::SendStream;
 
 /// Sends messages of type `T` to Kafka.
 ///
@@ -85,7 +96,8 @@ impl<T> KafkaSink<T> {
 
     /// A sink over a stack of your own, with the [`Control`] of the transport below it.
     ///
-    /// `send_timeout` is the budget of messages without a deadline.
+    /// `send_timeout` is the budget of messages without a deadline. Any error type will do that becomes an [`Error`], tower's
+    /// boxed one too. The sink's metrics count around the stack; retries and trips are the stack's to record.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -111,11 +123,13 @@ impl<T> KafkaSink<T> {
     #[must_use]
     pub fn from_service<S>(stack: S, control: Arc<dyn Control>, send_timeout: Duration) -> Self
     where
-        S: Service<SinkMessage<T>, Response = Delivery, Error = Error> + Clone + Send + Sync + 'static,
+        S: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
-        T: 'static,
     {
-        Self::of(Shared::new(stack.clone(), stack, control, send_timeout))
+        let metrics = Metrics::new();
+        let stack = MetricsLayer::new(metrics.clone()).layer(stack);
+        let stacks = Stacks { prototype: edge::boxed(stack.clone()), ordered: edge::boxed(stack) };
+        Self::of(Shared::of_service(stacks, control, send_timeout, metrics))
     }
 
     fn of(shared: Shared<T>) -> Self {
@@ -181,6 +195,56 @@ impl<T> KafkaSink<T> {
         I::Item: Into<SinkMessage<T>>,
     {
         SendBatch::new(Arc::clone(&self.shared), messages.into_iter())
+    }
+
+    /// Sends messages as they come from a stream, and yields the fate of each, in the same order. How to send a million:
+    /// at most [`look_ahead`](SendStream::look_ahead) messages are taken before their results are.
+    ///
+    /// The budget of each begins when it is its turn. An error of one message ends nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kafka_tower::Result<()> {
+    /// # use kafka_tower::memory::MemoryKafka;
+    /// # use kafka_tower::{KafkaSink, KafkaSinkConfig};
+    /// # let kafka = MemoryKafka::new().with_topic("numbers", 1);
+    /// # let config = KafkaSinkConfig { topic: "numbers".into(), ..Default::default() };
+    /// # let sink = KafkaSink::<u32>::builder(config).transport(kafka.transport()).build().await?;
+    /// use futures_util::{StreamExt, stream};
+    ///
+    /// let mut results = sink.send_stream(stream::iter(0..100_000));
+    /// let mut delivered = 0;
+    /// while let Some(result) = results.next().await {
+    ///     delivered += usize::from(result.is_ok());
+    /// }
+    /// assert_eq!(delivered, 100_000);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_stream<S>(&self, messages: S) -> SendStream<T, S>
+    where
+        S: Stream,
+        S::Item: Into<SinkMessage<T>>,
+    {
+        SendStream::new(Arc::clone(&self.shared), messages)
+    }
+
+    /// What was sent and what was not, so far: a copy of counters, cheap enough to ask for often.
+    ///
+    /// A sink and what was made of it with `with_…` count together.
+    #[allow(clippy::unused_async)] // the specification awaits it
+    pub async fn metrics(&self) -> SinkMetrics {
+        self.shared.metrics.snapshot()
+    }
+
+    /// The hand on the circuit breaker: its state, its changes, and forcing it. `None` in a sink over a stack of your own.
+    #[must_use]
+    pub fn circuit_breaker(&self) -> Option<&CircuitBreakerHandle> {
+        self.shared.breaker.as_ref()
     }
 
     /// Resolves when the fate of each record that was handed over before is known; lingering batches go out at once.

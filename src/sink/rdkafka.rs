@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_tower_core::{Error, ErrorKind, Result};
+use kafka_tower_core::{Delivery, Error, Result, SinkMessage};
 use kafka_tower_layers::serialize::MessageSerializer;
 use kafka_tower_rdkafka::RdkafkaTransport;
+use tower_layer::Layer;
+use tower_service::Service;
 
-use super::builder::{Connect, SinkBuilder, sink};
-use super::{IntoTransport, KafkaSink};
+use super::KafkaSink;
+use super::builder::{Connect, SinkBuilder};
+use super::stack::Typed;
 use crate::KafkaSinkConfig;
 
 /// A broker that is there answers within this, and one that is not should not hold a start-up for 30 s.
@@ -23,7 +26,7 @@ impl<T: serde::Serialize + Send + Sync + 'static> KafkaSink<T> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] for settings that cannot work, before anything connects; else why Kafka could not be
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for settings that cannot work, before anything connects; else why Kafka could not be
     /// reached: name resolution, TLS, password, an unknown topic.
     ///
     /// # Cancel safety
@@ -64,7 +67,7 @@ impl<T: Send + Sync + 'static> KafkaSink<T> {
 }
 
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
-impl<T, F: ?Sized> SinkBuilder<T, F, Connect> {
+impl<T, F: ?Sized, L> SinkBuilder<T, F, Connect, L> {
     /// Makes the sink without asking a broker, for a program that starts before its Kafka. What is wrong is told by the
     /// sends then.
     pub fn without_connect_check(mut self) -> Self {
@@ -74,39 +77,41 @@ impl<T, F: ?Sized> SinkBuilder<T, F, Connect> {
 }
 
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
-impl<T, F> SinkBuilder<T, F, Connect>
+impl<T, F, L> SinkBuilder<T, F, Connect, L>
 where
     T: Send + Sync + 'static,
     F: MessageSerializer<T> + ?Sized + 'static,
+    L: Layer<Typed<T, F, RdkafkaTransport>> + Send + Sync + 'static,
+    L::Service: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
+    <L::Service as Service<SinkMessage<T>>>::Future: Send + 'static,
 {
-    /// Checks the configuration, connects, and makes the sink: see `KafkaSink::new`.
+    /// Checks the configuration, connects, and makes the sink: see `KafkaSink::new`. With transactions, takes the
+    /// transactional id.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] for settings that cannot work, before anything connects; else why Kafka could not be
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for settings that cannot work, before anything connects; else why Kafka could not be
     /// reached.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future gives the connection up.
     pub async fn build(self) -> Result<KafkaSink<T>> {
-        let (transport, control) = connect(&self.config, self.source.check).await?.into_transport();
-        Ok(sink(&self.config, self.serializer, transport, control))
+        self.check()?;
+        let transport = connect(&self.config, self.source.check).await?;
+        self.transport(transport).build().await
     }
 }
 
 async fn connect(config: &KafkaSinkConfig, check: bool) -> Result<RdkafkaTransport> {
-    config.validate()?;
-    if config.compression_type == "zstd" && cfg!(not(feature = "zstd")) {
-        return Err(Error::new(ErrorKind::Config, "`compression_type` is \"zstd\", which this build does not have")
-            .with_help("enable the feature `zstd` of kafka-tower, or use lz4"));
-    }
     for warning in config.warnings() {
         tracing::warn!(topic = config.topic, "{warning}");
     }
+    let one = config.limits(1);
     let mut builder = RdkafkaTransport::builder()
         .topic(config.topic.as_str())
-        .limits(config.limits(1))
+        .limits(one)
+        .records_per_partition(config.topic.as_str(), one.records)
         .connect_timeout(config.send_timeout().min(CONNECT));
     for (name, value) in config.librdkafka_properties() {
         builder = builder.property(name, value);
@@ -114,9 +119,5 @@ async fn connect(config: &KafkaSinkConfig, check: bool) -> Result<RdkafkaTranspo
     if !check {
         builder = builder.without_connect_check();
     }
-    let transport = builder.connect().await?;
-    if let Some(partitions) = transport.control().partition_count(&config.topic) {
-        transport.set_limits(config.limits(partitions));
-    }
-    Ok(transport)
+    builder.connect().await
 }

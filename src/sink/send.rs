@@ -8,7 +8,7 @@ use std::time::Instant;
 use kafka_tower_core::{Delivery, Result, SinkMessage};
 
 use super::deadline::{self, Patience};
-use super::edge::{self, BoxFuture, Edge, Shared};
+use super::edge::{BoxFuture, Edge, Shared};
 
 /// One message on its way: [`KafkaSink::send`](super::KafkaSink::send).
 ///
@@ -41,8 +41,8 @@ impl<T> SendFuture<T> {
     }
 
     fn start(&mut self, mut message: SinkMessage<T>, cx: &mut Context<'_>) -> Poll<Result<Delivery>> {
-        if self.shared.is_closed() {
-            return Poll::Ready(Err(edge::closed()));
+        if let Some(error) = self.shared.refusal() {
+            return Poll::Ready(Err(self.shared.failed(error)));
         }
         let mut edge = self.shared.take();
         let ready = edge.poll_ready(cx);
@@ -61,7 +61,7 @@ impl<T> SendFuture<T> {
     /// Called when the handle is pending: the timer is the only thing left to ask.
     fn wait(&mut self, mut waiting: Box<Waiting<T>>, cx: &mut Context<'_>) -> Poll<Result<Delivery>> {
         if waiting.patience.is_over(waiting.message.envelope().deadline, cx) {
-            return Poll::Ready(Err(deadline::no_room(waiting.since)));
+            return Poll::Ready(Err(self.shared.no_room(waiting.since)));
         }
         self.state = State::Waiting(waiting);
         Poll::Pending

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use kafka_tower_core::{Delivery, Error, Result, SinkMessage};
 use tower_service::Service;
 
-use super::edge::{self, BoxFuture};
+use super::edge::BoxFuture;
 use super::{KafkaSink, deadline};
 
 /// Each clone is a handle with a readiness of its own. The place in the order is the call.
@@ -19,7 +19,7 @@ impl<T> Service<SinkMessage<T>> for KafkaSink<T> {
     type Future = ResponseFuture;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if self.shared.is_closed() {
+        if self.shared.refusal().is_some() {
             // The call tells: an error here would be for good, and `Buffer` would tell it to those before us too.
             return Poll::Ready(Ok(()));
         }
@@ -35,8 +35,8 @@ impl<T> Service<SinkMessage<T>> for KafkaSink<T> {
     ///
     /// If `poll_ready` has not been ready before, as tower's contract says.
     fn call(&mut self, mut message: SinkMessage<T>) -> Self::Future {
-        if self.shared.is_closed() {
-            return ResponseFuture(Inner::Failed(Some(edge::closed())));
+        if let Some(error) = self.shared.refusal() {
+            return ResponseFuture(Inner::Failed(Some(self.shared.failed(error))));
         }
         deadline::stamp(&mut message, deadline::now(), self.shared.send_timeout);
         let Some(mine) = &mut self.mine else { panic!("`poll_ready` comes before `call`") };

@@ -2,22 +2,39 @@
 //!
 //! | from the sink down | why there |
 //! |---|---|
-//! | [serialize](crate::layers::serialize) | all below speaks of records: encoded once, kept, counted and sent again |
+//! | [metrics](crate::layers::metrics) | sees what the caller sees: one send, whatever is retried or refused below |
+//! | yours ([`SinkBuilder::layer`](crate::SinkBuilder::layer)) | sees typed messages; what it refuses is counted |
+//! | [serialize](crate::layers::serialize) | all below speaks of records: encoded once, they can be kept, counted and sent again |
+//! | bytes, for the metrics | a record counts once, whatever is retried below |
+//! | [partition](crate::layers::partition) | a retry goes where the first attempt went |
+//! | [circuit breaker](crate::layers::circuit_breaker) | outside of retry: it counts outcomes, not attempts, and an open one stops new work and not the retries of old |
+//! | [retry](crate::layers::retry) | next to the transport: it sends again what the transport was given |
 //! | transport | its gate is the limit: exact in records and bytes, given back by delivery reports |
 //!
-//! This is the only place that orders them. For another order compose the layers with tower's `ServiceBuilder` and make
-//! a sink of it with [`KafkaSink::from_service`](crate::KafkaSink::from_service).
+//! This is the only place that orders them. For another order compose the layers with tower's `ServiceBuilder` and make a
+//! sink of it with [`KafkaSink::from_service`](crate::KafkaSink::from_service).
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use kafka_tower_core::Transport;
+use kafka_tower_core::{Control, Transport};
+use kafka_tower_layers::circuit_breaker::{
+    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer, DefaultClassifier,
+};
+use kafka_tower_layers::metrics::{CountBytes, Measure, Metrics, MetricsLayer};
+use kafka_tower_layers::partition::{Partition, PartitionLayer};
+use kafka_tower_layers::retry::{Retry, RetryLayer, RetryPolicy};
 use kafka_tower_layers::serialize::{MessageSerializer, Serialize, SerializeLayer};
 use tower_layer::Layer;
 
+use super::choices::Choices;
 use crate::KafkaSinkConfig;
 
 /// The type of [`default`]: it changes as layers are added.
-pub type DefaultStack<T, F, S> = Serialize<S, T, F>;
+pub type DefaultStack<T, F, S> = Measure<Typed<T, F, S>>;
+
+/// The default stack without its metrics: where [`SinkBuilder::layer`](crate::SinkBuilder::layer) puts layers on.
+pub type Typed<T, F, S> = Serialize<CountBytes<Partition<CircuitBreaker<Retry<S>, DefaultClassifier>>>, T, F>;
 
 /// The stack of a sink without the sink: no box, no deadline but the messages' own.
 ///
@@ -29,31 +46,115 @@ pub type DefaultStack<T, F, S> = Serialize<S, T, F>;
 /// use kafka_tower::{JsonSerializer, KafkaSinkConfig, SinkMessage, stack};
 /// use tower::{Service, ServiceExt};
 ///
-/// let kafka = MemoryKafka::new().with_topic("numbers", 1);
+/// let transport = MemoryKafka::new().with_topic("numbers", 1).transport();
+/// let control = transport.control();
 /// let config = KafkaSinkConfig { topic: "numbers".into(), ..Default::default() };
-/// let mut sink = stack::default::<u32, _, _>(&config, Arc::new(JsonSerializer), kafka.transport());
+/// let mut sink = stack::default::<u32, _, _>(&config, Arc::new(JsonSerializer), transport, control);
 /// sink.ready().await?.call(SinkMessage::new(7)).await?;
 /// # Ok(())
 /// # }
 /// ```
 #[must_use]
-pub fn default<T, F, S>(config: &KafkaSinkConfig, serializer: Arc<F>, transport: S) -> DefaultStack<T, F, S>
-where
-    F: MessageSerializer<T> + ?Sized,
-    S: Transport,
-{
-    layers(config, serializer, false, transport)
-}
-
-pub(super) fn layers<T, F, S>(
+pub fn default<T, F, S>(
     config: &KafkaSinkConfig,
     serializer: Arc<F>,
-    in_order: bool,
     transport: S,
+    control: Arc<dyn Control>,
 ) -> DefaultStack<T, F, S>
 where
     F: MessageSerializer<T> + ?Sized,
     S: Transport,
 {
-    SerializeLayer::new(config.topic.as_str(), serializer).in_order(in_order).layer(transport)
+    let instruments = Instruments::new(config);
+    let layers = Layers::new(config, &Choices::of(config), &instruments, control);
+    instruments.measured(layers.stack(serializer, false, transport))
+}
+
+/// What goes on counting when a sink's layers are rebuilt.
+#[derive(Clone, Debug)]
+pub(super) struct Instruments {
+    pub(super) metrics: Metrics,
+    breaker: CircuitBreakerLayer,
+}
+
+impl Instruments {
+    pub(super) fn new(config: &KafkaSinkConfig) -> Self {
+        let metrics = Metrics::new();
+        let trips = metrics.clone();
+        let breaker = CircuitBreakerConfig::new()
+            .failure_threshold(config.circuit_breaker_threshold)
+            .open_for(Duration::from_secs(config.circuit_breaker_timeout_secs))
+            // A probe is a send, and a send may take this long.
+            .probe_lease(config.send_timeout().saturating_mul(2));
+        let breaker = CircuitBreakerLayer::new(breaker).on_transition(move |transition| {
+            if transition.is_trip() {
+                trips.record_trip();
+            }
+        });
+        if !config.enable_circuit_breaker {
+            breaker.handle().force_closed();
+        }
+        Self { metrics, breaker }
+    }
+
+    pub(super) fn breaker(&self) -> CircuitBreakerHandle {
+        self.breaker.handle()
+    }
+
+    pub(super) fn measured<S>(&self, stack: S) -> Measure<S> {
+        MetricsLayer::new(self.metrics.clone()).layer(stack)
+    }
+}
+
+/// The layers of a sink but the outermost.
+#[derive(Clone)]
+pub(super) struct Layers {
+    topic: Arc<str>,
+    metrics: Metrics,
+    partition: PartitionLayer,
+    breaker: CircuitBreakerLayer,
+    retry: RetryLayer,
+}
+
+impl Layers {
+    pub(super) fn new(
+        config: &KafkaSinkConfig,
+        choices: &Choices,
+        instruments: &Instruments,
+        control: Arc<dyn Control>,
+    ) -> Self {
+        let partition = PartitionLayer::new(choices.strategy, control);
+        let partition = match &choices.partitioner {
+            Some(partitioner) => partition.with_partitioner(Arc::clone(partitioner)),
+            None => partition,
+        };
+        let policy = RetryPolicy::new()
+            .guarantee(choices.guarantee)
+            .allow_duplicates(choices.allow_duplicates)
+            .max_retries(config.max_retries)
+            .base_backoff(Duration::from_millis(config.base_backoff_ms));
+        let retries = instruments.metrics.clone();
+        let retry = RetryLayer::new(policy).on_retry(move |event| {
+            if !event.alone {
+                retries.record_retry();
+            }
+        });
+        Self {
+            topic: config.topic.as_str().into(),
+            metrics: instruments.metrics.clone(),
+            partition,
+            breaker: instruments.breaker.clone(),
+            retry,
+        }
+    }
+
+    pub(super) fn stack<T, F, S>(&self, serializer: Arc<F>, in_order: bool, transport: S) -> Typed<T, F, S>
+    where
+        F: MessageSerializer<T> + ?Sized,
+        S: Transport,
+    {
+        let records = self.partition.layer(self.breaker.layer(self.retry.layer(transport)));
+        let records = self.metrics.bytes_layer().layer(records);
+        SerializeLayer::new(Arc::clone(&self.topic), serializer).in_order(in_order).layer(records)
+    }
 }

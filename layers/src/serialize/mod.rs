@@ -32,6 +32,14 @@
 //! Each handle writes into blocks of its own, of 1 to 16 KiB, and cuts the values from them: a value keeps no more than
 //! its block. A larger value has its own memory.
 //!
+//! # Formats
+//!
+//! | serializer | feature | content type | |
+//! |---|---|---|---|
+//! | `JsonSerializer` | `json` (default) | `application/json` | readable everywhere |
+//! | `PostcardSerializer` | `postcard` | `application/x-postcard` | small; both sides need the same struct |
+//! | `BincodeSerializer` | `bincode` | `application/x-bincode` | for those who have bincode 1 data; its crate is unmaintained |
+//!
 //! # Example
 //!
 //! ```
@@ -57,21 +65,35 @@
 //! # fn main() {}
 //! ```
 
+#[cfg(feature = "bincode")]
+mod bincode;
 mod blocks;
+#[cfg(any(feature = "bincode", feature = "postcard"))]
+mod decode;
 mod future;
+#[cfg(any(feature = "bincode", feature = "postcard"))]
+mod gather;
 #[cfg(feature = "json")]
 mod json;
 mod layer;
+#[cfg(feature = "postcard")]
+mod postcard;
 mod serializer;
 mod service;
 mod turn;
 
 pub use async_trait::async_trait;
 
+#[cfg(feature = "bincode")]
+#[cfg_attr(docsrs, doc(cfg(feature = "bincode")))]
+pub use bincode::BincodeSerializer;
 pub use future::SerializeFuture;
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub use json::JsonSerializer;
 pub use layer::SerializeLayer;
+#[cfg(feature = "postcard")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postcard")))]
+pub use postcard::PostcardSerializer;
 pub use serializer::MessageSerializer;
 pub use service::Serialize;

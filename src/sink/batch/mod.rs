@@ -1,4 +1,4 @@
-mod open;
+pub(super) mod open;
 #[cfg(all(test, feature = "json", feature = "memory"))]
 mod tests;
 
@@ -14,7 +14,7 @@ use kafka_tower_core::{Delivery, Result, SinkMessage};
 
 use self::open::Open;
 use super::deadline::{self, Patience};
-use super::edge::{self, Edge, Shared};
+use super::edge::{Edge, Shared};
 
 /// Messages called in one poll, so that a transport which is always ready does not hold the thread.
 const SLICE: usize = 256;
@@ -65,8 +65,8 @@ where
                 self.edge = None;
                 return Poll::Ready(());
             };
-            if self.shared.is_closed() {
-                self.open.settled(Err(edge::closed()));
+            if let Some(error) = self.shared.refusal() {
+                self.open.settled(Err(self.shared.failed(error)));
                 continue;
             }
             let budget = self.shared.send_timeout;
@@ -84,7 +84,7 @@ where
                 Poll::Pending => {
                     let since = *self.waiting_since.get_or_insert(now);
                     if self.patience.is_over(deadline::of(&message, since, budget), cx) {
-                        self.open.settled(Err(deadline::no_room(since)));
+                        self.open.settled(Err(self.shared.no_room(since)));
                         continue;
                     }
                     self.head = Some(message);
@@ -108,8 +108,10 @@ where
     type Output = Result<Vec<Result<Delivery>>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if !std::mem::replace(&mut self.begun, true) && self.shared.is_closed() {
-            return Poll::Ready(Err(edge::closed()));
+        if !std::mem::replace(&mut self.begun, true) {
+            if let Some(error) = self.shared.refusal() {
+                return Poll::Ready(Err(error));
+            }
         }
         let filled = self.fill(cx);
         let settled = self.open.poll(cx);

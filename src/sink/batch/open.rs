@@ -1,4 +1,4 @@
-//! The messages of a batch that are on their way, and the results in order.
+//! The messages of a batch or a stream that are on their way, and the results in order.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -14,14 +14,18 @@ use super::super::edge::BoxFuture;
 /// not all of a large batch, and a message costs no allocation for a waker of its own.
 const GROUP: usize = 64;
 
-pub(super) struct Open {
+pub(in crate::sink) struct Open {
     task: Arc<Task>,
     groups: VecDeque<Group>,
-    results: Vec<Result<Delivery>>,
+    results: VecDeque<Result<Delivery>>,
+    /// Messages pushed whose results were not taken.
+    held: usize,
 }
 
 struct Group {
     slots: Vec<Slot>,
+    /// Slots at the front whose results were taken.
+    taken: usize,
     open: usize,
     bell: Arc<Bell>,
     waker: Waker,
@@ -30,6 +34,7 @@ struct Group {
 enum Slot {
     Open(BoxFuture),
     Done(Result<Delivery>),
+    Taken,
 }
 
 /// The task that polls the batch.
@@ -43,12 +48,13 @@ struct Bell {
 }
 
 impl Open {
-    pub(super) fn new() -> Self {
-        Self { task: Arc::default(), groups: VecDeque::new(), results: Vec::new() }
+    pub(in crate::sink) fn new() -> Self {
+        Self { task: Arc::default(), groups: VecDeque::new(), results: VecDeque::new(), held: 0 }
     }
 
     /// A message on its way. It is polled by the next [`poll`](Self::poll).
-    pub(super) fn push(&mut self, future: BoxFuture) {
+    pub(in crate::sink) fn push(&mut self, future: BoxFuture) {
+        self.held += 1;
         let group = self.group();
         group.bell.rung.store(true, Ordering::Relaxed);
         group.open += 1;
@@ -56,9 +62,10 @@ impl Open {
     }
 
     /// A message whose fate is known already.
-    pub(super) fn settled(&mut self, result: Result<Delivery>) {
+    pub(in crate::sink) fn settled(&mut self, result: Result<Delivery>) {
+        self.held += 1;
         if self.groups.is_empty() {
-            return self.results.push(result);
+            return self.results.push_back(result);
         }
         self.group().slots.push(Slot::Done(result));
     }
@@ -72,7 +79,7 @@ impl Open {
     }
 
     /// Polls those that rang; ready when no message is on its way.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(in crate::sink) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Before the bells are looked at: one that rings later finds the right task.
         self.task.set(cx.waker());
         for group in &mut self.groups {
@@ -87,7 +94,20 @@ impl Open {
 
     /// All results in the order of the messages, once [`poll`](Self::poll) was ready.
     pub(super) fn take(&mut self) -> Vec<Result<Delivery>> {
-        mem::take(&mut self.results)
+        self.held = 0;
+        mem::take(&mut self.results).into()
+    }
+
+    /// The next result in the order of the messages, if it is known.
+    pub(in crate::sink) fn next(&mut self) -> Option<Result<Delivery>> {
+        let next = self.results.pop_front().or_else(|| self.groups.front_mut()?.next())?;
+        self.held -= 1;
+        Some(next)
+    }
+
+    /// Messages whose results were not taken.
+    pub(in crate::sink) fn held(&self) -> usize {
+        self.held
     }
 }
 
@@ -95,7 +115,7 @@ impl Group {
     fn new(task: &Arc<Task>) -> Self {
         let bell = Arc::new(Bell { rung: AtomicBool::new(false), task: Arc::clone(task) });
         let waker = Waker::from(Arc::clone(&bell));
-        Self { slots: Vec::with_capacity(GROUP), open: 0, bell, waker }
+        Self { slots: Vec::with_capacity(GROUP), taken: 0, open: 0, bell, waker }
     }
 
     fn poll(&mut self) {
@@ -114,11 +134,22 @@ impl Group {
     }
 }
 
+impl Group {
+    fn next(&mut self) -> Option<Result<Delivery>> {
+        let slot = self.slots.get_mut(self.taken)?;
+        if matches!(slot, Slot::Open(_)) {
+            return None;
+        }
+        self.taken += 1;
+        mem::replace(slot, Slot::Taken).done()
+    }
+}
+
 impl Slot {
     fn done(self) -> Option<Result<Delivery>> {
         match self {
             Self::Done(result) => Some(result),
-            Self::Open(_) => None,
+            Self::Open(_) | Self::Taken => None,
         }
     }
 }

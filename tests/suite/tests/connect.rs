@@ -166,3 +166,49 @@ async fn a_token_callback_that_fails_or_panics_is_the_cause() {
     assert!(error.message().contains("on holiday"), "{error:#}");
     assert!(seen.lock().unwrap().iter().any(|text| text.contains("on holiday")));
 }
+
+/// The same through the front door: the specification's `KafkaSink::new`.
+#[tokio::test]
+async fn a_sink_says_why_it_cannot_connect() {
+    use kafka_tower::{KafkaSink, KafkaSinkConfig};
+    let Some(kafka) = secure().await else { return };
+    let config = |listener: Listener| {
+        let mut config = KafkaSinkConfig { topic: "orders".into(), send_timeout_ms: 5_000, ..Default::default() };
+        for (name, value) in kafka.properties(listener).unwrap() {
+            match name {
+                "bootstrap.servers" => config.brokers = value,
+                _ => config = config.with_property(name, value),
+            }
+        }
+        config
+    };
+    for listener in [Listener::Plaintext, Listener::Tls, Listener::SaslPlaintext, Listener::SaslSsl] {
+        let sink = KafkaSink::<u32>::new(config(listener)).await.unwrap_or_else(|e| panic!("{listener:?}: {e:#}"));
+        sink.send(1).await.unwrap_or_else(|e| panic!("{listener:?}: {e:#}"));
+        sink.close().await.unwrap();
+    }
+    let plain_at_tls =
+        KafkaSinkConfig { brokers: kafka.bootstrap_of(Listener::Tls).unwrap(), ..config(Listener::Plaintext) };
+    let cases = [
+        (config(Listener::SaslSsl).with_property("sasl.password", "wrong"), ErrorKind::Authentication, ""),
+        (plain_at_tls, ErrorKind::Connection, "is this a TLS listener?"),
+        (
+            KafkaSinkConfig { topic: "nobody-made-this".into(), ..config(Listener::Plaintext) },
+            ErrorKind::UnknownTopicOrPartition,
+            "create it: kafka-topics.sh",
+        ),
+        (
+            config(Listener::SaslPlaintext)
+                .with_property("sasl.username", "bob")
+                .with_property("sasl.password", "bob-secret"),
+            ErrorKind::Authorization,
+            "let this principal write",
+        ),
+    ];
+    for (config, kind, help) in cases {
+        let error = KafkaSink::<u32>::new(config).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error:#}");
+        assert!(error.help().starts_with(help), "{error:#}");
+        assert_eq!(error.persistence(), Persistence::NotPersisted);
+    }
+}

@@ -64,8 +64,15 @@ pub(crate) fn record_error(code: i32, status: i32, record: &Record, elapsed: Dur
     };
     let persistence = persistence(code, status);
     let error = client_error(code, &what, None).with_persistence(persistence).with_elapsed(elapsed);
+    if !record.isolated || error.scope() != Scope::Batch {
+        return error;
+    }
     // Alone in its batch, it is itself what was refused.
-    if record.isolated && error.scope() == Scope::Batch { error.with_scope(Scope::Record) } else { error }
+    let help = match error.kind() {
+        ErrorKind::RecordTooLarge => "send less in one record, or raise max.message.bytes of the topic",
+        _ => "correct the record: its key or its time stamp is against the topic's rules",
+    };
+    error.with_scope(Scope::Record).with_help(help)
 }
 
 /// Time is up for a record; `handed_over` says whether librdkafka has it.

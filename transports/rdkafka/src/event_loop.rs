@@ -188,7 +188,8 @@ fn outcome(shared: &Shared, report: &Report) -> Result<Delivery> {
             _ => None,
         };
         let error = given_up.unwrap_or_else(|| {
-            classify::record_error(report.code, report.status, record, elapsed).with_persistence(persistence)
+            let error = classify::record_error(report.code, report.status, record, elapsed);
+            shared.explained(error, record).with_persistence(persistence)
         });
         return Err(error.with_elapsed(elapsed));
     }

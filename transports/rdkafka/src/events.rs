@@ -37,7 +37,7 @@ pub trait ClientEvents: Send + Sync + 'static {
     /// What kept the token away: it is shown as the cause of the connection's failure.
     fn oauth_token(&self, config: Option<&str>) -> Result<OauthToken, BoxError> {
         let _ = config;
-        Err("no OAUTHBEARER token: implement ClientEvents::oauth_token, or set sasl.oauthbearer.method=oidc".into())
+        Err("no OAUTHBEARER token: implement ClientEvents::oauth_token".into())
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) enum Speaks {
     Plaintext,
 }
 
-/// A TLS 1.2 ClientHello with one cipher suite and no extensions: a TLS listener answers it with a record, if only with
+/// A TLS 1.2 `ClientHello` with one cipher suite and no extensions: a TLS listener answers it with a record, if only with
 /// an alert; Kafka's plaintext listener takes it for a request of 369 MB and hangs up.
 const CLIENT_HELLO: &[u8] = &[
     0x16, 0x03, 0x01, 0x00, 0x2f, // handshake record of 47 bytes
@@ -30,7 +30,7 @@ const CLIENT_HELLO: &[u8] = &[
     0x01, 0x00, // no compression
 ];
 
-/// ApiVersions, version 0, correlation id 1, no client id: 10 bytes that each Kafka listener without TLS answers, also
+/// `ApiVersions`, version 0, correlation id 1, no client id: 10 bytes that each Kafka listener without TLS answers, also
 /// before SASL.
 const API_VERSIONS: &[u8] = &[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
 

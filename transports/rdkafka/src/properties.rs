@@ -32,7 +32,12 @@ const ALIASES: &[(&str, &str)] = &[
     ("compression.codec", "compression.type"),
     ("sasl.mechanisms", "sasl.mechanism"),
     ("request.required.acks", "acks"),
+    ("message.send.max.retries", "retries"),
+    ("max.in.flight.requests.per.connection", "max.in.flight"),
 ];
+
+/// What the transport itself rests on.
+const OURS: &[&str] = &["delivery.report.only.error", "enabled_events", "log.queue"];
 
 /// The value of a property under any of its names.
 pub(crate) fn get<'a>(properties: &'a Properties, name: &str) -> Option<&'a str> {
@@ -43,6 +48,10 @@ pub(crate) fn get<'a>(properties: &'a Properties, name: &str) -> Option<&'a str>
 /// The configuration of the client.
 pub(crate) fn client_config(properties: &Properties) -> Result<ClientConfig> {
     features(properties)?;
+    if let Some(ours) = OURS.iter().find(|name| properties.contains_key(**name)) {
+        return Err(Error::new(ErrorKind::Config, format!("the property `{ours}` belongs to the transport"))
+            .with_help("leave it out: without its reports no send would ever resolve"));
+    }
     // In a transaction a local time-out aborts, and librdkafka wants it below transaction.timeout.ms: it sets it so itself.
     let transactional = get(properties, "transactional.id").is_some();
     if !transactional && get(properties, "message.timeout.ms").is_some_and(|value| value != "0") {
@@ -51,10 +60,7 @@ pub(crate) fn client_config(properties: &Properties) -> Result<ClientConfig> {
              librdkafka send others again under a new epoch; use deadlines of records instead"
         );
     }
-    let one_at_a_time = ["max.in.flight", "max.in.flight.requests.per.connection"]
-        .iter()
-        .any(|name| get(properties, name) == Some("1"));
-    if !is_idempotent(properties) && !one_at_a_time {
+    if !is_idempotent(properties) && get(properties, "max.in.flight") != Some("1") {
         tracing::warn!(
             "without enable.idempotence librdkafka's own retries can reorder and repeat records; max.in.flight=1 keeps the order"
         );

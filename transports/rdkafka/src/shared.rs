@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::gate::{Gate, Permit};
-use kafka_tower_core::{CloseReport, Delivery, Error, ErrorKind, Persistence, Result, Scope};
+use kafka_tower_core::{CloseReport, Delivery, Error, ErrorKind, Persistence, Record, Result, Scope};
 use rdkafka::ClientConfig;
 use tokio::sync::oneshot;
 
@@ -181,19 +181,22 @@ impl Shared {
                 ),
                 None => classify::record_error(code, 0, record, elapsed),
             },
-            codes::MESSAGE_TOO_LARGE => Error::new(
-                ErrorKind::RecordTooLarge,
-                format!(
-                    "a record of {} bytes for {} is larger than the client's message.max.bytes",
-                    record.size(),
+            codes::MESSAGE_TOO_LARGE => {
+                let limit = self.config.get("message.max.bytes").unwrap_or("1000000");
+                let size = record.size();
+                let text = format!(
+                    "a record of {size} bytes for {} is larger than the client's message.max.bytes ({limit})",
                     record.topic
-                ),
-            )
-            .with_error_type("MESSAGE_TOO_LARGE"),
+                );
+                Error::new(ErrorKind::RecordTooLarge, text).with_error_type("MESSAGE_TOO_LARGE")
+            }
             _ => classify::record_error(code, 0, record, elapsed),
         };
         let scope = if error.scope() == Scope::Batch { Scope::Record } else { error.scope() };
-        error.with_scope(scope).with_elapsed(elapsed).with_persistence(Persistence::NotPersisted)
+        self.explained(error, record)
+            .with_scope(scope)
+            .with_elapsed(elapsed)
+            .with_persistence(Persistence::NotPersisted)
     }
 
     /// A record's fate is known: tells the caller, counts it if the transport is closing, gives its room back.
@@ -270,6 +273,16 @@ impl Shared {
                 "a record was without an answer for too long: all that are on their way are given up"
             );
             self.purge();
+        }
+    }
+
+    /// What the code says, with what is known of the topic.
+    pub(crate) fn explained(&self, error: Error, record: &Record) -> Error {
+        match (error.kind(), record.partition, self.partitions.get(&record.topic)) {
+            (ErrorKind::UnknownTopicOrPartition, Some(partition), Some(count)) if partition as u32 >= count => {
+                error.with_help(format!("{} has {count} partitions, and they count from 0", record.topic))
+            }
+            _ => error,
         }
     }
 

@@ -1,0 +1,221 @@
+//! A stack of your own: a layer of yours, an order of yours, over any transport, and a sink of it.
+//!
+//! ```text
+//! cargo run --example custom_stack
+//! KAFKA_BROKERS=host:9092 KAFKA_TOPIC=my-topic cargo run --example custom_stack
+//! ```
+//!
+//! Without `KAFKA_BROKERS` it talks to a Kafka in memory, and a script lets that one fail.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::env;
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use kafka_tower::layers::ServiceBuilderExt;
+use kafka_tower::layers::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+use kafka_tower::layers::metrics::Metrics;
+use kafka_tower::layers::retry::{RetryLayer, RetryPolicy};
+use kafka_tower::memory::MemoryKafka;
+use kafka_tower::rdkafka::RdkafkaTransport;
+use kafka_tower::{
+    Control, Delivery, Error, ErrorKind, KafkaSink, PartitionStrategy, Persistence, Record, Result, SinkMessage,
+    Transport,
+};
+use pin_project::pin_project;
+use tower::{Layer, Service, ServiceBuilder};
+
+const OPEN_FOR: Duration = Duration::from_secs(1);
+
+/// A layer of your own: it says whose each record is, and lets nobody send more than so many bytes in one.
+#[derive(Clone)]
+struct TenantLayer {
+    tenant: &'static str,
+    max_bytes: usize,
+}
+
+impl<S> Layer<S> for TenantLayer {
+    type Service = Tenant<S>;
+
+    fn layer(&self, inner: S) -> Tenant<S> {
+        Tenant { inner, rules: self.clone() }
+    }
+}
+
+#[derive(Clone)]
+struct Tenant<S> {
+    inner: S,
+    rules: TenantLayer,
+}
+
+/// What a layer owes the laws of `Transport` is in the comments.
+impl<S> Service<Record> for Tenant<S>
+where
+    S: Service<Record, Response = Delivery, Error = Error> + Clone,
+{
+    type Response = Delivery;
+    type Error = Error;
+    type Future = TenantFuture<S::Future>;
+
+    /// Back-pressure goes through. A refusal is the call's: an error of `poll_ready` would end the service for good.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.inner.poll_ready(cx)
+    }
+
+    /// Calls the service below at once, so that the order of calls stays the order of the log.
+    fn call(&mut self, mut record: Record) -> Self::Future {
+        let Tenant { inner, rules } = self;
+        record.headers.insert("tenant", rules.tenant);
+        let (size, most) = (record.size(), rules.max_bytes);
+        if size > most {
+            *inner = inner.clone(); // the readiness will not be used: a clone has none, and keeps no room from others
+            let text = format!("{} may send {most} bytes in a record, and not {size}", rules.tenant);
+            return TenantFuture::Refused(Some(Error::new(ErrorKind::RecordTooLarge, text)));
+        }
+        TenantFuture::Sent(inner.call(record))
+    }
+}
+
+/// A named future: no box. What the service below says of the record's fate goes through untouched.
+#[pin_project(project = Projected)]
+enum TenantFuture<F> {
+    Sent(#[pin] F),
+    Refused(Option<Error>),
+}
+
+impl<F: Future<Output = Result<Delivery>>> Future for TenantFuture<F> {
+    type Output = Result<Delivery>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            Projected::Sent(future) => future.poll(cx),
+            Projected::Refused(error) => Poll::Ready(Err(error.take().expect("polled after it was ready"))),
+        }
+    }
+}
+
+/// The default order has the breaker around retry: it counts sends. Here retry is around the breaker, which counts attempts:
+/// one send that keeps failing is enough to open it, and an open one ends the retries of others. For those who would rather
+/// stop early than press a cluster that limps.
+fn sink<S: Transport>(topic: &str, transport: S, control: Arc<dyn Control>) -> (KafkaSink<String>, Metrics) {
+    let metrics = Metrics::new();
+    let (retries, trips) = (metrics.clone(), metrics.clone());
+    let policy = RetryPolicy::new().max_retries(5).base_backoff(Duration::from_millis(50));
+    let retry = RetryLayer::new(policy).on_retry(move |event| {
+        retries.record_retry();
+        println!("    attempt {} failed: {}; again in {:.0?}", event.attempt, event.error, event.delay);
+    });
+    let breaker = CircuitBreakerConfig::new().failure_threshold(3).open_for(OPEN_FOR);
+    let breaker = CircuitBreakerLayer::new(breaker).on_transition(move |transition| {
+        if transition.is_trip() {
+            trips.record_trip();
+        }
+        println!("    breaker: {:?} -> {:?}", transition.from, transition.to);
+    });
+    let stack = ServiceBuilder::new() // the first is the outermost
+        .measure(metrics.clone()) // sees what the caller sees
+        .serialize_json(topic) // from here on there are records
+        .layer(TenantLayer { tenant: "acme", max_bytes: 200 }) // refused records are no attempts and no failures of Kafka
+        .count_bytes(&metrics)
+        .partition(PartitionStrategy::KeyHash, Arc::clone(&control))
+        .layer(retry)
+        .circuit_breaker(breaker)
+        .service(transport);
+    (KafkaSink::from_service(stack, control, Duration::from_secs(10)), metrics)
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<()> {
+    println!("kafka-tower, a stack of your own\n");
+    println!("  measure > serialize > TENANT > count bytes > partition > RETRY > BREAKER > transport\n");
+    let topic = env::var("KAFKA_TOPIC").unwrap_or_else(|_| "kafka-tower-custom".to_owned());
+    let (sink, metrics) = match env::var("KAFKA_BROKERS").ok().filter(|brokers| !brokers.is_empty()) {
+        Some(brokers) => {
+            println!("Kafka at {brokers}, topic {topic}\n");
+            let builder = RdkafkaTransport::builder().property("bootstrap.servers", brokers);
+            let transport = builder.topic(topic.as_str()).connect().await?;
+            let control = transport.control();
+            let (sink, metrics) = sink(&topic, transport, control);
+            orders(&sink).await?;
+            (sink, metrics)
+        }
+        None => {
+            println!("Kafka in memory, topic {topic}\n");
+            let kafka = MemoryKafka::new().with_topic(&topic, 3);
+            let transport = kafka.transport();
+            let control = transport.control();
+            let (sink, metrics) = sink(&topic, transport, control);
+            orders(&sink).await?;
+            faults(&sink, &kafka).await?;
+            (sink, metrics)
+        }
+    };
+    sink.close().await?;
+    let counted = metrics.snapshot();
+    println!("Closed. In all: {} sent, {} failed,", counted.messages_sent, counted.messages_failed);
+    println!(
+        "  {} bytes, {} retries, {} trip(s)\n",
+        counted.bytes_sent, counted.retries, counted.circuit_breaker_trips
+    );
+    println!("Next:");
+    println!("  your own Kafka      KAFKA_BROKERS=host:9092 KAFKA_TOPIC=my-topic cargo run --example custom_stack");
+    println!("  this program        examples/custom_stack.rs: swap retry and breaker, and see what the errors say");
+    println!("  the default order   docs of kafka_tower::stack: each layer's place, and why");
+    Ok(())
+}
+
+async fn orders(sink: &KafkaSink<String>) -> Result<()> {
+    println!("All is well: the layer adds its header and lets orders through.");
+    for number in 1..=3 {
+        let order = SinkMessage::new(format!("order {number}")).with_key(format!("customer-{number}"));
+        println!("    order {number} -> {}", sink.send(order).await?);
+    }
+    println!("\nThe layer refuses: a record of more bytes than the tenant may send.");
+    told(sink, &"x".repeat(300)).await;
+    println!();
+    Ok(())
+}
+
+async fn faults(sink: &KafkaSink<String>, kafka: &MemoryKafka) -> Result<()> {
+    let no_leader = Error::new(ErrorKind::Broker, "no leader").with_persistence(Persistence::NotPersisted);
+    println!("A hiccup: two attempts fail, the third one goes well.");
+    kafka.script().times(2).fail(no_leader.clone());
+    told(sink, "hiccup").await;
+
+    println!("\nAn outage: the third failure opens the breaker; the next attempt meets that and is the last.");
+    let outage = kafka.script().always().fail(no_leader);
+    told(sink, "outage").await;
+
+    println!("\nThe next send is told so at once, and Kafka is not asked.");
+    told(sink, "at once").await;
+
+    println!("\nKafka is well again. After {OPEN_FOR:?} the next send tries, and closes the breaker.");
+    outage.cancel();
+    tokio::time::sleep(OPEN_FOR).await;
+    told(sink, "well again").await;
+    println!();
+    Ok(())
+}
+
+/// Sends, and shows what the sender is told.
+async fn told(sink: &KafkaSink<String>, order: &str) {
+    let begun = Instant::now();
+    match sink.send(order.to_owned()).await {
+        Ok(delivery) => println!("    -> {delivery} after {:.1?}", begun.elapsed()),
+        Err(error) => println!("    -> error after {:.1?}: {error:#}", begun.elapsed()),
+    }
+}

@@ -1,0 +1,107 @@
+use kafka_tower_core::{Error, ErrorKind, Result};
+
+/// What a call says of the health of the service below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It is well.
+    Success,
+    /// It is not.
+    Failure,
+    /// Nothing: the record was at fault, or nobody was asked.
+    Neutral,
+}
+
+/// Judges the results of calls. Closures do, and [`DefaultClassifier`] is the default.
+///
+/// ```
+/// use kafka_tower_core::{Delivery, ErrorKind, Result};
+/// use kafka_tower_layers::circuit_breaker::{CircuitBreakerLayer, Classify, DefaultClassifier, Outcome};
+///
+/// let layer = CircuitBreakerLayer::default().classifier(|result: &Result<Delivery>| match result {
+///     Err(error) if error.kind() == ErrorKind::Throttled => Outcome::Failure,
+///     other => DefaultClassifier.classify(other),
+/// });
+/// # let _ = layer;
+/// ```
+pub trait Classify<R> {
+    /// Judges one result. It must not block.
+    fn classify(&self, result: &Result<R>) -> Outcome;
+}
+
+impl<R, F: Fn(&Result<R>) -> Outcome> Classify<R> for F {
+    fn classify(&self, result: &Result<R>) -> Outcome {
+        self(result)
+    }
+}
+
+/// Judges by [`ErrorKind`]. See the [module](super#what-counts) for the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DefaultClassifier;
+
+impl<R> Classify<R> for DefaultClassifier {
+    fn classify(&self, result: &Result<R>) -> Outcome {
+        result.as_ref().map_or_else(of_error, |_| Outcome::Success)
+    }
+}
+
+fn of_error(error: &Error) -> Outcome {
+    match error.kind() {
+        // The record's own fault, or the caller's.
+        ErrorKind::Config
+        | ErrorKind::Serialization
+        | ErrorKind::InvalidRecord
+        | ErrorKind::RecordTooLarge
+        | ErrorKind::Rejected
+        | ErrorKind::UnknownTopicOrPartition
+        | ErrorKind::Authorization
+        | ErrorKind::Transaction
+        // Kafka is there and asks for less.
+        | ErrorKind::Throttled
+        // Nobody asked Kafka.
+        | ErrorKind::CircuitOpen
+        | ErrorKind::Overloaded
+        // Waiting heals neither.
+        | ErrorKind::Closed
+        | ErrorKind::Fenced => Outcome::Neutral,
+        _ => Outcome::Failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_speaks_of_kafkas_health_counts() {
+        let outcome = |kind| DefaultClassifier.classify(&Err::<(), _>(Error::new(kind, "planted")));
+        for kind in [
+            ErrorKind::Timeout,
+            ErrorKind::Connection,
+            ErrorKind::Authentication,
+            ErrorKind::Broker,
+            ErrorKind::Fatal,
+            ErrorKind::Callback,
+            ErrorKind::Unknown,
+        ] {
+            assert_eq!(outcome(kind), Outcome::Failure, "{kind}");
+        }
+        for kind in [
+            ErrorKind::Config,
+            ErrorKind::Serialization,
+            ErrorKind::InvalidRecord,
+            ErrorKind::RecordTooLarge,
+            ErrorKind::Rejected,
+            ErrorKind::UnknownTopicOrPartition,
+            ErrorKind::Authorization,
+            ErrorKind::Transaction,
+            ErrorKind::Throttled,
+            ErrorKind::CircuitOpen,
+            ErrorKind::Overloaded,
+            ErrorKind::Closed,
+            ErrorKind::Fenced,
+        ] {
+            assert_eq!(outcome(kind), Outcome::Neutral, "{kind}");
+        }
+        assert_eq!(DefaultClassifier.classify(&Ok(())), Outcome::Success);
+    }
+}

@@ -1,0 +1,51 @@
+//! What a caller is told whose call was not let through.
+
+use std::borrow::Cow;
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_tower_core::{Error, ErrorKind};
+
+use super::state::Refusal;
+
+pub(super) fn refused(refusal: Refusal, last_failure: Option<&str>) -> Error {
+    let mut text = match refusal {
+        Refusal::Open { failures: 0, .. } => "the circuit breaker is open again after a probe failed".to_owned(),
+        Refusal::Open { failures: 1, .. } => "the circuit breaker is open after 1 failure".to_owned(),
+        Refusal::Open { failures, .. } => format!("the circuit breaker is open after {failures} failures"),
+        Refusal::Probing => "the circuit breaker is half-open and its probes are on their way".to_owned(),
+        Refusal::Forced => {
+            return Error::new(ErrorKind::CircuitOpen, "the circuit breaker is held open by hand")
+                .with_help("reset the circuit breaker through its handle");
+        }
+    };
+    if let Refusal::Open { half_open_in: Some(left), .. } = refusal {
+        text.push_str(&format!("; half-open in {}", seconds(left)));
+    }
+    if let Some(failure) = last_failure {
+        text.push_str("; last failure: ");
+        text.push_str(failure);
+    }
+    Error::new(ErrorKind::CircuitOpen, text)
+}
+
+/// The breaker was open when the handle was polled, so the service below was not asked for room.
+pub(super) fn not_ready() -> Error {
+    Error::new(ErrorKind::CircuitOpen, "the circuit breaker was open when the handle was polled ready")
+        .with_help("poll the handle ready again before the next call")
+}
+
+/// One line of what went wrong, without persistence, which was that record's.
+pub(super) fn failure(error: &Error) -> Arc<str> {
+    let message = match error.source() {
+        Some(source) => Cow::Owned(format!("{}: {source}", error.message())),
+        None => Cow::Borrowed(error.message()),
+    };
+    Arc::from(message)
+}
+
+/// "12.3 s"
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}

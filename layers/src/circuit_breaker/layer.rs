@@ -1,0 +1,58 @@
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::shared::Shared;
+use super::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, DefaultClassifier, Transition};
+
+/// Makes [`CircuitBreaker`] services. See the [module](super) for what they do.
+///
+/// One layer is one breaker: its clones, all services that it makes and their clones share it.
+#[derive(Clone, Debug)]
+pub struct CircuitBreakerLayer<C = DefaultClassifier> {
+    shared: Arc<Shared>,
+    classifier: C,
+}
+
+impl CircuitBreakerLayer {
+    /// A breaker that is closed.
+    #[must_use]
+    pub fn new(config: CircuitBreakerConfig) -> Self {
+        Self { shared: Shared::new(config), classifier: DefaultClassifier }
+    }
+}
+
+impl<C> CircuitBreakerLayer<C> {
+    /// Lets this [classifier](super::Classify) judge the results of the services that the layer makes from now on.
+    #[must_use]
+    pub fn classifier<D>(self, classifier: D) -> CircuitBreakerLayer<D> {
+        CircuitBreakerLayer { shared: self.shared, classifier }
+    }
+
+    /// Adds a hook, as [`CircuitBreakerHandle::on_transition`] does.
+    #[must_use]
+    pub fn on_transition(self, hook: impl Fn(&Transition) + Send + Sync + 'static) -> Self {
+        self.handle().on_transition(hook);
+        self
+    }
+
+    /// The hand on the breaker.
+    #[must_use]
+    pub fn handle(&self) -> CircuitBreakerHandle {
+        CircuitBreakerHandle { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl Default for CircuitBreakerLayer {
+    fn default() -> Self {
+        Self::new(CircuitBreakerConfig::default())
+    }
+}
+
+impl<S, C: Clone> Layer<S> for CircuitBreakerLayer<C> {
+    type Service = CircuitBreaker<S, C>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CircuitBreaker::new(inner, Arc::clone(&self.shared), self.classifier.clone())
+    }
+}

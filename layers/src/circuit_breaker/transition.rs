@@ -1,0 +1,28 @@
+use super::CircuitState;
+
+/// A circuit breaker went from one state to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Transition {
+    /// What it was.
+    pub from: CircuitState,
+    /// What it is.
+    pub to: CircuitState,
+}
+
+impl Transition {
+    /// Whether it opened because of failures, rather than by hand.
+    #[must_use]
+    pub fn is_trip(&self) -> bool {
+        self.to == CircuitState::Open
+    }
+
+    pub(super) fn trace(&self, last_failure: Option<&str>) {
+        let Self { from, to } = self;
+        if self.is_trip() {
+            tracing::warn!(?from, ?to, last_failure, "the circuit breaker opened");
+        } else {
+            tracing::info!(?from, ?to, "the circuit breaker changed");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A method for each layer on tower's builder.
+
+// Which of these are used depends on the features.
+#![allow(unused_imports)]
+
+use std::sync::Arc;
+
+use tower::ServiceBuilder;
+use tower_layer::Stack;
+
+mod sealed {
+    pub trait Sealed {}
+    impl<L> Sealed for tower::ServiceBuilder<L> {}
+}
+
+/// Puts the layers of this crate on with a [`ServiceBuilder`], next to tower's own and yours. The first method is the
+/// outermost layer, as always with the builder.
+///
+/// tower's `retry` and `concurrency_limit` are methods of the builder itself; ours say what they send again.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> kafka_tower_core::Result<()> {
+/// use kafka_tower_core::SinkMessage;
+/// use kafka_tower_layers::ServiceBuilderExt;
+/// use kafka_tower_layers::circuit_breaker::CircuitBreakerLayer;
+/// use kafka_tower_layers::metrics::Metrics;
+/// use kafka_tower_layers::partition::PartitionStrategy;
+/// use kafka_tower_layers::retry::RetryPolicy;
+/// use kafka_tower_memory::MemoryKafka;
+/// use tower::{Service, ServiceBuilder, ServiceExt};
+///
+/// let kafka = MemoryKafka::new().with_topic("orders", 3);
+/// let transport = kafka.transport();
+/// let (metrics, breaker) = (Metrics::new(), CircuitBreakerLayer::default());
+/// let hand = breaker.handle();
+///
+/// let mut orders = ServiceBuilder::new()
+///     .measure(metrics.clone())
+///     .serialize_json("orders")
+///     .partition(PartitionStrategy::RoundRobin, transport.control())
+///     .circuit_breaker(breaker)
+///     .retry_deliveries(RetryPolicy::new().max_retries(3))
+///     .service(transport);
+///
+/// let delivery = orders.ready().await?.call(SinkMessage::new("first")).await?;
+/// assert_eq!((delivery.partition, metrics.snapshot().messages_sent), (0, 1));
+/// # let _ = hand;
+/// # Ok(())
+/// # }
+/// ```
+pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
+    /// Encodes typed messages for `topic`, unless a message names its own.
+    #[cfg(feature = "serialize")]
+    fn serialize<T, F: crate::serialize::MessageSerializer<T> + ?Sized>(
+        self,
+        topic: impl Into<Arc<str>>,
+        serializer: Arc<F>,
+    ) -> ServiceBuilder<Stack<crate::serialize::SerializeLayer<T, F>, L>>;
+
+    /// Encodes typed messages as JSON.
+    #[cfg(feature = "json")]
+    fn serialize_json<T: serde::Serialize + Send + Sync>(
+        self,
+        topic: impl Into<Arc<str>>,
+    ) -> ServiceBuilder<Stack<crate::serialize::SerializeLayer<T, crate::serialize::JsonSerializer>, L>>;
+
+    /// Chooses the partition of records that name none; the counts come from a transport's control.
+    #[cfg(feature = "partition")]
+    fn partition(
+        self,
+        strategy: crate::partition::PartitionStrategy,
+        counts: impl crate::partition::PartitionCounts + 'static,
+    ) -> ServiceBuilder<Stack<crate::partition::PartitionLayer, L>>;
+
+    /// Stops asking a Kafka that is down. Takes the layer, so that its handle can be kept.
+    #[cfg(feature = "circuit-breaker")]
+    fn circuit_breaker<C>(
+        self,
+        breaker: crate::circuit_breaker::CircuitBreakerLayer<C>,
+    ) -> ServiceBuilder<Stack<crate::circuit_breaker::CircuitBreakerLayer<C>, L>>;
+
+    /// Sends again what may be sent again.
+    #[cfg(feature = "retry")]
+    fn retry_deliveries(self, policy: crate::retry::RetryPolicy) -> ServiceBuilder<Stack<crate::retry::RetryLayer, L>>;
+
+    /// Counts sends and their latency.
+    #[cfg(feature = "metrics")]
+    fn measure(self, metrics: crate::metrics::Metrics) -> ServiceBuilder<Stack<crate::metrics::MetricsLayer, L>>;
+
+    /// Counts the bytes of delivered records.
+    #[cfg(feature = "metrics")]
+    fn count_bytes(
+        self,
+        metrics: &crate::metrics::Metrics,
+    ) -> ServiceBuilder<Stack<crate::metrics::CountBytesLayer, L>>;
+}
+
+impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
+    #[cfg(feature = "serialize")]
+    fn serialize<T, F: crate::serialize::MessageSerializer<T> + ?Sized>(
+        self,
+        topic: impl Into<Arc<str>>,
+        serializer: Arc<F>,
+    ) -> ServiceBuilder<Stack<crate::serialize::SerializeLayer<T, F>, L>> {
+        self.layer(crate::serialize::SerializeLayer::new(topic, serializer))
+    }
+
+    #[cfg(feature = "json")]
+    fn serialize_json<T: serde::Serialize + Send + Sync>(
+        self,
+        topic: impl Into<Arc<str>>,
+    ) -> ServiceBuilder<Stack<crate::serialize::SerializeLayer<T, crate::serialize::JsonSerializer>, L>> {
+        self.layer(crate::serialize::SerializeLayer::json(topic))
+    }
+
+    #[cfg(feature = "partition")]
+    fn partition(
+        self,
+        strategy: crate::partition::PartitionStrategy,
+        counts: impl crate::partition::PartitionCounts + 'static,
+    ) -> ServiceBuilder<Stack<crate::partition::PartitionLayer, L>> {
+        self.layer(crate::partition::PartitionLayer::new(strategy, counts))
+    }
+
+    #[cfg(feature = "circuit-breaker")]
+    fn circuit_breaker<C>(
+        self,
+        breaker: crate::circuit_breaker::CircuitBreakerLayer<C>,
+    ) -> ServiceBuilder<Stack<crate::circuit_breaker::CircuitBreakerLayer<C>, L>> {
+        self.layer(breaker)
+    }
+
+    #[cfg(feature = "retry")]
+    fn retry_deliveries(self, policy: crate::retry::RetryPolicy) -> ServiceBuilder<Stack<crate::retry::RetryLayer, L>> {
+        self.layer(crate::retry::RetryLayer::new(policy))
+    }
+
+    #[cfg(feature = "metrics")]
+    fn measure(self, metrics: crate::metrics::Metrics) -> ServiceBuilder<Stack<crate::metrics::MetricsLayer, L>> {
+        self.layer(crate::metrics::MetricsLayer::new(metrics))
+    }
+
+    #[cfg(feature = "metrics")]
+    fn count_bytes(
+        self,
+        metrics: &crate::metrics::Metrics,
+    ) -> ServiceBuilder<Stack<crate::metrics::CountBytesLayer, L>> {
+        self.layer(metrics.bytes_layer())
+    }
+}

@@ -1,0 +1,47 @@
+use tower_layer::Layer;
+
+use super::{CountBytes, Measure, Metrics};
+
+/// Makes [`Measure`] services. See the [module](super) for what they do.
+#[derive(Clone, Debug, Default)]
+pub struct MetricsLayer {
+    metrics: Metrics,
+}
+
+impl MetricsLayer {
+    /// A layer that counts into these metrics.
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        Self { metrics }
+    }
+}
+
+impl<S> Layer<S> for MetricsLayer {
+    type Service = Measure<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Measure::new(inner, self.metrics.clone())
+    }
+}
+
+/// Makes [`CountBytes`] services. See the [module](super) for what they do.
+#[derive(Clone, Debug, Default)]
+pub struct CountBytesLayer {
+    metrics: Metrics,
+}
+
+impl CountBytesLayer {
+    /// A layer that counts into these metrics.
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        Self { metrics }
+    }
+}
+
+impl<S> Layer<S> for CountBytesLayer {
+    type Service = CountBytes<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CountBytes::new(inner, self.metrics.clone())
+    }
+}

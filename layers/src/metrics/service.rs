@@ -1,0 +1,84 @@
+use std::task::{Context, Poll};
+
+use kafka_tower_core::{Delivery, Error, Record, Result};
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::{CountBytesFuture, MeasureFuture, Metrics};
+
+/// Counts the sends through a service and how long they took. Made by [`MetricsLayer`](super::MetricsLayer).
+#[derive(Clone, Debug)]
+pub struct Measure<S> {
+    inner: S,
+    metrics: Metrics,
+}
+
+impl<S, R> Service<R> for Measure<S>
+where
+    S: Service<R, Response = Delivery>,
+    S::Error: Into<Error>,
+{
+    type Response = Delivery;
+    type Error = Error;
+    type Future = MeasureFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        // Before the call: what it does at once, as encoding, is part of the latency.
+        let called = Instant::now();
+        MeasureFuture::new(self.inner.call(request), self.metrics.clone(), called)
+    }
+}
+
+/// Counts the bytes of the records that a service delivered. Made by [`CountBytesLayer`](super::CountBytesLayer).
+#[derive(Clone, Debug)]
+pub struct CountBytes<S> {
+    inner: S,
+    metrics: Metrics,
+}
+
+impl<S: Service<Record>> Service<Record> for CountBytes<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = CountBytesFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, record: Record) -> Self::Future {
+        let bytes = record.size() as u64;
+        CountBytesFuture::new(self.inner.call(record), self.metrics.clone(), bytes)
+    }
+}
+
+macro_rules! inner_service {
+    ($service:ident) => {
+        impl<S> $service<S> {
+            pub(super) fn new(inner: S, metrics: Metrics) -> Self {
+                Self { inner, metrics }
+            }
+
+            /// The service below.
+            pub fn get_ref(&self) -> &S {
+                &self.inner
+            }
+
+            /// The service below, to change.
+            pub fn get_mut(&mut self) -> &mut S {
+                &mut self.inner
+            }
+
+            /// Takes the service below out.
+            pub fn into_inner(self) -> S {
+                self.inner
+            }
+        }
+    };
+}
+
+inner_service!(Measure);
+inner_service!(CountBytes);

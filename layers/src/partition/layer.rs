@@ -1,0 +1,62 @@
+use std::fmt;
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::turns::Turns;
+use super::{Partition, PartitionCounts, PartitionStrategy, Partitioner};
+
+/// Makes [`Partition`] services. See the [module](super) for what they do.
+///
+/// All services of a layer and its clones share the turns of `RoundRobin`.
+#[derive(Clone)]
+pub struct PartitionLayer {
+    pub(super) strategy: PartitionStrategy,
+    pub(super) partitioner: Option<Arc<dyn Partitioner>>,
+    pub(super) counts: Arc<dyn PartitionCounts>,
+    pub(super) turns: Arc<Turns>,
+}
+
+impl PartitionLayer {
+    /// A layer with a strategy, and the numbers of partitions from a transport's
+    /// [`Control`](kafka_tower_core::Control).
+    #[must_use]
+    pub fn new(strategy: PartitionStrategy, partition_counts: impl PartitionCounts + 'static) -> Self {
+        Self { strategy, partitioner: None, counts: Arc::new(partition_counts), turns: Arc::default() }
+    }
+
+    /// Lets a [`Partitioner`] decide: the strategy becomes `Custom`.
+    ///
+    /// ```
+    /// use kafka_tower_core::Record;
+    /// use kafka_tower_layers::partition::{PartitionLayer, PartitionStrategy};
+    /// use kafka_tower_memory::MemoryKafka;
+    ///
+    /// let control = MemoryKafka::new().with_topic("orders", 3).transport().control();
+    /// let layer = PartitionLayer::new(PartitionStrategy::Custom, control)
+    ///     .with_partitioner(|record: &Record, _partitions: u32| Some(i32::from(record.value.is_none())));
+    /// ```
+    #[must_use]
+    pub fn with_partitioner(mut self, partitioner: impl Partitioner + 'static) -> Self {
+        self.strategy = PartitionStrategy::Custom;
+        self.partitioner = Some(Arc::new(partitioner));
+        self
+    }
+}
+
+impl<S> Layer<S> for PartitionLayer {
+    type Service = Partition<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Partition::new(inner, self.clone())
+    }
+}
+
+impl fmt::Debug for PartitionLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartitionLayer")
+            .field("strategy", &self.strategy)
+            .field("partitioner", &self.partitioner.is_some())
+            .finish_non_exhaustive()
+    }
+}

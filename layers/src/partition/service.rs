@@ -1,0 +1,76 @@
+use std::fmt;
+use std::task::{Context, Poll};
+
+use kafka_tower_core::Record;
+use tower_service::Service;
+
+use super::PartitionLayer;
+use super::strategy::{Choice, in_turn};
+use super::turns::LastTopic;
+
+/// Chooses partitions for a service of records. Made by [`PartitionLayer`].
+#[derive(Clone)]
+pub struct Partition<S> {
+    inner: S,
+    layer: PartitionLayer,
+    last: LastTopic,
+}
+
+impl<S> Partition<S> {
+    pub(super) fn new(inner: S, layer: PartitionLayer) -> Self {
+        Self { inner, layer, last: LastTopic::default() }
+    }
+
+    /// The service below.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service below, to change.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Takes the service below out.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
+    fn partition(&mut self, record: &Record) -> Option<i32> {
+        match self.layer.strategy.choose(record.partition) {
+            Choice::Leave => record.partition,
+            Choice::To(partition) => Some(partition),
+            // No turn is taken while the count is not known.
+            Choice::Turn => {
+                let partitions = self.layer.counts.partition_count(&record.topic)?;
+                in_turn(self.last.next(&self.layer.turns, &record.topic), partitions)
+            }
+            // No lock is held here: a panic is the caller's alone.
+            Choice::Ask => {
+                let partitioner = self.layer.partitioner.as_ref()?;
+                partitioner.partition(record, self.layer.counts.partition_count(&record.topic)?)
+            }
+        }
+    }
+}
+
+impl<S: Service<Record>> Service<Record> for Partition<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut record: Record) -> S::Future {
+        record.partition = self.partition(&record);
+        self.inner.call(record)
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Partition<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Partition").field("strategy", &self.layer.strategy).field("inner", &self.inner).finish()
+    }
+}

@@ -1,0 +1,98 @@
+//! The decision, as a value: no count is looked up and no lock is taken here.
+
+/// How a record gets its partition if it names none. See the [module](super) for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PartitionStrategy {
+    /// The key's, by Java's murmur2. Without a key the transport chooses.
+    #[default]
+    KeyHash,
+    /// One after the other, whatever the key. The handles of a layer share the turn.
+    RoundRobin,
+    /// All records to this one.
+    Single(i32),
+    /// What a [`Partitioner`](super::Partitioner) says; without one, the message's own or the key's.
+    Custom,
+}
+
+/// What is to be done with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// It stays as it is.
+    Leave,
+    To(i32),
+    /// The next in turn among the topic's partitions.
+    Turn,
+    /// The partitioner is to be asked.
+    Ask,
+}
+
+impl PartitionStrategy {
+    pub(super) fn choose(self, own: Option<i32>) -> Choice {
+        match (own, self) {
+            (Some(_), _) | (None, Self::KeyHash) => Choice::Leave,
+            (None, Self::RoundRobin) => Choice::Turn,
+            (None, Self::Single(partition)) => Choice::To(partition),
+            (None, Self::Custom) => Choice::Ask,
+        }
+    }
+}
+
+/// The partition of a topic's `turn`-th record; none if there are no partitions.
+pub(super) fn in_turn(turn: usize, partitions: u32) -> Option<i32> {
+    // Remainder in 64 bits: the cast loses nothing on either side.
+    let partition = (turn as u64).checked_rem(u64::from(partitions))?;
+    i32::try_from(partition).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn strategies() -> impl Strategy<Value = PartitionStrategy> {
+        prop_oneof![
+            Just(PartitionStrategy::KeyHash),
+            Just(PartitionStrategy::RoundRobin),
+            any::<i32>().prop_map(PartitionStrategy::Single),
+            Just(PartitionStrategy::Custom),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_that_names_its_partition_is_left_alone(strategy in strategies(), own: i32) {
+            prop_assert_eq!(strategy.choose(Some(own)), Choice::Leave);
+        }
+
+        #[test]
+        fn single_says_its_partition_unchanged(partition: i32) {
+            prop_assert_eq!(PartitionStrategy::Single(partition).choose(None), Choice::To(partition));
+        }
+
+        /// Whatever the first turn is, as many records as there are partitions go one to each.
+        #[test]
+        fn a_round_visits_each_partition_once(first in 0..usize::MAX / 2, partitions in 1..200u32) {
+            let mut round: Vec<_> = (0..partitions as usize).map(|n| in_turn(first + n, partitions).unwrap()).collect();
+            round.sort_unstable();
+            prop_assert_eq!(round, (0..partitions as i32).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn a_turn_is_a_partition_or_none(turn: usize, partitions: u32) {
+            match in_turn(turn, partitions) {
+                Some(partition) => prop_assert!(partition >= 0 && (partition as u32) < partitions),
+                None => prop_assert!(partitions == 0 || partitions > i32::MAX as u32),
+            }
+        }
+    }
+
+    #[test]
+    fn the_key_is_left_to_the_transport() {
+        assert_eq!(PartitionStrategy::default(), PartitionStrategy::KeyHash);
+        assert_eq!(PartitionStrategy::KeyHash.choose(None), Choice::Leave);
+        assert_eq!(PartitionStrategy::RoundRobin.choose(None), Choice::Turn);
+        assert_eq!(PartitionStrategy::Custom.choose(None), Choice::Ask);
+    }
+}

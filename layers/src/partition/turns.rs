@@ -1,0 +1,40 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Whose turn it is, by topic.
+#[derive(Default)]
+pub(super) struct Turns(Mutex<HashMap<Arc<str>, Arc<AtomicUsize>>>);
+
+/// A handle's view of the turns: it keeps the topic that it used last, so that a record costs no lock.
+#[derive(Clone, Default)]
+pub(super) struct LastTopic(Option<(Arc<str>, Arc<AtomicUsize>)>);
+
+impl Turns {
+    fn of(&self, topic: &Arc<str>) -> Arc<AtomicUsize> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(Arc::clone(topic)).or_default())
+    }
+}
+
+impl LastTopic {
+    /// Takes the topic's next turn.
+    pub(super) fn next(&mut self, turns: &Turns, topic: &Arc<str>) -> usize {
+        match &self.0 {
+            Some((last, turn)) if Arc::ptr_eq(last, topic) || last == topic => turn.fetch_add(1, Ordering::Relaxed),
+            _ => {
+                let turn = turns.of(topic);
+                let next = turn.fetch_add(1, Ordering::Relaxed);
+                self.0 = Some((Arc::clone(topic), turn));
+                next
+            }
+        }
+    }
+}
+
+impl fmt::Debug for LastTopic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LastTopic").field(&self.0.as_ref().map(|(topic, _)| topic)).finish()
+    }
+}

@@ -1,0 +1,70 @@
+//! Whether a record is sent again: facts in, decision out.
+
+use std::time::{Duration, Instant};
+
+use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Scope};
+
+use super::backoff::delay;
+use super::{DeliveryGuarantee, RetryPolicy};
+
+/// What happens after an attempt that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// The caller gets the error.
+    Stop,
+    /// At once and in a batch of its own, to learn whether the record or a neighbour was refused.
+    SendAlone,
+    RetryAfter(Duration),
+}
+
+/// Where a record stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Situation {
+    /// How often it was sent again.
+    pub(super) retries: u32,
+    pub(super) isolated: bool,
+    pub(super) expires_at: Option<Instant>,
+    pub(super) now: Instant,
+    /// Spreads the back-off.
+    pub(super) draw: u64,
+}
+
+/// Doublings of the back-off ahead, where less is asked for.
+const THROTTLED: u32 = 3;
+
+pub(super) fn decide(policy: &RetryPolicy, error: &Error, at: &Situation) -> Decision {
+    let never = policy.guarantee == DeliveryGuarantee::ExactlyOnce;
+    if never || at.expires_at.is_some_and(|expires_at| expires_at <= at.now) {
+        return Decision::Stop;
+    }
+    let ahead = match (error.recovery(), error.kind()) {
+        (Recovery::Reject, _) if is_refused_with_its_batch(error) && !at.isolated => return Decision::SendAlone,
+        // After a time-out the record may arrive by itself; an open breaker lasts longer than all retries.
+        (_, ErrorKind::Timeout | ErrorKind::CircuitOpen) => return Decision::Stop,
+        (Recovery::Wait, ErrorKind::Throttled | ErrorKind::Overloaded) => THROTTLED,
+        (Recovery::Retry, _) => 0,
+        _ => return Decision::Stop,
+    };
+    if at.retries >= policy.max_retries || !may_send_again(policy, error.persistence()) {
+        return Decision::Stop;
+    }
+    let doublings = at.retries.saturating_add(ahead);
+    let delay = delay(policy.base_backoff, policy.max_backoff, doublings, policy.jitter, at.draw);
+    let in_time = |expires_at| at.now.checked_add(delay).is_some_and(|then| then < expires_at);
+    if at.expires_at.is_none_or(in_time) { Decision::RetryAfter(delay) } else { Decision::Stop }
+}
+
+fn is_refused_with_its_batch(error: &Error) -> bool {
+    error.scope() == Scope::Batch && error.persistence() == Persistence::NotPersisted
+}
+
+fn may_send_again(policy: &RetryPolicy, persistence: Persistence) -> bool {
+    match persistence {
+        Persistence::NotPersisted => true,
+        Persistence::PossiblyPersisted => policy.allow_duplicates && policy.guarantee == DeliveryGuarantee::AtLeastOnce,
+        Persistence::Persisted => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

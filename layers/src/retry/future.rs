@@ -1,0 +1,212 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use kafka_tower_core::{Error, Persistence, Record, Result};
+use pin_project::pin_project;
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tower_service::Service;
+
+use super::RetryEvent;
+use super::backoff::draw;
+use super::decide::{Decision, Situation, decide};
+use super::service::Shared;
+
+/// The answer of [`Retry`](super::Retry): of the last attempt.
+///
+/// # Errors
+///
+/// The error of the last attempt, with the number of attempts and the time they took; `PossiblyPersisted` if any of them
+/// may have written the record.
+///
+/// # Cancel safety
+///
+/// Dropping it makes no further attempt. What it does to the attempt under way is the service's below.
+///
+/// # Panics
+///
+/// If it has to back off outside a tokio runtime with time.
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub struct RetryFuture<S: Service<Record>> {
+    #[pin]
+    state: State<S, S::Future>,
+    history: History<S>,
+}
+
+#[pin_project(project = StateProj)]
+enum State<S, F> {
+    Attempting(#[pin] F),
+    // Boxed: rare, and large beside the others.
+    Between(Box<Between<S>>),
+    Over,
+}
+
+/// What the attempts have in common.
+struct History<S> {
+    /// To send again; none where that is never done.
+    record: Option<Record>,
+    shared: Arc<Shared<S>>,
+    begun: Instant,
+    attempts: u32,
+    retries: u32,
+    number: Option<u64>,
+    /// An attempt may have written the record, so that a later "not written" would be a lie.
+    may_be_written: bool,
+}
+
+/// Between two attempts: first the back-off, then the service has to be ready.
+struct Between<S> {
+    back_off: Option<Pin<Box<Sleep>>>,
+    service: S,
+    expires_at: Option<Instant>,
+    /// Armed when the service has no room.
+    deadline: Option<Pin<Box<Sleep>>>,
+    error: Error,
+}
+
+impl<S: Service<Record>> RetryFuture<S> {
+    pub(super) fn new(first: S::Future, record: Option<Record>, shared: Arc<Shared<S>>) -> Self {
+        let history = History {
+            record,
+            shared,
+            begun: Instant::now(),
+            attempts: 0,
+            retries: 0,
+            number: None,
+            may_be_written: false,
+        };
+        Self { state: State::Attempting(first), history }
+    }
+}
+
+impl<S> Future for RetryFuture<S>
+where
+    S: Service<Record> + Clone,
+    S::Error: Into<Error>,
+{
+    type Output = Result<S::Response>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let (mut state, history) = (this.state, this.history);
+        loop {
+            let next = match state.as_mut().project() {
+                StateProj::Attempting(attempt) => match ready!(attempt.poll(cx)) {
+                    Ok(response) => return Poll::Ready(Ok(response)),
+                    Err(error) => history.after(error.into()).map(|between| State::Between(Box::new(between))),
+                },
+                StateProj::Between(between) => ready!(between.poll(cx)).and_then(|()| {
+                    let Some(record) = history.record.clone() else { return Ok(State::Over) };
+                    Ok(State::Attempting(between.service.call(record)))
+                }),
+                StateProj::Over => return Poll::Pending,
+            };
+            match next {
+                // The last attempt is dropped before the next one waits for what it held.
+                Ok(next) => state.set(next),
+                Err(error) => {
+                    state.set(State::Over);
+                    return Poll::Ready(Err(history.told(error)));
+                }
+            }
+        }
+    }
+}
+
+impl<S: Clone> History<S> {
+    /// An attempt failed.
+    fn after(&mut self, error: Error) -> Result<Between<S>> {
+        self.attempts = self.attempts.saturating_add(error.attempts().max(1));
+        self.may_be_written |= error.persistence() == Persistence::PossiblyPersisted;
+        let Self { record: Some(record), shared, number, .. } = self else {
+            return Err(error);
+        };
+        let number = *number.get_or_insert_with(|| shared.number());
+        let situation = Situation {
+            retries: self.retries,
+            isolated: record.isolated,
+            expires_at: record.expires_at,
+            now: Instant::now().into_std(),
+            draw: draw(shared.seed, number, self.attempts),
+        };
+        let (alone, delay) = match decide(&shared.policy, &error, &situation) {
+            Decision::Stop => return Err(error),
+            Decision::SendAlone => (true, Duration::ZERO),
+            Decision::RetryAfter(delay) => (false, delay),
+        };
+        let expires_at = record.expires_at.map(Instant::from_std);
+        if alone {
+            record.isolated = true;
+        } else {
+            self.retries += 1;
+        }
+        let back_off = (!alone).then(|| Box::pin(sleep(delay)));
+        let between = Between { back_off, service: shared.unready(), expires_at, deadline: None, error };
+        self.tell(&RetryEvent { attempt: self.attempts, delay, alone, error: &between.error });
+        Ok(between)
+    }
+
+    fn tell(&self, event: &RetryEvent<'_>) {
+        tracing::debug!(
+            topic = self.record.as_ref().map(|record| &*record.topic),
+            attempt = event.attempt,
+            delay_ms = event.delay.as_millis() as u64,
+            alone = event.alone,
+            error.type = event.error.error_type(),
+            error = %event.error,
+            "sending a record again"
+        );
+        self.shared.hooks.call(event);
+    }
+
+    fn told(&self, error: Error) -> Error {
+        let lie = self.may_be_written && error.persistence() == Persistence::NotPersisted;
+        let error = if lie { error.with_persistence(Persistence::PossiblyPersisted) } else { error };
+        error.with_attempts(self.attempts).with_elapsed(self.begun.elapsed())
+    }
+}
+
+impl<S> Between<S>
+where
+    S: Service<Record>,
+    S::Error: Into<Error>,
+{
+    /// Ready when the service may be called.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if let Some(back_off) = &mut self.back_off {
+            ready!(back_off.as_mut().poll(cx));
+            self.back_off = None;
+        }
+        // Timers and tasks may be late.
+        if self.expires_at.is_some_and(|at| at <= Instant::now()) {
+            return Poll::Ready(Err(self.error.clone()));
+        }
+        if let Poll::Ready(ready) = self.service.poll_ready(cx) {
+            return Poll::Ready(ready.map_err(Into::into));
+        }
+        let Some(expires_at) = self.expires_at else {
+            return Poll::Pending;
+        };
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep_until(expires_at)));
+        ready!(deadline.as_mut().poll(cx));
+        Poll::Ready(Err(self.error.clone()))
+    }
+}
+
+impl<S: Service<Record>> fmt::Debug for RetryFuture<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Attempting(_) => "attempting",
+            State::Between(_) => "between attempts",
+            State::Over => "over",
+        };
+        f.debug_struct("RetryFuture")
+            .field("state", &state)
+            .field("attempts", &self.history.attempts)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,64 @@
+use std::hash::{BuildHasher, RandomState};
+
+use tower_layer::Layer;
+
+use super::event::Hooks;
+use super::{Retry, RetryEvent, RetryPolicy};
+
+/// Makes [`Retry`] services. See the [module](super) for what they do.
+#[derive(Clone, Debug, Default)]
+pub struct RetryLayer {
+    pub(super) policy: RetryPolicy,
+    pub(super) hooks: Hooks,
+    seed: Option<u64>,
+}
+
+impl RetryLayer {
+    /// A layer with this policy.
+    #[must_use]
+    pub fn new(policy: RetryPolicy) -> Self {
+        Self { policy, ..Self::default() }
+    }
+
+    /// Calls `hook` whenever a record is about to be sent again, before its back-off begins. One hook more each time;
+    /// it runs while the record's future is polled, and must not block.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use kafka_tower_layers::retry::RetryLayer;
+    ///
+    /// let retries = Arc::new(AtomicU64::new(0));
+    /// let count = Arc::clone(&retries);
+    /// let layer = RetryLayer::default().on_retry(move |event| {
+    ///     if !event.alone {
+    ///         count.fetch_add(1, Ordering::Relaxed);
+    ///     }
+    /// });
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn on_retry(mut self, hook: impl Fn(&RetryEvent<'_>) + Send + Sync + 'static) -> Self {
+        self.hooks.push(hook);
+        self
+    }
+
+    /// Draws the jitter from this seed, so that a run can be repeated. Without it each service has its own.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    pub(super) fn seed_of_a_service(&self) -> u64 {
+        self.seed.unwrap_or_else(|| RandomState::new().hash_one(0))
+    }
+}
+
+impl<S: Clone> Layer<S> for RetryLayer {
+    type Service = Retry<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Retry::new(inner, self)
+    }
+}

@@ -1,0 +1,98 @@
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use kafka_tower_core::{Error, Record, Result};
+use tower_service::Service;
+
+use super::event::Hooks;
+use super::{DeliveryGuarantee, RetryFuture, RetryLayer, RetryPolicy};
+
+/// Sends records again to the service below. Made by [`RetryLayer`].
+#[derive(Clone)]
+pub struct Retry<S> {
+    inner: S,
+    shared: Arc<Shared<S>>,
+}
+
+/// What the handles and their futures share.
+pub(super) struct Shared<S> {
+    pub(super) policy: RetryPolicy,
+    pub(super) hooks: Hooks,
+    pub(super) seed: u64,
+    /// How many records failed an attempt: the numbers that spread the back-offs.
+    failed: AtomicU64,
+    /// Never polled, so it holds no reservation while it waits. Cloned when a record is sent again, not at each call.
+    prototype: Mutex<S>,
+}
+
+impl<S: Clone> Retry<S> {
+    pub(super) fn new(inner: S, layer: &RetryLayer) -> Self {
+        let shared = Shared {
+            policy: layer.policy.clone(),
+            hooks: layer.hooks.clone(),
+            seed: layer.seed_of_a_service(),
+            failed: AtomicU64::new(0),
+            prototype: Mutex::new(inner.clone()),
+        };
+        Self { inner, shared: Arc::new(shared) }
+    }
+}
+
+impl<S> Retry<S> {
+    /// The service below.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service below, to change. What is sent again goes through the service as it was when the layer was put on.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Takes the service below out.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S: Clone> Shared<S> {
+    /// Has to be polled ready before it is called.
+    pub(super) fn unready(&self) -> S {
+        self.prototype.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl<S> Shared<S> {
+    pub(super) fn number(&self) -> u64 {
+        self.failed.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl<S> Service<Record> for Retry<S>
+where
+    S: Service<Record> + Clone,
+    S::Error: Into<Error>,
+{
+    type Response = S::Response;
+    type Error = Error;
+    type Future = RetryFuture<S>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    /// The first attempt, at once: the order of the calls is the order of the first attempts.
+    fn call(&mut self, record: Record) -> Self::Future {
+        let kept = (self.shared.policy.guarantee != DeliveryGuarantee::ExactlyOnce).then(|| record.clone());
+        let shared = Arc::clone(&self.shared);
+        RetryFuture::new(self.inner.call(record), kept, shared)
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Retry<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry").field("policy", &self.shared.policy).field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

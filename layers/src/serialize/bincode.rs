@@ -1,0 +1,130 @@
+use async_trait::async_trait;
+use bincode::config::{self, Configuration, Fixint, Limit, LittleEndian};
+use bincode::enc::write::Writer;
+use bincode::error::{DecodeError, EncodeError};
+use bincode::serde::{decode_from_slice, encode_into_writer, encode_to_vec};
+use bytes::BytesMut;
+use kafka_tower_core::{Error, Result};
+use serde::de::DeserializeOwned;
+
+use super::MessageSerializer;
+use super::decode::{check_limit, not_decoded, trailing};
+use super::gather::Gather;
+
+/// The bincode 1 format: what `bincode::serialize` of the 1.x crates writes, byte for byte. Never waits.
+///
+/// Integers have their full width, little-endian; lengths are `u64`, enum variants `u32`, an option is one byte and its
+/// value; names are not written. Both sides need the same struct: a field that is added, removed or moved makes old
+/// bytes unreadable, or readable as something else.
+///
+/// # Why it is opt-in
+///
+/// The crate `bincode` is unmaintained, in all its versions ([RUSTSEC-2025-0141]): with the feature `bincode`,
+/// `cargo audit` and `cargo deny` say so, and there is no version to update to. What we promise is the format and not
+/// the crate, so that another implementation can take its place. For something new,
+#[cfg_attr(feature = "postcard", doc = "[`PostcardSerializer`](super::PostcardSerializer)")]
+#[cfg_attr(not(feature = "postcard"), doc = "`PostcardSerializer` (feature `postcard`)")]
+/// is smaller and maintained.
+///
+/// [RUSTSEC-2025-0141]: https://rustsec.org/advisories/RUSTSEC-2025-0141
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> kafka_tower_core::Result<()> {
+/// use std::sync::Arc;
+/// use kafka_tower_core::SinkMessage;
+/// use kafka_tower_layers::serialize::{BincodeSerializer, SerializeLayer};
+/// use kafka_tower_memory::MemoryKafka;
+/// use tower::{ServiceBuilder, ServiceExt};
+///
+/// #[derive(Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+/// struct Order { id: u32, paid: bool }
+///
+/// let kafka = MemoryKafka::new().with_topic("orders", 1);
+/// let layer = SerializeLayer::new("orders", Arc::new(BincodeSerializer));
+/// let orders = ServiceBuilder::new().layer(layer).service(kafka.transport());
+///
+/// orders.oneshot(SinkMessage::new(Order { id: 42, paid: true })).await?;
+/// let records = kafka.records("orders");
+/// let value = records[0].value().unwrap();
+/// assert_eq!(value.as_ref(), [42, 0, 0, 0, 1]);
+/// assert_eq!(BincodeSerializer::decode::<Order>(value, 1024)?, Order { id: 42, paid: true });
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BincodeSerializer;
+
+#[async_trait]
+impl<T: serde::Serialize + Send + Sync> MessageSerializer<T> for BincodeSerializer {
+    async fn serialize(&self, message: &T) -> Result<Vec<u8>> {
+        encode_to_vec(message, config::legacy()).map_err(not_encoded)
+    }
+
+    fn content_type(&self) -> &str {
+        "application/x-bincode"
+    }
+
+    fn serialize_now(&self, message: &T, buffer: &mut BytesMut) -> Option<Result<()>> {
+        let written = encode_into_writer(message, Gather::new(buffer), config::legacy());
+        Some(written.map_err(not_encoded))
+    }
+}
+
+impl Writer for Gather<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        Self::write(self, bytes);
+        Ok(())
+    }
+}
+
+impl BincodeSerializer {
+    /// Decodes a value of at most `limit` bytes, all of which have to belong to it.
+    ///
+    /// Whatever lengths the bytes claim, no more than 64 times `limit` is allocated at once for them, at least 1 MiB.
+    /// Two things are for the type to exclude: elements without bytes (`Vec<()>` can claim any number of them) and
+    /// recursion, which goes as deep as `limit` allows.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Serialization`](kafka_tower_core::ErrorKind::Serialization) if there are more bytes than `limit`,
+    /// if they are no `T`, or if some are left over.
+    pub fn decode<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T> {
+        check_limit(bytes, limit)?;
+        let (value, read) = bounded(bytes).map_err(cause)?;
+        if read < bytes.len() { Err(trailing(bytes.len() - read)) } else { Ok(value) }
+    }
+}
+
+/// What a value said itself, without the crate's wrapping.
+fn not_encoded(error: EncodeError) -> Error {
+    match error {
+        EncodeError::OtherString(text) => Error::serialization(text),
+        error => Error::serialization(error),
+    }
+}
+
+fn cause(error: DecodeError) -> Error {
+    match error {
+        DecodeError::OtherString(text) => not_decoded(text),
+        error => not_decoded(error),
+    }
+}
+
+const MIB: usize = 1 << 20;
+
+/// The crate makes room for a string of the length that the bytes claim before it looks whether they are there, and
+/// takes its limit as a constant: so the next larger of some.
+fn bounded<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), DecodeError> {
+    match bytes.len() {
+        0..=MIB => decode_from_slice(bytes, with_limit::<MIB>()),
+        len if len <= 64 * MIB => decode_from_slice(bytes, with_limit::<{ 64 * MIB }>()),
+        // More than Kafka can carry.
+        _ => decode_from_slice(bytes, with_limit::<{ i32::MAX as usize }>()),
+    }
+}
+
+fn with_limit<const N: usize>() -> Configuration<LittleEndian, Fixint, Limit<N>> {
+    config::legacy().with_limit::<N>()
+}

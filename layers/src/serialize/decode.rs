@@ -1,0 +1,27 @@
+//! What the decoders of all formats refuse.
+
+use kafka_tower_core::{BoxError, Error, ErrorKind, Result};
+
+/// Refuses what is larger than the caller expects, before anything is made of it.
+pub(super) fn check_limit(bytes: &[u8], limit: usize) -> Result<()> {
+    if bytes.len() <= limit {
+        return Ok(());
+    }
+    Err(error(format!("the value has {} bytes, {limit} are allowed", bytes.len()))
+        .with_help("raise the limit, if values of this size are to be expected"))
+}
+
+pub(super) fn not_decoded(source: impl Into<BoxError>) -> Error {
+    error("the bytes are no value of this type".to_owned()).with_source(source)
+}
+
+/// More bytes than the value: it was written as another type.
+pub(super) fn trailing(bytes: usize) -> Error {
+    error(format!("{bytes} bytes are left over after the value"))
+}
+
+fn error(message: String) -> Error {
+    Error::new(ErrorKind::Serialization, message)
+        .without_record()
+        .with_help("read the topic with the format and the type that it was written with")
+}

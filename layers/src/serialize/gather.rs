@@ -1,0 +1,63 @@
+use bytes::BytesMut;
+
+const CHUNK: usize = 256;
+
+/// Gathers the many small writes of a binary format: each would cost the buffer more than its bytes do. What was
+/// gathered is in the buffer when this is dropped.
+pub(super) struct Gather<'a> {
+    buffer: &'a mut BytesMut,
+    chunk: [u8; CHUNK],
+    len: usize,
+}
+
+impl<'a> Gather<'a> {
+    pub(super) fn new(buffer: &'a mut BytesMut) -> Self {
+        Self { buffer, chunk: [0; CHUNK], len: 0 }
+    }
+
+    #[inline]
+    pub(super) fn write(&mut self, bytes: &[u8]) {
+        match self.chunk.get_mut(self.len..self.len + bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                self.len += bytes.len();
+            }
+            None => self.overflow(bytes),
+        }
+    }
+
+    #[cold]
+    fn overflow(&mut self, bytes: &[u8]) {
+        self.hand_over();
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    fn hand_over(&mut self) {
+        self.buffer.extend_from_slice(&self.chunk[..self.len]);
+        self.len = 0;
+    }
+}
+
+impl Drop for Gather<'_> {
+    fn drop(&mut self) {
+        self.hand_over();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn all_writes_arrive_in_order(writes in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..600), 0..20)) {
+            let mut buffer = BytesMut::from("before");
+            let mut gather = Gather::new(&mut buffer);
+            writes.iter().for_each(|bytes| gather.write(bytes));
+            drop(gather);
+            prop_assert_eq!(buffer.strip_prefix(b"before").unwrap(), writes.concat());
+        }
+    }
+}

@@ -1,0 +1,21 @@
+/// What librdkafka is built with, by the cargo features of this crate.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Built {
+    pub(super) zstd: bool,
+    pub(super) tls: bool,
+    pub(super) gssapi: bool,
+}
+
+impl Built {
+    /// This build. Without the feature `rdkafka` there is no librdkafka that could lack something.
+    pub(super) const HERE: Self = Self {
+        zstd: cfg!(any(feature = "zstd", not(feature = "rdkafka"))),
+        // Kerberos brings OpenSSL along.
+        tls: cfg!(any(feature = "ssl", feature = "ssl-vendored", feature = "gssapi", not(feature = "rdkafka"))),
+        gssapi: cfg!(any(feature = "gssapi", not(feature = "rdkafka"))),
+    };
+
+    pub(super) const ZSTD: &'static str = "enable the cargo feature `zstd` of kafka-tower, or use lz4";
+    pub(super) const TLS: &'static str = "enable the cargo feature `ssl` or `ssl-vendored` of kafka-tower";
+    pub(super) const GSSAPI: &'static str = "enable the cargo feature `gssapi` of kafka-tower";
+}

@@ -1,0 +1,206 @@
+//! The pass-through properties: known names, values of the right kind, and what librdkafka must be built with.
+
+#[cfg(all(test, feature = "rdkafka"))]
+mod against_librdkafka;
+mod java;
+mod nearest;
+mod property;
+mod table;
+mod value;
+
+use super::built::Built;
+use super::{Conflict, KafkaSinkConfig};
+use nearest::{Meant, nearest};
+use property::{Needs, Property};
+
+/// The fields of [`KafkaSinkConfig`].
+const FIELDS: [&str; 18] = [
+    "acks",
+    "base_backoff_ms",
+    "batch_size",
+    "brokers",
+    "buffer_memory",
+    "circuit_breaker_threshold",
+    "circuit_breaker_timeout_secs",
+    "client_id",
+    "compression_type",
+    "enable_circuit_breaker",
+    "enable_idempotence",
+    "enable_transactions",
+    "linger_ms",
+    "max_in_flight_requests",
+    "max_retries",
+    "send_timeout_ms",
+    "topic",
+    "transactional_id",
+];
+
+/// librdkafka's names, and the field that sets them.
+const SET_BY_FIELDS: [(&str, &str); 16] = [
+    ("acks", "acks"),
+    ("batch.num.messages", "batch_size"),
+    ("bootstrap.servers", "brokers"),
+    ("client.id", "client_id"),
+    ("compression.codec", "compression_type"),
+    ("compression.type", "compression_type"),
+    ("enable.idempotence", "enable_idempotence"),
+    ("linger.ms", "linger_ms"),
+    ("max.in.flight", "max_in_flight_requests"),
+    ("max.in.flight.requests.per.connection", "max_in_flight_requests"),
+    ("metadata.broker.list", "brokers"),
+    ("queue.buffering.max.kbytes", "buffer_memory"),
+    ("queue.buffering.max.messages", "buffer_memory"),
+    ("queue.buffering.max.ms", "linger_ms"),
+    ("request.required.acks", "acks"),
+    ("transactional.id", "transactional_id"),
+];
+
+/// What the transport rests on.
+const SET_BY_TRANSPORT: [(&str, &str); 5] = [
+    ("builtin.features", "remove it, it only says what librdkafka is built with"),
+    ("delivery.report.only.error", "remove it, no send would ever end well without its report"),
+    ("enabled_events", "remove it, the transport needs all of them"),
+    ("log.queue", "remove it, the log goes to `tracing`"),
+    ("log_level", "remove it, and filter the target `librdkafka` of `tracing`"),
+];
+
+/// A name is cut here when it is shown.
+const SHOWN: usize = 60;
+
+pub(super) fn check(config: &KafkaSinkConfig, built: Built, found: &mut Vec<Conflict>) {
+    for (name, value) in &config.properties {
+        let Err((problem, cure)) = look_at(config, built, name, value) else { continue };
+        found.push(Conflict::new("properties", format!("`properties` has {problem}"), cure));
+    }
+}
+
+/// What is wrong, to be read after "has", and what to do.
+fn look_at(config: &KafkaSinkConfig, built: Built, name: &str, value: &str) -> Result<(), (String, String)> {
+    let of = |table: &[(&str, &'static str)]| table.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
+    if let Some(cure) = of(&SET_BY_TRANSPORT) {
+        return Err((format!("{name:?}, which the transport sets"), cure.to_owned()));
+    }
+    if let Some(field) = of(&SET_BY_FIELDS) {
+        let problem = format!("{name:?}, which `{field}` sets");
+        return Err((problem, format!("set the field `{field}`, remove the property")));
+    }
+    let Some(property) = find(name) else { return Err(unknown(name, value)) };
+    if let Some(cure) = property.needs.and_then(|needs| missing(needs, built)) {
+        return Err((format!("{name:?}, which {}", cure.0), cure.1.to_owned()));
+    }
+    if property.alias_of.is_some_and(|other| config.properties.contains_key(other)) {
+        let other = property.canonical();
+        return Err((format!("{name:?} and {other:?}, two names of one property"), "remove one of them".to_owned()));
+    }
+    value::check(&property.kind, value).map_err(|fault| (format!("{name:?}: {}", fault.problem), fault.cure))
+}
+
+fn missing(needs: Needs, built: Built) -> Option<(&'static str, &'static str)> {
+    match needs {
+        Needs::Tls if !built.tls => Some(("needs TLS", Built::TLS)),
+        Needs::Curl => Some((
+            "needs libcurl, and librdkafka is built without it",
+            "remove it, tokens come from `ClientEvents::oauth_token` of the transport",
+        )),
+        Needs::Windows if !cfg!(windows) => Some(("is for Windows", "use \"ssl.ca.location\"")),
+        Needs::Tls | Needs::Windows => None,
+    }
+}
+
+fn unknown(name: &str, value: &str) -> (String, String) {
+    let shown: String = name.chars().take(SHOWN).collect();
+    if table::CONSUMER.contains(&name) {
+        return (format!("{name:?}, which is for consumers"), "remove it".to_owned());
+    }
+    if table::API.contains(&name) {
+        return (format!("{name:?}, which is no text"), "remove it".to_owned());
+    }
+    if let Some(cure) = java::cure(name) {
+        return (format!("{shown:?}, a name of the Java client"), cure.to_owned());
+    }
+    // The name may be the secret then.
+    if find(value).is_some() {
+        return (format!("{value:?} as the value of a property"), "swap its name and its value".to_owned());
+    }
+    let cure = match nearest(name) {
+        Some(Meant::Field(field)) => {
+            return (format!("{shown:?}, which is a field"), format!("set the field `{field}`, remove the property"));
+        }
+        Some(Meant::Property(meant)) => match SET_BY_FIELDS.iter().find(|(name, _)| *name == meant) {
+            Some((_, field)) => format!("did you mean {meant:?}? The field `{field}` sets it"),
+            None => format!("did you mean {meant:?}?"),
+        },
+        None => "correct it by CONFIGURATION.md of librdkafka 2.12.1, or remove it".to_owned(),
+    };
+    (format!("{shown:?}, which librdkafka does not know"), cure)
+}
+
+fn find(name: &str) -> Option<&'static Property> {
+    table::TABLE.iter().find(|property| property.name == name)
+}
+
+/// The value of a property under any of its names, and the name that is used.
+pub(super) fn get<'a>(config: &'a KafkaSinkConfig, name: &str) -> Option<(&'a str, &'a str)> {
+    let one = |name: &str| config.properties.get_key_value(name).map(|(name, value)| (name.as_str(), value.as_str()));
+    one(name).or_else(|| {
+        let canonical = find(name)?.canonical();
+        let same = table::TABLE.iter().filter(|property| property.canonical() == canonical);
+        same.map(|property| property.name).find_map(one)
+    })
+}
+
+/// Whether a text property says something.
+pub(super) fn has(config: &KafkaSinkConfig, name: &str) -> bool {
+    get(config, name).is_some_and(|(_, value)| !value.trim().is_empty())
+}
+
+/// A number, if it is set and one.
+pub(super) fn whole(config: &KafkaSinkConfig, name: &str) -> Option<i64> {
+    get(config, name).and_then(|(_, value)| value::whole(value))
+}
+
+/// A flag, if it is set and one.
+pub(super) fn flag(config: &KafkaSinkConfig, name: &str) -> Option<bool> {
+    get(config, name).and_then(|(_, value)| value::flag(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_sorted_and_agree() {
+        let names: Vec<_> = table::TABLE.iter().map(|property| property.name).collect();
+        assert!(names.is_sorted() && table::CONSUMER.is_sorted() && table::API.is_sorted() && FIELDS.is_sorted());
+        for property in table::TABLE {
+            assert!(property.alias_of.is_none_or(|other| find(other).is_some_and(|p| p.alias_of.is_none())));
+            assert!(!table::CONSUMER.contains(&property.name) && !table::API.contains(&property.name));
+            assert_eq!(java::cure(property.name), None, "{}", property.name);
+        }
+        for (name, field) in SET_BY_FIELDS {
+            assert!(find(name).is_some() && FIELDS.contains(&field), "{name} {field}");
+        }
+        assert!(SET_BY_TRANSPORT.iter().all(|(name, _)| find(name).is_none()));
+    }
+
+    #[test]
+    fn fields_are_all_fields() {
+        let shown = format!("{:#?}", KafkaSinkConfig::default());
+        let mut fields: Vec<_> = shown
+            .lines()
+            .filter_map(|line| line.strip_prefix("    ")?.split_once(':').map(|(name, _)| name))
+            .filter(|name| !name.starts_with(' ') && *name != "properties")
+            .collect();
+        fields.sort_unstable();
+        assert_eq!(fields, FIELDS);
+    }
+
+    #[test]
+    fn a_value_is_found_under_each_of_its_names() {
+        let config = KafkaSinkConfig::default().with_property("retries", "3").with_property("sasl.mechanisms", "PLAIN");
+        assert_eq!(get(&config, "message.send.max.retries"), Some(("retries", "3")));
+        assert_eq!(get(&config, "sasl.mechanism"), Some(("sasl.mechanisms", "PLAIN")));
+        assert_eq!(whole(&config, "retries"), Some(3));
+        assert_eq!(get(&config, "debug"), None);
+    }
+}

@@ -1,0 +1,114 @@
+//! "Did you mean": the nearest name to one that is none.
+
+use super::{FIELDS, table};
+
+/// What people put before a name when settings of several kinds lie together.
+const PREFIXES: [&str; 5] = ["kafka.", "librdkafka.", "producer.", "rdkafka.", "topic."];
+
+/// Longer than any name.
+const LONGEST: usize = 80;
+
+/// The field or property that was meant.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Meant {
+    Field(&'static str),
+    Property(&'static str),
+}
+
+pub(super) fn nearest(name: &str) -> Option<Meant> {
+    if let Some(field) = FIELDS.iter().find(|field| **field == name) {
+        return Some(Meant::Field(field));
+    }
+    if name.chars().count() > LONGEST {
+        return None;
+    }
+    let normal = normal(name);
+    let bare = bare(&normal);
+    let limit = match bare.chars().count() {
+        0..=3 => return None,
+        4..=7 => 1,
+        8..=15 => 2,
+        _ => 3,
+    };
+    table::TABLE
+        .iter()
+        .map(|property| (distance(bare, &property.name.replace('_', ".")), property.name))
+        .filter(|(far, _)| *far <= limit)
+        .min()
+        .map(|(_, name)| Meant::Property(name))
+}
+
+/// Lower case, and dots in place of what else stands between words: `SECURITY_PROTOCOL` is `security.protocol`.
+fn normal(name: &str) -> String {
+    name.trim().to_ascii_lowercase().replace(['_', '-', ' '], ".")
+}
+
+fn bare(mut name: &str) -> &str {
+    while let Some(rest) = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)) {
+        if table::TABLE.iter().any(|property| property.name == name) {
+            break;
+        }
+        name = rest;
+    }
+    name
+}
+
+/// How many letters were added, left out, changed or swapped with their neighbour.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before = vec![0; b.len() + 1];
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let changed = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            row[j] = changed.min(last[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(before[j - 2] + 1);
+            }
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances() {
+        for (a, b, far) in [("", "", 0), ("", "abc", 3), ("abc", "abc", 0), ("lingr", "linger", 1), ("acsk", "acks", 1)]
+        {
+            assert_eq!(distance(a, b), far, "{a} {b}");
+            assert_eq!(distance(b, a), far, "{b} {a}");
+        }
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+
+    #[test]
+    fn what_was_meant() {
+        for (written, meant) in [
+            ("lingr.ms", "linger.ms"),
+            ("sasl.pasword", "sasl.password"),
+            ("security_protocol", "security.protocol"),
+            ("KAFKA_SASL_MECHANISM", "sasl.mechanism"),
+            ("topic.request.timeout.ms", "request.timeout.ms"),
+            ("kafka.producer.socket.timeout.ms", "socket.timeout.ms"),
+            ("ssl.ca.locations", "ssl.ca.location"),
+        ] {
+            assert_eq!(nearest(written), Some(Meant::Property(meant)), "{written}");
+        }
+        assert_eq!(nearest("batch_size"), Some(Meant::Field("batch_size")));
+        for nonsense in ["", "a", "nonsense", "topic.", "ü", &"x".repeat(100_000)] {
+            assert_eq!(nearest(nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn every_name_is_its_own_nearest() {
+        for property in table::TABLE.iter().filter(|property| !FIELDS.contains(&property.name)) {
+            assert_eq!(nearest(property.name), Some(Meant::Property(property.name)));
+        }
+    }
+}

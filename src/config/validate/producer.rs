@@ -1,0 +1,128 @@
+//! What the producer's settings, fields and properties, must be together.
+
+use super::super::rdkafka::{message_timeout_ms, transaction_timeout_ms};
+use super::super::{Conflict, KafkaSinkConfig, properties};
+
+/// librdkafka's own values where a property is not set.
+const RECONNECT_MS: i64 = 100;
+const RECONNECT_MAX_MS: i64 = 10_000;
+
+pub(super) fn check(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
+    acks(config, found);
+    if config.enable_idempotence {
+        idempotence(config, found);
+    } else if properties::flag(config, "enable.gapless.guarantee") == Some(true) {
+        found.push(Conflict::new(
+            "properties",
+            "`properties` has \"enable.gapless.guarantee\" while `enable_idempotence` is false",
+            "set `enable_idempotence` to true, or remove the property",
+        ));
+    }
+    if config.enable_transactions {
+        transactions(config, found);
+    }
+    times(config, found);
+}
+
+fn acks(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
+    let field = match (config.enable_idempotence, config.enable_transactions) {
+        (true, _) => "enable_idempotence",
+        (_, true) => "enable_transactions",
+        _ => return,
+    };
+    if matches!(config.acks.as_str(), "0" | "1") {
+        found.push(Conflict::new(
+            "acks",
+            format!("`acks` is {:?} while `{field}` is true", config.acks),
+            format!("set `acks` to \"all\", or `{field}` to false"),
+        ));
+    }
+}
+
+fn idempotence(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
+    let mut clash = |name: &str, cure: &str| {
+        found.push(Conflict::new(
+            "properties",
+            format!("`properties` has {name:?} while `enable_idempotence` is true"),
+            format!("{cure}, or set `enable_idempotence` to false"),
+        ));
+    };
+    if let (Some((name, _)), Some(0)) = (properties::get(config, "retries"), properties::whole(config, "retries")) {
+        clash(&format!("{name}=0"), "allow 1 or more");
+    }
+    let strategy = properties::get(config, "queuing.strategy");
+    if strategy.is_some_and(|(_, value)| value.eq_ignore_ascii_case("lifo")) {
+        clash("queuing.strategy=lifo", "remove it");
+    }
+    if properties::whole(config, "queue.buffering.backpressure.threshold").is_some_and(|threshold| threshold > 1) {
+        clash("queue.buffering.backpressure.threshold", "set it to 1");
+    }
+}
+
+fn transactions(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
+    match config.transactional_id.as_deref() {
+        None | Some("") => found.push(Conflict::new(
+            "transactional_id",
+            "`transactional_id` is missing while `enable_transactions` is true",
+            "give each producer an id of its own that outlives restarts",
+        )),
+        Some(id) if id.trim() != id => found.push(Conflict::new(
+            "transactional_id",
+            "`transactional_id` starts or ends with a space",
+            "remove the space, librdkafka would do so at the front",
+        )),
+        Some(id) => super::name("transactional_id", id, found),
+    }
+    if !config.enable_idempotence {
+        found.push(Conflict::new(
+            "enable_idempotence",
+            "`enable_idempotence` is false while `enable_transactions` is true",
+            "set it to true, transactions rest on it",
+        ));
+    }
+    let whole = transaction_timeout_ms(config);
+    if i128::from(config.send_timeout_ms) > i128::from(whole) {
+        found.push(Conflict::new(
+            "send_timeout_ms",
+            format!(
+                "`send_timeout_ms` ({}) is longer than a transaction may take, the property \"transaction.timeout.ms\" ({whole})",
+                config.send_timeout_ms
+            ),
+            "lower `send_timeout_ms`, or raise the property",
+        ));
+    }
+    let mut longer = |name: &str, most: i64| {
+        let Some((name, _)) = properties::get(config, name) else { return };
+        if let Some(time) = properties::whole(config, name).filter(|time| *time > most) {
+            found.push(Conflict::new(
+                "properties",
+                format!("`properties` has {name:?} ({time}) above \"transaction.timeout.ms\" ({whole})"),
+                "lower it, or raise the other",
+            ));
+        }
+    };
+    longer("message.timeout.ms", whole);
+    // librdkafka's own tolerance.
+    longer("socket.timeout.ms", whole.saturating_add(100));
+}
+
+fn times(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
+    let timeout = message_timeout_ms(config);
+    if timeout > 0 && i128::from(config.linger_ms) >= i128::from(timeout) {
+        let of = properties::get(config, "message.timeout.ms").map_or("transaction.timeout.ms", |(name, _)| name);
+        found.push(Conflict::new(
+            "linger_ms",
+            format!("`linger_ms` ({}) leaves nothing of the {timeout} ms that {of:?} gives a record", config.linger_ms),
+            "lower `linger_ms`, or raise the property",
+        ));
+    }
+    let first = properties::whole(config, "reconnect.backoff.ms").unwrap_or(RECONNECT_MS);
+    let most = properties::whole(config, "reconnect.backoff.max.ms").unwrap_or(RECONNECT_MAX_MS);
+    if first > most {
+        found.push(Conflict::new(
+            "properties",
+            format!("\"reconnect.backoff.ms\" ({first}) is above \"reconnect.backoff.max.ms\" ({most})"),
+            "raise the second",
+        ));
+    }
+}

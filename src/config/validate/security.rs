@@ -1,0 +1,98 @@
+//! TLS and SASL: what is missing, what does not fit together. No file is looked at, no text is shown.
+
+use super::super::built::Built;
+use super::super::{Conflict, KafkaSinkConfig, properties};
+
+/// The settings that decide.
+pub(super) struct Security<'a> {
+    /// In lower case; `plaintext` if it is not set.
+    pub(super) protocol: String,
+    pub(super) mechanism: Option<(&'a str, &'a str)>,
+}
+
+impl<'a> Security<'a> {
+    pub(super) fn of(config: &'a KafkaSinkConfig) -> Self {
+        let protocol = properties::get(config, "security.protocol").map_or("plaintext", |(_, value)| value);
+        Self { protocol: protocol.to_ascii_lowercase(), mechanism: properties::get(config, "sasl.mechanism") }
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self.protocol.as_str(), "ssl" | "sasl_ssl")
+    }
+
+    pub(super) fn is_sasl(&self) -> bool {
+        matches!(self.protocol.as_str(), "sasl_plaintext" | "sasl_ssl")
+    }
+
+    pub(super) fn mechanism(&self) -> &'a str {
+        self.mechanism.map_or("", |(_, value)| value)
+    }
+}
+
+pub(super) fn check(config: &KafkaSinkConfig, built: Built, found: &mut Vec<Conflict>) {
+    let security = Security::of(config);
+    let mut add = |problem: String, cure: &'static str| found.push(Conflict::new("properties", problem, cure));
+    if security.is_tls() && !built.tls {
+        add(format!("`properties` has \"security.protocol\" with {}, which needs TLS", security.protocol), Built::TLS);
+    }
+    if let Some((name, mechanism)) = security.mechanism {
+        if (mechanism.starts_with("SCRAM-") || mechanism == "OAUTHBEARER") && !built.tls {
+            add(format!("`properties` has {name:?} with {mechanism}, which needs OpenSSL"), Built::TLS);
+        }
+        if mechanism == "GSSAPI" && !built.gssapi {
+            add(format!("`properties` has {name:?} with GSSAPI, which needs Kerberos"), Built::GSSAPI);
+        }
+    } else if security.is_sasl() && !built.gssapi {
+        add(
+            format!(
+                "`properties` has \"security.protocol\" with {} and no \"sasl.mechanism\", which means Kerberos (GSSAPI), \
+                 and that needs the cargo feature `gssapi`",
+                security.protocol
+            ),
+            "set it to PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
+        );
+    }
+    credentials(config, &security, &mut add);
+    certificates(config, &mut add);
+}
+
+fn credentials(config: &KafkaSinkConfig, security: &Security<'_>, add: &mut impl FnMut(String, &'static str)) {
+    let mechanism = security.mechanism();
+    if security.is_sasl() && (mechanism == "PLAIN" || mechanism.starts_with("SCRAM-")) {
+        for name in ["sasl.username", "sasl.password"] {
+            if !properties::has(config, name) {
+                add(format!("`properties` has no {name:?}, which {mechanism} needs"), "set it");
+            }
+        }
+    }
+}
+
+fn certificates(config: &KafkaSinkConfig, add: &mut impl FnMut(String, &'static str)) {
+    let has = |name: &str| properties::has(config, name);
+    let keystore = has("ssl.keystore.location");
+    if keystore && !has("ssl.keystore.password") {
+        add("`properties` has \"ssl.keystore.location\" and no \"ssl.keystore.password\"".to_owned(), "set it");
+    }
+    let one = |names: [&'static str; 2]| names.into_iter().find(|name| has(name));
+    let key = one(["ssl.key.location", "ssl.key.pem"]);
+    let certificate = one(["ssl.certificate.location", "ssl.certificate.pem"]);
+    match (key, certificate) {
+        (Some(key), None) if !keystore => add(
+            format!("`properties` has {key:?} and no certificate to it"),
+            "set \"ssl.certificate.location\" or \"ssl.certificate.pem\"",
+        ),
+        (None, Some(certificate)) if !keystore => add(
+            format!("`properties` has {certificate:?} and no key to it"),
+            "set \"ssl.key.location\" or \"ssl.key.pem\"",
+        ),
+        _ => {}
+    }
+    for name in ["ssl.ca.pem", "ssl.certificate.pem", "ssl.key.pem"] {
+        if properties::get(config, name).is_some_and(|(_, value)| !value.contains("-----BEGIN ")) {
+            add(
+                format!("`properties` has {name:?} with what is no PEM"),
+                "give it the text from -----BEGIN on; a path goes into the property of that name with .location",
+            );
+        }
+    }
+}

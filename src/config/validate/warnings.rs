@@ -1,0 +1,122 @@
+//! What works but may not be what was meant.
+
+use super::super::rdkafka::{IN_FLIGHT_WITH_IDEMPOTENCE, transaction_timeout_ms};
+use super::super::{KafkaSinkConfig, properties};
+use super::security::Security;
+
+/// Brokers' own limit of a transaction unless they are told otherwise: `transaction.max.timeout.ms`.
+const TRANSACTION_MAX_MS: i64 = 900_000;
+
+pub(in crate::config) fn warnings(config: &KafkaSinkConfig) -> Vec<String> {
+    let mut found = Vec::new();
+    guarantees(config, &mut found);
+    transactions(config, &mut found);
+    security(config, &mut found);
+    found
+}
+
+fn guarantees(config: &KafkaSinkConfig, found: &mut Vec<String>) {
+    if config.enable_idempotence && config.max_in_flight_requests > IN_FLIGHT_WITH_IDEMPOTENCE {
+        found.push(format!(
+            "`max_in_flight_requests` is {}: with idempotence the client keeps to {IN_FLIGHT_WITH_IDEMPOTENCE} requests \
+             a broker, Kafka's rule; the number still bounds what the sink admits",
+            config.max_in_flight_requests
+        ));
+    }
+    if config.acks == "0" {
+        found.push(
+            "`acks` is \"0\": a send is answered before a broker has seen it, and offsets are unknown".to_owned(),
+        );
+    }
+    let finite = properties::whole(config, "message.timeout.ms").is_some_and(|time| time > 0);
+    if let (false, true, Some((name, _))) =
+        (config.enable_transactions, finite, properties::get(config, "message.timeout.ms"))
+    {
+        found.push(format!(
+            "the property {name:?} is finite: when a record times out in the client after it may have been sent, \
+             the client sends others a second time and reports them delivered (thousands in an outage); \
+             `send_timeout_ms` bounds a send without that"
+        ));
+    }
+}
+
+fn transactions(config: &KafkaSinkConfig, found: &mut Vec<String>) {
+    if !config.enable_transactions {
+        if config.transactional_id.is_some() {
+            found.push("`transactional_id` is set and unused: `enable_transactions` is false".to_owned());
+        }
+        if properties::get(config, "transaction.timeout.ms").is_some() {
+            let text = "the property \"transaction.timeout.ms\" is set and unused: `enable_transactions` is false";
+            found.push(text.to_owned());
+        }
+        return;
+    }
+    let timeout = transaction_timeout_ms(config);
+    if timeout > TRANSACTION_MAX_MS {
+        found.push(format!(
+            "the property \"transaction.timeout.ms\" is {timeout}: brokers refuse more than their \
+             transaction.max.timeout.ms, {TRANSACTION_MAX_MS} unless they were told otherwise"
+        ));
+    }
+    if properties::whole(config, "message.timeout.ms") == Some(0) {
+        let text = "the property \"message.timeout.ms\" is 0: a record that cannot be sent holds its transaction until the \
+                    brokers abort it; leave the property out, and it fails just before";
+        found.push(text.to_owned());
+    }
+}
+
+fn security(config: &KafkaSinkConfig, found: &mut Vec<String>) {
+    let security = Security::of(config);
+    let protocol = &security.protocol;
+    let mut add = |text: String| found.push(text);
+    if protocol == "sasl_plaintext" {
+        match security.mechanism() {
+            "PLAIN" => add("the password goes over the network in the clear (PLAIN over sasl_plaintext): set \
+                 \"security.protocol\" to sasl_ssl, or use SCRAM if the network is trusted"
+                .to_owned()),
+            "OAUTHBEARER" => {
+                add("the token goes over the network in the clear (OAUTHBEARER over sasl_plaintext): set \
+                 \"security.protocol\" to sasl_ssl"
+                    .to_owned())
+            }
+            _ => {}
+        }
+    }
+    if security.is_sasl() && security.mechanism.is_none() {
+        add("no \"sasl.mechanism\" is set: that means GSSAPI (Kerberos)".to_owned());
+    }
+    if !security.is_sasl() {
+        let sasl = config.properties.keys().find(|name| name.starts_with("sasl."));
+        if let Some(name) = sasl {
+            add(format!("the property {name:?} is set and unused: \"security.protocol\" is {protocol}"));
+        }
+    }
+    if !security.is_tls() {
+        let tls = config.properties.keys().find(|name| name.starts_with("ssl."));
+        if let Some(name) = tls {
+            add(format!(
+                "the property {name:?} is set and unused: \"security.protocol\" is {protocol}, and nothing is encrypted"
+            ));
+        }
+    }
+    if properties::flag(config, "enable.ssl.certificate.verification") == Some(false) {
+        add("\"enable.ssl.certificate.verification\" is off: anybody can claim to be the broker".to_owned());
+    } else if properties::get(config, "ssl.endpoint.identification.algorithm")
+        .is_some_and(|(_, value)| value.eq_ignore_ascii_case("none"))
+    {
+        add("\"ssl.endpoint.identification.algorithm\" is none: any certificate of the same authority passes for the broker's"
+            .to_owned());
+    }
+    if properties::flag(config, "enable.sasl.oauthbearer.unsecure.jwt") == Some(true) {
+        add("\"enable.sasl.oauthbearer.unsecure.jwt\" is on: its tokens are not signed, for tests only".to_owned());
+    } else if security.is_sasl() && security.mechanism() == "OAUTHBEARER" {
+        add("OAUTHBEARER needs a source of tokens: connect `RdkafkaTransport::builder().events(..)`, and give it to \
+             `KafkaSink::builder(config).transport(..)`"
+            .to_owned());
+    }
+    for name in ["sasl.password", "sasl.username", "ssl.key.password", "ssl.keystore.password"] {
+        if config.properties.get(name).is_some_and(|value| value.trim() != value) {
+            add(format!("the property {name:?} starts or ends with a space or a line break"));
+        }
+    }
+}

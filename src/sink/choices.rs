@@ -1,0 +1,96 @@
+//! What a sink can be told beside its configuration, and which of it cannot be.
+
+use std::fmt;
+use std::sync::Arc;
+
+use kafka_tower_core::{Error, ErrorKind};
+use kafka_tower_layers::partition::{PartitionStrategy, Partitioner};
+use kafka_tower_layers::retry::DeliveryGuarantee;
+
+use crate::KafkaSinkConfig;
+
+#[derive(Clone)]
+pub(super) struct Choices {
+    pub(super) strategy: PartitionStrategy,
+    pub(super) partitioner: Option<Arc<dyn Partitioner>>,
+    pub(super) guarantee: DeliveryGuarantee,
+    pub(super) allow_duplicates: bool,
+}
+
+impl Choices {
+    /// Transactions promise exactly once, and nothing else can.
+    pub(super) fn of(config: &KafkaSinkConfig) -> Self {
+        let guarantee =
+            if config.enable_transactions { DeliveryGuarantee::ExactlyOnce } else { DeliveryGuarantee::AtLeastOnce };
+        Self { strategy: PartitionStrategy::KeyHash, partitioner: None, guarantee, allow_duplicates: false }
+    }
+
+    /// Why this configuration cannot keep them.
+    pub(super) fn fault(&self, config: &KafkaSinkConfig) -> Option<Error> {
+        let client_retries = config.properties.get("retries").is_none_or(|retries| retries != "0");
+        let (text, help) = match self.guarantee {
+            DeliveryGuarantee::ExactlyOnce if !config.enable_transactions => (
+                "the guarantee ExactlyOnce needs transactions",
+                "set `enable_transactions` and a `transactional_id`, or take AtLeastOnce",
+            ),
+            DeliveryGuarantee::ExactlyOnce => return None,
+            _ if config.enable_transactions => (
+                "a transactional sink guarantees ExactlyOnce and nothing else",
+                "leave the guarantee out, or `enable_transactions`",
+            ),
+            DeliveryGuarantee::AtMostOnce if !config.enable_idempotence && client_retries => (
+                "the guarantee AtMostOnce is broken by the client's own retries, which can write twice without idempotence",
+                "set `enable_idempotence`, or the property `retries` to 0",
+            ),
+            _ => return None,
+        };
+        Some(Error::new(ErrorKind::Config, text).with_help(help))
+    }
+}
+
+impl fmt::Debug for Choices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Choices")
+            .field("strategy", &self.strategy)
+            .field("partitioner", &self.partitioner.is_some())
+            .field("guarantee", &self.guarantee)
+            .field("allow_duplicates", &self.allow_duplicates)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(transactions: bool, idempotence: bool, guarantee: DeliveryGuarantee) -> Option<String> {
+        let config = KafkaSinkConfig {
+            enable_transactions: transactions,
+            enable_idempotence: idempotence,
+            ..KafkaSinkConfig::default()
+        };
+        let choices = Choices { guarantee, ..Choices::of(&config) };
+        choices.fault(&config).map(|error| error.message().to_owned())
+    }
+
+    #[test]
+    fn what_the_configuration_says_is_no_fault() {
+        for transactions in [false, true] {
+            let config = KafkaSinkConfig { enable_transactions: transactions, ..KafkaSinkConfig::default() };
+            assert!(Choices::of(&config).fault(&config).is_none());
+        }
+        assert_eq!(fault(false, true, DeliveryGuarantee::AtMostOnce), None);
+        assert_eq!(fault(true, true, DeliveryGuarantee::ExactlyOnce), None);
+    }
+
+    #[test]
+    fn impossible_guarantees_are_told() {
+        assert!(fault(false, true, DeliveryGuarantee::ExactlyOnce).unwrap().contains("needs transactions"));
+        assert!(fault(true, true, DeliveryGuarantee::AtLeastOnce).unwrap().contains("nothing else"));
+        assert!(fault(false, false, DeliveryGuarantee::AtMostOnce).unwrap().contains("write twice"));
+        let config = KafkaSinkConfig { enable_idempotence: false, ..KafkaSinkConfig::default() };
+        let config = config.with_property("retries", "0");
+        let choices = Choices { guarantee: DeliveryGuarantee::AtMostOnce, ..Choices::of(&config) };
+        assert!(choices.fault(&config).is_none());
+    }
+}

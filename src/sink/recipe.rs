@@ -1,0 +1,64 @@
+//! How a sink's stack was made, so that it can be made again with other choices.
+
+use std::sync::Arc;
+
+use kafka_tower_core::{Control, Delivery, Error, SinkMessage, Transport};
+use kafka_tower_layers::serialize::MessageSerializer;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::choices::Choices;
+use super::edge::{Edge, boxed};
+use super::stack::{Instruments, Layers, Typed};
+use crate::KafkaSinkConfig;
+
+/// The boxed handles that a sink clones.
+pub(super) struct Stacks<T> {
+    pub(super) prototype: Box<dyn Edge<T>>,
+    /// For batches and streams: keeps order with a serializer that waits.
+    pub(super) ordered: Box<dyn Edge<T>>,
+}
+
+type Cook<T> = Box<dyn Fn(&Choices) -> Stacks<T> + Send + Sync>;
+
+/// Makes stacks over one transport, with one breaker and one set of metrics.
+pub(super) struct Recipe<T> {
+    config: KafkaSinkConfig,
+    cook: Cook<T>,
+}
+
+impl<T: Send + Sync + 'static> Recipe<T> {
+    pub(super) fn new<F, S, L>(
+        config: KafkaSinkConfig,
+        serializer: Arc<F>,
+        outer: L,
+        transport: S,
+        control: Arc<dyn Control>,
+        instruments: Instruments,
+    ) -> Self
+    where
+        F: MessageSerializer<T> + ?Sized + 'static,
+        S: Transport,
+        L: Layer<Typed<T, F, S>> + Send + Sync + 'static,
+        L::Service: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
+        <L::Service as Service<SinkMessage<T>>>::Future: Send + 'static,
+    {
+        let settings = config.clone();
+        let cook = move |choices: &Choices| {
+            let layers = Layers::new(&settings, choices, &instruments, Arc::clone(&control));
+            let stack = |in_order| {
+                let typed = layers.stack(Arc::clone(&serializer), in_order, transport.clone());
+                boxed(instruments.measured(outer.layer(typed)))
+            };
+            Stacks { prototype: stack(false), ordered: stack(true) }
+        };
+        Self { config, cook: Box::new(cook) }
+    }
+}
+
+impl<T> Recipe<T> {
+    /// The stacks with these choices, and why they cannot be kept, if they cannot.
+    pub(super) fn cook(&self, choices: &Choices) -> (Stacks<T>, Option<Error>) {
+        ((self.cook)(choices), choices.fault(&self.config))
+    }
+}

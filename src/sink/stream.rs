@@ -1,0 +1,149 @@
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use futures_core::Stream;
+use kafka_tower_core::{Delivery, Result, SinkMessage};
+use pin_project::pin_project;
+
+use super::batch::open::Open;
+use super::deadline::{self, Patience};
+use super::edge::{Edge, Shared};
+
+/// Messages whose results are not taken yet, unless [`SendStream::look_ahead`] says otherwise.
+const LOOK_AHEAD: usize = 1_000;
+
+/// A stream of messages on its way: [`KafkaSink::send_stream`](super::KafkaSink::send_stream).
+///
+/// Dropping it sends no more; what was handed over goes on.
+#[pin_project]
+#[must_use = "nothing is sent unless it is polled"]
+pub struct SendStream<T, S> {
+    shared: Arc<Shared<T>>,
+    #[pin]
+    messages: S,
+    /// The stream of messages has ended.
+    ended: bool,
+    look_ahead: usize,
+    edge: Option<Box<dyn Edge<T>>>,
+    /// The message that waits for room.
+    head: Option<SinkMessage<T>>,
+    /// Since when there is no room.
+    waiting_since: Option<Instant>,
+    patience: Patience,
+    open: Open,
+}
+
+impl<T, S> SendStream<T, S> {
+    pub(super) fn new(shared: Arc<Shared<T>>, messages: S) -> Self {
+        Self {
+            shared,
+            messages,
+            ended: false,
+            look_ahead: LOOK_AHEAD,
+            edge: None,
+            head: None,
+            waiting_since: None,
+            patience: Patience::default(),
+            open: Open::new(),
+        }
+    }
+
+    /// How many messages are taken before their results are: 1,000 if it is not said, at least 1.
+    ///
+    /// Fewer than fill a batch at the broker cost speed; more cost memory.
+    pub fn look_ahead(mut self, messages: usize) -> Self {
+        self.look_ahead = messages.max(1);
+        self
+    }
+}
+
+impl<T, S> SendStream<T, S>
+where
+    S: Stream,
+    S::Item: Into<SinkMessage<T>>,
+{
+    /// Calls messages in order as they come and as there is room.
+    fn fill(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        let mut this = self.project();
+        let now = deadline::now();
+        let budget = this.shared.send_timeout;
+        while this.open.held() < *this.look_ahead {
+            let message = match this.head.take() {
+                Some(message) => Some(message),
+                None if *this.ended => None,
+                None => match this.messages.as_mut().poll_next(cx) {
+                    Poll::Pending => return,
+                    Poll::Ready(message) => message.map(Into::into),
+                },
+            };
+            let Some(mut message) = message else {
+                *this.ended = true;
+                *this.edge = None;
+                return;
+            };
+            if let Some(error) = this.shared.refusal() {
+                this.open.settled(Err(this.shared.failed(error)));
+                continue;
+            }
+            let edge = this.edge.get_or_insert_with(|| this.shared.fresh_ordered());
+            match edge.poll_ready(cx) {
+                Poll::Ready(Ok(())) => {
+                    deadline::stamp(&mut message, this.waiting_since.take().unwrap_or(now), budget);
+                    this.open.push(edge.call(message));
+                }
+                Poll::Ready(Err(error)) => {
+                    *this.edge = None; // finished for good; the next message asks a fresh one
+                    this.open.settled(Err(error));
+                }
+                Poll::Pending => {
+                    let since = *this.waiting_since.get_or_insert(now);
+                    if this.patience.is_over(deadline::of(&message, since, budget), cx) {
+                        this.open.settled(Err(this.shared.no_room(since)));
+                        continue;
+                    }
+                    *this.head = Some(message);
+                    return;
+                }
+            }
+        }
+        // Not ready for more: an idle handle must not keep its readiness. What is taken next asks anew.
+    }
+}
+
+impl<T, S> Stream for SendStream<T, S>
+where
+    S: Stream,
+    S::Item: Into<SinkMessage<T>>,
+{
+    type Item = Result<Delivery>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.as_mut().fill(cx);
+        let this = self.project();
+        let settled = this.open.poll(cx);
+        match this.open.next() {
+            Some(result) => Poll::Ready(Some(result)),
+            None if *this.ended && settled.is_ready() => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let held = self.open.held() + usize::from(self.head.is_some());
+        let (least, most) = if self.ended { (0, Some(0)) } else { self.messages.size_hint() };
+        (least.saturating_add(held), most.and_then(|most| most.checked_add(held)))
+    }
+}
+
+impl<T, S> fmt::Debug for SendStream<T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendStream")
+            .field("look_ahead", &self.look_ahead)
+            .field("held", &self.open.held())
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,127 @@
+//! One bad record among ten: the broker refuses the whole batch, the nine neighbours arrive, and only the bad one is refused.
+//! Against a real Apache Kafka.
+#![allow(clippy::unwrap_used)] // a test may fail
+
+use std::time::{Duration, SystemTime};
+
+use kafka_tower::{ErrorKind, KafkaSink, KafkaSinkConfig, Persistence, Scope, SinkMessage};
+use kafka_tower_test_cluster::{self as cluster, Cluster};
+
+const BAD: usize = 4;
+
+/// Ten messages in one batch; `spoil` makes one of them bad. Says how it ended.
+async fn ten(
+    kafka: &Cluster,
+    config: &[(&str, &str)],
+    spoil: impl Fn(SinkMessage<String>) -> SinkMessage<String>,
+) -> kafka_tower::Error {
+    let topic = kafka.topic_with("neighbours", 1, config).await.unwrap();
+    let config = KafkaSinkConfig {
+        brokers: kafka.bootstrap().to_string(),
+        topic: topic.clone(),
+        linger_ms: 200,
+        compression_type: "none".to_string(),
+        ..Default::default()
+    };
+    let sink = KafkaSink::<String>::new(config).await.unwrap();
+    let messages = (0..10).map(|n| {
+        let message = SinkMessage::new(format!("value {n}")).with_key(format!("key {n}")).with_partition(0);
+        if n == BAD { spoil(message) } else { message }
+    });
+    let mut results = sink.send_batch(messages).await.unwrap();
+    let bad = results.remove(BAD).unwrap_err();
+    for result in results {
+        result.unwrap_or_else(|error| panic!("a neighbour: {error:#}"));
+    }
+    sink.close().await.unwrap();
+    let mut read: Vec<_> = kafka.read(&topic).await.unwrap().iter().map(|r| r.text()).collect();
+    read.sort();
+    let expected: Vec<_> = (0..10).filter(|n| *n != BAD).map(|n| format!("\"value {n}\"")).collect();
+    assert_eq!(read, expected, "each neighbour once");
+    assert_eq!((bad.persistence(), bad.scope()), (Persistence::NotPersisted, Scope::Record), "{bad:#}");
+    assert_eq!(sink.metrics().await.retries, 0, "sending alone is no retry");
+    bad
+}
+
+#[tokio::test]
+async fn a_missing_key_on_a_compacted_topic() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let without_key = |message: SinkMessage<String>| {
+        let (value, mut envelope) = message.into_parts();
+        envelope.key = None;
+        SinkMessage::from_parts(value, envelope)
+    };
+    let bad = ten(kafka, &[("cleanup.policy", "compact")], without_key).await;
+    assert_eq!(bad.kind(), ErrorKind::Rejected, "{bad:#}");
+}
+
+#[tokio::test]
+async fn a_time_stamp_too_old() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let old = SystemTime::now() - Duration::from_secs(3_600);
+    let limit = [("message.timestamp.before.max.ms", "60000")];
+    let bad = ten(kafka, &limit, |message| message.with_timestamp(old)).await;
+    assert_eq!(bad.kind(), ErrorKind::Rejected, "{bad:#}");
+}
+
+/// Alone it is too large too: the batch was above the topic's limit because of it.
+#[tokio::test]
+async fn a_record_above_the_topics_limit() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let large = |message: SinkMessage<String>| {
+        let (_, envelope) = message.into_parts();
+        SinkMessage::from_parts(Some("x".repeat(5_000)), envelope)
+    };
+    let bad = ten(kafka, &[("max.message.bytes", "2000")], large).await;
+    assert_eq!(bad.kind(), ErrorKind::RecordTooLarge, "{bad:#}");
+}
+
+/// Ten small records whose batch is above the topic's limit: all arrive.
+#[tokio::test]
+async fn a_batch_above_the_topics_limit() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic_with("batch-limit", 1, &[("max.message.bytes", "1000")]).await.unwrap();
+    let config = KafkaSinkConfig {
+        brokers: kafka.bootstrap().to_string(),
+        topic: topic.clone(),
+        linger_ms: 200,
+        compression_type: "none".to_string(),
+        ..Default::default()
+    };
+    let sink = KafkaSink::<String>::new(config).await.unwrap();
+    let messages = (0..10).map(|n| SinkMessage::new(format!("{n}{}", "x".repeat(200))).with_partition(0));
+    let results = sink.send_batch(messages).await.unwrap();
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(kafka.read(&topic).await.unwrap().len(), 10);
+}
+
+/// A send whose budget is shorter than the outage is told so, and nothing is in the log twice afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_shorter_than_the_outage() {
+    let Some(kafka) = Cluster::start(1).await.unwrap() else { return };
+    let topic = kafka.topic("budget", 1).await.unwrap();
+    let config = KafkaSinkConfig {
+        brokers: kafka.bootstrap().to_string(),
+        topic: topic.clone(),
+        send_timeout_ms: 1_500,
+        ..Default::default()
+    };
+    let sink = KafkaSink::<u32>::new(config).await.unwrap();
+    sink.send(0).await.unwrap();
+    kafka.stop(1).unwrap();
+    let results = sink.send_batch(1..=50).await.unwrap();
+    for error in results.into_iter().map(Result::unwrap_err) {
+        assert_eq!(
+            (error.kind(), error.persistence()),
+            (ErrorKind::Timeout, Persistence::PossiblyPersisted),
+            "{error:#}"
+        );
+    }
+    kafka.cont(1).unwrap();
+    sink.flush().await.unwrap();
+    let mut read: Vec<u32> = kafka.read(&topic).await.unwrap().iter().map(|r| r.text().parse().unwrap()).collect();
+    assert!(read.is_sorted());
+    read.dedup();
+    assert_eq!(read, (0..=50).collect::<Vec<_>>());
+    assert_eq!(kafka.read(&topic).await.unwrap().len(), 51, "each one once");
+}
