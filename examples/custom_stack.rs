@@ -22,10 +22,8 @@ use kafka_tower::layers::metrics::Metrics;
 use kafka_tower::layers::retry::{RetryLayer, RetryPolicy};
 use kafka_tower::memory::MemoryKafka;
 use kafka_tower::rdkafka::RdkafkaTransport;
-use kafka_tower::{
-    Control, Delivery, Error, ErrorKind, KafkaSink, PartitionStrategy, Persistence, Record, Result, SinkMessage,
-    Transport,
-};
+use kafka_tower::sink::IntoTransport;
+use kafka_tower::{Delivery, Error, ErrorKind, KafkaSink, PartitionStrategy, Persistence, Record, Result, SinkMessage};
 use pin_project::pin_project;
 use tower::{Layer, Service, ServiceBuilder};
 
@@ -101,7 +99,8 @@ impl<F: Future<Output = Result<Delivery>>> Future for TenantFuture<F> {
 /// The default order has the breaker around retry: it counts sends. Here retry is around the breaker, which counts attempts:
 /// one send that keeps failing is enough to open it, and an open one ends the retries of others. For those who would rather
 /// stop early than press a cluster that limps.
-fn sink<S: Transport>(topic: &str, transport: S, control: Arc<dyn Control>) -> (KafkaSink<String>, Metrics) {
+fn sink(topic: &str, transport: impl IntoTransport) -> (KafkaSink<String>, Metrics) {
+    let (transport, control) = transport.into_transport();
     let metrics = Metrics::new();
     let (retries, trips) = (metrics.clone(), metrics.clone());
     let policy = RetryPolicy::new().max_retries(5).base_backoff(Duration::from_millis(50));
@@ -117,7 +116,7 @@ fn sink<S: Transport>(topic: &str, transport: S, control: Arc<dyn Control>) -> (
         println!("    breaker: {:?} -> {:?}", transition.from, transition.to);
     });
     let stack = ServiceBuilder::new() // the first is the outermost
-        .measure(metrics.clone()) // sees what the caller sees
+        .measure(metrics.clone()) // as the caller sees it; the sink's own metrics hear of no retries, trips and bytes
         .serialize_json(topic) // from here on there are records
         .layer(TenantLayer { tenant: "acme", max_bytes: 200 }) // refused records are no attempts and no failures of Kafka
         .count_bytes(&metrics)
@@ -145,32 +144,25 @@ async fn run() -> Result<()> {
     let topic = env::var("KAFKA_TOPIC").unwrap_or_else(|_| "kafka-tower-custom".to_owned());
     let (sink, metrics) = match env::var("KAFKA_BROKERS").ok().filter(|brokers| !brokers.is_empty()) {
         Some(brokers) => {
-            println!("Kafka at {brokers}, topic {topic}\n");
-            let builder = RdkafkaTransport::builder().property("bootstrap.servers", brokers);
-            let transport = builder.topic(topic.as_str()).connect().await?;
-            let control = transport.control();
-            let (sink, metrics) = sink(&topic, transport, control);
+            println!("  Kafka at {brokers}, topic {topic}\n");
+            let kafka = RdkafkaTransport::builder().property("bootstrap.servers", brokers).topic(topic.as_str());
+            let (sink, metrics) = sink(&topic, kafka.connect().await?);
             orders(&sink).await?;
             (sink, metrics)
         }
         None => {
-            println!("Kafka in memory, topic {topic}\n");
+            println!("  Kafka in memory, topic {topic}\n");
             let kafka = MemoryKafka::new().with_topic(&topic, 3);
-            let transport = kafka.transport();
-            let control = transport.control();
-            let (sink, metrics) = sink(&topic, transport, control);
+            let (sink, metrics) = sink(&topic, kafka.transport());
             orders(&sink).await?;
-            faults(&sink, &kafka).await?;
+            faults(&sink, &kafka).await;
             (sink, metrics)
         }
     };
     sink.close().await?;
     let counted = metrics.snapshot();
-    println!("Closed. In all: {} sent, {} failed,", counted.messages_sent, counted.messages_failed);
-    println!(
-        "  {} bytes, {} retries, {} trip(s)\n",
-        counted.bytes_sent, counted.retries, counted.circuit_breaker_trips
-    );
+    print!("\nClosed. Sent {}, failed {}, ", counted.messages_sent, counted.messages_failed);
+    println!("bytes {}, retries {}, trips {}.\n", counted.bytes_sent, counted.retries, counted.circuit_breaker_trips);
     println!("Next:");
     println!("  your own Kafka      KAFKA_BROKERS=host:9092 KAFKA_TOPIC=my-topic cargo run --example custom_stack");
     println!("  this program        examples/custom_stack.rs: swap retry and breaker, and see what the errors say");
@@ -186,13 +178,12 @@ async fn orders(sink: &KafkaSink<String>) -> Result<()> {
     }
     println!("\nThe layer refuses: a record of more bytes than the tenant may send.");
     told(sink, &"x".repeat(300)).await;
-    println!();
     Ok(())
 }
 
-async fn faults(sink: &KafkaSink<String>, kafka: &MemoryKafka) -> Result<()> {
+async fn faults(sink: &KafkaSink<String>, kafka: &MemoryKafka) {
     let no_leader = Error::new(ErrorKind::Broker, "no leader").with_persistence(Persistence::NotPersisted);
-    println!("A hiccup: two attempts fail, the third one goes well.");
+    println!("\nA hiccup: two attempts fail, the third one goes well.");
     kafka.script().times(2).fail(no_leader.clone());
     told(sink, "hiccup").await;
 
@@ -207,8 +198,6 @@ async fn faults(sink: &KafkaSink<String>, kafka: &MemoryKafka) -> Result<()> {
     outage.cancel();
     tokio::time::sleep(OPEN_FOR).await;
     told(sink, "well again").await;
-    println!();
-    Ok(())
 }
 
 /// Sends, and shows what the sender is told.

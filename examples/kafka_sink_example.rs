@@ -47,10 +47,6 @@ impl MessageSerializer<MetricResult> for Csv {
         }
         Ok(format!("{},{},{}", metric.service, metric.avg_latency, metric.count).into_bytes())
     }
-
-    fn content_type(&self) -> &str {
-        "text/csv"
-    }
 }
 
 #[tokio::main]
@@ -88,15 +84,18 @@ async fn run() -> Result<()> {
     serializer(&config).await?;
     let down = errors(&sink, &config).await?;
     transactions(&config).await?;
+    if embedded.is_some() {
+        println!("  (the mock cluster takes transactions but hides nothing; a real Kafka does)");
+    }
     metrics(&sink).await;
-    shut_down(sink, down).await;
+    shut_down(sink, down).await?;
 
     println!("\nNext:");
     if embedded.is_some() {
         println!("  a Kafka of your own   docker compose up -d --wait kafka, then KAFKA_BROKERS=localhost:9092");
     }
     println!("  other stacks          cargo run --example custom_stack");
-    println!("  tests without Kafka   cargo run --example swap_transport");
+    println!("  tests without Kafka   cargo test --example swap_transport");
     println!("  all settings          docs of kafka_tower::KafkaSinkConfig");
     Ok(())
 }
@@ -116,16 +115,15 @@ async fn sending(sink: &KafkaSink<MetricResult>) -> Result<()> {
     let results = sink.send_batch((0..1_000).map(metric)).await?;
     let sent = results.iter().filter(|result| result.is_ok()).count();
     println!("  {sent} of {} delivered in {:.0?}", results.len(), begun.elapsed());
+    results.into_iter().collect::<Result<Vec<_>>>()?; // the first error, if there is one
 
     heading("A stream: as many as there are, with bounded memory");
     let begun = Instant::now();
-    let mut results = sink.send_stream(stream::iter((0..STREAM).map(metric)));
-    let (mut answered, mut delivered) = (0, 0);
-    while let Some(result) = results.next().await {
-        answered += 1;
-        delivered += u64::from(result.is_ok());
-        if answered % (STREAM / 4) == 0 {
-            println!("  {answered:>6} answered, {delivered:>6} delivered, {:.0?}", begun.elapsed());
+    let mut results = sink.send_stream(stream::iter((0..STREAM).map(metric))).enumerate();
+    while let Some((number, result)) = results.next().await {
+        result?; // the stream would go on
+        if (number as u64 + 1) % (STREAM / 4) == 0 {
+            println!("  {:>6} of {STREAM} delivered, {:.0?}", number + 1, begun.elapsed());
         }
     }
     Ok(())
@@ -133,7 +131,7 @@ async fn sending(sink: &KafkaSink<MetricResult>) -> Result<()> {
 
 async fn partitions(sink: &KafkaSink<MetricResult>, topic: &str) -> Result<()> {
     heading("Partitions: where 12 messages land, by strategy");
-    println!("  partitions             {}", sink.control().partition_count(topic).unwrap_or_default());
+    println!("  {:<24} {}", "the topic's partitions", sink.control().partition_count(topic).unwrap_or_default());
     let last = |_: &Record, partitions: u32| i32::try_from(partitions - 1).ok();
     for (name, sink) in [
         ("KeyHash, as Java has it", sink.clone().with_partition_strategy(PartitionStrategy::KeyHash)),
@@ -147,7 +145,7 @@ async fn partitions(sink: &KafkaSink<MetricResult>, topic: &str) -> Result<()> {
         }
         let landed: Vec<_> =
             landed.iter().map(|(partition, messages)| format!("[{partition}] {messages:<2}")).collect();
-        println!("  {name:<24} {}", landed.join("  "));
+        println!("  {name:<24} {}", landed.join("  ").trim_end());
     }
     println!("  {:<24} {}", "the message's own", sink.send(metric(1).with_partition(0)).await?);
     Ok(())
@@ -195,7 +193,7 @@ async fn errors(sink: &KafkaSink<MetricResult>, config: &KafkaSinkConfig) -> Res
 }
 
 async fn transactions(config: &KafkaSinkConfig) -> Result<()> {
-    heading("Transactions: all or none, for readers with isolation.level=read_committed");
+    heading("Transactions: all or none, for readers with isolation.level = read_committed");
     let config = KafkaSinkConfig {
         enable_transactions: true,
         transactional_id: Some("kafka-tower-example".to_owned()),
@@ -205,14 +203,14 @@ async fn transactions(config: &KafkaSinkConfig) -> Result<()> {
 
     sink.begin_transaction().await?;
     let results = sink.send_batch((0..100).map(metric)).await?;
-    println!("  {:>3} of 100 written: nobody sees them yet", results.iter().flatten().count());
+    println!("  {} of 100 written: such a reader sees none yet", results.iter().flatten().count());
     sink.commit_transaction().await?;
-    println!("      committed: all are seen at once");
+    println!("  committed: it sees all");
 
     sink.begin_transaction().await?;
-    println!("      {} written", sink.send(metric(0)).await?);
+    println!("  {} written", sink.send(metric(0)).await?);
     sink.abort_transaction().await?;
-    println!("      aborted: it is never seen");
+    println!("  aborted: it never sees that one");
     sink.close().await?;
     Ok(())
 }
@@ -232,15 +230,18 @@ async fn metrics(sink: &KafkaSink<MetricResult>) {
     }
 }
 
-async fn shut_down(sink: KafkaSink<MetricResult>, down: KafkaSink<MetricResult>) {
+async fn shut_down(sink: KafkaSink<MetricResult>, down: KafkaSink<MetricResult>) -> Result<()> {
     heading("Shutting down: what is on its way is awaited, and the rest reported");
     let (results, closed) = tokio::join!(biased; sink.send_batch((0..200).map(metric)), sink.close());
     let delivered = results.iter().flatten().filter(|result| result.is_ok()).count();
-    println!("  close while 200 are on their way: {delivered} delivered, complete: {}", closed.is_ok());
+    println!("  close while 200 are on their way: {delivered} delivered");
+    closed?;
     if let Err(error) = down.close_within(Duration::from_millis(200)).await {
         println!("  close of the sink whose Kafka is not there: {}", error.report());
+        println!("  what \"may have been written\" is decided now, and the records are handed back:");
         for undelivered in error.into_report().undelivered {
-            println!("    key {:?}: {}", undelivered.record.key.unwrap_or_default(), undelivered.error);
+            println!("    {:?}: {}", undelivered.record.key.unwrap_or_default(), undelivered.error);
         }
     }
+    Ok(())
 }

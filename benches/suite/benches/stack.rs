@@ -1,0 +1,23 @@
+//! The cost of a record in memory: the layers, and the stack that is made of them.
+#![allow(missing_docs)]
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use kafka_tower_benches::cases;
+
+/// Records in one iteration: what a run costs by itself disappears in them.
+const RECORDS: usize = 1_000;
+
+fn stack(criterion: &mut Criterion) {
+    for case in cases::ALL {
+        let mut group = criterion.benchmark_group(case.group);
+        group.throughput(Throughput::Elements(RECORDS as u64));
+        group.bench_function(case.name, |bencher| {
+            // A fresh one each time: the Kafka in memory keeps what it gets.
+            bencher.iter_batched_ref(case.start, |run| run(RECORDS), BatchSize::LargeInput);
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, stack);
+criterion_main!(benches);

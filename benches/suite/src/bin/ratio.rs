@@ -1,0 +1,248 @@
+//! Compares ways to send in turns: A B C A B C …, so that whatever else the machine does happens to all of them.
+//!
+//! Each run is a process of its own. See the usage below, and `benches/README.md`.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use kafka_tower_benches::broker::{self, Broker};
+use kafka_tower_benches::run::{self, Mode, Plan, Took};
+use kafka_tower_benches::stats::{Spread, table};
+
+const USAGE: &str = "\
+ratio (--mock | --kafka) [options]
+
+  --mock            librdkafka's mock cluster, in a process of its own
+  --kafka           the Kafka at KAFKA_BROKERS, else one that is started (Java and Maven, or Docker)
+  --modes A,B,…     future, future-send, transport, future-json, typed, stack, stream, batch
+                    (default: future,transport,future-json,stack); raw values are compared with future, JSON with future-json
+  --sizes A,B       bytes of a value (default: 100,1024)
+  --pairs N         rounds (default: 7)
+  --seconds S       how long a run should take, about (default: 1)
+  --window N        records that are not awaited yet, at most (default: 10000)
+  --gate N          records that our gate admits (default: twice the window)
+  --retries N       how often a run is repeated while others used more than 0.3 of a core (default: 2)
+  --pin             this program on processor 0, the broker on processor 1 (needs taskset)";
+
+/// Others may use so much of a core.
+const QUIET: f64 = 0.3;
+
+struct Options {
+    kafka: bool,
+    modes: Vec<Mode>,
+    sizes: Vec<usize>,
+    pairs: usize,
+    seconds: f64,
+    window: usize,
+    gate: Option<usize>,
+    retries: usize,
+    pin: bool,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some(broker::SERVE_MOCK) => broker::serve_mock(),
+        Some("--run") => println!("{}", run::run(&read_plan(&arguments[1..])).write()),
+        _ => match options(&arguments) {
+            Ok(options) => compare(&options),
+            Err(error) => {
+                eprintln!("{error}\n\n{USAGE}");
+                std::process::exit(2);
+            }
+        },
+    }
+}
+
+fn options(arguments: &[String]) -> Result<Options, String> {
+    let mut options = Options {
+        kafka: false,
+        modes: vec![Mode::Future, Mode::Transport, Mode::FutureJson, Mode::Stack],
+        sizes: vec![100, 1024],
+        pairs: 7,
+        seconds: 1.0,
+        window: 10_000,
+        gate: None,
+        retries: 2,
+        pin: false,
+    };
+    let mut target = false;
+    let mut arguments = arguments.iter();
+    while let Some(name) = arguments.next() {
+        let mut value = || arguments.next().map(String::as_str).ok_or_else(|| format!("{name} needs a value"));
+        match name.as_str() {
+            "--mock" => target = true,
+            "--kafka" => (target, options.kafka) = (true, true),
+            "--modes" => options.modes = list(value()?)?,
+            "--sizes" => options.sizes = list(value()?)?,
+            "--pairs" => options.pairs = parsed::<usize>(value()?)?.max(1),
+            "--seconds" => options.seconds = parsed(value()?)?,
+            "--window" => options.window = parsed::<usize>(value()?)?.max(1),
+            "--gate" => options.gate = Some(parsed(value()?)?),
+            "--retries" => options.retries = parsed(value()?)?,
+            "--pin" => options.pin = true,
+            _ => return Err(format!("{name} is no option")),
+        }
+    }
+    if !target {
+        return Err("which broker?".to_owned());
+    }
+    for mode in options.modes.clone() {
+        if !options.modes.contains(&mode.baseline()) {
+            options.modes.insert(0, mode.baseline());
+        }
+    }
+    Ok(options)
+}
+
+fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error| format!("{text}: {error}"))
+}
+
+fn list<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Vec<T>, String> {
+    text.split(',').map(parsed).collect()
+}
+
+fn broker(options: &Options) -> Option<Broker> {
+    if !options.kafka {
+        return Some(Broker::mock());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(Broker::kafka())
+}
+
+fn compare(options: &Options) {
+    let Some(broker) = broker(options) else { return };
+    if options.pin {
+        for pid in &broker.pids {
+            let pinned = Command::new("taskset").args(["-apc", "1", &pid.to_string()]).stdout(Stdio::null()).status();
+            assert!(pinned.is_ok_and(|status| status.success()), "taskset did not pin the broker");
+        }
+    }
+    println!(
+        "{}{}, window {}, gate {}, {} pairs; (min–max); x: pairwise, to {} and {}\n",
+        if options.kafka { "Apache Kafka" } else { "the mock cluster" },
+        if options.pin { ", pinned" } else { "" },
+        options.window,
+        gate(options),
+        options.pairs,
+        Mode::Future,
+        Mode::FutureJson,
+    );
+    for &size in &options.sizes {
+        println!("{}", compare_size(options, &broker, size));
+    }
+}
+
+fn gate(options: &Options) -> usize {
+    options.gate.unwrap_or(2 * options.window)
+}
+
+fn compare_size(options: &Options, broker: &Broker, size: usize) -> String {
+    let plan = |mode, records| Plan {
+        mode,
+        size,
+        records,
+        window: options.window,
+        gate: gate(options),
+        bootstrap: broker.bootstrap.clone(),
+        topic: broker.topic.clone(),
+        broker: broker.pids.clone(),
+    };
+    // Twice: the first run warms the broker up.
+    let mut records = 200_000;
+    for _ in 0..2 {
+        let took = spawn(options, &plan(options.modes[0], records));
+        records = (records as f64 / took.elapsed.as_secs_f64() * options.seconds) as usize;
+        records = records.clamp(options.window * 5, 10_000_000);
+    }
+    let mut rounds: Vec<Vec<Took>> = Vec::new();
+    for round in 0..options.pairs {
+        rounds.push(options.modes.iter().map(|&mode| quiet(options, &plan(mode, records))).collect());
+        eprintln!("{size} B, round {} of {}", round + 1, options.pairs);
+    }
+    let column = |i: usize, value: &dyn Fn(&Took) -> f64| rounds.iter().map(|round| value(&round[i])).collect::<Vec<_>>();
+    let per_record = |time: Duration| time.as_secs_f64() * 1e6 / records as f64;
+    let row = |(i, mode): (usize, &Mode)| {
+        let base = options.modes.iter().position(|other| *other == mode.baseline()).unwrap_or(i);
+        let ratio = |value: &dyn Fn(&Took) -> f64| {
+            Spread::of(column(i, value).into_iter().zip(column(base, value)).map(|(a, b)| a / b)).show(2)
+        };
+        let rate = |took: &Took| records as f64 / took.elapsed.as_secs_f64() / 1e3;
+        let cpu = |took: &Took| per_record(took.own);
+        let cores = |took: &Took| took.foreign.as_secs_f64() / took.elapsed.as_secs_f64();
+        vec![
+            format!("{mode}, {size} B"),
+            Spread::of(column(i, &rate)).show(0),
+            ratio(&rate),
+            Spread::of(column(i, &cpu)).show(2),
+            ratio(&cpu),
+            format!("{:.2}", Spread::of(column(i, &|took| per_record(took.broker))).median),
+            Spread::of(column(i, &cores)).show(2),
+        ]
+    };
+    let rows: Vec<_> = options.modes.iter().enumerate().map(row).collect();
+    table(&["mode", "k msgs/s", "x", "CPU µs", "CPU x", "broker µs", "foreign cores"], &rows)
+}
+
+/// A run that others disturbed little, or the least disturbed of several.
+fn quiet(options: &Options, plan: &Plan) -> Took {
+    let foreign = |took: &Took| took.foreign.as_secs_f64() / took.elapsed.as_secs_f64();
+    let mut best = spawn(options, plan);
+    for _ in 0..options.retries {
+        if foreign(&best) <= QUIET {
+            break;
+        }
+        let again = spawn(options, plan);
+        if foreign(&again) < foreign(&best) {
+            best = again;
+        }
+    }
+    best
+}
+
+fn spawn(options: &Options, plan: &Plan) -> Took {
+    let program = std::env::current_exe().expect("this program");
+    let mut command = if options.pin {
+        let mut command = Command::new("taskset");
+        command.args(["-c", "0"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    let broker: Vec<String> = plan.broker.iter().map(u32::to_string).collect();
+    command.arg("--run").args([
+        &plan.mode.to_string(),
+        &plan.size.to_string(),
+        &plan.records.to_string(),
+        &plan.window.to_string(),
+        &plan.gate.to_string(),
+        &plan.bootstrap,
+        &plan.topic,
+        &broker.join(","),
+    ]);
+    let started = Instant::now();
+    let output = command.stderr(Stdio::inherit()).output().expect("a process");
+    let line = String::from_utf8_lossy(&output.stdout);
+    Took::read(&line).unwrap_or_else(|| {
+        panic!("{} failed after {:.1?}: {line}{}", plan.mode, started.elapsed(), output.status)
+    })
+}
+
+fn read_plan(arguments: &[String]) -> Plan {
+    let [mode, size, records, window, gate, bootstrap, topic, broker] = arguments else {
+        panic!("--run is for this program itself")
+    };
+    let number = |text: &String| parsed(text).unwrap_or_else(|error| panic!("{error}"));
+    Plan {
+        mode: parsed(mode).unwrap_or_else(|error| panic!("{error}")),
+        size: number(size),
+        records: number(records),
+        window: number(window),
+        gate: number(gate),
+        bootstrap: bootstrap.clone(),
+        topic: topic.clone(),
+        broker: broker.split(',').filter_map(|pid| pid.parse().ok()).collect(),
+    }
+}

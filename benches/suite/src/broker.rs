@@ -1,0 +1,113 @@
+//! The brokers: librdkafka's mock cluster in a process of its own, or an Apache Kafka.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use kafka_tower::rdkafka::MockCluster;
+use kafka_tower_test_cluster::Cluster;
+
+use crate::usage;
+
+/// Partitions of the topic.
+pub const PARTITIONS: u32 = 4;
+
+/// The argument with which a program is the mock cluster's process: see [`serve_mock`].
+pub const SERVE_MOCK: &str = "--serve-mock";
+
+const TOPIC: &str = "bench";
+
+/// A broker with a topic.
+#[derive(Debug)]
+pub struct Broker {
+    /// `bootstrap.servers`.
+    pub bootstrap: String,
+    /// The topic.
+    pub topic: String,
+    /// The processes whose processor time is the broker's.
+    pub pids: Vec<u32>,
+    /// Ends with it.
+    _life: Life,
+}
+
+#[derive(Debug)]
+enum Life {
+    Mock { _process: Mock },
+    Kafka { _cluster: Box<Cluster> },
+}
+
+#[derive(Debug)]
+struct Mock {
+    process: Child,
+    /// Closed, it ends the process.
+    input: Option<ChildStdin>,
+}
+
+impl Drop for Mock {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        let _ended = self.process.wait();
+    }
+}
+
+impl Broker {
+    /// The mock cluster, one broker, in another process of this program.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    #[must_use]
+    pub fn mock() -> Self {
+        let program = std::env::current_exe().expect("this program");
+        let mut command = Command::new(program);
+        command.arg(SERVE_MOCK).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().expect("a process");
+        let output = process.stdout.take().expect("its output");
+        let mut bootstrap = String::new();
+        BufReader::new(output).read_line(&mut bootstrap).expect("its address");
+        let (pids, input) = (vec![process.id()], process.stdin.take());
+        Self {
+            bootstrap: bootstrap.trim().to_owned(),
+            topic: TOPIC.to_owned(),
+            pids,
+            _life: Life::Mock { _process: Mock { process, input } },
+        }
+    }
+
+    /// The Kafka of `KAFKA_BROKERS`, else one node that is started. Nothing if there is none here.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub async fn kafka() -> Option<Self> {
+        let cluster = match std::env::var("KAFKA_BROKERS") {
+            Ok(brokers) => Cluster::external(brokers),
+            // What is not read need not be kept: a run writes gigabytes.
+            Err(_) => Cluster::builder()
+                .property("log.retention.check.interval.ms", "1000")
+                .property("file.delete.delay.ms", "1000")
+                .start()
+                .await
+                .expect("a Kafka that starts")?,
+        };
+        let config = [("retention.bytes", "67108864"), ("segment.bytes", "33554432")];
+        let partitions = i32::try_from(PARTITIONS).unwrap_or(i32::MAX);
+        let topic = cluster.topic_with(TOPIC, partitions, &config).await.expect("a topic");
+        let pids = usage::descendants();
+        let bootstrap = cluster.bootstrap().to_owned();
+        Some(Self { bootstrap, topic, pids, _life: Life::Kafka { _cluster: Box::new(cluster) } })
+    }
+}
+
+/// The mock cluster's process: prints its address, and ends with its standard input.
+///
+/// # Panics
+///
+/// If the mock cluster does not start.
+pub fn serve_mock() {
+    let cluster = MockCluster::start(1).expect("a mock cluster");
+    cluster.create_topic(TOPIC, PARTITIONS).expect("a topic");
+    let mut output = std::io::stdout();
+    writeln!(output, "{}", cluster.bootstrap()).expect("an output");
+    output.flush().expect("an output");
+    let _end = std::io::stdin().read_to_end(&mut Vec::new());
+}

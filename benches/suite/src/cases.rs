@@ -1,0 +1,218 @@
+//! What is measured in memory: each case sends as many records as it is told to, one at a time but in batches and streams.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use kafka_tower::layers::circuit_breaker::CircuitBreakerLayer;
+use kafka_tower::layers::concurrency::ConcurrencyLayer;
+use kafka_tower::layers::metrics::{Metrics, MetricsLayer};
+use kafka_tower::layers::partition::PartitionLayer;
+use kafka_tower::layers::retry::RetryLayer;
+use kafka_tower::layers::serialize::SerializeLayer;
+use kafka_tower::memory::MemoryKafka;
+use kafka_tower::{
+    Control, JsonSerializer, KafkaSink, KafkaSinkConfig, PartitionStrategy, Record, SinkMessage, Transport, stack,
+};
+use tokio::runtime::{Builder, Runtime};
+use tower::{Layer, Service, ServiceExt};
+
+use crate::message::{Reading, json};
+use crate::null::Null;
+
+const TOPIC: &str = "readings";
+
+/// Sends so many records.
+pub type Run = Box<dyn FnMut(usize)>;
+
+/// A thing to measure.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// What it stands on.
+    pub group: &'static str,
+    /// What it is.
+    pub name: &'static str,
+    /// Makes all but the records.
+    pub start: fn() -> Run,
+}
+
+impl Case {
+    /// Group and name.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.group, self.name)
+    }
+}
+
+/// All cases.
+pub const ALL: &[Case] = &[
+    Case { group: "none", name: "message", start: || each(Reading::new) },
+    Case { group: "none", name: "message, serde_json::to_vec", start: || each(|i| json(&Reading::new(i))) },
+    Case { group: "layer", name: "no layer", start: || records(Null) },
+    Case {
+        group: "layer",
+        name: "partition, by key",
+        start: || records(PartitionLayer::new(PartitionStrategy::KeyHash, Null::control()).layer(Null)),
+    },
+    Case {
+        group: "layer",
+        name: "partition, round robin",
+        start: || records(PartitionLayer::new(PartitionStrategy::RoundRobin, Null::control()).layer(Null)),
+    },
+    Case { group: "layer", name: "circuit breaker", start: || records(CircuitBreakerLayer::default().layer(Null)) },
+    Case { group: "layer", name: "retry", start: || records(RetryLayer::default().layer(Null)) },
+    Case { group: "layer", name: "concurrency", start: || records(ConcurrencyLayer::new(1_000).layer(Null)) },
+    Case { group: "layer", name: "metrics", start: || records(MetricsLayer::default().layer(Null)) },
+    Case { group: "layer", name: "bytes", start: || records(Metrics::new().bytes_layer().layer(Null)) },
+    Case {
+        group: "layer",
+        name: "message, serialize",
+        start: || service(SerializeLayer::json(TOPIC).layer(Null), |i| SinkMessage::new(Reading::new(i))),
+    },
+    Case { group: "null", name: "stack::default", start: || typed(Null, Null::control(), plain) },
+    Case { group: "null", name: "stack::default, key and header", start: || typed(Null, Null::control(), full) },
+    Case { group: "null", name: "KafkaSink as a service", start: || service(null_sink(), plain) },
+    Case { group: "null", name: "KafkaSink::send", start: || send(null_sink()) },
+    Case { group: "null", name: "KafkaSink::send_batch", start: || send_batch(null_sink()) },
+    Case { group: "null", name: "KafkaSink::send_stream", start: || send_stream(null_sink()) },
+    Case { group: "memory", name: "no layer", start: || records(kafka().transport()) },
+    Case {
+        group: "memory",
+        name: "stack::default",
+        start: || {
+            let transport = kafka().transport();
+            let control = transport.control();
+            typed(transport, control, plain)
+        },
+    },
+    Case { group: "memory", name: "KafkaSink::send", start: || send(memory_sink()) },
+    Case { group: "memory", name: "KafkaSink::send_batch", start: || send_batch(memory_sink()) },
+    Case { group: "memory", name: "KafkaSink::send_stream", start: || send_stream(memory_sink()) },
+];
+
+fn plain(i: usize) -> SinkMessage<Reading> {
+    SinkMessage::new(Reading::new(i))
+}
+
+/// The key and the header's value allocate nothing.
+fn full(i: usize) -> SinkMessage<Reading> {
+    plain(i).with_key(Bytes::from_static(b"checkout")).with_header("region", Bytes::from_static(b"eu"))
+}
+
+fn kafka() -> MemoryKafka {
+    MemoryKafka::new().with_topic(TOPIC, 4)
+}
+
+fn config() -> KafkaSinkConfig {
+    KafkaSinkConfig { topic: TOPIC.to_owned(), ..Default::default() }
+}
+
+fn sink<S: Transport>(transport: S, control: Arc<dyn Control>) -> KafkaSink<Reading> {
+    runtime()
+        .block_on(KafkaSink::builder(config()).transport((transport, control)).build())
+        .expect("a configuration that works")
+}
+
+fn null_sink() -> KafkaSink<Reading> {
+    sink(Null, Null::control())
+}
+
+fn memory_sink() -> KafkaSink<Reading> {
+    let transport = kafka().transport();
+    let control = transport.control();
+    sink(transport, control)
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().build().expect("a runtime")
+}
+
+fn each<T: 'static>(make: fn(usize) -> T) -> Run {
+    Box::new(move |n| {
+        for i in 0..n {
+            black_box(make(i));
+        }
+    })
+}
+
+/// Calls a service of records.
+fn records<S>(transport: S) -> Run
+where
+    S: Service<Record> + 'static,
+    S::Error: std::fmt::Debug,
+{
+    let topic: Arc<str> = Arc::from(TOPIC);
+    let value = Bytes::from(json(&Reading::new(1)));
+    service(transport, move |_| Record::new(Arc::clone(&topic)).with_value(value.clone()))
+}
+
+fn typed<S: Transport>(transport: S, control: Arc<dyn Control>, make: fn(usize) -> SinkMessage<Reading>) -> Run {
+    service(stack::default(&config(), Arc::new(JsonSerializer), transport, control), make)
+}
+
+fn service<S, R>(mut service: S, make: impl Fn(usize) -> R + 'static) -> Run
+where
+    S: Service<R> + 'static,
+    S::Error: std::fmt::Debug,
+{
+    let runtime = runtime();
+    Box::new(move |n| {
+        runtime.block_on(async {
+            for i in 0..n {
+                let ready = service.ready().await.expect("ready");
+                black_box(ready.call(make(i)).await.expect("delivered"));
+            }
+        });
+    })
+}
+
+fn send(sink: KafkaSink<Reading>) -> Run {
+    let runtime = runtime();
+    Box::new(move |n| {
+        runtime.block_on(async {
+            for i in 0..n {
+                black_box(sink.send(Reading::new(i)).await.expect("delivered"));
+            }
+        });
+    })
+}
+
+/// In batches of 1,000.
+fn send_batch(sink: KafkaSink<Reading>) -> Run {
+    const BATCH: usize = 1_000;
+    let runtime = runtime();
+    Box::new(move |n| {
+        runtime.block_on(async {
+            for start in (0..n).step_by(BATCH) {
+                let batch = (start..n.min(start + BATCH)).map(Reading::new);
+                let results = sink.send_batch(batch).await.expect("a sink that is open");
+                assert!(results.iter().all(Result::is_ok));
+            }
+        });
+    })
+}
+
+fn send_stream(sink: KafkaSink<Reading>) -> Run {
+    let runtime = runtime();
+    Box::new(move |n| {
+        runtime.block_on(async {
+            let mut results = sink.send_stream(stream::iter((0..n).map(Reading::new)));
+            while let Some(result) = results.next().await {
+                assert!(result.is_ok());
+            }
+        });
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_case_runs() {
+        for case in ALL {
+            (case.start)()(10);
+        }
+    }
+}

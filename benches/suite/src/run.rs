@@ -1,0 +1,337 @@
+//! Sends records to a broker in one of several ways and says what it took.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{StreamExt, stream};
+use kafka_tower::rdkafka::RdkafkaTransport;
+use kafka_tower::{JsonSerializer, KafkaSink, KafkaSinkConfig, Limits, Record, SinkMessage, stack};
+use rdkafka::ClientConfig;
+use rdkafka::producer::future_producer::DeliveryFuture;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use tokio::runtime::Builder;
+use tower::{Service, ServiceExt};
+
+use crate::alloc::Allocations;
+use crate::message::{POOL, events, json, values};
+use crate::usage;
+
+/// A way to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// rust-rdkafka's `FutureProducer::send_result`, its futures awaited in order.
+    Future,
+    /// rust-rdkafka's `FutureProducer::send` in a `FuturesUnordered`, as most code does.
+    FutureSend,
+    /// Our transport, its futures awaited in order.
+    Transport,
+    /// `serde_json::to_vec` and [`Future`](Self::Future).
+    FutureJson,
+    /// `stack::default`, its futures awaited in order.
+    Typed,
+    /// `KafkaSink` as a service, its futures awaited in order.
+    Stack,
+    /// `KafkaSink::send_stream`.
+    Stream,
+    /// `KafkaSink::send_batch`, as many in a batch as the window.
+    Batch,
+}
+
+const NAMES: &[(Mode, &str)] = &[
+    (Mode::Future, "future"),
+    (Mode::FutureSend, "future-send"),
+    (Mode::Transport, "transport"),
+    (Mode::FutureJson, "future-json"),
+    (Mode::Typed, "typed"),
+    (Mode::Stack, "stack"),
+    (Mode::Stream, "stream"),
+    (Mode::Batch, "batch"),
+];
+
+impl Mode {
+    /// What it is compared with.
+    #[must_use]
+    pub fn baseline(self) -> Self {
+        match self {
+            Self::Future | Self::FutureSend | Self::Transport => Self::Future,
+            _ => Self::FutureJson,
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(NAMES.iter().find(|(mode, _)| mode == self).map_or("", |(_, name)| name))
+    }
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || NAMES.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
+        let found = NAMES.iter().find(|(_, name)| *name == text);
+        found.map(|(mode, _)| *mode).ok_or_else(|| format!("{text} is no mode; they are {}", names()))
+    }
+}
+
+/// What is to be sent, and where to.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How.
+    pub mode: Mode,
+    /// Bytes of a value.
+    pub size: usize,
+    /// Records that are measured; the first ones are not.
+    pub records: usize,
+    /// Records that are not awaited yet, at most.
+    pub window: usize,
+    /// Records that our transport's gate admits.
+    pub gate: usize,
+    /// `bootstrap.servers`.
+    pub bootstrap: String,
+    /// The topic.
+    pub topic: String,
+    /// The broker's processes.
+    pub broker: Vec<u32>,
+}
+
+/// What it took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Took {
+    /// Time.
+    pub elapsed: Duration,
+    /// Processor time of this process.
+    pub own: Duration,
+    /// Processor time of the broker.
+    pub broker: Duration,
+    /// Processor time of all others on the machine.
+    pub foreign: Duration,
+    /// Rust allocations, where they are counted.
+    pub allocations: Allocations,
+}
+
+impl Took {
+    /// On one line, for another process.
+    #[must_use]
+    pub fn write(&self) -> String {
+        let nanos = [self.elapsed, self.own, self.broker, self.foreign].map(|time| time.as_nanos().to_string());
+        format!("{} {} {}", nanos.join(" "), self.allocations.calls, self.allocations.bytes)
+    }
+
+    /// What [`write`](Self::write) wrote.
+    #[must_use]
+    pub fn read(line: &str) -> Option<Self> {
+        let numbers: Vec<u64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
+        let &[elapsed, own, broker, foreign, calls, bytes] = numbers.as_slice() else { return None };
+        let [elapsed, own, broker, foreign] = [elapsed, own, broker, foreign].map(Duration::from_nanos);
+        Some(Self { elapsed, own, broker, foreign, allocations: Allocations { calls, bytes } })
+    }
+}
+
+/// So many records first, so that all is connected and warm.
+const WARM_UP: usize = 20_000;
+
+/// Sends.
+///
+/// # Panics
+///
+/// If a record is not delivered.
+#[must_use]
+pub fn run(plan: &Plan) -> Took {
+    let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(async {
+        match plan.mode {
+            Mode::Future => future(plan).await,
+            Mode::FutureSend => future_send(plan).await,
+            Mode::Transport => transport(plan).await,
+            Mode::FutureJson => future_json(plan).await,
+            Mode::Typed => typed(plan).await,
+            Mode::Stack => sink(plan).await,
+            Mode::Stream => sink_stream(plan).await,
+            Mode::Batch => sink_batch(plan).await,
+        }
+    })
+}
+
+/// Runs twice, and measures the second time.
+async fn measured<F: AsyncFnMut(usize)>(plan: &Plan, mut send: F) -> Took {
+    send(WARM_UP.min(plan.records)).await;
+    let (elapsed, own, broker, machine) = (Instant::now(), usage::own(), usage::of(&plan.broker), usage::machine());
+    let allocations = Allocations::now();
+    send(plan.records).await;
+    let allocations = allocations.since();
+    let (elapsed, own, broker) = (elapsed.elapsed(), usage::own() - own, usage::of(&plan.broker) - broker);
+    let all = machine.zip(usage::machine()).map_or(Duration::ZERO, |(before, after)| after - before);
+    Took { elapsed, own, broker, foreign: all.saturating_sub(own + broker), allocations }
+}
+
+/// One configuration for all modes: librdkafka's properties follow from it.
+fn config(plan: &Plan) -> KafkaSinkConfig {
+    KafkaSinkConfig {
+        brokers: plan.bootstrap.clone(),
+        topic: plan.topic.clone(),
+        acks: "all".to_owned(),
+        enable_idempotence: true,
+        compression_type: "none".to_owned(),
+        linger_ms: 5,
+        batch_size: 10_000,
+        ..Default::default()
+    }
+}
+
+fn future_producer(plan: &Plan) -> FutureProducer {
+    let mut client = ClientConfig::new();
+    for (name, value) in config(plan).librdkafka_properties() {
+        client.set(name, value);
+    }
+    client.create().expect("a producer")
+}
+
+async fn rdkafka_transport(plan: &Plan) -> RdkafkaTransport {
+    RdkafkaTransport::builder()
+        .properties(config(plan).librdkafka_properties())
+        .topic(plan.topic.as_str())
+        .limits(Limits { records: plan.gate, bytes: 256 << 20 })
+        .connect()
+        .await
+        .expect("a connection")
+}
+
+async fn rdkafka_sink(plan: &Plan) -> KafkaSink<crate::message::Event> {
+    let transport = rdkafka_transport(plan).await;
+    KafkaSink::builder(config(plan)).transport(transport).build().await.expect("a sink")
+}
+
+async fn settled(future: DeliveryFuture) {
+    future.await.expect("a producer that lives").expect("delivered");
+}
+
+fn enqueue(producer: &FutureProducer, topic: &str, value: &[u8]) -> DeliveryFuture {
+    let record = FutureRecord::<(), [u8]>::to(topic).payload(value);
+    producer.send_result(record).map_err(|(error, _)| error).expect("room")
+}
+
+async fn future(plan: &Plan) -> Took {
+    let (producer, values) = (future_producer(plan), values(plan.size));
+    measured(plan, async |n| {
+        let mut ring = VecDeque::with_capacity(plan.window);
+        for i in 0..n {
+            if ring.len() == plan.window {
+                settled(ring.pop_front().expect("a full ring")).await;
+            }
+            ring.push_back(enqueue(&producer, &plan.topic, &values[i % POOL]));
+        }
+        for future in ring {
+            settled(future).await;
+        }
+    })
+    .await
+}
+
+async fn future_send(plan: &Plan) -> Took {
+    let (producer, values) = (future_producer(plan), values(plan.size));
+    measured(plan, async |n| {
+        let mut open = FuturesUnordered::new();
+        for i in 0..n {
+            let record = FutureRecord::<(), [u8]>::to(&plan.topic).payload(&values[i % POOL]);
+            open.push(producer.send(record, Duration::ZERO));
+            if open.len() == plan.window {
+                open.next().await.expect("a full set").map_err(|(error, _)| error).expect("delivered");
+            }
+        }
+        while let Some(result) = open.next().await {
+            result.map_err(|(error, _)| error).expect("delivered");
+        }
+    })
+    .await
+}
+
+async fn future_json(plan: &Plan) -> Took {
+    let (producer, events) = (future_producer(plan), events(plan.size));
+    measured(plan, async |n| {
+        let mut ring = VecDeque::with_capacity(plan.window);
+        for i in 0..n {
+            if ring.len() == plan.window {
+                settled(ring.pop_front().expect("a full ring")).await;
+            }
+            // A program makes a message for each record.
+            let event = events[i % POOL].clone();
+            ring.push_back(enqueue(&producer, &plan.topic, &json(&event)));
+        }
+        for future in ring {
+            settled(future).await;
+        }
+    })
+    .await
+}
+
+async fn transport(plan: &Plan) -> Took {
+    let (transport, values) = (rdkafka_transport(plan).await, values(plan.size));
+    let topic: Arc<str> = Arc::from(plan.topic.as_str());
+    let make = |i: usize| Record::new(Arc::clone(&topic)).with_value(values[i % POOL].clone());
+    service(plan, transport, make).await
+}
+
+async fn typed(plan: &Plan) -> Took {
+    let (transport, events) = (rdkafka_transport(plan).await, events(plan.size));
+    let control = transport.control();
+    let stack = stack::default(&config(plan), Arc::new(JsonSerializer), transport, control);
+    service(plan, stack, |i| SinkMessage::new(events[i % POOL].clone())).await
+}
+
+async fn sink(plan: &Plan) -> Took {
+    let (sink, events) = (rdkafka_sink(plan).await, events(plan.size));
+    service(plan, sink, |i| SinkMessage::new(events[i % POOL].clone())).await
+}
+
+async fn service<R, S>(plan: &Plan, mut service: S, make: impl Fn(usize) -> R) -> Took
+where
+    S: Service<R>,
+    S::Error: fmt::Debug,
+{
+    measured(plan, async |n| {
+        let mut ring = VecDeque::with_capacity(plan.window);
+        for i in 0..n {
+            if ring.len() == plan.window {
+                let first: S::Future = ring.pop_front().expect("a full ring");
+                first.await.expect("delivered");
+            }
+            let ready = service.ready().await.expect("a service that lives");
+            ring.push_back(ready.call(make(i)));
+        }
+        for future in ring {
+            future.await.expect("delivered");
+        }
+    })
+    .await
+}
+
+async fn sink_stream(plan: &Plan) -> Took {
+    let (sink, events) = (rdkafka_sink(plan).await, events(plan.size));
+    measured(plan, async |n| {
+        let messages = stream::iter((0..n).map(|i| events[i % POOL].clone()));
+        let mut results = sink.send_stream(messages).look_ahead(plan.window);
+        while let Some(result) = results.next().await {
+            result.expect("delivered");
+        }
+    })
+    .await
+}
+
+async fn sink_batch(plan: &Plan) -> Took {
+    let (sink, events) = (rdkafka_sink(plan).await, events(plan.size));
+    measured(plan, async |n| {
+        for start in (0..n).step_by(plan.window) {
+            let batch = (start..n.min(start + plan.window)).map(|i| events[i % POOL].clone());
+            for result in sink.send_batch(batch).await.expect("an open sink") {
+                result.expect("delivered");
+            }
+        }
+    })
+    .await
+}

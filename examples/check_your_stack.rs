@@ -1,0 +1,48 @@
+//! Does a stack of your own keep what it promises? A seed lets answers get lost, connections break and brokers refuse;
+//! the checker compares what callers were told with what is in the log.
+//!
+//! ```text
+//! cargo run --example check_your_stack
+//! KAFKA_TOWER_SEED=42 cargo run --example check_your_stack     one seed again
+//! KAFKA_TOWER_SEEDS=100000 cargo run --release --example check_your_stack
+//! ```
+#![allow(clippy::print_stdout)]
+
+use std::process::ExitCode;
+
+use kafka_tower::DeliveryGuarantee;
+use kafka_tower::layers::ServiceBuilderExt;
+use kafka_tower::layers::retry::{RetryLayer, RetryPolicy};
+use kafka_tower::memory::MemoryTransport;
+use kafka_tower::memory::check::{Guarantee, check};
+use kafka_tower::{Delivery, Error, PartitionStrategy, Record};
+use tower::{Service, ServiceBuilder};
+
+/// The stack: anything that takes records and answers with their fate.
+fn my_stack(
+    transport: MemoryTransport,
+    policy: RetryPolicy,
+) -> impl Service<Record, Response = Delivery, Error = Error> + Clone {
+    let control = transport.control();
+    ServiceBuilder::new()
+        .partition(PartitionStrategy::KeyHash, control)
+        // The jitter from a seed: a run can be repeated.
+        .layer(RetryLayer::new(policy).seed(1))
+        .service(transport)
+}
+
+fn main() -> ExitCode {
+    let careful = RetryPolicy::new().guarantee(DeliveryGuarantee::AtLeastOnce);
+    let eager = careful.clone().allow_duplicates(true);
+
+    println!("A stack that sends again only what was surely not written:\n");
+    let kept = check(|transport| my_stack(transport, careful.clone())).guarantee(Guarantee::AtLeastOnce).seeds(1_000);
+    let kept = kept.run();
+    println!("{kept}\n");
+
+    println!("One that sends again what may be there, and claims that nothing is there twice:\n");
+    let broken = check(|transport| my_stack(transport, eager.clone())).guarantee(Guarantee::AtMostOnce).run();
+    println!("{broken}");
+
+    if kept.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
