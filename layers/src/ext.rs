@@ -82,7 +82,10 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
 
     /// Sends again what may be sent again.
     #[cfg(feature = "retry")]
-    fn retry_deliveries(self, policy: crate::retry::RetryPolicy) -> ServiceBuilder<Stack<crate::retry::RetryLayer, L>>;
+    fn retry_deliveries(
+        self,
+        retry: impl Into<crate::retry::RetryLayer>,
+    ) -> ServiceBuilder<Stack<crate::retry::RetryLayer, L>>;
 
     /// Counts sends and their latency.
     #[cfg(feature = "metrics")]
@@ -132,8 +135,11 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
     }
 
     #[cfg(feature = "retry")]
-    fn retry_deliveries(self, policy: crate::retry::RetryPolicy) -> ServiceBuilder<Stack<crate::retry::RetryLayer, L>> {
-        self.layer(crate::retry::RetryLayer::new(policy))
+    fn retry_deliveries(
+        self,
+        retry: impl Into<crate::retry::RetryLayer>,
+    ) -> ServiceBuilder<Stack<crate::retry::RetryLayer, L>> {
+        self.layer(retry.into())
     }
 
     #[cfg(feature = "metrics")]

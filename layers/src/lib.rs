@@ -38,6 +38,11 @@ pub mod retry;
 #[cfg_attr(docsrs, doc(cfg(feature = "serialize")))]
 pub mod serialize;
 
+#[cfg(any(feature = "retry", feature = "serialize"))]
+mod unfinished;
+
 #[cfg(feature = "builder")]
 #[cfg_attr(docsrs, doc(cfg(feature = "builder")))]
 pub use ext::ServiceBuilderExt;
+#[cfg(any(feature = "retry", feature = "serialize"))]
+pub use unfinished::Unfinished;

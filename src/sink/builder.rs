@@ -85,6 +85,10 @@ impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
     /// Puts a layer around the stack, where messages still have their type. The first one is the outermost, as in
     /// tower's `ServiceBuilder`. The sink's metrics are outside of all: they count what the caller sees.
     ///
+    /// The layer is put on more than once: messages of batches and streams go through a stack of their own, and each
+    /// `with_…` makes new ones. What is to be shared is in the layer itself then, as in tower's
+    /// `GlobalConcurrencyLimitLayer`.
+    ///
     /// A layer around the transport goes with it: [`transport`](Self::transport) takes a pair. Another order of all is
     /// [`KafkaSink::from_service`](super::KafkaSink::from_service).
     ///
@@ -137,6 +141,13 @@ impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
     /// default, and the caller is told that nobody knows.
     pub fn allow_duplicates(mut self, allow: bool) -> Self {
         self.choices.allow_duplicates = allow;
+        self
+    }
+
+    /// Adds the serializer's content type as the header `content-type` to each message that has none. Off by default: one
+    /// header doubles the cost of a small record.
+    pub fn content_type_header(mut self, add: bool) -> Self {
+        self.choices.content_type_header = add;
         self
     }
 

@@ -15,6 +15,7 @@ pub(super) struct Choices {
     pub(super) partitioner: Option<Arc<dyn Partitioner>>,
     pub(super) guarantee: DeliveryGuarantee,
     pub(super) allow_duplicates: bool,
+    pub(super) content_type_header: bool,
 }
 
 impl Choices {
@@ -22,12 +23,20 @@ impl Choices {
     pub(super) fn of(config: &KafkaSinkConfig) -> Self {
         let guarantee =
             if config.enable_transactions { DeliveryGuarantee::ExactlyOnce } else { DeliveryGuarantee::AtLeastOnce };
-        Self { strategy: PartitionStrategy::KeyHash, partitioner: None, guarantee, allow_duplicates: false }
+        Self {
+            strategy: PartitionStrategy::KeyHash,
+            partitioner: None,
+            guarantee,
+            allow_duplicates: false,
+            content_type_header: false,
+        }
     }
 
     /// Why this configuration cannot keep them.
     pub(super) fn fault(&self, config: &KafkaSinkConfig) -> Option<Error> {
-        let client_retries = config.properties.get("retries").is_none_or(|retries| retries != "0");
+        let client_retries = !["retries", "message.send.max.retries"]
+            .iter()
+            .any(|name| config.properties.get(*name).is_some_and(|retries| retries == "0"));
         let (text, help) = match self.guarantee {
             DeliveryGuarantee::ExactlyOnce if !config.enable_transactions => (
                 "the guarantee ExactlyOnce needs transactions",
@@ -55,6 +64,7 @@ impl fmt::Debug for Choices {
             .field("partitioner", &self.partitioner.is_some())
             .field("guarantee", &self.guarantee)
             .field("allow_duplicates", &self.allow_duplicates)
+            .field("content_type_header", &self.content_type_header)
             .finish()
     }
 }
@@ -89,7 +99,7 @@ mod tests {
         assert!(fault(true, true, DeliveryGuarantee::AtLeastOnce).unwrap().contains("nothing else"));
         assert!(fault(false, false, DeliveryGuarantee::AtMostOnce).unwrap().contains("write twice"));
         let config = KafkaSinkConfig { enable_idempotence: false, ..KafkaSinkConfig::default() };
-        let config = config.with_property("retries", "0");
+        let config = config.with_property("message.send.max.retries", "0");
         let choices = Choices { guarantee: DeliveryGuarantee::AtMostOnce, ..Choices::of(&config) };
         assert!(choices.fault(&config).is_none());
     }

@@ -75,7 +75,11 @@ impl From<CloseError> for Error {
             cause => {
                 let persistence =
                     if report.unknown > 0 { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
-                let first = cause.map(|cause| format!("; the first: {}", cause.message())).unwrap_or_default();
+                let first = cause.map(|cause| {
+                    let source = cause.source().map(|source| format!(": {source}")).unwrap_or_default();
+                    format!("; the first: {}{source}", cause.message())
+                });
+                let first = first.unwrap_or_default();
                 Self::new(ErrorKind::Closed, format!("{text}{first}"))
                     .with_persistence(persistence)
                     .with_help("`CloseError::into_report` has the records; give `close_within` more time")

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use kafka_tower_core::{Control, Delivery, Error, ErrorKind, Result, SinkMessage};
+use kafka_tower_core::{Control, Delivery, Error, ErrorKind, Persistence, Result, SinkMessage};
+use kafka_tower_layers::Unfinished;
 use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
 use kafka_tower_layers::metrics::Metrics;
 use tower_service::Service;
@@ -30,10 +31,10 @@ pub(super) trait Edge<T>: Send + Sync {
 
 struct Typed<S>(S);
 
-/// Forgets the type of a stack.
+/// Forgets the type of a stack, which [`Measure`](kafka_tower_layers::metrics::Measure) is the outermost of.
 pub(super) fn boxed<T, S>(stack: S) -> Box<dyn Edge<T>>
 where
-    S: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
+    S: Service<SinkMessage<T>, Response = Delivery, Error = Error> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
 {
     Box::new(Typed(stack))
@@ -41,16 +42,15 @@ where
 
 impl<T, S> Edge<T> for Typed<S>
 where
-    S: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
+    S: Service<SinkMessage<T>, Response = Delivery, Error = Error> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
 {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.0.poll_ready(cx).map_err(Into::into)
+        self.0.poll_ready(cx)
     }
 
     fn call(&mut self, message: SinkMessage<T>) -> BoxFuture {
-        let called = self.0.call(message);
-        Box::pin(async move { called.await.map_err(Into::into) })
+        Box::pin(self.0.call(message))
     }
 
     fn fresh(&self) -> Box<dyn Edge<T>> {
@@ -66,6 +66,7 @@ pub(super) struct Shared<T> {
     pub(super) control: Arc<dyn Control>,
     pub(super) send_timeout: Duration,
     pub(super) metrics: Metrics,
+    pub(super) unfinished: Unfinished,
     pub(super) breaker: Option<CircuitBreakerHandle>,
     /// How the stacks were made; nothing, if the user made them.
     recipe: Option<Arc<Recipe<T>>>,
@@ -90,6 +91,7 @@ impl<T> Shared<T> {
             control,
             send_timeout,
             metrics,
+            unfinished: Unfinished::new(),
             breaker: None,
             recipe: None,
             choices: Choices::of(&KafkaSinkConfig::default()),
@@ -112,6 +114,7 @@ impl<T> Shared<T> {
             control,
             send_timeout,
             metrics: instruments.metrics.clone(),
+            unfinished: instruments.unfinished.clone(),
             breaker: Some(instruments.breaker()),
             recipe: Some(Arc::new(recipe)),
             choices,
@@ -132,6 +135,7 @@ impl<T> Shared<T> {
             control: Arc::clone(&self.control),
             send_timeout: self.send_timeout,
             metrics: self.metrics.clone(),
+            unfinished: self.unfinished.clone(),
             breaker: self.breaker.clone(),
             recipe: Some(Arc::clone(recipe)),
             choices,
@@ -145,6 +149,7 @@ impl<T> Shared<T> {
         let stacks = Stacks { prototype: self.fresh(), ordered: self.fresh_ordered() };
         let mut faulty = Self::of_service(stacks, Arc::clone(&self.control), self.send_timeout, self.metrics.clone());
         faulty.fault = Some(fault);
+        faulty.unfinished = self.unfinished.clone();
         faulty.closed = Arc::clone(&self.closed);
         faulty
     }
@@ -187,6 +192,11 @@ impl<T> Shared<T> {
     pub(super) fn failed(&self, error: Error) -> Error {
         self.metrics.record_failed(&error);
         error
+    }
+
+    /// The stack is finished for good: this message did not reach it.
+    pub(super) fn unready(&self, error: Error) -> Error {
+        self.failed(error.with_persistence(Persistence::NotPersisted))
     }
 
     /// A send found no room in time.

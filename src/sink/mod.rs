@@ -9,6 +9,7 @@ mod builder;
 mod choices;
 mod close;
 mod deadline;
+mod drain;
 mod edge;
 mod into_transport;
 #[cfg(feature = "rdkafka")]
@@ -139,8 +140,9 @@ impl<T> KafkaSink<T> {
     /// Sends one message and resolves with its fate: a [`Delivery`], or an [`Error`] that says whether the record may
     /// be in the log.
     ///
-    /// Lazy: nothing happens before the first poll, which is the message's place in the order of this sink. The
-    /// message's deadline, or else `send_timeout_ms` from the first poll on, bounds it.
+    /// Lazy: nothing happens before the first poll, which is the message's place in the order of this sink
+    /// (of messages that wait for room, the order in which the runtime polls those it wakes). The message's deadline, or
+    /// else `send_timeout_ms` from the first poll on, bounds it.
     ///
     /// # Errors
     ///
@@ -248,19 +250,22 @@ impl<T> KafkaSink<T> {
     }
 
     /// Resolves when the fate of each record that was handed over before is known; lingering batches go out at once.
+    /// Records that back off and serializers that wait are waited for too, while their futures are polled.
     ///
     /// # Errors
     ///
-    /// If the transport cannot flush. Errors of single records are their senders' to see.
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if records still back off after `send_timeout_ms`; or if the transport
+    /// cannot flush. Errors of single records are their senders' to see.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future stops the waiting and nothing else.
     pub async fn flush(&self) -> Result<()> {
-        self.shared.control.flush().await
+        drain::flush(&self.shared).await
     }
 
-    /// Closes the sink and all its clones: later sends fail, and those on their way are awaited for `send_timeout_ms`.
+    /// Closes the sink and all its clones: later sends fail, and those on their way are awaited for `send_timeout_ms`, what
+    /// backs off or is being encoded as well. Sends that wait for room fail.
     ///
     /// # Errors
     ///
@@ -284,8 +289,7 @@ impl<T> KafkaSink<T> {
     ///
     /// As [`close`](Self::close).
     pub async fn close_within(&self, within: Duration) -> Result<(), CloseError> {
-        self.shared.close();
-        CloseError::check(self.shared.control.close(within).await)
+        CloseError::check(drain::close(&self.shared, within).await)
     }
 
     /// The transport's other side: what is on its way, how many partitions a topic has.

@@ -50,7 +50,7 @@ impl<T> SendFuture<T> {
         deadline::stamp(&mut message, since, self.shared.send_timeout);
         match ready {
             Poll::Ready(Ok(())) => self.call(edge, message, cx),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.unready(error))),
             Poll::Pending => {
                 let waiting = Waiting { edge, message, since, patience: Patience::default() };
                 self.wait(Box::new(waiting), cx)
@@ -101,15 +101,26 @@ impl<T> Future for SendFuture<T> {
         match std::mem::replace(&mut self.state, State::Done) {
             State::Called(future) => self.answer(future, cx),
             State::Start(message) => self.start(message, cx),
-            State::Waiting(mut waiting) => match waiting.edge.poll_ready(cx) {
-                Poll::Pending => self.wait(waiting, cx),
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                Poll::Ready(Ok(())) => {
-                    let Waiting { edge, message, .. } = *waiting;
-                    self.call(edge, message, cx)
+            State::Waiting(mut waiting) => {
+                match self.shared.refusal().map_or_else(|| waiting.edge.poll_ready(cx), |error| Poll::Ready(Err(error)))
+                {
+                    Poll::Pending => self.wait(waiting, cx),
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.unready(error))),
+                    Poll::Ready(Ok(())) => {
+                        let Waiting { edge, message, .. } = *waiting;
+                        self.call(edge, message, cx)
+                    }
                 }
-            },
+            }
             State::Done => panic!("polled after completion"),
+        }
+    }
+}
+
+impl<T> Drop for SendFuture<T> {
+    fn drop(&mut self) {
+        if matches!(self.state, State::Waiting(_)) {
+            self.shared.metrics.record_abandoned();
         }
     }
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_tower_core::{Control, Transport};
+use kafka_tower_layers::Unfinished;
 use kafka_tower_layers::circuit_breaker::{
     CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer, DefaultClassifier,
 };
@@ -74,6 +75,7 @@ where
 #[derive(Clone, Debug)]
 pub(super) struct Instruments {
     pub(super) metrics: Metrics,
+    pub(super) unfinished: Unfinished,
     breaker: CircuitBreakerLayer,
 }
 
@@ -94,7 +96,7 @@ impl Instruments {
         if !config.enable_circuit_breaker {
             breaker.handle().force_closed();
         }
-        Self { metrics, breaker }
+        Self { metrics, unfinished: Unfinished::new(), breaker }
     }
 
     pub(super) fn breaker(&self) -> CircuitBreakerHandle {
@@ -114,6 +116,8 @@ pub(super) struct Layers {
     partition: PartitionLayer,
     breaker: CircuitBreakerLayer,
     retry: RetryLayer,
+    unfinished: Unfinished,
+    content_type_header: bool,
 }
 
 impl Layers {
@@ -128,13 +132,16 @@ impl Layers {
             Some(partitioner) => partition.with_partitioner(Arc::clone(partitioner)),
             None => partition,
         };
+        let base_backoff = Duration::from_millis(config.base_backoff_ms);
         let policy = RetryPolicy::new()
             .guarantee(choices.guarantee)
             .allow_duplicates(choices.allow_duplicates)
             .max_retries(config.max_retries)
-            .base_backoff(Duration::from_millis(config.base_backoff_ms));
+            .base_backoff(base_backoff)
+            // A longer base is what somebody asked for.
+            .max_backoff(base_backoff.max(Duration::from_secs(10)));
         let retries = instruments.metrics.clone();
-        let retry = RetryLayer::new(policy).on_retry(move |event| {
+        let retry = RetryLayer::new(policy).unfinished(instruments.unfinished.clone()).on_retry(move |event| {
             if !event.alone {
                 retries.record_retry();
             }
@@ -145,6 +152,8 @@ impl Layers {
             partition,
             breaker: instruments.breaker.clone(),
             retry,
+            unfinished: instruments.unfinished.clone(),
+            content_type_header: choices.content_type_header,
         }
     }
 
@@ -155,6 +164,10 @@ impl Layers {
     {
         let records = self.partition.layer(self.breaker.layer(self.retry.layer(transport)));
         let records = self.metrics.bytes_layer().layer(records);
-        SerializeLayer::new(Arc::clone(&self.topic), serializer).in_order(in_order).layer(records)
+        SerializeLayer::new(Arc::clone(&self.topic), serializer)
+            .in_order(in_order)
+            .unfinished(self.unfinished.clone())
+            .with_content_type_header(self.content_type_header)
+            .layer(records)
     }
 }

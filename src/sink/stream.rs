@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use futures_core::Stream;
 use kafka_tower_core::{Delivery, Result, SinkMessage};
-use pin_project::pin_project;
+use pin_project::{pin_project, pinned_drop};
 
 use super::batch::open::Open;
 use super::deadline::{self, Patience};
@@ -18,7 +18,7 @@ const LOOK_AHEAD: usize = 1_000;
 /// A stream of messages on its way: [`KafkaSink::send_stream`](super::KafkaSink::send_stream).
 ///
 /// Dropping it sends no more; what was handed over goes on.
-#[pin_project]
+#[pin_project(PinnedDrop)]
 #[must_use = "nothing is sent unless it is polled"]
 pub struct SendStream<T, S> {
     shared: Arc<Shared<T>>,
@@ -96,11 +96,12 @@ where
                 }
                 Poll::Ready(Err(error)) => {
                     *this.edge = None; // finished for good; the next message asks a fresh one
-                    this.open.settled(Err(error));
+                    this.open.settled(Err(this.shared.unready(error)));
                 }
                 Poll::Pending => {
                     let since = *this.waiting_since.get_or_insert(now);
                     if this.patience.is_over(deadline::of(&message, since, budget), cx) {
+                        *this.waiting_since = None; // the next one's budget is its own
                         this.open.settled(Err(this.shared.no_room(since)));
                         continue;
                     }
@@ -135,6 +136,15 @@ where
         let held = self.open.held() + usize::from(self.head.is_some());
         let (least, most) = if self.ended { (0, Some(0)) } else { self.messages.size_hint() };
         (least.saturating_add(held), most.and_then(|most| most.checked_add(held)))
+    }
+}
+
+#[pinned_drop]
+impl<T, S> PinnedDrop for SendStream<T, S> {
+    fn drop(self: Pin<&mut Self>) {
+        if self.head.is_some() {
+            self.shared.metrics.record_abandoned();
+        }
     }
 }
 

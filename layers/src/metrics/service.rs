@@ -33,6 +33,13 @@ where
     }
 }
 
+impl<S> Measure<S> {
+    /// What it counts into.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+}
+
 /// Counts the bytes of the records that a service delivered. Made by [`CountBytesLayer`](super::CountBytesLayer).
 #[derive(Clone, Debug)]
 pub struct CountBytes<S> {

@@ -14,6 +14,7 @@ use super::RetryEvent;
 use super::backoff::draw;
 use super::decide::{Decision, Situation, decide};
 use super::service::Shared;
+use crate::unfinished::Guard;
 
 /// The answer of [`Retry`](super::Retry): of the last attempt.
 ///
@@ -66,6 +67,8 @@ struct Between<S> {
     /// Armed when the service has no room.
     deadline: Option<Pin<Box<Sleep>>>,
     error: Error,
+    /// Dropped when the next attempt was called: then the transport knows of the record again.
+    _unfinished: Guard,
 }
 
 impl<S: Service<Record>> RetryFuture<S> {
@@ -145,7 +148,14 @@ impl<S: Clone> History<S> {
             self.retries += 1;
         }
         let back_off = (!alone).then(|| Box::pin(sleep(delay)));
-        let between = Between { back_off, service: shared.unready(), expires_at, deadline: None, error };
+        let between = Between {
+            back_off,
+            service: shared.unready(),
+            expires_at,
+            deadline: None,
+            error,
+            _unfinished: shared.unfinished.begin(),
+        };
         self.tell(&RetryEvent { attempt: self.attempts, delay, alone, error: &between.error });
         Ok(between)
     }

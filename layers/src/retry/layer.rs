@@ -4,12 +4,14 @@ use tower_layer::Layer;
 
 use super::event::Hooks;
 use super::{Retry, RetryEvent, RetryPolicy};
+use crate::Unfinished;
 
 /// Makes [`Retry`] services. See the [module](super) for what they do.
 #[derive(Clone, Debug, Default)]
 pub struct RetryLayer {
     pub(super) policy: RetryPolicy,
     pub(super) hooks: Hooks,
+    pub(super) unfinished: Unfinished,
     seed: Option<u64>,
 }
 
@@ -43,6 +45,13 @@ impl RetryLayer {
         self
     }
 
+    /// Counts records that back off here, together with other layers.
+    #[must_use]
+    pub fn unfinished(mut self, unfinished: Unfinished) -> Self {
+        self.unfinished = unfinished;
+        self
+    }
+
     /// Draws the jitter from this seed, so that a run can be repeated. Without it each service has its own.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -52,6 +61,12 @@ impl RetryLayer {
 
     pub(super) fn seed_of_a_service(&self) -> u64 {
         self.seed.unwrap_or_else(|| RandomState::new().hash_one(0))
+    }
+}
+
+impl From<RetryPolicy> for RetryLayer {
+    fn from(policy: RetryPolicy) -> Self {
+        Self::new(policy)
     }
 }
 

@@ -11,6 +11,7 @@ use tower_service::Service;
 
 use super::service::serialization;
 use super::turn::TurnGuard;
+use crate::unfinished::Guard;
 
 pub(super) type Encode = Pin<Box<dyn Future<Output = Result<Vec<u8>>> + Send>>;
 
@@ -38,13 +39,14 @@ pub(super) struct Encoding<S> {
     deadline: Option<Pin<Box<Sleep>>>,
     service: S,
     record: Option<Record>,
-    // Last, so that the turn ends when all else is done.
+    // Behind the rest, so that they end when all else is done.
     _turn: Option<TurnGuard>,
+    _unfinished: Guard,
 }
 
 impl<S> Encoding<S> {
-    pub(super) fn new(encode: Encode, service: S, record: Record, turn: Option<TurnGuard>) -> Self {
-        Self { encode, deadline: None, service, record: Some(record), _turn: turn }
+    pub(super) fn new(encode: Encode, service: S, record: Record, turn: Option<TurnGuard>, unfinished: Guard) -> Self {
+        Self { encode, deadline: None, service, record: Some(record), _turn: turn, _unfinished: unfinished }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Record>> {

@@ -1,8 +1,8 @@
 use bytes::BytesMut;
 
-const CHUNK: usize = 256;
+pub(super) const CHUNK: usize = 256;
 
-/// Gathers the many small writes of a binary format: each would cost the buffer more than its bytes do. What was
+/// Gathers the many small writes of a format: each would cost the buffer more than its bytes do. What was
 /// gathered is in the buffer when this is dropped.
 pub(super) struct Gather<'a> {
     buffer: &'a mut BytesMut,

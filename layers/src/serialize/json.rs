@@ -5,6 +5,7 @@ use bytes::BytesMut;
 use kafka_tower_core::{Error, Result};
 
 use super::MessageSerializer;
+use super::gather::Gather;
 
 /// JSON by `serde_json`, the default serializer of a sink. Never waits.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,51 +22,23 @@ impl<T: serde::Serialize + Send + Sync> MessageSerializer<T> for JsonSerializer 
     }
 
     fn serialize_now(&self, message: &T, buffer: &mut BytesMut) -> Option<Result<()>> {
-        let mut writer = Writer { buffer, chunk: [0; CHUNK], len: 0 };
-        let written = serde_json::to_writer(&mut writer, message);
-        writer.hand_over();
-        Some(written.map_err(Error::serialization))
+        Some(serde_json::to_writer(Writer(Gather::new(buffer)), message).map_err(Error::serialization))
     }
 }
 
-const CHUNK: usize = 256;
-
-/// Gathers JSON's many small writes: each would cost the buffer more than its bytes do.
-struct Writer<'a> {
-    buffer: &'a mut BytesMut,
-    chunk: [u8; CHUNK],
-    len: usize,
-}
-
-impl Writer<'_> {
-    fn hand_over(&mut self) {
-        self.buffer.extend_from_slice(&self.chunk[..self.len]);
-        self.len = 0;
-    }
-
-    #[cold]
-    fn overflow(&mut self, bytes: &[u8]) {
-        self.hand_over();
-        self.buffer.extend_from_slice(bytes);
-    }
-}
+/// `serde_json` writes to `io::Write`.
+struct Writer<'a>(Gather<'a>);
 
 impl io::Write for Writer<'_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_all(bytes)?;
+        self.0.write(bytes);
         Ok(bytes.len())
     }
 
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self.chunk.get_mut(self.len..self.len + bytes.len()) {
-            Some(room) => {
-                room.copy_from_slice(bytes);
-                self.len += bytes.len();
-            }
-            None => self.overflow(bytes),
-        }
+        self.0.write(bytes);
         Ok(())
     }
 
@@ -77,6 +50,7 @@ impl io::Write for Writer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serialize::gather::CHUNK;
 
     #[test]
     fn at_once_writes_what_serde_json_does_behind_what_is_there() {

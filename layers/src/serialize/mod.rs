@@ -71,7 +71,7 @@ mod blocks;
 #[cfg(any(feature = "bincode", feature = "postcard"))]
 mod decode;
 mod future;
-#[cfg(any(feature = "bincode", feature = "postcard"))]
+#[cfg(any(feature = "bincode", feature = "json", feature = "postcard"))]
 mod gather;
 #[cfg(feature = "json")]
 mod json;

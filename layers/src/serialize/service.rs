@@ -1,16 +1,20 @@
 use std::fmt;
+use std::future::Future;
 use std::marker::PhantomData;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use kafka_tower_core::{Envelope, Error, ErrorKind, Record, Result, SinkMessage};
+use tokio::task::unconstrained;
 use tower_service::Service;
 
 use super::blocks::Blocks;
 use super::future::{Encode, Encoding};
 use super::turn::Turn;
 use super::{MessageSerializer, SerializeFuture, SerializeLayer};
+use crate::Unfinished;
 
 const CONTENT_TYPE: &str = "content-type";
 
@@ -23,6 +27,7 @@ pub struct Serialize<S, T, F: ?Sized> {
     serializer: Arc<F>,
     content_type: Option<Bytes>,
     in_order: bool,
+    unfinished: Unfinished,
     /// The last message's, while its serializer waits and order is to be kept.
     turn: Option<Arc<Turn>>,
     blocks: Blocks,
@@ -39,6 +44,7 @@ impl<S, T, F: MessageSerializer<T> + ?Sized> Serialize<S, T, F> {
             serializer: Arc::clone(&layer.serializer),
             content_type: layer.content_type_header.then(content_type),
             in_order: layer.in_order,
+            unfinished: layer.unfinished.clone(),
             turn: None,
             blocks: Blocks::default(),
             message: PhantomData,
@@ -84,7 +90,9 @@ where
     fn begin(&mut self, value: T, envelope: Envelope) -> SerializeFuture<S> {
         let serializer = Arc::clone(&self.serializer);
         let mut encode: Encode = Box::pin(async move { serializer.serialize(&value).await });
-        match encode.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        // Without tokio's budget: one that does not wait is not to be called waiting because many went before it.
+        let first = pin!(unconstrained(encode.as_mut())).poll(&mut Context::from_waker(Waker::noop()));
+        match first {
             Poll::Ready(Ok(value)) => self.send(envelope, Some(value.into())),
             Poll::Ready(Err(error)) => SerializeFuture::failed(serialization(error)),
             Poll::Pending => {
@@ -98,7 +106,7 @@ where
                 });
                 // The envelope's record waits for its value.
                 let record = self.record(envelope, Some(Bytes::new()));
-                SerializeFuture::encoding(Encoding::new(encode, ready, record, turn))
+                SerializeFuture::encoding(Encoding::new(encode, ready, record, turn, self.unfinished.begin()))
             }
         }
     }
@@ -157,6 +165,7 @@ impl<S: Clone, T, F: ?Sized> Clone for Serialize<S, T, F> {
             serializer: Arc::clone(&self.serializer),
             content_type: self.content_type.clone(),
             in_order: self.in_order,
+            unfinished: self.unfinished.clone(),
             turn: None,
             blocks: Blocks::default(),
             message: PhantomData,

@@ -79,7 +79,7 @@ where
                 }
                 Poll::Ready(Err(error)) => {
                     self.edge = None; // finished for good; the next message asks a fresh one
-                    self.open.settled(Err(error));
+                    self.open.settled(Err(self.shared.unready(error)));
                 }
                 Poll::Pending => {
                     let since = *self.waiting_since.get_or_insert(now);
@@ -97,6 +97,14 @@ where
     }
 }
 
+impl<T, I> Drop for SendBatch<T, I> {
+    fn drop(&mut self) {
+        if self.head.is_some() {
+            self.shared.metrics.record_abandoned();
+        }
+    }
+}
+
 // Nothing in it is pinned but what is boxed.
 impl<T, I> Unpin for SendBatch<T, I> {}
 
@@ -110,7 +118,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if !std::mem::replace(&mut self.begun, true) {
             if let Some(error) = self.shared.refusal() {
-                return Poll::Ready(Err(error));
+                return Poll::Ready(Err(self.shared.failed(error)));
             }
         }
         let filled = self.fill(cx);

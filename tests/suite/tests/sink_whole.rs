@@ -204,7 +204,7 @@ async fn a_stack_of_ones_own_may_fail_as_tower_does_and_is_measured() {
     sink.send(1).await.unwrap();
     let _hold = kafka.script().hold();
     let error = sink.send(2).await.unwrap_err();
-    assert_eq!(error.persistence(), Persistence::PossiblyPersisted, "{error:#}");
+    assert_eq!((error.kind(), error.persistence()), (ErrorKind::Timeout, Persistence::PossiblyPersisted), "{error:#}");
     let metrics = sink.metrics().await;
     assert_eq!((metrics.messages_sent, metrics.messages_failed), (1, 1));
     assert!(sink.circuit_breaker().is_none());
@@ -263,4 +263,13 @@ async fn clones_that_were_made_before_keep_their_layers() {
     assert_eq!(after.send(key(1)).await.unwrap().partition, 1);
     after.close().await.unwrap();
     assert_eq!(before.send(1).await.unwrap_err().kind(), ErrorKind::Closed, "one transport, one end");
+}
+
+#[tokio::test]
+async fn the_content_type_is_a_header_on_request() {
+    let kafka = MemoryKafka::new().with_topic("numbers", 1);
+    let builder = KafkaSink::<u32>::builder(config()).transport(kafka.transport());
+    builder.content_type_header(true).build().await.unwrap().send(1).await.unwrap();
+    let headers = &kafka.records("numbers")[0].record.headers;
+    assert_eq!(headers.get("content-type").map(|value| value.as_ref()), Some(&b"application/json"[..]));
 }

@@ -52,6 +52,7 @@ pub trait Control: Send + Sync + fmt::Debug + 'static {
 
 /// What a transport has taken and not settled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct InFlight {
     /// Records that are admitted and not settled.
     pub records: usize,
@@ -72,12 +73,16 @@ pub struct CloseReport {
     pub failed: u64,
     /// Records that may be in the log.
     pub unknown: u64,
+    /// Sends that were in no transport when the time was over: they backed off, or their serializer waited. Who sent them
+    /// gets the error.
+    pub unfinished: u64,
     /// The records of `failed` and `unknown`, with their errors.
     pub undelivered: Vec<Undelivered>,
 }
 
 /// A record that was not delivered, or of which that is not known.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Undelivered {
     /// The record as the transport got it.
     pub record: Record,
@@ -89,7 +94,7 @@ impl CloseReport {
     /// Whether each record was delivered.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.undelivered.is_empty() && self.failed == 0 && self.unknown == 0
+        self.undelivered.is_empty() && self.failed == 0 && self.unknown == 0 && self.unfinished == 0
     }
 
     /// Counts a record's fate; keeps the record if it was not delivered.
@@ -109,6 +114,10 @@ impl CloseReport {
 
 impl fmt::Display for CloseReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} delivered, {} not written, {} may have been written", self.delivered, self.failed, self.unknown)
+        write!(f, "{} delivered, {} not written, {} may have been written", self.delivered, self.failed, self.unknown)?;
+        match self.unfinished {
+            0 => Ok(()),
+            unfinished => write!(f, ", {unfinished} waited to be sent"),
+        }
     }
 }

@@ -101,6 +101,18 @@ impl Error {
         self.0.persistence
     }
 
+    /// Whether the record may be in the log, or is: then sending it again may write it twice.
+    ///
+    /// ```
+    /// use kafka_tower_core::{Error, ErrorKind};
+    ///
+    /// assert!(!Error::new(ErrorKind::Closed, "the sink was closed").may_be_written());
+    /// ```
+    #[must_use]
+    pub fn may_be_written(&self) -> bool {
+        self.0.persistence != Persistence::NotPersisted
+    }
+
     /// What the error is about: this record, its whole batch, or something larger.
     #[must_use]
     pub fn scope(&self) -> Scope {

@@ -28,15 +28,26 @@ impl<P> GateHandle<P> {
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.gate.lock();
         let mine = self.ticket.take();
-        let was_woken = self.turn || mine.is_some_and(|ticket| !state.waiting.contains_key(&ticket));
+        let called_up = mine.is_some_and(|ticket| !state.waiting.contains_key(&ticket));
+        state.called_up -= usize::from(called_up);
+        let was_woken = self.turn || called_up;
         let nobody_before = state.waiting.first_key_value().is_none_or(|(first, _)| mine == Some(*first));
+        // One who comes new stands back for one poll, so that those who are awake get there first. Not for longer: nobody
+        // knows whether they still want to go.
+        if state.called_up > 0 && mine.is_none() && !was_woken && nobody_before && state.room() && !state.closed {
+            self.ticket = Some(state.ticket());
+            state.called_up += 1; // itself is called up by this
+            drop(state);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if state.closed || (state.room() && (was_woken || nobody_before)) {
             let old = mine.and_then(|ticket| state.waiting.remove(&ticket));
             self.turn = was_woken;
-            let next = (was_woken && state.room_for_two()).then(|| state.waiting.pop_first()).flatten();
+            let next = (was_woken && state.room_for_two()).then(|| state.call_up()).flatten();
             drop(state);
             drop(old);
-            if let Some((_, waker)) = next {
+            if let Some(waker) = next {
                 waker.wake();
             }
             return Poll::Ready(());
@@ -91,10 +102,12 @@ impl<P> Drop for GateHandle<P> {
         }
         let mut state = self.gate.lock();
         let still_waiting = self.ticket.and_then(|ticket| state.waiting.remove(&ticket));
-        let next = (still_waiting.is_none() && state.room()).then(|| state.waiting.pop_first()).flatten();
+        let called_up = self.ticket.is_some() && still_waiting.is_none();
+        state.called_up -= usize::from(called_up);
+        let next = ((called_up || self.turn) && state.room()).then(|| state.call_up()).flatten();
         drop(state);
         drop(still_waiting);
-        if let Some((_, waker)) = next {
+        if let Some(waker) = next {
             waker.wake();
         }
     }

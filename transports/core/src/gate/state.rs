@@ -38,6 +38,8 @@ pub(super) struct State<P> {
     /// By ticket: the oldest first. One who was woken in vain keeps the ticket, and so the place.
     pub(super) waiting: BTreeMap<u64, Waker>,
     next_ticket: u64,
+    /// Woken because there is room, and not seen since: those who come new let them go first.
+    pub(super) called_up: usize,
     /// Somebody hands over parked records outside the lock; new calls park behind them.
     pub(super) draining: bool,
     pub(super) closed: bool,
@@ -62,6 +64,7 @@ impl<P> State<P> {
             parked: VecDeque::new(),
             waiting: BTreeMap::new(),
             next_ticket: 0,
+            called_up: 0,
             draining: false,
             closed: false,
             open: VecDeque::from([0]),
@@ -185,6 +188,13 @@ impl<P> State<P> {
             (false, true) => freed,
             (false, false) => 0,
         };
-        wake.extend((0..count).map_while(|_| self.waiting.pop_first()).map(|(_, waker)| waker));
+        wake.extend((0..count).map_while(|_| self.call_up()));
+    }
+
+    /// The one who waits longest, to be woken.
+    pub(super) fn call_up(&mut self) -> Option<Waker> {
+        let (_, waker) = self.waiting.pop_first()?;
+        self.called_up += 1;
+        Some(waker)
     }
 }

@@ -242,8 +242,8 @@ proptest! {
             match op {
                 Op::Poll(h) => {
                     let (handle, count, waker, pending, seen) = &mut handles[h];
+                    *seen = count.get(); // before: it may wake itself
                     *pending = handle.poll_ready(&mut Context::from_waker(waker)).is_pending();
-                    *seen = count.get();
                 }
                 Op::Call(h, bytes) => {
                     next += 1;
@@ -275,6 +275,31 @@ proptest! {
             last[h] = n;
         }
     }
+}
+
+/// Those who are awake go first; one who comes new stands back once, and not for ever.
+#[test]
+fn one_who_comes_new_stands_back_for_those_who_were_woken() {
+    let gate = Gate::<()>::new(Limits { records: 1, bytes: 100 });
+    let mut permits = Vec::new();
+    let mut enqueue = |(), permit| {
+        permits.push(permit);
+        Ok(())
+    };
+    let (mut first, mut second, mut late) = (gate.handle(), gate.handle(), gate.handle());
+    first.call((), 1, &mut enqueue).unwrap();
+    let ((woken, waker), (_, noop)) = (Count::new(), Count::new());
+    assert!(second.poll_ready(&mut Context::from_waker(&waker)).is_pending());
+    gate.release(permits.pop(), |(), _| Ok(()));
+    assert_eq!(woken.get(), 1);
+    let (again, waker) = Count::new();
+    assert!(late.poll_ready(&mut Context::from_waker(&waker)).is_pending());
+    assert_eq!(again.get(), 1, "it wakes itself");
+    assert!(late.poll_ready(&mut Context::from_waker(&waker)).is_ready(), "the second may never come");
+    assert!(second.poll_ready(&mut Context::from_waker(&noop)).is_ready());
+    drop((second, late));
+    let mut newest = gate.handle();
+    assert!(newest.poll_ready(&mut Context::from_waker(&noop)).is_ready(), "nobody is called up any more");
 }
 
 /// Law 3 at full size: 64 threads, 10 records and 4,000 bytes, 100 idle ready handles, a third of the futures dropped.
