@@ -2,9 +2,9 @@
 //! the checker compares what callers were told with what is in the log.
 //!
 //! ```text
-//! cargo run --example check_your_stack
-//! KAFKA_TOWER_SEED=42 cargo run --example check_your_stack     one seed again
-//! KAFKA_TOWER_SEEDS=100000 cargo run --release --example check_your_stack
+//! cargo run --features check --example check_your_stack
+//! KAFKA_TOWER_SEED=42 cargo run --features check --example check_your_stack     one seed again
+//! KAFKA_TOWER_SEEDS=100000 cargo run --release --features check --example check_your_stack
 //! ```
 #![allow(clippy::print_stdout)]
 

@@ -1,10 +1,11 @@
-//! What all handles share: the log, the script, and the records on their way, behind one lock.
+//! What all handles share: the store, the script, and the records on their way, behind one lock.
 //!
 //! Whatever settles is taken out under the lock and told outside it.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
 use kafka_tower_core::gate::Permit;
 use kafka_tower_core::{InFlight, Record, Timestamp};
@@ -13,11 +14,23 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::client::Client;
 use crate::errors;
+use crate::faults::plan::Plan;
+use crate::groups::MemberId;
 use crate::lane::{Entry, Lane, Settled};
 use crate::log::Log;
 use crate::script::{Case, CaseId, Script};
 use crate::slot::Slot;
+use crate::store::Store;
+use crate::transaction::script::HeldEnd;
 use crate::waits::{WaitId, Waits};
+
+mod consumers;
+mod leader;
+mod transaction;
+
+pub(crate) use consumers::Fetched;
+use leader::{LeaderOf, next_action};
+pub(crate) use transaction::Reply;
 
 /// Whom to tell of a record's fate.
 #[derive(Debug)]
@@ -34,8 +47,13 @@ pub(crate) struct Broker {
 
 #[derive(Default)]
 struct State {
-    log: Log,
+    store: Store,
     script: Script,
+    transaction_script: crate::transaction::script::Script,
+    /// Faults from a seed, for what no script takes.
+    plan: Option<Plan>,
+    /// Consumers that wait for something to happen.
+    readers: BTreeMap<MemberId, Waker>,
     waits: Waits,
     lanes: BTreeMap<(Arc<str>, i32), Lane<Sender>>,
     /// The clock's zero: when it was looked at first.
@@ -49,10 +67,22 @@ impl State {
         Timestamp::from_millis(crate::EPOCH.as_millis().saturating_add(millis))
     }
 
+    /// What time has brought since the last look: nobody can tell it from a timer.
+    fn catch_up(&mut self, now: Instant) {
+        for HeldEnd { id, who, commit } in self.transaction_script.due(now) {
+            // Nobody waits for its answer.
+            let _ = self.store.end(&id, who, commit);
+        }
+        self.store.expire(now);
+    }
+
     fn advance_all(&mut self, now: Instant) -> Vec<Settled<Sender>> {
         let mut settled = Vec::new();
-        for lane in self.lanes.values_mut() {
-            lane.advance(&mut self.log, &mut self.waits, now, &mut settled);
+        let Self { store, script, plan, waits, lanes, .. } = self;
+        for lane in lanes.values_mut() {
+            let partition = lane.partition();
+            let mut leader = LeaderOf { partition, store, script, plan, now };
+            lane.advance(&mut leader, waits, now, &mut settled);
         }
         settled
     }
@@ -67,30 +97,46 @@ impl Broker {
     pub(crate) fn produce(self: &Arc<Self>, record: Record, who: Sender) -> Option<Settled<Sender>> {
         let now = Instant::now();
         let mut settled = Vec::new();
+        let slot = Arc::clone(&who.slot);
         let mut guard = self.lock();
         let state = &mut *guard;
         if who.client.has_given_up() {
             let outcome = Err(errors::closed(&record.topic));
             return Some(Settled { who, record, outcome });
         }
-        let partition = match state.log.route(&record, || who.client.turn(&record.topic)) {
+        let partition = match state.store.log.route(&record, || who.client.turn(&record.topic)) {
             Ok(partition) => partition,
             Err(error) => {
                 return Some(Settled { who, record, outcome: Err(error) });
             }
         };
-        let action = state.script.next(&record.topic, partition);
+        let mut action = next_action(&mut state.script, &mut state.plan, &record, partition, false);
+        if !action.append_late.is_zero() {
+            action.append_hold = Some(state.waits.at(now.checked_add(action.append_late)));
+        }
         let timestamp = record.timestamp.unwrap_or_else(|| state.timestamp(now));
         let key = (Arc::clone(&record.topic), partition);
         let lane = state.lanes.entry(key).or_insert_with(|| Lane::new(partition));
-        lane.push(Entry::new(who, record, timestamp, action));
-        lane.advance(&mut state.log, &mut state.waits, now, &mut settled);
+        let batching = who.client.batching.filter(|_| !record.isolated);
+        let owner = Arc::as_ptr(&who.client) as usize;
+        let entry = Entry::new(who, record, timestamp, action, now);
+        match batching {
+            Some(batching) => lane.push_batched(entry, owner, batching, &mut state.waits, now),
+            None => lane.push(entry, &mut state.waits),
+        }
+        let State { store, script, plan, .. } = state;
+        let mut leader = LeaderOf { partition, store, script, plan, now };
+        lane.advance(&mut leader, &mut state.waits, now, &mut settled);
         let unwatched = state.waits.take_unwatched();
+        let readers = state.take_readers();
         drop(guard);
         self.watch(unwatched);
-        // What stood before it waits for something else than a newcomer.
-        debug_assert!(settled.len() <= 1, "a record settles none but itself");
-        settled.pop()
+        readers.into_iter().for_each(Waker::wake);
+        // It may have filled a batch, or ended one: the others of it are told here, itself by whoever called.
+        let own = settled.iter().position(|settled| Arc::ptr_eq(&settled.who.slot, &slot));
+        let own = own.map(|own| settled.remove(own));
+        settled.into_iter().for_each(Client::report);
+        own
     }
 
     /// Ends a hold, and the case that it belongs to.
@@ -99,6 +145,16 @@ impl Broker {
             state.script.cancel(case);
             state.waits.end(wait);
         });
+    }
+
+    /// Sends what lingers of a client.
+    pub(crate) fn end_batches(self: &Arc<Self>, client: &Arc<Client>) {
+        if client.batching.is_some() {
+            let owner = Arc::as_ptr(client) as usize;
+            self.change(|State { lanes, waits, .. }, _| {
+                lanes.values_mut().for_each(|lane| lane.end_batch_of(owner, waits));
+            });
+        }
     }
 
     fn end_timers(self: &Arc<Self>, at: Instant) {
@@ -119,8 +175,10 @@ impl Broker {
         change(&mut state, now);
         let settled = state.advance_all(now);
         let unwatched = state.waits.take_unwatched();
+        let readers = state.take_readers();
         drop(state);
         self.watch(unwatched);
+        readers.into_iter().for_each(Waker::wake);
         settled.into_iter().for_each(Client::report);
     }
 
@@ -145,6 +203,11 @@ impl Broker {
             .collect()
     }
 
+    /// One that no other producer has.
+    pub(crate) fn new_producer_id(&self) -> i64 {
+        self.lock().store.new_producer_id()
+    }
+
     pub(crate) fn add_case(&self, case: Case) -> CaseId {
         self.lock().script.add(case)
     }
@@ -162,8 +225,16 @@ impl Broker {
         look(&mut self.lock().script)
     }
 
+    pub(crate) fn set_plan(&self, plan: Option<Plan>) {
+        self.lock().plan = plan;
+    }
+
+    pub(crate) fn with_plan<T>(&self, look: impl FnOnce(&Plan) -> T) -> Option<T> {
+        self.lock().plan.as_ref().map(look)
+    }
+
     pub(crate) fn with_log<T>(&self, look: impl FnOnce(&mut Log) -> T) -> T {
-        look(&mut self.lock().log)
+        look(&mut self.lock().store.log)
     }
 
     pub(crate) fn held_by(&self, wait: WaitId) -> usize {
@@ -180,8 +251,21 @@ impl Broker {
         sum
     }
 
+    pub(crate) fn with_store<T>(&self, look: impl FnOnce(&mut Store) -> T) -> T {
+        let mut state = self.lock();
+        let looked = look(&mut state.store);
+        let readers = state.take_readers();
+        drop(state);
+        readers.into_iter().for_each(Waker::wake);
+        looked
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.store.has_transactions() {
+            state.catch_up(Instant::now());
+        }
+        state
     }
 }
 

@@ -5,14 +5,16 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kafka_tower_core::gate::{Gate, Limits, Permit};
+use kafka_tower_core::gate::{Flush, Gate, Limits, Permit};
 use kafka_tower_core::{CloseReport, Delivery, Record, Result};
 use tokio::time::Instant;
 
 use crate::broker::{Broker, Sender};
 use crate::errors;
-use crate::lane::Settled;
+use crate::lane::{Batching, Settled};
+use crate::resend::Resend;
 use crate::slot::Slot;
+use crate::transaction::client::TxnClient;
 
 /// A record with the place for its outcome: what the gate parks.
 #[derive(Debug)]
@@ -24,11 +26,19 @@ pub(crate) struct Call {
 pub(crate) struct Client {
     pub(crate) broker: Arc<Broker>,
     pub(crate) gate: Arc<Gate<Call>>,
+    /// Of a producer with a transactional id. Taken alone or under the broker's lock, which is never taken under it.
+    transaction: Option<Mutex<TxnClient>>,
+    /// If it sends batches of more than one record.
+    pub(crate) batching: Option<Batching>,
     /// By topic: how many records without key and partition went there.
     turns: Mutex<BTreeMap<Arc<str>, u32>>,
     /// Written and read under the broker's lock: a record that is handed over meanwhile is refused.
     given_up: AtomicBool,
     closing: Mutex<Closing>,
+    /// Of a producer that sends again by itself. Taken under the broker's lock alone.
+    resend: Option<Mutex<Resend>>,
+    #[cfg(feature = "check")]
+    journal: Option<Arc<crate::check::Journal>>,
 }
 
 #[derive(Debug, Default)]
@@ -48,14 +58,49 @@ pub(crate) struct Closer {
 }
 
 impl Client {
-    pub(crate) fn new(broker: Arc<Broker>, limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(
+        broker: Arc<Broker>,
+        limits: Limits,
+        transaction: Option<TxnClient>,
+        resend: Option<Resend>,
+        batching: Option<Batching>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             broker,
             gate: Gate::new(limits),
+            transaction: transaction.map(Mutex::new),
+            batching,
             turns: Mutex::default(),
             given_up: AtomicBool::new(false),
             closing: Mutex::default(),
+            resend: resend.map(Mutex::new),
+            #[cfg(feature = "check")]
+            journal: None,
         })
+    }
+
+    #[cfg(feature = "check")]
+    pub(crate) fn with_journal(self: Arc<Self>, journal: Option<Arc<crate::check::Journal>>) -> Arc<Self> {
+        let mut client = self;
+        if let Some(client) = Arc::get_mut(&mut client) {
+            client.journal = journal;
+        }
+        client
+    }
+
+    #[cfg(feature = "check")]
+    pub(crate) fn journal(&self) -> Option<&Arc<crate::check::Journal>> {
+        self.journal.as_ref()
+    }
+
+    /// The producer's own side of its transactions, if it has them.
+    pub(crate) fn transaction(&self) -> Option<MutexGuard<'_, TxnClient>> {
+        self.transaction.as_ref().map(|state| state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What it does by itself when a record gets no good answer, if anything.
+    pub(crate) fn resend(&self) -> Option<MutexGuard<'_, Resend>> {
+        self.resend.as_ref().map(|state| state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The gate admitted a record. Gives the permit back if its fate is known at once.
@@ -94,6 +139,9 @@ impl Client {
     }
 
     fn count(&self, record: Record, outcome: &Result<Delivery>) {
+        if let (Err(error), Some(mut transaction)) = (outcome, self.transaction()) {
+            transaction.record_failed(error);
+        }
         if let Some(report) = &mut self.closing().report {
             report.count(record, outcome);
         }
@@ -108,6 +156,22 @@ impl Client {
             return withdrawn;
         }
         slot.take().unwrap_or_else(|| Err(errors::late(topic)))
+    }
+
+    /// Takes back all records that wait for room.
+    pub(crate) fn withdraw_parked(self: &Arc<Self>, error: impl Fn(&str) -> kafka_tower_core::Error) {
+        let settle = |call: Call| {
+            let error = error(&call.record.topic);
+            self.tell(call.record, &call.slot, Err(error));
+        };
+        self.gate.withdraw(|_| true, settle, |call, permit| self.hand_over(call, permit));
+    }
+
+    /// Resolves when all that was called before is settled; what lingers goes at once.
+    pub(crate) fn flush(self: &Arc<Self>) -> Flush<Call> {
+        let flush = self.gate.flush();
+        self.broker.end_batches(self);
+        flush
     }
 
     /// Waits for nothing any more: parked records are in no log, those on their way may be.

@@ -6,15 +6,27 @@ use std::time::Duration;
 use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl};
 use tokio::time::{Instant, timeout_at};
 
+use crate::transaction::control::MemoryTransactions;
 use crate::transport::Owner;
 
 #[derive(Debug)]
-pub(crate) struct MemoryControl(pub(crate) Arc<Owner>);
+pub(crate) struct MemoryControl {
+    owner: Arc<Owner>,
+    transactions: Option<MemoryTransactions>,
+}
+
+impl MemoryControl {
+    pub(crate) fn new(owner: Arc<Owner>) -> Self {
+        let client = &owner.client;
+        let transactions = client.transaction().map(|_| MemoryTransactions(Arc::clone(client)));
+        Self { owner, transactions }
+    }
+}
 
 impl Control for MemoryControl {
     fn flush(&self) -> ControlFuture<'_, ()> {
         // Now, not at the first poll: what is called after `flush` is not waited for.
-        let flush = self.0.client.gate.flush();
+        let flush = self.owner.client.flush();
         Box::pin(async move {
             flush.await;
             Ok(())
@@ -22,10 +34,10 @@ impl Control for MemoryControl {
     }
 
     fn close(&self, within: Duration) -> ControlFuture<'_, CloseReport> {
-        let client = &self.0.client;
+        let client = &self.owner.client;
         let closer = client.begin_close();
         let deadline = Instant::now().checked_add(within);
-        let flush = client.gate.flush();
+        let flush = client.flush();
         Box::pin(async move {
             match deadline {
                 // Nothing to wait for: no timer, and so no runtime either.
@@ -35,7 +47,7 @@ impl Control for MemoryControl {
                     if timeout_at(deadline, flush).await.is_err() {
                         client.give_up();
                         // Other threads may be telling of a record just now.
-                        client.gate.flush().await;
+                        client.flush().await;
                     }
                 }
             }
@@ -44,14 +56,14 @@ impl Control for MemoryControl {
     }
 
     fn partition_count(&self, topic: &str) -> Option<u32> {
-        self.0.client.broker.with_log(|log| log.partition_count(topic))
+        self.owner.client.broker.with_log(|log| log.partition_count(topic))
     }
 
     fn in_flight(&self) -> InFlight {
-        self.0.client.gate.in_flight()
+        self.owner.client.gate.in_flight()
     }
 
     fn transactions(&self) -> Option<&dyn TransactionControl> {
-        None
+        self.transactions.as_ref().map(|transactions| transactions as _)
     }
 }

@@ -34,6 +34,8 @@ use crate::slot::Slot;
 pub struct MemoryDelivery {
     #[pin]
     state: State,
+    #[cfg(feature = "check")]
+    journal: Option<(Arc<crate::check::Journal>, usize)>,
 }
 
 #[pin_project(project = StateProj)]
@@ -53,7 +55,7 @@ enum State {
 
 impl MemoryDelivery {
     pub(crate) fn refused(error: Error) -> Self {
-        Self { state: State::Refused(Some(error)) }
+        Self::new(State::Refused(Some(error)))
     }
 
     pub(crate) fn waiting(
@@ -63,7 +65,21 @@ impl MemoryDelivery {
         expires_at: Option<std::time::Instant>,
     ) -> Self {
         let expires_at = expires_at.map(Instant::from_std);
-        Self { state: State::Waiting { client, slot, topic, expires_at, timer: None } }
+        Self::new(State::Waiting { client, slot, topic, expires_at, timer: None })
+    }
+
+    fn new(state: State) -> Self {
+        Self {
+            state,
+            #[cfg(feature = "check")]
+            journal: None,
+        }
+    }
+
+    #[cfg(feature = "check")]
+    pub(crate) fn with_journal(mut self, journal: Arc<crate::check::Journal>, attempt: Option<usize>) -> Self {
+        self.journal = attempt.map(|attempt| (journal, attempt));
+        self
     }
 }
 
@@ -71,7 +87,19 @@ impl Future for MemoryDelivery {
     type Output = Result<Delivery>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
+        let this = self.project();
+        let outcome = ready!(this.state.poll(cx));
+        #[cfg(feature = "check")]
+        if let Some((journal, attempt)) = this.journal.take() {
+            journal.report(attempt, &outcome);
+        }
+        Poll::Ready(outcome)
+    }
+}
+
+impl State {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Delivery>> {
+        match self.project() {
             StateProj::Refused(error) => Poll::Ready(Err(error.take().expect("polled after it was ready"))),
             StateProj::Waiting { client, slot, topic, expires_at, mut timer } => {
                 if let Poll::Ready(outcome) = slot.poll(cx) {

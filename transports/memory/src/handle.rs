@@ -4,11 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use kafka_tower_core::gate::Limits;
-use kafka_tower_core::{InFlight, Timestamp, validate};
+use kafka_tower_core::{Timestamp, validate};
 
 use crate::broker::Broker;
-use crate::log::StoredRecord;
+use crate::consumer::MemoryConsumer;
+use crate::faults::plan::Plan;
+use crate::faults::{Fault, Faults};
+use crate::producer::Producer;
 use crate::rule::Rule;
+use crate::transaction::rule::TransactionRule;
 use crate::transport::MemoryTransport;
 
 /// 10,000 records and 32 MiB.
@@ -29,7 +33,7 @@ pub const EPOCH: Timestamp = Timestamp::from_millis(1_704_067_200_000);
 /// ```
 #[derive(Clone)]
 pub struct MemoryKafka {
-    broker: Arc<Broker>,
+    pub(crate) broker: Arc<Broker>,
 }
 
 impl MemoryKafka {
@@ -88,6 +92,15 @@ impl MemoryKafka {
         }
     }
 
+    /// Lets a topic refuse records without a key, as `cleanup.policy=compact` does. Nothing is compacted.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such topic.
+    pub fn set_compacted(&self, topic: &str) {
+        assert!(self.broker.with_log(|log| log.set_compacted(topic)), "topic {topic} does not exist");
+    }
+
     /// Lets a topic refuse records of more bytes of key, value and headers, as `max.message.bytes` does.
     ///
     /// # Panics
@@ -107,7 +120,77 @@ impl MemoryKafka {
     /// A producer that has at most so much on its way; limits of 0 count as 1.
     #[must_use]
     pub fn transport_with(&self, limits: Limits) -> MemoryTransport {
-        MemoryTransport::new(Arc::clone(&self.broker), limits)
+        self.producer().limits(limits).transport()
+    }
+
+    /// A producer with a transactional id, [`DEFAULT_LIMITS`] and Kafka's time-out of 60 s a transaction. A later one with
+    /// the same id fences it when that calls `init`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// use kafka_tower_core::Record;
+    /// use kafka_tower_memory::MemoryKafka;
+    /// use tower::Service;
+    ///
+    /// let kafka = MemoryKafka::new().with_topic("orders", 1);
+    /// let mut transport = kafka.transactional_transport("billing-1");
+    /// let control = transport.control();
+    /// let transactions = control.transactions().expect("it has a transactional id");
+    /// let second = Duration::from_secs(1);
+    ///
+    /// transactions.init(second).await.unwrap();
+    /// transactions.begin().await.unwrap();
+    /// transport.call(Record::new("orders").with_value("first")).await.unwrap();
+    /// assert_eq!((kafka.len("orders"), kafka.committed("orders").len()), (1, 0));
+    /// transactions.commit(second).await.unwrap();
+    /// assert_eq!(kafka.committed("orders").len(), 1);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn transactional_transport(&self, id: impl Into<Arc<str>>) -> MemoryTransport {
+        self.producer().transactional(id).transport()
+    }
+
+    /// A producer to be made, with settings of its own.
+    pub fn producer(&self) -> Producer {
+        Producer::new(Arc::clone(&self.broker))
+    }
+
+    /// Joins a consumer group, to read these topics from the group's committed offsets on.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use kafka_tower_core::{Record, TopicOffset};
+    /// use kafka_tower_memory::{ConsumerEvent, MemoryKafka};
+    /// use tower::Service;
+    ///
+    /// let kafka = MemoryKafka::new().with_topic("orders", 1);
+    /// kafka.transport().call(Record::new("orders").with_value("first")).await.unwrap();
+    ///
+    /// let mut consumer = kafka.consumer("billing", ["orders"]);
+    /// assert_eq!(consumer.next().await, ConsumerEvent::Assigned(vec![("orders".into(), 0)]));
+    /// let ConsumerEvent::Record(stored) = consumer.next().await else { panic!("a record") };
+    /// assert_eq!(stored.value().unwrap(), "first");
+    /// consumer.commit(&[TopicOffset { topic: "orders".into(), partition: 0, offset: stored.offset + 1 }]).unwrap();
+    /// assert_eq!(kafka.committed_offset("billing", "orders", 0), Some(1));
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn consumer<T: Into<Arc<str>>>(
+        &self,
+        group: impl Into<Arc<str>>,
+        topics: impl IntoIterator<Item = T>,
+    ) -> MemoryConsumer {
+        MemoryConsumer::new(Arc::clone(&self.broker), group.into(), topics.into_iter().map(Into::into).collect())
+    }
+
+    /// Puts a consumer out of its group, as its session's time-out does. Says whether it was in it.
+    pub fn expel(&self, consumer: &MemoryConsumer) -> bool {
+        let (group, member) = consumer.member();
+        self.broker.leave(group, member)
     }
 
     /// Begins a rule for records to come.
@@ -128,45 +211,45 @@ impl MemoryKafka {
         Rule::new(Arc::clone(&self.broker))
     }
 
-    /// Takes all rules out of the script. Records that they have taken go on, held ones until their release.
+    /// Begins a rule for requests of transactions to come.
+    ///
+    /// ```
+    /// use kafka_tower_memory::{MemoryKafka, TransactionCall};
+    ///
+    /// let kafka = MemoryKafka::new();
+    /// kafka.script_transactions().on(TransactionCall::Commit).after(1).lose_answer();
+    /// ```
+    pub fn script_transactions(&self) -> TransactionRule {
+        TransactionRule::new(Arc::clone(&self.broker))
+    }
+
+    /// Takes all rules out of both scripts. Records that they have taken go on, held ones until their release.
     pub fn clear_script(&self) {
         self.broker.with_script(crate::script::Script::clear);
+        self.broker.with_transaction_script(crate::transaction::script::Script::clear);
     }
 
-    /// The records of a topic, by partition and offset. None for an unknown topic.
-    #[must_use]
-    pub fn records(&self, topic: &str) -> Vec<StoredRecord> {
-        self.broker.with_log(|log| log.records(topic).cloned().collect())
+    /// Lets things go wrong from now on, as a seed draws them: for records and requests that no rule of a script takes.
+    /// The same seed draws the same faults on any machine.
+    pub fn seed_faults(&self, seed: u64, faults: Faults) {
+        self.broker.set_plan(Some(Plan::new(seed, faults, None)));
     }
 
-    /// The records of a partition, by offset. None for an unknown one.
-    #[must_use]
-    pub fn partition(&self, topic: &str, partition: i32) -> Vec<StoredRecord> {
-        self.broker.with_log(|log| log.partition(topic, partition).to_vec())
+    /// Lets nothing go wrong any more by a seed. What is delayed stays so.
+    pub fn stop_faults(&self) {
+        self.broker.set_plan(None);
     }
 
-    /// How many records a topic has. 0 for an unknown topic.
+    /// The faults that happened since [`seed_faults`](Self::seed_faults).
     #[must_use]
-    pub fn len(&self, topic: &str) -> usize {
-        self.broker.with_log(|log| log.records(topic).count())
+    pub fn faults(&self) -> Vec<Fault> {
+        self.broker.with_plan(|plan| plan.happened().to_vec()).unwrap_or_default()
     }
 
-    /// Whether no topic has a record.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.broker.with_log(|log| log.topics().all(|topic| log.records(topic).next().is_none()))
-    }
-
-    /// How many partitions a topic has.
-    #[must_use]
-    pub fn partition_count(&self, topic: &str) -> Option<u32> {
-        self.broker.with_log(|log| log.partition_count(topic))
-    }
-
-    /// What all transports handed over and has not been answered, as counted by the broker: `parked` is 0.
-    #[must_use]
-    pub fn unanswered(&self) -> InFlight {
-        self.broker.unanswered()
+    /// Aborts what is open under a transactional id and fences its producer, as the broker does when time runs out and
+    /// an operator with `kafka-transactions.sh`. Says whether something was open.
+    pub fn abort_transaction(&self, id: &str) -> bool {
+        self.broker.with_store(|store| store.abort(id))
     }
 
     /// The topics by name.

@@ -2,12 +2,13 @@
 //! order. No clock, no lock, no async.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use kafka_tower_core::{Delivery, Record, Result, Timestamp};
+use kafka_tower_core::{Delivery, Error, Persistence, Record, Result, Timestamp};
 use tokio::time::Instant;
 
 use crate::errors;
-use crate::log::Log;
+use crate::resend::{BACKOFF, Tries};
 use crate::script::{Action, Answer};
 use crate::waits::{WaitId, Waits};
 
@@ -18,6 +19,24 @@ pub(crate) struct Lane<T> {
     queue: VecDeque<Entry<T>>,
     /// So many at the front have reached the log, or were refused by it.
     arrived: usize,
+    /// The batch that is being filled.
+    open: Option<Open>,
+    next_batch: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    batch: u64,
+    owner: usize,
+    wait: WaitId,
+    records: usize,
+}
+
+/// How a client fills its batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Batching {
+    pub(crate) records: usize,
+    pub(crate) linger: Duration,
 }
 
 #[derive(Debug)]
@@ -27,6 +46,13 @@ pub(crate) struct Entry<T> {
     timestamp: Timestamp,
     action: Action,
     timer: Option<WaitId>,
+    tries: Tries,
+    /// When its client sends it again.
+    resend: Option<WaitId>,
+    /// Its batch, until that is full or has lingered.
+    batch: Option<(u64, WaitId)>,
+    /// What was wrong with the batch.
+    refusal: Option<Error>,
     /// Since its arrival.
     outcome: Option<Result<Delivery>>,
 }
@@ -39,37 +65,139 @@ pub(crate) struct Settled<T> {
     pub(crate) outcome: Result<Delivery>,
 }
 
+/// The partition's log, and what its clients do by themselves.
+pub(crate) trait Leader<T> {
+    /// Numbers a record before it is sent, if its client does so.
+    fn number(&mut self, who: &T, record: &Record, tries: &mut Tries);
+
+    /// Looks at a whole batch before the first of it is written: one error is for all of it.
+    fn judge(&mut self, batch: &[&Record]) -> Option<Error>;
+
+    /// Writes a record, or says why not.
+    fn write(&mut self, who: &T, record: &Record, timestamp: Timestamp, tries: &Tries) -> Result<Delivery>;
+
+    /// What happens to a further attempt, if the client makes one.
+    fn again(&mut self, who: &T, record: &Record, tries: &Tries, error: &Error) -> Option<Action>;
+}
+
 impl<T> Entry<T> {
-    pub(crate) fn new(who: T, record: Record, timestamp: Timestamp, action: Action) -> Self {
-        Self { who, record, timestamp, action, timer: None, outcome: None }
+    pub(crate) fn new(who: T, record: Record, timestamp: Timestamp, action: Action, now: Instant) -> Self {
+        let (timer, resend, batch, refusal, outcome) = Default::default();
+        Self { who, record, timestamp, action, timer, tries: Tries::new(now), resend, batch, refusal, outcome }
     }
 
-    fn arrive(&mut self, partition: i32, log: &mut Log, waits: &mut Waits, now: Instant) {
-        let written = self.action.write.then(|| log.append(&self.record, partition, self.timestamp));
-        self.outcome = Some(match (&self.action.answer, written) {
+    /// An attempt. Says whether the next records may follow: those of a client that numbers them may not overtake one
+    /// that got lost.
+    fn arrive(&mut self, partition: i32, leader: &mut impl Leader<T>, waits: &mut Waits, now: Instant) -> bool {
+        leader.number(&self.who, &self.record, &mut self.tries);
+        let refusal = self.refusal.take();
+        let write = || match refusal {
+            Some(refusal) => Err(refusal),
+            None => leader.write(&self.who, &self.record, self.timestamp, &self.tries),
+        };
+        let written = self.action.write.then(write);
+        let is_there = matches!(written, Some(Ok(_)));
+        let mut outcome = match (&self.action.answer, written) {
+            // Whoever sends again learns of a lost refusal by the next one.
+            (Answer::Lost, Some(Err(_))) if self.tries.resends => Err(errors::lost(&self.record.topic, partition)),
             // The log's own refusal is the answer, whatever was scripted for a record that it takes.
             (_, Some(Err(refused))) => Err(refused),
             (Answer::Truth, Some(Ok(delivery))) => Ok(delivery),
             (Answer::Error(error), _) => Err(error.clone()),
             (Answer::Lost | Answer::Truth, _) => Err(errors::lost(&self.record.topic, partition)),
-        });
-        if !self.action.late.is_zero() {
-            self.timer = Some(match now.checked_add(self.action.late) {
-                Some(at) => waits.timer(at),
-                // Past the end of time: a hold that nobody releases.
-                None => waits.hold(),
-            });
+        };
+        if let Err(error) = outcome {
+            self.tries.doubt |= error.persistence() == Persistence::PossiblyPersisted;
+            if let Some(action) = leader.again(&self.who, &self.record, &self.tries, &error) {
+                let late = self.action.late.saturating_add(BACKOFF).saturating_add(action.append_late);
+                self.resend = Some(waits.at(now.checked_add(late)));
+                self.action = action;
+                self.tries.count += 1;
+                return is_there || self.tries.sequence.is_none();
+            }
+            outcome = Err(self.tries.blame(error));
         }
+        self.resend = None;
+        self.outcome = Some(outcome);
+        if !self.action.late.is_zero() {
+            self.timer = Some(waits.at(now.checked_add(self.action.late)));
+        }
+        true
+    }
+
+    /// Whether it waits to be sent, or to be sent again.
+    fn waits(&self, waits: &Waits) -> bool {
+        let batch = self.batch.map(|(_, wait)| wait);
+        waits.is_open(batch) || waits.is_open(self.resend) || waits.is_open(self.action.append_hold)
     }
 }
 
 impl<T> Lane<T> {
     pub(crate) fn new(partition: i32) -> Self {
-        Self { partition, queue: VecDeque::new(), arrived: 0 }
+        Self { partition, queue: VecDeque::new(), arrived: 0, open: None, next_batch: 0 }
     }
 
-    pub(crate) fn push(&mut self, entry: Entry<T>) {
+    pub(crate) fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    /// What is sent alone ends the batch before it.
+    pub(crate) fn push(&mut self, entry: Entry<T>, waits: &mut Waits) {
+        self.end_batch(waits);
         self.queue.push_back(entry);
+    }
+
+    /// Puts a record into its owner's batch, which goes when it is full or has lingered, or when another begins.
+    pub(crate) fn push_batched(
+        &mut self,
+        mut entry: Entry<T>,
+        owner: usize,
+        batching: Batching,
+        waits: &mut Waits,
+        now: Instant,
+    ) {
+        let joins = self.open.as_ref().is_some_and(|open| open.owner == owner && waits.is_open(Some(open.wait)));
+        if !joins {
+            self.end_batch(waits);
+            let wait = waits.at(now.checked_add(batching.linger));
+            self.open = Some(Open { batch: self.next_batch, owner, wait, records: 0 });
+            self.next_batch += 1;
+        }
+        if let Some(open) = &mut self.open {
+            entry.batch = Some((open.batch, open.wait));
+            open.records += 1;
+            if open.records >= batching.records {
+                self.end_batch(waits);
+            }
+        }
+        self.queue.push_back(entry);
+    }
+
+    /// Ends the batch that its owner is filling.
+    pub(crate) fn end_batch_of(&mut self, owner: usize, waits: &mut Waits) {
+        if self.open.as_ref().is_some_and(|open| open.owner == owner) {
+            self.end_batch(waits);
+        }
+    }
+
+    fn end_batch(&mut self, waits: &mut Waits) {
+        if let Some(open) = self.open.take() {
+            waits.end(open.wait);
+        }
+    }
+
+    /// Looks at the batch of the next entry, if it is the first of one.
+    fn judge(&mut self, leader: &mut impl Leader<T>) {
+        let entries = self.queue.range(self.arrived..);
+        let Some((batch, _)) = entries.clone().next().and_then(|entry| entry.batch) else { return };
+        let is_of_it = |entry: &&Entry<T>| entry.batch.is_some_and(|(of, _)| of == batch);
+        let records: Vec<_> = entries.take_while(is_of_it).map(|entry| &entry.record).collect();
+        let (refusal, count) = (leader.judge(&records), records.len());
+        for entry in self.queue.range_mut(self.arrived..).take(count) {
+            // It is judged once, as long as it is whole.
+            entry.batch = None;
+            entry.refusal.clone_from(&refusal);
+        }
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry<T>> {
@@ -81,12 +209,28 @@ impl<T> Lane<T> {
     }
 
     /// Lets arrive what waits for nothing, then takes out the answers at the front that are there.
-    pub(crate) fn advance(&mut self, log: &mut Log, waits: &mut Waits, now: Instant, settled: &mut Vec<Settled<T>>) {
-        while let Some(entry) = self.queue.get_mut(self.arrived) {
-            if waits.is_open(entry.action.append_hold) {
+    pub(crate) fn advance(
+        &mut self,
+        leader: &mut impl Leader<T>,
+        waits: &mut Waits,
+        now: Instant,
+        settled: &mut Vec<Settled<T>>,
+    ) {
+        let arrived = self.queue.iter_mut().take(self.arrived);
+        for entry in arrived.filter(|entry| entry.resend.is_some()) {
+            if !entry.waits(waits) {
+                entry.arrive(self.partition, leader, waits, now);
+            }
+        }
+        while let Some(entry) = self.queue.get(self.arrived) {
+            if entry.waits(waits) {
                 break;
             }
-            entry.arrive(self.partition, log, waits, now);
+            self.judge(leader);
+            let Some(entry) = self.queue.get_mut(self.arrived) else { break };
+            if !entry.arrive(self.partition, leader, waits, now) {
+                break;
+            }
             self.arrived += 1;
         }
         while let Some(entry) = self.queue.front() {
@@ -104,7 +248,9 @@ impl<T> Lane<T> {
     /// Answers with an error what waits for one of these timers, which nobody runs any more.
     pub(crate) fn fail_timers(&mut self, dead: &[WaitId]) {
         for entry in &mut self.queue {
-            if entry.timer.is_some_and(|timer| dead.contains(&timer)) {
+            let is_dead = |wait: Option<WaitId>| wait.is_some_and(|wait| dead.contains(&wait));
+            if is_dead(entry.timer) || is_dead(entry.resend) {
+                entry.resend = None;
                 entry.outcome = Some(Err(errors::no_runtime(&entry.record.topic)));
             }
         }

@@ -38,7 +38,32 @@
 //! is held or delayed holds back those behind it. Partitions do not wait for each other.
 //!
 //! Partition: the record's own, else its key's by Java's murmur2, else in turn from 0 on, counted for each transport
-//! and topic by itself. Each record is a batch of its own, so that `Record::isolated` changes nothing.
+//! and topic by itself.
+//!
+//! Each record is a batch of its own and is sent once, unless [`MemoryKafka::producer`] makes a producer that sends
+//! [batches](Producer::batches), or [again by itself](Producer::retries).
+//!
+//! # Transactions
+//!
+//! [`MemoryKafka::transactional_transport`] makes a producer whose
+//! [control](kafka_tower_core::Control::transactions) begins and ends transactions. The broker keeps Kafka's rules: `init`
+//! fences older producers of the id and aborts what they left open; markers take offsets; `read_committed` readers
+//! ([`MemoryKafka::committed`]) see nothing of an aborted transaction and nothing behind the first open one; what is open
+//! longer than the producer's time-out is aborted and the producer fenced; a consumer's offsets count with the commit.
+//! It is the protocol that librdkafka speaks, so that a late end can hit the next transaction (KAFKA-17754):
+//! [`TransactionRule::hold`] makes one.
+//!
+//! # Faults
+//!
+//! [`MemoryKafka::script`] and [`MemoryKafka::script_transactions`] say what happens to which record or request;
+//! [`MemoryKafka::outage`] and [`MemoryKafka::move_leader`] are short for what often does;
+//! [`MemoryKafka::seed_faults`] draws faults from a seed, and [`check`](crate::check()) runs a stack under a thousand of
+//! them and says whether it keeps its guarantee.
+//!
+//! # Consumers
+//!
+//! [`MemoryKafka::consumer`] joins a group: assignments, committed offsets, generations and the classic rebalance, which
+//! waits for each member to give up its partitions.
 //!
 //! # Time
 //!
@@ -62,26 +87,53 @@
 //! | its time ran out while it was on its way | `Timeout`, possibly persisted |
 //! | called after `close`, or still parked when that gave up | `Closed`, not persisted |
 //! | on its way when `close` gave up | `Timeout`, possibly persisted |
+//! | a call in the wrong state of a transaction | `Transaction` that says `Reject`, not persisted |
+//! | a record or a commit after a record of the transaction failed | `Transaction` that says `AbortTransaction`, not persisted |
+//! | `commit` or `abort` without an answer in time | `Timeout` that says `Retry`, possibly persisted |
+//! | another producer took the transactional id, or the transaction's time ran out | `Fenced`, not persisted; possibly persisted for a commit that was asked for before |
+//! | the broker knows no such transaction | `Fatal` |
 //! | the script says so | the script's |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod broker;
+#[cfg(feature = "check")]
+#[cfg_attr(docsrs, doc(cfg(feature = "check")))]
+pub mod check;
 mod client;
+mod consumer;
 mod control;
 mod errors;
+mod faults;
 mod future;
+mod groups;
 mod handle;
 mod lane;
 mod log;
+mod outage;
+mod producer;
+mod readers;
+mod resend;
 mod rule;
 mod script;
 mod slot;
+mod store;
+mod transaction;
 mod transport;
 mod waits;
 
+#[cfg(feature = "check")]
+#[cfg_attr(docsrs, doc(cfg(feature = "check")))]
+#[doc(no_inline)]
+pub use check::check;
+pub use consumer::{ConsumerEvent, MemoryConsumer};
+pub use faults::{Fault, FaultKind, FaultPlace, Faults};
 pub use future::MemoryDelivery;
 pub use handle::{DEFAULT_LIMITS, EPOCH, MemoryKafka};
-pub use log::StoredRecord;
+pub use log::{Marker, StoredRecord};
+pub use outage::Outage;
+pub use producer::Producer;
 pub use rule::{Hold, Rule, Scripted};
+pub use transaction::rule::{ScriptedTransaction, TransactionHold, TransactionRule};
+pub use transaction::script::TransactionCall;
 pub use transport::MemoryTransport;

@@ -5,9 +5,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_tower_core::partitioner::partition_for_key;
-use kafka_tower_core::{Delivery, Record, Result, Timestamp};
+use kafka_tower_core::{Delivery, Error, Record, Result, Scope, Timestamp};
 
 use crate::errors;
+
+mod partition;
+mod sequences;
+
+pub use partition::Marker;
+pub(crate) use partition::Partition;
+pub(crate) use sequences::Sequence;
+use sequences::Verdict;
 
 /// A record in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,12 +23,14 @@ use crate::errors;
 pub struct StoredRecord {
     /// The partition it is in.
     pub partition: i32,
-    /// Its offset there, from 0 on without gaps.
+    /// Its offset there, from 0 on. Only the [markers](Marker) of transactions leave gaps.
     pub offset: i64,
     /// The time stamp that the log keeps: the record's own, else the [deterministic clock's](crate::EPOCH).
     pub timestamp: Timestamp,
     /// The record as the transport got it.
     pub record: Record,
+    /// The producer whose transaction it was written in, if it was.
+    pub producer_id: Option<i64>,
 }
 
 impl StoredRecord {
@@ -37,6 +47,15 @@ impl StoredRecord {
     }
 }
 
+/// Whose a record is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Origin {
+    /// The producer whose transaction it belongs to.
+    pub(crate) transaction: Option<i64>,
+    /// Its place in the row of a producer that numbers its records.
+    pub(crate) sequence: Option<Sequence>,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     topics: BTreeMap<Arc<str>, Topic>,
@@ -46,8 +65,10 @@ pub(crate) struct Log {
 
 #[derive(Debug)]
 struct Topic {
-    partitions: Vec<Vec<StoredRecord>>,
+    partitions: Vec<Partition>,
     max_record_bytes: usize,
+    /// `cleanup.policy=compact`: records need keys.
+    compacted: bool,
 }
 
 impl Log {
@@ -60,8 +81,8 @@ impl Log {
         if let Some(count) = self.partition_count(&topic) {
             return if count == partitions { Ok(()) } else { Err(count) };
         }
-        let partitions = (0..partitions).map(|_| Vec::new()).collect();
-        self.topics.insert(topic, Topic { partitions, max_record_bytes: usize::MAX });
+        let partitions = (0..partitions).map(|_| Partition::default()).collect();
+        self.topics.insert(topic, Topic { partitions, max_record_bytes: usize::MAX, compacted: false });
         Ok(())
     }
 
@@ -69,6 +90,24 @@ impl Log {
     pub(crate) fn set_max_record_bytes(&mut self, topic: &str, bytes: usize) -> bool {
         let found = self.topics.get_mut(topic);
         found.map(|topic| topic.max_record_bytes = bytes).is_some()
+    }
+
+    /// Says whether there is such a topic.
+    pub(crate) fn set_compacted(&mut self, topic: &str) -> bool {
+        self.topics.get_mut(topic).map(|topic| topic.compacted = true).is_some()
+    }
+
+    /// What is wrong with a batch of one partition as a whole.
+    pub(crate) fn judge(&self, batch: &[&Record]) -> Option<Error> {
+        let name = &batch.first()?.topic;
+        let topic = self.topics.get(name)?;
+        let scope = if batch.len() == 1 { Scope::Record } else { Scope::Batch };
+        let bytes: usize = batch.iter().map(|record| record.size()).sum();
+        if bytes > topic.max_record_bytes {
+            return Some(errors::larger_than_topic(name, bytes, topic.max_record_bytes).with_scope(scope));
+        }
+        let keyless = topic.compacted && batch.iter().any(|record| record.key.is_none());
+        keyless.then(|| errors::without_key(name).with_scope(scope))
     }
 
     pub(crate) fn topics(&self) -> impl Iterator<Item = &Arc<str>> {
@@ -95,30 +134,62 @@ impl Log {
         }
     }
 
-    /// Appends to a partition that [`route`](Self::route) named.
-    pub(crate) fn append(&mut self, record: &Record, partition: i32, timestamp: Timestamp) -> Result<Delivery> {
+    /// Appends to a partition that [`route`](Self::route) named. What is there already is not written again.
+    pub(crate) fn append(
+        &mut self,
+        record: &Record,
+        partition: i32,
+        timestamp: Timestamp,
+        origin: Origin,
+    ) -> Result<Delivery> {
         let topic = self.topics.get_mut(&record.topic).ok_or_else(|| errors::unknown_topic(&record.topic))?;
         if record.size() > topic.max_record_bytes {
             return Err(errors::larger_than_topic(&record.topic, record.size(), topic.max_record_bytes));
         }
+        if topic.compacted && record.key.is_none() {
+            return Err(errors::without_key(&record.topic).with_scope(Scope::Record));
+        }
         let count = topic.count();
-        let records =
+        let stored =
             topic.partition_mut(partition).ok_or_else(|| errors::unknown_partition(&record.topic, partition, count))?;
-        let offset = records.len() as i64;
-        records.push(StoredRecord { partition, offset, timestamp, record: record.clone() });
-        Ok(Delivery::new(Arc::clone(&record.topic), partition).with_offset(offset).with_timestamp(timestamp))
+        let delivery = Delivery::new(Arc::clone(&record.topic), partition);
+        let verdict = origin.sequence.map_or(Verdict::New, |sequence| stored.sequences().look(sequence));
+        let offset = match verdict {
+            Verdict::New => stored.append(StoredRecord::new(partition, timestamp, record.clone(), origin.transaction)),
+            Verdict::Duplicate(offset) => return Ok(delivery.with_offset(offset)),
+            Verdict::OldDuplicate => return Ok(delivery),
+            Verdict::OutOfOrder | Verdict::OldEpoch => return Err(errors::out_of_order(&record.topic, partition)),
+        };
+        if let Some(sequence) = origin.sequence {
+            stored.sequences().write(sequence, offset);
+        }
+        Ok(delivery.with_offset(offset).with_timestamp(timestamp))
     }
 
-    /// The records of a partition; none where there is no such partition.
-    pub(crate) fn partition(&self, topic: &str, partition: i32) -> &[StoredRecord] {
-        let index = usize::try_from(partition).ok();
-        let records = index.and_then(|index| self.topics.get(topic)?.partitions.get(index));
-        records.map_or(&[], Vec::as_slice)
+    /// The new leader's epoch; none where there is no such partition.
+    pub(crate) fn move_leader(&mut self, topic: &str, partition: i32) -> Option<i32> {
+        Some(self.topics.get_mut(topic)?.partition_mut(partition)?.move_leader())
     }
 
-    /// The records of a topic, by partition and offset.
+    /// Writes the marker that ends a producer's transaction in a partition.
+    pub(crate) fn end(&mut self, topic: &str, partition: i32, producer_id: i64, committed: bool) {
+        if let Some(found) = self.topics.get_mut(topic).and_then(|topic| topic.partition_mut(partition)) {
+            found.end(producer_id, committed);
+        }
+    }
+
+    pub(crate) fn partition(&self, topic: &str, partition: i32) -> Option<&Partition> {
+        self.topics.get(topic)?.partitions.get(usize::try_from(partition).ok()?)
+    }
+
+    /// The partitions of a topic; none for an unknown one.
+    pub(crate) fn partitions(&self, topic: &str) -> &[Partition] {
+        self.topics.get(topic).map_or(&[], |topic| &topic.partitions)
+    }
+
+    /// The records of a topic, by partition and offset, also those of open and aborted transactions.
     pub(crate) fn records(&self, topic: &str) -> impl Iterator<Item = &StoredRecord> {
-        self.topics.get(topic).into_iter().flat_map(|topic| topic.partitions.iter().flatten())
+        self.partitions(topic).iter().flat_map(Partition::records)
     }
 }
 
@@ -127,7 +198,7 @@ impl Topic {
         self.partitions.len() as u32
     }
 
-    fn partition_mut(&mut self, partition: i32) -> Option<&mut Vec<StoredRecord>> {
+    fn partition_mut(&mut self, partition: i32) -> Option<&mut Partition> {
         self.partitions.get_mut(usize::try_from(partition).ok()?)
     }
 }

@@ -71,6 +71,12 @@ impl Rule {
         self.late_by(delay).add()
     }
 
+    /// Writes and answers after a delay; records behind it in the partition wait for it and keep their order.
+    pub fn delay_append(mut self, delay: Duration) -> Scripted {
+        self.case.action.append_late = delay;
+        self.add()
+    }
+
     /// Does not write and answers with the error.
     ///
     /// # Panics

@@ -13,6 +13,8 @@ use crate::waits::WaitId;
 pub(crate) struct Action {
     /// It reaches the log when this wait has ended.
     pub(crate) append_hold: Option<WaitId>,
+    /// In place of that: it reaches the log so much later.
+    pub(crate) append_late: Duration,
     pub(crate) write: bool,
     /// It is answered when this wait has ended,
     pub(crate) answer_hold: Option<WaitId>,
@@ -30,7 +32,14 @@ pub(crate) enum Answer {
 
 impl Default for Action {
     fn default() -> Self {
-        Self { append_hold: None, write: true, answer_hold: None, late: Duration::ZERO, answer: Answer::Truth }
+        Self {
+            append_hold: None,
+            append_late: Duration::ZERO,
+            write: true,
+            answer_hold: None,
+            late: Duration::ZERO,
+            answer: Answer::Truth,
+        }
     }
 }
 
@@ -92,9 +101,9 @@ impl Script {
         self.used.get(&id).copied().unwrap_or(0)
     }
 
-    /// The action for the next record of a partition. Each matching case counts the record; the first that is due
-    /// takes it.
-    pub(crate) fn next(&mut self, topic: &str, partition: i32) -> Action {
+    /// The action for the next record of a partition, if a case takes it. Each matching case counts the record; the first
+    /// that is due takes it.
+    pub(crate) fn next(&mut self, topic: &str, partition: i32) -> Option<Action> {
         let mut taken = None;
         for (index, (_, case)) in self.cases.iter_mut().enumerate() {
             if !case.matches(topic, partition) {
@@ -106,14 +115,12 @@ impl Script {
                 taken = Some(index);
             }
         }
-        let Some(index) = taken else {
-            return Action::default();
-        };
+        let index = taken?;
         let (id, case) = &mut self.cases[index];
         *self.used.entry(*id).or_default() += 1;
         // `always` is so many that it does not end.
         case.times -= 1;
-        if case.times == 0 { self.cases.remove(index).1.action } else { case.action.clone() }
+        Some(if case.times == 0 { self.cases.remove(index).1.action } else { case.action.clone() })
     }
 }
 

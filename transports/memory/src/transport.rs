@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use kafka_tower_core::gate::{GateHandle, Limits, Refused};
+use kafka_tower_core::gate::{GateHandle, Refused};
 use kafka_tower_core::{Control, Delivery, Error, InFlight, Record};
 use tower_service::Service;
 
-use crate::broker::Broker;
 use crate::client::{Call, Client};
 use crate::control::MemoryControl;
 use crate::errors;
@@ -33,8 +32,7 @@ pub(crate) struct Owner {
 }
 
 impl MemoryTransport {
-    pub(crate) fn new(broker: Arc<Broker>, limits: Limits) -> Self {
-        let client = Client::new(broker, limits);
+    pub(crate) fn new(client: Arc<Client>) -> Self {
         let handle = client.gate.handle();
         Self { owner: Arc::new(Owner { client }), handle }
     }
@@ -42,7 +40,7 @@ impl MemoryTransport {
     /// Flush, close, partition counts and what is in flight. Take it before layers are put on.
     #[must_use]
     pub fn control(&self) -> Arc<dyn Control> {
-        Arc::new(MemoryControl(Arc::clone(&self.owner)))
+        Arc::new(MemoryControl::new(Arc::clone(&self.owner)))
     }
 }
 
@@ -58,10 +56,26 @@ impl Service<Record> for MemoryTransport {
 
     /// Hands the record over before it returns, or parks it behind those that wait for room.
     fn call(&mut self, record: Record) -> MemoryDelivery {
+        #[cfg(feature = "check")]
+        if let Some(journal) = self.owner.client.journal().cloned() {
+            let attempt = journal.attempt(&record);
+            return self.send(record).with_journal(journal, attempt);
+        }
+        self.send(record)
+    }
+}
+
+impl MemoryTransport {
+    fn send(&mut self, record: Record) -> MemoryDelivery {
         if let Err(error) = record.validate() {
             return MemoryDelivery::refused(error);
         }
         let client = &self.owner.client;
+        // A statement of its own: the lock must not be held while the record is handed over.
+        let joins = client.transaction().map_or(Ok(()), |transaction| transaction.may_join("send"));
+        if let Err(error) = joins {
+            return MemoryDelivery::refused(error);
+        }
         let (slot, topic, expires_at) = (Slot::new(), Arc::clone(&record.topic), record.expires_at);
         let bytes = record.size();
         let call = Call { record, slot: Arc::clone(&slot) };

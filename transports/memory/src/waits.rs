@@ -35,6 +35,14 @@ impl Waits {
         id
     }
 
+    /// Opens a wait that ends at an instant, or never if that is past the end of time.
+    pub(crate) fn at(&mut self, at: Option<Instant>) -> WaitId {
+        match at {
+            Some(at) => self.timer(at),
+            None => self.hold(),
+        }
+    }
+
     pub(crate) fn end(&mut self, id: WaitId) {
         self.open.remove(&id);
     }

@@ -1,5 +1,7 @@
 //! The errors that this transport makes itself: one place, so that each says its fate.
 
+pub(crate) mod transaction;
+
 use kafka_tower_core::{Error, ErrorKind, Persistence, Scope};
 
 pub(crate) fn unknown_topic(topic: &str) -> Error {
@@ -17,6 +19,11 @@ pub(crate) fn unknown_partition(topic: &str, partition: i32, count: u32) -> Erro
 pub(crate) fn larger_than_topic(topic: &str, bytes: usize, limit: usize) -> Error {
     Error::new(ErrorKind::RecordTooLarge, format!("a record of {bytes} bytes, {topic} takes {limit}"))
         .with_error_type("MESSAGE_TOO_LARGE")
+}
+
+pub(crate) fn without_key(topic: &str) -> Error {
+    Error::new(ErrorKind::Rejected, format!("a record without a key: {topic} is compacted"))
+        .with_error_type("INVALID_RECORD")
 }
 
 pub(crate) fn larger_than_gate(topic: &str, bytes: usize, limit: usize) -> Error {
@@ -51,6 +58,14 @@ pub(crate) fn given_up(topic: &str) -> Error {
 pub(crate) fn lost(topic: &str, partition: i32) -> Error {
     Error::new(ErrorKind::Timeout, format!("no answer from {topic}[{partition}]"))
         .with_error_type("REQUEST_TIMED_OUT")
+        .with_scope(Scope::Partition)
+}
+
+/// One before it is missing: its client sends both again.
+pub(crate) fn out_of_order(topic: &str, partition: i32) -> Error {
+    Error::new(ErrorKind::Broker, format!("a record before one for {topic}[{partition}] is missing"))
+        .with_persistence(Persistence::NotPersisted)
+        .with_error_type("OUT_OF_ORDER_SEQUENCE_NUMBER")
         .with_scope(Scope::Partition)
 }
 

@@ -74,7 +74,7 @@ proptest! {
                     record.partition = partition;
                     record.key = key.map(|key| Bytes::from(vec![key]));
                     let time = Timestamp::from_millis(i64::from(turn));
-                    let got = log.route(&record, || turn).and_then(|p| log.append(&record, p, time));
+                    let got = log.route(&record, || turn).and_then(|p| log.append(&record, p, time, Origin::default()));
                     let got = got.map(|d| (d.partition, d.offset.unwrap())).map_err(|e| e.kind());
                     prop_assert_eq!(got, model.send(topic, &record, turn));
                 }
@@ -87,7 +87,7 @@ proptest! {
             prop_assert_eq!(got.len(), expected.len());
             for (stored, (_, partition, record)) in got.into_iter().zip(expected) {
                 prop_assert_eq!((&stored.record, stored.partition), (record, *partition));
-                prop_assert_eq!(&log.partition(name, *partition)[stored.offset as usize], stored);
+                prop_assert_eq!(&log.partition(name, *partition).unwrap().records()[stored.offset as usize], stored);
             }
         }
     }
@@ -105,7 +105,7 @@ fn errors_name_what_is_wrong() {
     assert_eq!(error.persistence(), kafka_tower_core::Persistence::NotPersisted);
     assert!(log.set_max_record_bytes("orders", 3));
     let record = Record::new("orders").with_value("1234");
-    let error = log.append(&record, 0, Timestamp::from_millis(0)).unwrap_err();
+    let error = log.append(&record, 0, Timestamp::from_millis(0), Origin::default()).unwrap_err();
     assert_eq!(error.message(), "a record of 4 bytes, orders takes 3");
 }
 

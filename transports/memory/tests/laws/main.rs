@@ -1,11 +1,13 @@
 //! The memory transport as a test of a stack would use it, mostly under a paused clock: no test sleeps.
 #![allow(clippy::unwrap_used, reason = "a test's helper may panic")]
 
+mod batches;
 mod close;
 mod deadline;
 mod determinism;
 mod leaving;
 mod order;
+mod resend;
 mod room;
 mod script;
 mod support;

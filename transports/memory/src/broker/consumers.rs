@@ -1,0 +1,106 @@
+//! Requests of consumers, and whom to wake.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use kafka_tower_core::{ConsumerGroup, Result, TopicOffset};
+use tokio::time::Instant;
+
+use super::{Broker, State};
+use crate::StoredRecord;
+use crate::errors;
+use crate::groups::{MemberId, Membership, TopicPartition};
+use crate::log::Log;
+
+/// What a consumer finds.
+#[derive(Debug)]
+pub(crate) enum Fetched {
+    Record(StoredRecord),
+    Nothing,
+    /// More may be there when an open transaction has run out of time.
+    NothingUntil(Instant),
+}
+
+fn count(log: &Log, topic: &str) -> u32 {
+    log.partition_count(topic).unwrap_or(0)
+}
+
+impl State {
+    /// Those who wait for something to happen. Wake them outside the lock.
+    pub(super) fn take_readers(&mut self) -> Vec<Waker> {
+        if self.readers.is_empty() { Vec::new() } else { std::mem::take(&mut self.readers).into_values().collect() }
+    }
+}
+
+impl Broker {
+    pub(crate) fn join(&self, group: &Arc<str>, topics: BTreeSet<Arc<str>>) -> MemberId {
+        self.change_groups(|state| state.store.groups.join(group, topics))
+    }
+
+    /// Says whether it was a member.
+    pub(crate) fn leave(&self, group: &str, member: MemberId) -> bool {
+        self.change_groups(|state| {
+            // A statement of its own would drop the waker under the lock all the same: it is nobody's but ours.
+            state.readers.remove(&member);
+            state.store.groups.leave(group, member)
+        })
+    }
+
+    pub(crate) fn rejoin(&self, group: &str, member: MemberId) {
+        self.change_groups(|state| state.store.groups.rejoin(group, member));
+    }
+
+    fn change_groups<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let changed = change(&mut state);
+        let readers = state.take_readers();
+        drop(state);
+        readers.into_iter().for_each(Waker::wake);
+        changed
+    }
+
+    /// What a member is to do; wakes it when that may have changed, or when there may be more to read.
+    pub(crate) fn membership(&self, group: &str, member: MemberId, cx: &Context<'_>) -> Membership {
+        let mut state = self.lock();
+        let crate::store::Store { log, groups, .. } = &mut state.store;
+        let before = groups.generation(group);
+        let membership = groups.membership(group, member, |topic| count(log, topic));
+        let others = if groups.generation(group) == before { Vec::new() } else { state.take_readers() };
+        let old = state.readers.insert(member, cx.waker().clone());
+        drop(state);
+        drop(old);
+        others.into_iter().for_each(Waker::wake);
+        membership
+    }
+
+    /// Where a group goes on.
+    pub(crate) fn positions(&self, group: &str, partitions: &[TopicPartition]) -> BTreeMap<TopicPartition, i64> {
+        let state = self.lock();
+        let position = |(topic, partition): &TopicPartition| state.store.groups.committed(group, topic, *partition);
+        partitions.iter().map(|at| (at.clone(), position(at).unwrap_or(0))).collect()
+    }
+
+    /// The first record in these partitions, by the order of the list.
+    pub(crate) fn fetch(&self, positions: &[(&TopicPartition, &i64)], committed_only: bool) -> Fetched {
+        let state = self.lock();
+        for ((topic, partition), from) in positions {
+            let found = state.store.log.partition(topic, *partition).and_then(|p| p.from(**from, committed_only));
+            if let Some(record) = found {
+                return Fetched::Record(record.clone());
+            }
+        }
+        let due = if committed_only { state.store.next_expiry() } else { None };
+        due.map_or(Fetched::Nothing, Fetched::NothingUntil)
+    }
+
+    pub(crate) fn commit(&self, member: &ConsumerGroup, offsets: &[TopicOffset]) -> Result<()> {
+        let mut state = self.lock();
+        let groups = &mut state.store.groups;
+        if !groups.is_current(member) {
+            return Err(errors::transaction::stale_member(&member.group_id));
+        }
+        offsets.iter().for_each(|offset| groups.commit(&member.group_id, offset));
+        Ok(())
+    }
+}

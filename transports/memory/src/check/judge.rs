@@ -1,0 +1,135 @@
+//! What callers were told against what readers see. No clock, no lock, no async.
+
+use std::collections::BTreeMap;
+
+use kafka_tower_core::{Delivery, Persistence, Result};
+
+use super::Guarantee;
+use super::journal::{Attempt, told};
+use super::verdict::{Verdict, Violation};
+
+pub(crate) mod transactions;
+
+/// A send, as its caller knows it. In the order of the calls.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) id: u32,
+    pub(crate) key: Option<u32>,
+    /// Events have numbers, over all callers.
+    pub(crate) called: u64,
+    pub(crate) answered: Option<Answer>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) number: u64,
+    pub(crate) outcome: Result<Delivery>,
+    /// Whether the record was in the log by then.
+    pub(crate) in_log: bool,
+}
+
+/// Where the records of the workload are: partition and offset of each copy, in the order of the offsets.
+pub(crate) type Seen = BTreeMap<u32, Vec<(i32, i64)>>;
+
+pub(crate) fn judge(guarantee: Guarantee, calls: &[Call], attempts: &[Attempt], seen: &Seen) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for call in calls {
+        let copies = seen.get(&call.id).map_or(&[][..], Vec::as_slice);
+        if let Some(answer) = &call.answered {
+            found.extend(truth(call.id, answer, copies));
+        }
+        if copies.len() > allowed(guarantee, call.id, attempts) {
+            let places: Vec<_> = copies.iter().map(|(p, o)| format!("[{p}]@{o}")).collect();
+            let sent = attempts.iter().filter(|attempt| attempt.id == call.id).count();
+            let text = format!(
+                "r{} is in the log {} times, at {}; the stack sent it {sent} times",
+                call.id,
+                copies.len(),
+                places.join(" and ")
+            );
+            found.push(Violation::new(Verdict::Duplicate, text));
+        }
+    }
+    found.extend(order(guarantee, calls, seen));
+    found
+}
+
+/// What the caller was told, against the log.
+fn truth(id: u32, answer: &Answer, copies: &[(i32, i64)]) -> Option<Violation> {
+    let outcome = &answer.outcome;
+    let persistence = match outcome {
+        Ok(delivery) => delivery.persistence,
+        Err(error) => error.persistence(),
+    };
+    let said = format!("r{id} was answered {}", told(outcome));
+    let is_at = |d: &Delivery| d.offset.is_none_or(|offset| copies.contains(&(d.partition, offset)));
+    match (persistence, outcome) {
+        (Persistence::NotPersisted, _) if !copies.is_empty() => {
+            let (partition, offset) = copies[0];
+            let text = format!("{said}, and it is at [{partition}]@{offset}");
+            Some(Violation::new(Verdict::NotPersistedInLog, text))
+        }
+        (Persistence::Persisted, Ok(_)) if copies.is_empty() => {
+            Some(Violation::new(Verdict::LostAcknowledged, format!("{said}, and it is not in the log")))
+        }
+        (Persistence::Persisted, Err(_)) if copies.is_empty() => {
+            Some(Violation::new(Verdict::PersistedNotInLog, format!("{said}, and it is not in the log")))
+        }
+        (Persistence::Persisted, _) if !answer.in_log => {
+            Some(Violation::new(Verdict::PersistedNotInLog, format!("{said} before it was in the log")))
+        }
+        (Persistence::Persisted, Ok(delivery)) if !is_at(delivery) => {
+            Some(Violation::new(Verdict::PersistedNotInLog, format!("{said}, and it is elsewhere")))
+        }
+        _ => None,
+    }
+}
+
+/// How often a record may be in the log. At least once: an attempt after an `Ok` is without cause.
+fn allowed(guarantee: Guarantee, id: u32, attempts: &[Attempt]) -> usize {
+    if guarantee != Guarantee::AtLeastOnce {
+        return 1;
+    }
+    let own = attempts.iter().filter(|attempt| attempt.id == id);
+    // Each attempt writes once at most, and the last one that counts is the first that was acknowledged.
+    let until_acknowledged = own.clone().take_while(|attempt| !attempt.acknowledged).count() + 1;
+    until_acknowledged.min(own.count()).max(1)
+}
+
+/// A call, and where its first copy is.
+type Placed<'a> = (&'a Call, (i32, i64));
+
+/// The first copies of a key's records stand in the order that was promised.
+fn order(guarantee: Guarantee, calls: &[Call], seen: &Seen) -> Vec<Violation> {
+    let mut keys: BTreeMap<u32, Vec<Placed<'_>>> = BTreeMap::new();
+    for call in calls {
+        let first = seen.get(&call.id).and_then(|copies| copies.first());
+        if let (Some(key), Some(first)) = (call.key, first) {
+            keys.entry(key).or_default().push((call, *first));
+        }
+    }
+    let mut found = Vec::new();
+    for (key, records) in keys {
+        let pairs =
+            records.iter().enumerate().flat_map(|(n, later)| records[..n].iter().map(move |earlier| (earlier, later)));
+        let wrong = pairs.into_iter().find(|((earlier, there), (later, here))| {
+            let acknowledged = |a: &Answer| a.outcome.is_ok() && a.number < later.called;
+            let promised = match guarantee {
+                Guarantee::AtLeastOnce => earlier.answered.as_ref().is_some_and(acknowledged),
+                Guarantee::AtMostOnce | Guarantee::ExactlyOnce => true,
+            };
+            promised && there.0 == here.0 && there.1 > here.1
+        });
+        if let Some(((earlier, there), (later, here))) = wrong {
+            let text = format!(
+                "r{} was sent before r{} of the same key k{key} and is behind it: [{}]@{} and @{}",
+                earlier.id, later.id, there.0, there.1, here.1
+            );
+            found.push(Violation::new(Verdict::Reordered, text));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,265 @@
+//! Checks whether a stack keeps what it promises, under faults that a seed draws.
+//!
+//! [`check()`] runs a stack over an in-memory Kafka with callers of its own, lets answers get lost, connections break and
+//! brokers refuse, and compares what callers were told with what readers see. A seed decides everything: the callers,
+//! the faults, the order of the polls. The clock is tokio's, paused, so that a run takes a millisecond or two and the
+//! same seed is the same run on any machine.
+//!
+//! ```
+//! use kafka_tower_memory::check::{Guarantee, check};
+//!
+//! // A stack of your own: anything that takes records and answers with their fate.
+//! let report = check(|transport| transport).guarantee(Guarantee::AtMostOnce).seeds(50).run();
+//! report.assert_clean();
+//! ```
+//!
+//! # What is looked for
+//!
+//! See [`Verdict`] and [`Guarantee`].
+//!
+//! # A failing seed
+//!
+//! It is run a second time: another trace means that the stack is not deterministic. Then its sends and its faults are
+//! taken away one after the other as long as it still fails, and the report prints what is left as a script.
+//! `KAFKA_TOWER_SEED=42` runs one seed, `KAFKA_TOWER_SEEDS=100000` so many.
+//!
+//! # What makes a stack repeatable
+//!
+//! Time from `tokio::time` only, `biased` where it selects, no iteration over a `HashMap`, no threads, no numbers
+//! by chance but from a seed.
+
+mod driver;
+mod failure;
+mod guarantee;
+mod journal;
+mod judge;
+mod probe;
+mod report;
+mod run;
+mod seen;
+mod shrink;
+mod transactions;
+mod verdict;
+mod wake;
+mod workload;
+
+use std::fmt;
+use std::time::Instant;
+
+use kafka_tower_core::gate::Limits;
+use kafka_tower_core::{Delivery, Error, Record};
+use tower_service::Service;
+
+pub use guarantee::Guarantee;
+pub(crate) use journal::Journal;
+pub use report::{Failure, Report};
+pub use verdict::{Verdict, Violation};
+pub use workload::TOPIC;
+pub(crate) use workload::id_of;
+
+use crate::{Faults, MemoryKafka, MemoryTransport, Producer};
+use failure::failure;
+use run::{Schedule, on_paused_clock};
+use workload::Workload;
+
+/// Begins a check of a stack. See the [module](self).
+///
+/// `stack` is called once for each run, inside the run's runtime.
+pub fn check<S, F>(stack: F) -> Check<F>
+where
+    F: Fn(MemoryTransport) -> S,
+    S: Service<Record, Response = Delivery> + Clone,
+    S::Error: Into<Error>,
+{
+    let workload =
+        Workload { callers: 4, sends: 50, keys: 3, partitions: 3, limits: Limits { records: 8, bytes: 2_000 } };
+    let config = Config {
+        guarantee: Guarantee::AtLeastOnce,
+        workload,
+        faults: Faults::default(),
+        capacity: None,
+        transactions: 20,
+        replace: false,
+        ordered: true,
+        producer: |producer| producer,
+    };
+    Check { stack, config, seeds: 100, first: 0, shrink: true, capacity: true }
+}
+
+/// A check to be run.
+#[must_use = "it checks nothing before `run`"]
+pub struct Check<F> {
+    stack: F,
+    config: Config,
+    seeds: u64,
+    first: u64,
+    shrink: bool,
+    capacity: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) guarantee: Guarantee,
+    pub(crate) workload: Workload,
+    pub(crate) faults: Faults,
+    /// How much a new stack admits, if a leak is looked for.
+    pub(crate) capacity: Option<usize>,
+    /// Of a run.
+    pub(crate) transactions: u32,
+    /// Each transaction has a producer of its own.
+    pub(crate) replace: bool,
+    /// The order of a key is looked at.
+    pub(crate) ordered: bool,
+    pub(crate) producer: fn(Producer) -> Producer,
+}
+
+impl Config {
+    pub(crate) fn producer(&self, kafka: &MemoryKafka) -> Producer {
+        (self.producer)(kafka.producer().limits(self.workload.limits))
+    }
+}
+
+impl<F> Check<F> {
+    /// What the stack promises; [`Guarantee::AtLeastOnce`] unless it is said.
+    pub fn guarantee(mut self, guarantee: Guarantee) -> Self {
+        self.config.guarantee = guarantee;
+        self
+    }
+
+    /// How many seeds to run, 100 unless it is said. The environment's `KAFKA_TOWER_SEEDS` goes before it.
+    pub fn seeds(mut self, seeds: u64) -> Self {
+        self.seeds = seeds;
+        self
+    }
+
+    /// Runs this seed and no other. The environment's `KAFKA_TOWER_SEED` goes before it.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.first = seed;
+        self.seeds = 1;
+        self
+    }
+
+    /// How often what goes wrong, in place of [`Faults::default`].
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.config.faults = faults;
+        self
+    }
+
+    /// How many tasks send, and how often each: 4 and 50 unless it is said.
+    pub fn callers(mut self, callers: u32, sends: u32) -> Self {
+        self.config.workload.callers = callers;
+        self.config.workload.sends = sends;
+        self
+    }
+
+    /// What the transport has on its way at most: 8 records and 2,000 bytes unless it is said, so that there is always
+    /// somebody who waits.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.config.workload.limits = limits;
+        self
+    }
+
+    /// What kind of producer the transport is: one that sends in batches, or again by itself.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kafka_tower_memory::check::{Guarantee, check};
+    ///
+    /// let check = check(|transport| transport).guarantee(Guarantee::AtMostOnce);
+    /// check.producer(|p| p.retries(20).batches(4, Duration::from_millis(2))).seeds(20).run().assert_clean();
+    /// ```
+    pub fn producer(mut self, producer: fn(Producer) -> Producer) -> Self {
+        self.config.producer = producer;
+        self
+    }
+
+    /// The stack may admit less after faults than at its start, as an adaptive limit does: no
+    /// [`Verdict::PermitLeak`] for that.
+    pub fn capacity_may_change(mut self) -> Self {
+        self.capacity = false;
+        self
+    }
+
+    /// How many transactions a run of [`Guarantee::ExactlyOnce`] has, 20 unless it is said.
+    ///
+    /// The transport is transactional then, and the check begins and ends transactions of 1 to 6 sends through its
+    /// [control](kafka_tower_core::Control::transactions): three of four are committed. It does what errors say: the same
+    /// call again, an abort, or a new producer with a stack of its own.
+    pub fn transactions(mut self, transactions: u32) -> Self {
+        self.config.transactions = transactions;
+        self
+    }
+
+    /// Makes a new producer for each transaction: the cure against a late end of the one before
+    /// ([`FaultKind::StaleEnd`](crate::FaultKind::StaleEnd)).
+    pub fn replace_producers(mut self) -> Self {
+        self.config.replace = true;
+        self
+    }
+
+    /// The stack does not promise the order of a key, as one that sends again while later sends are on their way.
+    pub fn without_order(mut self) -> Self {
+        self.config.ordered = false;
+        self
+    }
+
+    /// Prints a failing run as it is, without shrinking it.
+    pub fn without_shrinking(mut self) -> Self {
+        self.shrink = false;
+        self
+    }
+
+    /// Runs the seeds until one shows a violation.
+    pub fn run<S>(mut self) -> Report
+    where
+        F: Fn(MemoryTransport) -> S,
+        S: Service<Record, Response = Delivery> + Clone,
+        S::Error: Into<Error>,
+    {
+        let start = Instant::now();
+        if self.capacity && self.config.guarantee != Guarantee::ExactlyOnce {
+            self.config.capacity = Some(on_paused_clock(async {
+                let kafka = MemoryKafka::new().with_topic(workload::TOPIC, self.config.workload.partitions);
+                let transport = self.config.producer(&kafka).transport();
+                probe::capacity(&kafka, &(self.stack)(transport)).await
+            }));
+        }
+        let (first, seeds) = match (number("KAFKA_TOWER_SEED"), number("KAFKA_TOWER_SEEDS")) {
+            (Some(seed), _) => (seed, 1),
+            (None, seeds) => (self.first, seeds.unwrap_or(self.seeds)),
+        };
+        let once = |seed: u64, schedule: &Schedule| run::run(&self.config, seed, schedule, &self.stack);
+        let mut report = Report {
+            guarantee: self.config.guarantee,
+            seeds: 0,
+            sends: 0,
+            faults: 0,
+            elapsed: start.elapsed(),
+            failure: None,
+            counts: run::Counts::default(),
+        };
+        for seed in (0..seeds).map(|n| first.wrapping_add(n)) {
+            let outcome = once(seed, &Schedule::default());
+            report.seeds += 1;
+            report.sends += outcome.sends.len() as u64;
+            report.faults += outcome.faults.len() as u64;
+            report.counts.add(&outcome.counts);
+            if !outcome.violations.is_empty() {
+                report.failure = Some(failure(seed, outcome, self.shrink, once));
+                break;
+            }
+        }
+        report.elapsed = start.elapsed();
+        report
+    }
+}
+
+impl<F> fmt::Debug for Check<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Check").field("config", &self.config).field("seeds", &self.seeds).finish_non_exhaustive()
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.trim().parse().ok()
+}

@@ -1,0 +1,297 @@
+//! One run of a seed: a runtime of its own, a paused clock, a Kafka with faults, and a stack.
+
+use std::collections::BTreeSet;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use kafka_tower_core::{Control, Delivery, Error, InFlight, Record, Result};
+use tokio::time::{Instant, sleep};
+use tower_service::Service;
+
+use super::driver::{Driver, Stage, Stuck};
+use super::journal::{Event, Journal};
+use super::judge::{Seen, judge};
+use super::probe::capacity;
+use super::seen::seen;
+use super::verdict::{Verdict, Violation};
+use super::workload::{TOPIC, Workload};
+use super::{Config, Guarantee, transactions};
+use crate::faults::plan::Listed;
+use crate::{Fault, MemoryKafka, MemoryTransport};
+
+/// When all stands still for so long, by the paused clock, it stands still for ever.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3_600);
+
+/// How long the close may take, by the paused clock.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// What of a seed's run is to happen; all of it unless it is being shrunk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Schedule {
+    /// The sends that stay, by id.
+    pub(crate) sends: Option<BTreeSet<u32>>,
+    pub(crate) faults: Option<Listed>,
+}
+
+impl Schedule {
+    pub(crate) fn has(&self, send: u32) -> bool {
+        self.sends.as_ref().is_none_or(|sends| sends.contains(&send))
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) violations: Vec<Violation>,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) listed: Listed,
+    pub(crate) sends: BTreeSet<u32>,
+    pub(crate) trace: Vec<Event>,
+    pub(crate) counts: Counts,
+}
+
+/// What callers were told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) delivered: u64,
+    pub(crate) not_written: u64,
+    pub(crate) unknown: u64,
+    pub(crate) left: u64,
+    /// Copies beyond the first.
+    pub(crate) copies: u64,
+    pub(crate) transactions: u64,
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.delivered += other.delivered;
+        self.not_written += other.not_written;
+        self.unknown += other.unknown;
+        self.left += other.left;
+        self.copies += other.copies;
+        self.transactions += other.transactions;
+    }
+}
+
+/// Runs something on a runtime that nothing else uses, with a paused clock.
+pub(crate) fn on_paused_clock<T>(run: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime without io needs nothing of the system");
+    // The budget of cooperative scheduling would make a run depend on what is polled beside it.
+    runtime.block_on(tokio::task::unconstrained(run))
+}
+
+/// Runs a seed; a panic of the stack is a violation like others.
+pub(crate) fn caught(run: impl FnOnce() -> Outcome) -> Outcome {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".to_owned());
+        let violations = vec![Violation::new(Verdict::Panicked, text)];
+        Outcome { violations, ..Outcome::default() }
+    })
+}
+
+pub(crate) fn run<S, F>(config: &Config, seed: u64, schedule: &Schedule, stack: &F) -> Outcome
+where
+    F: Fn(MemoryTransport) -> S,
+    S: Service<Record, Response = Delivery> + Clone,
+    S::Error: Into<Error>,
+{
+    caught(|| {
+        on_paused_clock(async {
+            let journal = Arc::new(Journal::new());
+            let kafka = MemoryKafka::new().with_topic(TOPIC, config.workload.partitions);
+            kafka.replay_faults(seed, config.faults.clone(), schedule.faults.clone());
+            let stage = Stage { kafka, journal, seed };
+            match config.guarantee {
+                Guarantee::ExactlyOnce => transactions::drive(config, &stage, schedule, stack).await,
+                Guarantee::AtMostOnce | Guarantee::AtLeastOnce => drive(config, &stage, schedule, stack).await,
+            }
+        })
+    })
+}
+
+async fn drive<S, F>(config: &Config, stage: &Stage, schedule: &Schedule, stack: &F) -> Outcome
+where
+    F: Fn(MemoryTransport) -> S,
+    S: Service<Record, Response = Delivery> + Clone,
+    S::Error: Into<Error>,
+{
+    let transport = config.producer(&stage.kafka).journal(&stage.journal).transport();
+    let control = transport.control();
+    let service = stack(transport);
+    let workload = &config.workload;
+    let mut driver = Driver::new(stage);
+    let mut sends = BTreeSet::new();
+    for caller in 0..workload.callers {
+        let steps = (0..workload.sends).map(|index| workload.step(stage.seed, caller, index));
+        let steps: Vec<_> = steps.filter(|step| schedule.has(step.id)).collect();
+        sends.extend(steps.iter().map(|step| step.id));
+        driver.add_caller(service.clone(), steps);
+    }
+    let mut violations = settle(&mut driver, std::future::pending::<()>()).await.1;
+    explain(&mut violations, control.in_flight());
+    let mut found: Vec<_> = violations.into_iter().map(|(_, violation)| violation).collect();
+
+    if found.is_empty() {
+        found.extend(leak(config, stage, &service).await);
+    }
+    if found.is_empty() {
+        let burst = (0..Workload::BURST).map(|index| workload.burst(index)).filter(|step| schedule.has(step.id));
+        let burst: Vec<_> = burst.collect();
+        sends.extend(burst.iter().map(|step| step.id));
+        driver.add_caller(service.clone(), burst);
+        found.extend(close(&mut driver, &*control, stage).await);
+    }
+    let calls = std::mem::take(&mut driver.calls);
+    drop((driver, service, control));
+
+    let records = stage.kafka.records(TOPIC);
+    let seen = seen(&records);
+    let (trace, attempts) = stage.journal.take();
+    found.extend(judge(config.guarantee, &calls, &attempts, &seen));
+    found.retain(|violation| config.ordered || violation.verdict != Verdict::Reordered);
+    Outcome {
+        violations: found,
+        faults: stage.kafka.faults(),
+        listed: stage.kafka.listed_faults(),
+        sends,
+        counts: count(calls.iter().map(|call| call.answered.as_ref().map(|answer| &answer.outcome)), &seen),
+        trace,
+    }
+}
+
+/// Runs until all is done, or until nothing moves any more; beside it another future, whose output is given if it ends.
+async fn settle<S, T>(
+    driver: &mut Driver<'_, S>,
+    beside: impl Future<Output = T>,
+) -> (Option<T>, Vec<(Stuck, Violation)>)
+where
+    S: Service<Record, Response = Delivery> + Clone,
+    S::Error: Into<Error>,
+{
+    let mut beside = pin!(beside);
+    let mut watchdog = pin!(sleep(PATIENCE));
+    let (mut output, mut events) = (None, driver.events());
+    let all_done = poll_fn(|cx| {
+        if output.is_none() {
+            if let Poll::Ready(value) = beside.as_mut().poll(cx) {
+                output = Some(value);
+            }
+        }
+        let done = driver.poll(cx).is_ready();
+        if done {
+            return Poll::Ready(true);
+        }
+        if driver.events() != events {
+            events = driver.events();
+            watchdog.as_mut().reset(Instant::now() + PATIENCE);
+        }
+        Pin::new(&mut watchdog).poll(cx).map(|()| false)
+    })
+    .await;
+    let stuck = if all_done { Vec::new() } else { driver.stuck() };
+    let violations = stuck.into_iter().map(|(what, ready)| {
+        let (verdict, why) = if ready {
+            (Verdict::LostWakeUp, "is ready, and nobody was woken")
+        } else {
+            (Verdict::StuckFuture, "is never ready")
+        };
+        let text = match what {
+            Stuck::Answer(id) => format!("the answer of r{id} {why}"),
+            Stuck::Room(caller) => format!("poll_ready of caller {caller} {why}"),
+        };
+        (what, Violation::new(verdict, text))
+    });
+    let violations = violations.collect();
+    (output, violations)
+}
+
+/// Who waits for room while nothing is on its way waits for a permit that leaked.
+fn explain(violations: &mut [(Stuck, Violation)], in_flight: InFlight) {
+    let no_answer = !violations.iter().any(|(what, _)| matches!(what, Stuck::Answer(_)));
+    for (what, violation) in violations {
+        let waits = matches!(what, Stuck::Room(_)) && violation.verdict == Verdict::StuckFuture;
+        if waits && no_answer && in_flight == InFlight::default() {
+            violation.verdict = Verdict::PermitLeak;
+            violation.evidence.push_str(", and nothing is on its way");
+        }
+    }
+}
+
+/// Whether the stack admits less than a new one.
+async fn leak<S>(config: &Config, stage: &Stage, service: &S) -> Option<Violation>
+where
+    S: Service<Record, Response = Delivery> + Clone,
+    S::Error: Into<Error>,
+{
+    let at_start = config.capacity?;
+    // What opens, slows or limits after a fault has time to recover.
+    sleep(PATIENCE).await;
+    let now = capacity(&stage.kafka, service).await;
+    (now < at_start).then(|| {
+        let text = format!("{now} sends at once were admitted with nothing on its way, {at_start} by a new stack");
+        Violation::new(Verdict::PermitLeak, text)
+    })
+}
+
+/// Closes with sends on their way.
+async fn close<S>(driver: &mut Driver<'_, S>, control: &dyn Control, stage: &Stage) -> Vec<Violation>
+where
+    S: Service<Record, Response = Delivery> + Clone,
+    S::Error: Into<Error>,
+{
+    // As far as it gets at once.
+    poll_fn(|cx| {
+        let _ = driver.poll(cx);
+        Poll::Ready(())
+    })
+    .await;
+    let before = control.in_flight();
+    let on_their_way = (before.records + before.parked) as u64;
+    stage.journal.note(format!("close, {on_their_way} on their way"));
+    let (report, stuck) = settle(driver, control.close(CLOSE)).await;
+    let mut found: Vec<_> = stuck.into_iter().map(|(what, violation)| unreported(&what, violation)).collect();
+    // All callers may be done before it.
+    let report = match report {
+        Some(report) => report,
+        None => control.close(CLOSE).await,
+    };
+    if let Ok(report) = report {
+        stage.journal.note(format!("closed: {report}"));
+        let told = report.delivered + report.failed + report.unknown;
+        if told < on_their_way {
+            let text = format!("{on_their_way} records were on their way, the report tells of {told}");
+            found.push(Violation::new(Verdict::UnreportedAtClose, text));
+        }
+    }
+    found
+}
+
+fn unreported(what: &Stuck, violation: Violation) -> Violation {
+    match what {
+        Stuck::Answer(id) if violation.verdict == Verdict::StuckFuture => {
+            Violation::new(Verdict::UnreportedAtClose, format!("close came back, and r{id} has no answer"))
+        }
+        _ => violation,
+    }
+}
+
+pub(crate) fn count<'a>(answers: impl Iterator<Item = Option<&'a Result<Delivery>>>, seen: &Seen) -> Counts {
+    let mut counts = Counts { copies: seen.values().map(|copies| copies.len() as u64 - 1).sum(), ..Counts::default() };
+    for answer in answers {
+        let place = match answer {
+            None => &mut counts.left,
+            Some(Ok(_)) => &mut counts.delivered,
+            Some(Err(error)) if error.persistence() == kafka_tower_core::Persistence::NotPersisted => {
+                &mut counts.not_written
+            }
+            Some(Err(_)) => &mut counts.unknown,
+        };
+        *place += 1;
+    }
+    counts
+}

@@ -1,0 +1,28 @@
+//! What readers see of the workload.
+
+use kafka_tower_core::Delivery;
+
+use super::judge::Seen;
+use super::workload::{TOPIC, id_of};
+use crate::{MemoryKafka, StoredRecord};
+
+/// Each record's copies.
+pub(crate) fn seen<'a>(records: impl IntoIterator<Item = &'a StoredRecord>) -> Seen {
+    let mut seen = Seen::new();
+    for stored in records {
+        if let Some(id) = id_of(&stored.record) {
+            seen.entry(id).or_default().push((stored.partition, stored.offset));
+        }
+    }
+    seen.values_mut().for_each(|copies| copies.sort_by_key(|(_, offset)| *offset));
+    seen
+}
+
+/// Whether the record is in the log now; looks first where it is said to be.
+pub(crate) fn is_in_log(kafka: &MemoryKafka, id: u32, delivery: Option<&Delivery>) -> bool {
+    kafka.look(|log| {
+        let is_it = |stored: &StoredRecord| id_of(&stored.record) == Some(id);
+        let named = delivery.and_then(|d| log.partition(TOPIC, d.partition)?.at(d.offset?));
+        named.is_some_and(is_it) || log.records(TOPIC).any(is_it)
+    })
+}

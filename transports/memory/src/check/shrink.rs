@@ -1,0 +1,57 @@
+//! Delta debugging: the smallest part of a list that still fails. No clock, no lock, no async.
+
+/// Takes away what is not needed, larger parts first, while `fails` says that the rest still fails, or `None` when the
+/// budget is used up. With budget enough, nothing more can be taken away.
+pub(crate) fn shrink<T: Clone>(items: &[T], mut fails: impl FnMut(&[T]) -> Option<bool>) -> Vec<T> {
+    let mut kept = items.to_vec();
+    let mut part = kept.len().div_ceil(2);
+    while part > 0 {
+        let (mut from, mut shrunk) = (0, false);
+        while from < kept.len() {
+            let to = (from + part).min(kept.len());
+            let rest = [&kept[..from], &kept[to..]].concat();
+            match fails(&rest) {
+                None => return kept,
+                Some(true) => {
+                    kept = rest;
+                    shrunk = true;
+                }
+                Some(false) => from = to,
+            }
+        }
+        part = match (part, shrunk) {
+            (1, true) => 1,
+            (1, false) => 0,
+            _ => part.div_ceil(2),
+        };
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_left_is_what_is_needed(len in 0..200usize, needed in prop::collection::btree_set(0..200usize, 0..5)) {
+            let items: Vec<_> = (0..len).collect();
+            let needed: Vec<_> = needed.into_iter().filter(|n| *n < len).collect();
+            let fails = |part: &[usize]| Some(needed.iter().all(|n| part.contains(n)));
+            prop_assert_eq!(shrink(&items, fails), needed);
+        }
+
+        #[test]
+        fn the_budget_is_kept_and_the_rest_fails(len in 1..200usize, budget in 0..50u32) {
+            let items: Vec<_> = (0..len).collect();
+            let mut asked = 0;
+            let kept = shrink(&items, |part| {
+                asked += 1;
+                (asked <= budget).then(|| part.contains(&0))
+            });
+            prop_assert!(asked <= budget + 1 && kept.contains(&0));
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! One run of a seed in transactions: begin, sends through the stack, commit or abort, and a new producer where the old one
+//! is finished.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use kafka_tower_core::TransactionControl;
+use kafka_tower_core::{Control, ControlFuture, Delivery, Error, Persistence, Record, Recovery, Result};
+use tokio::time::{sleep, timeout};
+use tower_service::Service;
+
+use super::Config;
+use super::driver::Stage;
+use super::journal::What;
+use super::judge::transactions::{Ended, Sent, Transaction, judge};
+use super::run::{Counts, Outcome, PATIENCE, Schedule, count};
+use super::seen::seen;
+use super::verdict::{Verdict, Violation};
+use super::workload::{Step, TOPIC, Then};
+use crate::MemoryTransport;
+use crate::faults::draw::{below, chance};
+
+const ID: &str = "check";
+
+/// The time of one control call.
+const WITHIN: Duration = Duration::from_secs(1);
+
+/// The same call is made so often before its fate counts as unknown.
+const CALLS: u32 = 20;
+
+/// A producer with its stack.
+struct Producer<S> {
+    service: S,
+    control: Arc<dyn Control>,
+}
+
+/// Something is never ready: the run ends.
+struct Stop(Violation);
+
+pub(super) async fn drive<S, F>(config: &Config, stage: &Stage, schedule: &Schedule, stack: &F) -> Outcome
+where
+    F: Fn(MemoryTransport) -> S,
+    S: Service<Record, Response = Delivery> + Clone,
+    S::Error: Into<Error>,
+{
+    let rounds = plan(config, stage.seed, schedule);
+    let sends = rounds.iter().flat_map(|round| round.steps.iter().map(|step| step.id)).collect();
+    let mut transactions = Vec::new();
+    let stopped = run(config, stage, &rounds, stack, &mut transactions).await.err();
+    let mut found: Vec<_> = stopped.into_iter().map(|Stop(violation)| violation).collect();
+    let faults = (stage.kafka.faults(), stage.kafka.listed_faults());
+    stage.kafka.stop_faults();
+    // What was left open runs out of time.
+    sleep(PATIENCE).await;
+    let seen = seen(&stage.kafka.committed(TOPIC));
+    found.extend(judge(&transactions, &seen));
+    let sent = || transactions.iter().flat_map(|transaction| &transaction.sent);
+    found.retain(|violation| config.ordered || violation.verdict != Verdict::Reordered);
+    let counts = count(sent().map(|sent| sent.outcome.as_ref()), &seen);
+    Outcome {
+        violations: found,
+        faults: faults.0,
+        listed: faults.1,
+        sends,
+        trace: stage.journal.take().0,
+        counts: Counts { transactions: transactions.len() as u64, ..counts },
+    }
+}
+
+/// A transaction to be made.
+struct Round {
+    steps: Vec<Step>,
+    commits: bool,
+    /// A commit awaits what is on its way by itself: half of the callers look before, half after.
+    looks_before: bool,
+}
+
+/// The transactions of a seed; those that lost all of their sends are left out.
+fn plan(config: &Config, seed: u64, schedule: &Schedule) -> Vec<Round> {
+    let mut next_id = 0;
+    let rounds = (0..config.transactions).map(|round| {
+        let place = |what: u64| [3_000 + what, u64::from(round)];
+        let first = next_id;
+        next_id += 1 + below(seed, &place(0), 6) as u32;
+        let steps = (first..next_id).filter(|id| schedule.has(*id)).map(|id| config.workload.step(seed, 0, id));
+        let (commits, looks_before) = (chance(seed, &place(1), 0.75), chance(seed, &place(2), 0.5));
+        Round { steps: steps.collect(), commits, looks_before }
+    });
+    rounds.filter(|round| !round.steps.is_empty()).collect()
+}
+
+async fn run<S, F>(
+    config: &Config,
+    stage: &Stage,
+    rounds: &[Round],
+    stack: &F,
+    transactions: &mut Vec<Transaction>,
+) -> Result<(), Stop>
+where
+    F: Fn(MemoryTransport) -> S,
+    S: Service<Record, Response = Delivery> + Clone,
+    S::Error: Into<Error>,
+{
+    let mut producer = None;
+    for round in rounds {
+        let current = match producer.take() {
+            Some(producer) => producer,
+            None => connect(config, stage, stack).await?,
+        };
+        let mut transaction = Transaction { sent: Vec::new(), ended: Ended::Unknown };
+        let goes_on = one(stage, current, round, &mut transaction).await;
+        transactions.push(transaction);
+        producer = goes_on?.filter(|_| !config.replace);
+    }
+    Ok(())
+}
+
+async fn connect<S, F>(config: &Config, stage: &Stage, stack: &F) -> Result<Producer<S>, Stop>
+where
+    F: Fn(MemoryTransport) -> S,
+{
+    loop {
+        let producer = config.producer(&stage.kafka).journal(&stage.journal).transactional(ID);
+        let transport = producer.transport();
+        let control = transport.control();
+        let producer = Producer { service: stack(transport), control };
+        let (outcome, _) = again(stage, "init", |within| transactions(&*producer.control).init(within)).await?;
+        if outcome.is_ok() {
+            return Ok(producer);
+        }
+    }
+}
+
+/// One transaction; answers the producer if it can go on.
+async fn one<S>(
+    stage: &Stage,
+    mut producer: Producer<S>,
+    round: &Round,
+    transaction: &mut Transaction,
+) -> Result<Option<Producer<S>>, Stop>
+where
+    S: Service<Record, Response = Delivery> + Clone,
+    S::Error: Into<Error>,
+{
+    let control = Arc::clone(&producer.control);
+    let control = transactions(&*control);
+    let begun = watched("begin", control.begin()).await?;
+    note(stage, "begin", &begun);
+    if begun.is_err() {
+        transaction.ended = Ended::Aborted;
+        return Ok(None);
+    }
+    let mut answers = Answers { stage, transaction, open: Vec::new() };
+    for step in &round.steps {
+        if !step.pause.is_zero() {
+            sleep(step.pause).await;
+        }
+        // A stack may give room back with its futures: they are polled meanwhile.
+        let room = poll_fn(|cx| {
+            answers.poll(cx);
+            producer.service.poll_ready(cx)
+        });
+        if watched("poll_ready", room).await?.is_err() {
+            break;
+        }
+        stage.journal.add(What::Called { caller: 0, id: step.id, key: step.key });
+        let future = Box::pin(producer.service.call(step.record()));
+        answers.transaction.sent.push(Sent { id: step.id, key: step.key, outcome: None });
+        if matches!(step.then, Then::Leave | Then::Glance) {
+            stage.journal.add(What::Left { id: step.id });
+            continue;
+        }
+        answers.open.push((step.id, future));
+        if step.then == Then::Await {
+            answers.all().await?;
+        }
+    }
+    if round.looks_before {
+        answers.all().await?;
+    }
+    let (ended, goes_on) = end(stage, control, round.commits).await?;
+    answers.transaction.ended = ended;
+    answers.all().await?;
+    Ok(goes_on.then_some(producer))
+}
+
+/// The answers that are waited for.
+struct Answers<'a, F> {
+    stage: &'a Stage,
+    transaction: &'a mut Transaction,
+    open: Vec<(u32, Pin<Box<F>>)>,
+}
+
+impl<F, E> Answers<'_, F>
+where
+    F: Future<Output = Result<Delivery, E>>,
+    E: Into<Error>,
+{
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        let Self { stage, transaction, open } = self;
+        open.retain_mut(|(id, future)| {
+            let Poll::Ready(outcome) = future.as_mut().poll(cx) else { return true };
+            let outcome = outcome.map_err(Into::into);
+            stage.journal.add(What::Answered { id: *id, outcome: outcome.clone() });
+            if let Some(sent) = transaction.sent.iter_mut().find(|sent| sent.id == *id) {
+                sent.outcome = Some(outcome);
+            }
+            false
+        });
+    }
+
+    async fn all(&mut self) -> Result<(), Stop> {
+        let names: Vec<_> = self.open.iter().map(|(id, _)| format!("r{id}")).collect();
+        let all = poll_fn(|cx| {
+            self.poll(cx);
+            if self.open.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        });
+        watched(&format!("the answer of one of {}", names.join(", ")), all).await
+    }
+}
+
+/// Ends the transaction as its caller wishes, or as it must. Says whether the producer can go on.
+async fn end(stage: &Stage, control: &dyn TransactionControl, commits: bool) -> Result<(Ended, bool), Stop> {
+    if commits {
+        let (outcome, given_up) = again(stage, "commit", |within| control.commit(within)).await?;
+        match outcome {
+            Ok(()) => return Ok((Ended::Committed, true)),
+            Err(_) if given_up => return Ok((Ended::Unknown, false)),
+            Err(error) => match (error.persistence(), error.recovery()) {
+                (Persistence::NotPersisted, Recovery::AbortTransaction) => {}
+                (Persistence::NotPersisted, _) => return Ok((Ended::Aborted, false)),
+                _ => return Ok((Ended::Unknown, false)),
+            },
+        }
+    }
+    let (outcome, _) = again(stage, "abort", |within| control.abort(within)).await?;
+    match outcome {
+        Ok(()) => Ok((Ended::Aborted, true)),
+        // Nobody asked for a commit, so that none of it may be seen.
+        Err(error) if error.persistence() == Persistence::NotPersisted => Ok((Ended::Aborted, false)),
+        Err(_) => Ok((Ended::Unknown, false)),
+    }
+}
+
+/// Makes the same call while its error says so. Says whether it was given up.
+async fn again<'a>(
+    stage: &Stage,
+    name: &'static str,
+    call: impl Fn(Duration) -> ControlFuture<'a, ()>,
+) -> Result<(Result<()>, bool), Stop> {
+    for n in 1.. {
+        let outcome = watched(name, call(WITHIN)).await?;
+        note(stage, name, &outcome);
+        match outcome {
+            Err(error) if error.recovery() == Recovery::Retry && n < CALLS => {}
+            Err(error) if error.recovery() == Recovery::Retry => return Ok((Err(error), true)),
+            outcome => return Ok((outcome, false)),
+        }
+    }
+    unreachable!("the last call is counted")
+}
+
+fn note(stage: &Stage, name: &str, outcome: &Result<()>) {
+    match outcome {
+        Ok(()) => stage.journal.note(format!("{name}: Ok")),
+        Err(error) => stage.journal.note(format!("{name}: {}: {error}", error.kind())),
+    }
+}
+
+fn transactions(control: &dyn Control) -> &dyn TransactionControl {
+    control.transactions().expect("the producer has a transactional id")
+}
+
+/// A future under the watchdog.
+async fn watched<F: Future>(name: &str, future: F) -> Result<F::Output, Stop> {
+    let mut future = Box::pin(future);
+    match timeout(PATIENCE, &mut future).await {
+        Ok(output) => Ok(output),
+        Err(_) => {
+            let ready = Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+            let (verdict, why) = if ready {
+                (Verdict::LostWakeUp, "is ready, and nobody was woken")
+            } else {
+                (Verdict::StuckFuture, "is never ready")
+            };
+            Err(Stop(Violation::new(verdict, format!("{name} {why}"))))
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Errors of transactions.
+
+use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Scope};
+
+use crate::transaction::coordinator::Refusal;
+
+/// A call in the wrong state: it changed nothing, and however often it is made it will not go well.
+pub(crate) fn misuse(call: &'static str, why: &'static str) -> Error {
+    Error::new(ErrorKind::Transaction, format!("{call}: {why}"))
+        .with_recovery(Recovery::Reject)
+        .with_help("the order is init, begin, send, commit or abort, begin")
+}
+
+/// An end is under way, and only the same call may follow.
+pub(crate) fn under_way(call: &'static str, end: &'static str) -> Error {
+    Error::new(ErrorKind::Transaction, format!("{call}: a {end} is under way"))
+        .with_recovery(Recovery::Reject)
+        .with_help("call it again until it has an answer")
+}
+
+/// A part of the transaction failed before.
+pub(crate) fn must_abort(call: &'static str, cause: &Error) -> Error {
+    Error::new(ErrorKind::Transaction, format!("{call}: a part of the transaction failed")).with_source(cause.clone())
+}
+
+/// `abort` took the record out before it was handed over.
+pub(crate) fn withdrawn(topic: &str) -> Error {
+    Error::new(ErrorKind::Transaction, format!("the transaction of a record for {topic} was aborted"))
+        .with_recovery(Recovery::Reject)
+}
+
+/// The broker's refusal. `unanswered`: a request before it may have been carried out.
+pub(crate) fn refused(call: &'static str, id: &str, refusal: Refusal, unanswered: bool) -> Error {
+    let fate = if unanswered { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
+    match refusal {
+        Refusal::Fenced => {
+            Error::new(ErrorKind::Fenced, format!("{call}: {id} belongs to another producer, or its time ran out"))
+                .with_persistence(fate)
+                .with_error_type("INVALID_PRODUCER_EPOCH")
+        }
+        // Whoever ended the transaction, it was not this call: nobody knows how.
+        Refusal::State => Error::new(ErrorKind::Fatal, format!("{call}: the broker has no such transaction of {id}"))
+            .with_error_type("INVALID_TXN_STATE"),
+    }
+}
+
+/// No answer in time. The same call goes on.
+pub(crate) fn unanswered(call: &'static str, id: &str) -> Error {
+    Error::new(ErrorKind::Timeout, format!("{call}: no answer for {id} in time"))
+        .with_recovery(Recovery::Retry)
+        .with_scope(Scope::Client)
+        .with_error_type("REQUEST_TIMED_OUT")
+        .with_help("call it again: only its answer tells how the transaction ended")
+}
+
+/// A rebalance has passed the consumer by, outside of a transaction.
+pub(crate) fn stale_member(group: &str) -> Error {
+    Error::new(ErrorKind::Fenced, format!("commit: the member is not in the present generation of {group}"))
+        .with_recovery(Recovery::Reject)
+        .with_persistence(Persistence::NotPersisted)
+        .with_error_type("ILLEGAL_GENERATION")
+        .with_help("leave what was revoked to its new owner")
+}
+
+/// A rebalance has passed the consumer by.
+pub(crate) fn illegal_generation(group: &str) -> Error {
+    Error::new(ErrorKind::Transaction, format!("send_offsets: the member is not in the present generation of {group}"))
+        .with_error_type("ILLEGAL_GENERATION")
+        .with_help("abort, take the group's identity from the consumer anew and replay")
+}

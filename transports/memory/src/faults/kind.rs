@@ -1,0 +1,204 @@
+//! What can go wrong, how often, and where it did.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Scope};
+
+use crate::transaction::script::TransactionCall;
+
+/// What can go wrong with a record, or with a request of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// The record is written and answered late.
+    DelayAnswer,
+    /// The record reaches the log late, and those behind it in the partition wait.
+    DelayAppend,
+    /// The record is written, and the answer gets lost.
+    LoseAnswer,
+    /// The record gets lost, and so its answer.
+    LoseRequest,
+    /// The record is refused for now: [`ErrorKind::Broker`], not persisted.
+    Refuse,
+    /// The record is refused for good: [`ErrorKind::Rejected`], not persisted.
+    Reject,
+    /// The connection breaks after the record was written: [`ErrorKind::Connection`].
+    ResetAfter,
+    /// The connection breaks before the record was written: [`ErrorKind::Connection`].
+    ResetBefore,
+    /// A request of a transaction is carried out, and answered late.
+    DelayTransaction,
+    /// A request of a transaction is carried out, and the answer gets lost.
+    LoseTransactionAnswer,
+    /// A request of a transaction gets lost.
+    LoseTransactionRequest,
+    /// A request of a transaction is refused, so that only the abort is left. It hits no abort and no `init`.
+    FailTransaction,
+    /// The broker aborts the transaction and fences its producer, as when time runs out.
+    ExpireTransaction,
+    /// The end of a transaction stays on its way while the client asks again, and ends what is open by then
+    /// (KAFKA-17754). Not among the [defaults](Faults::default): who keeps a producer after that is lost.
+    StaleEnd,
+}
+
+use FaultKind::{
+    DelayAnswer, DelayAppend, DelayTransaction, ExpireTransaction, FailTransaction, LoseAnswer, LoseRequest,
+    LoseTransactionAnswer, LoseTransactionRequest, Refuse, Reject, ResetAfter, ResetBefore, StaleEnd,
+};
+
+impl FaultKind {
+    /// Those of records.
+    pub(crate) const PRODUCE: [Self; 8] =
+        [DelayAnswer, DelayAppend, LoseAnswer, LoseRequest, Refuse, ResetAfter, ResetBefore, Reject];
+
+    /// Those of requests of transactions.
+    pub(crate) const TRANSACTION: [Self; 6] =
+        [DelayTransaction, LoseTransactionAnswer, LoseTransactionRequest, StaleEnd, FailTransaction, ExpireTransaction];
+
+    /// The error that it answers with; a lost answer is a time-out.
+    #[must_use]
+    pub fn error(self) -> Error {
+        let broker = |text| Error::new(ErrorKind::Broker, text).with_persistence(Persistence::NotPersisted);
+        match self {
+            Refuse => broker("seeded: not the leader").with_error_type("NOT_LEADER_OR_FOLLOWER"),
+            Reject => Error::new(ErrorKind::Rejected, "seeded: refused").with_error_type("INVALID_RECORD"),
+            ResetAfter | ResetBefore => Error::new(ErrorKind::Connection, "seeded: the connection broke"),
+            FailTransaction => broker("seeded: the transaction failed")
+                .with_recovery(Recovery::AbortTransaction)
+                .with_scope(Scope::Client),
+            DelayAnswer
+            | DelayAppend
+            | LoseAnswer
+            | LoseRequest
+            | DelayTransaction
+            | LoseTransactionAnswer
+            | LoseTransactionRequest
+            | ExpireTransaction
+            | StaleEnd => Error::new(ErrorKind::Timeout, "seeded: no answer"),
+        }
+    }
+}
+
+/// How often each kind of fault happens.
+///
+/// ```
+/// use kafka_tower_memory::{FaultKind, Faults, MemoryKafka};
+///
+/// let kafka = MemoryKafka::new().with_topic("orders", 3);
+/// kafka.seed_faults(42, Faults::none().with(FaultKind::LoseAnswer, 0.1));
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Faults(BTreeMap<FaultKind, f64>);
+
+impl Faults {
+    /// No faults.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    /// Sets the probability of a kind, from 0 to 1.
+    #[must_use]
+    pub fn with(mut self, kind: FaultKind, probability: f64) -> Self {
+        self.0.insert(kind, probability);
+        self
+    }
+
+    pub(crate) fn of(&self, kind: FaultKind) -> f64 {
+        self.0.get(&kind).copied().unwrap_or(0.0)
+    }
+}
+
+/// Some 30 % for a record and 35 % for a request of a transaction.
+impl Default for Faults {
+    fn default() -> Self {
+        let records = [
+            (DelayAnswer, 0.08),
+            (DelayAppend, 0.06),
+            (LoseAnswer, 0.04),
+            (LoseRequest, 0.03),
+            (Refuse, 0.05),
+            (Reject, 0.01),
+            (ResetAfter, 0.02),
+            (ResetBefore, 0.02),
+        ];
+        let transactions = [
+            (DelayTransaction, 0.12),
+            (LoseTransactionAnswer, 0.08),
+            (LoseTransactionRequest, 0.08),
+            (FailTransaction, 0.05),
+            (ExpireTransaction, 0.02),
+        ];
+        Self(records.into_iter().chain(transactions).collect())
+    }
+}
+
+/// Where a fault happened.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum FaultPlace {
+    /// A produce to a partition.
+    Partition {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+    },
+    /// A request of a transaction.
+    Transaction(TransactionCall),
+}
+
+/// A fault that happened. Its `Display` is the line of a script that makes it happen again.
+///
+/// ```
+/// use kafka_tower_memory::{FaultKind, Faults, MemoryKafka};
+/// use kafka_tower_core::Record;
+/// use tower::Service;
+///
+/// let kafka = MemoryKafka::new().with_topic("orders", 1);
+/// kafka.seed_faults(1, Faults::none().with(FaultKind::LoseAnswer, 1.0));
+/// drop(kafka.transport().call(Record::new("orders")));
+/// let fault = &kafka.faults()[0];
+/// assert_eq!(fault.to_string(), r#"kafka.script().on_partition("orders", 0).after(0).lose_answer();"#);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub struct Fault {
+    /// What happened.
+    pub kind: FaultKind,
+    /// Where.
+    pub place: FaultPlace,
+    /// To which record or request there, from 0 on.
+    pub nth: u64,
+    /// How late, where that is the fault.
+    pub late: Duration,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (nth, late) = (self.nth, self.late.as_millis());
+        match &self.place {
+            FaultPlace::Partition { topic, partition } => {
+                write!(f, "kafka.script().on_partition({topic:?}, {partition}).after({nth})")?;
+            }
+            FaultPlace::Transaction(call) => {
+                write!(f, "kafka.script_transactions().on(TransactionCall::{call:?}).after({nth})")?;
+            }
+        }
+        match self.kind {
+            DelayAnswer | DelayTransaction => write!(f, ".delay(Duration::from_millis({late}));"),
+            DelayAppend => write!(f, ".delay_append(Duration::from_millis({late}));"),
+            LoseAnswer | LoseTransactionAnswer => f.write_str(".lose_answer();"),
+            LoseRequest | LoseTransactionRequest => f.write_str(".lose_request();"),
+            ResetAfter => f.write_str(".lose_answer_with(FaultKind::ResetAfter.error());"),
+            Refuse | Reject | ResetBefore | FailTransaction => {
+                write!(f, ".fail(FaultKind::{:?}.error());", self.kind)
+            }
+            ExpireTransaction => f.write_str(".expire();"),
+            StaleEnd => write!(f, ".stale(Duration::from_millis({late}));"),
+        }
+    }
+}

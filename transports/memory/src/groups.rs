@@ -1,0 +1,158 @@
+//! Consumer groups: members, generations, assignments and committed offsets. No clock, no lock, no async.
+//!
+//! A rebalance is the classic, eager one: it is complete when each member has given up its partitions and joined again, so
+//! that one who does not poll holds up the others. Until then the old generation may commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kafka_tower_core::{ConsumerGroup, TopicOffset};
+
+pub(crate) type TopicPartition = (Arc<str>, i32);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct MemberId(u64);
+
+#[derive(Debug, Default)]
+pub(crate) struct Groups {
+    groups: BTreeMap<Arc<str>, Group>,
+    next_member: u64,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    /// 0 before the first rebalance: nobody is asked for a generation then.
+    generation: i32,
+    rebalancing: bool,
+    members: BTreeMap<MemberId, Member>,
+    offsets: BTreeMap<TopicPartition, i64>,
+}
+
+#[derive(Debug, Default)]
+struct Member {
+    topics: BTreeSet<Arc<str>>,
+    /// It has given up what it had and waits for the new generation.
+    joined: bool,
+    assigned: Vec<TopicPartition>,
+}
+
+/// What a member is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Membership {
+    /// It was put out, or left.
+    Gone,
+    /// Give up what it has, and [join again](Groups::rejoin).
+    GiveUp,
+    /// Wait for others.
+    Waiting,
+    Assigned {
+        generation: i32,
+        partitions: Vec<TopicPartition>,
+    },
+}
+
+impl Groups {
+    pub(crate) fn join(&mut self, group: &Arc<str>, topics: BTreeSet<Arc<str>>) -> MemberId {
+        let id = MemberId(self.next_member);
+        self.next_member += 1;
+        let group = self.groups.entry(Arc::clone(group)).or_default();
+        group.members.insert(id, Member { topics, joined: true, assigned: Vec::new() });
+        group.begin_rebalance(Some(id));
+        id
+    }
+
+    /// Says whether it was there.
+    pub(crate) fn leave(&mut self, group: &str, id: MemberId) -> bool {
+        let Some(group) = self.groups.get_mut(group) else { return false };
+        let was_there = group.members.remove(&id).is_some();
+        if was_there {
+            group.begin_rebalance(None);
+        }
+        was_there
+    }
+
+    /// A member has given up its partitions.
+    pub(crate) fn rejoin(&mut self, group: &str, id: MemberId) {
+        if let Some(member) = self.groups.get_mut(group).and_then(|group| group.members.get_mut(&id)) {
+            member.joined = true;
+            member.assigned.clear();
+        }
+    }
+
+    /// What a member is to do now. Ends the rebalance if nobody is missing; `partitions` counts those of a topic.
+    pub(crate) fn membership(&mut self, group: &str, id: MemberId, partitions: impl Fn(&str) -> u32) -> Membership {
+        let Some(group) = self.groups.get_mut(group) else { return Membership::Gone };
+        if group.rebalancing && group.members.values().all(|member| member.joined) {
+            group.end_rebalance(partitions);
+        }
+        match group.members.get(&id) {
+            None => Membership::Gone,
+            Some(member) if group.rebalancing && !member.joined => Membership::GiveUp,
+            Some(_) if group.rebalancing => Membership::Waiting,
+            Some(member) => Membership::Assigned { generation: group.generation, partitions: member.assigned.clone() },
+        }
+    }
+
+    pub(crate) fn generation(&self, group: &str) -> i32 {
+        self.groups.get(group).map_or(0, |group| group.generation)
+    }
+
+    /// Begins a generation by hand: the identities of older ones are stale.
+    pub(crate) fn rebalance(&mut self, group: &str) -> i32 {
+        let group = self.groups.entry(group.into()).or_default();
+        group.generation += 1;
+        group.generation
+    }
+
+    /// Whether offsets are taken from the member.
+    pub(crate) fn is_current(&self, member: &ConsumerGroup) -> bool {
+        let Some(group) = self.groups.get(member.group_id.as_str()) else { return true };
+        let is_member = || group.members.keys().any(|id| id.to_string() == member.member_id);
+        group.generation == 0 || (group.generation == member.generation && (group.members.is_empty() || is_member()))
+    }
+
+    pub(crate) fn commit(&mut self, group: &str, offset: &TopicOffset) {
+        let group = self.groups.entry(group.into()).or_default();
+        group.offsets.insert((Arc::clone(&offset.topic), offset.partition), offset.offset);
+    }
+
+    pub(crate) fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
+        let offsets = &self.groups.get(group)?.offsets;
+        offsets.iter().find(|((t, p), _)| **t == *topic && *p == partition).map(|(_, offset)| *offset)
+    }
+}
+
+impl Group {
+    fn begin_rebalance(&mut self, newcomer: Option<MemberId>) {
+        self.rebalancing = true;
+        for (id, member) in &mut self.members {
+            // Who has nothing has nothing to give up.
+            member.joined = Some(*id) == newcomer || member.assigned.is_empty();
+        }
+    }
+
+    /// Deals out each topic's partitions in turn, to its subscribers in the order of their joining.
+    fn end_rebalance(&mut self, partitions: impl Fn(&str) -> u32) {
+        self.generation += 1;
+        self.rebalancing = false;
+        let topics: BTreeSet<_> = self.members.values().flat_map(|member| member.topics.clone()).collect();
+        for topic in topics {
+            let subscribers = self.members.values_mut().filter(|member| member.topics.contains(&topic));
+            let mut subscribers: Vec<_> = subscribers.collect();
+            let count = subscribers.len();
+            for partition in 0..partitions(&topic) {
+                let owner = &mut subscribers[partition as usize % count];
+                owner.assigned.push((Arc::clone(&topic), partition as i32));
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for MemberId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "member-{}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

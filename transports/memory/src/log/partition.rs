@@ -1,0 +1,139 @@
+//! One partition: records, control markers, and what a `read_committed` reader may see of them.
+
+use std::collections::BTreeMap;
+
+use kafka_tower_core::Timestamp;
+
+use super::StoredRecord;
+use super::sequences::Sequences;
+
+/// The end of a transaction in a partition. It takes an offset, as in Kafka, and no reader is given it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Marker {
+    /// Its offset.
+    pub offset: i64,
+    /// Whose transaction ended.
+    pub producer_id: i64,
+    /// Whether it was committed; else it was aborted.
+    pub committed: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Partition {
+    /// In the order of their offsets, which markers leave gaps in.
+    records: Vec<StoredRecord>,
+    markers: Vec<Marker>,
+    next: i64,
+    sequences: Sequences,
+    leader_epoch: i32,
+    /// By producer with an open transaction: its first offset.
+    open: BTreeMap<i64, i64>,
+    /// By producer and marker of an aborted transaction: its first offset.
+    aborted: BTreeMap<(i64, i64), i64>,
+}
+
+impl Partition {
+    /// Writes a record, which the partition keeps with its offset. Answers the offset.
+    pub(crate) fn append(&mut self, mut record: StoredRecord) -> i64 {
+        let offset = self.next;
+        self.next += 1;
+        if let Some(producer) = record.producer_id {
+            self.open.entry(producer).or_insert(offset);
+        }
+        record.offset = offset;
+        self.records.push(record);
+        offset
+    }
+
+    /// Ends what a producer has open here.
+    pub(crate) fn end(&mut self, producer_id: i64, committed: bool) {
+        let offset = self.next;
+        self.next += 1;
+        self.markers.push(Marker { offset, producer_id, committed });
+        if let (Some(first), false) = (self.open.remove(&producer_id), committed) {
+            self.aborted.insert((producer_id, offset), first);
+        }
+    }
+
+    pub(crate) fn leader_epoch(&self) -> i32 {
+        self.leader_epoch
+    }
+
+    /// Answers the new leader's epoch.
+    pub(crate) fn move_leader(&mut self) -> i32 {
+        self.leader_epoch += 1;
+        self.leader_epoch
+    }
+
+    pub(crate) fn sequences(&mut self) -> &mut Sequences {
+        &mut self.sequences
+    }
+
+    pub(crate) fn records(&self) -> &[StoredRecord] {
+        &self.records
+    }
+
+    /// The record at an offset.
+    #[cfg(feature = "check")]
+    pub(crate) fn at(&self, offset: i64) -> Option<&StoredRecord> {
+        let index = self.records.binary_search_by_key(&offset, |record| record.offset).ok()?;
+        self.records.get(index)
+    }
+
+    pub(crate) fn markers(&self) -> &[Marker] {
+        &self.markers
+    }
+
+    /// The offset of the next record.
+    pub(crate) fn high_watermark(&self) -> i64 {
+        self.next
+    }
+
+    /// Where the first open transaction begins: `read_committed` readers get no further.
+    pub(crate) fn last_stable_offset(&self) -> i64 {
+        self.open.values().min().copied().unwrap_or(self.next)
+    }
+
+    /// What a `read_committed` reader sees.
+    pub(crate) fn committed(&self) -> impl Iterator<Item = &StoredRecord> {
+        let stable = self.last_stable_offset();
+        let below = self.records.iter().take_while(move |record| record.offset < stable);
+        below.filter(|record| !self.is_aborted(record))
+    }
+
+    /// The first record at an offset or behind it, for a reader of committed records or of all.
+    pub(crate) fn from(&self, offset: i64, committed_only: bool) -> Option<&StoredRecord> {
+        let first = self.records.partition_point(|record| record.offset < offset);
+        let mut records = self.records[first..].iter();
+        if !committed_only {
+            return records.next();
+        }
+        let stable = self.last_stable_offset();
+        records.take_while(|record| record.offset < stable).find(|record| !self.is_aborted(record))
+    }
+
+    fn is_aborted(&self, record: &StoredRecord) -> bool {
+        let Some(producer) = record.producer_id else {
+            return false;
+        };
+        // The transaction's end is the producer's first marker behind the record.
+        let end = self.aborted.range((producer, record.offset)..=(producer, i64::MAX)).next();
+        end.is_some_and(|(_, first)| *first <= record.offset)
+    }
+}
+
+impl StoredRecord {
+    /// A record that has no offset yet.
+    pub(crate) fn new(
+        partition: i32,
+        timestamp: Timestamp,
+        record: kafka_tower_core::Record,
+        producer_id: Option<i64>,
+    ) -> Self {
+        Self { partition, offset: -1, timestamp, record, producer_id }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! What a producer knows of its own transaction. No clock, no lock, no async.
+//!
+//! ```text
+//! New --init--> Ready --begin--> Open --commit--> Committing --answer--> Ready
+//!                                  |                   |
+//!                                  +--a record failed--+--> MustAbort --abort--> Aborting --answer--> Ready
+//! ```
+//! A fence ends all of it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_tower_core::{Error, ErrorKind, Result};
+
+use super::coordinator::Identity;
+use crate::errors::transaction as errors;
+
+#[derive(Debug)]
+pub(crate) struct TxnClient {
+    pub(crate) id: Arc<str>,
+    /// `transaction.timeout.ms`.
+    pub(crate) timeout: Duration,
+    identity: Option<Identity>,
+    phase: Phase,
+    /// Partitions that the coordinator was told of in this transaction.
+    registered: BTreeSet<(Arc<str>, i32)>,
+    has_offsets: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Phase {
+    New,
+    Ready,
+    Open,
+    MustAbort(Error),
+    /// Whether a request has gone out, whose answer may be lost.
+    Committing {
+        asked: bool,
+    },
+    Aborting,
+    Finished(Error),
+}
+
+/// Whether the broker has to be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// With this identity.
+    As(Identity),
+    /// It was told of nothing, so that nothing has to end there.
+    Nothing,
+}
+
+impl TxnClient {
+    pub(crate) fn new(id: Arc<str>, timeout: Duration) -> Self {
+        let (registered, has_offsets) = (BTreeSet::new(), false);
+        Self { id, timeout, identity: None, phase: Phase::New, registered, has_offsets }
+    }
+
+    pub(crate) fn may_init(&self) -> Result<()> {
+        match &self.phase {
+            Phase::New => Ok(()),
+            Phase::Finished(error) => Err(error.clone()),
+            _ => Err(errors::misuse("init", "the transactional id was taken already")),
+        }
+    }
+
+    pub(crate) fn initialized(&mut self, identity: Identity) {
+        self.identity = Some(identity);
+        self.phase = Phase::Ready;
+    }
+
+    pub(crate) fn begin(&mut self) -> Result<()> {
+        match &self.phase {
+            Phase::Ready => {}
+            Phase::New => return Err(errors::misuse("begin", "call init first")),
+            Phase::Open => return Err(errors::misuse("begin", "a transaction is open already")),
+            Phase::MustAbort(_) => return Err(errors::misuse("begin", "abort the failed transaction first")),
+            Phase::Committing { .. } => return Err(errors::under_way("begin", "commit")),
+            Phase::Aborting => return Err(errors::under_way("begin", "abort")),
+            Phase::Finished(error) => return Err(error.clone()),
+        }
+        self.phase = Phase::Open;
+        self.registered.clear();
+        self.has_offsets = false;
+        Ok(())
+    }
+
+    /// Whether a record, or a consumer's offsets, may join the transaction.
+    pub(crate) fn may_join(&self, what: &'static str) -> Result<()> {
+        match &self.phase {
+            Phase::Open => Ok(()),
+            Phase::New | Phase::Ready => Err(errors::misuse(what, "no transaction is open")),
+            Phase::MustAbort(cause) => Err(errors::must_abort(what, cause)),
+            Phase::Committing { .. } => Err(errors::under_way(what, "commit")),
+            Phase::Aborting => Err(errors::under_way(what, "abort")),
+            Phase::Finished(error) => Err(error.clone()),
+        }
+    }
+
+    /// As what to append a record that joined before, and whether the coordinator knows of the partition.
+    pub(crate) fn append(&mut self, topic: &Arc<str>, partition: i32) -> Result<(Identity, bool)> {
+        match (&self.phase, self.identity) {
+            (Phase::Open | Phase::MustAbort(_) | Phase::Committing { .. } | Phase::Aborting, Some(identity)) => {
+                let known = self.registered.contains(&(Arc::clone(topic), partition));
+                Ok((identity, known))
+            }
+            (Phase::Finished(error), _) => Err(error.clone()),
+            _ => Err(errors::misuse("send", "its transaction has ended")),
+        }
+    }
+
+    pub(crate) fn registered(&mut self, topic: &Arc<str>, partition: i32) {
+        self.registered.insert((Arc::clone(topic), partition));
+    }
+
+    /// A record of the transaction did not go well: all of it has to be aborted.
+    pub(crate) fn record_failed(&mut self, error: &Error) {
+        match self.phase {
+            Phase::Open | Phase::Committing { asked: false } if error.kind() == ErrorKind::Fenced => {
+                self.phase = Phase::Finished(error.clone());
+            }
+            Phase::Open | Phase::Committing { asked: false } => self.phase = Phase::MustAbort(error.clone()),
+            _ => {}
+        }
+    }
+
+    /// A commit begins or goes on: closes the transaction for records.
+    pub(crate) fn begin_commit(&mut self) -> Result<()> {
+        match &self.phase {
+            Phase::Open => self.phase = Phase::Committing { asked: false },
+            Phase::Committing { .. } => {}
+            Phase::New | Phase::Ready => return Err(errors::misuse("commit", "no transaction is open")),
+            Phase::MustAbort(cause) => return Err(errors::must_abort("commit", cause)),
+            Phase::Aborting => return Err(errors::under_way("commit", "abort")),
+            Phase::Finished(error) => return Err(error.clone()),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn begin_abort(&mut self) -> Result<()> {
+        match &self.phase {
+            Phase::Open | Phase::MustAbort(_) => self.phase = Phase::Aborting,
+            Phase::Aborting => {}
+            Phase::New | Phase::Ready => return Err(errors::misuse("abort", "no transaction is open")),
+            Phase::Committing { .. } => return Err(errors::under_way("abort", "commit")),
+            Phase::Finished(error) => return Err(error.clone()),
+        }
+        Ok(())
+    }
+
+    /// All records have their reports: what to ask the coordinator.
+    ///
+    /// # Errors
+    ///
+    /// A record failed meanwhile.
+    pub(crate) fn ask_end(&mut self, commit: bool) -> Result<Ask> {
+        match &mut self.phase {
+            Phase::Committing { asked } if commit => *asked = true,
+            Phase::Aborting if !commit => {}
+            Phase::MustAbort(cause) => return Err(errors::must_abort("commit", cause)),
+            Phase::Finished(error) => return Err(error.clone()),
+            // Another call of the same kind has ended it meanwhile.
+            _ => return Ok(Ask::Nothing),
+        }
+        match self.identity {
+            Some(identity) if self.has_offsets || !self.registered.is_empty() => Ok(Ask::As(identity)),
+            _ => Ok(Ask::Nothing),
+        }
+    }
+
+    /// A request to commit has gone out before.
+    pub(crate) fn was_asked(&self) -> bool {
+        matches!(self.phase, Phase::Committing { asked: true })
+    }
+
+    /// The transaction has ended as was asked.
+    pub(crate) fn ended(&mut self) {
+        if matches!(self.phase, Phase::Committing { .. } | Phase::Aborting) {
+            self.phase = Phase::Ready;
+        }
+    }
+
+    /// The broker refused for a reason that aborting cures.
+    pub(crate) fn failed(&mut self, error: &Error) {
+        self.phase = Phase::MustAbort(error.clone());
+    }
+
+    /// This producer can do nothing more.
+    pub(crate) fn finish(&mut self, error: &Error) {
+        self.phase = Phase::Finished(error.clone());
+    }
+
+    pub(crate) fn ask_offsets(&self) -> Result<Identity> {
+        self.may_join("send_offsets")?;
+        self.identity.ok_or_else(|| errors::misuse("send_offsets", "call init first"))
+    }
+
+    pub(crate) fn has_offsets(&mut self) {
+        self.has_offsets = true;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! `TransactionControl`: asks the coordinator, again and again while no answer comes.
+
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
+
+use kafka_tower_core::{ConsumerGroup, ControlFuture, Error, ErrorKind, InFlight, Recovery, Result};
+use kafka_tower_core::{TopicOffset, TransactionControl};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use super::client::{Ask, TxnClient};
+use super::coordinator::Identity;
+use super::script::TransactionCall;
+use crate::broker::Reply;
+use crate::client::Client;
+use crate::errors::transaction as errors;
+
+/// Between a request without an answer and the next one.
+const BACKOFF: Duration = Duration::from_millis(100);
+
+/// The transactional side of a client that has one.
+#[derive(Debug)]
+pub(crate) struct MemoryTransactions(pub(crate) Arc<Client>);
+
+impl MemoryTransactions {
+    fn state(&self) -> MutexGuard<'_, TxnClient> {
+        self.0.transaction().expect("made only for transactional clients")
+    }
+
+    fn id(&self) -> Arc<str> {
+        Arc::clone(&self.state().id)
+    }
+
+    /// Asks until there is an answer or the time is up. An error without an answer says `Retry`.
+    async fn ask<T>(
+        &self,
+        call: &'static str,
+        deadline: Option<Instant>,
+        request: impl Fn() -> Reply<T>,
+    ) -> Answered<T> {
+        let mut unanswered = false;
+        loop {
+            let Reply { answer, late } = request();
+            if !late.is_zero() {
+                let at = Instant::now().checked_add(late);
+                if at.is_none() || deadline.is_some_and(|deadline| at > Some(deadline)) {
+                    wait_until(deadline).await;
+                    return Answered { unanswered: true, answer: Err(errors::unanswered(call, &self.id())) };
+                }
+                sleep(late).await;
+            }
+            if let Some(answer) = answer {
+                return Answered { unanswered, answer };
+            }
+            unanswered = true;
+            let again = Instant::now() + BACKOFF;
+            if deadline.is_some_and(|deadline| again > deadline) {
+                wait_until(deadline).await;
+                return Answered { unanswered, answer: Err(errors::unanswered(call, &self.id())) };
+            }
+            sleep_until(again).await;
+        }
+    }
+
+    /// Awaits the reports of all records.
+    async fn reports(
+        &self,
+        call: &'static str,
+        flush: impl Future<Output = ()>,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        match deadline {
+            // Nothing to wait for: no timer, and so no runtime either.
+            _ if self.0.gate.in_flight() == InFlight::default() => {}
+            None => flush.await,
+            Some(deadline) => timeout_at(deadline, flush).await.map_err(|_| errors::unanswered(call, &self.id()))?,
+        }
+        Ok(())
+    }
+
+    async fn end(
+        &self,
+        commit: bool,
+        begun: Result<()>,
+        flush: impl Future<Output = ()>,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        begun?;
+        let (name, call) = if commit { ("commit", TransactionCall::Commit) } else { ("abort", TransactionCall::Abort) };
+        self.reports(name, flush, deadline).await?;
+        let asked_before = commit && self.state().was_asked();
+        let ask = self.state().ask_end(commit)?;
+        let answered = match ask {
+            Ask::Nothing => Answered { unanswered: false, answer: Ok(()) },
+            Ask::As(who) => self.ask(name, deadline, || self.0.broker.end_transaction(&self.0, call, who)).await,
+        };
+        let Answered { unanswered, answer } = answered;
+        let mut state = self.state();
+        match answer {
+            Ok(()) => {
+                state.ended();
+                Ok(())
+            }
+            Err(error) => {
+                // A request before it may have been carried out: what the last one says is not the whole truth.
+                let error = if commit && (unanswered || asked_before) { doubtful(error) } else { error };
+                match error.recovery() {
+                    Recovery::AbortTransaction => state.failed(&error),
+                    Recovery::Fatal => state.finish(&error),
+                    _ => {}
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+struct Answered<T> {
+    /// A request before the last one got no answer.
+    unanswered: bool,
+    answer: Result<T>,
+}
+
+async fn wait_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn doubtful(error: Error) -> Error {
+    let error = error.with_persistence(kafka_tower_core::Persistence::PossiblyPersisted);
+    // To abort and replay could write twice what is visible already.
+    let aborts = error.recovery() == Recovery::AbortTransaction;
+    if aborts { error.with_recovery(Recovery::Fatal) } else { error }
+}
+
+impl TransactionControl for MemoryTransactions {
+    fn init(&self, within: Duration) -> ControlFuture<'_, ()> {
+        let deadline = Instant::now().checked_add(within);
+        Box::pin(async move {
+            self.state().may_init()?;
+            let answered = self.ask("init", deadline, || self.0.broker.init_transactions(&self.0)).await;
+            match answered.answer {
+                Ok(identity) => {
+                    self.state().initialized(identity);
+                    Ok(())
+                }
+                Err(error) => {
+                    let error = error.without_record();
+                    if error.recovery() == Recovery::Fatal {
+                        self.state().finish(&error);
+                    }
+                    Err(error)
+                }
+            }
+        })
+    }
+
+    fn begin(&self) -> ControlFuture<'_, ()> {
+        let begun = self.state().begin();
+        Box::pin(async move { begun })
+    }
+
+    fn commit(&self, within: Duration) -> ControlFuture<'_, ()> {
+        let deadline = Instant::now().checked_add(within);
+        // Now, not at the first poll: what is called after `commit` does not belong to it.
+        let begun = self.state().begin_commit();
+        let flush = self.0.flush();
+        Box::pin(self.end(true, begun, flush, deadline))
+    }
+
+    fn abort(&self, within: Duration) -> ControlFuture<'_, ()> {
+        let deadline = Instant::now().checked_add(within);
+        let begun = self.state().begin_abort();
+        if begun.is_ok() {
+            self.0.withdraw_parked(errors::withdrawn);
+        }
+        let flush = self.0.flush();
+        Box::pin(self.end(false, begun, flush, deadline))
+    }
+
+    fn send_offsets(&self, offsets: Vec<TopicOffset>, group: ConsumerGroup, within: Duration) -> ControlFuture<'_, ()> {
+        let deadline = Instant::now().checked_add(within);
+        Box::pin(async move {
+            let who: Identity = self.state().ask_offsets()?;
+            let request = || self.0.broker.send_offsets(&self.0, who, &group, &offsets);
+            let Answered { answer, .. } = self.ask("send_offsets", deadline, request).await;
+            let mut state = self.state();
+            // Also without an answer: the broker may have opened the transaction for them.
+            state.has_offsets();
+            if let Err(error) = &answer {
+                match (error.kind(), error.recovery()) {
+                    (_, Recovery::AbortTransaction) => state.failed(error),
+                    (ErrorKind::Fenced, _) | (_, Recovery::Fatal) => state.finish(error),
+                    _ => {}
+                }
+            }
+            answer
+        })
+    }
+}

@@ -1,0 +1,7 @@
+//! Transactions: the broker's side, the producer's side, and the script of what goes wrong between them.
+
+pub(crate) mod client;
+pub(crate) mod control;
+pub(crate) mod coordinator;
+pub(crate) mod rule;
+pub(crate) mod script;

@@ -1,0 +1,171 @@
+//! What happens to the next requests of transactions: a list of cases. No clock, no lock, no async.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_tower_core::Error;
+
+use tokio::time::Instant;
+
+use super::coordinator::Identity;
+
+/// A request to the transaction coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum TransactionCall {
+    /// `InitProducerId`.
+    Init,
+    /// `TxnOffsetCommit`, with the `AddOffsetsToTxn` before it.
+    SendOffsets,
+    /// `EndTxn` that commits.
+    Commit,
+    /// `EndTxn` that aborts.
+    Abort,
+}
+
+/// What happens to one request.
+#[derive(Clone, Debug)]
+pub(crate) struct Action {
+    /// It reaches the coordinator.
+    pub(crate) apply: bool,
+    /// It reaches it when the hold is released, whoever has given up on it by then.
+    pub(crate) hold: Option<CaseId>,
+    /// In place of a hold: it reaches it so much later.
+    pub(crate) stale: Duration,
+    /// Before it is looked at, the transaction's time runs out.
+    pub(crate) expire: bool,
+    /// The answer comes not earlier than this.
+    pub(crate) late: Duration,
+    pub(crate) answer: Answer,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    Truth,
+    Lost,
+    Error(Error),
+}
+
+impl Default for Action {
+    fn default() -> Self {
+        Self {
+            apply: true,
+            hold: None,
+            stale: Duration::ZERO,
+            expire: false,
+            late: Duration::ZERO,
+            answer: Answer::Truth,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) call: Option<TransactionCall>,
+    pub(crate) id: Option<Arc<str>>,
+    pub(crate) after: u64,
+    pub(crate) times: u64,
+    pub(crate) action: Action,
+}
+
+impl Default for Case {
+    fn default() -> Self {
+        Self { call: None, id: None, after: 0, times: 1, action: Action::default() }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CaseId(u64);
+
+/// An `EndTxn` on its way.
+#[derive(Debug)]
+pub(crate) struct HeldEnd {
+    pub(crate) id: Arc<str>,
+    pub(crate) who: Identity,
+    pub(crate) commit: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    next_id: u64,
+    cases: Vec<(CaseId, Case)>,
+    used: BTreeMap<CaseId, u64>,
+    held: Vec<(CaseId, HeldEnd)>,
+    /// Until they are due.
+    stale: Vec<(Instant, HeldEnd)>,
+}
+
+impl Script {
+    pub(crate) fn add(&mut self, mut case: Case, hold: bool) -> CaseId {
+        let id = CaseId(self.next_id);
+        self.next_id += 1;
+        case.action.hold = hold.then_some(id);
+        self.used.insert(id, 0);
+        self.cases.push((id, case));
+        id
+    }
+
+    pub(crate) fn cancel(&mut self, id: CaseId) {
+        self.cases.retain(|(case, _)| *case != id);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.cases.clear();
+    }
+
+    pub(crate) fn used(&self, id: CaseId) -> u64 {
+        self.used.get(&id).copied().unwrap_or(0)
+    }
+
+    /// The action for the next request, if a case takes it: each that matches counts it, the first that is due takes it.
+    pub(crate) fn next(&mut self, id: &str, call: TransactionCall) -> Option<Action> {
+        let mut taken = None;
+        for (case_id, case) in &mut self.cases {
+            if case.call.is_some_and(|c| c != call) || case.id.as_deref().is_some_and(|i| i != id) {
+                continue;
+            }
+            if case.after > 0 {
+                case.after -= 1;
+            } else if taken.is_none() && case.times > 0 {
+                case.times -= 1;
+                *self.used.entry(*case_id).or_default() += 1;
+                taken = Some(case.action.clone());
+            }
+        }
+        taken
+    }
+
+    pub(crate) fn keep(&mut self, hold: CaseId, end: HeldEnd) {
+        self.held.push((hold, end));
+    }
+
+    pub(crate) fn keep_until(&mut self, due: Instant, end: HeldEnd) {
+        self.stale.push((due, end));
+    }
+
+    /// The requests that are due, in the order in which they are.
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<HeldEnd> {
+        if self.stale.is_empty() {
+            return Vec::new();
+        }
+        let (mut due, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.stale).into_iter().partition(|(at, _)| *at <= now);
+        self.stale = rest;
+        due.sort_by_key(|(at, _)| *at);
+        due.into_iter().map(|(_, end)| end).collect()
+    }
+
+    pub(crate) fn held_by(&self, hold: CaseId) -> usize {
+        self.held.iter().filter(|(by, _)| *by == hold).count()
+    }
+
+    /// The requests that a hold kept, in the order in which they came.
+    pub(crate) fn release(&mut self, hold: CaseId) -> Vec<HeldEnd> {
+        self.cancel(hold);
+        let (released, kept) = std::mem::take(&mut self.held).into_iter().partition(|(by, _)| *by == hold);
+        self.held = kept;
+        let released: Vec<(CaseId, HeldEnd)> = released;
+        released.into_iter().map(|(_, end)| end).collect()
+    }
+}

@@ -1,0 +1,8 @@
+//! The checker: a clean stack is clean, and each planted defect is found, at once and by its name.
+#![allow(clippy::unwrap_used, reason = "a test's helper may panic")]
+
+mod clean;
+mod planted;
+mod producers;
+mod support;
+mod transactions;
