@@ -27,7 +27,8 @@
 //! | where | what |
 //! |---|---|
 //! | [`KafkaSink`] | sends messages: `send`, `send_batch`, or as a `tower::Service` |
-//! | [`KafkaSinkConfig`] | its settings, checked before anything connects |
+//! | [`KafkaSinkConfig`] | its settings, checked before anything connects; from the environment or a file |
+//! | [`check()`] | tries a configuration, and prints what it finds |
 //! | [`SinkMessage`], [`Delivery`], [`Error`] | what is sent, and the two ways it can end |
 //! | [`stack`] | the order of the layers in a sink |
 //! | [`layers`] | the layers, to compose other stacks of |
@@ -37,7 +38,8 @@
 //!
 //! | feature | what |
 //! |---|---|
-//! | `json` (default) | JSON, the default serializer |
+//! | `json` (default) | JSON, the default serializer; brings `serde` |
+//! | `serde` | `KafkaSinkConfig: Deserialize` |
 //! | `rdkafka` (default) | the transport over librdkafka; builds C code |
 //! | `memory` (default) | the transport for tests |
 //! | `ssl`, `ssl-vendored`, `gssapi`, `zstd` | what librdkafka is built with: TLS and SCRAM, Kerberos, zstd |
@@ -46,6 +48,8 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "rdkafka")]
+mod check;
 mod config;
 pub mod sink;
 
@@ -57,8 +61,11 @@ pub use kafka_tower_memory as memory;
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
 pub use kafka_tower_rdkafka as rdkafka;
 
+#[cfg(feature = "rdkafka")]
+pub use check::{CheckReport, check};
 pub use config::{Conflict, KafkaSinkConfig};
-pub use sink::{KafkaSink, SinkBuilder, stack};
+pub use kafka_tower_layers::ServiceBuilderExt;
+pub use sink::{CloseError, IntoTransport, KafkaSink, SinkBuilder, stack};
 
 pub use kafka_tower_core::gate::Limits;
 pub use kafka_tower_core::{
@@ -83,3 +90,16 @@ pub use kafka_tower_layers::serialize::{MessageSerializer, async_trait};
 #[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So does that of the documents.
+#[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
+#[doc = include_str!("../docs/config.md")]
+struct ConfigDocument;
+
+#[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
+#[doc = include_str!("../docs/errors.md")]
+struct ErrorsDocument;
+
+#[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
+#[doc = include_str!("../docs/testing.md")]
+struct TestingDocument;

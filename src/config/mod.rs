@@ -2,9 +2,15 @@
 
 mod built;
 mod conflict;
+#[cfg(feature = "serde")]
+mod de;
+mod env;
+mod fields;
 mod presets;
 mod properties;
 mod rdkafka;
+#[cfg(feature = "rdkafka")]
+mod shown;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -15,12 +21,15 @@ use kafka_tower_core::Result;
 use kafka_tower_core::gate::Limits;
 
 pub use conflict::Conflict;
+#[cfg(feature = "rdkafka")]
+pub(crate) use shown::properties as shown_properties;
 
 /// The settings of a [`KafkaSink`](crate::KafkaSink).
 ///
 /// Make it with `..Default::default()`, or with a preset: [`high_throughput`](Self::high_throughput),
-/// [`low_latency`](Self::low_latency), [`exactly_once`](Self::exactly_once). [`validate`](Self::validate) names every
-/// conflict at once, and connecting does that first.
+/// [`low_latency`](Self::low_latency), [`exactly_once`](Self::exactly_once); from the environment with
+/// [`from_env`](Self::from_env), from a file with serde. [`validate`](Self::validate) names every conflict at once, and
+/// connecting does that first.
 ///
 /// ```
 /// use kafka_tower::KafkaSinkConfig;
@@ -51,8 +60,8 @@ pub struct KafkaSinkConfig {
 
     /// The budget of one send in milliseconds, drawn on by waiting for room, retries and the broker. Default: 30 000.
     ///
-    /// Running out answers the caller. A record that no broker has been handed is withdrawn; another may still arrive,
-    /// and the error says so.
+    /// Running out answers the caller. A record that waits for room is withdrawn; one that the client has taken may still
+    /// arrive, and the error says so.
     pub send_timeout_ms: u64,
 
     /// Whether brokers drop what the client's own retries write twice, and keep its order. Default: true.

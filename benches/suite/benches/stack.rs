@@ -1,6 +1,8 @@
 //! The cost of a record in memory: the layers, and the stack that is made of them.
 #![allow(missing_docs)]
 
+use std::time::Duration;
+
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use kafka_tower_benches::cases;
 
@@ -19,5 +21,9 @@ fn stack(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, stack);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    targets = stack
+}
 criterion_main!(benches);

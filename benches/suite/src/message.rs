@@ -19,7 +19,11 @@ impl Reading {
     #[must_use]
     pub fn new(i: usize) -> Self {
         let i = (i % POOL) as u32;
-        Self { service: String::from("checkout-eu-1"), avg_latency: f64::from(i) + 0.123_456, count: 1_000 + u64::from(i) }
+        Self {
+            service: String::from("checkout-eu-1"),
+            avg_latency: f64::from(i) + 0.123_456,
+            count: 1_000 + u64::from(i),
+        }
     }
 }
 
@@ -37,8 +41,12 @@ pub struct Event {
 pub fn events(size: usize) -> Vec<Event> {
     let mut noise = Noise::default();
     let event = |i| {
-        let mut event =
-            Event { service: "checkout", avg_latency: i as f64 + 0.125, count: 1_000 + i as u64, detail: String::new() };
+        let mut event = Event {
+            service: "checkout",
+            avg_latency: i as f64 + 0.125,
+            count: 1_000 + i as u64,
+            detail: String::new(),
+        };
         let rest = size.saturating_sub(json(&event).len());
         event.detail = noise.text(rest, rest.min(size / 2));
         event

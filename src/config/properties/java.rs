@@ -67,7 +67,7 @@ const FAMILIES: &[&str] = &[
 ];
 
 /// What to do about a name of the Java client.
-pub(super) fn cure(name: &str) -> Option<&'static str> {
+pub(in crate::config) fn cure(name: &str) -> Option<&'static str> {
     let known = NAMES.iter().find(|(java, _)| *java == name).map(|(_, cure)| *cure);
     known.or_else(|| FAMILIES.iter().any(|family| name.starts_with(family)).then_some(NONE))
 }

@@ -2,19 +2,21 @@
 
 #[cfg(all(test, feature = "rdkafka"))]
 mod against_librdkafka;
-mod java;
+pub(super) mod java;
 mod nearest;
-mod property;
-mod table;
-mod value;
+pub(super) mod property;
+pub(super) mod table;
+pub(super) mod value;
 
 use super::built::Built;
 use super::{Conflict, KafkaSinkConfig};
 use nearest::{Meant, nearest};
 use property::{Needs, Property};
 
+pub(super) use nearest::closest;
+
 /// The fields of [`KafkaSinkConfig`].
-const FIELDS: [&str; 18] = [
+pub(super) const FIELDS: [&str; 18] = [
     "acks",
     "base_backoff_ms",
     "batch_size",
@@ -36,7 +38,7 @@ const FIELDS: [&str; 18] = [
 ];
 
 /// librdkafka's names, and the field that sets them.
-const SET_BY_FIELDS: [(&str, &str); 16] = [
+pub(super) const SET_BY_FIELDS: [(&str, &str); 16] = [
     ("acks", "acks"),
     ("batch.num.messages", "batch_size"),
     ("bootstrap.servers", "brokers"),
@@ -135,7 +137,7 @@ fn unknown(name: &str, value: &str) -> (String, String) {
     (format!("{shown:?}, which librdkafka does not know"), cure)
 }
 
-fn find(name: &str) -> Option<&'static Property> {
+pub(super) fn find(name: &str) -> Option<&'static Property> {
     table::TABLE.iter().find(|property| property.name == name)
 }
 

@@ -19,6 +19,11 @@ pub(super) fn nearest(name: &str) -> Option<Meant> {
     if let Some(field) = FIELDS.iter().find(|field| **field == name) {
         return Some(Meant::Field(field));
     }
+    closest(name, table::TABLE.iter().map(|property| property.name)).map(Meant::Property)
+}
+
+/// The nearest of some names, if one is near.
+pub(in crate::config) fn closest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     if name.chars().count() > LONGEST {
         return None;
     }
@@ -30,12 +35,11 @@ pub(super) fn nearest(name: &str) -> Option<Meant> {
         8..=15 => 2,
         _ => 3,
     };
-    table::TABLE
-        .iter()
-        .map(|property| (distance(bare, &property.name.replace('_', ".")), property.name))
+    known
+        .map(|known| (distance(bare, &known.replace('_', ".")), known))
         .filter(|(far, _)| *far <= limit)
         .min()
-        .map(|(_, name)| Meant::Property(name))
+        .map(|(_, known)| known)
 }
 
 /// Lower case, and dots in place of what else stands between words: `SECURITY_PROTOCOL` is `security.protocol`.

@@ -4,7 +4,7 @@
 #[derive(Debug)]
 pub(crate) struct Property {
     pub(crate) name: &'static str,
-    pub(super) kind: Kind,
+    pub(in crate::config) kind: Kind,
     /// librdkafka's own name of it, if this is another.
     pub(super) alias_of: Option<&'static str>,
     pub(super) needs: Option<Needs>,
@@ -12,7 +12,7 @@ pub(crate) struct Property {
 
 /// What its value must be.
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(in crate::config) enum Kind {
     Text,
     Flag,
     Whole(i64, i64),
@@ -51,7 +51,7 @@ impl Property {
     }
 
     /// The one name of all that mean this property.
-    pub(super) fn canonical(&self) -> &'static str {
+    pub(in crate::config) fn canonical(&self) -> &'static str {
         self.alias_of.unwrap_or(self.name)
     }
 }

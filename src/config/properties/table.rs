@@ -9,7 +9,7 @@ use super::property::{Property, of};
 
 /// What a producer can have.
 #[rustfmt::skip]
-pub(super) static TABLE: &[Property] = &[
+pub(in crate::config) static TABLE: &[Property] = &[
     of("acks", Whole(-1, 1_000)).alias("request.required.acks"),
     of("allow.auto.create.topics", Flag),
     of("api.version.fallback.ms", Whole(0, 604_800_000)),
@@ -146,7 +146,7 @@ pub(super) static TABLE: &[Property] = &[
 ];
 
 /// What only a consumer has.
-pub(super) static CONSUMER: &[&str] = &[
+pub(in crate::config) static CONSUMER: &[&str] = &[
     "auto.commit.enable",
     "auto.commit.interval.ms",
     "auto.offset.reset",

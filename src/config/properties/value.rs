@@ -6,16 +6,16 @@ use super::property::Kind;
 const SHOWN: usize = 40;
 
 /// What is wrong, to be read after "which", and what to do.
-pub(super) struct Fault {
-    pub(super) problem: String,
-    pub(super) cure: String,
+pub(in crate::config) struct Fault {
+    pub(in crate::config) problem: String,
+    pub(in crate::config) cure: String,
 }
 
 fn fault(problem: impl Into<String>, cure: impl Into<String>) -> Result<(), Fault> {
     Err(Fault { problem: problem.into(), cure: cure.into() })
 }
 
-pub(super) fn check(kind: &Kind, value: &str) -> Result<(), Fault> {
+pub(in crate::config) fn check(kind: &Kind, value: &str) -> Result<(), Fault> {
     match kind {
         Kind::Text => text(value),
         Kind::Flag => flag(value).map_or_else(
@@ -92,7 +92,7 @@ fn is_version(value: &str) -> bool {
     at_least && numbers.all(|number| number.is_some())
 }
 
-fn shown(value: &str) -> String {
+pub(in crate::config) fn shown(value: &str) -> String {
     if value.chars().count() <= SHOWN {
         return format!("{value:?}");
     }

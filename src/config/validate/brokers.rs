@@ -65,11 +65,15 @@ fn shown(broker: &str) -> String {
 
 /// A list of brokers without what stands before an `@`.
 pub(in crate::config) fn masked(brokers: &str) -> String {
-    let mask = |broker: &str| match broker.rsplit_once('@') {
+    let pieces: Vec<_> = brokers.split(',').collect();
+    let last = pieces.iter().rposition(|piece| piece.contains('@'));
+    let mask = |(index, piece): (usize, &&str)| match piece.rsplit_once('@') {
         Some((_, host)) => format!("…@{host}"),
-        None => broker.to_owned(),
+        // A password may have a comma.
+        None if last.is_some_and(|last| index < last) => "…".to_owned(),
+        None => (*piece).to_owned(),
     };
-    brokers.split(',').map(mask).collect::<Vec<_>>().join(",")
+    pieces.iter().enumerate().map(mask).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -127,5 +131,6 @@ mod tests {
     fn a_password_in_a_url_is_not_shown() {
         let shown = faults("kafka://user:hunter2@a:9092,user:hunter2@b:9092,user:hunter2@c@d").concat();
         assert!(shown.contains("…@a:9092") && !shown.contains("hunter2"), "{shown}");
+        assert_eq!(masked("kafka://user:hunter2,x@a:9092,b:9092"), "…,…@a:9092,b:9092");
     }
 }

@@ -65,6 +65,7 @@ mod expiry;
 #[allow(unsafe_code)]
 mod ffi;
 mod future;
+mod inspect;
 #[cfg(feature = "mock-cluster")]
 mod mock;
 mod probe;
@@ -78,6 +79,7 @@ mod transport;
 pub use builder::Builder;
 pub use events::{ClientError, ClientEvents, OauthToken};
 pub use future::DeliveryFuture;
+pub use inspect::{FoundBroker, FoundPartition, FoundTopic, Inspection, inspect};
 #[cfg(feature = "mock-cluster")]
 pub use mock::MockCluster;
 pub use transport::RdkafkaTransport;

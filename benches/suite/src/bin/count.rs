@@ -32,7 +32,8 @@ fn main() {
             println!("{}", run::run(&plan(mode, number(size), number(n), bootstrap, topic)).write());
         }
         _ => {
-            let filter = arguments.iter().copied().find(|argument| !argument.starts_with("--") && *argument != "rdkafka");
+            let filter =
+                arguments.iter().copied().find(|argument| !argument.starts_with("--") && *argument != "rdkafka");
             let instructions = !arguments.contains(&"--no-instructions");
             let wanted = |name: &str| filter.is_none_or(|filter| name.contains(filter));
             let text = if arguments.contains(&"rdkafka") {
@@ -85,7 +86,8 @@ fn rdkafka(wanted: impl Fn(&str) -> bool, instructions: bool) -> String {
     let mut rows = Vec::new();
     for size in [100, 1024] {
         for mode in MODES.iter().filter(|mode| wanted(&mode.to_string())) {
-            let counted = run::run(&plan(&mode.to_string(), size, 200_000, &broker.bootstrap, &broker.topic)).allocations;
+            let counted =
+                run::run(&plan(&mode.to_string(), size, 200_000, &broker.bootstrap, &broker.topic)).allocations;
             let cost = |n: usize| {
                 let (mode, size, n) = (mode.to_string(), size.to_string(), n.to_string());
                 let arguments = ["--mode", &mode, &size, &n, &broker.bootstrap, &broker.topic];

@@ -162,7 +162,8 @@ fn compare_size(options: &Options, broker: &Broker, size: usize) -> String {
         rounds.push(options.modes.iter().map(|&mode| quiet(options, &plan(mode, records))).collect());
         eprintln!("{size} B, round {} of {}", round + 1, options.pairs);
     }
-    let column = |i: usize, value: &dyn Fn(&Took) -> f64| rounds.iter().map(|round| value(&round[i])).collect::<Vec<_>>();
+    let column =
+        |i: usize, value: &dyn Fn(&Took) -> f64| rounds.iter().map(|round| value(&round[i])).collect::<Vec<_>>();
     let per_record = |time: Duration| time.as_secs_f64() * 1e6 / records as f64;
     let row = |(i, mode): (usize, &Mode)| {
         let base = options.modes.iter().position(|other| *other == mode.baseline()).unwrap_or(i);
@@ -225,9 +226,8 @@ fn spawn(options: &Options, plan: &Plan) -> Took {
     let started = Instant::now();
     let output = command.stderr(Stdio::inherit()).output().expect("a process");
     let line = String::from_utf8_lossy(&output.stdout);
-    Took::read(&line).unwrap_or_else(|| {
-        panic!("{} failed after {:.1?}: {line}{}", plan.mode, started.elapsed(), output.status)
-    })
+    Took::read(&line)
+        .unwrap_or_else(|| panic!("{} failed after {:.1?}: {line}{}", plan.mode, started.elapsed(), output.status))
 }
 
 fn read_plan(arguments: &[String]) -> Plan {

@@ -9,6 +9,7 @@
 //! handles, and a flush that does not wait 100 ms.
 
 mod client;
+mod inspect;
 #[cfg(feature = "mock-cluster")]
 pub(crate) mod mock;
 mod produce;
@@ -17,5 +18,6 @@ mod raw;
 mod transactions;
 
 pub(crate) use client::Client;
+pub(crate) use inspect::{Seen, SeenPartition};
 pub(crate) use queue::{Event, Queue, Report};
 pub(crate) use transactions::TxnError;

@@ -1,0 +1,27 @@
+//! Tries the configuration of the environment, and says what is wrong with it; sends nothing.
+//!
+//! ```text
+//! KAFKA_BROKERS=localhost:9092 KAFKA_TOPIC=orders cargo run --example check
+//! ```
+//!
+//! All of `docs/config.md` can be set: `KAFKA_LINGER_MS=5`, `KAFKA_SECURITY_PROTOCOL=sasl_ssl`, `KAFKA_SASL_PASSWORD_FILE=…`.
+//! Ends with 1 if a sink would not work.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::process::ExitCode;
+
+use kafka_tower::KafkaSinkConfig;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config = match KafkaSinkConfig::from_env() {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let report = kafka_tower::check(&config).await;
+    println!("{report}");
+    if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,99 @@
+use std::fmt::{self, Display, Formatter};
+
+use kafka_tower_rdkafka::{FoundTopic, Inspection};
+
+use super::CheckReport;
+
+/// The most partitions and brokers that are listed.
+const LISTED: usize = 16;
+
+/// Of the topic's settings, those that decide about records.
+const SETTINGS: [&str; 6] = [
+    "max.message.bytes",
+    "min.insync.replicas",
+    "cleanup.policy",
+    "retention.ms",
+    "retention.bytes",
+    "message.timestamp.type",
+];
+
+/// The report on several lines, without one at its end.
+impl Display for CheckReport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Kafka at {}, topic {}", self.brokers, if self.topic.is_empty() { "?" } else { &self.topic })?;
+        writeln!(f, "\nlibrdkafka is told (the rest has its defaults)")?;
+        let width = self.properties.keys().map(String::len).max().unwrap_or_default();
+        for (name, value) in &self.properties {
+            writeln!(f, "  {name:width$}  {value}")?;
+        }
+        list(f, "cannot work", &self.conflicts)?;
+        match (&self.found, &self.error) {
+            (Some(found), _) => {
+                inspection(f, found, self.elapsed.as_millis())?;
+                if let Ok(found) = &found.topic {
+                    topic(f, &self.topic, found)?;
+                }
+            }
+            (None, Some(error)) => {
+                writeln!(f, "\nnot connected, {} ms", self.elapsed.as_millis())?;
+                writeln!(f, "  {error}")?;
+                if !error.help().is_empty() {
+                    writeln!(f, "  help: {}", error.help())?;
+                }
+            }
+            (None, None) => writeln!(f, "\nnot connected: the settings come first")?,
+        }
+        list(f, "sends would fail", &self.problems)?;
+        list(f, "to think about", &self.warnings)?;
+        write!(f, "\n{}", if self.is_good() { "good" } else { "NOT GOOD" })
+    }
+}
+
+fn list<T: Display>(f: &mut Formatter<'_>, title: &str, all: &[T]) -> fmt::Result {
+    if all.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "\n{title}")?;
+    all.iter().try_for_each(|one| writeln!(f, "  - {one}"))
+}
+
+fn inspection(f: &mut Formatter<'_>, found: &Inspection, millis: u128) -> fmt::Result {
+    write!(f, "\nconnected, {millis} ms: cluster {}", found.cluster_id.as_deref().unwrap_or("without an id"))?;
+    match found.controller {
+        Some(id) => writeln!(f, ", controller {id}")?,
+        None => writeln!(f)?,
+    }
+    for broker in found.brokers.iter().take(LISTED) {
+        let reached = broker.unreachable.as_deref().map_or_else(String::new, |why| format!("  NOT REACHED: {why}"));
+        writeln!(f, "  broker {:<4} {}:{}{reached}", broker.id, broker.host, broker.port)?;
+    }
+    more(f, found.brokers.len())
+}
+
+fn topic(f: &mut Formatter<'_>, name: &str, found: &FoundTopic) -> fmt::Result {
+    let count = found.partitions.len();
+    writeln!(f, "\ntopic {name}: {count} partition{}", if count == 1 { "" } else { "s" })?;
+    for partition in found.partitions.iter().take(LISTED) {
+        let leader = partition.leader.map_or_else(|| "none".to_owned(), |id| id.to_string());
+        write!(f, "  partition {:<4} leader {leader:<4} replicas {}", partition.id, partition.replicas.len())?;
+        writeln!(
+            f,
+            "  in sync {}{}",
+            partition.in_sync.len(),
+            partition.error.map(|e| format!("  {e}")).unwrap_or_default()
+        )?;
+    }
+    more(f, count)?;
+    if let Ok(settings) = &found.settings {
+        for name in SETTINGS {
+            if let Some(value) = settings.get(name) {
+                writeln!(f, "  {name:22}  {value}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn more(f: &mut Formatter<'_>, count: usize) -> fmt::Result {
+    if count > LISTED { writeln!(f, "  and {} more", count - LISTED) } else { Ok(()) }
+}

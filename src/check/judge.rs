@@ -1,0 +1,206 @@
+//! What the cluster's answers mean for the settings.
+
+use std::collections::BTreeMap;
+
+use kafka_tower_rdkafka::{FoundBroker, FoundPartition, Inspection};
+
+use super::CheckReport;
+use crate::KafkaSinkConfig;
+
+/// librdkafka's own.
+const MESSAGE_MAX_BYTES: u64 = 1_000_000;
+
+pub(super) fn judge(config: &KafkaSinkConfig, found: &Inspection, report: &mut CheckReport) {
+    if let Some(error) = &found.producer_id {
+        report.problems.push(format!("{error:#}"));
+    }
+    let none = Vec::new();
+    brokers(&found.brokers, found.topic.as_ref().map_or(&none, |topic| &topic.partitions), report);
+    match &found.topic {
+        Err(error) => report.problems.push(format!("{error:#}")),
+        Ok(topic) => {
+            partitions(&topic.partitions, report);
+            strangers(&found.brokers, &topic.partitions, report);
+            match &topic.settings {
+                Ok(of_topic) => settings(config, &topic.partitions, of_topic, report),
+                Err(error) => report.warnings.push(format!("what the topic allows is not known: {error:#}")),
+            }
+        }
+    }
+}
+
+fn brokers(brokers: &[FoundBroker], partitions: &[FoundPartition], report: &mut CheckReport) {
+    for broker in brokers {
+        let Some(why) = &broker.unreachable else { continue };
+        let leads: Vec<_> = partitions.iter().filter(|p| p.leader == Some(broker.id)).map(|p| p.id).collect();
+        let text = format!(
+            "broker {} cannot be reached from here at {}:{}, which the cluster advertises: {why}",
+            broker.id, broker.host, broker.port
+        );
+        if leads.is_empty() {
+            report.warnings.push(format!("{text}; it leads no partition of the topic now"));
+        } else {
+            let cure = "correct its advertised.listeners, or the DNS and the firewall here";
+            report.problems.push(format!("{text}; it leads {}: {cure}", named(&leads)));
+        }
+    }
+}
+
+/// Leaders that are none of the brokers.
+fn strangers(brokers: &[FoundBroker], partitions: &[FoundPartition], report: &mut CheckReport) {
+    let mut led = BTreeMap::<i32, Vec<i32>>::new();
+    for partition in partitions {
+        if let Some(leader) = partition.leader.filter(|leader| brokers.iter().all(|broker| broker.id != *leader)) {
+            led.entry(leader).or_default().push(partition.id);
+        }
+    }
+    for (leader, ids) in led {
+        let text = format!("broker {leader} leads {} and is none of the cluster's brokers now", named(&ids));
+        report.problems.push(format!("{text}: look at its health"));
+    }
+}
+
+fn partitions(partitions: &[FoundPartition], report: &mut CheckReport) {
+    let of = |bad: fn(&FoundPartition) -> bool| -> Vec<i32> {
+        partitions.iter().filter(|partition| bad(partition)).map(|partition| partition.id).collect()
+    };
+    let headless = of(|partition| partition.leader.is_none());
+    if !headless.is_empty() {
+        let cure = "look at the health of the brokers that keep it";
+        report.problems.push(format!("no broker leads {}: {cure}", named(&headless)));
+    }
+    let behind = of(|partition| partition.in_sync.len() < partition.replicas.len());
+    if !behind.is_empty() {
+        report.warnings.push(format!("not all replicas are in sync of {}", named(&behind)));
+    }
+}
+
+fn settings(
+    config: &KafkaSinkConfig,
+    partitions: &[FoundPartition],
+    settings: &BTreeMap<String, String>,
+    report: &mut CheckReport,
+) {
+    let all = matches!(config.acks.as_str(), "all" | "-1");
+    if let (true, Some(least)) = (all, number(settings, "min.insync.replicas")) {
+        let short = |partition: &&FoundPartition| (partition.in_sync.len() as u64) < least;
+        let short: Vec<_> = partitions.iter().filter(short).map(|partition| partition.id).collect();
+        if !short.is_empty() {
+            report.problems.push(format!(
+                "fewer replicas than min.insync.replicas ({least}) are in sync of {}, and `acks` is {:?}: bring the other brokers \
+                 back, or lower the topic's setting",
+                named(&short),
+                config.acks
+            ));
+        }
+        let several = partitions.iter().any(|partition| partition.replicas.len() > 1);
+        if least == 1 && several {
+            report.warnings.push(
+                "min.insync.replicas of the topic is 1: with `acks` of all a record counts as delivered while the leader \
+                 alone has it, if the others have fallen behind"
+                    .to_owned(),
+            );
+        }
+    }
+    let ours = config.librdkafka_properties().get("message.max.bytes").and_then(|value| value.parse().ok());
+    let ours = ours.unwrap_or(MESSAGE_MAX_BYTES);
+    if let Some(theirs) = number(settings, "max.message.bytes").filter(|theirs| *theirs < ours) {
+        report.warnings.push(format!(
+            "the topic takes {theirs} bytes at a time (max.message.bytes), and the client's message.max.bytes is {ours}: a \
+             larger batch is refused"
+        ));
+    }
+    if settings.get("cleanup.policy").is_some_and(|policy| policy.contains("compact")) {
+        report.warnings.push("the topic is compacted (cleanup.policy): it refuses messages without a key".to_owned());
+    }
+}
+
+fn number(settings: &BTreeMap<String, String>, name: &str) -> Option<u64> {
+    settings.get(name)?.parse().ok()
+}
+
+/// "partition 0", "partitions 0, 1 and 7 more".
+fn named(ids: &[i32]) -> String {
+    const SHOWN: usize = 8;
+    let shown: Vec<_> = ids.iter().take(SHOWN).map(i32::to_string).collect();
+    let more = ids.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("partition{} {}{more}", if ids.len() == 1 { "" } else { "s" }, shown.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partition(id: i32, leader: Option<i32>, replicas: &[i32], in_sync: &[i32]) -> FoundPartition {
+        let mut partition = FoundPartition::default();
+        (partition.id, partition.leader) = (id, leader);
+        (partition.replicas, partition.in_sync) = (replicas.to_vec(), in_sync.to_vec());
+        partition
+    }
+
+    fn said(judge: impl FnOnce(&KafkaSinkConfig, &mut CheckReport)) -> (Vec<String>, Vec<String>) {
+        let config = KafkaSinkConfig { topic: "t".into(), ..KafkaSinkConfig::default() };
+        let mut report = CheckReport::of(&config);
+        judge(&config, &mut report);
+        (report.problems, report.warnings)
+    }
+
+    #[test]
+    fn a_broker_that_leads_is_a_problem_and_another_is_a_warning() {
+        let mut away = FoundBroker::default();
+        (away.id, away.host, away.port) = (2, "kafka".into(), 9092);
+        away.unreachable = Some("no such name".into());
+        let here = FoundBroker::default();
+        let all = [here, away];
+        let (problems, warnings) = said(|_, report| brokers(&all, &[partition(0, Some(0), &[0], &[0])], report));
+        assert_eq!((problems.len(), warnings.len()), (0, 1));
+        assert_eq!(
+            warnings,
+            [
+                "broker 2 cannot be reached from here at kafka:9092, which the cluster advertises: no such name; it leads no \
+              partition of the topic now"
+            ]
+        );
+        let leads: Vec<_> = (0..10).map(|id| partition(id, Some(2), &[2], &[2])).collect();
+        let (problems, _) = said(|_, report| brokers(&all, &leads, report));
+        assert!(
+            problems[0].contains("it leads partitions 0, 1, 2, 3, 4, 5, 6, 7 and 2 more: correct its adv"),
+            "{problems:?}"
+        );
+    }
+
+    #[test]
+    fn partitions_without_a_leader_or_with_replicas_behind() {
+        let all = [partition(0, Some(1), &[1, 2], &[1, 2]), partition(1, None, &[1, 2], &[2])];
+        let (problems, _) = said(|_, report| strangers(&[], &all, report));
+        assert_eq!(
+            problems,
+            ["broker 1 leads partition 0 and is none of the cluster's brokers now: look at its health"]
+        );
+        let (problems, warnings) = said(|_, report| partitions(&all, report));
+        assert_eq!(problems, ["no broker leads partition 1: look at the health of the brokers that keep it"]);
+        assert_eq!(warnings, ["not all replicas are in sync of partition 1"]);
+    }
+
+    #[test]
+    fn what_the_topic_allows() {
+        let of = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        let three = [partition(0, Some(1), &[1, 2, 3], &[1])];
+        let with = |acks: &str, all: &BTreeMap<String, String>| {
+            said(|config, report| {
+                let config = KafkaSinkConfig { acks: acks.into(), enable_idempotence: false, ..config.clone() };
+                settings(&config, &three, all, report);
+            })
+        };
+        let (problems, warnings) = with("all", &of("min.insync.replicas", "2"));
+        assert!(problems[0].starts_with("fewer replicas than min.insync.replicas (2) are in sync of partition 0"));
+        assert_eq!(warnings.len(), 0);
+        assert_eq!(with("1", &of("min.insync.replicas", "2")), (vec![], vec![]), "nobody waits for them");
+        assert_eq!(with("all", &of("min.insync.replicas", "1")).1.len(), 1);
+        assert_eq!(with("all", &of("max.message.bytes", "1000000")), (vec![], vec![]));
+        assert!(with("all", &of("max.message.bytes", "999999")).1[0].contains("999999 bytes at a time"));
+        assert_eq!(with("all", &of("cleanup.policy", "compact,delete")).1.len(), 1);
+        assert_eq!(with("all", &BTreeMap::new()), (vec![], vec![]));
+    }
+}

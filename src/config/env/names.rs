@@ -1,0 +1,224 @@
+//! What the rest of a variable's name, behind the prefix, means.
+
+use crate::config::properties::{FIELDS, SET_BY_FIELDS, closest, java, table};
+
+/// What a variable sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Target {
+    Field(&'static str),
+    /// By its name in librdkafka.
+    Property(&'static str),
+}
+
+/// What a name stands for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    Sets(Target),
+    /// The file's content does.
+    FromFile(Target),
+    /// Somebody else's.
+    Foreign,
+    /// Nobody's: what is wrong, and what to do. Names of variables are without their prefix, behind a `$`.
+    Unknown(String, String),
+}
+
+/// What others set under `KAFKA_`: Kafka's own scripts and images, and the tests of this project.
+const FOREIGN: [&str; 5] = ["CONF_DIR", "HOME", "LOG_DIR", "SCALA_VERSION", "VERSION"];
+const FOREIGN_STARTS: [&str; 4] = ["CFG_", "JMX_", "LOG4J_", "TOWER_"];
+
+/// What people write, and what it is called.
+const HINTS: [(&str, &str); 12] = [
+    ("BOOTSTRAP", "BROKERS"),
+    ("BOOTSTRAP_SERVER", "BROKERS"),
+    ("BROKER", "BROKERS"),
+    ("BROKER_LIST", "BROKERS"),
+    ("HOST", "BROKERS"),
+    ("HOSTS", "BROKERS"),
+    ("SERVERS", "BROKERS"),
+    ("URL", "BROKERS"),
+    ("PASSWORD", "SASL_PASSWORD"),
+    ("USER", "SASL_USERNAME"),
+    ("USERNAME", "SASL_USERNAME"),
+    ("TIMEOUT_MS", "SEND_TIMEOUT_MS"),
+];
+
+pub(super) fn meaning(name: &str, kafkas_prefix: bool) -> Meaning {
+    if let Some(target) = target(name) {
+        return Meaning::Sets(target);
+    }
+    let file = name.strip_suffix("_FILE");
+    if let Some(target) = file.and_then(target) {
+        return Meaning::FromFile(target);
+    }
+    if is_of_kubernetes(name) || is_of_consumers(name) || (kafkas_prefix && is_of_kafka(name)) {
+        return Meaning::Foreign;
+    }
+    let (problem, cure) = unknown(file.unwrap_or(name), if file.is_some() { "_FILE" } else { "" });
+    Meaning::Unknown(problem, cure)
+}
+
+/// By the rule of Kafka's images: upper case, underscores in place of dots.
+pub(super) fn image(name: &str) -> String {
+    name.to_ascii_uppercase().replace('.', "_")
+}
+
+/// Fields go first: `batch_size` and librdkafka's `batch.size` share their name here.
+fn target(name: &str) -> Option<Target> {
+    if name == "BOOTSTRAP_SERVERS" {
+        return Some(Target::Field("brokers"));
+    }
+    let field = FIELDS.into_iter().find(|field| image(field) == name).map(Target::Field);
+    field.or_else(|| property(name).filter(|name| set_by(name).is_none()).map(Target::Property))
+}
+
+fn property(name: &str) -> Option<&'static str> {
+    table::TABLE.iter().map(|property| property.name).find(|known| image(known) == name)
+}
+
+/// The field that a property belongs to.
+fn set_by(property: &str) -> Option<&'static str> {
+    SET_BY_FIELDS.iter().find(|(name, _)| *name == property).map(|(_, field)| *field)
+}
+
+fn unknown(name: &str, file: &str) -> (String, String) {
+    let dotted = name.to_ascii_lowercase().replace('_', ".");
+    if let Some(field) = property(name).and_then(set_by) {
+        let field = image(field);
+        return (format!("sets what ${field} does"), format!("set ${field}{file} in its place"));
+    }
+    if let Some(cure) = java::cure(&dotted) {
+        return ("is named as a setting of the Java client".to_owned(), cure.to_owned());
+    }
+    let hint = HINTS.iter().find(|(written, _)| *written == name).map(|(_, meant)| (*meant).to_owned());
+    let near = || {
+        let known = FIELDS.into_iter().chain(table::TABLE.iter().map(|property| property.name));
+        closest(name, known).map(|near| image(set_by(near).unwrap_or(near)))
+    };
+    let cure = match hint.or_else(near) {
+        Some(meant) => format!("did you mean ${meant}{file}?"),
+        None => "correct or remove it, or read another prefix".to_owned(),
+    };
+    ("is no setting".to_owned(), cure)
+}
+
+fn is_of_kafka(name: &str) -> bool {
+    FOREIGN.contains(&name)
+        || FOREIGN_STARTS.iter().any(|start| name.starts_with(start))
+        || name == "OPTS"
+        || name.ends_with("_OPTS")
+}
+
+/// What the consumer of the same program may read.
+fn is_of_consumers(name: &str) -> bool {
+    table::CONSUMER.iter().any(|known| image(known) == name)
+}
+
+/// What Kubernetes and Docker's links set for a service `kafka` or `kafka-…`: `KAFKA_SERVICE_HOST`,
+/// `KAFKA_PORT_9092_TCP_ADDR`, `KAFKA_BROKER_SERVICE_PORT_TCP_CLIENT`, …
+fn is_of_kubernetes(name: &str) -> bool {
+    let words: Vec<&str> = name.split('_').collect();
+    let number = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
+    let service = words.windows(2).any(|two| two[0] == "SERVICE" && (two[1] == "HOST" || two[1] == "PORT"));
+    let port = words
+        .windows(3)
+        .any(|three| three[0] == "PORT" && number(three[1]) && matches!(three[2], "TCP" | "UDP" | "SCTP"));
+    service || port || words.last() == Some(&"PORT")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sets(name: &str) -> Option<Target> {
+        match meaning(name, true) {
+            Meaning::Sets(target) => Some(target),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn every_field_and_property_has_its_variable() {
+        for field in FIELDS {
+            assert_eq!(sets(&image(field)), Some(Target::Field(field)));
+        }
+        let mut images: Vec<_> = table::TABLE.iter().map(|property| image(property.name)).collect();
+        for property in table::TABLE {
+            let (name, target) = (image(property.name), sets(&image(property.name)));
+            match target {
+                Some(Target::Property(found)) => assert_eq!(found, property.name),
+                Some(Target::Field(field)) => {
+                    assert!(set_by(property.name) == Some(field) || property.name == "batch.size", "{name}");
+                }
+                None => assert!(set_by(property.name).is_some(), "{name}"),
+            }
+        }
+        images.sort_unstable();
+        images.dedup();
+        assert_eq!(images.len(), table::TABLE.len(), "no two properties share a variable");
+    }
+
+    #[test]
+    fn what_others_set_is_left_alone() {
+        for name in [
+            "HOME",
+            "OPTS",
+            "HEAP_OPTS",
+            "LOG4J_OPTS",
+            "JVM_PERFORMANCE_OPTS",
+            "JMX_PORT",
+            "JMX_HOSTNAME",
+            "VERSION",
+            "CFG_NODE_ID",
+            "TOWER_REQUIRE_KAFKA",
+            "TOWER_SEED",
+            "SERVICE_HOST",
+            "SERVICE_PORT",
+            "SERVICE_PORT_TCP_CLIENT",
+            "PORT",
+            "PORT_9092_TCP",
+            "PORT_9092_TCP_ADDR",
+            "PORT_9092_TCP_PORT",
+            "PORT_9092_TCP_PROTO",
+            "BROKER_SERVICE_HOST",
+            "BROKER_PORT_9092_TCP",
+            "GROUP_ID",
+            "AUTO_OFFSET_RESET",
+        ] {
+            assert_eq!(meaning(name, true), Meaning::Foreign, "{name}");
+        }
+        assert!(matches!(meaning("HEAP_OPTS", false), Meaning::Unknown(..)), "not Kafka's prefix");
+        assert_eq!(meaning("SERVICE_HOST", false), Meaning::Foreign);
+    }
+
+    #[test]
+    fn files() {
+        let password = Target::Property("sasl.password");
+        assert_eq!(meaning("SASL_PASSWORD_FILE", true), Meaning::FromFile(password));
+        assert_eq!(meaning("BROKERS_FILE", true), Meaning::FromFile(Target::Field("brokers")));
+        let own = Target::Property("sasl.oauthbearer.assertion.file");
+        assert_eq!(meaning("SASL_OAUTHBEARER_ASSERTION_FILE", true), Meaning::Sets(own), "a name of its own");
+    }
+
+    #[test]
+    fn what_was_meant() {
+        for (name, cure) in [
+            ("LINGR_MS", "did you mean $LINGER_MS?"),
+            ("SASL_PASWORD", "did you mean $SASL_PASSWORD?"),
+            ("SASL_PASWORD_FILE", "did you mean $SASL_PASSWORD_FILE?"),
+            ("CIRCUIT_BREAKER_TRESHOLD", "did you mean $CIRCUIT_BREAKER_THRESHOLD?"),
+            ("brokers", "did you mean $BROKERS?"),
+            ("BROKER", "did you mean $BROKERS?"),
+            ("PASSWORD", "did you mean $SASL_PASSWORD?"),
+            ("BATCH_NUM_MESSAGES", "set $BATCH_SIZE in its place"),
+            ("MAX_IN_FLIGHT_REQUESTS_PER_CONNECTION", "set $MAX_IN_FLIGHT_REQUESTS in its place"),
+            ("SSL_TRUSTSTORE_LOCATION", "use \"ssl.ca.location\" with a PEM file"),
+            ("DLQ_TOPIC", "correct or remove it, or read another prefix"),
+            ("", "correct or remove it, or read another prefix"),
+        ] {
+            match meaning(name, true) {
+                Meaning::Unknown(_, found) => assert_eq!(found, cure, "{name}"),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! A configuration from outside, and what `check` says of it: against the mock cluster, nobody, and a real Kafka.
+#![allow(clippy::unwrap_used)] // a test may fail
+
+use std::time::{Duration, Instant};
+
+use kafka_tower::rdkafka::{MockCluster, RdkafkaTransport};
+use kafka_tower::{ErrorKind, KafkaSink, KafkaSinkConfig, check};
+use kafka_tower_test_cluster::{self as cluster, Cluster, Listener, Resource};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+fn config(brokers: &str, topic: &str) -> KafkaSinkConfig {
+    KafkaSinkConfig { brokers: brokers.to_owned(), topic: topic.to_owned(), ..Default::default() }
+}
+
+/// Names of what is secret, right and wrong ones, and of what is no text and so never shown whole.
+#[rustfmt::skip]
+const NAMES: &[&str] = &[
+    "SASL_PASSWORD", "SASL_USERNAME", "SASL_OAUTHBEARER_CONFIG", "SSL_KEY_PASSWORD", "SSL_KEY_PEM", "SSL_KEYSTORE_PASSWORD",
+    "SASL_PASWORD", "SASL_PASSWORDS", "PASSWORD", "SECRET", "SASL_JAAS_CONFIG", "SSL_TRUSTSTORE_PASSWORD", "sasl_password",
+    "SASL_PASSWORD_FILE", "SASL_PASWORD_FILE", "SECRET_FILE", "BATCH_SIZE_FILE", "TOPIC_FILE", "SASL_KERBEROS_KINIT_CMD",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_shows_a_secret(
+        names in vec(select(NAMES), 0..6),
+        secret in "[a-zA-Z0-9/+=-]{4,20}",
+        noise in vec(("KAFKA_[A-Z_]{0,20}", "[a-z0-9]{0,3}"), 0..3),
+    ) {
+        let secret = format!("S3{secret}");
+        let vars = names.iter().map(|name| (format!("KAFKA_{name}"), secret.clone())).chain(noise);
+        match config("localhost:9092", "orders").with_vars("KAFKA_", vars) {
+            Ok(config) => {
+                let shown = format!("{config:?} {:?} {:?}", config.conflicts(), config.warnings());
+                prop_assert!(!shown.contains(&secret), "{shown}");
+            }
+            Err(error) => {
+                let shown = format!("{error} {error:#} {error:?}");
+                prop_assert!(!shown.contains(&secret), "{shown}");
+                prop_assert_eq!(error.kind(), ErrorKind::Config);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_secret_may_come_from_a_file() {
+    let path = std::env::temp_dir().join(format!("kafka-tower-{}", std::process::id()));
+    std::fs::write(&path, "hunter2\n").unwrap();
+    let vars = [("APP_SASL_PASSWORD_FILE", path.clone().into_os_string())];
+    let config = KafkaSinkConfig::default().with_vars("APP_", vars.clone());
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(config.unwrap().properties["sasl.password"], "hunter2");
+    let error = KafkaSinkConfig::default().with_vars("APP_", vars).unwrap_err();
+    assert!(error.message().contains("APP_SASL_PASSWORD_FILE: its file cannot be read"), "{error}");
+}
+
+/// The environment of the test process: nobody's here, and so the defaults.
+#[test]
+fn the_environment_is_read() {
+    let prefix = "KAFKA_TOWER_NOBODY_SETS_THIS_";
+    assert_eq!(KafkaSinkConfig::from_env_with_prefix(prefix).unwrap(), KafkaSinkConfig::default());
+    let path = std::env::var("CARGO_PKG_NAME").unwrap();
+    let error = KafkaSinkConfig::from_env_with_prefix("CARGO_PKG_").unwrap_err();
+    assert!(error.message().contains("CARGO_PKG_NAME is no setting"), "{error}");
+    assert!(!error.message().contains(&path), "no value is shown: {error}");
+}
+
+#[tokio::test]
+async fn with_conflicts_nothing_connects() {
+    let config = KafkaSinkConfig { acks: "1".into(), ..config("localhost:9092", "") };
+    let report = check(&config.with_property("sasl.password", "hunter2")).await;
+    assert!(!report.is_good() && report.found.is_none() && report.error.is_none());
+    assert_eq!((report.conflicts.len(), report.elapsed), (2, Duration::ZERO));
+    let shown = report.to_string();
+    assert!(shown.contains("  - `topic` is empty: name the topic"), "{shown}");
+    assert!(shown.contains("  sasl.password                      ***\n"), "{shown}");
+    assert!(!format!("{shown}{report:?}").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn nobody_there_is_in_the_report() {
+    let config = KafkaSinkConfig { send_timeout_ms: 1_500, ..config("127.0.0.1:1", "orders") };
+    let begun = Instant::now();
+    let report = check(&config).await;
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(!report.is_good() && report.found.is_none());
+    let error = report.error.as_ref().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Connection);
+    let shown = report.to_string();
+    assert!(shown.contains("Connection refused") && shown.contains("  help: check that the broker runs"), "{shown}");
+    assert!(shown.ends_with("\nNOT GOOD"), "{shown}");
+}
+
+#[tokio::test]
+async fn the_mock_cluster() {
+    let mock = MockCluster::start(3).unwrap();
+    mock.create_topic("orders", 3).unwrap();
+    let report = check(&config(mock.bootstrap(), "orders")).await;
+    let found = report.found.as_ref().unwrap_or_else(|| panic!("{report}"));
+    assert!(report.is_good(), "{report}");
+    assert_eq!(found.brokers.iter().map(|broker| broker.id).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(found.cluster_id.is_some());
+    let topic = found.topic.as_ref().unwrap();
+    assert_eq!(topic.partitions.iter().map(|partition| partition.id).collect::<Vec<_>>(), [0, 1, 2]);
+    // It does not know the question.
+    assert!(topic.settings.is_err());
+    assert!(
+        report.warnings.iter().any(|warning| warning.starts_with("what the topic allows is not known")),
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn a_leader_that_is_away_is_a_problem() {
+    let mock = MockCluster::start(2).unwrap();
+    mock.create_topic("orders", 4).unwrap();
+    let first = mock.bootstrap().split(',').next().unwrap().to_owned();
+    mock.broker_down(2).unwrap();
+    let report = check(&config(&first, "orders")).await;
+    assert!(report.found.is_some() && !report.is_good(), "{report}");
+    let problem = "broker 2 leads partitions 1, 3 and is none of the cluster's brokers now: look at its health";
+    assert_eq!(report.problems, [problem], "{report}");
+}
+
+#[tokio::test]
+async fn an_unknown_code_of_a_topic_is_told() {
+    let mock = MockCluster::start(1).unwrap();
+    mock.create_topic("orders", 1).unwrap();
+    for (code, text) in [(29, "TOPIC_AUTHORIZATION_FAILED"), (4242, "code 4242")] {
+        mock.set_topic_error("orders", code).unwrap();
+        let report = check(&config(mock.bootstrap(), "orders")).await;
+        assert!(report.problems.iter().any(|problem| problem.contains(text)), "{report}");
+    }
+}
+
+#[tokio::test]
+async fn a_real_topic_and_what_it_allows() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("checked", 2).await.unwrap();
+    let report = check(&config(kafka.bootstrap(), &topic)).await;
+    let found = report.found.as_ref().unwrap_or_else(|| panic!("{report}"));
+    assert!(report.is_good() && found.cluster_id.is_some() && found.controller.is_some(), "{report}");
+    let seen = found.topic.as_ref().unwrap();
+    assert_eq!(seen.partitions.len(), 2);
+    assert!(seen.partitions.iter().all(|p| p.leader.is_some() && !p.in_sync.is_empty() && p.error.is_none()));
+    let settings = seen.settings.as_ref().unwrap();
+    assert_eq!(settings["cleanup.policy"], "delete");
+    let shown = report.to_string();
+    assert!(shown.contains("  max.message.bytes ") && shown.ends_with("\ngood"), "{shown}");
+
+    let narrow = [("min.insync.replicas", "9"), ("max.message.bytes", "1000"), ("cleanup.policy", "compact")];
+    let topic = kafka.topic_with("narrow", 1, &narrow).await.unwrap();
+    let report = check(&config(kafka.bootstrap(), &topic)).await;
+    assert_eq!(report.problems.len(), 1, "{report}");
+    assert!(report.problems[0].starts_with("fewer replicas than min.insync.replicas (9) are in sync of partition 0"));
+    assert!(report.warnings.iter().any(|warning| warning.contains("1000 bytes at a time")), "{report}");
+    assert!(report.warnings.iter().any(|warning| warning.contains("without a key")), "{report}");
+}
+
+#[tokio::test]
+async fn a_check_makes_no_topic_and_sends_nothing() {
+    let builder = Cluster::builder().property("auto.create.topics.enable", "true");
+    let Some(kafka) = builder.start().await.unwrap() else { return };
+    for _ in 0..2 {
+        let report = check(&config(kafka.bootstrap(), "nobody-made-this")).await;
+        let found = report.found.as_ref().unwrap_or_else(|| panic!("{report}"));
+        assert_eq!(found.topic.as_ref().unwrap_err().kind(), ErrorKind::UnknownTopicOrPartition, "{report}");
+        assert!(report.problems[0].contains("kafka-topics.sh --bootstrap-server"), "{report}");
+    }
+    let topic = kafka.topic("checked", 1).await.unwrap();
+    assert!(check(&config(kafka.bootstrap(), &topic)).await.is_good());
+    assert_eq!(kafka.read(&topic).await.unwrap().len(), 0);
+    // A sink makes it, on this cluster.
+    let sink = RdkafkaTransport::builder().property("bootstrap.servers", kafka.bootstrap()).topic("nobody-made-this");
+    sink.connect().await.unwrap();
+    assert!(check(&config(kafka.bootstrap(), "nobody-made-this")).await.is_good());
+}
+
+#[tokio::test]
+async fn a_check_fences_nobody() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("fenced", 1).await.unwrap();
+    let config = KafkaSinkConfig::exactly_once(kafka.bootstrap(), topic.as_str(), format!("{topic}-id"));
+    let sink = KafkaSink::<u32>::new(config.clone()).await.unwrap();
+    sink.begin_transaction().await.unwrap();
+    sink.send(1).await.unwrap();
+    let report = check(&config).await;
+    assert!(report.is_good(), "{report}");
+    sink.send(2).await.unwrap();
+    sink.commit_transaction().await.unwrap();
+    sink.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn rights_and_passwords() {
+    let builder = Cluster::builder().listener(Listener::SaslPlaintext).acl();
+    let Some(kafka) = builder.start().await.unwrap() else { return };
+    kafka.create_topic("orders", 1, &[]).await.unwrap();
+    let login = |user: &str, password: &str| {
+        config(&kafka.bootstrap_of(Listener::SaslPlaintext).unwrap(), "orders")
+            .with_property("security.protocol", "sasl_plaintext")
+            .with_property("sasl.mechanism", "SCRAM-SHA-512")
+            .with_property("sasl.username", user)
+            .with_property("sasl.password", password)
+    };
+    let report = check(&login("alice", "alice-secret")).await;
+    assert!(report.is_good(), "{report}");
+    assert!(!format!("{report}{report:?}").contains("alice"), "{report}");
+
+    let report = check(&login("alice", "not-the-password")).await;
+    assert_eq!(report.error.as_ref().unwrap().kind(), ErrorKind::Authentication, "{report}");
+    assert!(!format!("{report}{report:?}").contains("not-the-password"));
+
+    let report = check(&login("bob", "bob-secret")).await;
+    assert!(!report.is_good() && report.error.is_none(), "{report}");
+    assert!(report.problems.iter().any(|problem| problem.contains("TOPIC_AUTHORIZATION_FAILED")), "{report}");
+    // May write, and not see the settings.
+    kafka.allow("User:bob", Resource::Topic("orders"), &["WRITE"]).await.unwrap();
+    let report = check(&login("bob", "bob-secret")).await;
+    assert!(report.is_good(), "{report}");
+    assert!(report.warnings.iter().any(|warning| warning.contains("DESCRIBE_CONFIGS")), "{report}");
+}
