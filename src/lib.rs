@@ -42,6 +42,8 @@
 //! | `serde` | `KafkaSinkConfig: Deserialize` |
 //! | `rdkafka` (default) | the transport over librdkafka; builds C code |
 //! | `memory` (default) | the transport for tests |
+//! | `check` | `memory::check`: does a stack keep its guarantee? For tests |
+//! | `bincode`, `postcard` | these formats |
 //! | `ssl`, `ssl-vendored`, `gssapi`, `zstd` | what librdkafka is built with: TLS and SCRAM, Kerberos, zstd |
 //! | `cmake-build` | librdkafka is built by CMake |
 //! | `mock-cluster` | librdkafka's own mock brokers, for tests and demonstrations |
