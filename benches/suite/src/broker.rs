@@ -14,7 +14,7 @@ pub const PARTITIONS: u32 = 4;
 /// The argument with which a program is the mock cluster's process: see [`serve_mock`].
 pub const SERVE_MOCK: &str = "--serve-mock";
 
-const TOPIC: &str = "bench";
+const TOPIC: &str = "checkout.readings.v1";
 
 /// A broker with a topic.
 #[derive(Debug)]

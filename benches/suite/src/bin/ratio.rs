@@ -16,7 +16,8 @@ ratio (--mock | --kafka) [options]
   --mock            librdkafka's mock cluster, in a process of its own
   --kafka           the Kafka at KAFKA_BROKERS, else one that is started (Java and Maven, or Docker)
   --modes A,B,…     future, future-send, transport, future-json, typed, stack, stream, batch
-                    (default: future,transport,future-json,stack); raw values are compared with future, JSON with future-json
+                    (default: future,transport,future-json,stack)
+  --to MODE         what all are compared with (default: raw values with future, JSON with future-json)
   --sizes A,B       bytes of a value (default: 100,1024)
   --pairs N         rounds (default: 7)
   --seconds S       how long a run should take, about (default: 1)
@@ -31,6 +32,7 @@ const QUIET: f64 = 0.3;
 struct Options {
     kafka: bool,
     modes: Vec<Mode>,
+    to: Option<Mode>,
     sizes: Vec<usize>,
     pairs: usize,
     seconds: f64,
@@ -38,6 +40,12 @@ struct Options {
     gate: Option<usize>,
     retries: usize,
     pin: bool,
+}
+
+impl Options {
+    fn baseline(&self, mode: Mode) -> Mode {
+        self.to.unwrap_or(mode.baseline())
+    }
 }
 
 fn main() {
@@ -59,6 +67,7 @@ fn options(arguments: &[String]) -> Result<Options, String> {
     let mut options = Options {
         kafka: false,
         modes: vec![Mode::Future, Mode::Transport, Mode::FutureJson, Mode::Stack],
+        to: None,
         sizes: vec![100, 1024],
         pairs: 7,
         seconds: 1.0,
@@ -75,6 +84,7 @@ fn options(arguments: &[String]) -> Result<Options, String> {
             "--mock" => target = true,
             "--kafka" => (target, options.kafka) = (true, true),
             "--modes" => options.modes = list(value()?)?,
+            "--to" => options.to = Some(parsed(value()?)?),
             "--sizes" => options.sizes = list(value()?)?,
             "--pairs" => options.pairs = parsed::<usize>(value()?)?.max(1),
             "--seconds" => options.seconds = parsed(value()?)?,
@@ -89,8 +99,9 @@ fn options(arguments: &[String]) -> Result<Options, String> {
         return Err("which broker?".to_owned());
     }
     for mode in options.modes.clone() {
-        if !options.modes.contains(&mode.baseline()) {
-            options.modes.insert(0, mode.baseline());
+        let baseline = options.baseline(mode);
+        if !options.modes.contains(&baseline) {
+            options.modes.insert(0, baseline);
         }
     }
     Ok(options)
@@ -121,14 +132,13 @@ fn compare(options: &Options) {
         }
     }
     println!(
-        "{}{}, window {}, gate {}, {} pairs; (min–max); x: pairwise, to {} and {}\n",
+        "{}{}, window {}, gate {}, {} pairs; medians (min–max); x: pairwise, to {}\n",
         if options.kafka { "Apache Kafka" } else { "the mock cluster" },
         if options.pin { ", pinned" } else { "" },
         options.window,
         gate(options),
         options.pairs,
-        Mode::Future,
-        Mode::FutureJson,
+        options.to.map_or_else(|| format!("{} and {}", Mode::Future, Mode::FutureJson), |mode| mode.to_string()),
     );
     for &size in &options.sizes {
         println!("{}", compare_size(options, &broker, size));
@@ -166,7 +176,7 @@ fn compare_size(options: &Options, broker: &Broker, size: usize) -> String {
         |i: usize, value: &dyn Fn(&Took) -> f64| rounds.iter().map(|round| value(&round[i])).collect::<Vec<_>>();
     let per_record = |time: Duration| time.as_secs_f64() * 1e6 / records as f64;
     let row = |(i, mode): (usize, &Mode)| {
-        let base = options.modes.iter().position(|other| *other == mode.baseline()).unwrap_or(i);
+        let base = options.modes.iter().position(|other| *other == options.baseline(*mode)).unwrap_or(i);
         let ratio = |value: &dyn Fn(&Took) -> f64| {
             Spread::of(column(i, value).into_iter().zip(column(base, value)).map(|(a, b)| a / b)).show(2)
         };
