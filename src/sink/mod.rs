@@ -254,8 +254,8 @@ impl<T> KafkaSink<T> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if records still back off after `send_timeout_ms`; or if the transport
-    /// cannot flush. Errors of single records are their senders' to see.
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if it is not known after `send_timeout_ms`: flush again to go on
+    /// waiting. Or if the transport cannot flush. Errors of single records are their senders' to see.
     ///
     /// # Cancel safety
     ///
