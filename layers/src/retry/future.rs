@@ -20,8 +20,8 @@ use crate::unfinished::Guard;
 ///
 /// # Errors
 ///
-/// The error of the last attempt, with the number of attempts and the time they took; `PossiblyPersisted` if any of them
-/// may have written the record.
+/// The error of the last attempt, with the number of attempts and the time they took, from the time that the first one's
+/// error says it took; `PossiblyPersisted` if any of them may have written the record.
 ///
 /// # Cancel safety
 ///
@@ -51,7 +51,8 @@ struct History<S> {
     /// To send again; none where that is never done.
     record: Option<Record>,
     shared: Arc<Shared<S>>,
-    begun: Instant,
+    /// When the first attempt began: known when it failed. Most do not, and need no clock.
+    begun: Option<Instant>,
     attempts: u32,
     retries: u32,
     number: Option<u64>,
@@ -73,15 +74,8 @@ struct Between<S> {
 
 impl<S: Service<Record>> RetryFuture<S> {
     pub(super) fn new(first: S::Future, record: Option<Record>, shared: Arc<Shared<S>>) -> Self {
-        let history = History {
-            record,
-            shared,
-            begun: Instant::now(),
-            attempts: 0,
-            retries: 0,
-            number: None,
-            may_be_written: false,
-        };
+        let history =
+            History { record, shared, begun: None, attempts: 0, retries: 0, number: None, may_be_written: false };
         Self { state: State::Attempting(first), history }
     }
 }
@@ -123,6 +117,9 @@ where
 impl<S: Clone> History<S> {
     /// An attempt failed.
     fn after(&mut self, error: Error) -> Result<Between<S>> {
+        let now = Instant::now();
+        let took = error.elapsed().unwrap_or_default();
+        self.begun.get_or_insert_with(|| now.checked_sub(took).unwrap_or(now));
         self.attempts = self.attempts.saturating_add(error.attempts().max(1));
         self.may_be_written |= error.persistence() == Persistence::PossiblyPersisted;
         let Self { record: Some(record), shared, number, .. } = self else {
@@ -133,7 +130,7 @@ impl<S: Clone> History<S> {
             retries: self.retries,
             isolated: record.isolated,
             expires_at: record.expires_at,
-            now: Instant::now().into_std(),
+            now: now.into_std(),
             draw: draw(shared.seed, number, self.attempts),
         };
         let (alone, delay) = match decide(&shared.policy, &error, &situation) {
@@ -176,7 +173,8 @@ impl<S: Clone> History<S> {
     fn told(&self, error: Error) -> Error {
         let lie = self.may_be_written && error.persistence() == Persistence::NotPersisted;
         let error = if lie { error.with_persistence(Persistence::PossiblyPersisted) } else { error };
-        error.with_attempts(self.attempts).with_elapsed(self.begun.elapsed())
+        let elapsed = self.begun.map(|begun| begun.elapsed());
+        error.with_attempts(self.attempts).with_elapsed(elapsed.unwrap_or_default())
     }
 }
 

@@ -17,6 +17,8 @@ const GROUP: usize = 64;
 pub(in crate::sink) struct Open {
     task: Arc<Task>,
     groups: VecDeque<Group>,
+    /// A group that is done, for the next one: messages that settle at once would take a new one each.
+    spare: Option<Group>,
     results: VecDeque<Result<Delivery>>,
     /// Messages pushed whose results were not taken.
     held: usize,
@@ -49,16 +51,22 @@ struct Bell {
 
 impl Open {
     pub(in crate::sink) fn new() -> Self {
-        Self { task: Arc::default(), groups: VecDeque::new(), results: VecDeque::new(), held: 0 }
+        Self { task: Arc::default(), groups: VecDeque::new(), spare: None, results: VecDeque::new(), held: 0 }
     }
 
-    /// A message on its way. It is polled by the next [`poll`](Self::poll).
-    pub(in crate::sink) fn push(&mut self, future: BoxFuture) {
+    /// A message on its way, polled here once: to ring for it would poll its whole group. [`poll`](Self::poll) has to
+    /// follow before the task rests, because the bell may know an older task.
+    pub(in crate::sink) fn push(&mut self, mut future: BoxFuture) {
         self.held += 1;
         let group = self.group();
-        group.bell.rung.store(true, Ordering::Relaxed);
-        group.open += 1;
-        group.slots.push(Slot::Open(future));
+        let slot = match future.as_mut().poll(&mut Context::from_waker(&group.waker)) {
+            Poll::Ready(result) => Slot::Done(result),
+            Poll::Pending => {
+                group.open += 1;
+                Slot::Open(future)
+            }
+        };
+        group.slots.push(slot);
     }
 
     /// A message whose fate is known already.
@@ -72,7 +80,8 @@ impl Open {
 
     fn group(&mut self) -> &mut Group {
         if self.groups.back().is_none_or(|group| group.slots.len() == GROUP) {
-            self.groups.push_back(Group::new(&self.task));
+            let group = self.spare.take().unwrap_or_else(|| Group::new(&self.task));
+            self.groups.push_back(group);
         }
         let last = self.groups.len() - 1;
         &mut self.groups[last]
@@ -86,8 +95,10 @@ impl Open {
             group.poll();
         }
         while self.groups.front().is_some_and(|group| group.open == 0) {
-            let slots = self.groups.pop_front().into_iter().flat_map(|group| group.slots);
-            self.results.extend(slots.filter_map(Slot::done));
+            let Some(mut group) = self.groups.pop_front() else { break };
+            self.results.extend(group.slots.drain(..).filter_map(Slot::done));
+            group.taken = 0;
+            self.spare = Some(group);
         }
         if self.groups.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     }

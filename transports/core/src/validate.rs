@@ -8,6 +8,17 @@ use crate::{Error, ErrorKind, Result, Timestamp};
 /// The longest topic name that Kafka allows.
 pub const MAX_TOPIC_NAME: usize = 249;
 
+/// A table, because every record comes by it.
+static IN_TOPIC_NAMES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut b = 0;
+    while b < table.len() {
+        table[b] = matches!(b as u8, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-');
+        b += 1;
+    }
+    table
+};
+
 /// Checks a topic name by Kafka's rule: 1 to 249 of `a-z A-Z 0-9 . _ -`, and neither `.` nor `..`.
 ///
 /// Source: `org.apache.kafka.common.internals.Topic`.
@@ -29,8 +40,9 @@ pub fn topic_name(name: &str) -> Result<()> {
         format!("it has {} characters, Kafka allows {MAX_TOPIC_NAME}", name.chars().count())
     } else if name == "." || name == ".." {
         "Kafka reserves it".to_owned()
-    } else if let Some(c) = name.chars().find(|c| !matches!(c, 'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '_' | '-')) {
-        format!("it has the character {c:?}")
+    } else if let Some(at) = name.bytes().position(|b| !IN_TOPIC_NAMES[usize::from(b)]) {
+        // All before it are bytes of ASCII: a character begins there.
+        format!("it has the character {:?}", name[at..].chars().next().unwrap_or_default())
     } else {
         return Ok(());
     };

@@ -34,6 +34,7 @@ use crate::slot::Slot;
 pub struct MemoryDelivery {
     #[pin]
     state: State,
+    called_at: Instant,
     #[cfg(feature = "check")]
     journal: Option<(Arc<crate::check::Journal>, usize)>,
 }
@@ -71,6 +72,7 @@ impl MemoryDelivery {
     fn new(state: State) -> Self {
         Self {
             state,
+            called_at: Instant::now(),
             #[cfg(feature = "check")]
             journal: None,
         }
@@ -88,7 +90,7 @@ impl Future for MemoryDelivery {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let outcome = ready!(this.state.poll(cx));
+        let outcome = ready!(this.state.poll(cx)).map_err(|error| error.with_elapsed(this.called_at.elapsed()));
         #[cfg(feature = "check")]
         if let Some((journal, attempt)) = this.journal.take() {
             journal.report(attempt, &outcome);

@@ -150,7 +150,7 @@ impl Builder {
                 producer_id: properties::is_idempotent(&self.properties) && !transactional,
                 timeout: self.connect_timeout,
                 // What is left is the probe's, if connecting fails.
-                deadline: later(started, self.connect_timeout - probe::TIME.min(self.connect_timeout / 4)),
+                deadline: later(started, self.connect_timeout - probe::share_of(self.connect_timeout)),
             })?;
         }
         Ok(RdkafkaTransport::new(Arc::new(owner)))

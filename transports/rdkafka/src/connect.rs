@@ -150,7 +150,7 @@ impl Check<'_> {
             }
             _ => {}
         }
-        match (self.plaintext, probe::probe(self.brokers)) {
+        match (self.plaintext, probe::probe(self.brokers, probe::share_of(self.timeout))) {
             (true, Some(Speaks::Tls)) => error.with_help(
                 "is this a TLS listener? It answers as one: set security.protocol to ssl or sasl_ssl, or use the plaintext \
                  listener's port",

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use kafka_tower_core::gate::Permit;
-use kafka_tower_core::{Delivery, Error, ErrorKind, Persistence, Result, Timestamp};
+use kafka_tower_core::{Error, ErrorKind, Persistence, Result};
 
 use crate::classify;
 use crate::codes;
@@ -18,7 +18,7 @@ use crate::events::ClientError;
 use crate::ffi::{Client, Event, Queue, Report};
 use crate::refresh::Refresh;
 use crate::shared::{Second, Shared};
-use crate::slot::Slot;
+use crate::slot::{Acknowledged, Slot};
 
 /// The longest wait for an event; deadlines and wake-ups end it earlier.
 const IDLE: Duration = Duration::from_millis(500);
@@ -58,7 +58,9 @@ pub(crate) fn spawn_second(shared: Arc<Shared>, second: Arc<Second>) -> std::io:
         IS_LOOP.set(true);
         if let Some(mut events) = EventLoop::new(&shared, &second.client) {
             while !second.stop.load(Ordering::Acquire) {
-                events.serve(IDLE);
+                if !events.serve(IDLE) {
+                    shared.tidy();
+                }
             }
         }
     })
@@ -106,7 +108,9 @@ impl<'a> EventLoop<'a> {
                 self.shared.flush(FLUSH_SLICE);
                 wait = wait.min(FLUSH_SLICE);
             }
-            self.serve(wait);
+            if !self.serve(wait) {
+                self.shared.tidy();
+            }
         }
     }
 
@@ -139,6 +143,9 @@ impl<'a> EventLoop<'a> {
             let (shared, client, permits) = (this.shared, this.client, &mut this.permits);
             served = this.queue.poll(wait, &mut this.reported, |event| handle(shared, client, permits, event));
         });
+        if !self.reported.is_empty() {
+            self.shared.leave(&mut self.reported);
+        }
         if !self.permits.is_empty() {
             self.guarded("a waker", |this| {
                 let shared = this.shared;
@@ -158,12 +165,10 @@ impl<'a> EventLoop<'a> {
 
 fn handle(shared: &Shared, client: &Client, permits: &mut Vec<Permit>, event: Event<'_>) {
     match event {
-        Event::Reports(reports) => {
-            for report in reports {
-                let outcome = outcome(shared, &report);
-                permits.extend(shared.settle(&report.slot, outcome));
-            }
-        }
+        Event::Reports(mut reports) => reports.each(|report| {
+            let outcome = outcome(shared, report);
+            permits.extend(shared.settle(report.slot, outcome));
+        }),
         Event::Error { code, fatal, text } => error(shared, client, code, fatal, &text.to_string_lossy()),
         Event::Log { level, facility, text } => {
             log(shared, level, &facility.to_string_lossy(), &text.to_string_lossy())
@@ -174,7 +179,7 @@ fn handle(shared: &Shared, client: &Client, permits: &mut Vec<Permit>, event: Ev
     }
 }
 
-fn outcome(shared: &Shared, report: &Report) -> Result<Delivery> {
+fn outcome(shared: &Shared, report: &Report<'_>) -> Result<Acknowledged> {
     let record = report.slot.record();
     if report.code != 0 {
         let elapsed = report.slot.called_at().elapsed();
@@ -184,7 +189,7 @@ fn outcome(shared: &Shared, report: &Report) -> Result<Delivery> {
             _ => classify::persistence(report.code, report.status),
         };
         let given_up = match report.code {
-            codes::LOCAL_PURGE_QUEUE | codes::LOCAL_PURGE_INFLIGHT => shared.given_up(&report.slot, persistence),
+            codes::LOCAL_PURGE_QUEUE | codes::LOCAL_PURGE_INFLIGHT => shared.given_up(report.slot, persistence),
             _ => None,
         };
         let error = given_up.unwrap_or_else(|| {
@@ -193,11 +198,12 @@ fn outcome(shared: &Shared, report: &Report) -> Result<Delivery> {
         });
         return Err(error.with_elapsed(elapsed));
     }
-    let mut delivery = Delivery::new(Arc::clone(&record.topic), report.partition)
-        .with_persistence(classify::acknowledged(report.status));
-    delivery.offset = (report.offset >= 0).then_some(report.offset);
-    delivery.timestamp = (report.timestamp >= 0).then(|| Timestamp::from_millis(report.timestamp));
-    Ok(delivery)
+    Ok(Acknowledged {
+        partition: report.partition,
+        offset: report.offset,
+        timestamp: report.timestamp,
+        persistence: classify::acknowledged(report.status),
+    })
 }
 
 fn error(shared: &Shared, client: &Client, code: i32, fatal: bool, text: &str) {

@@ -9,8 +9,8 @@ use std::time::Instant;
 use crate::slot::Slot;
 
 /// Deadlines in order. Most come in order already, because most records have the same patience: those cost a push
-/// to a ring. It holds no record: what is settled goes at once, and its entry as it comes to the front, or with all others
-/// when they are many.
+/// to a ring. It holds no record: what nobody holds any more goes at once, and its entry as it comes to the front, or with
+/// all others when they are many.
 #[derive(Default)]
 pub(crate) struct ExpiryQueue {
     in_order: VecDeque<(Instant, Weak<Slot>)>,
@@ -19,6 +19,8 @@ pub(crate) struct ExpiryQueue {
     earliest: Option<Instant>,
     /// Length from which a clean-up is worth it.
     clean_at: usize,
+    /// Settled records, left to those who push.
+    settled: VecDeque<Arc<Slot>>,
 }
 
 struct Entry(Instant, Weak<Slot>);
@@ -45,14 +47,16 @@ impl Ord for Entry {
 
 const LEAST_CLEAN_AT: usize = 1_024;
 
-fn is_settled(slot: &Weak<Slot>) -> bool {
-    slot.strong_count() == 0 || slot.upgrade().is_none_or(|slot| slot.is_settled())
+/// Nobody waits for it and librdkafka does not have it. Soon true of what is settled, and cheaper to ask.
+fn is_gone(slot: &Weak<Slot>) -> bool {
+    slot.strong_count() == 0
 }
 
 impl ExpiryQueue {
     /// Says whether the new deadline is before all others.
     pub(crate) fn push(&mut self, at: Instant, slot: &Arc<Slot>) -> bool {
         let slot = Arc::downgrade(slot);
+        self.pop_gone(2);
         if self.in_order.back().is_none_or(|(last, _)| *last <= at) {
             self.in_order.push_back((at, slot));
         } else {
@@ -60,8 +64,8 @@ impl ExpiryQueue {
         }
         // One old record that does not settle must not keep the entries of all the later ones here.
         if self.len() > self.clean_at.max(LEAST_CLEAN_AT) {
-            self.in_order.retain(|(_, slot)| !is_settled(slot));
-            self.out_of_order.retain(|Reverse(Entry(_, slot))| !is_settled(slot));
+            self.in_order.retain(|(_, slot)| !is_gone(slot));
+            self.out_of_order.retain(|Reverse(Entry(_, slot))| !is_gone(slot));
             self.clean_at = self.len() * 2;
         }
         let first = self.earliest.is_none_or(|earliest| at < earliest);
@@ -71,16 +75,37 @@ impl ExpiryQueue {
         first
     }
 
+    pub(crate) fn leave(&mut self, settled: &mut Vec<Arc<Slot>>) {
+        self.settled.extend(settled.drain(..));
+    }
+
+    /// Two at a time for one that is pushed: they do not pile up, and nobody has to free many at once.
+    pub(crate) fn take_settled(&mut self) -> [Option<Arc<Slot>>; 2] {
+        [self.settled.pop_front(), self.settled.pop_front()]
+    }
+
+    pub(crate) fn take_all_settled(&mut self) -> VecDeque<Arc<Slot>> {
+        std::mem::take(&mut self.settled)
+    }
+
+    /// Takes up to so many entries from the front whose records nobody holds any more.
+    pub(crate) fn pop_gone(&mut self, at_most: usize) {
+        for _ in 0..at_most {
+            if !self.in_order.front().is_some_and(|(_, slot)| is_gone(slot)) {
+                return;
+            }
+            self.in_order.pop_front();
+        }
+    }
+
     fn len(&self) -> usize {
         self.in_order.len() + self.out_of_order.len()
     }
 
-    /// The next deadline of a record whose fate is not known.
+    /// When to look again: no deadline is before that. It may be of a record that is settled by now: an entry is freed
+    /// best where it was made, which is where one is pushed.
     pub(crate) fn next(&mut self) -> Option<Instant> {
-        while self.in_order.front().is_some_and(|(_, slot)| is_settled(slot)) {
-            self.in_order.pop_front();
-        }
-        while self.out_of_order.peek().is_some_and(|Reverse(Entry(_, slot))| is_settled(slot)) {
+        while self.out_of_order.peek().is_some_and(|Reverse(Entry(_, slot))| is_gone(slot)) {
             self.out_of_order.pop();
         }
         let in_order = self.in_order.front().map(|(at, _)| *at);
@@ -112,7 +137,7 @@ impl ExpiryQueue {
 mod tests {
     use std::time::Duration;
 
-    use kafka_tower_core::{Delivery, Record};
+    use kafka_tower_core::{Error, ErrorKind, Record};
     use proptest::prelude::*;
 
     use super::*;
@@ -157,7 +182,7 @@ mod tests {
         queue.push(now, &stuck);
         for i in 1..100_000 {
             let settled = slot(i, now);
-            settled.settle(Ok(Delivery::new("t", 0)));
+            let _never_admitted = settled.settle(Err(Error::new(ErrorKind::Closed, "settled")));
             queue.push(now + Duration::from_secs(1), &settled);
             assert_eq!(Arc::strong_count(&settled), 1, "it holds no record");
         }

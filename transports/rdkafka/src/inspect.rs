@@ -144,7 +144,7 @@ fn look(properties: &Properties, topic: &str, within: Duration) -> Result<Inspec
         topics: &[],
         producer_id: false,
         timeout: within,
-        deadline: later(started, within - probe::TIME.min(within / 4)),
+        deadline: later(started, within - probe::share_of(within)),
     };
     connect::check(&check)?;
     check.producer_id = properties::is_idempotent(properties) && !transactional;

@@ -55,6 +55,7 @@
 mod builder;
 mod causes;
 mod classify;
+mod clock;
 mod codes;
 mod connect;
 mod context;

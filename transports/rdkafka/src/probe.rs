@@ -3,12 +3,10 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long the port has for each step.
-const PATIENCE: Duration = Duration::from_millis(200);
-/// What a probe takes, about: two connections, two answers.
-pub(crate) const TIME: Duration = Duration::from_millis(800);
+/// The most that a probe takes: two connections, two answers. A port that is open answers at once, or is busy.
+const TIME: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Speaks {
@@ -34,8 +32,13 @@ const CLIENT_HELLO: &[u8] = &[
 /// before SASL.
 const API_VERSIONS: &[u8] = &[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
 
-/// What the first of the brokers speaks, if it can be told.
-pub(crate) fn probe(brokers: &str) -> Option<Speaks> {
+/// What of the time to connect is the probe's.
+pub(crate) fn share_of(timeout: Duration) -> Duration {
+    TIME.min(timeout / 4)
+}
+
+/// What the first of the brokers speaks, if it can be told in this time.
+pub(crate) fn probe(brokers: &str, within: Duration) -> Option<Speaks> {
     let first = brokers.split(',').next()?.trim();
     // librdkafka allows "PROTOCOL://host:port", and a host without a port.
     let first = first.split_once("://").map_or(first, |(_, address)| address);
@@ -46,8 +49,10 @@ pub(crate) fn probe(brokers: &str) -> Option<Speaks> {
     };
     let address = address.ok()?.next()?;
     let ask = |question: &[u8]| -> Option<Vec<u8>> {
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        let until = Instant::now() + within / 2;
+        let left = || Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero());
+        let mut stream = TcpStream::connect_timeout(&address, left()?).ok()?;
+        stream.set_read_timeout(left()).ok()?;
         stream.write_all(question).ok()?;
         let mut answer = vec![0; 8];
         stream.read_exact(&mut answer[..5]).ok()?;
@@ -93,9 +98,9 @@ mod tests {
                 drop(listener.accept());
             }
         });
-        assert_eq!(probe(&address), None);
+        assert_eq!(probe(&address, TIME), None);
         closer.join().unwrap();
-        assert_eq!(probe(&address), None, "closed");
-        assert_eq!(probe(""), None);
+        assert_eq!(probe(&address, TIME), None, "closed");
+        assert_eq!(probe("", TIME), None);
     }
 }

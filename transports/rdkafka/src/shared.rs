@@ -6,12 +6,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::gate::{Gate, Permit};
-use kafka_tower_core::{CloseReport, Delivery, Error, ErrorKind, Persistence, Record, Result, Scope};
+use kafka_tower_core::{CloseReport, Error, ErrorKind, Persistence, Record, Result, Scope};
 use rdkafka::ClientConfig;
 use tokio::sync::oneshot;
 
 use crate::causes::{Ago, Causes};
 use crate::classify;
+use crate::clock;
 use crate::codes;
 use crate::event_loop;
 use crate::events::ClientEvents;
@@ -19,7 +20,7 @@ use crate::expiry::ExpiryQueue;
 use crate::ffi::Client;
 use crate::properties;
 use crate::refresh::Partitions;
-use crate::slot::{Expiry, Slot};
+use crate::slot::{Acknowledged, Expiry, Slot};
 use crate::transactions::{self, TxnState};
 
 pub(crate) struct Shared {
@@ -200,7 +201,7 @@ impl Shared {
     }
 
     /// A record's fate is known: tells the caller, counts it if the transport is closing, gives its room back.
-    pub(crate) fn settle(&self, slot: &Slot, outcome: Result<Delivery>) -> Option<Permit> {
+    pub(crate) fn settle(&self, slot: &Slot, outcome: Result<Acknowledged>) -> Option<Permit> {
         if outcome.is_err() {
             self.transactions.record_failed();
         }
@@ -216,13 +217,31 @@ impl Shared {
     pub(crate) fn watch(&self, slot: &Arc<Slot>) {
         let bound = self.bound(slot);
         let at = slot.record().expires_at.map_or(bound, |deadline| deadline.min(bound));
-        if lock(&self.expiry).push(at, slot) {
+        let mut expiry = lock(&self.expiry);
+        let first = expiry.push(at, slot);
+        let settled = expiry.take_settled();
+        drop(expiry);
+        if first {
             self.client.wake();
         }
+        drop(settled); // not under the lock: what is in a record may be foreign code
+    }
+
+    /// Leaves settled records to those who call: memory is freed best where it was taken. Two threads that free and take it
+    /// from one arena wait for each other.
+    pub(crate) fn leave(&self, settled: &mut Vec<Arc<Slot>>) {
+        lock(&self.expiry).leave(settled);
+    }
+
+    /// Nobody calls at the moment: frees what was left to them.
+    pub(crate) fn tidy(&self) {
+        let settled = lock(&self.expiry).take_all_settled();
+        drop(settled);
+        lock(&self.expiry).pop_gone(usize::MAX);
     }
 
     fn bound(&self, slot: &Slot) -> Instant {
-        later(slot.called_at(), self.delivery_bound)
+        later(slot.called_at(), self.delivery_bound.saturating_add(clock::TICK))
     }
 
     pub(crate) fn next_expiry(&self) -> Option<Instant> {

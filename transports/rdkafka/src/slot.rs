@@ -2,12 +2,12 @@
 //! the expiry queue.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use kafka_tower_core::gate::Permit;
-use kafka_tower_core::{Delivery, Error, ErrorKind, Persistence, Record, Result};
+use kafka_tower_core::{Delivery, Error, ErrorKind, Persistence, Record, Result, Timestamp};
 
 /// The record never changes and lives as long as the slot: librdkafka reads its value in place.
 pub(crate) struct Slot {
@@ -19,9 +19,30 @@ pub(crate) struct Slot {
 #[derive(Default)]
 struct State {
     place: Place,
-    outcome: Option<Result<Delivery>>,
+    outcome: Option<Result<Acknowledged>>,
     waker: Option<Waker>,
     permit: Option<Permit>,
+}
+
+/// What the broker answered. The caller makes a [`Delivery`] of it: if the event loop did, the count of the topic's name
+/// would go to and fro between their cores.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Acknowledged {
+    pub(crate) partition: i32,
+    /// Negative if the broker named none.
+    pub(crate) offset: i64,
+    /// Milliseconds; negative if it is not known.
+    pub(crate) timestamp: i64,
+    pub(crate) persistence: Persistence,
+}
+
+impl Acknowledged {
+    fn of(self, record: &Record) -> Delivery {
+        let mut delivery = Delivery::new(Arc::clone(&record.topic), self.partition).with_persistence(self.persistence);
+        delivery.offset = (self.offset >= 0).then_some(self.offset);
+        delivery.timestamp = (self.timestamp >= 0).then(|| Timestamp::from_millis(self.timestamp));
+        delivery
+    }
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -70,7 +91,7 @@ impl Slot {
     }
 
     /// Its fate is known. Gives the room back that it took, and wakes the caller unless it was told that time ran out.
-    pub(crate) fn settle(&self, outcome: Result<Delivery>) -> Option<Permit> {
+    pub(crate) fn settle(&self, outcome: Result<Acknowledged>) -> Option<Permit> {
         let mut state = self.state();
         let permit = state.permit.take();
         let waker = match state.place {
@@ -116,7 +137,8 @@ impl Slot {
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Result<Delivery>> {
         let mut state = self.state();
         if let Some(outcome) = state.outcome.take() {
-            return Poll::Ready(outcome);
+            drop(state);
+            return Poll::Ready(outcome.map(|acknowledged| acknowledged.of(&self.record)));
         }
         let old = match &mut state.waker {
             Some(waker) if waker.will_wake(cx.waker()) => None,

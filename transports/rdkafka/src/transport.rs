@@ -9,6 +9,7 @@ use kafka_tower_core::{Control, Error, ErrorKind, Record, Result};
 use tower_service::Service;
 
 use crate::builder::Builder;
+use crate::clock;
 use crate::control::RdkafkaControl;
 use crate::event_loop;
 use crate::future::DeliveryFuture;
@@ -71,9 +72,12 @@ impl Service<Record> for RdkafkaTransport {
             return DeliveryFuture::refused(error);
         }
         let size = record.size();
-        let expires_at = record.expires_at;
-        let now = Instant::now();
-        if expires_at.is_some_and(|at| at <= now) {
+        let mut now = clock::of_last_tick();
+        // What is said of a shorter time is said in milliseconds.
+        if record.expires_at.is_some_and(|at| at < now + Duration::from_secs(2)) {
+            now = Instant::now();
+        }
+        if record.expires_at.is_some_and(|at| at <= now) {
             return DeliveryFuture::refused(
                 Error::new(ErrorKind::Timeout, format!("not sent to {}: its deadline had passed", record.topic))
                     .with_persistence(kafka_tower_core::Persistence::NotPersisted),

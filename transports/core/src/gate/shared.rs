@@ -1,4 +1,6 @@
 use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -29,13 +31,15 @@ use crate::InFlight;
 /// ```
 pub struct Gate<P> {
     state: Mutex<State<P>>,
+    /// [`State::is_easy`], to be looked at without the lock. Old by the time it is read, as every answer of `poll_ready`.
+    easy: AtomicBool,
 }
 
 impl<P> Gate<P> {
     /// A gate; limits of 0 count as 1.
     #[must_use]
     pub fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State::new(limits)) })
+        Arc::new(Self { state: Mutex::new(State::new(limits)), easy: AtomicBool::new(true) })
     }
 
     /// A handle that waits for itself. One per handle of the transport.
@@ -183,9 +187,44 @@ impl<P> Gate<P> {
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State<P>> {
+    /// Whether one who holds no ticket and no turn is ready. If not, only the lock tells.
+    pub(super) fn is_easy(&self) -> bool {
+        self.easy.load(Ordering::Acquire)
+    }
+
+    pub(super) fn lock(&self) -> Locked<'_, P> {
         // Counts and queues are whole at each point where the lock is given up.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        Locked { state: self.state.lock().unwrap_or_else(PoisonError::into_inner), easy: &self.easy }
+    }
+}
+
+/// The state under its lock. What can be seen without the lock is brought up to date as it is given up.
+pub(super) struct Locked<'a, P> {
+    state: MutexGuard<'a, State<P>>,
+    easy: &'a AtomicBool,
+}
+
+impl<P> Deref for Locked<'_, P> {
+    type Target = State<P>;
+
+    fn deref(&self) -> &State<P> {
+        &self.state
+    }
+}
+
+impl<P> DerefMut for Locked<'_, P> {
+    fn deref_mut(&mut self) -> &mut State<P> {
+        &mut self.state
+    }
+}
+
+impl<P> Drop for Locked<'_, P> {
+    fn drop(&mut self) {
+        let easy = self.state.is_easy();
+        // Only the lock's holder writes it.
+        if self.easy.load(Ordering::Relaxed) != easy {
+            self.easy.store(easy, Ordering::Release);
+        }
     }
 }
 
@@ -205,7 +244,7 @@ fn wake_all(wakers: Vec<Waker>) {
 struct Draining<'a, P>(&'a Gate<P>);
 
 impl<'a, P> Draining<'a, P> {
-    fn end(self) -> MutexGuard<'a, State<P>> {
+    fn end(self) -> Locked<'a, P> {
         let mut state = self.0.lock();
         state.draining = false;
         std::mem::forget(self);

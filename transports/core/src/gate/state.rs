@@ -98,6 +98,11 @@ impl<P> State<P> {
         self.records < self.limits.records && self.bytes < self.limits.bytes && self.parked.is_empty()
     }
 
+    /// There is room, nobody waits, and nobody was told to go first.
+    pub(super) fn is_easy(&self) -> bool {
+        self.room() && self.waiting.is_empty() && self.called_up == 0 && !self.closed
+    }
+
     pub(super) fn room_for_two(&self) -> bool {
         self.room() && self.records + 1 < self.limits.records
     }

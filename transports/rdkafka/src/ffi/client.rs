@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -9,6 +8,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka_sys as sys;
 
+use super::topics::Topics;
 use super::{Queue, produce, raw};
 use crate::codes;
 use crate::context::Context;
@@ -21,7 +21,7 @@ pub(crate) struct Client(RwLock<Option<Native>>);
 
 /// Topic handles and the queue stand before the producer, because they must be destroyed before it.
 struct Native {
-    topics: RwLock<HashMap<Arc<str>, produce::Topic>>,
+    topics: Topics,
     queue: Queue,
     producer: BaseProducer<Context>,
 }
@@ -45,7 +45,7 @@ impl Client {
         let producer: BaseProducer<Context> = config.create_with_context(Context)?;
         // SAFETY: the producer lives, and longer than the queue: see `Native`.
         let queue = unsafe { Queue::main(producer.client().native_ptr()) };
-        Ok(Self(RwLock::new(Some(Native { topics: RwLock::default(), queue, producer }))))
+        Ok(Self(RwLock::new(Some(Native { topics: Topics::default(), queue, producer }))))
     }
 
     /// Destroys the producer: its threads end. The reports of all records must have been read, else they are lost.
@@ -79,19 +79,7 @@ impl Client {
     pub(crate) fn produce(&self, slot: Arc<Slot>) -> Result<(), (i32, Arc<Slot>)> {
         let native = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let Some(native) = native.as_ref() else { return Err((codes::LOCAL_DESTROY, slot)) };
-        {
-            let topics = native.topics.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(topic) = topics.get(&slot.record().topic) {
-                return produce::produce(native.rk(), topic, slot);
-            }
-        }
-        let name = Arc::clone(&slot.record().topic);
-        let topic = match produce::Topic::open(native.rk(), &name) {
-            Ok(topic) => topic,
-            Err(code) => return Err((code, slot)),
-        };
-        let mut topics = native.topics.write().unwrap_or_else(PoisonError::into_inner);
-        produce::produce(native.rk(), topics.entry(name).or_insert(topic), slot)
+        native.topics.produce(native.rk(), slot)
     }
 
     /// Asks a broker for a topic, or just for an answer; blocks up to `timeout`. An error is librdkafka's code.

@@ -15,6 +15,7 @@ pub(crate) mod mock;
 mod produce;
 mod queue;
 mod raw;
+mod topics;
 mod transactions;
 
 pub(crate) use client::Client;

@@ -34,7 +34,7 @@ impl Queue {
 
     /// Waits for an event and hands it to `handle`. Says whether there was one.
     ///
-    /// `reported` holds the slots of the event until it was destroyed, because librdkafka reads their values in place.
+    /// `reported` gets the slots of the event, to hold them until it was destroyed: librdkafka reads their values in place.
     pub(crate) fn poll(
         &self,
         timeout: Duration,
@@ -50,7 +50,6 @@ impl Queue {
         let event = NativeEvent(event);
         handle(event.read(reported));
         drop(event);
-        reported.clear();
         true
     }
 }
@@ -73,8 +72,8 @@ pub(crate) enum Event<'a> {
 }
 
 /// A message's fate as librdkafka has it.
-pub(crate) struct Report {
-    pub(crate) slot: Arc<Slot>,
+pub(crate) struct Report<'a> {
+    pub(crate) slot: &'a Slot,
     pub(crate) code: i32,
     /// `RD_KAFKA_MSG_STATUS_…`: 0 not persisted, 1 possibly, 2 persisted.
     pub(crate) status: i32,
@@ -90,31 +89,33 @@ pub(crate) struct Reports<'a> {
     reported: &'a mut Vec<Arc<Slot>>,
 }
 
-impl Iterator for Reports<'_> {
-    type Item = Report;
-
-    fn next(&mut self) -> Option<Report> {
-        // SAFETY: the event lives and is a delivery report; the message lives as long as it.
-        let message = unsafe { sys::rd_kafka_event_message_next(self.event.0) };
-        if message.is_null() {
-            return None;
-        }
-        let mut kind: c_int = 0;
-        // SAFETY: the message is valid. Its code is read as an integer and never as the binding's enum. Its opaque pointer
-        // is the slot's from `produce`, whose count this takes over: each message is reported once, and this iterator
-        // yields each message once.
-        unsafe {
-            let opaque = ptr::addr_of!((*message)._private).read();
-            let slot = Arc::from_raw(opaque.cast::<Slot>().cast_const());
-            self.reported.push(Arc::clone(&slot));
-            Some(Report {
-                slot,
-                code: ptr::addr_of!((*message).err).cast::<c_int>().read(),
-                status: raw::rd_kafka_message_status(message),
-                partition: ptr::addr_of!((*message).partition).read(),
-                offset: ptr::addr_of!((*message).offset).read(),
-                timestamp: raw::rd_kafka_message_timestamp(message, &mut kind),
-            })
+impl Reports<'_> {
+    /// Hands each report over once.
+    pub(crate) fn each(&mut self, mut read: impl FnMut(&Report<'_>)) {
+        loop {
+            // SAFETY: the event lives and is a delivery report; the message lives as long as it.
+            let message = unsafe { sys::rd_kafka_event_message_next(self.event.0) };
+            if message.is_null() {
+                return;
+            }
+            let mut kind: c_int = 0;
+            // SAFETY: the message is valid. Its code is read as an integer and never as the binding's enum. Its opaque
+            // pointer is the slot's from `produce`, whose count this takes over: each message is reported once, and
+            // librdkafka yields each message once.
+            unsafe {
+                let opaque = ptr::addr_of!((*message)._private).read();
+                let slot = Arc::from_raw(opaque.cast::<Slot>().cast_const());
+                let at = self.reported.len();
+                self.reported.push(slot);
+                read(&Report {
+                    slot: &self.reported[at],
+                    code: ptr::addr_of!((*message).err).cast::<c_int>().read(),
+                    status: raw::rd_kafka_message_status(message),
+                    partition: ptr::addr_of!((*message).partition).read(),
+                    offset: ptr::addr_of!((*message).offset).read(),
+                    timestamp: raw::rd_kafka_message_timestamp(message, &mut kind),
+                });
+            }
         }
     }
 }
@@ -122,7 +123,7 @@ impl Iterator for Reports<'_> {
 impl Drop for Reports<'_> {
     fn drop(&mut self) {
         // Slots of reports that nobody read, as after a panic, must not leak.
-        self.for_each(|report| report.slot.lose());
+        self.each(|report| report.slot.lose());
     }
 }
 

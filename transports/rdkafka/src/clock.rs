@@ -1,0 +1,55 @@
+//! A clock that costs a tenth of the system's, for what needs no better than some milliseconds.
+
+use std::time::{Duration, Instant};
+
+/// How far [`of_last_tick`] may be behind: Linux ticks 100 to 1,000 times a second.
+pub(crate) const TICK: Duration = Duration::from_millis(10);
+
+/// The time as of the system's last tick: never in the future, and not more than a [`TICK`] in the past.
+pub(crate) fn of_last_tick() -> Instant {
+    #[cfg(target_os = "linux")]
+    return linux::of_last_tick();
+    #[cfg(not(target_os = "linux"))]
+    return Instant::now();
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::sync::OnceLock;
+    use std::time::{Duration, Instant};
+
+    use rustix::time::{ClockId, Timespec, clock_gettime};
+
+    /// Some tick, by both clocks: `Instant` is the system's monotonic clock, and cannot be made of a number.
+    static ORIGIN: OnceLock<(Instant, Timespec)> = OnceLock::new();
+
+    pub(super) fn of_last_tick() -> Instant {
+        let (origin, tick) = *ORIGIN.get_or_init(|| {
+            let tick = clock_gettime(ClockId::MonotonicCoarse);
+            let (now, same) = (Instant::now(), clock_gettime(ClockId::Monotonic));
+            (now.checked_sub(between(tick, same)).unwrap_or(now), tick)
+        });
+        origin + between(tick, clock_gettime(ClockId::MonotonicCoarse))
+    }
+
+    fn between(from: Timespec, to: Timespec) -> Duration {
+        let nanos = (to.tv_sec - from.tv_sec).saturating_mul(1_000_000_000).saturating_add(to.tv_nsec - from.tv_nsec);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_goes_on_and_is_never_ahead() {
+        let begun = of_last_tick();
+        let mut last = begun;
+        while last == begun {
+            let tick = of_last_tick();
+            assert!(tick >= last && tick <= Instant::now());
+            last = tick;
+        }
+    }
+}
