@@ -34,7 +34,8 @@ use crate::slot::Slot;
 pub struct MemoryDelivery {
     #[pin]
     state: State,
-    called_at: Instant,
+    /// Since when it waits: no clock is read for what is known at once.
+    waiting_since: Option<Instant>,
     #[cfg(feature = "check")]
     journal: Option<(Arc<crate::check::Journal>, usize)>,
 }
@@ -72,7 +73,7 @@ impl MemoryDelivery {
     fn new(state: State) -> Self {
         Self {
             state,
-            called_at: Instant::now(),
+            waiting_since: None,
             #[cfg(feature = "check")]
             journal: None,
         }
@@ -90,7 +91,12 @@ impl Future for MemoryDelivery {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let outcome = ready!(this.state.poll(cx)).map_err(|error| error.with_elapsed(this.called_at.elapsed()));
+        let Poll::Ready(outcome) = this.state.poll(cx) else {
+            this.waiting_since.get_or_insert_with(Instant::now);
+            return Poll::Pending;
+        };
+        let elapsed = |since: &mut Option<Instant>| since.map(|since| since.elapsed()).unwrap_or_default();
+        let outcome = outcome.map_err(|error| error.with_elapsed(elapsed(this.waiting_since)));
         #[cfg(feature = "check")]
         if let Some((journal, attempt)) = this.journal.take() {
             journal.report(attempt, &outcome);

@@ -16,7 +16,7 @@ fn mock() -> (MockCluster, Builder) {
     let cluster = MockCluster::start(1).unwrap();
     cluster.create_topic("t", 3).unwrap();
     let builder = RdkafkaTransport::builder().property("bootstrap.servers", cluster.bootstrap()).topic("t");
-    (cluster, builder)
+    (cluster, builder.connect_timeout(PATIENCE))
 }
 
 fn record(value: impl Into<bytes::Bytes>) -> Record {
