@@ -23,6 +23,10 @@
 //! taken away one after the other as long as it still fails, and the report prints what is left as a script.
 //! `KAFKA_TOWER_SEED=42` runs one seed, `KAFKA_TOWER_SEEDS=100000` so many.
 //!
+//! # A run of somebody else
+//!
+//! [`History`] takes what callers were told and what readers read, over whatever Kafka, and gives the same verdicts.
+//!
 //! # What makes a stack repeatable
 //!
 //! Time from `tokio::time` only, `biased` where it selects, no iteration over a `HashMap`, no threads, no numbers
@@ -31,6 +35,7 @@
 mod driver;
 mod failure;
 mod guarantee;
+mod history;
 mod journal;
 mod judge;
 mod probe;
@@ -51,6 +56,7 @@ use kafka_tower_core::{Delivery, Error, Record};
 use tower_service::Service;
 
 pub use guarantee::Guarantee;
+pub use history::History;
 pub(crate) use journal::Journal;
 pub use report::{Failure, Report};
 pub use verdict::{Verdict, Violation};
