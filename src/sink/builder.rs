@@ -151,6 +151,13 @@ impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
         self
     }
 
+    /// Draws the jitter of retries from this seed, so that a run can be repeated: for tests, as with `memory::check`.
+    /// Without it each sink has its own, and those that failed together do not come back together.
+    pub fn jitter_seed(mut self, seed: u64) -> Self {
+        self.choices.jitter_seed = Some(seed);
+        self
+    }
+
     /// What can be known to be wrong before anything connects.
     pub(super) fn check(&self) -> Result<()> {
         self.config.validate()?;

@@ -16,6 +16,8 @@ pub(super) struct Choices {
     pub(super) guarantee: DeliveryGuarantee,
     pub(super) allow_duplicates: bool,
     pub(super) content_type_header: bool,
+    /// Of the retries' jitter; none: each stack has its own.
+    pub(super) jitter_seed: Option<u64>,
 }
 
 impl Choices {
@@ -29,6 +31,7 @@ impl Choices {
             guarantee,
             allow_duplicates: false,
             content_type_header: false,
+            jitter_seed: None,
         }
     }
 
@@ -65,6 +68,7 @@ impl fmt::Debug for Choices {
             .field("guarantee", &self.guarantee)
             .field("allow_duplicates", &self.allow_duplicates)
             .field("content_type_header", &self.content_type_header)
+            .field("jitter_seed", &self.jitter_seed)
             .finish()
     }
 }

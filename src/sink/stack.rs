@@ -66,8 +66,40 @@ where
     F: MessageSerializer<T> + ?Sized,
     S: Transport,
 {
+    assembled(config, &Choices::of(config), serializer, transport, control)
+}
+
+/// The [`default`] stack with the jitter of its retries drawn from a seed, so that a run can be repeated: for tests, as with
+/// `memory::check`. Two that run side by side need two seeds, or what fails in both comes back together.
+#[must_use]
+pub fn seeded<T, F, S>(
+    config: &KafkaSinkConfig,
+    serializer: Arc<F>,
+    transport: S,
+    control: Arc<dyn Control>,
+    seed: u64,
+) -> DefaultStack<T, F, S>
+where
+    F: MessageSerializer<T> + ?Sized,
+    S: Transport,
+{
+    let choices = Choices { jitter_seed: Some(seed), ..Choices::of(config) };
+    assembled(config, &choices, serializer, transport, control)
+}
+
+fn assembled<T, F, S>(
+    config: &KafkaSinkConfig,
+    choices: &Choices,
+    serializer: Arc<F>,
+    transport: S,
+    control: Arc<dyn Control>,
+) -> DefaultStack<T, F, S>
+where
+    F: MessageSerializer<T> + ?Sized,
+    S: Transport,
+{
     let instruments = Instruments::new(config);
-    let layers = Layers::new(config, &Choices::of(config), &instruments, control);
+    let layers = Layers::new(config, choices, &instruments, control);
     instruments.measured(layers.stack(serializer, false, transport))
 }
 
@@ -146,6 +178,10 @@ impl Layers {
                 retries.record_retry();
             }
         });
+        let retry = match choices.jitter_seed {
+            Some(seed) => retry.seed(seed),
+            None => retry,
+        };
         Self {
             topic: config.topic.as_str().into(),
             metrics: instruments.metrics.clone(),
