@@ -26,7 +26,8 @@
 //!
 //! # Order
 //!
-//! First attempts are in the order of the calls. What is sent again lands behind what was sent meanwhile.
+//! First attempts are in the order of the calls. What is sent again, after a back-off or alone, lands behind what was sent
+//! meanwhile: what is called after another record's `Ok` is behind it, and no more is promised, under any guarantee.
 //!
 //! # Cancellation
 //!

@@ -7,7 +7,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Guarantee {
-    /// No record is in the log twice, and the records of a key are in the order of the calls.
+    /// No record is in the log twice, and the records of a key are in the order of the calls, unless the stack promises
+    /// [less](super::Check::order_of_answers) of it.
     AtMostOnce,
     /// A record may be in the log twice only if somebody was not told of the first time. A record that was called after
     /// another one's `Ok` is behind it.

@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 
 use kafka_tower_core::{Delivery, Result};
 
-use super::Guarantee;
 use super::journal::Attempt;
 use super::judge::{Answer, Call, Seen, judge};
 use super::verdict::Violation;
+use super::{Guarantee, Order};
 
 /// A run that somebody else made, to be judged as [`check()`](super::check()) judges its own: over a real Kafka, with
 /// what its readers have read.
@@ -76,6 +76,6 @@ impl History {
     pub fn judge(&self, guarantee: Guarantee) -> Vec<Violation> {
         let is_ok = |call: &Call| call.answered.as_ref().is_some_and(|answer| answer.outcome.is_ok());
         let attempts = self.calls.iter().map(|call| Attempt { id: call.id, acknowledged: is_ok(call) });
-        judge(guarantee, &self.calls, &attempts.collect::<Vec<_>>(), &self.seen)
+        judge(guarantee, Order::Calls, &self.calls, &attempts.collect::<Vec<_>>(), &self.seen)
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use kafka_tower_core::{Delivery, Persistence, Result};
 
-use super::Guarantee;
 use super::journal::{Attempt, told};
 use super::verdict::{Verdict, Violation};
+use super::{Guarantee, Order};
 
 pub(crate) mod transactions;
 
@@ -31,7 +31,13 @@ pub(crate) struct Answer {
 /// Where the records of the workload are: partition and offset of each copy, in the order of the offsets.
 pub(crate) type Seen = BTreeMap<u32, Vec<(i32, i64)>>;
 
-pub(crate) fn judge(guarantee: Guarantee, calls: &[Call], attempts: &[Attempt], seen: &Seen) -> Vec<Violation> {
+pub(crate) fn judge(
+    guarantee: Guarantee,
+    order: Order,
+    calls: &[Call],
+    attempts: &[Attempt],
+    seen: &Seen,
+) -> Vec<Violation> {
     let mut found = Vec::new();
     for call in calls {
         let copies = seen.get(&call.id).map_or(&[][..], Vec::as_slice);
@@ -50,7 +56,8 @@ pub(crate) fn judge(guarantee: Guarantee, calls: &[Call], attempts: &[Attempt], 
             found.push(Violation::new(Verdict::Duplicate, text));
         }
     }
-    found.extend(order(guarantee, calls, seen));
+    let order = if guarantee == Guarantee::AtLeastOnce { order.min(Order::Answers) } else { order };
+    found.extend(reordered(order, calls, seen));
     found
 }
 
@@ -100,7 +107,7 @@ fn allowed(guarantee: Guarantee, id: u32, attempts: &[Attempt]) -> usize {
 type Placed<'a> = (&'a Call, (i32, i64));
 
 /// The first copies of a key's records stand in the order that was promised.
-fn order(guarantee: Guarantee, calls: &[Call], seen: &Seen) -> Vec<Violation> {
+fn reordered(order: Order, calls: &[Call], seen: &Seen) -> Vec<Violation> {
     let mut keys: BTreeMap<u32, Vec<Placed<'_>>> = BTreeMap::new();
     for call in calls {
         let first = seen.get(&call.id).and_then(|copies| copies.first());
@@ -114,9 +121,10 @@ fn order(guarantee: Guarantee, calls: &[Call], seen: &Seen) -> Vec<Violation> {
             records.iter().enumerate().flat_map(|(n, later)| records[..n].iter().map(move |earlier| (earlier, later)));
         let wrong = pairs.into_iter().find(|((earlier, there), (later, here))| {
             let acknowledged = |a: &Answer| a.outcome.is_ok() && a.number < later.called;
-            let promised = match guarantee {
-                Guarantee::AtLeastOnce => earlier.answered.as_ref().is_some_and(acknowledged),
-                Guarantee::AtMostOnce | Guarantee::ExactlyOnce => true,
+            let promised = match order {
+                Order::Calls => true,
+                Order::Answers => earlier.answered.as_ref().is_some_and(acknowledged),
+                Order::None => false,
             };
             promised && there.0 == here.0 && there.1 > here.1
         });

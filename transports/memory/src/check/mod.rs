@@ -86,7 +86,7 @@ where
         capacity: None,
         transactions: 20,
         replace: false,
-        ordered: true,
+        order: Order::Calls,
         producer: |producer| producer,
     };
     Check { stack, config, seeds: 100, first: 0, shrink: true, capacity: true }
@@ -114,9 +114,18 @@ pub(crate) struct Config {
     pub(crate) transactions: u32,
     /// Each transaction has a producer of its own.
     pub(crate) replace: bool,
-    /// The order of a key is looked at.
-    pub(crate) ordered: bool,
+    pub(crate) order: Order,
     pub(crate) producer: fn(Producer) -> Producer,
+}
+
+/// Which order of a key's records is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Order {
+    None,
+    /// What was called after an `Ok` is behind it.
+    Answers,
+    /// What was called later is behind it; at least once promises that of nobody.
+    Calls,
 }
 
 impl Config {
@@ -203,9 +212,17 @@ impl<F> Check<F> {
         self
     }
 
-    /// The stack does not promise the order of a key, as one that sends again while later sends are on their way.
+    /// Of the records of a key the stack promises only that what is called after another one's `Ok` is behind it, as
+    /// [`Guarantee::AtLeastOnce`] does: for one that sends again while later sends are on their way. Under
+    /// [`Guarantee::ExactlyOnce`], where answers come with the commit, as [`without_order`](Self::without_order).
+    pub fn order_of_answers(mut self) -> Self {
+        self.config.order = Order::Answers;
+        self
+    }
+
+    /// The stack does not promise any order of a key.
     pub fn without_order(mut self) -> Self {
-        self.config.ordered = false;
+        self.config.order = Order::None;
         self
     }
 

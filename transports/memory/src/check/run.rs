@@ -152,8 +152,7 @@ where
     let records = stage.kafka.records(TOPIC);
     let seen = seen(&records);
     let (trace, attempts) = stage.journal.take();
-    found.extend(judge(config.guarantee, &calls, &attempts, &seen));
-    found.retain(|violation| config.ordered || violation.verdict != Verdict::Reordered);
+    found.extend(judge(config.guarantee, config.order, &calls, &attempts, &seen));
     Outcome {
         violations: found,
         faults: stage.kafka.faults(),

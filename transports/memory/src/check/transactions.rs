@@ -12,7 +12,6 @@ use kafka_tower_core::{Control, ControlFuture, Delivery, Error, Persistence, Rec
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
-use super::Config;
 use super::driver::Stage;
 use super::journal::What;
 use super::judge::transactions::{Ended, Sent, Transaction, judge};
@@ -20,6 +19,7 @@ use super::run::{Counts, Outcome, PATIENCE, Schedule, count};
 use super::seen::seen;
 use super::verdict::{Verdict, Violation};
 use super::workload::{Step, TOPIC, Then};
+use super::{Config, Order};
 use crate::MemoryTransport;
 use crate::faults::draw::{below, chance};
 
@@ -58,7 +58,7 @@ where
     let seen = seen(&stage.kafka.committed(TOPIC));
     found.extend(judge(&transactions, &seen));
     let sent = || transactions.iter().flat_map(|transaction| &transaction.sent);
-    found.retain(|violation| config.ordered || violation.verdict != Verdict::Reordered);
+    found.retain(|violation| config.order == Order::Calls || violation.verdict != Verdict::Reordered);
     let counts = count(sent().map(|sent| sent.outcome.as_ref()), &seen);
     Outcome {
         violations: found,

@@ -18,11 +18,15 @@ fn call(id: u32, outcome: Result<Delivery>) -> Call {
 }
 
 fn verdicts(guarantee: Guarantee, calls: &[Call], attempts: &[(u32, bool)], log: &[u32]) -> Vec<Verdict> {
+    ordered(guarantee, Order::Calls, calls, attempts, log)
+}
+
+fn ordered(guarantee: Guarantee, order: Order, calls: &[Call], attempts: &[(u32, bool)], log: &[u32]) -> Vec<Verdict> {
     let attempts: Vec<_> =
         attempts.iter().map(|(id, acknowledged)| Attempt { id: *id, acknowledged: *acknowledged }).collect();
     let mut seen = Seen::new();
     log.iter().zip(0..).for_each(|(id, offset)| seen.entry(*id).or_default().push((0, offset)));
-    judge(guarantee, calls, &attempts, &seen).into_iter().map(|violation| violation.verdict).collect()
+    judge(guarantee, order, calls, &attempts, &seen).into_iter().map(|violation| violation.verdict).collect()
 }
 
 const ONCE: Guarantee = Guarantee::AtMostOnce;
@@ -55,6 +59,16 @@ fn a_second_copy_needs_a_cause() {
     assert_eq!(verdicts(LEAST, &calls, &[(1, false), (1, true)], &[1, 1]), []);
     assert_eq!(verdicts(LEAST, &calls, &[(1, true), (1, true)], &[1, 1]), [Verdict::Duplicate], "it knew");
     assert_eq!(verdicts(LEAST, &calls, &[(1, false), (1, true)], &[1, 1, 1]), [Verdict::Duplicate], "sent twice");
+}
+
+#[test]
+fn less_order_may_be_promised() {
+    let (unknown, known, second) = (call(1, failed(Persistence::PossiblyPersisted)), call(1, ok(1)), call(2, ok(0)));
+    let found = |first: &Call, order| ordered(ONCE, order, &[first.clone(), second.clone()], &[], &[2, 1]);
+    for (order, of_unknown, of_known) in [(Order::Calls, 1, 1), (Order::Answers, 0, 1), (Order::None, 0, 0)] {
+        assert_eq!(found(&unknown, order), vec![Verdict::Reordered; of_unknown], "{order:?}");
+        assert_eq!(found(&known, order), vec![Verdict::Reordered; of_known], "{order:?}");
+    }
 }
 
 #[test]
