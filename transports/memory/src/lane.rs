@@ -142,8 +142,10 @@ impl<T> Lane<T> {
     }
 
     /// What is sent alone ends the batch before it.
-    pub(crate) fn push(&mut self, entry: Entry<T>, waits: &mut Waits) {
+    pub(crate) fn push(&mut self, mut entry: Entry<T>, waits: &mut Waits) {
         self.end_batch(waits);
+        entry.tries.batch = self.next_batch;
+        self.next_batch += 1;
         self.queue.push_back(entry);
     }
 
@@ -165,6 +167,7 @@ impl<T> Lane<T> {
         }
         if let Some(open) = &mut self.open {
             entry.batch = Some((open.batch, open.wait));
+            entry.tries.batch = open.batch;
             open.records += 1;
             if open.records >= batching.records {
                 self.end_batch(waits);

@@ -40,11 +40,13 @@ pub(crate) struct Tries {
     /// One of them may have been written.
     pub(crate) doubt: bool,
     pub(crate) sequence: Option<Sequence>,
+    /// The batch of its partition that it is in, alone or with others.
+    pub(crate) batch: u64,
 }
 
 impl Tries {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { count: 0, resends: false, since: now, doubt: false, sequence: None }
+        Self { count: 0, resends: false, since: now, doubt: false, sequence: None, batch: 0 }
     }
 
     /// The last error, for all attempts.
@@ -63,17 +65,17 @@ impl Resend {
     }
 
     /// The number under which a record is sent: its old one, unless the epoch has changed since.
-    pub(crate) fn number(&mut self, topic: &Arc<str>, partition: i32, before: Option<Sequence>) -> Option<Sequence> {
+    pub(crate) fn number(&mut self, topic: &Arc<str>, partition: i32, tries: &Tries) -> Option<Sequence> {
         if !self.settings.idempotent {
             return None;
         }
-        if let Some(sequence) = before.filter(|before| before.epoch == self.epoch) {
+        if let Some(sequence) = tries.sequence.filter(|before| before.epoch == self.epoch) {
             return Some(sequence);
         }
         let next = self.next.entry((Arc::clone(topic), partition)).or_default();
         let number = *next;
         *next += 1;
-        Some(Sequence { producer_id: self.producer_id, epoch: self.epoch, number })
+        Some(Sequence { producer_id: self.producer_id, epoch: self.epoch, number, batch: tries.batch })
     }
 
     /// Whether a record is sent again after an error.
@@ -111,15 +113,16 @@ mod tests {
     #[test]
     fn numbers_go_on_by_partition_and_begin_anew_with_an_epoch() {
         let mut client = resend(3, true);
+        let now = Instant::now();
         let number = |client: &mut Resend, partition, before| {
-            client.number(&"t".into(), partition, before).map(|s| (s.epoch, s.number))
+            let tries = Tries { sequence: before, ..Tries::new(now) };
+            client.number(&"t".into(), partition, &tries).map(|s| (s.epoch, s.number))
         };
         assert_eq!(number(&mut client, 0, None), Some((0, 0)));
         assert_eq!(number(&mut client, 0, None), Some((0, 1)));
         assert_eq!(number(&mut client, 1, None), Some((0, 0)));
-        let first = Some(Sequence { producer_id: 7, epoch: 0, number: 0 });
+        let first = Some(Sequence { producer_id: 7, epoch: 0, number: 0, batch: 0 });
         assert_eq!(number(&mut client, 0, first), Some((0, 0)), "the same one again");
-        let now = Instant::now();
         let tries = |doubt| Tries { doubt, sequence: first, ..Tries::new(now) };
         client.give_up(&"t".into(), 0, &tries(false));
         assert_eq!(number(&mut client, 0, None), Some((0, 0)), "a refused one leaves no gap");

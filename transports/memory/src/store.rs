@@ -110,3 +110,6 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

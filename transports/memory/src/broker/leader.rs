@@ -23,7 +23,7 @@ impl Leader<Sender> for LeaderOf<'_> {
     fn number(&mut self, who: &Sender, record: &Record, tries: &mut Tries) {
         if let Some(mut resend) = who.client.resend() {
             tries.resends = true;
-            tries.sequence = resend.number(&record.topic, self.partition, tries.sequence);
+            tries.sequence = resend.number(&record.topic, self.partition, tries);
         }
     }
 

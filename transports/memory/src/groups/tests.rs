@@ -92,6 +92,126 @@ proptest! {
     }
 }
 
+/// What is done to a group, and by whom: a member, or somebody who never joined.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Join(bool),
+    Leave(usize),
+    Poll(usize),
+    /// By a member, in a generation so far from the present one, of a partition.
+    Commit(usize, i32, i32),
+    Rebalance,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => any::<bool>().prop_map(Step::Join),
+        2 => any::<usize>().prop_map(Step::Leave),
+        16 => any::<usize>().prop_map(Step::Poll),
+        8 => (any::<usize>(), prop_oneof![4 => Just(0), 1 => -2..3i32], 0..3i32)
+            .prop_map(|(who, by, partition)| Step::Commit(who, by, partition)),
+        1 => Just(Step::Rebalance),
+    ];
+    prop::collection::vec(step, 1..150)
+}
+
+/// A naive group: who is in it, in the order of their joining, what each has, and what was committed in which order.
+#[derive(Default)]
+struct Naive {
+    members: Vec<(MemberId, bool, Vec<TopicPartition>)>,
+    generation: i32,
+    changed: bool,
+    committed: Vec<(i32, i64)>,
+}
+
+impl Naive {
+    fn poll(&mut self, id: MemberId) -> Membership {
+        if self.changed && self.members.iter().all(|(.., owned)| owned.is_empty()) {
+            self.changed = false;
+            self.generation += 1;
+            for (topic, count) in COUNTS {
+                let mut subscribers: Vec<_> = self
+                    .members
+                    .iter_mut()
+                    .filter(|(_, both, _)| *both || topic == "a")
+                    .map(|(.., owned)| owned)
+                    .collect();
+                let among = subscribers.len();
+                for partition in (0..count).filter(|_| among > 0) {
+                    subscribers[partition as usize % among].push((topic.into(), partition as i32));
+                }
+            }
+        }
+        let (.., owned) = self.members.iter_mut().find(|(member, ..)| *member == id).unwrap();
+        match (self.changed, owned.is_empty()) {
+            (true, false) => {
+                owned.clear();
+                Membership::GiveUp
+            }
+            (true, true) => Membership::Waiting,
+            (false, _) => Membership::Assigned { generation: self.generation, partitions: owned.clone() },
+        }
+    }
+
+    fn takes(&self, member: &str, generation: i32) -> bool {
+        let is_member = self.members.iter().any(|(id, ..)| id.to_string() == member);
+        self.generation == 0 || generation == self.generation && (is_member || self.members.is_empty())
+    }
+}
+
+proptest! {
+    /// Generations, assignments and offsets are what a naive group says: an old generation and a stranger move nothing.
+    #[test]
+    fn a_group_is_what_a_naive_one_is(steps in steps()) {
+        let (mut groups, name, mut naive) = (Groups::default(), Arc::<str>::from("g"), Naive::default());
+        let pick = |naive: &Naive, which: usize| naive.members.get(which % naive.members.len().max(1)).map(|(id, ..)| *id);
+        for (offset, step) in (0..).zip(steps) {
+            match step {
+                Step::Join(both) => {
+                    let topics = if both { vec!["a", "b"] } else { vec!["a"] };
+                    let id = groups.join(&name, topics.into_iter().map(Arc::from).collect());
+                    naive.members.push((id, both, Vec::new()));
+                    naive.changed = true;
+                }
+                Step::Leave(which) => if let Some(id) = pick(&naive, which) {
+                    prop_assert!(groups.leave("g", id));
+                    naive.members.retain(|(member, ..)| *member != id);
+                    naive.changed = true;
+                },
+                Step::Poll(which) => if let Some(id) = pick(&naive, which) {
+                    let membership = groups.membership("g", id, count);
+                    prop_assert_eq!(&membership, &naive.poll(id));
+                    if membership == Membership::GiveUp {
+                        groups.rejoin("g", id);
+                    }
+                },
+                Step::Commit(which, by, partition) => {
+                    let member_id = pick(&naive, which).filter(|_| which % 5 > 0).map_or("stranger".into(), |id| id.to_string());
+                    let generation = naive.generation + by;
+                    let takes = naive.takes(&member_id, generation);
+                    let member = ConsumerGroup { group_id: "g".into(), generation, member_id, group_instance_id: None };
+                    prop_assert_eq!(groups.is_current(&member), takes);
+                    if takes {
+                        groups.commit("g", &TopicOffset { topic: "a".into(), partition, offset });
+                        naive.committed.push((partition, offset));
+                    }
+                }
+                Step::Rebalance => {
+                    naive.generation += 1;
+                    prop_assert_eq!(groups.rebalance("g"), naive.generation);
+                }
+            }
+            prop_assert_eq!(groups.generation("g"), naive.generation);
+            for partition in 0..3 {
+                let last = naive.committed.iter().rev().find(|(p, _)| *p == partition).map(|(_, offset)| *offset);
+                prop_assert_eq!(groups.committed("g", "a", partition), last);
+            }
+            prop_assert_eq!(groups.committed("g", "b", 0), None);
+            prop_assert_eq!(groups.committed("other", "a", 0), None);
+        }
+    }
+}
+
 #[test]
 fn the_old_generation_may_commit_until_the_new_one_begins() {
     let (mut groups, name) = (Groups::default(), Arc::<str>::from("g"));

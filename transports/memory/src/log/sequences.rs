@@ -11,6 +11,8 @@ pub(crate) struct Sequence {
     pub(crate) producer_id: i64,
     pub(crate) epoch: i16,
     pub(crate) number: i32,
+    /// The batch that it is sent in: each time the same.
+    pub(crate) batch: u64,
 }
 
 /// What a partition makes of a sequence.
@@ -34,7 +36,23 @@ pub(crate) struct Sequences(BTreeMap<i64, Producer>);
 struct Producer {
     epoch: i16,
     next: i32,
-    last: VecDeque<(i32, i64)>,
+    /// The records of the last batches.
+    last: VecDeque<Written>,
+    /// So many batches are they.
+    batches: usize,
+}
+
+#[derive(Debug)]
+struct Written {
+    number: i32,
+    offset: i64,
+    batch: u64,
+}
+
+impl Producer {
+    fn new(epoch: i16) -> Self {
+        Self { epoch, next: 0, last: VecDeque::new(), batches: 0 }
+    }
 }
 
 impl Sequences {
@@ -53,43 +71,60 @@ impl Sequences {
         if sequence.epoch > known.epoch || sequence.number > next {
             return Verdict::OutOfOrder;
         }
-        let at = known.last.iter().find(|(number, _)| *number == sequence.number);
-        at.map_or(Verdict::OldDuplicate, |(_, offset)| Verdict::Duplicate(*offset))
+        let at = known.last.iter().find(|written| written.number == sequence.number);
+        at.map_or(Verdict::OldDuplicate, |written| Verdict::Duplicate(written.offset))
     }
 
     /// A new one was written.
     pub(crate) fn write(&mut self, sequence: Sequence, offset: i64) {
-        let Sequence { producer_id, epoch, number } = sequence;
-        let known = self.0.entry(producer_id).or_insert(Producer { epoch, next: number, last: VecDeque::new() });
+        let Sequence { producer_id, epoch, number, batch } = sequence;
+        let known = self.0.entry(producer_id).or_insert_with(|| Producer::new(epoch));
         if known.epoch != epoch {
-            *known = Producer { epoch, next: number, last: VecDeque::new() };
+            *known = Producer::new(epoch);
         }
         known.next = number + 1;
-        known.last.push_back((number, offset));
-        if known.last.len() > REMEMBERED {
-            known.last.pop_front();
+        if known.last.back().is_none_or(|last| last.batch != batch) {
+            known.batches += 1;
+        }
+        known.last.push_back(Written { number, offset, batch });
+        while known.batches > REMEMBERED {
+            let first = known.last.pop_front();
+            if known.last.front().map(|next| next.batch) != first.map(|first| first.batch) {
+                known.batches -= 1;
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
 
+    /// A producer, its epoch, how far from the next number, and whether a batch begins.
+    fn asked() -> impl Strategy<Value = (i64, i16, i32, bool)> {
+        let from_next = prop_oneof![6 => Just(0), 4 => -12..0, 1 => 1..3];
+        (0..2i64, prop_oneof![20 => Just(1), 1 => Just(2), 1 => Just(0)], from_next, prop::bool::weighted(0.4))
+    }
+
     proptest! {
-        /// Against the whole history of what was written.
+        /// Against the whole history of what was written, in batches of one to some.
         #[test]
-        fn a_partition_judges_as_a_naive_model(asked in prop::collection::vec((0..2i64, 0..3i16, 0..12i32), 0..150)) {
+        fn a_partition_judges_as_a_naive_model(asked in prop::collection::vec(asked(), 0..200)) {
             let mut sequences = Sequences::default();
             let mut written: Vec<(Sequence, i64)> = Vec::new();
-            for (producer_id, epoch, number) in asked {
-                let sequence = Sequence { producer_id, epoch, number };
+            let mut batch = 0;
+            for (producer_id, epoch, from_next, begins) in asked {
                 let own: Vec<_> = written.iter().filter(|(s, _)| s.producer_id == producer_id).collect();
                 let newest = own.iter().map(|(s, _)| s.epoch).max();
                 let of_epoch: Vec<_> = own.iter().filter(|(s, _)| s.epoch == epoch).collect();
                 let next = of_epoch.last().map_or(0, |(s, _)| s.number + 1);
+                let number = (next + from_next).max(0);
+                batch += u64::from(begins && from_next == 0);
+                let sequence = Sequence { producer_id, epoch, number, batch };
                 let expected = if own.is_empty() {
                     Verdict::New
                 } else if newest > Some(epoch) {
@@ -99,8 +134,10 @@ mod tests {
                 } else if number > next {
                     Verdict::OutOfOrder
                 } else {
-                    let last = of_epoch.iter().rev().take(5).find(|(s, _)| s.number == number);
-                    last.map_or(Verdict::OldDuplicate, |(_, offset)| Verdict::Duplicate(*offset))
+                    let batches: BTreeSet<_> = of_epoch.iter().map(|(s, _)| s.batch).collect();
+                    let remembered: Vec<_> = batches.into_iter().rev().take(5).collect();
+                    let there = of_epoch.iter().find(|(s, _)| s.number == number && remembered.contains(&s.batch));
+                    there.map_or(Verdict::OldDuplicate, |(_, offset)| Verdict::Duplicate(*offset))
                 };
                 prop_assert_eq!(sequences.look(sequence), expected);
                 if expected == Verdict::New {

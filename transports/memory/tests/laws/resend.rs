@@ -32,6 +32,19 @@ async fn an_idempotent_producer_writes_once_whatever_gets_lost() {
     assert_eq!(start.elapsed(), 200 * MS);
 }
 
+/// A broker remembers five batches, however many records are in them.
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_sent_again_is_known_by_all_of_its_records() {
+    let kafka = kafka();
+    let mut transport = kafka.producer().retries(10).batches(20, 5 * MS).transport();
+    kafka.script().times(20).lose_answer();
+    let sends: Vec<_> = (0..20).map(|n| transport.call(to(0, n))).collect();
+    let outcomes = watched(join_all(sends)).await;
+    let offsets: Vec<_> = outcomes.into_iter().map(|outcome| outcome.unwrap().offset).collect();
+    assert_eq!(offsets, (0..20).map(Some).collect::<Vec<_>>());
+    assert_eq!(kafka.len("orders"), 20);
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_idempotence_a_lost_answer_is_written_twice_and_behind_later_ones() {
     let kafka = kafka();
