@@ -12,6 +12,7 @@
 //! | `retry` | `retry` | sends again what may be sent again, and alone what its batch may have spoilt |
 //! | `concurrency` | `concurrency` | tower's limit, with its warning |
 //! | `metrics` | `metrics` | counts and latencies, as a snapshot |
+//! | `telemetry` | `telemetry` | OpenTelemetry: spans, context in headers, metrics |
 //!
 //! `ServiceBuilderExt` (feature `builder`) has a method for each.
 #![forbid(unsafe_code)]
@@ -37,6 +38,9 @@ pub mod retry;
 #[cfg(feature = "serialize")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serialize")))]
 pub mod serialize;
+#[cfg(feature = "telemetry")]
+#[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
+pub mod telemetry;
 
 #[cfg(any(feature = "retry", feature = "serialize"))]
 mod unfinished;
