@@ -97,6 +97,13 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
         self,
         metrics: &crate::metrics::Metrics,
     ) -> ServiceBuilder<Stack<crate::metrics::CountBytesLayer, L>>;
+
+    /// Traces and measures sends with OpenTelemetry. Takes the layer, so that breaker and retry can tell it too.
+    #[cfg(feature = "telemetry")]
+    fn telemetry(
+        self,
+        telemetry: crate::telemetry::TelemetryLayer,
+    ) -> ServiceBuilder<Stack<crate::telemetry::TelemetryLayer, L>>;
 }
 
 impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
@@ -153,5 +160,13 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
         metrics: &crate::metrics::Metrics,
     ) -> ServiceBuilder<Stack<crate::metrics::CountBytesLayer, L>> {
         self.layer(metrics.bytes_layer())
+    }
+
+    #[cfg(feature = "telemetry")]
+    fn telemetry(
+        self,
+        telemetry: crate::telemetry::TelemetryLayer,
+    ) -> ServiceBuilder<Stack<crate::telemetry::TelemetryLayer, L>> {
+        self.layer(telemetry)
     }
 }

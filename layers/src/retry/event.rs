@@ -8,6 +8,8 @@ use kafka_tower_core::Error;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct RetryEvent<'a> {
+    /// The record's topic.
+    pub topic: &'a Arc<str>,
     /// How many attempts were made so far, at least 1.
     pub attempt: u32,
     /// How long the record waits before the next one.

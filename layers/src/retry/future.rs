@@ -153,13 +153,15 @@ impl<S: Clone> History<S> {
             error,
             _unfinished: shared.unfinished.begin(),
         };
-        self.tell(&RetryEvent { attempt: self.attempts, delay, alone, error: &between.error });
+        if let Some(Record { topic, .. }) = &self.record {
+            self.tell(&RetryEvent { topic, attempt: self.attempts, delay, alone, error: &between.error });
+        }
         Ok(between)
     }
 
     fn tell(&self, event: &RetryEvent<'_>) {
         tracing::debug!(
-            topic = self.record.as_ref().map(|record| &*record.topic),
+            topic = &**event.topic,
             attempt = event.attempt,
             delay_ms = event.delay.as_millis() as u64,
             alone = event.alone,

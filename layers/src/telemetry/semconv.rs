@@ -70,7 +70,6 @@ impl Semconv {
     }
 
     /// The names that an attribute is written under.
-    #[allow(dead_code)] // the next step
     pub(super) fn names(self, attribute: Renamed) -> impl Iterator<Item = Key> {
         let (old, new) = match self {
             Self::V1_44 => (Some(attribute.v1_44), None),
@@ -159,7 +158,7 @@ pub const RETRY_ALONE: &str = "kafka_tower.retry.alone";
 pub const EVENT_REJECTION: &str = "kafka_tower.circuit_breaker.rejection";
 /// Event of the send whose result moved the breaker.
 pub const EVENT_TRANSITION: &str = "kafka_tower.circuit_breaker.transition";
-/// What the breaker was before: `closed`, `half_open`, `open`.
+/// What the breaker was before: `closed`, `half_open`, `open`, `forced_open`, `forced_closed`.
 pub const BREAKER_FROM: &str = "kafka_tower.circuit_breaker.from";
 /// What the breaker is now.
 pub const BREAKER_STATE: &str = "kafka_tower.circuit_breaker.state";

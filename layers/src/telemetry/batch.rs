@@ -1,0 +1,172 @@
+//! Many messages that are sent with one call: one span.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use kafka_tower_core::{Delivery, Result};
+use opentelemetry::trace::{SpanBuilder, SpanContext, SpanKind, TraceContextExt};
+use opentelemetry::{Context, ContextGuard, KeyValue};
+use tokio::time::Instant;
+
+use super::attributes::{self, destination, error_type};
+use super::handle::{Inner, Topic};
+use super::layer::Sink;
+use super::open::{builder, fail};
+use super::scope::Scope;
+use super::semconv;
+
+/// A batch from its first message to its last answer. From [`TelemetryLayer::batch`](super::TelemetryLayer::batch).
+///
+/// While its [context](Self::attach) is current, sends through the layer's services belong to it. Dropped before
+/// [`finish`](Self::finish), it ends as abandoned.
+pub struct BatchSpan {
+    batch: Option<Arc<Batch>>,
+    /// With the batch in it.
+    context: Context,
+}
+
+pub(super) struct Batch {
+    telemetry: Arc<Inner>,
+    topic: Arc<Topic>,
+    /// What was current when the batch began: its messages' spans are beside its own.
+    caller: Context,
+    /// With its span.
+    span: Option<Context>,
+    begun: Instant,
+    messages: AtomicUsize,
+    /// A message went to another topic.
+    mixed: AtomicBool,
+}
+
+impl BatchSpan {
+    pub(super) fn begin(sink: &Sink) -> Self {
+        let telemetry = &sink.telemetry.0;
+        let caller = Context::current();
+        if caller.is_telemetry_suppressed() || !(telemetry.spans.are_made() || telemetry.instruments.live) {
+            return Self { batch: None, context: caller };
+        }
+        let kind = if telemetry.choices.create_spans { SpanKind::Client } else { SpanKind::Producer };
+        let span = telemetry.spans.are_made().then(|| {
+            let start = telemetry.client.start(semconv::SEND, None);
+            let named = builder(&sink.topic.send, kind, sink.transaction.link(), |_| ());
+            telemetry.spans.start(SpanBuilder { attributes: Some(start), ..named }, &caller)
+        });
+        let batch = Arc::new(Batch {
+            telemetry: Arc::clone(telemetry),
+            topic: Arc::clone(&sink.topic),
+            caller,
+            span: span.flatten(),
+            begun: Instant::now(),
+            messages: AtomicUsize::new(0),
+            mixed: AtomicBool::new(false),
+        });
+        let context = batch.span.as_ref().unwrap_or(&batch.caller).with_value(Scope::Batch(Arc::clone(&batch)));
+        Self { batch: Some(batch), context }
+    }
+
+    /// Makes the batch the current one, until the guard is dropped in the same poll.
+    #[must_use = "the batch is current until the guard is dropped"]
+    pub fn attach(&self) -> Option<ContextGuard> {
+        self.batch.as_ref().map(|_| self.context.clone().attach())
+    }
+
+    /// Ends the span with the results of all messages, also of those that never were called.
+    pub fn finish(mut self, results: &[Result<Delivery>]) {
+        if let Some(batch) = self.batch.take() {
+            batch.finish(results);
+        }
+    }
+}
+
+impl Batch {
+    pub(super) fn caller(&self) -> &Context {
+        &self.caller
+    }
+
+    pub(super) fn span(&self) -> Option<&Context> {
+        self.span.as_ref()
+    }
+
+    /// The place of the message that joined last.
+    pub(super) fn index(&self) -> usize {
+        self.messages.load(Ordering::Relaxed).saturating_sub(1)
+    }
+
+    pub(super) fn joined(&self, topic: &Topic) {
+        self.messages.fetch_add(1, Ordering::Relaxed);
+        if topic.name != self.topic.name && !self.mixed.swap(true, Ordering::Relaxed) {
+            if let Some(span) = &self.span {
+                span.span().update_name(semconv::SEND);
+            }
+        }
+    }
+
+    pub(super) fn link(&self, message: SpanContext) {
+        if let Some(span) = &self.span {
+            span.span().add_link(message, Vec::new());
+        }
+    }
+
+    fn finish(&self, results: &[Result<Delivery>]) {
+        let failed = results.iter().filter(|result| result.is_err()).count();
+        let first = results.iter().find_map(|result| result.as_ref().err());
+        self.end(results.len(), |span, text| {
+            if let Some(first) = first {
+                fail(span, text, first, 1);
+                span.span().set_attribute(KeyValue::new(semconv::BATCH_FAILED, count(failed)));
+            }
+        });
+        self.record(results.len(), first.map(error_type));
+    }
+
+    fn abandoned(&self) {
+        let abandoned = KeyValue::new(semconv::ERROR_TYPE, semconv::ABANDONED);
+        let messages = self.messages.load(Ordering::Relaxed);
+        self.end(messages, |span, _| {
+            span.span().set_attribute(abandoned.clone());
+            span.span().set_status(opentelemetry::trace::Status::error("dropped before its answer"));
+        });
+        self.record(messages, Some(abandoned));
+    }
+
+    fn end(&self, messages: usize, more: impl FnOnce(&Context, bool)) {
+        let Some(context) = &self.span else { return };
+        let span = context.span();
+        if span.is_recording() {
+            if !self.mixed.load(Ordering::Relaxed) {
+                span.set_attribute(destination(&self.topic.name));
+            }
+            span.set_attribute(KeyValue::new(semconv::BATCH_MESSAGE_COUNT, count(messages)));
+            more(context, self.telemetry.choices.error_text);
+        }
+        span.end();
+    }
+
+    fn record(&self, messages: usize, error: Option<KeyValue>) {
+        let instruments = &self.telemetry.instruments;
+        if instruments.live {
+            let sets = &self.topic.metrics;
+            instruments.duration(self.begun.elapsed(), &attributes::with(&sets.duration, [error]));
+            instruments.batch.record(messages as u64, &sets.topic);
+        }
+    }
+}
+
+fn count(messages: usize) -> i64 {
+    i64::try_from(messages).unwrap_or(i64::MAX)
+}
+
+impl Drop for BatchSpan {
+    fn drop(&mut self) {
+        if let Some(batch) = &self.batch {
+            batch.abandoned();
+        }
+    }
+}
+
+impl fmt::Debug for BatchSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchSpan").field("context", &self.context).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,84 @@
+//! What the layers below tell by their hooks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use opentelemetry::KeyValue;
+
+use super::attributes::{self, error_type};
+use super::scope::current_send;
+use super::{TelemetryLayer, semconv};
+use crate::circuit_breaker::{CircuitBreakerHandle, CircuitState};
+use crate::retry::RetryEvent;
+
+impl TelemetryLayer {
+    /// A hook for [`RetryLayer::on_retry`](crate::retry::RetryLayer::on_retry): each further attempt is an event of its send, and
+    /// counts.
+    pub fn on_retry(&self) -> impl Fn(&RetryEvent<'_>) + Send + Sync + 'static {
+        let sink = self.sink();
+        move |event| {
+            let why = error_type(event.error);
+            let alone = KeyValue::new(semconv::RETRY_ALONE, event.alone);
+            let instruments = &sink.telemetry.0.instruments;
+            if instruments.live {
+                let topic = sink.topic_of(Some(event.topic));
+                let set = attributes::with(&topic.metrics.topic, [Some(why.clone()), Some(alone.clone())]);
+                instruments.retries.add(1, &set);
+            }
+            if let Some(send) = current_send() {
+                send.tried(event.attempt);
+                send.event(
+                    semconv::EVENT_RETRY,
+                    vec![
+                        KeyValue::new(semconv::RETRY_ATTEMPT, i64::from(event.attempt)),
+                        KeyValue::new(semconv::RETRY_DELAY, event.delay.as_secs_f64()),
+                        alone,
+                        why,
+                        attributes::persistence(event.error.persistence()),
+                    ],
+                );
+            }
+        }
+    }
+}
+
+impl TelemetryLayer {
+    /// Tells of a circuit breaker: its state, its changes, and on the send whose result brought one about an event.
+    pub fn watch_breaker(&self, breaker: &CircuitBreakerHandle) {
+        let sink = self.sink();
+        let state = Arc::new(AtomicU8::new(level(breaker.state())));
+        let set = sink.topic.metrics.topic.to_vec();
+        sink.telemetry.0.instruments.watched.watch_breaker(set, &state);
+        // The hook lives as long as the breaker, and so does the state that is reported.
+        breaker.on_transition(move |transition| {
+            state.store(level(transition.to), Ordering::Relaxed);
+            let to = KeyValue::new(semconv::BREAKER_STATE, name(transition.to));
+            let instruments = &sink.telemetry.0.instruments;
+            if instruments.live {
+                instruments.transitions.add(1, &attributes::with(&sink.topic.metrics.topic, [Some(to.clone())]));
+            }
+            if let Some(send) = current_send() {
+                let from = KeyValue::new(semconv::BREAKER_FROM, name(transition.from));
+                send.event(semconv::EVENT_TRANSITION, vec![from, to]);
+            }
+        });
+    }
+}
+
+const fn level(state: CircuitState) -> u8 {
+    match state {
+        CircuitState::Closed | CircuitState::ForcedClosed => 0,
+        CircuitState::HalfOpen => 1,
+        CircuitState::Open | CircuitState::ForcedOpen => 2,
+    }
+}
+
+const fn name(state: CircuitState) -> &'static str {
+    match state {
+        CircuitState::Closed => "closed",
+        CircuitState::HalfOpen => "half_open",
+        CircuitState::Open => "open",
+        CircuitState::ForcedOpen => "forced_open",
+        CircuitState::ForcedClosed => "forced_closed",
+    }
+}

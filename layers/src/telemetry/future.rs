@@ -1,0 +1,55 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use kafka_tower_core::{Delivery, Error, Result};
+use pin_project::pin_project;
+
+use super::open::Open;
+
+/// The answer of [`Traced`](super::Traced).
+///
+/// # Cancel safety
+///
+/// Dropping it does what it does in the service below; the span ends, with `error.type` `abandoned`.
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub struct TracedFuture<F> {
+    #[pin]
+    inner: F,
+    /// None if nobody wants to know.
+    open: Option<Open>,
+}
+
+impl<F> TracedFuture<F> {
+    pub(super) fn new(inner: F, open: Option<Open>) -> Self {
+        Self { inner, open }
+    }
+}
+
+impl<F, E> Future for TracedFuture<F>
+where
+    F: Future<Output = Result<Delivery, E>>,
+    E: Into<Error>,
+{
+    type Output = Result<Delivery>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        // The span is the current one within this poll, and of no other task that this thread polls next.
+        let current = this.open.as_ref().and_then(Open::attach);
+        let answer = ready!(this.inner.poll(cx)).map_err(Into::into);
+        drop(current);
+        if let Some(open) = this.open {
+            open.answered(&answer);
+        }
+        Poll::Ready(answer)
+    }
+}
+
+impl<F> fmt::Debug for TracedFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TracedFuture").field("traced", &self.open.is_some()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,178 @@
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use kafka_tower_core::{Control, Headers};
+use opentelemetry::metrics::Meter;
+use opentelemetry::{Context, KeyValue};
+
+use super::attributes::{Client, MetricSets};
+use super::instruments::Instruments;
+use super::propagation::Propagation;
+use super::semconv;
+use super::topics::Topics;
+use super::tracer::Spans;
+use super::{TelemetryBuilder, TelemetryLayer};
+
+/// Tracer, meter, propagator and names: one for an application. A clone is the same.
+///
+/// Sinks that share one are counted together where a metric has no topic; two with the same meter would each report their
+/// own under the same name.
+#[derive(Clone)]
+pub struct Telemetry(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) spans: Spans,
+    pub(super) meter: Meter,
+    pub(super) instruments: Instruments,
+    pub(super) propagation: Propagation,
+    pub(super) client: Client,
+    pub(super) choices: Choices,
+    pub(super) topics: RwLock<Topics<Arc<Topic>>>,
+    /// The metrics of topics for which there is no room.
+    pub(super) other: Arc<MetricSets>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Choices {
+    pub(super) create_spans: bool,
+    pub(super) message_key: bool,
+    pub(super) partition_in_metrics: bool,
+    pub(super) error_text: bool,
+}
+
+/// What is the same for all messages to a topic.
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) name: Arc<str>,
+    pub(super) send: Operation,
+    pub(super) create: Operation,
+    pub(super) metrics: Arc<MetricSets>,
+}
+
+/// How spans of an operation begin.
+#[derive(Debug)]
+pub(super) struct Operation {
+    pub(super) name: String,
+    pub(super) start: Box<[KeyValue]>,
+}
+
+impl Telemetry {
+    /// With the global tracer and meter, the global propagator, and the names that the environment asks for.
+    ///
+    /// The providers are taken now: set them before.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// With choices.
+    pub fn builder() -> TelemetryBuilder {
+        TelemetryBuilder::new()
+    }
+
+    /// The layer of a sink to this topic; messages may name others.
+    #[must_use]
+    pub fn layer(&self, topic: impl Into<Arc<str>>) -> TelemetryLayer {
+        TelemetryLayer::new(self.clone(), &topic.into())
+    }
+
+    /// The context in the headers of a record, by this telemetry's propagator. See [`extract`](super::extract).
+    #[must_use]
+    pub fn extract(&self, headers: &Headers) -> Context {
+        self.0.propagation.extract(headers)
+    }
+
+    /// Reports what a transport has in flight, as long as it is there. It is not kept open.
+    pub fn watch(&self, control: &Arc<dyn Control>) {
+        self.0.instruments.watched.watch(control);
+    }
+
+    /// The meter, for instruments beside those of the layer.
+    #[must_use]
+    pub fn meter(&self) -> &Meter {
+        &self.0.meter
+    }
+
+    /// What metrics of a client have in common: the system, and the client's id if it was given.
+    #[must_use]
+    pub fn client_attributes(&self) -> Vec<KeyValue> {
+        self.0.client.of_client()
+    }
+
+    /// What metrics of a topic have in common: the system, and the topic or [`_other`](semconv::OTHER_TOPIC).
+    #[must_use]
+    pub fn topic_attributes(&self, topic: &str) -> Vec<KeyValue> {
+        self.0.topic(&topic.into()).metrics.topic.to_vec()
+    }
+
+    /// Whether anybody gets what is recorded in the meter.
+    #[must_use]
+    pub fn has_meter(&self) -> bool {
+        self.0.instruments.live
+    }
+}
+
+impl Inner {
+    /// What is kept for a topic.
+    pub(super) fn topic(&self, topic: &Arc<str>) -> Arc<Topic> {
+        let full = {
+            let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(known) = topics.get(topic) {
+                return Arc::clone(known);
+            }
+            topics.is_full()
+        };
+        if !full {
+            let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+            if let Some(known) = topics.get_or_insert(topic, || Arc::new(self.known(topic))) {
+                return Arc::clone(known);
+            }
+        }
+        Arc::new(self.unknown(topic))
+    }
+
+    fn known(&self, topic: &Arc<str>) -> Topic {
+        let operation = |operation: &'static str| Operation {
+            name: format!("{operation} {topic}"),
+            start: self.client.start(operation, Some(topic)).into(),
+        };
+        Topic {
+            name: Arc::clone(topic),
+            send: operation(semconv::SEND),
+            create: operation(semconv::CREATE),
+            metrics: Arc::new(self.client.metrics(topic)),
+        }
+    }
+
+    /// One for which there is no room. Names of spans are to be few as well; attributes need not.
+    fn unknown(&self, topic: &Arc<str>) -> Topic {
+        let operation = |operation: &'static str| Operation {
+            name: operation.to_owned(),
+            start: self.client.start(operation, Some(topic)).into(),
+        };
+        Topic {
+            name: Arc::clone(topic),
+            send: operation(semconv::SEND),
+            create: operation(semconv::CREATE),
+            metrics: Arc::clone(&self.other),
+        }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Telemetry")
+            .field("spans", &self.0.spans)
+            .field("metrics", &self.0.instruments.live)
+            .field("propagation", &self.0.propagation)
+            .field("client", &self.0.client)
+            .field("choices", &self.0.choices)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,86 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_tower_core::Error;
+use tower_layer::Layer;
+
+use super::handle::Topic;
+use super::open::Open;
+use super::{BatchSpan, Telemetry, Traced, TransactionSpans};
+
+/// Makes [`Traced`] services. See the [module](super) for what they do. From [`Telemetry::layer`].
+///
+/// One layer is one sink: its clones, and all services that it makes, share the sink's transactions.
+#[derive(Clone, Debug)]
+pub struct TelemetryLayer {
+    sink: Arc<Sink>,
+}
+
+/// What the services of a layer share.
+#[derive(Debug)]
+pub(super) struct Sink {
+    pub(super) telemetry: Telemetry,
+    pub(super) topic: Arc<Topic>,
+    pub(super) transaction: TransactionSpans,
+}
+
+impl TelemetryLayer {
+    pub(super) fn new(telemetry: Telemetry, topic: &Arc<str>) -> Self {
+        let topic = telemetry.0.topic(topic);
+        let transaction = TransactionSpans::new(telemetry.clone(), Arc::clone(&topic));
+        Self { sink: Arc::new(Sink { telemetry, topic, transaction }) }
+    }
+
+    pub(super) fn sink(&self) -> Arc<Sink> {
+        Arc::clone(&self.sink)
+    }
+
+    /// What it tells to.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.sink.telemetry
+    }
+
+    /// Begins a batch: its span is a child of the current one.
+    #[must_use]
+    pub fn batch(&self) -> BatchSpan {
+        BatchSpan::begin(&self.sink)
+    }
+
+    /// To be told of transactions.
+    #[must_use]
+    pub fn transactions(&self) -> &TransactionSpans {
+        &self.sink.transaction
+    }
+
+    /// A send waited so long for readiness, and was called then.
+    pub fn record_wait(&self, waited: Duration) {
+        let instruments = &self.sink.telemetry.0.instruments;
+        if instruments.live {
+            instruments.queued(waited, &self.sink.topic.metrics.topic);
+        }
+    }
+
+    /// A send was given up before it was called, after so long: for want of readiness, or because nothing can be sent. Its
+    /// span begins and ends with this.
+    pub fn record_refused(&self, waited: Duration, error: &Error) {
+        Open::refused(&self.sink, waited, error);
+    }
+}
+
+impl Sink {
+    pub(super) fn topic_of(&self, topic: Option<&Arc<str>>) -> Arc<Topic> {
+        match topic {
+            Some(topic) if **topic != *self.topic.name => self.telemetry.0.topic(topic),
+            _ => Arc::clone(&self.topic),
+        }
+    }
+}
+
+impl<S> Layer<S> for TelemetryLayer {
+    type Service = Traced<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Traced::new(inner, self.sink())
+    }
+}

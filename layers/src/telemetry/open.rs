@@ -1,0 +1,270 @@
+//! A send from its call to its answer.
+
+use std::sync::Arc;
+
+use kafka_tower_core::{Delivery, Error, Persistence, Result};
+use opentelemetry::trace::{Link, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt};
+use opentelemetry::{Context, ContextGuard, KeyValue};
+use tokio::time::Instant;
+
+use super::attributes::{self, error_type, persistence, status, was_sent};
+use super::batch::Batch;
+use super::handle::{Inner, Operation, Topic};
+use super::layer::Sink;
+use super::scope::{Scope, SendScope, current_batch};
+use super::{Outgoing, semconv};
+
+/// A send that is told about once, however it ends.
+pub(super) struct Open {
+    telemetry: Arc<Inner>,
+    topic: Arc<Topic>,
+    /// With the send's span, for as long as it is open; none if there is no tracer.
+    context: Option<Context>,
+    /// Of a span that is recorded.
+    recorded: Option<Arc<SendScope>>,
+    /// Of a send that is no batch's, if there is a meter.
+    called: Option<Instant>,
+    answered: bool,
+}
+
+impl Open {
+    /// Begins the span of a message and writes its context into the headers. None if nobody wants to know of it.
+    pub(super) fn begin<R: Outgoing>(sink: &Sink, message: &mut R) -> Option<Self> {
+        let telemetry = &sink.telemetry.0;
+        let (spans, metrics) = (telemetry.spans.are_made(), telemetry.instruments.live);
+        if !spans && !metrics {
+            pass_on(telemetry, message);
+            return None;
+        }
+        let current = Context::current();
+        if current.is_telemetry_suppressed() {
+            return None;
+        }
+        let batch = current_batch();
+        let topic = sink.topic_of(message.topic());
+        if let Some(batch) = &batch {
+            batch.joined(&topic);
+        }
+        let context = if spans { sink.start(&current, batch.as_deref(), &topic, message) } else { None };
+        if context.is_none() {
+            let caller = batch.as_ref().map_or(&current, |batch| batch.caller());
+            telemetry.pass_on(caller, message);
+        }
+        let recorded = context.as_ref().and_then(|context| recorded(context, batch.as_deref()));
+        let context = match (context, &recorded) {
+            (Some(context), Some(scope)) => Some(context.with_value(Scope::Send(Arc::clone(scope)))),
+            (context, _) => context,
+        };
+        let called = (metrics && batch.is_none()).then(Instant::now);
+        Some(Self { telemetry: Arc::clone(telemetry), topic, context, recorded, called, answered: false })
+    }
+
+    /// A send that ends before it was called: it found no room, or nothing could be sent.
+    pub(super) fn refused(sink: &Sink, waited: std::time::Duration, error: &Error) {
+        let telemetry = &sink.telemetry.0;
+        let current = Context::current();
+        if current.is_telemetry_suppressed() || current_batch().is_some() {
+            return; // the batch tells
+        }
+        if telemetry.spans.are_made() {
+            let now = std::time::SystemTime::now();
+            let builder = builder(&sink.topic.send, SpanKind::Producer, sink.transaction.link(), |_| ())
+                .with_start_time(now.checked_sub(waited).unwrap_or(now));
+            if let Some(context) = telemetry.spans.start(builder, &current) {
+                fail(&context, telemetry.choices.error_text, error, 1);
+                context.span().end();
+            }
+        }
+        if telemetry.instruments.live {
+            let set = attributes::with(&sink.topic.metrics.duration, [Some(error_type(error))]);
+            telemetry.instruments.duration(waited, &set);
+        }
+    }
+
+    /// Makes the send's span the current one, until the guard is dropped in the same poll.
+    pub(super) fn attach(&self) -> Option<ContextGuard> {
+        self.context.clone().map(Context::attach)
+    }
+
+    pub(super) fn answered(&mut self, answer: &Result<Delivery>) {
+        self.answered = true;
+        self.record(answer);
+        let Some(context) = self.context.take() else { return };
+        if let Some(recorded) = &self.recorded {
+            match answer {
+                Ok(delivery) => {
+                    let span = context.span();
+                    span.set_attributes(self.telemetry.client.delivered(delivery));
+                    span.set_attributes(tried(recorded.attempts()));
+                }
+                Err(error) => {
+                    if error.kind() == kafka_tower_core::ErrorKind::CircuitOpen {
+                        recorded.event(semconv::EVENT_REJECTION, Vec::new());
+                    }
+                    fail(&context, self.telemetry.choices.error_text, error, recorded.attempts());
+                }
+            }
+        }
+        context.span().end();
+    }
+
+    fn record(&self, answer: &Result<Delivery>) {
+        let instruments = &self.telemetry.instruments;
+        if !instruments.live {
+            return;
+        }
+        let sets = &self.topic.metrics;
+        let took = self.called.map(|called| called.elapsed());
+        let partition = match answer {
+            Ok(delivery) if self.telemetry.choices.partition_in_metrics => {
+                Some(attributes::partition(delivery.partition))
+            }
+            _ => None,
+        };
+        let failed = answer.as_ref().err();
+        if partition.is_none() && failed.is_none() {
+            instruments.sent.add(1, &sets.sent);
+            if let Some(took) = took {
+                instruments.duration(took, &sets.duration);
+            }
+            return;
+        }
+        if failed.is_none_or(was_sent) {
+            instruments.sent.add(1, &attributes::with(&sets.sent, [partition.clone(), failed.map(error_type)]));
+        }
+        if let Some(took) = took {
+            instruments.duration(took, &attributes::with(&sets.duration, [partition, failed.map(error_type)]));
+        }
+        if failed.is_some_and(|error| error.kind() == kafka_tower_core::ErrorKind::CircuitOpen) {
+            instruments.rejections.add(1, &sets.topic);
+        }
+    }
+
+    /// The future was dropped: the record may have gone on, and nobody will know.
+    fn abandoned(&mut self) {
+        let abandoned = KeyValue::new(semconv::ERROR_TYPE, semconv::ABANDONED);
+        let instruments = &self.telemetry.instruments;
+        if instruments.live {
+            let sets = &self.topic.metrics;
+            instruments.sent.add(1, &attributes::with(&sets.sent, [Some(abandoned.clone())]));
+            if let Some(called) = self.called {
+                instruments.duration(called.elapsed(), &attributes::with(&sets.duration, [Some(abandoned.clone())]));
+            }
+        }
+        let Some(context) = self.context.take() else { return };
+        if let Some(recorded) = &self.recorded {
+            let span = context.span();
+            span.set_attributes([abandoned, persistence(Persistence::PossiblyPersisted)]);
+            span.set_attributes(tried(recorded.attempts()));
+            span.set_status(Status::error("dropped before its answer"));
+        }
+        context.span().end();
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.abandoned();
+        }
+    }
+}
+
+impl Sink {
+    /// Starts the span of a message: its own, or one of its batch's.
+    fn start<R: Outgoing>(
+        &self,
+        current: &Context,
+        batch: Option<&Batch>,
+        topic: &Topic,
+        message: &mut R,
+    ) -> Option<Context> {
+        let telemetry = &self.telemetry.0;
+        let provided = telemetry.propagation.provided(message.headers());
+        let client = &telemetry.client;
+        let key = telemetry.choices.message_key.then(|| message.key()).flatten();
+        let of_message = |start: &mut Vec<KeyValue>| client.message(message.is_tombstone(), key, start);
+        if let Some(batch) = batch {
+            if let Some(provided) = provided {
+                batch.link(provided);
+                return None;
+            }
+            if !telemetry.choices.create_spans {
+                if let Some(span) = batch.span() {
+                    telemetry.propagation.inject(span, message.headers_mut());
+                }
+                return None;
+            }
+            let builder = builder(&topic.create, SpanKind::Producer, None, of_message);
+            let context = telemetry.spans.start(builder, batch.caller())?;
+            batch.link(context.span().span_context().clone());
+            telemetry.propagation.inject(&context, message.headers_mut());
+            return Some(context);
+        }
+        // Whose context is in the headers made the message; this only sends it.
+        let kind = if provided.is_some() { SpanKind::Client } else { SpanKind::Producer };
+        let links = provided.iter().cloned().chain(self.transaction.link());
+        let builder = builder(&topic.send, kind, links, of_message);
+        let context = telemetry.spans.start(builder, current)?;
+        if provided.is_none() {
+            telemetry.propagation.inject(&context, message.headers_mut());
+        }
+        Some(context)
+    }
+}
+
+impl Inner {
+    /// No span of ours is made, but the application's goes on: as the API's no-op tracer would have it.
+    fn pass_on<R: Outgoing>(&self, caller: &Context, message: &mut R) {
+        let carries = caller.span().span_context().is_valid();
+        if carries && self.propagation.provided(message.headers()).is_none() {
+            self.propagation.inject(caller, message.headers_mut());
+        }
+    }
+}
+
+/// As [`Inner::pass_on`] of the current context, which is not cloned where it carries nothing.
+fn pass_on<R: Outgoing>(telemetry: &Inner, message: &mut R) {
+    Context::map_current(|current| {
+        if !current.is_telemetry_suppressed() {
+            telemetry.pass_on(current, message);
+        }
+    });
+}
+
+pub(super) fn builder(
+    operation: &Operation,
+    kind: SpanKind,
+    links: impl IntoIterator<Item = SpanContext>,
+    more: impl FnOnce(&mut Vec<KeyValue>),
+) -> SpanBuilder {
+    let mut start = operation.start.to_vec();
+    more(&mut start);
+    let links: Vec<Link> = links.into_iter().map(Link::with_context).collect();
+    let builder = SpanBuilder::from_name(operation.name.clone()).with_kind(kind);
+    let builder = SpanBuilder { attributes: Some(start), ..builder };
+    if links.is_empty() { builder } else { builder.with_links(links) }
+}
+
+/// Where the events of a send go, if its span is recorded.
+fn recorded(context: &Context, batch: Option<&Batch>) -> Option<Arc<SendScope>> {
+    if !context.span().is_recording() {
+        return None;
+    }
+    Some(match batch.and_then(|batch| Some((batch.span()?, batch.index()))) {
+        Some((span, index)) => SendScope::new(span.clone(), Some(index)),
+        None => SendScope::new(context.clone(), None),
+    })
+}
+
+/// Ends well or not at all: what is said of a failure.
+pub(super) fn fail(context: &Context, text: bool, error: &Error, attempts: u32) {
+    let span = context.span();
+    span.set_attributes([error_type(error), persistence(error.persistence())]);
+    span.set_attributes(tried(attempts.max(error.attempts())));
+    span.set_status(status(error, text));
+}
+
+fn tried(attempts: u32) -> Option<KeyValue> {
+    (attempts > 1).then(|| KeyValue::new(semconv::ATTEMPTS, i64::from(attempts)))
+}

@@ -1,0 +1,143 @@
+//! Context in a record's headers: UTF-8 text under the propagator's names, as W3C's trace context over Kafka has it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use kafka_tower_core::Headers;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry::trace::{SpanContext, TraceContextExt};
+use opentelemetry::{Context, global};
+
+const BAGGAGE: &str = "baggage";
+
+/// Reads a context from headers, for propagators. Of names that repeat the last one counts, as everywhere in Kafka.
+#[derive(Clone, Copy, Debug)]
+pub struct HeaderExtractor<'a>(pub &'a Headers);
+
+impl Extractor for HeaderExtractor<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.iter().map(|header| &*header.key).collect()
+    }
+}
+
+/// Writes a context into headers, for propagators: what stood under a name is replaced, and nothing empty is written.
+#[derive(Debug)]
+pub struct HeaderInjector<'a>(pub &'a mut Headers);
+
+impl Injector for HeaderInjector<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if !value.is_empty() {
+            self.0.insert(name(key), value);
+        }
+    }
+}
+
+/// The usual names need no memory of their own.
+fn name(key: &str) -> Cow<'static, str> {
+    match key {
+        "traceparent" => Cow::Borrowed("traceparent"),
+        "tracestate" => Cow::Borrowed("tracestate"),
+        BAGGAGE => Cow::Borrowed(BAGGAGE),
+        other => Cow::Owned(other.to_owned()),
+    }
+}
+
+/// The context in the headers of a record, by the global propagator: the parent or, for messages that are processed in
+/// batches, a link of what a consumer does with it. Without a context in the headers it has no span.
+///
+/// ```
+/// use kafka_tower_core::Headers;
+/// use kafka_tower_layers::telemetry::extract;
+/// use opentelemetry::trace::TraceContextExt;
+/// use opentelemetry_sdk::propagation::TraceContextPropagator;
+///
+/// opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+/// let mut headers = Headers::new();
+/// headers.push("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+///
+/// let producer = extract(&headers);
+/// assert!(producer.span().span_context().is_remote());
+/// assert!(!extract(&Headers::new()).span().span_context().is_valid());
+/// ```
+#[must_use]
+pub fn extract(headers: &Headers) -> Context {
+    global::get_text_map_propagator(|propagator| extracted(propagator, headers))
+}
+
+fn extracted(propagator: &dyn TextMapPropagator, headers: &Headers) -> Context {
+    // The one that is there while none was set would answer with the context of this thread.
+    if propagator.fields().next().is_none() {
+        return Context::new();
+    }
+    propagator.extract_with_context(&Context::new(), &HeaderExtractor(headers))
+}
+
+/// Which propagator, and what of it.
+#[derive(Clone)]
+pub(super) struct Propagation {
+    pub(super) enabled: bool,
+    pub(super) baggage: bool,
+    /// In place of the global one.
+    pub(super) propagator: Option<Arc<dyn TextMapPropagator + Send + Sync>>,
+}
+
+impl Propagation {
+    fn with<T>(&self, mut run: impl FnMut(&dyn TextMapPropagator) -> T) -> T {
+        match &self.propagator {
+            Some(propagator) => run(&**propagator),
+            None => global::get_text_map_propagator(run),
+        }
+    }
+
+    pub(super) fn extract(&self, headers: &Headers) -> Context {
+        self.with(|propagator| extracted(propagator, headers))
+    }
+
+    /// The context that whoever made the message put there.
+    pub(super) fn provided(&self, headers: &Headers) -> Option<SpanContext> {
+        if headers.is_empty() {
+            return None;
+        }
+        let context = self.extract(headers);
+        let provided = context.span().span_context().clone();
+        provided.is_valid().then_some(provided)
+    }
+
+    /// Writes a context into headers that have none.
+    pub(super) fn inject(&self, context: &Context, headers: &mut Headers) {
+        if self.enabled {
+            self.with(|propagator| propagator.inject_context(context, &mut Chosen { baggage: self.baggage, headers }));
+        }
+    }
+}
+
+/// Writes what the application chose.
+struct Chosen<'a> {
+    baggage: bool,
+    headers: &'a mut Headers,
+}
+
+impl Injector for Chosen<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        // Baggage can hold anything that any part of the application put there; what the message has goes before it.
+        let kept = key == BAGGAGE && (!self.baggage || self.headers.contains(BAGGAGE));
+        if !kept {
+            HeaderInjector(self.headers).set(key, value);
+        }
+    }
+}
+
+impl fmt::Debug for Propagation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Propagation")
+            .field("enabled", &self.enabled)
+            .field("baggage", &self.baggage)
+            .field("propagator", &self.propagator.as_ref().map_or("global", |_| "given"))
+            .finish()
+    }
+}

@@ -1,0 +1,62 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kafka_tower_core::{Headers, Record, SinkMessage};
+
+/// A request that the layer can trace: a typed message or a record. Implement it for a request of your own.
+pub trait Outgoing {
+    /// The topic that the message names, if it does.
+    fn topic(&self) -> Option<&Arc<str>>;
+    /// The key.
+    fn key(&self) -> Option<&Bytes>;
+    /// Whether it has no value.
+    fn is_tombstone(&self) -> bool;
+    /// The headers.
+    fn headers(&self) -> &Headers;
+    /// The headers, to write the context into.
+    fn headers_mut(&mut self) -> &mut Headers;
+}
+
+impl<T> Outgoing for SinkMessage<T> {
+    fn topic(&self) -> Option<&Arc<str>> {
+        self.envelope().topic.as_ref()
+    }
+
+    fn key(&self) -> Option<&Bytes> {
+        SinkMessage::key(self)
+    }
+
+    fn is_tombstone(&self) -> bool {
+        SinkMessage::is_tombstone(self)
+    }
+
+    fn headers(&self) -> &Headers {
+        &self.envelope().headers
+    }
+
+    fn headers_mut(&mut self) -> &mut Headers {
+        &mut self.envelope_mut().headers
+    }
+}
+
+impl Outgoing for Record {
+    fn topic(&self) -> Option<&Arc<str>> {
+        Some(&self.topic)
+    }
+
+    fn key(&self) -> Option<&Bytes> {
+        self.key.as_ref()
+    }
+
+    fn is_tombstone(&self) -> bool {
+        self.value.is_none()
+    }
+
+    fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    fn headers_mut(&mut self) -> &mut Headers {
+        &mut self.headers
+    }
+}

@@ -1,0 +1,68 @@
+//! How the layers below find the span of the send that they work for: as a value in the current context.
+//!
+//! Not `Context::current().span()`: that may be a span of the application's, as when somebody forces the breaker by hand, or
+//! of a layer in between.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use opentelemetry::trace::TraceContextExt;
+use opentelemetry::{Context, KeyValue};
+
+use super::batch::Batch;
+use super::semconv;
+
+/// What the current task works for.
+#[derive(Clone)]
+pub(super) enum Scope {
+    /// A send that is recorded.
+    Send(Arc<SendScope>),
+    /// A batch: what is called now is one of its messages.
+    Batch(Arc<Batch>),
+}
+
+pub(super) struct SendScope {
+    /// With the span that the events go to: the send's, or its batch's.
+    span: Context,
+    /// The message's place in the batch.
+    index: Option<usize>,
+    attempts: AtomicU32,
+}
+
+impl SendScope {
+    pub(super) fn new(span: Context, index: Option<usize>) -> Arc<Self> {
+        Arc::new(Self { span, index, attempts: AtomicU32::new(1) })
+    }
+
+    pub(super) fn event(&self, name: &'static str, mut attributes: Vec<KeyValue>) {
+        attributes.extend(
+            self.index.map(|index| KeyValue::new(semconv::BATCH_INDEX, i64::try_from(index).unwrap_or(i64::MAX))),
+        );
+        self.span.span().add_event(name, attributes);
+    }
+
+    /// So many attempts were made, and one more follows.
+    pub(super) fn tried(&self, attempts: u32) {
+        self.attempts.store(attempts.saturating_add(1), Ordering::Relaxed);
+    }
+
+    pub(super) fn attempts(&self) -> u32 {
+        self.attempts.load(Ordering::Relaxed)
+    }
+}
+
+/// The batch that is being called, if one is, with the context that its caller had.
+pub(super) fn current_batch() -> Option<Arc<Batch>> {
+    Context::map_current(|context| match context.get::<Scope>() {
+        Some(Scope::Batch(batch)) => Some(Arc::clone(batch)),
+        _ => None,
+    })
+}
+
+/// The send that the current task works for, if it is recorded.
+pub(super) fn current_send() -> Option<Arc<SendScope>> {
+    Context::map_current(|context| match context.get::<Scope>() {
+        Some(Scope::Send(send)) => Some(Arc::clone(send)),
+        _ => None,
+    })
+}

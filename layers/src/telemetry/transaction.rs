@@ -1,0 +1,247 @@
+//! The span of a transaction, which the sends link to.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kafka_tower_core::{Error, Persistence, Recovery, Result};
+use opentelemetry::trace::{SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt};
+use opentelemetry::{Context, KeyValue};
+use tokio::time::Instant;
+
+use super::attributes::{self, error_type, persistence};
+use super::handle::{Telemetry, Topic};
+use super::semconv;
+
+/// Told by whoever drives the transactions of a sink. From [`TelemetryLayer::transactions`](super::TelemetryLayer::transactions);
+/// a clone is the same.
+#[derive(Clone)]
+pub struct TransactionSpans(Arc<Shared>);
+
+struct Shared {
+    telemetry: Telemetry,
+    topic: Arc<Topic>,
+    /// Whether one is open, so that sends outside of transactions take no lock.
+    any: AtomicBool,
+    open: Mutex<Option<Open>>,
+}
+
+struct Open {
+    span: Option<Context>,
+    begun: Instant,
+    messages: AtomicU64,
+    /// From then on nobody but the broker can tell how it ends.
+    committing: bool,
+}
+
+/// How a transaction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Committed,
+    Aborted,
+    Unknown,
+}
+
+impl TransactionSpans {
+    pub(super) fn new(telemetry: Telemetry, topic: Arc<Topic>) -> Self {
+        Self(Arc::new(Shared { telemetry, topic, any: AtomicBool::new(false), open: Mutex::new(None) }))
+    }
+
+    /// A transaction was begun. Its span is a child of the current one.
+    pub fn begun(&self) {
+        let inner = &self.0.telemetry.0;
+        let current = Context::current();
+        let span = inner.spans.are_made().then(|| {
+            let mut start = inner.client.of_client();
+            start.push(attributes::destination(&self.0.topic.name));
+            let builder = SpanBuilder::from_name(semconv::SPAN_TRANSACTION).with_kind(SpanKind::Internal);
+            inner.spans.start(SpanBuilder { attributes: Some(start), ..builder }, &current)
+        });
+        let span = span.flatten();
+        if let Some(span) = &span {
+            span.span().add_event(semconv::EVENT_TRANSACTION_BEGIN, Vec::new());
+        }
+        let open = Open { span, begun: Instant::now(), messages: AtomicU64::new(0), committing: false };
+        let before = self.0.lock().replace(open);
+        self.0.any.store(true, Ordering::Release);
+        if let Some(before) = before {
+            self.0.end(&before, before.gone());
+        }
+    }
+
+    /// The commit begins.
+    pub fn committing(&self) {
+        if let Some(open) = &mut *self.0.lock() {
+            open.committing = true;
+            open.event(semconv::EVENT_TRANSACTION_COMMIT, None);
+        }
+    }
+
+    /// What the commit said. The span stays open where the same may be called again, or an abort has to follow.
+    pub fn committed(&self, result: &Result<()>) {
+        self.settle(after_commit(result), semconv::EVENT_TRANSACTION_COMMIT, result);
+    }
+
+    /// The abort begins.
+    pub fn aborting(&self) {
+        if let Some(open) = &mut *self.0.lock() {
+            open.event(semconv::EVENT_TRANSACTION_ABORT, None);
+        }
+    }
+
+    /// What the abort said.
+    pub fn aborted(&self, result: &Result<()>) {
+        self.settle(after_abort(result), semconv::EVENT_TRANSACTION_ABORT, result);
+    }
+
+    fn settle(&self, outcome: Option<Outcome>, event: &'static str, result: &Result<()>) {
+        let mut slot = self.0.lock();
+        let Some(open) = &mut *slot else { return };
+        if let Err(error) = result {
+            open.event(event, Some(error));
+        }
+        let Some(outcome) = outcome else {
+            // Nothing of it is visible, and that is known.
+            open.committing &= !matches!(result, Err(error) if error.persistence() == Persistence::NotPersisted
+                && error.recovery() != Recovery::Retry);
+            return;
+        };
+        self.0.any.store(false, Ordering::Release);
+        let ended = slot.take();
+        drop(slot);
+        if let Some(ended) = ended {
+            self.0.end(&ended, outcome);
+        }
+    }
+
+    /// What a send links to, if a transaction is open: the send is one of its messages.
+    pub(super) fn link(&self) -> Option<SpanContext> {
+        if !self.0.any.load(Ordering::Acquire) {
+            return None;
+        }
+        let slot = self.0.lock();
+        let open = slot.as_ref()?;
+        open.messages.fetch_add(1, Ordering::Relaxed);
+        open.span.as_ref().map(|span| span.span().span_context().clone())
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, open: &Open, outcome: Outcome) {
+        let outcome_is = KeyValue::new(semconv::TRANSACTION_OUTCOME, outcome.as_str());
+        let instruments = &self.telemetry.0.instruments;
+        if instruments.live {
+            let set = attributes::with(&self.topic.metrics.topic, [Some(outcome_is.clone())]);
+            instruments.transactions.add(1, &set);
+            instruments.transaction(open.begun.elapsed(), &set);
+        }
+        let Some(context) = &open.span else { return };
+        let span = context.span();
+        let messages = i64::try_from(open.messages.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+        span.set_attributes([outcome_is, KeyValue::new(semconv::TRANSACTION_MESSAGES, messages)]);
+        if outcome == Outcome::Unknown {
+            span.set_status(Status::error("nobody knows whether it was committed"));
+        }
+        span.end();
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(open) = open {
+            self.end(&open, open.gone());
+        }
+    }
+}
+
+impl Open {
+    /// Nobody is there any more to end it: the broker's time-out aborts it, unless a commit is under way.
+    fn gone(&self) -> Outcome {
+        if self.committing { Outcome::Unknown } else { Outcome::Aborted }
+    }
+
+    fn event(&self, name: &'static str, error: Option<&Error>) {
+        if let Some(span) = &self.span {
+            let why = error.map(|error| vec![error_type(error), persistence(error.persistence())]);
+            span.span().add_event(name, why.unwrap_or_default());
+        }
+    }
+}
+
+impl Outcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Committed => "committed",
+            Self::Aborted => "aborted",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// How a transaction ended by what its commit said; none if it goes on.
+fn after_commit(result: &Result<()>) -> Option<Outcome> {
+    match result {
+        Ok(()) => Some(Outcome::Committed),
+        Err(error) if error.recovery() == Recovery::Retry => None,
+        Err(error) => match (error.persistence(), error.recovery()) {
+            (Persistence::Persisted, _) => Some(Outcome::Committed),
+            (Persistence::PossiblyPersisted, _) => Some(Outcome::Unknown),
+            // Nothing is visible, and no abort can follow.
+            (Persistence::NotPersisted, Recovery::Fatal) => Some(Outcome::Aborted),
+            (Persistence::NotPersisted, _) => None,
+        },
+    }
+}
+
+/// How a transaction ended by what its abort said; none if it goes on.
+fn after_abort(result: &Result<()>) -> Option<Outcome> {
+    match result {
+        Ok(()) => Some(Outcome::Aborted),
+        Err(error) => match (error.recovery(), error.persistence()) {
+            (Recovery::Retry | Recovery::AbortTransaction | Recovery::Reject, _) => None,
+            (_, Persistence::NotPersisted) => Some(Outcome::Aborted),
+            _ => Some(Outcome::Unknown),
+        },
+    }
+}
+
+impl fmt::Debug for TransactionSpans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransactionSpans").field("open", &self.0.any.load(Ordering::Relaxed)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_tower_core::ErrorKind;
+
+    use super::*;
+
+    fn failed(recovery: Recovery, persistence: Persistence) -> Result<()> {
+        Err(Error::new(ErrorKind::Transaction, "no").with_recovery(recovery).with_persistence(persistence))
+    }
+
+    #[test]
+    fn a_commit_that_did_not_say_ok_is_not_called_committed() {
+        use Persistence::{NotPersisted, PossiblyPersisted};
+        assert_eq!(after_commit(&Ok(())), Some(Outcome::Committed));
+        assert_eq!(after_commit(&failed(Recovery::Retry, PossiblyPersisted)), None);
+        assert_eq!(after_commit(&failed(Recovery::Fatal, PossiblyPersisted)), Some(Outcome::Unknown));
+        assert_eq!(after_commit(&failed(Recovery::AbortTransaction, NotPersisted)), None);
+        assert_eq!(after_commit(&failed(Recovery::Fatal, NotPersisted)), Some(Outcome::Aborted));
+    }
+
+    #[test]
+    fn an_abort_ends_it_unless_it_can_be_called_again() {
+        use Persistence::{NotPersisted, PossiblyPersisted};
+        assert_eq!(after_abort(&Ok(())), Some(Outcome::Aborted));
+        assert_eq!(after_abort(&failed(Recovery::Retry, PossiblyPersisted)), None);
+        assert_eq!(after_abort(&failed(Recovery::Fatal, PossiblyPersisted)), Some(Outcome::Unknown));
+        assert_eq!(after_abort(&failed(Recovery::Fatal, NotPersisted)), Some(Outcome::Aborted));
+    }
+}

@@ -1,0 +1,12 @@
+//! What the telemetry layer promises.
+#![cfg(all(feature = "telemetry", feature = "json"))]
+#![allow(clippy::unwrap_used)]
+
+mod batches;
+mod conventions;
+mod headers;
+mod metrics;
+mod nesting;
+mod spans;
+mod support;
+mod transactions;

@@ -1,0 +1,77 @@
+//! A transaction has a span, and its sends link to it.
+
+use kafka_tower_core::Recovery;
+
+use crate::support::*;
+
+#[tokio::test]
+async fn sends_link_to_the_transaction() {
+    let (backend, kafka) = (Backend::new(), kafka());
+    let layer = backend.telemetry().layer("orders");
+    let mut orders = stack(&layer, &kafka);
+    layer.transactions().begun();
+    send(&mut orders, "x".to_owned()).await.unwrap();
+    layer.transactions().committing();
+    layer.transactions().committed(&Ok(()));
+    send(&mut orders, "y".to_owned()).await.unwrap();
+
+    let transaction = backend.span("transaction");
+    let sends: Vec<_> = backend.spans().iter().filter(|span| span.name == "send orders").map(links).collect();
+    assert_eq!(sends, [vec![transaction.span_context.span_id()], vec![]]);
+    assert_eq!(attribute(&transaction, "kafka_tower.transaction.outcome").as_deref(), Some("committed"));
+    assert_eq!(attribute(&transaction, "kafka_tower.transaction.messages").as_deref(), Some("1"));
+    assert_eq!(events(&transaction), ["kafka_tower.transaction.begin ", "kafka_tower.transaction.commit "]);
+    assert_eq!(
+        backend.metric("kafka_tower.transactions"),
+        ["kafka_tower.transaction.outcome=committed messaging.destination.name=orders: 1"]
+    );
+}
+
+#[tokio::test]
+async fn a_commit_of_which_nothing_is_known_is_unknown() {
+    let backend = Backend::new();
+    let layer = backend.telemetry().layer("orders");
+    let transactions = layer.transactions();
+    let unknown = Error::new(ErrorKind::Timeout, "no answer").with_recovery(Recovery::Retry);
+    transactions.begun();
+    transactions.committing();
+    transactions.committed(&Err(unknown.clone()));
+    assert!(backend.spans().is_empty(), "the same can be called again");
+    transactions.committed(&Err(unknown.with_recovery(Recovery::Fatal)));
+    let span = backend.span("transaction");
+    assert_eq!(attribute(&span, "kafka_tower.transaction.outcome").as_deref(), Some("unknown"));
+    assert!(matches!(span.status, Status::Error { .. }));
+    assert_eq!(events(&span).len(), 4, "{:?}", events(&span));
+}
+
+#[tokio::test]
+async fn a_failed_commit_waits_for_its_abort() {
+    let backend = Backend::new();
+    let layer = backend.telemetry().layer("orders");
+    let transactions = layer.transactions();
+    transactions.begun();
+    transactions.committing();
+    transactions.committed(&Err(Error::new(ErrorKind::Transaction, "a record failed")));
+    assert!(backend.spans().is_empty());
+    transactions.aborting();
+    transactions.aborted(&Ok(()));
+    let span = backend.span("transaction");
+    assert_eq!(attribute(&span, "kafka_tower.transaction.outcome").as_deref(), Some("aborted"));
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_left_behind_ends() {
+    for (committing, outcome) in [(false, "aborted"), (true, "unknown")] {
+        let backend = Backend::new();
+        let layer = backend.telemetry().layer("orders");
+        layer.transactions().begun();
+        if committing {
+            layer.transactions().committing();
+        }
+        drop(layer);
+        assert_eq!(
+            attribute(&backend.span("transaction"), "kafka_tower.transaction.outcome").as_deref(),
+            Some(outcome)
+        );
+    }
+}
