@@ -32,6 +32,7 @@
 //! | [`SinkMessage`], [`Delivery`], [`Error`] | what is sent, and the two ways it can end |
 //! | [`stack`] | the order of the layers in a sink |
 //! | [`layers`] | the layers, to compose other stacks of |
+//! | `telemetry` | OpenTelemetry, with the feature `opentelemetry` |
 //! | [`rdkafka`], [`memory`] | the transports: librdkafka for production, a Kafka in memory for tests |
 //!
 //! # Features
@@ -42,6 +43,7 @@
 //! | `serde` | `KafkaSinkConfig: Deserialize` |
 //! | `rdkafka` (default) | the transport over librdkafka; builds C code |
 //! | `memory` (default) | the transport for tests |
+//! | `opentelemetry` | spans, context in headers and metrics: `telemetry` |
 //! | `check` | `memory::check`: does a stack keep its guarantee? For tests |
 //! | `bincode`, `postcard` | these formats |
 //! | `ssl`, `ssl-vendored`, `gssapi`, `zstd` | what librdkafka is built with: TLS and SCRAM, Kerberos, zstd |
@@ -54,6 +56,9 @@
 mod check;
 mod config;
 pub mod sink;
+#[cfg(feature = "opentelemetry")]
+#[cfg_attr(docsrs, doc(cfg(feature = "opentelemetry")))]
+pub mod telemetry;
 
 pub use kafka_tower_layers as layers;
 #[cfg(feature = "memory")]

@@ -13,6 +13,7 @@ use super::choices::Choices;
 use super::edge::Shared;
 use super::recipe::Recipe;
 use super::stack::{Instruments, Typed};
+use super::traces::Told;
 use super::{IntoTransport, KafkaSink};
 use crate::KafkaSinkConfig;
 
@@ -55,6 +56,7 @@ pub struct SinkBuilder<T, F: ?Sized = DefaultSerializer, S = Connect, L = Identi
     pub(super) source: S,
     layer: L,
     choices: Choices,
+    pub(super) told: Told,
     message: PhantomData<fn(T)>,
 }
 
@@ -63,23 +65,31 @@ impl<T> SinkBuilder<T> {
         let choices = Choices::of(&config);
         let serializer = Arc::new(DefaultSerializer::default());
         let source = Connect { check: true };
-        Self { config, serializer, source, layer: Identity::new(), choices, message: PhantomData }
+        Self {
+            config,
+            serializer,
+            source,
+            layer: Identity::new(),
+            choices,
+            told: Told::default(),
+            message: PhantomData,
+        }
     }
 }
 
 impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
     /// Encodes with this, in place of JSON. Takes an `Arc<dyn MessageSerializer<T>>` as well.
     pub fn serializer<G: MessageSerializer<T> + ?Sized>(self, serializer: Arc<G>) -> SinkBuilder<T, G, S, L> {
-        let Self { config, source, layer, choices, message, .. } = self;
-        SinkBuilder { config, serializer, source, layer, choices, message }
+        let Self { config, source, layer, choices, told, message, .. } = self;
+        SinkBuilder { config, serializer, source, layer, choices, told, message }
     }
 
     /// Sends through this, in place of connecting through librdkafka. Of the configuration the transport's part
     /// is unused then.
     pub fn transport<X: IntoTransport>(self, transport: X) -> SinkBuilder<T, F, Given<X::Transport>, L> {
         let (transport, control) = transport.into_transport();
-        let Self { config, serializer, layer, choices, message, .. } = self;
-        SinkBuilder { config, serializer, source: Given { transport, control }, layer, choices, message }
+        let Self { config, serializer, layer, choices, told, message, .. } = self;
+        SinkBuilder { config, serializer, source: Given { transport, control }, layer, choices, told, message }
     }
 
     /// Puts a layer around the stack, where messages still have their type. The first one is the outermost, as in
@@ -112,8 +122,8 @@ impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
     /// # }
     /// ```
     pub fn layer<M>(self, layer: M) -> SinkBuilder<T, F, S, Stack<M, L>> {
-        let Self { config, serializer, source, layer: outer, choices, message } = self;
-        SinkBuilder { config, serializer, source, layer: Stack::new(layer, outer), choices, message }
+        let Self { config, serializer, source, layer: outer, choices, told, message } = self;
+        SinkBuilder { config, serializer, source, layer: Stack::new(layer, outer), choices, told, message }
     }
 
     /// How records without a partition get one: by the key, if it is not said.
@@ -158,6 +168,17 @@ impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
         self
     }
 
+    /// Tells OpenTelemetry of each send, of batches and of transactions: outermost in the stack. Share one between sinks.
+    ///
+    /// A sink that connects through librdkafka gives it its `client_id` and, if it was given one broker, that as the server,
+    /// unless they were chosen; with the property `statistics.interval.ms` librdkafka's numbers are metrics too.
+    #[cfg(feature = "opentelemetry")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "opentelemetry")))]
+    pub fn telemetry(mut self, telemetry: kafka_tower_layers::telemetry::Telemetry) -> Self {
+        self.told = Told::of(telemetry);
+        self
+    }
+
     /// What can be known to be wrong before anything connects.
     pub(super) fn check(&self) -> Result<()> {
         self.config.validate()?;
@@ -189,7 +210,7 @@ where
         if self.config.enable_transactions {
             transactions(&*control)?.init(self.config.send_timeout()).await?;
         }
-        let instruments = Instruments::new(&self.config);
+        let instruments = Instruments::new(&self.config).traced(self.told.traces(&self.config.topic), &control);
         let send_timeout = self.config.send_timeout();
         let (layer, serializer) = (self.layer, self.serializer);
         let recipe = Recipe::new(self.config, serializer, layer, transport, Arc::clone(&control), instruments.clone());

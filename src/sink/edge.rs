@@ -17,6 +17,7 @@ use super::choices::Choices;
 use super::deadline;
 use super::recipe::{Recipe, Stacks};
 use super::stack::Instruments;
+use super::traces::Traces;
 use crate::KafkaSinkConfig;
 
 pub(super) type BoxFuture = Pin<Box<dyn Future<Output = Result<Delivery>> + Send>>;
@@ -31,7 +32,7 @@ pub(super) trait Edge<T>: Send + Sync {
 
 struct Typed<S>(S);
 
-/// Forgets the type of a stack, which [`Measure`](kafka_tower_layers::metrics::Measure) is the outermost of.
+/// Forgets the type of a stack.
 pub(super) fn boxed<T, S>(stack: S) -> Box<dyn Edge<T>>
 where
     S: Service<SinkMessage<T>, Response = Delivery, Error = Error> + Clone + Send + Sync + 'static,
@@ -67,6 +68,7 @@ pub(super) struct Shared<T> {
     pub(super) send_timeout: Duration,
     pub(super) metrics: Metrics,
     pub(super) unfinished: Unfinished,
+    pub(super) traces: Traces,
     pub(super) breaker: Option<CircuitBreakerHandle>,
     /// How the stacks were made; nothing, if the user made them.
     recipe: Option<Arc<Recipe<T>>>,
@@ -92,6 +94,7 @@ impl<T> Shared<T> {
             send_timeout,
             metrics,
             unfinished: Unfinished::new(),
+            traces: Traces::default(),
             breaker: None,
             recipe: None,
             choices: Choices::of(&KafkaSinkConfig::default()),
@@ -115,6 +118,7 @@ impl<T> Shared<T> {
             send_timeout,
             metrics: instruments.metrics.clone(),
             unfinished: instruments.unfinished.clone(),
+            traces: instruments.traces.clone(),
             breaker: Some(instruments.breaker()),
             recipe: Some(Arc::new(recipe)),
             choices,
@@ -136,6 +140,7 @@ impl<T> Shared<T> {
             send_timeout: self.send_timeout,
             metrics: self.metrics.clone(),
             unfinished: self.unfinished.clone(),
+            traces: self.traces.clone(),
             breaker: self.breaker.clone(),
             recipe: Some(Arc::clone(recipe)),
             choices,
@@ -150,6 +155,7 @@ impl<T> Shared<T> {
         let mut faulty = Self::of_service(stacks, Arc::clone(&self.control), self.send_timeout, self.metrics.clone());
         faulty.fault = Some(fault);
         faulty.unfinished = self.unfinished.clone();
+        faulty.traces = self.traces.clone();
         faulty.closed = Arc::clone(&self.closed);
         faulty
     }
@@ -191,6 +197,7 @@ impl<T> Shared<T> {
     /// Counts a send that ends without having reached the stack.
     pub(super) fn failed(&self, error: Error) -> Error {
         self.metrics.record_failed(&error);
+        self.traces.refused(&error);
         error
     }
 

@@ -19,6 +19,7 @@ mod send;
 mod service;
 pub mod stack;
 mod stream;
+mod traces;
 mod transaction;
 mod with;
 

@@ -12,6 +12,7 @@ use tower_service::Service;
 use super::KafkaSink;
 use super::builder::{Connect, SinkBuilder};
 use super::stack::Typed;
+use super::traces::Told;
 use crate::KafkaSinkConfig;
 
 /// A broker that is there answers within this, and one that is not should not hold a start-up for 30 s.
@@ -96,14 +97,15 @@ where
     /// # Cancel safety
     ///
     /// Dropping the future gives the connection up.
-    pub async fn build(self) -> Result<KafkaSink<T>> {
+    pub async fn build(mut self) -> Result<KafkaSink<T>> {
         self.check()?;
-        let transport = connect(&self.config, self.source.check).await?;
+        self.told = self.told.for_client(&self.config);
+        let transport = connect(&self.config, self.source.check, &self.told).await?;
         self.transport(transport).build().await
     }
 }
 
-async fn connect(config: &KafkaSinkConfig, check: bool) -> Result<RdkafkaTransport> {
+async fn connect(config: &KafkaSinkConfig, check: bool, told: &Told) -> Result<RdkafkaTransport> {
     for warning in config.warnings() {
         tracing::warn!(topic = config.topic, "{warning}");
     }
@@ -116,6 +118,7 @@ async fn connect(config: &KafkaSinkConfig, check: bool) -> Result<RdkafkaTranspo
     for (name, value) in config.librdkafka_properties() {
         builder = builder.property(name, value);
     }
+    builder = told.statistics(config, builder);
     if !check {
         builder = builder.without_connect_check();
     }

@@ -8,7 +8,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::choices::Choices;
-use super::edge::{Edge, boxed};
+use super::edge::Edge;
 use super::stack::{Instruments, Layers, Typed};
 use crate::KafkaSinkConfig;
 
@@ -48,7 +48,7 @@ impl<T: Send + Sync + 'static> Recipe<T> {
             let layers = Layers::new(&settings, choices, &instruments, Arc::clone(&control));
             let stack = |in_order| {
                 let typed = layers.stack(Arc::clone(&serializer), in_order, transport.clone());
-                boxed(instruments.measured(outer.layer(typed)))
+                instruments.traces.boxed(instruments.measured(outer.layer(typed)))
             };
             Stacks { prototype: stack(false), ordered: stack(true) }
         };

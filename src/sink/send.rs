@@ -107,7 +107,8 @@ impl<T> Future for SendFuture<T> {
                     Poll::Pending => self.wait(waiting, cx),
                     Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.unready(error))),
                     Poll::Ready(Ok(())) => {
-                        let Waiting { edge, message, .. } = *waiting;
+                        let Waiting { edge, message, since, .. } = *waiting;
+                        self.shared.traces.waited(deadline::now().saturating_duration_since(since));
                         self.call(edge, message, cx)
                     }
                 }

@@ -2,6 +2,7 @@
 //!
 //! | from the sink down | why there |
 //! |---|---|
+//! | telemetry, if it was given ([`SinkBuilder`](crate::SinkBuilder), feature `opentelemetry`) | one span a send; the context is in the headers before the first attempt, and once |
 //! | [metrics](crate::layers::metrics) | sees what the caller sees: one send, whatever is retried or refused below |
 //! | yours ([`SinkBuilder::layer`](crate::SinkBuilder::layer)) | sees typed messages; what it refuses is counted |
 //! | [serialize](crate::layers::serialize) | all below speaks of records: encoded once, they can be kept, counted and sent again |
@@ -29,6 +30,7 @@ use kafka_tower_layers::serialize::{MessageSerializer, Serialize, SerializeLayer
 use tower_layer::Layer;
 
 use super::choices::Choices;
+use super::traces::Traces;
 use crate::KafkaSinkConfig;
 
 /// The type of [`default`]: it changes as layers are added.
@@ -108,6 +110,7 @@ where
 pub(super) struct Instruments {
     pub(super) metrics: Metrics,
     pub(super) unfinished: Unfinished,
+    pub(super) traces: Traces,
     breaker: CircuitBreakerLayer,
 }
 
@@ -128,7 +131,14 @@ impl Instruments {
         if !config.enable_circuit_breaker {
             breaker.handle().force_closed();
         }
-        Self { metrics, unfinished: Unfinished::new(), breaker }
+        Self { metrics, unfinished: Unfinished::new(), traces: Traces::default(), breaker }
+    }
+
+    /// Tells of the sink from now on.
+    pub(super) fn traced(mut self, traces: Traces, control: &Arc<dyn Control>) -> Self {
+        traces.watch(&self.breaker(), control);
+        self.traces = traces;
+        self
     }
 
     pub(super) fn breaker(&self) -> CircuitBreakerHandle {
@@ -173,15 +183,17 @@ impl Layers {
             // A longer base is what somebody asked for.
             .max_backoff(base_backoff.max(Duration::from_secs(10)));
         let retries = instruments.metrics.clone();
-        let retry = RetryLayer::new(policy).unfinished(instruments.unfinished.clone()).on_retry(move |event| {
-            if !event.alone {
-                retries.record_retry();
-            }
-        });
+        let retry = RetryLayer::new(policy);
         let retry = match choices.jitter_seed {
             Some(seed) => retry.seed(seed),
             None => retry,
         };
+        let retry =
+            instruments.traces.retries(retry).unfinished(instruments.unfinished.clone()).on_retry(move |event| {
+                if !event.alone {
+                    retries.record_retry();
+                }
+            });
         Self {
             topic: config.topic.as_str().into(),
             metrics: instruments.metrics.clone(),

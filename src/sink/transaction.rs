@@ -28,7 +28,9 @@ impl<T> KafkaSink<T> {
     /// [`ErrorKind::Transaction`](crate::ErrorKind::Transaction) if one is open,
     /// [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) if another producer took the id over.
     pub async fn begin_transaction(&self) -> Result<()> {
-        self.transactions()?.begin().await
+        self.transactions()?.begin().await?;
+        self.shared.traces.begun();
+        Ok(())
     }
 
     /// Waits for the records of the transaction and makes them visible, all or none, within `send_timeout_ms`.
@@ -42,7 +44,11 @@ impl<T> KafkaSink<T> {
     ///
     /// A commit that has begun goes on. Call it again to learn how it ended.
     pub async fn commit_transaction(&self) -> Result<()> {
-        self.transactions()?.commit(self.shared.send_timeout).await
+        let transactions = self.transactions()?;
+        self.shared.traces.committing();
+        let result = transactions.commit(self.shared.send_timeout).await;
+        self.shared.traces.committed(&result);
+        result
     }
 
     /// Ends the transaction so that none of its records is ever visible to `read_committed` readers, within
@@ -56,7 +62,11 @@ impl<T> KafkaSink<T> {
     ///
     /// An abort that has begun goes on.
     pub async fn abort_transaction(&self) -> Result<()> {
-        self.transactions()?.abort(self.shared.send_timeout).await
+        let transactions = self.transactions()?;
+        self.shared.traces.aborting();
+        let result = transactions.abort(self.shared.send_timeout).await;
+        self.shared.traces.aborted(&result);
+        result
     }
 
     fn transactions(&self) -> Result<&dyn TransactionControl> {

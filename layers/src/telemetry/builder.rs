@@ -189,13 +189,14 @@ impl TelemetryBuilder {
         let instruments = Instruments::new(&meter, live, &self.client.of_client());
         let other = Arc::new(self.client.metrics(&semconv::OTHER_TOPIC.into()));
         Telemetry(Arc::new(Inner {
-            spans,
+            spans: Arc::new(spans),
             meter,
-            instruments,
+            instruments: Arc::new(instruments),
             propagation: self.propagation,
             client: self.client,
             choices: self.choices,
             topics: RwLock::new(Topics::new(self.max_topics)),
+            max_topics: self.max_topics,
             other,
         }))
     }

@@ -21,13 +21,14 @@ use super::{TelemetryBuilder, TelemetryLayer};
 pub struct Telemetry(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
-    pub(super) spans: Spans,
+    pub(super) spans: Arc<Spans>,
     pub(super) meter: Meter,
-    pub(super) instruments: Instruments,
+    pub(super) instruments: Arc<Instruments>,
     pub(super) propagation: Propagation,
     pub(super) client: Client,
     pub(super) choices: Choices,
     pub(super) topics: RwLock<Topics<Arc<Topic>>>,
+    pub(super) max_topics: usize,
     /// The metrics of topics for which there is no room.
     pub(super) other: Arc<MetricSets>,
 }
@@ -74,6 +75,26 @@ impl Telemetry {
     #[must_use]
     pub fn layer(&self, topic: impl Into<Arc<str>>) -> TelemetryLayer {
         TelemetryLayer::new(self.clone(), &topic.into())
+    }
+
+    /// The same for a client of this name, and its server if there is one: what was not chosen when it was built.
+    #[must_use]
+    pub fn for_client(&self, id: &str, server: Option<(&str, u16)>) -> Self {
+        let inner = &self.0;
+        let mut client = inner.client.clone();
+        client.client_id.get_or_insert_with(|| id.into());
+        client.server = client.server.or_else(|| server.map(|(address, port)| (address.into(), Some(port))));
+        Self(Arc::new(Inner {
+            spans: Arc::clone(&inner.spans),
+            meter: inner.meter.clone(),
+            instruments: Arc::clone(&inner.instruments),
+            propagation: inner.propagation.clone(),
+            choices: inner.choices,
+            topics: RwLock::new(Topics::new(inner.max_topics)),
+            max_topics: inner.max_topics,
+            other: Arc::new(client.metrics(&semconv::OTHER_TOPIC.into())),
+            client,
+        }))
     }
 
     /// The context in the headers of a record, by this telemetry's propagator. See [`extract`](super::extract).

@@ -15,6 +15,7 @@ use kafka_tower_core::{Delivery, Result, SinkMessage};
 use self::open::Open;
 use super::deadline::{self, Patience};
 use super::edge::{Edge, Shared};
+use super::traces::Batch;
 
 /// Messages called in one poll, so that a transport which is always ready does not hold the thread.
 const SLICE: usize = 256;
@@ -35,6 +36,8 @@ pub struct SendBatch<T, I> {
     patience: Patience,
     open: Open,
     begun: bool,
+    /// From the first poll to the last answer. Behind the messages: those end before it.
+    told: Option<Batch>,
 }
 
 impl<T, I: Iterator> SendBatch<T, I> {
@@ -48,6 +51,7 @@ impl<T, I: Iterator> SendBatch<T, I> {
             patience: Patience::default(),
             open: Open::new(),
             begun: false,
+            told: None,
         }
     }
 }
@@ -121,10 +125,17 @@ where
                 return Poll::Ready(Err(self.shared.failed(error)));
             }
         }
-        let filled = self.fill(cx);
-        let settled = self.open.poll(cx);
+        let this = &mut *self;
+        let (filled, settled) = {
+            let _current = this.told.get_or_insert_with(|| this.shared.traces.batch()).attach();
+            (this.fill(cx), this.open.poll(cx))
+        };
         if filled.is_ready() && settled.is_ready() {
-            return Poll::Ready(Ok(self.open.take()));
+            let results = this.open.take();
+            if let Some(told) = this.told.take() {
+                told.finish(&results);
+            }
+            return Poll::Ready(Ok(results));
         }
         Poll::Pending
     }

@@ -1,0 +1,84 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_tower_core::{Control, Delivery, Error, Result, SinkMessage};
+use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
+use kafka_tower_layers::retry::RetryLayer;
+#[cfg(feature = "rdkafka")]
+use kafka_tower_rdkafka::Builder as RdkafkaBuilder;
+use tower_service::Service;
+
+use super::super::edge::{self, Edge};
+#[cfg(feature = "rdkafka")]
+use crate::KafkaSinkConfig;
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::sink) struct Told(());
+
+#[allow(clippy::unused_self)] // as where somebody is told
+impl Told {
+    pub(in crate::sink) fn traces(self, _: &str) -> Traces {
+        Traces(())
+    }
+
+    #[cfg(feature = "rdkafka")]
+    pub(in crate::sink) fn for_client(self, _: &KafkaSinkConfig) -> Self {
+        self
+    }
+
+    #[cfg(feature = "rdkafka")]
+    pub(in crate::sink) fn statistics(self, _: &KafkaSinkConfig, builder: RdkafkaBuilder) -> RdkafkaBuilder {
+        builder
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(in crate::sink) struct Traces(());
+
+#[allow(clippy::unused_self)] // as where there is something to tell
+impl Traces {
+    pub(in crate::sink) fn boxed<T, S>(&self, stack: S) -> Box<dyn Edge<T>>
+    where
+        S: Service<SinkMessage<T>, Response = Delivery, Error = Error> + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        edge::boxed(stack)
+    }
+
+    pub(in crate::sink) fn retries(&self, retry: RetryLayer) -> RetryLayer {
+        retry
+    }
+
+    pub(in crate::sink) fn watch(&self, _: &CircuitBreakerHandle, _: &Arc<dyn Control>) {}
+
+    pub(in crate::sink) fn waited(&self, _: Duration) {}
+
+    pub(in crate::sink) fn refused(&self, _: &Error) {}
+
+    pub(in crate::sink) fn batch(&self) -> Batch {
+        Batch(())
+    }
+
+    pub(in crate::sink) fn begun(&self) {}
+
+    pub(in crate::sink) fn committing(&self) {}
+
+    pub(in crate::sink) fn committed(&self, _: &Result<()>) {}
+
+    pub(in crate::sink) fn aborting(&self) {}
+
+    pub(in crate::sink) fn aborted(&self, _: &Result<()>) {}
+}
+
+#[derive(Debug)]
+pub(in crate::sink) struct Batch(());
+
+impl Batch {
+    pub(in crate::sink) fn attach(&self) -> Current {
+        Current(())
+    }
+
+    pub(in crate::sink) fn finish(self, _: &[Result<Delivery>]) {}
+}
+
+pub(in crate::sink) struct Current(());

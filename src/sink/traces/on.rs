@@ -1,0 +1,175 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_tower_core::{Control, Delivery, Error, Result, SinkMessage};
+use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
+use kafka_tower_layers::retry::RetryLayer;
+use kafka_tower_layers::telemetry::{BatchSpan, Telemetry, TelemetryLayer};
+#[cfg(feature = "rdkafka")]
+use kafka_tower_rdkafka::Builder as RdkafkaBuilder;
+use opentelemetry::ContextGuard;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::super::edge::{self, Edge};
+#[cfg(feature = "rdkafka")]
+use crate::KafkaSinkConfig;
+
+/// What the builder was given.
+#[derive(Clone, Debug, Default)]
+pub(in crate::sink) struct Told(Option<Telemetry>);
+
+impl Told {
+    pub(in crate::sink) fn of(telemetry: Telemetry) -> Self {
+        Self(Some(telemetry))
+    }
+
+    pub(in crate::sink) fn traces(&self, topic: &str) -> Traces {
+        Traces(self.0.as_ref().map(|telemetry| telemetry.layer(topic)))
+    }
+
+    /// With what a configuration says of a client that connects.
+    #[cfg(feature = "rdkafka")]
+    pub(in crate::sink) fn for_client(self, config: &KafkaSinkConfig) -> Self {
+        Self(self.0.map(|telemetry| telemetry.for_client(&config.client_id, only_broker(&config.brokers))))
+    }
+
+    #[cfg(feature = "rdkafka")]
+    pub(in crate::sink) fn statistics(&self, config: &KafkaSinkConfig, builder: RdkafkaBuilder) -> RdkafkaBuilder {
+        let wanted = config.properties.get("statistics.interval.ms").is_some_and(|every| every != "0");
+        match &self.0 {
+            Some(telemetry) if wanted && telemetry.has_meter() => {
+                builder.events(crate::telemetry::statistics::Statistics::new(telemetry))
+            }
+            _ => builder,
+        }
+    }
+}
+
+/// The server, if there is but one: of several nobody knows which is spoken to.
+#[cfg(feature = "rdkafka")]
+fn only_broker(brokers: &str) -> Option<(&str, u16)> {
+    let mut brokers = brokers.split(',').map(str::trim).filter(|broker| !broker.is_empty());
+    let broker = brokers.next()?;
+    if brokers.next().is_some() {
+        return None;
+    }
+    let (host, port) = match broker.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+        _ => (broker, 9092),
+    };
+    Some((host.trim_start_matches('[').trim_end_matches(']'), port))
+}
+
+/// The sink's layer, if it has one.
+#[derive(Clone, Debug, Default)]
+pub(in crate::sink) struct Traces(Option<TelemetryLayer>);
+
+impl Traces {
+    /// Puts the layer around a stack and forgets the type. Without it the type is the one that it always was.
+    pub(in crate::sink) fn boxed<T, S>(&self, stack: S) -> Box<dyn Edge<T>>
+    where
+        T: 'static,
+        S: Service<SinkMessage<T>, Response = Delivery, Error = Error> + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        match &self.0 {
+            Some(layer) => edge::boxed(layer.layer(stack)),
+            None => edge::boxed(stack),
+        }
+    }
+
+    pub(in crate::sink) fn retries(&self, retry: RetryLayer) -> RetryLayer {
+        match &self.0 {
+            Some(layer) => retry.on_retry(layer.on_retry()),
+            None => retry,
+        }
+    }
+
+    pub(in crate::sink) fn watch(&self, breaker: &CircuitBreakerHandle, control: &Arc<dyn Control>) {
+        if let Some(layer) = &self.0 {
+            layer.watch_breaker(breaker);
+            layer.telemetry().watch(control);
+        }
+    }
+
+    /// A send had to wait so long for room.
+    pub(in crate::sink) fn waited(&self, waited: Duration) {
+        if let Some(layer) = &self.0 {
+            layer.record_wait(waited);
+        }
+    }
+
+    /// A send ends without having reached the stack.
+    pub(in crate::sink) fn refused(&self, error: &Error) {
+        if let Some(layer) = &self.0 {
+            layer.record_refused(error.elapsed().unwrap_or_default(), error);
+        }
+    }
+
+    pub(in crate::sink) fn batch(&self) -> Batch {
+        Batch(self.0.as_ref().map(TelemetryLayer::batch))
+    }
+
+    pub(in crate::sink) fn begun(&self) {
+        if let Some(layer) = &self.0 {
+            layer.transactions().begun();
+        }
+    }
+
+    pub(in crate::sink) fn committing(&self) {
+        if let Some(layer) = &self.0 {
+            layer.transactions().committing();
+        }
+    }
+
+    pub(in crate::sink) fn committed(&self, result: &Result<()>) {
+        if let Some(layer) = &self.0 {
+            layer.transactions().committed(result);
+        }
+    }
+
+    pub(in crate::sink) fn aborting(&self) {
+        if let Some(layer) = &self.0 {
+            layer.transactions().aborting();
+        }
+    }
+
+    pub(in crate::sink) fn aborted(&self, result: &Result<()>) {
+        if let Some(layer) = &self.0 {
+            layer.transactions().aborted(result);
+        }
+    }
+}
+
+/// A batch, if somebody wants to know of it.
+#[derive(Debug)]
+pub(in crate::sink) struct Batch(Option<BatchSpan>);
+
+impl Batch {
+    /// Sends belong to the batch until the guard is dropped, in the same poll.
+    pub(in crate::sink) fn attach(&self) -> Option<ContextGuard> {
+        self.0.as_ref().and_then(BatchSpan::attach)
+    }
+
+    pub(in crate::sink) fn finish(self, results: &[Result<Delivery>]) {
+        if let Some(batch) = self.0 {
+            batch.finish(results);
+        }
+    }
+}
+
+#[cfg(all(test, feature = "rdkafka"))]
+mod tests {
+    use super::only_broker;
+
+    #[test]
+    fn one_broker_is_the_server() {
+        assert_eq!(only_broker("kafka:19092"), Some(("kafka", 19092)));
+        assert_eq!(only_broker(" kafka ,"), Some(("kafka", 9092)));
+        assert_eq!(only_broker("[::1]:9094"), Some(("::1", 9094)));
+        assert_eq!(only_broker("[::1]"), Some(("::1", 9092)));
+        assert_eq!(only_broker("a:9092,b:9092"), None);
+        assert_eq!(only_broker(""), None);
+    }
+}

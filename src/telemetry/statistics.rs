@@ -1,0 +1,246 @@
+//! librdkafka's statistics as instruments.
+//!
+//! A sink that connects with a [`Telemetry`] and the property `statistics.interval.ms` has them. For a transport of your own:
+//!
+//! ```no_run
+//! # async fn example() -> kafka_tower::Result<()> {
+//! use kafka_tower::rdkafka::RdkafkaTransport;
+//! use kafka_tower::telemetry::{Telemetry, statistics::Statistics};
+//!
+//! let transport = RdkafkaTransport::builder()
+//!     .property("bootstrap.servers", "localhost:9092")
+//!     .property("statistics.interval.ms", "5000")
+//!     .events(Statistics::new(&Telemetry::new()))
+//!     .connect()
+//!     .await?;
+//! # let _ = transport;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The numbers are of one interval each. What librdkafka did not measure in it is not reported again.
+
+use std::collections::BTreeMap;
+
+use kafka_tower_layers::telemetry::{Telemetry, semconv};
+use kafka_tower_rdkafka::ClientEvents;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Gauge, Meter};
+use serde::Deserialize;
+
+/// The names of the gauges.
+pub mod metric {
+    /// s, by broker and statistic: round-trip time of requests.
+    pub const BROKER_RTT: &str = "kafka_tower.librdkafka.broker.rtt";
+    /// s, by broker and statistic: how long records waited in the client's queue for their request.
+    pub const BROKER_QUEUE_LATENCY: &str = "kafka_tower.librdkafka.broker.queue.latency";
+    /// s, by broker and statistic: how long requests waited in the output buffer.
+    pub const BROKER_OUTBUF_LATENCY: &str = "kafka_tower.librdkafka.broker.outbuf.latency";
+    /// s, by broker and statistic: how long the broker asked to wait.
+    pub const BROKER_THROTTLE: &str = "kafka_tower.librdkafka.broker.throttle";
+    /// `{request}`, by broker: requests that wait to be written to the connection.
+    pub const BROKER_OUTBUF_REQUESTS: &str = "kafka_tower.librdkafka.broker.outbuf.requests";
+    /// `{request}`, by broker: requests that wait for an answer.
+    pub const BROKER_WAITING_REQUESTS: &str = "kafka_tower.librdkafka.broker.waiting.requests";
+    /// `By`, by topic and statistic: size of the batches.
+    pub const TOPIC_BATCH_BYTES: &str = "kafka_tower.librdkafka.topic.batch.bytes";
+    /// `{message}`, by topic and statistic: messages in a batch.
+    pub const TOPIC_BATCH_MESSAGES: &str = "kafka_tower.librdkafka.topic.batch.messages";
+    /// `{message}`: messages in librdkafka's queues.
+    pub const QUEUE_MESSAGES: &str = "kafka_tower.librdkafka.queue.messages";
+    /// `By`: their bytes.
+    pub const QUEUE_BYTES: &str = "kafka_tower.librdkafka.queue.bytes";
+    /// `{generation}`: producer ids and epochs that brokers gave this client.
+    pub const PRODUCER_GENERATIONS: &str = "kafka_tower.producer.generations";
+
+    /// All of them.
+    pub const ALL: [&str; 11] = [
+        BROKER_RTT,
+        BROKER_QUEUE_LATENCY,
+        BROKER_OUTBUF_LATENCY,
+        BROKER_THROTTLE,
+        BROKER_OUTBUF_REQUESTS,
+        BROKER_WAITING_REQUESTS,
+        TOPIC_BATCH_BYTES,
+        TOPIC_BATCH_MESSAGES,
+        QUEUE_MESSAGES,
+        QUEUE_BYTES,
+        PRODUCER_GENERATIONS,
+    ];
+}
+
+/// `avg`, `p99` or `max` of an interval.
+pub const STATISTIC: &str = "kafka_tower.statistic";
+/// The broker's id.
+pub const BROKER_ID: &str = "kafka_tower.broker.id";
+
+const MICROS: f64 = 1e-6;
+const MILLIS: f64 = 1e-3;
+
+/// Records librdkafka's statistics.
+#[derive(Debug)]
+pub struct Statistics {
+    telemetry: Telemetry,
+    client: Vec<KeyValue>,
+    rtt: Gauge<f64>,
+    queue_latency: Gauge<f64>,
+    outbuf_latency: Gauge<f64>,
+    throttle: Gauge<f64>,
+    outbuf: Gauge<i64>,
+    waiting: Gauge<i64>,
+    batch_bytes: Gauge<f64>,
+    batch_messages: Gauge<f64>,
+    messages: Gauge<i64>,
+    bytes: Gauge<i64>,
+    generations: Gauge<i64>,
+}
+
+impl Statistics {
+    /// Over the telemetry's meter.
+    #[must_use]
+    pub fn new(telemetry: &Telemetry) -> Self {
+        let meter = telemetry.meter();
+        Self {
+            client: telemetry.client_attributes(),
+            rtt: window(meter, metric::BROKER_RTT, "s", "Round-trip time of requests."),
+            queue_latency: window(meter, metric::BROKER_QUEUE_LATENCY, "s", "Records' wait in the client's queue."),
+            outbuf_latency: window(meter, metric::BROKER_OUTBUF_LATENCY, "s", "Requests' wait in the output buffer."),
+            throttle: window(meter, metric::BROKER_THROTTLE, "s", "How long the broker asked to wait."),
+            outbuf: count(meter, metric::BROKER_OUTBUF_REQUESTS, "{request}", "Requests that wait to be written."),
+            waiting: count(meter, metric::BROKER_WAITING_REQUESTS, "{request}", "Requests that wait for an answer."),
+            batch_bytes: window(meter, metric::TOPIC_BATCH_BYTES, "By", "Size of batches."),
+            batch_messages: window(meter, metric::TOPIC_BATCH_MESSAGES, "{message}", "Messages in a batch."),
+            messages: count(meter, metric::QUEUE_MESSAGES, "{message}", "Messages in librdkafka's queues."),
+            bytes: count(meter, metric::QUEUE_BYTES, "By", "Bytes of the messages in librdkafka's queues."),
+            generations: count(
+                meter,
+                metric::PRODUCER_GENERATIONS,
+                "{generation}",
+                "Producer ids and epochs that brokers gave this client.",
+            ),
+            telemetry: telemetry.clone(),
+        }
+    }
+
+    /// Records statistics as librdkafka writes them.
+    ///
+    /// # Errors
+    ///
+    /// If it is not what librdkafka writes.
+    pub fn record(&self, json: &str) -> Result<(), serde_json::Error> {
+        let told: Told<'_> = serde_json::from_str(json)?;
+        self.messages.record(told.msg_cnt, &self.client);
+        self.bytes.record(told.msg_size, &self.client);
+        if let Some(eos) = told.eos {
+            self.generations.record(eos.epoch_cnt, &self.client);
+        }
+        // Those that only were names to begin with, and the coordinators' connections, have no id.
+        for broker in told.brokers.values().filter(|broker| broker.nodeid >= 0) {
+            let of_broker = self.of_broker(broker);
+            self.outbuf.record(broker.outbuf_cnt, &of_broker);
+            self.waiting.record(broker.waitresp_cnt, &of_broker);
+            broker.rtt.record(&self.rtt, MICROS, &of_broker);
+            broker.int_latency.record(&self.queue_latency, MICROS, &of_broker);
+            broker.outbuf_latency.record(&self.outbuf_latency, MICROS, &of_broker);
+            broker.throttle.record(&self.throttle, MILLIS, &of_broker);
+        }
+        for (topic, told) in &told.topics {
+            let of_topic = self.telemetry.topic_attributes(topic);
+            told.batchsize.record(&self.batch_bytes, 1.0, &of_topic);
+            told.batchcnt.record(&self.batch_messages, 1.0, &of_topic);
+        }
+        Ok(())
+    }
+
+    fn of_broker(&self, broker: &Broker<'_>) -> Vec<KeyValue> {
+        let mut of_broker = self.client.clone();
+        let (host, port) = broker.nodename.rsplit_once(':').unwrap_or((&broker.nodename, ""));
+        of_broker.push(KeyValue::new(semconv::SERVER_ADDRESS, host.to_owned()));
+        of_broker.extend(port.parse().ok().map(|port: i64| KeyValue::new(semconv::SERVER_PORT, port)));
+        of_broker.push(KeyValue::new(BROKER_ID, broker.nodeid));
+        of_broker
+    }
+}
+
+fn window(meter: &Meter, name: &'static str, unit: &'static str, what: &'static str) -> Gauge<f64> {
+    meter.f64_gauge(name).with_unit(unit).with_description(what).build()
+}
+
+fn count(meter: &Meter, name: &'static str, unit: &'static str, what: &'static str) -> Gauge<i64> {
+    meter.i64_gauge(name).with_unit(unit).with_description(what).build()
+}
+
+impl ClientEvents for Statistics {
+    fn statistics(&self, json: &str) {
+        if let Err(error) = self.record(json) {
+            tracing::warn!(%error, "librdkafka's statistics could not be read");
+        }
+    }
+}
+
+/// What of librdkafka's STATISTICS.md is recorded.
+#[derive(Deserialize)]
+struct Told<'a> {
+    #[serde(default)]
+    msg_cnt: i64,
+    #[serde(default)]
+    msg_size: i64,
+    #[serde(default, borrow)]
+    brokers: BTreeMap<std::borrow::Cow<'a, str>, Broker<'a>>,
+    #[serde(default)]
+    topics: BTreeMap<String, Topic>,
+    eos: Option<Eos>,
+}
+
+#[derive(Deserialize)]
+struct Broker<'a> {
+    #[serde(borrow)]
+    nodename: std::borrow::Cow<'a, str>,
+    nodeid: i64,
+    #[serde(default)]
+    outbuf_cnt: i64,
+    #[serde(default)]
+    waitresp_cnt: i64,
+    #[serde(default)]
+    rtt: Window,
+    #[serde(default)]
+    int_latency: Window,
+    #[serde(default)]
+    outbuf_latency: Window,
+    #[serde(default)]
+    throttle: Window,
+}
+
+#[derive(Deserialize)]
+struct Topic {
+    #[serde(default)]
+    batchsize: Window,
+    #[serde(default)]
+    batchcnt: Window,
+}
+
+#[derive(Deserialize)]
+struct Eos {
+    epoch_cnt: i64,
+}
+
+#[derive(Default, Deserialize)]
+struct Window {
+    cnt: i64,
+    avg: f64,
+    max: f64,
+    p99: f64,
+}
+
+impl Window {
+    fn record(&self, gauge: &Gauge<f64>, unit: f64, attributes: &[KeyValue]) {
+        if self.cnt == 0 {
+            return;
+        }
+        for (name, value) in [("avg", self.avg), ("p99", self.p99), ("max", self.max)] {
+            let statistic = KeyValue::new(STATISTIC, name);
+            let set: Vec<_> = attributes.iter().cloned().chain([statistic]).collect();
+            gauge.record(value * unit, &set);
+        }
+    }
+}
