@@ -1,0 +1,8 @@
+//! What a sink with telemetry tells, and what it never does.
+#![allow(clippy::unwrap_used)] // a test may fail
+
+mod privacy;
+mod real;
+mod sink;
+mod statistics;
+mod support;

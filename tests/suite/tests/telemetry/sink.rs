@@ -1,0 +1,194 @@
+//! Over memory: what of a sink reaches the backend.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use kafka_tower::memory::MemoryKafka;
+use kafka_tower::{Error, ErrorKind, KafkaSink, KafkaSinkConfig, Limits, PartitionStrategy, Persistence, SinkMessage};
+use opentelemetry::Context;
+use opentelemetry::trace::{FutureExt, SpanKind, Status, TraceContextExt, Tracer, TracerProvider};
+
+use crate::support::*;
+
+fn config() -> KafkaSinkConfig {
+    KafkaSinkConfig { topic: "orders".into(), send_timeout_ms: 1_000, base_backoff_ms: 1, ..Default::default() }
+}
+
+async fn limited(backend: &Backend, records: usize) -> (MemoryKafka, KafkaSink<u32>) {
+    let kafka = MemoryKafka::new().with_topic("orders", 1);
+    let transport = kafka.transport_with(Limits { records, bytes: 1 << 20 });
+    let builder = KafkaSink::builder(config()).transport(transport).telemetry(backend.telemetry());
+    (kafka, builder.build().await.unwrap())
+}
+
+fn names(backend: &Backend) -> Vec<String> {
+    backend.spans().iter().map(|span| span.name.to_string()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_is_a_child_of_its_callers_span() {
+    let backend = Backend::new();
+    let (kafka, sink) = limited(&backend, 10).await;
+    let request = Context::current_with_span(backend.tracers.tracer("app").start("request"));
+    sink.send(7).with_context(request.clone()).await.unwrap();
+    let span = &backend.spans()[0];
+    assert_eq!(span.name, "send orders");
+    assert_eq!(span.parent_span_id, request.span().span_context().span_id());
+    let header = kafka.records("orders")[0].record.headers.get("traceparent").cloned().unwrap();
+    assert!(std::str::from_utf8(&header).unwrap().contains(&span.span_context.span_id().to_string()));
+    let points = backend.points();
+    assert_eq!(points["messaging.client.operation.duration orders"], 1.0);
+    assert_eq!(points["messaging.client.sent.messages orders"], 1.0);
+    assert_eq!(points["kafka_tower.client.in_flight.records"], 0.0);
+    assert_eq!(points["kafka_tower.circuit_breaker.state orders"], 0.0);
+    assert_eq!(sink.metrics().await.messages_sent, 1, "the snapshot goes on counting");
+}
+
+/// The spans stay with a sink that is changed, and retries and the breaker are told.
+#[tokio::test(start_paused = true)]
+async fn a_changed_sink_goes_on_telling() {
+    let backend = Backend::new();
+    let (kafka, sink) = limited(&backend, 10).await;
+    let sink = sink.with_partition_strategy(PartitionStrategy::RoundRobin);
+    let no_leader = Error::new(ErrorKind::Broker, "no leader").with_persistence(Persistence::NotPersisted);
+    kafka.script().times(2).fail(no_leader);
+    sink.send(7).await.unwrap();
+    let spans = backend.spans();
+    let events: Vec<_> = spans[0].events.iter().map(|event| event.name.to_string()).collect();
+    assert_eq!(events, ["kafka_tower.retry", "kafka_tower.retry"]);
+    assert_eq!(attribute(&spans[0], "kafka_tower.attempts").as_deref(), Some("3"));
+    sink.circuit_breaker().unwrap().force_open();
+    sink.send(8).await.unwrap_err();
+    let points = backend.points();
+    assert_eq!(points["kafka_tower.client.retries error.type=broker orders retry.alone=false"], 2.0);
+    assert_eq!(points["kafka_tower.circuit_breaker.state orders"], 2.0);
+    assert_eq!(points["kafka_tower.circuit_breaker.transitions circuit_breaker.state=forced_open orders"], 1.0);
+    assert_eq!(points["kafka_tower.circuit_breaker.rejections orders"], 1.0);
+    assert_eq!(points["messaging.client.operation.duration error.type=circuit_open orders"], 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_one_span_with_its_create_spans() {
+    let backend = Backend::new();
+    let (_kafka, sink) = limited(&backend, 4).await; // less than the batch: it is polled many times
+    let request = Context::current_with_span(backend.tracers.tracer("app").start("request"));
+    sink.send_batch(0..20).with_context(request.clone()).await.unwrap();
+    let spans = backend.spans();
+    let send = spans.last().unwrap();
+    assert_eq!((spans.len(), send.name.as_ref(), &send.span_kind), (21, "send orders", &SpanKind::Client));
+    assert_eq!(attribute(send, "messaging.batch.message_count").as_deref(), Some("20"));
+    assert_eq!(send.links.len(), 20);
+    let parent = request.span().span_context().span_id();
+    assert!(spans.iter().all(|span| span.parent_span_id == parent));
+    assert!(spans[..20].iter().all(|span| span.name == "create orders" && span.end_time <= send.end_time));
+    let points = backend.points();
+    assert_eq!(points["messaging.client.operation.duration orders"], 1.0);
+    assert_eq!(points["messaging.client.sent.messages orders"], 20.0);
+    assert_eq!(points["kafka_tower.client.batch.messages orders"], 20.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_finds_no_room_says_how_many_failed() {
+    let backend = Backend::new();
+    let (kafka, sink) = limited(&backend, 2).await;
+    let hold = kafka.script().hold();
+    let results = sink.send_batch([1, 2, 3, 4]).await.unwrap();
+    assert!(results.iter().all(Result::is_err));
+    hold.release();
+    let spans = backend.spans();
+    let send = spans.last().unwrap();
+    assert_eq!(attribute(send, "messaging.batch.message_count").as_deref(), Some("4"));
+    assert_eq!(attribute(send, "kafka_tower.batch.failed").as_deref(), Some("4"));
+    assert_eq!(attribute(send, "error.type").as_deref(), Some("timeout"));
+    assert_eq!(names(&backend).iter().filter(|name| *name == "send orders").count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_batch_ends_all_its_spans() {
+    let backend = Backend::new();
+    let (kafka, sink) = limited(&backend, 2).await;
+    let hold = kafka.script().hold();
+    let mut batch = sink.send_batch([1, 2, 3]);
+    assert!(futures_util::poll!(&mut batch).is_pending());
+    drop(batch);
+    hold.release();
+    assert_eq!(names(&backend), ["create orders", "create orders", "send orders"]);
+    assert!(backend.spans().iter().all(|span| attribute(span, "error.type").as_deref() == Some("abandoned")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_messages_of_a_stream_are_sends_of_their_own() {
+    let backend = Backend::new();
+    let (_kafka, sink) = limited(&backend, 10).await;
+    let results: Vec<_> = sink.send_stream(stream::iter(0..3)).collect().await;
+    assert!(results.iter().all(Result::is_ok));
+    assert_eq!(names(&backend), ["send orders"; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_that_finds_no_room_is_told() {
+    let backend = Backend::new();
+    let (kafka, sink) = limited(&backend, 1).await;
+    let hold = kafka.script().hold();
+    let mut first = Box::pin(sink.send(1));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    let error = sink.send(2).await.unwrap_err();
+    assert_eq!((error.kind(), error.persistence()), (ErrorKind::Timeout, Persistence::NotPersisted));
+    let spans = backend.spans();
+    let refused = spans.iter().find(|span| span.status == Status::error("not written")).unwrap();
+    assert_eq!(attribute(refused, "error.type").as_deref(), Some("timeout"));
+    let took = refused.end_time.duration_since(refused.start_time).unwrap();
+    assert!(took >= Duration::from_secs(1), "the span is its wait: {took:?}");
+
+    // And one that waits and goes.
+    let mut third = Box::pin(sink.send(SinkMessage::new(3)));
+    assert!(futures_util::poll!(&mut third).is_pending());
+    tokio::time::advance(Duration::from_millis(10)).await;
+    hold.release();
+    third.await.unwrap();
+    assert_eq!(backend.points()["kafka_tower.client.queue.duration orders"], 1.0);
+}
+
+#[tokio::test]
+async fn a_closed_sink_tells_why() {
+    let backend = Backend::new();
+    let (_kafka, sink) = limited(&backend, 1).await;
+    sink.close().await.unwrap();
+    sink.send(1).await.unwrap_err();
+    assert_eq!(attribute(&backend.spans()[0], "error.type").as_deref(), Some("closed"));
+    assert!(!backend.points().contains_key("messaging.client.sent.messages error.type=closed orders"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn transactions_have_spans_that_sends_link_to() {
+    let backend = Backend::new();
+    let kafka = MemoryKafka::new().with_topic("orders", 1);
+    let config = KafkaSinkConfig { enable_transactions: true, transactional_id: Some("orders-1".into()), ..config() };
+    let sink = KafkaSink::<u32>::builder(config)
+        .transport(kafka.transactional_transport("orders-1"))
+        .telemetry(backend.telemetry())
+        .build()
+        .await
+        .unwrap();
+    sink.begin_transaction().await.unwrap();
+    sink.send_batch([1, 2]).await.unwrap();
+    sink.send(3).await.unwrap();
+    sink.commit_transaction().await.unwrap();
+    sink.begin_transaction().await.unwrap();
+    sink.send(4).await.unwrap();
+    sink.abort_transaction().await.unwrap();
+
+    let spans = backend.spans();
+    let outcomes: Vec<_> = spans.iter().filter_map(|span| attribute(span, "kafka_tower.transaction.outcome")).collect();
+    assert_eq!(outcomes, ["committed", "aborted"]);
+    let transactions: Vec<_> = spans.iter().filter(|span| span.name == "transaction").collect();
+    let linked = |id| {
+        let sends = spans.iter().filter(|span| span.name == "send orders");
+        sends.filter(|span| span.links.iter().any(|link| link.span_context.span_id() == id)).count()
+    };
+    assert_eq!(transactions.iter().map(|span| linked(span.span_context.span_id())).collect::<Vec<_>>(), [2, 1]);
+    let points = backend.points();
+    assert_eq!(points["kafka_tower.transactions orders transaction.outcome=committed"], 1.0);
+    assert_eq!(points["kafka_tower.transactions orders transaction.outcome=aborted"], 1.0);
+    assert_eq!(points["kafka_tower.transaction.duration orders transaction.outcome=aborted"], 1.0);
+}

@@ -1,0 +1,89 @@
+//! librdkafka's statistics as metrics, against its mock cluster.
+
+use kafka_tower::rdkafka::MockCluster;
+use kafka_tower::telemetry::statistics::{Statistics, metric};
+use kafka_tower::{KafkaSink, KafkaSinkConfig};
+
+use crate::support::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connected_sink_reports_what_librdkafka_measures() {
+    let mock = MockCluster::start(1).unwrap();
+    mock.create_topic("orders", 1).unwrap();
+    let backend = Backend::new();
+    let config = KafkaSinkConfig {
+        brokers: mock.bootstrap().to_owned(),
+        topic: "orders".into(),
+        client_id: "shop-1".into(),
+        ..Default::default()
+    };
+    let config = config.with_property("statistics.interval.ms", "50");
+    let sink = KafkaSink::<u32>::builder(config).telemetry(backend.telemetry()).build().await.unwrap();
+
+    // An interval reports what was sent in it.
+    let has = |name: &str| backend.points().keys().any(|point| point.starts_with(name));
+    for round in 0.. {
+        sink.send(round).await.unwrap();
+        if metric::ALL.iter().all(|name| has(name) || *name == metric::BROKER_THROTTLE) {
+            break;
+        }
+        let missing: Vec<_> = metric::ALL.iter().filter(|name| !has(name)).collect();
+        assert!(round < 500, "not reported: {missing:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let points = backend.points();
+    let (host, port) = mock.bootstrap().rsplit_once(':').unwrap();
+    let of_broker = format!("broker.id=1 server.address={host} server.port={port}");
+    let rtt = points[&format!("{} {of_broker} statistic=max", metric::BROKER_RTT)];
+    assert!(rtt > 0.0 && rtt < 60.0, "seconds: {rtt}");
+    assert!(points.contains_key(&format!("{} {of_broker}", metric::BROKER_OUTBUF_REQUESTS)));
+    assert!(points[&format!("{} orders statistic=avg", metric::TOPIC_BATCH_MESSAGES)] >= 1.0);
+    assert!(points[metric::PRODUCER_GENERATIONS] >= 1.0);
+    let sent = &backend.spans()[0];
+    assert_eq!(attribute(sent, "messaging.client.id").as_deref(), Some("shop-1"));
+    assert_eq!(attribute(sent, "server.address").as_deref(), Some(host));
+    assert_eq!(attribute(sent, "server.port").as_deref(), Some(port));
+    sink.close().await.unwrap();
+}
+
+#[test]
+fn windows_are_in_seconds_and_only_of_what_was_measured() {
+    let backend = Backend::new();
+    let statistics = Statistics::new(&backend.telemetry());
+    let window = |cnt: u32| format!(r#"{{"cnt":{cnt},"avg":1500,"max":4000,"p99":3000,"min":1}}"#);
+    let json = format!(
+        r#"{{"name":"x","msg_cnt":3,"msg_size":300,"brokers":{{
+            "kafka:9092/bootstrap":{{"nodename":"kafka:9092","nodeid":-1,"rtt":{w}}},
+            "kafka:9092/1":{{"nodename":"kafka:9092","nodeid":1,"outbuf_cnt":2,"waitresp_cnt":1,"rtt":{w},"throttle":{w},
+                "int_latency":{none}}}}},
+          "topics":{{"orders":{{"batchsize":{w},"batchcnt":{none}}}}},
+          "eos":{{"epoch_cnt":2,"idemp_state":"Assigned"}}}}"#,
+        w = window(2),
+        none = window(0),
+    );
+    statistics.record(&json).unwrap();
+    let points: Vec<_> = backend.points().into_iter().filter(|(name, _)| !name.contains("client")).collect();
+    let broker = "broker.id=1 server.address=kafka server.port=9092";
+    let expected = [
+        (format!("kafka_tower.librdkafka.broker.outbuf.requests {broker}"), 2.0),
+        (format!("kafka_tower.librdkafka.broker.rtt {broker} statistic=avg"), 0.0015),
+        (format!("kafka_tower.librdkafka.broker.rtt {broker} statistic=max"), 0.004),
+        (format!("kafka_tower.librdkafka.broker.rtt {broker} statistic=p99"), 0.003),
+        (format!("kafka_tower.librdkafka.broker.throttle {broker} statistic=avg"), 1.5),
+        (format!("kafka_tower.librdkafka.broker.throttle {broker} statistic=max"), 4.0),
+        (format!("kafka_tower.librdkafka.broker.throttle {broker} statistic=p99"), 3.0),
+        (format!("kafka_tower.librdkafka.broker.waiting.requests {broker}"), 1.0),
+        ("kafka_tower.librdkafka.queue.bytes".to_owned(), 300.0),
+        ("kafka_tower.librdkafka.queue.messages".to_owned(), 3.0),
+        ("kafka_tower.librdkafka.topic.batch.bytes orders statistic=avg".to_owned(), 1500.0),
+        ("kafka_tower.librdkafka.topic.batch.bytes orders statistic=max".to_owned(), 4000.0),
+        ("kafka_tower.librdkafka.topic.batch.bytes orders statistic=p99".to_owned(), 3000.0),
+        ("kafka_tower.producer.generations".to_owned(), 2.0),
+    ];
+    assert_eq!(points.len(), expected.len(), "{points:#?}");
+    for ((name, value), (expected_name, expected_value)) in points.iter().zip(&expected) {
+        assert_eq!(name, expected_name);
+        assert!((value - expected_value).abs() < 1e-9, "{name}: {value}");
+    }
+    statistics.record("no JSON").unwrap_err();
+}

@@ -1,0 +1,103 @@
+use std::collections::BTreeMap;
+
+use kafka_tower::telemetry::{Telemetry, TelemetryBuilder};
+use opentelemetry::KeyValue;
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
+use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+
+/// A backend in memory.
+pub(crate) struct Backend {
+    spans: InMemorySpanExporter,
+    metrics: InMemoryMetricExporter,
+    pub(crate) tracers: SdkTracerProvider,
+    pub(crate) meters: SdkMeterProvider,
+}
+
+impl Backend {
+    pub(crate) fn new() -> Self {
+        let (spans, metrics) = (InMemorySpanExporter::default(), InMemoryMetricExporter::default());
+        let tracers = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
+        let meters = SdkMeterProvider::builder().with_periodic_exporter(metrics.clone()).build();
+        Self { spans, metrics, tracers, meters }
+    }
+
+    pub(crate) fn builder(&self) -> TelemetryBuilder {
+        Telemetry::builder()
+            .tracer_provider(&self.tracers)
+            .meter_provider(&self.meters)
+            .propagator(TraceContextPropagator::new())
+    }
+
+    pub(crate) fn telemetry(&self) -> Telemetry {
+        self.builder().build()
+    }
+
+    pub(crate) fn spans(&self) -> Vec<SpanData> {
+        self.spans.get_finished_spans().unwrap()
+    }
+
+    pub(crate) fn exported(&self) -> Vec<ResourceMetrics> {
+        self.metrics.reset();
+        self.meters.force_flush().unwrap();
+        self.metrics.get_finished_metrics().unwrap()
+    }
+
+    /// The values (counts, of histograms) of all points of all metrics.
+    pub(crate) fn points(&self) -> BTreeMap<String, f64> {
+        let mut points = BTreeMap::new();
+        let exported = self.exported();
+        let metrics = exported.iter().flat_map(ResourceMetrics::scope_metrics).flat_map(|scope| scope.metrics());
+        for metric in metrics {
+            let mut add = |attributes: Vec<&KeyValue>, value: f64| {
+                points.insert(format!("{} {}", metric.name(), text(attributes)).trim_end().to_owned(), value);
+            };
+            match metric.data() {
+                AggregatedMetrics::F64(MetricData::Histogram(all)) => {
+                    all.data_points().for_each(|point| add(point.attributes().collect(), point.count() as f64));
+                }
+                AggregatedMetrics::F64(MetricData::Gauge(all)) => {
+                    all.data_points().for_each(|point| add(point.attributes().collect(), point.value()));
+                }
+                AggregatedMetrics::U64(MetricData::Histogram(all)) => {
+                    all.data_points().for_each(|point| add(point.attributes().collect(), point.sum() as f64));
+                }
+                AggregatedMetrics::U64(MetricData::Sum(all)) => {
+                    all.data_points().for_each(|point| add(point.attributes().collect(), point.value() as f64));
+                }
+                AggregatedMetrics::U64(MetricData::Gauge(all)) => {
+                    all.data_points().for_each(|point| add(point.attributes().collect(), point.value() as f64));
+                }
+                AggregatedMetrics::I64(MetricData::Sum(all)) => {
+                    all.data_points().for_each(|point| add(point.attributes().collect(), point.value() as f64));
+                }
+                AggregatedMetrics::I64(MetricData::Gauge(all)) => {
+                    all.data_points().for_each(|point| add(point.attributes().collect(), point.value() as f64));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        points
+    }
+}
+
+/// Without what all have; the topic by itself.
+fn text(attributes: Vec<&KeyValue>) -> String {
+    let few = attributes.iter().filter(|attribute| {
+        let key = attribute.key.as_str();
+        !key.starts_with("messaging.operation") && key != "messaging.system" && key != "messaging.client.id"
+    });
+    let mut few: Vec<_> = few
+        .map(|attribute| match attribute.key.as_str() {
+            "messaging.destination.name" => attribute.value.to_string(),
+            key => format!("{}={}", key.trim_start_matches("kafka_tower."), attribute.value),
+        })
+        .collect();
+    few.sort();
+    few.join(" ")
+}
+
+pub(crate) fn attribute(span: &SpanData, key: &str) -> Option<String> {
+    span.attributes.iter().find(|attribute| attribute.key.as_str() == key).map(|attribute| attribute.value.to_string())
+}
