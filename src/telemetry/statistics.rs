@@ -173,7 +173,8 @@ fn count(meter: &Meter, name: &'static str, unit: &'static str, what: &'static s
 impl ClientEvents for Statistics {
     fn statistics(&self, json: &str) {
         if let Err(error) = self.record(json) {
-            tracing::warn!(%error, "librdkafka's statistics could not be read");
+            // Its text may quote what was read.
+            tracing::warn!(line = error.line(), column = error.column(), "librdkafka's statistics could not be read");
         }
     }
 }

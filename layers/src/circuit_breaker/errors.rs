@@ -1,6 +1,5 @@
 //! What a caller is told whose call was not let through.
 
-use std::borrow::Cow;
 use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use kafka_tower_core::{Error, ErrorKind};
 
 use super::state::Refusal;
 
-pub(super) fn refused(refusal: Refusal, last_failure: Option<&str>) -> Error {
+pub(super) fn refused(refusal: Refusal, last_failure: Option<&Failure>) -> Error {
     let mut text = match refusal {
         Refusal::Open { failures: 0, .. } => "the circuit breaker is open again after a probe failed".to_owned(),
         Refusal::Open { failures: 1, .. } => "the circuit breaker is open after 1 failure".to_owned(),
@@ -25,7 +24,7 @@ pub(super) fn refused(refusal: Refusal, last_failure: Option<&str>) -> Error {
     }
     if let Some(failure) = last_failure {
         text.push_str("; last failure: ");
-        text.push_str(failure);
+        text.push_str(&failure.told);
     }
     Error::new(ErrorKind::CircuitOpen, text)
 }
@@ -37,12 +36,22 @@ pub(super) fn not_ready() -> Error {
 }
 
 /// One line of what went wrong, without persistence, which was that record's.
-pub(super) fn failure(error: &Error) -> Arc<str> {
-    let message = match error.source() {
-        Some(source) => Cow::Owned(format!("{}: {source}", error.message())),
-        None => Cow::Borrowed(error.message()),
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error_type: &'static str,
+    /// For callers.
+    told: String,
+    /// For logs: without the cause, into which a layer that is not ours may write what the record holds.
+    pub(super) logged: String,
+}
+
+pub(super) fn failure(error: &Error) -> Arc<Failure> {
+    let logged = error.message().to_owned();
+    let told = match error.source() {
+        Some(source) => format!("{logged}: {source}"),
+        None => logged.clone(),
     };
-    Arc::from(message)
+    Arc::new(Failure { error_type: error.error_type(), told, logged })
 }
 
 /// "12.3 s"

@@ -8,6 +8,7 @@ use kafka_tower_core::Error;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::errors::Failure;
 use super::state::{Machine, Ticket};
 use super::{CircuitBreakerConfig, CircuitState, Outcome, Transition, errors};
 
@@ -30,7 +31,7 @@ type Hook = Arc<dyn Fn(&Transition) + Send + Sync>;
 
 struct Locked {
     machine: Machine,
-    last_failure: Option<Arc<str>>,
+    last_failure: Option<Arc<Failure>>,
     /// Services that wait for the one below and want to know when that is in vain.
     waiting: BTreeMap<u64, Waker>,
     next_waiter: u64,
@@ -83,7 +84,7 @@ impl Shared {
     }
 
     /// The result of a call that was let through. `why` describes a failure.
-    pub(super) fn settle(&self, ticket: &Ticket, outcome: Outcome, why: impl FnOnce() -> Option<Arc<str>>) {
+    pub(super) fn settle(&self, ticket: &Ticket, outcome: Outcome, why: impl FnOnce() -> Option<Arc<Failure>>) {
         let fast = self.fast.load(Ordering::Acquire);
         let nothing_changes = match outcome {
             Outcome::Success => fast & CLEAN != 0,

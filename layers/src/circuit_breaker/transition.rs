@@ -1,4 +1,5 @@
 use super::CircuitState;
+use super::errors::Failure;
 
 /// A circuit breaker went from one state to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,10 +18,12 @@ impl Transition {
         self.to == CircuitState::Open
     }
 
-    pub(super) fn trace(&self, last_failure: Option<&str>) {
+    pub(super) fn trace(&self, last_failure: Option<&Failure>) {
         let Self { from, to } = self;
         if self.is_trip() {
-            tracing::warn!(?from, ?to, last_failure, "the circuit breaker opened");
+            let error_type = last_failure.map(|failure| failure.error_type);
+            let last_failure = last_failure.map(|failure| &*failure.logged);
+            tracing::warn!(?from, ?to, error.type = error_type, last_failure, "the circuit breaker opened");
         } else {
             tracing::info!(?from, ?to, "the circuit breaker changed");
         }

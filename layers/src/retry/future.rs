@@ -166,7 +166,9 @@ impl<S: Clone> History<S> {
             delay_ms = event.delay.as_millis() as u64,
             alone = event.alone,
             error.type = event.error.error_type(),
-            error = %event.error,
+            persistence = %event.error.persistence(),
+            // Without its cause, into which a layer that is not ours may write what the record holds.
+            error = event.error.message(),
             "sending a record again"
         );
         self.shared.hooks.call(event);
