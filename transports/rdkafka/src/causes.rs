@@ -5,13 +5,12 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::codes;
+use crate::repeats::essence;
 
 /// How many different ones are kept.
 const KEPT: usize = 8;
 /// How long after it was last seen an error explains a failure.
 const RECENT: Duration = Duration::from_secs(60);
-/// How often a repeated error is logged.
-const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// An error of the client, without the times and counters that librdkafka writes into its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,33 +18,21 @@ pub(crate) struct Cause {
     pub(crate) code: i32,
     pub(crate) text: String,
     pub(crate) last: Instant,
-    pub(crate) count: u64,
-    logged: Instant,
 }
 
 #[derive(Default)]
 pub(crate) struct Causes(VecDeque<Cause>);
 
 impl Causes {
-    /// Keeps an error. Says whether it is worth a line in the log: new, or seen again after 10 s.
-    pub(crate) fn push(&mut self, code: i32, text: &str, now: Instant) -> Option<&Cause> {
+    /// Keeps an error, once however often it comes.
+    pub(crate) fn push(&mut self, code: i32, text: &str, now: Instant) {
         let text = essence(text);
         if let Some(at) = self.0.iter().position(|c| c.code == code && c.text == text) {
-            let mut cause = self.0.remove(at)?;
-            cause.last = now;
-            cause.count += 1;
-            let log = now.duration_since(cause.logged) >= LOG_EVERY;
-            if log {
-                cause.logged = now;
-            }
-            self.0.push_back(cause);
-            return if log { self.0.back() } else { None };
-        }
-        if self.0.len() == KEPT {
+            self.0.remove(at);
+        } else if self.0.len() == KEPT {
             self.0.pop_front();
         }
-        self.0.push_back(Cause { code, text, last: now, count: 1, logged: now });
-        self.0.back()
+        self.0.push_back(Cause { code, text: text.to_owned(), last: now });
     }
 
     /// The last one that says why. "All brokers are down" comes and goes with connections and says nothing itself, so
@@ -67,12 +54,6 @@ impl fmt::Display for Ago<'_> {
     }
 }
 
-/// Cuts what differs from event to event: " (after 12ms in state CONNECT, 3 identical error(s) suppressed)".
-fn essence(text: &str) -> String {
-    let text = text.trim();
-    text.split(" (after ").next().unwrap_or(text).to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,18 +61,15 @@ mod tests {
     const REFUSED: &str = "127.0.0.1:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused";
 
     #[test]
-    fn the_same_error_is_kept_once_and_logged_every_ten_seconds() {
+    fn the_same_error_is_kept_once() {
         let (mut causes, start) = (Causes::default(), Instant::now());
-        let logged: Vec<_> = (0..25)
-            .filter(|s| {
-                let text = format!("{REFUSED} (after {s}ms in state CONNECT, {s} identical error(s) suppressed)");
-                causes.push(-195, &text, start + Duration::from_secs(*s)).is_some()
-            })
-            .collect();
-        assert_eq!(logged, [0, 10, 20]);
+        for s in 0..25 {
+            let text = format!("{REFUSED} (after {s}ms in state CONNECT, {s} identical error(s) suppressed)");
+            causes.push(-195, &text, start + Duration::from_secs(s));
+        }
         assert_eq!(causes.0.len(), 1);
-        let cause = causes.latest(start + Duration::from_secs(24)).unwrap();
-        assert_eq!((cause.text.as_str(), cause.count), (REFUSED, 25));
+        let cause = causes.latest(start + Duration::from_secs(84)).unwrap();
+        assert_eq!(cause.text, REFUSED);
     }
 
     #[test]

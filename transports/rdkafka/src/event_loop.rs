@@ -16,6 +16,7 @@ use crate::classify;
 use crate::codes;
 use crate::events::ClientError;
 use crate::ffi::{Client, Event, Queue, Report};
+use crate::log::Source;
 use crate::refresh::Refresh;
 use crate::shared::{Second, Shared};
 use crate::slot::{Acknowledged, Slot};
@@ -24,6 +25,8 @@ use crate::slot::{Acknowledged, Slot};
 const IDLE: Duration = Duration::from_millis(500);
 /// How long lingering batches are told to go, at a time.
 const FLUSH_SLICE: Duration = Duration::from_millis(1);
+/// Between two looks for repeated lines of the log that are to be counted.
+const LOG_TICK: Duration = Duration::from_secs(1);
 /// Between two purges.
 const PURGE_AGAIN: Duration = Duration::from_millis(5);
 /// How long the reports of a purge may take. They come from librdkafka's own threads, at once.
@@ -48,6 +51,7 @@ pub(crate) fn spawn(shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
         }
         // The queue is gone, as `destroy` asks.
         shared.end();
+        shared.log.end(Instant::now());
     })
 }
 
@@ -88,8 +92,13 @@ impl<'a> EventLoop<'a> {
 
     fn run(&mut self) {
         let mut refresh = Refresh::new(Instant::now());
+        let mut log_tick = Instant::now();
         loop {
             let now = Instant::now();
+            if log_tick <= now {
+                self.shared.log.tick(now);
+                log_tick = now + LOG_TICK;
+            }
             refresh.run(self.shared, now);
             let deadline = self.shared.close_deadline();
             if let Some(deadline) = deadline {
@@ -156,9 +165,9 @@ impl<'a> EventLoop<'a> {
     }
 
     /// The loop must survive whatever a waker does: all reports hang on it.
-    fn guarded(&mut self, what: &str, f: impl FnOnce(&mut Self)) {
+    fn guarded(&mut self, what: &'static str, f: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| f(self))).is_err() {
-            tracing::error!(what, "a panic in the event loop was caught");
+            self.shared.log.tell(Source::Panic { of: what }, "a panic in the event loop was caught", Instant::now());
         }
     }
 }
@@ -171,7 +180,7 @@ fn handle(shared: &Shared, client: &Client, permits: &mut Vec<Permit>, event: Ev
         }),
         Event::Error { code, fatal, text } => error(shared, client, code, fatal, &text.to_string_lossy()),
         Event::Log { level, facility, text } => {
-            log(shared, level, &facility.to_string_lossy(), &text.to_string_lossy())
+            log(shared, level, &facility.to_string_lossy(), &text.to_string_lossy());
         }
         Event::Statistics(json) => user(shared, "statistics", |events| events.statistics(&json.to_string_lossy())),
         Event::TokenRefresh { config } => token(shared, client, config),
@@ -214,14 +223,12 @@ fn error(shared: &Shared, client: &Client, code: i32, fatal: bool, text: &str) {
         _ => (code, text.to_owned()),
     };
     let name = codes::row_of(code).map(|row| row.name);
-    // A statement of its own: the log must not run under the lock.
-    let news = shared.causes().push(code, &text, Instant::now()).cloned();
-    if let Some(cause) = news {
-        if fatal {
-            tracing::error!(code, name, text = %cause.text, "the producer has ended");
-        } else if code != codes::LOCAL_ALL_BROKERS_DOWN {
-            tracing::warn!(code, name, seen = cause.count, text = %cause.text, "kafka client");
-        }
+    let now = Instant::now();
+    shared.causes().push(code, &text, now);
+    if fatal {
+        tracing::error!(code, name, text, "the producer has ended");
+    } else if code != codes::LOCAL_ALL_BROKERS_DOWN {
+        shared.log.tell(Source::Client { code }, &text, now);
     }
     let denied = matches!(code, codes::LOCAL_AUTHENTICATION | codes::SASL_AUTHENTICATION_FAILED);
     if fatal || denied {
@@ -241,20 +248,14 @@ fn log(shared: &Shared, level: i32, facility: &str, text: &str) {
     if facility == "GETPID" && text.contains("Acquired PID") {
         shared.change_facts(|facts| facts.producer_id = true);
     }
-    let (facility, text) = (facility.trim(), text.trim());
-    match level {
-        0..=3 => tracing::error!(target: "librdkafka", facility, "{text}"),
-        4 => tracing::warn!(target: "librdkafka", facility, "{text}"),
-        5..=6 => tracing::info!(target: "librdkafka", facility, "{text}"),
-        _ => tracing::debug!(target: "librdkafka", facility, "{text}"),
-    }
+    shared.log.librdkafka(level, facility, text, Instant::now());
 }
 
 /// Runs a callback of the user, which may panic.
-fn user(shared: &Shared, what: &str, call: impl FnOnce(&dyn crate::ClientEvents)) {
+fn user(shared: &Shared, what: &'static str, call: impl FnOnce(&dyn crate::ClientEvents)) {
     if let Some(events) = &shared.events {
         if catch_unwind(AssertUnwindSafe(|| call(events.as_ref()))).is_err() {
-            tracing::error!(callback = what, "a panic in a callback of the user was caught");
+            shared.log.tell(Source::Panic { of: what }, "a panic in a callback of the user was caught", Instant::now());
         }
     }
 }

@@ -35,7 +35,10 @@
 //!
 //! # Logs
 //!
-//! librdkafka's log goes to `tracing` with the target `librdkafka`; ask for more with its property `debug`.
+//! Errors of the client are warnings with their code and its name. librdkafka's own log goes to `tracing` with the target
+//! `librdkafka` and its facility; ask for more with its property `debug`. A line that repeats is said once in 10 s, and the next
+//! says how many were like it (also as the field `repeats`): a dead broker does not fill a disk. Lines at debug level are never
+//! held back.
 //!
 //! # Features
 //!
@@ -67,11 +70,13 @@ mod expiry;
 mod ffi;
 mod future;
 mod inspect;
+mod log;
 #[cfg(feature = "mock-cluster")]
 mod mock;
 mod probe;
 mod properties;
 mod refresh;
+mod repeats;
 mod shared;
 mod slot;
 mod transactions;

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::log::Source;
 use crate::shared::Shared;
 
 /// As librdkafka's own `topic.metadata.refresh.interval.ms`.
@@ -74,8 +75,9 @@ impl Refresh {
         }
         self.due = now + EVERY;
         self.again = now + ASK_AGAIN;
-        let shared = Arc::clone(shared);
+        let its = Arc::clone(shared);
         let look_up = move || {
+            let shared = its;
             for topic in shared.partitions.topics() {
                 if shared.gate.is_closed() {
                     return;
@@ -92,7 +94,8 @@ impl Refresh {
             shared.partitions_changed();
         };
         if let Err(error) = thread::Builder::new().name("kafka-tower-topics".to_owned()).spawn(look_up) {
-            tracing::warn!(%error, "no thread to look up topics");
+            // Once a second while the system is that full.
+            shared.log.tell(Source::Warning, &format!("no thread to look up topics: {error}"), now);
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::event_loop;
 use crate::events::ClientEvents;
 use crate::expiry::ExpiryQueue;
 use crate::ffi::Client;
+use crate::log::Log;
 use crate::properties;
 use crate::refresh::Partitions;
 use crate::slot::{Acknowledged, Expiry, Slot};
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) gate: Arc<Gate<Arc<Slot>>>,
     expiry: Mutex<ExpiryQueue>,
     causes: Mutex<Causes>,
+    pub(crate) log: Log,
     pub(crate) partitions: Partitions,
     pub(crate) transactions: TxnState,
     /// How long a record may be on its way, whatever its deadline.
@@ -116,6 +118,7 @@ impl Shared {
             gate,
             expiry: Mutex::default(),
             causes: Mutex::default(),
+            log: Log::default(),
             partitions: Partitions::default(),
             transactions: TxnState::default(),
             delivery_bound,
