@@ -12,6 +12,7 @@ use kafka_tower::layers::partition::PartitionLayer;
 use kafka_tower::layers::retry::RetryLayer;
 use kafka_tower::layers::serialize::SerializeLayer;
 use kafka_tower::memory::MemoryKafka;
+use kafka_tower::telemetry::{Telemetry, Traced};
 use kafka_tower::{
     Control, JsonSerializer, KafkaSink, KafkaSinkConfig, PartitionStrategy, Record, SinkMessage, Transport, stack,
 };
@@ -20,6 +21,7 @@ use tower::{Layer, Service, ServiceExt};
 
 use crate::message::{Reading, json};
 use crate::null::Null;
+use crate::telemetry;
 
 const TOPIC: &str = "readings";
 
@@ -65,6 +67,11 @@ pub const ALL: &[Case] = &[
     Case { group: "layer", name: "concurrency", start: || records(ConcurrencyLayer::new(1_000).layer(Null)) },
     Case { group: "layer", name: "metrics", start: || records(MetricsLayer::default().layer(Null)) },
     Case { group: "layer", name: "bytes", start: || records(Metrics::new().bytes_layer().layer(Null)) },
+    Case { group: "layer", name: "telemetry, no provider", start: || records(traced(&telemetry::none())) },
+    Case { group: "layer", name: "telemetry, metrics only", start: || records(traced(&telemetry::metrics())) },
+    Case { group: "layer", name: "telemetry, sampled out", start: || records(traced(&telemetry::sampled_out())) },
+    Case { group: "layer", name: "telemetry, recorded", start: || records(traced(&telemetry::recorded())) },
+    Case { group: "layer", name: "telemetry, recorded and measured", start: || records(traced(&telemetry::all())) },
     Case {
         group: "layer",
         name: "message, serialize",
@@ -90,6 +97,10 @@ pub const ALL: &[Case] = &[
     Case { group: "memory", name: "KafkaSink::send_batch", start: || send_batch(memory_sink()) },
     Case { group: "memory", name: "KafkaSink::send_stream", start: || send_stream(memory_sink()) },
 ];
+
+fn traced(telemetry: &Telemetry) -> Traced<Null> {
+    telemetry.layer(TOPIC).layer(Null)
+}
 
 fn plain(i: usize) -> SinkMessage<Reading> {
     SinkMessage::new(Reading::new(i))

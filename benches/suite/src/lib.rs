@@ -9,4 +9,5 @@ pub mod message;
 pub mod null;
 pub mod run;
 pub mod stats;
+pub mod telemetry;
 pub mod usage;

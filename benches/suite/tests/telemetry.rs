@@ -1,0 +1,26 @@
+//! Telemetry that nobody reads allocates nothing, and neither does a meter alone.
+#![allow(clippy::unwrap_used)] // a test may fail
+
+use kafka_tower_benches::alloc::{Allocations, Counting};
+use kafka_tower_benches::cases;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(id: &str) -> u64 {
+    const RECORDS: usize = 1_000;
+    let mut run = (cases::ALL.iter().find(|case| case.id() == id).unwrap().start)();
+    run(RECORDS);
+    let before = Allocations::now();
+    run(RECORDS);
+    before.since().calls
+}
+
+/// One test: others would allocate meanwhile.
+#[test]
+fn what_nobody_reads_allocates_nothing() {
+    assert_eq!(allocations("layer/no layer"), 0, "what is compared with");
+    assert_eq!(allocations("layer/telemetry, no provider"), 0);
+    assert_eq!(allocations("layer/telemetry, metrics only"), 0);
+    assert!(allocations("layer/telemetry, sampled out") > 0, "it counts");
+}
