@@ -28,6 +28,13 @@ has_java() { # 17 or newer, as Kafka 4 wants it
     return 1
 }
 has_maven() { have mvn; }
+has_go() { # one that can build the Collector of the tests, or may fetch one that can
+    local dir
+    for dir in /usr/lib/go-1.*/bin; do # Debian's versioned packages put nothing on the path
+        [[ ! -d $dir || :$PATH: == *:$dir:* ]] || export PATH="$PATH:$dir"
+    done
+    (cd tests/collector/assets/collector && go list -m) >/dev/null 2>&1
+}
 has_docker() { have docker && docker info >/dev/null 2>&1; }
 has_sasl() { have pkg-config && pkg-config --exists libsasl2; }
 has_curl() { echo '#include <curl/curl.h>' | cc -E -x c - >/dev/null 2>&1; }
@@ -44,18 +51,25 @@ packages() { # MANAGER THING
     apt:java) # no release has all versions, and the default may be too old
         local version
         for version in 21 17; do
-            if [[ -n $(apt-cache search --names-only "^openjdk-$version-jre-headless\$") ]]; then
-                echo "openjdk-$version-jre-headless"
+            # With the compiler: what is compared with Java runs its source files.
+            if [[ -n $(apt-cache search --names-only "^openjdk-$version-jdk-headless\$") ]]; then
+                echo "openjdk-$version-jdk-headless"
                 return
             fi
         done
-        echo default-jre-headless
+        echo default-jdk-headless
+        ;;
+    apt:go) # the newest that there is; from 1.21 on it fetches a newer one by itself where it has to
+        local newest
+        newest=$(apt-cache search --names-only '^golang-1\.[0-9]+-go$' | sed 's/ .*//' | sort -V | tail -n 1)
+        echo "${newest:-golang-go}"
         ;;
     apt:sasl) echo libsasl2-dev pkg-config ;;
     apt:curl) echo libcurl4-openssl-dev ;;
     dnf:c) echo gcc gcc-c++ make ;;
     dnf:openssl) echo openssl-devel openssl pkgconf-pkg-config ;;
-    dnf:java) echo java-21-openjdk-headless ;;
+    dnf:java) echo java-21-openjdk-devel ;;
+    dnf:go) echo golang ;;
     dnf:sasl) echo cyrus-sasl-devel pkgconf-pkg-config ;;
     dnf:curl) echo libcurl-devel ;;
     brew:openssl) echo openssl@3 pkg-config ;;

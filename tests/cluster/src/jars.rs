@@ -13,6 +13,8 @@ use crate::listeners::Spec;
 use crate::node::Node;
 
 const POM: &str = include_str!("../assets/pom.xml");
+const OPENTELEMETRY_POM: &str = include_str!("../assets/opentelemetry.xml");
+const OPENTELEMETRY_VERSION: &str = "1.68.0";
 const MAVEN_GOAL: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 
 /// A Java and the class path of Kafka.
@@ -28,8 +30,10 @@ pub(crate) fn cache_dir() -> PathBuf {
     target_dir().join(format!("kafka-{KAFKA_VERSION}"))
 }
 
-/// Cargo marks its target directory with a `CACHEDIR.TAG`, and test binaries lie below it.
-fn target_dir() -> PathBuf {
+/// Cargo's target directory, where what tests make once is kept. Cargo marks it with a `CACHEDIR.TAG`, and test binaries lie
+/// below it.
+#[must_use]
+pub fn target_dir() -> PathBuf {
     let exe = std::env::current_exe().unwrap_or_default();
     if let Some(dir) = exe.ancestors().skip(1).find(|dir| dir.join("CACHEDIR.TAG").is_file()) {
         return dir.to_owned();
@@ -53,7 +57,7 @@ pub(crate) fn prepare() -> Result<Launcher, String> {
 
     let lib = cache.join("lib");
     if !lib.is_dir() {
-        download(&cache, &lib)?;
+        download(&POM.replace("KAFKA_VERSION", KAFKA_VERSION), &lib)?;
     }
     let jars = Jars { java, classpath: classpath(&lib)? };
     let path = cache.join(format!("java-{version}.jsa"));
@@ -85,12 +89,24 @@ pub(crate) fn find_java() -> Result<(PathBuf, String), String> {
     Err(found)
 }
 
-fn download(cache: &Path, lib: &Path) -> Result<(), String> {
-    let fresh = cache.join("lib.new");
+/// OpenTelemetry's Java API, in which its propagators are. Beside the jars of Kafka: the archive is for those alone.
+pub(crate) fn opentelemetry() -> Result<OsString, String> {
+    let cache = cache_dir();
+    let lock = File::create(cache.join("lock")).and_then(|file| file.lock().map(|()| file));
+    let _lock = lock.map_err(|error| format!("cannot lock {}: {error}", cache.display()))?;
+    let lib = cache.join(format!("opentelemetry-{OPENTELEMETRY_VERSION}"));
+    if !lib.is_dir() {
+        download(&OPENTELEMETRY_POM.replace("OPENTELEMETRY_VERSION", OPENTELEMETRY_VERSION), &lib)?;
+    }
+    classpath(&lib)
+}
+
+/// Fetches what a POM depends on.
+fn download(text: &str, lib: &Path) -> Result<(), String> {
+    let fresh = lib.with_extension("new");
     let _ = fs::remove_dir_all(&fresh);
-    let pom = cache.join("pom.xml");
-    fs::write(&pom, POM.replace("KAFKA_VERSION", KAFKA_VERSION))
-        .map_err(|error| format!("{}: {error}", pom.display()))?;
+    let pom = lib.with_extension("pom.xml");
+    fs::write(&pom, text).map_err(|error| format!("{}: {error}", pom.display()))?;
     let output = Command::new("mvn")
         .args(["-q", "-B", "-f"])
         .arg(&pom)
@@ -102,7 +118,8 @@ fn download(cache: &Path, lib: &Path) -> Result<(), String> {
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let first = text.lines().find(|line| line.contains("ERROR")).unwrap_or("it failed without a word");
-        return Err(format!("Maven cannot fetch Kafka {KAFKA_VERSION}: {first}"));
+        let name = lib.file_name().unwrap_or_default().to_string_lossy();
+        return Err(format!("Maven cannot fetch {name} of Kafka {KAFKA_VERSION}: {first}"));
     }
     // Whole or not at all.
     fs::rename(&fresh, lib).map_err(|error| format!("{}: {error}", lib.display()))

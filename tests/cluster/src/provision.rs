@@ -51,10 +51,19 @@ pub(crate) fn external() -> Option<String> {
 pub(crate) fn skip(missing: &str) {
     static SAID: Once = Once::new();
     let line =
-        format!("no Apache Kafka: {missing}. Install Java 17 and Maven, or Docker, or set KAFKA_BROKERS=host:port",);
+        format!("no Apache Kafka: {missing}. Install Java 17 and Maven, or Docker, or set KAFKA_BROKERS=host:port");
+    stand_aside(&SAID, &line);
+}
+
+/// A test that lacks something of the machine stands aside, and says so once for each `said`.
+///
+/// # Panics
+///
+/// If `KAFKA_TOWER_REQUIRE_KAFKA=1`: a suite that must run has not.
+pub fn stand_aside(said: &Once, line: &str) {
     let required = std::env::var("KAFKA_TOWER_REQUIRE_KAFKA").is_ok_and(|value| value == "1");
     assert!(!required, "KAFKA_TOWER_REQUIRE_KAFKA=1, but {line}");
-    SAID.call_once(|| say(&line));
+    said.call_once(|| say(line));
 }
 
 /// A test that needs a cluster of its own stands aside for the cluster of `KAFKA_BROKERS`, required
