@@ -68,6 +68,30 @@ impl Cluster {
         let (bootstrap, topic) = (self.bootstrap().to_owned(), topic.to_owned());
         blocking(move || read(&bootstrap, &topic, isolation)).await
     }
+
+    /// The offset that a group has committed for a partition.
+    ///
+    /// # Errors
+    ///
+    /// If the group's coordinator does not say.
+    pub async fn committed_offset(&self, group: &str, topic: &str, partition: i32) -> Result<Option<i64>, Error> {
+        let (bootstrap, group, topic) = (self.bootstrap().to_owned(), group.to_owned(), topic.to_owned());
+        blocking(move || {
+            let consumer: BaseConsumer = client::config(&bootstrap)
+                .set("group.id", &group)
+                .create()
+                .map_err(Error::with("cannot create a consumer"))?;
+            let mut list = TopicPartitionList::new();
+            list.add_partition(&topic, partition);
+            let committed = consumer.committed_offsets(list, LIMIT).map_err(Error::with("committed offsets"))?;
+            let offset = committed.find_partition(&topic, partition).map(|found| found.offset());
+            Ok(offset.and_then(|offset| match offset {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            }))
+        })
+        .await
+    }
 }
 
 fn read(bootstrap: &str, topic: &str, isolation: Isolation) -> Result<Vec<ReadRecord>, Error> {

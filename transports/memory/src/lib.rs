@@ -91,7 +91,7 @@
 //! | a record or a commit after a record of the transaction failed | `Transaction` that says `AbortTransaction`, not persisted |
 //! | `commit` or `abort` without an answer in time | `Timeout` that says `Retry`, possibly persisted |
 //! | another producer took the transactional id, or the transaction's time ran out | `Fenced`, not persisted; possibly persisted for a commit that was asked for before |
-//! | the broker knows no such transaction | `Fatal` |
+//! | the broker knows no such transaction (a late end has ended it) | `Transaction` that says `Fatal`, possibly persisted |
 //! | the script says so | the script's |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

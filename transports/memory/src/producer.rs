@@ -73,7 +73,8 @@ impl Producer {
     }
 
     /// Sends again by itself, 100 ms later, what got no answer or may go well, as librdkafka does: so many times, and not
-    /// longer than [`delivery_timeout`](Self::delivery_timeout). Without this a producer sends once.
+    /// longer than [`delivery_timeout`](Self::delivery_timeout). Without this a producer sends once. Giving up what may have
+    /// been written has the price that is told there; librdkafka's own number is without an end.
     ///
     /// It numbers its records, as `enable.idempotence` does, so that the broker knows what it has already; not without
     /// [idempotence](Self::without_idempotence).

@@ -22,6 +22,7 @@ pub(crate) const LOCAL_AUTHENTICATION: i32 = -169;
 pub(crate) const LOCAL_RESOLVE: i32 = -193;
 pub(crate) const LOCAL_SSL: i32 = -181;
 pub(crate) const LOCAL_STATE: i32 = -172;
+pub(crate) const INVALID_TXN_STATE: i32 = 48;
 pub(crate) const LOCAL_PURGE_QUEUE: i32 = -152;
 pub(crate) const LOCAL_PURGE_INFLIGHT: i32 = -151;
 pub(crate) const LOCAL_FATAL: i32 = -150;

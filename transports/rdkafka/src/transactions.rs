@@ -157,8 +157,12 @@ fn abort(shared: &Shared, end: Instant) -> Result<()> {
     let ended = sliced(end, |slice| shared.client.abort_transaction(slice));
     shared.transactions.aborting.store(false, Ordering::Release);
     shared.transactions.committing.store(false, Ordering::Release);
-    ended
-        .map_err(|error| shared.transaction_error("the transaction was not aborted", &error, Persistence::NotPersisted))
+    ended.map_err(|error| {
+        // Who ended it was a late request of the transaction before, and that may have been a commit (KAFKA-17754).
+        let is_gone = error.code == crate::codes::INVALID_TXN_STATE;
+        let fate = if is_gone { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
+        shared.transaction_error("the transaction was not aborted", &error, fate)
+    })
 }
 
 /// The error of a record that went with its transaction.

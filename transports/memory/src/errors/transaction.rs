@@ -39,8 +39,13 @@ pub(crate) fn refused(call: &'static str, id: &str, refusal: Refusal, unanswered
                 .with_error_type("INVALID_PRODUCER_EPOCH")
         }
         // Whoever ended the transaction, it was not this call: nobody knows how.
-        Refusal::State => Error::new(ErrorKind::Fatal, format!("{call}: the broker has no such transaction of {id}"))
-            .with_error_type("INVALID_TXN_STATE"),
+        Refusal::State => {
+            Error::new(ErrorKind::Transaction, format!("{call}: the broker has no such transaction of {id}"))
+                .with_recovery(Recovery::Fatal)
+                .with_persistence(Persistence::PossiblyPersisted)
+                .with_help("make a new producer, and read the records of the transaction before replaying them")
+                .with_error_type("INVALID_TXN_STATE")
+        }
     }
 }
 

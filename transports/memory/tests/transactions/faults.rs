@@ -143,7 +143,7 @@ async fn a_stale_end_is_noticed_where_the_next_transaction_has_no_other_partitio
     producer.begin(&[(0, "b")]).await;
     stale.release();
     let error = producer.txn().abort(SECOND).await.unwrap_err();
-    assert_eq!((error.kind(), error.error_type()), (ErrorKind::Fatal, "INVALID_TXN_STATE"));
+    assert_eq!((error.kind(), error.error_type()), (ErrorKind::Transaction, "INVALID_TXN_STATE"));
 }
 
 #[tokio::test(start_paused = true)]
