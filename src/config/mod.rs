@@ -97,7 +97,8 @@ pub struct KafkaSinkConfig {
     /// Bytes of records that are admitted and not settled. Default: 33 554 432 (32 MiB).
     pub buffer_memory: usize,
 
-    /// Whether sends are refused at once while Kafka fails them all. Default: true.
+    /// Whether sends are refused at once while Kafka fails them all; not in transactions, which would be committed without
+    /// what was refused. Default: true.
     pub enable_circuit_breaker: bool,
 
     /// Failures in a row that open the circuit breaker. Default: 5.

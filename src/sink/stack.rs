@@ -128,7 +128,9 @@ impl Instruments {
                 trips.record_trip();
             }
         });
-        if !config.enable_circuit_breaker {
+        // Whoever does not look at the answer of a record that is refused here would commit its transaction without it. What
+        // gets to the transport and fails there makes the commit a no.
+        if !config.enable_circuit_breaker || config.enable_transactions {
             breaker.handle().force_closed();
         }
         Self { metrics, unfinished: Unfinished::new(), traces: Traces::default(), breaker }

@@ -41,6 +41,9 @@
 //! A call whose future is dropped, or panics, counts for nothing; a probe's place is free again. A probe that neither
 //! ends nor is dropped loses its place after the [lease](CircuitBreakerConfig::probe_lease).
 //!
+//! A rejection whose future is dropped is known to nobody: over a transactional transport the transaction can be committed
+//! without the record. Look at each answer before a commit, or leave the breaker out, as the sink with transactions does.
+//!
 //! # Errors
 //!
 //! [`ErrorKind::CircuitOpen`](kafka_tower_core::ErrorKind::CircuitOpen), not persisted, which says after how many failures,

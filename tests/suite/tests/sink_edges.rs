@@ -274,3 +274,26 @@ async fn a_serializer_that_does_not_wait_keeps_order() {
     }
     assert_eq!(values(&kafka), (0..=200).collect::<Vec<_>>());
 }
+
+/// A record that a breaker refused and nobody asked for would be missing from the transaction.
+#[tokio::test]
+async fn a_transaction_is_not_committed_without_one_of_its_records() {
+    let kafka = MemoryKafka::new().with_topic("numbers", 1);
+    let config = KafkaSinkConfig {
+        enable_transactions: true,
+        transactional_id: Some("id".into()),
+        circuit_breaker_threshold: 1,
+        ..config()
+    };
+    let builder = KafkaSink::builder(config).transport(kafka.transactional_transport("id"));
+    let mut sink: KafkaSink<u32> = builder.build().await.unwrap();
+    sink.begin_transaction().await.unwrap();
+    kafka.script().lose_request();
+    sink.send(1).await.unwrap_err();
+    sink.abort_transaction().await.unwrap();
+    sink.begin_transaction().await.unwrap();
+    tower::ServiceExt::ready(&mut sink).await.unwrap();
+    drop(sink.call(SinkMessage::new(2)));
+    sink.commit_transaction().await.unwrap();
+    assert_eq!(values(&kafka), [2]);
+}
