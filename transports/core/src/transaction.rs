@@ -10,6 +10,10 @@ use crate::ControlFuture;
 /// that nothing of the transaction is visible, `PossiblyPersisted` that **nobody knows** (never abort and replay
 /// then: the records may be visible), and [`recovery`](crate::Error::recovery) says whether to abort
 /// (`AbortTransaction`), to call the same again (`Retry`) or to make a new producer (`Fatal`).
+///
+/// A call out of place (`commit` where nothing is open, `begin` where something is, anything before `init`) is an
+/// [`ErrorKind::Transaction`](crate::ErrorKind::Transaction) that says `Reject` and changed nothing: `NotPersisted`. However often it is
+/// made it will not go well, and the transaction, if there is one, goes on.
 pub trait TransactionControl: Send + Sync + fmt::Debug {
     /// Takes the transactional id: fences older producers of the same id and ends what they left open. Once, before
     /// the first [`begin`](Self::begin).

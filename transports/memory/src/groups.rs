@@ -21,7 +21,7 @@ pub(crate) struct Groups {
 
 #[derive(Debug, Default)]
 struct Group {
-    /// 0 before the first rebalance: nobody is asked for a generation then.
+    /// 0 before the first rebalance: nobody can be of a later one then.
     generation: i32,
     rebalancing: bool,
     members: BTreeMap<MemberId, Member>,
@@ -104,11 +104,16 @@ impl Groups {
         group.generation
     }
 
-    /// Whether offsets are taken from the member.
+    /// Whether offsets of a transaction are taken from the member. One that takes no part in the protocol is always heard, one
+    /// that says it does, and of which the group knows nothing, never.
     pub(crate) fn is_current(&self, member: &ConsumerGroup) -> bool {
-        let Some(group) = self.groups.get(member.group_id.as_str()) else { return true };
+        if member.generation < 0 && member.member_id.is_empty() {
+            return true;
+        }
+        let group = self.groups.get(member.group_id.as_str()).filter(|group| group.generation > 0);
+        let Some(group) = group else { return member.generation <= 0 };
         let is_member = || group.members.keys().any(|id| id.to_string() == member.member_id);
-        group.generation == 0 || (group.generation == member.generation && (group.members.is_empty() || is_member()))
+        group.generation == member.generation && (group.members.is_empty() || is_member())
     }
 
     pub(crate) fn commit(&mut self, group: &str, offset: &TopicOffset) {

@@ -206,7 +206,7 @@ impl Shared {
     /// A record's fate is known: tells the caller, counts it if the transport is closing, gives its room back.
     pub(crate) fn settle(&self, slot: &Slot, outcome: Result<Acknowledged>) -> Option<Permit> {
         if outcome.is_err() {
-            self.transactions.record_failed();
+            self.transactions.part_failed();
         }
         if self.counting.load(Ordering::Acquire) {
             lock(&self.closing).report.count(slot.record().clone(), &outcome);

@@ -26,7 +26,7 @@ const SLICE: Duration = Duration::from_secs(1);
 /// What the transactional calls must know of each other.
 #[derive(Debug, Default)]
 pub(crate) struct TxnState {
-    /// Failed records since the client was made.
+    /// Failed records and offsets since the client was made.
     failed: AtomicU64,
     /// The number at `begin`.
     failed_before: AtomicU64,
@@ -37,7 +37,7 @@ pub(crate) struct TxnState {
 }
 
 impl TxnState {
-    pub(crate) fn record_failed(&self) {
+    pub(crate) fn part_failed(&self) {
         self.failed.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -46,7 +46,7 @@ impl TxnState {
         self.committing.store(false, Ordering::Release);
     }
 
-    fn a_record_failed(&self) -> bool {
+    fn a_part_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire) != self.failed_before.load(Ordering::Acquire)
     }
 }
@@ -106,6 +106,9 @@ impl TransactionControl for RdkafkaTransactions {
         self.run("offsets", move |shared| {
             let end = later(Instant::now(), within);
             sliced(end, |slice| shared.client.send_offsets(&offsets, &group, slice)).map_err(|error| {
+                if error.abort {
+                    shared.transactions.part_failed();
+                }
                 shared.transaction_error("the offsets are not in the transaction", &error, Persistence::NotPersisted)
             })
         })
@@ -132,8 +135,8 @@ fn commit(shared: &Shared, end: Instant) -> Result<()> {
         return Ok(());
     };
     // librdkafka asks again by itself, and a later answer can be a refusal although an earlier request was carried out. It
-    // asks nothing where a record failed before, or where the call itself was out of place.
-    let surely_not = !asked && (state.a_record_failed() || error.code == crate::codes::LOCAL_STATE);
+    // asks nothing where a record or an offset failed before, or where the call itself was out of place.
+    let surely_not = !asked && (state.a_part_failed() || error.code == crate::codes::LOCAL_STATE);
     if surely_not || !error.retriable {
         state.committing.store(false, Ordering::Release);
     }

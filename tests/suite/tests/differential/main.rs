@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test may fail
 
 mod ends;
+mod misuse;
 mod owners;
 mod records;
 mod support;

@@ -155,7 +155,11 @@ impl Naive {
 
     fn takes(&self, member: &str, generation: i32) -> bool {
         let is_member = self.members.iter().any(|(id, ..)| id.to_string() == member);
-        self.generation == 0 || generation == self.generation && (is_member || self.members.is_empty())
+        match (self.generation, generation) {
+            (_, ..0) if member.is_empty() => true,
+            (0, asked) => asked <= 0,
+            (present, asked) => asked == present && (is_member || self.members.is_empty()),
+        }
     }
 }
 
@@ -186,8 +190,11 @@ proptest! {
                     }
                 },
                 Step::Commit(which, by, partition) => {
-                    let member_id = pick(&naive, which).filter(|_| which % 5 > 0).map_or("stranger".into(), |id| id.to_string());
-                    let generation = naive.generation + by;
+                    let (member_id, generation) = match (which % 7, pick(&naive, which)) {
+                        (0, _) => (String::new(), -1),
+                        (2.., Some(id)) => (id.to_string(), naive.generation + by),
+                        _ => ("stranger".into(), naive.generation + by),
+                    };
                     let takes = naive.takes(&member_id, generation);
                     let member = ConsumerGroup { group_id: "g".into(), generation, member_id, group_instance_id: None };
                     prop_assert_eq!(groups.is_current(&member), takes);
