@@ -12,6 +12,7 @@
 //! | `retry` | `retry` | sends again what may be sent again, and alone what its batch may have spoilt |
 //! | `concurrency` | `concurrency` | tower's limit, with its warning |
 //! | `metrics` | `metrics` | counts and latencies, as a snapshot |
+//! | `metrics_facade` | `metrics-facade` | the same through the `metrics` crate |
 //! | `telemetry` | `telemetry` | OpenTelemetry: spans, context in headers, metrics |
 //!
 //! `ServiceBuilderExt` (feature `builder`) has a method for each.
@@ -29,6 +30,9 @@ mod ext;
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub mod metrics;
+#[cfg(feature = "metrics-facade")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics-facade")))]
+pub mod metrics_facade;
 #[cfg(feature = "partition")]
 #[cfg_attr(docsrs, doc(cfg(feature = "partition")))]
 pub mod partition;
@@ -42,11 +46,17 @@ pub mod serialize;
 #[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
 pub mod telemetry;
 
+#[cfg(any(feature = "metrics-facade", feature = "telemetry"))]
+mod outgoing;
+#[cfg(any(feature = "metrics-facade", feature = "telemetry"))]
+mod topics;
 #[cfg(any(feature = "retry", feature = "serialize"))]
 mod unfinished;
 
 #[cfg(feature = "builder")]
 #[cfg_attr(docsrs, doc(cfg(feature = "builder")))]
 pub use ext::ServiceBuilderExt;
+#[cfg(any(feature = "metrics-facade", feature = "telemetry"))]
+pub use outgoing::Outgoing;
 #[cfg(any(feature = "retry", feature = "serialize"))]
 pub use unfinished::Unfinished;

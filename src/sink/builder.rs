@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kafka_tower_core::{Control, Delivery, Error, ErrorKind, Result, SinkMessage, TransactionControl, Transport};
 use kafka_tower_layers::partition::{PartitionStrategy, Partitioner};
-use kafka_tower_layers::retry::DeliveryGuarantee;
+use kafka_tower_layers::retry::{DeliveryGuarantee, RetryEvent};
 use kafka_tower_layers::serialize::MessageSerializer;
 use tower_layer::{Identity, Layer, Stack};
 use tower_service::Service;
@@ -165,6 +165,13 @@ impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
     /// Without it each sink has its own, and those that failed together do not come back together.
     pub fn jitter_seed(mut self, seed: u64) -> Self {
         self.choices.jitter_seed = Some(seed);
+        self
+    }
+
+    /// Calls `hook` whenever a record is about to be sent again, as
+    /// [`RetryLayer::on_retry`](kafka_tower_layers::retry::RetryLayer::on_retry) does: for metrics of your own.
+    pub fn on_retry(mut self, hook: impl Fn(&RetryEvent<'_>) + Send + Sync + 'static) -> Self {
+        self.choices.retry_hooks.push(Arc::new(hook));
         self
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kafka_tower_core::{Error, ErrorKind};
 use kafka_tower_layers::partition::{PartitionStrategy, Partitioner};
-use kafka_tower_layers::retry::DeliveryGuarantee;
+use kafka_tower_layers::retry::{DeliveryGuarantee, RetryEvent};
 
 use crate::KafkaSinkConfig;
 
@@ -18,7 +18,10 @@ pub(super) struct Choices {
     pub(super) content_type_header: bool,
     /// Of the retries' jitter; none: each stack has its own.
     pub(super) jitter_seed: Option<u64>,
+    pub(super) retry_hooks: Vec<RetryHook>,
 }
+
+pub(super) type RetryHook = Arc<dyn Fn(&RetryEvent<'_>) + Send + Sync>;
 
 impl Choices {
     /// Transactions promise exactly once, and nothing else can.
@@ -32,6 +35,7 @@ impl Choices {
             allow_duplicates: false,
             content_type_header: false,
             jitter_seed: None,
+            retry_hooks: Vec::new(),
         }
     }
 
@@ -69,6 +73,7 @@ impl fmt::Debug for Choices {
             .field("allow_duplicates", &self.allow_duplicates)
             .field("content_type_header", &self.content_type_header)
             .field("jitter_seed", &self.jitter_seed)
+            .field("retry_hooks", &self.retry_hooks.len())
             .finish()
     }
 }

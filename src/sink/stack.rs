@@ -184,18 +184,18 @@ impl Layers {
             .base_backoff(base_backoff)
             // A longer base is what somebody asked for.
             .max_backoff(base_backoff.max(Duration::from_secs(10)));
-        let retries = instruments.metrics.clone();
-        let retry = RetryLayer::new(policy);
+        let (retries, hooks) = (instruments.metrics.clone(), choices.retry_hooks.clone());
+        let retry = RetryLayer::new(policy).unfinished(instruments.unfinished.clone()).on_retry(move |event| {
+            if !event.alone {
+                retries.record_retry();
+            }
+            hooks.iter().for_each(|hook| hook(event));
+        });
         let retry = match choices.jitter_seed {
             Some(seed) => retry.seed(seed),
             None => retry,
         };
-        let retry =
-            instruments.traces.retries(retry).unfinished(instruments.unfinished.clone()).on_retry(move |event| {
-                if !event.alone {
-                    retries.record_retry();
-                }
-            });
+        let retry = instruments.traces.retries(retry);
         Self {
             topic: config.topic.as_str().into(),
             metrics: instruments.metrics.clone(),

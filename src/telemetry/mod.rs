@@ -31,6 +31,6 @@
 pub mod statistics;
 
 pub use kafka_tower_layers::telemetry::{
-    BatchSpan, HeaderExtractor, HeaderInjector, Outgoing, Semconv, Telemetry, TelemetryBuilder, TelemetryLayer, Traced,
+    BatchSpan, HeaderExtractor, HeaderInjector, Semconv, Telemetry, TelemetryBuilder, TelemetryLayer, Traced,
     TracedFuture, TransactionSpans, extract, semconv,
 };

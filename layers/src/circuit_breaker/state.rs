@@ -22,6 +22,20 @@ pub enum CircuitState {
     ForcedClosed,
 }
 
+impl CircuitState {
+    /// The state in `snake_case`, for metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+            Self::ForcedOpen => "forced_open",
+            Self::ForcedClosed => "forced_closed",
+        }
+    }
+}
+
 /// Leave for one call, and for one result. Not `Clone`: nobody counts twice.
 #[derive(Debug)]
 pub(super) struct Ticket {

@@ -12,8 +12,8 @@ use super::handle::{Choices, Inner};
 use super::instruments::Instruments;
 use super::propagation::Propagation;
 use super::semconv::{self, Semconv};
-use super::topics::Topics;
 use super::tracer::Spans;
+use crate::topics::Topics;
 
 /// Topics with a value of their own in metrics, unless it is said.
 const MAX_TOPICS: usize = 100;

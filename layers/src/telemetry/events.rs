@@ -52,13 +52,13 @@ impl TelemetryLayer {
         // The hook lives as long as the breaker, and so does the state that is reported.
         breaker.on_transition(move |transition| {
             state.store(level(transition.to), Ordering::Relaxed);
-            let to = KeyValue::new(semconv::BREAKER_STATE, name(transition.to));
+            let to = KeyValue::new(semconv::BREAKER_STATE, transition.to.as_str());
             let instruments = &sink.telemetry.0.instruments;
             if instruments.live {
                 instruments.transitions.add(1, &attributes::with(&sink.topic.metrics.topic, [Some(to.clone())]));
             }
             if let Some(send) = current_send() {
-                let from = KeyValue::new(semconv::BREAKER_FROM, name(transition.from));
+                let from = KeyValue::new(semconv::BREAKER_FROM, transition.from.as_str());
                 send.event(semconv::EVENT_TRANSITION, vec![from, to]);
             }
         });
@@ -70,15 +70,5 @@ const fn level(state: CircuitState) -> u8 {
         CircuitState::Closed | CircuitState::ForcedClosed => 0,
         CircuitState::HalfOpen => 1,
         CircuitState::Open | CircuitState::ForcedOpen => 2,
-    }
-}
-
-const fn name(state: CircuitState) -> &'static str {
-    match state {
-        CircuitState::Closed => "closed",
-        CircuitState::HalfOpen => "half_open",
-        CircuitState::Open => "open",
-        CircuitState::ForcedOpen => "forced_open",
-        CircuitState::ForcedClosed => "forced_closed",
     }
 }

@@ -9,9 +9,9 @@ use super::attributes::{Client, MetricSets};
 use super::instruments::Instruments;
 use super::propagation::Propagation;
 use super::semconv;
-use super::topics::Topics;
 use super::tracer::Spans;
 use super::{TelemetryBuilder, TelemetryLayer};
+use crate::topics::Topics;
 
 /// Tracer, meter, propagator and names: one for an application. A clone is the same.
 ///

@@ -149,10 +149,8 @@ mod instruments;
 mod layer;
 mod open;
 mod propagation;
-mod request;
 mod scope;
 mod service;
-mod topics;
 mod tracer;
 mod transaction;
 
@@ -162,7 +160,6 @@ pub use future::TracedFuture;
 pub use handle::Telemetry;
 pub use layer::TelemetryLayer;
 pub use propagation::{HeaderExtractor, HeaderInjector, extract};
-pub use request::Outgoing;
 pub use semconv::Semconv;
 pub use service::Traced;
 pub use transaction::TransactionSpans;

@@ -12,7 +12,8 @@ use super::batch::Batch;
 use super::handle::{Inner, Operation, Topic};
 use super::layer::Sink;
 use super::scope::{Scope, SendScope, current_batch};
-use super::{Outgoing, semconv};
+use super::semconv;
+use crate::Outgoing;
 
 /// A send that is told about once, however it ends.
 pub(super) struct Open {

@@ -5,9 +5,10 @@ use std::task::{Context, Poll};
 use kafka_tower_core::{Delivery, Error, Result};
 use tower_service::Service;
 
+use super::TracedFuture;
 use super::layer::Sink;
 use super::open::Open;
-use super::{Outgoing, TracedFuture};
+use crate::Outgoing;
 
 /// Traces and measures the sends through a service. Made by [`TelemetryLayer`](super::TelemetryLayer).
 #[derive(Clone)]

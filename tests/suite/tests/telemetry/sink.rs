@@ -192,3 +192,22 @@ async fn transactions_have_spans_that_sends_link_to() {
     assert_eq!(points["kafka_tower.transactions orders transaction.outcome=aborted"], 1.0);
     assert_eq!(points["kafka_tower.transaction.duration orders transaction.outcome=aborted"], 1.0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_of_ones_own_hears_of_retries() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    let kafka = MemoryKafka::new().with_topic("orders", 1);
+    let last = Arc::new(AtomicU32::new(0));
+    let heard = Arc::clone(&last);
+    let sink = KafkaSink::<u32>::builder(config())
+        .transport(kafka.transport())
+        .on_retry(move |event| heard.store(event.attempt, Ordering::Relaxed))
+        .build()
+        .await
+        .unwrap();
+    kafka.script().times(2).fail(Error::new(ErrorKind::Broker, "no").with_persistence(Persistence::NotPersisted));
+    sink.send(7).await.unwrap();
+    assert_eq!((last.load(Ordering::Relaxed), sink.metrics().await.retries), (2, 2));
+}

@@ -4,27 +4,27 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The first topics that were seen, each with what is kept for it; there is no room for more than so many.
-pub(super) struct Topics<V> {
+pub(crate) struct Topics<V> {
     known: HashMap<Arc<str>, V>,
     max: usize,
 }
 
 impl<V> Topics<V> {
-    pub(super) fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         Self { known: HashMap::new(), max }
     }
 
-    pub(super) fn get(&self, topic: &str) -> Option<&V> {
+    pub(crate) fn get(&self, topic: &str) -> Option<&V> {
         self.known.get(topic)
     }
 
     /// Whether a topic that is not known stays so.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.known.len() >= self.max
     }
 
     /// What is kept for a topic, made now if there is room for it.
-    pub(super) fn get_or_insert(&mut self, topic: &Arc<str>, make: impl FnOnce() -> V) -> Option<&V> {
+    pub(crate) fn get_or_insert(&mut self, topic: &Arc<str>, make: impl FnOnce() -> V) -> Option<&V> {
         if self.known.contains_key(topic) {
             return self.known.get(topic);
         }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kafka_tower_core::{Headers, Record, SinkMessage};
 
-/// A request that the layer can trace: a typed message or a record. Implement it for a request of your own.
+/// A request whose topic and headers a layer can see: a typed message or a record. Implement it for a request of your own.
 pub trait Outgoing {
     /// The topic that the message names, if it does.
     fn topic(&self) -> Option<&Arc<str>>;

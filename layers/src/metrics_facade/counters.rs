@@ -1,0 +1,82 @@
+//! What is counted for a topic.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use facade::{Counter, Histogram, SharedString};
+use kafka_tower_core::{Delivery, Error, Result};
+
+use crate::topics::Topics;
+
+/// Topics with a label of their own.
+const MAX_TOPICS: usize = 100;
+const OTHER: &str = "_other";
+const MESSAGES: &str = "kafka_tower_messages_total";
+const DURATION: &str = "kafka_tower_send_duration_seconds";
+
+pub(super) struct Counters {
+    topics: RwLock<Topics<Arc<Topic>>>,
+    other: Arc<Topic>,
+}
+
+/// A delivery counts with what was taken from the recorder once; the rest is rarer.
+pub(super) struct Topic {
+    pub(super) name: SharedString,
+    delivered: Counter,
+    duration: Histogram,
+}
+
+impl Counters {
+    pub(super) fn new() -> Self {
+        facade::describe_counter!(MESSAGES, "Messages by outcome.");
+        facade::describe_histogram!(DURATION, facade::Unit::Seconds, "From the call of a send to its answer.");
+        Self { topics: RwLock::new(Topics::new(MAX_TOPICS)), other: Arc::new(Topic::new(OTHER.into())) }
+    }
+
+    pub(super) fn topic(&self, topic: &Arc<str>) -> Arc<Topic> {
+        let full = {
+            let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(known) = topics.get(topic) {
+                return Arc::clone(known);
+            }
+            topics.is_full()
+        };
+        if full {
+            return Arc::clone(&self.other);
+        }
+        // Outside the lock: a recorder is not ours.
+        let new = Arc::new(Topic::new(SharedString::from_shared(Arc::clone(topic))));
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        topics.get_or_insert(topic, || new).map_or_else(|| Arc::clone(&self.other), Arc::clone)
+    }
+}
+
+impl Topic {
+    fn new(name: SharedString) -> Self {
+        let delivered = facade::counter!(MESSAGES, "topic" => name.clone(), "outcome" => "delivered");
+        let duration = facade::histogram!(DURATION, "topic" => name.clone(), "outcome" => "delivered");
+        Self { name, delivered, duration }
+    }
+
+    pub(super) fn answered(&self, answer: &Result<Delivery>, took: Duration) {
+        match answer {
+            Ok(_) => {
+                self.delivered.increment(1);
+                self.duration.record(took);
+            }
+            Err(error) => self.failed(error, took),
+        }
+    }
+
+    fn failed(&self, error: &Error, took: Duration) {
+        let (topic, kind) = (&self.name, error.error_type());
+        facade::counter!(MESSAGES, "topic" => topic.clone(), "outcome" => "failed", "error_type" => kind).increment(1);
+        facade::histogram!(DURATION, "topic" => topic.clone(), "outcome" => "failed", "error_type" => kind)
+            .record(took);
+    }
+
+    pub(super) fn abandoned(&self, took: Duration) {
+        facade::counter!(MESSAGES, "topic" => self.name.clone(), "outcome" => "abandoned").increment(1);
+        facade::histogram!(DURATION, "topic" => self.name.clone(), "outcome" => "abandoned").record(took);
+    }
+}

@@ -1,0 +1,64 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use kafka_tower_core::{Delivery, Error, Result};
+use pin_project::pin_project;
+use tokio::time::Instant;
+
+use super::counters::Topic;
+
+/// The answer of [`Facade`](super::Facade). Dropped before it is there, the send counts as abandoned.
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub struct FacadeFuture<F> {
+    #[pin]
+    inner: F,
+    open: Open,
+}
+
+/// A send that counts once, however it ends.
+struct Open {
+    /// Taken with the answer.
+    topic: Option<Arc<Topic>>,
+    called: Instant,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some(topic) = self.topic.take() {
+            topic.abandoned(self.called.elapsed());
+        }
+    }
+}
+
+impl<F> FacadeFuture<F> {
+    pub(super) fn new(inner: F, topic: Arc<Topic>, called: Instant) -> Self {
+        Self { inner, open: Open { topic: Some(topic), called } }
+    }
+}
+
+impl<F, E> Future for FacadeFuture<F>
+where
+    F: Future<Output = Result<Delivery, E>>,
+    E: Into<Error>,
+{
+    type Output = Result<Delivery>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = ready!(this.inner.poll(cx)).map_err(Into::into);
+        if let Some(topic) = this.open.topic.take() {
+            topic.answered(&answer, this.open.called.elapsed());
+        }
+        Poll::Ready(answer)
+    }
+}
+
+impl<F> fmt::Debug for FacadeFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FacadeFuture").field("answered", &self.open.topic.is_none()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,41 @@
+//! What the layers below tell.
+
+use kafka_tower_core::Error;
+
+use super::FacadeLayer;
+use crate::circuit_breaker::{CircuitBreakerHandle, CircuitState};
+use crate::retry::RetryEvent;
+
+const RETRIES: &str = "kafka_tower_retries_total";
+const STATE: &str = "kafka_tower_circuit_breaker_state";
+const TRANSITIONS: &str = "kafka_tower_circuit_breaker_transitions_total";
+
+impl FacadeLayer {
+    /// A hook for [`RetryLayer::on_retry`](crate::retry::RetryLayer::on_retry): counts attempts after the first.
+    pub fn on_retry(&self) -> impl Fn(&RetryEvent<'_>) + Send + Sync + 'static {
+        let counters = self.counters();
+        move |event| {
+            let topic = counters.topic(event.topic).name.clone();
+            facade::counter!(RETRIES, "topic" => topic, "error_type" => Error::error_type(event.error)).increment(1);
+        }
+    }
+
+    /// Tells of a circuit breaker: its state and its changes.
+    pub fn watch_breaker(&self, breaker: &CircuitBreakerHandle) {
+        let topic = self.topic().name.clone();
+        let gauge = facade::gauge!(STATE, "topic" => topic.clone());
+        gauge.set(level(breaker.state()));
+        breaker.on_transition(move |transition| {
+            gauge.set(level(transition.to));
+            facade::counter!(TRANSITIONS, "topic" => topic.clone(), "state" => transition.to.as_str()).increment(1);
+        });
+    }
+}
+
+const fn level(state: CircuitState) -> f64 {
+    match state {
+        CircuitState::Closed | CircuitState::ForcedClosed => 0.0,
+        CircuitState::HalfOpen => 1.0,
+        CircuitState::Open | CircuitState::ForcedOpen => 2.0,
+    }
+}

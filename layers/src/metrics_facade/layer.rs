@@ -1,0 +1,53 @@
+use std::fmt;
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::Facade;
+use super::counters::{Counters, Topic};
+
+/// Makes [`Facade`] services. See the [module](super) for what they count.
+#[derive(Clone)]
+pub struct FacadeLayer {
+    counters: Arc<Counters>,
+    topic: Arc<Topic>,
+}
+
+impl FacadeLayer {
+    /// For sends to a topic; messages may name others. The recorder is to be there.
+    #[must_use]
+    pub fn new(topic: impl Into<Arc<str>>) -> Self {
+        let counters = Arc::new(Counters::new());
+        let topic = counters.topic(&topic.into());
+        Self { counters, topic }
+    }
+
+    pub(super) fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    pub(super) fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    pub(super) fn topic_of(&self, topic: Option<&Arc<str>>) -> Arc<Topic> {
+        match topic {
+            Some(topic) if **topic != *self.topic.name => self.counters.topic(topic),
+            _ => Arc::clone(&self.topic),
+        }
+    }
+}
+
+impl<S> Layer<S> for FacadeLayer {
+    type Service = Facade<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Facade::new(inner, self.clone())
+    }
+}
+
+impl fmt::Debug for FacadeLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FacadeLayer").field("topic", &self.topic.name).finish_non_exhaustive()
+    }
+}
