@@ -32,5 +32,5 @@ pub mod statistics;
 
 pub use kafka_tower_layers::telemetry::{
     BatchSpan, HeaderExtractor, HeaderInjector, Semconv, Telemetry, TelemetryBuilder, TelemetryLayer, Traced,
-    TracedFuture, TransactionSpans, extract, semconv,
+    TracedFuture, TransactionSpans, W3cPropagator, extract, semconv,
 };

@@ -70,6 +70,16 @@ pub const ALL: &[Case] = &[
     Case { group: "layer", name: "telemetry, no provider", start: || records(traced(&telemetry::none())) },
     Case { group: "layer", name: "telemetry, metrics only", start: || records(traced(&telemetry::metrics())) },
     Case { group: "layer", name: "telemetry, sampled out", start: || records(traced(&telemetry::sampled_out())) },
+    Case {
+        group: "layer",
+        name: "telemetry, sampled out, the SDK's propagator",
+        start: || records(traced(&telemetry::sampled_out_sdk())),
+    },
+    Case {
+        group: "layer",
+        name: "telemetry, parent followed",
+        start: || below(records(traced(&telemetry::followed()))),
+    },
     Case { group: "layer", name: "telemetry, recorded", start: || records(traced(&telemetry::recorded())) },
     Case { group: "layer", name: "telemetry, recorded and measured", start: || records(traced(&telemetry::all())) },
     Case {
@@ -100,6 +110,15 @@ pub const ALL: &[Case] = &[
 
 fn traced(telemetry: &Telemetry) -> Traced<Null> {
     telemetry.layer(TOPIC).layer(Null)
+}
+
+/// Below a span that is sampled out.
+fn below(mut run: Run) -> Run {
+    let caller = telemetry::unsampled();
+    Box::new(move |n| {
+        let _current = caller.clone().attach();
+        run(n);
+    })
 }
 
 fn plain(i: usize) -> SinkMessage<Reading> {

@@ -1,6 +1,9 @@
 //! Telemetry in each of its states.
 
-use kafka_tower::telemetry::Telemetry;
+use kafka_tower::Headers;
+use kafka_tower::telemetry::{HeaderExtractor, Telemetry, W3cPropagator};
+use opentelemetry::Context;
+use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
@@ -23,6 +26,26 @@ pub fn sampled_out() -> Telemetry {
     spans(Sampler::AlwaysOff).without_metrics().build()
 }
 
+/// The same with the SDK's propagator.
+#[must_use]
+pub fn sampled_out_sdk() -> Telemetry {
+    spans(Sampler::AlwaysOff).propagator(TraceContextPropagator::new()).without_metrics().build()
+}
+
+/// A tracer that is not asked below a span that is sampled out.
+#[must_use]
+pub fn followed() -> Telemetry {
+    spans(Sampler::AlwaysOn).follow_parent(true).without_metrics().build()
+}
+
+/// A caller's context that is sampled out.
+#[must_use]
+pub fn unsampled() -> Context {
+    let mut headers = Headers::new();
+    headers.push("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00");
+    W3cPropagator::new().extract(&HeaderExtractor(&headers))
+}
+
 /// A tracer that records all and exports none of it.
 #[must_use]
 pub fn recorded() -> Telemetry {
@@ -37,7 +60,7 @@ pub fn all() -> Telemetry {
 
 fn spans(sampler: Sampler) -> kafka_tower::telemetry::TelemetryBuilder {
     let tracers = SdkTracerProvider::builder().with_sampler(sampler).build();
-    Telemetry::builder().tracer_provider(&tracers).propagator(TraceContextPropagator::new())
+    Telemetry::builder().tracer_provider(&tracers).propagator(W3cPropagator::new())
 }
 
 /// Collects once a minute: not while something is measured.

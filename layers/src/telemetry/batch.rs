@@ -43,11 +43,12 @@ impl BatchSpan {
     pub(super) fn begin(sink: &Sink) -> Self {
         let telemetry = &sink.telemetry.0;
         let caller = Context::current();
-        if caller.is_telemetry_suppressed() || !(telemetry.spans.are_made() || telemetry.instruments.live) {
+        let spans = telemetry.makes_spans(&caller);
+        if caller.is_telemetry_suppressed() || !(spans || telemetry.instruments.live) {
             return Self { batch: None, context: caller };
         }
         let kind = if telemetry.choices.create_spans { SpanKind::Client } else { SpanKind::Producer };
-        let span = telemetry.spans.are_made().then(|| {
+        let span = spans.then(|| {
             let start = telemetry.client.start(semconv::SEND, None);
             let named = builder(&sink.topic.send, kind, sink.transaction.link(), |_| ());
             telemetry.spans.start(SpanBuilder { attributes: Some(start), ..named }, &caller)

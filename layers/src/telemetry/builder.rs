@@ -141,6 +141,14 @@ impl TelemetryBuilder {
         self
     }
 
+    /// Makes no span below one that is sampled out, and does not ask the sampler: the caller's context goes on into the headers.
+    /// The same as with the SDK's default sampler, which follows the parent too, at a small part of the cost. Off by default:
+    /// another sampler may think otherwise.
+    pub fn follow_parent(mut self, follow: bool) -> Self {
+        self.choices.follow_parent = follow;
+        self
+    }
+
     /// Adds the partition to the metrics of messages. Off by default: it multiplies their number.
     pub fn partition_in_metrics(mut self, add: bool) -> Self {
         self.choices.partition_in_metrics = add;

@@ -3,6 +3,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use kafka_tower_core::{Control, Headers};
 use opentelemetry::metrics::Meter;
+use opentelemetry::trace::TraceContextExt;
 use opentelemetry::{Context, KeyValue};
 
 use super::attributes::{Client, MetricSets};
@@ -39,6 +40,7 @@ pub(super) struct Choices {
     pub(super) message_key: bool,
     pub(super) partition_in_metrics: bool,
     pub(super) error_text: bool,
+    pub(super) follow_parent: bool,
 }
 
 /// What is the same for all messages to a topic.
@@ -134,6 +136,11 @@ impl Telemetry {
 }
 
 impl Inner {
+    /// Whether spans are to be made below this context.
+    pub(super) fn makes_spans(&self, parent: &Context) -> bool {
+        self.spans.are_made() && !(self.choices.follow_parent && is_sampled_out(parent))
+    }
+
     /// What is kept for a topic.
     pub(super) fn topic(&self, topic: &Arc<str>) -> Arc<Topic> {
         let full = {
@@ -178,6 +185,12 @@ impl Inner {
             metrics: Arc::clone(&self.other),
         }
     }
+}
+
+fn is_sampled_out(parent: &Context) -> bool {
+    let span = parent.span();
+    let context = span.span_context();
+    context.is_valid() && !context.is_sampled()
 }
 
 impl Default for Telemetry {

@@ -153,6 +153,7 @@ mod scope;
 mod service;
 mod tracer;
 mod transaction;
+mod w3c;
 
 pub use batch::BatchSpan;
 pub use builder::TelemetryBuilder;
@@ -163,3 +164,4 @@ pub use propagation::{HeaderExtractor, HeaderInjector, extract};
 pub use semconv::Semconv;
 pub use service::Traced;
 pub use transaction::TransactionSpans;
+pub use w3c::W3cPropagator;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kafka_tower_core::{Delivery, Error, Persistence, Result};
+use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{Link, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt};
 use opentelemetry::{Context, ContextGuard, KeyValue};
 use tokio::time::Instant;
@@ -32,9 +33,8 @@ impl Open {
     /// Begins the span of a message and writes its context into the headers. None if nobody wants to know of it.
     pub(super) fn begin<R: Outgoing>(sink: &Sink, message: &mut R) -> Option<Self> {
         let telemetry = &sink.telemetry.0;
-        let (spans, metrics) = (telemetry.spans.are_made(), telemetry.instruments.live);
-        if !spans && !metrics {
-            pass_on(telemetry, message);
+        let metrics = telemetry.instruments.live;
+        if !metrics && passed_on(telemetry, message) {
             return None;
         }
         let current = Context::current();
@@ -46,6 +46,7 @@ impl Open {
         if let Some(batch) = &batch {
             batch.joined(&topic);
         }
+        let spans = telemetry.makes_spans(batch.as_ref().map_or(&current, |batch| batch.caller()));
         let context = if spans { sink.start(&current, batch.as_deref(), &topic, message) } else { None };
         if context.is_none() {
             let caller = batch.as_ref().map_or(&current, |batch| batch.caller());
@@ -67,7 +68,7 @@ impl Open {
         if current.is_telemetry_suppressed() || current_batch().is_some() {
             return; // the batch tells
         }
-        if telemetry.spans.are_made() {
+        if telemetry.makes_spans(&current) {
             let now = std::time::SystemTime::now();
             let builder = builder(&sink.topic.send, SpanKind::Producer, sink.transaction.link(), |_| ())
                 .with_start_time(now.checked_sub(waited).unwrap_or(now));
@@ -215,22 +216,30 @@ impl Sink {
 }
 
 impl Inner {
+    /// Whether the application has something there for consumers.
+    fn carries(&self, caller: &Context) -> bool {
+        caller.span().span_context().is_valid() || (self.propagation.baggage && !caller.baggage().is_empty())
+    }
+
     /// No span of ours is made, but the application's goes on: as the API's no-op tracer would have it.
     fn pass_on<R: Outgoing>(&self, caller: &Context, message: &mut R) {
-        let carries = caller.span().span_context().is_valid();
-        if carries && self.propagation.provided(message.headers()).is_none() {
+        if self.carries(caller) && self.propagation.provided(message.headers()).is_none() {
             self.propagation.inject(caller, message.headers_mut());
         }
     }
 }
 
-/// As [`Inner::pass_on`] of the current context, which is not cloned where it carries nothing.
-fn pass_on<R: Outgoing>(telemetry: &Inner, message: &mut R) {
-    Context::map_current(|current| {
-        if !current.is_telemetry_suppressed() {
-            telemetry.pass_on(current, message);
+/// If no span is to be made, the current context goes into the headers. It is cloned only if it carries something.
+fn passed_on<R: Outgoing>(telemetry: &Inner, message: &mut R) -> bool {
+    let (make, carries) = Context::map_current(|current| (telemetry.makes_spans(current), telemetry.carries(current)));
+    if !make && carries {
+        // Outside of the look at the current context: a propagator is not ours, and may use it.
+        let caller = Context::current();
+        if !caller.is_telemetry_suppressed() {
+            telemetry.pass_on(&caller, message);
         }
-    });
+    }
+    !make
 }
 
 pub(super) fn builder(

@@ -51,7 +51,7 @@ impl TransactionSpans {
     pub fn begun(&self) {
         let inner = &self.0.telemetry.0;
         let current = Context::current();
-        let span = inner.spans.are_made().then(|| {
+        let span = inner.makes_spans(&current).then(|| {
             let mut start = inner.client.of_client();
             start.push(attributes::destination(&self.0.topic.name));
             let builder = SpanBuilder::from_name(semconv::SPAN_TRANSACTION).with_kind(SpanKind::Internal);

@@ -173,3 +173,27 @@ fn headers_are_read_and_written_as_kafka_has_them() {
     assert_eq!(headers.iter().filter(|h| h.key == "a").count(), 1);
     assert!(!headers.contains("b"));
 }
+
+#[tokio::test]
+async fn what_is_sampled_out_above_is_followed_by_choice() {
+    for metrics in [false, true] {
+        let (backend, kafka) = (Backend::new(), kafka());
+        let builder = backend.builder().follow_parent(true);
+        let telemetry = if metrics { builder.build() } else { builder.without_metrics().build() };
+        let mut orders = stack(&telemetry.layer("orders"), &kafka);
+        let unsampled = GIVEN.replace("-01", "-00");
+        let mut headers = Headers::new();
+        headers.push("traceparent", unsampled.clone());
+        let ready = orders.ready().await.unwrap();
+        let future = {
+            let _current = telemetry.extract(&headers).attach();
+            ready.call(SinkMessage::new("x".to_owned()))
+        };
+        future.await.unwrap();
+        assert!(backend.spans().is_empty(), "the sampler, which wants all, was not asked");
+        assert_eq!(kafka.records("orders")[0].record.headers.get("traceparent").unwrap(), &unsampled);
+        // Without a parent, or with a sampled one, it is.
+        send(&mut orders, "y".to_owned()).await.unwrap();
+        assert_eq!(backend.spans().len(), 1);
+    }
+}

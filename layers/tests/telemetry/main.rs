@@ -10,3 +10,4 @@ mod nesting;
 mod spans;
 mod support;
 mod transactions;
+mod w3c;

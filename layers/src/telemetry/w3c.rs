@@ -1,0 +1,107 @@
+use std::sync::OnceLock;
+
+use opentelemetry::Context;
+use opentelemetry::propagation::text_map_propagator::FieldIter;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
+
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
+/// Version, trace, span and flags, with hyphens between them.
+const LENGTH: usize = 55;
+
+/// W3C's trace context, as the SDK's `TraceContextPropagator` writes it, at a fifth of its cost: for
+/// [`TelemetryBuilder::propagator`](super::TelemetryBuilder::propagator), or as the global one.
+///
+/// It reads what [the recommendation](https://www.w3.org/TR/trace-context/) allows, later versions included, and nothing else.
+///
+/// ```
+/// use kafka_tower_layers::telemetry::{HeaderExtractor, W3cPropagator};
+/// use opentelemetry::propagation::TextMapPropagator;
+/// use opentelemetry::trace::TraceContextExt;
+///
+/// let mut headers = kafka_tower_core::Headers::new();
+/// headers.push("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+/// let context = W3cPropagator::new().extract(&HeaderExtractor(&headers));
+/// assert!(context.span().span_context().is_sampled());
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct W3cPropagator;
+
+impl W3cPropagator {
+    /// The propagator.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl TextMapPropagator for W3cPropagator {
+    fn inject_context(&self, context: &Context, injector: &mut dyn Injector) {
+        let span = context.span();
+        let context = span.span_context();
+        if !context.is_valid() {
+            return;
+        }
+        injector.set(TRACEPARENT, write(context));
+        if *context.trace_state() != TraceState::NONE {
+            injector.set(TRACESTATE, context.trace_state().header());
+        }
+    }
+
+    fn extract_with_context(&self, context: &Context, extractor: &dyn Extractor) -> Context {
+        let Some((trace, span, flags)) = extractor.get(TRACEPARENT).and_then(read) else {
+            return context.clone();
+        };
+        let state = extractor.get(TRACESTATE).and_then(|state| state.parse().ok()).unwrap_or_default();
+        context.with_remote_span_context(SpanContext::new(trace, span, flags, true, state))
+    }
+
+    fn fields(&self) -> FieldIter<'_> {
+        static FIELDS: OnceLock<[String; 2]> = OnceLock::new();
+        FieldIter::new(FIELDS.get_or_init(|| [TRACEPARENT.to_owned(), TRACESTATE.to_owned()]))
+    }
+}
+
+fn write(context: &SpanContext) -> String {
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    hex(&context.trace_id().to_bytes(), &mut text[3..35]);
+    hex(&context.span_id().to_bytes(), &mut text[36..52]);
+    hex(&[(context.trace_flags() & TraceFlags::SAMPLED).to_u8()], &mut text[53..]);
+    // Digits and hyphens: it is text.
+    String::from_utf8(text.to_vec()).unwrap_or_default()
+}
+
+fn hex(bytes: &[u8], text: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (byte, digits) in bytes.iter().zip(text.chunks_exact_mut(2)) {
+        digits[0] = DIGITS[usize::from(byte >> 4)];
+        digits[1] = DIGITS[usize::from(byte & 0xf)];
+    }
+}
+
+fn read(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
+    let text = text.trim_matches([' ', '\t']);
+    let known = text.get(..LENGTH)?;
+    let later = &text[LENGTH..];
+    let (version, rest) = known.split_once('-')?;
+    let (trace, rest) = rest.split_once('-')?;
+    let (span, flags) = rest.split_once('-')?;
+    let digits = |text: &str, length| {
+        text.len() == length && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    if !(digits(version, 2) && digits(trace, 32) && digits(span, 16) && digits(flags, 2)) {
+        return None;
+    }
+    // What a later version adds comes behind a hyphen; this one adds nothing, and ff is none.
+    let allowed = match version {
+        "ff" => false,
+        "00" => later.is_empty(),
+        _ => later.is_empty() || later.starts_with('-'),
+    };
+    let trace = TraceId::from_hex(trace).ok().filter(|trace| *trace != TraceId::INVALID)?;
+    let span = SpanId::from_hex(span).ok().filter(|span| *span != SpanId::INVALID)?;
+    let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & TraceFlags::SAMPLED;
+    allowed.then_some((trace, span, flags))
+}

@@ -1,0 +1,77 @@
+//! Our writer and reader of W3C's trace context against the SDK's.
+
+use std::collections::HashMap;
+
+use kafka_tower_layers::telemetry::W3cPropagator;
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
+use proptest::prelude::*;
+
+use crate::support::*;
+
+fn written(propagator: &dyn TextMapPropagator, context: &Context) -> HashMap<String, String> {
+    let mut headers = HashMap::new();
+    propagator.inject_context(context, &mut headers);
+    headers.retain(|_, value| !value.is_empty());
+    headers
+}
+
+fn read(propagator: &dyn TextMapPropagator, headers: &HashMap<String, String>) -> SpanContext {
+    propagator.extract_with_context(&Context::new(), headers).span().span_context().clone()
+}
+
+fn headers(parent: &str) -> HashMap<String, String> {
+    HashMap::from([("traceparent".to_owned(), parent.to_owned())])
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_the_same_and_is_read_again(
+        trace: u128, span: u64, flags: u8, state in prop::option::of(("[a-z]{1,8}", "[a-z0-9]{1,8}")),
+    ) {
+        let state = state.map_or(TraceState::NONE, |pair| TraceState::from_key_value([pair]).unwrap());
+        let context = SpanContext::new(TraceId::from(trace), SpanId::from(span), TraceFlags::new(flags), true, state);
+        let context = Context::new().with_remote_span_context(context);
+        let ours = written(&W3cPropagator::new(), &context);
+        prop_assert_eq!(&ours, &written(&TraceContextPropagator::new(), &context));
+        prop_assert_eq!(read(&W3cPropagator::new(), &ours), read(&TraceContextPropagator::new(), &ours));
+        prop_assert_eq!(read(&W3cPropagator::new(), &ours).is_valid(), trace != 0 && span != 0);
+    }
+
+    /// What we take the SDK takes in the same way; it takes more than the recommendation allows.
+    #[test]
+    fn what_is_read_is_what_the_sdk_reads(
+        text in "[0-9a-fA-F]{0,3}-[0-9a-fg]{31,33}-[0-9a-f]{15,17}-[0-9a-f]{1,3}(-[a-z]{0,3})?",
+    ) {
+        let ours = read(&W3cPropagator::new(), &headers(&text));
+        if ours.is_valid() {
+            prop_assert_eq!(ours, read(&TraceContextPropagator::new(), &headers(&text)));
+        }
+    }
+
+    #[test]
+    fn no_text_breaks_the_reader(text in "\\PC{0,80}") {
+        read(&W3cPropagator::new(), &headers(&text));
+    }
+}
+
+#[test]
+fn versions_and_lengths_are_those_of_the_recommendation() {
+    const IDS: &str = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7";
+    for (text, valid) in [
+        (format!("00-{IDS}-01"), true),
+        (format!(" 00-{IDS}-01\t"), true),
+        (format!("00-{IDS}-01-more"), false),
+        (format!("01-{IDS}-01-more"), true),
+        (format!("01-{IDS}-01more"), false),
+        (format!("ff-{IDS}-01"), false),
+        (format!("00-{IDS}-1"), false),
+        (format!("0-{IDS}-01"), false),
+        (format!("00-{}-01", IDS.to_uppercase()), false),
+        ("00-00000000000000000000000000000000-00f067aa0ba902b7-01".to_owned(), false),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01".to_owned(), false),
+    ] {
+        assert_eq!(read(&W3cPropagator::new(), &headers(&text)).is_valid(), valid, "{text}");
+    }
+    assert_eq!(W3cPropagator::new().fields().collect::<Vec<_>>(), ["traceparent", "tracestate"]);
+}
