@@ -44,6 +44,7 @@
 //! | `rdkafka` (default) | the transport over librdkafka; builds C code |
 //! | `memory` (default) | the transport for tests |
 //! | `opentelemetry` | spans, context in headers and metrics: `telemetry` |
+//! | `metrics-facade` | a layer that counts with the `metrics` crate |
 //! | `check` | `memory::check`: does a stack keep its guarantee? For tests |
 //! | `bincode`, `postcard` | these formats |
 //! | `ssl`, `ssl-vendored`, `gssapi`, `zstd` | what librdkafka is built with: TLS and SCRAM, Kerberos, zstd |
@@ -110,3 +111,7 @@ struct ErrorsDocument;
 #[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
 #[doc = include_str!("../docs/testing.md")]
 struct TestingDocument;
+
+#[cfg(all(doctest, feature = "json", feature = "memory", feature = "opentelemetry"))]
+#[doc = include_str!("../docs/observability.md")]
+struct ObservabilityDocument;
