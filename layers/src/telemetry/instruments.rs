@@ -111,6 +111,22 @@ impl Watched {
         }
     }
 
+    /// By topic, of all breakers that are still there. Of several to one topic the worst: what is told last under the same
+    /// attributes would hide the others.
+    fn breaker_states(&self) -> Vec<(Vec<KeyValue>, u64)> {
+        let mut worst: Vec<(Vec<KeyValue>, u64)> = Vec::new();
+        lock(&self.breakers).retain(|(attributes, state)| {
+            let Some(state) = state.upgrade() else { return false };
+            let state = u64::from(state.load(Ordering::Relaxed));
+            match worst.iter_mut().find(|(known, _)| known == attributes) {
+                Some((_, known)) => *known = (*known).max(state),
+                None => worst.push((attributes.clone(), state)),
+            }
+            true
+        });
+        worst
+    }
+
     pub(super) fn watch_breaker(&self, attributes: Vec<KeyValue>, state: &Arc<AtomicU8>) {
         lock(&self.breakers).push((attributes, Arc::downgrade(state)));
     }
@@ -137,12 +153,8 @@ impl Watched {
             .u64_observable_gauge(metric::BREAKER_STATE)
             .with_description("State of the circuit breaker: 0 closed, 1 half-open, 2 open.")
             .with_callback(move |observer| {
-                let mut breakers = lock(&watched.breakers);
-                breakers.retain(|(_, state)| state.strong_count() > 0);
-                for (attributes, state) in &*breakers {
-                    if let Some(state) = state.upgrade() {
-                        observer.observe(u64::from(state.load(Ordering::Relaxed)), attributes);
-                    }
+                for (attributes, state) in watched.breaker_states() {
+                    observer.observe(state, &attributes);
                 }
             })
             .build();

@@ -25,6 +25,25 @@ fn names(backend: &Backend) -> Vec<String> {
     backend.spans().iter().map(|span| span.name.to_string()).collect()
 }
 
+/// Two sinks to one topic share a meter, and have a breaker each.
+#[tokio::test(start_paused = true)]
+async fn of_two_breakers_to_a_topic_the_worse_is_told() {
+    let backend = Backend::new();
+    let telemetry = backend.telemetry();
+    let kafka = MemoryKafka::new().with_topic("orders", 1);
+    let open = || KafkaSink::<u32>::builder(config()).transport(kafka.transport()).telemetry(telemetry.clone()).build();
+    let sinks = [open().await.unwrap(), open().await.unwrap()];
+    for sink in &sinks {
+        let breaker = sink.circuit_breaker().unwrap();
+        breaker.force_open();
+        sink.send(1).await.unwrap_err();
+        assert_eq!(backend.points()["kafka_tower.circuit_breaker.state orders"], 2.0);
+        breaker.force_closed();
+        sink.send(1).await.unwrap();
+        assert_eq!(backend.points()["kafka_tower.circuit_breaker.state orders"], 0.0);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_send_is_a_child_of_its_callers_span() {
     let backend = Backend::new();
