@@ -18,7 +18,8 @@
 //! # }
 //! ```
 //!
-//! The numbers are of one interval each. What librdkafka did not measure in it is not reported again.
+//! The numbers are of one interval each. What librdkafka did not measure in it keeps its last value, as gauges do; but for the
+//! time that brokers ask to wait, which is 0 then.
 
 use std::collections::BTreeMap;
 
@@ -142,7 +143,7 @@ impl Statistics {
             broker.rtt.record(&self.rtt, MICROS, &of_broker);
             broker.int_latency.record(&self.queue_latency, MICROS, &of_broker);
             broker.outbuf_latency.record(&self.outbuf_latency, MICROS, &of_broker);
-            broker.throttle.record(&self.throttle, MILLIS, &of_broker);
+            broker.throttle.or_zero().record(&self.throttle, MILLIS, &of_broker);
         }
         for (topic, told) in &told.topics {
             let of_topic = self.telemetry.topic_attributes(topic);
@@ -225,7 +226,7 @@ struct Eos {
     epoch_cnt: i64,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize)]
 struct Window {
     cnt: i64,
     avg: f64,
@@ -234,6 +235,11 @@ struct Window {
 }
 
 impl Window {
+    /// Of what is measured only where it happens, as a broker's asking to wait. A gauge has its last value else, for ever.
+    fn or_zero(self) -> Self {
+        if self.cnt == 0 { Self { cnt: 1, ..Self::default() } } else { self }
+    }
+
     fn record(&self, gauge: &Gauge<f64>, unit: f64, attributes: &[KeyValue]) {
         if self.cnt == 0 {
             return;

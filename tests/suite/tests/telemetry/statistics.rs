@@ -85,5 +85,9 @@ fn windows_are_in_seconds_and_only_of_what_was_measured() {
         assert_eq!(name, expected_name);
         assert!((value - expected_value).abs() < 1e-9, "{name}: {value}");
     }
+    let later = json.replace(&format!(r#""throttle":{}"#, window(2)), &format!(r#""throttle":{}"#, window(0)));
+    statistics.record(&later).unwrap();
+    let throttle = format!("kafka_tower.librdkafka.broker.throttle {broker} statistic=max");
+    assert_eq!(backend.points()[&throttle], 0.0, "nobody asks to wait any more");
     statistics.record("no JSON").unwrap_err();
 }
