@@ -108,6 +108,10 @@ struct ConfigDocument;
 #[doc = include_str!("../docs/errors.md")]
 struct ErrorsDocument;
 
+#[cfg(all(doctest, feature = "json", feature = "memory", feature = "opentelemetry", feature = "rdkafka"))]
+#[doc = include_str!("../docs/observability.md")]
+struct ObservabilityDocument;
+
 #[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
 #[doc = include_str!("../docs/testing.md")]
 struct TestingDocument;

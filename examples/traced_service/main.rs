@@ -128,8 +128,7 @@ async fn serve(shop: &Shop, request: Request<u64>) -> Response<String> {
 }
 
 fn request(route: &str, id: u64) -> Request<u64> {
-    let request = Request::post(route).header("traceparent", CALLER);
-    request.body(id).expect("a valid request")
+    Request::post(route).body(id).expect("a valid request")
 }
 
 fn config() -> KafkaSinkConfig {
@@ -171,7 +170,9 @@ async fn run() -> Result<(), Box<dyn StdError>> {
     };
 
     for (route, id) in [("/orders", 1), ("/orders/import", 2), ("/orders/swap", 7), ("/orders/late", 9)] {
-        let response = serve(&shop, request(route, id)).await;
+        let mut request = request(route, id);
+        request.headers_mut().insert("traceparent", CALLER.parse()?);
+        let response = serve(&shop, request).await;
         println!("  POST {route:<15} {}  {}", response.status(), response.body());
     }
     let seconds = env::var("TRACED_SERVICE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -190,18 +191,27 @@ async fn run() -> Result<(), Box<dyn StdError>> {
 /// A request each 50 ms, answered or not, as callers come.
 async fn traffic(shop: &Shop, time: Duration) {
     let end = tokio::time::Instant::now() + time;
-    let mut callers = tokio::time::interval(Duration::from_millis(50));
     let mut open = tokio::task::JoinSet::new();
+    // Swaps come one after the other: a transaction belongs to the sink.
+    let swapping = shop.clone();
+    open.spawn(async move {
+        for id in 0.. {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            if tokio::time::Instant::now() >= end {
+                break;
+            }
+            serve(&swapping, request("/orders/swap", id)).await;
+        }
+    });
+    let mut callers = tokio::time::interval(Duration::from_millis(50));
     let mut id = 100;
     while tokio::time::Instant::now() < end {
         callers.tick().await;
         id += 10;
         let (shop, route) = (shop.clone(), if id % 200 == 0 { "/orders/import" } else { "/orders" });
-        open.spawn(async move { serve(&shop, request(route, id)).await.status() });
-    }
-    // Swaps are one after the other: a transaction belongs to the sink.
-    if !time.is_zero() {
-        serve(shop, request("/orders/swap", id + 10)).await;
+        open.spawn(async move {
+            serve(&shop, request(route, id)).await;
+        });
     }
     open.join_all().await;
 }

@@ -22,6 +22,8 @@ mod build;
 mod collector;
 mod error;
 pub mod otlp;
+pub mod picture;
+pub mod prometheus;
 
 pub use build::prometheus_names;
 pub use collector::Collector;

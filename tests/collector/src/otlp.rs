@@ -119,8 +119,8 @@ pub fn spans(line: &str) -> Result<Vec<Span>, Error> {
                     parent_id: text(&span["parentSpanId"]),
                     name: text(&span["name"]),
                     kind: span["kind"].as_u64().unwrap_or_default(),
-                    start: number(&span["startTimeUnixNano"]) as u64,
-                    end: number(&span["endTimeUnixNano"]) as u64,
+                    start: nanos(&span["startTimeUnixNano"]),
+                    end: nanos(&span["endTimeUnixNano"]),
                     attributes: attributes(&span["attributes"]),
                     events: list(&span["events"])
                         .map(|event| (text(&event["name"]), attributes(&event["attributes"])))
@@ -181,7 +181,7 @@ fn point(point: &Value) -> Point {
         .collect();
     let value = ["asDouble", "asInt", "sum"].iter().map(|name| &point[*name]).find(|value| !value.is_null());
     Point {
-        time: number(&point["timeUnixNano"]) as u64,
+        time: nanos(&point["timeUnixNano"]),
         attributes: attributes(&point["attributes"]),
         value: value.map_or(0.0, number),
         buckets,
@@ -199,6 +199,11 @@ fn text(value: &Value) -> String {
 /// OTLP's JSON has 64-bit integers as text.
 fn number(value: &Value) -> f64 {
     value.as_f64().or_else(|| value.as_str()?.parse().ok()).unwrap_or_default()
+}
+
+/// Not by way of a float, which has no room for them.
+fn nanos(value: &Value) -> u64 {
+    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 fn attributes(value: &Value) -> Attributes {
