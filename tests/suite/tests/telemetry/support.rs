@@ -51,7 +51,7 @@ impl Backend {
         let metrics = exported.iter().flat_map(ResourceMetrics::scope_metrics).flat_map(|scope| scope.metrics());
         for metric in metrics {
             let mut add = |attributes: Vec<&KeyValue>, value: f64| {
-                points.insert(format!("{} {}", metric.name(), text(attributes)).trim_end().to_owned(), value);
+                points.insert(format!("{} {}", metric.name(), text(&attributes)).trim_end().to_owned(), value);
             };
             match metric.data() {
                 AggregatedMetrics::F64(MetricData::Histogram(all)) => {
@@ -83,7 +83,7 @@ impl Backend {
 }
 
 /// Without what all have; the topic by itself.
-fn text(attributes: Vec<&KeyValue>) -> String {
+fn text(attributes: &[&KeyValue]) -> String {
     let few = attributes.iter().filter(|attribute| {
         let key = attribute.key.as_str();
         !key.starts_with("messaging.operation") && key != "messaging.system" && key != "messaging.client.id"
