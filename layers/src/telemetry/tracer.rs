@@ -7,23 +7,23 @@ use opentelemetry::Context;
 use opentelemetry::trace::{Span, SpanBuilder, SpanContext, TraceContextExt, Tracer};
 
 /// Starts spans, without the type of a span.
-trait Start: Send + Sync {
+trait StartSpan: Send + Sync {
     /// The parent's context with the new span in it.
-    fn start(&self, builder: SpanBuilder, parent: &Context) -> Context;
+    fn start_span(&self, builder: SpanBuilder, parent: &Context) -> Context;
 }
 
-impl<T> Start for T
+impl<T> StartSpan for T
 where
     T: Tracer + Send + Sync,
     T::Span: Span + Send + Sync + 'static,
 {
-    fn start(&self, builder: SpanBuilder, parent: &Context) -> Context {
+    fn start_span(&self, builder: SpanBuilder, parent: &Context) -> Context {
         parent.with_span(self.build_with_context(builder, parent))
     }
 }
 
 pub(super) struct Spans {
-    tracer: Option<Box<dyn Start>>,
+    tracer: Option<Box<dyn StartSpan>>,
     /// Nobody can ask a tracer whether it is the no-op: it shows by its first span.
     alive: AtomicBool,
 }
@@ -48,7 +48,7 @@ impl Spans {
 
     /// Starts a span. None if the tracer makes none: it is the API's no-op, or was shut down, and is asked no more.
     pub(super) fn start(&self, builder: SpanBuilder, parent: &Context) -> Option<Context> {
-        let context = self.tracer.as_ref()?.start(builder, parent);
+        let context = self.tracer.as_ref()?.start_span(builder, parent);
         if is_new(context.span().span_context(), parent.span().span_context()) {
             return Some(context);
         }
@@ -65,5 +65,47 @@ fn is_new(span: &SpanContext, parent: &SpanContext) -> bool {
 impl fmt::Debug for Spans {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Spans").field(&self.are_made()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::InstrumentationScope;
+    use opentelemetry::trace::TracerProvider;
+    use opentelemetry::trace::noop::NoopTracerProvider;
+    use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+
+    use super::*;
+
+    fn builder() -> SpanBuilder {
+        SpanBuilder::from_name("span")
+    }
+
+    /// A caller's context with a span in it.
+    fn caller() -> Context {
+        Context::new().with_span(SdkTracerProvider::default().tracer("caller").start("caller"))
+    }
+
+    #[test]
+    fn the_no_op_shows_by_its_first_span() {
+        for parent in [Context::new(), caller()] {
+            let spans = Spans::of(NoopTracerProvider::new().tracer("no-op"));
+            assert!(spans.are_made());
+            assert!(spans.start(builder(), &parent).is_none());
+            assert!(!spans.are_made());
+        }
+    }
+
+    #[test]
+    fn what_is_sampled_out_is_a_span() {
+        let provider = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOff).build();
+        let spans = Spans::of(provider.tracer_with_scope(InstrumentationScope::default()));
+        for parent in [Context::new(), caller()] {
+            assert!(spans.start(builder(), &parent).is_some_and(|context| !context.span().is_recording()));
+            assert!(spans.are_made());
+        }
+        drop(provider.shutdown());
+        assert!(spans.start(builder(), &Context::new()).is_none());
+        assert!(!spans.are_made(), "a provider that was shut down makes none");
     }
 }

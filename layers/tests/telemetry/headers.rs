@@ -194,6 +194,13 @@ async fn what_is_sampled_out_above_is_followed_by_choice() {
         assert_eq!(kafka.records("orders")[0].record.headers.get("traceparent").unwrap(), &unsampled);
         // Without a parent, or with a sampled one, it is.
         send(&mut orders, "y".to_owned()).await.unwrap();
-        assert_eq!(backend.spans().len(), 1);
+        let request = Context::current_with_span(backend.tracers.tracer("app").start("request"));
+        let ready = orders.ready().await.unwrap();
+        let future = {
+            let _current = request.clone().attach();
+            ready.call(SinkMessage::new("z".to_owned()))
+        };
+        future.await.unwrap();
+        assert_eq!(backend.spans().len(), 2);
     }
 }
