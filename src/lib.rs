@@ -115,7 +115,3 @@ struct ObservabilityDocument;
 #[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
 #[doc = include_str!("../docs/testing.md")]
 struct TestingDocument;
-
-#[cfg(all(doctest, feature = "json", feature = "memory", feature = "opentelemetry"))]
-#[doc = include_str!("../docs/observability.md")]
-struct ObservabilityDocument;

@@ -25,9 +25,14 @@ mod linux {
 
     pub(super) fn of_last_tick() -> Instant {
         let (origin, tick) = *ORIGIN.get_or_init(|| {
-            let tick = clock_gettime(ClockId::MonotonicCoarse);
-            let (now, same) = (Instant::now(), clock_gettime(ClockId::Monotonic));
-            (now.checked_sub(between(tick, same)).unwrap_or(now), tick)
+            loop {
+                let tick = clock_gettime(ClockId::MonotonicCoarse);
+                let (now, same) = (Instant::now(), clock_gettime(ClockId::Monotonic));
+                // Else the thread was stopped in between: these are not one moment.
+                if now.elapsed() < Duration::from_millis(1) {
+                    return (now.checked_sub(between(tick, same)).unwrap_or(now), tick);
+                }
+            }
         });
         origin + between(tick, clock_gettime(ClockId::MonotonicCoarse))
     }

@@ -25,8 +25,8 @@ use crate::slot::{Acknowledged, Slot};
 const IDLE: Duration = Duration::from_millis(500);
 /// How long lingering batches are told to go, at a time.
 const FLUSH_SLICE: Duration = Duration::from_millis(1);
-/// Between two looks for repeated lines of the log that are to be counted.
-const LOG_TICK: Duration = Duration::from_secs(1);
+/// Between two looks for what is to be cleared up: repeated lines of the log, settled records that no call took.
+const TICK: Duration = Duration::from_secs(1);
 /// Between two purges.
 const PURGE_AGAIN: Duration = Duration::from_millis(5);
 /// How long the reports of a purge may take. They come from librdkafka's own threads, at once.
@@ -62,9 +62,7 @@ pub(crate) fn spawn_second(shared: Arc<Shared>, second: Arc<Second>) -> std::io:
         IS_LOOP.set(true);
         if let Some(mut events) = EventLoop::new(&shared, &second.client) {
             while !second.stop.load(Ordering::Acquire) {
-                if !events.serve(IDLE) {
-                    shared.tidy();
-                }
+                events.serve(IDLE);
             }
         }
     })
@@ -92,12 +90,14 @@ impl<'a> EventLoop<'a> {
 
     fn run(&mut self) {
         let mut refresh = Refresh::new(Instant::now());
-        let mut log_tick = Instant::now();
+        let mut tick = Instant::now();
         loop {
             let now = Instant::now();
-            if log_tick <= now {
-                self.shared.log.tick(now);
-                log_tick = now + LOG_TICK;
+            if tick <= now {
+                // Subscribers and what is in records are foreign code.
+                self.guarded("a subscriber", |this| this.shared.log.tick(now));
+                self.guarded("a record", |this| this.shared.tidy());
+                tick = now + TICK;
             }
             refresh.run(self.shared, now);
             let deadline = self.shared.close_deadline();
@@ -117,9 +117,7 @@ impl<'a> EventLoop<'a> {
                 self.shared.flush(FLUSH_SLICE);
                 wait = wait.min(FLUSH_SLICE);
             }
-            if !self.serve(wait) {
-                self.shared.tidy();
-            }
+            self.serve(wait);
         }
     }
 

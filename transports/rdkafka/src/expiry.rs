@@ -21,6 +21,8 @@ pub(crate) struct ExpiryQueue {
     clean_at: usize,
     /// Settled records, left to those who push.
     settled: VecDeque<Arc<Slot>>,
+    /// Somebody pushed since [`forsaken`](Self::forsaken) was asked.
+    pushed: bool,
 }
 
 struct Entry(Instant, Weak<Slot>);
@@ -55,6 +57,7 @@ fn is_gone(slot: &Weak<Slot>) -> bool {
 impl ExpiryQueue {
     /// Says whether the new deadline is before all others.
     pub(crate) fn push(&mut self, at: Instant, slot: &Arc<Slot>) -> bool {
+        self.pushed = true;
         let slot = Arc::downgrade(slot);
         self.pop_gone(2);
         if self.in_order.back().is_none_or(|(last, _)| *last <= at) {
@@ -82,6 +85,11 @@ impl ExpiryQueue {
     /// Two at a time for one that is pushed: they do not pile up, and nobody has to free many at once.
     pub(crate) fn take_settled(&mut self) -> [Option<Arc<Slot>>; 2] {
         [self.settled.pop_front(), self.settled.pop_front()]
+    }
+
+    /// What was left to those who push, if nobody has pushed since this was asked last.
+    pub(crate) fn forsaken(&mut self) -> Option<VecDeque<Arc<Slot>>> {
+        (!std::mem::take(&mut self.pushed)).then(|| self.take_all_settled())
     }
 
     pub(crate) fn take_all_settled(&mut self) -> VecDeque<Arc<Slot>> {
@@ -172,6 +180,20 @@ mod tests {
             }
             prop_assert_eq!(out, sorted);
         }
+    }
+
+    #[test]
+    fn settled_records_go_with_those_who_push_or_when_nobody_does() {
+        let now = Instant::now();
+        let mut queue = ExpiryQueue::default();
+        let mut settled: Vec<_> = (0..3).map(|i| slot(i, now)).collect();
+        let last = Arc::downgrade(&settled[2]);
+        queue.push(now, &slot(3, now));
+        queue.leave(&mut settled);
+        assert!(settled.is_empty() && queue.forsaken().is_none(), "somebody pushes");
+        assert!(queue.take_settled().iter().all(Option::is_some));
+        assert_eq!(queue.forsaken().map(|left| left.len()), Some(1), "nobody does");
+        assert_eq!(last.strong_count(), 0);
     }
 
     #[test]

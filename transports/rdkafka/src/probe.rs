@@ -52,8 +52,10 @@ pub(crate) fn probe(brokers: &str, within: Duration) -> Option<Speaks> {
         let until = Instant::now() + within / 2;
         let left = || Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero());
         let mut stream = TcpStream::connect_timeout(&address, left()?).ok()?;
-        stream.set_read_timeout(left()).ok()?;
+        stream.set_write_timeout(Some(left()?)).ok()?;
         stream.write_all(question).ok()?;
+        // None would be for ever.
+        stream.set_read_timeout(Some(left()?)).ok()?;
         let mut answer = vec![0; 8];
         stream.read_exact(&mut answer[..5]).ok()?;
         // The rest may be less than 8 bytes: an alert has 7.
@@ -87,6 +89,13 @@ mod tests {
         assert_eq!(CLIENT_HELLO.len(), 5 + 0x2f);
         assert_eq!(0x2f, 4 + 0x2b);
         assert_eq!(API_VERSIONS.len(), 4 + 10);
+    }
+
+    #[test]
+    fn a_port_that_is_silent_is_left() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        assert_eq!(probe(&address, Duration::from_millis(20)), None);
     }
 
     #[test]

@@ -236,11 +236,14 @@ impl Shared {
         lock(&self.expiry).leave(settled);
     }
 
-    /// Nobody calls at the moment: frees what was left to them.
+    /// Frees what was left to those who call, if nobody did since the last time.
     pub(crate) fn tidy(&self) {
-        let settled = lock(&self.expiry).take_all_settled();
-        drop(settled);
-        lock(&self.expiry).pop_gone(usize::MAX);
+        // A statement of its own: not under the lock, as above.
+        let forsaken = lock(&self.expiry).forsaken();
+        if forsaken.is_some() {
+            drop(forsaken);
+            lock(&self.expiry).pop_gone(usize::MAX);
+        }
     }
 
     fn bound(&self, slot: &Slot) -> Instant {
@@ -407,6 +410,8 @@ impl Shared {
             second.end();
         }
         self.client.destroy();
+        let settled = lock(&self.expiry).take_all_settled();
+        drop(settled);
     }
 
     /// Records whose fate librdkafka did not tell.
