@@ -100,6 +100,7 @@ impl<T> KafkaSink<T> {
     ///
     /// `send_timeout` is the budget of messages without a deadline. Any error type will do that becomes an [`Error`], tower's
     /// boxed one too. The sink's metrics count around the stack; retries and trips are the stack's to record.
+    /// For spans put a [telemetry layer](crate::layers) into the stack, outermost: each message, of a batch too, is a send of its own then.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -39,7 +39,8 @@ pub type DefaultStack<T, F, S> = Measure<Typed<T, F, S>>;
 /// The default stack without its metrics: where [`SinkBuilder::layer`](crate::SinkBuilder::layer) puts layers on.
 pub type Typed<T, F, S> = Serialize<CountBytes<Partition<CircuitBreaker<Retry<S>, DefaultClassifier>>>, T, F>;
 
-/// The stack of a sink without the sink: no box, no deadline but the messages' own.
+/// The stack of a sink without the sink: no box, no deadline but the messages' own. Telemetry goes around it: the layer of a
+/// `Telemetry` sees each send, though not why it was sent again.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
