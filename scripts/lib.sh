@@ -19,22 +19,24 @@ has_openssl() { # the library, and the tool for the tests' certificates
     [[ -n ${OPENSSL_DIR:-} ]] || { have pkg-config && pkg-config --exists openssl; } ||
         { have brew && brew --prefix --installed openssl@3 >/dev/null 2>&1; }
 }
-has_java() { # 17 or newer, as Kafka 4 wants it
+has_java() { # 17 or newer, as Kafka 4 wants it, with the compiler: what is compared with Java runs its source files
     local java version
     for java in "${JAVA_HOME:-}/bin/java" java; do
         version=$("$java" -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p') || continue
-        if [[ -n $version ]] && ((version >= 17)); then return 0; fi
+        if [[ -n $version ]] && ((version >= 17)) && [[ $("$java" --list-modules) == *jdk.compiler* ]]; then return 0; fi
     done
     return 1
 }
 has_maven() { have mvn; }
 has_go() { # one that can build the Collector of the tests, or may fetch one that can
-    local dir
-    for dir in /usr/lib/go-1.*/bin; do # Debian's versioned packages put nothing on the path
-        [[ ! -d $dir || :$PATH: == *:$dir:* ]] || export PATH="$PATH:$dir"
-    done
-    (cd tests/collector/assets/collector && go list -m) >/dev/null 2>&1
+    local newest
+    can_build_collector && return
+    newest=$(printf '%s\n' /usr/lib/go-1.*/bin | sort -V | tail -n 1) # Debian puts these on no path
+    [[ -d $newest ]] || return 1
+    export PATH="$newest:$PATH"
+    can_build_collector
 }
+can_build_collector() { (cd tests/collector/assets/collector && go list -m) >/dev/null 2>&1; }
 has_docker() { have docker && docker info >/dev/null 2>&1; }
 has_sasl() { have pkg-config && pkg-config --exists libsasl2; }
 has_curl() { echo '#include <curl/curl.h>' | cc -E -x c - >/dev/null 2>&1; }
@@ -51,7 +53,6 @@ packages() { # MANAGER THING
     apt:java) # no release has all versions, and the default may be too old
         local version
         for version in 21 17; do
-            # With the compiler: what is compared with Java runs its source files.
             if [[ -n $(apt-cache search --names-only "^openjdk-$version-jdk-headless\$") ]]; then
                 echo "openjdk-$version-jdk-headless"
                 return

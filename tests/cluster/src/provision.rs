@@ -76,7 +76,7 @@ pub(crate) fn skip_own() {
 /// A test that compares with Kafka's Java code cannot do so with a cluster in Docker.
 pub(crate) fn skip_java() {
     static SAID: Once = Once::new();
-    SAID.call_once(|| say("no Java 17 with its compiler and Maven: nothing is compared with Java"));
+    stand_aside(&SAID, "no Java 17 with its compiler and Maven: nothing is compared with Java");
 }
 
 /// Written past the capture of the test harness.

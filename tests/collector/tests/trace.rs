@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kafka_tower::telemetry::Telemetry;
 use kafka_tower::{KafkaSink, KafkaSinkConfig};
@@ -23,14 +24,14 @@ const CALLER: &str = "b7ad6b7169203331";
 const RECORDS: usize = 8;
 
 async fn run(program: &str, arguments: &[&str], collector: &Collector, kafka: &Cluster, topic: &str) {
-    let output = Command::new(program)
+    let child = Command::new(program)
         .args(arguments)
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint())
         .env("KAFKA_BROKERS", kafka.bootstrap())
         .env("KAFKA_TOPIC", topic)
-        .output()
-        .await
-        .unwrap();
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(Duration::from_secs(120), child).await.expect("it ends").unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{program}: {}{}", text(&output.stdout), text(&output.stderr));
 }

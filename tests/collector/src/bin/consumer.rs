@@ -9,7 +9,7 @@ mod post;
 
 use std::env;
 use std::error::Error;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka_tower::Headers;
 use kafka_tower::telemetry::extract;
@@ -18,6 +18,8 @@ use opentelemetry::{KeyValue, global};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+
+const PATIENCE: Duration = Duration::from_secs(90);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = env::args().skip(1).collect();
@@ -31,7 +33,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         .create()?;
     consumer.subscribe(&[topic])?;
     let mut left: u64 = records.parse()?;
+    let end = Instant::now() + PATIENCE;
     while left > 0 {
+        if Instant::now() > end {
+            return Err(format!("{left} records did not come within {PATIENCE:?}").into());
+        }
         match consumer.poll(Duration::from_millis(500)) {
             Some(Ok(message)) => {
                 process(&message);
