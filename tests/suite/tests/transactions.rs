@@ -165,3 +165,28 @@ async fn offsets_travel_with_the_transaction() {
     producer.transactions().commit(TIME).await.unwrap();
     assert_eq!(values(kafka, &topic, Isolation::Committed).await, ["out"]);
 }
+
+/// On a Kafka that no group has used yet nobody coordinates groups, and with so short a back-off librdkafka forgets its question:
+/// its call would never come back.
+#[tokio::test]
+async fn offsets_of_a_group_that_nobody_coordinates_come_back_in_time() {
+    let Some(kafka) = Cluster::start(1).await.unwrap() else { return };
+    let topic = kafka.topic("forgotten", 1).await.unwrap();
+    let builder = RdkafkaTransport::builder().property("bootstrap.servers", kafka.bootstrap());
+    let builder = builder.property("transactional.id", topic.as_str()).property("retry.backoff.ms", "1");
+    let transport = builder.topic(topic.as_str()).connect().await.unwrap();
+    let control = transport.control();
+    let transactions = control.transactions().unwrap();
+    transactions.init(TIME).await.unwrap();
+    transactions.begin().await.unwrap();
+    let group = ConsumerGroup {
+        group_id: format!("{topic}-group"),
+        generation: -1,
+        member_id: String::new(),
+        group_instance_id: None,
+    };
+    let offsets = vec![TopicOffset { topic: topic.as_str().into(), partition: 0, offset: 1 }];
+    let told = transactions.send_offsets(offsets, group, Duration::from_secs(2));
+    let error = tokio::time::timeout(TIME, told).await.expect("an answer in time").unwrap_err();
+    assert_eq!((error.kind(), error.recovery()), (ErrorKind::Timeout, Recovery::Fatal), "{error:#}");
+}

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -103,9 +104,24 @@ impl TransactionControl for RdkafkaTransactions {
     }
 
     fn send_offsets(&self, offsets: Vec<TopicOffset>, group: ConsumerGroup, within: Duration) -> ControlFuture<'_, ()> {
+        let owner = Arc::clone(&self.0);
         self.run("offsets", move |shared| {
             let end = later(Instant::now(), within);
-            sliced(end, |slice| shared.client.send_offsets(&offsets, &group, slice)).map_err(|error| {
+            let (sender, receiver) = mpsc::channel();
+            let call = move || {
+                let client = &owner.shared().client;
+                drop(sender.send(sliced(end, |slice| client.send_offsets(&offsets, &group, slice))));
+            };
+            thread::Builder::new()
+                .name("kafka-tower-group".into())
+                .spawn(call)
+                .map_err(crate::event_loop::no_thread)?;
+            let left = end.saturating_duration_since(Instant::now());
+            let Ok(answer) = receiver.recv_timeout(left.saturating_add(2 * SLICE)) else {
+                shared.transactions.part_failed();
+                return Err(no_group_coordinator());
+            };
+            answer.map_err(|error| {
                 if error.abort {
                     shared.transactions.part_failed();
                 }
@@ -113,6 +129,15 @@ impl TransactionControl for RdkafkaTransactions {
             })
         })
     }
+}
+
+/// librdkafka asks three times who coordinates a group. If nobody does yet, it drops the question, and its call never comes back,
+/// whatever its time-out says; nor does it take another one. The thread that waits for it stays.
+fn no_group_coordinator() -> Error {
+    Error::new(ErrorKind::Timeout, "the offsets are not in the transaction: no answer about the group's coordinator")
+        .with_recovery(Recovery::Fatal)
+        .with_persistence(Persistence::NotPersisted)
+        .with_help("create a new producer, which aborts the transaction, and replay it; a larger retry.backoff.ms waits longer")
 }
 
 fn commit(shared: &Shared, end: Instant) -> Result<()> {
