@@ -48,6 +48,10 @@ impl Spans {
 
     /// Starts a span. None if the tracer makes none: it is the API's no-op, or was shut down, and is asked no more.
     pub(super) fn start(&self, builder: SpanBuilder, parent: &Context) -> Option<Context> {
+        // The SDK answers as the no-op does then.
+        if parent.is_telemetry_suppressed() {
+            return None;
+        }
         let context = self.tracer.as_ref()?.start_span(builder, parent);
         if is_new(context.span().span_context(), parent.span().span_context()) {
             return Some(context);
@@ -94,6 +98,13 @@ mod tests {
             assert!(spans.start(builder(), &parent).is_none());
             assert!(!spans.are_made());
         }
+    }
+
+    #[test]
+    fn what_is_suppressed_says_nothing_of_the_tracer() {
+        let spans = Spans::of(SdkTracerProvider::default().tracer("sdk"));
+        assert!(spans.start(builder(), &Context::new().with_telemetry_suppressed()).is_none());
+        assert!(spans.are_made());
     }
 
     #[test]

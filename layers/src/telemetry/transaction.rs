@@ -47,26 +47,31 @@ impl TransactionSpans {
         Self(Arc::new(Shared { telemetry, topic, any: AtomicBool::new(false), open: Mutex::new(None) }))
     }
 
-    /// A transaction was begun. Its span is a child of the current one.
+    /// A transaction was begun. Its span is a child of the current one. Nobody hears of one that is begun where telemetry is
+    /// suppressed.
     pub fn begun(&self) {
-        let inner = &self.0.telemetry.0;
         let current = Context::current();
-        let span = inner.makes_spans(&current).then(|| {
+        let open = (!current.is_telemetry_suppressed()).then(|| self.open(&current));
+        self.0.any.store(open.is_some(), Ordering::Release);
+        let before = std::mem::replace(&mut *self.0.lock(), open);
+        if let Some(before) = before {
+            self.0.end(&before, before.gone());
+        }
+    }
+
+    fn open(&self, current: &Context) -> Open {
+        let inner = &self.0.telemetry.0;
+        let span = inner.makes_spans(current).then(|| {
             let mut start = inner.client.of_client();
             start.push(attributes::destination(&self.0.topic.name));
             let builder = SpanBuilder::from_name(semconv::SPAN_TRANSACTION).with_kind(SpanKind::Internal);
-            inner.spans.start(SpanBuilder { attributes: Some(start), ..builder }, &current)
+            inner.spans.start(SpanBuilder { attributes: Some(start), ..builder }, current)
         });
         let span = span.flatten();
         if let Some(span) = &span {
             span.span().add_event(semconv::EVENT_TRANSACTION_BEGIN, Vec::new());
         }
-        let open = Open { span, begun: Instant::now(), messages: AtomicU64::new(0), committing: false };
-        let before = self.0.lock().replace(open);
-        self.0.any.store(true, Ordering::Release);
-        if let Some(before) = before {
-            self.0.end(&before, before.gone());
-        }
+        Open { span, begun: Instant::now(), messages: AtomicU64::new(0), committing: false }
     }
 
     /// The commit begins.

@@ -75,3 +75,23 @@ async fn a_transaction_that_is_left_behind_ends() {
         );
     }
 }
+
+/// One that nobody is to hear of does not end the others.
+#[tokio::test]
+async fn a_suppressed_transaction_leaves_the_tracer_alone() {
+    let (backend, kafka) = (Backend::new(), kafka());
+    let telemetry = backend.telemetry();
+    let layer = telemetry.layer("orders");
+    let mut orders = stack(&layer, &kafka);
+    {
+        let _quiet = Context::enter_telemetry_suppressed_scope();
+        layer.transactions().begun();
+        layer.transactions().committing();
+        layer.transactions().committed(&Ok(()));
+    }
+    send(&mut orders, "x".to_owned()).await.unwrap();
+    send(&mut stack(&telemetry.for_client("other", None).layer("orders"), &kafka), "y".to_owned()).await.unwrap();
+    let names: Vec<_> = backend.spans().iter().map(|span| span.name.to_string()).collect();
+    assert_eq!(names, ["send orders"; 2]);
+    assert!(backend.metric("kafka_tower.transactions").is_empty());
+}
