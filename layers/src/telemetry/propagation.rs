@@ -110,9 +110,18 @@ impl Propagation {
 
     /// Writes a context into headers that have none.
     pub(super) fn inject(&self, context: &Context, headers: &mut Headers) {
-        if self.enabled {
-            self.with(|propagator| propagator.inject_context(context, &mut Chosen { baggage: self.baggage, headers }));
+        if !self.enabled {
+            return;
         }
+        self.with(|propagator| {
+            // What is left of another context, as a state, is not to be read as a part of this one.
+            if !headers.is_empty() && context.span().span_context().is_valid() {
+                for field in propagator.fields().filter(|field| *field != BAGGAGE) {
+                    headers.remove(field);
+                }
+            }
+            propagator.inject_context(context, &mut Chosen { baggage: self.baggage, headers });
+        });
     }
 }
 

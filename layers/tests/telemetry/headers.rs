@@ -56,6 +56,22 @@ async fn what_is_no_context_is_replaced() {
     assert_eq!(span.span_kind, SpanKind::Producer);
 }
 
+/// A forwarded message may have a state without the context that it belongs to.
+#[tokio::test]
+async fn a_state_without_its_context_goes_with_it() {
+    for traceparent in [Some("00-gibberish"), None] {
+        let (backend, kafka) = (Backend::new(), kafka());
+        let mut message = SinkMessage::new("x".to_owned()).with_header("tracestate", "theirs=1").with_header("a", "b");
+        if let Some(traceparent) = traceparent {
+            message = message.with_header("traceparent", traceparent);
+        }
+        send(&mut stack(&backend.telemetry().layer("orders"), &kafka), message).await.unwrap();
+        let span = backend.span("send orders");
+        let expected = [("a".to_owned(), "b".to_owned()), ("traceparent".to_owned(), w3c(&span.span_context))];
+        assert_eq!(headers(&kafka), expected);
+    }
+}
+
 #[tokio::test]
 async fn baggage_goes_by_choice() {
     let composite = || {
