@@ -10,7 +10,7 @@ use opentelemetry::{Context, ContextGuard, KeyValue};
 use tokio::time::Instant;
 
 use super::attributes::{self, destination, error_type};
-use super::handle::{Inner, Topic};
+use super::handle::Topic;
 use super::layer::Sink;
 use super::open::{builder, fail};
 use super::scope::Scope;
@@ -27,8 +27,7 @@ pub struct BatchSpan {
 }
 
 pub(super) struct Batch {
-    telemetry: Arc<Inner>,
-    topic: Arc<Topic>,
+    sink: Arc<Sink>,
     /// What was current when the batch began: its messages' spans are beside its own.
     caller: Context,
     /// With its span.
@@ -40,7 +39,7 @@ pub(super) struct Batch {
 }
 
 impl BatchSpan {
-    pub(super) fn begin(sink: &Sink) -> Self {
+    pub(super) fn begin(sink: &Arc<Sink>) -> Self {
         let telemetry = &sink.telemetry.0;
         let caller = Context::current();
         let spans = telemetry.makes_spans(&caller);
@@ -54,8 +53,7 @@ impl BatchSpan {
             telemetry.spans.start(SpanBuilder { attributes: Some(start), ..named }, &caller)
         });
         let batch = Arc::new(Batch {
-            telemetry: Arc::clone(telemetry),
-            topic: Arc::clone(&sink.topic),
+            sink: Arc::clone(sink),
             caller,
             span: span.flatten(),
             begun: Instant::now(),
@@ -81,6 +79,10 @@ impl BatchSpan {
 }
 
 impl Batch {
+    pub(super) fn is_of(&self, sink: &Sink) -> bool {
+        std::ptr::eq(&*self.sink, sink)
+    }
+
     pub(super) fn caller(&self) -> &Context {
         &self.caller
     }
@@ -96,7 +98,7 @@ impl Batch {
 
     pub(super) fn joined(&self, topic: &Topic) {
         self.messages.fetch_add(1, Ordering::Relaxed);
-        if topic.name != self.topic.name && !self.mixed.swap(true, Ordering::Relaxed) {
+        if topic.name != self.sink.topic.name && !self.mixed.swap(true, Ordering::Relaxed) {
             if let Some(span) = &self.span {
                 span.span().update_name(semconv::SEND);
             }
@@ -136,18 +138,18 @@ impl Batch {
         let span = context.span();
         if span.is_recording() {
             if !self.mixed.load(Ordering::Relaxed) {
-                span.set_attribute(destination(&self.topic.name));
+                span.set_attribute(destination(&self.sink.topic.name));
             }
             span.set_attribute(KeyValue::new(semconv::BATCH_MESSAGE_COUNT, count(messages)));
-            more(context, self.telemetry.choices.error_text);
+            more(context, self.sink.telemetry.0.choices.error_text);
         }
         span.end();
     }
 
     fn record(&self, messages: usize, error: Option<KeyValue>) {
-        let instruments = &self.telemetry.instruments;
+        let instruments = &self.sink.telemetry.0.instruments;
         if instruments.live {
-            let sets = &self.topic.metrics;
+            let sets = &self.sink.topic.metrics;
             instruments.duration(self.begun.elapsed(), &attributes::with(&sets.duration, [error]));
             instruments.batch.record(messages as u64, &sets.topic);
         }

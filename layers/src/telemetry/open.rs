@@ -12,7 +12,7 @@ use super::attributes::{self, error_type, persistence, status, was_sent};
 use super::batch::Batch;
 use super::handle::{Inner, Operation, Topic};
 use super::layer::Sink;
-use super::scope::{Scope, SendScope, current_batch};
+use super::scope::{SendScope, current_batch, is_scoped, scoped};
 use super::semconv;
 use crate::Outgoing;
 
@@ -20,8 +20,10 @@ use crate::Outgoing;
 pub(super) struct Open {
     telemetry: Arc<Inner>,
     topic: Arc<Topic>,
-    /// With the send's span, for as long as it is open; none if there is no tracer.
+    /// What is current while the send is at work, until it ends; none if the caller's is as good.
     context: Option<Context>,
+    /// Whether the span in it is the send's: else it is its batch's or its caller's, and not ended here.
+    own: bool,
     /// Of a span that is recorded.
     recorded: Option<Arc<SendScope>>,
     /// Of a send that is no batch's, if there is a meter.
@@ -41,31 +43,35 @@ impl Open {
         if current.is_telemetry_suppressed() {
             return None;
         }
-        let batch = current_batch();
+        let batch = current_batch(sink);
         let topic = sink.topic_of(message.topic());
         if let Some(batch) = &batch {
             batch.joined(&topic);
         }
         let spans = telemetry.makes_spans(batch.as_ref().map_or(&current, |batch| batch.caller()));
-        let context = if spans { sink.start(&current, batch.as_deref(), &topic, message) } else { None };
-        if context.is_none() {
+        let own = if spans { sink.start(&current, batch.as_deref(), &topic, message) } else { None };
+        if own.is_none() {
             let caller = batch.as_ref().map_or(&current, |batch| batch.caller());
             telemetry.pass_on(caller, message);
         }
-        let recorded = context.as_ref().and_then(|context| recorded(context, batch.as_deref()));
-        let context = match (context, &recorded) {
-            (Some(context), Some(scope)) => Some(context.with_value(Scope::Send(Arc::clone(scope)))),
-            (context, _) => context,
-        };
+        let recorded = recorded(own.as_ref(), batch.as_deref());
         let called = (metrics && batch.is_none()).then(Instant::now);
-        Some(Self { telemetry: Arc::clone(telemetry), topic, context, recorded, called, answered: false })
+        let is_own = own.is_some();
+        // Without a span of its own it works below its batch's, or its caller's.
+        let context = match (own, &batch) {
+            (Some(own), _) => Some(own),
+            (None, Some(batch)) => Some(batch.span().unwrap_or_else(|| batch.caller()).clone()),
+            (None, None) => is_scoped(&current).then_some(current),
+        };
+        let context = context.map(|context| scoped(context, recorded.as_ref()));
+        Some(Self { telemetry: Arc::clone(telemetry), topic, context, own: is_own, recorded, called, answered: false })
     }
 
     /// A send that ends before it was called: it found no room, or nothing could be sent.
     pub(super) fn refused(sink: &Sink, waited: std::time::Duration, error: &Error) {
         let telemetry = &sink.telemetry.0;
         let current = Context::current();
-        if current.is_telemetry_suppressed() || current_batch().is_some() {
+        if current.is_telemetry_suppressed() || current_batch(sink).is_some() {
             return; // the batch tells
         }
         if telemetry.makes_spans(&current) {
@@ -83,7 +89,7 @@ impl Open {
         }
     }
 
-    /// Makes the send's span the current one, until the guard is dropped in the same poll.
+    /// Makes the send's context the current one, until the guard is dropped in the same poll.
     pub(super) fn attach(&self) -> Option<ContextGuard> {
         self.context.clone().map(Context::attach)
     }
@@ -92,6 +98,14 @@ impl Open {
         self.answered = true;
         self.record(answer);
         let Some(context) = self.context.take() else { return };
+        if let (Some(recorded), Err(error)) = (&self.recorded, answer) {
+            if error.kind() == kafka_tower_core::ErrorKind::CircuitOpen {
+                recorded.event(semconv::EVENT_REJECTION, Vec::new());
+            }
+        }
+        if !self.own {
+            return;
+        }
         if let Some(recorded) = &self.recorded {
             match answer {
                 Ok(delivery) => {
@@ -99,12 +113,7 @@ impl Open {
                     span.set_attributes(self.telemetry.client.delivered(delivery));
                     span.set_attributes(tried(recorded.attempts()));
                 }
-                Err(error) => {
-                    if error.kind() == kafka_tower_core::ErrorKind::CircuitOpen {
-                        recorded.event(semconv::EVENT_REJECTION, Vec::new());
-                    }
-                    fail(&context, self.telemetry.choices.error_text, error, recorded.attempts());
-                }
+                Err(error) => fail(&context, self.telemetry.choices.error_text, error, recorded.attempts()),
             }
         }
         context.span().end();
@@ -153,7 +162,7 @@ impl Open {
                 instruments.duration(called.elapsed(), &attributes::with(&sets.duration, [Some(abandoned.clone())]));
             }
         }
-        let Some(context) = self.context.take() else { return };
+        let Some(context) = self.context.take().filter(|_| self.own) else { return };
         if let Some(recorded) = &self.recorded {
             let span = context.span();
             span.set_attributes([abandoned, persistence(Persistence::PossiblyPersisted)]);
@@ -229,17 +238,20 @@ impl Inner {
     }
 }
 
-/// If no span is to be made, the current context goes into the headers. It is cloned only if it carries something.
+/// If no span is to be made, the current context goes into the headers. It is cloned only if it carries something. Not within
+/// another send or a batch: there is a scope to leave then.
 fn passed_on<R: Outgoing>(telemetry: &Inner, message: &mut R) -> bool {
-    let (make, carries) = Context::map_current(|current| (telemetry.makes_spans(current), telemetry.carries(current)));
-    if !make && carries {
+    let (tell, carries) = Context::map_current(|current| {
+        (telemetry.makes_spans(current) || is_scoped(current), telemetry.carries(current))
+    });
+    if !tell && carries {
         // Outside of the look at the current context: a propagator is not ours, and may use it.
         let caller = Context::current();
         if !caller.is_telemetry_suppressed() {
             telemetry.pass_on(&caller, message);
         }
     }
-    !make
+    !tell
 }
 
 pub(super) fn builder(
@@ -256,14 +268,16 @@ pub(super) fn builder(
     if links.is_empty() { builder } else { builder.with_links(links) }
 }
 
-/// Where the events of a send go, if its span is recorded.
-fn recorded(context: &Context, batch: Option<&Batch>) -> Option<Arc<SendScope>> {
-    if !context.span().is_recording() {
+/// Where the events of a send go, if anything is recorded of it: to its batch's span, or to its own.
+fn recorded(own: Option<&Context>, batch: Option<&Batch>) -> Option<Arc<SendScope>> {
+    let of_batch = batch.and_then(|batch| Some((batch.span()?, batch.index())));
+    let told = own.or(of_batch.map(|(span, _)| span))?;
+    if !told.span().is_recording() {
         return None;
     }
-    Some(match batch.and_then(|batch| Some((batch.span()?, batch.index()))) {
+    Some(match of_batch {
         Some((span, index)) => SendScope::new(span.clone(), Some(index)),
-        None => SendScope::new(context.clone(), None),
+        None => SendScope::new(told.clone(), None),
     })
 }
 

@@ -10,6 +10,7 @@ use opentelemetry::trace::TraceContextExt;
 use opentelemetry::{Context, KeyValue};
 
 use super::batch::Batch;
+use super::layer::Sink;
 use super::semconv;
 
 /// What the current task works for.
@@ -17,8 +18,24 @@ use super::semconv;
 pub(super) enum Scope {
     /// A send that is recorded.
     Send(Arc<SendScope>),
-    /// A batch: what is called now is one of its messages.
+    /// A batch: what its sink calls now is one of its messages.
     Batch(Arc<Batch>),
+    /// A send that is not recorded, within another or a batch: what it does is not theirs.
+    Untold,
+}
+
+/// What is current while a send is at work. The context comes from its caller, who may work for another send or be in a batch.
+pub(super) fn scoped(context: Context, recorded: Option<&Arc<SendScope>>) -> Context {
+    match recorded {
+        Some(send) => context.with_value(Scope::Send(Arc::clone(send))),
+        None if is_scoped(&context) => context.with_value(Scope::Untold),
+        None => context,
+    }
+}
+
+/// Whether it is of a send or of a batch.
+pub(super) fn is_scoped(context: &Context) -> bool {
+    context.get::<Scope>().is_some()
 }
 
 pub(super) struct SendScope {
@@ -51,10 +68,10 @@ impl SendScope {
     }
 }
 
-/// The batch that is being called, if one is, with the context that its caller had.
-pub(super) fn current_batch() -> Option<Arc<Batch>> {
+/// The batch of this sink that is being called, if one is, with the context that its caller had.
+pub(super) fn current_batch(sink: &Sink) -> Option<Arc<Batch>> {
     Context::map_current(|context| match context.get::<Scope>() {
-        Some(Scope::Batch(batch)) => Some(Arc::clone(batch)),
+        Some(Scope::Batch(batch)) if batch.is_of(sink) => Some(Arc::clone(batch)),
         _ => None,
     })
 }

@@ -8,11 +8,16 @@ async fn batch(layer: &TelemetryLayer, orders: &mut Orders, messages: Vec<SinkMe
     let mut results = Vec::new();
     for message in messages {
         let ready = orders.ready().await.unwrap();
-        let future = {
+        let mut future = {
             let _current = batch.attach();
             ready.call(message)
         };
-        results.push(future.await);
+        // In each poll, as the sink does.
+        let answer = std::future::poll_fn(|cx| {
+            let _current = batch.attach();
+            future.as_mut().poll(cx)
+        });
+        results.push(answer.await);
     }
     batch.finish(&results);
 }
@@ -125,12 +130,8 @@ async fn a_dropped_batch_ends_as_abandoned() {
     assert_eq!(attribute(&backend.span("send orders"), "error.type").as_deref(), Some("abandoned"));
 }
 
-/// What a layer below sends by itself is no message of the batch.
-#[tokio::test]
-async fn a_send_within_a_send_does_not_join_the_batch() {
-    let (backend, kafka) = (Backend::new(), kafka());
-    let telemetry = backend.telemetry();
-    let (layer, other) = (telemetry.layer("orders"), telemetry.layer("others"));
+/// Sends `orders`, and a copy of each through a sink of its own.
+fn copying(layer: &TelemetryLayer, other: &TelemetryLayer, kafka: &MemoryKafka) -> Orders {
     let copies = other.layer(kafka.transport());
     let transport = kafka.transport();
     let orders = tower::service_fn(move |message: SinkMessage<String>| {
@@ -141,9 +142,123 @@ async fn a_send_within_a_send_does_not_join_the_batch() {
             transport.oneshot(Record::new("orders").with_value(value)).await
         }
     });
-    batch(&layer, &mut Orders::new(layer.layer(orders)), values(1)).await;
+    Orders::new(layer.layer(orders))
+}
+
+/// What a layer below sends by itself is no message of the batch.
+#[tokio::test]
+async fn a_send_within_a_send_does_not_join_the_batch() {
+    let (backend, kafka) = (Backend::new(), kafka());
+    let telemetry = backend.telemetry();
+    let (layer, other) = (telemetry.layer("orders"), telemetry.layer("others"));
+    batch(&layer, &mut copying(&layer, &other, &kafka), values(1)).await;
     let create = backend.span("create orders");
     let copy = backend.span("send others");
     assert_eq!(copy.parent_span_id, create.span_context.span_id());
     assert_eq!(links(&backend.span("send orders")), [create.span_context.span_id()]);
+}
+
+/// Nor where the message has no span of its own, and though the sink is the same.
+#[tokio::test]
+async fn a_send_within_a_send_without_a_span_does_not_join_the_batch() {
+    let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for (create_spans, own, same) in
+        [(false, false, false), (false, false, true), (true, true, false), (true, true, true)]
+    {
+        let (backend, kafka) = (Backend::new(), kafka());
+        let telemetry = backend.builder().create_spans(create_spans).build();
+        let layer = telemetry.layer("orders");
+        let other = if same { layer.clone() } else { telemetry.layer("others") };
+        let mut messages = values(1);
+        if own {
+            messages = vec![SinkMessage::new("x".to_owned()).with_header("traceparent", given)];
+        }
+        batch(&layer, &mut copying(&layer, &other, &kafka), messages).await;
+        let (send, copy) = (backend.span("send orders"), backend.span("send others"));
+        assert_eq!(copy.parent_span_id, send.span_context.span_id(), "it is a send of its own below the batch's span");
+        assert_eq!(copy.span_kind, SpanKind::Producer);
+        assert_eq!(send.links.len(), usize::from(own));
+        assert_eq!(
+            backend.metric("messaging.client.operation.duration"),
+            ["messaging.destination.name=orders: 1", "messaging.destination.name=others: 1"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_send_within_a_send_that_is_only_measured_does_not_join_the_batch() {
+    for same in [false, true] {
+        let (backend, kafka) = (Backend::new(), kafka());
+        let telemetry = backend.builder().without_spans().build();
+        let layer = telemetry.layer("orders");
+        let other = if same { layer.clone() } else { telemetry.layer("others") };
+        batch(&layer, &mut copying(&layer, &other, &kafka), values(2)).await;
+        assert_eq!(
+            backend.metric("messaging.client.operation.duration"),
+            ["messaging.destination.name=orders: 1", "messaging.destination.name=others: 2"]
+        );
+    }
+}
+
+/// Nor is it a message of the batch when the layer that is asked for readiness sends it.
+#[tokio::test]
+async fn another_sinks_send_does_not_join_the_batch() {
+    let (backend, kafka) = (Backend::new(), kafka());
+    let telemetry = backend.telemetry();
+    let (layer, other) = (telemetry.layer("orders"), telemetry.layer("others"));
+    let begun = layer.batch();
+    let mut copies = other.layer(kafka.transport());
+    let copy = {
+        let ready = copies.ready().await.unwrap();
+        let _current = begun.attach();
+        ready.call(Record::new("others"))
+    };
+    copy.await.unwrap();
+    begun.finish(&[]);
+    assert!(backend.span("send others").links.is_empty());
+    assert!(backend.span("send orders").links.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_events_of_messages_without_a_span_are_the_batchs() {
+    let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for (create_spans, own) in [(false, false), (true, true)] {
+        let (backend, kafka) = (Backend::new(), kafka());
+        let layer = backend.builder().create_spans(create_spans).build().layer("orders");
+        kafka.script().after(1).times(1).fail(no_leader());
+        kafka.script().after(3).lose_answer();
+        let messages = values(4).into_iter().map(|message| match own {
+            true => message.with_header("traceparent", given),
+            false => message,
+        });
+        batch(&layer, &mut stack(&layer, &kafka), messages.collect()).await;
+        let send = backend.span("send orders");
+        let events = events(&send);
+        let of = |index: usize| format!("kafka_tower.batch.index={index}");
+        assert!(events[0].starts_with("kafka_tower.retry ") && events[0].contains(&of(1)), "{events:?}");
+        assert!(events[1].starts_with("kafka_tower.circuit_breaker.transition ") && events[1].contains(&of(2)));
+        assert_eq!(events[2..], [format!("kafka_tower.circuit_breaker.rejection {}", of(3))]);
+        assert_eq!(attribute(&send, "kafka_tower.batch.failed").as_deref(), Some("2"));
+        assert_eq!(attribute(&send, "kafka_tower.attempts"), None, "those of one message are not the batch's");
+        assert_eq!(backend.spans().len(), 1);
+    }
+}
+
+/// A send of which nothing is recorded does not write into the one that it is part of.
+#[tokio::test(start_paused = true)]
+async fn a_send_within_a_send_that_is_not_told_keeps_its_events_to_itself() {
+    let (backend, kafka) = (Backend::new(), kafka());
+    for telemetry in [
+        Telemetry::builder().without_spans().without_metrics().build(),
+        Telemetry::builder().without_spans().meter_provider(&backend.meters).build(),
+    ] {
+        let backend = Backend::new();
+        let (layer, quiet) = (backend.telemetry().layer("orders"), telemetry.layer("orders"));
+        kafka.script().times(1).fail(no_leader());
+        let within = stack(&quiet, &kafka);
+        let orders = tower::service_fn(move |message: SinkMessage<String>| within.clone().oneshot(message));
+        send(&mut Orders::new(layer.layer(orders)), "x".to_owned()).await.unwrap();
+        let send = backend.span("send orders");
+        assert_eq!((events(&send), attribute(&send, "kafka_tower.attempts")), (Vec::new(), None));
+    }
 }
