@@ -17,7 +17,7 @@ use super::choices::Choices;
 use super::deadline;
 use super::recipe::{Recipe, Stacks};
 use super::stack::Instruments;
-use super::traces::Traces;
+use super::traces::{Caller, Traces};
 use crate::KafkaSinkConfig;
 
 pub(super) type BoxFuture = Pin<Box<dyn Future<Output = Result<Delivery>> + Send>>;
@@ -194,24 +194,40 @@ impl<T> Shared<T> {
         self.fault.clone()
     }
 
-    /// Counts a send that ends without having reached the stack.
-    pub(super) fn failed(&self, error: Error) -> Error {
+    /// Counts a send that ends without having reached the stack, and of a batch that none did.
+    pub(super) fn failed(&self, message: Option<&SinkMessage<T>>, error: Error) -> Error {
         self.metrics.record_failed(&error);
-        self.traces.refused(&error);
+        self.traces.refused(message.and_then(topic), &error);
         error
     }
 
     /// The stack is finished for good: this message did not reach it.
-    pub(super) fn unready(&self, error: Error) -> Error {
-        self.failed(error.with_persistence(Persistence::NotPersisted))
+    pub(super) fn unready(&self, message: &SinkMessage<T>, error: Error) -> Error {
+        self.failed(Some(message), error.with_persistence(Persistence::NotPersisted))
     }
 
     /// A send found no room in time.
-    pub(super) fn no_room(&self, since: Instant) -> Error {
-        self.failed(deadline::no_room(since, &*self.control))
+    pub(super) fn no_room(&self, message: &SinkMessage<T>, since: Instant) -> Error {
+        self.failed(Some(message), deadline::no_room(since, &*self.control))
+    }
+
+    /// A send had to wait, and goes now.
+    pub(super) fn waited(&self, message: &SinkMessage<T>, since: Instant) {
+        self.traces.waited(topic(message), since);
+    }
+
+    /// A send was dropped while it waited for room.
+    pub(super) fn abandoned(&self, message: &SinkMessage<T>, since: Option<Instant>, caller: &Caller) {
+        self.metrics.record_abandoned();
+        self.traces.abandoned(topic(message), since, caller);
     }
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
+}
+
+/// The topic that the message names, if it does.
+pub(super) fn topic<T>(message: &SinkMessage<T>) -> Option<&Arc<str>> {
+    message.envelope().topic.as_ref()
 }

@@ -9,6 +9,7 @@ use kafka_tower_core::{Delivery, Result, SinkMessage};
 
 use super::deadline::{self, Patience};
 use super::edge::{BoxFuture, Edge, Shared};
+use super::traces::Caller;
 
 /// One message on its way: [`KafkaSink::send`](super::KafkaSink::send).
 ///
@@ -33,6 +34,8 @@ struct Waiting<T> {
     message: SinkMessage<T>,
     since: Instant,
     patience: Patience,
+    /// To tell of it if it is dropped.
+    caller: Caller,
 }
 
 impl<T> SendFuture<T> {
@@ -42,7 +45,7 @@ impl<T> SendFuture<T> {
 
     fn start(&mut self, mut message: SinkMessage<T>, cx: &mut Context<'_>) -> Poll<Result<Delivery>> {
         if let Some(error) = self.shared.refusal() {
-            return Poll::Ready(Err(self.shared.failed(error)));
+            return Poll::Ready(Err(self.shared.failed(Some(&message), error)));
         }
         let mut edge = self.shared.take();
         let ready = edge.poll_ready(cx);
@@ -50,9 +53,10 @@ impl<T> SendFuture<T> {
         deadline::stamp(&mut message, since, self.shared.send_timeout);
         match ready {
             Poll::Ready(Ok(())) => self.call(edge, message, cx),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.unready(error))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.unready(&message, error))),
             Poll::Pending => {
-                let waiting = Waiting { edge, message, since, patience: Patience::default() };
+                let caller = self.shared.traces.caller();
+                let waiting = Waiting { edge, message, since, patience: Patience::default(), caller };
                 self.wait(Box::new(waiting), cx)
             }
         }
@@ -61,7 +65,7 @@ impl<T> SendFuture<T> {
     /// Called when the handle is pending: the timer is the only thing left to ask.
     fn wait(&mut self, mut waiting: Box<Waiting<T>>, cx: &mut Context<'_>) -> Poll<Result<Delivery>> {
         if waiting.patience.is_over(waiting.message.envelope().deadline, cx) {
-            return Poll::Ready(Err(self.shared.no_room(waiting.since)));
+            return Poll::Ready(Err(self.shared.no_room(&waiting.message, waiting.since)));
         }
         self.state = State::Waiting(waiting);
         Poll::Pending
@@ -105,10 +109,10 @@ impl<T> Future for SendFuture<T> {
                 match self.shared.refusal().map_or_else(|| waiting.edge.poll_ready(cx), |error| Poll::Ready(Err(error)))
                 {
                     Poll::Pending => self.wait(waiting, cx),
-                    Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.unready(error))),
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.unready(&waiting.message, error))),
                     Poll::Ready(Ok(())) => {
                         let Waiting { edge, message, since, .. } = *waiting;
-                        self.shared.traces.waited(deadline::now().saturating_duration_since(since));
+                        self.shared.waited(&message, since);
                         self.call(edge, message, cx)
                     }
                 }
@@ -120,8 +124,8 @@ impl<T> Future for SendFuture<T> {
 
 impl<T> Drop for SendFuture<T> {
     fn drop(&mut self) {
-        if matches!(self.state, State::Waiting(_)) {
-            self.shared.metrics.record_abandoned();
+        if let State::Waiting(waiting) = &self.state {
+            self.shared.abandoned(&waiting.message, Some(waiting.since), &waiting.caller);
         }
     }
 }

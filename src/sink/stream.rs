@@ -11,6 +11,7 @@ use pin_project::{pin_project, pinned_drop};
 use super::batch::open::Open;
 use super::deadline::{self, Patience};
 use super::edge::{Edge, Shared};
+use super::traces::Caller;
 
 /// Messages whose results are not taken yet, unless [`SendStream::look_ahead`] says otherwise.
 const LOOK_AHEAD: usize = 1_000;
@@ -33,6 +34,8 @@ pub struct SendStream<T, S> {
     /// Since when there is no room.
     waiting_since: Option<Instant>,
     patience: Patience,
+    /// To tell of the message that waits, if it is dropped.
+    caller: Caller,
     open: Open,
 }
 
@@ -47,6 +50,7 @@ impl<T, S> SendStream<T, S> {
             head: None,
             waiting_since: None,
             patience: Patience::default(),
+            caller: Caller::default(),
             open: Open::new(),
         }
     }
@@ -85,7 +89,7 @@ where
                 return;
             };
             if let Some(error) = this.shared.refusal() {
-                this.open.settled(Err(this.shared.failed(error)));
+                this.open.settled(Err(this.shared.failed(Some(&message), error)));
                 continue;
             }
             let edge = this.edge.get_or_insert_with(|| this.shared.fresh_ordered());
@@ -96,15 +100,16 @@ where
                 }
                 Poll::Ready(Err(error)) => {
                     *this.edge = None; // finished for good; the next message asks a fresh one
-                    this.open.settled(Err(this.shared.unready(error)));
+                    this.open.settled(Err(this.shared.unready(&message, error)));
                 }
                 Poll::Pending => {
                     let since = *this.waiting_since.get_or_insert(now);
                     if this.patience.is_over(deadline::of(&message, since, budget), cx) {
                         *this.waiting_since = None; // the next one's budget is its own
-                        this.open.settled(Err(this.shared.no_room(since)));
+                        this.open.settled(Err(this.shared.no_room(&message, since)));
                         continue;
                     }
+                    *this.caller = this.shared.traces.caller();
                     *this.head = Some(message);
                     return;
                 }
@@ -142,8 +147,8 @@ where
 #[pinned_drop]
 impl<T, S> PinnedDrop for SendStream<T, S> {
     fn drop(self: Pin<&mut Self>) {
-        if self.head.is_some() {
-            self.shared.metrics.record_abandoned();
+        if let Some(message) = &self.head {
+            self.shared.abandoned(message, self.waiting_since, &self.caller);
         }
     }
 }

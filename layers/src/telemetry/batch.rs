@@ -70,6 +70,13 @@ impl BatchSpan {
         self.batch.as_ref().map(|_| self.context.clone().attach())
     }
 
+    /// One of its messages was dropped while it waited for readiness. `topic` is the message's own.
+    pub fn record_abandoned(&self, topic: Option<&Arc<str>>) {
+        if let Some(batch) = &self.batch {
+            batch.joined(&batch.sink.topic_of(topic));
+        }
+    }
+
     /// Ends the span with the results of all messages, also of those that never were called.
     pub fn finish(mut self, results: &[Result<Delivery>]) {
         if let Some(batch) = self.batch.take() {

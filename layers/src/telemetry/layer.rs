@@ -2,10 +2,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_tower_core::Error;
+use opentelemetry::Context;
 use tower_layer::Layer;
 
 use super::handle::Topic;
-use super::open::Open;
+use super::open;
+use super::scope::current_batch;
 use super::{BatchSpan, Telemetry, Traced, TransactionSpans};
 
 /// Makes [`Traced`] services. See the [module](super) for what they do. From [`Telemetry::layer`].
@@ -53,18 +55,28 @@ impl TelemetryLayer {
         &self.sink.transaction
     }
 
-    /// A send waited so long for readiness, and was called then.
-    pub fn record_wait(&self, waited: Duration) {
+    /// A send to this topic, or to the sink's, waited so long for readiness, and was called then.
+    pub fn record_wait(&self, topic: Option<&Arc<str>>, waited: Duration) {
         let instruments = &self.sink.telemetry.0.instruments;
         if instruments.live {
-            instruments.queued(waited, &self.sink.topic.metrics.topic);
+            instruments.queued(waited, &self.sink.topic_of(topic).metrics.topic);
         }
     }
 
     /// A send was given up before it was called, after so long: for want of readiness, or because nothing can be sent. Its
-    /// span begins and ends with this.
-    pub fn record_refused(&self, waited: Duration, error: &Error) {
-        Open::refused(&self.sink, waited, error);
+    /// span begins and ends with this. In a batch it is one of its messages.
+    pub fn record_refused(&self, topic: Option<&Arc<str>>, waited: Duration, error: &Error) {
+        let topic = self.sink.topic_of(topic);
+        match current_batch(&self.sink) {
+            Some(batch) => batch.joined(&topic),
+            None => open::unsent(&self.sink, &Context::current(), &topic, waited, Some(error)),
+        }
+    }
+
+    /// A send was dropped while it waited for readiness, after so long: nothing was called. Its span begins and ends with
+    /// this, below the context of whoever sent it.
+    pub fn record_abandoned(&self, topic: Option<&Arc<str>>, waited: Duration, caller: &Context) {
+        open::unsent(&self.sink, caller, &self.sink.topic_of(topic), waited, None);
     }
 }
 

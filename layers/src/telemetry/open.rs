@@ -1,6 +1,7 @@
 //! A send from its call to its answer.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use kafka_tower_core::{Delivery, Error, Persistence, Result};
 use opentelemetry::baggage::BaggageExt;
@@ -43,13 +44,14 @@ impl Open {
         if current.is_telemetry_suppressed() {
             return None;
         }
+        let transaction = sink.transaction.joined();
         let batch = current_batch(sink);
         let topic = sink.topic_of(message.topic());
         if let Some(batch) = &batch {
             batch.joined(&topic);
         }
         let spans = telemetry.makes_spans(batch.as_ref().map_or(&current, |batch| batch.caller()));
-        let own = if spans { sink.start(&current, batch.as_deref(), &topic, message) } else { None };
+        let own = if spans { sink.start(&current, batch.as_deref(), transaction, &topic, message) } else { None };
         if own.is_none() {
             let caller = batch.as_ref().map_or(&current, |batch| batch.caller());
             telemetry.pass_on(caller, message);
@@ -65,28 +67,6 @@ impl Open {
         };
         let context = context.map(|context| scoped(context, recorded.as_ref()));
         Some(Self { telemetry: Arc::clone(telemetry), topic, context, own: is_own, recorded, called, answered: false })
-    }
-
-    /// A send that ends before it was called: it found no room, or nothing could be sent.
-    pub(super) fn refused(sink: &Sink, waited: std::time::Duration, error: &Error) {
-        let telemetry = &sink.telemetry.0;
-        let current = Context::current();
-        if current.is_telemetry_suppressed() || current_batch(sink).is_some() {
-            return; // the batch tells
-        }
-        if telemetry.makes_spans(&current) {
-            let now = std::time::SystemTime::now();
-            let builder = builder(&sink.topic.send, SpanKind::Producer, sink.transaction.link(), |_| ())
-                .with_start_time(now.checked_sub(waited).unwrap_or(now));
-            if let Some(context) = telemetry.spans.start(builder, &current) {
-                fail(&context, telemetry.choices.error_text, error, 1);
-                context.span().end();
-            }
-        }
-        if telemetry.instruments.live {
-            let set = attributes::with(&sink.topic.metrics.duration, [Some(error_type(error))]);
-            telemetry.instruments.duration(waited, &set);
-        }
     }
 
     /// Makes the send's context the current one, until the guard is dropped in the same poll.
@@ -153,21 +133,18 @@ impl Open {
 
     /// The future was dropped: the record may have gone on, and nobody will know.
     fn abandoned(&mut self) {
-        let abandoned = KeyValue::new(semconv::ERROR_TYPE, semconv::ABANDONED);
         let instruments = &self.telemetry.instruments;
         if instruments.live {
             let sets = &self.topic.metrics;
-            instruments.sent.add(1, &attributes::with(&sets.sent, [Some(abandoned.clone())]));
+            instruments.sent.add(1, &attributes::with(&sets.sent, [Some(abandoned())]));
             if let Some(called) = self.called {
-                instruments.duration(called.elapsed(), &attributes::with(&sets.duration, [Some(abandoned.clone())]));
+                instruments.duration(called.elapsed(), &attributes::with(&sets.duration, [Some(abandoned())]));
             }
         }
         let Some(context) = self.context.take().filter(|_| self.own) else { return };
         if let Some(recorded) = &self.recorded {
-            let span = context.span();
-            span.set_attributes([abandoned, persistence(Persistence::PossiblyPersisted)]);
-            span.set_attributes(tried(recorded.attempts()));
-            span.set_status(Status::error("dropped before its answer"));
+            drop_told(&context, Persistence::PossiblyPersisted, "dropped before its answer");
+            context.span().set_attributes(tried(recorded.attempts()));
         }
         context.span().end();
     }
@@ -187,6 +164,7 @@ impl Sink {
         &self,
         current: &Context,
         batch: Option<&Batch>,
+        transaction: Option<SpanContext>,
         topic: &Topic,
         message: &mut R,
     ) -> Option<Context> {
@@ -214,7 +192,7 @@ impl Sink {
         }
         // Whose context is in the headers made the message; this only sends it.
         let kind = if provided.is_some() { SpanKind::Client } else { SpanKind::Producer };
-        let links = provided.iter().cloned().chain(self.transaction.link());
+        let links = provided.iter().cloned().chain(transaction);
         let builder = builder(&topic.send, kind, links, of_message);
         let context = telemetry.spans.start(builder, current)?;
         if provided.is_none() {
@@ -252,6 +230,41 @@ fn passed_on<R: Outgoing>(telemetry: &Inner, message: &mut R) -> bool {
         }
     }
     !tell
+}
+
+/// A send that ends before it was called: it found no room, or nothing could be sent. Without an error it was dropped.
+pub(super) fn unsent(sink: &Sink, caller: &Context, topic: &Topic, waited: Duration, error: Option<&Error>) {
+    let telemetry = &sink.telemetry.0;
+    if caller.is_telemetry_suppressed() {
+        return;
+    }
+    if telemetry.makes_spans(caller) {
+        let now = SystemTime::now();
+        let builder = builder(&topic.send, SpanKind::Producer, sink.transaction.link(), |_| ())
+            .with_start_time(now.checked_sub(waited).unwrap_or(now));
+        if let Some(context) = telemetry.spans.start(builder, caller) {
+            match error {
+                Some(error) => fail(&context, telemetry.choices.error_text, error, 1),
+                None => drop_told(&context, Persistence::NotPersisted, "dropped while it waited for room"),
+            }
+            context.span().end();
+        }
+    }
+    if telemetry.instruments.live {
+        let why = error.map_or_else(abandoned, error_type);
+        telemetry.instruments.duration(waited, &attributes::with(&topic.metrics.duration, [Some(why)]));
+    }
+}
+
+fn abandoned() -> KeyValue {
+    KeyValue::new(semconv::ERROR_TYPE, semconv::ABANDONED)
+}
+
+/// What is said of a send whose future was dropped.
+fn drop_told(context: &Context, may_be: Persistence, text: &'static str) {
+    let span = context.span();
+    span.set_attributes([abandoned(), persistence(may_be)]);
+    span.set_status(Status::error(text));
 }
 
 pub(super) fn builder(

@@ -173,7 +173,7 @@ pub const EVENT_TRANSACTION_COMMIT: &str = "kafka_tower.transaction.commit";
 pub const EVENT_TRANSACTION_ABORT: &str = "kafka_tower.transaction.abort";
 /// `committed`, `aborted` or `unknown`.
 pub const TRANSACTION_OUTCOME: &str = "kafka_tower.transaction.outcome";
-/// How many sends belong to it.
+/// How many messages were sent in it, those of batches one by one.
 pub const TRANSACTION_MESSAGES: &str = "kafka_tower.transaction.messages";
 
 /// The metrics.

@@ -1,7 +1,7 @@
 //! The span of a transaction, which the sends link to.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kafka_tower_core::{Error, Persistence, Recovery, Result};
@@ -29,7 +29,7 @@ struct Shared {
 struct Open {
     span: Option<Context>,
     begun: Instant,
-    messages: AtomicU64,
+    messages: i64,
     /// From then on nobody but the broker can tell how it ends.
     committing: bool,
 }
@@ -71,7 +71,7 @@ impl TransactionSpans {
         if let Some(span) = &span {
             span.span().add_event(semconv::EVENT_TRANSACTION_BEGIN, Vec::new());
         }
-        Open { span, begun: Instant::now(), messages: AtomicU64::new(0), committing: false }
+        Open { span, begun: Instant::now(), messages: 0, committing: false }
     }
 
     /// The commit begins.
@@ -119,14 +119,23 @@ impl TransactionSpans {
         }
     }
 
-    /// What a send links to, if a transaction is open: the send is one of its messages.
+    /// What a send links to, if a transaction is open.
     pub(super) fn link(&self) -> Option<SpanContext> {
+        self.look(|_| ())
+    }
+
+    /// The same of a message that is one of the transaction.
+    pub(super) fn joined(&self) -> Option<SpanContext> {
+        self.look(|open| open.messages += 1)
+    }
+
+    fn look(&self, look: impl FnOnce(&mut Open)) -> Option<SpanContext> {
         if !self.0.any.load(Ordering::Acquire) {
             return None;
         }
-        let slot = self.0.lock();
-        let open = slot.as_ref()?;
-        open.messages.fetch_add(1, Ordering::Relaxed);
+        let mut slot = self.0.lock();
+        let open = slot.as_mut()?;
+        look(open);
         open.span.as_ref().map(|span| span.span().span_context().clone())
     }
 }
@@ -146,8 +155,7 @@ impl Shared {
         }
         let Some(context) = &open.span else { return };
         let span = context.span();
-        let messages = i64::try_from(open.messages.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
-        span.set_attributes([outcome_is, KeyValue::new(semconv::TRANSACTION_MESSAGES, messages)]);
+        span.set_attributes([outcome_is, KeyValue::new(semconv::TRANSACTION_MESSAGES, open.messages)]);
         if outcome == Outcome::Unknown {
             span.set_status(Status::error("nobody knows whether it was committed"));
         }

@@ -133,7 +133,7 @@ async fn what_is_in_flight_is_asked_when_metrics_are_read() {
 #[tokio::test]
 async fn waiting_for_room_has_a_histogram() {
     let backend = Backend::new();
-    backend.telemetry().layer("orders").record_wait(Duration::from_millis(250));
+    backend.telemetry().layer("orders").record_wait(None, Duration::from_millis(250));
     let points = backend.points();
     let queue = points.iter().find(|point| point.name == "kafka_tower.client.queue.duration").unwrap();
     assert_eq!((queue.value, queue.sum), (1.0, 0.25));

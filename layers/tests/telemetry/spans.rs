@@ -176,7 +176,7 @@ async fn a_send_that_never_was_called_has_a_span_of_its_wait() {
     let backend = Backend::new();
     let layer = backend.telemetry().layer("orders");
     let error = Error::new(ErrorKind::Timeout, "no room").with_persistence(Persistence::NotPersisted);
-    layer.record_refused(Duration::from_secs(3), &error);
+    layer.record_refused(None, Duration::from_secs(3), &error);
     let span = backend.span("send orders");
     assert_eq!(attribute(&span, "error.type").as_deref(), Some("timeout"));
     assert!(span.end_time.duration_since(span.start_time).unwrap() >= Duration::from_secs(3));

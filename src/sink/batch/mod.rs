@@ -14,7 +14,7 @@ use kafka_tower_core::{Delivery, Result, SinkMessage};
 
 use self::open::Open;
 use super::deadline::{self, Patience};
-use super::edge::{Edge, Shared};
+use super::edge::{self, Edge, Shared};
 use super::traces::Batch;
 
 /// Messages called in one poll, so that a transport which is always ready does not hold the thread.
@@ -70,7 +70,7 @@ where
                 return Poll::Ready(());
             };
             if let Some(error) = self.shared.refusal() {
-                self.open.settled(Err(self.shared.failed(error)));
+                self.open.settled(Err(self.shared.failed(Some(&message), error)));
                 continue;
             }
             let budget = self.shared.send_timeout;
@@ -83,12 +83,12 @@ where
                 }
                 Poll::Ready(Err(error)) => {
                     self.edge = None; // finished for good; the next message asks a fresh one
-                    self.open.settled(Err(self.shared.unready(error)));
+                    self.open.settled(Err(self.shared.unready(&message, error)));
                 }
                 Poll::Pending => {
                     let since = *self.waiting_since.get_or_insert(now);
                     if self.patience.is_over(deadline::of(&message, since, budget), cx) {
-                        self.open.settled(Err(self.shared.no_room(since)));
+                        self.open.settled(Err(self.shared.no_room(&message, since)));
                         continue;
                     }
                     self.head = Some(message);
@@ -103,8 +103,11 @@ where
 
 impl<T, I> Drop for SendBatch<T, I> {
     fn drop(&mut self) {
-        if self.head.is_some() {
+        if let Some(message) = &self.head {
             self.shared.metrics.record_abandoned();
+            if let Some(told) = &self.told {
+                told.abandoned(edge::topic(message));
+            }
         }
     }
 }
@@ -122,7 +125,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if !std::mem::replace(&mut self.begun, true) {
             if let Some(error) = self.shared.refusal() {
-                return Poll::Ready(Err(self.shared.failed(error)));
+                return Poll::Ready(Err(self.shared.failed(None, error)));
             }
         }
         let this = &mut *self;

@@ -7,6 +7,6 @@ mod off;
 mod on;
 
 #[cfg(not(feature = "opentelemetry"))]
-pub(super) use off::{Batch, Told, Traces};
+pub(super) use off::{Batch, Caller, Told, Traces};
 #[cfg(feature = "opentelemetry")]
-pub(super) use on::{Batch, Told, Traces};
+pub(super) use on::{Batch, Caller, Told, Traces};

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use kafka_tower_core::{Control, Delivery, Error, Result, SinkMessage};
 use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
@@ -51,9 +51,15 @@ impl Traces {
 
     pub(in crate::sink) fn watch(&self, _: &CircuitBreakerHandle, _: &Arc<dyn Control>) {}
 
-    pub(in crate::sink) fn waited(&self, _: Duration) {}
+    pub(in crate::sink) fn waited(&self, _: Option<&Arc<str>>, _: Instant) {}
 
-    pub(in crate::sink) fn refused(&self, _: &Error) {}
+    pub(in crate::sink) fn refused(&self, _: Option<&Arc<str>>, _: &Error) {}
+
+    pub(in crate::sink) fn caller(&self) -> Caller {
+        Caller(())
+    }
+
+    pub(in crate::sink) fn abandoned(&self, _: Option<&Arc<str>>, _: Option<Instant>, _: &Caller) {}
 
     pub(in crate::sink) fn batch(&self) -> Batch {
         Batch(())
@@ -70,6 +76,9 @@ impl Traces {
     pub(in crate::sink) fn aborted(&self, _: &Result<()>) {}
 }
 
+#[derive(Debug, Default)]
+pub(in crate::sink) struct Caller(());
+
 #[derive(Debug)]
 pub(in crate::sink) struct Batch(());
 
@@ -77,6 +86,9 @@ impl Batch {
     pub(in crate::sink) fn attach(&self) -> Current {
         Current(())
     }
+
+    #[allow(clippy::unused_self)] // as where it counts
+    pub(in crate::sink) fn abandoned(&self, _: Option<&Arc<str>>) {}
 
     pub(in crate::sink) fn finish(self, _: &[Result<Delivery>]) {}
 }

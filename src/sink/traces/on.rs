@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka_tower_core::{Control, Delivery, Error, Result, SinkMessage};
 use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
@@ -7,10 +7,11 @@ use kafka_tower_layers::retry::RetryLayer;
 use kafka_tower_layers::telemetry::{BatchSpan, Telemetry, TelemetryLayer};
 #[cfg(feature = "rdkafka")]
 use kafka_tower_rdkafka::Builder as RdkafkaBuilder;
-use opentelemetry::ContextGuard;
+use opentelemetry::{Context, ContextGuard};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::super::deadline;
 use super::super::edge::{self, Edge};
 #[cfg(feature = "rdkafka")]
 use crate::KafkaSinkConfig;
@@ -93,17 +94,29 @@ impl Traces {
         }
     }
 
-    /// A send had to wait so long for room.
-    pub(in crate::sink) fn waited(&self, waited: Duration) {
+    /// A send to this topic, or to the sink's, had to wait for room.
+    pub(in crate::sink) fn waited(&self, topic: Option<&Arc<str>>, since: Instant) {
         if let Some(layer) = &self.0 {
-            layer.record_wait(waited);
+            layer.record_wait(topic, passed(Some(since)));
         }
     }
 
     /// A send ends without having reached the stack.
-    pub(in crate::sink) fn refused(&self, error: &Error) {
+    pub(in crate::sink) fn refused(&self, topic: Option<&Arc<str>>, error: &Error) {
         if let Some(layer) = &self.0 {
-            layer.record_refused(error.elapsed().unwrap_or_default(), error);
+            layer.record_refused(topic, error.elapsed().unwrap_or_default(), error);
+        }
+    }
+
+    /// Whoever polls now.
+    pub(in crate::sink) fn caller(&self) -> Caller {
+        Caller(self.0.as_ref().map(|_| Context::current()))
+    }
+
+    /// A send was dropped while it waited for room.
+    pub(in crate::sink) fn abandoned(&self, topic: Option<&Arc<str>>, since: Option<Instant>, caller: &Caller) {
+        if let (Some(layer), Some(caller)) = (&self.0, &caller.0) {
+            layer.record_abandoned(topic, passed(since), caller);
         }
     }
 
@@ -142,6 +155,14 @@ impl Traces {
     }
 }
 
+fn passed(since: Option<Instant>) -> Duration {
+    since.map(|since| deadline::now().saturating_duration_since(since)).unwrap_or_default()
+}
+
+/// The context of whoever sends, if somebody wants to know of it.
+#[derive(Debug, Default)]
+pub(in crate::sink) struct Caller(Option<Context>);
+
 /// A batch, if somebody wants to know of it.
 #[derive(Debug)]
 pub(in crate::sink) struct Batch(Option<BatchSpan>);
@@ -150,6 +171,13 @@ impl Batch {
     /// Sends belong to the batch until the guard is dropped, in the same poll.
     pub(in crate::sink) fn attach(&self) -> Option<ContextGuard> {
         self.0.as_ref().and_then(BatchSpan::attach)
+    }
+
+    /// The message that waited for room was dropped with it.
+    pub(in crate::sink) fn abandoned(&self, topic: Option<&Arc<str>>) {
+        if let Some(batch) = &self.0 {
+            batch.record_abandoned(topic);
+        }
     }
 
     pub(in crate::sink) fn finish(self, results: &[Result<Delivery>]) {

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use kafka_tower::memory::MemoryKafka;
-use kafka_tower::{Error, ErrorKind, KafkaSink, KafkaSinkConfig, Limits, PartitionStrategy, Persistence, SinkMessage};
+use kafka_tower::{
+    DeliveryGuarantee, Error, ErrorKind, KafkaSink, KafkaSinkConfig, Limits, PartitionStrategy, Persistence,
+    SinkMessage,
+};
 use opentelemetry::Context;
 use opentelemetry::trace::{FutureExt, SpanKind, Status, TraceContextExt, Tracer, TracerProvider};
 
@@ -61,6 +64,32 @@ async fn a_send_is_a_child_of_its_callers_span() {
     assert_eq!(points["kafka_tower.client.in_flight.records"], 0.0);
     assert_eq!(points["kafka_tower.circuit_breaker.state orders"], 0.0);
     assert_eq!(sink.metrics().await.messages_sent, 1, "the snapshot goes on counting");
+}
+
+/// Those that find no room have a place in the batch too.
+#[tokio::test(start_paused = true)]
+async fn an_event_tells_the_messages_place_in_its_batch() {
+    let backend = Backend::new();
+    let (kafka, sink) = limited(&backend, 1).await;
+    let hold = kafka.script().hold();
+    let mut first = Box::pin(sink.send(0));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    let late = tokio::time::Instant::now() + Duration::from_secs(60);
+    let messages = [SinkMessage::new(1), SinkMessage::new(2).with_deadline(late)];
+    let mut batch = Box::pin(sink.send_batch(messages));
+    assert!(futures_util::poll!(&mut batch).is_pending());
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert!(futures_util::poll!(&mut batch).is_pending());
+    let no_leader = Error::new(ErrorKind::Broker, "no leader").with_persistence(Persistence::NotPersisted);
+    kafka.script().times(1).fail(no_leader);
+    hold.release();
+    first.await.unwrap();
+    let results = batch.await.unwrap();
+    assert!(results[0].is_err() && results[1].is_ok());
+    let spans = backend.spans();
+    let event = &spans.last().unwrap().events[0];
+    let place = event.attributes.iter().find(|attribute| attribute.key.as_str() == "kafka_tower.batch.index").unwrap();
+    assert_eq!((event.name.as_ref(), place.value.to_string().as_str()), ("kafka_tower.retry", "1"));
 }
 
 /// The spans stay with a sink that is changed, and retries and the breaker are told.
@@ -127,12 +156,15 @@ async fn a_dropped_batch_ends_all_its_spans() {
     let backend = Backend::new();
     let (kafka, sink) = limited(&backend, 2).await;
     let hold = kafka.script().hold();
-    let mut batch = sink.send_batch([1, 2, 3]);
+    let mut batch = sink.send_batch([1, 2, 3, 4]);
     assert!(futures_util::poll!(&mut batch).is_pending());
     drop(batch);
     hold.release();
     assert_eq!(names(&backend), ["create orders", "create orders", "send orders"]);
-    assert!(backend.spans().iter().all(|span| attribute(span, "error.type").as_deref() == Some("abandoned")));
+    let spans = backend.spans();
+    assert!(spans.iter().all(|span| attribute(span, "error.type").as_deref() == Some("abandoned")));
+    let count = attribute(&spans[2], "messaging.batch.message_count");
+    assert_eq!(count.as_deref(), Some("3"), "with the one that waited for room, without what was not taken");
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,6 +200,75 @@ async fn a_send_that_finds_no_room_is_told() {
     assert_eq!(backend.points()["kafka_tower.client.queue.duration orders"], 1.0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_does_not_get_to_the_stack_is_told_under_its_own_topic() {
+    let backend = Backend::new();
+    let (kafka, sink) = limited(&backend, 1).await;
+    let own = |value| SinkMessage::new(value).with_topic("others");
+    let hold = kafka.script().hold();
+    let mut first = Box::pin(sink.send(1));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    sink.send(own(2)).await.unwrap_err();
+    let results: Vec<_> = sink.send_stream(stream::iter([own(3)])).collect().await;
+    assert!(results[0].is_err());
+    let points = backend.points();
+    assert_eq!(points["messaging.client.operation.duration error.type=timeout others"], 2.0);
+    assert!(!points.contains_key("messaging.client.operation.duration error.type=timeout orders"));
+
+    let mut waits = Box::pin(sink.send(own(4)));
+    assert!(futures_util::poll!(&mut waits).is_pending());
+    hold.release();
+    first.await.unwrap();
+    drop(waits.await); // there is no such topic
+    let queued = backend.points();
+    assert_eq!(queued["kafka_tower.client.queue.duration others"], 1.0);
+    assert!(!queued.contains_key("kafka_tower.client.queue.duration orders"));
+
+    sink.close().await.unwrap();
+    sink.send(own(5)).await.unwrap_err();
+    assert_eq!(backend.points()["messaging.client.operation.duration error.type=closed others"], 1.0);
+    let refused = backend.spans().into_iter().filter(|span| span.name == "send others");
+    let refused: Vec<_> = refused.filter_map(|span| attribute(&span, "error.type")).collect();
+    assert_eq!(refused[..2], ["timeout", "timeout"]);
+    assert_eq!(refused.last().unwrap(), "closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_that_is_dropped_while_it_waits_is_told() {
+    let backend = Backend::new();
+    let (kafka, sink) = limited(&backend, 1).await;
+    let hold = kafka.script().hold();
+    let mut first = Box::pin(sink.send(1));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    let request = Context::current_with_span(backend.tracers.tracer("app").start("request"));
+    let mut waits = Box::pin(sink.send(SinkMessage::new(2).with_topic("others")).with_context(request.clone()));
+    assert!(futures_util::poll!(&mut waits).is_pending());
+    let mut streams = sink.send_stream(stream::iter([SinkMessage::new(3).with_topic("others")]));
+    {
+        let _current = request.clone().attach();
+        assert!(futures_util::poll!(streams.next()).is_pending());
+    }
+    tokio::time::advance(Duration::from_millis(100)).await;
+    drop((waits, streams));
+    let spans = backend.spans();
+    let dropped: Vec<_> = spans.iter().filter(|span| span.name == "send others").collect();
+    assert_eq!(dropped.len(), 2);
+    for span in dropped {
+        assert_eq!(attribute(span, "error.type").as_deref(), Some("abandoned"));
+        assert_eq!(attribute(span, "kafka_tower.persistence").as_deref(), Some("not_persisted"));
+        assert_eq!(span.status, Status::error("dropped while it waited for room"));
+        assert_eq!(span.parent_span_id, request.span().span_context().span_id(), "of whom it was first polled by");
+        let took = span.end_time.duration_since(span.start_time).unwrap();
+        assert!(took >= Duration::from_millis(100), "the span is its wait: {took:?}");
+    }
+    let points = backend.points();
+    assert_eq!(points["messaging.client.operation.duration error.type=abandoned others"], 2.0);
+    assert!(!points.contains_key("messaging.client.sent.messages error.type=abandoned others"), "nobody was handed it");
+    hold.release();
+    first.await.unwrap();
+    assert_eq!(sink.metrics().await.abandoned, 2);
+}
+
 #[tokio::test]
 async fn a_closed_sink_tells_why() {
     let backend = Backend::new();
@@ -195,6 +296,8 @@ async fn transactions_have_spans_that_sends_link_to() {
     sink.commit_transaction().await.unwrap();
     sink.begin_transaction().await.unwrap();
     sink.send(4).await.unwrap();
+    let faulty = sink.clone().with_delivery_guarantee(DeliveryGuarantee::AtMostOnce);
+    faulty.send(5).await.unwrap_err(); // linked, though it never was in it
     sink.abort_transaction().await.unwrap();
 
     let spans = backend.spans();
@@ -205,7 +308,10 @@ async fn transactions_have_spans_that_sends_link_to() {
         let sends = spans.iter().filter(|span| span.name == "send orders");
         sends.filter(|span| span.links.iter().any(|link| link.span_context.span_id() == id)).count()
     };
-    assert_eq!(transactions.iter().map(|span| linked(span.span_context.span_id())).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(transactions.iter().map(|span| linked(span.span_context.span_id())).collect::<Vec<_>>(), [2, 2]);
+    let messages: Vec<_> =
+        transactions.iter().map(|span| attribute(span, "kafka_tower.transaction.messages").unwrap()).collect();
+    assert_eq!(messages, ["3", "1"], "those of batches one by one, and not what never got to the stack");
     let points = backend.points();
     assert_eq!(points["kafka_tower.transactions orders transaction.outcome=committed"], 1.0);
     assert_eq!(points["kafka_tower.transactions orders transaction.outcome=aborted"], 1.0);
