@@ -194,7 +194,7 @@ impl TelemetryBuilder {
             Some(make) => make(scope),
             None => (opentelemetry::metrics::noop::NoopMeterProvider::new().meter_with_scope(scope), false),
         };
-        let instruments = Instruments::new(&meter, live, &self.client.of_client());
+        let instruments = Instruments::new(&meter, live);
         let other = Arc::new(self.client.metrics(&semconv::OTHER_TOPIC.into()));
         Telemetry(Arc::new(Inner {
             spans: Arc::new(spans),

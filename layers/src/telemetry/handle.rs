@@ -16,8 +16,8 @@ use crate::topics::Topics;
 
 /// Tracer, meter, propagator and names: one for an application. A clone is the same.
 ///
-/// Sinks that share one are counted together where a metric has no topic; two with the same meter would each report their
-/// own under the same name.
+/// Sinks that share one are counted together where all attributes of a metric are the same; two with the same meter would each
+/// report their own under the same name.
 #[derive(Clone)]
 pub struct Telemetry(pub(super) Arc<Inner>);
 
@@ -105,9 +105,9 @@ impl Telemetry {
         self.0.propagation.extract(headers)
     }
 
-    /// Reports what a transport has in flight, as long as it is there. It is not kept open.
+    /// Reports what a transport of this client has in flight, as long as it is there. It is not kept open.
     pub fn watch(&self, control: &Arc<dyn Control>) {
-        self.0.instruments.watched.watch(control);
+        self.0.instruments.watched.watch(self.client_attributes(), control);
     }
 
     /// The meter, for instruments beside those of the layer.

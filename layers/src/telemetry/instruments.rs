@@ -29,12 +29,15 @@ pub(super) struct Instruments {
 /// What is asked when metrics are collected. Weak, so that it keeps no transport open.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
-    controls: Mutex<Vec<Weak<dyn Control>>>,
-    breakers: Mutex<Vec<(Vec<KeyValue>, Weak<AtomicU8>)>>,
+    controls: Mutex<Vec<(Attributes, Weak<dyn Control>)>>,
+    breakers: Mutex<Vec<(Attributes, Weak<AtomicU8>)>>,
 }
 
+/// What a point is told under: those of a client, or of a topic.
+type Attributes = Vec<KeyValue>;
+
 impl Instruments {
-    pub(super) fn new(meter: &Meter, live: bool, system: &[KeyValue]) -> Self {
+    pub(super) fn new(meter: &Meter, live: bool) -> Self {
         let seconds = |name: &'static str, what: &'static str| {
             let histogram = meter.f64_histogram(name).with_unit("s").with_description(what);
             histogram.with_boundaries(metric::DURATION_BUCKETS.to_vec()).build()
@@ -43,7 +46,7 @@ impl Instruments {
             meter.u64_counter(name).with_unit(unit).with_description(what).build()
         };
         let watched = Arc::<Watched>::default();
-        watched.observe(meter, system);
+        watched.observe(meter);
         Self {
             live,
             duration: seconds(
@@ -85,36 +88,45 @@ impl Instruments {
 }
 
 impl Watched {
-    /// What is in flight of all transports that are still there.
-    fn in_flight(&self) -> InFlight {
+    /// What is in flight by client, of all transports that are still there. Those of one client together: what is told last
+    /// under the same attributes would hide the others.
+    fn in_flight(&self) -> Vec<(Attributes, InFlight)> {
         let controls: Vec<_> = {
             let mut controls = lock(&self.controls);
-            controls.retain(|control| control.strong_count() > 0);
-            controls.iter().filter_map(Weak::upgrade).collect()
+            controls.retain(|(_, control)| control.strong_count() > 0);
+            let there =
+                |(client, control): &(Attributes, Weak<dyn Control>)| Some((client.clone(), control.upgrade()?));
+            controls.iter().filter_map(there).collect()
         };
         // Outside the lock: dropping one may close a transport.
-        controls.iter().fold(InFlight::default(), |mut sum, control| {
+        let mut sums: Vec<(Attributes, InFlight)> = Vec::new();
+        for (client, control) in controls {
             let more = control.in_flight();
-            sum.records += more.records;
-            sum.bytes += more.bytes;
-            sum.parked += more.parked;
-            sum
-        })
+            match sums.iter_mut().find(|(known, _)| *known == client) {
+                Some((_, sum)) => {
+                    sum.records += more.records;
+                    sum.bytes += more.bytes;
+                    sum.parked += more.parked;
+                }
+                None => sums.push((client, more)),
+            }
+        }
+        sums
     }
 
-    pub(super) fn watch(&self, control: &Arc<dyn Control>) {
+    pub(super) fn watch(&self, client: Attributes, control: &Arc<dyn Control>) {
         let mut controls = lock(&self.controls);
-        controls.retain(|known| known.strong_count() > 0);
+        controls.retain(|(_, known)| known.strong_count() > 0);
         let control = Arc::downgrade(control);
-        if !controls.iter().any(|known| Weak::ptr_eq(known, &control)) {
-            controls.push(control);
+        if !controls.iter().any(|(_, known)| Weak::ptr_eq(known, &control)) {
+            controls.push((client, control));
         }
     }
 
     /// By topic, of all breakers that are still there. Of several to one topic the worst: what is told last under the same
     /// attributes would hide the others.
-    fn breaker_states(&self) -> Vec<(Vec<KeyValue>, u64)> {
-        let mut worst: Vec<(Vec<KeyValue>, u64)> = Vec::new();
+    fn breaker_states(&self) -> Vec<(Attributes, u64)> {
+        let mut worst: Vec<(Attributes, u64)> = Vec::new();
         lock(&self.breakers).retain(|(attributes, state)| {
             let Some(state) = state.upgrade() else { return false };
             let state = u64::from(state.load(Ordering::Relaxed));
@@ -127,19 +139,21 @@ impl Watched {
         worst
     }
 
-    pub(super) fn watch_breaker(&self, attributes: Vec<KeyValue>, state: &Arc<AtomicU8>) {
+    pub(super) fn watch_breaker(&self, attributes: Attributes, state: &Arc<AtomicU8>) {
         lock(&self.breakers).push((attributes, Arc::downgrade(state)));
     }
 
-    fn observe(self: &Arc<Self>, meter: &Meter, system: &[KeyValue]) {
+    fn observe(self: &Arc<Self>, meter: &Meter) {
         let in_flight = |name: &'static str, unit: &'static str, what: &'static str, of: fn(&InFlight) -> usize| {
-            let (watched, system) = (Arc::clone(self), system.to_vec());
+            let watched = Arc::clone(self);
             meter
                 .i64_observable_up_down_counter(name)
                 .with_unit(unit)
                 .with_description(what)
                 .with_callback(move |observer| {
-                    observer.observe(i64::try_from(of(&watched.in_flight())).unwrap_or(i64::MAX), &system);
+                    for (client, now) in watched.in_flight() {
+                        observer.observe(i64::try_from(of(&now)).unwrap_or(i64::MAX), &client);
+                    }
                 })
                 .build();
         };

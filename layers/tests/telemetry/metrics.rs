@@ -131,6 +131,27 @@ async fn what_is_in_flight_is_asked_when_metrics_are_read() {
 }
 
 #[tokio::test]
+async fn what_is_in_flight_is_told_of_each_client() {
+    let backend = Backend::new();
+    let telemetry = backend.telemetry();
+    let kafkas = [kafka(), kafka(), kafka()];
+    let mut open = Vec::new();
+    // Two of one client are told as one: under the same attributes the last would hide the first.
+    for (kafka, client) in kafkas.iter().zip(["a", "b", "b"]) {
+        let telemetry = telemetry.for_client(client, None);
+        let transport = kafka.transport();
+        let control = transport.control();
+        telemetry.watch(&control);
+        let hold = kafka.script().hold();
+        let mut orders = telemetry.layer("orders").layer(transport);
+        let answer = orders.ready().await.unwrap().call(Record::new("orders"));
+        open.push((control, hold, orders, answer));
+    }
+    let expected = ["messaging.client.id=a: 1", "messaging.client.id=b: 2"];
+    assert_eq!(backend.metric("kafka_tower.client.in_flight.records"), expected);
+}
+
+#[tokio::test]
 async fn waiting_for_room_has_a_histogram() {
     let backend = Backend::new();
     backend.telemetry().layer("orders").record_wait(None, Duration::from_millis(250));
