@@ -18,7 +18,8 @@
 //! # }
 //! ```
 //!
-//! The numbers are of one interval each. What librdkafka did not measure in it keeps its last value, as gauges do; but for the
+//! Each number is of one producer, by librdkafka's name for it: two sinks may share a client id, and a gauge has one value
+//! under the same attributes. A producer that is made again has another name. The numbers are of one interval each. What librdkafka did not measure in it keeps its last value, as gauges do; but for the
 //! time that brokers ask to wait, which is 0 then.
 
 use std::collections::BTreeMap;
@@ -70,6 +71,8 @@ pub mod metric {
     ];
 }
 
+/// librdkafka's name of the producer: the client id, and a number that it counts in a process, as in `orders#producer-1`.
+pub const HANDLE: &str = "kafka_tower.librdkafka.handle";
 /// `avg`, `p99` or `max` of an interval.
 pub const STATISTIC: &str = "kafka_tower.statistic";
 /// The broker's id.
@@ -130,14 +133,17 @@ impl Statistics {
     /// If it is not what librdkafka writes.
     pub fn record(&self, json: &str) -> Result<(), serde_json::Error> {
         let told: Told<'_> = serde_json::from_str(json)?;
-        self.messages.record(told.msg_cnt, &self.client);
-        self.bytes.record(told.msg_size, &self.client);
+        let handle = KeyValue::new(HANDLE, told.name.into_owned());
+        let mut of_client = self.client.clone();
+        of_client.push(handle.clone());
+        self.messages.record(told.msg_cnt, &of_client);
+        self.bytes.record(told.msg_size, &of_client);
         if let Some(eos) = told.eos {
-            self.generations.record(eos.epoch_cnt, &self.client);
+            self.generations.record(eos.epoch_cnt, &of_client);
         }
         // Those that only were names to begin with, and the coordinators' connections, have no id.
         for broker in told.brokers.values().filter(|broker| broker.nodeid >= 0) {
-            let of_broker = self.of_broker(broker);
+            let of_broker = of_broker(&of_client, broker);
             self.outbuf.record(broker.outbuf_cnt, &of_broker);
             self.waiting.record(broker.waitresp_cnt, &of_broker);
             broker.rtt.record(&self.rtt, MICROS, &of_broker);
@@ -146,21 +152,22 @@ impl Statistics {
             broker.throttle.or_zero().record(&self.throttle, MILLIS, &of_broker);
         }
         for (topic, told) in &told.topics {
-            let of_topic = self.telemetry.topic_attributes(topic);
+            let mut of_topic = self.telemetry.topic_attributes(topic);
+            of_topic.push(handle.clone());
             told.batchsize.record(&self.batch_bytes, 1.0, &of_topic);
             told.batchcnt.record(&self.batch_messages, 1.0, &of_topic);
         }
         Ok(())
     }
+}
 
-    fn of_broker(&self, broker: &Broker<'_>) -> Vec<KeyValue> {
-        let mut of_broker = self.client.clone();
-        let (host, port) = broker.nodename.rsplit_once(':').unwrap_or((&broker.nodename, ""));
-        of_broker.push(KeyValue::new(semconv::SERVER_ADDRESS, host.to_owned()));
-        of_broker.extend(port.parse().ok().map(|port: i64| KeyValue::new(semconv::SERVER_PORT, port)));
-        of_broker.push(KeyValue::new(BROKER_ID, broker.nodeid));
-        of_broker
-    }
+fn of_broker(of_client: &[KeyValue], broker: &Broker<'_>) -> Vec<KeyValue> {
+    let mut of_broker = of_client.to_vec();
+    let (host, port) = broker.nodename.rsplit_once(':').unwrap_or((&broker.nodename, ""));
+    of_broker.push(KeyValue::new(semconv::SERVER_ADDRESS, host.to_owned()));
+    of_broker.extend(port.parse().ok().map(|port: i64| KeyValue::new(semconv::SERVER_PORT, port)));
+    of_broker.push(KeyValue::new(BROKER_ID, broker.nodeid));
+    of_broker
 }
 
 fn window(meter: &Meter, name: &'static str, unit: &'static str, what: &'static str) -> Gauge<f64> {
@@ -183,6 +190,8 @@ impl ClientEvents for Statistics {
 /// What of librdkafka's STATISTICS.md is recorded.
 #[derive(Deserialize)]
 struct Told<'a> {
+    #[serde(borrow)]
+    name: std::borrow::Cow<'a, str>,
     #[serde(default)]
     msg_cnt: i64,
     #[serde(default)]

@@ -33,12 +33,15 @@ async fn a_connected_sink_reports_what_librdkafka_measures() {
     }
     let points = backend.points();
     let (host, port) = mock.bootstrap().rsplit_once(':').unwrap();
-    let of_broker = format!("broker.id=1 server.address={host} server.port={port}");
+    // "shop-1#producer-1", with a number that librdkafka counts in a process.
+    let handle = points.keys().find_map(|point| point.strip_prefix(metric::PRODUCER_GENERATIONS)).unwrap().trim();
+    assert!(handle.starts_with("librdkafka.handle=shop-1#producer-"), "{handle}");
+    let of_broker = format!("broker.id=1 {handle} server.address={host} server.port={port}");
     let rtt = points[&format!("{} {of_broker} statistic=max", metric::BROKER_RTT)];
     assert!(rtt > 0.0 && rtt < 60.0, "seconds: {rtt}");
     assert!(points.contains_key(&format!("{} {of_broker}", metric::BROKER_OUTBUF_REQUESTS)));
-    assert!(points[&format!("{} orders statistic=avg", metric::TOPIC_BATCH_MESSAGES)] >= 1.0);
-    assert!(points[metric::PRODUCER_GENERATIONS] >= 1.0);
+    assert!(points[&format!("{} {handle} orders statistic=avg", metric::TOPIC_BATCH_MESSAGES)] >= 1.0);
+    assert!(points[&format!("{} {handle}", metric::PRODUCER_GENERATIONS)] >= 1.0);
     let sent = &backend.spans()[0];
     assert_eq!(attribute(sent, "messaging.client.id").as_deref(), Some("shop-1"));
     assert_eq!(attribute(sent, "server.address").as_deref(), Some(host));
@@ -63,7 +66,7 @@ fn windows_are_in_seconds_and_only_of_what_was_measured() {
     );
     statistics.record(&json).unwrap();
     let points: Vec<_> = backend.points().into_iter().filter(|(name, _)| !name.contains("client")).collect();
-    let broker = "broker.id=1 server.address=kafka server.port=9092";
+    let broker = "broker.id=1 librdkafka.handle=x server.address=kafka server.port=9092";
     let expected = [
         (format!("kafka_tower.librdkafka.broker.outbuf.requests {broker}"), 2.0),
         (format!("kafka_tower.librdkafka.broker.rtt {broker} statistic=avg"), 0.0015),
@@ -73,12 +76,12 @@ fn windows_are_in_seconds_and_only_of_what_was_measured() {
         (format!("kafka_tower.librdkafka.broker.throttle {broker} statistic=max"), 4.0),
         (format!("kafka_tower.librdkafka.broker.throttle {broker} statistic=p99"), 3.0),
         (format!("kafka_tower.librdkafka.broker.waiting.requests {broker}"), 1.0),
-        ("kafka_tower.librdkafka.queue.bytes".to_owned(), 300.0),
-        ("kafka_tower.librdkafka.queue.messages".to_owned(), 3.0),
-        ("kafka_tower.librdkafka.topic.batch.bytes orders statistic=avg".to_owned(), 1500.0),
-        ("kafka_tower.librdkafka.topic.batch.bytes orders statistic=max".to_owned(), 4000.0),
-        ("kafka_tower.librdkafka.topic.batch.bytes orders statistic=p99".to_owned(), 3000.0),
-        ("kafka_tower.producer.generations".to_owned(), 2.0),
+        ("kafka_tower.librdkafka.queue.bytes librdkafka.handle=x".to_owned(), 300.0),
+        ("kafka_tower.librdkafka.queue.messages librdkafka.handle=x".to_owned(), 3.0),
+        ("kafka_tower.librdkafka.topic.batch.bytes librdkafka.handle=x orders statistic=avg".to_owned(), 1500.0),
+        ("kafka_tower.librdkafka.topic.batch.bytes librdkafka.handle=x orders statistic=max".to_owned(), 4000.0),
+        ("kafka_tower.librdkafka.topic.batch.bytes librdkafka.handle=x orders statistic=p99".to_owned(), 3000.0),
+        ("kafka_tower.producer.generations librdkafka.handle=x".to_owned(), 2.0),
     ];
     assert_eq!(points.len(), expected.len(), "{points:#?}");
     for ((name, value), (expected_name, expected_value)) in points.iter().zip(&expected) {
@@ -90,4 +93,29 @@ fn windows_are_in_seconds_and_only_of_what_was_measured() {
     let throttle = format!("kafka_tower.librdkafka.broker.throttle {broker} statistic=max");
     assert_eq!(backend.points()[&throttle], 0.0, "nobody asks to wait any more");
     statistics.record("no JSON").unwrap_err();
+}
+
+/// A gauge has one value under the same attributes: the last.
+#[test]
+fn two_sinks_of_one_client_hide_nothing_of_each_other() {
+    let backend = Backend::new();
+    let telemetry = backend.telemetry().for_client("shop-1", None);
+    let sinks = [Statistics::new(&telemetry), Statistics::new(&telemetry)];
+    let window = r#"{"cnt":1,"avg":1,"max":1,"p99":1}"#;
+    for (statistics, place) in sinks.iter().zip(1..) {
+        let json = format!(
+            r#"{{"name":"shop-1#producer-{place}","msg_cnt":{place},"msg_size":1,
+                "brokers":{{"kafka:9092/1":{{"nodename":"kafka:9092","nodeid":1,"waitresp_cnt":{place}}}}},
+                "topics":{{"orders":{{"batchsize":{window},"batchcnt":{window}}}}}}}"#
+        );
+        statistics.record(&json).unwrap();
+    }
+    let points = backend.points();
+    for place in 1..=2 {
+        let handle = format!("librdkafka.handle=shop-1#producer-{place}");
+        assert_eq!(points[&format!("{} {handle}", metric::QUEUE_MESSAGES)], f64::from(place));
+        let broker = format!("broker.id=1 {handle} server.address=kafka server.port=9092");
+        assert_eq!(points[&format!("{} {broker}", metric::BROKER_WAITING_REQUESTS)], f64::from(place));
+        assert!(points.contains_key(&format!("{} {handle} orders statistic=avg", metric::TOPIC_BATCH_BYTES)));
+    }
 }
