@@ -119,7 +119,7 @@ impl<T> Shared<T> {
             metrics: instruments.metrics.clone(),
             unfinished: instruments.unfinished.clone(),
             traces: instruments.traces.clone(),
-            breaker: Some(instruments.breaker()),
+            breaker: instruments.breaker(),
             recipe: Some(Arc::new(recipe)),
             choices,
             fault,

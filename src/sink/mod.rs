@@ -245,7 +245,8 @@ impl<T> KafkaSink<T> {
         self.shared.metrics.snapshot()
     }
 
-    /// The hand on the circuit breaker: its state, its changes, and forcing it. `None` in a sink over a stack of your own.
+    /// The hand on the circuit breaker: its state, its changes, and forcing it. `None` in a sink over a stack of your own, and in
+    /// one with transactions, whose breaker stays closed for good.
     #[must_use]
     pub fn circuit_breaker(&self) -> Option<&CircuitBreakerHandle> {
         self.shared.breaker.as_ref()

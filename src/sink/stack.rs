@@ -113,6 +113,8 @@ pub(super) struct Instruments {
     pub(super) unfinished: Unfinished,
     pub(super) traces: Traces,
     breaker: CircuitBreakerLayer,
+    /// Whether the breaker may ever open.
+    breaks: bool,
 }
 
 impl Instruments {
@@ -134,18 +136,25 @@ impl Instruments {
         if !config.enable_circuit_breaker || config.enable_transactions {
             breaker.handle().force_closed();
         }
-        Self { metrics, unfinished: Unfinished::new(), traces: Traces::default(), breaker }
+        Self {
+            metrics,
+            unfinished: Unfinished::new(),
+            traces: Traces::default(),
+            breaker,
+            breaks: !config.enable_transactions,
+        }
     }
 
     /// Tells of the sink from now on.
     pub(super) fn traced(mut self, traces: Traces, control: &Arc<dyn Control>) -> Self {
-        traces.watch(&self.breaker(), control);
+        traces.watch(self.breaker().as_ref(), control);
         self.traces = traces;
         self
     }
 
-    pub(super) fn breaker(&self) -> CircuitBreakerHandle {
-        self.breaker.handle()
+    /// The hand on the breaker. Nobody has it where the breaker has to stay closed: a reset would make it count.
+    pub(super) fn breaker(&self) -> Option<CircuitBreakerHandle> {
+        self.breaks.then(|| self.breaker.handle())
     }
 
     pub(super) fn measured<S>(&self, stack: S) -> Measure<S> {

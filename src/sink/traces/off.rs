@@ -49,7 +49,7 @@ impl Traces {
         retry
     }
 
-    pub(in crate::sink) fn watch(&self, _: &CircuitBreakerHandle, _: &Arc<dyn Control>) {}
+    pub(in crate::sink) fn watch(&self, _: Option<&CircuitBreakerHandle>, _: &Arc<dyn Control>) {}
 
     pub(in crate::sink) fn waited(&self, _: Option<&Arc<str>>, _: Instant) {}
 

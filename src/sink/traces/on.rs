@@ -87,9 +87,11 @@ impl Traces {
         }
     }
 
-    pub(in crate::sink) fn watch(&self, breaker: &CircuitBreakerHandle, control: &Arc<dyn Control>) {
+    pub(in crate::sink) fn watch(&self, breaker: Option<&CircuitBreakerHandle>, control: &Arc<dyn Control>) {
         if let Some(layer) = &self.0 {
-            layer.watch_breaker(breaker);
+            if let Some(breaker) = breaker {
+                layer.watch_breaker(breaker);
+            }
             layer.telemetry().watch(control);
         }
     }

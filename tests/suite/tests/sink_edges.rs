@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 use kafka_tower::memory::MemoryKafka;
 use kafka_tower::{
     BoxError, Delivery, DeliveryGuarantee, Error, ErrorKind, KafkaSink, KafkaSinkConfig, Limits, MessageSerializer,
-    Persistence, Result, SinkMessage, async_trait,
+    PartitionStrategy, Persistence, Result, SinkMessage, async_trait,
 };
 use tokio::time::{Instant, sleep, timeout};
 use tower::Service;
@@ -287,6 +287,9 @@ async fn a_transaction_is_not_committed_without_one_of_its_records() {
     };
     let builder = KafkaSink::builder(config).transport(kafka.transactional_transport("id"));
     let mut sink: KafkaSink<u32> = builder.build().await.unwrap();
+    // Nobody has the hand whose reset would make it count.
+    assert!(sink.circuit_breaker().is_none());
+    assert!(sink.clone().with_partition_strategy(PartitionStrategy::RoundRobin).circuit_breaker().is_none());
     sink.begin_transaction().await.unwrap();
     kafka.script().lose_request();
     sink.send(1).await.unwrap_err();

@@ -313,6 +313,7 @@ async fn transactions_have_spans_that_sends_link_to() {
         transactions.iter().map(|span| attribute(span, "kafka_tower.transaction.messages").unwrap()).collect();
     assert_eq!(messages, ["3", "1"], "those of batches one by one, and not what never got to the stack");
     let points = backend.points();
+    assert!(!points.contains_key("kafka_tower.circuit_breaker.state orders"), "it has none");
     assert_eq!(points["kafka_tower.transactions orders transaction.outcome=committed"], 1.0);
     assert_eq!(points["kafka_tower.transactions orders transaction.outcome=aborted"], 1.0);
     assert_eq!(points["kafka_tower.transaction.duration orders transaction.outcome=aborted"], 1.0);
