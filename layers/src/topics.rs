@@ -1,30 +1,55 @@
-//! Which topics get a value of their own in metrics. No lock, no clock.
+//! Which topics get a value of their own in metrics.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-/// The first topics that were seen, each with what is kept for it; there is no room for more than so many.
-pub(crate) struct Topics<V> {
+/// The same for many threads. A topic that is known costs a lock that all read.
+pub(crate) struct SharedTopics<V>(RwLock<Topics<V>>);
+
+impl<V: Clone> SharedTopics<V> {
+    pub(crate) fn new(max: usize) -> Self {
+        Self(RwLock::new(Topics::new(max)))
+    }
+
+    /// What is kept for a topic, made now if there is room for it. Made outside the lock, because it may ask what is not ours,
+    /// and in vain where another thread was quicker.
+    pub(crate) fn get_or_insert(&self, topic: &Arc<str>, make: impl FnOnce() -> V) -> Option<V> {
+        {
+            let topics = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(known) = topics.get(topic) {
+                return Some(known.clone());
+            }
+            if topics.is_full() {
+                return None;
+            }
+        }
+        let new = make();
+        self.0.write().unwrap_or_else(PoisonError::into_inner).get_or_insert(topic, || new).cloned()
+    }
+}
+
+/// The first topics that were seen, each with what is kept for it; there is no room for more than so many. No lock, no clock.
+struct Topics<V> {
     known: HashMap<Arc<str>, V>,
     max: usize,
 }
 
 impl<V> Topics<V> {
-    pub(crate) fn new(max: usize) -> Self {
+    fn new(max: usize) -> Self {
         Self { known: HashMap::new(), max }
     }
 
-    pub(crate) fn get(&self, topic: &str) -> Option<&V> {
+    fn get(&self, topic: &str) -> Option<&V> {
         self.known.get(topic)
     }
 
     /// Whether a topic that is not known stays so.
-    pub(crate) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.known.len() >= self.max
     }
 
     /// What is kept for a topic, made now if there is room for it.
-    pub(crate) fn get_or_insert(&mut self, topic: &Arc<str>, make: impl FnOnce() -> V) -> Option<&V> {
+    fn get_or_insert(&mut self, topic: &Arc<str>, make: impl FnOnce() -> V) -> Option<&V> {
         if self.known.contains_key(topic) {
             return self.known.get(topic);
         }
@@ -58,5 +83,26 @@ mod tests {
                 prop_assert_eq!(topics.is_full(), first.len() == max);
             }
         }
+    }
+
+    #[test]
+    fn what_has_no_room_is_not_made() {
+        let topics = SharedTopics::new(1);
+        let (first, second): (Arc<str>, Arc<str>) = ("first".into(), "second".into());
+        assert_eq!(topics.get_or_insert(&first, || 1), Some(1));
+        assert_eq!(topics.get_or_insert(&first, || panic!("it is known")), Some(1));
+        assert_eq!(topics.get_or_insert(&second, || panic!("there is no room")), None);
+    }
+
+    /// A value is made outside the lock: it may use the topics itself, and of several that are made at once one stays.
+    #[test]
+    fn of_two_that_are_made_at_once_one_stays() {
+        let topics = SharedTopics::new(1);
+        let topic: Arc<str> = "topic".into();
+        let outer = topics.get_or_insert(&topic, || {
+            assert_eq!(topics.get_or_insert(&topic, || "inner"), Some("inner"));
+            "outer"
+        });
+        assert_eq!(outer, Some("inner"));
     }
 }

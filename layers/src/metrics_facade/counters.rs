@@ -1,12 +1,12 @@
 //! What is counted for a topic.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use facade::{Counter, Histogram, SharedString};
 use kafka_tower_core::{Delivery, Error, Result};
 
-use crate::topics::Topics;
+use crate::topics::SharedTopics;
 
 /// Topics with a label of their own.
 const MAX_TOPICS: usize = 100;
@@ -15,7 +15,7 @@ const MESSAGES: &str = "kafka_tower_messages_total";
 const DURATION: &str = "kafka_tower_send_duration_seconds";
 
 pub(super) struct Counters {
-    topics: RwLock<Topics<Arc<Topic>>>,
+    topics: SharedTopics<Arc<Topic>>,
     other: Arc<Topic>,
 }
 
@@ -30,24 +30,12 @@ impl Counters {
     pub(super) fn new() -> Self {
         facade::describe_counter!(MESSAGES, "Messages by outcome.");
         facade::describe_histogram!(DURATION, facade::Unit::Seconds, "From the call of a send to its answer.");
-        Self { topics: RwLock::new(Topics::new(MAX_TOPICS)), other: Arc::new(Topic::new(OTHER.into())) }
+        Self { topics: SharedTopics::new(MAX_TOPICS), other: Arc::new(Topic::new(OTHER.into())) }
     }
 
     pub(super) fn topic(&self, topic: &Arc<str>) -> Arc<Topic> {
-        let full = {
-            let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(known) = topics.get(topic) {
-                return Arc::clone(known);
-            }
-            topics.is_full()
-        };
-        if full {
-            return Arc::clone(&self.other);
-        }
-        // Outside the lock: a recorder is not ours.
-        let new = Arc::new(Topic::new(SharedString::from_shared(Arc::clone(topic))));
-        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        topics.get_or_insert(topic, || new).map_or_else(|| Arc::clone(&self.other), Arc::clone)
+        let new = || Arc::new(Topic::new(SharedString::from_shared(Arc::clone(topic))));
+        self.topics.get_or_insert(topic, new).unwrap_or_else(|| Arc::clone(&self.other))
     }
 }
 

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use kafka_tower_core::{Delivery, Result};
-use opentelemetry::trace::{SpanBuilder, SpanContext, SpanKind, TraceContextExt};
+use opentelemetry::trace::{SpanContext, SpanKind, TraceContextExt};
 use opentelemetry::{Context, ContextGuard, KeyValue};
 use tokio::time::Instant;
 
 use super::attributes::{self, destination, error_type};
-use super::handle::Topic;
 use super::layer::Sink;
-use super::open::{builder, fail};
+use super::open::fail;
 use super::scope::Scope;
 use super::semconv;
+use super::topic::{Topic, begin};
 
 /// A batch from its first message to its last answer. From [`TelemetryLayer::batch`](super::TelemetryLayer::batch).
 ///
@@ -49,8 +49,8 @@ impl BatchSpan {
         let kind = if telemetry.choices.create_spans { SpanKind::Client } else { SpanKind::Producer };
         let span = spans.then(|| {
             let start = telemetry.client.start(semconv::SEND, None);
-            let named = builder(&sink.topic.send, kind, sink.transaction.link(), |_| ());
-            telemetry.spans.start(SpanBuilder { attributes: Some(start), ..named }, &caller)
+            let builder = begin(sink.topic.span_name(semconv::SEND), kind, sink.transaction.link(), start);
+            telemetry.spans.start(builder, &caller)
         });
         let batch = Arc::new(Batch {
             sink: Arc::clone(sink),

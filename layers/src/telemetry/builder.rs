@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use opentelemetry::metrics::{Meter, MeterProvider};
 use opentelemetry::propagation::TextMapPropagator;
@@ -13,7 +13,7 @@ use super::instruments::Instruments;
 use super::propagation::Propagation;
 use super::semconv::{self, Semconv};
 use super::tracer::Spans;
-use crate::topics::Topics;
+use crate::topics::SharedTopics;
 
 /// Topics with a value of their own in metrics, unless it is said.
 const MAX_TOPICS: usize = 100;
@@ -203,7 +203,7 @@ impl TelemetryBuilder {
             propagation: self.propagation,
             client: self.client,
             choices: self.choices,
-            topics: RwLock::new(Topics::new(self.max_topics)),
+            topics: SharedTopics::new(self.max_topics),
             max_topics: self.max_topics,
             other,
         }))

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use kafka_tower_core::{Control, Headers};
 use opentelemetry::metrics::Meter;
@@ -10,9 +10,10 @@ use super::attributes::{Client, MetricSets};
 use super::instruments::Instruments;
 use super::propagation::Propagation;
 use super::semconv;
+use super::topic::Topic;
 use super::tracer::Spans;
 use super::{TelemetryBuilder, TelemetryLayer};
-use crate::topics::Topics;
+use crate::topics::SharedTopics;
 
 /// Tracer, meter, propagator and names: one for an application. A clone is the same.
 ///
@@ -28,7 +29,7 @@ pub(super) struct Inner {
     pub(super) propagation: Propagation,
     pub(super) client: Client,
     pub(super) choices: Choices,
-    pub(super) topics: RwLock<Topics<Arc<Topic>>>,
+    pub(super) topics: SharedTopics<Arc<Topic>>,
     pub(super) max_topics: usize,
     /// The metrics of topics for which there is no room.
     pub(super) other: Arc<MetricSets>,
@@ -41,22 +42,6 @@ pub(super) struct Choices {
     pub(super) partition_in_metrics: bool,
     pub(super) error_text: bool,
     pub(super) follow_parent: bool,
-}
-
-/// What is the same for all messages to a topic.
-#[derive(Debug)]
-pub(super) struct Topic {
-    pub(super) name: Arc<str>,
-    pub(super) send: Operation,
-    pub(super) create: Operation,
-    pub(super) metrics: Arc<MetricSets>,
-}
-
-/// How spans of an operation begin.
-#[derive(Debug)]
-pub(super) struct Operation {
-    pub(super) name: String,
-    pub(super) start: Box<[KeyValue]>,
 }
 
 impl Telemetry {
@@ -92,7 +77,7 @@ impl Telemetry {
             instruments: Arc::clone(&inner.instruments),
             propagation: inner.propagation.clone(),
             choices: inner.choices,
-            topics: RwLock::new(Topics::new(inner.max_topics)),
+            topics: SharedTopics::new(inner.max_topics),
             max_topics: inner.max_topics,
             other: Arc::new(client.metrics(&semconv::OTHER_TOPIC.into())),
             client,
@@ -141,49 +126,10 @@ impl Inner {
         self.spans.are_made() && !(self.choices.follow_parent && is_sampled_out(parent))
     }
 
-    /// What is kept for a topic.
+    /// What is kept for a topic, or the little that is to be known of one for which there is no room.
     pub(super) fn topic(&self, topic: &Arc<str>) -> Arc<Topic> {
-        let full = {
-            let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(known) = topics.get(topic) {
-                return Arc::clone(known);
-            }
-            topics.is_full()
-        };
-        if !full {
-            let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-            if let Some(known) = topics.get_or_insert(topic, || Arc::new(self.known(topic))) {
-                return Arc::clone(known);
-            }
-        }
-        Arc::new(self.unknown(topic))
-    }
-
-    fn known(&self, topic: &Arc<str>) -> Topic {
-        let operation = |operation: &'static str| Operation {
-            name: format!("{operation} {topic}"),
-            start: self.client.start(operation, Some(topic)).into(),
-        };
-        Topic {
-            name: Arc::clone(topic),
-            send: operation(semconv::SEND),
-            create: operation(semconv::CREATE),
-            metrics: Arc::new(self.client.metrics(topic)),
-        }
-    }
-
-    /// One for which there is no room. Names of spans are to be few as well; attributes need not.
-    fn unknown(&self, topic: &Arc<str>) -> Topic {
-        let operation = |operation: &'static str| Operation {
-            name: operation.to_owned(),
-            start: self.client.start(operation, Some(topic)).into(),
-        };
-        Topic {
-            name: Arc::clone(topic),
-            send: operation(semconv::SEND),
-            create: operation(semconv::CREATE),
-            metrics: Arc::clone(&self.other),
-        }
+        let kept = self.topics.get_or_insert(topic, || Arc::new(Topic::kept(&self.client, topic)));
+        kept.unwrap_or_else(|| Arc::new(Topic::other(topic, &self.other)))
     }
 }
 

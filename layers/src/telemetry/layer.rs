@@ -5,9 +5,9 @@ use kafka_tower_core::Error;
 use opentelemetry::Context;
 use tower_layer::Layer;
 
-use super::handle::Topic;
 use super::open;
 use super::scope::current_batch;
+use super::topic::Topic;
 use super::{BatchSpan, Telemetry, Traced, TransactionSpans};
 
 /// Makes [`Traced`] services. See the [module](super) for what they do. From [`Telemetry::layer`].

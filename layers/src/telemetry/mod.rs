@@ -153,6 +153,7 @@ mod open;
 mod propagation;
 mod scope;
 mod service;
+mod topic;
 mod tracer;
 mod transaction;
 mod w3c;

@@ -5,16 +5,17 @@ use std::time::{Duration, SystemTime};
 
 use kafka_tower_core::{Delivery, Error, Persistence, Result};
 use opentelemetry::baggage::BaggageExt;
-use opentelemetry::trace::{Link, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt};
+use opentelemetry::trace::{SpanContext, SpanKind, Status, TraceContextExt};
 use opentelemetry::{Context, ContextGuard, KeyValue};
 use tokio::time::Instant;
 
 use super::attributes::{self, error_type, persistence, status, was_sent};
 use super::batch::Batch;
-use super::handle::{Inner, Operation, Topic};
+use super::handle::Inner;
 use super::layer::Sink;
 use super::scope::{SendScope, current_batch, is_scoped, scoped};
 use super::semconv;
+use super::topic::Topic;
 use crate::Outgoing;
 
 /// A send that is told about once, however it ends.
@@ -184,7 +185,7 @@ impl Sink {
                 }
                 return None;
             }
-            let builder = builder(&topic.create, SpanKind::Producer, None, of_message);
+            let builder = topic.span(client, semconv::CREATE, SpanKind::Producer, None, of_message);
             let context = telemetry.spans.start(builder, batch.caller())?;
             batch.link(context.span().span_context().clone());
             telemetry.propagation.inject(&context, message.headers_mut());
@@ -193,7 +194,7 @@ impl Sink {
         // Whose context is in the headers made the message; this only sends it.
         let kind = if provided.is_some() { SpanKind::Client } else { SpanKind::Producer };
         let links = provided.iter().cloned().chain(transaction);
-        let builder = builder(&topic.send, kind, links, of_message);
+        let builder = topic.span(client, semconv::SEND, kind, links, of_message);
         let context = telemetry.spans.start(builder, current)?;
         if provided.is_none() {
             telemetry.propagation.inject(&context, message.headers_mut());
@@ -240,7 +241,8 @@ pub(super) fn unsent(sink: &Sink, caller: &Context, topic: &Topic, waited: Durat
     }
     if telemetry.makes_spans(caller) {
         let now = SystemTime::now();
-        let builder = builder(&topic.send, SpanKind::Producer, sink.transaction.link(), |_| ())
+        let builder = topic
+            .span(&telemetry.client, semconv::SEND, SpanKind::Producer, sink.transaction.link(), |_| ())
             .with_start_time(now.checked_sub(waited).unwrap_or(now));
         if let Some(context) = telemetry.spans.start(builder, caller) {
             match error {
@@ -265,20 +267,6 @@ fn drop_told(context: &Context, may_be: Persistence, text: &'static str) {
     let span = context.span();
     span.set_attributes([abandoned(), persistence(may_be)]);
     span.set_status(Status::error(text));
-}
-
-pub(super) fn builder(
-    operation: &Operation,
-    kind: SpanKind,
-    links: impl IntoIterator<Item = SpanContext>,
-    more: impl FnOnce(&mut Vec<KeyValue>),
-) -> SpanBuilder {
-    let mut start = operation.start.to_vec();
-    more(&mut start);
-    let links: Vec<Link> = links.into_iter().map(Link::with_context).collect();
-    let builder = SpanBuilder::from_name(operation.name.clone()).with_kind(kind);
-    let builder = SpanBuilder { attributes: Some(start), ..builder };
-    if links.is_empty() { builder } else { builder.with_links(links) }
 }
 
 /// Where the events of a send go, if anything is recorded of it: to its batch's span, or to its own.

@@ -10,8 +10,9 @@ use opentelemetry::{Context, KeyValue};
 use tokio::time::Instant;
 
 use super::attributes::{self, error_type, persistence};
-use super::handle::{Telemetry, Topic};
+use super::handle::Telemetry;
 use super::semconv;
+use super::topic::Topic;
 
 /// Told by whoever drives the transactions of a sink. From [`TelemetryLayer::transactions`](super::TelemetryLayer::transactions);
 /// a clone is the same.

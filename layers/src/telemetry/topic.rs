@@ -1,0 +1,84 @@
+//! How spans and metrics of a topic begin.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{Link, SpanBuilder, SpanContext, SpanKind};
+
+use super::attributes::{Client, MetricSets};
+use super::semconv;
+
+/// What is the same for all messages to a topic.
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) name: Arc<str>,
+    pub(super) metrics: Arc<MetricSets>,
+    /// None of one for which there is no room: it would be made anew for each message.
+    operations: Option<[Operation; 2]>,
+}
+
+/// How spans of an operation begin.
+#[derive(Debug)]
+struct Operation {
+    is: &'static str,
+    name: String,
+    start: Box<[KeyValue]>,
+}
+
+impl Topic {
+    /// One with names and values of its own.
+    pub(super) fn kept(client: &Client, topic: &Arc<str>) -> Self {
+        let operation = |is: &'static str| Operation {
+            is,
+            name: format!("{is} {topic}"),
+            start: client.start(is, Some(topic)).into(),
+        };
+        Self {
+            name: Arc::clone(topic),
+            metrics: Arc::new(client.metrics(topic)),
+            operations: Some([operation(semconv::SEND), operation(semconv::CREATE)]),
+        }
+    }
+
+    /// One for which there is no room: its metrics are those of all such.
+    pub(super) fn other(topic: &Arc<str>, metrics: &Arc<MetricSets>) -> Self {
+        Self { name: Arc::clone(topic), metrics: Arc::clone(metrics), operations: None }
+    }
+
+    /// The name of an operation's span. Names are to be few, attributes need not.
+    pub(super) fn span_name(&self, operation: &'static str) -> Cow<'static, str> {
+        self.operation(operation).map_or(Cow::Borrowed(operation), |kept| Cow::Owned(kept.name.clone()))
+    }
+
+    /// Begins a span of an operation.
+    pub(super) fn span(
+        &self,
+        client: &Client,
+        operation: &'static str,
+        kind: SpanKind,
+        links: impl IntoIterator<Item = SpanContext>,
+        more: impl FnOnce(&mut Vec<KeyValue>),
+    ) -> SpanBuilder {
+        let kept = self.operation(operation).map(|kept| kept.start.to_vec());
+        let mut start = kept.unwrap_or_else(|| client.start(operation, Some(&self.name)));
+        more(&mut start);
+        begin(self.span_name(operation), kind, links, start)
+    }
+
+    fn operation(&self, operation: &'static str) -> Option<&Operation> {
+        self.operations.as_ref()?.iter().find(|kept| kept.is == operation)
+    }
+}
+
+/// Begins a span.
+pub(super) fn begin(
+    name: Cow<'static, str>,
+    kind: SpanKind,
+    links: impl IntoIterator<Item = SpanContext>,
+    start: Vec<KeyValue>,
+) -> SpanBuilder {
+    let links: Vec<Link> = links.into_iter().map(Link::with_context).collect();
+    let builder = SpanBuilder { attributes: Some(start), ..SpanBuilder::from_name(name).with_kind(kind) };
+    if links.is_empty() { builder } else { builder.with_links(links) }
+}
