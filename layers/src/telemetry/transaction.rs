@@ -61,6 +61,7 @@ impl TransactionSpans {
     }
 
     fn open(&self, current: &Context) -> Open {
+        self.0.announce();
         let inner = &self.0.telemetry.0;
         let span = inner.makes_spans(current).then(|| {
             let mut start = inner.client.of_client();
@@ -144,6 +145,17 @@ impl TransactionSpans {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A zero for each outcome: a rate over a series that begins with the first of its kind does not see that one.
+    fn announce(&self) {
+        let instruments = &self.telemetry.0.instruments;
+        if instruments.live {
+            for outcome in [Outcome::Committed, Outcome::Aborted, Outcome::Unknown] {
+                let outcome_is = KeyValue::new(semconv::TRANSACTION_OUTCOME, outcome.as_str());
+                instruments.transactions.add(0, &attributes::with(&self.topic.metrics.topic, [Some(outcome_is)]));
+            }
+        }
     }
 
     fn end(&self, open: &Open, outcome: Outcome) {
