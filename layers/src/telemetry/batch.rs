@@ -10,8 +10,8 @@ use opentelemetry::{Context, ContextGuard, KeyValue};
 use tokio::time::Instant;
 
 use super::attributes::{self, destination, error_type};
+use super::end::fail;
 use super::layer::Sink;
-use super::open::fail;
 use super::scope::Scope;
 use super::semconv;
 use super::topic::{Topic, begin};
@@ -49,7 +49,7 @@ impl BatchSpan {
         let kind = if telemetry.choices.create_spans { SpanKind::Client } else { SpanKind::Producer };
         let span = spans.then(|| {
             let start = telemetry.client.start(semconv::SEND, None);
-            let builder = begin(sink.topic.span_name(semconv::SEND), kind, sink.transaction.link(), start);
+            let builder = begin(sink.topic.span_name(semconv::SEND), kind, [sink.transaction.link(), None], start);
             telemetry.spans.start(builder, &caller)
         });
         let batch = Arc::new(Batch {

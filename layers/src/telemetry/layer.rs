@@ -5,7 +5,7 @@ use kafka_tower_core::Error;
 use opentelemetry::Context;
 use tower_layer::Layer;
 
-use super::open;
+use super::end;
 use super::scope::current_batch;
 use super::topic::Topic;
 use super::{BatchSpan, Telemetry, Traced, TransactionSpans};
@@ -69,14 +69,14 @@ impl TelemetryLayer {
         let topic = self.sink.topic_of(topic);
         match current_batch(&self.sink) {
             Some(batch) => batch.joined(&topic),
-            None => open::unsent(&self.sink, &Context::current(), &topic, waited, Some(error)),
+            None => end::unsent(&self.sink, &Context::current(), &topic, waited, Some(error)),
         }
     }
 
     /// A send was dropped while it waited for readiness, after so long: nothing was called. Its span begins and ends with
     /// this, below the context of whoever sent it.
     pub fn record_abandoned(&self, topic: Option<&Arc<str>>, waited: Duration, caller: &Context) {
-        open::unsent(&self.sink, caller, &self.sink.topic_of(topic), waited, None);
+        end::unsent(&self.sink, caller, &self.sink.topic_of(topic), waited, None);
     }
 }
 

@@ -144,6 +144,7 @@ pub mod semconv;
 mod attributes;
 mod batch;
 mod builder;
+mod end;
 mod events;
 mod future;
 mod handle;

@@ -1,16 +1,16 @@
 //! A send from its call to its answer.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
-use kafka_tower_core::{Delivery, Error, Persistence, Result};
+use kafka_tower_core::{Delivery, Persistence, Result};
 use opentelemetry::baggage::BaggageExt;
-use opentelemetry::trace::{SpanContext, SpanKind, Status, TraceContextExt};
+use opentelemetry::trace::{SpanContext, SpanKind, TraceContextExt};
 use opentelemetry::{Context, ContextGuard, KeyValue};
 use tokio::time::Instant;
 
-use super::attributes::{self, error_type, persistence, status, was_sent};
+use super::attributes::{self, error_type, was_sent};
 use super::batch::Batch;
+use super::end::{abandoned, dropped, fail, tried};
 use super::handle::Inner;
 use super::layer::Sink;
 use super::scope::{SendScope, current_batch, is_scoped, scoped};
@@ -35,12 +35,20 @@ pub(super) struct Open {
 
 impl Open {
     /// Begins the span of a message and writes its context into the headers. None if nobody wants to know of it.
+    #[inline]
     pub(super) fn begin<R: Outgoing>(sink: &Sink, message: &mut R) -> Option<Self> {
         let telemetry = &sink.telemetry.0;
-        let metrics = telemetry.instruments.live;
-        if !metrics && passed_on(telemetry, message) {
+        if !telemetry.instruments.live && passed_on(telemetry, message) {
             return None;
         }
+        Self::told(sink, message)
+    }
+
+    /// Apart, so that the way of those whom nobody asks about stays short.
+    #[inline(never)]
+    fn told<R: Outgoing>(sink: &Sink, message: &mut R) -> Option<Self> {
+        let telemetry = &sink.telemetry.0;
+        let metrics = telemetry.instruments.live;
         let current = Context::current();
         if current.is_telemetry_suppressed() {
             return None;
@@ -144,7 +152,7 @@ impl Open {
         }
         let Some(context) = self.context.take().filter(|_| self.own) else { return };
         if let Some(recorded) = &self.recorded {
-            drop_told(&context, Persistence::PossiblyPersisted, "dropped before its answer");
+            dropped(&context, Persistence::PossiblyPersisted, "dropped before its answer");
             context.span().set_attributes(tried(recorded.attempts()));
         }
         context.span().end();
@@ -185,7 +193,7 @@ impl Sink {
                 }
                 return None;
             }
-            let builder = topic.span(client, semconv::CREATE, SpanKind::Producer, None, of_message);
+            let builder = topic.span(client, semconv::CREATE, SpanKind::Producer, [None, None], of_message);
             let context = telemetry.spans.start(builder, batch.caller())?;
             batch.link(context.span().span_context().clone());
             telemetry.propagation.inject(&context, message.headers_mut());
@@ -193,10 +201,10 @@ impl Sink {
         }
         // Whose context is in the headers made the message; this only sends it.
         let kind = if provided.is_some() { SpanKind::Client } else { SpanKind::Producer };
-        let links = provided.iter().cloned().chain(transaction);
-        let builder = topic.span(client, semconv::SEND, kind, links, of_message);
+        let made = provided.is_some();
+        let builder = topic.span(client, semconv::SEND, kind, [provided, transaction], of_message);
         let context = telemetry.spans.start(builder, current)?;
-        if provided.is_none() {
+        if !made {
             telemetry.propagation.inject(&context, message.headers_mut());
         }
         Some(context)
@@ -219,54 +227,24 @@ impl Inner {
 
 /// If no span is to be made, the current context goes into the headers. It is cloned only if it carries something. Not within
 /// another send or a batch: there is a scope to leave then.
+#[inline]
 fn passed_on<R: Outgoing>(telemetry: &Inner, message: &mut R) -> bool {
     let (tell, carries) = Context::map_current(|current| {
         (telemetry.makes_spans(current) || is_scoped(current), telemetry.carries(current))
     });
     if !tell && carries {
-        // Outside of the look at the current context: a propagator is not ours, and may use it.
-        let caller = Context::current();
-        if !caller.is_telemetry_suppressed() {
-            telemetry.pass_on(&caller, message);
-        }
+        carry_on(telemetry, message);
     }
     !tell
 }
 
-/// A send that ends before it was called: it found no room, or nothing could be sent. Without an error it was dropped.
-pub(super) fn unsent(sink: &Sink, caller: &Context, topic: &Topic, waited: Duration, error: Option<&Error>) {
-    let telemetry = &sink.telemetry.0;
-    if caller.is_telemetry_suppressed() {
-        return;
+/// Outside of the look at the current context: a propagator is not ours, and may use it.
+#[inline(never)]
+fn carry_on<R: Outgoing>(telemetry: &Inner, message: &mut R) {
+    let caller = Context::current();
+    if !caller.is_telemetry_suppressed() {
+        telemetry.pass_on(&caller, message);
     }
-    if telemetry.makes_spans(caller) {
-        let now = SystemTime::now();
-        let builder = topic
-            .span(&telemetry.client, semconv::SEND, SpanKind::Producer, sink.transaction.link(), |_| ())
-            .with_start_time(now.checked_sub(waited).unwrap_or(now));
-        if let Some(context) = telemetry.spans.start(builder, caller) {
-            match error {
-                Some(error) => fail(&context, telemetry.choices.error_text, error, 1),
-                None => drop_told(&context, Persistence::NotPersisted, "dropped while it waited for room"),
-            }
-            context.span().end();
-        }
-    }
-    if telemetry.instruments.live {
-        let why = error.map_or_else(abandoned, error_type);
-        telemetry.instruments.duration(waited, &attributes::with(&topic.metrics.duration, [Some(why)]));
-    }
-}
-
-fn abandoned() -> KeyValue {
-    KeyValue::new(semconv::ERROR_TYPE, semconv::ABANDONED)
-}
-
-/// What is said of a send whose future was dropped.
-fn drop_told(context: &Context, may_be: Persistence, text: &'static str) {
-    let span = context.span();
-    span.set_attributes([abandoned(), persistence(may_be)]);
-    span.set_status(Status::error(text));
 }
 
 /// Where the events of a send go, if anything is recorded of it: to its batch's span, or to its own.
@@ -280,16 +258,4 @@ fn recorded(own: Option<&Context>, batch: Option<&Batch>) -> Option<Arc<SendScop
         Some((span, index)) => SendScope::new(span.clone(), Some(index)),
         None => SendScope::new(told.clone(), None),
     })
-}
-
-/// Ends well or not at all: what is said of a failure.
-pub(super) fn fail(context: &Context, text: bool, error: &Error, attempts: u32) {
-    let span = context.span();
-    span.set_attributes([error_type(error), persistence(error.persistence())]);
-    span.set_attributes(tried(attempts.max(error.attempts())));
-    span.set_status(status(error, text));
-}
-
-fn tried(attempts: u32) -> Option<KeyValue> {
-    (attempts > 1).then(|| KeyValue::new(semconv::ATTEMPTS, i64::from(attempts)))
 }

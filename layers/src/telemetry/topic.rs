@@ -57,7 +57,7 @@ impl Topic {
         client: &Client,
         operation: &'static str,
         kind: SpanKind,
-        links: impl IntoIterator<Item = SpanContext>,
+        links: [Option<SpanContext>; 2],
         more: impl FnOnce(&mut Vec<KeyValue>),
     ) -> SpanBuilder {
         let kept = self.operation(operation).map(|kept| kept.start.to_vec());
@@ -75,10 +75,15 @@ impl Topic {
 pub(super) fn begin(
     name: Cow<'static, str>,
     kind: SpanKind,
-    links: impl IntoIterator<Item = SpanContext>,
+    links: [Option<SpanContext>; 2],
     start: Vec<KeyValue>,
 ) -> SpanBuilder {
-    let links: Vec<Link> = links.into_iter().map(Link::with_context).collect();
-    let builder = SpanBuilder { attributes: Some(start), ..SpanBuilder::from_name(name).with_kind(kind) };
-    if links.is_empty() { builder } else { builder.with_links(links) }
+    let mut builder = SpanBuilder::from_name(name);
+    builder.span_kind = Some(kind);
+    builder.attributes = Some(start);
+    // Most have none.
+    if links.iter().any(Option::is_some) {
+        builder.links = Some(links.into_iter().flatten().map(Link::with_context).collect());
+    }
+    builder
 }

@@ -68,17 +68,28 @@ fn write(context: &SpanContext) -> String {
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
     hex(&context.trace_id().to_bytes(), &mut text[3..35]);
     hex(&context.span_id().to_bytes(), &mut text[36..52]);
-    hex(&[(context.trace_flags() & TraceFlags::SAMPLED).to_u8()], &mut text[53..]);
+    text[54] += (context.trace_flags() & TraceFlags::SAMPLED).to_u8();
     // Digits and hyphens: it is text.
     String::from_utf8(text.to_vec()).unwrap_or_default()
 }
 
+/// Four bytes at a time.
 fn hex(bytes: &[u8], text: &mut [u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (byte, digits) in bytes.iter().zip(text.chunks_exact_mut(2)) {
-        digits[0] = DIGITS[usize::from(byte >> 4)];
-        digits[1] = DIGITS[usize::from(byte & 0xf)];
+    for (bytes, digits) in bytes.chunks_exact(4).zip(text.chunks_exact_mut(8)) {
+        let bytes = bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        digits.copy_from_slice(&eight_digits(bytes));
     }
+}
+
+/// The hexadecimal digits of 32 bits: each digit spread into a byte of its own, all eight at once.
+const fn eight_digits(number: u64) -> [u8; 8] {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let pairs = (number | number << 16) & 0x0000_ffff_0000_ffff;
+    let bytes = (pairs | pairs << 8) & 0x00ff_00ff_00ff_00ff;
+    let digits = (bytes | bytes << 4) & (0x0f * ONES);
+    // 1 where it is a letter.
+    let letters = ((digits + 6 * ONES) >> 4) & ONES;
+    (digits + b'0' as u64 * ONES + letters * (b'a' - b'0' - 10) as u64).to_be_bytes()
 }
 
 fn read(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
