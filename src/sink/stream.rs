@@ -72,6 +72,9 @@ where
     /// Calls messages in order as they come and as there is room.
     fn fill(self: Pin<&mut Self>, cx: &mut Context<'_>) {
         let mut this = self.project();
+        if this.open.held() >= *this.look_ahead {
+            return;
+        }
         let now = deadline::now();
         let budget = this.shared.send_timeout;
         while this.open.held() < *this.look_ahead {
@@ -129,6 +132,9 @@ where
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.as_mut().fill(cx);
         let this = self.project();
+        if let Some(result) = this.open.next() {
+            return Poll::Ready(Some(result)); // whoever takes it asks again: the others are polled before the task rests
+        }
         let settled = this.open.poll(cx);
         match this.open.next() {
             Some(result) => Poll::Ready(Some(result)),

@@ -31,6 +31,8 @@ pub enum Mode {
     Transport,
     /// `serde_json::to_vec` and [`Future`](Self::Future).
     FutureJson,
+    /// The same, awaited all before the next are sent: as many as the window.
+    FutureBatch,
     /// `stack::default`, its futures awaited in order.
     Typed,
     /// `KafkaSink` as a service, its futures awaited in order.
@@ -46,6 +48,7 @@ const NAMES: &[(Mode, &str)] = &[
     (Mode::FutureSend, "future-send"),
     (Mode::Transport, "transport"),
     (Mode::FutureJson, "future-json"),
+    (Mode::FutureBatch, "future-batch"),
     (Mode::Typed, "typed"),
     (Mode::Stack, "stack"),
     (Mode::Stream, "stream"),
@@ -58,6 +61,7 @@ impl Mode {
     pub fn baseline(self) -> Self {
         match self {
             Self::Future | Self::FutureSend | Self::Transport => Self::Future,
+            Self::FutureBatch | Self::Batch => Self::FutureBatch,
             _ => Self::FutureJson,
         }
     }
@@ -150,6 +154,7 @@ pub fn run(plan: &Plan) -> Took {
             Mode::FutureSend => future_send(plan).await,
             Mode::Transport => transport(plan).await,
             Mode::FutureJson => future_json(plan).await,
+            Mode::FutureBatch => future_batch(plan).await,
             Mode::Typed => typed(plan).await,
             Mode::Stack => sink(plan).await,
             Mode::Stream => sink_stream(plan).await,
@@ -265,6 +270,20 @@ async fn future_json(plan: &Plan) -> Took {
         }
         for future in ring {
             settled(future).await;
+        }
+    })
+    .await
+}
+
+async fn future_batch(plan: &Plan) -> Took {
+    let (producer, events) = (future_producer(plan), events(plan.size));
+    measured(plan, async |n| {
+        for start in (0..n).step_by(plan.window) {
+            let batch = start..n.min(start + plan.window);
+            let batch = batch.map(|i| enqueue(&producer, &plan.topic, &json(&events[i % POOL].clone())));
+            for future in batch.collect::<Vec<_>>() {
+                settled(future).await;
+            }
         }
     })
     .await

@@ -3,196 +3,351 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use kafka_tower_core::{Delivery, Result};
 
 use super::super::edge::BoxFuture;
 
-/// Futures that share a waker. Delivery reports come in batches and nearly in order: a wake-up polls this many at most,
-/// not all of a large batch, and a message costs no allocation for a waker of its own.
-const GROUP: usize = 64;
+/// Neighbours that share a bell: all are polled when one rings. More of them cost polls in vain while delivery reports
+/// come in, fewer cost memory.
+const NEIGHBOURS: usize = 8;
 
 pub(in crate::sink) struct Open {
-    task: Arc<Task>,
-    groups: VecDeque<Group>,
-    /// A group that is done, for the next one: messages that settle at once would take a new one each.
-    spare: Option<Group>,
-    results: VecDeque<Result<Delivery>>,
-    /// Messages pushed whose results were not taken.
-    held: usize,
-}
-
-struct Group {
-    slots: Vec<Slot>,
-    /// Slots at the front whose results were taken.
-    taken: usize,
+    slots: VecDeque<Slot>,
+    /// The number of the first slot, counted from the first message on.
+    first: usize,
+    /// Slots whose messages are on their way.
     open: usize,
-    bell: Arc<Bell>,
-    waker: Waker,
+    /// All bells that were ever needed at once.
+    bells: Vec<Bell>,
+    /// The bells of the slots, one for each `NEIGHBOURS` numbers.
+    hung: VecDeque<usize>,
+    /// Bells whose messages are done, for the next ones.
+    spare: Vec<usize>,
+    desk: Arc<Desk>,
+    /// Bells that rang. Empty between two polls, and kept for its memory.
+    rang: Vec<usize>,
 }
 
 enum Slot {
     Open(BoxFuture),
     Done(Result<Delivery>),
-    Taken,
 }
 
-/// The task that polls the batch.
-#[derive(Default)]
-struct Task(Mutex<Option<Waker>>);
-
-/// Says that a future of the group wants to be polled.
 struct Bell {
-    rung: AtomicBool,
-    task: Arc<Task>,
+    /// The number of the first of its neighbours. One that is rung for earlier ones polls others in vain.
+    number: usize,
+    rope: Arc<Rope>,
+    waker: Waker,
+}
+
+/// The end of a bell that futures pull.
+struct Rope {
+    pulled: AtomicBool,
+    /// The bell's place.
+    bell: usize,
+    desk: Arc<Desk>,
+}
+
+/// Where all bells are heard.
+#[derive(Default)]
+struct Desk(Mutex<Heard>);
+
+#[derive(Default)]
+struct Heard {
+    /// The task that polls the batch.
+    task: Option<Waker>,
+    /// Bells that rang since the last poll.
+    rang: Vec<usize>,
 }
 
 impl Open {
     pub(in crate::sink) fn new() -> Self {
-        Self { task: Arc::default(), groups: VecDeque::new(), spare: None, results: VecDeque::new(), held: 0 }
+        Self {
+            slots: VecDeque::new(),
+            first: 0,
+            open: 0,
+            bells: Vec::new(),
+            hung: VecDeque::new(),
+            spare: Vec::new(),
+            desk: Arc::default(),
+            rang: Vec::new(),
+        }
     }
 
-    /// A message on its way, polled here once: to ring for it would poll its whole group. [`poll`](Self::poll) has to
-    /// follow before the task rests, because the bell may know an older task.
+    /// A message on its way, polled here once: to ring for it would poll its neighbours. [`poll`](Self::poll) has to
+    /// follow before the task rests, because the desk may know an older task.
     pub(in crate::sink) fn push(&mut self, mut future: BoxFuture) {
-        self.held += 1;
-        let group = self.group();
-        let slot = match future.as_mut().poll(&mut Context::from_waker(&group.waker)) {
+        let bell = self.bell();
+        let slot = match future.as_mut().poll(&mut Context::from_waker(&bell.waker)) {
             Poll::Ready(result) => Slot::Done(result),
             Poll::Pending => {
-                group.open += 1;
+                self.open += 1;
                 Slot::Open(future)
             }
         };
-        group.slots.push(slot);
+        self.slots.push_back(slot);
     }
 
     /// A message whose fate is known already.
     pub(in crate::sink) fn settled(&mut self, result: Result<Delivery>) {
-        self.held += 1;
-        if self.groups.is_empty() {
-            return self.results.push_back(result);
-        }
-        self.group().slots.push(Slot::Done(result));
+        self.bell();
+        self.slots.push_back(Slot::Done(result));
     }
 
-    fn group(&mut self) -> &mut Group {
-        if self.groups.back().is_none_or(|group| group.slots.len() == GROUP) {
-            let group = self.spare.take().unwrap_or_else(|| Group::new(&self.task));
-            self.groups.push_back(group);
+    /// The bell of the next message.
+    fn bell(&mut self) -> &Bell {
+        let next = (self.first + self.slots.len()) / NEIGHBOURS;
+        let place = next - self.first / NEIGHBOURS;
+        if place == self.hung.len() {
+            let bell = self.spare.pop().unwrap_or_else(|| {
+                self.bells.push(Bell::new(self.bells.len(), &self.desk));
+                self.bells.len() - 1
+            });
+            self.bells[bell].number = next * NEIGHBOURS;
+            self.hung.push_back(bell);
         }
-        let last = self.groups.len() - 1;
-        &mut self.groups[last]
+        &self.bells[self.hung[place]]
     }
 
     /// Polls those that rang; ready when no message is on its way.
     pub(in crate::sink) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Before the bells are looked at: one that rings later finds the right task.
-        self.task.set(cx.waker());
-        for group in &mut self.groups {
-            group.poll();
+        self.desk.listen(cx.waker(), &mut self.rang);
+        for i in 0..self.rang.len() {
+            self.poll_neighbours(self.rang[i]);
         }
-        while self.groups.front().is_some_and(|group| group.open == 0) {
-            let Some(mut group) = self.groups.pop_front() else { break };
-            self.results.extend(group.slots.drain(..).filter_map(Slot::done));
-            group.taken = 0;
-            self.spare = Some(group);
-        }
-        if self.groups.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        self.rang.clear();
+        if self.open == 0 { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// All results in the order of the messages, once [`poll`](Self::poll) was ready.
-    pub(super) fn take(&mut self) -> Vec<Result<Delivery>> {
-        self.held = 0;
-        mem::take(&mut self.results).into()
-    }
-
-    /// The next result in the order of the messages, if it is known.
-    pub(in crate::sink) fn next(&mut self) -> Option<Result<Delivery>> {
-        let next = self.results.pop_front().or_else(|| self.groups.front_mut()?.next())?;
-        self.held -= 1;
-        Some(next)
-    }
-
-    /// Messages whose results were not taken.
-    pub(in crate::sink) fn held(&self) -> usize {
-        self.held
-    }
-}
-
-impl Group {
-    fn new(task: &Arc<Task>) -> Self {
-        let bell = Arc::new(Bell { rung: AtomicBool::new(false), task: Arc::clone(task) });
-        let waker = Waker::from(Arc::clone(&bell));
-        Self { slots: Vec::with_capacity(GROUP), taken: 0, open: 0, bell, waker }
-    }
-
-    fn poll(&mut self) {
-        if !self.bell.rung.swap(false, Ordering::AcqRel) {
-            return;
-        }
-        let mut cx = Context::from_waker(&self.waker);
-        for slot in &mut self.slots {
-            if let Slot::Open(future) = slot {
+    fn poll_neighbours(&mut self, bell: usize) {
+        let Bell { number, rope, waker } = &self.bells[bell];
+        // Before its futures are polled: one that pulls it from now on is heard again.
+        rope.pulled.swap(false, Ordering::AcqRel);
+        let mut cx = Context::from_waker(waker);
+        // The first of them may be gone already, and the last not there yet.
+        let from = number.saturating_sub(self.first);
+        let to = (number + NEIGHBOURS).saturating_sub(self.first).min(self.slots.len());
+        for i in from..to {
+            if let Slot::Open(future) = &mut self.slots[i] {
                 if let Poll::Ready(result) = future.as_mut().poll(&mut cx) {
-                    *slot = Slot::Done(result);
+                    self.slots[i] = Slot::Done(result);
                     self.open -= 1;
                 }
             }
         }
     }
-}
 
-impl Group {
-    fn next(&mut self) -> Option<Result<Delivery>> {
-        let slot = self.slots.get_mut(self.taken)?;
-        if matches!(slot, Slot::Open(_)) {
-            return None;
-        }
-        self.taken += 1;
-        mem::replace(slot, Slot::Taken).done()
+    /// All results in the order of the messages, once [`poll`](Self::poll) was ready.
+    pub(super) fn take(&mut self) -> Vec<Result<Delivery>> {
+        std::iter::from_fn(|| self.next()).collect()
     }
-}
 
-impl Slot {
-    fn done(self) -> Option<Result<Delivery>> {
-        match self {
-            Self::Done(result) => Some(result),
-            Self::Open(_) | Self::Taken => None,
-        }
-    }
-}
-
-impl Task {
-    fn set(&self, waker: &Waker) {
-        let mut task = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = match &*task {
-            Some(known) if known.will_wake(waker) => None,
-            _ => task.replace(waker.clone()),
+    /// The next result in the order of the messages, if it is known.
+    pub(in crate::sink) fn next(&mut self) -> Option<Result<Delivery>> {
+        let result = match self.slots.pop_front()? {
+            Slot::Done(result) => result,
+            open @ Slot::Open(_) => {
+                self.slots.push_front(open);
+                return None;
+            }
         };
-        drop(task);
+        self.first += 1;
+        if self.first % NEIGHBOURS == 0 {
+            self.spare.extend(self.hung.pop_front());
+        }
+        Some(result)
+    }
+
+    /// Messages whose results were not taken.
+    pub(in crate::sink) fn held(&self) -> usize {
+        self.slots.len()
+    }
+}
+
+impl Bell {
+    fn new(place: usize, desk: &Arc<Desk>) -> Self {
+        let rope = Arc::new(Rope { pulled: AtomicBool::new(false), bell: place, desk: Arc::clone(desk) });
+        Self { number: 0, waker: Waker::from(Arc::clone(&rope)), rope }
+    }
+}
+
+impl Desk {
+    /// Takes what rang; from now on this task is woken.
+    fn listen(&self, task: &Waker, rang: &mut Vec<usize>) {
+        let mut heard = self.heard();
+        mem::swap(&mut heard.rang, rang);
+        let old = match &heard.task {
+            Some(known) if known.will_wake(task) => None,
+            _ => heard.task.replace(task.clone()),
+        };
+        drop(heard);
         drop(old);
     }
 
-    fn wake(&self) {
-        let waker = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(waker) = waker {
-            waker.wake();
+    fn ring(&self, bell: usize) {
+        let mut heard = self.heard();
+        heard.rang.push(bell);
+        // Whoever was first has woken the task, and it listens before it rests.
+        let task = if heard.rang.len() == 1 { heard.task.clone() } else { None };
+        drop(heard);
+        if let Some(task) = task {
+            task.wake();
         }
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Wake for Bell {
+impl Wake for Rope {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // The first to ring wakes the task; it polls the others of the group as well.
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            self.task.wake();
+        if !self.pulled.swap(true, Ordering::AcqRel) {
+            self.desk.ring(self.bell);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use kafka_tower_core::{Error, ErrorKind};
+    use proptest::prelude::*;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// Counts how often the task was woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn failed(name: usize) -> Result<Delivery> {
+        Err(Error::new(ErrorKind::Timeout, name.to_string()))
+    }
+
+    fn name(result: &Result<Delivery>) -> usize {
+        result.as_ref().unwrap_err().to_string().split_whitespace().find_map(|word| word.parse().ok()).unwrap()
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push,
+        Settled,
+        /// One of those that are on their way answers.
+        Answer(prop::sample::Index),
+        /// The task polls, with a waker of its own or the one that it had.
+        Poll(bool),
+        Next,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => Just(Step::Push),
+            1 => Just(Step::Settled),
+            4 => any::<prop::sample::Index>().prop_map(Step::Answer),
+            2 => any::<bool>().prop_map(Step::Poll),
+            3 => Just(Step::Next),
+        ]
+    }
+
+    proptest! {
+        /// Every answer is taken, in the order of the messages, by a task that polls only when it was woken or has
+        /// pushed.
+        #[test]
+        fn nothing_is_lost_and_the_order_is_kept(steps in prop::collection::vec(step(), 1..400)) {
+            let mut open = Open::new();
+            let mut task = Arc::new(Woken::default());
+            let mut unanswered = Vec::new();
+            let (mut pushed, mut taken) = (0, 0);
+            for step in steps {
+                match step {
+                    Step::Push => {
+                        let (answer, answered) = oneshot::channel();
+                        unanswered.push((answer, pushed));
+                        open.push(Box::pin(async move { failed(answered.await.unwrap()) }));
+                        pushed += 1;
+                    }
+                    Step::Settled => {
+                        open.settled(failed(pushed));
+                        pushed += 1;
+                    }
+                    Step::Answer(which) if !unanswered.is_empty() => {
+                        let (answer, name) = unanswered.swap_remove(which.index(unanswered.len()));
+                        answer.send(name).unwrap();
+                    }
+                    Step::Answer(_) => {}
+                    Step::Poll(same) => {
+                        if !same {
+                            task = Arc::default();
+                        }
+                        let all = open.poll(&mut Context::from_waker(&Waker::from(Arc::clone(&task))));
+                        prop_assert_eq!(all.is_ready(), unanswered.is_empty());
+                    }
+                    Step::Next => {
+                        if let Some(result) = open.next() {
+                            prop_assert_eq!(name(&result), taken);
+                            taken += 1;
+                        }
+                    }
+                }
+                prop_assert_eq!(open.held(), pushed - taken);
+            }
+            // The task rests; each answer that is new to it wakes it.
+            let waker = Waker::from(Arc::clone(&task));
+            let _ = open.poll(&mut Context::from_waker(&waker));
+            while let Some((answer, name)) = unanswered.pop() {
+                let before = task.0.load(Ordering::SeqCst);
+                answer.send(name).unwrap();
+                prop_assert_eq!(task.0.load(Ordering::SeqCst), before + 1);
+                let all = open.poll(&mut Context::from_waker(&waker));
+                prop_assert_eq!(all.is_ready(), unanswered.is_empty());
+            }
+            let rest: Vec<usize> = open.take().iter().map(name).collect();
+            prop_assert_eq!(rest, (taken..pushed).collect::<Vec<_>>());
+            prop_assert!(open.bells.len() <= pushed.div_ceil(NEIGHBOURS));
+        }
+    }
+
+    /// A future that wakes its task from within its poll is polled again.
+    #[test]
+    fn one_that_yields_is_heard() {
+        let (mut open, task) = (Open::new(), Arc::new(Woken::default()));
+        let waker = Waker::from(Arc::clone(&task));
+        let mut left = 3;
+        open.push(Box::pin(std::future::poll_fn(move |cx| {
+            cx.waker().wake_by_ref();
+            left -= 1;
+            if left == 0 { Poll::Ready(failed(0)) } else { Poll::Pending }
+        })));
+        assert!(open.poll(&mut Context::from_waker(&waker)).is_pending());
+        assert_eq!(task.0.load(Ordering::SeqCst), 1, "it rang in its poll");
+        assert!(open.poll(&mut Context::from_waker(&waker)).is_ready());
+    }
+
+    /// A stream that goes on for long needs no more bells than messages are on their way at once.
+    #[test]
+    fn bells_are_hung_again() {
+        let mut open = Open::new();
+        for i in 0..1_000 {
+            open.push(Box::pin(async move { failed(i) }));
+            if i >= 2 * NEIGHBOURS {
+                assert_eq!(name(&open.next().unwrap()), i - 2 * NEIGHBOURS);
+            }
+        }
+        assert!(open.bells.len() <= 4, "{}", open.bells.len());
     }
 }

@@ -15,9 +15,11 @@ ratio (--mock | --kafka) [options]
 
   --mock            librdkafka's mock cluster, in a process of its own
   --kafka           the Kafka at KAFKA_BROKERS, else one that is started (Java and Maven, or Docker)
-  --modes A,B,…     future, future-send, transport, future-json, typed, stack, stream, batch
+  --modes A,B,…     future, future-send, transport, future-json, future-batch, typed, stack,
+                    stream, batch
                     (default: future,transport,future-json,stack)
-  --to MODE         what all are compared with (default: raw values with future, JSON with future-json)
+  --to MODE         what all are compared with (default: raw values with future, JSON with future-json,
+                    batch with future-batch)
   --sizes A,B       bytes of a value (default: 100,1024)
   --pairs N         rounds (default: 7)
   --seconds S       how long a run should take, about (default: 1)
