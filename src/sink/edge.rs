@@ -194,21 +194,26 @@ impl<T> Shared<T> {
         self.fault.clone()
     }
 
-    /// Counts a send that ends without having reached the stack, and of a batch that none did.
-    pub(super) fn failed(&self, message: Option<&SinkMessage<T>>, error: Error) -> Error {
+    /// Counts a send that ends without having reached the stack, and of a batch that none did. One that waited for room
+    /// took as long as that.
+    pub(super) fn failed(&self, message: Option<&SinkMessage<T>>, since: Option<Instant>, error: Error) -> Error {
+        let error = match since {
+            Some(since) => error.with_elapsed(deadline::now().saturating_duration_since(since)),
+            None => error,
+        };
         self.metrics.record_failed(&error);
         self.traces.refused(message.and_then(topic), &error);
         error
     }
 
     /// The stack is finished for good: this message did not reach it.
-    pub(super) fn unready(&self, message: &SinkMessage<T>, error: Error) -> Error {
-        self.failed(Some(message), error.with_persistence(Persistence::NotPersisted))
+    pub(super) fn unready(&self, message: &SinkMessage<T>, since: Option<Instant>, error: Error) -> Error {
+        self.failed(Some(message), since, error.with_persistence(Persistence::NotPersisted))
     }
 
     /// A send found no room in time.
     pub(super) fn no_room(&self, message: &SinkMessage<T>, since: Instant) -> Error {
-        self.failed(Some(message), deadline::no_room(since, &*self.control))
+        self.failed(Some(message), None, deadline::no_room(since, &*self.control))
     }
 
     /// A send had to wait, and goes now.

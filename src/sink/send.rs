@@ -34,7 +34,7 @@ struct Waiting<T> {
     message: SinkMessage<T>,
     since: Instant,
     patience: Patience,
-    /// To tell of it if it is dropped.
+    /// Whoever polled first: the send is theirs, whoever polls it later or drops it.
     caller: Caller,
 }
 
@@ -45,7 +45,7 @@ impl<T> SendFuture<T> {
 
     fn start(&mut self, mut message: SinkMessage<T>, cx: &mut Context<'_>) -> Poll<Result<Delivery>> {
         if let Some(error) = self.shared.refusal() {
-            return Poll::Ready(Err(self.shared.failed(Some(&message), error)));
+            return Poll::Ready(Err(self.shared.failed(Some(&message), None, error)));
         }
         let mut edge = self.shared.take();
         let ready = edge.poll_ready(cx);
@@ -53,7 +53,7 @@ impl<T> SendFuture<T> {
         deadline::stamp(&mut message, since, self.shared.send_timeout);
         match ready {
             Poll::Ready(Ok(())) => self.call(edge, message, cx),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.unready(&message, error))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.unready(&message, None, error))),
             Poll::Pending => {
                 let caller = self.shared.traces.caller();
                 let waiting = Waiting { edge, message, since, patience: Patience::default(), caller };
@@ -106,10 +106,13 @@ impl<T> Future for SendFuture<T> {
             State::Called(future) => self.answer(future, cx),
             State::Start(message) => self.start(message, cx),
             State::Waiting(mut waiting) => {
+                let _current = waiting.caller.attach();
                 match self.shared.refusal().map_or_else(|| waiting.edge.poll_ready(cx), |error| Poll::Ready(Err(error)))
                 {
                     Poll::Pending => self.wait(waiting, cx),
-                    Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.unready(&waiting.message, error))),
+                    Poll::Ready(Err(error)) => {
+                        Poll::Ready(Err(self.shared.unready(&waiting.message, Some(waiting.since), error)))
+                    }
                     Poll::Ready(Ok(())) => {
                         let Waiting { edge, message, since, .. } = *waiting;
                         self.shared.waited(&message, since);

@@ -36,7 +36,7 @@ impl<T> Service<SinkMessage<T>> for KafkaSink<T> {
     /// If `poll_ready` has not been ready before, as tower's contract says.
     fn call(&mut self, mut message: SinkMessage<T>) -> Self::Future {
         if let Some(error) = self.shared.refusal() {
-            return ResponseFuture(Inner::Failed(Some(self.shared.failed(Some(&message), error))));
+            return ResponseFuture(Inner::Failed(Some(self.shared.failed(Some(&message), None, error))));
         }
         deadline::stamp(&mut message, deadline::now(), self.shared.send_timeout);
         let Some(mine) = &mut self.mine else { panic!("`poll_ready` comes before `call`") };

@@ -31,7 +31,7 @@ pub struct SendStream<T, S> {
     edge: Option<Box<dyn Edge<T>>>,
     /// The message that waits for room.
     head: Option<SinkMessage<T>>,
-    /// Since when there is no room.
+    /// Since when it waits.
     waiting_since: Option<Instant>,
     patience: Patience,
     /// To tell of the message that waits, if it is dropped.
@@ -92,18 +92,22 @@ where
                 return;
             };
             if let Some(error) = this.shared.refusal() {
-                this.open.settled(Err(this.shared.failed(Some(&message), error)));
+                this.open.settled(Err(this.shared.failed(Some(&message), this.waiting_since.take(), error)));
                 continue;
             }
             let edge = this.edge.get_or_insert_with(|| this.shared.fresh_ordered());
             match edge.poll_ready(cx) {
                 Poll::Ready(Ok(())) => {
-                    deadline::stamp(&mut message, this.waiting_since.take().unwrap_or(now), budget);
+                    let since = this.waiting_since.take();
+                    if let Some(since) = since {
+                        this.shared.waited(&message, since);
+                    }
+                    deadline::stamp(&mut message, since.unwrap_or(now), budget);
                     this.open.push(edge.call(message));
                 }
                 Poll::Ready(Err(error)) => {
                     *this.edge = None; // finished for good; the next message asks a fresh one
-                    this.open.settled(Err(this.shared.unready(&message, error)));
+                    this.open.settled(Err(this.shared.unready(&message, this.waiting_since.take(), error)));
                 }
                 Poll::Pending => {
                     let since = *this.waiting_since.get_or_insert(now);

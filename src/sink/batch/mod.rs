@@ -29,8 +29,8 @@ pub struct SendBatch<T, I> {
     shared: Arc<Shared<T>>,
     messages: Fuse<I>,
     edge: Option<Box<dyn Edge<T>>>,
-    /// The message that waits for room.
-    head: Option<SinkMessage<T>>,
+    /// The message that waits for room, and since when it does.
+    head: Option<(SinkMessage<T>, Instant)>,
     /// Since when there is no room: the budgets of those who wait begin here, so that they run out together.
     waiting_since: Option<Instant>,
     patience: Patience,
@@ -65,12 +65,16 @@ where
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = deadline::now();
         for _ in 0..SLICE {
-            let Some(mut message) = self.head.take().or_else(|| self.messages.next().map(Into::into)) else {
+            let (message, waited) = match self.head.take() {
+                Some((message, since)) => (Some(message), Some(since)),
+                None => (self.messages.next().map(Into::into), None),
+            };
+            let Some(mut message) = message else {
                 self.edge = None;
                 return Poll::Ready(());
             };
             if let Some(error) = self.shared.refusal() {
-                self.open.settled(Err(self.shared.failed(Some(&message), error)));
+                self.open.settled(Err(self.shared.failed(Some(&message), waited, error)));
                 continue;
             }
             let budget = self.shared.send_timeout;
@@ -78,12 +82,15 @@ where
             let edge = self.edge.get_or_insert_with(|| shared.fresh_ordered());
             match edge.poll_ready(cx) {
                 Poll::Ready(Ok(())) => {
+                    if let Some(since) = waited {
+                        shared.waited(&message, since);
+                    }
                     deadline::stamp(&mut message, self.waiting_since.take().unwrap_or(now), budget);
                     self.open.push(edge.call(message));
                 }
                 Poll::Ready(Err(error)) => {
                     self.edge = None; // finished for good; the next message asks a fresh one
-                    self.open.settled(Err(self.shared.unready(&message, error)));
+                    self.open.settled(Err(self.shared.unready(&message, waited, error)));
                 }
                 Poll::Pending => {
                     let since = *self.waiting_since.get_or_insert(now);
@@ -91,7 +98,7 @@ where
                         self.open.settled(Err(self.shared.no_room(&message, since)));
                         continue;
                     }
-                    self.head = Some(message);
+                    self.head = Some((message, waited.unwrap_or(now)));
                     return Poll::Pending;
                 }
             }
@@ -103,7 +110,7 @@ where
 
 impl<T, I> Drop for SendBatch<T, I> {
     fn drop(&mut self) {
-        if let Some(message) = &self.head {
+        if let Some((message, _)) = &self.head {
             self.shared.metrics.record_abandoned();
             if let Some(told) = &self.told {
                 told.abandoned(edge::topic(message));
@@ -125,7 +132,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if !std::mem::replace(&mut self.begun, true) {
             if let Some(error) = self.shared.refusal() {
-                return Poll::Ready(Err(self.shared.failed(None, error)));
+                return Poll::Ready(Err(self.shared.failed(None, None, error)));
             }
         }
         let this = &mut *self;

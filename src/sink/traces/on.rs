@@ -165,6 +165,13 @@ fn passed(since: Option<Instant>) -> Duration {
 #[derive(Debug, Default)]
 pub(in crate::sink) struct Caller(Option<Context>);
 
+impl Caller {
+    /// Makes it the current one again, until the guard is dropped in the same poll.
+    pub(in crate::sink) fn attach(&self) -> Option<ContextGuard> {
+        self.0.clone().map(Context::attach)
+    }
+}
+
 /// A batch, if somebody wants to know of it.
 #[derive(Debug)]
 pub(in crate::sink) struct Batch(Option<BatchSpan>);

@@ -10,6 +10,7 @@ use kafka_tower::{
 };
 use opentelemetry::Context;
 use opentelemetry::trace::{FutureExt, SpanKind, Status, TraceContextExt, Tracer, TracerProvider};
+use opentelemetry_sdk::trace::SpanData;
 
 use crate::support::*;
 
@@ -198,6 +199,105 @@ async fn a_send_that_finds_no_room_is_told() {
     hold.release();
     third.await.unwrap();
     assert_eq!(backend.points()["kafka_tower.client.queue.duration orders"], 1.0);
+}
+
+/// As long as the wait, and its caller's, like one that finds no room in time.
+#[tokio::test(start_paused = true)]
+async fn a_send_that_waits_until_the_sink_is_closed_is_told() {
+    let backend = Backend::new();
+    let (kafka, sink) = limited(&backend, 1).await;
+    let hold = kafka.script().hold();
+    let mut first = Box::pin(sink.send(1));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    let request = Context::current_with_span(backend.tracers.tracer("app").start("request"));
+    let (mut send, mut streams) = (Box::pin(sink.send(2)), sink.send_stream(stream::iter([3, 4])));
+    let mut batch = sink.send_batch([5, 6]);
+    {
+        let _current = request.clone().attach();
+        assert!(futures_util::poll!(&mut send).is_pending());
+        assert!(futures_util::poll!(streams.next()).is_pending());
+        assert!(futures_util::poll!(&mut batch).is_pending());
+    }
+    let wait = Duration::from_millis(100);
+    tokio::time::advance(wait).await;
+    let mut close = Box::pin(sink.close());
+    assert!(futures_util::poll!(&mut close).is_pending());
+    let send = send.await.unwrap_err();
+    let streamed: Vec<_> = streams.map(Result::unwrap_err).collect().await;
+    let batch: Vec<_> = batch.await.unwrap().into_iter().map(Result::unwrap_err).collect();
+    assert!(batch.iter().chain(&streamed).chain([&send]).all(|error| error.kind() == ErrorKind::Closed));
+    assert_eq!(send.elapsed(), Some(wait));
+    for errors in [streamed, batch] {
+        let took: Vec<_> = errors.iter().map(Error::elapsed).collect();
+        assert_eq!(took, [Some(wait), None], "the first one waited, and the other was not taken before");
+    }
+    let took = |span: &SpanData| span.end_time.duration_since(span.start_time).unwrap();
+    let spans = backend.spans();
+    let closed: Vec<_> =
+        spans.iter().filter(|span| attribute(span, "error.type").as_deref() == Some("closed")).collect();
+    let (waited, others): (Vec<_>, Vec<_>) = closed.into_iter().partition(|span| took(span) >= wait);
+    assert_eq!((waited.len(), others.len()), (2, 2), "the send and the first of the stream; one of it, and the batch");
+    let parent = request.span().span_context().span_id();
+    assert_eq!(waited[0].parent_span_id, parent, "of whom it was first polled by");
+    assert_eq!(backend.durations("messaging.client.operation.duration").1, wait * 3, "{spans:#?}");
+    hold.release();
+    first.await.unwrap();
+    close.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_that_waited_is_of_whom_it_was_first_polled_by() {
+    let backend = Backend::new();
+    let (kafka, sink) = limited(&backend, 1).await;
+    let hold = kafka.script().hold();
+    let mut first = Box::pin(sink.send(1));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    let request = Context::current_with_span(backend.tracers.tracer("app").start("request"));
+    let mut second = Box::pin(sink.send(2));
+    {
+        let _current = request.clone().attach();
+        assert!(futures_util::poll!(&mut second).is_pending());
+    }
+    hold.release();
+    first.await.unwrap();
+    second.await.unwrap();
+    assert_eq!(backend.spans()[1].parent_span_id, request.span().span_context().span_id());
+}
+
+/// Each from its own turn on, until it is called.
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_room_in_batches_and_streams_is_measured() {
+    const QUEUE: &str = "kafka_tower.client.queue.duration";
+    let delay = Duration::from_millis(10);
+    for streamed in [false, true] {
+        let backend = Backend::new();
+        let (kafka, sink) = limited(&backend, 1).await;
+        kafka.script().always().delay(delay);
+        let results = match streamed {
+            true => sink.send_stream(stream::iter(0..5)).collect().await,
+            false => sink.send_batch(0..5).await.unwrap(),
+        };
+        assert!(results.iter().all(Result::is_ok));
+        assert_eq!(backend.durations(QUEUE), (4, delay * 4), "all but the first, each for the one before: {streamed}");
+    }
+
+    // The budgets of a batch run out together, but what came to its turn later has waited less.
+    let backend = Backend::new();
+    let (kafka, sink) = limited(&backend, 1).await;
+    let hold = kafka.script().hold();
+    let mut first = Box::pin(sink.send(0));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    let late = tokio::time::Instant::now() + Duration::from_secs(60);
+    let mut batch = Box::pin(sink.send_batch([SinkMessage::new(1), SinkMessage::new(2).with_deadline(late)]));
+    assert!(futures_util::poll!(&mut batch).is_pending());
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert!(futures_util::poll!(&mut batch).is_pending());
+    tokio::time::advance(Duration::from_secs(3)).await;
+    hold.release();
+    first.await.unwrap();
+    let results = batch.await.unwrap();
+    assert!(results[0].is_err() && results[1].is_ok());
+    assert_eq!(backend.durations(QUEUE), (1, Duration::from_secs(3)), "what was never called is not in it");
 }
 
 #[tokio::test(start_paused = true)]

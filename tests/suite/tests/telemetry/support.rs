@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kafka_tower::telemetry::{Telemetry, TelemetryBuilder};
 use opentelemetry::KeyValue;
@@ -79,6 +80,23 @@ impl Backend {
             }
         }
         points
+    }
+}
+
+impl Backend {
+    /// How often a histogram of durations was recorded, and how long all together.
+    pub(crate) fn durations(&self, name: &str) -> (u64, Duration) {
+        let exported = self.exported();
+        let metrics = exported.iter().flat_map(ResourceMetrics::scope_metrics).flat_map(|scope| scope.metrics());
+        let (mut times, mut seconds) = (0, 0.0);
+        for metric in metrics.filter(|metric| metric.name() == name) {
+            let AggregatedMetrics::F64(MetricData::Histogram(all)) = metric.data() else { panic!("{metric:?}") };
+            for point in all.data_points() {
+                times += point.count();
+                seconds += point.sum();
+            }
+        }
+        (times, Duration::from_secs_f64(seconds))
     }
 }
 
