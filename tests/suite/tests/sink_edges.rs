@@ -211,6 +211,44 @@ async fn what_did_not_reach_the_stack_is_not_written_and_counts() {
     assert_eq!((errors.len(), sink.metrics().await.messages_failed), (3, 5));
 }
 
+/// Finished for good after a while.
+#[derive(Default)]
+struct Dying(Option<Pin<Box<tokio::time::Sleep>>>);
+
+impl Clone for Dying {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl<R> Service<R> for Dying {
+    type Response = Delivery;
+    type Error = BoxError;
+    type Future = std::future::Ready<std::result::Result<Delivery, BoxError>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<std::result::Result<(), BoxError>> {
+        let life = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_secs(3))));
+        life.as_mut().poll(cx).map(|()| Err("the worker is gone".into()))
+    }
+
+    fn call(&mut self, _: R) -> Self::Future {
+        unreachable!("it is never ready")
+    }
+}
+
+/// Its error says how long, and what comes behind it in a stream has a budget of its own.
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_stack_that_dies_has_waited_so_long() {
+    let wait = Duration::from_secs(3);
+    let control = MemoryKafka::new().transport().control();
+    let sink = KafkaSink::<u32>::from_service(Dying::default(), control, wait + wait / 2);
+    let mut errors = vec![sink.send(1).await.unwrap_err()];
+    errors.extend(sink.send_batch([2]).await.unwrap().into_iter().map(Result::unwrap_err));
+    errors.extend(sink.send_stream(stream::iter([3, 4])).map(Result::unwrap_err).collect::<Vec<_>>().await);
+    assert!(errors.iter().all(|error| error.kind() != ErrorKind::Timeout), "{errors:?}");
+    assert_eq!(errors.iter().map(Error::elapsed).collect::<Vec<_>>(), [Some(wait); 4]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_dropped_while_it_waits_for_room_is_abandoned() {
     let (kafka, sink) = limited(1).await;
