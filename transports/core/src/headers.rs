@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::slice;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,8 +34,38 @@ impl fmt::Debug for Header {
 /// headers.push("region", "eu-west-1");
 /// assert_eq!(headers.get("region").map(|v| v.as_ref()), Some(&b"eu-west-1"[..]), "the last one counts");
 /// ```
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Headers(Option<Arc<Vec<Header>>>);
+#[derive(Clone, Default)]
+pub struct Headers(Option<Arc<List>>);
+
+/// Most records have one header or none: it needs no buffer beside its count.
+#[derive(Clone)]
+enum List {
+    One(Header),
+    Many(Vec<Header>),
+}
+
+impl List {
+    fn push(&mut self, header: Header) {
+        match std::mem::replace(self, Self::Many(Vec::new())) {
+            Self::One(first) => {
+                let mut all = Vec::with_capacity(4);
+                all.extend([first, header]);
+                *self = Self::Many(all);
+            }
+            Self::Many(mut all) => {
+                all.push(header);
+                *self = Self::Many(all);
+            }
+        }
+    }
+
+    fn as_slice(&self) -> &[Header] {
+        match self {
+            Self::One(header) => slice::from_ref(header),
+            Self::Many(all) => all,
+        }
+    }
+}
 
 impl Headers {
     /// No headers; allocates nothing.
@@ -54,7 +85,10 @@ impl Headers {
     }
 
     fn push_header(&mut self, header: Header) {
-        Arc::make_mut(self.0.get_or_insert_default()).push(header);
+        match &mut self.0 {
+            None => self.0 = Some(Arc::new(List::One(header))),
+            Some(headers) => Arc::make_mut(headers).push(header),
+        }
     }
 
     /// Sets a header: what stood under the name before is gone.
@@ -69,8 +103,10 @@ impl Headers {
         if !self.contains(key) {
             return false;
         }
-        if let Some(headers) = &mut self.0 {
-            Arc::make_mut(headers).retain(|h| h.key != key);
+        match self.0.as_mut().map(Arc::make_mut) {
+            Some(List::Many(all)) if all.iter().any(|h| h.key != key) => all.retain(|h| h.key != key),
+            // None is left.
+            _ => self.0 = None,
         }
         true
     }
@@ -88,7 +124,7 @@ impl Headers {
     }
 
     /// All headers in order.
-    pub fn iter(&self) -> std::slice::Iter<'_, Header> {
+    pub fn iter(&self) -> slice::Iter<'_, Header> {
         self.as_slice().iter()
     }
 
@@ -117,6 +153,14 @@ impl Headers {
     }
 }
 
+impl PartialEq for Headers {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for Headers {}
+
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
@@ -125,7 +169,7 @@ impl fmt::Debug for Headers {
 
 impl<'a> IntoIterator for &'a Headers {
     type Item = &'a Header;
-    type IntoIter = std::slice::Iter<'a, Header>;
+    type IntoIter = slice::Iter<'a, Header>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
@@ -134,14 +178,50 @@ impl<'a> IntoIterator for &'a Headers {
 
 impl FromIterator<Header> for Headers {
     fn from_iter<I: IntoIterator<Item = Header>>(iter: I) -> Self {
-        let headers: Vec<_> = iter.into_iter().collect();
-        if headers.is_empty() { Self::new() } else { Self(Some(Arc::new(headers))) }
+        let mut headers = Self::new();
+        iter.into_iter().for_each(|header| headers.push_header(header));
+        headers
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// A list of pairs does the same, and no clone hears of it.
+        #[test]
+        fn it_is_a_list(steps in prop::collection::vec((0..4u8, 0..3usize, 0..9u8), 0..12)) {
+            let (mut headers, mut model) = (Headers::new(), Vec::<(&str, u8)>::new());
+            let mut clones = Vec::new();
+            for (step, key, value) in steps {
+                let key = ["a", "b", "c"][key];
+                match step {
+                    0 | 1 => headers.push(key, vec![value]),
+                    2 => headers.insert(key, vec![value]),
+                    _ => prop_assert_eq!(headers.remove(key), model.iter().any(|(known, _)| *known == key)),
+                }
+                if step > 1 {
+                    model.retain(|(known, _)| *known != key);
+                }
+                if step < 3 {
+                    model.push((key, value));
+                }
+                clones.push((headers.clone(), model.clone()));
+            }
+            clones.push((headers, model));
+            for (headers, model) in clones {
+                let list: Vec<_> =
+                    headers.iter().map(|header| (&*header.key, header.value.as_ref().unwrap()[0])).collect();
+                prop_assert_eq!(&list, &model);
+                prop_assert_eq!(headers.len(), model.len());
+                prop_assert_eq!(&headers.iter().cloned().collect::<Headers>(), &headers);
+                prop_assert_eq!(headers == Headers::new(), model.is_empty());
+            }
+        }
+    }
 
     #[test]
     fn a_clone_is_not_touched_by_later_headers() {
