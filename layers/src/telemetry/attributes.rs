@@ -72,13 +72,10 @@ impl Client {
     }
 
     /// What is known of a message that was delivered.
-    pub(super) fn delivered(&self, delivery: &Delivery) -> Vec<KeyValue> {
-        let mut end = vec![partition(delivery.partition)];
-        end.extend(delivery.offset.into_iter().flat_map(|offset| self.renamed(semconv::KAFKA_OFFSET, offset)));
-        if delivery.persistence != Persistence::Persisted {
-            end.push(persistence(delivery.persistence));
-        }
-        end
+    pub(super) fn delivered(&self, delivery: &Delivery) -> impl Iterator<Item = KeyValue> {
+        let offset = delivery.offset.into_iter().flat_map(|offset| self.renamed(semconv::KAFKA_OFFSET, offset));
+        let unsure = (delivery.persistence != Persistence::Persisted).then(|| persistence(delivery.persistence));
+        [partition(delivery.partition)].into_iter().chain(offset).chain(unsure)
     }
 
     /// The sets of a topic's metrics.

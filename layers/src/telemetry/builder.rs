@@ -10,7 +10,7 @@ use super::Telemetry;
 use super::attributes::Client;
 use super::handle::{Choices, Inner};
 use super::instruments::Instruments;
-use super::propagation::Propagation;
+use super::propagation::{Propagation, Propagator};
 use super::semconv::{self, Semconv};
 use super::tracer::Spans;
 use crate::topics::SharedTopics;
@@ -59,7 +59,7 @@ impl TelemetryBuilder {
                 let live = std::mem::size_of_val(&*provider) > 0;
                 (provider.meter_with_scope(scope), live)
             })),
-            propagation: Propagation { enabled: true, baggage: false, propagator: None },
+            propagation: Propagation { enabled: true, baggage: false, propagator: Propagator::Global },
             client: Client { semconv: Semconv::from_env(), ..Client::default() },
             choices: Choices { create_spans: true, ..Choices::default() },
             max_topics: MAX_TOPICS,
@@ -87,7 +87,7 @@ impl TelemetryBuilder {
 
     /// Writes and reads contexts with this propagator, in place of the global one.
     pub fn propagator(mut self, propagator: impl TextMapPropagator + Send + Sync + 'static) -> Self {
-        self.propagation.propagator = Some(Arc::new(propagator));
+        self.propagation.propagator = Propagator::given(propagator);
         self
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use opentelemetry::KeyValue;
 
 use super::attributes::{self, error_type};
-use super::scope::current_send;
+use super::scope::with_current_send;
 use super::{TelemetryLayer, semconv};
 use crate::circuit_breaker::{CircuitBreakerHandle, CircuitState};
 use crate::retry::RetryEvent;
@@ -25,7 +25,7 @@ impl TelemetryLayer {
                 let set = attributes::with(&topic.metrics.topic, [Some(why.clone()), Some(alone.clone())]);
                 instruments.retries.add(1, &set);
             }
-            if let Some(send) = current_send() {
+            with_current_send(|send| {
                 send.tried(event.attempt);
                 send.event(
                     semconv::EVENT_RETRY,
@@ -37,7 +37,7 @@ impl TelemetryLayer {
                         attributes::persistence(event.error.persistence()),
                     ],
                 );
-            }
+            });
         }
     }
 }
@@ -57,10 +57,10 @@ impl TelemetryLayer {
             if instruments.live {
                 instruments.transitions.add(1, &attributes::with(&sink.topic.metrics.topic, [Some(to.clone())]));
             }
-            if let Some(send) = current_send() {
+            with_current_send(|send| {
                 let from = KeyValue::new(semconv::BREAKER_FROM, transition.from.as_str());
                 send.event(semconv::EVENT_TRANSITION, vec![from, to]);
-            }
+            });
         });
     }
 }

@@ -35,17 +35,28 @@ where
 {
     type Output = Result<Delivery>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        // The span is the current one within this poll, and of no other task that this thread polls next.
-        let current = this.open.as_ref().and_then(Open::attach);
-        let answer = ready!(this.inner.poll(cx)).map_err(Into::into);
-        drop(current);
-        if let Some(open) = this.open {
-            open.answered(&answer);
+        match this.open {
+            None => this.inner.poll(cx).map_err(Into::into),
+            Some(open) => tell(this.inner, open, cx),
         }
-        Poll::Ready(answer)
     }
+}
+
+#[inline(never)]
+fn tell<F, E>(inner: Pin<&mut F>, open: &mut Open, cx: &mut Context<'_>) -> Poll<Result<Delivery>>
+where
+    F: Future<Output = Result<Delivery, E>>,
+    E: Into<Error>,
+{
+    // The span is the current one within this poll, and of no other task that this thread polls next.
+    let current = open.attach();
+    let answer = ready!(inner.poll(cx)).map_err(Into::into);
+    drop(current);
+    open.answered(&answer);
+    Poll::Ready(answer)
 }
 
 impl<F> fmt::Debug for TracedFuture<F> {

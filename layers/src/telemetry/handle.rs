@@ -121,6 +121,11 @@ impl Telemetry {
 }
 
 impl Inner {
+    /// Whether there is neither meter nor tracer, and no baggage to look for. It stays so.
+    pub(super) fn is_quiet(&self) -> bool {
+        !(self.instruments.live || self.spans.are_made() || self.propagation.baggage)
+    }
+
     /// Whether spans are to be made below this context.
     pub(super) fn makes_spans(&self, parent: &Context) -> bool {
         self.spans.are_made() && !(self.choices.follow_parent && is_sampled_out(parent))

@@ -6,7 +6,7 @@ use opentelemetry::Context;
 use tower_layer::Layer;
 
 use super::end;
-use super::scope::current_batch;
+use super::scope::batch_of;
 use super::topic::Topic;
 use super::{BatchSpan, Telemetry, Traced, TransactionSpans};
 
@@ -67,9 +67,10 @@ impl TelemetryLayer {
     /// span begins and ends with this. In a batch it is one of its messages.
     pub fn record_refused(&self, topic: Option<&Arc<str>>, waited: Duration, error: &Error) {
         let topic = self.sink.topic_of(topic);
-        match current_batch(&self.sink) {
+        let current = Context::current();
+        match batch_of(&current, &self.sink) {
             Some(batch) => batch.joined(&topic),
-            None => end::unsent(&self.sink, &Context::current(), &topic, waited, Some(error)),
+            None => end::unsent(&self.sink, &current, &topic, waited, Some(error)),
         }
     }
 

@@ -13,7 +13,7 @@ use super::batch::Batch;
 use super::end::{abandoned, dropped, fail, tried};
 use super::handle::Inner;
 use super::layer::Sink;
-use super::scope::{SendScope, current_batch, is_scoped, scoped};
+use super::scope::{SendScope, batch_of, is_scoped, scoped, send_of};
 use super::semconv;
 use super::topic::Topic;
 use crate::Outgoing;
@@ -22,12 +22,11 @@ use crate::Outgoing;
 pub(super) struct Open {
     telemetry: Arc<Inner>,
     topic: Arc<Topic>,
-    /// What is current while the send is at work, until it ends; none if the caller's is as good.
+    /// What is current while the send is at work, until it ends; none if the caller's is as good. It is of this send if that is
+    /// recorded.
     context: Option<Context>,
     /// Whether the span in it is the send's: else it is its batch's or its caller's, and not ended here.
     own: bool,
-    /// Of a span that is recorded.
-    recorded: Option<Arc<SendScope>>,
     /// Of a send that is no batch's, if there is a meter.
     called: Option<Instant>,
     answered: bool,
@@ -54,7 +53,7 @@ impl Open {
             return None;
         }
         let transaction = sink.transaction.joined();
-        let batch = current_batch(sink);
+        let batch = batch_of(&current, sink);
         let topic = sink.topic_of(message.topic());
         if let Some(batch) = &batch {
             batch.joined(&topic);
@@ -74,8 +73,8 @@ impl Open {
             (None, Some(batch)) => Some(batch.span().unwrap_or_else(|| batch.caller()).clone()),
             (None, None) => is_scoped(&current).then_some(current),
         };
-        let context = context.map(|context| scoped(context, recorded.as_ref()));
-        Some(Self { telemetry: Arc::clone(telemetry), topic, context, own: is_own, recorded, called, answered: false })
+        let context = context.map(|context| scoped(context, recorded));
+        Some(Self { telemetry: Arc::clone(telemetry), topic, context, own: is_own, called, answered: false })
     }
 
     /// Makes the send's context the current one, until the guard is dropped in the same poll.
@@ -87,23 +86,20 @@ impl Open {
         self.answered = true;
         self.record(answer);
         let Some(context) = self.context.take() else { return };
-        if let (Some(recorded), Err(error)) = (&self.recorded, answer) {
-            if error.kind() == kafka_tower_core::ErrorKind::CircuitOpen {
-                recorded.event(semconv::EVENT_REJECTION, Vec::new());
-            }
+        // A span that is not recorded has no end.
+        let Some(recorded) = send_of(&context) else { return };
+        if answer.as_ref().is_err_and(|error| error.kind() == kafka_tower_core::ErrorKind::CircuitOpen) {
+            recorded.event(semconv::EVENT_REJECTION, Vec::new());
         }
         if !self.own {
             return;
         }
-        if let Some(recorded) = &self.recorded {
-            match answer {
-                Ok(delivery) => {
-                    let span = context.span();
-                    span.set_attributes(self.telemetry.client.delivered(delivery));
-                    span.set_attributes(tried(recorded.attempts()));
-                }
-                Err(error) => fail(&context, self.telemetry.choices.error_text, error, recorded.attempts()),
+        match answer {
+            Ok(delivery) => {
+                let end = self.telemetry.client.delivered(delivery).chain(tried(recorded.attempts()));
+                context.span().set_attributes(end);
             }
+            Err(error) => fail(&context, self.telemetry.choices.error_text, error, recorded.attempts()),
         }
         context.span().end();
     }
@@ -151,10 +147,9 @@ impl Open {
             }
         }
         let Some(context) = self.context.take().filter(|_| self.own) else { return };
-        if let Some(recorded) = &self.recorded {
-            dropped(&context, Persistence::PossiblyPersisted, "dropped before its answer");
-            context.span().set_attributes(tried(recorded.attempts()));
-        }
+        let Some(recorded) = send_of(&context) else { return };
+        dropped(&context, Persistence::PossiblyPersisted, "dropped before its answer");
+        context.span().set_attributes(tried(recorded.attempts()));
         context.span().end();
     }
 }
@@ -248,7 +243,7 @@ fn carry_on<R: Outgoing>(telemetry: &Inner, message: &mut R) {
 }
 
 /// Where the events of a send go, if anything is recorded of it: to its batch's span, or to its own.
-fn recorded(own: Option<&Context>, batch: Option<&Batch>) -> Option<Arc<SendScope>> {
+fn recorded(own: Option<&Context>, batch: Option<&Batch>) -> Option<SendScope> {
     let of_batch = batch.and_then(|batch| Some((batch.span()?, batch.index())));
     let told = own.or(of_batch.map(|(span, _)| span))?;
     if !told.span().is_recording() {

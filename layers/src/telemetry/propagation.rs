@@ -1,5 +1,6 @@
 //! Context in a record's headers: UTF-8 text under the propagator's names, as W3C's trace context over Kafka has it.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -8,6 +9,8 @@ use kafka_tower_core::Headers;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, TraceContextExt};
 use opentelemetry::{Context, global};
+
+use super::w3c::{self, W3cPropagator};
 
 const BAGGAGE: &str = "baggage";
 
@@ -77,20 +80,38 @@ fn extracted(propagator: &dyn TextMapPropagator, headers: &Headers) -> Context {
     propagator.extract_with_context(&Context::new(), &HeaderExtractor(headers))
 }
 
+/// Whose propagator.
+#[derive(Clone)]
+pub(super) enum Propagator {
+    Global,
+    /// Ours: it needs no carrier between it and the headers.
+    W3c,
+    Given(Arc<dyn TextMapPropagator + Send + Sync>),
+}
+
+impl Propagator {
+    pub(super) fn given(propagator: impl TextMapPropagator + Send + Sync + 'static) -> Self {
+        match (&propagator as &dyn Any).is::<W3cPropagator>() {
+            true => Self::W3c,
+            false => Self::Given(Arc::new(propagator)),
+        }
+    }
+}
+
 /// Which propagator, and what of it.
 #[derive(Clone)]
 pub(super) struct Propagation {
     pub(super) enabled: bool,
     pub(super) baggage: bool,
-    /// In place of the global one.
-    pub(super) propagator: Option<Arc<dyn TextMapPropagator + Send + Sync>>,
+    pub(super) propagator: Propagator,
 }
 
 impl Propagation {
     fn with<T>(&self, mut run: impl FnMut(&dyn TextMapPropagator) -> T) -> T {
         match &self.propagator {
-            Some(propagator) => run(&**propagator),
-            None => global::get_text_map_propagator(run),
+            Propagator::Global => global::get_text_map_propagator(run),
+            Propagator::W3c => run(&W3cPropagator::new()),
+            Propagator::Given(propagator) => run(&**propagator),
         }
     }
 
@@ -103,6 +124,9 @@ impl Propagation {
         if headers.is_empty() {
             return None;
         }
+        if matches!(self.propagator, Propagator::W3c) {
+            return w3c::read(&HeaderExtractor(headers));
+        }
         let context = self.extract(headers);
         let provided = context.span().span_context().clone();
         provided.is_valid().then_some(provided)
@@ -112,6 +136,9 @@ impl Propagation {
     pub(super) fn inject(&self, context: &Context, headers: &mut Headers) {
         if !self.enabled {
             return;
+        }
+        if matches!(self.propagator, Propagator::W3c) {
+            return w3c::write(context.span().span_context(), headers);
         }
         self.with(|propagator| {
             // What is left of another context, as a state, is not to be read as a part of this one.
@@ -141,12 +168,22 @@ impl Injector for Chosen<'_> {
     }
 }
 
+impl fmt::Debug for Propagator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Global => "global",
+            Self::W3c => "W3C",
+            Self::Given(_) => "given",
+        })
+    }
+}
+
 impl fmt::Debug for Propagation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Propagation")
             .field("enabled", &self.enabled)
             .field("baggage", &self.baggage)
-            .field("propagator", &self.propagator.as_ref().map_or("global", |_| "given"))
+            .field("propagator", &self.propagator)
             .finish()
     }
 }

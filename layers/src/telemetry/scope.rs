@@ -14,10 +14,9 @@ use super::layer::Sink;
 use super::semconv;
 
 /// What the current task works for.
-#[derive(Clone)]
 pub(super) enum Scope {
     /// A send that is recorded.
-    Send(Arc<SendScope>),
+    Send(SendScope),
     /// A batch: what its sink calls now is one of its messages.
     Batch(Arc<Batch>),
     /// A send that is not recorded, within another or a batch: what it does is not theirs.
@@ -25,15 +24,22 @@ pub(super) enum Scope {
 }
 
 /// What is current while a send is at work. The context comes from its caller, who may work for another send or be in a batch.
-pub(super) fn scoped(context: Context, recorded: Option<&Arc<SendScope>>) -> Context {
+pub(super) fn scoped(context: Context, recorded: Option<SendScope>) -> Context {
     match recorded {
-        Some(send) => context.with_value(Scope::Send(Arc::clone(send))),
+        Some(send) => context.with_value(Scope::Send(send)),
         None if is_scoped(&context) => context.with_value(Scope::Untold),
         None => context,
     }
 }
 
-/// Whether it is of a send or of a batch.
+/// Whether there is anything in the current context that a send without tracer and meter has to do with.
+#[inline]
+pub(super) fn is_anything_current() -> bool {
+    Context::map_current(|current| current.has_active_span() || is_scoped(current))
+}
+
+/// Whether it is of a send or of a batch. Apart, so that whoever has nothing current does not make room for the look.
+#[inline(never)]
 pub(super) fn is_scoped(context: &Context) -> bool {
     context.get::<Scope>().is_some()
 }
@@ -47,8 +53,8 @@ pub(super) struct SendScope {
 }
 
 impl SendScope {
-    pub(super) fn new(span: Context, index: Option<usize>) -> Arc<Self> {
-        Arc::new(Self { span, index, attempts: AtomicU32::new(1) })
+    pub(super) fn new(span: Context, index: Option<usize>) -> Self {
+        Self { span, index, attempts: AtomicU32::new(1) }
     }
 
     pub(super) fn event(&self, name: &'static str, mut attributes: Vec<KeyValue>) {
@@ -68,18 +74,27 @@ impl SendScope {
     }
 }
 
-/// The batch of this sink that is being called, if one is, with the context that its caller had.
-pub(super) fn current_batch(sink: &Sink) -> Option<Arc<Batch>> {
-    Context::map_current(|context| match context.get::<Scope>() {
+/// The batch of this sink that is being called, if the context is of one.
+pub(super) fn batch_of(context: &Context, sink: &Sink) -> Option<Arc<Batch>> {
+    match context.get::<Scope>() {
         Some(Scope::Batch(batch)) if batch.is_of(sink) => Some(Arc::clone(batch)),
         _ => None,
-    })
+    }
 }
 
-/// The send that the current task works for, if it is recorded.
-pub(super) fn current_send() -> Option<Arc<SendScope>> {
-    Context::map_current(|context| match context.get::<Scope>() {
-        Some(Scope::Send(send)) => Some(Arc::clone(send)),
+/// The send that a context is of, if it is recorded.
+pub(super) fn send_of(context: &Context) -> Option<&SendScope> {
+    match context.get::<Scope>() {
+        Some(Scope::Send(send)) => Some(send),
         _ => None,
-    })
+    }
+}
+
+/// Tells the send that the current task works for, if it is recorded. Not while the current context is looked at: a span is not
+/// ours, and may use it.
+pub(super) fn with_current_send(tell: impl FnOnce(&SendScope)) {
+    let current = Context::current();
+    if let Some(send) = send_of(&current) {
+        tell(send);
+    }
 }

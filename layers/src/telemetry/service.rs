@@ -8,18 +8,21 @@ use tower_service::Service;
 use super::TracedFuture;
 use super::layer::Sink;
 use super::open::Open;
+use super::scope::is_anything_current;
 use crate::Outgoing;
 
 /// Traces and measures the sends through a service. Made by [`TelemetryLayer`](super::TelemetryLayer).
-#[derive(Clone)]
 pub struct Traced<S> {
     inner: S,
     sink: Arc<Sink>,
+    /// It was seen that nobody is to be told, and so it stays.
+    quiet: bool,
 }
 
 impl<S> Traced<S> {
     pub(super) fn new(inner: S, sink: Arc<Sink>) -> Self {
-        Self { inner, sink }
+        let quiet = sink.telemetry.0.is_quiet();
+        Self { inner, sink, quiet }
     }
 
     /// The service below.
@@ -35,6 +38,21 @@ impl<S> Traced<S> {
     /// Takes the service below out.
     pub fn into_inner(self) -> S {
         self.inner
+    }
+
+    #[inline(never)]
+    fn tell<R>(&mut self, mut request: R) -> TracedFuture<S::Future>
+    where
+        S: Service<R>,
+        R: Outgoing,
+    {
+        self.quiet = self.sink.telemetry.0.is_quiet();
+        let open = Open::begin(&self.sink, &mut request);
+        let inner = {
+            let _current = open.as_ref().and_then(Open::attach);
+            self.inner.call(request)
+        };
+        TracedFuture::new(inner, open)
     }
 }
 
@@ -52,13 +70,20 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, mut request: R) -> Self::Future {
-        let open = Open::begin(&self.sink, &mut request);
-        let inner = {
-            let _current = open.as_ref().and_then(Open::attach);
-            self.inner.call(request)
-        };
-        TracedFuture::new(inner, open)
+    #[inline]
+    fn call(&mut self, request: R) -> Self::Future {
+        // Apart from the rest, which borrows the request: this passes it on where it is.
+        if self.quiet && !is_anything_current() {
+            return TracedFuture::new(self.inner.call(request), None);
+        }
+        self.tell(request)
+    }
+}
+
+impl<S: Clone> Clone for Traced<S> {
+    fn clone(&self) -> Self {
+        // Looked at anew: another clone may have found out.
+        Self::new(self.inner.clone(), Arc::clone(&self.sink))
     }
 }
 

@@ -18,6 +18,9 @@ pub(super) struct Topic {
     operations: Option<[Operation; 2]>,
 }
 
+/// What most spans get at their end: partition and offset. With room for them the attributes are moved no more.
+const AT_END: usize = 2;
+
 /// How spans of an operation begin.
 #[derive(Debug)]
 struct Operation {
@@ -60,8 +63,14 @@ impl Topic {
         links: [Option<SpanContext>; 2],
         more: impl FnOnce(&mut Vec<KeyValue>),
     ) -> SpanBuilder {
-        let kept = self.operation(operation).map(|kept| kept.start.to_vec());
-        let mut start = kept.unwrap_or_else(|| client.start(operation, Some(&self.name)));
+        let mut start = match self.operation(operation) {
+            Some(kept) => {
+                let mut start = Vec::with_capacity(kept.start.len() + AT_END);
+                start.extend_from_slice(&kept.start);
+                start
+            }
+            None => client.start(operation, Some(&self.name)),
+        };
         more(&mut start);
         begin(self.span_name(operation), kind, links, start)
     }

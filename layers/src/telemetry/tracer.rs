@@ -8,8 +8,8 @@ use opentelemetry::trace::{Span, SpanBuilder, SpanContext, TraceContextExt, Trac
 
 /// Starts spans, without the type of a span.
 trait StartSpan: Send + Sync {
-    /// The parent's context with the new span in it.
-    fn start_span(&self, builder: SpanBuilder, parent: &Context) -> Context;
+    /// The parent's context with the new span in it. None if it is not new.
+    fn start_span(&self, builder: SpanBuilder, parent: &Context) -> Option<Context>;
 }
 
 impl<T> StartSpan for T
@@ -17,8 +17,16 @@ where
     T: Tracer + Send + Sync,
     T::Span: Span + Send + Sync + 'static,
 {
-    fn start_span(&self, builder: SpanBuilder, parent: &Context) -> Context {
-        parent.with_span(self.build_with_context(builder, parent))
+    fn start_span(&self, builder: SpanBuilder, parent: &Context) -> Option<Context> {
+        let span = self.build_with_context(builder, parent);
+        if !is_new(span.span_context(), parent.span().span_context()) {
+            return None;
+        }
+        // All that there is of a span which is not recorded is its context, and that needs no box. It is not remote for this.
+        if !span.is_recording() {
+            return Some(parent.with_remote_span_context(span.span_context().clone()));
+        }
+        Some(parent.with_span(span))
     }
 }
 
@@ -53,11 +61,10 @@ impl Spans {
             return None;
         }
         let context = self.tracer.as_ref()?.start_span(builder, parent);
-        if is_new(context.span().span_context(), parent.span().span_context()) {
-            return Some(context);
+        if context.is_none() {
+            self.alive.store(false, Ordering::Relaxed);
         }
-        self.alive.store(false, Ordering::Relaxed);
-        None
+        context
     }
 }
 

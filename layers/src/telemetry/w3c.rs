@@ -1,5 +1,7 @@
 use std::sync::OnceLock;
 
+use bytes::Bytes;
+use kafka_tower_core::Headers;
 use opentelemetry::Context;
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
@@ -44,18 +46,15 @@ impl TextMapPropagator for W3cPropagator {
         if !context.is_valid() {
             return;
         }
-        injector.set(TRACEPARENT, write(context));
+        // Digits and hyphens: it is text.
+        injector.set(TRACEPARENT, String::from_utf8(parent(context).to_vec()).unwrap_or_default());
         if *context.trace_state() != TraceState::NONE {
             injector.set(TRACESTATE, context.trace_state().header());
         }
     }
 
     fn extract_with_context(&self, context: &Context, extractor: &dyn Extractor) -> Context {
-        let Some((trace, span, flags)) = extractor.get(TRACEPARENT).and_then(read) else {
-            return context.clone();
-        };
-        let state = extractor.get(TRACESTATE).and_then(|state| state.parse().ok()).unwrap_or_default();
-        context.with_remote_span_context(SpanContext::new(trace, span, flags, true, state))
+        read(extractor).map_or_else(|| context.clone(), |provided| context.with_remote_span_context(provided))
     }
 
     fn fields(&self) -> FieldIter<'_> {
@@ -64,20 +63,44 @@ impl TextMapPropagator for W3cPropagator {
     }
 }
 
-fn write(context: &SpanContext) -> String {
+/// What [`W3cPropagator`] writes, in place of what the headers have of another context.
+pub(super) fn write(context: &SpanContext, headers: &mut Headers) {
+    if !context.is_valid() {
+        return;
+    }
+    if !headers.is_empty() {
+        headers.remove(TRACEPARENT);
+        headers.remove(TRACESTATE);
+    }
+    headers.push(TRACEPARENT, Bytes::copy_from_slice(&parent(context)));
+    if *context.trace_state() != TraceState::NONE {
+        let state = context.trace_state().header();
+        if !state.is_empty() {
+            headers.push(TRACESTATE, state);
+        }
+    }
+}
+
+/// What [`W3cPropagator`] reads, if there is a context.
+pub(super) fn read(extractor: &dyn Extractor) -> Option<SpanContext> {
+    let (trace, span, flags) = extractor.get(TRACEPARENT).and_then(ids)?;
+    let state = extractor.get(TRACESTATE).and_then(|state| state.parse().ok()).unwrap_or_default();
+    Some(SpanContext::new(trace, span, flags, true, state))
+}
+
+fn parent(context: &SpanContext) -> [u8; LENGTH] {
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
     hex(&context.trace_id().to_bytes(), &mut text[3..35]);
     hex(&context.span_id().to_bytes(), &mut text[36..52]);
     text[54] += (context.trace_flags() & TraceFlags::SAMPLED).to_u8();
-    // Digits and hyphens: it is text.
-    String::from_utf8(text.to_vec()).unwrap_or_default()
+    text
 }
 
 /// Four bytes at a time.
 fn hex(bytes: &[u8], text: &mut [u8]) {
     for (bytes, digits) in bytes.chunks_exact(4).zip(text.chunks_exact_mut(8)) {
-        let bytes = bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-        digits.copy_from_slice(&eight_digits(bytes));
+        let number = bytes.try_into().map_or(0, u32::from_be_bytes);
+        digits.copy_from_slice(&eight_digits(u64::from(number)));
     }
 }
 
@@ -92,7 +115,7 @@ const fn eight_digits(number: u64) -> [u8; 8] {
     (digits + b'0' as u64 * ONES + letters * (b'a' - b'0' - 10) as u64).to_be_bytes()
 }
 
-fn read(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
+fn ids(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
     let text = text.trim_matches([' ', '\t']);
     let known = text.get(..LENGTH)?;
     let later = &text[LENGTH..];

@@ -219,6 +219,30 @@ async fn another_sinks_send_does_not_join_the_batch() {
     assert!(backend.span("send orders").links.is_empty());
 }
 
+/// Nor what a send of another sink sends, though that sink tells nobody anything.
+#[tokio::test]
+async fn a_send_within_another_sinks_send_does_not_join_the_batch() {
+    let (backend, kafka) = (Backend::new(), kafka());
+    let measured = backend.builder().without_spans().build();
+    let quiet = Telemetry::builder().without_spans().without_metrics().build();
+    for _ in 0..2 {
+        let layer = measured.layer("orders");
+        let begun = layer.batch();
+        let mut copies = quiet.layer("copies").layer(layer.layer(kafka.transport()));
+        let copy = {
+            let ready = copies.ready().await.unwrap();
+            let _current = begun.attach();
+            ready.call(Record::new("others"))
+        };
+        copy.await.unwrap();
+        begun.finish(&[]);
+    }
+    assert_eq!(
+        backend.metric("messaging.client.operation.duration"),
+        ["messaging.destination.name=orders: 2", "messaging.destination.name=others: 2"]
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_events_of_messages_without_a_span_are_the_batchs() {
     let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

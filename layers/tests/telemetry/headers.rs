@@ -104,6 +104,25 @@ async fn baggage_goes_by_choice() {
     }
 }
 
+/// Also by itself, and where there is nobody to tell.
+#[tokio::test]
+async fn baggage_is_passed_on_without_a_provider() {
+    for chosen in [false, true] {
+        let kafka = kafka();
+        let builder = Telemetry::builder().without_spans().without_metrics().propagator(BaggagePropagator::new());
+        let mut orders = stack(&builder.baggage(chosen).build().layer("orders"), &kafka);
+        for place in 0..2 {
+            let ready = orders.ready().await.unwrap();
+            let future = {
+                let _current = Context::current_with_baggage([KeyValue::new("user", "ada")]).attach();
+                ready.call(SinkMessage::new("x".to_owned()))
+            };
+            future.await.unwrap();
+            assert_eq!(kafka.records("orders")[place].record.headers.contains("baggage"), chosen);
+        }
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_written_where_that_is_chosen() {
     let (backend, kafka) = (Backend::new(), kafka());

@@ -203,3 +203,22 @@ async fn what_is_suppressed_makes_nothing() {
     send(&mut orders, "y".to_owned()).await.unwrap();
     assert_eq!(backend.spans().len(), 1);
 }
+
+/// Nor is a context passed on where there is neither tracer nor meter.
+#[tokio::test]
+async fn what_is_suppressed_passes_nothing_on() {
+    let (backend, kafka) = (Backend::new(), kafka());
+    let request = Context::current_with_span(backend.tracers.tracer("app").start("request"));
+    let quiet =
+        Telemetry::builder().without_spans().without_metrics().propagator(TraceContextPropagator::new()).build();
+    let mut orders = stack(&quiet.layer("orders"), &kafka);
+    for (place, context) in [request.with_telemetry_suppressed(), request].into_iter().enumerate() {
+        let ready = orders.ready().await.unwrap();
+        let future = {
+            let _current = context.attach();
+            ready.call(SinkMessage::new("x".to_owned()))
+        };
+        future.await.unwrap();
+        assert_eq!(kafka.records("orders")[place].record.headers.contains("traceparent"), place == 1);
+    }
+}

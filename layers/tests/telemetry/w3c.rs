@@ -1,9 +1,12 @@
 //! Our writer and reader of W3C's trace context against the SDK's.
 
 use std::collections::HashMap;
+use std::sync::mpsc;
 
+use kafka_tower_core::Headers;
 use kafka_tower_layers::telemetry::W3cPropagator;
-use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::propagation::text_map_propagator::FieldIter;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 use proptest::prelude::*;
 
@@ -24,14 +27,72 @@ fn headers(parent: &str) -> HashMap<String, String> {
     HashMap::from([("traceparent".to_owned(), parent.to_owned())])
 }
 
+/// One that the layer does not know for ours.
+#[derive(Debug)]
+struct Other(W3cPropagator);
+
+impl TextMapPropagator for Other {
+    fn inject_context(&self, context: &Context, injector: &mut dyn Injector) {
+        self.0.inject_context(context, injector);
+    }
+
+    fn extract_with_context(&self, context: &Context, extractor: &dyn Extractor) -> Context {
+        self.0.extract_with_context(context, extractor)
+    }
+
+    fn fields(&self) -> FieldIter<'_> {
+        self.0.fields()
+    }
+}
+
+/// What headers become below a context, and which context is in them then.
+fn passed_on(builder: TelemetryBuilder, headers: &Headers, caller: &Context) -> (Headers, SpanContext) {
+    let telemetry = builder.without_spans().without_metrics().build();
+    let (sent, received) = mpsc::channel();
+    let mut orders = telemetry.layer("orders").layer(tower::service_fn(move |record: Record| {
+        sent.send(record.headers).unwrap();
+        std::future::ready(Ok::<_, Error>(Delivery::new("orders", 0)))
+    }));
+    let _current = caller.clone().attach();
+    drop(orders.call(Record::new("orders").with_headers(headers.clone())));
+    let headers = received.recv().unwrap();
+    let context = telemetry.extract(&headers).span().span_context().clone();
+    (headers, context)
+}
+
+/// Ids, of which some are none.
+fn context(trace: u128, span: u64, flags: u8, state: Option<(String, String)>) -> Context {
+    let state = state.map_or(TraceState::NONE, |pair| TraceState::from_key_value([pair]).unwrap());
+    let context = SpanContext::new(TraceId::from(trace), SpanId::from(span), TraceFlags::new(flags), true, state);
+    Context::new().with_remote_span_context(context)
+}
+
 proptest! {
+    /// The layer writes ours into the headers without asking it.
+    #[test]
+    fn it_is_written_as_any_other_is(
+        headers in prop::collection::vec((0..4usize, 0..5usize), 0..5),
+        trace in prop_oneof![Just(0), any::<u128>()],
+        span in 1..u64::MAX,
+        flags: u8,
+        state in prop::option::of(("[a-z]{1,8}", "[a-z0-9]{1,8}")),
+    ) {
+        const IDS: &str = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7";
+        let values = [format!("00-{IDS}-01"), format!("00-{IDS}-00"), "00-gibberish".into(), "a=b".into(), String::new()];
+        let mut before = Headers::new();
+        for (key, value) in headers {
+            before.push(["traceparent", "tracestate", "baggage", "a"][key], values[value].clone());
+        }
+        let caller = context(trace, span, flags, state);
+        let ours = passed_on(Telemetry::builder().propagator(W3cPropagator::new()), &before, &caller);
+        prop_assert_eq!(ours, passed_on(Telemetry::builder().propagator(Other(W3cPropagator::new())), &before, &caller));
+    }
+
     #[test]
     fn what_is_written_is_the_same_and_is_read_again(
         trace: u128, span: u64, flags: u8, state in prop::option::of(("[a-z]{1,8}", "[a-z0-9]{1,8}")),
     ) {
-        let state = state.map_or(TraceState::NONE, |pair| TraceState::from_key_value([pair]).unwrap());
-        let context = SpanContext::new(TraceId::from(trace), SpanId::from(span), TraceFlags::new(flags), true, state);
-        let context = Context::new().with_remote_span_context(context);
+        let context = context(trace, span, flags, state);
         let ours = written(&W3cPropagator::new(), &context);
         prop_assert_eq!(&ours, &written(&TraceContextPropagator::new(), &context));
         prop_assert_eq!(read(&W3cPropagator::new(), &ours), read(&TraceContextPropagator::new(), &ours));
