@@ -1,4 +1,4 @@
-//! Telemetry that nobody reads allocates nothing, and neither does a meter alone.
+//! Telemetry that nobody reads allocates nothing, and neither does a meter alone; where a parent is followed it is the header.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use kafka_tower_benches::alloc::{Allocations, Counting};
@@ -7,8 +7,9 @@ use kafka_tower_benches::cases;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+const RECORDS: usize = 1_000;
+
 fn allocations(id: &str) -> u64 {
-    const RECORDS: usize = 1_000;
     let mut run = (cases::ALL.iter().find(|case| case.id() == id).unwrap().start)();
     run(RECORDS);
     let before = Allocations::now();
@@ -22,5 +23,7 @@ fn what_nobody_reads_allocates_nothing() {
     assert_eq!(allocations("layer/no layer"), 0, "what is compared with");
     assert_eq!(allocations("layer/telemetry, no provider"), 0);
     assert_eq!(allocations("layer/telemetry, metrics only"), 0);
-    assert!(allocations("layer/telemetry, sampled out") > 0, "it counts");
+    let two_each = 2 * RECORDS as u64;
+    assert_eq!(allocations("layer/telemetry, parent followed"), two_each, "its text, and the list that it is in");
+    assert!(allocations("layer/telemetry, sampled out") > two_each, "a context, and what a sampler sees");
 }

@@ -40,12 +40,12 @@
 //!
 //! # Cost
 //!
-//! Without providers: an atomic, and a look at the current context; nothing is allocated and no clock read. The API's no-op
-//! meter provider is known by its size, the no-op tracer by its first span, which has its parent's id. With a meter only:
-//! two clocks, two instruments, no allocation. A sampler can only be asked by building the span, with its name and attributes, so that
-//! one which is sampled out costs half of one that is recorded. [`W3cPropagator`] writes headers at a fifth of the cost of the
-//! SDK's, and [`TelemetryBuilder::follow_parent`] asks no sampler below a span that is sampled out. The numbers are in
-//! docs/observability.md.
+//! Without providers: a look at the current context; nothing is allocated and no clock read. The API's no-op
+//! meter provider is known by its size, the no-op tracer by its first span, which has its parent's id; a service remembers that there is
+//! nobody. With a meter only: two clocks, two instruments, no allocation. A sampler can only be asked by building the span, with its
+//! name and attributes, so that one which is sampled out costs half of one that is recorded. [`W3cPropagator`] writes headers at a fifth
+//! of the cost of the SDK's, and without a carrier if the builder is given it. [`TelemetryBuilder::follow_parent`] asks no sampler below
+//! a span that is sampled out. The numbers are in docs/observability.md.
 //!
 //! # Cancellation
 //!

@@ -13,7 +13,7 @@ const TRACESTATE: &str = "tracestate";
 const LENGTH: usize = 55;
 
 /// W3C's trace context, as the SDK's `TraceContextPropagator` writes it, at a fifth of its cost: for
-/// [`TelemetryBuilder::propagator`](super::TelemetryBuilder::propagator), or as the global one.
+/// [`TelemetryBuilder::propagator`](super::TelemetryBuilder::propagator), which costs the least, or as the global one.
 ///
 /// It reads what [the recommendation](https://www.w3.org/TR/trace-context/) allows, later versions included, and nothing else.
 ///
