@@ -91,6 +91,7 @@ pub const ALL: &[Case] = &[
     Case { group: "null", name: "stack::default, key and header", start: || typed(Null, Null::control(), full) },
     Case { group: "null", name: "KafkaSink as a service", start: || service(null_sink(), plain) },
     Case { group: "null", name: "KafkaSink::send", start: || send(null_sink()) },
+    Case { group: "null", name: "KafkaSink::send, telemetry, no provider", start: || send(told_sink()) },
     Case { group: "null", name: "KafkaSink::send_batch", start: || send_batch(null_sink()) },
     Case { group: "null", name: "KafkaSink::send_stream", start: || send_stream(null_sink()) },
     Case { group: "memory", name: "no layer", start: || records(kafka().transport()) },
@@ -146,6 +147,12 @@ fn sink<S: Transport>(transport: S, control: Arc<dyn Control>) -> KafkaSink<Read
 
 fn null_sink() -> KafkaSink<Reading> {
     sink(Null, Null::control())
+}
+
+/// With telemetry, and nobody who gets it.
+fn told_sink() -> KafkaSink<Reading> {
+    let builder = KafkaSink::builder(config()).transport((Null, Null::control())).telemetry(telemetry::none());
+    runtime().block_on(builder.build()).expect("a configuration that works")
 }
 
 fn memory_sink() -> KafkaSink<Reading> {
