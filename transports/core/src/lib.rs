@@ -12,6 +12,7 @@
 //! | [`Gate`](gate::Gate) | admission in records and bytes, shared by all transports |
 //! | [`Transport`] | a `tower::Service<Record>` with laws |
 //! | [`Control`] | flush, close, partition counts; [`TransactionControl`] beside it |
+//! | [`handover`] | how a sink learns that a transactional transport has taken a record |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -19,6 +20,7 @@ mod control;
 mod delivery;
 pub mod error;
 pub mod gate;
+pub mod handover;
 mod headers;
 mod message;
 pub mod partitioner;

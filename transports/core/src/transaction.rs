@@ -14,6 +14,9 @@ use crate::ControlFuture;
 /// A call out of place (`commit` where nothing is open, `begin` where something is, anything before `init`) is an
 /// [`ErrorKind::Transaction`](crate::ErrorKind::Transaction) that says `Reject` and changed nothing: `NotPersisted`. However often it is
 /// made it will not go well, and the transaction, if there is one, goes on.
+///
+/// Each record that the transport has [taken](crate::handover::taken) and that failed makes the commit a no, also where its caller went
+/// away. What it refused inside of `call` is not taken: that is its caller's to know.
 pub trait TransactionControl: Send + Sync + fmt::Debug {
     /// Takes the transactional id: fences older producers of the same id and ends what they left open. Once, before
     /// the first [`begin`](Self::begin).

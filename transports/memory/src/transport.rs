@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use kafka_tower_core::gate::{GateHandle, Refused};
-use kafka_tower_core::{Control, Delivery, Error, InFlight, Record};
+use kafka_tower_core::{Control, Delivery, Error, InFlight, Record, handover};
 use tower_service::Service;
 
 use crate::client::{Call, Client};
@@ -72,15 +72,21 @@ impl MemoryTransport {
         }
         let client = &self.owner.client;
         // A statement of its own: the lock must not be held while the record is handed over.
-        let joins = client.transaction().map_or(Ok(()), |transaction| transaction.may_join("send"));
-        if let Err(error) = joins {
+        let joins = client.transaction().map(|transaction| transaction.may_join("send"));
+        let transactional = joins.is_some();
+        if let Some(Err(error)) = joins {
             return MemoryDelivery::refused(error);
         }
         let (slot, topic, expires_at) = (Slot::new(), Arc::clone(&record.topic), record.expires_at);
         let bytes = record.size();
         let call = Call { record, slot: Arc::clone(&slot) };
         match self.handle.call(call, bytes, |call, permit| client.hand_over(call, permit)) {
-            Ok(()) => MemoryDelivery::waiting(Arc::clone(client), slot, topic, expires_at),
+            Ok(()) => {
+                if transactional {
+                    handover::taken();
+                }
+                MemoryDelivery::waiting(Arc::clone(client), slot, topic, expires_at)
+            }
             Err(Refused::TooLarge(_)) => {
                 MemoryDelivery::refused(errors::larger_than_gate(&topic, bytes, client.gate.limits().bytes))
             }

@@ -150,12 +150,17 @@ impl Shared {
     /// Hands over a record that was parked, unless its time is up.
     pub(crate) fn enqueue_parked(&self, slot: Arc<Slot>, permit: Permit) -> Result<(), Permit> {
         let now = Instant::now();
-        if slot.record().expires_at.is_none_or(|at| now < at) {
-            return self.enqueue(slot, permit);
+        let enqueued = if slot.record().expires_at.is_none_or(|at| now < at) {
+            self.enqueue(slot, permit)
+        } else {
+            slot.admit(permit);
+            let error = self.expired(&slot, false, now);
+            self.settle(&slot, Err(error)).map_or(Ok(()), Err)
+        };
+        if enqueued.is_err() {
+            self.transactions.part_lost();
         }
-        slot.admit(permit);
-        let error = self.expired(&slot, false, now);
-        self.settle(&slot, Err(error)).map_or(Ok(()), Err)
+        enqueued
     }
 
     fn second(&self) -> Result<Arc<Second>> {
@@ -282,6 +287,7 @@ impl Shared {
         if !parked.is_empty() {
             let settle = |slot: Arc<Slot>| {
                 let error = self.expired(&slot, false, now);
+                self.transactions.part_lost();
                 let _never_admitted = self.settle(&slot, Err(error));
             };
             self.gate.withdraw(|slot| is_due(slot), settle, |slot, permit| self.enqueue_parked(slot, permit));

@@ -134,6 +134,12 @@ impl Slot {
         self.state().place == Place::Settled
     }
 
+    /// Whether it is known to have failed, and nobody was told yet.
+    pub(crate) fn has_failed(&self) -> bool {
+        let state = self.state();
+        state.place == Place::Settled && matches!(state.outcome, Some(Err(_)))
+    }
+
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Result<Delivery>> {
         let mut state = self.state();
         if let Some(outcome) = state.outcome.take() {

@@ -31,6 +31,9 @@ pub(crate) struct TxnState {
     failed: AtomicU64,
     /// The number at `begin`.
     failed_before: AtomicU64,
+    /// Those of them that were called and never got to librdkafka, which would commit without them: they were parked.
+    lost: AtomicU64,
+    lost_before: AtomicU64,
     /// A commit was asked for and has not ended: how it will end nobody knows.
     committing: AtomicBool,
     /// Records that librdkafka gives up now belong to a transaction that is aborted.
@@ -42,13 +45,27 @@ impl TxnState {
         self.failed.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn begun(&self) {
-        self.failed_before.store(self.failed.load(Ordering::Acquire), Ordering::Release);
+    pub(crate) fn part_lost(&self) {
+        self.lost.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Failed and lost so far.
+    fn counts(&self) -> [u64; 2] {
+        [&self.failed, &self.lost].map(|count| count.load(Ordering::Acquire))
+    }
+
+    fn begun(&self, [failed, lost]: [u64; 2]) {
+        self.failed_before.store(failed, Ordering::Release);
+        self.lost_before.store(lost, Ordering::Release);
         self.committing.store(false, Ordering::Release);
     }
 
     fn a_part_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire) != self.failed_before.load(Ordering::Acquire)
+    }
+
+    fn a_part_was_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire) != self.lost_before.load(Ordering::Acquire)
     }
 }
 
@@ -88,10 +105,13 @@ impl TransactionControl for RdkafkaTransactions {
 
     fn begin(&self) -> ControlFuture<'_, ()> {
         self.run("begin", |shared| {
-            shared.transactions.begun();
+            let before = shared.transactions.counts();
             shared.client.begin_transaction().map_err(|error| {
                 shared.transaction_error("the transaction was not begun", &error, Persistence::NotPersisted)
-            })
+            })?;
+            // Not where one is open: what failed in it stays failed.
+            shared.transactions.begun(before);
+            Ok(())
         })
     }
 
@@ -142,12 +162,21 @@ fn no_group_coordinator() -> Error {
 
 fn commit(shared: &Shared, end: Instant) -> Result<()> {
     let state = &shared.transactions;
-    if !state.committing.load(Ordering::Acquire) && !flushed(shared, end) {
-        // Nothing was asked of the coordinator yet.
-        return Err(Error::new(ErrorKind::Timeout, "not committed: records of the transaction have no answer yet")
-            .with_recovery(Recovery::Retry)
-            .with_persistence(Persistence::NotPersisted)
-            .with_help("commit again to go on waiting, or abort"));
+    // Nothing was asked of the coordinator yet.
+    if !state.committing.load(Ordering::Acquire) {
+        if !flushed(shared, end) {
+            return Err(Error::new(ErrorKind::Timeout, "not committed: records of the transaction have no answer yet")
+                .with_recovery(Recovery::Retry)
+                .with_persistence(Persistence::NotPersisted)
+                .with_help("commit again to go on waiting, or abort"));
+        }
+        // A producer that has ended says so itself.
+        if state.a_part_was_lost() && shared.client.fatal_error().is_none() {
+            return Err(Error::new(
+                ErrorKind::Transaction,
+                "not committed: a record of the transaction waited for room and was not handed over",
+            ));
+        }
     }
     let mut asked = state.committing.swap(true, Ordering::AcqRel);
     let committed = sliced(end, |slice| {

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::gate::{GateHandle, Limits, Refused};
-use kafka_tower_core::{Control, Error, ErrorKind, Record, Result};
+use kafka_tower_core::{Control, Error, ErrorKind, Record, Result, handover};
 use tower_service::Service;
 
 use crate::builder::Builder;
@@ -89,6 +89,10 @@ impl Service<Record> for RdkafkaTransport {
         match admitted {
             Ok(()) => {
                 shared.watch(&slot);
+                // One that librdkafka refused at once is in no transaction of its.
+                if self.owner.transactional && !slot.has_failed() {
+                    handover::taken();
+                }
                 DeliveryFuture::waiting(slot, Arc::clone(&self.owner))
             }
             Err(Refused::TooLarge(slot)) => DeliveryFuture::refused(
