@@ -20,8 +20,9 @@ use crate::unfinished::Guard;
 ///
 /// # Errors
 ///
-/// The error of the last attempt, with the number of attempts and the time they took, from the time that the first one's
-/// error says it took; `PossiblyPersisted` if any of them may have written the record.
+/// The error of the last attempt, with the number of attempts and the time that all took, back-offs and the wait for room included. Where
+/// the first attempt's error does not say how long that one took, nobody knows the whole, and `elapsed` is `None`. `PossiblyPersisted` if any
+/// attempt may have written the record.
 ///
 /// # Cancel safety
 ///
@@ -51,7 +52,7 @@ struct History<S> {
     /// To send again; none where that is never done.
     record: Option<Record>,
     shared: Arc<Shared<S>>,
-    /// When the first attempt began: known when it failed. Most do not, and need no clock.
+    /// When the first attempt began: known when it failed, if its error says how long it took. Most do not fail, and need no clock.
     begun: Option<Instant>,
     attempts: u32,
     retries: u32,
@@ -118,8 +119,9 @@ impl<S: Clone> History<S> {
     /// An attempt failed.
     fn after(&mut self, error: Error) -> Result<Between<S>> {
         let now = Instant::now();
-        let took = error.elapsed().unwrap_or_default();
-        self.begun.get_or_insert_with(|| now.checked_sub(took).unwrap_or(now));
+        if self.attempts == 0 {
+            self.begun = error.elapsed().and_then(|took| now.checked_sub(took));
+        }
         self.attempts = self.attempts.saturating_add(error.attempts().max(1));
         self.may_be_written |= error.persistence() == Persistence::PossiblyPersisted;
         let Self { record: Some(record), shared, number, .. } = self else {
@@ -177,8 +179,12 @@ impl<S: Clone> History<S> {
     fn told(&self, error: Error) -> Error {
         let lie = self.may_be_written && error.persistence() == Persistence::NotPersisted;
         let error = if lie { error.with_persistence(Persistence::PossiblyPersisted) } else { error };
-        let elapsed = self.begun.map(|begun| begun.elapsed());
-        error.with_attempts(self.attempts).with_elapsed(elapsed.unwrap_or_default())
+        let error = error.with_attempts(self.attempts);
+        // What the last attempt says is of itself alone.
+        match self.begun {
+            Some(begun) => error.with_elapsed(begun.elapsed()),
+            None => error.without_elapsed(),
+        }
     }
 }
 

@@ -36,7 +36,8 @@
 //! # Errors
 //!
 //! The last attempt's, with [`attempts`](kafka_tower_core::Error::attempts) and
-//! [`elapsed`](kafka_tower_core::Error::elapsed). If an earlier attempt may have written the record, a later "not
+//! [`elapsed`](kafka_tower_core::Error::elapsed) of all; without the latter where the first attempt's error did not say how long
+//! that one took, for no clock is read before something fails. If an earlier attempt may have written the record, a later "not
 //! written" becomes `PossiblyPersisted`.
 //!
 //! # Why not `tower::retry`

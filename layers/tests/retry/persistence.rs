@@ -26,7 +26,7 @@ async fn exactly_once_sends_once() {
         let inner = Scripted::new([planted]);
         let policy = policy().guarantee(DeliveryGuarantee::ExactlyOnce);
         let error = send(&mut retry(policy, &inner), record()).await.unwrap_err();
-        assert_eq!((inner.calls(), error.attempts(), error.elapsed()), (1, 1, Some(Duration::ZERO)));
+        assert_eq!((inner.calls(), error.attempts(), error.elapsed()), (1, 1, None));
     }
 }
 

@@ -9,11 +9,35 @@ async fn backs_off_twice_as_long_each_time() {
 
 #[tokio::test(start_paused = true)]
 async fn gives_up_with_the_number_of_attempts_and_their_time() {
-    let (inner, begun) = (Scripted::new(many(9)), Instant::now());
+    let (inner, begun) = (Scripted::new(many(9).map(|error| error.with_elapsed(50 * MS))), Instant::now());
     let error = send(&mut retry(policy().max_retries(3), &inner), record()).await.unwrap_err();
     assert_eq!(inner.times(begun), [0, 100, 300, 700]);
-    assert_eq!((error.attempts(), error.elapsed()), (4, Some(700 * MS)));
+    // The first attempt began before its failure; how long the others took the clock knows better.
+    assert_eq!((error.attempts(), error.elapsed()), (4, Some(750 * MS)));
     assert_eq!(error.to_string(), "planted after 4 attempts (not written)");
+}
+
+/// A sum that lacks the first attempt is none, and neither is the last attempt's own time.
+#[tokio::test(start_paused = true)]
+async fn says_no_time_where_the_first_attempt_said_none() {
+    for (retries, later) in [(0, None), (3, None), (3, Some(50 * MS))] {
+        let failures = many(9).enumerate().map(|(n, error)| match later {
+            Some(took) if n > 0 => error.with_elapsed(took),
+            _ => error,
+        });
+        let inner = Scripted::new(failures);
+        let error = send(&mut retry(policy().max_retries(retries), &inner), record()).await.unwrap_err();
+        assert_eq!((error.attempts(), error.elapsed()), (retries + 1, None));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_single_attempt_is_its_own() {
+    for guarantee in [DeliveryGuarantee::AtLeastOnce, DeliveryGuarantee::ExactlyOnce] {
+        let inner = Scripted::new([not_written().with_elapsed(50 * MS)]);
+        let error = send(&mut retry(policy().guarantee(guarantee).max_retries(0), &inner), record()).await.unwrap_err();
+        assert_eq!((error.attempts(), error.elapsed()), (1, Some(50 * MS)));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -26,7 +50,7 @@ async fn waits_longer_where_less_is_asked_for() {
 
 #[tokio::test(start_paused = true)]
 async fn never_backs_off_past_the_deadline() {
-    let (inner, begun) = (Scripted::new(many(9)), Instant::now());
+    let (inner, begun) = (Scripted::new(many(9).map(|error| error.with_elapsed(Duration::ZERO))), Instant::now());
     let error = send(&mut retry(policy(), &inner), patient(700 * MS)).await.unwrap_err();
     assert_eq!(inner.times(begun), [0, 100, 300], "the next one would be at the deadline");
     assert_eq!((error.kind(), error.attempts(), error.elapsed()), (ErrorKind::Broker, 3, Some(300 * MS)));
@@ -44,13 +68,13 @@ async fn makes_no_attempt_past_the_deadline_though_the_timer_is_late() {
 
 #[tokio::test(start_paused = true)]
 async fn waits_for_readiness_no_longer_than_the_deadline() {
-    let (inner, begun) = (Scripted::new([not_written()]), Instant::now());
+    let (inner, begun) = (Scripted::new([not_written().with_elapsed(50 * MS)]), Instant::now());
     let mut service = retry(policy(), &inner);
     let future = service.ready().await.unwrap().call(patient(250 * MS));
     inner.set_full(true);
     let error = tokio::time::timeout(1_000 * MS, future).await.expect("waits past the deadline").unwrap_err();
     assert_eq!(begun.elapsed(), 250 * MS);
-    assert_eq!((error.kind(), error.attempts(), error.elapsed()), (ErrorKind::Broker, 1, Some(250 * MS)));
+    assert_eq!((error.kind(), error.attempts(), error.elapsed()), (ErrorKind::Broker, 1, Some(300 * MS)));
 }
 
 #[tokio::test(start_paused = true)]

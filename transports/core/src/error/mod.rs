@@ -144,7 +144,7 @@ impl Error {
         self.0.attempts
     }
 
-    /// How long the send took, where it was measured.
+    /// How long the send took, all attempts and what was between them, where that was measured.
     #[must_use]
     pub fn elapsed(&self) -> Option<Duration> {
         self.0.elapsed
@@ -196,6 +196,21 @@ impl Error {
     #[must_use]
     pub fn with_elapsed(mut self, elapsed: Duration) -> Self {
         self.0.elapsed = Some(elapsed);
+        self
+    }
+
+    /// Says that nobody knows how long the send took, as where this error's time is only that of the last of several attempts.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kafka_tower_core::{Error, ErrorKind};
+    ///
+    /// let error = Error::new(ErrorKind::Broker, "no leader").with_elapsed(Duration::from_millis(5));
+    /// assert_eq!(error.without_elapsed().elapsed(), None);
+    /// ```
+    #[must_use]
+    pub fn without_elapsed(mut self) -> Self {
+        self.0.elapsed = None;
         self
     }
 
