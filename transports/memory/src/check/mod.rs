@@ -49,10 +49,11 @@ mod wake;
 mod workload;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use kafka_tower_core::gate::Limits;
-use kafka_tower_core::{Delivery, Error, Record};
+use kafka_tower_core::{Delivery, Error, Record, Result, TransactionControl};
 use tower_service::Service;
 
 pub use guarantee::Guarantee;
@@ -65,7 +66,7 @@ pub(crate) use workload::id_of;
 
 use crate::{Faults, MemoryKafka, MemoryTransport, Producer};
 use failure::failure;
-use run::{Schedule, on_paused_clock};
+use run::{Outcome, Schedule, on_paused_clock};
 use workload::Workload;
 
 /// Begins a check of a stack. See the [module](self).
@@ -77,19 +78,64 @@ where
     S: Service<Record, Response = Delivery> + Clone,
     S::Error: Into<Error>,
 {
-    let workload =
-        Workload { callers: 4, sends: 50, keys: 3, partitions: 3, limits: Limits { records: 8, bytes: 2_000 } };
-    let config = Config {
-        guarantee: Guarantee::AtLeastOnce,
-        workload,
-        faults: Faults::default(),
-        capacity: None,
-        transactions: 20,
-        replace: false,
-        order: Order::Calls,
-        producer: |producer| producer,
-    };
-    Check { stack, config, seeds: 100, first: 0, shrink: true, capacity: true }
+    Check::new(stack, Guarantee::AtLeastOnce)
+}
+
+/// Begins a check of stacks that begin and end their transactions themselves, as a sink does, under [`Guarantee::ExactlyOnce`]: to be
+/// run with [`Check::run_transactions`].
+///
+/// `connect` takes a transactional transport and takes its id ([`init`](TransactionControl::init)), or has the stack do so. Faults hit that
+/// too: where it fails it is called again with another transport. The time of the calls is the stack's own, whatever they are given.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use kafka_tower_core::{Control, ControlFuture, ConsumerGroup, TopicOffset, TransactionControl};
+/// use kafka_tower_memory::check::check_transactions;
+///
+/// /// Where a stack would do something of its own about a transaction.
+/// #[derive(Debug)]
+/// struct Mine(Arc<dyn Control>);
+///
+/// impl Mine {
+///     fn below(&self) -> &dyn TransactionControl {
+///         self.0.transactions().unwrap()
+///     }
+/// }
+///
+/// impl TransactionControl for Mine {
+///     fn init(&self, within: Duration) -> ControlFuture<'_, ()> {
+///         self.below().init(within)
+///     }
+///     fn begin(&self) -> ControlFuture<'_, ()> {
+///         self.below().begin()
+///     }
+///     fn commit(&self, within: Duration) -> ControlFuture<'_, ()> {
+///         self.below().commit(within)
+///     }
+///     fn abort(&self, within: Duration) -> ControlFuture<'_, ()> {
+///         self.below().abort(within)
+///     }
+///     fn send_offsets(&self, o: Vec<TopicOffset>, group: ConsumerGroup, within: Duration) -> ControlFuture<'_, ()> {
+///         self.below().send_offsets(o, group, within)
+///     }
+/// }
+///
+/// let report = check_transactions(|transport| async {
+///     let mine = Mine(transport.control());
+///     mine.init(Duration::from_secs(1)).await?;
+///     Ok((transport, Arc::new(mine) as Arc<dyn TransactionControl>))
+/// });
+/// report.seeds(20).run_transactions().assert_clean();
+/// ```
+pub fn check_transactions<S, Fut, F>(connect: F) -> Check<F>
+where
+    F: Fn(MemoryTransport) -> Fut,
+    Fut: Future<Output = Result<(S, Arc<dyn TransactionControl>)>>,
+    S: Service<Record, Response = Delivery> + Clone,
+    S::Error: Into<Error>,
+{
+    Check::new(connect, Guarantee::ExactlyOnce)
 }
 
 /// A check to be run.
@@ -101,6 +147,24 @@ pub struct Check<F> {
     first: u64,
     shrink: bool,
     capacity: bool,
+}
+
+impl<F> Check<F> {
+    fn new(stack: F, guarantee: Guarantee) -> Self {
+        let workload =
+            Workload { callers: 4, sends: 50, keys: 3, partitions: 3, limits: Limits { records: 8, bytes: 2_000 } };
+        let config = Config {
+            guarantee,
+            workload,
+            faults: Faults::default(),
+            capacity: None,
+            transactions: 20,
+            replace: false,
+            order: Order::Calls,
+            producer: |producer| producer,
+        };
+        Self { stack, config, seeds: 100, first: 0, shrink: true, capacity: true }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -247,11 +311,32 @@ impl<F> Check<F> {
                 probe::capacity(&kafka, &(self.stack)(transport)).await
             }));
         }
+        self.each_seed(start, |seed, schedule| run::run(&self.config, seed, schedule, &self.stack))
+    }
+
+    /// [`run`](Self::run) for [`check_transactions`].
+    ///
+    /// # Panics
+    ///
+    /// If another guarantee was chosen.
+    pub fn run_transactions<S, Fut>(self) -> Report
+    where
+        F: Fn(MemoryTransport) -> Fut,
+        Fut: Future<Output = Result<(S, Arc<dyn TransactionControl>)>>,
+        S: Service<Record, Response = Delivery> + Clone,
+        S::Error: Into<Error>,
+    {
+        assert_eq!(self.config.guarantee, Guarantee::ExactlyOnce, "transactions promise nothing else");
+        self.each_seed(Instant::now(), |seed, schedule| {
+            run::run_transactions(&self.config, seed, schedule, &self.stack)
+        })
+    }
+
+    fn each_seed(&self, start: Instant, once: impl Fn(u64, &Schedule) -> Outcome) -> Report {
         let (first, seeds) = match (number("KAFKA_TOWER_SEED"), number("KAFKA_TOWER_SEEDS")) {
             (Some(seed), _) => (seed, 1),
             (None, seeds) => (self.first, seeds.unwrap_or(self.seeds)),
         };
-        let once = |seed: u64, schedule: &Schedule| run::run(&self.config, seed, schedule, &self.stack);
         let mut report = Report {
             guarantee: self.config.guarantee,
             seeds: 0,
@@ -268,7 +353,7 @@ impl<F> Check<F> {
             report.faults += outcome.faults.len() as u64;
             report.counts.add(&outcome.counts);
             if !outcome.violations.is_empty() {
-                report.failure = Some(failure(seed, outcome, self.shrink, once));
+                report.failure = Some(failure(seed, outcome, self.shrink, &once));
                 break;
             }
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use kafka_tower_core::{Control, Delivery, Error, InFlight, Record, Result};
+use kafka_tower_core::{Control, Delivery, Error, InFlight, Record, Result, TransactionControl};
 use tokio::time::{Instant, sleep};
 use tower_service::Service;
 
@@ -102,16 +102,39 @@ where
 {
     caught(|| {
         on_paused_clock(async {
-            let journal = Arc::new(Journal::new());
-            let kafka = MemoryKafka::new().with_topic(TOPIC, config.workload.partitions);
-            kafka.replay_faults(seed, config.faults.clone(), schedule.faults.clone());
-            let stage = Stage { kafka, journal, seed };
+            let stage = stage(config, seed, schedule);
             match config.guarantee {
-                Guarantee::ExactlyOnce => transactions::drive(config, &stage, schedule, stack).await,
+                Guarantee::ExactlyOnce => {
+                    let make = async |transport| transactions::over(&stage, transport, stack).await;
+                    transactions::drive(config, &stage, schedule, &make).await
+                }
                 Guarantee::AtMostOnce | Guarantee::AtLeastOnce => drive(config, &stage, schedule, stack).await,
             }
         })
     })
+}
+
+/// A run of stacks that begin and end their transactions themselves.
+pub(crate) fn run_transactions<S, Fut, F>(config: &Config, seed: u64, schedule: &Schedule, connect: &F) -> Outcome
+where
+    F: Fn(MemoryTransport) -> Fut,
+    Fut: Future<Output = Result<(S, Arc<dyn TransactionControl>)>>,
+    S: Service<Record, Response = Delivery> + Clone,
+    S::Error: Into<Error>,
+{
+    caught(|| {
+        on_paused_clock(async {
+            let stage = stage(config, seed, schedule);
+            let make = async |transport| transactions::own(&stage, connect(transport)).await;
+            transactions::drive(config, &stage, schedule, &make).await
+        })
+    })
+}
+
+fn stage(config: &Config, seed: u64, schedule: &Schedule) -> Stage {
+    let kafka = MemoryKafka::new().with_topic(TOPIC, config.workload.partitions);
+    kafka.replay_faults(seed, config.faults.clone(), schedule.faults.clone());
+    Stage { kafka, journal: Arc::new(Journal::new()), seed }
 }
 
 async fn drive<S, F>(config: &Config, stage: &Stage, schedule: &Schedule, stack: &F) -> Outcome

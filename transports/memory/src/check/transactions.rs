@@ -2,13 +2,14 @@
 //! is finished.
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use kafka_tower_core::TransactionControl;
-use kafka_tower_core::{Control, ControlFuture, Delivery, Error, Persistence, Record, Recovery, Result};
+use kafka_tower_core::{
+    Control, ControlFuture, Delivery, Error, Persistence, Record, Recovery, Result, TransactionControl,
+};
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
@@ -31,25 +32,73 @@ const WITHIN: Duration = Duration::from_secs(1);
 /// The same call is made so often before its fate counts as unknown.
 const CALLS: u32 = 20;
 
+/// Faults do not keep a stack from being made so often.
+const CONNECTS: u32 = 100;
+
 /// A producer with its stack.
-struct Producer<S> {
+pub(super) struct Producer<S> {
     service: S,
-    control: Arc<dyn Control>,
+    ends: Ends,
+}
+
+/// Who begins and ends its transactions.
+#[derive(Clone)]
+enum Ends {
+    Transport(Arc<dyn Control>),
+    Own(Arc<dyn TransactionControl>),
+}
+
+impl Ends {
+    fn get(&self) -> &dyn TransactionControl {
+        match self {
+            Self::Transport(control) => control.transactions().expect("the producer has a transactional id"),
+            Self::Own(control) => &**control,
+        }
+    }
 }
 
 /// Something is never ready: the run ends.
-struct Stop(Violation);
+pub(super) struct Stop(Violation);
 
-pub(super) async fn drive<S, F>(config: &Config, stage: &Stage, schedule: &Schedule, stack: &F) -> Outcome
+/// A stack, or why none could be made.
+type Made<S> = Result<Result<Producer<S>>, Stop>;
+
+/// A stack whose transactions the check begins and ends by itself, on the transport below.
+pub(super) async fn over<S>(
+    stage: &Stage,
+    transport: MemoryTransport,
+    stack: &impl Fn(MemoryTransport) -> S,
+) -> Made<S> {
+    let control = transport.control();
+    let producer = Producer { service: stack(transport), ends: Ends::Transport(control) };
+    let (outcome, _) = again(stage, "init", |within| producer.ends.get().init(within)).await?;
+    Ok(outcome.map(|()| producer))
+}
+
+/// A stack that begins and ends its transactions itself.
+pub(super) async fn own<S>(
+    stage: &Stage,
+    connected: impl Future<Output = Result<(S, Arc<dyn TransactionControl>)>>,
+) -> Made<S> {
+    let connected = watched("connect", connected).await?;
+    note(stage, "connect", &connected.as_ref().map(drop).map_err(Clone::clone));
+    Ok(connected.map(|(service, control)| Producer { service, ends: Ends::Own(control) }))
+}
+
+pub(super) async fn drive<S>(
+    config: &Config,
+    stage: &Stage,
+    schedule: &Schedule,
+    make: &impl AsyncFn(MemoryTransport) -> Made<S>,
+) -> Outcome
 where
-    F: Fn(MemoryTransport) -> S,
     S: Service<Record, Response = Delivery> + Clone,
     S::Error: Into<Error>,
 {
     let rounds = plan(config, stage.seed, schedule);
     let sends = rounds.iter().flat_map(|round| round.steps.iter().map(|step| step.id)).collect();
     let mut transactions = Vec::new();
-    let stopped = run(config, stage, &rounds, stack, &mut transactions).await.err();
+    let stopped = run(config, stage, &rounds, make, &mut transactions).await.err();
     let mut found: Vec<_> = stopped.into_iter().map(|Stop(violation)| violation).collect();
     let faults = (stage.kafka.faults(), stage.kafka.listed_faults());
     stage.kafka.stop_faults();
@@ -92,15 +141,14 @@ fn plan(config: &Config, seed: u64, schedule: &Schedule) -> Vec<Round> {
     rounds.filter(|round| !round.steps.is_empty()).collect()
 }
 
-async fn run<S, F>(
+async fn run<S>(
     config: &Config,
     stage: &Stage,
     rounds: &[Round],
-    stack: &F,
+    make: &impl AsyncFn(MemoryTransport) -> Made<S>,
     transactions: &mut Vec<Transaction>,
 ) -> Result<(), Stop>
 where
-    F: Fn(MemoryTransport) -> S,
     S: Service<Record, Response = Delivery> + Clone,
     S::Error: Into<Error>,
 {
@@ -108,7 +156,7 @@ where
     for round in rounds {
         let current = match producer.take() {
             Some(producer) => producer,
-            None => connect(config, stage, stack).await?,
+            None => connect(config, stage, make).await?,
         };
         let mut transaction = Transaction { sent: Vec::new(), ended: Ended::Unknown };
         let goes_on = one(stage, current, round, &mut transaction).await;
@@ -118,18 +166,18 @@ where
     Ok(())
 }
 
-async fn connect<S, F>(config: &Config, stage: &Stage, stack: &F) -> Result<Producer<S>, Stop>
-where
-    F: Fn(MemoryTransport) -> S,
-{
+async fn connect<S>(
+    config: &Config,
+    stage: &Stage,
+    make: &impl AsyncFn(MemoryTransport) -> Made<S>,
+) -> Result<Producer<S>, Stop> {
+    let mut failed = 0;
     loop {
         let producer = config.producer(&stage.kafka).journal(&stage.journal).transactional(ID);
-        let transport = producer.transport();
-        let control = transport.control();
-        let producer = Producer { service: stack(transport), control };
-        let (outcome, _) = again(stage, "init", |within| transactions(&*producer.control).init(within)).await?;
-        if outcome.is_ok() {
-            return Ok(producer);
+        match make(producer.transport()).await? {
+            Ok(producer) => return Ok(producer),
+            Err(error) if failed == CONNECTS => panic!("no stack was made: {error:#}"),
+            Err(_) => failed += 1,
         }
     }
 }
@@ -145,8 +193,8 @@ where
     S: Service<Record, Response = Delivery> + Clone,
     S::Error: Into<Error>,
 {
-    let control = Arc::clone(&producer.control);
-    let control = transactions(&*control);
+    let ends = producer.ends.clone();
+    let control = ends.get();
     let begun = watched("begin", control.begin()).await?;
     note(stage, "begin", &begun);
     if begun.is_err() {
@@ -169,19 +217,29 @@ where
         stage.journal.add(What::Called { caller: 0, id: step.id, key: step.key });
         let future = Box::pin(producer.service.call(step.record()));
         answers.transaction.sent.push(Sent { id: step.id, key: step.key, outcome: None });
-        if matches!(step.then, Then::Leave | Then::Glance) {
-            stage.journal.add(What::Left { id: step.id });
-            continue;
+        if step.then != Then::Leave {
+            answers.open.push((step.id, future));
         }
-        answers.open.push((step.id, future));
-        if step.then == Then::Await {
-            answers.all().await?;
+        match step.then {
+            Then::Await => answers.all().await?,
+            Then::Keep => {}
+            Then::Leave => answers.leave(step.id),
+            Then::Glance => {
+                answers.poll(&mut Context::from_waker(Waker::noop()));
+                answers.leave(step.id);
+            }
         }
     }
     if round.looks_before {
         answers.all().await?;
     }
-    let (ended, goes_on) = end(stage, control, round.commits).await?;
+    // Others look while it ends: what a stack does in its futures it goes on to do.
+    let mut ending = pin!(end(stage, control, round.commits));
+    let (ended, goes_on) = poll_fn(|cx| {
+        answers.poll(cx);
+        ending.as_mut().poll(cx)
+    })
+    .await?;
     answers.transaction.ended = ended;
     answers.all().await?;
     Ok(goes_on.then_some(producer))
@@ -210,6 +268,15 @@ where
             }
             false
         });
+    }
+
+    /// Its caller goes away.
+    fn leave(&mut self, id: u32) {
+        let told = self.transaction.sent.iter().any(|sent| sent.id == id && sent.outcome.is_some());
+        self.open.retain(|(open, _)| *open != id);
+        if !told {
+            self.stage.journal.add(What::Left { id });
+        }
     }
 
     async fn all(&mut self) -> Result<(), Stop> {
@@ -268,10 +335,6 @@ fn note(stage: &Stage, name: &str, outcome: &Result<()>) {
         Ok(()) => stage.journal.note(format!("{name}: Ok")),
         Err(error) => stage.journal.note(format!("{name}: {}: {error}", error.kind())),
     }
-}
-
-fn transactions(control: &dyn Control) -> &dyn TransactionControl {
-    control.transactions().expect("the producer has a transactional id")
 }
 
 /// A future under the watchdog.
