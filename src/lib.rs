@@ -77,8 +77,9 @@ pub use sink::{CloseError, IntoTransport, KafkaSink, SinkBuilder, stack};
 
 pub use kafka_tower_core::gate::Limits;
 pub use kafka_tower_core::{
-    BoxError, CloseReport, Control, Delivery, Envelope, Error, ErrorKind, Header, Headers, InFlight, Persistence,
-    Record, Recovery, Result, Scope, SinkMessage, Timestamp, TransactionControl, Transport, Undelivered,
+    BoxError, CloseReport, ConsumerGroup, Control, ControlFuture, Delivery, Envelope, Error, ErrorKind, Header,
+    Headers, InFlight, Persistence, Record, Recovery, Result, Scope, SinkMessage, Timestamp, TopicOffset,
+    TransactionControl, Transport, Undelivered, handover,
 };
 pub use kafka_tower_layers::metrics::SinkMetrics;
 pub use kafka_tower_layers::partition::{PartitionStrategy, Partitioner};

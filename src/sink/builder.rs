@@ -217,7 +217,8 @@ where
         if self.config.enable_transactions {
             transactions(&*control)?.init(self.config.send_timeout()).await?;
         }
-        let instruments = Instruments::new(&self.config).traced(self.told.traces(&self.config.topic), &control);
+        let instruments = Instruments::new(&self.config).whole(&*control);
+        let instruments = instruments.traced(self.told.traces(&self.config.topic), &control);
         let send_timeout = self.config.send_timeout();
         let (layer, serializer) = (self.layer, self.serializer);
         let recipe = Recipe::new(self.config, serializer, layer, transport, Arc::clone(&control), instruments.clone());

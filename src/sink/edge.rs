@@ -18,6 +18,7 @@ use super::deadline;
 use super::recipe::{Recipe, Stacks};
 use super::stack::Instruments;
 use super::traces::{Caller, Traces};
+use super::whole::{Part, Watched, Whole};
 use crate::KafkaSinkConfig;
 
 pub(super) type BoxFuture = Pin<Box<dyn Future<Output = Result<Delivery>> + Send>>;
@@ -30,15 +31,19 @@ pub(super) trait Edge<T>: Send + Sync {
     fn fresh(&self) -> Box<dyn Edge<T>>;
 }
 
+#[derive(Clone)]
 struct Typed<S>(S);
 
-/// Forgets the type of a stack.
-pub(super) fn boxed<T, S>(stack: S) -> Box<dyn Edge<T>>
+/// Forgets the type of a stack, whose sends are watched if there are transactions that have to be whole.
+pub(super) fn boxed<T, S>(stack: S, whole: Option<&Whole>) -> Box<dyn Edge<T>>
 where
     S: Service<SinkMessage<T>, Response = Delivery, Error = Error> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
 {
-    Box::new(Typed(stack))
+    match whole {
+        Some(whole) => Box::new(Watched::new(Typed(stack), whole.clone())),
+        None => Box::new(Typed(stack)),
+    }
 }
 
 impl<T, S> Edge<T> for Typed<S>
@@ -70,6 +75,8 @@ pub(super) struct Shared<T> {
     pub(super) unfinished: Unfinished,
     pub(super) traces: Traces,
     pub(super) breaker: Option<CircuitBreakerHandle>,
+    /// Of a sink with transactions.
+    pub(super) whole: Option<Whole>,
     /// How the stacks were made; nothing, if the user made them.
     recipe: Option<Arc<Recipe<T>>>,
     choices: Choices,
@@ -86,6 +93,7 @@ impl<T> Shared<T> {
         control: Arc<dyn Control>,
         send_timeout: Duration,
         metrics: Metrics,
+        whole: Option<Whole>,
     ) -> Self {
         Self {
             stacks,
@@ -96,6 +104,7 @@ impl<T> Shared<T> {
             unfinished: Unfinished::new(),
             traces: Traces::default(),
             breaker: None,
+            whole,
             recipe: None,
             choices: Choices::of(&KafkaSinkConfig::default()),
             fault: None,
@@ -120,6 +129,7 @@ impl<T> Shared<T> {
             unfinished: instruments.unfinished.clone(),
             traces: instruments.traces.clone(),
             breaker: instruments.breaker(),
+            whole: instruments.whole.clone(),
             recipe: Some(Arc::new(recipe)),
             choices,
             fault,
@@ -142,6 +152,7 @@ impl<T> Shared<T> {
             unfinished: self.unfinished.clone(),
             traces: self.traces.clone(),
             breaker: self.breaker.clone(),
+            whole: self.whole.clone(),
             recipe: Some(Arc::clone(recipe)),
             choices,
             fault,
@@ -152,7 +163,8 @@ impl<T> Shared<T> {
     /// The same, but it sends nothing and says why.
     pub(super) fn with_fault(&self, fault: Error) -> Self {
         let stacks = Stacks { prototype: self.fresh(), ordered: self.fresh_ordered() };
-        let mut faulty = Self::of_service(stacks, Arc::clone(&self.control), self.send_timeout, self.metrics.clone());
+        let (control, metrics, whole) = (Arc::clone(&self.control), self.metrics.clone(), self.whole.clone());
+        let mut faulty = Self::of_service(stacks, control, self.send_timeout, metrics, whole);
         faulty.fault = Some(fault);
         faulty.unfinished = self.unfinished.clone();
         faulty.traces = self.traces.clone();
@@ -225,6 +237,11 @@ impl<T> Shared<T> {
     pub(super) fn abandoned(&self, message: &SinkMessage<T>, since: Option<Instant>, caller: &Caller) {
         self.metrics.record_abandoned();
         self.traces.abandoned(topic(message), since, caller);
+    }
+
+    /// A send begins that may have to wait, in a sink with transactions.
+    pub(super) fn part(&self) -> Option<Part> {
+        self.whole.as_ref().map(Whole::part)
     }
 
     pub(super) fn is_closed(&self) -> bool {

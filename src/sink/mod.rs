@@ -21,6 +21,7 @@ pub mod stack;
 mod stream;
 mod traces;
 mod transaction;
+mod whole;
 mod with;
 
 use std::fmt;
@@ -36,6 +37,7 @@ use tower_service::Service;
 
 use edge::{Edge, Shared};
 use recipe::Stacks;
+use whole::Whole;
 
 pub use batch::SendBatch;
 pub use builder::{Connect, DefaultSerializer, Given, NoSerializer, SinkBuilder};
@@ -131,8 +133,10 @@ impl<T> KafkaSink<T> {
     {
         let metrics = Metrics::new();
         let stack = MetricsLayer::new(metrics.clone()).layer(stack);
-        let stacks = Stacks { prototype: edge::boxed(stack.clone()), ordered: edge::boxed(stack) };
-        Self::of(Shared::of_service(stacks, control, send_timeout, metrics))
+        let whole = Whole::of(&*control);
+        let boxed = |stack| edge::boxed(stack, whole.as_ref());
+        let stacks = Stacks { prototype: boxed(stack.clone()), ordered: boxed(stack) };
+        Self::of(Shared::of_service(stacks, control, send_timeout, metrics, whole))
     }
 
     fn of(shared: Shared<T>) -> Self {
@@ -153,7 +157,8 @@ impl<T> KafkaSink<T> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future before the record was handed over sends nothing; later it takes nothing back.
+    /// Dropping the future before the record was handed over sends nothing; later it takes nothing back. In a transaction the first makes
+    /// the [commit](Self::commit_transaction) a no, unless it was never polled.
     ///
     /// # Panics
     ///
@@ -174,7 +179,8 @@ impl<T> KafkaSink<T> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future sends no more; what was handed over before goes on.
+    /// Dropping the future sends no more; what was handed over before goes on. In a transaction its [commit](Self::commit_transaction)
+    /// is a no then, unless the last message was handed over and nothing had failed.
     ///
     /// # Panics
     ///

@@ -10,6 +10,7 @@ use kafka_tower_core::{Delivery, Result, SinkMessage};
 use super::deadline::{self, Patience};
 use super::edge::{BoxFuture, Edge, Shared};
 use super::traces::Caller;
+use super::whole::Part;
 
 /// One message on its way: [`KafkaSink::send`](super::KafkaSink::send).
 ///
@@ -36,6 +37,14 @@ struct Waiting<T> {
     patience: Patience,
     /// Whoever polled first: the send is theirs, whoever polls it later or drops it.
     caller: Caller,
+    /// In a sink with transactions.
+    part: Option<Part>,
+}
+
+impl<T> Waiting<T> {
+    fn told(&mut self) {
+        self.part.take().into_iter().for_each(Part::done);
+    }
 }
 
 impl<T> SendFuture<T> {
@@ -56,7 +65,8 @@ impl<T> SendFuture<T> {
             Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.unready(&message, None, error))),
             Poll::Pending => {
                 let caller = self.shared.traces.caller();
-                let waiting = Waiting { edge, message, since, patience: Patience::default(), caller };
+                let part = self.shared.part();
+                let waiting = Waiting { edge, message, since, patience: Patience::default(), caller, part };
                 self.wait(Box::new(waiting), cx)
             }
         }
@@ -65,6 +75,7 @@ impl<T> SendFuture<T> {
     /// Called when the handle is pending: the timer is the only thing left to ask.
     fn wait(&mut self, mut waiting: Box<Waiting<T>>, cx: &mut Context<'_>) -> Poll<Result<Delivery>> {
         if waiting.patience.is_over(waiting.message.envelope().deadline, cx) {
+            waiting.told();
             return Poll::Ready(Err(self.shared.no_room(&waiting.message, waiting.since)));
         }
         self.state = State::Waiting(waiting);
@@ -107,16 +118,20 @@ impl<T> Future for SendFuture<T> {
             State::Start(message) => self.start(message, cx),
             State::Waiting(mut waiting) => {
                 let _current = waiting.caller.attach();
-                match self.shared.refusal().map_or_else(|| waiting.edge.poll_ready(cx), |error| Poll::Ready(Err(error)))
-                {
+                let refusal = self.shared.refusal().or_else(|| waiting.part.as_ref().and_then(Part::is_late));
+                match refusal.map_or_else(|| waiting.edge.poll_ready(cx), |error| Poll::Ready(Err(error))) {
                     Poll::Pending => self.wait(waiting, cx),
                     Poll::Ready(Err(error)) => {
+                        waiting.told();
                         Poll::Ready(Err(self.shared.unready(&waiting.message, Some(waiting.since), error)))
                     }
                     Poll::Ready(Ok(())) => {
-                        let Waiting { edge, message, since, .. } = *waiting;
+                        let Waiting { edge, message, since, part, .. } = *waiting;
                         self.shared.waited(&message, since);
-                        self.call(edge, message, cx)
+                        let answer = self.call(edge, message, cx);
+                        // The stack watches it from the call on: not before, or a commit could pass between.
+                        part.into_iter().for_each(Part::done);
+                        answer
                     }
                 }
             }

@@ -7,7 +7,7 @@ use kafka_tower_core::{Delivery, Error, Result, SinkMessage};
 use tower_service::Service;
 
 use super::edge::BoxFuture;
-use super::{KafkaSink, deadline};
+use super::{KafkaSink, deadline, whole};
 
 /// Each clone is a handle with a readiness of its own. The place in the order is the call.
 ///
@@ -36,7 +36,11 @@ impl<T> Service<SinkMessage<T>> for KafkaSink<T> {
     /// If `poll_ready` has not been ready before, as tower's contract says.
     fn call(&mut self, mut message: SinkMessage<T>) -> Self::Future {
         if let Some(error) = self.shared.refusal() {
-            return ResponseFuture(Inner::Failed(Some(self.shared.failed(Some(&message), None, error))));
+            let error = self.shared.failed(Some(&message), None, error);
+            return ResponseFuture(match self.shared.part() {
+                Some(part) => Inner::Called(whole::untold(error, part)),
+                None => Inner::Failed(Some(error)),
+            });
         }
         deadline::stamp(&mut message, deadline::now(), self.shared.send_timeout);
         let Some(mine) = &mut self.mine else { panic!("`poll_ready` comes before `call`") };

@@ -2,6 +2,7 @@
 //!
 //! | from the sink down | why there |
 //! |---|---|
+//! | with transactions: what sees to it that none is [committed](crate::KafkaSink::commit_transaction) without a send that failed above the transport | sees what the caller takes |
 //! | telemetry, if it was given ([`SinkBuilder`](crate::SinkBuilder), feature `opentelemetry`) | one span a send; the context is in the headers before the first attempt, and once |
 //! | [metrics](crate::layers::metrics) | sees what the caller sees: one send, whatever is retried or refused below |
 //! | yours ([`SinkBuilder::layer`](crate::SinkBuilder::layer)) | sees typed messages; what it refuses is counted |
@@ -18,7 +19,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_tower_core::{Control, Transport};
+use kafka_tower_core::{Control, Delivery, Error, SinkMessage, Transport};
 use kafka_tower_layers::Unfinished;
 use kafka_tower_layers::circuit_breaker::{
     CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer, DefaultClassifier,
@@ -28,9 +29,12 @@ use kafka_tower_layers::partition::{Partition, PartitionLayer};
 use kafka_tower_layers::retry::{Retry, RetryLayer, RetryPolicy};
 use kafka_tower_layers::serialize::{MessageSerializer, Serialize, SerializeLayer};
 use tower_layer::Layer;
+use tower_service::Service;
 
 use super::choices::Choices;
+use super::edge::Edge;
 use super::traces::Traces;
+use super::whole::Whole;
 use crate::KafkaSinkConfig;
 
 /// The type of [`default`]: it changes as layers are added.
@@ -112,6 +116,8 @@ pub(super) struct Instruments {
     pub(super) metrics: Metrics,
     pub(super) unfinished: Unfinished,
     pub(super) traces: Traces,
+    /// Of a sink with transactions.
+    pub(super) whole: Option<Whole>,
     breaker: CircuitBreakerLayer,
     /// Whether the breaker may ever open.
     breaks: bool,
@@ -131,8 +137,7 @@ impl Instruments {
                 trips.record_trip();
             }
         });
-        // Whoever does not look at the answer of a record that is refused here would commit its transaction without it. What
-        // gets to the transport and fails there makes the commit a no.
+        // What is refused here would be missing from its transaction: none could be committed while it is open.
         if !config.enable_circuit_breaker || config.enable_transactions {
             breaker.handle().force_closed();
         }
@@ -140,6 +145,7 @@ impl Instruments {
             metrics,
             unfinished: Unfinished::new(),
             traces: Traces::default(),
+            whole: None,
             breaker,
             breaks: !config.enable_transactions,
         }
@@ -152,13 +158,29 @@ impl Instruments {
         self
     }
 
+    /// Keeps the transactions whole that this transport may have.
+    pub(super) fn whole(mut self, control: &dyn Control) -> Self {
+        self.whole = Whole::of(control);
+        self
+    }
+
     /// The hand on the breaker. Nobody has it where the breaker has to stay closed: a reset would make it count.
     pub(super) fn breaker(&self) -> Option<CircuitBreakerHandle> {
         self.breaks.then(|| self.breaker.handle())
     }
 
-    pub(super) fn measured<S>(&self, stack: S) -> Measure<S> {
+    fn measured<S>(&self, stack: S) -> Measure<S> {
         MetricsLayer::new(self.metrics.clone()).layer(stack)
+    }
+
+    /// What stands above the typed layers, the user's included.
+    pub(super) fn boxed<T, S>(&self, stack: S) -> Box<dyn Edge<T>>
+    where
+        T: 'static,
+        S: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        self.traces.boxed(self.measured(stack), self.whole.as_ref())
     }
 }
 

@@ -12,6 +12,7 @@ use super::batch::open::Open;
 use super::deadline::{self, Patience};
 use super::edge::{Edge, Shared};
 use super::traces::Caller;
+use super::whole::Whole;
 
 /// Messages whose results are not taken yet, unless [`SendStream::look_ahead`] says otherwise.
 const LOOK_AHEAD: usize = 1_000;
@@ -41,6 +42,7 @@ pub struct SendStream<T, S> {
 
 impl<T, S> SendStream<T, S> {
     pub(super) fn new(shared: Arc<Shared<T>>, messages: S) -> Self {
+        let open = Open::new(shared.whole.clone());
         Self {
             shared,
             messages,
@@ -51,7 +53,7 @@ impl<T, S> SendStream<T, S> {
             waiting_since: None,
             patience: Patience::default(),
             caller: Caller::default(),
-            open: Open::new(),
+            open,
         }
     }
 
@@ -159,6 +161,7 @@ impl<T, S> PinnedDrop for SendStream<T, S> {
     fn drop(self: Pin<&mut Self>) {
         if let Some(message) = &self.head {
             self.shared.abandoned(message, self.waiting_since, &self.caller);
+            self.shared.whole.as_ref().into_iter().for_each(Whole::leave_out);
         }
     }
 }

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use kafka_tower_core::{Delivery, Result, SinkMessage};
+use kafka_tower_core::{Delivery, Error, Result, SinkMessage};
 
 use self::open::Open;
 use super::deadline::{self, Patience};
 use super::edge::{self, Edge, Shared};
 use super::traces::Batch;
+use super::whole::Part;
 
 /// Messages called in one poll, so that a transport which is always ready does not hold the thread.
 const SLICE: usize = 256;
@@ -36,12 +37,15 @@ pub struct SendBatch<T, I> {
     patience: Patience,
     open: Open,
     begun: bool,
+    /// From the first poll until no message is left, in a sink with transactions.
+    part: Option<Part>,
     /// From the first poll to the last answer. Behind the messages: those end before it.
     told: Option<Batch>,
 }
 
 impl<T, I: Iterator> SendBatch<T, I> {
     pub(super) fn new(shared: Arc<Shared<T>>, messages: I) -> Self {
+        let open = Open::new(shared.whole.clone());
         Self {
             shared,
             messages: messages.fuse(),
@@ -49,8 +53,9 @@ impl<T, I: Iterator> SendBatch<T, I> {
             head: None,
             waiting_since: None,
             patience: Patience::default(),
-            open: Open::new(),
+            open,
             begun: false,
+            part: None,
             told: None,
         }
     }
@@ -61,18 +66,40 @@ where
     I: Iterator,
     I::Item: Into<SinkMessage<T>>,
 {
+    /// The next message, and since when it waits if it does.
+    fn next(&mut self) -> Option<(SinkMessage<T>, Option<Instant>)> {
+        match self.head.take() {
+            Some((message, since)) => Some((message, Some(since))),
+            None => self.messages.next().map(|message| (message.into(), None)),
+        }
+    }
+
+    /// There are no more messages.
+    fn sent(&mut self) -> Poll<()> {
+        self.edge = None;
+        self.part.take().into_iter().for_each(Part::done);
+        Poll::Ready(())
+    }
+
+    /// The transaction that it began in is over.
+    #[cold]
+    fn refuse(&mut self, error: &Error, cx: &Context<'_>) -> Poll<()> {
+        for _ in 0..SLICE {
+            let Some((message, waited)) = self.next() else { return self.sent() };
+            self.open.settled(Err(self.shared.failed(Some(&message), waited, error.clone())));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     /// Calls messages in order as there is room; ready when there are no more.
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(late) = self.part.as_ref().and_then(Part::is_late) {
+            return self.refuse(&late, cx);
+        }
         let now = deadline::now();
         for _ in 0..SLICE {
-            let (message, waited) = match self.head.take() {
-                Some((message, since)) => (Some(message), Some(since)),
-                None => (self.messages.next().map(Into::into), None),
-            };
-            let Some(mut message) = message else {
-                self.edge = None;
-                return Poll::Ready(());
-            };
+            let Some((mut message, waited)) = self.next() else { return self.sent() };
             if let Some(error) = self.shared.refusal() {
                 self.open.settled(Err(self.shared.failed(Some(&message), waited, error)));
                 continue;
@@ -134,6 +161,7 @@ where
             if let Some(error) = self.shared.refusal() {
                 return Poll::Ready(Err(self.shared.failed(None, None, error)));
             }
+            self.part = self.shared.part();
         }
         let this = &mut *self;
         let (filled, settled) = {

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use kafka_tower_core::{Delivery, Result};
 
 use super::super::edge::BoxFuture;
+use super::super::whole::{Part, Whole};
 
 /// Neighbours that share a bell: all are polled when one rings. More of them cost polls in vain while delivery reports
 /// come in, fewer cost memory.
@@ -29,6 +30,15 @@ pub(in crate::sink) struct Open {
     desk: Arc<Desk>,
     /// Bells that rang. Empty between two polls, and kept for its memory.
     rang: Vec<usize>,
+    untold: Untold,
+}
+
+/// Errors that were not taken: who drops them never knows, and a transaction must not be committed then.
+struct Untold {
+    /// In a sink with transactions.
+    whole: Option<Whole>,
+    errors: usize,
+    part: Option<Part>,
 }
 
 enum Slot {
@@ -64,7 +74,7 @@ struct Heard {
 }
 
 impl Open {
-    pub(in crate::sink) fn new() -> Self {
+    pub(in crate::sink) fn new(whole: Option<Whole>) -> Self {
         Self {
             slots: VecDeque::new(),
             first: 0,
@@ -74,6 +84,7 @@ impl Open {
             spare: Vec::new(),
             desk: Arc::default(),
             rang: Vec::new(),
+            untold: Untold { whole, errors: 0, part: None },
         }
     }
 
@@ -89,12 +100,14 @@ impl Open {
             }
         };
         self.slots.push_back(slot);
+        self.untold.keep(self.slots.back());
     }
 
     /// A message whose fate is known already.
     pub(in crate::sink) fn settled(&mut self, result: Result<Delivery>) {
         self.bell();
         self.slots.push_back(Slot::Done(result));
+        self.untold.keep(self.slots.back());
     }
 
     /// The bell of the next message.
@@ -135,6 +148,7 @@ impl Open {
                 if let Poll::Ready(result) = future.as_mut().poll(&mut cx) {
                     self.slots[i] = Slot::Done(result);
                     self.open -= 1;
+                    self.untold.keep(self.slots.get(i));
                 }
             }
         }
@@ -158,12 +172,39 @@ impl Open {
         if self.first % NEIGHBOURS == 0 {
             self.spare.extend(self.hung.pop_front());
         }
+        self.untold.taken(&result);
         Some(result)
     }
 
     /// Messages whose results were not taken.
     pub(in crate::sink) fn held(&self) -> usize {
         self.slots.len()
+    }
+}
+
+impl Untold {
+    fn keep(&mut self, slot: Option<&Slot>) {
+        if self.whole.is_some() {
+            self.count(slot);
+        }
+    }
+
+    // Apart from the rest: of most sinks' ways it is no part.
+    #[inline(never)]
+    fn count(&mut self, slot: Option<&Slot>) {
+        if let (Some(whole), Some(Slot::Done(Err(_)))) = (&self.whole, slot) {
+            self.errors += 1;
+            self.part.get_or_insert_with(|| whole.part());
+        }
+    }
+
+    fn taken(&mut self, result: &Result<Delivery>) {
+        if self.part.is_some() && result.is_err() {
+            self.errors -= 1;
+            if self.errors == 0 {
+                self.part.take().into_iter().for_each(Part::done);
+            }
+        }
     }
 }
 
@@ -269,7 +310,7 @@ mod tests {
         /// pushed.
         #[test]
         fn nothing_is_lost_and_the_order_is_kept(steps in prop::collection::vec(step(), 1..400)) {
-            let mut open = Open::new();
+            let mut open = Open::new(None);
             let mut task = Arc::new(Woken::default());
             let mut unanswered = Vec::new();
             let (mut pushed, mut taken) = (0, 0);
@@ -325,7 +366,7 @@ mod tests {
     /// A future that wakes its task from within its poll is polled again.
     #[test]
     fn one_that_yields_is_heard() {
-        let (mut open, task) = (Open::new(), Arc::new(Woken::default()));
+        let (mut open, task) = (Open::new(None), Arc::new(Woken::default()));
         let waker = Waker::from(Arc::clone(&task));
         let mut left = 3;
         open.push(Box::pin(std::future::poll_fn(move |cx| {
@@ -341,7 +382,7 @@ mod tests {
     /// A stream that goes on for long needs no more bells than messages are on their way at once.
     #[test]
     fn bells_are_hung_again() {
-        let mut open = Open::new();
+        let mut open = Open::new(None);
         for i in 0..1_000 {
             open.push(Box::pin(async move { failed(i) }));
             if i >= 2 * NEIGHBOURS {

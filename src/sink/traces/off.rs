@@ -9,6 +9,7 @@ use kafka_tower_rdkafka::Builder as RdkafkaBuilder;
 use tower_service::Service;
 
 use super::super::edge::{self, Edge};
+use super::super::whole::Whole;
 #[cfg(feature = "rdkafka")]
 use crate::KafkaSinkConfig;
 
@@ -37,12 +38,12 @@ pub(in crate::sink) struct Traces(());
 
 #[allow(clippy::unused_self)] // as where there is something to tell
 impl Traces {
-    pub(in crate::sink) fn boxed<T, S>(&self, stack: S) -> Box<dyn Edge<T>>
+    pub(in crate::sink) fn boxed<T, S>(&self, stack: S, whole: Option<&Whole>) -> Box<dyn Edge<T>>
     where
         S: Service<SinkMessage<T>, Response = Delivery, Error = Error> + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
     {
-        edge::boxed(stack)
+        edge::boxed(stack, whole)
     }
 
     pub(in crate::sink) fn retries(&self, retry: RetryLayer) -> RetryLayer {

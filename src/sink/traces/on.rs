@@ -13,6 +13,7 @@ use tower_service::Service;
 
 use super::super::deadline;
 use super::super::edge::{self, Edge};
+use super::super::whole::Whole;
 #[cfg(feature = "rdkafka")]
 use crate::KafkaSinkConfig;
 
@@ -68,15 +69,15 @@ pub(in crate::sink) struct Traces(Option<TelemetryLayer>);
 
 impl Traces {
     /// Puts the layer around a stack and forgets the type. Without it the type is the one that it always was.
-    pub(in crate::sink) fn boxed<T, S>(&self, stack: S) -> Box<dyn Edge<T>>
+    pub(in crate::sink) fn boxed<T, S>(&self, stack: S, whole: Option<&Whole>) -> Box<dyn Edge<T>>
     where
         T: 'static,
         S: Service<SinkMessage<T>, Response = Delivery, Error = Error> + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
     {
         match &self.0 {
-            Some(layer) => edge::boxed(layer.layer(stack)),
-            None => edge::boxed(stack),
+            Some(layer) => edge::boxed(layer.layer(stack), whole),
+            None => edge::boxed(stack, whole),
         }
     }
 

@@ -1,11 +1,12 @@
-//! `TransactionControl` straight on librdkafka, against a real Apache Kafka.
+//! `TransactionControl` straight on librdkafka, and a sink's transactions over it, against a real Apache Kafka.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use kafka_tower_core::{ConsumerGroup, Control, ErrorKind, Persistence, Record, Recovery, TopicOffset};
+use kafka_tower::{KafkaSink, KafkaSinkConfig, Limits, MessageSerializer, SinkMessage, async_trait};
+use kafka_tower_core::{ConsumerGroup, Control, Error, ErrorKind, Persistence, Record, Recovery, Result, TopicOffset};
 use kafka_tower_rdkafka::{DeliveryFuture, RdkafkaTransport};
 use kafka_tower_test_cluster::{self as cluster, Cluster, Isolation};
 use tower::{Service, ServiceExt};
@@ -144,6 +145,90 @@ async fn a_record_that_is_refused_makes_the_commit_a_no() {
     );
     producer.transactions().abort(TIME).await.unwrap();
     assert!(values(kafka, &topic, Isolation::Committed).await.is_empty());
+}
+
+/// librdkafka never heard of it, and would commit without it.
+#[tokio::test]
+async fn a_record_that_waited_for_room_in_vain_makes_the_commit_a_no() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("parked", 1).await.unwrap();
+    let builder = RdkafkaTransport::builder().property("bootstrap.servers", kafka.bootstrap());
+    let builder = builder.property("transactional.id", topic.as_str()).property("linger.ms", "1000");
+    let transport = builder.topic(topic.as_str()).limits(Limits { records: 1, bytes: 1_000 }).connect().await.unwrap();
+    let control = transport.control();
+    let mut producer = Producer { transport, control, topic };
+    producer.transactions().init(TIME).await.unwrap();
+    producer.transactions().begin().await.unwrap();
+    // Two handles are ready, and the room is for one.
+    let (mut first, mut second) = (producer.transport.clone(), producer.transport.clone());
+    let record = || Record::new(producer.topic.as_str()).with_value("lingers");
+    let (first, second) = (first.ready().await.unwrap(), second.ready().await.unwrap());
+    let lingers = first.call(record());
+    let parked = second.call(record().with_expires_at(std::time::Instant::now() + Duration::from_millis(100)));
+    assert_eq!(parked.await.unwrap_err().persistence(), Persistence::NotPersisted);
+    lingers.await.unwrap();
+    let error = producer.transactions().commit(TIME).await.unwrap_err();
+    let facts = (error.kind(), error.recovery(), error.persistence());
+    assert_eq!(facts, (ErrorKind::Transaction, Recovery::AbortTransaction, Persistence::NotPersisted), "{error:#}");
+    // Out of place, it changes nothing.
+    producer.transactions().begin().await.unwrap_err();
+    producer.transactions().commit(TIME).await.unwrap_err();
+    producer.transactions().abort(TIME).await.unwrap();
+    producer.transactions().begin().await.unwrap();
+    producer.call("next").await.await.unwrap();
+    producer.transactions().commit(TIME).await.unwrap();
+    assert_eq!(values(kafka, &producer.topic, Isolation::Committed).await, ["next"]);
+}
+
+/// Encodes a text as it is, but for those that it refuses, and waits over others.
+struct Picky;
+
+#[async_trait]
+impl MessageSerializer<String> for Picky {
+    async fn serialize(&self, text: &String) -> Result<Vec<u8>> {
+        if text == "wait" {
+            std::future::pending().await
+        }
+        if text == "bad" { Err(Error::serialization("planted")) } else { Ok(text.clone().into_bytes()) }
+    }
+}
+
+#[tokio::test]
+async fn a_sink_does_not_commit_without_a_send_that_nobody_saw_fail() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("whole", 1).await.unwrap();
+    let config = KafkaSinkConfig {
+        brokers: kafka.bootstrap().to_owned(),
+        topic: topic.clone(),
+        enable_transactions: true,
+        transactional_id: Some(format!("{topic}-id")),
+        ..Default::default()
+    };
+    let sink = KafkaSink::with_serializer(config, Arc::new(Picky)).await.unwrap();
+    let large = "x".repeat(2_000_000); // more than librdkafka takes
+    for text in ["bad", "wait", &large] {
+        sink.begin_transaction().await.unwrap();
+        let mut handle = sink.clone();
+        drop(handle.ready().await.unwrap().call(SinkMessage::new("good".to_owned())));
+        drop(handle.ready().await.unwrap().call(SinkMessage::new(text.to_owned())));
+        for _ in 0..2 {
+            let error = sink.commit_transaction().await.unwrap_err();
+            let facts = (error.kind(), error.recovery(), error.persistence());
+            let expected = (ErrorKind::Transaction, Recovery::AbortTransaction, Persistence::NotPersisted);
+            assert_eq!(facts, expected, "{error:#}");
+        }
+        sink.abort_transaction().await.unwrap();
+    }
+    assert!(values(kafka, &topic, Isolation::Committed).await.is_empty());
+    // Who looks may commit all the same; who drops what was handed over too.
+    sink.begin_transaction().await.unwrap();
+    sink.send("bad".to_owned()).await.unwrap_err();
+    sink.send(large).await.unwrap_err();
+    let mut handle = sink.clone();
+    drop(handle.ready().await.unwrap().call(SinkMessage::new("good".to_owned())));
+    sink.commit_transaction().await.unwrap();
+    assert_eq!(values(kafka, &topic, Isolation::Committed).await, ["good"]);
+    sink.close().await.unwrap();
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 //! A soak runs more: `scripts/campaign`; one seed again: `KAFKA_TOWER_SEED=42`.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod transactions;
+
 use std::sync::Arc;
 use std::time::Duration;
 

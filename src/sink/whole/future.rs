@@ -1,0 +1,42 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use kafka_tower_core::{Delivery, Result, handover};
+use pin_project::pin_project;
+
+use super::Part;
+
+/// The answer of a send whose record the transport did not take in the call. Dropped before the transport has the record, the send is left out of its transaction.
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub(in crate::sink) struct WatchedFuture<F> {
+    #[pin]
+    inner: F,
+    /// Until the transport has the record. Behind the future: what that does when it is dropped comes first.
+    part: Option<Part>,
+}
+
+impl<F> WatchedFuture<F> {
+    pub(super) fn new(inner: F, part: Part) -> Self {
+        Self { inner, part: Some(part) }
+    }
+}
+
+impl<F: Future<Output = Result<Delivery>>> Future for WatchedFuture<F> {
+    type Output = Result<Delivery>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Some(part) = this.part else { return this.inner.poll(cx) };
+        if let Some(error) = part.is_late() {
+            *this.part = None;
+            return Poll::Ready(Err(error));
+        }
+        let (answer, taken) = handover::watch(|| this.inner.poll(cx));
+        if taken || answer.is_ready() {
+            this.part.take().into_iter().for_each(Part::done);
+        }
+        answer
+    }
+}

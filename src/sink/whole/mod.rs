@@ -1,0 +1,201 @@
+//! Whether a transaction is whole: no send of it was left out in silence.
+//!
+//! A transport answers for what it has taken: a record that fails there makes the commit a no. It never hears of a send that fails
+//! above it (a serializer's error, a layer that refuses, a future that was dropped while its serializer waited), and if its caller took no
+//! answer, nobody else did: the transaction would be committed without it, and all would seem well.
+//!
+//! So a sink whose transport has transactions watches each send until the transport has its record or the caller has the answer:
+//!
+//! | a send of the transaction | its commit |
+//! |---|---|
+//! | the transport took its record | is the transport's to judge, whatever becomes of the future |
+//! | failed above, and the caller has the answer | goes on: to send it elsewhere may be the answer to that |
+//! | was dropped before either | is refused: abort |
+//! | neither yet: it waits for room, or for its serializer | waits for it, at most `send_timeout_ms` |
+//! | its future was never polled | goes on: it is lazy, and was never sent |
+//!
+//! A batch is one send until it has taken its last message, and as long as it keeps an error that its caller has not seen. A stream
+//! has no end that could be waited for: its message that waits for room belongs to the transaction in which it finds some, or in which it
+//! is dropped.
+//!
+//! What began in one transaction joins no other: after an abort its caller is told. Metrics and spans, which are below, count it as abandoned.
+//!
+//! Other sinks have none of this.
+
+mod edge;
+mod future;
+mod state;
+
+use std::future::ready;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kafka_tower_core::{Control, Error, ErrorKind, Persistence, Recovery, Result};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use self::future::WatchedFuture;
+use self::state::{Commit, State};
+use super::edge::BoxFuture;
+
+pub(super) use self::edge::Watched;
+
+/// The sends of a sink's transactions. A clone is the same one.
+#[derive(Clone, Debug)]
+pub(super) struct Whole(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// A send that was waited for has gone its way.
+    gone: Notify,
+}
+
+impl Whole {
+    /// For a transport that has transactions.
+    pub(super) fn of(control: &dyn Control) -> Option<Self> {
+        control.transactions().map(|_| Self(Arc::default()))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A send of the present transaction begins.
+    pub(super) fn part(&self) -> Part {
+        Part { transaction: self.state().join(), whole: Some(self.clone()) }
+    }
+
+    /// A message of the present transaction was dropped.
+    pub(super) fn leave_out(&self) {
+        drop(self.part());
+    }
+
+    /// Before the transport is asked to begin.
+    pub(super) fn beginning(&self) -> bool {
+        self.state().beginning()
+    }
+
+    /// The transport has answered; `was_open` is what [`beginning`](Self::beginning) said.
+    pub(super) fn begun(&self, was_open: bool, result: &Result<()>) {
+        self.state().begun(was_open, result.is_ok());
+    }
+
+    /// Waits until the transport may be asked to commit.
+    ///
+    /// # Errors
+    ///
+    /// `Transaction` if a send was left out, `Timeout` if one is still neither sent nor answered.
+    pub(super) async fn committing(&self, within: Duration) -> Result<()> {
+        let waiting = match self.state().commit() {
+            Commit::Go => return Ok(()),
+            Commit::LeftOut(sends) => return Err(left_out(sends)),
+            Commit::Wait(sends) => sends,
+        };
+        timeout(within, self.settled()).await.unwrap_or_else(|_| Err(still_waiting(waiting, within)))
+    }
+
+    async fn settled(&self) -> Result<()> {
+        loop {
+            // Before the look: who goes after it is heard.
+            let gone = self.0.gone.notified();
+            // A statement of its own: no lock is held while it waits.
+            let commit = self.state().commit();
+            match commit {
+                Commit::Go => return Ok(()),
+                Commit::LeftOut(sends) => return Err(left_out(sends)),
+                Commit::Wait(_) => gone.await,
+            }
+        }
+    }
+
+    /// The transport has answered a commit.
+    pub(super) fn committed(&self, result: &Result<()>) {
+        let again = result.as_ref().is_err_and(|error| error.recovery() == Recovery::Retry);
+        self.state().committed(result.is_ok(), again);
+    }
+
+    /// The transport has answered an abort.
+    pub(super) fn aborted(&self, result: &Result<()>) {
+        if result.is_ok() {
+            self.state().aborted();
+        }
+    }
+}
+
+/// A send until the transport has its record or its caller the answer. Dropped before, it was left out.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// None when it is over.
+    whole: Option<Whole>,
+    transaction: u64,
+}
+
+impl Part {
+    /// The transport has the record, or the caller the answer.
+    #[inline(never)]
+    pub(super) fn done(mut self) {
+        if let Some(whole) = self.whole.take() {
+            self.end(&whole, false);
+        }
+    }
+
+    /// Why the send must not go on, if another transaction has begun since.
+    #[inline(never)] // most sinks have none
+    pub(super) fn is_late(&self) -> Option<Error> {
+        let present = self.whole.as_ref().is_none_or(|whole| whole.state().is_present(self.transaction));
+        (!present).then(late)
+    }
+
+    fn end(&self, whole: &Whole, left_out: bool) {
+        // A statement of its own: tasks are woken without the lock.
+        let heard = whole.state().leave(self.transaction, left_out);
+        if heard {
+            whole.0.gone.notify_waiters();
+        }
+    }
+}
+
+/// The answer of a send that did not get to the stack: left out if nobody takes it.
+pub(super) fn untold(error: Error, part: Part) -> BoxFuture {
+    Box::pin(WatchedFuture::new(ready(Err(error)), part))
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if let Some(whole) = self.whole.take() {
+            self.end(&whole, true);
+        }
+    }
+}
+
+fn sends(count: usize) -> String {
+    if count == 1 { "a send".to_owned() } else { format!("{count} sends") }
+}
+
+fn left_out(count: usize) -> Error {
+    let text = format!(
+        "not committed: {} of the transaction never got to the transport, and nobody took the answer",
+        sends(count)
+    );
+    Error::new(ErrorKind::Transaction, text)
+        .with_help("abort the transaction and send all of it again; do not drop a send before it has answered")
+}
+
+fn still_waiting(count: usize, within: Duration) -> Error {
+    let text = format!(
+        "not committed: after {within:.1?} {} of the transaction had neither got to the transport nor been answered",
+        sends(count)
+    );
+    Error::new(ErrorKind::Timeout, text)
+        .with_recovery(Recovery::Retry)
+        .with_persistence(Persistence::NotPersisted)
+        .with_help("poll the sends and take their answers, then commit again; or abort")
+}
+
+fn late() -> Error {
+    Error::new(ErrorKind::Transaction, "not sent: it began before the present transaction did")
+        .with_recovery(Recovery::Reject)
+        .with_persistence(Persistence::NotPersisted)
+        .with_help("send it again in the next transaction")
+}
