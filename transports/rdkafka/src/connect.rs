@@ -7,8 +7,9 @@ use kafka_tower_core::{Error, ErrorKind, Result};
 use crate::causes::Ago;
 use crate::classify::{self, seconds};
 use crate::codes;
+use crate::facts::Facts;
 use crate::probe::{self, Speaks};
-use crate::shared::{Facts, Shared};
+use crate::shared::Shared;
 
 /// How long one question to the cluster may take: what ends the waiting early is seen in between.
 const SLICE: Duration = Duration::from_millis(250);
@@ -88,7 +89,7 @@ impl Check<'_> {
             Some(fatal) => Some(Err(fatal.clone())),
             None => facts.producer_id.then_some(Ok(())),
         };
-        match self.shared.wait_for_facts(self.deadline, end) {
+        match self.shared.facts.wait(self.deadline, end) {
             Some(Ok(())) => Ok(()),
             Some(Err((code, text))) => Err(self.ended(code, &text)),
             None => {
@@ -111,7 +112,7 @@ impl Check<'_> {
 
     /// Ends the waiting where it is of no use.
     fn hopeless_until(&self, until: Instant, fact: impl Fn(&Facts) -> Option<(i32, String)>) -> Result<()> {
-        match self.shared.wait_for_facts(until, fact) {
+        match self.shared.facts.wait(until, fact) {
             Some((code, text)) => Err(self.ended(code, &text)),
             None => Ok(()),
         }

@@ -53,7 +53,7 @@ impl Control for RdkafkaControl {
                 // An error means that the event loop is gone, and then there is nothing to wait for.
                 let _ended = end.await;
             }
-            Ok(shared.take_report())
+            Ok(shared.closing.take_report())
         })
     }
 

@@ -12,13 +12,14 @@ use std::time::{Duration, Instant, SystemTime};
 use kafka_tower_core::gate::Permit;
 use kafka_tower_core::{Error, ErrorKind, Persistence, Result};
 
+use crate::alone::Second;
 use crate::classify;
 use crate::codes;
 use crate::events::ClientError;
 use crate::ffi::{Client, Event, Queue, Report};
 use crate::log::Source;
 use crate::refresh::Refresh;
-use crate::shared::{Second, Shared};
+use crate::shared::Shared;
 use crate::slot::{Acknowledged, Slot};
 
 /// The longest wait for an event; deadlines and wake-ups end it earlier.
@@ -100,7 +101,7 @@ impl<'a> EventLoop<'a> {
                 tick = now + TICK;
             }
             refresh.run(self.shared, now);
-            let deadline = self.shared.close_deadline();
+            let deadline = self.shared.closing.deadline();
             if let Some(deadline) = deadline {
                 let left = self.shared.gate.in_flight();
                 if (left.records == 0 && left.parked == 0) || deadline <= now {
@@ -138,7 +139,7 @@ impl<'a> EventLoop<'a> {
         }
         let lost = shared.gate.in_flight().records;
         if lost > 0 {
-            shared.count_lost(lost as u64);
+            shared.closing.count_lost(lost as u64);
             tracing::error!(records = lost, "librdkafka did not report records that it was told to give up");
         }
     }
@@ -230,13 +231,13 @@ fn error(shared: &Shared, client: &Client, code: i32, fatal: bool, text: &str) {
     }
     let denied = matches!(code, codes::LOCAL_AUTHENTICATION | codes::SASL_AUTHENTICATION_FAILED);
     if fatal || denied {
-        shared.change_facts(|facts| {
+        shared.facts.change(|facts| {
             let place = if fatal { &mut facts.fatal } else { &mut facts.denied };
             place.get_or_insert_with(|| (code, text.clone()));
         });
     }
     if fatal {
-        shared.retire(client);
+        shared.alone.retire(client);
     }
     user(shared, "error", |events| events.error(&ClientError { code, name, text: &text, fatal }));
 }
@@ -244,7 +245,7 @@ fn error(shared: &Shared, client: &Client, code: i32, fatal: bool, text: &str) {
 fn log(shared: &Shared, level: i32, facility: &str, text: &str) {
     // The only sign of the producer id of a producer without transactions; `debug=eos` asks for it.
     if facility == "GETPID" && text.contains("Acquired PID") {
-        shared.change_facts(|facts| facts.producer_id = true);
+        shared.facts.change(|facts| facts.producer_id = true);
     }
     shared.log.librdkafka(level, facility, text, Instant::now());
 }

@@ -55,10 +55,12 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![deny(unsafe_code)]
 
+mod alone;
 mod builder;
 mod causes;
 mod classify;
 mod clock;
+mod closing;
 mod codes;
 mod connect;
 mod context;
@@ -66,6 +68,7 @@ mod control;
 mod event_loop;
 mod events;
 mod expiry;
+mod facts;
 #[allow(unsafe_code)]
 mod ffi;
 mod future;

@@ -1,33 +1,32 @@
 //! What the handles of a transport and its event loop share.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread::JoinHandle;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::gate::{Gate, Permit};
-use kafka_tower_core::{CloseReport, Error, ErrorKind, Persistence, Record, Result, Scope};
+use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Result, Scope};
 use rdkafka::ClientConfig;
 use tokio::sync::oneshot;
 
+use crate::alone::{Alone, Second};
 use crate::causes::{Ago, Causes};
 use crate::classify;
 use crate::clock;
+use crate::closing::Closing;
 use crate::codes;
-use crate::event_loop;
 use crate::events::ClientEvents;
 use crate::expiry::ExpiryQueue;
+use crate::facts::Known;
 use crate::ffi::Client;
 use crate::log::Log;
-use crate::properties;
 use crate::refresh::Partitions;
 use crate::slot::{Acknowledged, Expiry, Slot};
 use crate::transactions::{self, TxnState};
 
 pub(crate) struct Shared {
     pub(crate) client: Client,
-    /// For records that must be alone in their batch; made when the first one comes.
-    alone: Mutex<Option<Arc<Second>>>,
+    pub(crate) alone: Alone,
     me: Weak<Self>,
     config: ClientConfig,
     pub(crate) gate: Arc<Gate<Arc<Slot>>>,
@@ -41,53 +40,8 @@ pub(crate) struct Shared {
     /// Records admitted for each partition of a topic.
     per_partition: Option<(Arc<str>, usize)>,
     pub(crate) events: Option<Arc<dyn ClientEvents>>,
-    facts: Mutex<Facts>,
-    facts_changed: Condvar,
-    closing: Mutex<Closing>,
-    counting: AtomicBool,
-}
-
-/// A second producer with an event loop of its own.
-pub(crate) struct Second {
-    pub(crate) client: Client,
-    pub(crate) stop: AtomicBool,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Second {
-    fn end(&self) {
-        self.stop.store(true, Ordering::Release);
-        self.client.wake();
-        let thread = lock(&self.thread).take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the event loop of the second producer had panicked");
-        }
-        self.client.destroy();
-    }
-
-    /// Gives up what it has, lets its event loop report that, and ends it.
-    fn end_when_settled(&self) {
-        self.client.purge();
-        // librdkafka reports a purge at once; the loop serves all that is queued before it sees the wish to stop.
-        self.client.flush(Duration::from_secs(1));
-        self.end();
-    }
-}
-
-/// What the connection check waits for.
-#[derive(Clone, Default)]
-pub(crate) struct Facts {
-    pub(crate) producer_id: bool,
-    pub(crate) fatal: Option<(i32, String)>,
-    pub(crate) denied: Option<(i32, String)>,
-}
-
-#[derive(Default)]
-struct Closing {
-    deadline: Option<Instant>,
-    report: CloseReport,
-    waiting: Vec<oneshot::Sender<()>>,
-    done: bool,
+    pub(crate) facts: Known,
+    pub(crate) closing: Closing,
 }
 
 /// A time so much later, or one that nobody lives to see where the clock ends.
@@ -96,7 +50,7 @@ pub(crate) fn later(time: Instant, by: Duration) -> Instant {
     time.checked_add(by.min(YEARS)).unwrap_or(time)
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing in these states is left half changed by a panic.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -112,7 +66,7 @@ impl Shared {
     ) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             client,
-            alone: Mutex::default(),
+            alone: Alone::default(),
             me: Weak::clone(me),
             config,
             gate,
@@ -124,10 +78,8 @@ impl Shared {
             delivery_bound,
             per_partition,
             events,
-            facts: Mutex::default(),
-            facts_changed: Condvar::new(),
-            closing: Mutex::default(),
-            counting: AtomicBool::new(false),
+            facts: Known::default(),
+            closing: Closing::default(),
         })
     }
 
@@ -164,19 +116,8 @@ impl Shared {
     }
 
     fn second(&self) -> Result<Arc<Second>> {
-        let mut alone = lock(&self.alone);
-        if let Some(second) = alone.as_ref() {
-            return Ok(Arc::clone(second));
-        }
-        let mut config = self.config.clone();
-        config.set("batch.num.messages", "1");
-        let client = Client::create(&config).map_err(|error| properties::creation_error(&error, &self.config))?;
-        let second = Arc::new(Second { client, stop: AtomicBool::new(false), thread: Mutex::default() });
         let gone = || Error::new(ErrorKind::Closed, "the transport is closed");
-        let shared = self.me.upgrade().ok_or_else(gone)?;
-        let thread = event_loop::spawn_second(shared, Arc::clone(&second)).map_err(event_loop::no_thread)?;
-        *lock(&second.thread) = Some(thread);
-        Ok(Arc::clone(alone.insert(second)))
+        self.alone.get_or_start(&self.config, || self.me.upgrade().ok_or_else(gone))
     }
 
     fn refused(&self, code: i32, slot: &Slot, client: &Client) -> Error {
@@ -213,9 +154,7 @@ impl Shared {
         if outcome.is_err() {
             self.transactions.part_failed();
         }
-        if self.counting.load(Ordering::Acquire) {
-            lock(&self.closing).report.count(slot.record().clone(), &outcome);
-        }
+        self.closing.count(slot.record(), &outcome);
         slot.settle(outcome)
     }
 
@@ -319,7 +258,7 @@ impl Shared {
 
     /// The error of a record that librdkafka was told to give up.
     pub(crate) fn given_up(&self, slot: &Slot, persistence: Persistence) -> Option<Error> {
-        if self.counting.load(Ordering::Acquire) {
+        if self.closing.has_begun() {
             return None;
         }
         let topic = &slot.record().topic;
@@ -355,113 +294,33 @@ impl Shared {
         lock(&self.causes)
     }
 
-    pub(crate) fn change_facts(&self, change: impl FnOnce(&mut Facts)) {
-        change(&mut lock(&self.facts));
-        self.facts_changed.notify_all();
-    }
-
-    /// Waits until the facts answer, or the deadline passed.
-    pub(crate) fn wait_for_facts<R>(&self, until: Instant, mut answer: impl FnMut(&Facts) -> Option<R>) -> Option<R> {
-        let mut facts = lock(&self.facts);
-        loop {
-            if let Some(answer) = answer(&facts) {
-                return Some(answer);
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return None;
-            }
-            facts = self.facts_changed.wait_timeout(facts, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
     // ---- the end
 
-    /// No new records; those on their way have until the deadline.
+    /// No new records; those on their way have until the deadline. None if it is done already.
     pub(crate) fn begin_close(&self, within: Duration) -> Option<oneshot::Receiver<()>> {
-        let deadline = later(Instant::now(), within);
-        let mut closing = lock(&self.closing);
-        closing.deadline = Some(closing.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
-        self.counting.store(true, Ordering::Release);
-        let (sender, receiver) = oneshot::channel();
-        if !closing.done {
-            closing.waiting.push(sender);
-        }
-        let done = closing.done;
-        drop(closing);
+        let end = self.closing.begin(within);
         self.gate.close();
         self.client.wake();
-        (!done).then_some(receiver)
-    }
-
-    pub(crate) fn close_deadline(&self) -> Option<Instant> {
-        if !self.counting.load(Ordering::Acquire) {
-            return None;
-        }
-        lock(&self.closing).deadline
+        end
     }
 
     /// All records are settled: those who wait for it are told, and then the producers end, which takes its time where a
     /// broker's name is being resolved.
     pub(crate) fn end(&self) {
-        {
-            let mut closing = lock(&self.closing);
-            closing.done = true;
-            for waiting in closing.waiting.drain(..) {
-                let _nobody_waits_any_more = waiting.send(());
-            }
-        }
-        let second = lock(&self.alone).take();
-        if let Some(second) = second {
-            second.end();
-        }
+        self.closing.done();
+        self.alone.end();
         self.client.destroy();
         let settled = lock(&self.expiry).take_all_settled();
         drop(settled);
     }
 
-    /// Records whose fate librdkafka did not tell.
-    pub(crate) fn count_lost(&self, records: u64) {
-        lock(&self.closing).report.unknown += records;
-    }
-
-    /// A producer that has ended takes no more isolated records: the next one gets a new one.
-    pub(crate) fn retire(&self, client: &Client) {
-        let retired = {
-            let mut alone = lock(&self.alone);
-            match alone.as_ref() {
-                Some(second) if std::ptr::eq(&second.client, client) => alone.take(),
-                _ => None,
-            }
-        };
-        if let Some(second) = retired {
-            // Not here: this is its own event loop. Its last records are reported first.
-            let end = move || second.end_when_settled();
-            if let Err(error) = std::thread::Builder::new().name("kafka-tower-retire".to_owned()).spawn(end) {
-                tracing::warn!(%error, "no thread to end a producer");
-            }
-        }
-    }
-
-    pub(crate) fn is_ended(&self) -> bool {
-        lock(&self.closing).done
-    }
-
-    pub(crate) fn take_report(&self) -> CloseReport {
-        std::mem::take(&mut lock(&self.closing).report)
-    }
-
     pub(crate) fn purge(&self) {
         self.client.purge();
-        if let Some(second) = lock(&self.alone).as_ref() {
-            second.client.purge();
-        }
+        self.alone.purge();
     }
 
     pub(crate) fn flush(&self, timeout: Duration) {
-        if let Some(second) = lock(&self.alone).as_ref() {
-            second.client.flush(Duration::ZERO);
-        }
+        self.alone.flush();
         self.client.flush(timeout);
     }
 }

@@ -149,7 +149,7 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        if !self.shared.is_ended() {
+        if !self.shared.closing.is_done() {
             let left = self.shared.gate.in_flight();
             let undelivered = left.records + left.parked;
             if undelivered > 0 {

@@ -1,0 +1,104 @@
+//! A second producer with an event loop of its own, for records that must be alone in their batch.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use kafka_tower_core::Result;
+use rdkafka::ClientConfig;
+
+use crate::event_loop;
+use crate::ffi::Client;
+use crate::properties;
+use crate::shared::{Shared, lock};
+
+pub(crate) struct Second {
+    pub(crate) client: Client,
+    pub(crate) stop: AtomicBool,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Second {
+    fn end(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.client.wake();
+        let thread = lock(&self.thread).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the event loop of the second producer had panicked");
+        }
+        self.client.destroy();
+    }
+
+    /// Gives up what it has, lets its event loop report that, and ends it.
+    fn end_when_settled(&self) {
+        self.client.purge();
+        // librdkafka reports a purge at once; the loop serves all that is queued before it sees the wish to stop.
+        self.client.flush(Duration::from_secs(1));
+        self.end();
+    }
+}
+
+/// The second producer, made when the first record comes that needs it.
+#[derive(Default)]
+pub(crate) struct Alone(Mutex<Option<Arc<Second>>>);
+
+impl Alone {
+    /// `shared` is asked if there is none yet.
+    pub(crate) fn get_or_start(
+        &self,
+        config: &ClientConfig,
+        shared: impl FnOnce() -> Result<Arc<Shared>>,
+    ) -> Result<Arc<Second>> {
+        let mut alone = lock(&self.0);
+        if let Some(second) = alone.as_ref() {
+            return Ok(Arc::clone(second));
+        }
+        let mut one_by_one = config.clone();
+        one_by_one.set("batch.num.messages", "1");
+        let client = Client::create(&one_by_one).map_err(|error| properties::creation_error(&error, config))?;
+        let second = Arc::new(Second { client, stop: AtomicBool::new(false), thread: Mutex::default() });
+        let thread = event_loop::spawn_second(shared()?, Arc::clone(&second)).map_err(event_loop::no_thread)?;
+        *lock(&second.thread) = Some(thread);
+        Ok(Arc::clone(alone.insert(second)))
+    }
+
+    /// One that has ended takes no more records: the next one gets a new producer.
+    pub(crate) fn retire(&self, client: &Client) {
+        let retired = {
+            let mut alone = lock(&self.0);
+            match alone.as_ref() {
+                Some(second) if std::ptr::eq(&second.client, client) => alone.take(),
+                _ => None,
+            }
+        };
+        if let Some(second) = retired {
+            // Not here: this is its own event loop. Its last records are reported first.
+            let end = move || second.end_when_settled();
+            if let Err(error) = std::thread::Builder::new().name("kafka-tower-retire".to_owned()).spawn(end) {
+                tracing::warn!(%error, "no thread to end a producer");
+            }
+        }
+    }
+
+    pub(crate) fn end(&self) {
+        // A statement of its own: its thread is waited for without the lock.
+        let second = lock(&self.0).take();
+        if let Some(second) = second {
+            second.end();
+        }
+    }
+
+    pub(crate) fn purge(&self) {
+        if let Some(second) = lock(&self.0).as_ref() {
+            second.client.purge();
+        }
+    }
+
+    /// Lets what lingers go, and waits for nothing.
+    pub(crate) fn flush(&self) {
+        if let Some(second) = lock(&self.0).as_ref() {
+            second.client.flush(Duration::ZERO);
+        }
+    }
+}

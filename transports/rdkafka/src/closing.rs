@@ -1,0 +1,82 @@
+//! How far the close is: until when, who waits for it, and what it will report.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use kafka_tower_core::{CloseReport, Record, Result};
+use tokio::sync::oneshot;
+
+use crate::shared::{later, lock};
+use crate::slot::Acknowledged;
+
+#[derive(Default)]
+pub(crate) struct Closing {
+    /// Read for each record, without the lock.
+    begun: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    deadline: Option<Instant>,
+    report: CloseReport,
+    waiting: Vec<oneshot::Sender<()>>,
+    done: bool,
+}
+
+impl Closing {
+    /// Those on their way have until then, or until an earlier close says. None if it is done already.
+    pub(crate) fn begin(&self, within: Duration) -> Option<oneshot::Receiver<()>> {
+        let deadline = later(Instant::now(), within);
+        let mut state = lock(&self.state);
+        state.deadline = Some(state.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+        self.begun.store(true, Ordering::Release);
+        if state.done {
+            return None;
+        }
+        let (sender, receiver) = oneshot::channel();
+        state.waiting.push(sender);
+        Some(receiver)
+    }
+
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        if !self.has_begun() {
+            return None;
+        }
+        lock(&self.state).deadline
+    }
+
+    /// A record's fate, for the report of a close that has begun.
+    pub(crate) fn count(&self, record: &Record, outcome: &Result<Acknowledged>) {
+        if self.has_begun() {
+            lock(&self.state).report.count(record.clone(), outcome);
+        }
+    }
+
+    /// Records whose fate librdkafka did not tell.
+    pub(crate) fn count_lost(&self, records: u64) {
+        lock(&self.state).report.unknown += records;
+    }
+
+    /// All records are settled: tells those who wait.
+    pub(crate) fn done(&self) {
+        let mut state = lock(&self.state);
+        state.done = true;
+        for waiting in state.waiting.drain(..) {
+            let _nobody_waits_any_more = waiting.send(());
+        }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        lock(&self.state).done
+    }
+
+    pub(crate) fn take_report(&self) -> CloseReport {
+        std::mem::take(&mut lock(&self.state).report)
+    }
+}
