@@ -13,7 +13,7 @@ use super::super::whole::{Part, Whole};
 
 /// Neighbours that share a bell: all are polled when one rings. More of them cost polls in vain while delivery reports
 /// come in, fewer cost memory.
-const NEIGHBOURS: usize = 8;
+const NEIGHBOURS: usize = 32;
 
 pub(in crate::sink) struct Open {
     slots: VecDeque<Slot>,
