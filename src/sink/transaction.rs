@@ -1,10 +1,8 @@
 //! Transactions by hand.
 
-use std::time::Duration;
-
 use kafka_tower_core::{Result, TransactionControl};
 
-use super::whole::Whole;
+use super::whole::{self, Whole};
 use super::{KafkaSink, builder, deadline};
 
 /// A transaction belongs to the sink and is shared by its clones: after `begin_transaction` what any of them sends joins it.
@@ -56,22 +54,22 @@ impl<T> KafkaSink<T> {
     ///
     /// [`ErrorKind::Transaction`](crate::ErrorKind::Transaction) also if a record of it would be missing and nobody knows: it failed in the
     /// transport, or before it got there and its future was dropped without having told. So for a send that was polled and dropped while it
-    /// waited for room, and a batch that was dropped before it had taken its last message, or with errors that nobody saw.
+    /// waited for room, and a batch that was dropped before it had taken its last message, or with errors that nobody saw. With
+    /// [`Recovery::Reject`](crate::Recovery::Reject) if another call ended the transaction while this one waited.
     ///
     /// # Cancel safety
     ///
     /// A commit that the transport was asked for goes on; what it waited for before is not undone either. Call it again to learn how it
     /// ended.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait for a send outside of a tokio runtime with a timer.
     pub async fn commit_transaction(&self) -> Result<()> {
         let transactions = self.transactions()?;
         self.shared.traces.committing();
-        let result = match self.whole(self.shared.send_timeout).await {
-            Ok(left) => {
-                let result = transactions.commit(left).await;
-                self.shared.whole.as_ref().into_iter().for_each(|whole| whole.committed(&result));
-                result
-            }
-            Err(error) => Err(error),
+        let Some(result) = self.commit_whole(transactions).await else {
+            return Err(whole::ended_meanwhile()); // and not of the one that may be open by now
         };
         self.shared.traces.committed(&result);
         result
@@ -90,18 +88,28 @@ impl<T> KafkaSink<T> {
     pub async fn abort_transaction(&self) -> Result<()> {
         let transactions = self.transactions()?;
         self.shared.traces.aborting();
+        let transaction = self.shared.whole.as_ref().map(Whole::aborting);
         let result = transactions.abort(self.shared.send_timeout).await;
-        self.shared.whole.as_ref().into_iter().for_each(|whole| whole.aborted(&result));
+        if let (Some(whole), Some(transaction)) = (&self.shared.whole, transaction) {
+            whole.aborted(transaction, &result);
+        }
         self.shared.traces.aborted(&result);
         result
     }
 
-    /// Waits until no send of the transaction can be missing. Answers the time that is left.
-    async fn whole(&self, within: Duration) -> Result<Duration> {
-        let Some(whole) = &self.shared.whole else { return Ok(within) };
+    /// Waits until no send of the transaction can be missing, and commits in the time that is left. None if it was ended meanwhile.
+    async fn commit_whole(&self, transactions: &dyn TransactionControl) -> Option<Result<()>> {
+        let within = self.shared.send_timeout;
+        let Some(whole) = &self.shared.whole else { return Some(transactions.commit(within).await) };
         let begun = deadline::now();
-        whole.committing(within).await?;
-        Ok(within.saturating_sub(deadline::now().saturating_duration_since(begun)))
+        let transaction = match whole.committing(within).await {
+            Ok(transaction) => transaction?,
+            Err(error) => return Some(Err(error)),
+        };
+        let left = within.saturating_sub(deadline::now().saturating_duration_since(begun));
+        let result = transactions.commit(left).await;
+        whole.committed(transaction, &result);
+        Some(result)
     }
 
     fn transactions(&self) -> Result<&dyn TransactionControl> {

@@ -73,52 +73,69 @@ impl Whole {
 
     /// Before the transport is asked to begin.
     pub(super) fn beginning(&self) -> bool {
-        self.state().beginning()
+        let was_open = self.state().beginning();
+        self.0.gone.notify_waiters();
+        was_open
     }
 
     /// The transport has answered; `was_open` is what [`beginning`](Self::beginning) said.
     pub(super) fn begun(&self, was_open: bool, result: &Result<()>) {
         self.state().begun(was_open, result.is_ok());
+        self.0.gone.notify_waiters();
     }
 
-    /// Waits until the transport may be asked to commit.
+    /// Waits until the transport may be asked to commit. Answers which transaction it is; none if another call has ended it meanwhile.
     ///
     /// # Errors
     ///
     /// `Transaction` if a send was left out, `Timeout` if one is still neither sent nor answered.
-    pub(super) async fn committing(&self, within: Duration) -> Result<()> {
-        let waiting = match self.state().commit() {
-            Commit::Go => return Ok(()),
-            Commit::LeftOut(sends) => return Err(left_out(sends)),
-            Commit::Wait(sends) => sends,
+    pub(super) async fn committing(&self, within: Duration) -> Result<Option<u64>> {
+        let (transaction, waiting) = {
+            let mut state = self.state();
+            let transaction = state.present();
+            match state.commit() {
+                Commit::Go => return Ok(Some(transaction)),
+                Commit::LeftOut(sends) => return Err(left_out(sends)),
+                Commit::Wait(sends) => (transaction, sends),
+            }
         };
-        timeout(within, self.settled()).await.unwrap_or_else(|_| Err(still_waiting(waiting, within)))
+        timeout(within, self.settled(transaction)).await.unwrap_or_else(|_| Err(still_waiting(waiting, within)))
     }
 
-    async fn settled(&self) -> Result<()> {
+    async fn settled(&self, transaction: u64) -> Result<Option<u64>> {
         loop {
             // Before the look: who goes after it is heard.
             let gone = self.0.gone.notified();
             // A statement of its own: no lock is held while it waits.
-            let commit = self.state().commit();
+            let commit = self.state().commit_of(transaction);
             match commit {
-                Commit::Go => return Ok(()),
-                Commit::LeftOut(sends) => return Err(left_out(sends)),
-                Commit::Wait(_) => gone.await,
+                None => return Ok(None),
+                Some(Commit::Go) => return Ok(Some(transaction)),
+                Some(Commit::LeftOut(sends)) => return Err(left_out(sends)),
+                Some(Commit::Wait(_)) => gone.await,
             }
         }
     }
 
-    /// The transport has answered a commit.
-    pub(super) fn committed(&self, result: &Result<()>) {
-        let again = result.as_ref().is_err_and(|error| error.recovery() == Recovery::Retry);
-        self.state().committed(result.is_ok(), again);
+    /// The transport has answered the commit of this transaction.
+    pub(super) fn committed(&self, transaction: u64, result: &Result<()>) {
+        // Else the transport goes on with it, or it may have been carried out: it stays the one to say.
+        let surely_not = result.as_ref().is_err_and(|error| {
+            error.recovery() != Recovery::Retry && error.persistence() == Persistence::NotPersisted
+        });
+        self.state().committed(transaction, result.is_ok(), surely_not);
     }
 
-    /// The transport has answered an abort.
-    pub(super) fn aborted(&self, result: &Result<()>) {
+    /// Before the transport is asked to abort. Answers which transaction it is.
+    pub(super) fn aborting(&self) -> u64 {
+        self.state().present()
+    }
+
+    /// The transport has answered the abort of this transaction.
+    pub(super) fn aborted(&self, transaction: u64, result: &Result<()>) {
         if result.is_ok() {
-            self.state().aborted();
+            self.state().aborted(transaction);
+            self.0.gone.notify_waiters();
         }
     }
 }
@@ -191,6 +208,14 @@ fn still_waiting(count: usize, within: Duration) -> Error {
         .with_recovery(Recovery::Retry)
         .with_persistence(Persistence::NotPersisted)
         .with_help("poll the sends and take their answers, then commit again; or abort")
+}
+
+/// How another call has ended the transaction for which this one waited: that one was told.
+pub(super) fn ended_meanwhile() -> Error {
+    Error::new(ErrorKind::Transaction, "not committed by this call: another one has ended the transaction meanwhile")
+        .with_recovery(Recovery::Reject)
+        .with_persistence(Persistence::PossiblyPersisted)
+        .with_help("let one task begin and end transactions")
 }
 
 fn late() -> Error {

@@ -44,6 +44,10 @@ impl State {
         self.transaction
     }
 
+    pub(super) fn present(&self) -> u64 {
+        self.transaction
+    }
+
     pub(super) fn is_present(&self, transaction: u64) -> bool {
         self.transaction == transaction
     }
@@ -94,17 +98,26 @@ impl State {
         }
     }
 
-    /// The transport has answered; `again` if it goes on with the commit.
-    pub(super) fn committed(&mut self, ok: bool, again: bool) {
+    /// The same, of one who has waited. None if the transaction was ended meanwhile.
+    pub(super) fn commit_of(&mut self, transaction: u64) -> Option<Commit> {
+        (self.is_present(transaction) && self.phase != Phase::Closed).then(|| self.commit())
+    }
+
+    /// The transport has answered. Another call may have begun the next transaction before this is told.
+    pub(super) fn committed(&mut self, transaction: u64, ok: bool, surely_not: bool) {
         match self.phase {
+            _ if !self.is_present(transaction) => {}
             Phase::Committing if ok => self.phase = Phase::Closed,
-            Phase::Committing if !again => self.phase = Phase::Open,
+            Phase::Committing if surely_not => self.phase = Phase::Open,
             _ => {}
         }
     }
 
-    pub(super) fn aborted(&mut self) {
-        self.phase = Phase::Closed;
+    /// As [`committed`](Self::committed).
+    pub(super) fn aborted(&mut self, transaction: u64) {
+        if self.is_present(transaction) {
+            self.phase = Phase::Closed;
+        }
     }
 }
 
@@ -134,7 +147,7 @@ mod tests {
         state.begun(was_open, false);
         assert!(state.leave(sends[2], true));
         assert_eq!(state.commit(), Commit::LeftOut(2));
-        state.aborted();
+        state.aborted(state.present());
         let was_open = state.beginning();
         state.begun(was_open, true);
         assert_eq!(state.commit(), Commit::Go);
@@ -144,7 +157,7 @@ mod tests {
     fn a_send_of_an_aborted_transaction_is_no_part_of_the_next() {
         let mut state = open();
         let old = state.join();
-        state.aborted();
+        state.aborted(state.present());
         let was_open = state.beginning();
         state.begun(was_open, true);
         assert!(!state.is_present(old));
@@ -161,14 +174,35 @@ mod tests {
         assert_eq!(state.commit(), Commit::Go);
         let late = state.join();
         state.leave(late, true);
-        state.committed(false, true);
-        assert_eq!(state.commit(), Commit::Go, "it goes on with it");
-        state.committed(false, false);
+        state.committed(1, false, false);
+        assert_eq!(state.commit(), Commit::Go, "it goes on with it, or nobody knows");
+        state.committed(1, false, true);
         assert_eq!(state.commit(), Commit::LeftOut(1));
-        state.aborted();
+        state.aborted(state.present());
         assert_eq!(state.commit(), Commit::Go, "nothing is open: the transport says so");
-        state.committed(false, false);
+        state.committed(1, false, true);
         assert_eq!(state.phase, Phase::Closed);
+    }
+
+    /// Its task may have its turn long after the transport has answered, and another one begin the next transaction before.
+    #[test]
+    fn an_answer_that_is_heard_late_is_of_its_own_transaction() {
+        for aborts in [false, true] {
+            let mut state = open();
+            if !aborts {
+                assert_eq!(state.commit(), Commit::Go);
+            }
+            let was_open = state.beginning();
+            state.begun(was_open, true);
+            let send = state.join();
+            match aborts {
+                true => state.aborted(1),
+                false => state.committed(1, true, false),
+            }
+            assert!(state.leave(send, true));
+            assert_eq!(state.commit(), Commit::LeftOut(1));
+            assert_eq!((state.commit_of(1), state.commit_of(2)), (None, Some(Commit::LeftOut(1))));
+        }
     }
 
     #[test]
@@ -202,7 +236,7 @@ mod tests {
                         prop_assert!(!state.leave(send, true));
                     }
                     5 => {
-                        state.aborted();
+                        state.aborted(state.present());
                         let was_open = state.beginning();
                         state.begun(was_open, true);
                         old.append(&mut present);

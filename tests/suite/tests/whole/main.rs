@@ -1,6 +1,8 @@
 //! A transaction is committed whole or not at all: no send is left out of it in silence.
 #![allow(clippy::unwrap_used)] // a test may fail
 
+mod turns;
+
 use std::future::{Future, Ready, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -341,20 +343,6 @@ async fn a_commit_does_not_wait_for_a_stream() {
     stage.sink.begin_transaction().await.unwrap();
     assert_eq!(sends.filter(|result| ready(result.is_ok())).count().await, 2);
     stage.assert_whole(&[1, 2, 3]).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_send_of_an_aborted_transaction_joins_no_other() {
-    let stage = Stage::new(true, 8).await;
-    let (mut late, dropped, mut batch) = (stage.call(2).await, stage.call(3).await, stage.sink.send_batch([4]));
-    assert!(once(&mut late).is_pending() && once(&mut batch).is_pending());
-    stage.sink.abort_transaction().await.unwrap();
-    stage.begin().await;
-    let error = late.await.unwrap_err();
-    assert_eq!((error.kind(), error.persistence()), (ErrorKind::Transaction, Persistence::NotPersisted), "{error:#}");
-    assert!(batch.await.unwrap()[0].is_err());
-    drop(dropped);
-    stage.assert_whole(&[1]).await;
 }
 
 #[tokio::test(start_paused = true)]

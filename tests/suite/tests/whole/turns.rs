@@ -1,0 +1,69 @@
+//! One transaction after the other, and calls of more than one task.
+
+use kafka_tower::memory::TransactionCall;
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_send_of_an_aborted_transaction_joins_no_other() {
+    let stage = Stage::new(true, 8).await;
+    let (mut late, dropped, mut batch) = (stage.call(2).await, stage.call(3).await, stage.sink.send_batch([4]));
+    assert!(once(&mut late).is_pending() && once(&mut batch).is_pending());
+    stage.sink.abort_transaction().await.unwrap();
+    stage.begin().await;
+    let error = late.await.unwrap_err();
+    assert_eq!((error.kind(), error.persistence()), (ErrorKind::Transaction, Persistence::NotPersisted), "{error:#}");
+    assert!(batch.await.unwrap()[0].is_err());
+    drop(dropped);
+    stage.assert_whole(&[1]).await;
+}
+
+/// Not even where sends were left out afterwards.
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_nobody_knows_the_end_of_is_never_said_not_to_be() {
+    let stage = Stage::new(false, 8).await;
+    let unknown = Error::new(ErrorKind::Transaction, "planted")
+        .with_recovery(Recovery::Fatal)
+        .with_persistence(Persistence::PossiblyPersisted);
+    stage.kafka.script_transactions().on(TransactionCall::Commit).lose_answer_with(unknown);
+    for _ in 0..2 {
+        let error = stage.sink.commit_transaction().await.unwrap_err();
+        assert_eq!(error.persistence(), Persistence::PossiblyPersisted, "{error:#}");
+        drop(stage.call(BAD).await);
+    }
+    assert_eq!(stage.committed(), [1]);
+}
+
+/// A commit that waits is of the transaction in which it was called.
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_waits_does_not_end_the_next_transaction() {
+    let stage = Stage::new(true, 8).await;
+    let waits = stage.call(NEVER).await;
+    let sink = stage.sink.clone();
+    let mut commit = Box::pin(sink.commit_transaction());
+    assert!(once(&mut commit).is_pending());
+    stage.sink.abort_transaction().await.unwrap();
+    stage.begin().await;
+    let error = commit.await.unwrap_err();
+    let facts = (error.kind(), error.recovery(), error.persistence());
+    let expected = (ErrorKind::Transaction, Recovery::Reject, Persistence::PossiblyPersisted);
+    assert_eq!(facts, expected, "{error:#}");
+    assert!(stage.committed().is_empty());
+    stage.sink.send(3).await.unwrap();
+    drop(waits);
+    stage.assert_whole(&[1, 3]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_waits_hears_of_an_abort() {
+    let stage = Stage::new(true, 8).await;
+    let waits = stage.call(NEVER).await;
+    let begun = Instant::now();
+    let abort = async {
+        sleep(Duration::from_millis(100)).await;
+        stage.sink.abort_transaction().await.unwrap();
+    };
+    let (committed, ()) = tokio::join!(stage.sink.commit_transaction(), abort);
+    assert_eq!((committed.unwrap_err().kind(), begun.elapsed().as_millis()), (ErrorKind::Transaction, 100));
+    drop(waits);
+}
