@@ -134,8 +134,8 @@ impl<T> KafkaSink<T> {
         let metrics = Metrics::new();
         let stack = MetricsLayer::new(metrics.clone()).layer(stack);
         let whole = Whole::of(&*control);
-        let boxed = |stack| edge::boxed(stack, whole.as_ref());
-        let stacks = Stacks { prototype: boxed(stack.clone()), ordered: boxed(stack) };
+        let stacks =
+            Stacks { prototype: edge::boxed(stack.clone(), whole.as_ref()), ordered: edge::boxed(stack, None) };
         Self::of(Shared::of_service(stacks, control, send_timeout, metrics, whole))
     }
 

@@ -48,7 +48,7 @@ impl<T: Send + Sync + 'static> Recipe<T> {
             let layers = Layers::new(&settings, choices, &instruments, Arc::clone(&control));
             let stack = |in_order| {
                 let typed = layers.stack(Arc::clone(&serializer), in_order, transport.clone());
-                instruments.boxed(outer.layer(typed))
+                instruments.boxed(outer.layer(typed), in_order)
             };
             Stacks { prototype: stack(false), ordered: stack(true) }
         };

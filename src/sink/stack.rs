@@ -173,14 +173,15 @@ impl Instruments {
         MetricsLayer::new(self.metrics.clone()).layer(stack)
     }
 
-    /// What stands above the typed layers, the user's included.
-    pub(super) fn boxed<T, S>(&self, stack: S) -> Box<dyn Edge<T>>
+    /// What stands above the typed layers, the user's included. In order: for batches and streams, which watch their sends themselves.
+    pub(super) fn boxed<T, S>(&self, stack: S, in_order: bool) -> Box<dyn Edge<T>>
     where
         T: 'static,
         S: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
     {
-        self.traces.boxed(self.measured(stack), self.whole.as_ref())
+        let whole = if in_order { None } else { self.whole.as_ref() };
+        self.traces.boxed(self.measured(stack), whole)
     }
 }
 

@@ -94,7 +94,7 @@ where
                 return;
             };
             if let Some(error) = this.shared.refusal() {
-                this.open.settled(Err(this.shared.failed(Some(&message), this.waiting_since.take(), error)));
+                this.open.failed(this.shared.failed(Some(&message), this.waiting_since.take(), error));
                 continue;
             }
             let edge = this.edge.get_or_insert_with(|| this.shared.fresh_ordered());
@@ -105,17 +105,17 @@ where
                         this.shared.waited(&message, since);
                     }
                     deadline::stamp(&mut message, since.unwrap_or(now), budget);
-                    this.open.push(edge.call(message));
+                    this.open.push(|| edge.call(message));
                 }
                 Poll::Ready(Err(error)) => {
                     *this.edge = None; // finished for good; the next message asks a fresh one
-                    this.open.settled(Err(this.shared.unready(&message, this.waiting_since.take(), error)));
+                    this.open.failed(this.shared.unready(&message, this.waiting_since.take(), error));
                 }
                 Poll::Pending => {
                     let since = *this.waiting_since.get_or_insert(now);
                     if this.patience.is_over(deadline::of(&message, since, budget), cx) {
                         *this.waiting_since = None; // the next one's budget is its own
-                        this.open.settled(Err(this.shared.no_room(&message, since)));
+                        this.open.failed(this.shared.no_room(&message, since));
                         continue;
                     }
                     *this.caller = this.shared.traces.caller();

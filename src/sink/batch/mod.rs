@@ -86,7 +86,7 @@ where
     fn refuse(&mut self, error: &Error, cx: &Context<'_>) -> Poll<()> {
         for _ in 0..SLICE {
             let Some((message, waited)) = self.next() else { return self.sent() };
-            self.open.settled(Err(self.shared.failed(Some(&message), waited, error.clone())));
+            self.open.late(self.shared.failed(Some(&message), waited, error.clone()));
         }
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -101,7 +101,7 @@ where
         for _ in 0..SLICE {
             let Some((mut message, waited)) = self.next() else { return self.sent() };
             if let Some(error) = self.shared.refusal() {
-                self.open.settled(Err(self.shared.failed(Some(&message), waited, error)));
+                self.open.failed(self.shared.failed(Some(&message), waited, error));
                 continue;
             }
             let budget = self.shared.send_timeout;
@@ -113,16 +113,16 @@ where
                         shared.waited(&message, since);
                     }
                     deadline::stamp(&mut message, self.waiting_since.take().unwrap_or(now), budget);
-                    self.open.push(edge.call(message));
+                    self.open.push(|| edge.call(message));
                 }
                 Poll::Ready(Err(error)) => {
                     self.edge = None; // finished for good; the next message asks a fresh one
-                    self.open.settled(Err(self.shared.unready(&message, waited, error)));
+                    self.open.failed(self.shared.unready(&message, waited, error));
                 }
                 Poll::Pending => {
                     let since = *self.waiting_since.get_or_insert(now);
                     if self.patience.is_over(deadline::of(&message, since, budget), cx) {
-                        self.open.settled(Err(self.shared.no_room(&message, since)));
+                        self.open.failed(self.shared.no_room(&message, since));
                         continue;
                     }
                     self.head = Some((message, waited.unwrap_or(now)));

@@ -14,9 +14,9 @@
 //! | neither yet: it waits for room, or for its serializer | waits for it, at most `send_timeout_ms` |
 //! | its future was never polled | goes on: it is lazy, and was never sent |
 //!
-//! A batch is one send until it has taken its last message, and as long as it keeps an error that its caller has not seen. A stream
-//! has no end that could be waited for: its message that waits for room belongs to the transaction in which it finds some, or in which it
-//! is dropped.
+//! A batch is a send until it has taken its last message, and each of its messages is one, whose caller has the answer when the batch's
+//! has it. So are those of a stream. That one has no end that could be waited for: its message that waits for room belongs to the
+//! transaction in which it finds some, or in which it is dropped.
 //!
 //! What began in one transaction joins no other: after an abort its caller is told. Metrics and spans, which are below, count it as abandoned.
 //!
@@ -24,6 +24,7 @@
 
 mod edge;
 mod future;
+mod parts;
 mod state;
 
 use std::future::ready;
@@ -39,6 +40,7 @@ use self::state::{Commit, State};
 use super::edge::BoxFuture;
 
 pub(super) use self::edge::Watched;
+pub(super) use self::parts::Parts;
 
 /// The sends of a sink's transactions. A clone is the same one.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! One transaction after the other, and calls of more than one task.
 
 use kafka_tower::memory::TransactionCall;
+use tokio::sync::mpsc;
 
 use super::*;
 
@@ -16,6 +17,65 @@ async fn a_send_of_an_aborted_transaction_joins_no_other() {
     assert!(batch.await.unwrap()[0].is_err());
     drop(dropped);
     stage.assert_whole(&[1]).await;
+}
+
+/// Its errors come to light in the next one, and are not missing there.
+#[tokio::test(start_paused = true)]
+async fn errors_of_an_aborted_transaction_are_not_the_next_ones() {
+    // The transport's.
+    let stage = Stage::new(false, 8).await;
+    let broken = Error::new(ErrorKind::Broker, "planted").with_persistence(Persistence::NotPersisted);
+    stage.kafka.script().times(2).late_by(Duration::from_millis(10)).fail(broken);
+    let mut sends = stage.sink.send_stream(stream::iter([2, 3]));
+    assert!(once(&mut sends.next()).is_pending());
+    stage.sink.abort_transaction().await.unwrap();
+    stage.begin().await;
+    assert!(sends.next().await.unwrap().is_err());
+    drop(sends);
+    stage.assert_whole(&[1]).await;
+
+    // Ours.
+    let stage = Stage::new(true, 8).await;
+    let mut batch = stage.sink.send_batch([NEVER, 2]);
+    assert!(once(&mut batch).is_pending());
+    stage.sink.abort_transaction().await.unwrap();
+    stage.begin().await;
+    assert!(once(&mut batch).is_pending());
+    stage.assert_whole(&[1]).await;
+    assert!(batch.await.unwrap().iter().all(Result::is_err));
+}
+
+/// Nor do they hide those of the next one.
+#[tokio::test(start_paused = true)]
+async fn errors_of_the_next_transaction_are_its_own() {
+    let stage = Stage::new(false, 8).await;
+    let hold = stage.kafka.script().hold();
+    let (messages, mut coming) = mpsc::unbounded_channel();
+    let mut sends = stage.sink.send_stream(stream::poll_fn(move |cx| coming.poll_recv(cx)));
+    messages.send(2).unwrap();
+    messages.send(BAD).unwrap();
+    assert!(once(&mut sends.next()).is_pending());
+    hold.release();
+    stage.sink.abort_transaction().await.unwrap();
+    stage.begin().await;
+    messages.send(BAD).unwrap();
+    assert!(sends.next().await.unwrap().is_ok(), "the first one");
+    drop(sends);
+    stage.assert_refused().await;
+}
+
+/// The transport says no: there is nothing to wait for.
+#[tokio::test(start_paused = true)]
+async fn what_the_transport_has_taken_and_lost_is_not_waited_for() {
+    let stage = Stage::new(false, 8).await;
+    let broken = Error::new(ErrorKind::Broker, "planted").with_persistence(Persistence::NotPersisted);
+    stage.kafka.script().after(1).fail(broken);
+    let mut sends = stage.sink.send_stream(stream::iter([2, 3]));
+    assert!(sends.next().await.unwrap().is_ok());
+    let begun = Instant::now();
+    let error = stage.sink.commit_transaction().await.unwrap_err();
+    let facts = (error.kind(), error.recovery(), begun.elapsed());
+    assert_eq!(facts, (ErrorKind::Transaction, Recovery::AbortTransaction, Duration::ZERO), "{error:#}");
 }
 
 /// Not even where sends were left out afterwards.

@@ -1,0 +1,134 @@
+use std::sync::atomic::AtomicUsize;
+
+use kafka_tower_core::{Error, ErrorKind};
+use proptest::prelude::*;
+use tokio::sync::oneshot;
+
+use super::*;
+
+/// Counts how often the task was woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn failed(name: usize) -> Result<Delivery> {
+    Err(Error::new(ErrorKind::Timeout, name.to_string()))
+}
+
+fn name(result: &Result<Delivery>) -> usize {
+    result.as_ref().unwrap_err().to_string().split_whitespace().find_map(|word| word.parse().ok()).unwrap()
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push,
+    Failed,
+    /// One of those that are on their way answers.
+    Answer(prop::sample::Index),
+    /// The task polls, with a waker of its own or the one that it had.
+    Poll(bool),
+    Next,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => Just(Step::Push),
+        1 => Just(Step::Failed),
+        4 => any::<prop::sample::Index>().prop_map(Step::Answer),
+        2 => any::<bool>().prop_map(Step::Poll),
+        3 => Just(Step::Next),
+    ]
+}
+
+proptest! {
+    /// Every answer is taken, in the order of the messages, by a task that polls only when it was woken or has
+    /// pushed.
+    #[test]
+    fn nothing_is_lost_and_the_order_is_kept(steps in prop::collection::vec(step(), 1..400)) {
+        let mut open = Open::new(None);
+        let mut task = Arc::new(Woken::default());
+        let mut unanswered = Vec::new();
+        let (mut pushed, mut taken) = (0, 0);
+        for step in steps {
+            match step {
+                Step::Push => {
+                    let (answer, answered) = oneshot::channel();
+                    unanswered.push((answer, pushed));
+                    open.push(|| Box::pin(async move { failed(answered.await.unwrap()) }));
+                    pushed += 1;
+                }
+                Step::Failed => {
+                    open.failed(failed(pushed).unwrap_err());
+                    pushed += 1;
+                }
+                Step::Answer(which) if !unanswered.is_empty() => {
+                    let (answer, name) = unanswered.swap_remove(which.index(unanswered.len()));
+                    answer.send(name).unwrap();
+                }
+                Step::Answer(_) => {}
+                Step::Poll(same) => {
+                    if !same {
+                        task = Arc::default();
+                    }
+                    let all = open.poll(&mut Context::from_waker(&Waker::from(Arc::clone(&task))));
+                    prop_assert_eq!(all.is_ready(), unanswered.is_empty());
+                }
+                Step::Next => {
+                    if let Some(result) = open.next() {
+                        prop_assert_eq!(name(&result), taken);
+                        taken += 1;
+                    }
+                }
+            }
+            prop_assert_eq!(open.held(), pushed - taken);
+        }
+        // The task rests; each answer that is new to it wakes it.
+        let waker = Waker::from(Arc::clone(&task));
+        let _ = open.poll(&mut Context::from_waker(&waker));
+        while let Some((answer, name)) = unanswered.pop() {
+            let before = task.0.load(Ordering::SeqCst);
+            answer.send(name).unwrap();
+            prop_assert_eq!(task.0.load(Ordering::SeqCst), before + 1);
+            let all = open.poll(&mut Context::from_waker(&waker));
+            prop_assert_eq!(all.is_ready(), unanswered.is_empty());
+        }
+        let rest: Vec<usize> = open.take().iter().map(name).collect();
+        prop_assert_eq!(rest, (taken..pushed).collect::<Vec<_>>());
+        prop_assert!(open.bells.len() <= pushed.div_ceil(NEIGHBOURS));
+    }
+}
+
+/// A future that wakes its task from within its poll is polled again.
+#[test]
+fn one_that_yields_is_heard() {
+    let (mut open, task) = (Open::new(None), Arc::new(Woken::default()));
+    let waker = Waker::from(Arc::clone(&task));
+    let mut left = 3;
+    let future = std::future::poll_fn(move |cx| {
+        cx.waker().wake_by_ref();
+        left -= 1;
+        if left == 0 { Poll::Ready(failed(0)) } else { Poll::Pending }
+    });
+    open.push(|| Box::pin(future));
+    assert!(open.poll(&mut Context::from_waker(&waker)).is_pending());
+    assert_eq!(task.0.load(Ordering::SeqCst), 1, "it rang in its poll");
+    assert!(open.poll(&mut Context::from_waker(&waker)).is_ready());
+}
+
+/// A stream that goes on for long needs no more bells than messages are on their way at once.
+#[test]
+fn bells_are_hung_again() {
+    let mut open = Open::new(None);
+    for i in 0..1_000 {
+        open.push(|| Box::pin(async move { failed(i) }));
+        if i >= 2 * NEIGHBOURS {
+            assert_eq!(name(&open.next().unwrap()), i - 2 * NEIGHBOURS);
+        }
+    }
+    assert!(open.bells.len() <= 4, "{}", open.bells.len());
+}

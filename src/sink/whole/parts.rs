@@ -1,0 +1,64 @@
+//! The sends of a batch or a stream, whose answers wait with it until they are taken.
+
+use std::collections::BTreeMap;
+use std::task::{Context, Poll};
+
+use kafka_tower_core::{Delivery, Result, handover};
+
+use super::super::edge::BoxFuture;
+use super::{Part, Whole};
+
+/// Those of the messages that their transactions still have to know of, by number: of most the transport has the record after the call.
+pub(in crate::sink) struct Parts {
+    whole: Whole,
+    parts: BTreeMap<usize, Part>,
+}
+
+impl Parts {
+    pub(in crate::sink) fn new(whole: Whole) -> Self {
+        Self { whole, parts: BTreeMap::new() }
+    }
+
+    // Apart from the rest, here and below: of most sinks' ways it is no part.
+    #[inline(never)]
+    pub(in crate::sink) fn call(&mut self, number: usize, call: impl FnOnce() -> BoxFuture) -> BoxFuture {
+        let part = self.whole.part();
+        let (future, taken) = handover::watch(call);
+        if taken {
+            part.done();
+        } else {
+            self.parts.insert(number, part);
+        }
+        future
+    }
+
+    #[inline(never)]
+    pub(in crate::sink) fn poll(
+        &mut self,
+        number: usize,
+        future: &mut BoxFuture,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Delivery>> {
+        let Some(part) = self.parts.get(&number) else { return future.as_mut().poll(cx) };
+        if let Some(error) = part.is_late() {
+            return Poll::Ready(Err(error));
+        }
+        let (answer, taken) = handover::watch(|| future.as_mut().poll(cx));
+        if taken || matches!(answer, Poll::Ready(Ok(_))) {
+            self.told(number);
+        }
+        answer
+    }
+
+    /// A message of the present transaction did not get to the stack.
+    #[inline(never)]
+    pub(in crate::sink) fn failed(&mut self, number: usize) {
+        self.parts.insert(number, self.whole.part());
+    }
+
+    /// Whoever sends has the answer.
+    #[inline(never)]
+    pub(in crate::sink) fn told(&mut self, number: usize) {
+        self.parts.remove(&number).into_iter().for_each(Part::done);
+    }
+}
