@@ -10,7 +10,7 @@ use super::{KafkaSink, builder, deadline};
 ///
 /// What was sent is committed, or it is known that it was not: an answer that you take is yours to act on; where a record failed and you
 /// dropped the future before it told, the commit is refused. To drop the future of a record that was handed over is fine: if it fails, the
-/// commit does.
+/// commit does. That holds for a sink and its clones: two sinks over one transport do not know of each other's sends.
 ///
 /// ```no_run
 /// # async fn run(sink: kafka_tower::KafkaSink<String>) -> kafka_tower::Result<()> {
@@ -67,7 +67,6 @@ impl<T> KafkaSink<T> {
     /// If it has to wait for a send outside of a tokio runtime with a timer.
     pub async fn commit_transaction(&self) -> Result<()> {
         let transactions = self.transactions()?;
-        self.shared.traces.committing();
         let Some(result) = self.commit_whole(transactions).await else {
             return Err(whole::ended_meanwhile()); // and not of the one that may be open by now
         };
@@ -100,13 +99,18 @@ impl<T> KafkaSink<T> {
     /// Waits until no send of the transaction can be missing, and commits in the time that is left. None if it was ended meanwhile.
     async fn commit_whole(&self, transactions: &dyn TransactionControl) -> Option<Result<()>> {
         let within = self.shared.send_timeout;
-        let Some(whole) = &self.shared.whole else { return Some(transactions.commit(within).await) };
+        let Some(whole) = &self.shared.whole else {
+            self.shared.traces.committing();
+            return Some(transactions.commit(within).await);
+        };
         let begun = deadline::now();
         let transaction = match whole.committing(within).await {
             Ok(transaction) => transaction?,
             Err(error) => return Some(Err(error)),
         };
         let left = within.saturating_sub(deadline::now().saturating_duration_since(begun));
+        // Not before: until now the transport was asked for nothing, and the transaction is surely not committed.
+        self.shared.traces.committing();
         let result = transactions.commit(left).await;
         whole.committed(transaction, &result);
         Some(result)

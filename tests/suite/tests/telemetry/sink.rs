@@ -1,12 +1,13 @@
 //! Over memory: what of a sink reaches the backend.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use kafka_tower::memory::MemoryKafka;
 use kafka_tower::{
-    DeliveryGuarantee, Error, ErrorKind, KafkaSink, KafkaSinkConfig, Limits, PartitionStrategy, Persistence,
-    SinkMessage,
+    DeliveryGuarantee, Error, ErrorKind, KafkaSink, KafkaSinkConfig, Limits, MessageSerializer, PartitionStrategy,
+    Persistence, SinkMessage, async_trait,
 };
 use opentelemetry::Context;
 use opentelemetry::trace::{FutureExt, SpanKind, Status, TraceContextExt, Tracer, TracerProvider};
@@ -419,9 +420,38 @@ async fn transactions_have_spans_that_sends_link_to() {
     assert_eq!(points["kafka_tower.transaction.duration orders transaction.outcome=aborted"], 1.0);
 }
 
+struct Never;
+
+#[async_trait]
+impl MessageSerializer<u32> for Never {
+    async fn serialize(&self, _: &u32) -> Result<Vec<u8>, Error> {
+        std::future::pending().await
+    }
+}
+
+/// The transport was not asked to commit: nobody has to wonder how the transaction ended.
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_was_not_asked_for_is_no_unknown() {
+    let backend = Backend::new();
+    let kafka = MemoryKafka::new().with_topic("orders", 1);
+    let config = KafkaSinkConfig { enable_transactions: true, transactional_id: Some("orders-1".into()), ..config() };
+    let builder = KafkaSink::<u32>::builder(config).transport(kafka.transactional_transport("orders-1"));
+    let builder = builder.serializer(Arc::new(Never)).telemetry(backend.telemetry());
+    let sink = builder.build().await.unwrap();
+    sink.begin_transaction().await.unwrap();
+    let mut send = Box::pin(sink.send(1));
+    assert!(futures_util::poll!(&mut send).is_pending());
+    let error = sink.commit_transaction().await.unwrap_err();
+    assert_eq!((error.kind(), error.persistence()), (ErrorKind::Timeout, Persistence::NotPersisted));
+    drop(send);
+    drop(sink);
+    let spans = backend.spans();
+    let transaction = spans.iter().find(|span| span.name == "transaction").unwrap();
+    assert_eq!(attribute(transaction, "kafka_tower.transaction.outcome").as_deref(), Some("aborted"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hook_of_ones_own_hears_of_retries() {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     let kafka = MemoryKafka::new().with_topic("orders", 1);
