@@ -1,13 +1,14 @@
 //! Over memory: what of a sink reaches the backend.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use kafka_tower::memory::MemoryKafka;
+use kafka_tower::memory::{Hold, MemoryKafka};
 use kafka_tower::{
-    DeliveryGuarantee, Error, ErrorKind, KafkaSink, KafkaSinkConfig, Limits, MessageSerializer, PartitionStrategy,
-    Persistence, SinkMessage, async_trait,
+    Delivery, DeliveryGuarantee, Error, ErrorKind, KafkaSink, KafkaSinkConfig, Limits, MessageSerializer,
+    PartitionStrategy, Persistence, SinkMessage, async_trait,
 };
 use opentelemetry::Context;
 use opentelemetry::trace::{FutureExt, SpanKind, Status, TraceContextExt, Tracer, TracerProvider};
@@ -24,6 +25,17 @@ async fn limited(backend: &Backend, records: usize) -> (MemoryKafka, KafkaSink<u
     let transport = kafka.transport_with(Limits { records, bytes: 1 << 20 });
     let builder = KafkaSink::builder(config()).transport(transport).telemetry(backend.telemetry());
     (kafka, builder.build().await.unwrap())
+}
+
+/// A sink without room, until what its first send waits for is released.
+async fn full(
+    backend: &Backend,
+) -> (MemoryKafka, KafkaSink<u32>, Hold, impl Future<Output = Result<Delivery, Error>> + Unpin) {
+    let (kafka, sink) = limited(backend, 1).await;
+    let hold = kafka.script().hold();
+    let mut first = sink.send(1);
+    assert!(futures_util::poll!(&mut first).is_pending());
+    (kafka, sink, hold, first)
 }
 
 fn names(backend: &Backend) -> Vec<String> {
@@ -72,10 +84,7 @@ async fn a_send_is_a_child_of_its_callers_span() {
 #[tokio::test(start_paused = true)]
 async fn an_event_tells_the_messages_place_in_its_batch() {
     let backend = Backend::new();
-    let (kafka, sink) = limited(&backend, 1).await;
-    let hold = kafka.script().hold();
-    let mut first = Box::pin(sink.send(0));
-    assert!(futures_util::poll!(&mut first).is_pending());
+    let (kafka, sink, hold, first) = full(&backend).await;
     let late = tokio::time::Instant::now() + Duration::from_secs(60);
     let messages = [SinkMessage::new(1), SinkMessage::new(2).with_deadline(late)];
     let mut batch = Box::pin(sink.send_batch(messages));
@@ -181,10 +190,7 @@ async fn the_messages_of_a_stream_are_sends_of_their_own() {
 #[tokio::test(start_paused = true)]
 async fn a_send_that_finds_no_room_is_told() {
     let backend = Backend::new();
-    let (kafka, sink) = limited(&backend, 1).await;
-    let hold = kafka.script().hold();
-    let mut first = Box::pin(sink.send(1));
-    assert!(futures_util::poll!(&mut first).is_pending());
+    let (_, sink, hold, _first) = full(&backend).await;
     let error = sink.send(2).await.unwrap_err();
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::Timeout, Persistence::NotPersisted));
     let spans = backend.spans();
@@ -206,10 +212,7 @@ async fn a_send_that_finds_no_room_is_told() {
 #[tokio::test(start_paused = true)]
 async fn a_send_that_waits_until_the_sink_is_closed_is_told() {
     let backend = Backend::new();
-    let (kafka, sink) = limited(&backend, 1).await;
-    let hold = kafka.script().hold();
-    let mut first = Box::pin(sink.send(1));
-    assert!(futures_util::poll!(&mut first).is_pending());
+    let (_, sink, hold, first) = full(&backend).await;
     let request = Context::current_with_span(backend.tracers.tracer("app").start("request"));
     let (mut send, mut streams) = (Box::pin(sink.send(2)), sink.send_stream(stream::iter([3, 4])));
     let mut batch = sink.send_batch([5, 6]);
@@ -249,10 +252,7 @@ async fn a_send_that_waits_until_the_sink_is_closed_is_told() {
 #[tokio::test(start_paused = true)]
 async fn a_send_that_waited_is_of_whom_it_was_first_polled_by() {
     let backend = Backend::new();
-    let (kafka, sink) = limited(&backend, 1).await;
-    let hold = kafka.script().hold();
-    let mut first = Box::pin(sink.send(1));
-    assert!(futures_util::poll!(&mut first).is_pending());
+    let (_, sink, hold, first) = full(&backend).await;
     let request = Context::current_with_span(backend.tracers.tracer("app").start("request"));
     let mut second = Box::pin(sink.send(2));
     {
@@ -284,10 +284,7 @@ async fn what_waits_for_room_in_batches_and_streams_is_measured() {
 
     // The budgets of a batch run out together, but what came to its turn later has waited less.
     let backend = Backend::new();
-    let (kafka, sink) = limited(&backend, 1).await;
-    let hold = kafka.script().hold();
-    let mut first = Box::pin(sink.send(0));
-    assert!(futures_util::poll!(&mut first).is_pending());
+    let (_, sink, hold, first) = full(&backend).await;
     let late = tokio::time::Instant::now() + Duration::from_secs(60);
     let mut batch = Box::pin(sink.send_batch([SinkMessage::new(1), SinkMessage::new(2).with_deadline(late)]));
     assert!(futures_util::poll!(&mut batch).is_pending());
@@ -337,10 +334,7 @@ async fn what_does_not_get_to_the_stack_is_told_under_its_own_topic() {
 #[tokio::test(start_paused = true)]
 async fn a_send_that_is_dropped_while_it_waits_is_told() {
     let backend = Backend::new();
-    let (kafka, sink) = limited(&backend, 1).await;
-    let hold = kafka.script().hold();
-    let mut first = Box::pin(sink.send(1));
-    assert!(futures_util::poll!(&mut first).is_pending());
+    let (_, sink, hold, first) = full(&backend).await;
     let request = Context::current_with_span(backend.tracers.tracer("app").start("request"));
     let mut waits = Box::pin(sink.send(SinkMessage::new(2).with_topic("others")).with_context(request.clone()));
     assert!(futures_util::poll!(&mut waits).is_pending());
