@@ -7,7 +7,8 @@ use pin_project::pin_project;
 
 use super::Part;
 
-/// The answer of a send whose record the transport did not take in the call. Dropped before the transport has the record, the send is left out of its transaction.
+/// The answer of a send whose record the transport did not take in the call. Dropped before it has, the send is left out of its
+/// transaction.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub(in crate::sink) struct WatchedFuture<F> {
@@ -29,7 +30,7 @@ impl<F: Future<Output = Result<Delivery>>> Future for WatchedFuture<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Some(part) = this.part else { return this.inner.poll(cx) };
-        if let Some(error) = part.is_late() {
+        if let Some(error) = part.is_late_on_its_way() {
             *this.part = None;
             return Poll::Ready(Err(error));
         }

@@ -27,7 +27,6 @@ mod future;
 mod parts;
 mod state;
 
-use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,7 +34,6 @@ use kafka_tower_core::{Control, Error, ErrorKind, Persistence, Recovery, Result}
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use self::future::WatchedFuture;
 use self::state::{Commit, State};
 use super::edge::BoxFuture;
 
@@ -159,11 +157,19 @@ impl Part {
         }
     }
 
-    /// Why the send must not go on, if another transaction has begun since.
+    /// Why a send that was not called must not be, if another transaction has begun since.
     #[inline(never)] // most sinks have none
     pub(super) fn is_late(&self) -> Option<Error> {
-        let present = self.whole.as_ref().is_none_or(|whole| whole.state().is_present(self.transaction));
-        (!present).then(late)
+        self.is_over().then(late)
+    }
+
+    /// Why one that was called must not go on.
+    fn is_late_on_its_way(&self) -> Option<Error> {
+        self.is_over().then(late_on_its_way)
+    }
+
+    fn is_over(&self) -> bool {
+        self.whole.as_ref().is_some_and(|whole| !whole.state().is_present(self.transaction))
     }
 
     fn end(&self, whole: &Whole, left_out: bool) {
@@ -177,7 +183,11 @@ impl Part {
 
 /// The answer of a send that did not get to the stack: left out if nobody takes it.
 pub(super) fn untold(error: Error, part: Part) -> BoxFuture {
-    Box::pin(WatchedFuture::new(ready(Err(error)), part))
+    // The part is dropped with it, unless somebody asks.
+    Box::pin(async move {
+        part.done();
+        Err(error)
+    })
 }
 
 impl Drop for Part {
@@ -225,4 +235,15 @@ fn late() -> Error {
         .with_recovery(Recovery::Reject)
         .with_persistence(Persistence::NotPersisted)
         .with_help("send it again in the next transaction")
+}
+
+/// A layer may have given it to a task of its own, which sends it whenever it likes.
+fn late_on_its_way() -> Error {
+    Error::new(
+        ErrorKind::Transaction,
+        "given up: it began before the present transaction did, and had not got to the transport",
+    )
+    .with_recovery(Recovery::Reject)
+    .with_persistence(Persistence::PossiblyPersisted)
+    .with_help("with the layers of a sink it was not sent: send it again in the next transaction")
 }

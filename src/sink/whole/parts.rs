@@ -40,7 +40,7 @@ impl Parts {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Delivery>> {
         let Some(part) = self.parts.get(&number) else { return future.as_mut().poll(cx) };
-        if let Some(error) = part.is_late() {
+        if let Some(error) = part.is_late_on_its_way() {
             return Poll::Ready(Err(error));
         }
         let (answer, taken) = handover::watch(|| future.as_mut().poll(cx));

@@ -1,7 +1,9 @@
 //! One transaction after the other, and calls of more than one task.
 
+use kafka_tower::DeliveryGuarantee;
 use kafka_tower::memory::TransactionCall;
 use tokio::sync::mpsc;
+use tower::service_fn;
 
 use super::*;
 
@@ -13,9 +15,52 @@ async fn a_send_of_an_aborted_transaction_joins_no_other() {
     stage.sink.abort_transaction().await.unwrap();
     stage.begin().await;
     let error = late.await.unwrap_err();
-    assert_eq!((error.kind(), error.persistence()), (ErrorKind::Transaction, Persistence::NotPersisted), "{error:#}");
+    assert_eq!(
+        (error.kind(), error.persistence()),
+        (ErrorKind::Transaction, Persistence::PossiblyPersisted),
+        "{error:#}"
+    );
     assert!(batch.await.unwrap()[0].is_err());
     drop(dropped);
+    stage.assert_whole(&[1]).await;
+}
+
+/// A layer gave it to a task of its own, which sends it in the next transaction: nobody may say that it was not written.
+#[tokio::test(start_paused = true)]
+async fn a_send_that_another_task_has_is_a_maybe() {
+    let kafka = MemoryKafka::new().with_topic("numbers", 1);
+    let transport = kafka.producer().transactional("id").transport();
+    let control = transport.control();
+    control.transactions().unwrap().init(Duration::from_secs(1)).await.unwrap();
+    let below = SerializeLayer::json("numbers").layer(transport);
+    let stack = service_fn(move |message: SinkMessage<u32>| {
+        let mut below = below.clone();
+        let task = tokio::spawn(async move {
+            sleep(Duration::from_millis(100)).await;
+            below.ready().await?.call(message).await
+        });
+        async move { task.await.unwrap() }
+    });
+    let sink = KafkaSink::from_service(stack, control, Duration::from_secs(1));
+    let stage = Stage { kafka, sink };
+    stage.begin().await;
+    let mut late = stage.call(2).await;
+    assert!(once(&mut late).is_pending());
+    stage.sink.abort_transaction().await.unwrap();
+    stage.begin().await;
+    assert_eq!(late.await.unwrap_err().persistence(), Persistence::PossiblyPersisted);
+    stage.assert_whole(&[2, 1]).await;
+}
+
+/// What it was refused for is not hidden by an abort.
+#[tokio::test(start_paused = true)]
+async fn a_send_that_never_was_called_keeps_its_error() {
+    let stage = Stage::new(false, 8).await;
+    let mut faulty = stage.sink.clone().with_delivery_guarantee(DeliveryGuarantee::AtMostOnce);
+    let refused = faulty.ready().await.unwrap().call(SinkMessage::new(2));
+    stage.sink.abort_transaction().await.unwrap();
+    stage.begin().await;
+    assert_eq!(refused.await.unwrap_err().kind(), ErrorKind::Config);
     stage.assert_whole(&[1]).await;
 }
 
