@@ -157,7 +157,7 @@ async fn serializer(config: &KafkaSinkConfig) -> Result<()> {
     println!("  {}", sink.send(metric(7)).await?);
     let wrong = MetricResult { service: "a,b".to_owned(), avg_latency: 0.0, count: 0 };
     if let Err(error) = sink.send(wrong).await {
-        println!("  {error}");
+        println!("  {error:#}");
     }
     sink.close().await?;
     Ok(())

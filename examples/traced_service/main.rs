@@ -89,9 +89,9 @@ async fn late(shop: &Shop, request: Request<u64>) -> Response<String> {
 fn answer(result: Result<Delivery>) -> Response<String> {
     let (status, body) = match result {
         Ok(delivery) => (201, delivery.to_string()),
-        Err(error) if error.persistence() == Persistence::NotPersisted => (503, error.to_string()),
+        Err(error) if error.persistence() == Persistence::NotPersisted => (503, error.message().to_owned()),
         // Nobody knows: the caller must look before it asks again.
-        Err(error) => (504, error.to_string()),
+        Err(error) => (504, error.message().to_owned()),
     };
     Response::builder().status(status).body(body).expect("a valid status")
 }

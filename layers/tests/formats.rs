@@ -107,7 +107,7 @@ fn refuses<T: Debug + DeserializeOwned>(decode: fn(&[u8], usize) -> Result<T, Er
     let refused = |bytes: &[u8], limit| {
         let error = decode(bytes, limit).unwrap_err();
         assert_eq!((error.kind(), error.persistence()), (ErrorKind::Serialization, Persistence::NotPersisted));
-        error.to_string()
+        error.message_with_causes()
     };
     for len in 0..bytes.len() {
         assert!(refused(&bytes[..len], 1024).starts_with("the bytes are no value of this type: "));
@@ -179,7 +179,7 @@ mod bincode {
         for claimed in [u64::MAX, u64::MAX / 2, i64::MAX as u64 - 8, 1 << 40, 1 << 21] {
             let bytes = claimed.to_le_bytes();
             let error = BincodeSerializer::decode::<String>(&bytes, 1024).unwrap_err();
-            assert_eq!(error.to_string(), "the bytes are no value of this type: LimitExceeded", "{claimed}");
+            assert_eq!(error.message_with_causes(), "the bytes are no value of this type: LimitExceeded", "{claimed}");
             BincodeSerializer::decode::<Vec<u64>>(&bytes, 1024).unwrap_err();
             BincodeSerializer::decode::<BTreeMap<u8, u8>>(&bytes, 1024).unwrap_err();
         }
@@ -197,7 +197,7 @@ mod bincode {
     #[test]
     fn an_error_keeps_its_text() {
         let error = error_of(&BincodeSerializer);
-        assert_eq!(error.to_string(), "the value could not be serialized: not today (not written)");
+        assert_eq!(error.message_with_causes(), "the value could not be serialized: not today");
         assert_eq!((error.kind(), error.persistence()), (ErrorKind::Serialization, Persistence::NotPersisted));
     }
 

@@ -36,7 +36,7 @@ impl Display for CheckReport {
             }
             (None, Some(error)) => {
                 writeln!(f, "\nnot connected, {} ms", self.elapsed.as_millis())?;
-                writeln!(f, "  {error}")?;
+                writeln!(f, "  {}", error.message_with_causes())?;
                 if !error.help().is_empty() {
                     writeln!(f, "  help: {}", error.help())?;
                 }

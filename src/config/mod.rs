@@ -164,7 +164,7 @@ impl KafkaSinkConfig {
     ///
     /// let config = KafkaSinkConfig { topic: "orders".into(), acks: "1".into(), ..Default::default() };
     /// assert_eq!(
-    ///     config.validate().unwrap_err().to_string(),
+    ///     config.validate().unwrap_err().message(),
     ///     "the configuration cannot work: `acks` is \"1\" while `enable_idempotence` is true: \
     ///      set `acks` to \"all\", or `enable_idempotence` to false",
     /// );

@@ -16,10 +16,10 @@ use kafka_tower_core::{CloseReport, Error, ErrorKind, Persistence, Result};
 /// }
 /// # }
 /// ```
-#[derive(Debug)]
+///
+/// Its `Debug`, which `main` prints, is one line: the counts and the first few errors, not the records.
 pub struct CloseError(Box<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     report: CloseReport,
     /// Why the close itself failed, or the first undelivered record.
@@ -50,12 +50,24 @@ impl CloseError {
     }
 }
 
+impl fmt::Debug for CloseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("CloseError");
+        if self.0.report.is_complete() {
+            text.field("cause", &self.0.cause);
+        } else {
+            text.field("report", &self.0.report);
+        }
+        text.finish()
+    }
+}
+
 impl fmt::Display for CloseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.report.is_complete() {
             return f.write_str("the sink could not be closed");
         }
-        write!(f, "the sink was closed with records on their way: {}", self.0.report)
+        write!(f, "the sink was closed with records on their way, which `into_report` returns: {}", self.0.report)
     }
 }
 
@@ -68,21 +80,23 @@ impl StdError for CloseError {
 /// The records are lost to the caller then; [`CloseError::into_report`] keeps them.
 impl From<CloseError> for Error {
     fn from(error: CloseError) -> Self {
-        let text = error.to_string();
         let Inner { report, cause } = *error.0;
+        let text = format!(
+            "the sink was closed with undelivered records: {} not written, {} in doubt, {} waited to be sent",
+            report.failed, report.unknown, report.unfinished
+        );
         match cause {
             Some(cause) if report.is_complete() => cause,
             cause => {
                 let persistence =
                     if report.unknown > 0 { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
-                let first = cause.map(|cause| {
-                    let source = cause.source().map(|source| format!(": {source}")).unwrap_or_default();
-                    format!("; the first: {}{source}", cause.message())
-                });
-                let first = first.unwrap_or_default();
-                Self::new(ErrorKind::Closed, format!("{text}{first}"))
+                let error = Self::new(ErrorKind::Closed, text)
                     .with_persistence(persistence)
-                    .with_help("`CloseError::into_report` has the records; give `close_within` more time")
+                    .with_help("take the records from `CloseError::into_report`; give `close_within` more time");
+                match cause {
+                    Some(first) => error.with_source(first),
+                    None => error,
+                }
             }
         }
     }
@@ -113,9 +127,16 @@ mod tests {
         let error = incomplete();
         assert_eq!(
             error.to_string(),
-            "the sink was closed with records on their way: 1 delivered, 0 not written, 1 may have been written"
+            "the sink was closed with records on their way, which `into_report` returns: 1 delivered, 0 not written, \
+             1 may have been written"
         );
-        assert_eq!(error.source().unwrap().to_string(), "cut (may have been written)");
+        let source = error.source().unwrap().to_string();
+        assert!(source.starts_with("cut (may have been written) [help: "), "{source}");
+        assert_eq!(
+            format!("{error:?}"),
+            "CloseError { report: CloseReport { delivered: 1, failed: 0, unknown: 1, unfinished: 0, \
+             undelivered: [\"orders: cut (may have been written)\"] } }"
+        );
         assert_eq!(error.into_report().undelivered.len(), 1);
     }
 
@@ -123,6 +144,10 @@ mod tests {
     fn as_our_error_it_says_whether_records_may_be_in_the_log() {
         let error = Error::from(incomplete());
         assert_eq!((error.kind(), error.persistence()), (ErrorKind::Closed, Persistence::PossiblyPersisted));
+        assert_eq!(
+            error.message_with_causes(),
+            "the sink was closed with undelivered records: 0 not written, 1 in doubt, 0 waited to be sent: cut"
+        );
         let failed = CloseError::check(Err(Error::new(ErrorKind::Fatal, "gone"))).unwrap_err();
         assert_eq!(failed.to_string(), "the sink could not be closed");
         assert_eq!(Error::from(failed).kind(), ErrorKind::Fatal);

@@ -1,6 +1,5 @@
 //! What a caller is told whose call was not let through.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,11 +45,7 @@ pub(super) struct Failure {
 }
 
 pub(super) fn failure(error: &Error) -> Arc<Failure> {
-    let logged = error.message().to_owned();
-    let told = match error.source() {
-        Some(source) => format!("{logged}: {source}"),
-        None => logged.clone(),
-    };
+    let (told, logged) = (error.message_with_causes(), error.message().to_owned());
     Arc::new(Failure { error_type: error.error_type(), told, logged })
 }
 

@@ -72,8 +72,8 @@
 //!
 //! let error = service.ready().await.unwrap().call(Record::new("orders")).await.unwrap_err();
 //! assert_eq!(
-//!     error.to_string(),
-//!     "the circuit breaker is open after 2 failures; half-open in 60.0 s; last failure: no leader (not written)"
+//!     error.message(),
+//!     "the circuit breaker is open after 2 failures; half-open in 60.0 s; last failure: no leader"
 //! );
 //!
 //! tokio::time::sleep(Duration::from_secs(60)).await;

@@ -66,7 +66,7 @@
 //! assert_eq!((metrics.messages_sent, metrics.messages_failed), (1, 1));
 //! assert_eq!(metrics.bytes_sent, 7); // "first" in JSON
 //! assert_eq!(metrics.avg_latency_us, 7_000);
-//! assert_eq!(metrics.last_error_msg.unwrap(), "no answer from orders[1] (may have been written)");
+//! assert_eq!(metrics.last_error_msg.unwrap(), "no answer from orders[1]");
 //! # Ok(())
 //! # }
 //! # #[cfg(not(feature = "json"))]

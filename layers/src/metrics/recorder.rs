@@ -146,7 +146,7 @@ impl Metrics {
             p90_latency_us: percentile(90),
             p99_latency_us: percentile(99),
             abandoned: rare.abandoned.load(Relaxed),
-            last_error_msg: last_error.map(|error| error.to_string()),
+            last_error_msg: last_error.map(|error| error.message_with_causes()),
         }
     }
 }

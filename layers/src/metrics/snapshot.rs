@@ -27,6 +27,6 @@ pub struct SinkMetrics {
     pub p99_latency_us: u64,
     /// Sends whose future was dropped before the answer. The record may have gone on.
     pub abandoned: u64,
-    /// The text of the last error that a send was answered with.
+    /// What happened in the last error that a send was answered with, and its causes: without persistence and help.
     pub last_error_msg: Option<String>,
 }

@@ -10,8 +10,8 @@ async fn opens_rejects_probes_and_closes() {
     let error = send(&mut service, OK).await.unwrap_err();
     assert_eq!(
         format!("{error:#}"),
-        "the circuit breaker is open after 3 failures; half-open in 7.3 s; last failure: no leader (not written); \
-         wait for the circuit breaker to close"
+        "the circuit breaker is open after 3 failures; half-open in 7.3 s; last failure: no leader (not written) \
+         [help: wait for the circuit breaker to close]"
     );
     assert_eq!(backend.calls(), 3);
 

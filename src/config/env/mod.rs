@@ -80,7 +80,7 @@ impl KafkaSinkConfig {
     ///
     /// let wrong = KafkaSinkConfig::default().with_vars("KAFKA_", [("KAFKA_LINGR_MS", "5"), ("KAFKA_MAX_RETRIES", "many")]);
     /// assert_eq!(
-    ///     wrong.unwrap_err().to_string(),
+    ///     wrong.unwrap_err().message(),
     ///     "the environment cannot be used: KAFKA_LINGR_MS is no setting: did you mean KAFKA_LINGER_MS?; \
     ///      KAFKA_MAX_RETRIES: \"many\" is no whole number, or out of range: write digits, without a unit",
     /// );

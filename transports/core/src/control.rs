@@ -63,7 +63,10 @@ pub struct InFlight {
 }
 
 /// How [`Control::close`] ended. Each record that was on its way when the close began counts once, by its final fate.
-#[derive(Debug, Default)]
+///
+/// Its `Debug` is one line: the counts, and the topic and error of the first few records. The records themselves are in
+/// [`undelivered`](Self::undelivered).
+#[derive(Default)]
 #[non_exhaustive]
 #[must_use = "it holds the records that were not delivered"]
 pub struct CloseReport {
@@ -112,6 +115,31 @@ impl CloseReport {
     }
 }
 
+/// The most records that `Debug` names.
+const SHOWN: usize = 3;
+
+impl fmt::Debug for CloseReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown: Vec<String> = self.undelivered.iter().take(SHOWN).map(Undelivered::line).collect();
+        if let more @ 1.. = self.undelivered.len().saturating_sub(SHOWN) {
+            shown.push(format!("and {more} more"));
+        }
+        f.debug_struct("CloseReport")
+            .field("delivered", &self.delivered)
+            .field("failed", &self.failed)
+            .field("unknown", &self.unknown)
+            .field("unfinished", &self.unfinished)
+            .field("undelivered", &shown)
+            .finish()
+    }
+}
+
+impl Undelivered {
+    fn line(&self) -> String {
+        format!("{}: {} ({})", self.record.topic, self.error.message(), self.error.persistence())
+    }
+}
+
 impl fmt::Display for CloseReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} delivered, {} not written, {} may have been written", self.delivered, self.failed, self.unknown)?;
@@ -119,5 +147,26 @@ impl fmt::Display for CloseReport {
             0 => Ok(()),
             unfinished => write!(f, ", {unfinished} waited to be sent"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn debug_shows_the_counts_and_the_first_few_records_only() {
+        let mut report = CloseReport::default();
+        for _ in 0..5_000 {
+            let record = Record::new("orders").with_value("secret");
+            report.count(record, &Err::<(), _>(Error::new(ErrorKind::Connection, "cut").with_source("secret")));
+        }
+        assert_eq!(
+            format!("{report:?}"),
+            "CloseReport { delivered: 0, failed: 0, unknown: 5000, unfinished: 0, undelivered: [\
+             \"orders: cut (may have been written)\", \"orders: cut (may have been written)\", \
+             \"orders: cut (may have been written)\", \"and 4997 more\"] }"
+        );
     }
 }

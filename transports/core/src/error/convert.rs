@@ -21,13 +21,13 @@ use super::{BoxError, Error, ErrorKind};
 impl From<BoxError> for Error {
     fn from(error: BoxError) -> Self {
         let error = match error.downcast::<Self>() {
-            Ok(ours) => return *ours,
+            Ok(ours) => return ours.alone(),
             Err(foreign) => foreign,
         };
         let mut cause = error.source();
         while let Some(source) = cause {
             if let Some(ours) = source.downcast_ref::<Self>() {
-                return ours.clone();
+                return ours.clone().alone();
             }
             cause = source.source();
         }

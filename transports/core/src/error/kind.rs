@@ -105,7 +105,7 @@ impl ErrorKind {
         use Persistence::{NotPersisted, PossiblyPersisted};
         use Recovery::{AbortTransaction, Fatal, Reject, Retry, Wait};
         let (recovery, persistence, scope, help) = match self {
-            Self::Config => (Reject, NotPersisted, Scope::Client, "correct the configuration"),
+            Self::Config => (Reject, NotPersisted, Scope::Client, "correct the settings that it names"),
             Self::Serialization => (Reject, NotPersisted, Scope::Record, "correct the value or its serializer"),
             Self::InvalidRecord => (Reject, NotPersisted, Scope::Record, "correct the record"),
             Self::RecordTooLarge => {

@@ -3,6 +3,7 @@
 //! Layers decide on these facts alone and never on a vendor's code.
 
 mod convert;
+mod display;
 mod kind;
 
 use std::error::Error as StdError;
@@ -27,7 +28,12 @@ pub type Result<T, E = Error> = result::Result<T, E>;
 /// let error = Error::new(ErrorKind::Timeout, "not delivered to orders within 30 s")
 ///     .with_persistence(Persistence::PossiblyPersisted);
 /// assert_eq!(error.recovery(), Recovery::Wait);
-/// assert_eq!(error.to_string(), "not delivered to orders within 30 s (may have been written)");
+/// assert_eq!(error.message(), "not delivered to orders within 30 s");
+/// assert_eq!(
+///     error.to_string(),
+///     "not delivered to orders within 30 s (may have been written) [help: the record may still arrive: do not send it again \
+///      unless duplicates do no harm]"
+/// );
 /// ```
 #[derive(Clone)]
 pub struct Error(Box<Inner>);
@@ -47,6 +53,8 @@ struct Inner {
     source: Option<Arc<dyn StdError + Send + Sync>>,
     /// Whether a record's fate is worth a word.
     of_record: bool,
+    /// It is the source of another error of ours, whose text has the persistence and the help.
+    is_cause: bool,
 }
 
 impl Error {
@@ -66,6 +74,7 @@ impl Error {
             elapsed: None,
             source: None,
             of_record: !matches!(kind, ErrorKind::Config),
+            is_cause: false,
         }))
     }
 
@@ -126,10 +135,26 @@ impl Error {
         self.0.error_type.unwrap_or_else(|| self.0.kind.as_str())
     }
 
-    /// One line that says what happened, without persistence and cause.
+    /// One line that says what happened, without persistence, cause and help: for logs, metrics and spans.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
+    }
+
+    /// One line that says what happened, how often it was tried, and each cause once; without persistence and help.
+    ///
+    /// For people. Logs take [`message`](Self::message): the cause is the text of a serializer or a foreign layer, and may hold parts
+    /// of the record.
+    ///
+    /// ```
+    /// use kafka_tower_core::Error;
+    ///
+    /// let error = Error::serialization("the price is not a number");
+    /// assert_eq!(error.message_with_causes(), "the value could not be serialized: the price is not a number");
+    /// ```
+    #[must_use]
+    pub fn message_with_causes(&self) -> String {
+        display::with_causes(self)
     }
 
     /// One line that says what to do.
@@ -223,32 +248,24 @@ impl Error {
         self
     }
 
-    /// Sets the cause.
+    /// Sets the cause. The text of this error does not repeat it: whoever prints errors follows
+    /// [`source`](StdError::source), or uses `{:#}`.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
-        self.0.source = Some(Arc::from(source.into()));
+        self.0.source = Some(match source.into().downcast::<Self>() {
+            Ok(mut ours) => {
+                ours.0.is_cause = true;
+                Arc::new(*ours)
+            }
+            Err(foreign) => Arc::from(foreign),
+        });
         self
     }
-}
 
-/// One line: what happened, the cause, whether the record was written. `{:#}` adds what to do.
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inner = &*self.0;
-        f.write_str(&inner.message)?;
-        if let Some(source) = &inner.source {
-            write!(f, ": {source}")?;
-        }
-        if inner.attempts > 1 {
-            write!(f, " after {} attempts", inner.attempts)?;
-        }
-        if inner.of_record {
-            write!(f, " ({})", inner.persistence)?;
-        }
-        if f.alternate() && !self.help().is_empty() {
-            write!(f, "; {}", self.help())?;
-        }
-        Ok(())
+    /// This error by itself, where it was the cause of another one.
+    fn alone(mut self) -> Self {
+        self.0.is_cause = false;
+        self
     }
 }
 

@@ -76,7 +76,7 @@ fn a_failed_record_leaves_only_the_abort() {
     for result in [client.begin_commit(), client.may_join("send")] {
         let error = result.unwrap_err();
         assert_eq!((error.kind(), error.recovery()), (ErrorKind::Transaction, Recovery::AbortTransaction));
-        assert!(error.to_string().contains("null key"), "{error}");
+        assert!(error.message_with_causes().contains("null key"), "{error:#}");
     }
     client.begin_abort().unwrap();
     assert_eq!(client.ask_end(false).unwrap(), Ask::As(ME));
