@@ -50,6 +50,7 @@ fn of_error(error: &Error) -> Outcome {
         ErrorKind::Config
         | ErrorKind::Serialization
         | ErrorKind::InvalidRecord
+        | ErrorKind::Refused
         | ErrorKind::RecordTooLarge
         | ErrorKind::Rejected
         | ErrorKind::UnknownTopicOrPartition
@@ -89,6 +90,7 @@ mod tests {
             ErrorKind::Config,
             ErrorKind::Serialization,
             ErrorKind::InvalidRecord,
+            ErrorKind::Refused,
             ErrorKind::RecordTooLarge,
             ErrorKind::Rejected,
             ErrorKind::UnknownTopicOrPartition,

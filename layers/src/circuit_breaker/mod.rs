@@ -13,7 +13,7 @@
 //! |---|---|
 //! | delivered | a success |
 //! | `Timeout`, `Connection`, `Authentication`, `Broker`, `Fatal`, `Callback`, `Unknown` | a failure |
-//! | `Serialization`, `InvalidRecord`, `RecordTooLarge`, `Rejected`, `UnknownTopicOrPartition`, `Authorization`, `Config`, `Transaction` | neutral: the record's fault, or the caller's |
+//! | `Serialization`, `InvalidRecord`, `Refused`, `RecordTooLarge`, `Rejected`, `UnknownTopicOrPartition`, `Authorization`, `Config`, `Transaction` | neutral: the record's fault, or the caller's |
 //! | `Throttled` | neutral: Kafka is there, and retries wait longer |
 //! | `Overloaded`, `CircuitOpen` | neutral: nobody asked Kafka |
 //! | `Closed`, `Fenced` | neutral: waiting does not heal it |

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use kafka_tower_core::{Envelope, Error, ErrorKind, Record, Result, SinkMessage};
+use kafka_tower_core::{Envelope, Error, ErrorKind, Persistence, Record, Result, SinkMessage};
 use tokio::task::unconstrained;
 use tower_service::Service;
 
@@ -152,9 +152,13 @@ where
     }
 }
 
-/// Whatever a serializer says, nothing was sent.
+/// The error of a serializer: nothing was sent. `Serialization`, unless the serializer refused the value.
 pub(super) fn serialization(error: Error) -> Error {
-    if error.kind() == ErrorKind::Serialization { error } else { Error::serialization(error) }
+    match error.kind() {
+        ErrorKind::Serialization => error,
+        ErrorKind::Refused => error.with_persistence(Persistence::NotPersisted),
+        _ => Error::serialization(error),
+    }
 }
 
 impl<S: Clone, T, F: ?Sized> Clone for Serialize<S, T, F> {
@@ -176,5 +180,16 @@ impl<S: Clone, T, F: ?Sized> Clone for Serialize<S, T, F> {
 impl<S: fmt::Debug, T, F: ?Sized> fmt::Debug for Serialize<S, T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Serialize").field("topic", &self.topic).field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_a_serializer_keeps_its_kind_and_sent_nothing() {
+        let error = serialization(Error::refused("no").with_persistence(Persistence::PossiblyPersisted));
+        assert_eq!((error.kind(), error.persistence()), (ErrorKind::Refused, Persistence::NotPersisted));
     }
 }

@@ -144,12 +144,14 @@ pub(super) fn status(error: &Error, text: bool) -> Status {
 
 /// Whether the client was handed the record: the conventions do not count messages that never were.
 pub(super) fn was_sent(error: &Error) -> bool {
-    use ErrorKind::{CircuitOpen, Closed, Config, InvalidRecord, Overloaded, RecordTooLarge, Serialization, Timeout};
+    use ErrorKind::{
+        CircuitOpen, Closed, Config, InvalidRecord, Overloaded, RecordTooLarge, Refused, Serialization, Timeout,
+    };
     if error.persistence() != Persistence::NotPersisted {
         return true;
     }
     match error.kind() {
-        Config | Serialization | InvalidRecord | CircuitOpen | Overloaded | Closed => false,
+        Config | Serialization | InvalidRecord | Refused | CircuitOpen | Overloaded | Closed => false,
         // With a code's name it was the broker or the client that said so.
         RecordTooLarge | Timeout => error.error_type() != error.kind().as_str(),
         _ => true,

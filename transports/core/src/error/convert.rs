@@ -1,13 +1,18 @@
+use std::error::Error as StdError;
+use std::io;
+use std::sync::Arc;
+
 #[cfg(feature = "tower")]
 use super::Persistence;
 use super::{BoxError, Error, ErrorKind};
 
-/// What a foreign layer made of an error, or its own.
+/// An error of a foreign layer, or one of ours that such a layer passed on.
 ///
-/// Our own error is taken out again as it was, also from a chain of sources (`Buffer` and its kin wrap what they
-/// pass on). tower's `Elapsed` is a [`Timeout`](ErrorKind::Timeout) and its `Overloaded` is
-/// [`Overloaded`](ErrorKind::Overloaded), with the crate feature `tower`. Of anything else nothing is known, so
-/// the record is [`PossiblyPersisted`](Persistence::PossiblyPersisted).
+/// The chain of sources is searched for a known error, which is returned as it was: layers such as `Buffer` wrap what
+/// they pass on. Known are ours and, with the crate feature `tower`, the `Elapsed` of tower and tokio
+/// ([`Timeout`](ErrorKind::Timeout)) and tower's `Overloaded` ([`Overloaded`](ErrorKind::Overloaded)). Any other error
+/// becomes [`Unknown`](ErrorKind::Unknown) and [`PossiblyPersisted`](super::Persistence::PossiblyPersisted). A layer that
+/// refuses a message returns [`Error::refused`].
 ///
 /// ```
 /// use kafka_tower_core::{BoxError, Error, ErrorKind, Persistence};
@@ -24,33 +29,133 @@ impl From<BoxError> for Error {
             Ok(ours) => return ours.alone(),
             Err(foreign) => foreign,
         };
-        let mut cause = error.source();
-        while let Some(source) = cause {
-            if let Some(ours) = source.downcast_ref::<Self>() {
-                return ours.clone().alone();
-            }
-            cause = source.source();
+        match search(&*error) {
+            Some(known) => known.alone(),
+            None => Self::new(ErrorKind::Unknown, "a layer failed with an error of its own").with_source(error),
         }
-        foreign(error)
     }
+}
+
+/// The first error along a chain that says what it means.
+fn search(error: &(dyn StdError + 'static)) -> Option<Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let known = ours(error).cloned().or_else(|| tower(error));
+        if known.is_some() {
+            return known;
+        }
+        next = inner(error).or_else(|| error.source());
+    }
+    None
+}
+
+/// Ours, also behind a pointer, whose `source` is that of what it points to.
+fn ours<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
+    error
+        .downcast_ref::<Error>()
+        .or_else(|| error.downcast_ref::<Arc<Error>>().map(|error| &**error))
+        .or_else(|| error.downcast_ref::<Box<Error>>().map(|error| &**error))
+}
+
+/// What a wrapper of the standard library holds and its `source` skips.
+fn inner<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        return error.get_ref().map(|inner| inner as _);
+    }
+    error.downcast_ref::<Arc<dyn StdError + Send + Sync>>().map(|inner| &**inner as _)
 }
 
 #[cfg(feature = "tower")]
-fn foreign(error: BoxError) -> Error {
-    if error.is::<tower::timeout::error::Elapsed>() {
-        Error::new(ErrorKind::Timeout, "the stack's time-out passed").with_persistence(Persistence::PossiblyPersisted)
-    } else if error.is::<tower::load_shed::error::Overloaded>() {
-        Error::new(ErrorKind::Overloaded, "the stack shed the load").with_persistence(Persistence::NotPersisted)
-    } else {
-        unknown(error)
+fn tower(error: &(dyn StdError + 'static)) -> Option<Error> {
+    if error.is::<tower::timeout::error::Elapsed>() || error.is::<tokio::time::error::Elapsed>() {
+        let error = Error::new(ErrorKind::Timeout, "the stack's time-out passed");
+        return Some(error.with_persistence(Persistence::PossiblyPersisted));
     }
+    error.is::<tower::load_shed::error::Overloaded>().then(|| {
+        Error::new(ErrorKind::Overloaded, "the stack shed the load").with_persistence(Persistence::NotPersisted)
+    })
 }
 
 #[cfg(not(feature = "tower"))]
-fn foreign(error: BoxError) -> Error {
-    unknown(error)
+fn tower(_: &(dyn StdError + 'static)) -> Option<Error> {
+    None
 }
 
-fn unknown(error: BoxError) -> Error {
-    Error::new(ErrorKind::Unknown, "a layer failed with an error of its own").with_source(error)
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use super::super::Persistence;
+    use super::*;
+
+    /// A layer's error with a cause.
+    #[derive(Debug)]
+    struct Wrapped(BoxError);
+
+    impl fmt::Display for Wrapped {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a layer failed")
+        }
+    }
+
+    impl StdError for Wrapped {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            Some(&*self.0)
+        }
+    }
+
+    fn wrapped(error: impl Into<BoxError>) -> BoxError {
+        Wrapped(Wrapped(error.into()).into()).into()
+    }
+
+    #[test]
+    fn ours_is_found_in_every_wrapping() {
+        let ours = || Error::refused("planted");
+        let shared: Arc<dyn StdError + Send + Sync> = Arc::new(Wrapped(ours().into()));
+        let wrappings: [BoxError; 9] = [
+            ours().into(),
+            Box::new(Box::new(ours())),
+            Box::new(Arc::new(ours())),
+            wrapped(ours()),
+            wrapped(Arc::new(ours())),
+            Box::new(shared),
+            io::Error::other(ours()).into(),
+            wrapped(io::Error::other(wrapped(ours()))),
+            // Ours as the cause of another of ours: the outer one was said last.
+            wrapped(ours().with_source(Error::new(ErrorKind::Broker, "below"))),
+        ];
+        for wrapping in wrappings {
+            let told = format!("{wrapping:?}");
+            let error = Error::from(wrapping);
+            assert_eq!(
+                (error.kind(), error.persistence(), error.message()),
+                (ErrorKind::Refused, Persistence::NotPersisted, "planted"),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_may_have_been_written() {
+        for foreign in ["text".into(), wrapped("text"), io::Error::other("text").into()] {
+            let error = Error::from(foreign);
+            assert_eq!((error.kind(), error.persistence()), (ErrorKind::Unknown, Persistence::PossiblyPersisted));
+            assert!(error.source().is_some());
+        }
+    }
+
+    #[cfg(feature = "tower")]
+    #[test]
+    fn towers_own_errors_are_found_along_the_chain() {
+        let elapsed = || tower::timeout::error::Elapsed::new();
+        let shed = || tower::load_shed::error::Overloaded::new();
+        for error in [elapsed().into(), wrapped(elapsed()), io::Error::other(elapsed()).into()] {
+            let error = Error::from(error);
+            assert_eq!((error.kind(), error.persistence()), (ErrorKind::Timeout, Persistence::PossiblyPersisted));
+        }
+        for error in [shed().into(), wrapped(shed())] {
+            let error = Error::from(error);
+            assert_eq!((error.kind(), error.persistence()), (ErrorKind::Overloaded, Persistence::NotPersisted));
+        }
+    }
 }

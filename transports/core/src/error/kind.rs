@@ -42,6 +42,8 @@ pub enum ErrorKind {
     Fatal,
     /// A callback of the user panicked.
     Callback,
+    /// A layer, filter or serializer of the application refused the message. Made by [`Error::refused`](super::Error::refused).
+    Refused,
     /// Nothing is known of the error.
     Unknown,
 }
@@ -150,7 +152,13 @@ impl ErrorKind {
             Self::Transaction => (AbortTransaction, NotPersisted, Scope::Client, "abort the transaction and replay it"),
             Self::Fatal => (Fatal, PossiblyPersisted, Scope::Client, "create a new producer"),
             Self::Callback => (Wait, PossiblyPersisted, Scope::Client, "find the panic in the callback"),
-            Self::Unknown => (Retry, PossiblyPersisted, Scope::Record, ""),
+            Self::Refused => (Reject, NotPersisted, Scope::Record, "send what the application's own layers accept"),
+            Self::Unknown => (
+                Retry,
+                PossiblyPersisted,
+                Scope::Record,
+                "let the layer return an `Error`: `Error::refused` if it refused the message before it was sent",
+            ),
         };
         Facts { recovery, persistence, scope, help }
     }
@@ -163,7 +171,7 @@ impl ErrorKind {
         }
     }
 
-    /// The kind in `snake_case`, for metrics.
+    /// The kind in `snake_case`. For metrics take [`Error::error_type`](super::Error::error_type).
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -186,7 +194,16 @@ impl ErrorKind {
             Self::Transaction => "transaction",
             Self::Fatal => "fatal",
             Self::Callback => "callback",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The kind as a value of OpenTelemetry's `error.type`, whose name for all that has none is `_OTHER`.
+    pub(super) const fn error_type(self) -> &'static str {
+        match self {
             Self::Unknown => "_OTHER",
+            named => named.as_str(),
         }
     }
 }

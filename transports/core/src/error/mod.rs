@@ -92,6 +92,26 @@ impl Error {
         Self::new(ErrorKind::Serialization, "the value could not be serialized").with_source(source)
     }
 
+    /// The error of a layer, filter or serializer of the application that refused the message before it was sent:
+    /// [`ErrorKind::Refused`], `NotPersisted`, [`Recovery::Reject`]. The circuit breaker does not count it and no layer
+    /// retries it.
+    ///
+    /// ```
+    /// use kafka_tower_core::{BoxError, Error, ErrorKind, Persistence};
+    ///
+    /// // What a `tower::filter` predicate returns.
+    /// fn at_most_ten(value: &str) -> Result<(), BoxError> {
+    ///     if value.len() > 10 { Err(Error::refused("more than 10 bytes").into()) } else { Ok(()) }
+    /// }
+    ///
+    /// let error = Error::from(at_most_ten("more than ten").unwrap_err());
+    /// assert_eq!((error.kind(), error.persistence()), (ErrorKind::Refused, Persistence::NotPersisted));
+    /// ```
+    #[must_use]
+    pub fn refused(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Refused, message)
+    }
+
     /// What happened.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -129,10 +149,10 @@ impl Error {
     }
 
     /// A name of low cardinality for metrics and spans (`error.type` of OpenTelemetry): Kafka's name of the
-    /// code where a broker or the client gave one, else the kind's.
+    /// code where a broker or the client gave one, else the kind's; `_OTHER` for [`ErrorKind::Unknown`].
     #[must_use]
     pub fn error_type(&self) -> &'static str {
-        self.0.error_type.unwrap_or_else(|| self.0.kind.as_str())
+        self.0.error_type.unwrap_or_else(|| self.0.kind.error_type())
     }
 
     /// One line that says what happened, without persistence, cause and help: for logs, metrics and spans.
