@@ -71,7 +71,7 @@ pub use kafka_tower_rdkafka as rdkafka;
 
 #[cfg(feature = "rdkafka")]
 pub use check::{CheckReport, check};
-pub use config::{Conflict, KafkaSinkConfig};
+pub use config::{Conflict, KafkaSinkConfig, Variables};
 pub use kafka_tower_layers::ServiceBuilderExt;
 pub use sink::{CloseError, IntoTransport, KafkaSink, SinkBuilder, stack};
 

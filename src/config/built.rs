@@ -15,6 +15,9 @@ impl Built {
         gssapi: cfg!(any(feature = "gssapi", not(feature = "rdkafka"))),
     };
 
+    /// A build that lacks nothing.
+    pub(super) const WHOLE: Self = Self { zstd: true, tls: true, gssapi: true };
+
     pub(super) const ZSTD: &'static str = "enable the cargo feature `zstd` of kafka-tower, or use lz4";
     pub(super) const TLS: &'static str = "enable the cargo feature `ssl` or `ssl-vendored` of kafka-tower";
     pub(super) const GSSAPI: &'static str = "enable the cargo feature `gssapi` of kafka-tower";

@@ -1,22 +1,28 @@
 //! A configuration from a file. It can be read and not written: it has secrets.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::KafkaSinkConfig;
+use super::fields::is_text;
+use super::overlay::{Overlay, Setting};
 use super::properties::{FIELDS, closest, find, table};
 
 /// A name is cut here when it is shown.
 const SHOWN: usize = 60;
 
-/// With the crate feature `serde`: from any format that describes itself, JSON, TOML, YAML, … What is not there has its default.
-/// A name that is no field is an error, with the one that was meant.
+/// With the crate feature `serde`: from any format that describes itself, JSON, TOML, YAML, … What is not there, or left empty
+/// (null), has its default.
 ///
-/// `brokers` may be a list. Values of `properties` may be texts, numbers or flags, and nested tables are joined with dots, so
-/// that TOML's `security.protocol = "ssl"` is what it looks like.
+/// `brokers` may be a list. Numbers and flags may be texts: `"5"`, `"yes"`. Values of `properties` may be texts, numbers or
+/// flags, and nested tables are joined with dots, so that TOML's `security.protocol = "ssl"` is what it looks like.
+///
+/// A name that is no setting is an error, with the one that was meant, and so is a value that cannot work whatever the other
+/// settings are. One error has all that is wrong, and then also what does not fit together; the place that a parser adds to it is
+/// the end of the settings.
 ///
 /// There is no `Serialize`: a configuration has passwords in it.
 ///
@@ -50,50 +56,75 @@ impl<'de> Visitor<'de> for ConfigVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<KafkaSinkConfig, A::Error> {
-        let mut config = KafkaSinkConfig::default();
+        let mut overlay = Overlay::over(KafkaSinkConfig::default());
         let mut seen = BTreeSet::new();
         while let Some(Name(name)) = map.next_key()? {
-            set(&mut config, &name, &mut map)?;
-            if !seen.insert(name.clone()) {
-                return Err(A::Error::custom(format_args!("`{name}` is there twice")));
+            let node: Node = map.next_value().map_err(|error| A::Error::custom(format_args!("`{name}`: {error}")))?;
+            if seen.contains(&name) {
+                overlay.fault(&format!("`{name}` is there twice: remove one of them"));
+            } else {
+                set(&mut overlay, &name, node);
+                seen.insert(name);
             }
         }
-        Ok(config)
+        overlay.finish().map_err(|faults| A::Error::custom(faults.join("; ")))
+    }
+
+    /// An empty file.
+    fn visit_unit<E: Error>(self) -> Result<KafkaSinkConfig, E> {
+        Ok(KafkaSinkConfig::default())
     }
 }
 
-fn set<'de, A: MapAccess<'de>>(config: &mut KafkaSinkConfig, name: &str, map: &mut A) -> Result<(), A::Error> {
-    fn value<'de, T: Deserialize<'de>, A: MapAccess<'de>>(name: &str, map: &mut A) -> Result<T, A::Error> {
-        map.next_value().map_err(|error| A::Error::custom(format_args!("`{name}`: {error}")))
-    }
-    match name {
-        "brokers" => config.brokers = value::<Brokers, A>(name, map)?.0,
-        "topic" => config.topic = value(name, map)?,
-        "client_id" => config.client_id = value(name, map)?,
-        "batch_size" => config.batch_size = value(name, map)?,
-        "send_timeout_ms" => config.send_timeout_ms = value(name, map)?,
-        "enable_idempotence" => config.enable_idempotence = value(name, map)?,
-        "enable_transactions" => config.enable_transactions = value(name, map)?,
-        "transactional_id" => config.transactional_id = value(name, map)?,
-        "compression_type" => config.compression_type = value(name, map)?,
-        "acks" => config.acks = value::<Scalar, A>(name, map)?.0,
-        "max_retries" => config.max_retries = value(name, map)?,
-        "base_backoff_ms" => config.base_backoff_ms = value(name, map)?,
-        "max_in_flight_requests" => config.max_in_flight_requests = value(name, map)?,
-        "linger_ms" => config.linger_ms = value(name, map)?,
-        "buffer_memory" => config.buffer_memory = value(name, map)?,
-        "enable_circuit_breaker" => config.enable_circuit_breaker = value(name, map)?,
-        "circuit_breaker_threshold" => config.circuit_breaker_threshold = value(name, map)?,
-        "circuit_breaker_timeout_secs" => config.circuit_breaker_timeout_secs = value(name, map)?,
-        "properties" => {
-            let Node::Table(table) = value(name, map)? else {
-                return Err(A::Error::custom("`properties` is no table of librdkafka's properties"));
-            };
-            flatten("", table, &mut config.properties);
+/// A value that is left empty is as one that is not there.
+fn set(overlay: &mut Overlay, name: &str, node: Node) {
+    let field = FIELDS.into_iter().find(|field| *field == name);
+    match (field, node) {
+        (Some(_), Node::Null) => {}
+        (Some(field), Node::Text(text)) => overlay.set(Setting::Field(field), &text),
+        (Some(field), Node::Plain(_)) if is_text(field) => {
+            overlay.fault(&format!("`{field}` is a number or a flag: write it in quotes"));
         }
-        _ => return Err(A::Error::custom(unknown(name))),
+        (Some(field), Node::Plain(text)) => overlay.set(Setting::Field(field), &text),
+        (Some("brokers"), Node::List(list)) => match list.into_iter().map(text).collect::<Option<Vec<_>>>() {
+            Some(all) => overlay.set(Setting::Field("brokers"), &all.join(",")),
+            None => overlay.fault("`brokers` has what is no text in its list: write each as host:port, in quotes"),
+        },
+        (Some(field), Node::List(_)) => overlay.fault(&format!("`{field}` is a list: write one value")),
+        (Some(field), Node::Table(_)) => overlay.fault(&format!("`{field}` is a table: write one value")),
+        (Some(field), Node::Other) => overlay.fault(&format!("`{field}` is of another kind: write a text")),
+        (None, Node::Null) if name == "properties" => {}
+        (None, Node::Table(table)) if name == "properties" => {
+            let mut seen = BTreeSet::new();
+            flatten("", table, &mut |name, node| property(overlay, &mut seen, &name, node));
+        }
+        (None, _) if name == "properties" => overlay.fault(
+            "`properties` is no table of librdkafka's properties: write names and values below it, or leave it out",
+        ),
+        (None, _) => overlay.fault(&unknown(name)),
     }
-    Ok(())
+}
+
+fn property(overlay: &mut Overlay, seen: &mut BTreeSet<String>, name: &str, node: Node) {
+    let shown: String = name.chars().take(SHOWN).collect();
+    match node {
+        Node::Null => {}
+        Node::Text(_) | Node::Plain(_) if !seen.insert(name.to_owned()) => {
+            overlay.fault(&format!("`properties` has {shown:?} twice: remove one of them"));
+        }
+        Node::Text(value) | Node::Plain(value) => overlay.set(Setting::Property(name), &value),
+        Node::List(_) | Node::Table(_) | Node::Other => {
+            overlay
+                .fault(&format!("`properties` has {shown:?} with what is no text, number or flag: write one of these"));
+        }
+    }
+}
+
+fn text(node: Node) -> Option<String> {
+    match node {
+        Node::Text(text) => Some(text),
+        _ => None,
+    }
 }
 
 fn unknown(name: &str) -> String {
@@ -110,12 +141,12 @@ fn unknown(name: &str) -> String {
     format!("{shown:?} is no field: {cure}")
 }
 
-fn flatten(prefix: &str, table: BTreeMap<String, Node>, properties: &mut BTreeMap<String, String>) {
+fn flatten(prefix: &str, table: Vec<(String, Node)>, each: &mut impl FnMut(String, Node)) {
     for (name, node) in table {
         let name = format!("{prefix}{name}");
         match node {
-            Node::Value(value) => drop(properties.insert(name, value)),
-            Node::Table(table) => flatten(&format!("{name}."), table, properties),
+            Node::Table(table) => flatten(&format!("{name}."), table, each),
+            node => each(name, node),
         }
     }
 }
@@ -129,94 +160,94 @@ impl<'de> Deserialize<'de> for Name {
     }
 }
 
-/// `acks = 1` is `acks = "1"`.
-struct Scalar(String);
-
-impl<'de> Deserialize<'de> for Scalar {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Node::deserialize(deserializer)? {
-            Node::Value(value) => Ok(Self(value)),
-            Node::Table(_) => Err(D::Error::custom("a table in place of a text")),
-        }
-    }
-}
-
-/// A text, or a list of them.
-struct Brokers(String);
-
-impl<'de> Deserialize<'de> for Brokers {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct BrokersVisitor;
-
-        impl<'de> Visitor<'de> for BrokersVisitor {
-            type Value = Brokers;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("host:port, or a list of them")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Brokers, E> {
-                Ok(Brokers(text.to_owned()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Brokers, A::Error> {
-                let mut all = Vec::new();
-                while let Some(one) = list.next_element::<String>()? {
-                    all.push(one);
-                }
-                Ok(Brokers(all.join(",")))
-            }
-        }
-        deserializer.deserialize_any(BrokersVisitor)
-    }
-}
-
-/// A value of `properties`, or a table of them. No error shows the value.
+/// Any value, taken whole so that what comes behind a wrong one can be read. No error shows it.
 enum Node {
-    Value(String),
-    Table(BTreeMap<String, Node>),
+    Null,
+    Text(String),
+    /// A number or a flag.
+    Plain(String),
+    List(Vec<Node>),
+    Table(Vec<(String, Node)>),
+    Other,
 }
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NodeVisitor;
-
-        impl<'de> Visitor<'de> for NodeVisitor {
-            type Value = Node;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, a number or a flag")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Node, E> {
-                Ok(Node::Value(text.to_owned()))
-            }
-
-            fn visit_bool<E: Error>(self, flag: bool) -> Result<Node, E> {
-                Ok(Node::Value(flag.to_string()))
-            }
-
-            fn visit_i64<E: Error>(self, number: i64) -> Result<Node, E> {
-                Ok(Node::Value(number.to_string()))
-            }
-
-            fn visit_u64<E: Error>(self, number: u64) -> Result<Node, E> {
-                Ok(Node::Value(number.to_string()))
-            }
-
-            fn visit_f64<E: Error>(self, number: f64) -> Result<Node, E> {
-                Ok(Node::Value(number.to_string()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-                let mut table = BTreeMap::new();
-                while let Some((Name(name), node)) = map.next_entry()? {
-                    table.insert(name, node);
-                }
-                Ok(Node::Table(table))
-            }
-        }
         deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a setting")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        Node::deserialize(deserializer)
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        Node::deserialize(deserializer)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Node, E> {
+        Ok(Node::Text(text.to_owned()))
+    }
+
+    fn visit_bool<E: Error>(self, flag: bool) -> Result<Node, E> {
+        Ok(Node::Plain(flag.to_string()))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Node, E> {
+        Ok(Node::Plain(number.to_string()))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Node, E> {
+        Ok(Node::Plain(number.to_string()))
+    }
+
+    fn visit_i128<E: Error>(self, number: i128) -> Result<Node, E> {
+        Ok(Node::Plain(number.to_string()))
+    }
+
+    fn visit_u128<E: Error>(self, number: u128) -> Result<Node, E> {
+        Ok(Node::Plain(number.to_string()))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Node, E> {
+        Ok(Node::Plain(number.to_string()))
+    }
+
+    fn visit_bytes<E: Error>(self, _: &[u8]) -> Result<Node, E> {
+        Ok(Node::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
+        let mut all = Vec::new();
+        while let Some(one) = list.next_element()? {
+            all.push(one);
+        }
+        Ok(Node::List(all))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let mut table = Vec::new();
+        while let Some((Name(name), node)) = map.next_entry()? {
+            table.push((name, node));
+        }
+        Ok(Node::Table(table))
     }
 }
 
@@ -236,7 +267,7 @@ mod tests {
     #[test]
     fn each_field_can_be_written() {
         for field in FIELDS {
-            let changes = ["7", "\"x\"", "false", "true"].iter().any(|value| {
+            let changes = ["7", "0", "\"x\"", "\"lz4\"", "false", "true"].iter().any(|value| {
                 of(&format!("{{\"{field}\": {value}}}")).is_ok_and(|config| config != KafkaSinkConfig::default())
             });
             assert!(changes, "{field}");
@@ -246,42 +277,108 @@ mod tests {
     #[test]
     fn properties_are_scalars_and_nested_tables() {
         let json = r#"{"acks": 1, "transactional_id": null, "properties": {"security.protocol": "ssl", "retries": 3,
-            "linger": {"ms": 0.5}, "ssl": {"ca": {"location": "/ca.pem"}}, "socket.keepalive.enable": true}}"#;
+            "sticky": {"partitioning": {"linger.ms": 5}}, "client": {"rack": "a"}, "socket.keepalive.enable": true}}"#;
         let config = of(json).unwrap();
         let all: Vec<_> = config.properties.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let expected = [
-            "linger.ms=0.5",
+            "client.rack=a",
             "retries=3",
             "security.protocol=ssl",
             "socket.keepalive.enable=true",
-            "ssl.ca.location=/ca.pem",
+            "sticky.partitioning.linger.ms=5",
         ];
         assert_eq!(all, expected);
         assert_eq!(config.acks, "1");
     }
 
     #[test]
+    fn what_is_left_empty_has_its_default() {
+        let fields: Vec<_> = FIELDS.iter().map(|field| format!("\"{field}\": null")).collect();
+        let json =
+            format!("{{{}, \"properties\": {{\"client.rack\": null, \"ssl\": {{\"ca\": null}}}}}}", fields.join(","));
+        assert_eq!(of(&json), Ok(KafkaSinkConfig::default()));
+        assert_eq!(of(r#"{"properties": null}"#), Ok(KafkaSinkConfig::default()));
+    }
+
+    #[test]
+    fn numbers_and_flags_may_be_texts() {
+        let config = of(
+            r#"{"batch_size": "7", "enable_idempotence": "No", "enable_transactions": 0, "enable_circuit_breaker": "off",
+            "send_timeout_ms": 18446744073709551615, "properties": {"socket.keepalive.enable": "Yes"}}"#,
+        );
+        let expected = KafkaSinkConfig {
+            batch_size: 7,
+            enable_idempotence: false,
+            enable_circuit_breaker: false,
+            send_timeout_ms: u64::MAX,
+            ..Default::default()
+        };
+        let config = config.unwrap();
+        assert_eq!(config.librdkafka_properties()["socket.keepalive.enable"], "true");
+        assert_eq!(config, expected.with_property("socket.keepalive.enable", "Yes"));
+    }
+
+    #[test]
     fn what_is_wrong_is_told_with_its_place() {
         for (json, text) in [
-            (r#"{"lingr_ms": 5}"#, "\"lingr_ms\" is no field: did you mean `linger_ms`? at line 1 column 11"),
+            (r#"{"lingr_ms": 5}"#, "\"lingr_ms\" is no field: did you mean `linger_ms`?"),
             (
                 r#"{"sasl.password": "hunter2"}"#,
-                "\"sasl.password\" is no field: it is a property of librdkafka: write it below `properties` at line 1 column 16",
+                "\"sasl.password\" is no field: it is a property of librdkafka: write it below `properties`",
             ),
             (
                 r#"{"security_protocol": "ssl"}"#,
-                "\"security_protocol\" is no field: did you mean \"security.protocol\", below `properties`? at line 1 column 20",
+                "\"security_protocol\" is no field: did you mean \"security.protocol\", below `properties`?",
             ),
-            (r#"{"batch_size": -1}"#, "`batch_size`: invalid value: integer `-1`, expected usize at line 1 column 17"),
-            (r#"{"topic": "a", "topic": "b"}"#, "`topic` is there twice at line 1 column 28"),
-            (r#"{"properties": "x"}"#, "`properties` is no table of librdkafka's properties at line 1 column 19"),
+            (
+                r#"{"batch_size": -1}"#,
+                "`batch_size`: \"-1\" is no whole number, or out of range: write digits, without a unit",
+            ),
+            (r#"{"batch_size": [1]}"#, "`batch_size` is a list: write one value"),
+            (r#"{"client_id": 7}"#, "`client_id` is a number or a flag: write it in quotes"),
+            (
+                r#"{"brokers": ["a", 1]}"#,
+                "`brokers` has what is no text in its list: write each as host:port, in quotes",
+            ),
+            (r#"{"topic": "a", "topic": "b"}"#, "`topic` is there twice: remove one of them"),
+            (
+                r#"{"properties": "x"}"#,
+                "`properties` is no table of librdkafka's properties: write names and values below it, or leave it out",
+            ),
             (
                 r#"{"properties": {"sasl.password": ["hunter2"]}}"#,
-                "`properties`: invalid type: sequence, expected a text, a number or a flag at line 1 column 34",
+                "`properties` has \"sasl.password\" with what is no text, number or flag: write one of these",
+            ),
+            (
+                r#"{"properties": {"client.rack": "a", "client": {"rack": "b"}}}"#,
+                "`properties` has \"client.rack\" twice: remove one of them",
             ),
         ] {
-            assert_eq!(of(json), Err(text.to_owned()), "{json}");
+            let faults = of(json).unwrap_err();
+            assert!(faults.starts_with(text), "{json}: {faults}");
+            assert!(faults.contains(" at line 1 column "), "{faults}");
+            assert!(!faults.contains("hunter2"), "{faults}");
         }
         assert!(of(r#"{"nonsense": 1}"#).unwrap_err().contains("the fields are acks, base_backoff_ms"));
+    }
+
+    #[test]
+    fn all_that_is_wrong_comes_at_once() {
+        let faults = of(
+            r#"{"linger_ms": "5ms", "acks": "2", "brokers": ["kafka://a", "b:x"], "compression_type": "brotli", "topc": "t",
+            "properties": {"security": {"protocol": "tls"}, "socket.keepalive.enable": "maybe", "reconnect.backoff.ms": 20000}}"#,
+        );
+        assert_eq!(
+            faults.unwrap_err(),
+            "`linger_ms`: \"5ms\" is no whole number, or out of range: write digits, without a unit; \
+             `acks` is \"2\": use one of 0, 1, all, -1; \
+             `brokers` has \"kafka://a\", which is a URL: write host:port, several with commas; \
+             `brokers` has \"b:x\", which has no port from 1 to 65535 behind its colon: write host:port, several with commas; \
+             `compression_type` is \"brotli\": use one of none, gzip, snappy, lz4, zstd; \
+             \"topc\" is no field: did you mean `topic`?; \
+             `properties` has \"security.protocol\": \"tls\" is none of its values: use one of plaintext, ssl, sasl_plaintext, sasl_ssl; \
+             `properties` has \"socket.keepalive.enable\": \"maybe\" is neither true nor false: write true or false; \
+             \"reconnect.backoff.ms\" (20000) is above \"reconnect.backoff.max.ms\" (10000): raise the second at line 2 column 127"
+        );
     }
 }

@@ -1,38 +1,92 @@
 //! Fields that are set by their names, from texts.
 
-use super::KafkaSinkConfig;
-use super::properties::value::{self, Fault, shown};
+use std::str::FromStr;
 
-/// Sets one of [`FIELDS`](super::properties::FIELDS).
-pub(super) fn set(config: &mut KafkaSinkConfig, field: &str, text: &str) -> Result<(), Fault> {
-    match field {
-        "acks" => config.acks = text.to_owned(),
-        "base_backoff_ms" => config.base_backoff_ms = number(text)?,
-        "batch_size" => config.batch_size = number(text)?,
-        "brokers" => config.brokers = text.to_owned(),
-        "buffer_memory" => config.buffer_memory = number(text)?,
-        "circuit_breaker_threshold" => config.circuit_breaker_threshold = number(text)?,
-        "circuit_breaker_timeout_secs" => config.circuit_breaker_timeout_secs = number(text)?,
-        "client_id" => config.client_id = text.to_owned(),
-        "compression_type" => config.compression_type = text.to_owned(),
-        "enable_circuit_breaker" => config.enable_circuit_breaker = flag(text)?,
-        "enable_idempotence" => config.enable_idempotence = flag(text)?,
-        "enable_transactions" => config.enable_transactions = flag(text)?,
-        "linger_ms" => config.linger_ms = number(text)?,
-        "max_in_flight_requests" => config.max_in_flight_requests = number(text)?,
-        "max_retries" => config.max_retries = number(text)?,
-        "send_timeout_ms" => config.send_timeout_ms = number(text)?,
-        "topic" => config.topic = text.to_owned(),
-        "transactional_id" => config.transactional_id = Some(text.to_owned()),
-        _ => {
-            return Err(Fault { problem: "is no field".to_owned(), cure: "correct its name".to_owned() });
+use kafka_tower_core::Result;
+
+use super::properties::value::{self, Fault, shown};
+use super::{Conflict, KafkaSinkConfig, built::Built, validate};
+
+/// Every field by its name: sets it from a text, and compares it.
+macro_rules! fields {
+    ($($field:ident: $kind:ident),* $(,)?) => {
+        fn assign(config: &mut KafkaSinkConfig, field: &str, text: &str) -> Result<(), Fault> {
+            match field {
+                $(stringify!($field) => config.$field = $kind(text)?,)*
+                _ => return Err(Fault { problem: "is no field".to_owned(), cure: "correct its name".to_owned() }),
+            }
+            Ok(())
         }
-    }
-    Ok(())
+
+        /// Whether a field is the same in both.
+        pub(super) fn same(a: &KafkaSinkConfig, b: &KafkaSinkConfig, field: &str) -> bool {
+            match field {
+                $(stringify!($field) => a.$field == b.$field,)*
+                _ => false,
+            }
+        }
+
+        /// Whether a field is a text, and so no number and no flag.
+        #[cfg(feature = "serde")]
+        pub(super) fn is_text(field: &str) -> bool {
+            // The value of `acks` is a text that may look like a number.
+            field != "acks" && match field {
+                $(stringify!($field) => matches!(stringify!($kind), "text" | "optional"),)*
+                _ => false,
+            }
+        }
+    };
 }
 
-fn number<T: TryFrom<i64>>(text: &str) -> Result<T, Fault> {
-    value::whole(text).and_then(|number| T::try_from(number).ok()).ok_or_else(|| Fault {
+fields! {
+    acks: text,
+    base_backoff_ms: number,
+    batch_size: number,
+    brokers: text,
+    buffer_memory: number,
+    circuit_breaker_threshold: number,
+    circuit_breaker_timeout_secs: number,
+    client_id: text,
+    compression_type: text,
+    enable_circuit_breaker: flag,
+    enable_idempotence: flag,
+    enable_transactions: flag,
+    linger_ms: number,
+    max_in_flight_requests: number,
+    max_retries: number,
+    send_timeout_ms: number,
+    topic: text,
+    transactional_id: optional,
+}
+
+/// Sets one of [`FIELDS`](super::properties::FIELDS), unless the value cannot work whatever the other settings and the build are:
+/// then it says why.
+pub(super) fn set(config: &mut KafkaSinkConfig, field: &'static str, text: &str) -> Vec<Conflict> {
+    let mut changed = config.clone();
+    if let Err(Fault { problem, cure }) = assign(&mut changed, field, text) {
+        return vec![Conflict::new(field, format!("`{field}`: {problem}"), cure)];
+    }
+    let mut found = validate::alone(&changed, Built::WHOLE);
+    found.retain(|conflict| conflict.field == field);
+    if found.is_empty() {
+        *config = changed;
+    }
+    found
+}
+
+#[allow(clippy::unnecessary_wraps)] // as the others
+fn text(text: &str) -> Result<String, Fault> {
+    Ok(text.to_owned())
+}
+
+#[allow(clippy::unnecessary_wraps)] // as the others
+fn optional(text: &str) -> Result<Option<String>, Fault> {
+    Ok(Some(text.to_owned()))
+}
+
+fn number<T: FromStr>(text: &str) -> Result<T, Fault> {
+    let number = if value::is_whole(text) { text.parse().ok() } else { None };
+    number.ok_or_else(|| Fault {
         problem: format!("{} is no whole number, or out of range", shown(text)),
         cure: "write digits, without a unit".to_owned(),
     })
@@ -53,23 +107,46 @@ mod tests {
     #[test]
     fn each_field_is_set_and_by_nothing_else() {
         for field in FIELDS {
-            let values = ["7", "false", "true"];
-            let changes = values.iter().any(|value| {
+            let changed = ["7", "false", "lz4", "0", "true"].iter().any(|value| {
                 let mut config = KafkaSinkConfig::default();
-                set(&mut config, field, value).is_ok() && config != KafkaSinkConfig::default()
+                let set = set(&mut config, field, value).is_empty() && config != KafkaSinkConfig::default();
+                let others = FIELDS.into_iter().filter(|other| *other != field);
+                let mut others = others.filter(|other| !same(&config, &KafkaSinkConfig::default(), other));
+                assert_eq!(others.next(), None, "{field}");
+                set && !same(&config, &KafkaSinkConfig::default(), field)
             });
-            assert!(changes, "{field}");
+            assert!(changed, "{field}");
         }
-        assert!(set(&mut KafkaSinkConfig::default(), "properties", "x").is_err());
+        assert!(!set(&mut KafkaSinkConfig::default(), "properties", "x").is_empty());
     }
 
     #[test]
     fn numbers_fit() {
-        let set = |field: &str, text: &str| set(&mut KafkaSinkConfig::default(), field, text).is_ok();
+        let set = |field: &'static str, text: &str| set(&mut KafkaSinkConfig::default(), field, text).is_empty();
         assert!(set("max_retries", "4294967295") && !set("max_retries", "4294967296"));
-        assert!(set("send_timeout_ms", "9223372036854775807") && !set("send_timeout_ms", "9223372036854775808"));
-        for text in ["-1", "", "5ms", "0x10", "010", " 5", "1_000"] {
+        assert!(set("send_timeout_ms", "18446744073709551615") && !set("send_timeout_ms", "18446744073709551616"));
+        for text in ["-1", "-0", "", "5ms", "0x10", "010", " 5", "1_000"] {
             assert!(!set("batch_size", text), "{text:?}");
+            assert!(!set("max_retries", text), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_value_that_cannot_work_is_not_set() {
+        let mut config = KafkaSinkConfig::default();
+        for (field, text) in [
+            ("acks", "2"),
+            ("brokers", "kafka://a"),
+            ("compression_type", "brotli"),
+            ("topic", "a b"),
+            ("batch_size", "0"),
+        ] {
+            let conflicts = set(&mut config, field, text);
+            assert_eq!(conflicts.len(), 1);
+            assert!(conflicts[0].problem.starts_with(&format!("`{field}`")), "{conflicts:?}");
+        }
+        assert_eq!(config, KafkaSinkConfig::default());
+        assert_eq!(set(&mut config, "brokers", "a:x,b:y").len(), 2);
+        assert!(set(&mut config, "acks", "1").is_empty(), "what it is beside idempotence is another question");
     }
 }

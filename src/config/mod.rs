@@ -6,13 +6,16 @@ mod conflict;
 mod de;
 mod env;
 mod fields;
+mod overlay;
 mod presets;
 mod properties;
 mod rdkafka;
 #[cfg(feature = "rdkafka")]
 mod shown;
 mod validate;
+mod variables;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -23,6 +26,7 @@ use kafka_tower_core::gate::Limits;
 pub use conflict::Conflict;
 #[cfg(feature = "rdkafka")]
 pub(crate) use shown::properties as shown_properties;
+pub use variables::Variables;
 
 /// The settings of a [`KafkaSink`](crate::KafkaSink).
 ///
@@ -112,6 +116,11 @@ pub struct KafkaSinkConfig {
     /// [`validate`](Self::validate) knows the names and what each value must be; a name that a field above sets is refused.
     /// Values are never shown by `Debug`.
     pub properties: BTreeMap<String, String>,
+
+    /// The environment variables that set these settings, for conflicts and warnings to name. Default: none.
+    ///
+    /// [`with_vars`](Self::with_vars) fills it.
+    pub variables: Variables,
 }
 
 impl Default for KafkaSinkConfig {
@@ -136,6 +145,7 @@ impl Default for KafkaSinkConfig {
             circuit_breaker_threshold: 5,
             circuit_breaker_timeout_secs: 60,
             properties: BTreeMap::new(),
+            variables: Variables::default(),
         }
     }
 }
@@ -176,13 +186,19 @@ impl KafkaSinkConfig {
     /// All that cannot work in these settings; empty if they can.
     #[must_use]
     pub fn conflicts(&self) -> Vec<Conflict> {
-        validate::conflicts(self, built::Built::HERE)
+        let shown = |text: &str| Cow::Owned(self.variables.show(self, text));
+        let mut conflicts = validate::conflicts(self, built::Built::HERE);
+        for conflict in &mut conflicts {
+            (conflict.problem, conflict.cure) = (shown(&conflict.problem), shown(&conflict.cure));
+        }
+        conflicts
     }
 
     /// What works but may not be what was meant, a line each. Connecting logs them.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        validate::warnings(self)
+        let warnings = validate::warnings(self).into_iter();
+        warnings.map(|text| self.variables.show(self, &text)).collect()
     }
 
     /// What librdkafka is told: the fields under its names, and [`properties`](Self::properties) as they are. Has

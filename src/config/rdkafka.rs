@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use super::properties::property::Kind;
 use super::{KafkaSinkConfig, properties as given};
 
 /// Kafka keeps the sequence of five requests a producer.
@@ -44,8 +45,16 @@ pub(super) fn properties(config: &KafkaSinkConfig) -> BTreeMap<String, String> {
     if config.properties.contains_key("delivery.timeout.ms") {
         properties.remove("message.timeout.ms");
     }
-    properties.extend(config.properties.clone());
+    properties.extend(config.properties.iter().map(|(name, value)| (name.clone(), as_librdkafka_reads(name, value))));
     properties
+}
+
+/// `yes`, `on`, … are flags here and not to librdkafka.
+fn as_librdkafka_reads(name: &str, value: &str) -> String {
+    match given::find(name).filter(|property| matches!(property.kind, Kind::Flag)).and(given::value::flag(value)) {
+        Some(flag) => flag.to_string(),
+        None => value.to_owned(),
+    }
 }
 
 /// How long a transaction may take before the brokers abort it.

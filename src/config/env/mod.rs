@@ -4,16 +4,15 @@ mod names;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::{env, fs, io};
 
 use kafka_tower_core::{Error, ErrorKind, Result};
 
-use super::properties::value::{self, Fault};
-use super::properties::{find, table};
-use super::{KafkaSinkConfig, fields};
+use super::KafkaSinkConfig;
+use super::overlay::Overlay;
+use super::variables::canonical;
 use names::{Meaning, Target, meaning};
 
 const PREFIX: &str = "KAFKA_";
@@ -59,16 +58,20 @@ impl KafkaSinkConfig {
     /// | `KAFKA_SECURITY_PROTOCOL`, `KAFKA_SASL_PASSWORD`, … | librdkafka's property: upper case, underscores for dots |
     /// | `KAFKA_SASL_PASSWORD_FILE`, … | the same, with what the file has, without a line break at its end |
     ///
-    /// An empty variable counts as not set. Left alone are variables of Kubernetes services (`KAFKA_SERVICE_HOST`, `KAFKA_PORT`,
-    /// …), consumers' properties, and under `KAFKA_` those of Kafka's scripts and images: `KAFKA_HOME`, `…_OPTS`, `KAFKA_JMX_…`,
-    /// `KAFKA_LOG4J_…`, `KAFKA_CFG_…`, `KAFKA_TOWER_…`. Any other one with the prefix is an error.
+    /// Flags are `true`, `yes`, `on`, `1` or `false`, `no`, `off`, `0`, in any case. An empty variable counts as not set. Left
+    /// alone are variables of Kubernetes services and of Docker's links (`KAFKA_SERVICE_HOST`, `KAFKA_PORT`, `KAFKA_NAME`,
+    /// `KAFKA_ENV_…`, …), consumers' properties, and under `KAFKA_` those of Kafka's scripts and images: `KAFKA_HOME`, `…_OPTS`,
+    /// `KAFKA_JMX_…`, `KAFKA_LOG4J_…`, `KAFKA_CFG_…`, `KAFKA_TOWER_…`. Any other one with the prefix is an error, or ignored by
+    /// [`with_vars_lenient`](Self::with_vars_lenient).
     ///
-    /// Values are looked at alone: [`validate`](Self::validate) says what they are together.
+    /// A value that cannot work whatever the other settings are is an error here. What does not fit together or is missing is
+    /// left to [`validate`](Self::validate), because the program may still change it: `validate` and [`warnings`](Self::warnings)
+    /// name the variables, too.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] with all that is wrong, by the variables' names. No value is shown but those of numbers, flags and
-    /// choices, and none that comes from a file.
+    /// [`ErrorKind::Config`] with all that is wrong, by the variables' names; if there is anything, also with what does not fit
+    /// together. No value is shown but those of numbers, flags, choices, topics and hosts, and none that comes from a file.
     ///
     /// ```
     /// use kafka_tower::KafkaSinkConfig;
@@ -91,19 +94,50 @@ impl KafkaSinkConfig {
         N: Into<OsString>,
         V: Into<OsString>,
     {
-        overlay(self, prefix, vars.into_iter().map(|(name, value)| (name.into(), value.into())), |path| {
-            fs::read_to_string(path)
-        })
+        let vars = vars.into_iter().map(|(name, value)| (name.into(), value.into()));
+        overlay(self, prefix, vars, |path| fs::read_to_string(path), Unknown::Refuse)
+    }
+
+    /// [`with_vars`](Self::with_vars) for a prefix that variables of other programs share: a variable that is no setting is
+    /// logged as a warning, with the setting whose name is near, and ignored.
+    ///
+    /// A wrong value of a setting is an error as there.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] with all that is wrong, by the variables' names.
+    ///
+    /// ```
+    /// use kafka_tower::KafkaSinkConfig;
+    ///
+    /// let vars = [("KAFKA_TOPIC", "orders"), ("KAFKA_DEAD_LETTERS", "orders.dead")];
+    /// let config = KafkaSinkConfig::default().with_vars_lenient("KAFKA_", vars)?;
+    /// assert_eq!(config.topic, "orders");
+    /// # Ok::<(), kafka_tower::Error>(())
+    /// ```
+    pub fn with_vars_lenient<N, V>(self, prefix: &str, vars: impl IntoIterator<Item = (N, V)>) -> Result<Self>
+    where
+        N: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let vars = vars.into_iter().map(|(name, value)| (name.into(), value.into()));
+        let mut say = |text: &str| tracing::warn!("ignored: {text}");
+        overlay(self, prefix, vars, |path| fs::read_to_string(path), Unknown::Ignore(&mut say))
     }
 }
 
 /// A value, and where it is from.
 struct Given {
+    target: Target,
     variable: String,
     value: String,
     from_file: bool,
-    /// The property's name as it was written, of those that mean the same.
-    property: Option<&'static str>,
+}
+
+/// What to do with variables that set nothing and are nobody else's.
+enum Unknown<'a> {
+    Refuse,
+    Ignore(&'a mut dyn FnMut(&str)),
 }
 
 fn overlay(
@@ -111,6 +145,7 @@ fn overlay(
     prefix: &str,
     vars: impl Iterator<Item = (OsString, OsString)>,
     read: impl Fn(&Path) -> io::Result<String>,
+    mut unknown: Unknown<'_>,
 ) -> Result<KafkaSinkConfig> {
     if prefix.is_empty() {
         return Err(Error::new(ErrorKind::Config, "the prefix of the variables is empty").with_help("use \"KAFKA_\""));
@@ -121,82 +156,84 @@ fn overlay(
         .filter(|(name, _)| name.starts_with(prefix))
         .collect();
     ours.sort_unstable();
-    let mut faults = Vec::new();
-    let mut given: BTreeMap<Target, Given> = BTreeMap::new();
+    let mut overlay = Overlay::by_variables(config, prefix);
+    let mut given: Vec<Given> = Vec::new();
     for (variable, value) in ours {
         match look_at(&variable, prefix, value, &read) {
-            Ok(Some((target, one))) => {
-                if let Some(other) = given.get(&target).filter(|other| other.value != one.value) {
-                    faults.push(format!("{} and {variable} set the same: remove one of them", other.variable));
-                } else {
-                    given.insert(target, one);
+            Found::Sets(one) => match given.iter().find(|other| one.is_same(other)) {
+                Some(other) if other.value != one.value => {
+                    overlay.fault(&format!("{} and {variable} set the same: remove one of them", other.variable));
                 }
-            }
-            Ok(None) => {}
-            Err(fault) => faults.push(fault),
+                Some(_) => {}
+                None => given.push(one),
+            },
+            Found::Foreign => {}
+            Found::Fault(text) => overlay.fault(&text),
+            Found::Unknown(text) => match &mut unknown {
+                Unknown::Refuse => overlay.fault(&text),
+                Unknown::Ignore(say) => say(&overlay.show(&text)),
+            },
         }
     }
-    let config = apply(config, given, &mut faults);
-    if faults.is_empty() {
-        return Ok(config);
+    for one in given {
+        overlay.set_by_variable(one.target, &one.value, &one.variable, one.from_file);
     }
-    Err(Error::new(ErrorKind::Config, format!("the environment cannot be used: {}", faults.join("; ")))
-        .with_help("correct the variables, or read others: KafkaSinkConfig::from_env_with_prefix"))
+    overlay.finish().map_err(|mut faults| {
+        // By the variables' names, which stand first.
+        faults.sort_unstable();
+        Error::new(ErrorKind::Config, format!("the environment cannot be used: {}", faults.join("; "))).with_help(
+            "correct the variables; if some are not meant for the sink, read another prefix \
+             (KafkaSinkConfig::from_env_with_prefix) or ignore them (KafkaSinkConfig::with_vars_lenient)",
+        )
+    })
 }
 
-/// What a variable sets; none if it is somebody else's.
-fn look_at(
-    variable: &str,
-    prefix: &str,
-    value: OsString,
-    read: &impl Fn(&Path) -> io::Result<String>,
-) -> Result<Option<(Target, Given)>, String> {
-    let (target, from_file) = match meaning(&variable[prefix.len()..], prefix == PREFIX) {
+/// What a variable is.
+enum Found {
+    Sets(Given),
+    /// Somebody else's.
+    Foreign,
+    Fault(String),
+    Unknown(String),
+}
+
+fn look_at(variable: &str, prefix: &str, value: OsString, read: &impl Fn(&Path) -> io::Result<String>) -> Found {
+    let (target, from_file) = match meaning(&variable[prefix.len()..], &value, prefix == PREFIX) {
         Meaning::Sets(target) => (target, false),
         Meaning::FromFile(target) => (target, true),
-        Meaning::Foreign => return Ok(None),
+        Meaning::Foreign => return Found::Foreign,
         Meaning::Unknown(problem, cure) => {
             let shown: String = variable.chars().take(SHOWN).collect();
-            return Err(format!("{shown} {}", format!("{problem}: {cure}").replace('$', prefix)));
+            return Found::Unknown(format!("{shown} {}", format!("{problem}: {cure}").replace('$', prefix)));
         }
     };
     let value = if from_file {
         // The path is not shown: it may be the secret, if somebody took the variable for the other.
-        let text = read(Path::new(&value)).map_err(|error| {
-            format!("{variable}: its file cannot be read ({error}): correct the path, or the rights to it")
-        })?;
-        let text = text.strip_suffix('\n').unwrap_or(&text);
-        text.strip_suffix('\r').unwrap_or(text).to_owned()
+        match read(Path::new(&value)) {
+            Ok(text) => {
+                let text = text.strip_suffix('\n').unwrap_or(&text);
+                text.strip_suffix('\r').unwrap_or(text).to_owned()
+            }
+            Err(error) => {
+                let problem = format!("its file cannot be read ({error})");
+                return Found::Fault(format!("{variable}: {problem}: correct the path, or the rights to it"));
+            }
+        }
     } else {
-        value.into_string().map_err(|_| format!("{variable}: its value is no UTF-8: write it in UTF-8"))?
+        match value.into_string() {
+            Ok(value) => value,
+            Err(_) => return Found::Fault(format!("{variable}: its value is no UTF-8: write it in UTF-8")),
+        }
     };
-    let (target, property) = match target {
-        Target::Property(name) => (Target::Property(canonical(name)), Some(name)),
-        field @ Target::Field(_) => (field, None),
-    };
-    Ok(Some((target, Given { variable: variable.to_owned(), value, from_file, property })))
+    Found::Sets(Given { target, variable: variable.to_owned(), value, from_file })
 }
 
-fn apply(mut config: KafkaSinkConfig, given: BTreeMap<Target, Given>, faults: &mut Vec<String>) -> KafkaSinkConfig {
-    for (target, one) in given {
-        let set = match (target, one.property.and_then(find)) {
-            (Target::Field(field), _) => fields::set(&mut config, field, &one.value),
-            (Target::Property(_), Some(property)) => value::check(&property.kind, &one.value).map(|()| {
-                config.properties.retain(|name, _| canonical(name) != property.canonical());
-                config.properties.insert(property.name.to_owned(), one.value);
-            }),
-            (Target::Property(_), None) => Ok(()),
-        };
-        if let Err(Fault { problem, cure }) = set {
-            let problem = if one.from_file { "what its file has is no value for it" } else { problem.as_str() };
-            faults.push(format!("{}: {problem}: {cure}", one.variable));
+impl Given {
+    /// Whether both set the same, maybe by two names of one property.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self.target, other.target) {
+            (Target::Property(one), Target::Property(two)) => canonical(one) == canonical(two),
+            (one, two) => one == two,
         }
     }
-    // By the variables' names, which stand first.
-    faults.sort_unstable();
-    config
-}
-
-fn canonical(name: &str) -> &str {
-    table::TABLE.iter().find(|property| property.name == name).map_or(name, |property| property.canonical())
 }

@@ -1,14 +1,13 @@
 //! What the rest of a variable's name, behind the prefix, means.
 
+use std::ffi::OsStr;
+
+use crate::config::overlay::Setting;
 use crate::config::properties::{FIELDS, SET_BY_FIELDS, closest, java, table};
+use crate::config::variables::image;
 
 /// What a variable sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Target {
-    Field(&'static str),
-    /// By its name in librdkafka.
-    Property(&'static str),
-}
+pub(super) type Target = Setting<'static>;
 
 /// What a name stands for.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +26,7 @@ const FOREIGN: [&str; 5] = ["CONF_DIR", "HOME", "LOG_DIR", "SCALA_VERSION", "VER
 const FOREIGN_STARTS: [&str; 4] = ["CFG_", "JMX_", "LOG4J_", "TOWER_"];
 
 /// What people write, and what it is called.
-const HINTS: [(&str, &str); 12] = [
+const HINTS: [(&str, &str); 13] = [
     ("BOOTSTRAP", "BROKERS"),
     ("BOOTSTRAP_SERVER", "BROKERS"),
     ("BROKER", "BROKERS"),
@@ -40,9 +39,10 @@ const HINTS: [(&str, &str); 12] = [
     ("USER", "SASL_USERNAME"),
     ("USERNAME", "SASL_USERNAME"),
     ("TIMEOUT_MS", "SEND_TIMEOUT_MS"),
+    ("TOPIC_NAME", "TOPIC"),
 ];
 
-pub(super) fn meaning(name: &str, kafkas_prefix: bool) -> Meaning {
+pub(super) fn meaning(name: &str, value: &OsStr, kafkas_prefix: bool) -> Meaning {
     if let Some(target) = target(name) {
         return Meaning::Sets(target);
     }
@@ -50,16 +50,15 @@ pub(super) fn meaning(name: &str, kafkas_prefix: bool) -> Meaning {
     if let Some(target) = file.and_then(target) {
         return Meaning::FromFile(target);
     }
-    if is_of_kubernetes(name) || is_of_consumers(name) || (kafkas_prefix && is_of_kafka(name)) {
+    if is_of_kubernetes(name)
+        || is_of_docker(name, value, kafkas_prefix)
+        || is_of_consumers(name)
+        || (kafkas_prefix && is_of_kafka(name))
+    {
         return Meaning::Foreign;
     }
     let (problem, cure) = unknown(file.unwrap_or(name), if file.is_some() { "_FILE" } else { "" });
     Meaning::Unknown(problem, cure)
-}
-
-/// By the rule of Kafka's images: upper case, underscores in place of dots.
-pub(super) fn image(name: &str) -> String {
-    name.to_ascii_uppercase().replace('.', "_")
 }
 
 /// Fields go first: `batch_size` and librdkafka's `batch.size` share their name here.
@@ -125,9 +124,29 @@ fn is_of_kubernetes(name: &str) -> bool {
     service || port || words.last() == Some(&"PORT")
 }
 
+/// What Docker's links set beside the ports: `KAFKA_NAME`, the path of both containers, and the other container's own
+/// environment, `KAFKA_ENV_…`; for an alias of several words `KAFKA_BROKER_NAME`, …
+fn is_of_docker(name: &str, value: &OsStr, kafkas_prefix: bool) -> bool {
+    let is_path = || value.to_str().is_some_and(|value| value.starts_with('/'));
+    let is_name = name == "NAME" || name.ends_with("_NAME");
+    is_name && (is_path() || kafkas_prefix && name == "NAME") || name.starts_with("ENV_") || name.contains("_ENV_")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn meaning(name: &str, kafkas_prefix: bool) -> Meaning {
+        super::meaning(name, OsStr::new("x"), kafkas_prefix)
+    }
+
+    #[test]
+    fn names_of_docker_are_paths() {
+        let of = |name: &str, value: &str| super::meaning(name, OsStr::new(value), false);
+        assert_eq!(of("BROKER_NAME", "/web/kafka-broker"), Meaning::Foreign);
+        assert!(matches!(of("BROKER_NAME", "a"), Meaning::Unknown(..)));
+        assert!(matches!(of("TOPIC_NAME", "orders"), Meaning::Unknown(..)));
+    }
 
     fn sets(name: &str) -> Option<Target> {
         match meaning(name, true) {
@@ -181,6 +200,10 @@ mod tests {
             "PORT_9092_TCP_PROTO",
             "BROKER_SERVICE_HOST",
             "BROKER_PORT_9092_TCP",
+            "PORT_9092_TCP_START",
+            "NAME",
+            "ENV_KAFKA_HEAP_OPTS",
+            "BROKER_ENV_PATH",
             "GROUP_ID",
             "AUTO_OFFSET_RESET",
         ] {
@@ -213,6 +236,7 @@ mod tests {
             ("MAX_IN_FLIGHT_REQUESTS_PER_CONNECTION", "set $MAX_IN_FLIGHT_REQUESTS in its place"),
             ("SSL_TRUSTSTORE_LOCATION", "use \"ssl.ca.location\" with a PEM file"),
             ("DLQ_TOPIC", "correct or remove it, or read another prefix"),
+            ("TOPIC_NAME", "did you mean $TOPIC?"),
             ("", "correct or remove it, or read another prefix"),
         ] {
             match meaning(name, true) {

@@ -10,7 +10,7 @@ fn read(vars: &[(&str, &str)]) -> Result<KafkaSinkConfig> {
         _ => Err(io::Error::from(io::ErrorKind::NotFound)),
     };
     let vars = vars.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
-    overlay(KafkaSinkConfig::default(), "KAFKA_", vars, files)
+    overlay(KafkaSinkConfig::default(), "KAFKA_", vars, files, Unknown::Refuse)
 }
 
 fn fault(vars: &[(&str, &str)]) -> String {
@@ -64,7 +64,7 @@ fn all_fields() {
         enable_circuit_breaker: false,
         circuit_breaker_threshold: 14,
         circuit_breaker_timeout_secs: 15,
-        properties: BTreeMap::new(),
+        ..Default::default()
     }
     .with_property("security.protocol", "SASL_SSL")
     .with_property("sasl.password", " p ");
@@ -134,16 +134,150 @@ fn all_faults_at_once_by_name() {
             ("KAFKA_SECURITY_PROTOCOL", "tls"),
             ("KAFKA_LINGER_MS", "5ms"),
             ("KAFKA_SASL_PASWORD", SECRET),
-            ("KAFKA_ENABLE_IDEMPOTENCE", "yes"),
+            ("KAFKA_ENABLE_IDEMPOTENCE", "maybe"),
             ("KAFKA_TOPIC", "good"),
             ("KAFKA_QUEUE_BUFFERING_MAX_KBYTES", "1"),
         ]),
-        "KAFKA_ENABLE_IDEMPOTENCE: \"yes\" is neither true nor false: write true or false; \
+        "KAFKA_ENABLE_IDEMPOTENCE: \"maybe\" is neither true nor false: write true or false; \
          KAFKA_LINGER_MS: \"5ms\" is no whole number, or out of range: write digits, without a unit; \
          KAFKA_QUEUE_BUFFERING_MAX_KBYTES sets what KAFKA_BUFFER_MEMORY does: set KAFKA_BUFFER_MEMORY in its place; \
          KAFKA_SASL_PASWORD is no setting: did you mean KAFKA_SASL_PASSWORD?; \
          KAFKA_SECURITY_PROTOCOL: \"tls\" is none of its values: use one of plaintext, ssl, sasl_plaintext, sasl_ssl"
     );
+}
+
+/// What only `validate` judges alone is among it, and what does not fit together but for what is named already.
+#[test]
+fn the_values_of_choices_are_among_the_faults() {
+    let vars = [
+        ("KAFKA_LINGER_MS", "5ms"),
+        ("KAFKA_ACKS", "2"),
+        ("KAFKA_COMPRESSION_TYPE", "brotli"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "kafka://a,b:x"),
+        ("KAFKA_RECONNECT_BACKOFF_MS", "20000"),
+        ("KAFKA_SEND_TIMEOUT_MS", "0"),
+    ];
+    assert_eq!(
+        fault(&vars),
+        "KAFKA_ACKS is \"2\": use one of 0, 1, all, -1; \
+         KAFKA_BOOTSTRAP_SERVERS has \"b:x\", which has no port from 1 to 65535 behind its colon: write host:port, several with commas; \
+         KAFKA_BOOTSTRAP_SERVERS has \"kafka://a\", which is a URL: write host:port, several with commas; \
+         KAFKA_COMPRESSION_TYPE is \"brotli\": use one of none, gzip, snappy, lz4, zstd; \
+         KAFKA_LINGER_MS: \"5ms\" is no whole number, or out of range: write digits, without a unit; \
+         KAFKA_RECONNECT_BACKOFF_MS (20000) is above KAFKA_RECONNECT_BACKOFF_MAX_MS (10000): raise the second; \
+         KAFKA_SEND_TIMEOUT_MS is 0: give a send the milliseconds that it may take"
+    );
+    assert!(fault(&vars[1..2]).starts_with("KAFKA_ACKS is \"2\": use one of"), "also alone");
+}
+
+#[test]
+fn what_the_program_may_still_mend_is_left_to_validate() {
+    let vars = [
+        ("KAFKA_SECURITY_PROTOCOL", "sasl_plaintext"),
+        ("KAFKA_SASL_MECHANISM", "PLAIN"),
+        ("KAFKA_SASL_USERNAME", "u"),
+    ];
+    let config = read(&vars).unwrap();
+    let text = config.validate().unwrap_err().to_string();
+    assert!(text.contains("no KAFKA_SASL_PASSWORD, which PLAIN needs: set it"), "{text}");
+    assert!(text.contains("KAFKA_TOPIC is empty"), "{text}");
+    let config = KafkaSinkConfig { topic: "t".into(), ..config.with_property("sasl.password", "p") };
+    assert_eq!(config.conflicts(), []);
+}
+
+#[test]
+fn a_fault_and_what_is_missing_for_it_are_told_once() {
+    let text = fault(&[
+        ("KAFKA_TOPIC", "t"),
+        ("KAFKA_SECURITY_PROTOCOL", "sasl_plaintext"),
+        ("KAFKA_SASL_MECHANISM", "PLAIN"),
+        ("KAFKA_SASL_JAAS_CONFIG", "org.apache.kafka.common.security.plain.PlainLoginModule required"),
+        ("KAFKA_BUFFER_MEMORY", "1"),
+        ("KAFKA_MAX_BLOCK_MS", "1"),
+    ]);
+    assert_eq!(
+        text,
+        "KAFKA_MAX_BLOCK_MS is named as a setting of the Java client: set KAFKA_SEND_TIMEOUT_MS; \
+         KAFKA_SASL_JAAS_CONFIG is named as a setting of the Java client: use KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
+    );
+}
+
+#[test]
+fn a_value_from_a_file_is_not_shown_whoever_judges_it() {
+    for name in
+        ["KAFKA_BROKERS_FILE", "KAFKA_ACKS_FILE", "KAFKA_TOPIC_FILE", "KAFKA_SSL_CA_PEM_FILE", "KAFKA_LINGER_MS_FILE"]
+    {
+        let text = fault(&[(name, "/two lines")]);
+        assert!(text.contains(&format!("{name}: what its file has is no value for it: ")), "{text}");
+        assert!(!text.contains("a\\n"), "{text}");
+    }
+}
+
+#[test]
+fn flags_are_what_people_write() {
+    for (text, flag) in
+        [("yes", true), ("On", true), ("1", true), ("TRUE", true), ("NO", false), ("off", false), ("0", false)]
+    {
+        let config = read(&[("KAFKA_ENABLE_CIRCUIT_BREAKER", text), ("KAFKA_SOCKET_KEEPALIVE_ENABLE", text)]).unwrap();
+        assert_eq!(config.enable_circuit_breaker, flag, "{text}");
+        assert_eq!(config.librdkafka_properties()["socket.keepalive.enable"], flag.to_string(), "{text}");
+    }
+}
+
+#[test]
+fn unknown_variables_can_be_ignored() {
+    let vars = |names: &[(&'static str, &'static str)]| {
+        let mut said = Vec::new();
+        let vars = names.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect::<Vec<_>>();
+        let mut say = |text: &str| said.push(text.to_owned());
+        let nothing = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
+        let config =
+            overlay(KafkaSinkConfig::default(), "KAFKA_", vars.into_iter(), nothing, Unknown::Ignore(&mut say));
+        (config, said)
+    };
+    let (config, said) = vars(&[("KAFKA_TOPIC", "t"), ("KAFKA_BROKER_ID", "1"), ("KAFKA_SASL_JAAS_CONFIG", SECRET)]);
+    assert_eq!(config.unwrap().topic, "t");
+    assert_eq!(
+        said,
+        [
+            "KAFKA_BROKER_ID is no setting: correct or remove it, or read another prefix",
+            "KAFKA_SASL_JAAS_CONFIG is named as a setting of the Java client: use KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD",
+        ]
+    );
+    let (config, _) = vars(&[("KAFKA_BROKER_ID", "1"), ("KAFKA_ACKS", "2")]);
+    assert!(config.unwrap_err().message().contains("KAFKA_ACKS is \"2\""), "a wrong value is an error all the same");
+}
+
+/// The same settings, wrong in the same way, from variables and from a file.
+#[cfg(feature = "json")]
+#[test]
+fn a_file_and_variables_tell_the_same() {
+    let fields =
+        [("acks", "2"), ("linger_ms", "5ms"), ("enable_idempotence", "maybe"), ("topic", "a b"), ("batch_size", "0")];
+    let properties = [
+        ("ssl.ca.pem", "/ca.pem"),
+        ("security.protocol", "tls"),
+        ("socket.timeout.ms", "5"),
+        ("reconnect.backoff.ms", "20000"),
+    ];
+    let all = fields.iter().chain(&properties);
+    let image = |name: &str| format!("KAFKA_{}", name.to_ascii_uppercase().replace('.', "_"));
+    let from_vars =
+        KafkaSinkConfig::default().with_vars("KAFKA_", all.clone().map(|(name, value)| (image(name), *value)));
+    let json = serde_json::json!({
+        "acks": "2", "linger_ms": "5ms", "enable_idempotence": "maybe", "topic": "a b", "batch_size": 0,
+        "properties": { "ssl.ca.pem": "/ca.pem", "security": { "protocol": "tls" }, "socket.timeout.ms": 5, "reconnect.backoff.ms": 20000 },
+    });
+    let from_file = serde_json::from_value::<KafkaSinkConfig>(json).unwrap_err().to_string();
+    let from_vars = from_vars.unwrap_err().message().to_owned();
+    for (name, _) in all {
+        assert!(from_vars.contains(&image(name)), "{name}: {from_vars}");
+        assert!(
+            from_file.contains(&format!("`{name}`")) || from_file.contains(&format!("{name:?}")),
+            "{name}: {from_file}"
+        );
+    }
+    assert_eq!(from_vars.matches("; ").count(), from_file.matches("; ").count(), "{from_vars}\n{from_file}");
 }
 
 #[test]

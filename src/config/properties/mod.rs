@@ -66,6 +66,9 @@ const SET_BY_TRANSPORT: [(&str, &str); 5] = [
     ("log_level", "remove it, and filter the target `librdkafka` of `tracing`"),
 ];
 
+/// Values that are certificates and keys themselves.
+const PEM: [&str; 3] = ["ssl.ca.pem", "ssl.certificate.pem", "ssl.key.pem"];
+
 /// A name is cut here when it is shown.
 const SHOWN: usize = 60;
 
@@ -94,7 +97,20 @@ fn look_at(config: &KafkaSinkConfig, built: Built, name: &str, value: &str) -> R
         let other = property.canonical();
         return Err((format!("{name:?} and {other:?}, two names of one property"), "remove one of them".to_owned()));
     }
+    if PEM.contains(&name) && !value.contains("-----BEGIN ") {
+        let cure = "give it the text from -----BEGIN on; a path goes into the property of that name with .location";
+        return Err((format!("{name:?} with what is no PEM"), cure.to_owned()));
+    }
     value::check(&property.kind, value).map_err(|fault| (format!("{name:?}: {}", fault.problem), fault.cure))
+}
+
+/// Sets a property, unless its name or its value cannot work whatever the other settings and the build are: then it says why.
+pub(super) fn set(config: &mut KafkaSinkConfig, name: &str, value: &str) -> Vec<Conflict> {
+    if let Err((problem, cure)) = look_at(config, Built::WHOLE, name, value) {
+        return vec![Conflict::new("properties", format!("`properties` has {problem}"), cure)];
+    }
+    config.properties.insert(name.to_owned(), value.to_owned());
+    Vec::new()
 }
 
 fn missing(needs: Needs, built: Built) -> Option<(&'static str, &'static str)> {

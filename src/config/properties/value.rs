@@ -62,16 +62,20 @@ fn text(value: &str) -> Result<(), Fault> {
 
 /// As a number that C and a reader take for the same.
 pub(crate) fn whole(value: &str) -> Option<i64> {
-    let digits = value.strip_prefix('-').unwrap_or(value);
-    let plain =
-        !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
-    if plain { value.parse().ok() } else { None }
+    if is_whole(value) { value.parse().ok() } else { None }
 }
 
+pub(in crate::config) fn is_whole(value: &str) -> bool {
+    let digits = value.strip_prefix('-').unwrap_or(value);
+    let digits_only = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    digits_only && (value == "0" || !digits.starts_with('0'))
+}
+
+/// librdkafka knows the first three of each line, and is given `true` or `false` in place of the others.
 pub(crate) fn flag(value: &str) -> Option<bool> {
     match value.to_ascii_lowercase().as_str() {
-        "true" | "t" | "1" => Some(true),
-        "false" | "f" | "0" => Some(false),
+        "true" | "t" | "1" | "yes" | "y" | "on" => Some(true),
+        "false" | "f" | "0" | "no" | "n" | "off" => Some(false),
         _ => None,
     }
 }
@@ -136,7 +140,9 @@ mod tests {
         {
             assert_eq!(ok(&debug, value), good, "{value:?}");
         }
-        for (value, good) in [("true", true), ("T", true), ("0", true), ("yes", false), ("", false)] {
+        for (value, good) in
+            [("true", true), ("T", true), ("0", true), ("Yes", true), ("off", true), ("maybe", false), ("", false)]
+        {
             assert_eq!(ok(&Kind::Flag, value), good, "{value:?}");
         }
         for (value, good) in

@@ -27,15 +27,21 @@ const ACKS: [&str; 4] = ["0", "1", "all", "-1"];
 const SHOWN: usize = 40;
 
 pub(super) fn conflicts(config: &KafkaSinkConfig, built: Built) -> Vec<Conflict> {
+    let mut found = alone(config, built);
+    producer::check(config, &mut found);
+    properties::check(config, built, &mut found);
+    security::check(config, built, &mut found);
+    found
+}
+
+/// Fields whose values cannot work, whatever the others are.
+pub(super) fn alone(config: &KafkaSinkConfig, built: Built) -> Vec<Conflict> {
     let mut found = Vec::new();
     brokers::check(&config.brokers, &mut found);
     topic(&config.topic, &mut found);
     name("client_id", &config.client_id, &mut found);
     sizes(config, &mut found);
     choices(config, built, &mut found);
-    producer::check(config, &mut found);
-    properties::check(config, built, &mut found);
-    security::check(config, built, &mut found);
     found
 }
 
@@ -90,16 +96,6 @@ fn sizes(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
     if config.linger_ms > MAX_LINGER_MS {
         let problem = format!("`linger_ms` is {}", config.linger_ms);
         found.push(Conflict::new("linger_ms", problem, format!("librdkafka allows up to {MAX_LINGER_MS}")));
-    }
-    if config.linger_ms > 0 && config.linger_ms >= config.send_timeout_ms {
-        found.push(Conflict::new(
-            "linger_ms",
-            format!(
-                "`linger_ms` ({}) leaves nothing of `send_timeout_ms` ({})",
-                config.linger_ms, config.send_timeout_ms
-            ),
-            "lower `linger_ms`, or raise `send_timeout_ms`",
-        ));
     }
 }
 

@@ -43,19 +43,19 @@ fn idempotence(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
     let mut clash = |name: &str, cure: &str| {
         found.push(Conflict::new(
             "properties",
-            format!("`properties` has {name:?} while `enable_idempotence` is true"),
+            format!("`properties` has {name} while `enable_idempotence` is true"),
             format!("{cure}, or set `enable_idempotence` to false"),
         ));
     };
     if let (Some((name, _)), Some(0)) = (properties::get(config, "retries"), properties::whole(config, "retries")) {
-        clash(&format!("{name}=0"), "allow 1 or more");
+        clash(&format!("{name:?} with 0"), "allow 1 or more");
     }
     let strategy = properties::get(config, "queuing.strategy");
     if strategy.is_some_and(|(_, value)| value.eq_ignore_ascii_case("lifo")) {
-        clash("queuing.strategy=lifo", "remove it");
+        clash("\"queuing.strategy\" with lifo", "remove it");
     }
     if properties::whole(config, "queue.buffering.backpressure.threshold").is_some_and(|threshold| threshold > 1) {
-        clash("queue.buffering.backpressure.threshold", "set it to 1");
+        clash("\"queue.buffering.backpressure.threshold\"", "set it to 1");
     }
 }
 
@@ -107,6 +107,16 @@ fn transactions(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
 }
 
 fn times(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
+    if config.linger_ms > 0 && config.linger_ms >= config.send_timeout_ms {
+        found.push(Conflict::new(
+            "linger_ms",
+            format!(
+                "`linger_ms` ({}) leaves nothing of `send_timeout_ms` ({})",
+                config.linger_ms, config.send_timeout_ms
+            ),
+            "lower `linger_ms`, or raise `send_timeout_ms`",
+        ));
+    }
     let timeout = message_timeout_ms(config);
     if timeout > 0 && i128::from(config.linger_ms) >= i128::from(timeout) {
         let of = properties::get(config, "message.timeout.ms").map_or("transaction.timeout.ms", |(name, _)| name);

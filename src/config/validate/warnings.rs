@@ -1,5 +1,6 @@
 //! What works but may not be what was meant.
 
+use super::super::properties::property::Kind;
 use super::super::rdkafka::{IN_FLIGHT_WITH_IDEMPOTENCE, transaction_timeout_ms};
 use super::super::{KafkaSinkConfig, properties};
 use super::security::Security;
@@ -114,9 +115,17 @@ fn security(config: &KafkaSinkConfig, found: &mut Vec<String>) {
              `KafkaSink::builder(config).transport(..)`"
             .to_owned());
     }
-    for name in ["sasl.password", "sasl.username", "ssl.key.password", "ssl.keystore.password"] {
-        if config.properties.get(name).is_some_and(|value| value.trim() != value) {
-            add(format!("the property {name:?} starts or ends with a space or a line break"));
+    for (name, value) in &config.properties {
+        let is_text = properties::find(name).is_some_and(|property| matches!(property.kind, Kind::Text));
+        if !is_text || name.ends_with(".pem") {
+            continue;
+        }
+        if value.trim() != value {
+            add(format!(
+                "the property {name:?} starts or ends with a space or a line break: remove it, unless it is meant"
+            ));
+        } else if value.contains(['\n', '\r']) {
+            add(format!("the property {name:?} has a line break: remove it, unless it is meant"));
         }
     }
 }

@@ -133,7 +133,7 @@ fn properties() {
         &[("nonsense", "5")],
         &[("socket.timeout.ms", "5ms")],
         &[("socket.timeout.ms", "1")],
-        &[("socket.keepalive.enable", "on")],
+        &[("socket.keepalive.enable", "maybe")],
         &[("security.protocol", "tls")],
         &[("partitioner", "murmur3")],
         &[("delivery.timeout.ms", "0"), ("message.timeout.ms", "0")],

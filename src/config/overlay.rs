@@ -1,0 +1,117 @@
+//! Settings from outside, laid over others one by one; all that is wrong is found in one go.
+
+use super::built::Built;
+use super::variables::canonical;
+use super::{Conflict, KafkaSinkConfig, fields, properties, validate};
+
+/// What a value is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Setting<'a> {
+    Field(&'static str),
+    /// By its name in librdkafka.
+    Property(&'a str),
+}
+
+/// A configuration that settings are laid over, and what is wrong with them.
+pub(super) struct Overlay {
+    config: KafkaSinkConfig,
+    faults: Vec<String>,
+    /// Settings whose values were refused, as texts name them.
+    refused: Vec<String>,
+    /// What could not work before.
+    before: Vec<Conflict>,
+}
+
+impl Overlay {
+    pub(super) fn over(config: KafkaSinkConfig) -> Self {
+        let before = validate::conflicts(&config, Built::HERE);
+        Self { config, faults: Vec::new(), refused: Vec::new(), before }
+    }
+
+    /// A configuration that variables with a prefix are laid over.
+    pub(super) fn by_variables(mut config: KafkaSinkConfig, prefix: &str) -> Self {
+        config.variables.read_with(prefix);
+        Self::over(config)
+    }
+
+    /// Something is wrong that belongs to no setting. Settings that the text names are not judged again.
+    pub(super) fn fault(&mut self, text: &str) {
+        self.faults.push(self.show(text));
+    }
+
+    /// A text with settings by the names that they were written by.
+    pub(super) fn show(&self, text: &str) -> String {
+        self.config.variables.show(&self.config, text)
+    }
+
+    /// Sets what a value is for, unless it cannot work whatever the other settings are.
+    pub(super) fn set(&mut self, setting: Setting<'_>, value: &str) {
+        for conflict in self.try_set(setting, value) {
+            self.faults.push(conflict.to_string());
+        }
+    }
+
+    /// The same for a variable's value, which also replaces what the setting has under other names. What a file has is not shown.
+    pub(super) fn set_by_variable(&mut self, setting: Setting<'static>, value: &str, variable: &str, from_file: bool) {
+        let before = self.config.properties.clone();
+        if let Setting::Property(name) = setting {
+            self.config.properties.retain(|other, _| canonical(other) != canonical(name));
+        }
+        let conflicts = self.try_set(setting, value);
+        if conflicts.is_empty() {
+            let (Setting::Field(name) | Setting::Property(name)) = setting;
+            self.config.variables.note(name, variable, value);
+            return;
+        }
+        self.config.properties = before;
+        for Conflict { problem, cure, .. } in conflicts {
+            let rest = problem.strip_prefix(&setting.shown());
+            let problem = match rest.or_else(|| problem.strip_prefix(&format!("`properties` has {}", setting.shown())))
+            {
+                _ if from_file => ": what its file has is no value for it".to_owned(),
+                Some(rest) => rest.to_owned(),
+                None => format!(": {problem}"),
+            };
+            self.fault(&format!("{}{problem}: {cure}", variable));
+        }
+    }
+
+    fn try_set(&mut self, setting: Setting<'_>, value: &str) -> Vec<Conflict> {
+        let conflicts = match setting {
+            Setting::Field(field) => fields::set(&mut self.config, field, value),
+            Setting::Property(name) => properties::set(&mut self.config, name, value),
+        };
+        if !conflicts.is_empty() {
+            self.refused.push(setting.shown());
+        }
+        conflicts
+    }
+
+    /// The configuration, or all that is wrong: also what these settings lack and what does not fit together, but for settings
+    /// that a fault names, as what they were meant to be is not known.
+    pub(super) fn finish(self) -> Result<KafkaSinkConfig, Vec<String>> {
+        let Self { config, mut faults, mut refused, before } = self;
+        if faults.is_empty() {
+            return Ok(config);
+        }
+        refused.extend(faults.iter().cloned());
+        for conflict in validate::conflicts(&config, Built::HERE) {
+            if !before.contains(&conflict)
+                && !config.variables.share_a_setting(&config, &conflict.to_string(), &refused)
+            {
+                faults.push(config.variables.show(&config, &conflict.to_string()));
+            }
+        }
+        Err(faults)
+    }
+}
+
+impl Setting<'_> {
+    /// As the texts of this crate write it.
+    fn shown(self) -> String {
+        match self {
+            Self::Field(field) => format!("`{field}`"),
+            Self::Property(name) => format!("{name:?}"),
+        }
+    }
+}

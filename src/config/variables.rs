@@ -1,0 +1,193 @@
+//! Settings by the names of the environment variables that set them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::properties::{FIELDS, find, table};
+use super::{KafkaSinkConfig, fields};
+
+/// The environment variables that set a [`KafkaSinkConfig`]: its conflicts and warnings name these in place of fields and
+/// properties.
+///
+/// [`KafkaSinkConfig::with_vars`] fills it. A setting that the program changes afterwards goes by its own name again. All values
+/// of this type are equal to each other, and `Debug` shows none of the settings' values.
+///
+/// ```
+/// use kafka_tower::KafkaSinkConfig;
+///
+/// let mut config = KafkaSinkConfig::default().with_vars("KAFKA_", [("KAFKA_TOPIC", "orders"), ("KAFKA_ACKS", "1")])?;
+/// assert_eq!(
+///     config.validate().unwrap_err().message(),
+///     "the configuration cannot work: KAFKA_ACKS is \"1\" while KAFKA_ENABLE_IDEMPOTENCE is true: \
+///      set KAFKA_ACKS to \"all\", or KAFKA_ENABLE_IDEMPOTENCE to false",
+/// );
+/// # Ok::<(), kafka_tower::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Variables {
+    /// Of the variables that could set what none has set; empty if no variables were read.
+    prefix: String,
+    /// By field or property: the variable, and the value that it has set.
+    set: BTreeMap<&'static str, (String, String)>,
+}
+
+impl PartialEq for Variables {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Variables {}
+
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.set.values().map(|(variable, _)| variable)).finish()
+    }
+}
+
+impl Variables {
+    pub(super) fn read_with(&mut self, prefix: &str) {
+        prefix.clone_into(&mut self.prefix);
+    }
+
+    pub(super) fn note(&mut self, name: &'static str, variable: &str, value: &str) {
+        self.set.insert(name, (variable.to_owned(), value.to_owned()));
+    }
+
+    /// The variable to name for a field or property: the one that set it, or could, if nothing else has.
+    fn of(&self, config: &KafkaSinkConfig, name: &'static str) -> Option<String> {
+        let is_field = FIELDS.contains(&name);
+        let Some((variable, value)) = self.set.get(name) else {
+            let untouched = if is_field {
+                fields::same(config, &KafkaSinkConfig::default(), name)
+            } else {
+                !config.properties.contains_key(name)
+            };
+            return untouched.then(|| format!("{}{}", self.prefix, image(name)));
+        };
+        let unchanged = if is_field {
+            let mut as_set = config.clone();
+            fields::set(&mut as_set, name, value).is_empty() && fields::same(config, &as_set, name)
+        } else {
+            config.properties.get(name) == Some(value)
+        };
+        unchanged.then(|| variable.clone())
+    }
+
+    /// A text of this crate with variables in place of `` `fields` `` and `"properties"`.
+    pub(super) fn show(&self, config: &KafkaSinkConfig, text: &str) -> String {
+        if self.prefix.is_empty() {
+            return text.to_owned();
+        }
+        let mut shown = text.to_owned();
+        for (name, notations) in settings() {
+            if notations.iter().all(|notation| !text.contains(notation)) {
+                continue;
+            }
+            if let Some(variable) = self.of(config, name) {
+                for notation in notations {
+                    for before in ["`properties` has ", "the property ", "the field "] {
+                        shown = shown.replace(&format!("{before}{notation}"), &variable);
+                    }
+                    shown = shown.replace(&format!("`properties` has no {notation}"), &format!("no {variable}"));
+                    shown = shown.replace(&notation, &variable);
+                }
+            }
+        }
+        shown
+    }
+
+    /// Whether some texts name a setting that this text names, too.
+    pub(super) fn share_a_setting(&self, config: &KafkaSinkConfig, text: &str, others: &[String]) -> bool {
+        settings().filter(|(_, notations)| notations.iter().any(|notation| text.contains(notation))).any(
+            |(name, notations)| {
+                let variable = if self.prefix.is_empty() { None } else { self.of(config, name) };
+                others.iter().any(|other| {
+                    notations.iter().any(|notation| other.contains(notation))
+                        || variable.as_ref().is_some_and(|variable| has_word(other, variable))
+                })
+            },
+        )
+    }
+}
+
+/// Fields and properties, and how the texts of this crate write them.
+fn settings() -> impl Iterator<Item = (&'static str, Vec<String>)> {
+    let fields = FIELDS.into_iter().map(|field| (field, vec![format!("`{field}`")]));
+    let properties = table::TABLE.iter().map(|property| property.name).filter(|name| !FIELDS.contains(name));
+    fields.chain(properties.map(|name| (name, vec![format!("{name:?}")])))
+}
+
+/// By the rule of Kafka's images: upper case, underscores in place of dots.
+pub(super) fn image(name: &str) -> String {
+    name.to_ascii_uppercase().replace('.', "_")
+}
+
+fn has_word(text: &str, word: &str) -> bool {
+    let of_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.match_indices(word).any(|(at, _)| !text[at + word.len()..].starts_with(of_word))
+}
+
+/// The one name of all that mean a property.
+pub(super) fn canonical(name: &str) -> &str {
+    find(name).map_or(name, |property| property.canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(vars: &[(&str, &str)]) -> KafkaSinkConfig {
+        KafkaSinkConfig::default().with_vars("MY_", vars.iter().copied()).unwrap()
+    }
+
+    fn conflicts(config: &KafkaSinkConfig) -> Vec<String> {
+        config.conflicts().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn conflicts_go_by_the_variables() {
+        let config = read(&[
+            ("MY_SECURITY_PROTOCOL", "sasl_plaintext"),
+            ("MY_SASL_MECHANISM", "PLAIN"),
+            ("MY_LINGER_MS", "40000"),
+        ]);
+        assert_eq!(
+            conflicts(&config),
+            [
+                "MY_TOPIC is empty: name the topic of messages that name none",
+                "MY_LINGER_MS (40000) leaves nothing of MY_SEND_TIMEOUT_MS (30000): lower MY_LINGER_MS, or raise MY_SEND_TIMEOUT_MS",
+                "no MY_SASL_USERNAME, which PLAIN needs: set it",
+                "no MY_SASL_PASSWORD, which PLAIN needs: set it",
+            ]
+        );
+        let warnings =
+            read(&[("MY_BOOTSTRAP_SERVERS", "a"), ("MY_RETRIES", "1"), ("MY_TRANSACTION_TIMEOUT_MS", "5000")])
+                .warnings();
+        assert_eq!(warnings, ["MY_TRANSACTION_TIMEOUT_MS is set and unused: MY_ENABLE_TRANSACTIONS is false"]);
+    }
+
+    #[test]
+    fn what_the_program_sets_goes_by_its_own_name() {
+        let mut config = read(&[("MY_TOPIC", "t"), ("MY_ACKS", "1"), ("MY_RETRIES", "1")]);
+        config.acks = "0".into();
+        config.properties.insert("retries".into(), "0".into());
+        assert_eq!(
+            conflicts(&config),
+            [
+                "`acks` is \"0\" while MY_ENABLE_IDEMPOTENCE is true: set `acks` to \"all\", or MY_ENABLE_IDEMPOTENCE to false",
+                "`properties` has \"retries\" with 0 while MY_ENABLE_IDEMPOTENCE is true: allow 1 or more, or set MY_ENABLE_IDEMPOTENCE to false",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_variable_that_was_read_is_named() {
+        let mut config = read(&[("MY_TOPIC", "t"), ("MY_BOOTSTRAP_SERVERS", "a:1")]);
+        assert_eq!(config.variables.show(&config, "`brokers`"), "MY_BOOTSTRAP_SERVERS");
+        config.brokers = "b:1".into();
+        assert_eq!(config.variables.show(&config, "`brokers`"), "`brokers`");
+        assert_eq!(format!("{:?}", config.variables), "{\"MY_BOOTSTRAP_SERVERS\", \"MY_TOPIC\"}");
+        assert_eq!(Variables::default().show(&config, "`topic`"), "`topic`", "no variables were read");
+    }
+}
