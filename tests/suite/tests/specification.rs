@@ -323,6 +323,7 @@ mod configuration {
             circuit_breaker_threshold,
             circuit_breaker_timeout_secs,
             properties,
+            variables: _,
         } = KafkaSinkConfig::default();
         let _: (String, String, String) = (brokers, topic, client_id);
         assert_eq!((batch_size, send_timeout_ms), (100usize, 30_000u64));
