@@ -4,7 +4,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
@@ -110,6 +112,21 @@ impl Cluster {
             result.map_err(|(name, code)| Error::new(format!("cannot delete topic {name}: {code}")))?;
         }
         self.wait_leaders(name, <[i32]>::is_empty).await.map(drop)
+    }
+
+    /// Adds partitions to a topic, up to `total`; returns when each has a leader.
+    ///
+    /// # Errors
+    ///
+    /// If the broker refuses.
+    pub async fn add_partitions(&self, name: &str, total: usize) -> Result<(), Error> {
+        let results = self.clients.admin()?.create_partitions(&[NewPartitions::new(name, total)], &options()).await;
+        for result in results.map_err(Error::with("create_partitions"))? {
+            result.map_err(|(name, code)| Error::new(format!("cannot add partitions to {name}: {code}")))?;
+        }
+        self.wait_leaders(name, move |leaders| leaders.len() == total && leaders.iter().all(|&leader| leader >= 0))
+            .await
+            .map(drop)
     }
 
     /// Replaces the settings of a topic; those not named go back to their defaults.

@@ -15,6 +15,7 @@ use kafka_tower_core::Scope::{Batch, Broker, Client, Partition, Record, Topic};
 use kafka_tower_core::{ErrorKind, Recovery};
 
 pub(crate) const LOCAL_DESTROY: i32 = -197;
+pub(crate) const LOCAL_UNKNOWN_PARTITION: i32 = -190;
 pub(crate) const LOCAL_UNKNOWN_TOPIC: i32 = -188;
 pub(crate) const LOCAL_ALL_BROKERS_DOWN: i32 = -187;
 pub(crate) const LOCAL_INVALID_ARG: i32 = -186;
@@ -29,6 +30,7 @@ pub(crate) const LOCAL_FATAL: i32 = -150;
 pub(crate) const MESSAGE_TOO_LARGE: i32 = 10;
 pub(crate) const UNKNOWN_TOPIC_OR_PARTITION: i32 = 3;
 pub(crate) const LEADER_NOT_AVAILABLE: i32 = 5;
+pub(crate) const TOPIC_AUTHORIZATION_FAILED: i32 = 29;
 pub(crate) const SASL_AUTHENTICATION_FAILED: i32 = 58;
 
 /// What a code means for a record.

@@ -17,6 +17,7 @@ use crate::classify;
 use crate::codes;
 use crate::events::ClientError;
 use crate::ffi::{Client, Event, Queue, Report};
+use crate::held;
 use crate::log::Source;
 use crate::refresh::Refresh;
 use crate::shared::Shared;
@@ -90,7 +91,7 @@ impl<'a> EventLoop<'a> {
     }
 
     fn run(&mut self) {
-        let mut refresh = Refresh::new(Instant::now());
+        let mut refresh = Refresh::new(self.shared.refresh_interval(), Instant::now());
         let mut tick = Instant::now();
         loop {
             let now = Instant::now();
@@ -113,7 +114,11 @@ impl<'a> EventLoop<'a> {
                 self.guarded("a deadline", |this| this.shared.expire(now));
                 continue;
             }
-            let mut wait = [next_expiry, deadline].into_iter().flatten().map(|at| at - now).fold(IDLE, Duration::min);
+            let mut wait = [next_expiry, deadline, refresh.due()]
+                .into_iter()
+                .flatten()
+                .map(|at| at - now)
+                .fold(IDLE, Duration::min);
             if deadline.is_some() || self.shared.gate.is_flushing() {
                 self.shared.flush(FLUSH_SLICE);
                 wait = wait.min(FLUSH_SLICE);
@@ -135,6 +140,10 @@ impl<'a> EventLoop<'a> {
         while shared.gate.in_flight().records > 0 && Instant::now() < end {
             // Again and again: a call that was admitted before the close may hand over after a purge.
             shared.purge();
+            shared.give_up_held(|topic| {
+                let text = format!("not delivered to {topic}: the transport was closed while the topic was looked up");
+                Error::new(ErrorKind::Closed, text)
+            });
             while self.serve(PURGE_AGAIN) {}
         }
         let lost = shared.gate.in_flight().records;
@@ -200,6 +209,10 @@ fn outcome(shared: &Shared, report: &Report<'_>) -> Result<Acknowledged> {
             codes::LOCAL_PURGE_QUEUE | codes::LOCAL_PURGE_INFLIGHT => shared.given_up(report.slot, persistence),
             _ => None,
         };
+        if held::may_be_out_of_date(report.code) {
+            // The number of partitions that others go by may be old.
+            shared.partitions.doubt(&record.topic);
+        }
         let error = given_up.unwrap_or_else(|| {
             let error = classify::record_error(report.code, report.status, record, elapsed);
             shared.explained(error, record).with_persistence(persistence)

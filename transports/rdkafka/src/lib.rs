@@ -72,6 +72,7 @@ mod facts;
 #[allow(unsafe_code)]
 mod ffi;
 mod future;
+mod held;
 mod inspect;
 mod log;
 #[cfg(feature = "mock-cluster")]

@@ -1,27 +1,43 @@
 //! How many partitions topics have: looked up beside the records, so that asking for the number never waits.
+//!
+//! A topic is looked up when its number is asked for and not known, each `topic.metadata.refresh.interval.ms`, and when
+//! librdkafka refuses a record by what it knows of the topic. The look-up renews what librdkafka knows, too.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::log::Source;
-use crate::shared::Shared;
+use crate::shared::{Shared, lock};
 
-/// As librdkafka's own `topic.metadata.refresh.interval.ms`.
-const EVERY: Duration = Duration::from_secs(300);
 /// Before an unanswered question is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a question may take at a time: a close waits for it.
 const SLICE: Duration = Duration::from_millis(250);
 /// The most topics that are kept up to date.
 const TOPICS: usize = 1_000;
+/// For how long a look-up is believed where records are refused.
+const BELIEVED: Duration = Duration::from_secs(1);
 
 /// The known numbers, and which are asked for.
 #[derive(Default)]
 pub(crate) struct Partitions {
     known: RwLock<BTreeMap<Arc<str>, u32>>,
     wanted: RwLock<BTreeSet<Arc<str>>>,
+    doubted: Mutex<Doubted>,
+    /// A thread looks up what is doubted.
+    looking: AtomicBool,
+}
+
+/// Topics of refused records.
+#[derive(Default)]
+struct Doubted {
+    /// Looked up as soon as can be, or at this moment.
+    waiting: BTreeSet<Arc<str>>,
+    /// When they were looked up last.
+    looked: BTreeMap<Arc<str>, Instant>,
 }
 
 impl Partitions {
@@ -41,6 +57,32 @@ impl Partitions {
         self.wanted.write().unwrap_or_else(PoisonError::into_inner).remove(topic);
     }
 
+    /// Wants a topic looked up again at once. False if that was done a moment ago.
+    pub(crate) fn doubt(&self, topic: &Arc<str>) -> bool {
+        let now = Instant::now();
+        let mut doubted = lock(&self.doubted);
+        doubted.looked.retain(|_, at| now.saturating_duration_since(*at) < BELIEVED);
+        if doubted.looked.contains_key(topic) || doubted.waiting.len() >= TOPICS {
+            return doubted.waiting.contains(topic);
+        }
+        doubted.waiting.insert(Arc::clone(topic));
+        true
+    }
+
+    pub(crate) fn look_at(&self, topic: Arc<str>) {
+        lock(&self.doubted).waiting.insert(topic);
+    }
+
+    fn first_doubted(&self) -> Option<Arc<str>> {
+        lock(&self.doubted).waiting.first().cloned()
+    }
+
+    fn looked_up(&self, topic: &Arc<str>) {
+        let mut doubted = lock(&self.doubted);
+        doubted.waiting.remove(topic);
+        doubted.looked.insert(Arc::clone(topic), Instant::now());
+    }
+
     fn forget(&self, topic: &str) {
         self.wanted.write().unwrap_or_else(PoisonError::into_inner).remove(topic);
     }
@@ -58,44 +100,86 @@ impl Partitions {
 
 /// When the next look-up is due. Owned by the event loop.
 pub(crate) struct Refresh {
-    due: Instant,
+    every: Option<Duration>,
+    due: Option<Instant>,
     again: Instant,
 }
 
 impl Refresh {
-    pub(crate) fn new(now: Instant) -> Self {
-        Self { due: now + EVERY, again: now }
+    /// `every`: how often known topics are looked up again; none for never.
+    pub(crate) fn new(every: Option<Duration>, now: Instant) -> Self {
+        Self { every, due: every.map(|every| now + every), again: now }
+    }
+
+    /// The next look-up that comes by itself.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
     }
 
     /// Starts a look-up if one is due: on a thread that ends with it.
     pub(crate) fn run(&mut self, shared: &Arc<Shared>, now: Instant) {
+        if shared.partitions.first_doubted().is_some() && !shared.partitions.looking.swap(true, Ordering::AcqRel) {
+            let its = Arc::clone(shared);
+            if !spawn(shared, now, move || look_at_doubted(&its)) {
+                // Without one: who waits for it must not wait for ever.
+                look_at_none(shared);
+            }
+        }
         let missing = shared.partitions.missing() && self.again <= now;
-        if !missing && now < self.due {
+        if !missing && self.due.is_none_or(|due| now < due) {
             return;
         }
-        self.due = now + EVERY;
+        self.due = self.every.map(|every| now + every);
         self.again = now + ASK_AGAIN;
         let its = Arc::clone(shared);
-        let look_up = move || {
-            let shared = its;
-            for topic in shared.partitions.topics() {
-                if shared.gate.is_closed() {
+        spawn(shared, now, move || {
+            for topic in its.partitions.topics() {
+                if its.gate.is_closed() {
                     return;
                 }
-                match shared.client.metadata(Some(&topic), SLICE) {
-                    Ok(found) if found.code == 0 && found.partitions > 0 => {
-                        shared.partitions.set(&topic, found.partitions);
-                    }
-                    // A topic that is not there is asked for again when somebody wants its number again.
-                    Ok(_) => shared.partitions.forget(&topic),
-                    Err(_) => {}
-                }
+                look_up(&its, &topic);
             }
-            shared.partitions_changed();
-        };
-        if let Err(error) = thread::Builder::new().name("kafka-tower-topics".to_owned()).spawn(look_up) {
-            // Once a second while the system is that full.
-            shared.log.tell(Source::Warning, &format!("no thread to look up topics: {error}"), now);
-        }
+            its.partitions_changed();
+        });
     }
+}
+
+fn look_up(shared: &Shared, topic: &str) {
+    match shared.client.metadata(Some(topic), SLICE) {
+        Ok(found) if found.code == 0 && found.partitions > 0 => shared.partitions.set(topic, found.partitions),
+        // A topic that is not there is asked for again when somebody wants its number again.
+        Ok(_) => shared.partitions.forget(topic),
+        Err(_) => {}
+    }
+}
+
+fn look_at_doubted(shared: &Shared) {
+    while let Some(topic) = shared.partitions.first_doubted() {
+        if !shared.gate.is_closed() {
+            look_up(shared, &topic);
+            shared.partitions_changed();
+        }
+        shared.partitions.looked_up(&topic);
+        shared.let_go(&topic);
+    }
+    shared.partitions.looking.store(false, Ordering::Release);
+    // One that was doubted just now found a thread that was at its end.
+    shared.client.wake();
+}
+
+fn look_at_none(shared: &Shared) {
+    while let Some(topic) = shared.partitions.first_doubted() {
+        shared.partitions.looked_up(&topic);
+        shared.let_go(&topic);
+    }
+    shared.partitions.looking.store(false, Ordering::Release);
+}
+
+fn spawn(shared: &Shared, now: Instant, look_up: impl FnOnce() + Send + 'static) -> bool {
+    let spawned = thread::Builder::new().name("kafka-tower-topics".to_owned()).spawn(look_up);
+    if let Err(error) = &spawned {
+        // Once a second while the system is that full.
+        shared.log.tell(Source::Warning, &format!("no thread to look up topics: {error}"), now);
+    }
+    spawned.is_ok()
 }

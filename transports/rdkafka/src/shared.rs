@@ -19,6 +19,7 @@ use crate::events::ClientEvents;
 use crate::expiry::ExpiryQueue;
 use crate::facts::Known;
 use crate::ffi::Client;
+use crate::held::Held;
 use crate::log::Log;
 use crate::refresh::Partitions;
 use crate::slot::{Acknowledged, Expiry, Slot};
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     causes: Mutex<Causes>,
     pub(crate) log: Log,
     pub(crate) partitions: Partitions,
+    pub(crate) held: Held,
     pub(crate) transactions: TxnState,
     /// How long a record may be on its way, whatever its deadline.
     delivery_bound: Duration,
@@ -74,6 +76,7 @@ impl Shared {
             causes: Mutex::default(),
             log: Log::default(),
             partitions: Partitions::default(),
+            held: Held::default(),
             transactions: TxnState::default(),
             delivery_bound,
             per_partition,
@@ -93,10 +96,22 @@ impl Shared {
             Ok(second) => second,
             Err(error) => return self.settle(&slot, Err(error)).map_or(Ok(()), Err),
         };
-        let client = second.as_ref().map_or(&self.client, |second| &second.client);
-        let Err((code, slot)) = client.produce(slot) else { return Ok(()) };
+        let Some(second) = second else { return self.produce(slot) };
+        let client = &second.client;
+        let Err((code, slot)) = client.produce_held(slot) else { return Ok(()) };
         let error = self.refused(code, &slot, client);
         self.settle(&slot, Err(error)).map_or(Ok(()), Err)
+    }
+
+    fn produce(&self, slot: Arc<Slot>) -> Result<(), Permit> {
+        let Err((code, slot)) = self.client.produce(slot, |slot| self.held.push(slot)) else { return Ok(()) };
+        match self.hold_for_a_look(code, slot) {
+            Ok(()) => Ok(()),
+            Err(slot) => {
+                let error = self.refused(code, &slot, &self.client);
+                self.settle(&slot, Err(error)).map_or(Ok(()), Err)
+            }
+        }
     }
 
     /// Hands over a record that was parked, unless its time is up.
@@ -120,7 +135,7 @@ impl Shared {
         self.alone.get_or_start(&self.config, || self.me.upgrade().ok_or_else(gone))
     }
 
-    fn refused(&self, code: i32, slot: &Slot, client: &Client) -> Error {
+    pub(crate) fn refused(&self, code: i32, slot: &Slot, client: &Client) -> Error {
         let record = slot.record();
         let elapsed = slot.called_at().elapsed();
         let error = match code {
@@ -212,7 +227,9 @@ impl Shared {
                 parked.push(slot);
                 continue;
             }
-            if deadline_passed && matches!(slot.expire(|| self.expired(&slot, true, now)), Expiry::Parked) {
+            if deadline_passed
+                && matches!(slot.expire(|handed_over| self.expired_on_its_way(&slot, handed_over, now)), Expiry::Parked)
+            {
                 parked.push(slot);
             } else if !slot.is_settled() {
                 let bound = self.bound(&slot);
@@ -288,10 +305,29 @@ impl Shared {
         classify::expired(slot.record(), handed_over, slot.called_at(), now, lock(&self.causes).latest(now))
     }
 
+    /// The error of an admitted record.
+    pub(crate) fn expired_on_its_way(&self, slot: &Slot, handed_over: bool, now: Instant) -> Error {
+        let error = self.expired(slot, true, now);
+        if handed_over { error } else { error.with_persistence(Persistence::NotPersisted) }
+    }
+
     // ---- errors of the client
 
     pub(crate) fn causes(&self) -> MutexGuard<'_, Causes> {
         lock(&self.causes)
+    }
+
+    // ---- properties
+
+    pub(crate) fn is_transactional(&self) -> bool {
+        self.config.get("transactional.id").is_some()
+    }
+
+    /// How often metadata is renewed; none for never.
+    pub(crate) fn refresh_interval(&self) -> Option<Duration> {
+        let set = self.config.get("topic.metadata.refresh.interval.ms").and_then(|ms| ms.trim().parse::<i64>().ok());
+        // librdkafka's default. A negative one turns the renewal off.
+        u64::try_from(set.unwrap_or(300_000)).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
     }
 
     // ---- the end

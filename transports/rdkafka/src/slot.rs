@@ -52,6 +52,8 @@ enum Place {
     Parked,
     /// librdkafka has it.
     HandedOver,
+    /// Admitted, and in no producer: see `held`.
+    Held,
     /// librdkafka has it, but the caller was told that time ran out.
     Expired,
     /// Its fate is known.
@@ -97,7 +99,7 @@ impl Slot {
         let waker = match state.place {
             Place::Settled => return permit,
             Place::Expired => None,
-            Place::Parked | Place::HandedOver => {
+            Place::Parked | Place::HandedOver | Place::Held => {
                 state.outcome = Some(outcome);
                 state.waker.take()
             }
@@ -108,16 +110,35 @@ impl Slot {
         permit
     }
 
-    /// Time is up: tells the caller, unless the record is parked.
-    pub(crate) fn expire(&self, error: impl FnOnce() -> Error) -> Expiry {
+    /// No producer has it any more, or none took it.
+    pub(crate) fn hold(&self) {
         let mut state = self.state();
-        match state.place {
+        if state.place == Place::HandedOver {
+            state.place = Place::Held;
+        }
+    }
+
+    /// It goes to a producer after all. False if its time was up meanwhile.
+    pub(crate) fn hand_over(&self) -> bool {
+        let mut state = self.state();
+        if state.place != Place::Held {
+            return false;
+        }
+        state.place = Place::HandedOver;
+        true
+    }
+
+    /// Time is up: tells the caller, unless the record is parked. `error` gets whether a producer has it.
+    pub(crate) fn expire(&self, error: impl FnOnce(bool) -> Error) -> Expiry {
+        let mut state = self.state();
+        let handed_over = match state.place {
             Place::Parked => return Expiry::Parked,
             Place::Expired | Place::Settled => return Expiry::Told,
-            Place::HandedOver => {}
-        }
+            Place::HandedOver => true,
+            Place::Held => false,
+        };
         state.place = Place::Expired;
-        state.outcome = Some(Err(error()));
+        state.outcome = Some(Err(error(handed_over)));
         let waker = state.waker.take();
         drop(state);
         wake(waker);

@@ -1,6 +1,6 @@
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -17,7 +17,18 @@ use crate::slot::Slot;
 /// A producer of librdkafka: made and owned by the binding's `BaseProducer`, whose `poll` is never called.
 ///
 /// It can be destroyed while handles to it live; then nothing can be produced any more.
-pub(crate) struct Client(RwLock<Option<Native>>);
+pub(crate) struct Client {
+    state: RwLock<State>,
+    /// Read by calls that wait for librdkafka, which must not keep the state locked meanwhile: who changes that would wait for
+    /// them, and all records with it.
+    long_calls: RwLock<()>,
+}
+
+struct State {
+    native: Option<Arc<Native>>,
+    /// Topics whose records are held.
+    held: Vec<Arc<str>>,
+}
 
 /// Topic handles and the queue stand before the producer, because they must be destroyed before it.
 struct Native {
@@ -45,21 +56,41 @@ impl Client {
         let producer: BaseProducer<Context> = config.create_with_context(Context)?;
         // SAFETY: the producer lives, and longer than the queue: see `Native`.
         let queue = unsafe { Queue::main(producer.client().native_ptr()) };
-        Ok(Self(RwLock::new(Some(Native { topics: Topics::default(), queue, producer }))))
+        let native = Native { topics: Topics::default(), queue, producer };
+        let state = State { native: Some(Arc::new(native)), held: Vec::new() };
+        Ok(Self { state: RwLock::new(state), long_calls: RwLock::default() })
     }
 
     /// Destroys the producer: its threads end. The reports of all records must have been read, else they are lost.
     pub(crate) fn destroy(&self) {
-        let native = self.0.write().unwrap_or_else(PoisonError::into_inner).take();
+        let native = self.write().native.take();
+        // Those that still use it have a count of it; the last one would destroy it.
+        let _no_more = self.long_calls.write().unwrap_or_else(PoisonError::into_inner);
         drop(native);
     }
 
     fn with<R>(&self, f: impl FnOnce(&Native) -> R) -> Option<R> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(f)
+        self.read().native.as_deref().map(f)
+    }
+
+    /// For calls that may wait.
+    fn with_for_long<R>(&self, f: impl FnOnce(&Native) -> R) -> Option<R> {
+        let _last_until = self.long_calls.read().unwrap_or_else(PoisonError::into_inner);
+        // A statement of its own: the state is not locked while the call lasts.
+        let native = self.read().native.clone();
+        native.as_deref().map(f)
     }
 
     pub(super) fn with_rk<R>(&self, f: impl FnOnce(*mut sys::rd_kafka_t) -> R) -> Option<R> {
-        self.with(|native| f(native.rk()))
+        self.with_for_long(|native| f(native.rk()))
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Another reference to the main queue, for the event loop. It must be dropped before the client is destroyed.
@@ -75,16 +106,44 @@ impl Client {
 
     /// Hands the slot's record over, without copying its value: the slot keeps it until its report.
     ///
-    /// An error is librdkafka's code and hands the slot back: the record went nowhere.
-    pub(crate) fn produce(&self, slot: Arc<Slot>) -> Result<(), (i32, Arc<Slot>)> {
-        let native = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(native) = native.as_ref() else { return Err((codes::LOCAL_DESTROY, slot)) };
-        native.topics.produce(native.rk(), slot)
+    /// While its topic is held, `hold` gets the slot instead. An error is librdkafka's code and hands the slot back: the
+    /// record went nowhere.
+    pub(crate) fn produce(&self, slot: Arc<Slot>, hold: impl FnOnce(Arc<Slot>)) -> Result<(), (i32, Arc<Slot>)> {
+        let state = self.read();
+        if !state.held.is_empty() && state.held.contains(&slot.record().topic) {
+            hold(slot);
+            return Ok(());
+        }
+        state.produce(slot)
+    }
+
+    /// Hands a record over although its topic may be held.
+    pub(crate) fn produce_held(&self, slot: Arc<Slot>) -> Result<(), (i32, Arc<Slot>)> {
+        self.read().produce(slot)
+    }
+
+    /// Holds the records of a topic from now on. No record is handed over while `first` runs.
+    pub(crate) fn hold(&self, topic: Arc<str>, first: impl FnOnce()) {
+        let mut state = self.write();
+        if !state.held.contains(&topic) {
+            state.held.push(topic);
+        }
+        first();
+    }
+
+    /// Ends [`hold`](Self::hold) if `none_left` says so: no record is handed over while it runs.
+    pub(crate) fn end_hold(&self, topic: &Arc<str>, none_left: impl FnOnce() -> bool) -> bool {
+        let mut state = self.write();
+        let ended = none_left();
+        if ended {
+            state.held.retain(|held| held != topic);
+        }
+        ended
     }
 
     /// Asks a broker for a topic, or just for an answer; blocks up to `timeout`. An error is librdkafka's code.
     pub(crate) fn metadata(&self, topic: Option<&str>, timeout: Duration) -> Result<TopicMetadata, i32> {
-        self.with(|native| {
+        self.with_for_long(|native| {
             let handle = topic.map(|name| produce::Topic::open(native.rk(), name)).transpose()?;
             let handle = handle.as_ref().map_or(ptr::null_mut(), produce::Topic::native);
             let mut metadata: *const sys::rd_kafka_metadata = ptr::null();
@@ -120,7 +179,7 @@ impl Client {
     /// meanwhile for more than a kick.
     pub(crate) fn flush(&self, timeout: Duration) {
         // SAFETY: the client lives; the function is thread safe.
-        self.with(|native| unsafe { raw::rd_kafka_flush(native.rk(), millis(timeout)) });
+        self.with_for_long(|native| unsafe { raw::rd_kafka_flush(native.rk(), millis(timeout)) });
     }
 
     /// Gives up on all records: queued ones end with `_PURGE_QUEUE`, sent ones with `_PURGE_INFLIGHT`. Does not wait for
@@ -145,6 +204,13 @@ impl Client {
     /// Answers a token refresh; an `Err` is the text that the error event will show.
     pub(crate) fn set_token(&self, token: Result<(CString, CString, i64), String>) {
         self.with(|native| native.set_token(token));
+    }
+}
+
+impl State {
+    fn produce(&self, slot: Arc<Slot>) -> Result<(), (i32, Arc<Slot>)> {
+        let Some(native) = &self.native else { return Err((codes::LOCAL_DESTROY, slot)) };
+        native.topics.produce(native.rk(), slot)
     }
 }
 

@@ -1,0 +1,105 @@
+//! Topics that change under a sink: partitions added, a topic made anew. Against a real Apache Kafka.
+#![allow(clippy::unwrap_used)] // a test may fail
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use kafka_tower::{ErrorKind, KafkaSink, KafkaSinkConfig, PartitionStrategy, Persistence, SinkMessage};
+use kafka_tower_test_cluster::{self as cluster, Cluster};
+
+/// A machine that is busy needs no more.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn sink(kafka: &Cluster, topic: &str, refresh_ms: &str) -> KafkaSink<String> {
+    let config = KafkaSinkConfig { brokers: kafka.bootstrap().into(), topic: topic.into(), ..Default::default() }
+        .with_property("topic.metadata.refresh.interval.ms", refresh_ms);
+    KafkaSink::new(config).await.unwrap()
+}
+
+/// Sends until the partitions of the last `partitions` sends are exactly these.
+async fn until_used(sink: &KafkaSink<String>, partitions: i32) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let mut used = BTreeSet::new();
+        for _ in 0..partitions {
+            match sink.send("x".to_string()).await {
+                Ok(delivery) => drop(used.insert(delivery.partition)),
+                Err(error) => assert_eq!(error.persistence(), Persistence::NotPersisted, "{error:#}"),
+            }
+        }
+        if used == (0..partitions).collect() {
+            return;
+        }
+        assert!(Instant::now() < end, "used {used:?} of {partitions}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn round_robin_follows_a_topic_within_the_refresh_interval() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let (grows, anew) = (kafka.topic("grows", 1).await.unwrap(), kafka.topic("anew", 3).await.unwrap());
+    let grown = sink(kafka, &grows, "300").await.with_partition_strategy(PartitionStrategy::RoundRobin);
+    let fewer = sink(kafka, &anew, "300").await.with_partition_strategy(PartitionStrategy::RoundRobin);
+    until_used(&grown, 1).await;
+    until_used(&fewer, 3).await;
+    kafka.add_partitions(&grows, 4).await.unwrap();
+    kafka.delete_topic(&anew).await.unwrap();
+    kafka.create_topic(&anew, 1, &[]).await.unwrap();
+    until_used(&grown, 4).await;
+    until_used(&fewer, 1).await;
+    // None that is gone is tried.
+    for _ in 0..6 {
+        assert_eq!(fewer.send("x".to_string()).await.unwrap().partition, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_partition_that_is_not_known_is_looked_for_before_it_is_refused() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("looked-for", 1).await.unwrap();
+    // No renewal by time.
+    let sink = sink(kafka, &topic, "-1").await;
+    let to = |partition| SinkMessage::new("x".to_string()).with_partition(partition);
+    let refused = sink.send(to(1)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::UnknownTopicOrPartition, "{refused:#}");
+    assert_eq!(refused.persistence(), Persistence::NotPersisted, "{refused:#}");
+    assert!(
+        format!("{refused:#} {:?}", refused.help()).contains("has 1 partitions"),
+        "{refused:#} {:?}",
+        refused.help()
+    );
+    kafka.add_partitions(&topic, 3).await.unwrap();
+    // A look-up is believed for a second.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let sends = (0..20).map(|n| sink.send(to(1 + n % 2)));
+    let offsets: Vec<_> =
+        futures_util::future::join_all(sends).await.into_iter().map(|sent| sent.unwrap().offset.unwrap()).collect();
+    assert_eq!(offsets, (0..10).flat_map(|n| [n, n]).collect::<Vec<_>>(), "in the order of their calls");
+    assert_eq!(sink.control().partition_count(&topic), Some(3), "the refusal told it");
+}
+
+#[tokio::test]
+async fn a_topic_that_comes_back_takes_records_at_once() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("comes-back", 1).await.unwrap();
+    let sink = sink(kafka, &topic, "-1").await;
+    sink.send("x".to_string()).await.unwrap();
+    kafka.delete_topic(&topic).await.unwrap();
+    let end = Instant::now() + PATIENCE;
+    loop {
+        // The first may be asked for at a broker that makes topics.
+        match sink.send("x".to_string()).await {
+            Ok(_) => assert!(Instant::now() < end),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::UnknownTopicOrPartition, "{error:#}");
+                break;
+            }
+        }
+    }
+    kafka.create_topic(&topic, 2, &[]).await.unwrap();
+    while let Err(error) = sink.send("x".to_string()).await {
+        assert!(Instant::now() < end, "{error:#}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

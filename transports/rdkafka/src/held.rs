@@ -1,0 +1,99 @@
+//! Records that are admitted and in no producer: they wait here, in the order of their calls, until their way is free again.
+//!
+//! A record is held when librdkafka refused it for a reason that may be out of date ("no such partition"): the topic is looked
+//! up first. Later records of that topic queue behind it, so that nothing overtakes.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use kafka_tower_core::gate::Permit;
+use kafka_tower_core::{Error, Result};
+
+use crate::codes;
+use crate::shared::{Shared, lock};
+use crate::slot::Slot;
+
+/// The records, oldest first.
+#[derive(Default)]
+pub(crate) struct Held(Mutex<VecDeque<Arc<Slot>>>);
+
+impl Held {
+    /// Called under the client's read lock; see [`Client::produce`](crate::ffi::Client::produce).
+    pub(crate) fn push(&self, slot: Arc<Slot>) {
+        slot.hold();
+        lock(&self.0).push_back(slot);
+    }
+
+    fn pop(&self, topic: Option<&str>) -> Option<Arc<Slot>> {
+        let mut held = lock(&self.0);
+        let at = held.iter().position(|slot| topic.is_none_or(|topic| *slot.record().topic == *topic))?;
+        held.remove(at)
+    }
+
+    fn has(&self, topic: &str) -> bool {
+        lock(&self.0).iter().any(|slot| *slot.record().topic == *topic)
+    }
+}
+
+/// Whether a refusal by librdkafka may be out of date: it judges by metadata that it may not have renewed for minutes.
+pub(crate) fn may_be_out_of_date(code: i32) -> bool {
+    matches!(
+        code,
+        codes::LOCAL_UNKNOWN_PARTITION
+            | codes::LOCAL_UNKNOWN_TOPIC
+            | codes::UNKNOWN_TOPIC_OR_PARTITION
+            | codes::TOPIC_AUTHORIZATION_FAILED
+    )
+}
+
+impl Shared {
+    /// Holds a refused record until its topic is looked up. Gives it back if it was looked up a moment ago.
+    pub(crate) fn hold_for_a_look(&self, code: i32, slot: Arc<Slot>) -> Result<(), Arc<Slot>> {
+        let topic = &slot.record().topic;
+        if !may_be_out_of_date(code) || self.is_transactional() || !self.partitions.doubt(topic) {
+            return Err(slot);
+        }
+        let topic = Arc::clone(topic);
+        self.client.hold(Arc::clone(&topic), || {
+            self.held.push(slot);
+            // Once more, behind the record: the look-up may have ended meanwhile.
+            self.partitions.look_at(topic);
+        });
+        self.client.wake();
+        Ok(())
+    }
+
+    /// The topic was looked up, or that failed: hands its held records over, or settles them with the refusal. One thread at a
+    /// time does this, so that they keep their order.
+    pub(crate) fn let_go(&self, topic: &Arc<str>) {
+        loop {
+            while let Some(slot) = self.held.pop(Some(topic)) {
+                let permit = self.hand_over_held(slot);
+                self.gate.release(permit, |slot, permit| self.enqueue_parked(slot, permit));
+            }
+            if self.client.end_hold(topic, || !self.held.has(topic)) {
+                return;
+            }
+        }
+    }
+
+    fn hand_over_held(&self, slot: Arc<Slot>) -> Option<Permit> {
+        if !slot.hand_over() {
+            // Its time is up, and the caller was told.
+            let error = self.expired_on_its_way(&slot, false, Instant::now());
+            return self.settle(&slot, Err(error));
+        }
+        let Err((code, slot)) = self.client.produce_held(slot) else { return None };
+        let error = self.refused(code, &slot, &self.client);
+        self.settle(&slot, Err(error))
+    }
+
+    /// Settles all held records: they went nowhere.
+    pub(crate) fn give_up_held(&self, error: impl Fn(&str) -> Error) {
+        while let Some(slot) = self.held.pop(None) {
+            let permit = self.settle(&slot, Err(error(&slot.record().topic)));
+            self.gate.release(permit, |slot, permit| self.enqueue_parked(slot, permit));
+        }
+    }
+}
