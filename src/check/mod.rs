@@ -12,13 +12,10 @@ use kafka_tower_rdkafka::{Inspection, inspect};
 use crate::config::shown_properties;
 use crate::{Conflict, KafkaSinkConfig};
 
-/// As a sink connects.
-const CONNECT: Duration = Duration::from_secs(10);
-
 /// Tries a configuration: what librdkafka would be told, what cannot work, and what connecting finds.
 ///
 /// Nothing is sent, no topic is made, and a transactional id is not taken from the producer that has it. Connecting takes as long
-/// as a sink's would, at most 10 s, and what follows a few seconds more. With conflicts nothing connects.
+/// as a sink's would, at most `connect_timeout_ms`, and what follows a few round trips more. With conflicts nothing connects.
 ///
 /// OAUTHBEARER needs a source of tokens, which a configuration has not: its connection is reported as one that failed.
 ///
@@ -41,7 +38,7 @@ pub async fn check(config: &KafkaSinkConfig) -> CheckReport {
     let started = Instant::now();
     let mut report = CheckReport::of(config);
     if report.conflicts.is_empty() {
-        let within = config.send_timeout().min(CONNECT);
+        let within = config.connect_timeout();
         match inspect(config.librdkafka_properties(), &config.topic, within).await {
             Ok(found) => {
                 judge::judge(config, &found, &mut report);

@@ -48,6 +48,7 @@ fields! {
     circuit_breaker_timeout_secs: number,
     client_id: text,
     compression_type: text,
+    connect_timeout_ms: number,
     enable_circuit_breaker: flag,
     enable_idempotence: flag,
     enable_transactions: flag,

@@ -68,6 +68,11 @@ pub struct KafkaSinkConfig {
     /// arrive, and the error says so.
     pub send_timeout_ms: u64,
 
+    /// The time in milliseconds that connecting may take, also that of `check`. Default: 10 000.
+    ///
+    /// All of it is used: a broker that comes up within it is connected to. A broker that is far away needs a few round trips.
+    pub connect_timeout_ms: u64,
+
     /// Whether brokers drop what the client's own retries write twice, and keep its order. Default: true.
     pub enable_idempotence: bool,
 
@@ -131,6 +136,7 @@ impl Default for KafkaSinkConfig {
             client_id: "kafka-tower".to_owned(),
             batch_size: 100,
             send_timeout_ms: 30_000,
+            connect_timeout_ms: 10_000,
             enable_idempotence: true,
             enable_transactions: false,
             transactional_id: None,
@@ -231,6 +237,12 @@ impl KafkaSinkConfig {
     pub fn send_timeout(&self) -> Duration {
         Duration::from_millis(self.send_timeout_ms)
     }
+
+    /// `connect_timeout_ms`.
+    #[must_use]
+    pub fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms)
+    }
 }
 
 /// Shows the names of `properties`, not their values, and of a broker's address not what stands before an `@`: those may
@@ -243,6 +255,7 @@ impl fmt::Debug for KafkaSinkConfig {
             .field("client_id", &self.client_id)
             .field("batch_size", &self.batch_size)
             .field("send_timeout_ms", &self.send_timeout_ms)
+            .field("connect_timeout_ms", &self.connect_timeout_ms)
             .field("enable_idempotence", &self.enable_idempotence)
             .field("enable_transactions", &self.enable_transactions)
             .field("transactional_id", &self.transactional_id)

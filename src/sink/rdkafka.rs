@@ -15,15 +15,12 @@ use super::stack::Typed;
 use super::traces::Told;
 use crate::KafkaSinkConfig;
 
-/// A broker that is there answers within this, and one that is not should not hold a start-up for 30 s.
-const CONNECT: Duration = Duration::from_secs(10);
-
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "json", feature = "rdkafka"))))]
 impl<T: serde::Serialize + Send + Sync + 'static> KafkaSink<T> {
     /// Connects to Kafka through librdkafka, and encodes as JSON.
     ///
-    /// Resolves when a broker has answered and the topic was found, within `send_timeout_ms` and at most 10 s.
+    /// Resolves when a broker has answered and the topic was found, within `connect_timeout_ms` (10 s unless it is set).
     ///
     /// # Errors
     ///
@@ -75,6 +72,13 @@ impl<T, F: ?Sized, L> SinkBuilder<T, F, Connect, L> {
         self.source.check = false;
         self
     }
+
+    /// Sets [`connect_timeout_ms`](KafkaSinkConfig::connect_timeout_ms): the time that connecting may take, all of it.
+    /// Default: 10 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.config.connect_timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        self
+    }
 }
 
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
@@ -114,7 +118,7 @@ async fn connect(config: &KafkaSinkConfig, check: bool, told: &Told) -> Result<R
         .topic(config.topic.as_str())
         .limits(one)
         .records_per_partition(config.topic.as_str(), one.records)
-        .connect_timeout(config.send_timeout().min(CONNECT));
+        .connect_timeout(config.connect_timeout());
     for (name, value) in config.librdkafka_properties() {
         builder = builder.property(name, value);
     }

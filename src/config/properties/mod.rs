@@ -16,7 +16,7 @@ use property::{Needs, Property};
 pub(super) use nearest::closest;
 
 /// The fields of [`KafkaSinkConfig`].
-pub(super) const FIELDS: [&str; 18] = [
+pub(super) const FIELDS: [&str; 19] = [
     "acks",
     "base_backoff_ms",
     "batch_size",
@@ -26,6 +26,7 @@ pub(super) const FIELDS: [&str; 18] = [
     "circuit_breaker_timeout_secs",
     "client_id",
     "compression_type",
+    "connect_timeout_ms",
     "enable_circuit_breaker",
     "enable_idempotence",
     "enable_transactions",

@@ -85,6 +85,12 @@ fn sizes(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
     );
     range("buffer_memory", config.buffer_memory as u64, u64::MAX, "give it the bytes that may be on their way");
     range("send_timeout_ms", config.send_timeout_ms, u64::MAX, "give a send the milliseconds that it may take");
+    range(
+        "connect_timeout_ms",
+        config.connect_timeout_ms,
+        u64::MAX,
+        "give connecting the milliseconds that it may take",
+    );
     if config.enable_circuit_breaker {
         range(
             "circuit_breaker_threshold",

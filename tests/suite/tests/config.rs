@@ -140,6 +140,7 @@ fn config() -> impl Strategy<Value = KafkaSinkConfig> {
                 max_in_flight_requests: numbers.1 as usize,
                 linger_ms: numbers.2,
                 send_timeout_ms: numbers.3,
+                connect_timeout_ms: numbers.3,
                 buffer_memory: numbers.4 as usize,
                 circuit_breaker_threshold: numbers.5,
                 enable_idempotence,
@@ -246,7 +247,7 @@ fn no_text_shows_a_secret() {
             show(&error);
         }
         config.brokers = "127.0.0.1:1".to_owned();
-        config.send_timeout_ms = 1;
+        (config.send_timeout_ms, config.connect_timeout_ms) = (1, 1);
         let built = KafkaSink::<String>::builder(config.clone()).build();
         if let Err(error) = runtime().block_on(built) {
             show(&error);
@@ -265,12 +266,13 @@ fn no_text_shows_a_secret() {
 #[tokio::test]
 async fn an_error_of_the_connection_shows_no_secret() {
     const SECRET: &str = "hunter2hunter2";
-    let config = KafkaSinkConfig { topic: "orders".into(), send_timeout_ms: 300, ..Default::default() }
-        .with_property("security.protocol", "SASL_SSL")
-        .with_property("sasl.mechanism", "SCRAM-SHA-512")
-        .with_property("sasl.username", "user")
-        .with_property("sasl.password", SECRET)
-        .with_property("debug", "all");
+    let config =
+        KafkaSinkConfig { topic: "orders".into(), send_timeout_ms: 300, connect_timeout_ms: 300, ..Default::default() }
+            .with_property("security.protocol", "SASL_SSL")
+            .with_property("sasl.mechanism", "SCRAM-SHA-512")
+            .with_property("sasl.username", "user")
+            .with_property("sasl.password", SECRET)
+            .with_property("debug", "all");
     let config = KafkaSinkConfig { brokers: "127.0.0.1:1".into(), ..config };
     let error = KafkaSink::<String>::new(config.clone()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connection, "{error:#}");

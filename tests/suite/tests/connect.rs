@@ -174,7 +174,7 @@ async fn a_sink_says_why_it_cannot_connect() {
     use kafka_tower::{KafkaSink, KafkaSinkConfig};
     let Some(kafka) = secure().await else { return };
     let config = |listener: Listener| {
-        let mut config = KafkaSinkConfig { topic: "orders".into(), send_timeout_ms: 8_000, ..Default::default() };
+        let mut config = KafkaSinkConfig { topic: "orders".into(), connect_timeout_ms: 8_000, ..Default::default() };
         for (name, value) in kafka.properties(listener).unwrap() {
             match name {
                 "bootstrap.servers" => config.brokers = value,

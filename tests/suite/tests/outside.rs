@@ -84,7 +84,7 @@ async fn with_conflicts_nothing_connects() {
 
 #[tokio::test]
 async fn nobody_there_is_in_the_report() {
-    let config = KafkaSinkConfig { send_timeout_ms: 1_500, ..config("127.0.0.1:1", "orders") };
+    let config = KafkaSinkConfig { connect_timeout_ms: 1_500, ..config("127.0.0.1:1", "orders") };
     let begun = Instant::now();
     let report = check(&config).await;
     assert!(begun.elapsed() < Duration::from_secs(10));

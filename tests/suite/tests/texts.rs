@@ -271,7 +271,7 @@ async fn connecting() {
     let mut texts = Texts::default();
     let cluster = MockCluster::start(1).unwrap();
     cluster.create_topic("orders", 1).unwrap();
-    let at = |brokers: &str| KafkaSinkConfig { brokers: brokers.to_owned(), send_timeout_ms: 1500, ..config() };
+    let at = |brokers: &str| KafkaSinkConfig { brokers: brokers.to_owned(), connect_timeout_ms: 1500, ..config() };
     let error = KafkaSink::<String>::new(at("127.0.0.1:1")).await.unwrap_err();
     texts.error("nobody at the address", &error);
     let error = KafkaSink::<String>::new(at("no-such-host.invalid:9092")).await.unwrap_err();

@@ -444,7 +444,12 @@ mod through_librdkafka {
 
     #[tokio::test]
     async fn a_broker_that_is_not_there_is_told_in_time_or_not_asked() {
-        let config = KafkaSinkConfig { brokers: "127.0.0.1:1".into(), send_timeout_ms: 700, ..config() };
+        let config = KafkaSinkConfig {
+            brokers: "127.0.0.1:1".into(),
+            send_timeout_ms: 700,
+            connect_timeout_ms: 700,
+            ..config()
+        };
         let begun = std::time::Instant::now();
         let error = KafkaSink::<Order>::new(config.clone()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
