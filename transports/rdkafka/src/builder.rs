@@ -1,3 +1,4 @@
+use std::cell::OnceCell;
 use std::fmt;
 use std::sync::Arc;
 use std::thread;
@@ -11,15 +12,15 @@ use crate::connect::{self, Check};
 use crate::event_loop;
 use crate::events::ClientEvents;
 use crate::ffi::Client;
-use crate::probe;
 use crate::properties::{self, Properties};
 use crate::shared::{Shared, later};
 use crate::transport::{Owner, RdkafkaTransport};
 
 /// Makes a [`RdkafkaTransport`]: librdkafka's properties, and what is not a property.
 ///
-/// What is not set has librdkafka's default, but for six: `enable.idempotence=true`, `partitioner=murmur2_random` (the Java
-/// client's), `message.timeout.ms=0`, `topic.metadata.propagation.max.ms=2000`, and librdkafka's own queue without
+/// What is not set has librdkafka's default, but for seven: `enable.idempotence=true`, `partitioner=murmur2_random` (the Java
+/// client's), `message.timeout.ms=0`, `topic.metadata.propagation.max.ms=2000`, `reconnect.backoff.max.ms=1000` (the Java client's; not with a
+/// `reconnect.backoff.ms` of your own), and librdkafka's own queue without
 /// limits, because the gate has them.
 #[must_use = "a builder does nothing until `connect`"]
 pub struct Builder {
@@ -88,7 +89,7 @@ impl Builder {
         self
     }
 
-    /// How long connecting may take: 10 s if it is not said.
+    /// The time that connecting may take, all of it: a broker that comes up within it is connected to. Default: 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
@@ -123,13 +124,17 @@ impl Builder {
         // librdkafka's calls block: they have a thread of their own, and any runtime will do.
         let (sender, receiver) = oneshot::channel();
         let thread = thread::Builder::new().name("kafka-tower-connect".to_owned());
-        thread.spawn(move || drop(sender.send(self.connect_now()))).map_err(event_loop::no_thread)?;
+        let connect = move || {
+            let connected = self.connect_now(&|| sender.is_closed());
+            drop(sender.send(connected));
+        };
+        thread.spawn(connect).map_err(event_loop::no_thread)?;
         receiver.await.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Fatal, "connecting ended without an answer: its thread panicked"))
         })
     }
 
-    fn connect_now(self) -> Result<RdkafkaTransport> {
+    fn connect_now(self, given_up: &dyn Fn() -> bool) -> Result<RdkafkaTransport> {
         let started = Instant::now();
         self.topics.iter().try_for_each(|topic| validate::topic_name(topic))?;
         let config = properties::client_config(&self.properties)?;
@@ -149,8 +154,9 @@ impl Builder {
                 // With transactions `init` takes the id.
                 producer_id: properties::is_idempotent(&self.properties) && !transactional,
                 timeout: self.connect_timeout,
-                // What is left is the probe's, if connecting fails.
-                deadline: later(started, self.connect_timeout - probe::share_of(self.connect_timeout)),
+                deadline: later(started, self.connect_timeout),
+                given_up,
+                probing: OnceCell::new(),
             })?;
         }
         Ok(RdkafkaTransport::new(Arc::new(owner)))

@@ -1,5 +1,8 @@
 //! Connecting means connected: a broker, the topics and the producer id, or the cause.
 
+use std::cell::OnceCell;
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::{Error, ErrorKind, Result};
@@ -7,16 +10,20 @@ use kafka_tower_core::{Error, ErrorKind, Result};
 use crate::causes::Ago;
 use crate::classify::{self, seconds};
 use crate::codes;
+use crate::event_loop;
 use crate::facts::Facts;
-use crate::probe::{self, Speaks};
-use crate::shared::Shared;
+use crate::ffi::Client;
+use crate::names;
+use crate::probe::{self, Probing, Speaks};
+use crate::shared::{Shared, lock};
 
-/// How long one question to the cluster may take: what ends the waiting early is seen in between.
+/// Between two looks whether the caller still waits. Answers and facts end the waiting at once.
 const SLICE: Duration = Duration::from_millis(250);
 /// Between two questions about a topic that is not there yet.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
-/// How long an unknown topic is asked for: a broker that creates topics first answers "unknown".
+/// How long an unknown topic is asked for, and at least how often: a broker that creates topics first answers "unknown".
 const UNKNOWN_TOPIC: Duration = Duration::from_secs(3);
+const UNKNOWN_ANSWERS: u32 = 3;
 
 pub(crate) struct Check<'a> {
     pub(crate) shared: &'a Shared,
@@ -26,6 +33,10 @@ pub(crate) struct Check<'a> {
     pub(crate) producer_id: bool,
     pub(crate) timeout: Duration,
     pub(crate) deadline: Instant,
+    /// Whether the caller waits no more.
+    pub(crate) given_up: &'a dyn Fn() -> bool,
+    /// What the first broker's port speaks: asked when most of the time is over, beside the rest.
+    pub(crate) probing: OnceCell<Probing>,
 }
 
 pub(crate) fn check(check: &Check<'_>) -> Result<()> {
@@ -50,12 +61,12 @@ fn connected(check: &Check<'_>) -> Result<()> {
 impl Check<'_> {
     /// Asks for a topic until a broker answers for good; its number of partitions.
     fn ask(&self, topic: Option<&str>) -> Result<u32> {
-        let mut unknown_since = None;
+        let (mut unknown_since, mut unknown_answers) = (None, 0);
         loop {
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            let answer = self.shared.client.metadata(topic, left.min(SLICE));
-            self.hopeless(|facts| facts.fatal.clone().or_else(|| facts.denied.clone()))?;
+            let owned = topic.map(str::to_owned);
+            let answer = self.question(move |client, within| client.metadata(owned.as_deref(), within))?;
             let now = Instant::now();
+            let Some(answer) = answer else { return Err(self.no_broker(now)) };
             match answer {
                 Ok(found) if found.code == 0 && (topic.is_none() || found.partitions > 0) => {
                     return Ok(found.partitions);
@@ -63,7 +74,9 @@ impl Check<'_> {
                 Ok(found) => match found.code {
                     codes::UNKNOWN_TOPIC_OR_PARTITION => {
                         let since = *unknown_since.get_or_insert(now);
-                        if now.duration_since(since) >= UNKNOWN_TOPIC || now >= self.deadline {
+                        unknown_answers += 1;
+                        let long = now.duration_since(since) >= UNKNOWN_TOPIC && unknown_answers >= UNKNOWN_ANSWERS;
+                        if long || now >= self.deadline {
                             return Err(self.unknown_topic(topic.unwrap_or_default()));
                         }
                     }
@@ -74,22 +87,67 @@ impl Check<'_> {
                         return Err(classify::client_error(code, &what, None));
                     }
                 },
-                Err(_) if now >= self.deadline => return Err(self.no_broker(now)),
                 Err(_) => {}
             }
-            if now >= self.deadline {
+            if now >= self.deadline || (self.given_up)() {
                 return Err(self.no_broker(now));
             }
-            self.hopeless_until(self.deadline.min(now + ASK_AGAIN), |facts| facts.fatal.clone())?;
+            self.pause()?;
         }
     }
 
-    fn wait_for_producer_id(&self) -> Result<()> {
+    /// Between two questions; ends at once where asking again is of no use.
+    pub(crate) fn pause(&self) -> Result<()> {
+        let until = self.deadline.min(Instant::now() + ASK_AGAIN);
+        match self.wait(until, |facts| facts.fatal.clone()) {
+            Some((code, text)) => Err(self.ended(code, &text)),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks the cluster once, on a thread of its own, with all the time that is left: an answer that comes late is not thrown
+    /// away, and facts end the waiting at once. None if the time is up. The thread ends by itself.
+    pub(crate) fn question<R: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Client, Duration) -> R + Send + 'static,
+    ) -> Result<Option<R>> {
+        let Some(shared) = self.shared.arc() else { return Ok(None) };
+        let within = self.deadline.saturating_duration_since(Instant::now()).min(shared.question_time());
+        let (answer, its) = (Arc::new(Mutex::new(None)), Arc::clone(&self.shared.facts));
+        let place = Arc::clone(&answer);
+        let asks = move || {
+            let answered = ask(&shared.client, within);
+            *lock(&place) = Some(answered);
+            its.change(|_| ());
+        };
+        thread::Builder::new().name("kafka-tower-question".to_owned()).spawn(asks).map_err(event_loop::no_thread)?;
+        let waited = self.wait(self.deadline, |facts| {
+            let hopeless = facts.fatal.clone().or_else(|| facts.denied.clone()).map(Err);
+            hopeless.or_else(|| lock(&answer).take().map(Ok))
+        });
+        waited.transpose().map_err(|(code, text): (i32, String)| self.ended(code, &text))
+    }
+
+    /// Waits until the facts answer; none if the time is up or the caller waits no more.
+    fn wait<R>(&self, until: Instant, mut answer: impl FnMut(&Facts) -> Option<R>) -> Option<R> {
+        loop {
+            let now = Instant::now();
+            if now + probe::share_of(self.timeout) >= self.deadline {
+                self.probing.get_or_init(|| Probing::start(self.brokers, probe::share_of(self.timeout)));
+            }
+            let answered = self.shared.facts.wait(until.min(now + SLICE), &mut answer);
+            if answered.is_some() || Instant::now() >= until || (self.given_up)() {
+                return answered;
+            }
+        }
+    }
+
+    pub(crate) fn wait_for_producer_id(&self) -> Result<()> {
         let end = |facts: &Facts| match &facts.fatal {
             Some(fatal) => Some(Err(fatal.clone())),
             None => facts.producer_id.then_some(Ok(())),
         };
-        match self.shared.facts.wait(self.deadline, end) {
+        match self.wait(self.deadline, end) {
             Some(Ok(())) => Ok(()),
             Some(Err((code, text))) => Err(self.ended(code, &text)),
             None => {
@@ -106,18 +164,6 @@ impl Check<'_> {
         }
     }
 
-    fn hopeless(&self, fact: impl Fn(&Facts) -> Option<(i32, String)>) -> Result<()> {
-        self.hopeless_until(Instant::now(), fact)
-    }
-
-    /// Ends the waiting where it is of no use.
-    fn hopeless_until(&self, until: Instant, fact: impl Fn(&Facts) -> Option<(i32, String)>) -> Result<()> {
-        match self.shared.facts.wait(until, fact) {
-            Some((code, text)) => Err(self.ended(code, &text)),
-            None => Ok(()),
-        }
-    }
-
     fn ended(&self, code: i32, text: &str) -> Error {
         classify::client_error(code, &format!("cannot connect to {}", self.brokers), Some(text))
     }
@@ -131,10 +177,10 @@ impl Check<'_> {
             ))
     }
 
-    fn no_broker(&self, now: Instant) -> Error {
-        let text = format!("cannot connect to {} within {}{}", self.brokers, seconds(self.timeout), self.cause(now));
-        let causes = self.shared.causes();
-        let row = causes.latest(now).and_then(|cause| codes::row_of(cause.code));
+    pub(crate) fn no_broker(&self, now: Instant) -> Error {
+        let cause = self.cause(now);
+        let text = format!("cannot connect to {} within {}{cause}", self.brokers, seconds(self.timeout));
+        let row = self.shared.causes().latest(now).and_then(|cause| codes::row_of(cause.code));
         let kind = row.map_or(ErrorKind::Connection, |row| match row.class.kind {
             kind @ (ErrorKind::Authentication | ErrorKind::Authorization) => kind,
             _ => ErrorKind::Connection,
@@ -144,6 +190,9 @@ impl Check<'_> {
             Some(row) => error.with_error_type(row.name),
             None => error,
         };
+        if let Some(help) = names::advertised_help(&cause) {
+            return error.with_help(help);
+        }
         match row.map(|row| row.code) {
             Some(codes::LOCAL_RESOLVE) => return error.with_help("correct the name in `brokers`, or the DNS"),
             Some(code) if codes::row_of(code).is_some_and(|row| row.class.kind == ErrorKind::Authentication) => {
@@ -151,7 +200,7 @@ impl Check<'_> {
             }
             _ => {}
         }
-        match (self.plaintext, probe::probe(self.brokers, probe::share_of(self.timeout))) {
+        match (self.plaintext, self.probing.get().and_then(Probing::answer)) {
             (true, Some(Speaks::Tls)) => error.with_help(
                 "is this a TLS listener? It answers as one: set security.protocol to ssl or sasl_ssl, or use the plaintext \
                  listener's port",

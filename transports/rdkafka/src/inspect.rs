@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::{Arc, mpsc};
@@ -13,19 +14,22 @@ use kafka_tower_core::gate::{Gate, Limits};
 use kafka_tower_core::{Error, ErrorKind, Result, validate};
 use tokio::sync::oneshot;
 
-use crate::connect::{self, Check};
+use crate::connect::Check;
 use crate::event_loop;
 use crate::ffi::{Client, Seen, SeenPartition};
 use crate::properties::{self, Properties};
 use crate::shared::{Shared, later};
 use crate::transport::Owner;
-use crate::{classify, codes, probe};
+use crate::{classify, codes};
 
 /// How long a new topic may need to be known everywhere.
 const NEW_TOPIC: Duration = Duration::from_secs(1);
-const ASK_AGAIN: Duration = Duration::from_millis(100);
-/// How long an answer may take once a broker is there.
+/// What a question about settings has at least, when the time is nearly over.
 const ANSWER: Duration = Duration::from_secs(3);
+/// What the system may need to run a thread whose time is over.
+const MOMENT: Duration = Duration::from_millis(1_200);
+/// The topic in which brokers keep transactions: its leaders coordinate them.
+const TRANSACTIONS: &str = "__transaction_state";
 /// The most brokers that are tried.
 const BROKERS: usize = 64;
 
@@ -43,6 +47,9 @@ pub struct Inspection {
     pub topic: Result<FoundTopic>,
     /// Why no producer id was given, where idempotence asks for one.
     pub producer_id: Option<Error>,
+    /// With a transactional id: the topic in which the brokers keep transactions, or why it cannot be seen. The first
+    /// transactional producer of a cluster makes it.
+    pub transactions: Option<Result<FoundTopic>>,
 }
 
 /// A broker.
@@ -55,8 +62,10 @@ pub struct FoundBroker {
     pub host: String,
     /// The port.
     pub port: u16,
-    /// Why its port could not be reached from here, by TCP alone.
+    /// Why it could not be reached from here, by these properties.
     pub unreachable: Option<String>,
+    /// Its settings; empty if this principal may not see them.
+    pub settings: BTreeMap<String, String>,
 }
 
 /// A topic.
@@ -86,10 +95,11 @@ pub struct FoundPartition {
 }
 
 /// Connects with these properties of librdkafka, looks at the cluster and at one topic, and leaves. Connecting may take
-/// `within`, and what follows a few seconds more.
+/// `within`, and so may what follows.
 ///
-/// Nothing is sent, no topic is made, and no transactional id is taken. Each broker's port is tried by TCP from here: a cluster
-/// that advertises names which only it can resolve is the most usual reason why connecting goes well and sending does not.
+/// Nothing is sent, no topic is made, and no transactional id is taken. Each broker is connected to under the name that it
+/// advertises: a cluster that advertises names which only it can resolve is the most usual reason why connecting goes well and
+/// sending does not.
 ///
 /// # Errors
 ///
@@ -120,13 +130,17 @@ pub async fn inspect<N: Into<String>, V: Into<String>>(
     let topic = topic.to_owned();
     let (sender, receiver) = oneshot::channel();
     let thread = thread::Builder::new().name("kafka-tower-inspect".to_owned());
-    thread.spawn(move || drop(sender.send(look(&properties, &topic, within)))).map_err(event_loop::no_thread)?;
+    let look = move || {
+        let found = look(&properties, &topic, within, &|| sender.is_closed());
+        drop(sender.send(found));
+    };
+    thread.spawn(look).map_err(event_loop::no_thread)?;
     receiver.await.unwrap_or_else(|_| {
         Err(Error::new(ErrorKind::Fatal, "the look at the cluster ended without an answer: its thread panicked"))
     })
 }
 
-fn look(properties: &Properties, topic: &str, within: Duration) -> Result<Inspection> {
+fn look(properties: &Properties, topic: &str, within: Duration, given_up: &dyn Fn() -> bool) -> Result<Inspection> {
     validate::topic_name(topic)?;
     let started = Instant::now();
     let config = properties::client_config(properties)?;
@@ -136,7 +150,7 @@ fn look(properties: &Properties, topic: &str, within: Duration) -> Result<Inspec
     let thread = event_loop::spawn(Arc::clone(&shared)).map_err(event_loop::no_thread)?;
     let transactional = properties::get(properties, "transactional.id").is_some();
     let owner = Owner::new(shared, thread, transactional);
-    let mut check = Check {
+    let check_until = |deadline| Check {
         shared: owner.shared(),
         brokers: properties::get(properties, "bootstrap.servers").unwrap_or_default(),
         plaintext: properties::get(properties, "security.protocol")
@@ -144,40 +158,59 @@ fn look(properties: &Properties, topic: &str, within: Duration) -> Result<Inspec
         topics: &[],
         producer_id: false,
         timeout: within,
-        deadline: later(started, within - probe::share_of(within)),
+        deadline,
+        given_up,
+        probing: OnceCell::new(),
     };
-    connect::check(&check)?;
-    check.producer_id = properties::is_idempotent(properties) && !transactional;
-    check.timeout = ANSWER;
-    check.deadline = later(Instant::now(), ANSWER);
-    // Before the client knows the topic: the question that comes first in this would make librdkafka create it.
-    let producer_id = connect::check(&check).err();
+    // The first question is the one about the topic: the broker of `bootstrap.servers` answers it. Later ones go to the brokers
+    // that it names, which may be out of reach.
+    let check = check_until(later(started, within));
+    let seen = look_until_known(&check, topic).map_err(Error::without_record)?;
+    let brokers = reach_all(owner.shared(), seen.brokers.clone(), later(Instant::now(), within));
+    let reached = brokers.iter().any(|broker| broker.unreachable.is_none());
+    let deadline = later(Instant::now(), within);
+    let check = check_until(deadline);
+    let log = (transactional && reached).then(|| look_until_known(&check, TRANSACTIONS));
+    // Without a broker there is none that could give it, and they are told already.
+    let producer_id = if properties::is_idempotent(properties) && !transactional && reached {
+        check.wait_for_producer_id().err().map(Error::without_record)
+    } else {
+        None
+    };
     let client = &owner.shared().client;
-    let seen = look_until_known(client, topic)
-        .map_err(|code| classify::client_error(code, &format!("cannot look at {}", check.brokers), None))
-        .map_err(Error::without_record)?;
+    let left = || if reached { deadline.saturating_duration_since(Instant::now()).max(ANSWER) } else { Duration::ZERO };
     Ok(Inspection {
-        cluster_id: client.cluster_id(ANSWER),
-        controller: client.controller(ANSWER),
-        topic: found_topic(client, topic, check.brokers, &seen),
-        brokers: try_brokers(seen.brokers),
+        cluster_id: client.cluster_id(Duration::ZERO),
+        controller: client.controller(Duration::ZERO),
+        topic: found_topic(client, topic, check.brokers, &seen, left()),
+        brokers,
         producer_id,
+        transactions: log.map(|log| found_topic(client, TRANSACTIONS, check.brokers, &log?, left())),
     })
 }
 
-fn look_until_known(client: &Client, topic: &str) -> Result<Seen, i32> {
-    let end = Instant::now() + NEW_TOPIC;
+/// Asks for a topic until a broker answers; a new topic may be unknown at first.
+fn look_until_known(check: &Check<'_>, topic: &str) -> Result<Seen> {
+    let mut first = None;
     loop {
-        let seen = client.look(topic, ANSWER)?;
-        let soon = matches!(seen.code, codes::UNKNOWN_TOPIC_OR_PARTITION | codes::LEADER_NOT_AVAILABLE);
-        if !soon || Instant::now() >= end {
-            return Ok(seen);
+        let owned = topic.to_owned();
+        let answer = check.question(move |client, within| client.look(&owned, within))?;
+        let now = Instant::now();
+        match answer {
+            Some(Ok(seen)) => {
+                let soon = matches!(seen.code, codes::UNKNOWN_TOPIC_OR_PARTITION | codes::LEADER_NOT_AVAILABLE);
+                if !soon || now.duration_since(*first.get_or_insert(now)) >= NEW_TOPIC || now >= check.deadline {
+                    return Ok(seen);
+                }
+            }
+            Some(Err(_)) if now < check.deadline => {}
+            _ => return Err(check.no_broker(now)),
         }
-        thread::sleep(ASK_AGAIN);
+        check.pause()?;
     }
 }
 
-fn found_topic(client: &Client, topic: &str, brokers: &str, seen: &Seen) -> Result<FoundTopic> {
+fn found_topic(client: &Client, topic: &str, brokers: &str, seen: &Seen, within: Duration) -> Result<FoundTopic> {
     match seen.code {
         0 => {}
         codes::UNKNOWN_TOPIC_OR_PARTITION => {
@@ -196,7 +229,7 @@ fn found_topic(client: &Client, topic: &str, brokers: &str, seen: &Seen) -> Resu
     }
     let mut partitions: Vec<_> = seen.partitions.iter().map(found_partition).collect();
     partitions.sort_unstable_by_key(|partition| partition.id);
-    let settings = client.topic_settings(topic, ANSWER);
+    let settings = client.topic_settings(topic, within);
     let settings = settings.map_err(|code| {
         let error =
             classify::client_error(code, &format!("the settings of {topic} cannot be seen"), None).without_record();
@@ -220,37 +253,65 @@ fn found_partition(seen: &SeenPartition) -> FoundPartition {
     }
 }
 
-/// Side by side: a name that does not resolve takes its time.
-fn try_brokers(mut seen: Vec<(i32, String, u16)>) -> Vec<FoundBroker> {
+/// Connects to each broker as a record would, and asks it for its settings. Side by side: one that is not there takes its time.
+fn reach_all(shared: &Shared, mut seen: Vec<(i32, String, u16)>, deadline: Instant) -> Vec<FoundBroker> {
     seen.sort_unstable();
-    let end = Instant::now() + ANSWER;
     let (sender, receiver) = mpsc::channel();
     for (id, host, port) in seen.iter().take(BROKERS).cloned() {
-        let sender = sender.clone();
-        let attempt = move || drop(sender.send((id, reach(&host, port))));
+        let (sender, shared) = (sender.clone(), shared.arc());
+        let attempt = move || {
+            let answer = shared.map(|shared| (id, reach(&shared, id, &host, port, deadline)));
+            drop(sender.send(answer));
+        };
         // A thread that the system does not give is an answer that does not come.
         drop(thread::Builder::new().name("kafka-tower-reach".to_owned()).spawn(attempt));
     }
     drop(sender);
     let mut answers = BTreeMap::new();
-    while let Ok((id, answer)) = receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
-        answers.insert(id, answer);
+    let end = later(deadline, MOMENT);
+    while let Ok(answer) = receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        answers.extend(answer);
     }
     let found = |(at, (id, host, port)): (usize, (i32, String, u16))| {
-        let unreachable = match answers.remove(&id) {
-            Some(answer) => answer.err(),
+        let answer = answers.remove(&id);
+        let unreachable = match &answer {
+            Some(answer) => answer.as_ref().err().cloned(),
             None if at >= BROKERS => None,
-            None => Some(format!("no answer within {}", classify::seconds(ANSWER))),
+            None => Some("no answer in time".to_owned()),
         };
-        FoundBroker { id, host, port, unreachable }
+        FoundBroker { id, host, port, unreachable, settings: answer.and_then(Result::ok).unwrap_or_default() }
     };
     seen.into_iter().enumerate().map(found).collect()
 }
 
-fn reach(host: &str, port: u16) -> Result<(), String> {
+/// By TCP first, whose errors come at once and are told best; then through the client: TLS, login and an answer.
+fn reach(
+    shared: &Shared,
+    id: i32,
+    host: &str,
+    port: u16,
+    deadline: Instant,
+) -> Result<BTreeMap<String, String>, String> {
+    let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    connect_to(host, port, left())?;
+    match shared.client.broker_settings(id, left()) {
+        Ok(settings) => Ok(settings),
+        Err(codes::LOCAL_TIMED_OUT | codes::LOCAL_TRANSPORT) => {
+            let now = Instant::now();
+            let named = format!("/{id}: ");
+            let cause =
+                shared.causes().latest(now).filter(|cause| cause.text.contains(&named)).map(|cause| cause.text.clone());
+            Err(cause.unwrap_or_else(|| "its port is open, and no broker answered in time".to_owned()))
+        }
+        // An answer, if no settings: this principal may not see them, or the broker does not know the question.
+        Err(_) => Ok(BTreeMap::new()),
+    }
+}
+
+fn connect_to(host: &str, port: u16, within: Duration) -> Result<(), String> {
     let mut last = "its name has no address".to_owned();
     for address in (host, port).to_socket_addrs().map_err(|error| error.to_string())? {
-        match TcpStream::connect_timeout(&address, ANSWER) {
+        match TcpStream::connect_timeout(&address, within) {
             Ok(_) => return Ok(()),
             Err(error) => last = error.to_string(),
         }

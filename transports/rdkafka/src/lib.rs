@@ -77,6 +77,7 @@ mod inspect;
 mod log;
 #[cfg(feature = "mock-cluster")]
 mod mock;
+mod names;
 mod probe;
 mod properties;
 mod refresh;

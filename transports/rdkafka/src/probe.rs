@@ -3,6 +3,8 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// The most that a probe takes: two connections, two answers. A port that is open answers at once, or is busy.
@@ -39,13 +41,38 @@ const CLIENT_HELLO: &[u8] = &[
 /// before SASL.
 const API_VERSIONS: &[u8] = &[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
 
-/// What of the time to connect is the probe's.
+/// A probe on a thread of its own.
+pub(crate) struct Probing(Receiver<Option<Speaks>>);
+
+impl Probing {
+    pub(crate) fn start(brokers: &str, within: Duration) -> Self {
+        let (sender, receiver) = mpsc::channel();
+        let brokers = brokers.to_owned();
+        let asks = move || {
+            let answer = probe(&brokers, within);
+            let _nobody_waits_any_more = sender.send(answer);
+        };
+        // Without a thread there is no answer.
+        drop(thread::Builder::new().name("kafka-tower-probe".to_owned()).spawn(asks));
+        Self(receiver)
+    }
+
+    /// Its answer, which is there when its time is over, or a moment later.
+    pub(crate) fn answer(&self) -> Option<Speaks> {
+        self.0.recv_timeout(MOMENT).ok().flatten()
+    }
+}
+
+/// How long the system may need to run a thread whose time is over.
+const MOMENT: Duration = Duration::from_millis(200);
+
+/// How long before the end of the time to connect the probe starts.
 pub(crate) fn share_of(timeout: Duration) -> Duration {
     TIME.min(timeout / 4)
 }
 
 /// What the first of the brokers speaks, if it can be told in this time.
-pub(crate) fn probe(brokers: &str, within: Duration) -> Option<Speaks> {
+fn probe(brokers: &str, within: Duration) -> Option<Speaks> {
     let first = brokers.split(',').next()?.trim();
     // librdkafka allows "PROTOCOL://host:port", and a host without a port.
     let first = first.split_once("://").map_or(first, |(_, address)| address);

@@ -20,10 +20,14 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("message.timeout.ms", "0"),
     // An unknown topic is told after 2 s and not after 30.
     ("topic.metadata.propagation.max.ms", "2000"),
+    // The Java client's: with librdkafka's 10 s a broker that is back is not looked for within a usual time to connect.
+    (RECONNECT_MAX, "1000"),
     // The gate limits; librdkafka's own limits are out of its way.
     ("queue.buffering.max.messages", "0"),
     ("queue.buffering.max.kbytes", "2147483647"),
 ];
+
+const RECONNECT_MAX: &str = "reconnect.backoff.max.ms";
 
 /// Names that mean the same; the first is librdkafka's own.
 const ALIASES: &[(&str, &str)] = &[
@@ -67,7 +71,13 @@ pub(crate) fn client_config(properties: &Properties) -> Result<ClientConfig> {
     }
     let mut config = ClientConfig::new();
     for (name, value) in DEFAULTS {
-        if get(properties, name).is_none() && !(transactional && *name == "message.timeout.ms") {
+        let left_out = match *name {
+            "message.timeout.ms" => transactional,
+            // It may not be below the other.
+            RECONNECT_MAX => properties.contains_key("reconnect.backoff.ms"),
+            _ => false,
+        };
+        if get(properties, name).is_none() && !left_out {
             config.set(*name, *value);
         }
     }
@@ -202,6 +212,9 @@ mod tests {
         assert_eq!(config.get("message.timeout.ms"), None);
         assert_eq!(config.get("partitioner"), Some("consistent"));
         assert_eq!(config.get("queue.buffering.max.messages"), Some("0"));
+        assert_eq!(config.get(RECONNECT_MAX), Some("1000"));
+        let config = client_config(&properties(&[("reconnect.backoff.ms", "5000")])).unwrap();
+        assert_eq!(config.get(RECONNECT_MAX), None, "librdkafka's own");
     }
 
     #[test]

@@ -14,8 +14,8 @@ use crate::shared::{Shared, lock};
 
 /// Before an unanswered question is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// How long a question may take at a time: a close waits for it.
-const SLICE: Duration = Duration::from_millis(250);
+/// The longest that refused records are held for an answer.
+const HELD: Duration = Duration::from_secs(10);
 /// The most topics that are kept up to date.
 const TOPICS: usize = 1_000;
 /// For how long a look-up is believed where records are refused.
@@ -29,6 +29,8 @@ pub(crate) struct Partitions {
     doubted: Mutex<Doubted>,
     /// A thread looks up what is doubted.
     looking: AtomicBool,
+    /// A thread looks up what is wanted or old: an answer may take long, and one thread is enough.
+    refreshing: AtomicBool,
 }
 
 /// Topics of refused records.
@@ -131,21 +133,25 @@ impl Refresh {
         }
         self.due = self.every.map(|every| now + every);
         self.again = now + ASK_AGAIN;
-        let its = Arc::clone(shared);
+        if shared.partitions.refreshing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let refreshing = Refreshing(Arc::clone(shared));
         spawn(shared, now, move || {
+            let its = &refreshing.0;
             for topic in its.partitions.topics() {
                 if its.gate.is_closed() {
                     return;
                 }
-                look_up(&its, &topic);
+                look_up(its, &topic, its.question_time());
             }
             its.partitions_changed();
         });
     }
 }
 
-fn look_up(shared: &Shared, topic: &str) {
-    match shared.client.metadata(Some(topic), SLICE) {
+fn look_up(shared: &Shared, topic: &str, within: Duration) {
+    match shared.client.metadata(Some(topic), within) {
         Ok(found) if found.code == 0 && found.partitions > 0 => shared.partitions.set(topic, found.partitions),
         // A topic that is not there is asked for again when somebody wants its number again.
         Ok(_) => shared.partitions.forget(topic),
@@ -156,7 +162,7 @@ fn look_up(shared: &Shared, topic: &str) {
 fn look_at_doubted(shared: &Shared) {
     while let Some(topic) = shared.partitions.first_doubted() {
         if !shared.gate.is_closed() {
-            look_up(shared, &topic);
+            look_up(shared, &topic, shared.question_time().min(HELD));
             shared.partitions_changed();
         }
         shared.partitions.looked_up(&topic);
@@ -182,4 +188,13 @@ fn spawn(shared: &Shared, now: Instant, look_up: impl FnOnce() + Send + 'static)
         shared.log.tell(Source::Warning, &format!("no thread to look up topics: {error}"), now);
     }
     spawned.is_ok()
+}
+
+/// A refresh that is on its way, or was not given a thread.
+struct Refreshing(Arc<Shared>);
+
+impl Drop for Refreshing {
+    fn drop(&mut self) {
+        self.0.partitions.refreshing.store(false, Ordering::Release);
+    }
 }

@@ -42,7 +42,7 @@ pub(crate) struct Shared {
     /// Records admitted for each partition of a topic.
     per_partition: Option<(Arc<str>, usize)>,
     pub(crate) events: Option<Arc<dyn ClientEvents>>,
-    pub(crate) facts: Known,
+    pub(crate) facts: Arc<Known>,
     pub(crate) closing: Closing,
 }
 
@@ -81,9 +81,19 @@ impl Shared {
             delivery_bound,
             per_partition,
             events,
-            facts: Known::default(),
+            facts: Arc::default(),
             closing: Closing::default(),
         })
+    }
+
+    pub(crate) fn arc(&self) -> Option<Arc<Self>> {
+        self.me.upgrade()
+    }
+
+    /// How long librdkafka waits for an answer to a request.
+    pub(crate) fn question_time(&self) -> Duration {
+        let millis = self.config.get("socket.timeout.ms").and_then(|millis| millis.parse().ok());
+        Duration::from_millis(millis.unwrap_or(60_000))
     }
 
     // ---- records

@@ -62,9 +62,11 @@ impl Client {
     }
 
     /// Destroys the producer: its threads end. The reports of all records must have been read, else they are lost.
+    ///
+    /// Does not wait for a question to the cluster that has no answer yet: the thread that asks it destroys the producer then.
     pub(crate) fn destroy(&self) {
         let native = self.write().native.take();
-        // Those that still use it have a count of it; the last one would destroy it.
+        // Those that still use it have a count of it; the last one would destroy it, as only a question may.
         let _no_more = self.long_calls.write().unwrap_or_else(PoisonError::into_inner);
         drop(native);
     }
@@ -79,6 +81,13 @@ impl Client {
         // A statement of its own: the state is not locked while the call lasts.
         let native = self.read().native.clone();
         native.as_deref().map(f)
+    }
+
+    /// As `with_rk`, for a question to the cluster, which may last: `destroy` does not wait for it.
+    pub(super) fn kept<R>(&self, f: impl FnOnce(*mut sys::rd_kafka_t) -> R) -> Option<R> {
+        // A statement of its own, as above.
+        let native = self.read().native.clone();
+        native.map(|native| f(native.rk()))
     }
 
     pub(super) fn with_rk<R>(&self, f: impl FnOnce(*mut sys::rd_kafka_t) -> R) -> Option<R> {
@@ -143,12 +152,12 @@ impl Client {
 
     /// Asks a broker for a topic, or just for an answer; blocks up to `timeout`. An error is librdkafka's code.
     pub(crate) fn metadata(&self, topic: Option<&str>, timeout: Duration) -> Result<TopicMetadata, i32> {
-        self.with_for_long(|native| {
-            let handle = topic.map(|name| produce::Topic::open(native.rk(), name)).transpose()?;
+        self.kept(|rk| {
+            let handle = topic.map(|name| produce::Topic::open(rk, name)).transpose()?;
             let handle = handle.as_ref().map_or(ptr::null_mut(), produce::Topic::native);
             let mut metadata: *const sys::rd_kafka_metadata = ptr::null();
             // SAFETY: the client and the topic handle live; `metadata` is written only on success.
-            let code = unsafe { raw::rd_kafka_metadata(native.rk(), 0, handle, &mut metadata, millis(timeout)) };
+            let code = unsafe { raw::rd_kafka_metadata(rk, 0, handle, &mut metadata, millis(timeout)) };
             if code != 0 {
                 return Err(code);
             }

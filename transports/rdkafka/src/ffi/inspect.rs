@@ -6,6 +6,7 @@ use std::ptr;
 use std::time::Duration;
 
 use rdkafka_sys as sys;
+use sys::rd_kafka_ResourceType_t as Resource;
 
 use super::client::millis;
 use super::{Client, produce, raw};
@@ -22,8 +23,7 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// `RD_KAFKA_RESP_ERR__TIMED_OUT`.
-const TIMED_OUT: i32 = -185;
+type Settings = BTreeMap<String, String>;
 
 /// Brokers by id, host and port, and a topic's code and partitions.
 pub(crate) struct Seen {
@@ -45,7 +45,7 @@ pub(crate) struct SeenPartition {
 impl Client {
     /// The cluster's id, once a broker has answered.
     pub(crate) fn cluster_id(&self, within: Duration) -> Option<String> {
-        self.with_rk(|rk| {
+        self.kept(|rk| {
             // SAFETY: the client lives; the string is terminated and ours, and freed as librdkafka asks.
             unsafe {
                 let id = sys::rd_kafka_clusterid(rk, millis(within));
@@ -63,7 +63,7 @@ impl Client {
     /// The broker that brokers call the controller.
     pub(crate) fn controller(&self, within: Duration) -> Option<i32> {
         // SAFETY: the client lives; -1 is none.
-        self.with_rk(|rk| unsafe { sys::rd_kafka_controllerid(rk, millis(within)) }).filter(|id| *id >= 0)
+        self.kept(|rk| unsafe { sys::rd_kafka_controllerid(rk, millis(within)) }).filter(|id| *id >= 0)
     }
 
     /// The brokers, and a topic with its partitions.
@@ -83,14 +83,23 @@ impl Client {
                 Ok(seen)
             }
         };
-        self.with_rk(look).unwrap_or(Err(codes::LOCAL_DESTROY))
+        self.kept(look).unwrap_or(Err(codes::LOCAL_DESTROY))
     }
 
     /// A topic's settings, without those that the broker keeps to itself.
-    pub(crate) fn topic_settings(&self, topic: &str, within: Duration) -> Result<BTreeMap<String, String>, i32> {
-        let topic = CString::new(topic).map_err(|_| codes::LOCAL_INVALID_ARG)?;
+    pub(crate) fn topic_settings(&self, topic: &str, within: Duration) -> Result<Settings, i32> {
+        self.settings(Resource::RD_KAFKA_RESOURCE_TOPIC, topic, within)
+    }
+
+    /// A broker's settings, by that broker itself: the question connects to it, as a record does.
+    pub(crate) fn broker_settings(&self, id: i32, within: Duration) -> Result<Settings, i32> {
+        self.settings(Resource::RD_KAFKA_RESOURCE_BROKER, &id.to_string(), within)
+    }
+
+    fn settings(&self, kind: Resource, name: &str, within: Duration) -> Result<Settings, i32> {
+        let name = CString::new(name).map_err(|_| codes::LOCAL_INVALID_ARG)?;
         let ask = |rk| {
-            let question = Question::new(rk, &topic, within)?;
+            let question = Question::new(rk, kind, &name, within)?;
             // SAFETY: the client, the resource, the options and the queue live; librdkafka copies what it keeps.
             let event = unsafe {
                 sys::rd_kafka_DescribeConfigs(
@@ -104,7 +113,7 @@ impl Client {
                 sys::rd_kafka_queue_poll(question.queue, millis(within + Duration::from_secs(1)))
             };
             if event.is_null() {
-                return Err(TIMED_OUT);
+                return Err(codes::LOCAL_TIMED_OUT);
             }
             // SAFETY: the event is valid until it is destroyed here.
             unsafe {
@@ -113,7 +122,7 @@ impl Client {
                 settings
             }
         };
-        self.with_rk(ask).unwrap_or(Err(codes::LOCAL_DESTROY))
+        self.kept(ask).unwrap_or(Err(codes::LOCAL_DESTROY))
     }
 }
 
@@ -170,13 +179,12 @@ struct Question {
 }
 
 impl Question {
-    fn new(rk: *mut sys::rd_kafka_t, topic: &CStr, within: Duration) -> Result<Self, i32> {
-        use sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC as TOPIC;
+    fn new(rk: *mut sys::rd_kafka_t, kind: Resource, name: &CStr, within: Duration) -> Result<Self, i32> {
         use sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS as DESCRIBE;
         // SAFETY: the client lives; the name is terminated and copied. Null, of an empty name, is asked for below.
         let question = unsafe {
             Self {
-                resource: sys::rd_kafka_ConfigResource_new(TOPIC, topic.as_ptr()),
+                resource: sys::rd_kafka_ConfigResource_new(kind, name.as_ptr()),
                 options: sys::rd_kafka_AdminOptions_new(rk, DESCRIBE),
                 queue: sys::rd_kafka_queue_new(rk),
             }
@@ -211,7 +219,7 @@ impl Drop for Question {
 /// # Safety
 ///
 /// The event is librdkafka's and lives.
-unsafe fn settings(event: *mut sys::rd_kafka_event_t) -> Result<BTreeMap<String, String>, i32> {
+unsafe fn settings(event: *mut sys::rd_kafka_event_t) -> Result<Settings, i32> {
     // SAFETY: the caller's promise; what is asked of the event, the resource and its entries lives as long as the event.
     // The result is null for an event of another type. Each array is as long as its count says.
     unsafe {

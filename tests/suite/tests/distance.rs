@@ -1,0 +1,120 @@
+//! Brokers that are far away, come up late, or do not answer: connecting, the number of partitions, `check` and the end.
+#![allow(clippy::unwrap_used)] // a test may fail
+
+use std::time::{Duration, Instant};
+
+use kafka_tower::layers::partition::PartitionStrategy;
+use kafka_tower::rdkafka::{MockCluster, RdkafkaTransport};
+use kafka_tower::{ErrorKind, KafkaSink, KafkaSinkConfig, check};
+
+fn away(round_trip: Duration) -> (MockCluster, KafkaSinkConfig) {
+    let mock = MockCluster::start(1).unwrap();
+    mock.create_topic("t", 3).unwrap();
+    mock.set_round_trip(1, round_trip).unwrap();
+    let config = KafkaSinkConfig { brokers: mock.bootstrap().into(), topic: "t".into(), ..Default::default() };
+    (mock, config)
+}
+
+/// Without an end but the test's: the machine may be busy.
+async fn until<R>(mut ask: impl FnMut() -> Option<R>) -> R {
+    loop {
+        match ask() {
+            Some(answer) => return answer,
+            None => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+async fn is_connected_to(round_trip: Duration, connect_timeout_ms: u64) {
+    let (_mock, config) = away(round_trip);
+    let config = KafkaSinkConfig { connect_timeout_ms, ..config };
+    let sink = KafkaSink::<u32>::new(config.clone()).await.unwrap_or_else(|e| panic!("{round_trip:?}: {e:#}"));
+    assert_eq!(sink.control().partition_count("t"), Some(3), "{round_trip:?}: connecting has looked");
+    let sink = sink.with_partition_strategy(PartitionStrategy::RoundRobin);
+    let mut partitions = Vec::new();
+    for sent in sink.send_batch([0, 1, 2]).await.unwrap() {
+        partitions.push(sent.unwrap().partition);
+    }
+    partitions.sort_unstable();
+    assert_eq!(partitions, [0, 1, 2], "{round_trip:?}");
+    sink.close().await.unwrap();
+
+    let report = check(&config).await;
+    assert!(report.is_good(), "{round_trip:?}: {report}");
+}
+
+#[tokio::test]
+async fn a_broker_that_is_far_away_is_connected_to() {
+    let second = Duration::from_secs(1);
+    // 3 s is beyond 10 s of three round trips and what the machine adds: its owner gives it more.
+    tokio::join!(
+        is_connected_to(second * 3 / 10, 10_000),
+        is_connected_to(second, 10_000),
+        is_connected_to(second * 3, 20_000)
+    );
+}
+
+#[tokio::test]
+async fn the_number_of_partitions_becomes_known_without_the_check() {
+    let (_mock, config) = away(Duration::from_millis(400));
+    let sink = KafkaSink::<u32>::builder(config).without_connect_check().build().await.unwrap();
+    let control = sink.control();
+    assert_eq!(until(|| control.partition_count("t")).await, 3);
+    sink.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_transactional_id_is_taken_from_far_away() {
+    let (_mock, config) = away(Duration::from_millis(700));
+    let transactional = KafkaSinkConfig::exactly_once(config.brokers, "t", "id");
+    let sink = KafkaSink::<u32>::new(transactional).await.unwrap();
+    sink.begin_transaction().await.unwrap();
+    sink.send(1).await.unwrap();
+    sink.commit_transaction().await.unwrap();
+    sink.close().await.unwrap();
+}
+
+/// All of the time is used: not three quarters of it, and the client looks again often enough.
+#[tokio::test]
+async fn a_broker_that_comes_up_late_is_connected_to() {
+    let (mock, config) = away(Duration::ZERO);
+    mock.broker_down(1).unwrap();
+    let connect = KafkaSink::<u32>::builder(config).connect_timeout(Duration::from_secs(8)).build();
+    let up = async {
+        tokio::time::sleep(Duration::from_millis(6_200)).await;
+        mock.broker_up(1).unwrap();
+    };
+    let (connected, ()) = tokio::join!(connect, up);
+    connected.unwrap_or_else(|error| panic!("{error:#}"));
+}
+
+#[tokio::test]
+async fn the_time_to_connect_is_what_was_set_whatever_a_send_has() {
+    let config = KafkaSinkConfig { topic: "t".into(), brokers: "127.0.0.1:1".into(), ..Default::default() };
+    let config = KafkaSinkConfig { send_timeout_ms: 1, connect_timeout_ms: 1_200, ..config };
+    let begun = Instant::now();
+    let error = KafkaSink::<u32>::new(config.clone()).await.unwrap_err();
+    assert!(begun.elapsed() >= Duration::from_millis(1_200));
+    assert_eq!(error.kind(), ErrorKind::Connection, "{error:#}");
+    assert!(error.message().contains("within 1.2 s"), "{error}");
+    let report = check(&config).await;
+    assert!(report.error.unwrap().message().contains("within 1.2 s"));
+}
+
+/// A question that has no answer holds nobody up: it would take librdkafka's 60 s.
+#[tokio::test]
+async fn who_ends_does_not_wait_for_a_question() {
+    let (_mock, config) = away(Duration::from_secs(100));
+    let quick = Duration::from_secs(20);
+    let begun = Instant::now();
+    let sink = KafkaSink::<u32>::builder(config.clone()).without_connect_check().build().await.unwrap();
+    assert_eq!(sink.control().partition_count("t"), None);
+    // The look-up is on its way.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    sink.close().await.unwrap();
+    drop(sink);
+    let transport = RdkafkaTransport::builder().property("bootstrap.servers", &config.brokers).topic("t");
+    let connect = transport.connect_timeout(Duration::from_secs(3_600)).connect();
+    assert!(tokio::time::timeout(Duration::from_millis(800), connect).await.is_err());
+    assert!(begun.elapsed() < quick, "{:?}", begun.elapsed());
+}
