@@ -10,7 +10,7 @@ use facade::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
 use kafka_tower_core::{Error, ErrorKind, Persistence, Record};
-use kafka_tower_layers::circuit_breaker::CircuitBreakerLayer;
+use kafka_tower_layers::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use kafka_tower_layers::metrics_facade::FacadeLayer;
 use kafka_tower_layers::retry::{RetryLayer, RetryPolicy};
 use kafka_tower_memory::MemoryKafka;
@@ -123,6 +123,25 @@ fn each_send_counts_once_by_its_outcome() {
     );
     let durations = values.of("send_duration_seconds topic=orders outcome=delivered");
     assert_eq!(durations, owned([("send_duration_seconds topic=orders outcome=delivered", 0.25)]));
+}
+
+/// A recorder may be installed after the layer was made and used.
+#[test]
+fn a_recorder_that_comes_late_is_found() {
+    let kafka = kafka();
+    let layer = FacadeLayer::new("orders");
+    let mut orders = layer.layer(kafka.transport());
+    let breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::new()).handle();
+    layer.watch_breaker(&breaker);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async { orders.ready().await.unwrap().call(Record::new("orders")).await }).unwrap();
+    let values = recorded(async || {
+        orders.ready().await.unwrap().call(Record::new("orders")).await.unwrap();
+        breaker.force_open();
+    });
+    assert_eq!(values.of("messages_total"), owned([("messages_total topic=orders outcome=delivered", 1.0)]));
+    let state = values.of("circuit_breaker_state");
+    assert_eq!(state, owned([("circuit_breaker_state topic=orders", 2.0)]));
 }
 
 #[test]

@@ -23,6 +23,7 @@
 //! time that brokers ask to wait, which is 0 then.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use kafka_tower_layers::telemetry::{Telemetry, semconv};
 use kafka_tower_rdkafka::ClientEvents;
@@ -176,6 +177,27 @@ fn window(meter: &Meter, name: &'static str, unit: &'static str, what: &'static 
 
 fn count(meter: &Meter, name: &'static str, unit: &'static str, what: &'static str) -> Gauge<i64> {
     meter.i64_gauge(name).with_unit(unit).with_description(what).build()
+}
+
+/// [`Statistics`] that begin when there is a meter: its global provider may be set after a sink has connected.
+#[derive(Debug)]
+pub(crate) struct Late {
+    telemetry: Telemetry,
+    made: OnceLock<Statistics>,
+}
+
+impl Late {
+    pub(crate) fn new(telemetry: &Telemetry) -> Self {
+        Self { telemetry: telemetry.clone(), made: OnceLock::new() }
+    }
+}
+
+impl ClientEvents for Late {
+    fn statistics(&self, json: &str) {
+        if self.telemetry.has_meter() {
+            self.made.get_or_init(|| Statistics::new(&self.telemetry)).statistics(json);
+        }
+    }
 }
 
 impl ClientEvents for Statistics {

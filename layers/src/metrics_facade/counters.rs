@@ -1,6 +1,6 @@
 //! What is counted for a topic.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use facade::{Counter, Histogram, SharedString};
@@ -19,17 +19,15 @@ pub(super) struct Counters {
     other: Arc<Topic>,
 }
 
-/// A delivery counts with what was taken from the recorder once; the rest is rarer.
+/// A delivery counts with what was taken from the recorder once, when there is one; the rest is rarer.
 pub(super) struct Topic {
     pub(super) name: SharedString,
-    delivered: Counter,
-    duration: Histogram,
+    delivered: OnceLock<(Counter, Histogram)>,
 }
 
 impl Counters {
     pub(super) fn new() -> Self {
-        facade::describe_counter!(MESSAGES, "Messages by outcome.");
-        facade::describe_histogram!(DURATION, facade::Unit::Seconds, "From the call of a send to its answer.");
+        describe();
         Self { topics: SharedTopics::new(MAX_TOPICS), other: Arc::new(Topic::new(OTHER.into())) }
     }
 
@@ -39,18 +37,47 @@ impl Counters {
     }
 }
 
+fn describe() {
+    facade::describe_counter!(MESSAGES, "Messages by outcome.");
+    facade::describe_histogram!(DURATION, facade::Unit::Seconds, "From the call of a send to its answer.");
+}
+
 impl Topic {
     fn new(name: SharedString) -> Self {
-        let delivered = facade::counter!(MESSAGES, "topic" => name.clone(), "outcome" => "delivered");
-        let duration = facade::histogram!(DURATION, "topic" => name.clone(), "outcome" => "delivered");
-        Self { name, delivered, duration }
+        let this = Self { name, delivered: OnceLock::new() };
+        drop(this.find());
+        this
+    }
+
+    /// What a delivery counts with. Kept if there is a recorder; the one that is there while none is installed holds nothing.
+    #[cold]
+    fn find(&self) -> (Counter, Histogram) {
+        let take = || {
+            let delivered = facade::counter!(MESSAGES, "topic" => self.name.clone(), "outcome" => "delivered");
+            let duration = facade::histogram!(DURATION, "topic" => self.name.clone(), "outcome" => "delivered");
+            (delivered, duration)
+        };
+        if facade::with_recorder(|recorder| std::mem::size_of_val(recorder) == 0) {
+            return take();
+        }
+        let kept = self.delivered.get_or_init(|| {
+            describe();
+            take()
+        });
+        kept.clone()
     }
 
     pub(super) fn answered(&self, answer: &Result<Delivery>, took: Duration) {
         match answer {
             Ok(_) => {
-                self.delivered.increment(1);
-                self.duration.record(took);
+                let count = |(delivered, duration): &(Counter, Histogram)| {
+                    delivered.increment(1);
+                    duration.record(took);
+                };
+                match self.delivered.get() {
+                    Some(kept) => count(kept),
+                    None => count(&self.find()),
+                }
             }
             Err(error) => self.failed(error, took),
         }

@@ -1,5 +1,6 @@
 //! What the layers below tell.
 
+use facade::SharedString;
 use kafka_tower_core::Error;
 
 use super::FacadeLayer;
@@ -23,10 +24,11 @@ impl FacadeLayer {
     /// Tells of a circuit breaker: its state and its changes.
     pub fn watch_breaker(&self, breaker: &CircuitBreakerHandle) {
         let topic = self.topic().name.clone();
-        let gauge = facade::gauge!(STATE, "topic" => topic.clone());
-        gauge.set(level(breaker.state()));
+        let set = |topic: &SharedString, state| facade::gauge!(STATE, "topic" => topic.clone()).set(level(state));
+        set(&topic, breaker.state());
         breaker.on_transition(move |transition| {
-            gauge.set(level(transition.to));
+            // Taken anew each time: the recorder may have been installed late.
+            set(&topic, transition.to);
             facade::counter!(TRANSITIONS, "topic" => topic.clone(), "state" => transition.to.as_str()).increment(1);
         });
     }

@@ -43,7 +43,7 @@ impl BatchSpan {
         let telemetry = &sink.telemetry.0;
         let caller = Context::current();
         let spans = telemetry.makes_spans(&caller);
-        if caller.is_telemetry_suppressed() || !(spans || telemetry.instruments.live) {
+        if caller.is_telemetry_suppressed() || !(spans || telemetry.instruments.live().is_some()) {
             return Self { batch: None, context: caller };
         }
         let kind = if telemetry.choices.create_spans { SpanKind::Client } else { SpanKind::Producer };
@@ -154,8 +154,7 @@ impl Batch {
     }
 
     fn record(&self, messages: usize, error: Option<KeyValue>) {
-        let instruments = &self.sink.telemetry.0.instruments;
-        if instruments.live {
+        if let Some(instruments) = self.sink.telemetry.0.instruments.live() {
             let sets = &self.sink.topic.metrics;
             instruments.duration(self.begun.elapsed(), &attributes::with(&sets.duration, [error]));
             instruments.batch.record(messages as u64, &sets.topic);

@@ -1,10 +1,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use opentelemetry::metrics::{Meter, MeterProvider};
+use opentelemetry::InstrumentationScope;
+use opentelemetry::metrics::MeterProvider;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{Tracer, TracerProvider};
-use opentelemetry::{InstrumentationScope, global};
 
 use super::Telemetry;
 use super::attributes::Client;
@@ -39,7 +39,7 @@ const MAX_TOPICS: usize = 100;
 #[must_use = "a builder makes nothing before `build`"]
 pub struct TelemetryBuilder {
     make_spans: Option<MakeSpans>,
-    make_meter: Option<MakeMeter>,
+    make_instruments: Option<MakeInstruments>,
     propagation: Propagation,
     client: Client,
     choices: Choices,
@@ -47,18 +47,13 @@ pub struct TelemetryBuilder {
 }
 
 type MakeSpans = Box<dyn FnOnce(InstrumentationScope) -> Spans + Send>;
-type MakeMeter = Box<dyn FnOnce(InstrumentationScope) -> (Meter, bool) + Send>;
+type MakeInstruments = Box<dyn FnOnce(InstrumentationScope) -> Instruments + Send>;
 
 impl TelemetryBuilder {
     pub(super) fn new() -> Self {
         Self {
-            make_spans: Some(Box::new(|scope| Spans::of(global::tracer_with_scope(scope)))),
-            make_meter: Some(Box::new(|scope| {
-                let provider = global::meter_provider();
-                // The API's no-op holds nothing, and nothing else tells it apart; with it the clock need not be read.
-                let live = std::mem::size_of_val(&*provider) > 0;
-                (provider.meter_with_scope(scope), live)
-            })),
+            make_spans: Some(Box::new(Spans::global)),
+            make_instruments: Some(Box::new(Instruments::global)),
             propagation: Propagation { enabled: true, baggage: false, propagator: Propagator::Global },
             client: Client { semconv: Semconv::from_env(), ..Client::default() },
             choices: Choices { create_spans: true, ..Choices::default() },
@@ -81,7 +76,7 @@ impl TelemetryBuilder {
     /// Takes the meter from this provider, in place of the global one.
     pub fn meter_provider<P: MeterProvider + Clone + Send + 'static>(mut self, provider: &P) -> Self {
         let provider = provider.clone();
-        self.make_meter = Some(Box::new(move |scope| (provider.meter_with_scope(scope), true)));
+        self.make_instruments = Some(Box::new(move |scope| Instruments::of(&provider.meter_with_scope(scope))));
         self
     }
 
@@ -99,7 +94,7 @@ impl TelemetryBuilder {
 
     /// Makes no metrics.
     pub fn without_metrics(mut self) -> Self {
-        self.make_meter = None;
+        self.make_instruments = None;
         self
     }
 
@@ -182,7 +177,8 @@ impl TelemetryBuilder {
 
     /// Takes tracer and meter from their providers, and makes the instruments.
     ///
-    /// What is global is taken now: set the global providers before.
+    /// A global provider that is set later is found: the meter's when a sink is made, and both by one of the next sends, the 1,024th
+    /// at the latest. A warning in the log says once that one is missing.
     #[must_use]
     pub fn build(self) -> Telemetry {
         let scope = InstrumentationScope::builder(semconv::SCOPE_NAME)
@@ -190,15 +186,13 @@ impl TelemetryBuilder {
             .with_schema_url(self.client.semconv.schema_url())
             .build();
         let spans = self.make_spans.map_or_else(Spans::none, |make| make(scope.clone()));
-        let (meter, live) = match self.make_meter {
-            Some(make) => make(scope),
-            None => (opentelemetry::metrics::noop::NoopMeterProvider::new().meter_with_scope(scope), false),
-        };
-        let instruments = Instruments::new(&meter, live);
+        let instruments = self.make_instruments.map_or_else(Instruments::none, |make| make(scope.clone()));
+        let meter = opentelemetry::metrics::noop::NoopMeterProvider::new().meter_with_scope(scope);
         let other = Arc::new(self.client.metrics(&semconv::OTHER_TOPIC.into()));
         Telemetry(Arc::new(Inner {
             spans: Arc::new(spans),
-            meter,
+            no_meter: meter,
+            looks: Arc::default(),
             instruments: Arc::new(instruments),
             propagation: self.propagation,
             client: self.client,

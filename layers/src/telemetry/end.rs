@@ -30,9 +30,9 @@ pub(super) fn unsent(sink: &Sink, caller: &Context, topic: &Topic, waited: Durat
             context.span().end();
         }
     }
-    if telemetry.instruments.live {
+    if let Some(instruments) = telemetry.instruments.live() {
         let why = error.map_or_else(abandoned, error_type);
-        telemetry.instruments.duration(waited, &attributes::with(&topic.metrics.duration, [Some(why)]));
+        instruments.duration(waited, &attributes::with(&topic.metrics.duration, [Some(why)]));
     }
 }
 

@@ -19,8 +19,7 @@ impl TelemetryLayer {
         move |event| {
             let why = error_type(event.error);
             let alone = KeyValue::new(semconv::RETRY_ALONE, event.alone);
-            let instruments = &sink.telemetry.0.instruments;
-            if instruments.live {
+            if let Some(instruments) = sink.telemetry.0.instruments.live() {
                 let topic = sink.topic_of(Some(event.topic));
                 let set = attributes::with(&topic.metrics.topic, [Some(why.clone()), Some(alone.clone())]);
                 instruments.retries.add(1, &set);
@@ -53,8 +52,7 @@ impl TelemetryLayer {
         breaker.on_transition(move |transition| {
             state.store(level(transition.to), Ordering::Relaxed);
             let to = KeyValue::new(semconv::BREAKER_STATE, transition.to.as_str());
-            let instruments = &sink.telemetry.0.instruments;
-            if instruments.live {
+            if let Some(instruments) = sink.telemetry.0.instruments.live() {
                 instruments.transitions.add(1, &attributes::with(&sink.topic.metrics.topic, [Some(to.clone())]));
             }
             with_current_send(|send| {

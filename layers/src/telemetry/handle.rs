@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use kafka_tower_core::{Control, Headers};
 use opentelemetry::metrics::Meter;
@@ -24,7 +25,10 @@ pub struct Telemetry(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) spans: Arc<Spans>,
-    pub(super) meter: Meter,
+    /// In place of a meter that there is not.
+    pub(super) no_meter: Meter,
+    /// How often global providers were looked for.
+    pub(super) looks: Arc<Looks>,
     pub(super) instruments: Arc<Instruments>,
     pub(super) propagation: Propagation,
     pub(super) client: Client,
@@ -47,7 +51,7 @@ pub(super) struct Choices {
 impl Telemetry {
     /// With the global tracer and meter, the global propagator, and the names that the environment asks for.
     ///
-    /// The providers are taken now: set them before.
+    /// Set the providers before: what is sent until they are found is not recorded. See [`TelemetryBuilder::build`].
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
@@ -73,7 +77,8 @@ impl Telemetry {
         client.server = client.server.or_else(|| server.map(|(address, port)| (address.into(), Some(port))));
         Self(Arc::new(Inner {
             spans: Arc::clone(&inner.spans),
-            meter: inner.meter.clone(),
+            no_meter: inner.no_meter.clone(),
+            looks: Arc::clone(&inner.looks),
             instruments: Arc::clone(&inner.instruments),
             propagation: inner.propagation.clone(),
             choices: inner.choices,
@@ -98,7 +103,7 @@ impl Telemetry {
     /// The meter, for instruments beside those of the layer.
     #[must_use]
     pub fn meter(&self) -> &Meter {
-        &self.0.meter
+        self.0.instruments.live().map_or(&self.0.no_meter, |set| &set.meter)
     }
 
     /// What metrics of a client have in common: the system, and the client's id if it was given.
@@ -113,17 +118,28 @@ impl Telemetry {
         self.0.topic(&topic.into()).metrics.topic.to_vec()
     }
 
-    /// Whether anybody gets what is recorded in the meter.
+    /// Whether anybody gets what is recorded in the [meter](Self::meter). Looks for the global provider again, if there was none.
     #[must_use]
     pub fn has_meter(&self) -> bool {
-        self.0.instruments.live
+        self.0.instruments.look();
+        self.0.instruments.live().is_some()
     }
 }
 
 impl Inner {
-    /// Whether there is neither meter nor tracer, and no baggage to look for. It stays so.
+    /// Whether there is neither meter nor tracer, and no baggage to look for. It stays so until providers are looked for.
     pub(super) fn is_quiet(&self) -> bool {
-        !(self.instruments.live || self.spans.are_made() || self.propagation.baggage)
+        !(self.instruments.live().is_some() || self.spans.are_made() || self.propagation.baggage)
+    }
+
+    /// Looks for global providers that were not there, and says after how many sends to do so again.
+    pub(super) fn look(&self) -> u32 {
+        if !(self.instruments.may_come() || self.spans.may_come()) {
+            return u32::MAX;
+        }
+        self.instruments.look();
+        self.spans.look();
+        self.looks.next()
     }
 
     /// Whether spans are to be made below this context.
@@ -135,6 +151,28 @@ impl Inner {
     pub(super) fn topic(&self, topic: &Arc<str>) -> Arc<Topic> {
         let kept = self.topics.get_or_insert(topic, || Arc::new(Topic::kept(&self.client, topic)));
         kept.unwrap_or_else(|| Arc::new(Topic::other(topic, &self.other)))
+    }
+}
+
+/// When global providers are looked for again: soon at first, and less and less often.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    looks: AtomicU32,
+    services: AtomicU32,
+}
+
+impl Looks {
+    const RARELY: u32 = 10;
+
+    /// Sends until the next look: 1, 2, 4, … 1,024.
+    fn next(&self) -> u32 {
+        1 << self.looks.fetch_add(1, Ordering::Relaxed).min(Self::RARELY)
+    }
+
+    /// The same for a new service. Of those that live for a few sends only, one in as many looks at once.
+    pub(super) fn of_new_service(&self) -> u32 {
+        let period = 1 << self.looks.load(Ordering::Relaxed).min(Self::RARELY);
+        if self.services.fetch_add(1, Ordering::Relaxed) % period == 0 { 0 } else { period }
     }
 }
 
@@ -154,7 +192,7 @@ impl fmt::Debug for Telemetry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Telemetry")
             .field("spans", &self.0.spans)
-            .field("metrics", &self.0.instruments.live)
+            .field("metrics", &self.0.instruments.live().is_some())
             .field("propagation", &self.0.propagation)
             .field("client", &self.0.client)
             .field("choices", &self.0.choices)

@@ -1,19 +1,29 @@
 //! The instruments: made once, as the API asks.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use kafka_tower_core::{Control, InFlight};
-use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
+use opentelemetry::{InstrumentationScope, KeyValue, global};
 
 use super::semconv::metric;
 
+/// The instruments, as soon as there is a meter whose measurements go anywhere.
 #[derive(Debug)]
 pub(super) struct Instruments {
-    /// Whether anybody gets what is recorded.
-    pub(super) live: bool,
+    live: OnceLock<Set>,
+    /// The scope of the global provider's meter, if that is the one to use: it may be set later.
+    global: Option<InstrumentationScope>,
+    warned: AtomicBool,
+    pub(super) watched: Arc<Watched>,
+}
+
+/// Instruments of one meter.
+#[derive(Debug)]
+pub(super) struct Set {
+    pub(super) meter: Meter,
     duration: Histogram<f64>,
     pub(super) sent: Counter<u64>,
     pub(super) retries: Counter<u64>,
@@ -23,7 +33,6 @@ pub(super) struct Instruments {
     pub(super) rejections: Counter<u64>,
     pub(super) transactions: Counter<u64>,
     transaction: Histogram<f64>,
-    pub(super) watched: Arc<Watched>,
 }
 
 /// What is asked when metrics are collected. Weak, so that it keeps no transport open.
@@ -37,7 +46,60 @@ pub(super) struct Watched {
 type Attributes = Vec<KeyValue>;
 
 impl Instruments {
-    pub(super) fn new(meter: &Meter, live: bool) -> Self {
+    /// Of no meter, and there will be none.
+    pub(super) fn none() -> Self {
+        Self { live: OnceLock::new(), global: None, warned: AtomicBool::new(true), watched: Arc::default() }
+    }
+
+    /// Of a meter that was given.
+    pub(super) fn of(meter: &Meter) -> Self {
+        let this = Self::none();
+        this.live.get_or_init(|| Set::new(meter, &this.watched));
+        this
+    }
+
+    /// Of the global provider's meter, now or when there is one.
+    pub(super) fn global(scope: InstrumentationScope) -> Self {
+        let this = Self { global: Some(scope), warned: AtomicBool::new(false), ..Self::none() };
+        this.look();
+        this
+    }
+
+    /// The instruments, if anybody gets what is recorded.
+    #[inline]
+    pub(super) fn live(&self) -> Option<&Set> {
+        self.live.get()
+    }
+
+    /// Whether there are none and a provider may be set yet.
+    pub(super) fn may_come(&self) -> bool {
+        self.global.is_some() && self.live.get().is_none()
+    }
+
+    /// Looks for the global provider again, if there was none.
+    pub(super) fn look(&self) {
+        let Some(scope) = self.global.as_ref().filter(|_| self.live.get().is_none()) else { return };
+        let provider = global::meter_provider();
+        // The API's no-op holds nothing, and nothing else tells it apart.
+        if std::mem::size_of_val(&*provider) > 0 {
+            self.live.get_or_init(|| Set::new(&provider.meter_with_scope(scope.clone()), &self.watched));
+        }
+    }
+
+    /// Says once that nothing is recorded for want of a provider.
+    pub(super) fn warn(&self) {
+        if self.may_come() && !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "no global OpenTelemetry meter provider is set: sends are not measured until one is; set it before the sink is \
+                 made, or choose Telemetry::builder().without_metrics()"
+            );
+        }
+    }
+}
+
+impl Set {
+    fn new(meter: &Meter, watched: &Arc<Watched>) -> Self {
+        watched.observe(meter);
         let seconds = |name: &'static str, what: &'static str| {
             let histogram = meter.f64_histogram(name).with_unit("s").with_description(what);
             histogram.with_boundaries(metric::DURATION_BUCKETS.to_vec()).build()
@@ -45,10 +107,8 @@ impl Instruments {
         let count = |name: &'static str, unit: &'static str, what: &'static str| {
             meter.u64_counter(name).with_unit(unit).with_description(what).build()
         };
-        let watched = Arc::<Watched>::default();
-        watched.observe(meter);
         Self {
-            live,
+            meter: meter.clone(),
             duration: seconds(
                 metric::OPERATION_DURATION,
                 "Duration of messaging operation initiated by a producer or consumer client.",
@@ -70,7 +130,6 @@ impl Instruments {
             rejections: count(metric::BREAKER_REJECTIONS, "{message}", "Sends that the circuit breaker refused."),
             transactions: count(metric::TRANSACTIONS, "{transaction}", "Transactions that ended, by outcome."),
             transaction: seconds(metric::TRANSACTION_DURATION, "From the begin of a transaction to its end."),
-            watched,
         }
     }
 

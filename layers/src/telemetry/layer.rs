@@ -28,6 +28,8 @@ pub(super) struct Sink {
 
 impl TelemetryLayer {
     pub(super) fn new(telemetry: Telemetry, topic: &Arc<str>) -> Self {
+        telemetry.0.instruments.look();
+        telemetry.0.instruments.warn();
         let topic = telemetry.0.topic(topic);
         let transaction = TransactionSpans::new(telemetry.clone(), Arc::clone(&topic));
         Self { sink: Arc::new(Sink { telemetry, topic, transaction }) }
@@ -57,8 +59,7 @@ impl TelemetryLayer {
 
     /// A send to this topic, or to the sink's, waited so long for readiness, and was called then.
     pub fn record_wait(&self, topic: Option<&Arc<str>>, waited: Duration) {
-        let instruments = &self.sink.telemetry.0.instruments;
-        if instruments.live {
+        if let Some(instruments) = self.sink.telemetry.0.instruments.live() {
             instruments.queued(waited, &self.sink.topic_of(topic).metrics.topic);
         }
     }

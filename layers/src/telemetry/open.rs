@@ -37,7 +37,7 @@ impl Open {
     #[inline]
     pub(super) fn begin<R: Outgoing>(sink: &Sink, message: &mut R) -> Option<Self> {
         let telemetry = &sink.telemetry.0;
-        if !telemetry.instruments.live && passed_on(telemetry, message) {
+        if telemetry.instruments.live().is_none() && passed_on(telemetry, message) {
             return None;
         }
         Self::told(sink, message)
@@ -47,7 +47,7 @@ impl Open {
     #[inline(never)]
     fn told<R: Outgoing>(sink: &Sink, message: &mut R) -> Option<Self> {
         let telemetry = &sink.telemetry.0;
-        let metrics = telemetry.instruments.live;
+        let metrics = telemetry.instruments.live().is_some();
         let current = Context::current();
         if current.is_telemetry_suppressed() {
             return None;
@@ -105,10 +105,7 @@ impl Open {
     }
 
     fn record(&self, answer: &Result<Delivery>) {
-        let instruments = &self.telemetry.instruments;
-        if !instruments.live {
-            return;
-        }
+        let Some(instruments) = self.telemetry.instruments.live() else { return };
         let sets = &self.topic.metrics;
         let took = self.called.map(|called| called.elapsed());
         let partition = match answer {
@@ -138,8 +135,7 @@ impl Open {
 
     /// The future was dropped: the record may have gone on, and nobody will know.
     fn abandoned(&mut self) {
-        let instruments = &self.telemetry.instruments;
-        if instruments.live {
+        if let Some(instruments) = self.telemetry.instruments.live() {
             let sets = &self.topic.metrics;
             instruments.sent.add(1, &attributes::with(&sets.sent, [Some(abandoned())]));
             if let Some(called) = self.called {

@@ -15,14 +15,17 @@ use crate::Outgoing;
 pub struct Traced<S> {
     inner: S,
     sink: Arc<Sink>,
-    /// It was seen that nobody is to be told, and so it stays.
+    /// It was seen that nobody is to be told, and so it stays until the next look.
     quiet: bool,
+    /// Sends until global providers that were not there are looked for again.
+    until_look: u32,
 }
 
 impl<S> Traced<S> {
     pub(super) fn new(inner: S, sink: Arc<Sink>) -> Self {
         let quiet = sink.telemetry.0.is_quiet();
-        Self { inner, sink, quiet }
+        let until_look = if quiet { sink.telemetry.0.looks.of_new_service() } else { 0 };
+        Self { inner, sink, quiet, until_look }
     }
 
     /// The service below.
@@ -46,7 +49,11 @@ impl<S> Traced<S> {
         S: Service<R>,
         R: Outgoing,
     {
-        self.quiet = self.sink.telemetry.0.is_quiet();
+        let telemetry = &self.sink.telemetry.0;
+        if self.until_look == 0 {
+            self.until_look = telemetry.look();
+        }
+        self.quiet = telemetry.is_quiet();
         let open = Open::begin(&self.sink, &mut request);
         let inner = {
             let _current = open.as_ref().and_then(Open::attach);
@@ -73,7 +80,10 @@ where
     #[inline]
     fn call(&mut self, request: R) -> Self::Future {
         // Apart from the rest, which borrows the request: this passes it on where it is.
-        if self.quiet && !is_anything_current() {
+        if self.until_look > 0 {
+            self.until_look -= 1;
+        }
+        if self.quiet && self.until_look > 0 && !is_anything_current() {
             return TracedFuture::new(self.inner.call(request), None);
         }
         self.tell(request)

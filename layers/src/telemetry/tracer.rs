@@ -1,10 +1,11 @@
 //! The tracer: whichever the application has, and whether there is one.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use opentelemetry::Context;
 use opentelemetry::trace::{Span, SpanBuilder, SpanContext, TraceContextExt, Tracer};
+use opentelemetry::{Context, InstrumentationScope, global};
 
 /// Starts spans, without the type of a span.
 trait StartSpan: Send + Sync {
@@ -31,14 +32,19 @@ where
 }
 
 pub(super) struct Spans {
-    tracer: Option<Box<dyn StartSpan>>,
+    /// A tracer that was given, or the global one from its first span on.
+    tracer: OnceLock<Box<dyn StartSpan>>,
+    /// The scope of the global provider's tracer, if that is the one to use: it may be set later.
+    global: Option<InstrumentationScope>,
+    warned: AtomicBool,
     /// Nobody can ask a tracer whether it is the no-op: it shows by its first span.
     alive: AtomicBool,
 }
 
 impl Spans {
     pub(super) fn none() -> Self {
-        Self { tracer: None, alive: AtomicBool::new(false) }
+        let alive = AtomicBool::new(false);
+        Self { tracer: OnceLock::new(), global: None, warned: AtomicBool::new(true), alive }
     }
 
     pub(super) fn of<T>(tracer: T) -> Self
@@ -46,7 +52,28 @@ impl Spans {
         T: Tracer + Send + Sync + 'static,
         T::Span: Send + Sync + 'static,
     {
-        Self { tracer: Some(Box::new(tracer)), alive: AtomicBool::new(true) }
+        Self {
+            tracer: OnceLock::from(Box::new(tracer) as Box<dyn StartSpan>),
+            alive: AtomicBool::new(true),
+            ..Self::none()
+        }
+    }
+
+    /// Of the global provider's tracer, now or when there is one.
+    pub(super) fn global(scope: InstrumentationScope) -> Self {
+        Self { global: Some(scope), warned: AtomicBool::new(false), alive: AtomicBool::new(true), ..Self::none() }
+    }
+
+    /// Whether there is no tracer and a provider may be set yet.
+    pub(super) fn may_come(&self) -> bool {
+        self.global.is_some() && self.tracer.get().is_none()
+    }
+
+    /// Lets the next span show whether there is a global provider by now.
+    pub(super) fn look(&self) {
+        if self.may_come() {
+            self.alive.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whether spans can be had.
@@ -54,15 +81,36 @@ impl Spans {
         self.alive.load(Ordering::Relaxed)
     }
 
-    /// Starts a span. None if the tracer makes none: it is the API's no-op, or was shut down, and is asked no more.
+    /// Starts a span. None if the tracer makes none: it is the API's no-op, which may be replaced, or was shut down, and is asked
+    /// no more.
     pub(super) fn start(&self, builder: SpanBuilder, parent: &Context) -> Option<Context> {
         // The SDK answers as the no-op does then.
         if parent.is_telemetry_suppressed() {
             return None;
         }
-        let context = self.tracer.as_ref()?.start_span(builder, parent);
+        let context = match (self.tracer.get(), &self.global) {
+            (Some(tracer), _) => tracer.start_span(builder, parent),
+            (None, Some(scope)) => self.start_first(builder, parent, scope),
+            (None, None) => None,
+        };
         if context.is_none() {
             self.alive.store(false, Ordering::Relaxed);
+        }
+        context
+    }
+
+    /// By whatever tracer is the global one now. It is kept if it makes spans.
+    #[cold]
+    fn start_first(&self, builder: SpanBuilder, parent: &Context, scope: &InstrumentationScope) -> Option<Context> {
+        let tracer = global::tracer_with_scope(scope.clone());
+        let context = tracer.start_span(builder, parent);
+        if context.is_some() {
+            self.tracer.get_or_init(|| Box::new(tracer));
+        } else if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "no global OpenTelemetry tracer provider is set: sends have no spans until one is; set it before the first send, \
+                 or choose Telemetry::builder().without_spans()"
+            );
         }
         context
     }

@@ -149,8 +149,7 @@ impl Shared {
 
     /// A zero for each outcome: a rate over a series that begins with the first of its kind does not see that one.
     fn announce(&self) {
-        let instruments = &self.telemetry.0.instruments;
-        if instruments.live {
+        if let Some(instruments) = self.telemetry.0.instruments.live() {
             for outcome in [Outcome::Committed, Outcome::Aborted, Outcome::Unknown] {
                 let outcome_is = KeyValue::new(semconv::TRANSACTION_OUTCOME, outcome.as_str());
                 instruments.transactions.add(0, &attributes::with(&self.topic.metrics.topic, [Some(outcome_is)]));
@@ -160,8 +159,7 @@ impl Shared {
 
     fn end(&self, open: &Open, outcome: Outcome) {
         let outcome_is = KeyValue::new(semconv::TRANSACTION_OUTCOME, outcome.as_str());
-        let instruments = &self.telemetry.0.instruments;
-        if instruments.live {
+        if let Some(instruments) = self.telemetry.0.instruments.live() {
             let set = attributes::with(&self.topic.metrics.topic, [Some(outcome_is.clone())]);
             instruments.transactions.add(1, &set);
             instruments.transaction(open.begun.elapsed(), &set);

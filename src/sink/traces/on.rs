@@ -40,9 +40,7 @@ impl Told {
     pub(in crate::sink) fn statistics(&self, config: &KafkaSinkConfig, builder: RdkafkaBuilder) -> RdkafkaBuilder {
         let wanted = config.properties.get("statistics.interval.ms").is_some_and(|every| every != "0");
         match &self.0 {
-            Some(telemetry) if wanted && telemetry.has_meter() => {
-                builder.events(crate::telemetry::statistics::Statistics::new(telemetry))
-            }
+            Some(telemetry) if wanted => builder.events(crate::telemetry::statistics::Late::new(telemetry)),
             _ => builder,
         }
     }
