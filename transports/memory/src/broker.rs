@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use kafka_tower_core::gate::Permit;
-use kafka_tower_core::{InFlight, Record, Timestamp};
+use kafka_tower_core::{Error, InFlight, Record, Scope, Timestamp};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
 
@@ -27,6 +28,9 @@ use crate::waits::{WaitId, Waits};
 mod consumers;
 mod leader;
 mod transaction;
+
+/// Kafka's default of `message.timestamp.after.max.ms`.
+const AFTER_MAX_MS: i64 = 3_600_000;
 
 pub(crate) use consumers::Fetched;
 use leader::{LeaderOf, next_action};
@@ -88,6 +92,13 @@ impl State {
     }
 }
 
+/// What the broker says of a time stamp that is more than an hour ahead. The
+/// clock is the later one of tokio's, which may be paused, and the system's.
+fn misdated(topic: &str, timestamp: Timestamp, now: Timestamp, wall: i64) -> Option<Error> {
+    let latest = now.as_millis().max(wall).saturating_add(AFTER_MAX_MS);
+    (timestamp.as_millis() > latest).then(|| errors::misdated(topic, timestamp).with_scope(Scope::Record))
+}
+
 impl Broker {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { state: Mutex::default() })
@@ -115,11 +126,15 @@ impl Broker {
             action.append_hold = Some(state.waits.at(now.checked_add(action.append_late)));
         }
         let timestamp = record.timestamp.unwrap_or_else(|| state.timestamp(now));
+        let misdated = record.timestamp.and_then(|timestamp| {
+            let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+            misdated(&record.topic, timestamp, state.timestamp(now), i64::try_from(wall).unwrap_or(i64::MAX))
+        });
         let key = (Arc::clone(&record.topic), partition);
         let lane = state.lanes.entry(key).or_insert_with(|| Lane::new(partition));
         let batching = who.client.batching.filter(|_| !record.isolated);
         let owner = Arc::as_ptr(&who.client) as usize;
-        let entry = Entry::new(who, record, timestamp, action, now);
+        let entry = Entry::new(who, record, timestamp, action, now).misdated(misdated);
         match batching {
             Some(batching) => lane.push_batched(entry, owner, batching, &mut state.waits, now),
             None => lane.push(entry, &mut state.waits),

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use kafka_tower_core::{Delivery, Error, Persistence, Record, Result, Timestamp};
+use kafka_tower_core::{Delivery, Error, Persistence, Record, Result, Scope, Timestamp};
 use tokio::time::Instant;
 
 use crate::errors;
@@ -53,6 +53,8 @@ pub(crate) struct Entry<T> {
     batch: Option<(u64, WaitId)>,
     /// What was wrong with the batch.
     refusal: Option<Error>,
+    /// What is wrong with the time stamp.
+    misdated: Option<Error>,
     /// Since its arrival.
     outcome: Option<Result<Delivery>>,
 }
@@ -82,8 +84,15 @@ pub(crate) trait Leader<T> {
 
 impl<T> Entry<T> {
     pub(crate) fn new(who: T, record: Record, timestamp: Timestamp, action: Action, now: Instant) -> Self {
-        let (timer, resend, batch, refusal, outcome) = Default::default();
-        Self { who, record, timestamp, action, timer, tries: Tries::new(now), resend, batch, refusal, outcome }
+        let (timer, resend, batch, refusal, misdated, outcome) = Default::default();
+        let tries = Tries::new(now);
+        Self { who, record, timestamp, action, timer, tries, resend, batch, refusal, misdated, outcome }
+    }
+
+    /// A record whose time stamp the broker refuses.
+    pub(crate) fn misdated(mut self, error: Option<Error>) -> Self {
+        self.misdated = error;
+        self
     }
 
     /// An attempt. Says whether the next records may follow: those of a client that numbers them may not overtake one
@@ -91,7 +100,7 @@ impl<T> Entry<T> {
     fn arrive(&mut self, partition: i32, leader: &mut impl Leader<T>, waits: &mut Waits, now: Instant) -> bool {
         leader.number(&self.who, &self.record, &mut self.tries);
         let refusal = self.refusal.take();
-        let write = || match refusal {
+        let write = || match refusal.or_else(|| self.misdated.clone()) {
             Some(refusal) => Err(refusal),
             None => leader.write(&self.who, &self.record, self.timestamp, &self.tries),
         };
@@ -195,7 +204,14 @@ impl<T> Lane<T> {
         let Some((batch, _)) = entries.clone().next().and_then(|entry| entry.batch) else { return };
         let is_of_it = |entry: &&Entry<T>| entry.batch.is_some_and(|(of, _)| of == batch);
         let records: Vec<_> = entries.take_while(is_of_it).map(|entry| &entry.record).collect();
-        let (refusal, count) = (leader.judge(&records), records.len());
+        let count = records.len();
+        // Of a batch with others in it.
+        let misdated = || {
+            let mut entries = self.queue.range(self.arrived..).take(count);
+            let error = entries.find_map(|entry| entry.misdated.clone())?;
+            Some(if count > 1 { error.with_scope(Scope::Batch) } else { error })
+        };
+        let refusal = leader.judge(&records).or_else(misdated);
         for entry in self.queue.range_mut(self.arrived..).take(count) {
             // It is judged once, as long as it is whole.
             entry.batch = None;

@@ -82,6 +82,7 @@
 //! |---|---|
 //! | the record is malformed | `InvalidRecord`, not persisted |
 //! | larger than the transport's limit or the topic's | `RecordTooLarge`, not persisted |
+//! | its time stamp is more than an hour ahead | `Rejected`, not persisted |
 //! | no such topic or partition | `UnknownTopicOrPartition`, not persisted |
 //! | its time ran out while it was parked | `Timeout`, not persisted |
 //! | its time ran out while it was on its way | `Timeout`, possibly persisted |

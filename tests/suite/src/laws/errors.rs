@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use kafka_tower_core::gate::Limits;
-use kafka_tower_core::{ErrorKind, Headers, Persistence, Record};
+use kafka_tower_core::{ErrorKind, Persistence, Record, Timestamp};
 use tower::Service;
 
 use super::{call, delivered, numbered, within};
@@ -14,14 +14,13 @@ use crate::Subject;
 /// If not.
 pub async fn every_error_states_its_persistence<S: Subject>(subject: &S) {
     let mut open = subject.open(Limits { records: 100, bytes: 1_000 }, 2).await;
-    let mut bad_header = Headers::new();
-    bad_header.push("nul\0", "x");
+    let year_1969 = Timestamp::from_millis(-1);
     let topic = open.topic.clone();
     let cases: Vec<(&str, Record, ErrorKind)> = vec![
         ("a topic name", Record::new("bad topic!"), ErrorKind::InvalidRecord),
         ("no topic name", Record::new(""), ErrorKind::InvalidRecord),
         ("a negative partition", Record::new(topic.clone()).with_partition(-7), ErrorKind::InvalidRecord),
-        ("a header's name", Record::new(topic.clone()).with_headers(bad_header), ErrorKind::InvalidRecord),
+        ("a time stamp", Record::new(topic.clone()).with_timestamp(year_1969), ErrorKind::InvalidRecord),
         ("a size", Record::new(topic.clone()).with_value(vec![0; 1_001]), ErrorKind::RecordTooLarge),
         ("a partition", Record::new(topic.clone()).with_partition(7), ErrorKind::UnknownTopicOrPartition),
     ];

@@ -17,6 +17,9 @@ pub async fn records_arrive_as_they_were<S: Subject>(subject: &S) {
     headers.push("empty", "");
     headers.push_null("null");
     headers.push("region", "eu");
+    // Kafka takes any text as a name.
+    headers.push("", "no name");
+    headers.push("a\r\nb\u{1}", "control characters");
     let base = || Record::new(open.topic.clone()).with_partition(0);
     // A time that no retention deletes.
     let time = Timestamp::from_millis(Timestamp::now().as_millis() - 60_000);

@@ -7,3 +7,4 @@ mod misuse;
 mod owners;
 mod records;
 mod support;
+mod values;

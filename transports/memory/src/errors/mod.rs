@@ -2,7 +2,7 @@
 
 pub(crate) mod transaction;
 
-use kafka_tower_core::{Error, ErrorKind, Persistence, Scope};
+use kafka_tower_core::{Error, ErrorKind, Persistence, Scope, Timestamp};
 
 pub(crate) fn unknown_topic(topic: &str) -> Error {
     Error::new(ErrorKind::UnknownTopicOrPartition, format!("topic {topic} does not exist"))
@@ -24,6 +24,17 @@ pub(crate) fn larger_than_topic(topic: &str, bytes: usize, limit: usize) -> Erro
 pub(crate) fn without_key(topic: &str) -> Error {
     Error::new(ErrorKind::Rejected, format!("a record without a key: {topic} is compacted"))
         .with_error_type("INVALID_RECORD")
+}
+
+pub(crate) fn misdated(topic: &str, timestamp: Timestamp) -> Error {
+    Error::new(
+        ErrorKind::Rejected,
+        format!("the time stamp {timestamp} of a record for {topic} is more than an hour ahead"),
+    )
+    .with_error_type("INVALID_TIMESTAMP")
+    .with_help(
+        "give a time from 1970 until an hour from now; Kafka's limit is message.timestamp.after.max.ms of the topic",
+    )
 }
 
 pub(crate) fn larger_than_gate(topic: &str, bytes: usize, limit: usize) -> Error {
