@@ -211,7 +211,8 @@ impl KafkaSinkConfig {
     /// secrets if those do.
     ///
     /// Differences from librdkafka's own defaults that no field names: `partitioner` is `murmur2_random`, so that a key
-    /// lands where the Java client puts it; an unknown topic fails after 2 s; `message.timeout.ms` is 0, because a
+    /// lands where the Java client puts it; an unknown topic fails after 2 s; a connection that is idle for 230 s is closed
+    /// (`connections.max.idle.ms`), before a load balancer forgets it; `message.timeout.ms` is 0, because a
     /// record that times out in the client after it may have been sent makes the client send others twice. The send's
     /// budget is kept by the sink. With transactions `message.timeout.ms` lies a second (at most a tenth) below
     /// `transaction.timeout.ms`, which is 60 000 unless `properties` has it: a record that times out aborts its transaction.

@@ -6,6 +6,10 @@ use super::{KafkaSinkConfig, properties as given};
 /// Kafka keeps the sequence of five requests a producer.
 pub(super) const IN_FLIGHT_WITH_IDEMPOTENCE: usize = 5;
 
+/// An idle connection is closed after so long. librdkafka's own for brokers on Azure, whose load balancers forget connections after
+/// 4 min; AWS's do so after 350 s.
+pub(super) const MAX_IDLE_MS: i64 = 230_000;
+
 /// librdkafka's own.
 const TRANSACTION_TIMEOUT_MS: i64 = 60_000;
 
@@ -35,6 +39,8 @@ pub(super) fn properties(config: &KafkaSinkConfig) -> BTreeMap<String, String> {
     set("message.timeout.ms", message_timeout_ms(config).to_string());
     // The Java client's.
     set("partitioner", "murmur2_random".to_owned());
+    // What lies between may forget a connection that is idle, without a word: the next request would wait for socket.timeout.ms.
+    set("connections.max.idle.ms", MAX_IDLE_MS.to_string());
     // 30 s by default: how long records to an unknown topic wait for it to appear.
     set("topic.metadata.propagation.max.ms", "2000".to_owned());
     if config.enable_transactions {
@@ -89,6 +95,7 @@ mod tests {
              bootstrap.servers=localhost:9092\n\
              client.id=kafka-tower\n\
              compression.type=snappy\n\
+             connections.max.idle.ms=230000\n\
              enable.idempotence=true\n\
              linger.ms=0\n\
              max.in.flight=5\n\
@@ -123,6 +130,7 @@ mod tests {
              bootstrap.servers=a:1,b:2\n\
              client.id=me\n\
              compression.type=lz4\n\
+             connections.max.idle.ms=230000\n\
              enable.idempotence=false\n\
              linger.ms=3\n\
              max.in.flight=9\n\

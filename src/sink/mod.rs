@@ -208,7 +208,7 @@ impl<T> KafkaSink<T> {
     }
 
     /// Sends messages as they come from a stream, and yields the fate of each, in the same order. How to send a million:
-    /// at most [`look_ahead`](SendStream::look_ahead) messages are taken before their results are.
+    /// as many are taken before their results are as the transport has room for, or [`look_ahead`](SendStream::look_ahead) says.
     ///
     /// The budget of each begins when it is its turn. An error of one message ends nothing.
     ///

@@ -14,7 +14,8 @@ use super::edge::{Edge, Shared};
 use super::traces::Caller;
 use super::whole::Whole;
 
-/// Messages whose results are not taken yet, unless [`SendStream::look_ahead`] says otherwise.
+/// Messages whose results are not taken yet, unless [`SendStream::look_ahead`] says otherwise, and so many more at a time while
+/// the transport has room for them and they are what it waits for.
 const LOOK_AHEAD: usize = 1_000;
 
 /// A stream of messages on its way: [`KafkaSink::send_stream`](super::KafkaSink::send_stream).
@@ -28,7 +29,8 @@ pub struct SendStream<T, S> {
     messages: S,
     /// The stream of messages has ended.
     ended: bool,
-    look_ahead: usize,
+    /// None: as many as fill the transport's room.
+    look_ahead: Option<usize>,
     edge: Option<Box<dyn Edge<T>>>,
     /// The message that waits for room.
     head: Option<SinkMessage<T>>,
@@ -47,7 +49,7 @@ impl<T, S> SendStream<T, S> {
             shared,
             messages,
             ended: false,
-            look_ahead: LOOK_AHEAD,
+            look_ahead: None,
             edge: None,
             head: None,
             waiting_since: None,
@@ -57,11 +59,13 @@ impl<T, S> SendStream<T, S> {
         }
     }
 
-    /// How many messages are taken before their results are: 1,000 if it is not said, at least 1.
+    /// Sets how many messages are taken before their results are, at least 1.
     ///
-    /// Fewer than fill a batch at the broker cost speed; more cost memory.
+    /// Default: 1,000, and more while those are on their way and the transport has room: it may wait for more to fill a batch. So
+    /// the limits of the transport bound what is on its way, as for a batch. Fewer than fill the batches of all partitions cost
+    /// speed if records linger; more cost memory.
     pub fn look_ahead(mut self, messages: usize) -> Self {
-        self.look_ahead = messages.max(1);
+        self.look_ahead = Some(messages.max(1));
         self
     }
 }
@@ -71,15 +75,15 @@ where
     S: Stream,
     S::Item: Into<SinkMessage<T>>,
 {
-    /// Calls messages in order as they come and as there is room.
-    fn fill(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+    /// Calls messages in order as they come and as there is room, until so many are held.
+    fn fill(self: Pin<&mut Self>, most: usize, cx: &mut Context<'_>) {
         let mut this = self.project();
-        if this.open.held() >= *this.look_ahead {
+        if this.open.held() >= most {
             return;
         }
         let now = deadline::now();
         let budget = this.shared.send_timeout;
-        while this.open.held() < *this.look_ahead {
+        while this.open.held() < most {
             let message = match this.head.take() {
                 Some(message) => Some(message),
                 None if *this.ended => None,
@@ -128,6 +132,27 @@ where
     }
 }
 
+impl<T, S> SendStream<T, S>
+where
+    S: Stream,
+    S::Item: Into<SinkMessage<T>>,
+{
+    /// Calls more than the usual number, because all results that can be taken are: the transport may hold batches back that are
+    /// not full. A slice at a time, so that the thread is not held; the next poll goes on.
+    fn fill_the_room(mut self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        let (held, on_their_way) = (self.open.held(), self.open.on_their_way());
+        let settled = held - on_their_way;
+        if held < LOOK_AHEAD || settled > on_their_way {
+            return;
+        }
+        self.as_mut().fill(held.saturating_add(LOOK_AHEAD), cx);
+        if self.open.held() > held {
+            // Each of them needs a poll before the task rests, and there may be room for more.
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
 impl<T, S> Stream for SendStream<T, S>
 where
     S: Stream,
@@ -136,17 +161,23 @@ where
     type Item = Result<Delivery>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.as_mut().fill(cx);
-        let this = self.project();
+        let look_ahead = self.look_ahead.unwrap_or(LOOK_AHEAD);
+        self.as_mut().fill(look_ahead, cx);
+        let this = self.as_mut().project();
         if let Some(result) = this.open.next() {
             return Poll::Ready(Some(result)); // whoever takes it asks again: the others are polled before the task rests
         }
         let settled = this.open.poll(cx);
-        match this.open.next() {
-            Some(result) => Poll::Ready(Some(result)),
-            None if *this.ended && settled.is_ready() => Poll::Ready(None),
-            None => Poll::Pending,
+        if let Some(result) = this.open.next() {
+            return Poll::Ready(Some(result));
         }
+        if *this.ended && settled.is_ready() {
+            return Poll::Ready(None);
+        }
+        if self.look_ahead.is_none() {
+            self.fill_the_room(cx);
+        }
+        Poll::Pending
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -213,7 +213,30 @@ fn warnings_name_what_may_not_be_meant() {
     assert!(with(exactly_once(), &[("delivery.timeout.ms", "5000")]).warnings().is_empty(), "it aborts there");
     let sasl = |mechanism| [("security.protocol", "sasl_plaintext"), ("sasl.mechanism", mechanism)];
     let cases: &[(KafkaSinkConfig, &[&str])] = &[
-        (KafkaSinkConfig { max_in_flight_requests: 6, ..good() }, &["keeps to 5 requests"]),
+        (KafkaSinkConfig { max_in_flight_requests: 11, ..good() }, &["keeps to 5 requests"]),
+        (
+            KafkaSinkConfig { linger_ms: 7501, ..good() },
+            &["`linger_ms` (7501) is more than a quarter of `send_timeout_ms` (30000)"],
+        ),
+        (KafkaSinkConfig { linger_ms: 7500, ..good() }, &[]),
+        (
+            KafkaSinkConfig { base_backoff_ms: 300, send_timeout_ms: 1000, ..good() },
+            &["hardly any of `max_retries` (5)"],
+        ),
+        (KafkaSinkConfig { base_backoff_ms: 300, send_timeout_ms: 1000, max_retries: 0, ..good() }, &[]),
+        (
+            with(good(), &[("connections.max.idle.ms", "0")]),
+            &["\"socket.timeout.ms\" (60000) is above `send_timeout_ms` (30000)"],
+        ),
+        (with(good(), &[("connections.max.idle.ms", "0"), ("socket.timeout.ms", "30000")]), &[]),
+        (with(good(), &[("connections.max.idle.ms", "0"), ("socket.keepalive.enable", "yes")]), &[]),
+        (with(good(), &[("socket.timeout.ms", "60000")]), &[]),
+        (KafkaSinkConfig { buffer_memory: 999_999, ..good() }, &["is below \"message.max.bytes\" (1000000)"]),
+        (KafkaSinkConfig { linger_ms: 5, batch_size: 1, ..good() }, &["while `batch_size` is 1"]),
+        (
+            with(KafkaSinkConfig { compression_type: "none".into(), ..good() }, &[("compression.level", "3")]),
+            &["set and unused"],
+        ),
         (KafkaSinkConfig { acks: "0".into(), enable_idempotence: false, ..good() }, &["before a broker has seen it"]),
         (KafkaSinkConfig { transactional_id: Some("a".into()), ..good() }, &["`transactional_id` is set and unused"]),
         (with(good(), &[("delivery.timeout.ms", "5000")]), &["\"delivery.timeout.ms\" is finite"]),

@@ -1,9 +1,12 @@
 //! What works but may not be what was meant.
 
 use super::super::properties::property::Kind;
-use super::super::rdkafka::{IN_FLIGHT_WITH_IDEMPOTENCE, transaction_timeout_ms};
+use super::super::rdkafka::{IN_FLIGHT_WITH_IDEMPOTENCE, MAX_IDLE_MS, transaction_timeout_ms};
 use super::super::{KafkaSinkConfig, properties};
 use super::security::Security;
+
+/// librdkafka's own.
+const MESSAGE_MAX_BYTES: i64 = 1_000_000;
 
 /// Brokers' own limit of a transaction unless they are told otherwise: `transaction.max.timeout.ms`.
 const TRANSACTION_MAX_MS: i64 = 900_000;
@@ -11,13 +14,16 @@ const TRANSACTION_MAX_MS: i64 = 900_000;
 pub(in crate::config) fn warnings(config: &KafkaSinkConfig) -> Vec<String> {
     let mut found = Vec::new();
     guarantees(config, &mut found);
+    times(config, &mut found);
+    sizes(config, &mut found);
     transactions(config, &mut found);
     security(config, &mut found);
     found
 }
 
 fn guarantees(config: &KafkaSinkConfig, found: &mut Vec<String>) {
-    if config.enable_idempotence && config.max_in_flight_requests > IN_FLIGHT_WITH_IDEMPOTENCE {
+    // Twice as many: one set on the wire, one being filled.
+    if config.enable_idempotence && config.max_in_flight_requests > 2 * IN_FLIGHT_WITH_IDEMPOTENCE {
         found.push(format!(
             "`max_in_flight_requests` is {}: with idempotence the client keeps to {IN_FLIGHT_WITH_IDEMPOTENCE} requests \
              a broker, Kafka's rule; the number still bounds what the sink admits",
@@ -38,6 +44,61 @@ fn guarantees(config: &KafkaSinkConfig, found: &mut Vec<String>) {
              the client sends others a second time and reports them delivered (thousands in an outage); \
              `send_timeout_ms` bounds a send without that"
         ));
+    }
+}
+
+/// librdkafka's own.
+const SOCKET_TIMEOUT_MS: i64 = 60_000;
+
+/// Times that leave too little of the budget of a send.
+fn times(config: &KafkaSinkConfig, found: &mut Vec<String>) {
+    let budget = config.send_timeout_ms;
+    if config.linger_ms > budget / 4 && config.linger_ms < budget {
+        found.push(format!(
+            "`linger_ms` ({}) is more than a quarter of `send_timeout_ms` ({budget}): little of it is left for the broker and for \
+             retries; lower `linger_ms`, or raise `send_timeout_ms`",
+            config.linger_ms
+        ));
+    }
+    let socket = properties::whole(config, "socket.timeout.ms").unwrap_or(SOCKET_TIMEOUT_MS);
+    let forgets = properties::flag(config, "socket.keepalive.enable") != Some(true)
+        && properties::whole(config, "connections.max.idle.ms").unwrap_or(MAX_IDLE_MS) == 0;
+    if forgets && i128::from(socket) > i128::from(budget) {
+        found.push(format!(
+            "\"socket.timeout.ms\" ({socket}) is above `send_timeout_ms` ({budget}), while \"socket.keepalive.enable\" and \
+             \"connections.max.idle.ms\" are off: sends fail for so long where a load balancer has forgotten an idle connection; leave \
+             \"connections.max.idle.ms\" out, or lower \"socket.timeout.ms\""
+        ));
+    }
+    let backoff = u128::from(config.base_backoff_ms);
+    if config.max_retries > 0 && backoff > u128::from(budget) / 4 {
+        found.push(format!(
+            "`base_backoff_ms` ({backoff}) is more than a quarter of `send_timeout_ms` ({budget}): hardly any of `max_retries` ({}) fits \
+             into it; lower `base_backoff_ms`, or raise `send_timeout_ms`",
+            config.max_retries
+        ));
+    }
+}
+
+/// Sizes that keep each other from being reached.
+fn sizes(config: &KafkaSinkConfig, found: &mut Vec<String>) {
+    let largest = properties::whole(config, "message.max.bytes").unwrap_or(MESSAGE_MAX_BYTES);
+    if usize::try_from(largest).is_ok_and(|largest| config.buffer_memory < largest) {
+        found.push(format!(
+            "`buffer_memory` ({}) is below \"message.max.bytes\" ({largest}): larger records are refused; raise `buffer_memory`, or lower \
+             \"message.max.bytes\"",
+            config.buffer_memory
+        ));
+    }
+    if config.linger_ms > 0 && config.batch_size == 1 {
+        found.push(format!(
+            "`linger_ms` is {} while `batch_size` is 1: no record waits for others; set `linger_ms` to 0, or raise `batch_size`",
+            config.linger_ms
+        ));
+    }
+    if config.compression_type == "none" && properties::get(config, "compression.level").is_some() {
+        let text = "the property \"compression.level\" is set and unused: `compression_type` is none";
+        found.push(text.to_owned());
     }
 }
 

@@ -185,6 +185,11 @@ impl Open {
         Some(result)
     }
 
+    /// Messages whose results were not known at the last [`poll`](Self::poll).
+    pub(in crate::sink) fn on_their_way(&self) -> usize {
+        self.open
+    }
+
     /// Messages whose results were not taken.
     pub(in crate::sink) fn held(&self) -> usize {
         self.slots.len()
