@@ -1,36 +1,103 @@
 use std::sync::Arc;
 
-use kafka_tower_core::Result;
+use kafka_tower_core::unanswered::{LateObserver, Unanswered};
+use kafka_tower_core::{Error, Result};
 
+use super::evidence::{Evidence, Record, judge};
 use super::shared::Shared;
 use super::state::Ticket;
 use super::{Outcome, errors};
 
-/// A call that was let through. One result at most; dropped without one, as when its future is dropped or panics, it
-/// counts for nothing and gives a probe's place back.
+/// A call that was let through. It counts at most once; dropped without a result, as when the service below or a classifier
+/// panics, it is neutral and gives a probe's place back.
 #[derive(Debug)]
 pub(super) struct Admission {
-    shared: Arc<Shared>,
-    ticket: Option<Ticket>,
+    /// None: it has counted.
+    shared: Option<Arc<Shared>>,
+    ticket: Ticket,
+    /// Deliveries through the breaker before the call.
+    deliveries: u64,
 }
 
 impl Admission {
-    pub(super) fn new(shared: &Arc<Shared>) -> Result<Self> {
+    pub(super) fn new(shared: &Arc<Shared>, deliveries: u64) -> Result<Self> {
         let ticket = shared.admit()?;
-        Ok(Self { shared: Arc::clone(shared), ticket: Some(ticket) })
+        Ok(Self { shared: Some(Arc::clone(shared)), ticket, deliveries })
     }
 
+    /// This admission, unless it has counted or was taken.
+    #[inline]
+    pub(super) fn take(&mut self) -> Option<Self> {
+        let shared = Some(self.shared.take()?);
+        Some(Self { shared, ticket: self.ticket.take(), deliveries: self.deliveries })
+    }
+
+    #[inline]
+    pub(super) fn succeed(mut self) {
+        if let Some(shared) = self.shared.take() {
+            shared.succeed(&self.ticket);
+        }
+    }
+
+    /// The call had a result that the classifier could judge by itself.
     pub(super) fn settle<R>(mut self, outcome: Outcome, result: &Result<R>) {
-        if let Some(ticket) = self.ticket.take() {
-            self.shared.settle(&ticket, outcome, || result.as_ref().err().map(errors::failure));
+        let Some(shared) = self.shared.take() else { return };
+        if let Some(unanswered) = result.as_ref().err().and_then(Error::unanswered) {
+            follow(&shared, unanswered);
+        }
+        shared.settle(&self.ticket, outcome, || result.as_ref().err().map(errors::failure));
+    }
+
+    /// Time ran out for the call. `dropped` is what a transport told when the future below was dropped.
+    pub(super) fn timed_out<R>(mut self, result: &Result<R>, dropped: Option<&Unanswered>) {
+        let Some(shared) = self.shared.take() else { return };
+        let unanswered = result.as_ref().err().and_then(Error::unanswered).or(dropped);
+        let outcome = self.judge(&shared, unanswered.map_or(Record::Unknown, Record::from), unanswered);
+        shared.settle(&self.ticket, outcome, || result.as_ref().err().map(errors::failure));
+    }
+
+    /// The caller dropped the call's future.
+    pub(super) fn abandoned(mut self, dropped: Option<&Unanswered>) {
+        let Some(shared) = self.shared.take() else { return };
+        let outcome = self.judge(&shared, dropped.map_or(Record::NotHandedOver, Record::from), dropped);
+        let waited = dropped.and_then(Unanswered::handed_over_for);
+        shared.settle(&self.ticket, outcome, || waited.map(errors::abandoned));
+    }
+
+    fn judge(&self, shared: &Arc<Shared>, record: Record, unanswered: Option<&Unanswered>) -> Outcome {
+        // First: a report that has arrived by now is a delivery too.
+        if let Some(unanswered) = unanswered {
+            follow(shared, unanswered);
+        }
+        judge(&Evidence { record, delivered_meanwhile: shared.deliveries() != self.deliveries })
+    }
+}
+
+fn follow(shared: &Arc<Shared>, unanswered: &Unanswered) {
+    unanswered.subscribe(Arc::clone(shared) as Arc<dyn LateObserver>);
+}
+
+impl From<&Unanswered> for Record {
+    fn from(unanswered: &Unanswered) -> Self {
+        match unanswered.handed_over_for() {
+            Some(waited) => {
+                Self::HandedOver { waited, budget: unanswered.budget(), throttled: unanswered.is_throttled() }
+            }
+            None => Self::NotHandedOver,
         }
     }
 }
 
 impl Drop for Admission {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.shared.settle(&ticket, Outcome::Neutral, || None);
+        if let Some(shared) = self.shared.take() {
+            say_nothing(&shared, &self.ticket);
         }
     }
+}
+
+#[cold]
+fn say_nothing(shared: &Shared, ticket: &Ticket) {
+    shared.settle(ticket, Outcome::Neutral, || None);
 }

@@ -9,6 +9,9 @@ pub enum Outcome {
     Failure,
     /// Nothing: the record was at fault, or nobody was asked.
     Neutral,
+    /// Time ran out. The breaker counts a failure if Kafka's client had the record for long enough and nothing was delivered
+    /// through the breaker meanwhile, else nothing: see the [module](super#time-outs-and-dropped-sends).
+    Unanswered,
 }
 
 /// Judges the results of calls. Closures do, and [`DefaultClassifier`] is the default.
@@ -34,7 +37,7 @@ impl<R, F: Fn(&Result<R>) -> Outcome> Classify<R> for F {
     }
 }
 
-/// Judges by [`ErrorKind`]. See the [module](super#what-counts) for the table.
+/// Judges by [`ErrorKind`], and time-outs as [`Outcome::Unanswered`]. See the [module](super#what-counts) for the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DefaultClassifier;
 
@@ -46,6 +49,9 @@ impl<R> Classify<R> for DefaultClassifier {
 
 fn of_error(error: &Error) -> Outcome {
     match error.kind() {
+        // Nobody handed it over.
+        ErrorKind::Timeout if error.unanswered().is_none() && !error.may_be_written() => Outcome::Neutral,
+        ErrorKind::Timeout => Outcome::Unanswered,
         // The record's own fault, or the caller's.
         ErrorKind::Config
         | ErrorKind::Serialization
@@ -70,13 +76,14 @@ fn of_error(error: &Error) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use kafka_tower_core::Persistence;
+
     use super::*;
 
     #[test]
     fn only_what_speaks_of_kafkas_health_counts() {
         let outcome = |kind| DefaultClassifier.classify(&Err::<(), _>(Error::new(kind, "planted")));
         for kind in [
-            ErrorKind::Timeout,
             ErrorKind::Connection,
             ErrorKind::Authentication,
             ErrorKind::Broker,
@@ -105,5 +112,8 @@ mod tests {
             assert_eq!(outcome(kind), Outcome::Neutral, "{kind}");
         }
         assert_eq!(DefaultClassifier.classify(&Ok(())), Outcome::Success);
+        assert_eq!(outcome(ErrorKind::Timeout), Outcome::Unanswered);
+        let no_room = Error::new(ErrorKind::Timeout, "no room").with_persistence(Persistence::NotPersisted);
+        assert_eq!(DefaultClassifier.classify(&Err::<(), _>(no_room)), Outcome::Neutral);
     }
 }

@@ -49,6 +49,12 @@ pub(super) fn failure(error: &Error) -> Arc<Failure> {
     Arc::new(Failure { error_type: error.error_type(), told, logged })
 }
 
+/// The caller of a record went away before there was an answer.
+pub(super) fn abandoned(waited: Duration) -> Arc<Failure> {
+    let logged = format!("a send was dropped after {} without an answer", seconds(waited));
+    Arc::new(Failure { error_type: ErrorKind::Timeout.as_str(), told: logged.clone(), logged })
+}
+
 /// "12.3 s"
 fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())

@@ -3,11 +3,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use kafka_tower_core::unanswered::{self, Unanswered};
 use kafka_tower_core::{Error, Result};
-use pin_project::pin_project;
+use pin_project::{pin_project, pinned_drop};
 
-use super::Classify;
 use super::admission::Admission;
+use super::{Classify, Outcome};
 
 /// The answer of [`CircuitBreaker`](super::CircuitBreaker).
 ///
@@ -18,8 +19,9 @@ use super::admission::Admission;
 ///
 /// # Cancel safety
 ///
-/// Dropping it counts for nothing, and lets another call probe if this one did.
-#[pin_project]
+/// Dropping it does what dropping the future below does. It counts as a failure if Kafka's client had the record for long enough,
+/// see the [module](super#time-outs-and-dropped-sends); else as nothing, and lets another call probe if this one did.
+#[pin_project(PinnedDrop)]
 #[must_use = "futures do nothing unless polled"]
 pub struct CircuitBreakerFuture<F, C> {
     #[pin]
@@ -32,9 +34,10 @@ enum State<F, C> {
     Called {
         #[pin]
         future: F,
-        admission: Option<Admission>,
+        admission: Admission,
         classifier: C,
     },
+    Over,
 }
 
 impl<F, C> CircuitBreakerFuture<F, C> {
@@ -43,7 +46,7 @@ impl<F, C> CircuitBreakerFuture<F, C> {
     }
 
     pub(super) fn called(future: F, admission: Admission, classifier: C) -> Self {
-        Self { state: State::Called { future, admission: Some(admission), classifier } }
+        Self { state: State::Called { future, admission, classifier } }
     }
 }
 
@@ -55,18 +58,55 @@ where
 {
     type Output = Result<R>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
+        let mut state = self.project().state;
+        match state.as_mut().project() {
             StateProj::Rejected(error) => error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
             StateProj::Called { future, admission, classifier } => {
                 let result = ready!(future.poll(cx)).map_err(Into::into);
                 // Out first: a classifier that panics gives the probe's place back.
                 if let Some(admission) = admission.take() {
-                    admission.settle(classifier.classify(&result), &result);
+                    match classifier.classify(&result) {
+                        Outcome::Success => admission.succeed(),
+                        outcome => state.failed(admission, outcome, &result),
+                    }
                 }
                 Poll::Ready(result)
             }
+            StateProj::Over => Poll::Pending,
         }
+    }
+}
+
+#[pinned_drop]
+impl<F, C> PinnedDrop for CircuitBreakerFuture<F, C> {
+    fn drop(self: Pin<&mut Self>) {
+        let mut state = self.project().state;
+        let admission = match state.as_mut().project() {
+            StateProj::Called { admission, .. } => admission.take(),
+            StateProj::Rejected(_) | StateProj::Over => None,
+        };
+        if let Some(admission) = admission {
+            admission.abandoned(state.end().as_ref());
+        }
+    }
+}
+
+impl<F, C> State<F, C> {
+    #[cold]
+    fn failed<R>(self: Pin<&mut Self>, admission: Admission, outcome: Outcome, result: &Result<R>) {
+        match outcome {
+            // The time-out of a layer below does not say where the record was, but its transport does.
+            Outcome::Unanswered => admission.timed_out(result, self.end().as_ref()),
+            outcome => admission.settle(outcome, result),
+        }
+    }
+
+    /// Drops the future below, and returns what a transport told of its record.
+    #[cold]
+    fn end(mut self: Pin<&mut Self>) -> Option<Unanswered> {
+        unanswered::listen(|| self.set(Self::Over))
     }
 }
 
@@ -75,6 +115,7 @@ impl<F, C> fmt::Debug for CircuitBreakerFuture<F, C> {
         let state = match &self.state {
             State::Rejected(_) => "rejected",
             State::Called { .. } => "called",
+            State::Over => "over",
         };
         f.debug_struct("CircuitBreakerFuture").field("state", &state).finish()
     }

@@ -57,7 +57,7 @@ impl CircuitBreakerHandle {
         self.shared.force(super::state::Machine::force_closed);
     }
 
-    /// Closes it and forgets what was counted. Calls that are on their way do not count any more.
+    /// Closes it and forgets what was counted. Failures of calls that are on their way do not count any more.
     pub fn reset(&self) {
         self.shared.force(super::state::Machine::reset);
     }

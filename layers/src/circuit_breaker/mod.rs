@@ -12,15 +12,27 @@
 //! | result | is |
 //! |---|---|
 //! | delivered | a success |
-//! | `Timeout`, `Connection`, `Authentication`, `Broker`, `Fatal`, `Callback`, `Unknown` | a failure |
+//! | `Timeout`, and a future that is dropped | see [below](#time-outs-and-dropped-sends) |
+//! | `Connection`, `Authentication`, `Broker`, `Fatal`, `Callback`, `Unknown` | a failure |
 //! | `Serialization`, `InvalidRecord`, `Refused`, `RecordTooLarge`, `Rejected`, `UnknownTopicOrPartition`, `Authorization`, `Config`, `Transaction` | neutral: the record's fault, or the caller's |
 //! | `Throttled` | neutral: Kafka is there, and retries wait longer |
 //! | `Overloaded`, `CircuitOpen` | neutral: nobody asked Kafka |
 //! | `Closed`, `Fenced` | neutral: waiting does not heal it |
 //!
 //! [`CircuitBreakerLayer::classifier`] takes another table. A neutral result changes nothing, and lets another call probe
-//! if its call did. Each call counts once, in the period in which it was let through: a result that comes in a later
+//! if its call did. Each call counts once, in the period in which it was let through: a failure that arrives in a later
 //! period changes nothing.
+//!
+//! # Time-outs and dropped sends
+//!
+//! A send that times out, or whose future is dropped, is a failure only if Kafka's client had the record for at least 1 s
+//! (or half of its budget, if that is less) and nothing was delivered through the breaker while it waited.
+//! Else it is neutral: it waited for room, its deadline had passed before, Kafka was busy with others, or a quota delayed it.
+//! A delivery report that arrives after its caller got a time-out, or went away, still is a success.
+//! Open, such a late delivery lets the next call probe at once; a late failure of an older period changes nothing.
+//!
+//! The transports of this project tell where a record was ([`unanswered`](kafka_tower_core::unanswered)). Of another service's time-outs
+//! nothing is known: one is a failure if it is not `NotPersisted` and nothing was delivered meanwhile, and its dropped futures are neutral.
 //!
 //! # Place in the stack
 //!
@@ -38,8 +50,9 @@
 //!
 //! # Cancellation
 //!
-//! A call whose future is dropped, or panics, counts for nothing; a probe's place is free again. A probe that neither
-//! ends nor is dropped loses its place after the [lease](CircuitBreakerConfig::probe_lease).
+//! A call whose future is dropped counts as [above](#time-outs-and-dropped-sends); one that panics counts for nothing. The place of a probe
+//! that counts for nothing is free again. A probe that neither ends nor is dropped loses its place after the
+//! [lease](CircuitBreakerConfig::probe_lease).
 //!
 //! A rejection whose future is dropped is known to nobody: over a transactional transport the transaction can be committed
 //! without the record. Look at each answer before a commit, or leave the breaker out, as the sink with transactions does.
@@ -86,6 +99,7 @@ mod admission;
 mod classify;
 mod config;
 mod errors;
+mod evidence;
 mod future;
 mod handle;
 mod layer;

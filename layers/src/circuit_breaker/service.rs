@@ -16,6 +16,8 @@ pub struct CircuitBreaker<S, C> {
     shared: Arc<Shared>,
     classifier: C,
     asked: Asked,
+    /// Deliveries through the breaker before the service below was asked.
+    deliveries: u64,
     waiter: Option<Waiter>,
 }
 
@@ -31,7 +33,7 @@ enum Asked {
 
 impl<S, C> CircuitBreaker<S, C> {
     pub(super) fn new(inner: S, shared: Arc<Shared>, classifier: C) -> Self {
-        Self { inner, shared, classifier, asked: Asked::Nothing, waiter: None }
+        Self { inner, shared, classifier, asked: Asked::Nothing, deliveries: 0, waiter: None }
     }
 
     /// The hand on the breaker.
@@ -82,6 +84,9 @@ where
     /// and does not wait for room that nobody makes.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if self.shared.would_admit() {
+            if self.asked == Asked::Nothing {
+                self.deliveries = self.shared.deliveries();
+            }
             self.asked = Asked::Waiting;
             if let Poll::Ready(ready) = self.inner.poll_ready(cx) {
                 self.asked = Asked::Ready;
@@ -97,7 +102,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let admission = match Admission::new(&self.shared) {
+        let admission = match Admission::new(&self.shared, self.deliveries) {
             // It became half-open after the poll, which then asked nobody for room.
             Ok(_) if self.asked != Asked::Ready => Err(errors::not_ready()),
             admission => admission,

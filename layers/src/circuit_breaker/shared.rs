@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use kafka_tower_core::Error;
+use kafka_tower_core::unanswered::LateObserver;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -16,10 +17,16 @@ use super::{CircuitBreakerConfig, CircuitState, Outcome, Transition, errors};
 pub(super) struct Shared {
     /// The generation and [`FREE`] and [`CLEAN`], so that calls of a healthy breaker take no lock. Written under it.
     fast: AtomicU64,
+    deliveries: Deliveries,
     locked: Mutex<Locked>,
     /// Never sent to under the lock: its receivers' wakers are not ours.
     state: watch::Sender<CircuitState>,
 }
+
+/// How many successes there were. It is written by each, so that it lies apart from what is only read.
+#[derive(Default)]
+#[repr(align(128))]
+struct Deliveries(AtomicU64);
 
 /// Calls are let through and change nothing.
 const FREE: u64 = 1;
@@ -53,6 +60,7 @@ impl Shared {
         let machine = Machine::new(config);
         Arc::new(Self {
             fast: AtomicU64::new(fast(&machine)),
+            deliveries: Deliveries::default(),
             state: watch::Sender::new(machine.state()),
             locked: Mutex::new(Locked {
                 machine,
@@ -83,15 +91,27 @@ impl Shared {
         })
     }
 
+    /// The success of a call that was let through.
+    #[inline]
+    pub(super) fn succeed(&self, ticket: &Ticket) {
+        self.deliveries.0.fetch_add(1, Ordering::Relaxed);
+        if self.fast.load(Ordering::Acquire) & CLEAN == 0 {
+            self.succeed_in_doubt(ticket);
+        }
+    }
+
+    #[cold]
+    fn succeed_in_doubt(&self, ticket: &Ticket) {
+        let now = Instant::now();
+        self.update(now, |locked| locked.machine.settle(ticket, Outcome::Success, now));
+    }
+
     /// The result of a call that was let through. `why` describes a failure.
     pub(super) fn settle(&self, ticket: &Ticket, outcome: Outcome, why: impl FnOnce() -> Option<Arc<Failure>>) {
-        let fast = self.fast.load(Ordering::Acquire);
-        let nothing_changes = match outcome {
-            Outcome::Success => fast & CLEAN != 0,
-            Outcome::Neutral => fast & FREE != 0,
-            Outcome::Failure => false,
-        };
-        if nothing_changes {
+        if outcome == Outcome::Success {
+            return self.succeed(ticket);
+        }
+        if outcome == Outcome::Neutral && self.fast.load(Ordering::Acquire) & FREE != 0 {
             return;
         }
         let (now, why) = (Instant::now(), if outcome == Outcome::Failure { why() } else { None });
@@ -100,6 +120,12 @@ impl Shared {
                 locked.last_failure = why;
             }
         });
+    }
+
+    /// How many successes there were so far.
+    #[inline]
+    pub(super) fn deliveries(&self) -> u64 {
+        self.deliveries.0.load(Ordering::Relaxed)
     }
 
     pub(super) fn force(&self, change: impl FnOnce(&mut Machine)) {
@@ -186,6 +212,20 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, Locked> {
         self.locked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Of records whose callers got no answer.
+impl LateObserver for Shared {
+    fn late_report(&self, delivered: bool) {
+        if !delivered {
+            return;
+        }
+        self.deliveries.0.fetch_add(1, Ordering::Relaxed);
+        if self.fast.load(Ordering::Acquire) & CLEAN == 0 {
+            let now = Instant::now();
+            self.update(now, |locked| locked.machine.delivered_late(now));
+        }
     }
 }
 

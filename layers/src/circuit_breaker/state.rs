@@ -42,6 +42,13 @@ pub(super) struct Ticket {
     pub(super) generation: u64,
 }
 
+impl Ticket {
+    /// The ticket itself. What is left may not count.
+    pub(super) fn take(&mut self) -> Self {
+        Self { generation: self.generation }
+    }
+}
+
 /// Why a call was not let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -147,9 +154,13 @@ impl Machine {
         Ok(Ticket { generation: self.generation })
     }
 
-    /// The result of a call that was let through. Says whether it is of the present generation.
+    /// The result of a call that was let through. Says whether it is of the present generation; of an older one only a success
+    /// counts, as a [late delivery](Self::delivered_late).
     pub(super) fn settle(&mut self, ticket: &Ticket, outcome: Outcome, now: Instant) -> bool {
         if ticket.generation != self.generation {
+            if outcome == Outcome::Success {
+                self.delivered_late(now);
+            }
             return false;
         }
         let now = self.seen(now);
@@ -182,6 +193,17 @@ impl Machine {
             self.enter(Phase::Open { failures, until: now.checked_add(self.config.open_for) });
         }
         true
+    }
+
+    /// A record of an older period, or one whose caller got no answer, was delivered: the service below is well again, or is
+    /// about to be. Open, the next call probes; a probe that is on its way decides by itself.
+    pub(super) fn delivered_late(&mut self, now: Instant) {
+        let now = self.seen(now);
+        match &mut self.phase {
+            Phase::Closed { failures } => *failures = 0,
+            Phase::Open { until, .. } => *until = Some(until.map_or(now, |until| until.min(now))),
+            Phase::HalfOpen { .. } | Phase::ForcedOpen | Phase::ForcedClosed => {}
+        }
     }
 
     pub(super) fn force_open(&mut self) {

@@ -13,6 +13,7 @@
 //! | [`Transport`] | a `tower::Service<Record>` with laws |
 //! | [`Control`] | flush, close, partition counts; [`TransactionControl`] beside it |
 //! | [`handover`] | how a sink learns that a transactional transport has taken a record |
+//! | [`unanswered`] | how a layer learns of a record whose caller went away or got a time-out, and of its late report |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -28,6 +29,7 @@ mod record;
 mod timestamp;
 mod transaction;
 mod transport;
+pub mod unanswered;
 pub mod validate;
 
 pub use control::{CloseReport, Control, ControlFuture, InFlight, Undelivered};

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kafka_tower_core::gate::{Flush, Gate, Limits, Permit};
+use kafka_tower_core::unanswered::Unanswered;
 use kafka_tower_core::{CloseReport, Delivery, Record, Result};
 use tokio::time::Instant;
 
@@ -103,6 +104,12 @@ impl Client {
         self.resend.as_ref().map(|state| state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The gate admitted a record that was parked.
+    pub(crate) fn hand_over_parked(self: &Arc<Self>, call: Call, permit: Permit) -> Result<(), Permit> {
+        call.slot.leave_gate(Instant::now());
+        self.hand_over(call, permit)
+    }
+
     /// The gate admitted a record. Gives the permit back if its fate is known at once.
     pub(crate) fn hand_over(self: &Arc<Self>, call: Call, permit: Permit) -> Result<(), Permit> {
         let Call { record, slot } = call;
@@ -129,7 +136,7 @@ impl Client {
     }
 
     pub(crate) fn release(self: &Arc<Self>, permits: impl IntoIterator<Item = Permit>) {
-        self.gate.release(permits, |call, permit| self.hand_over(call, permit));
+        self.gate.release(permits, |call, permit| self.hand_over_parked(call, permit));
     }
 
     /// Before the record's room is given back, so that who waits for the room finds it counted.
@@ -148,14 +155,20 @@ impl Client {
     }
 
     /// The time of a record is up before its future was settled: withdrawn if it is parked.
-    pub(crate) fn expire(self: &Arc<Self>, slot: &Arc<Slot>, topic: &str) -> Result<Delivery> {
+    pub(crate) fn expire(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        topic: &str,
+        unanswered: impl FnOnce() -> Unanswered,
+    ) -> Result<Delivery> {
         let withdrawn = Err(errors::expired(topic));
         let take = |call: &Call| Arc::ptr_eq(&call.slot, slot);
         let settle = |call: Call| self.count(call.record, &withdrawn);
-        if self.gate.withdraw(take, settle, |call, permit| self.hand_over(call, permit)) > 0 {
+        if self.gate.withdraw(take, settle, |call, permit| self.hand_over_parked(call, permit)) > 0 {
             return withdrawn;
         }
-        slot.take().unwrap_or_else(|| Err(errors::late(topic)))
+        let unanswered = unanswered();
+        slot.leave(&unanswered.report()).unwrap_or_else(|| Err(errors::late(topic).with_unanswered(unanswered)))
     }
 
     /// Takes back all records that wait for room.
@@ -164,7 +177,7 @@ impl Client {
             let error = error(&call.record.topic);
             self.tell(call.record, &call.slot, Err(error));
         };
-        self.gate.withdraw(|_| true, settle, |call, permit| self.hand_over(call, permit));
+        self.gate.withdraw(|_| true, settle, |call, permit| self.hand_over_parked(call, permit));
     }
 
     /// Resolves when all that was called before is settled; what lingers goes at once.

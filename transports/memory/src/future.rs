@@ -6,8 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use kafka_tower_core::unanswered::{self, Unanswered};
 use kafka_tower_core::{Delivery, Error, Result};
-use pin_project::pin_project;
+use pin_project::{pin_project, pinned_drop};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::client::Client;
@@ -29,13 +30,17 @@ use crate::slot::Slot;
 /// # Panics
 ///
 /// If it is polled after it was ready; if it has to wait for `expires_at` outside a tokio runtime with time.
-#[pin_project]
+#[pin_project(PinnedDrop)]
 #[must_use = "futures do nothing unless polled"]
 pub struct MemoryDelivery {
     #[pin]
     state: State,
     /// Since when it waits: no clock is read for what is known at once.
     waiting_since: Option<Instant>,
+    /// The gate had no room for it at once.
+    parked: bool,
+    /// Its caller has the outcome.
+    told: bool,
     #[cfg(feature = "check")]
     journal: Option<(Arc<crate::check::Journal>, usize)>,
 }
@@ -65,15 +70,20 @@ impl MemoryDelivery {
         slot: Arc<Slot>,
         topic: Arc<str>,
         expires_at: Option<std::time::Instant>,
+        parked: bool,
     ) -> Self {
         let expires_at = expires_at.map(Instant::from_std);
-        Self::new(State::Waiting { client, slot, topic, expires_at, timer: None })
+        let mut this = Self::new(State::Waiting { client, slot, topic, expires_at, timer: None });
+        this.parked = parked;
+        this
     }
 
     fn new(state: State) -> Self {
         Self {
             state,
             waiting_since: None,
+            parked: false,
+            told: false,
             #[cfg(feature = "check")]
             journal: None,
         }
@@ -91,10 +101,11 @@ impl Future for MemoryDelivery {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Poll::Ready(outcome) = this.state.poll(cx) else {
+        let Poll::Ready(outcome) = this.state.poll(cx, *this.parked, *this.waiting_since) else {
             this.waiting_since.get_or_insert_with(Instant::now);
             return Poll::Pending;
         };
+        *this.told = true;
         let elapsed = |since: &mut Option<Instant>| since.map(|since| since.elapsed()).unwrap_or_default();
         let outcome = outcome.map_err(|error| error.with_elapsed(elapsed(this.waiting_since)));
         #[cfg(feature = "check")]
@@ -106,7 +117,12 @@ impl Future for MemoryDelivery {
 }
 
 impl State {
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Delivery>> {
+    fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parked: bool,
+        since: Option<Instant>,
+    ) -> Poll<Result<Delivery>> {
         match self.project() {
             StateProj::Refused(error) => Poll::Ready(Err(error.take().expect("polled after it was ready"))),
             StateProj::Waiting { client, slot, topic, expires_at, mut timer } => {
@@ -122,9 +138,40 @@ impl State {
                 if let Some(timer) = timer.as_mut().as_pin_mut() {
                     ready!(timer.poll(cx));
                 }
-                Poll::Ready(client.expire(slot, topic))
+                Poll::Ready(client.expire(slot, topic, || describe(slot, parked, since, Some(at))))
             }
         }
+    }
+}
+
+/// The record, whose caller does not learn its fate, for layers above.
+fn describe(slot: &Slot, parked: bool, since: Option<Instant>, expires_at: Option<Instant>) -> Unanswered {
+    let now = Instant::now();
+    let since = since.unwrap_or(now);
+    let handed_over_at = if parked { slot.left_gate() } else { Some(since) };
+    Unanswered::new(handed_over_at.map(|at| now.saturating_duration_since(at)))
+        .with_budget(expires_at.map(|at| at.saturating_duration_since(since)))
+}
+
+#[pinned_drop]
+impl PinnedDrop for MemoryDelivery {
+    fn drop(self: Pin<&mut Self>) {
+        if self.told {
+            return;
+        }
+        let this = self.project();
+        let StateProj::Waiting { slot, expires_at, .. } = this.state.project() else { return };
+        unanswered::tell(|| {
+            let unanswered = describe(slot, *this.parked, *this.waiting_since, *expires_at);
+            match slot.leave(&unanswered.report()) {
+                None => Some(unanswered),
+                Some(Ok(_)) => {
+                    unanswered.report().arrive(true);
+                    Some(unanswered)
+                }
+                Some(Err(_)) => None,
+            }
+        });
     }
 }
 

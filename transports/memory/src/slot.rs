@@ -1,36 +1,48 @@
 //! Where a record's outcome waits for the one who asks for it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use kafka_tower_core::unanswered::LateReport;
 use kafka_tower_core::{Delivery, Result};
+use tokio::time::Instant;
 
 #[derive(Debug)]
-pub(crate) struct Slot(Mutex<State>);
+pub(crate) struct Slot {
+    state: Mutex<State>,
+    /// When it was handed over, if it was parked before.
+    left_gate: OnceLock<Instant>,
+}
 
 #[derive(Debug)]
 enum State {
     Open(Option<Waker>),
     Settled(Result<Delivery>),
-    /// The outcome was taken, or nobody wants it.
-    Empty,
+    /// The outcome was taken, or its caller is gone: then the report goes there.
+    Empty(Option<LateReport>),
 }
 
 impl Slot {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State::Open(None))))
+        Arc::new(Self { state: Mutex::new(State::Open(None)), left_gate: OnceLock::new() })
     }
 
     /// The first outcome counts. Wakes who waits.
     pub(crate) fn settle(&self, outcome: Result<Delivery>) {
         let mut state = self.lock();
-        if !matches!(*state, State::Open(_)) {
-            return;
-        }
-        let old = std::mem::replace(&mut *state, State::Settled(outcome));
-        drop(state);
-        if let State::Open(Some(waker)) = old {
-            waker.wake();
+        match &mut *state {
+            State::Open(waker) => {
+                let waker = waker.take();
+                *state = State::Settled(outcome);
+                drop(state);
+                waker.into_iter().for_each(Waker::wake);
+            }
+            State::Settled(_) => {}
+            State::Empty(late) => {
+                let late = late.take();
+                drop(state);
+                late.into_iter().for_each(|late| late.arrive(outcome.is_ok()));
+            }
         }
     }
 
@@ -39,7 +51,7 @@ impl Slot {
         let old = match &mut *state {
             State::Open(Some(waker)) if waker.will_wake(cx.waker()) => return Poll::Pending,
             State::Open(waker) => waker.replace(cx.waker().clone()),
-            State::Settled(_) | State::Empty => {
+            State::Settled(_) | State::Empty(_) => {
                 drop(state);
                 return Poll::Ready(self.take().expect("polled after it was ready"));
             }
@@ -52,14 +64,36 @@ impl Slot {
     /// The outcome, if it is there; else nobody will ask for it any more.
     pub(crate) fn take(&self) -> Option<Result<Delivery>> {
         // A statement of its own: what is replaced is dropped outside the lock.
-        let old = std::mem::replace(&mut *self.lock(), State::Empty);
+        let old = std::mem::replace(&mut *self.lock(), State::Empty(None));
         match old {
             State::Settled(outcome) => Some(outcome),
-            State::Open(_) | State::Empty => None,
+            State::Open(_) | State::Empty(_) => None,
         }
     }
 
+    /// The outcome, if it is there; else nobody will ask for it any more, and the report goes to `late`.
+    pub(crate) fn leave(&self, late: &LateReport) -> Option<Result<Delivery>> {
+        let mut state = self.lock();
+        let next = State::Empty(matches!(*state, State::Open(_)).then(|| late.clone()));
+        let old = std::mem::replace(&mut *state, next);
+        drop(state);
+        match old {
+            State::Settled(outcome) => Some(outcome),
+            State::Open(_) | State::Empty(_) => None,
+        }
+    }
+
+    /// There is room for it after it was parked.
+    pub(crate) fn leave_gate(&self, now: Instant) {
+        let _only_once = self.left_gate.set(now);
+    }
+
+    /// When it was handed over, if it was parked before and is not any more.
+    pub(crate) fn left_gate(&self) -> Option<Instant> {
+        self.left_gate.get().copied()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -80,12 +80,21 @@ impl MemoryTransport {
         let (slot, topic, expires_at) = (Slot::new(), Arc::clone(&record.topic), record.expires_at);
         let bytes = record.size();
         let call = Call { record, slot: Arc::clone(&slot) };
-        match self.handle.call(call, bytes, |call, permit| client.hand_over(call, permit)) {
+        let mut parked = true;
+        let admitted = self.handle.call(call, bytes, |call, permit| {
+            // Itself first; if it is refused at once, its room goes to others, which were parked.
+            if std::mem::take(&mut parked) {
+                client.hand_over(call, permit)
+            } else {
+                client.hand_over_parked(call, permit)
+            }
+        });
+        match admitted {
             Ok(()) => {
                 if transactional {
                     handover::taken();
                 }
-                MemoryDelivery::waiting(Arc::clone(client), slot, topic, expires_at)
+                MemoryDelivery::waiting(Arc::clone(client), slot, topic, expires_at, parked)
             }
             Err(Refused::TooLarge(_)) => {
                 MemoryDelivery::refused(errors::larger_than_gate(&topic, bytes, client.gate.limits().bytes))

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::unanswered::Unanswered;
 use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Recovery, Scope};
 
 use crate::causes::{Ago, Cause};
@@ -97,7 +98,7 @@ pub(crate) fn expired(
     if handed_over {
         error.with_persistence(Persistence::PossiblyPersisted)
     } else {
-        error.with_persistence(Persistence::NotPersisted)
+        error.with_persistence(Persistence::NotPersisted).with_unanswered(Unanswered::new(None))
     }
 }
 

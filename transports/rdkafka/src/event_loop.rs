@@ -217,7 +217,10 @@ fn outcome(shared: &Shared, report: &Report<'_>) -> Result<Acknowledged> {
             let error = classify::record_error(report.code, report.status, record, elapsed);
             shared.explained(error, record).with_persistence(persistence)
         });
-        return Err(error.with_elapsed(elapsed));
+        let error = error.with_elapsed(elapsed);
+        // librdkafka had it, and gave it up.
+        let is_timeout = error.kind() == ErrorKind::Timeout;
+        return Err(if is_timeout { error.with_unanswered(report.slot.unanswered(Instant::now())) } else { error });
     }
     Ok(Acknowledged {
         partition: report.partition,

@@ -128,6 +128,7 @@ impl Shared {
     pub(crate) fn enqueue_parked(&self, slot: Arc<Slot>, permit: Permit) -> Result<(), Permit> {
         let now = Instant::now();
         let enqueued = if slot.record().expires_at.is_none_or(|at| now < at) {
+            slot.leave_gate(now);
             self.enqueue(slot, permit)
         } else {
             slot.admit(permit);
@@ -237,9 +238,8 @@ impl Shared {
                 parked.push(slot);
                 continue;
             }
-            if deadline_passed
-                && matches!(slot.expire(|handed_over| self.expired_on_its_way(&slot, handed_over, now)), Expiry::Parked)
-            {
+            let expired = |handed_over| self.expired_on_its_way(&slot, handed_over, now);
+            if deadline_passed && matches!(slot.expire(now, expired), Expiry::Parked) {
                 parked.push(slot);
             } else if !slot.is_settled() {
                 let bound = self.bound(&slot);

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use kafka_tower_core::gate::Permit;
+use kafka_tower_core::unanswered::{self, LateReport, Unanswered};
 use kafka_tower_core::{Delivery, Error, ErrorKind, Persistence, Record, Result, Timestamp};
 
 /// The record never changes and lives as long as the slot: librdkafka reads its value in place.
@@ -22,6 +23,10 @@ struct State {
     outcome: Option<Result<Acknowledged>>,
     waker: Option<Waker>,
     permit: Option<Permit>,
+    /// When it was handed over, if it was parked or held before.
+    handed_over_at: Option<Instant>,
+    /// Its caller is gone or got a time-out: where its report goes.
+    late: Option<LateReport>,
 }
 
 /// What the broker answered. The caller makes a [`Delivery`] of it: if the event loop did, the count of the topic's name
@@ -92,10 +97,28 @@ impl Slot {
         state.place = Place::HandedOver;
     }
 
+    /// There is room for it after it was parked.
+    pub(crate) fn leave_gate(&self, now: Instant) {
+        self.state().handed_over_at = Some(now);
+    }
+
+    /// Describes it for layers above when its caller does not learn its fate.
+    pub(crate) fn unanswered(&self, now: Instant) -> Unanswered {
+        self.describe(&self.state(), now)
+    }
+
+    fn describe(&self, state: &State, now: Instant) -> Unanswered {
+        let handed_over_at = state.handed_over_at.unwrap_or(self.called_at);
+        let has_none = matches!(state.place, Place::Parked | Place::Held);
+        let handed_over_for = (!has_none).then(|| now.saturating_duration_since(handed_over_at));
+        let budget = self.record.expires_at.map(|at| at.saturating_duration_since(self.called_at));
+        Unanswered::new(handed_over_for).with_budget(budget)
+    }
+
     /// Its fate is known. Gives the room back that it took, and wakes the caller unless it was told that time ran out.
     pub(crate) fn settle(&self, outcome: Result<Acknowledged>) -> Option<Permit> {
         let mut state = self.state();
-        let permit = state.permit.take();
+        let (permit, late, delivered) = (state.permit.take(), state.late.take(), outcome.is_ok());
         let waker = match state.place {
             Place::Settled => return permit,
             Place::Expired => None,
@@ -107,6 +130,9 @@ impl Slot {
         state.place = Place::Settled;
         drop(state);
         wake(waker);
+        if let Some(late) = late {
+            arrive(&late, delivered);
+        }
         permit
     }
 
@@ -125,12 +151,14 @@ impl Slot {
             return false;
         }
         state.place = Place::HandedOver;
+        state.handed_over_at = Some(Instant::now());
         true
     }
 
     /// Time is up: tells the caller, unless the record is parked. `error` gets whether a producer has it.
-    pub(crate) fn expire(&self, error: impl FnOnce(bool) -> Error) -> Expiry {
+    pub(crate) fn expire(&self, now: Instant, error: impl FnOnce(bool) -> Error) -> Expiry {
         let mut state = self.state();
+        let unanswered = self.describe(&state, now);
         let handed_over = match state.place {
             Place::Parked => return Expiry::Parked,
             Place::Expired | Place::Settled => return Expiry::Told,
@@ -138,7 +166,10 @@ impl Slot {
             Place::Held => false,
         };
         state.place = Place::Expired;
-        state.outcome = Some(Err(error(handed_over)));
+        if state.late.is_none() {
+            state.late = Some(unanswered.report());
+            state.outcome = Some(Err(error(handed_over).with_unanswered(unanswered)));
+        }
         let waker = state.waker.take();
         drop(state);
         wake(waker);
@@ -176,10 +207,27 @@ impl Slot {
         Poll::Pending
     }
 
-    /// The caller's future is gone.
+    /// The caller's future is gone before it was ready.
     pub(crate) fn abandon(&self) {
         let waker = self.state().waker.take();
         drop(waker);
+        unanswered::tell(|| {
+            let mut state = self.state();
+            let outcome = state.outcome.take();
+            let unanswered = self.describe(&state, Instant::now());
+            if outcome.is_none() {
+                state.late = Some(unanswered.report());
+            }
+            drop(state);
+            match outcome {
+                None => Some(unanswered),
+                Some(Ok(_)) => {
+                    unanswered.report().arrive(true);
+                    Some(unanswered)
+                }
+                Some(Err(error)) => error.unanswered().cloned(),
+            }
+        });
     }
 
     /// The producer ended and nobody can tell any more.
@@ -189,6 +237,13 @@ impl Slot {
             format!("the producer ended before the fate of a record to {} was known", self.record.topic),
         )
         .with_persistence(Persistence::PossiblyPersisted)));
+    }
+}
+
+/// Layers above are foreign code, as wakers are.
+fn arrive(late: &LateReport, delivered: bool) {
+    if catch_unwind(AssertUnwindSafe(|| late.arrive(delivered))).is_err() {
+        tracing::error!("a panic in an observer of late reports was caught");
     }
 }
 

@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::gate::{GateHandle, Limits, Refused};
+use kafka_tower_core::unanswered::Unanswered;
 use kafka_tower_core::{Control, Error, ErrorKind, Record, Result, handover};
 use tower_service::Service;
 
@@ -80,7 +81,8 @@ impl Service<Record> for RdkafkaTransport {
         if record.expires_at.is_some_and(|at| at <= now) {
             return DeliveryFuture::refused(
                 Error::new(ErrorKind::Timeout, format!("not sent to {}: its deadline had passed", record.topic))
-                    .with_persistence(kafka_tower_core::Persistence::NotPersisted),
+                    .with_persistence(kafka_tower_core::Persistence::NotPersisted)
+                    .with_unanswered(Unanswered::new(None)),
             );
         }
         let slot = Arc::new(Slot::new(record, now));

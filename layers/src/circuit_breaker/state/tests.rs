@@ -61,6 +61,52 @@ fn a_late_result_of_an_older_period_changes_nothing() {
 }
 
 #[test]
+fn a_late_delivery_brings_the_probe_forward() {
+    for of_a_told_caller in [false, true] {
+        let (mut machine, t0) = (Machine::new(config()), Instant::now());
+        let old = machine.admit(t0).unwrap();
+        fail(&mut machine, 3, t0);
+        let early = t0 + 2 * SECOND;
+        assert!(machine.admit(early).is_err());
+        if of_a_told_caller {
+            machine.delivered_late(early);
+        } else {
+            assert!(!machine.settle(&old, Outcome::Success, early), "of an older period");
+        }
+        assert_eq!((machine.state(), machine.trips()), (CircuitState::Open, 1), "until a call comes");
+        let probe = machine.admit(early).unwrap();
+        assert_eq!(machine.admit(early).unwrap_err(), Refusal::Probing, "one call probes");
+        machine.delivered_late(early);
+        assert_eq!(machine.state(), CircuitState::HalfOpen, "the probe decides");
+        machine.settle(&probe, Outcome::Failure, early);
+        assert_eq!(
+            machine.admit(early + 9 * SECOND).unwrap_err(),
+            Refusal::Open { failures: 0, half_open_in: Some(SECOND) }
+        );
+    }
+}
+
+#[test]
+fn a_late_failure_of_an_older_period_leaves_it_open() {
+    let (mut machine, t0) = (Machine::new(config()), Instant::now());
+    let old = machine.admit(t0).unwrap();
+    fail(&mut machine, 3, t0);
+    machine.settle(&old, Outcome::Failure, t0 + 2 * SECOND);
+    assert!(machine.admit(t0 + 9 * SECOND).is_err());
+    assert!(machine.admit(t0 + 10 * SECOND).is_ok());
+}
+
+#[test]
+fn a_late_delivery_ends_a_row_of_failures() {
+    let (mut machine, t0) = (Machine::new(config()), Instant::now());
+    for _ in 0..10 {
+        fail(&mut machine, 2, t0);
+        machine.delivered_late(t0);
+    }
+    assert_eq!(machine.state(), CircuitState::Closed);
+}
+
+#[test]
 fn stuck_probes_are_given_up_after_their_lease() {
     let (mut machine, t0) = (Machine::new(config().probes(2).probe_successes(2)), Instant::now());
     fail(&mut machine, 3, t0);
@@ -93,6 +139,8 @@ enum Op {
     Clock(i64),
     Admit,
     Settle(usize, Outcome),
+    /// A record was delivered whose caller got no answer.
+    Late,
     ForceOpen,
     ForceClosed,
     Reset,
@@ -104,6 +152,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         4 => prop_oneof![0..3_000_i64, -5_000..0_i64, 9_000..25_000_i64].prop_map(Op::Clock),
         10 => Just(Op::Admit),
         10 => (any::<usize>(), outcome).prop_map(|(which, outcome)| Op::Settle(which, outcome)),
+        2 => Just(Op::Late),
         1 => prop_oneof![Just(Op::ForceOpen), Just(Op::ForceClosed), Just(Op::Reset)],
     ];
     prop::collection::vec(op, 1..200)
@@ -125,6 +174,7 @@ proptest! {
         for op in ops {
             let (state, generation) = (machine.state(), machine.generation());
             let now = at(clock);
+            let mut late = false;
             match op {
                 Op::Clock(by) => clock += by,
                 Op::Admit if out.len() < 16 => {
@@ -148,12 +198,15 @@ proptest! {
                     if counts {
                         latest = latest.max(clock);
                         prop_assert_eq!(admitted_in, state);
+                    } else if outcome == Outcome::Success {
+                        latest = latest.max(clock);
+                        late = true;
                     } else {
                         prop_assert_eq!(before, format!("{machine:?}"), "a stale result changed something");
                     }
                     twin.settle(&ticket, outcome, at(latest));
                     if counts && state == CircuitState::Closed {
-                        in_a_row = match outcome { Outcome::Success => 0, Outcome::Failure => in_a_row + 1, Outcome::Neutral => in_a_row };
+                        in_a_row = match outcome { Outcome::Success => 0, Outcome::Failure => in_a_row + 1, _ => in_a_row };
                         prop_assert_eq!(machine.state() == CircuitState::Open, in_a_row >= threshold);
                     }
                     if counts && state == CircuitState::HalfOpen {
@@ -166,9 +219,20 @@ proptest! {
                         prop_assert_eq!(machine.state(), expected);
                     }
                 }
+                Op::Late => {
+                    latest = latest.max(clock);
+                    machine.delivered_late(now);
+                    twin.delivered_late(at(latest));
+                    late = true;
+                }
                 Op::ForceOpen => { machine.force_open(); twin.force_open(); }
                 Op::ForceClosed => { machine.force_closed(); twin.force_closed(); }
                 Op::Reset => { machine.reset(); twin.reset(); }
+            }
+            if late {
+                prop_assert_eq!((machine.state(), machine.generation()), (state, generation), "a late delivery enters no state");
+                in_a_row = 0;
+                prop_assert!(state != CircuitState::Open || machine.would_admit(at(latest)), "the next call probes");
             }
             if machine.generation() != generation {
                 (in_a_row, won) = (0, 0);

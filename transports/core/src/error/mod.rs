@@ -14,6 +14,8 @@ use std::{borrow::Cow, result};
 
 pub use kind::{ErrorKind, Persistence, Recovery, Scope};
 
+use crate::unanswered::Unanswered;
+
 /// The boxed error of tower's middleware.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -51,6 +53,8 @@ struct Inner {
     attempts: u32,
     elapsed: Option<Duration>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+    /// Of a time-out.
+    unanswered: Option<Unanswered>,
     /// Whether a record's fate is worth a word.
     of_record: bool,
     /// It is the source of another error of ours, whose text has the persistence and the help.
@@ -73,6 +77,7 @@ impl Error {
             attempts: 1,
             elapsed: None,
             source: None,
+            unanswered: None,
             of_record: !matches!(kind, ErrorKind::Config),
             is_cause: false,
         }))
@@ -193,6 +198,19 @@ impl Error {
     #[must_use]
     pub fn elapsed(&self) -> Option<Duration> {
         self.0.elapsed
+    }
+
+    /// The record of a time-out, as the transport describes it: how long Kafka's client had it, and its late report.
+    #[must_use]
+    pub fn unanswered(&self) -> Option<&Unanswered> {
+        self.0.unanswered.as_ref()
+    }
+
+    /// Describes the record of a time-out: for transports, so that layers learn whether it was handed over.
+    #[must_use]
+    pub fn with_unanswered(mut self, unanswered: Unanswered) -> Self {
+        self.0.unanswered = Some(unanswered);
+        self
     }
 
     /// Sets what can be done.

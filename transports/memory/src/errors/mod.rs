@@ -2,6 +2,7 @@
 
 pub(crate) mod transaction;
 
+use kafka_tower_core::unanswered::Unanswered;
 use kafka_tower_core::{Error, ErrorKind, Persistence, Scope, Timestamp};
 
 pub(crate) fn unknown_topic(topic: &str) -> Error {
@@ -53,6 +54,7 @@ pub(crate) fn expired(topic: &str) -> Error {
     Error::new(ErrorKind::Timeout, format!("time ran out while a record for {topic} waited for room"))
         .with_persistence(Persistence::NotPersisted)
         .with_help("give the send more time, or the transport more room")
+        .with_unanswered(Unanswered::new(None))
 }
 
 /// Handed over; its report will come.

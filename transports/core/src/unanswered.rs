@@ -1,0 +1,261 @@
+//! Records whose caller went away, or got a time-out, before their fate was known.
+//!
+//! A transport describes such a record by an [`Unanswered`]: in the time-out ([`Error::with_unanswered`](crate::Error::with_unanswered))
+//! or, where the future is dropped, by [`tell`]. A layer that judges Kafka's health, as the circuit breaker does, reads the
+//! one and drops futures inside of [`listen`]; it may [subscribe](Unanswered::subscribe) to the report that arrives later.
+//!
+//! ```
+//! use std::time::Duration;
+//! use kafka_tower_core::unanswered::{self, Unanswered};
+//!
+//! /// The future of a transport that handed its record over 10 s ago.
+//! struct Delivery;
+//! impl Drop for Delivery {
+//!     fn drop(&mut self) {
+//!         unanswered::tell(|| Some(Unanswered::new(Some(Duration::from_secs(10)))));
+//!     }
+//! }
+//!
+//! let told = unanswered::listen(|| drop(Delivery)).unwrap();
+//! assert_eq!(told.handed_over_for(), Some(Duration::from_secs(10)));
+//! ```
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A record whose caller did not learn its fate. A clone is of the same record.
+#[derive(Clone, Debug)]
+pub struct Unanswered {
+    handed_over_for: Option<Duration>,
+    budget: Option<Duration>,
+    throttled: bool,
+    report: LateReport,
+}
+
+impl Unanswered {
+    /// A record that Kafka's client had for so long; `None`: it was never handed over.
+    #[must_use]
+    pub fn new(handed_over_for: Option<Duration>) -> Self {
+        Self { handed_over_for, budget: None, throttled: false, report: LateReport::default() }
+    }
+
+    /// Sets the time between the call and the record's deadline.
+    #[must_use]
+    pub fn with_budget(mut self, budget: Option<Duration>) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Says that a broker delayed the record because of a quota.
+    #[must_use]
+    pub fn with_throttled(mut self, throttled: bool) -> Self {
+        self.throttled = throttled;
+        self
+    }
+
+    /// How long Kafka's client had the record; `None`: it was never handed over.
+    #[must_use]
+    pub fn handed_over_for(&self) -> Option<Duration> {
+        self.handed_over_for
+    }
+
+    /// The time between the call and the record's deadline, if it has one.
+    #[must_use]
+    pub fn budget(&self) -> Option<Duration> {
+        self.budget
+    }
+
+    /// Whether a broker delayed the record because of a quota.
+    #[must_use]
+    pub fn is_throttled(&self) -> bool {
+        self.throttled
+    }
+
+    /// The place into which the transport writes the record's late report.
+    #[must_use]
+    pub fn report(&self) -> LateReport {
+        self.report.clone()
+    }
+
+    /// Calls `observer` when the record's report arrives; at once, if it has arrived.
+    pub fn subscribe(&self, observer: Arc<dyn LateObserver>) {
+        self.report.subscribe(observer);
+    }
+}
+
+/// Learns of reports that arrive after the caller went away or got a time-out.
+pub trait LateObserver: Send + Sync {
+    /// A report arrived: the record was delivered, or it failed. Called on the transport's thread; it must not block.
+    fn late_report(&self, delivered: bool);
+}
+
+/// The report of an [`Unanswered`] record, which the transport may still get. A clone is the same report.
+#[derive(Clone, Default)]
+pub struct LateReport(Arc<Mutex<State>>);
+
+enum State {
+    Awaited(Vec<Arc<dyn LateObserver>>),
+    Arrived { delivered: bool },
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Awaited(Vec::new())
+    }
+}
+
+impl LateReport {
+    /// The report has arrived. The first call counts.
+    pub fn arrive(&self, delivered: bool) {
+        let mut state = self.lock();
+        let observers = match &mut *state {
+            State::Awaited(observers) => std::mem::take(observers),
+            State::Arrived { .. } => return,
+        };
+        *state = State::Arrived { delivered };
+        drop(state);
+        observers.into_iter().for_each(|observer| observer.late_report(delivered));
+    }
+
+    fn subscribe(&self, observer: Arc<dyn LateObserver>) {
+        let delivered = match &mut *self.lock() {
+            State::Awaited(observers) => return observers.push(observer),
+            State::Arrived { delivered } => *delivered,
+        };
+        observer.late_report(delivered);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for LateReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.lock() {
+            State::Awaited(observers) => write!(f, "LateReport(awaited by {})", observers.len()),
+            State::Arrived { delivered } => write!(f, "LateReport(delivered: {delivered})"),
+        }
+    }
+}
+
+enum Listening {
+    No,
+    Yes(Option<Unanswered>),
+}
+
+thread_local! {
+    /// A future is dropped on the thread that drops what holds it, so that a cell of the thread finds the way through layers of
+    /// whatever type.
+    static LISTENING: RefCell<Listening> = const { RefCell::new(Listening::No) };
+}
+
+/// Describes a record whose future is being dropped before its caller learnt its fate. `describe` is called if a layer listens.
+pub fn tell(describe: impl FnOnce() -> Option<Unanswered>) {
+    let is_heard = LISTENING.try_with(|cell| cell.try_borrow().is_ok_and(|cell| matches!(*cell, Listening::Yes(_))));
+    if !is_heard.unwrap_or(false) {
+        return;
+    }
+    if let Some(told) = describe() {
+        hear(told);
+    }
+}
+
+fn hear(told: Unanswered) {
+    let _ended_thread = LISTENING.try_with(|cell| {
+        if let Listening::Yes(known) = &mut *cell.borrow_mut() {
+            // Of several records the one that was handed over for longest.
+            if known.as_ref().is_none_or(|known| known.handed_over_for < told.handed_over_for) {
+                *known = Some(told);
+            }
+        }
+    });
+}
+
+/// Runs `f`, which drops a future, and returns what a transport told meanwhile. Who listens around it hears the same.
+pub fn listen(f: impl FnOnce()) -> Option<Unanswered> {
+    /// Ends the listening also after a panic.
+    struct Scope(Listening);
+    impl Drop for Scope {
+        fn drop(&mut self) {
+            let outer = std::mem::replace(&mut self.0, Listening::No);
+            let _ended_thread = LISTENING.try_with(|cell| cell.replace(outer));
+        }
+    }
+    let scope = Scope(LISTENING.try_with(|cell| cell.replace(Listening::Yes(None))).unwrap_or(Listening::No));
+    f();
+    let told = LISTENING.try_with(|cell| match &mut *cell.borrow_mut() {
+        Listening::Yes(told) => told.take(),
+        Listening::No => None,
+    });
+    drop(scope);
+    let told = told.ok().flatten();
+    if let Some(told) = &told {
+        tell(|| Some(told.clone()));
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn unanswered(seconds: u64) -> Unanswered {
+        Unanswered::new(Some(Duration::from_secs(seconds)))
+    }
+
+    #[test]
+    fn is_heard_by_all_who_listen_and_by_nobody_later() {
+        tell(|| panic!("described for nobody"));
+        let outer = listen(|| {
+            let inner = listen(|| tell(|| Some(unanswered(3))));
+            assert_eq!(inner.unwrap().handed_over_for(), Some(Duration::from_secs(3)));
+            assert!(listen(|| ()).is_none());
+        });
+        assert_eq!(outer.unwrap().handed_over_for(), Some(Duration::from_secs(3)));
+        assert!(listen(|| ()).is_none());
+    }
+
+    #[test]
+    fn of_several_the_longest_counts() {
+        let told = listen(|| [2, 5, 3].into_iter().for_each(|seconds| tell(|| Some(unanswered(seconds)))));
+        assert_eq!(told.unwrap().handed_over_for(), Some(Duration::from_secs(5)));
+        let told = listen(|| tell(|| Some(Unanswered::new(None))));
+        assert_eq!(told.unwrap().handed_over_for(), None);
+    }
+
+    #[test]
+    fn a_panic_ends_the_listening() {
+        let panicked = catch_unwind(AssertUnwindSafe(|| listen(|| panic!("planted"))));
+        assert!(panicked.is_err());
+        tell(|| panic!("described for nobody"));
+    }
+
+    #[derive(Default)]
+    struct Count(AtomicUsize, AtomicUsize);
+
+    impl LateObserver for Count {
+        fn late_report(&self, delivered: bool) {
+            let count = if delivered { &self.0 } else { &self.1 };
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn each_observer_gets_the_report_once_before_or_after_it_arrives() {
+        for delivered in [true, false] {
+            let (count, unanswered) = (Arc::new(Count::default()), unanswered(1));
+            unanswered.clone().subscribe(count.clone());
+            unanswered.report().arrive(delivered);
+            unanswered.report().arrive(!delivered);
+            unanswered.subscribe(count.clone());
+            let expected = if delivered { (2, 0) } else { (0, 2) };
+            assert_eq!((count.0.load(Ordering::SeqCst), count.1.load(Ordering::SeqCst)), expected);
+        }
+    }
+}
