@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::text::seconds;
 use kafka_tower_core::{Control, Error, ErrorKind, Persistence, SinkMessage};
 use tokio::time::Sleep;
 
@@ -18,10 +19,12 @@ pub(super) fn of<T>(message: &SinkMessage<T>, since: Instant, budget: Duration) 
     message.envelope().deadline.or_else(|| since.checked_add(budget))
 }
 
-/// Writes the deadline into the message.
+/// Writes the deadline and the time of the call into the message.
 pub(super) fn stamp<T>(message: &mut SinkMessage<T>, since: Instant, budget: Duration) {
     let deadline = of(message, since, budget);
-    message.envelope_mut().deadline = deadline;
+    let envelope = message.envelope_mut();
+    envelope.deadline = deadline;
+    envelope.called_at = Some(since);
 }
 
 /// The timer of one who waits for room.
@@ -43,11 +46,41 @@ impl Patience {
 }
 
 /// The error of a message that found no room in time: nothing was sent.
-pub(super) fn no_room(since: Instant, control: &dyn Control) -> Error {
+pub(super) fn no_room(since: Instant, deadline: Option<Instant>, control: &dyn Control) -> Error {
     let waited = now().saturating_duration_since(since);
+    let text = match deadline.map_or(waited, |at| at.saturating_duration_since(since)) {
+        Duration::ZERO => "there was no room for the record, and its deadline had passed before the call".to_owned(),
+        // What the caller gave, and not what the timer took on top of it.
+        given => format!("there was no room for the record within {}", seconds(given)),
+    };
     let cause = control.last_error().map(|cause| format!("; {cause}")).unwrap_or_default();
-    Error::new(ErrorKind::Timeout, format!("there was no room for the record within {waited:.1?}{cause}"))
+    Error::new(ErrorKind::Timeout, text + &cause)
         .with_persistence(Persistence::NotPersisted)
         .with_elapsed(waited)
         .with_help("see whether the brokers keep up; else send less, or raise `buffer_memory` or `send_timeout_ms`")
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_tower_memory::MemoryKafka;
+    use kafka_tower_test_texts::assert_consistent;
+
+    use super::*;
+
+    #[test]
+    fn the_time_without_room_is_the_callers() {
+        let control = MemoryKafka::new().transport().control();
+        // The timer came 20 ms late.
+        let since = now() - Duration::from_millis(1_020);
+        for (given, text) in [
+            (Some(1_000), "there was no room for the record within 1 s"),
+            (Some(0), "there was no room for the record, and its deadline had passed before the call"),
+            (None, "there was no room for the record within 1 s"),
+        ] {
+            let error = no_room(since, given.map(|given| since + Duration::from_millis(given)), &*control);
+            assert_eq!(error.message(), text);
+            assert!(error.elapsed() >= Some(Duration::from_millis(1_020)));
+            assert_consistent(&error);
+        }
+    }
 }

@@ -225,7 +225,8 @@ impl<T> Shared<T> {
 
     /// A send found no room in time.
     pub(super) fn no_room(&self, message: &SinkMessage<T>, since: Instant) -> Error {
-        self.failed(Some(message), None, deadline::no_room(since, &*self.control))
+        let deadline = deadline::of(message, since, self.send_timeout);
+        self.failed(Some(message), None, deadline::no_room(since, deadline, &*self.control))
     }
 
     /// A send had to wait, and goes now.

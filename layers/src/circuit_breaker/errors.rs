@@ -59,3 +59,25 @@ pub(super) fn abandoned(waited: Duration) -> Arc<Failure> {
 fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
+
+#[cfg(test)]
+mod tests {
+    use kafka_tower_test_texts::assert_consistent;
+
+    use super::*;
+
+    #[test]
+    fn all_texts_agree_with_their_facts() {
+        let last = failure(&Error::new(ErrorKind::Connection, "cut").with_source("reset by peer"));
+        for last in [None, Some(&*last)] {
+            for failures in [0, 1, 5] {
+                for half_open_in in [None, Some(Duration::from_millis(40))] {
+                    assert_consistent(&refused(Refusal::Open { failures, half_open_in }, last));
+                }
+            }
+            assert_consistent(&refused(Refusal::Probing, last));
+            assert_consistent(&refused(Refusal::Forced, last));
+        }
+        assert_consistent(&not_ready());
+    }
+}

@@ -178,7 +178,7 @@ impl<S: Clone> History<S> {
 
     fn told(&self, error: Error) -> Error {
         let lie = self.may_be_written && error.persistence() == Persistence::NotPersisted;
-        let error = if lie { error.with_persistence(Persistence::PossiblyPersisted) } else { error };
+        let error = if lie { error.in_doubt_since("an earlier attempt may have been written") } else { error };
         let error = error.with_attempts(self.attempts);
         // What the last attempt says is of itself alone.
         match self.begun {

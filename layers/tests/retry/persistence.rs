@@ -62,6 +62,8 @@ async fn what_one_attempt_may_have_written_a_later_one_does_not_deny() {
     let error = send(&mut retry(policy().allow_duplicates(true), &inner), record()).await.unwrap_err();
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::Authorization, Persistence::PossiblyPersisted));
     assert_eq!(error.recovery(), Recovery::Reject);
+    assert!(error.message().starts_with("an earlier attempt may have been written; the last one: "), "{error}");
+    kafka_tower_test_texts::assert_consistent(&error);
 
     let inner = Scripted::new([perhaps_written()]);
     let future = retry(policy().allow_duplicates(true), &inner).ready_oneshot().await.unwrap().call(record());

@@ -30,6 +30,7 @@ mod state;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kafka_tower_core::text::seconds;
 use kafka_tower_core::{Control, Error, ErrorKind, Persistence, Recovery, Result};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -213,7 +214,8 @@ fn left_out(count: usize) -> Error {
 
 fn still_waiting(count: usize, within: Duration) -> Error {
     let text = format!(
-        "not committed: after {within:.1?} {} of the transaction had neither got to the transport nor been answered",
+        "not committed: after {} {} of the transaction had neither got to the transport nor been answered",
+        seconds(within),
         sends(count)
     );
     Error::new(ErrorKind::Timeout, text)
@@ -222,9 +224,9 @@ fn still_waiting(count: usize, within: Duration) -> Error {
         .with_help("poll the sends and take their answers, then commit again; or abort")
 }
 
-/// How another call has ended the transaction for which this one waited: that one was told.
+/// Another call ended the transaction for which this one waited. The other call's answer says how.
 pub(super) fn ended_meanwhile() -> Error {
-    Error::new(ErrorKind::Transaction, "not committed by this call: another one has ended the transaction meanwhile")
+    Error::new(ErrorKind::Transaction, "another call ended the transaction while this one waited: its answer says how")
         .with_recovery(Recovery::Reject)
         .with_persistence(Persistence::PossiblyPersisted)
         .with_help("let one task begin and end transactions")
@@ -241,9 +243,25 @@ fn late() -> Error {
 fn late_on_its_way() -> Error {
     Error::new(
         ErrorKind::Transaction,
-        "given up: it began before the present transaction did, and had not got to the transport",
+        "given up: it began before the present transaction did, and was still in a layer",
     )
     .with_recovery(Recovery::Reject)
     .with_persistence(Persistence::PossiblyPersisted)
-    .with_help("with the layers of a sink it was not sent: send it again in the next transaction")
+    .with_help("send it again in the next transaction; a layer of yours that hands records to a task of its own may still send this one")
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_tower_test_texts::assert_consistent;
+
+    use super::*;
+
+    #[test]
+    fn all_texts_agree_with_their_facts() {
+        for count in [1, 3] {
+            assert_consistent(&left_out(count));
+            assert_consistent(&still_waiting(count, Duration::from_secs(30)));
+        }
+        [ended_meanwhile(), late(), late_on_its_way()].iter().for_each(assert_consistent);
+    }
 }

@@ -26,6 +26,7 @@ mod headers;
 mod message;
 pub mod partitioner;
 mod record;
+pub mod text;
 mod timestamp;
 mod transaction;
 mod transport;

@@ -43,6 +43,8 @@ pub struct Envelope {
     pub topic: Option<Arc<str>>,
     /// When the caller's patience ends; else the sink's time-out counts.
     pub deadline: Option<Instant>,
+    /// When the send was called. A sink sets it, whatever it was before; error texts count the caller's time from it.
+    pub called_at: Option<Instant>,
 }
 
 impl<T> SinkMessage<T> {
@@ -177,6 +179,7 @@ impl Envelope {
             partition: self.partition,
             timestamp: self.timestamp,
             expires_at: self.deadline,
+            called_at: self.called_at,
             isolated: false,
         }
     }

@@ -35,6 +35,9 @@ pub struct Record {
     /// When the caller's patience ends. A transport does not hand the record over after that, and resolves
     /// the future of a record that it has handed over.
     pub expires_at: Option<Instant>,
+    /// When the caller's send was called, before it waited for room and before any earlier attempt. `None`: with the call of the
+    /// transport. What a text says of the caller's time counts from here.
+    pub called_at: Option<Instant>,
     /// Asks the transport to send the record in a batch of its own, because a refusal hit the batch it was
     /// in and nobody knows which record was meant.
     pub isolated: bool,
@@ -52,6 +55,7 @@ impl Record {
             partition: None,
             timestamp: None,
             expires_at: None,
+            called_at: None,
             isolated: false,
         }
     }

@@ -55,7 +55,10 @@ impl Tries {
             return error;
         }
         let error = error.with_attempts(self.count + 1);
-        if self.doubt { error.with_persistence(Persistence::PossiblyPersisted) } else { error }
+        if self.doubt && !error.may_be_written() {
+            return error.in_doubt_since("an earlier attempt may have been written");
+        }
+        error
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use kafka_tower_core::unanswered::Unanswered;
 use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Recovery, Scope};
 
+pub(crate) use kafka_tower_core::text::seconds;
+
 use crate::causes::{Ago, Cause};
 use crate::codes::{Fate, row_of};
 
@@ -58,12 +60,16 @@ pub(crate) fn client_error(code: i32, what: &str, text: Option<&str>) -> Error {
 }
 
 /// The error of a record that was refused or reported with a code.
-pub(crate) fn record_error(code: i32, status: i32, record: &Record, elapsed: Duration) -> Error {
-    let what = match record.partition {
-        Some(partition) => format!("not delivered to {}[{partition}]", record.topic),
-        None => format!("not delivered to {}", record.topic),
+pub(crate) fn record_error(code: i32, persistence: Persistence, record: &Record, elapsed: Duration) -> Error {
+    let to = match record.partition {
+        Some(partition) => format!("{}[{partition}]", record.topic),
+        None => record.topic.to_string(),
     };
-    let persistence = persistence(code, status);
+    let what = match persistence {
+        Persistence::NotPersisted => format!("not delivered to {to}"),
+        Persistence::PossiblyPersisted => format!("the delivery to {to} was not confirmed"),
+        Persistence::Persisted => format!("written to {to} without an acknowledgement"),
+    };
     let error = client_error(code, &what, None).with_persistence(persistence).with_elapsed(elapsed);
     if !record.isolated || error.scope() != Scope::Batch {
         return error;
@@ -76,6 +82,23 @@ pub(crate) fn record_error(code: i32, status: i32, record: &Record, elapsed: Dur
     error.with_scope(Scope::Record).with_help(help)
 }
 
+/// A record whose deadline had passed when it came to the transport.
+pub(crate) fn too_late(record: &Record) -> Error {
+    let given = record.expires_at.zip(record.called_at).map(|(at, begun)| at.saturating_duration_since(begun));
+    let text = match given {
+        Some(given) if given >= A_MILLISECOND => {
+            format!("not sent to {} within {}: it reached the transport too late", record.topic, seconds(given))
+        }
+        _ => format!("not sent to {}: its deadline had passed before the call", record.topic),
+    };
+    Error::new(ErrorKind::Timeout, text)
+        .with_persistence(Persistence::NotPersisted)
+        .with_help("allow more time; the serializer, a layer, the wait for room or a back-off took what there was")
+}
+
+/// Less is not worth a number.
+const A_MILLISECOND: Duration = Duration::from_millis(1);
+
 /// Time is up for a record; `handed_over` says whether librdkafka has it.
 pub(crate) fn expired(
     record: &Record,
@@ -85,9 +108,15 @@ pub(crate) fn expired(
     cause: Option<&Cause>,
 ) -> Error {
     let elapsed = now.saturating_duration_since(called_at);
-    // What it was given, and not what the sweep took on top of it.
-    let given = record.expires_at.map_or(elapsed, |at| at.saturating_duration_since(called_at));
-    let mut text = format!("not delivered to {} within {}", record.topic, seconds(given));
+    // What the caller gave: from the caller's call on, which may have waited for room or be tried again now, and without what the
+    // sweep took on top of it.
+    let begun = record.called_at.unwrap_or(called_at);
+    let given = record.expires_at.unwrap_or(now).saturating_duration_since(begun);
+    let mut text = if given < A_MILLISECOND {
+        format!("not delivered to {} in time", record.topic)
+    } else {
+        format!("not delivered to {} within {}", record.topic, seconds(given))
+    };
     if !handed_over {
         text.push_str(": there was no room for it");
     }
@@ -102,16 +131,6 @@ pub(crate) fn expired(
     }
 }
 
-/// "30 s", "1.5 s", "80 ms".
-pub(crate) fn seconds(duration: Duration) -> String {
-    let millis = (duration.as_micros() + 500) / 1_000;
-    if millis < 1_000 {
-        return format!("{millis} ms");
-    }
-    let tenths = (millis + 50) / 100;
-    if tenths % 10 == 0 { format!("{} s", tenths / 10) } else { format!("{}.{} s", tenths / 10, tenths % 10) }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -119,7 +138,7 @@ mod tests {
     use super::*;
 
     fn error(code: i32, status: i32) -> Error {
-        record_error(code, status, &Record::new("t"), Duration::ZERO)
+        record_error(code, persistence(code, status), &Record::new("t"), Duration::ZERO)
     }
 
     #[test]
@@ -138,7 +157,11 @@ mod tests {
             assert_eq!(error(code, NOT_PERSISTED).scope(), Scope::Batch, "{code}");
             let mut alone = Record::new("t");
             alone.isolated = true;
-            assert_eq!(record_error(code, NOT_PERSISTED, &alone, Duration::ZERO).scope(), Scope::Record, "{code}");
+            assert_eq!(
+                record_error(code, Persistence::NotPersisted, &alone, Duration::ZERO).scope(),
+                Scope::Record,
+                "{code}"
+            );
         }
     }
 
@@ -151,7 +174,7 @@ mod tests {
         );
         assert_eq!(
             error(200, NOT_PERSISTED).message(),
-            "not delivered to t: code 200, which Kafka 4.3.1 does not have"
+            "the delivery to t was not confirmed: code 200, which Kafka 4.3.1 does not have"
         );
     }
 
@@ -166,6 +189,37 @@ mod tests {
             error.message(),
             "not delivered to t within 30 s; last broker error 0.4 s ago: Connect to ipv4#127.0.0.1:1 failed: \
              Connection refused"
+        );
+    }
+
+    #[test]
+    fn the_time_of_a_time_out_is_the_callers() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut record = Record::new("t").with_expires_at(at(1_000));
+        let texts = |record: &Record| {
+            let of = |handed_over| expired(record, handed_over, at(995), at(1_020), None).message().to_owned();
+            [of(true), of(false), too_late(record).message().to_owned()]
+        };
+        // It waited for room, or was tried before: the transport was called 5 ms before the end.
+        record.called_at = Some(start);
+        assert_eq!(
+            texts(&record),
+            [
+                "not delivered to t within 1 s",
+                "not delivered to t within 1 s: there was no room for it",
+                "not sent to t within 1 s: it reached the transport too late",
+            ]
+        );
+        // It came with a deadline that had passed.
+        record.called_at = Some(at(1_100));
+        assert_eq!(
+            texts(&record),
+            [
+                "not delivered to t in time",
+                "not delivered to t in time: there was no room for it",
+                "not sent to t: its deadline had passed before the call",
+            ]
         );
     }
 

@@ -91,8 +91,7 @@ const fn helped(kind: ErrorKind, recovery: Recovery, help: &'static str) -> Clas
 const BROKER: Class = class(Kind::Broker, Recovery::Retry);
 const NO_TOPIC: Class = class(Kind::UnknownTopicOrPartition, Recovery::Reject);
 const REJECTED: Class = class(Kind::Rejected, Recovery::Reject);
-const REJECTED_OTHER: Class =
-    helped(Kind::Rejected, Recovery::Retry, "send it again: it was not the one that was refused");
+const REJECTED_OTHER: Class = class(Kind::Rejected, Recovery::Retry);
 const TOO_LARGE: Class = helped(
     Kind::RecordTooLarge,
     Recovery::Reject,
@@ -101,13 +100,8 @@ const TOO_LARGE: Class = helped(
 const INVALID: Class = class(Kind::InvalidRecord, Recovery::Reject);
 const CONFIG: Class = class(Kind::Config, Recovery::Reject);
 const ABORT: Class = class(Kind::Transaction, Recovery::AbortTransaction);
-const TXN_FATAL: Class =
-    helped(Kind::Transaction, Recovery::Fatal, "create a new producer, and replay the transaction");
-const TXN_STATE: Class = helped(
-    Kind::Transaction,
-    Recovery::Reject,
-    "begin a transaction before sending, and end it before beginning the next",
-);
+const TXN_FATAL: Class = class(Kind::Transaction, Recovery::Fatal);
+const TXN_STATE: Class = class(Kind::Transaction, Recovery::Reject);
 const DENIED: Class = class(Kind::Authorization, Recovery::Reject);
 const DENIED_IDEMPOTENT: Class = helped(
     Kind::Authorization,
@@ -133,11 +127,13 @@ const CLOSED: Class = helped(
 const CONNECTION: Class = class(Kind::Connection, Recovery::Retry);
 const TIMEOUT: Class = class(Kind::Timeout, Recovery::Wait);
 const OVERLOADED: Class = class(Kind::Overloaded, Recovery::Wait);
-const UNKNOWN: Class = class(Kind::Unknown, Recovery::Retry);
+const UNKNOWN: Class = helped(Kind::Unknown, Recovery::Retry, LOOK_UP);
+const LOOK_UP: &str =
+    "look the code up in the documentation of Kafka and librdkafka: brokers do not answer producers with it";
 /// Codes that are no answer to a produce request; Kafka calls these retriable.
-const OTHER_RETRY: Class = class(Kind::Unknown, Recovery::Retry);
+const OTHER_RETRY: Class = helped(Kind::Unknown, Recovery::Retry, LOOK_UP);
 /// Codes that are no answer to a produce request.
-const OTHER: Class = class(Kind::Unknown, Recovery::Reject);
+const OTHER: Class = helped(Kind::Unknown, Recovery::Reject, LOOK_UP);
 
 const fn row(code: i32, name: &'static str, class: Class, scope: Scope, fate: Fate, text: &'static str) -> Row {
     Row { code, name, class, scope, fate, text }
@@ -173,7 +169,7 @@ pub(crate) static TABLE: &[Row] = &[
     row(-165, "_UNSUPPORTED_FEATURE", CONFIG, Client, Unknown, "the broker does not support it"),
     row(-163, "_INTR", UNKNOWN, Client, Told, "the call was interrupted"),
     row(-153, "_RETRY", BROKER, Client, Told, "librdkafka asks for another try"),
-    row(-152, "_PURGE_QUEUE", CLOSED, Record, Unknown, "the transport was closed before it was sent"),
+    row(-152, "_PURGE_QUEUE", CLOSED, Record, Unknown, "the transport was closed while the record was in librdkafka's queue"),
     row(-151, "_PURGE_INFLIGHT", CLOSED, Record, Unknown, "it was sent, and the transport was closed before the answer"),
     row(-150, "_FATAL", FATAL, Client, Told, "the producer cannot go on"),
     row(-149, "_INCONSISTENT", FATAL, Client, Unknown, "librdkafka and the broker disagree on what was written"),

@@ -14,6 +14,7 @@ use crate::event_loop;
 use crate::facts::Facts;
 use crate::ffi::Client;
 use crate::names;
+use crate::peer;
 use crate::probe::{self, Probing, Speaks};
 use crate::shared::{Shared, lock};
 
@@ -194,6 +195,10 @@ impl Check<'_> {
             return error.with_help(help);
         }
         match row.map(|row| row.code) {
+            _ if cause.contains(peer::NOT_KAFKA) => {
+                return error
+                    .with_help("name Kafka's own listeners in `brokers`, as host:port; their port is 9092 by default");
+            }
             Some(codes::LOCAL_RESOLVE) => return error.with_help("correct the name in `brokers`, or the DNS"),
             Some(code) if codes::row_of(code).is_some_and(|row| row.class.kind == ErrorKind::Authentication) => {
                 return error;

@@ -19,6 +19,7 @@ use crate::events::ClientError;
 use crate::ffi::{Client, Event, Queue, Report};
 use crate::held;
 use crate::log::Source;
+use crate::peer;
 use crate::refresh::Refresh;
 use crate::shared::Shared;
 use crate::slot::{Acknowledged, Slot};
@@ -214,8 +215,8 @@ fn outcome(shared: &Shared, report: &Report<'_>) -> Result<Acknowledged> {
             shared.partitions.doubt(&record.topic);
         }
         let error = given_up.unwrap_or_else(|| {
-            let error = classify::record_error(report.code, report.status, record, elapsed);
-            shared.explained(error, record).with_persistence(persistence)
+            let error = classify::record_error(report.code, persistence, record, elapsed);
+            shared.explained(error, record)
         });
         let error = error.with_elapsed(elapsed);
         // librdkafka had it, and gave it up.
@@ -235,7 +236,7 @@ fn error(shared: &Shared, client: &Client, code: i32, fatal: bool, text: &str) {
     let fatal = fatal || code == codes::LOCAL_FATAL;
     let (code, text) = match client.fatal_error() {
         Some((code, text)) if fatal => (code, text),
-        _ => (code, text.to_owned()),
+        _ => (code, peer::told(text).unwrap_or_else(|| text.to_owned())),
     };
     let name = codes::row_of(code).map(|row| row.name);
     let now = Instant::now();

@@ -78,12 +78,15 @@ mod log;
 #[cfg(feature = "mock-cluster")]
 mod mock;
 mod names;
+mod peer;
 mod probe;
 mod properties;
 mod refresh;
 mod repeats;
 mod shared;
 mod slot;
+#[cfg(test)]
+mod texts;
 mod transactions;
 mod transport;
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::gate::{Gate, Permit};
-use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Result, Scope};
+use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Result, Scope, text};
 use rdkafka::ClientConfig;
 use tokio::sync::oneshot;
 
@@ -155,7 +155,7 @@ impl Shared {
                     ErrorKind::Fatal,
                     format!("not delivered to {}: the producer had ended before: {text}", record.topic),
                 ),
-                None => classify::record_error(code, 0, record, elapsed),
+                None => classify::record_error(code, Persistence::NotPersisted, record, elapsed),
             },
             codes::MESSAGE_TOO_LARGE => {
                 let limit = self.config.get("message.max.bytes").unwrap_or("1000000");
@@ -164,9 +164,11 @@ impl Shared {
                     "a record of {size} bytes for {} is larger than the client's message.max.bytes ({limit})",
                     record.topic
                 );
-                Error::new(ErrorKind::RecordTooLarge, text).with_error_type("MESSAGE_TOO_LARGE")
+                Error::new(ErrorKind::RecordTooLarge, text)
+                    .with_error_type("MESSAGE_TOO_LARGE")
+                    .with_help("send less in one record, or raise message.max.bytes")
             }
-            _ => classify::record_error(code, 0, record, elapsed),
+            _ => classify::record_error(code, Persistence::NotPersisted, record, elapsed),
         };
         let scope = if error.scope() == Scope::Batch { Scope::Record } else { error.scope() };
         self.explained(error, record)
@@ -276,9 +278,12 @@ impl Shared {
     /// What the code says, with what is known of the topic.
     pub(crate) fn explained(&self, error: Error, record: &Record) -> Error {
         match (error.kind(), record.partition, self.partitions.get(&record.topic)) {
-            (ErrorKind::UnknownTopicOrPartition, Some(partition), Some(count)) if partition as u32 >= count => {
-                error.with_help(format!("{} has {count} partitions, and they count from 0", record.topic))
-            }
+            (ErrorKind::UnknownTopicOrPartition, Some(partition), Some(count)) if partition as u32 >= count => error
+                .with_help(format!(
+                    "{} has {}, and they count from 0",
+                    record.topic,
+                    text::count(count as usize, "partition")
+                )),
             _ => error,
         }
     }
@@ -295,7 +300,8 @@ impl Shared {
         let now = Instant::now();
         let cause = self.causes().latest(now).map(|cause| format!("; {}", Ago(cause, now))).unwrap_or_default();
         let bound = classify::seconds(self.delivery_bound);
-        let text = format!("not delivered to {topic}: given up, because a record had no answer within {bound}{cause}");
+        let text =
+            format!("the delivery to {topic} was given up, because a record had no answer within {bound}{cause}");
         Some(Error::new(ErrorKind::Timeout, text).with_persistence(persistence))
     }
 

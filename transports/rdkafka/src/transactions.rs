@@ -224,7 +224,7 @@ fn abort(shared: &Shared, end: Instant) -> Result<()> {
 
 /// The error of a record that went with its transaction.
 pub(crate) fn aborted(topic: &str, persistence: Persistence) -> Error {
-    Error::new(ErrorKind::Transaction, format!("not delivered to {topic}: its transaction was aborted"))
+    Error::new(ErrorKind::Transaction, format!("the transaction of a record for {topic} was aborted"))
         .with_recovery(Recovery::Reject)
         .with_persistence(persistence)
         .with_help("send it again in the next transaction")

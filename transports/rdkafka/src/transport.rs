@@ -10,6 +10,7 @@ use kafka_tower_core::{Control, Error, ErrorKind, Record, Result, handover};
 use tower_service::Service;
 
 use crate::builder::Builder;
+use crate::classify;
 use crate::clock;
 use crate::control::RdkafkaControl;
 use crate::event_loop;
@@ -79,11 +80,8 @@ impl Service<Record> for RdkafkaTransport {
             now = Instant::now();
         }
         if record.expires_at.is_some_and(|at| at <= now) {
-            return DeliveryFuture::refused(
-                Error::new(ErrorKind::Timeout, format!("not sent to {}: its deadline had passed", record.topic))
-                    .with_persistence(kafka_tower_core::Persistence::NotPersisted)
-                    .with_unanswered(Unanswered::new(None)),
-            );
+            let error = classify::too_late(&record);
+            return DeliveryFuture::refused(error.with_unanswered(Unanswered::new(None)));
         }
         let slot = Arc::new(Slot::new(record, now));
         let shared = &self.owner.shared;

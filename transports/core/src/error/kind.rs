@@ -127,7 +127,7 @@ impl ErrorKind {
             ),
             Self::Authorization => (Reject, NotPersisted, Scope::Topic, "let this principal write to the topic"),
             Self::Authentication => {
-                (Fatal, NotPersisted, Scope::Client, "check user name, password and sasl.mechanisms")
+                (Fatal, NotPersisted, Scope::Client, "check user name, password and `sasl.mechanism`")
             }
             Self::Connection => {
                 (Retry, PossiblyPersisted, Scope::Broker, "check that the broker runs and is reachable")
@@ -150,7 +150,7 @@ impl ErrorKind {
                 "make the transactional id unique per producer, or the transaction shorter than its time-out",
             ),
             Self::Transaction => (AbortTransaction, NotPersisted, Scope::Client, "abort the transaction and replay it"),
-            Self::Fatal => (Fatal, PossiblyPersisted, Scope::Client, "create a new producer"),
+            Self::Fatal => (Fatal, PossiblyPersisted, Scope::Client, "create a new sink"),
             Self::Callback => (Wait, PossiblyPersisted, Scope::Client, "find the panic in the callback"),
             Self::Refused => (Reject, NotPersisted, Scope::Record, "send what the application's own layers accept"),
             Self::Unknown => (
@@ -161,14 +161,6 @@ impl ErrorKind {
             ),
         };
         Facts { recovery, persistence, scope, help }
-    }
-
-    /// What to do, if the error itself says nothing better.
-    pub(super) const fn help(self, persistence: Persistence) -> &'static str {
-        match (self, persistence) {
-            (Self::Timeout, Persistence::NotPersisted) => "allow more time or room, or send it again",
-            _ => self.facts().help,
-        }
     }
 
     /// The kind in `snake_case`. For metrics take [`Error::error_type`](super::Error::error_type).

@@ -4,6 +4,7 @@
 
 mod convert;
 mod display;
+mod help;
 mod kind;
 
 use std::error::Error as StdError;
@@ -185,7 +186,7 @@ impl Error {
     /// One line that says what to do.
     #[must_use]
     pub fn help(&self) -> &str {
-        self.0.help.as_deref().unwrap_or_else(|| self.0.kind.help(self.0.persistence))
+        self.0.help.as_deref().unwrap_or_else(|| self.0.kind.help(self.0.persistence, self.0.recovery))
     }
 
     /// How often the record was tried.
@@ -224,6 +225,24 @@ impl Error {
     #[must_use]
     pub fn with_persistence(mut self, persistence: Persistence) -> Self {
         self.0.persistence = persistence;
+        self
+    }
+
+    /// Says that an earlier attempt left the record in doubt, whatever this last error knows of its own attempt:
+    /// [`PossiblyPersisted`](Persistence::PossiblyPersisted), with the earlier attempt in the text.
+    ///
+    /// ```
+    /// use kafka_tower_core::{Error, ErrorKind, Persistence};
+    ///
+    /// let last = Error::new(ErrorKind::Authorization, "not delivered to orders: this principal may not write to the topic");
+    /// let error = last.in_doubt_since("an earlier attempt may have been written");
+    /// assert_eq!(error.persistence(), Persistence::PossiblyPersisted);
+    /// assert!(error.message().starts_with("an earlier attempt may have been written; the last one: not delivered to orders"));
+    /// ```
+    #[must_use]
+    pub fn in_doubt_since(mut self, earlier: &str) -> Self {
+        self.0.persistence = Persistence::PossiblyPersisted;
+        self.0.message = format!("{earlier}; the last one: {}", self.0.message).into();
         self
     }
 

@@ -87,3 +87,47 @@ pub(crate) fn no_runtime(topic: &str) -> Error {
         .with_scope(Scope::Client)
         .with_help("send inside a tokio runtime and keep it until the answers are there")
 }
+
+#[cfg(test)]
+mod tests {
+    use kafka_tower_test_texts::faults;
+
+    use super::transaction::*;
+    use super::*;
+    use crate::FaultKind;
+    use crate::transaction::coordinator::Refusal;
+
+    #[test]
+    fn all_texts_agree_with_their_facts() {
+        let mut errors = vec![
+            unknown_topic("orders"),
+            unknown_partition("orders", 7, 1),
+            larger_than_topic("orders", 10, 5),
+            without_key("orders"),
+            larger_than_gate("orders", 10, 5),
+            closed("orders"),
+            expired("orders"),
+            late("orders"),
+            given_up("orders"),
+            lost("orders", 1),
+            out_of_order("orders", 1),
+            no_runtime("orders"),
+            misuse("begin", "call init first"),
+            withdrawn("orders"),
+            stale_member("payments"),
+            illegal_generation("payments"),
+        ];
+        for call in ["init", "begin", "send", "send_offsets", "commit", "abort"] {
+            errors.extend(["commit", "abort"].map(|end| under_way(call, end)));
+            errors.push(must_abort(call, &without_key("orders")));
+            errors.push(unanswered(call, "payments-1"));
+            for unanswered in [false, true] {
+                errors.push(refused(call, "payments-1", Refusal::Fenced, unanswered));
+                errors.push(refused(call, "payments-1", Refusal::State, unanswered));
+            }
+        }
+        errors.extend(FaultKind::PRODUCE.into_iter().chain(FaultKind::TRANSACTION).map(FaultKind::error));
+        let faults: Vec<_> = errors.iter().flat_map(faults).collect();
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+    }
+}

@@ -15,7 +15,7 @@ pub(crate) fn misuse(call: &'static str, why: &'static str) -> Error {
 pub(crate) fn under_way(call: &'static str, end: &'static str) -> Error {
     Error::new(ErrorKind::Transaction, format!("{call}: a {end} is under way"))
         .with_recovery(Recovery::Reject)
-        .with_help("call it again until it has an answer")
+        .with_help(format!("finish the {end} first: make that call until it has an answer"))
 }
 
 /// A part of the transaction failed before.

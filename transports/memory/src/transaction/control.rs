@@ -128,7 +128,10 @@ async fn wait_until(deadline: Option<Instant>) {
 }
 
 fn doubtful(error: Error) -> Error {
-    let error = error.with_persistence(kafka_tower_core::Persistence::PossiblyPersisted);
+    let error = match error.may_be_written() {
+        true => error,
+        false => error.in_doubt_since("an earlier request may have been carried out"),
+    };
     // To abort and replay could write twice what is visible already.
     let aborts = error.recovery() == Recovery::AbortTransaction;
     if aborts { error.with_recovery(Recovery::Fatal) } else { error }

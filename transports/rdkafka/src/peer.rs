@@ -1,0 +1,78 @@
+//! Something that is not a Kafka listener answers. librdkafka takes the first four bytes of the answer for a length and advises
+//! to raise `receive.message.max.bytes`; what they are says more.
+
+/// What the texts below begin with.
+pub(crate) const NOT_KAFKA: &str = "the peer does not speak Kafka: ";
+
+const RESPONSE: &str = "Invalid response size ";
+const ADVICE: &str = "increase receive.message.max.bytes";
+const FRAME: &str = "Invalid frame size ";
+
+/// librdkafka's text with what the peer speaks in place of the advice; none where the text is about something else, or the length
+/// can be that of a large answer of Kafka's.
+pub(crate) fn told(text: &str) -> Option<String> {
+    let (before, rest) = text.split_once(RESPONSE).or_else(|| text.split_once(FRAME))?;
+    let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '-').unwrap_or(rest.len());
+    let length: i32 = rest[..digits].parse().ok()?;
+    let after = match rest.split_once(ADVICE) {
+        Some((_, after)) => after,
+        None => &rest[digits..],
+    };
+    Some(format!("{before}{}{after}", speaks(length)?))
+}
+
+fn speaks(length: i32) -> Option<String> {
+    let bytes = length.to_be_bytes();
+    match bytes {
+        [0x15 | 0x16, 0x03, ..] => {
+            Some("the peer does not speak Kafka without TLS: it answers as a TLS listener".to_owned())
+        }
+        [b'H', b'T', b'T', b'P'] => Some(format!("{NOT_KAFKA}it answers as an HTTP server")),
+        _ if bytes.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') => {
+            Some(format!("{NOT_KAFKA}its answer begins with {:?}", String::from_utf8_lossy(&bytes)))
+        }
+        _ if length < 4 => Some(format!("{NOT_KAFKA}its answer begins with the bytes {bytes:02x?}")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(bytes: [u8; 4]) -> String {
+        let length = i32::from_be_bytes(bytes);
+        format!(
+            "127.0.0.1:80/bootstrap: Receive failed: Invalid response size {length} (0..100000000): increase \
+             receive.message.max.bytes (after 1ms in state APIVERSION_QUERY)"
+        )
+    }
+
+    #[test]
+    fn what_is_not_kafka_is_named() {
+        assert_eq!(
+            told(&response(*b"HTTP")).unwrap(),
+            "127.0.0.1:80/bootstrap: Receive failed: the peer does not speak Kafka: it answers as an HTTP server (after 1ms in \
+             state APIVERSION_QUERY)"
+        );
+        for (bytes, says) in [
+            ([0x15, 3, 3, 0], "a TLS listener"),
+            ([0x15, 3, 1, 0], "a TLS listener"),
+            (*b"SSH-", "with \"SSH-\""),
+            (*b"220 ", "with \"220 \""),
+            ([0xff, 0xfd, 1, 3], "the bytes [ff, fd, 01, 03]"),
+        ] {
+            let text = told(&response(bytes)).unwrap();
+            assert!(text.contains(says) && !text.contains("receive.message.max.bytes"), "{text}");
+        }
+        let frame = told("127.0.0.1:80/1: Receive failed: Invalid frame size 1213486160").unwrap();
+        assert!(frame.ends_with("an HTTP server"), "{frame}");
+    }
+
+    #[test]
+    fn a_large_answer_keeps_librdkafkas_advice() {
+        assert_eq!(told(&response(120_000_000_i32.to_be_bytes())), None);
+        assert_eq!(told("127.0.0.1:80/bootstrap: Connect failed: Connection refused"), None);
+        assert_eq!(told("Invalid response size many"), None);
+    }
+}
