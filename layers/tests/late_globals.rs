@@ -74,15 +74,17 @@ async fn providers_that_are_set_late_are_found() {
     let meters = SdkMeterProvider::builder().with_periodic_exporter(metrics.clone()).build();
     global::set_tracer_provider(SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build());
     global::set_meter_provider(meters.clone());
-    global::set_text_map_propagator(TraceContextPropagator::new());
     assert!(telemetry[1].has_meter());
     sent_after.ready().await.unwrap().call(SinkMessage::new(1)).await.unwrap();
     assert_eq!(spans.get_finished_spans().unwrap().len(), 1, "the first span");
-    let headers = kafka.records("orders")[5000].record.headers.clone();
+    assert_eq!(warnings_of("no global OpenTelemetry propagator"), 1, "{WARNINGS:?}");
+    global::set_text_map_propagator(TraceContextPropagator::new());
+    sent_after.ready().await.unwrap().call(SinkMessage::new(1)).await.unwrap();
+    let headers = kafka.records("orders")[5001].record.headers.clone();
     assert!(headers.get("traceparent").is_some(), "{headers:?}");
 
     let mut sends = 0;
-    while spans.get_finished_spans().unwrap().len() == 1 {
+    while spans.get_finished_spans().unwrap().len() == 2 {
         sent_before.ready().await.unwrap().call(SinkMessage::new(1)).await.unwrap();
         sends += 1;
         assert!(sends <= 1024, "found by one of the next sends");

@@ -54,7 +54,12 @@ impl TelemetryBuilder {
         Self {
             make_spans: Some(Box::new(Spans::global)),
             make_instruments: Some(Box::new(Instruments::global)),
-            propagation: Propagation { enabled: true, baggage: false, propagator: Propagator::Global },
+            propagation: Propagation {
+                enabled: true,
+                baggage: false,
+                propagator: Propagator::Global,
+                warned: Arc::default(),
+            },
             client: Client { semconv: Semconv::from_env(), ..Client::default() },
             choices: Choices { create_spans: true, ..Choices::default() },
             max_topics: MAX_TOPICS,

@@ -154,7 +154,7 @@ impl Inner {
     }
 }
 
-/// When global providers are looked for again: soon at first, and less and less often.
+/// When global providers are looked for again: soon at first, and less and less often, because a look costs as much as a span.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
     looks: AtomicU32,

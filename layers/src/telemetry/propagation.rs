@@ -4,6 +4,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kafka_tower_core::Headers;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
@@ -104,6 +105,7 @@ pub(super) struct Propagation {
     pub(super) enabled: bool,
     pub(super) baggage: bool,
     pub(super) propagator: Propagator,
+    pub(super) warned: Arc<AtomicBool>,
 }
 
 impl Propagation {
@@ -141,6 +143,7 @@ impl Propagation {
             return w3c::write(context.span().span_context(), headers);
         }
         self.with(|propagator| {
+            self.warn_if_none(propagator);
             // What is left of another context, as a state, is not to be read as a part of this one.
             if !headers.is_empty() && context.span().span_context().is_valid() {
                 for field in propagator.fields().filter(|field| *field != BAGGAGE) {
@@ -149,6 +152,22 @@ impl Propagation {
             }
             propagator.inject_context(context, &mut Chosen { baggage: self.baggage, headers });
         });
+    }
+}
+
+impl Propagation {
+    /// Says once that no header is written for want of a global propagator. One that is set later is used.
+    fn warn_if_none(&self, propagator: &dyn TextMapPropagator) {
+        let is_global = matches!(self.propagator, Propagator::Global);
+        if !is_global || self.warned.load(Ordering::Relaxed) || propagator.fields().next().is_some() {
+            return;
+        }
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "no global OpenTelemetry propagator is set: the context of spans goes into no headers, and consumers' traces begin \
+                 anew; set one, as W3cPropagator, or choose Telemetry::builder().without_propagation()"
+            );
+        }
     }
 }
 

@@ -15,17 +15,17 @@ use crate::Outgoing;
 pub struct Traced<S> {
     inner: S,
     sink: Arc<Sink>,
-    /// It was seen that nobody is to be told, and so it stays until the next look.
-    quiet: bool,
-    /// Sends until global providers that were not there are looked for again.
+    /// It was seen that nobody is to be told, and so it stays for so many sends: then global providers are looked for again.
+    quiet_for: u32,
+    /// The same where somebody is to be told. One of both is 0.
     until_look: u32,
 }
 
 impl<S> Traced<S> {
     pub(super) fn new(inner: S, sink: Arc<Sink>) -> Self {
-        let quiet = sink.telemetry.0.is_quiet();
-        let until_look = if quiet { sink.telemetry.0.looks.of_new_service() } else { 0 };
-        Self { inner, sink, quiet, until_look }
+        let telemetry = &sink.telemetry.0;
+        let quiet_for = if telemetry.is_quiet() { telemetry.looks.of_new_service() } else { 0 };
+        Self { inner, sink, quiet_for, until_look: 0 }
     }
 
     /// The service below.
@@ -50,10 +50,8 @@ impl<S> Traced<S> {
         R: Outgoing,
     {
         let telemetry = &self.sink.telemetry.0;
-        if self.until_look == 0 {
-            self.until_look = telemetry.look();
-        }
-        self.quiet = telemetry.is_quiet();
+        let left = self.quiet_for.max(self.until_look).checked_sub(1).unwrap_or_else(|| telemetry.look());
+        (self.quiet_for, self.until_look) = if telemetry.is_quiet() { (left, 0) } else { (0, left) };
         let open = Open::begin(&self.sink, &mut request);
         let inner = {
             let _current = open.as_ref().and_then(Open::attach);
@@ -80,10 +78,8 @@ where
     #[inline]
     fn call(&mut self, request: R) -> Self::Future {
         // Apart from the rest, which borrows the request: this passes it on where it is.
-        if self.until_look > 0 {
-            self.until_look -= 1;
-        }
-        if self.quiet && self.until_look > 0 && !is_anything_current() {
+        if self.quiet_for > 0 && !is_anything_current() {
+            self.quiet_for -= 1;
             return TracedFuture::new(self.inner.call(request), None);
         }
         self.tell(request)

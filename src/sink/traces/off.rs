@@ -28,7 +28,13 @@ impl Told {
     }
 
     #[cfg(feature = "rdkafka")]
-    pub(in crate::sink) fn statistics(self, _: &KafkaSinkConfig, builder: RdkafkaBuilder) -> RdkafkaBuilder {
+    pub(in crate::sink) fn statistics(self, config: &KafkaSinkConfig, builder: RdkafkaBuilder) -> RdkafkaBuilder {
+        if config.properties.get("statistics.interval.ms").is_some_and(|every| every != "0") {
+            tracing::warn!(
+                "\"statistics.interval.ms\" is set, and nothing records the statistics: enable the cargo feature `opentelemetry` of \
+                 kafka-tower and give the sink a Telemetry, or remove the property"
+            );
+        }
         builder
     }
 }

@@ -41,6 +41,13 @@ impl Told {
         let wanted = config.properties.get("statistics.interval.ms").is_some_and(|every| every != "0");
         match &self.0 {
             Some(telemetry) if wanted => builder.events(crate::telemetry::statistics::Late::new(telemetry)),
+            None if wanted => {
+                tracing::warn!(
+                    "\"statistics.interval.ms\" is set, and the sink has no Telemetry that would record the statistics: give it one \
+                     with SinkBuilder::telemetry, or remove the property"
+                );
+                builder
+            }
             _ => builder,
         }
     }
