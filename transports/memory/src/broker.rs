@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use kafka_tower_core::gate::Permit;
-use kafka_tower_core::{Error, InFlight, Record, Scope, Timestamp};
+use kafka_tower_core::{InFlight, Record, Timestamp};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
 
@@ -92,11 +91,10 @@ impl State {
     }
 }
 
-/// What the broker says of a time stamp that is more than an hour ahead. The
-/// clock is the later one of tokio's, which may be paused, and the system's.
-fn misdated(topic: &str, timestamp: Timestamp, now: Timestamp, wall: i64) -> Option<Error> {
-    let latest = now.as_millis().max(wall).saturating_add(AFTER_MAX_MS);
-    (timestamp.as_millis() > latest).then(|| errors::misdated(topic, timestamp).with_scope(Scope::Record))
+/// Whether a time stamp is more than an hour ahead. The clock is the later one of tokio's, which may be paused, and the system's.
+fn is_ahead(timestamp: Timestamp, now: Timestamp) -> bool {
+    let latest = now.as_millis().max(Timestamp::now().as_millis()).saturating_add(AFTER_MAX_MS);
+    timestamp.as_millis() > latest
 }
 
 impl Broker {
@@ -126,10 +124,7 @@ impl Broker {
             action.append_hold = Some(state.waits.at(now.checked_add(action.append_late)));
         }
         let timestamp = record.timestamp.unwrap_or_else(|| state.timestamp(now));
-        let misdated = record.timestamp.and_then(|timestamp| {
-            let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-            misdated(&record.topic, timestamp, state.timestamp(now), i64::try_from(wall).unwrap_or(i64::MAX))
-        });
+        let misdated = record.timestamp.is_some_and(|timestamp| is_ahead(timestamp, state.timestamp(now)));
         let key = (Arc::clone(&record.topic), partition);
         let lane = state.lanes.entry(key).or_insert_with(|| Lane::new(partition));
         let batching = who.client.batching.filter(|_| !record.isolated);

@@ -53,8 +53,8 @@ pub(crate) struct Entry<T> {
     batch: Option<(u64, WaitId)>,
     /// What was wrong with the batch.
     refusal: Option<Error>,
-    /// What is wrong with the time stamp.
-    misdated: Option<Error>,
+    /// The broker refuses the time stamp.
+    misdated: bool,
     /// Since its arrival.
     outcome: Option<Result<Delivery>>,
 }
@@ -89,10 +89,14 @@ impl<T> Entry<T> {
         Self { who, record, timestamp, action, timer, tries, resend, batch, refusal, misdated, outcome }
     }
 
-    /// A record whose time stamp the broker refuses.
-    pub(crate) fn misdated(mut self, error: Option<Error>) -> Self {
-        self.misdated = error;
+    /// Whether the broker refuses the record's time stamp.
+    pub(crate) fn misdated(mut self, misdated: bool) -> Self {
+        self.misdated = misdated;
         self
+    }
+
+    fn refused_time(&self, scope: Scope) -> Option<Error> {
+        self.misdated.then(|| errors::misdated(&self.record.topic, self.timestamp).with_scope(scope))
     }
 
     /// An attempt. Says whether the next records may follow: those of a client that numbers them may not overtake one
@@ -100,7 +104,7 @@ impl<T> Entry<T> {
     fn arrive(&mut self, partition: i32, leader: &mut impl Leader<T>, waits: &mut Waits, now: Instant) -> bool {
         leader.number(&self.who, &self.record, &mut self.tries);
         let refusal = self.refusal.take();
-        let write = || match refusal.or_else(|| self.misdated.clone()) {
+        let write = || match refusal.or_else(|| self.refused_time(Scope::Record)) {
             Some(refusal) => Err(refusal),
             None => leader.write(&self.who, &self.record, self.timestamp, &self.tries),
         };
@@ -205,12 +209,8 @@ impl<T> Lane<T> {
         let is_of_it = |entry: &&Entry<T>| entry.batch.is_some_and(|(of, _)| of == batch);
         let records: Vec<_> = entries.take_while(is_of_it).map(|entry| &entry.record).collect();
         let count = records.len();
-        // Of a batch with others in it.
-        let misdated = || {
-            let mut entries = self.queue.range(self.arrived..).take(count);
-            let error = entries.find_map(|entry| entry.misdated.clone())?;
-            Some(if count > 1 { error.with_scope(Scope::Batch) } else { error })
-        };
+        let scope = if count > 1 { Scope::Batch } else { Scope::Record };
+        let misdated = || self.queue.range(self.arrived..).take(count).find_map(|entry| entry.refused_time(scope));
         let refusal = leader.judge(&records).or_else(misdated);
         for entry in self.queue.range_mut(self.arrived..).take(count) {
             // It is judged once, as long as it is whole.

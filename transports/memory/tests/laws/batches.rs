@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Scope};
+use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Scope, Timestamp};
 use kafka_tower_memory::{MemoryKafka, MemoryTransport};
 use tokio::time::Instant;
 use tower::Service;
@@ -67,6 +67,20 @@ async fn one_bad_record_fails_its_neighbours_and_nobody_else() {
     }
     assert!(watched(other).await.is_ok(), "another partition");
     assert_eq!(values(&kafka, 0), ["d"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_that_is_too_far_ahead_fails_its_batch() {
+    let (kafka, mut transport) = batching(2);
+    let ahead = |minutes: i64| Timestamp::from_millis(Timestamp::now().as_millis() + minutes * 60_000);
+    let batch = [keyed("a"), keyed("b").with_timestamp(ahead(61)), keyed("c").with_timestamp(ahead(59)), keyed("d")];
+    let sends: Vec<_> = batch.into_iter().map(|record| transport.call(record)).collect();
+    let outcomes = watched(join_all(sends)).await;
+    assert_eq!(outcomes.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, false, true, true]);
+    assert_eq!(refused(outcomes[0].clone()), (ErrorKind::Rejected, Scope::Batch, Persistence::NotPersisted));
+    let mut alone = kafka.transport();
+    let outcome = alone.call(keyed("e").with_timestamp(ahead(61))).await;
+    assert_eq!(refused(outcome), (ErrorKind::Rejected, Scope::Record, Persistence::NotPersisted));
 }
 
 #[tokio::test(start_paused = true)]
