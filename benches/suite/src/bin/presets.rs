@@ -118,8 +118,14 @@ async fn compare(rounds: usize, records: usize) -> Option<bool> {
                 for (preset, speeds) in PRESETS.iter().zip(&mut speeds) {
                     runs += 1;
                     let config = config(preset, cluster.bootstrap(), &topic, runs);
-                    // With a linger time each of them takes that long.
-                    let records = if way == Way::One && config.linger_ms > 0 { records.min(20) } else { records };
+                    let most = match config {
+                        // Each of them takes as long.
+                        KafkaSinkConfig { linger_ms: 1.., .. } if way == Way::One => 20,
+                        // Each is a request of its own.
+                        KafkaSinkConfig { batch_size: 1, .. } => 2_000,
+                        _ => records,
+                    };
+                    let records = records.min(most);
                     speeds.push(run(config, way, records).await.expect("all are delivered"));
                 }
             }
