@@ -46,6 +46,11 @@ pub trait Control: Send + Sync + fmt::Debug + 'static {
         None
     }
 
+    /// How many times the transport replaced a client of its that was stuck.
+    fn generation(&self) -> u64 {
+        0
+    }
+
     /// The transactional side, if the transport was made for transactions.
     fn transactions(&self) -> Option<&dyn TransactionControl>;
 }

@@ -82,8 +82,10 @@ impl Builder {
 
     /// How long a record may be on its way, whatever its deadline: 300 s if it is not said.
     ///
-    /// When one has had no answer for so long, all that are on their way are given up. Queued records end
-    /// `NotPersisted`, sent ones `PossiblyPersisted`, and none goes out a second time.
+    /// When one has had no answer for so long although brokers answer, the client is stuck and is replaced: what is on its way to
+    /// other topics is awaited for up to 2 s, the rest is given up, and records that were surely not sent go to the new client.
+    /// When no broker answers, or in a transaction, all that are on their way are given up. What is given up ends
+    /// `PossiblyPersisted`, unless it never got a partition, and none goes out a second time.
     pub fn delivery_bound(mut self, bound: Duration) -> Self {
         self.delivery_bound = bound;
         self

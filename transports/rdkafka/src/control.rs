@@ -2,6 +2,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl};
@@ -68,6 +69,10 @@ impl Control for RdkafkaControl {
     fn last_error(&self) -> Option<String> {
         let now = Instant::now();
         self.owner.shared().causes().latest(now).map(|cause| Ago(cause, now).to_string())
+    }
+
+    fn generation(&self) -> u64 {
+        self.owner.shared().generation.load(Ordering::Acquire)
     }
 
     fn transactions(&self) -> Option<&dyn TransactionControl> {

@@ -21,8 +21,10 @@ use crate::held;
 use crate::log::Source;
 use crate::peer;
 use crate::refresh::Refresh;
+use crate::replace::Watch;
 use crate::shared::Shared;
 use crate::slot::{Acknowledged, Slot};
+use crate::trouble;
 
 /// The longest wait for an event; deadlines and wake-ups end it earlier.
 const IDLE: Duration = Duration::from_millis(500);
@@ -31,9 +33,9 @@ const FLUSH_SLICE: Duration = Duration::from_millis(1);
 /// Between two looks for what is to be cleared up: repeated lines of the log, settled records that no call took.
 const TICK: Duration = Duration::from_secs(1);
 /// Between two purges.
-const PURGE_AGAIN: Duration = Duration::from_millis(5);
+pub(crate) const PURGE_AGAIN: Duration = Duration::from_millis(5);
 /// How long the reports of a purge may take. They come from librdkafka's own threads, at once.
-const PURGE_TIME: Duration = Duration::from_secs(5);
+pub(crate) const PURGE_TIME: Duration = Duration::from_secs(5);
 
 thread_local! {
     /// Whether this thread is an event loop, of whichever transport. One must not wait for another's end: the other may
@@ -77,10 +79,12 @@ pub(crate) fn no_thread(error: std::io::Error) -> Error {
         .with_source(error)
 }
 
-struct EventLoop<'a> {
-    shared: &'a Arc<Shared>,
+pub(crate) struct EventLoop<'a> {
+    pub(crate) shared: &'a Arc<Shared>,
     client: &'a Client,
-    queue: Queue,
+    pub(crate) queue: Queue,
+    /// None for a second producer, which is not replaced.
+    pub(crate) watch: Option<Watch>,
     /// Slots of the event in hand, see [`Queue::poll`].
     reported: Vec<Arc<Slot>>,
     permits: Vec<Permit>,
@@ -88,10 +92,12 @@ struct EventLoop<'a> {
 
 impl<'a> EventLoop<'a> {
     fn new(shared: &'a Arc<Shared>, client: &'a Client) -> Option<Self> {
-        Some(Self { shared, client, queue: client.queue()?, reported: Vec::new(), permits: Vec::new() })
+        let queue = client.queue()?;
+        Some(Self { shared, client, queue, watch: None, reported: Vec::new(), permits: Vec::new() })
     }
 
     fn run(&mut self) {
+        self.watch = (!self.shared.is_transactional()).then(Watch::default);
         let mut refresh = Refresh::new(self.shared.refresh_interval(), Instant::now());
         let mut tick = Instant::now();
         loop {
@@ -112,14 +118,23 @@ impl<'a> EventLoop<'a> {
             }
             let next_expiry = self.shared.next_expiry();
             if next_expiry.is_some_and(|at| at <= now) {
-                self.guarded("a deadline", |this| this.shared.expire(now));
+                self.guarded("a deadline", |this| {
+                    let overdue = this.shared.expire(now);
+                    if !overdue.is_empty() && !this.replace_for_overdue(&overdue, now) {
+                        this.shared.give_up_overdue();
+                    }
+                });
                 continue;
             }
+            self.guarded("a client in trouble", |this| this.look_after(now));
             let mut wait = [next_expiry, deadline, refresh.due()]
                 .into_iter()
                 .flatten()
                 .map(|at| at - now)
                 .fold(IDLE, Duration::min);
+            if let Some(look) = self.watch.as_ref().and_then(Watch::next) {
+                wait = wait.min(look);
+            }
             if deadline.is_some() || self.shared.gate.is_flushing() {
                 self.shared.flush(FLUSH_SLICE);
                 wait = wait.min(FLUSH_SLICE);
@@ -155,11 +170,11 @@ impl<'a> EventLoop<'a> {
     }
 
     /// Waits for an event and serves it. Says whether there was one.
-    fn serve(&mut self, wait: Duration) -> bool {
+    pub(crate) fn serve(&mut self, wait: Duration) -> bool {
         let mut served = false;
         self.guarded("an event", |this| {
-            let (shared, client, permits) = (this.shared, this.client, &mut this.permits);
-            served = this.queue.poll(wait, &mut this.reported, |event| handle(shared, client, permits, event));
+            let (shared, client, permits, watch) = (this.shared, this.client, &mut this.permits, this.watch.as_mut());
+            served = this.queue.poll(wait, &mut this.reported, |event| handle(shared, client, permits, watch, event));
         });
         if !self.reported.is_empty() {
             self.shared.leave(&mut self.reported);
@@ -174,22 +189,31 @@ impl<'a> EventLoop<'a> {
     }
 
     /// The loop must survive whatever a waker does: all reports hang on it.
-    fn guarded(&mut self, what: &'static str, f: impl FnOnce(&mut Self)) {
+    pub(crate) fn guarded(&mut self, what: &'static str, f: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| f(self))).is_err() {
             self.shared.log.tell(Source::Panic { of: what }, "a panic in the event loop was caught", Instant::now());
         }
     }
 }
 
-fn handle(shared: &Shared, client: &Client, permits: &mut Vec<Permit>, event: Event<'_>) {
+fn handle(
+    shared: &Shared,
+    client: &Client,
+    permits: &mut Vec<Permit>,
+    mut watch: Option<&mut Watch>,
+    event: Event<'_>,
+) {
     match event {
         Event::Reports(mut reports) => reports.each(|report| {
+            if watch.as_deref_mut().is_some_and(|watch| !watch.is_calm() && watch.takes(report)) {
+                return;
+            }
             let outcome = outcome(shared, report);
             permits.extend(shared.settle(report.slot, outcome));
         }),
         Event::Error { code, fatal, text } => error(shared, client, code, fatal, &text.to_string_lossy()),
         Event::Log { level, facility, text } => {
-            log(shared, level, &facility.to_string_lossy(), &text.to_string_lossy());
+            log(shared, watch, level, &facility.to_string_lossy(), &text.to_string_lossy());
         }
         Event::Statistics(json) => user(shared, "statistics", |events| events.statistics(&json.to_string_lossy())),
         Event::TokenRefresh { config } => token(shared, client, config),
@@ -207,7 +231,9 @@ fn outcome(shared: &Shared, report: &Report<'_>) -> Result<Acknowledged> {
             _ => classify::persistence(report.code, report.status),
         };
         let given_up = match report.code {
-            codes::LOCAL_PURGE_QUEUE | codes::LOCAL_PURGE_INFLIGHT => shared.given_up(report.slot, persistence),
+            codes::LOCAL_PURGE_QUEUE | codes::LOCAL_PURGE_INFLIGHT => {
+                shared.given_up(report.slot, report.partition, persistence)
+            }
             _ => None,
         };
         if held::may_be_out_of_date(report.code) {
@@ -259,7 +285,14 @@ fn error(shared: &Shared, client: &Client, code: i32, fatal: bool, text: &str) {
     user(shared, "error", |events| events.error(&ClientError { code, name, text: &text, fatal }));
 }
 
-fn log(shared: &Shared, level: i32, facility: &str, text: &str) {
+fn log(shared: &Shared, watch: Option<&mut Watch>, level: i32, facility: &str, text: &str) {
+    if let Some(watch) = watch {
+        if facility == "PARTCNT" {
+            watch.partitions_changed();
+        } else if let Some((sign, partition)) = trouble::line(facility, text) {
+            watch.troubles.sign(sign, partition, Instant::now());
+        }
+    }
     // The only sign of the producer id of a producer without transactions; `debug=eos` asks for it.
     if facility == "GETPID" && text.contains("Acquired PID") {
         shared.facts.change(|facts| facts.producer_id = true);

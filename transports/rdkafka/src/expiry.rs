@@ -106,6 +106,12 @@ impl ExpiryQueue {
         }
     }
 
+    /// All that somebody holds.
+    pub(crate) fn all(&self) -> Vec<Arc<Slot>> {
+        let out_of_order = self.out_of_order.iter().map(|Reverse(Entry(_, slot))| slot);
+        self.in_order.iter().map(|(_, slot)| slot).chain(out_of_order).filter_map(Weak::upgrade).collect()
+    }
+
     fn len(&self) -> usize {
         self.in_order.len() + self.out_of_order.len()
     }

@@ -31,6 +31,19 @@ impl Held {
         held.remove(at)
     }
 
+    /// These go before all others.
+    pub(crate) fn put_first(&self, slots: Vec<Arc<Slot>>) {
+        let mut held = lock(&self.0);
+        for slot in slots.into_iter().rev() {
+            slot.hold();
+            held.push_front(slot);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        lock(&self.0).is_empty()
+    }
+
     fn has(&self, topic: &str) -> bool {
         lock(&self.0).iter().any(|slot| *slot.record().topic == *topic)
     }
@@ -64,8 +77,21 @@ impl Shared {
         Ok(())
     }
 
-    /// The topic was looked up, or that failed: hands its held records over, or settles them with the refusal. One thread at a
-    /// time does this, so that they keep their order.
+    /// The client was replaced: hands all held records over.
+    pub(crate) fn let_all_go(&self) {
+        loop {
+            while let Some(slot) = self.held.pop(None) {
+                let permit = self.hand_over_held(slot);
+                self.gate.release(permit, |slot, permit| self.enqueue_parked(slot, permit));
+            }
+            if self.client.end_hold_of_all(|| self.held.is_empty()) {
+                return;
+            }
+        }
+    }
+
+    /// The topic was looked up, or that failed: hands its held records over, or settles them with the refusal. Only the event
+    /// loop does this, so that they keep their order.
     pub(crate) fn let_go(&self, topic: &Arc<str>) {
         loop {
             while let Some(slot) = self.held.pop(Some(topic)) {

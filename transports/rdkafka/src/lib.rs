@@ -83,12 +83,14 @@ mod probe;
 mod properties;
 mod refresh;
 mod repeats;
+mod replace;
 mod shared;
 mod slot;
 #[cfg(test)]
 mod texts;
 mod transactions;
 mod transport;
+mod trouble;
 
 pub use builder::Builder;
 pub use events::{ClientError, ClientEvents, OauthToken};

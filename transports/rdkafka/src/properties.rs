@@ -84,10 +84,16 @@ pub(crate) fn client_config(properties: &Properties) -> Result<ClientConfig> {
     for (name, value) in properties {
         config.set(name, value);
     }
-    if is_idempotent(properties) {
-        // A few lines per connection: they tell when the producer id is there.
-        let debug = properties.get("debug").map_or_else(|| "eos".to_owned(), |debug| format!("{debug},eos"));
-        config.set("debug", debug);
+    // A few lines per connection and look at metadata, and none per record. `eos` tells when the producer id is there, `topic`
+    // what is wrong with a partition.
+    let facets = [
+        properties.get("debug").map(String::as_str),
+        is_idempotent(properties).then_some("eos"),
+        (!transactional).then_some("topic"),
+    ];
+    let facets: Vec<_> = facets.into_iter().flatten().collect();
+    if !facets.is_empty() {
+        config.set("debug", facets.join(","));
     }
     // What `tracing` shows of it is the application's filter to say.
     config.set_log_level(RDKafkaLogLevel::Debug);

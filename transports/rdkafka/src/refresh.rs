@@ -27,6 +27,8 @@ pub(crate) struct Partitions {
     known: RwLock<BTreeMap<Arc<str>, u32>>,
     wanted: RwLock<BTreeSet<Arc<str>>>,
     doubted: Mutex<Doubted>,
+    /// Something is doubted, or was looked up.
+    stirred: AtomicBool,
     /// A thread looks up what is doubted.
     looking: AtomicBool,
     /// A thread looks up what is wanted or old: an answer may take long, and one thread is enough.
@@ -40,6 +42,8 @@ struct Doubted {
     waiting: BTreeSet<Arc<str>>,
     /// When they were looked up last.
     looked: BTreeMap<Arc<str>, Instant>,
+    /// Looked up: their records may go on.
+    done: Vec<Arc<str>>,
 }
 
 impl Partitions {
@@ -68,11 +72,13 @@ impl Partitions {
             return doubted.waiting.contains(topic);
         }
         doubted.waiting.insert(Arc::clone(topic));
+        self.stirred.store(true, Ordering::Release);
         true
     }
 
     pub(crate) fn look_at(&self, topic: Arc<str>) {
         lock(&self.doubted).waiting.insert(topic);
+        self.stirred.store(true, Ordering::Release);
     }
 
     fn first_doubted(&self) -> Option<Arc<str>> {
@@ -83,6 +89,12 @@ impl Partitions {
         let mut doubted = lock(&self.doubted);
         doubted.waiting.remove(topic);
         doubted.looked.insert(Arc::clone(topic), Instant::now());
+        doubted.done.push(Arc::clone(topic));
+        self.stirred.store(true, Ordering::Release);
+    }
+
+    fn take_done(&self) -> Vec<Arc<str>> {
+        std::mem::take(&mut lock(&self.doubted).done)
     }
 
     fn forget(&self, topic: &str) {
@@ -120,11 +132,10 @@ impl Refresh {
 
     /// Starts a look-up if one is due: on a thread that ends with it.
     pub(crate) fn run(&mut self, shared: &Arc<Shared>, now: Instant) {
-        if shared.partitions.first_doubted().is_some() && !shared.partitions.looking.swap(true, Ordering::AcqRel) {
-            let its = Arc::clone(shared);
-            if !spawn(shared, now, move || look_at_doubted(&its)) {
-                // Without one: who waits for it must not wait for ever.
-                look_at_none(shared);
+        if shared.partitions.stirred.swap(false, Ordering::AcqRel) {
+            look_at_doubted(shared, now);
+            for topic in shared.partitions.take_done() {
+                shared.let_go(&topic);
             }
         }
         let missing = shared.partitions.missing() && self.again <= now;
@@ -159,26 +170,33 @@ fn look_up(shared: &Shared, topic: &str, within: Duration) {
     }
 }
 
-fn look_at_doubted(shared: &Shared) {
-    while let Some(topic) = shared.partitions.first_doubted() {
-        if !shared.gate.is_closed() {
-            look_up(shared, &topic, shared.question_time().min(HELD));
-            shared.partitions_changed();
+fn look_at_doubted(shared: &Arc<Shared>, now: Instant) {
+    let partitions = &shared.partitions;
+    if partitions.first_doubted().is_none() || partitions.looking.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let its = Arc::clone(shared);
+    let spawned = spawn(shared, now, move || {
+        while let Some(topic) = its.partitions.first_doubted() {
+            if !its.gate.is_closed() {
+                look_up(&its, &topic, its.question_time().min(HELD));
+                its.partitions_changed();
+            }
+            its.partitions.looked_up(&topic);
+            its.client.wake();
         }
-        shared.partitions.looked_up(&topic);
-        shared.let_go(&topic);
+        its.partitions.looking.store(false, Ordering::Release);
+        // One that was doubted just now found a thread that was at its end.
+        its.partitions.stirred.store(true, Ordering::Release);
+        its.client.wake();
+    });
+    if !spawned {
+        // The records must not wait for ever.
+        while let Some(topic) = partitions.first_doubted() {
+            partitions.looked_up(&topic);
+        }
+        partitions.looking.store(false, Ordering::Release);
     }
-    shared.partitions.looking.store(false, Ordering::Release);
-    // One that was doubted just now found a thread that was at its end.
-    shared.client.wake();
-}
-
-fn look_at_none(shared: &Shared) {
-    while let Some(topic) = shared.partitions.first_doubted() {
-        shared.partitions.looked_up(&topic);
-        shared.let_go(&topic);
-    }
-    shared.partitions.looking.store(false, Ordering::Release);
 }
 
 fn spawn(shared: &Shared, now: Instant, look_up: impl FnOnce() + Send + 'static) -> bool {

@@ -1,6 +1,6 @@
 //! What the handles of a transport and its event loop share.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ use crate::ffi::Client;
 use crate::held::Held;
 use crate::log::Log;
 use crate::refresh::Partitions;
+use crate::replace::Why;
 use crate::slot::{Acknowledged, Expiry, Slot};
 use crate::transactions::{self, TxnState};
 
@@ -36,6 +37,10 @@ pub(crate) struct Shared {
     pub(crate) log: Log,
     pub(crate) partitions: Partitions,
     pub(crate) held: Held,
+    /// How many times the client was replaced.
+    pub(crate) generation: AtomicU64,
+    /// While the instance before gives up what it has.
+    pub(crate) replaced_for: Mutex<Option<Why>>,
     pub(crate) transactions: TxnState,
     /// How long a record may be on its way, whatever its deadline.
     delivery_bound: Duration,
@@ -77,6 +82,8 @@ impl Shared {
             log: Log::default(),
             partitions: Partitions::default(),
             held: Held::default(),
+            generation: AtomicU64::new(0),
+            replaced_for: Mutex::default(),
             transactions: TxnState::default(),
             delivery_bound,
             per_partition,
@@ -226,11 +233,11 @@ impl Shared {
         lock(&self.expiry).next()
     }
 
-    /// Tells those whose time is up, withdraws them if they were not handed over, and gives all up that is on its way when
-    /// one of them has been for too long.
-    pub(crate) fn expire(&self, now: Instant) {
+    /// Tells those whose time is up, and withdraws them if they were not handed over. Those that are on their way for too long
+    /// it gives back.
+    pub(crate) fn expire(&self, now: Instant) -> Vec<Arc<Slot>> {
         let is_due = |slot: &Slot| slot.record().expires_at.is_some_and(|at| at <= now) || self.bound(slot) <= now;
-        let (mut parked, mut overdue) = (Vec::new(), false);
+        let (mut parked, mut overdue) = (Vec::new(), Vec::new());
         loop {
             // A statement of its own: callers are woken without the lock.
             let due = lock(&self.expiry).pop(now);
@@ -246,7 +253,7 @@ impl Shared {
             } else if !slot.is_settled() {
                 let bound = self.bound(&slot);
                 if bound <= now {
-                    overdue = true;
+                    overdue.push(slot);
                 } else {
                     lock(&self.expiry).push(bound, &slot);
                 }
@@ -264,15 +271,26 @@ impl Shared {
                 lock(&self.expiry).push(now, &slot);
             }
         }
-        if overdue {
-            let left = self.gate.in_flight();
-            tracing::error!(
-                records = left.records,
-                bound = ?self.delivery_bound,
-                "a record was without an answer for too long: all that are on their way are given up"
-            );
-            self.purge();
-        }
+        overdue
+    }
+
+    /// Gives up all that is on its way.
+    pub(crate) fn give_up_overdue(&self) {
+        let left = self.gate.in_flight();
+        tracing::error!(
+            records = left.records,
+            bound = ?self.delivery_bound,
+            "a record was without an answer for too long: all that are on their way are given up"
+        );
+        self.purge();
+    }
+
+    /// Records that the client has and whose callers wait. Records of the second producer are not among them.
+    pub(crate) fn on_their_way(&self) -> Vec<Arc<Slot>> {
+        // A statement of its own: what is dropped may be foreign code.
+        let mut all = lock(&self.expiry).all();
+        all.retain(|slot| !slot.record().isolated && slot.is_on_its_way());
+        all
     }
 
     /// What the code says, with what is known of the topic.
@@ -289,7 +307,10 @@ impl Shared {
     }
 
     /// The error of a record that librdkafka was told to give up.
-    pub(crate) fn given_up(&self, slot: &Slot, persistence: Persistence) -> Option<Error> {
+    pub(crate) fn given_up(&self, slot: &Slot, partition: i32, persistence: Persistence) -> Option<Error> {
+        if let Some(error) = self.given_up_by_old(slot, partition, persistence) {
+            return Some(error);
+        }
         if self.closing.has_begun() {
             return None;
         }
@@ -334,6 +355,14 @@ impl Shared {
     }
 
     // ---- properties
+
+    pub(crate) fn config(&self) -> &ClientConfig {
+        &self.config
+    }
+
+    pub(crate) fn delivery_bound(&self) -> Duration {
+        self.delivery_bound
+    }
 
     pub(crate) fn is_transactional(&self) -> bool {
         self.config.get("transactional.id").is_some()

@@ -181,6 +181,11 @@ impl Slot {
         self.state().place == Place::Parked
     }
 
+    /// Whether a producer has it and the caller waits for it.
+    pub(crate) fn is_on_its_way(&self) -> bool {
+        self.state().place == Place::HandedOver
+    }
+
     /// Whether its report has come, or it was withdrawn.
     pub(crate) fn is_settled(&self) -> bool {
         self.state().place == Place::Settled

@@ -286,6 +286,61 @@ async fn a_record_without_an_answer_for_too_long_is_given_up() {
     }
 }
 
+/// One partition's leader is gone, and the other broker answers: the client is replaced, and those on their way to another
+/// topic are not given up with it.
+#[tokio::test]
+async fn a_client_without_an_answer_for_too_long_is_replaced_where_brokers_answer() {
+    let cluster = MockCluster::start(2).unwrap();
+    // Leaders take turns.
+    cluster.create_topic("t", 2).unwrap();
+    cluster.create_topic("other", 2).unwrap();
+    let mut transport = RdkafkaTransport::builder()
+        .property("bootstrap.servers", cluster.bootstrap())
+        .property("linger.ms", "60000")
+        .property("topic.metadata.refresh.interval.ms", "100")
+        .topic("t")
+        .connect_timeout(PATIENCE)
+        .delivery_bound(Duration::from_secs(1))
+        .connect()
+        .await
+        .unwrap();
+    let to = |topic: &str, partition| Record::new(topic).with_partition(partition).with_value("x");
+    // All brokers are known, and which partition is on which.
+    for partition in [0, 1] {
+        let sent = call(&mut transport, to("t", partition)).await;
+        transport.control().flush().await.unwrap();
+        sent.await.unwrap();
+    }
+    cluster.broker_down(2).unwrap();
+    let stuck = [call(&mut transport, to("t", 0)).await, call(&mut transport, to("t", 1)).await];
+    // Half of the bound later: these are not overdue when the others are.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let others = [call(&mut transport, to("other", 0)).await, call(&mut transport, to("other", 1)).await];
+    let failed: Vec<_> = join_all(stuck).await.into_iter().filter_map(Result::err).collect();
+    assert_eq!(failed.len(), 1, "the one on the broker that is gone: {failed:?}");
+    for error in failed {
+        assert_eq!(
+            (error.kind(), error.persistence()),
+            (ErrorKind::Timeout, Persistence::PossiblyPersisted),
+            "{error}"
+        );
+        assert!(error.message().contains("no answer within 1 s"), "{error}");
+    }
+    assert_eq!(transport.control().generation(), 1);
+    let delivered = join_all(others).await.into_iter().filter(Result::is_ok).count();
+    assert!(delivered >= 1, "the one on the broker that answers");
+    cluster.broker_up(2).unwrap();
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let sent = [call(&mut transport, to("t", 0)).await, call(&mut transport, to("t", 1)).await];
+        transport.control().flush().await.unwrap();
+        if join_all(sent).await.iter().all(Result::is_ok) {
+            return;
+        }
+        assert!(Instant::now() < end, "the new one goes on");
+    }
+}
+
 #[tokio::test]
 async fn the_number_of_partitions_is_learned_beside_the_records() {
     let (_cluster, builder) = mock();

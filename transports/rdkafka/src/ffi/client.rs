@@ -26,8 +26,43 @@ pub(crate) struct Client {
 
 struct State {
     native: Option<Arc<Native>>,
-    /// Topics whose records are held.
-    held: Vec<Arc<str>>,
+    /// Whether records are held, of some topics or all.
+    holds: bool,
+    all_held: bool,
+    topics_held: Vec<Arc<str>>,
+}
+
+impl State {
+    fn new(native: Arc<Native>) -> Self {
+        Self { native: Some(native), holds: false, all_held: false, topics_held: Vec::new() }
+    }
+
+    fn changed(&mut self) {
+        self.holds = self.all_held || !self.topics_held.is_empty();
+    }
+}
+
+/// An instance of librdkafka's producer, before it is a client's or after.
+pub(crate) struct Instance(Arc<Native>);
+
+impl Instance {
+    pub(crate) fn create(config: &ClientConfig) -> Result<Self, KafkaError> {
+        let producer: BaseProducer<Context> = config.create_with_context(Context)?;
+        // SAFETY: the producer lives, and longer than the queue: see `Native`.
+        let queue = unsafe { Queue::main(producer.client().native_ptr()) };
+        Ok(Self(Arc::new(Native { topics: Topics::default(), queue, producer })))
+    }
+
+    /// As [`Client::purge`].
+    pub(crate) fn purge(&self) {
+        self.0.purge();
+    }
+
+    /// Records without a report that was read, and other events that wait.
+    pub(crate) fn queued(&self) -> usize {
+        // SAFETY: the client lives; the function is thread safe.
+        usize::try_from(unsafe { sys::rd_kafka_outq_len(self.0.rk()) }).unwrap_or(0)
+    }
 }
 
 /// Topic handles and the queue stand before the producer, because they must be destroyed before it.
@@ -53,12 +88,41 @@ pub(crate) struct TopicMetadata {
 
 impl Client {
     pub(crate) fn create(config: &ClientConfig) -> Result<Self, KafkaError> {
-        let producer: BaseProducer<Context> = config.create_with_context(Context)?;
-        // SAFETY: the producer lives, and longer than the queue: see `Native`.
-        let queue = unsafe { Queue::main(producer.client().native_ptr()) };
-        let native = Native { topics: Topics::default(), queue, producer };
-        let state = State { native: Some(Arc::new(native)), held: Vec::new() };
+        let state = State::new(Instance::create(config)?.0);
         Ok(Self { state: RwLock::new(state), long_calls: RwLock::default() })
+    }
+
+    /// Puts another instance in the place of the one before, which goes on until it is dropped. Its queue must be dropped
+    /// before. None if the client was destroyed.
+    pub(crate) fn swap(&self, new: Instance) -> Option<Instance> {
+        let mut state = self.write();
+        let old = state.native.take()?;
+        state.native = Some(new.0);
+        Some(Instance(old))
+    }
+
+    /// Pauses partitions: nothing is sent to them until the client is replaced. Waits for librdkafka's main thread. Says whether
+    /// each was paused.
+    pub(crate) fn pause<'a>(&self, partitions: impl ExactSizeIterator<Item = &'a (String, i32)>) -> bool {
+        let paused = self.with_for_long(|native| {
+            // SAFETY: the list lives until it is destroyed below; names are terminated and copied; the client lives.
+            unsafe {
+                let list = sys::rd_kafka_topic_partition_list_new(c_int::try_from(partitions.len()).unwrap_or(0));
+                let wanted = partitions.len();
+                for (topic, partition) in partitions {
+                    if let Ok(topic) = CString::new(topic.as_str()) {
+                        sys::rd_kafka_topic_partition_list_add(list, topic.as_ptr(), *partition);
+                    }
+                }
+                let code = raw::rd_kafka_pause_partitions(native.rk(), list);
+                let added = usize::try_from((*list).cnt).unwrap_or(0);
+                // Codes are read as integers.
+                let paused = (0..added).all(|i| ptr::addr_of!((*(*list).elems.add(i)).err).cast::<c_int>().read() == 0);
+                sys::rd_kafka_topic_partition_list_destroy(list);
+                code == 0 && added == wanted && paused
+            }
+        });
+        paused.unwrap_or(false)
     }
 
     /// Destroys the producer: its threads end. The reports of all records must have been read, else they are lost.
@@ -119,7 +183,7 @@ impl Client {
     /// record went nowhere.
     pub(crate) fn produce(&self, slot: Arc<Slot>, hold: impl FnOnce(Arc<Slot>)) -> Result<(), (i32, Arc<Slot>)> {
         let state = self.read();
-        if !state.held.is_empty() && state.held.contains(&slot.record().topic) {
+        if state.holds && (state.all_held || state.topics_held.contains(&slot.record().topic)) {
             hold(slot);
             return Ok(());
         }
@@ -134,9 +198,10 @@ impl Client {
     /// Holds the records of a topic from now on. No record is handed over while `first` runs.
     pub(crate) fn hold(&self, topic: Arc<str>, first: impl FnOnce()) {
         let mut state = self.write();
-        if !state.held.contains(&topic) {
-            state.held.push(topic);
+        if !state.topics_held.contains(&topic) {
+            state.topics_held.push(topic);
         }
+        state.changed();
         first();
     }
 
@@ -145,7 +210,26 @@ impl Client {
         let mut state = self.write();
         let ended = none_left();
         if ended {
-            state.held.retain(|held| held != topic);
+            state.topics_held.retain(|held| held != topic);
+            state.changed();
+        }
+        ended
+    }
+
+    /// Holds all records from now on.
+    pub(crate) fn hold_all(&self) {
+        let mut state = self.write();
+        state.all_held = true;
+        state.changed();
+    }
+
+    /// Ends [`hold_all`](Self::hold_all) as [`end_hold`](Self::end_hold) does.
+    pub(crate) fn end_hold_of_all(&self, none_left: impl FnOnce() -> bool) -> bool {
+        let mut state = self.write();
+        let ended = none_left();
+        if ended {
+            state.all_held = false;
+            state.changed();
         }
         ended
     }
@@ -194,9 +278,7 @@ impl Client {
     /// Gives up on all records: queued ones end with `_PURGE_QUEUE`, sent ones with `_PURGE_INFLIGHT`. Does not wait for
     /// librdkafka's threads, of which one may be resolving a name.
     pub(crate) fn purge(&self) {
-        let flags = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT | sys::RD_KAFKA_PURGE_F_NON_BLOCKING;
-        // SAFETY: the client lives; the function is thread safe.
-        self.with(|native| unsafe { raw::rd_kafka_purge(native.rk(), flags) });
+        self.with(Native::purge);
     }
 
     /// The error that ended the producer, if one did.
@@ -224,6 +306,12 @@ impl State {
 }
 
 impl Native {
+    fn purge(&self) {
+        let flags = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT | sys::RD_KAFKA_PURGE_F_NON_BLOCKING;
+        // SAFETY: the client lives; the function is thread safe.
+        unsafe { raw::rd_kafka_purge(self.rk(), flags) };
+    }
+
     fn set_token(&self, token: Result<(CString, CString, i64), String>) {
         let failure = match token {
             Ok((token, principal, lifetime_ms)) => {

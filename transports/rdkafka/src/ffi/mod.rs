@@ -18,7 +18,7 @@ mod raw;
 mod topics;
 mod transactions;
 
-pub(crate) use client::Client;
+pub(crate) use client::{Client, Instance};
 pub(crate) use inspect::{Seen, SeenPartition};
 pub(crate) use queue::{Event, Queue, Report};
 pub(crate) use transactions::TxnError;

@@ -73,7 +73,7 @@ pub(crate) enum Event<'a> {
 
 /// A message's fate as librdkafka has it.
 pub(crate) struct Report<'a> {
-    pub(crate) slot: &'a Slot,
+    pub(crate) slot: &'a Arc<Slot>,
     pub(crate) code: i32,
     /// `RD_KAFKA_MSG_STATUS_…`: 0 not persisted, 1 possibly, 2 persisted.
     pub(crate) status: i32,

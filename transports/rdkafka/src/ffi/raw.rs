@@ -11,6 +11,10 @@ unsafe extern "C" {
     pub(super) fn rd_kafka_error_code(error: *const sys::rd_kafka_error_t) -> c_int;
     pub(super) fn rd_kafka_fatal_error(rk: *mut sys::rd_kafka_t, text: *mut c_char, size: usize) -> c_int;
     pub(super) fn rd_kafka_flush(rk: *mut sys::rd_kafka_t, timeout_ms: c_int) -> c_int;
+    pub(super) fn rd_kafka_pause_partitions(
+        rk: *mut sys::rd_kafka_t,
+        partitions: *mut sys::rd_kafka_topic_partition_list_t,
+    ) -> c_int;
     pub(super) fn rd_kafka_purge(rk: *mut sys::rd_kafka_t, flags: c_int) -> c_int;
     pub(super) fn rd_kafka_metadata(
         rk: *mut sys::rd_kafka_t,

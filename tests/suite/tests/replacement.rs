@@ -1,0 +1,96 @@
+//! A client that is stuck is replaced behind the handles of a sink. Against a real Apache Kafka.
+#![allow(clippy::unwrap_used)] // a test may fail
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use kafka_tower::{ErrorKind, KafkaSink, KafkaSinkConfig, Persistence, SinkMessage};
+use kafka_tower_test_cluster::Cluster;
+
+/// A machine that is busy needs no more.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn config(kafka: &Cluster, topic: &str) -> KafkaSinkConfig {
+    KafkaSinkConfig {
+        brokers: kafka.bootstrap().into(),
+        topic: topic.into(),
+        compression_type: "none".into(),
+        enable_circuit_breaker: false,
+        ..Default::default()
+    }
+}
+
+/// The broker closes each connection on which it gets the record. Only that record fails, and long before its time is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_the_broker_closes_the_connection_for_harms_no_other() {
+    let Some(kafka) = Cluster::builder().property("socket.request.max.bytes", "102400").start().await.unwrap() else {
+        return;
+    };
+    let (big, small) = (kafka.topic("big", 1).await.unwrap(), kafka.topic("small", 1).await.unwrap());
+    let sink = KafkaSink::<String>::new(config(&kafka, &big)).await.unwrap();
+    let message = |n: usize| SinkMessage::new(n.to_string()).with_topic(small.clone());
+    sink.send(message(0)).await.unwrap();
+    let large = sink.send(SinkMessage::new("x".repeat(200_000)));
+    let others = async {
+        let mut sends = Vec::new();
+        // More than the six connections take.
+        for n in 1..200 {
+            let (sink, message) = (sink.clone(), message(n));
+            sends.push(tokio::spawn(async move { sink.send(message).await }));
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        join_all(sends).await
+    };
+    let (large, others) = tokio::join!(large, others);
+    let error = large.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.persistence()),
+        (ErrorKind::RecordTooLarge, Persistence::PossiblyPersisted),
+        "{error:#}"
+    );
+    assert!(format!("{error:#}").contains("more than the broker takes in one request"), "{error:#}");
+    for other in others {
+        other.unwrap().unwrap_or_else(|error| panic!("another record: {error:#}"));
+    }
+    let later = sink.send("later".to_string()).await.unwrap();
+    assert_eq!(later.offset, Some(0));
+    sink.close().await.unwrap();
+    let mut read: Vec<_> = kafka.read(&small).await.unwrap().iter().map(|r| r.text()).collect();
+    read.sort();
+    read.dedup();
+    assert_eq!(read.len(), 200, "each is there");
+    assert_eq!(kafka.read(&small).await.unwrap().len(), 200, "once");
+}
+
+/// The new topic's leader is another broker, with a lower leader epoch: librdkafka takes its metadata for old, and stays with
+/// the broker that led the topic before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_made_anew_on_another_leader_takes_records_again() {
+    let Some(kafka) = Cluster::start(2).await.unwrap() else { return };
+    let (topic, other) = (kafka.topic("anew", 1).await.unwrap(), kafka.topic("other", 1).await.unwrap());
+    let sink =
+        KafkaSink::<String>::new(KafkaSinkConfig { send_timeout_ms: 3_000, ..config(&kafka, &topic) }).await.unwrap();
+    let first = kafka.leader(&topic, 0).await.unwrap();
+    kafka.terminate(first).await.unwrap();
+    let second = kafka.leader_after(&topic, 0, first).await.unwrap();
+    sink.send("old".to_string()).await.unwrap();
+    kafka.restart(first).await.unwrap();
+    let end = Instant::now() + PATIENCE;
+    loop {
+        kafka.delete_topic(&topic).await.unwrap();
+        kafka.create_topic(&topic, 1, &[]).await.unwrap();
+        if kafka.leader(&topic, 0).await.unwrap() != second {
+            break;
+        }
+        assert!(Instant::now() < end, "the old leader leads again and again");
+    }
+    while let Err(error) = sink.send("new".to_string()).await {
+        assert_eq!(error.persistence(), Persistence::PossiblyPersisted, "{error:#}");
+        assert!(Instant::now() < end, "stuck: {error:#}");
+        // Another topic goes on.
+        sink.send(SinkMessage::new("x".to_string()).with_topic(other.clone())).await.unwrap();
+    }
+    sink.send("newer".to_string()).await.unwrap();
+    assert_eq!(sink.control().generation(), 1);
+    sink.close().await.unwrap();
+}

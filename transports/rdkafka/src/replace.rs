@@ -1,0 +1,324 @@
+//! Replacing a client that is stuck: a new instance of librdkafka behind the same handles.
+//!
+//! 1. *Set aside*: partitions in trouble (`trouble.rs`) are paused, so that they harm the others no longer; those go on.
+//! 2. *Hold*: new calls wait in `held.rs` until what is on its way to other partitions is settled, or some time has passed.
+//! 3. *Swap*: the new instance takes the old one's place, and the old one gives up what it has. Records that it surely never
+//!    sent are taken back; the others end with what is known of them.
+//! 4. *Go on*: what was taken back goes to the new instance first, then what was held, in the order of the calls.
+//!
+//! A client whose brokers do not answer is not replaced: a new one would find nobody either.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery};
+
+use crate::classify;
+use crate::codes;
+use crate::event_loop::{EventLoop, PURGE_AGAIN, PURGE_TIME};
+use crate::ffi::{Instance, Report};
+use crate::shared::{Shared, lock};
+use crate::slot::Slot;
+use crate::trouble::{BackOff, Partition, Trouble, Troubles};
+
+/// How often those are looked at that are on their way to other partitions.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long partitions are set aside at most before the client is replaced: longer than librdkafka's longest wait between two
+/// connections (`reconnect.backoff.max.ms`, 10 s).
+const ASIDE: Duration = Duration::from_secs(15);
+/// How long new calls are held for those that are on their way to other partitions.
+const HOLD: Duration = Duration::from_secs(2);
+/// A record in trouble is not so young.
+const AGE: Duration = Duration::from_secs(1);
+/// Smaller records are not said to be too large.
+const LARGE: usize = 16 * 1_024;
+
+/// What the event loop knows of a client in trouble.
+#[derive(Default)]
+pub(crate) struct Watch {
+    pub(crate) troubles: Troubles,
+    back_off: BackOff,
+    aside: Option<Aside>,
+    look: Option<Instant>,
+    /// Records of the old instance that go to the new one, while there are two.
+    taken_back: Option<Vec<Arc<Slot>>>,
+}
+
+/// Partitions that are paused.
+struct Aside {
+    partitions: BTreeMap<Partition, Trouble>,
+    /// Records that were called later are not sent while [`is_sure`](Self::is_sure).
+    since: Instant,
+    /// Each is paused, and none was made anew since.
+    is_sure: bool,
+}
+
+/// Why a client is replaced, for the errors of the records that it gives up.
+pub(crate) struct Why {
+    partitions: BTreeMap<Partition, Trouble>,
+    /// Topics of records that had no answer within the bound.
+    overdue: Vec<Arc<str>>,
+    /// The largest record on its way to one of the partitions.
+    largest: usize,
+}
+
+impl Why {
+    fn concerns(&self, slot: &Slot) -> bool {
+        let record = slot.record();
+        let in_trouble = |(topic, partition): &Partition| {
+            **topic == *record.topic && record.partition.is_none_or(|own| own == *partition)
+        };
+        self.partitions.keys().any(in_trouble) || self.overdue.contains(&record.topic)
+    }
+
+    fn text(&self) -> String {
+        match self.partitions.iter().next() {
+            Some(((topic, partition), Trouble::Losses(losses))) => {
+                format!("the broker closed the connection {losses} times in a row on requests to {topic}[{partition}]")
+            }
+            Some(((topic, partition), Trouble::Stale)) => {
+                format!("librdkafka does not follow {topic}[{partition}] to its new leader: the topic was made anew")
+            }
+            None => "records had no answer for too long, though brokers answer".to_owned(),
+        }
+    }
+
+    /// The error of a record that the old instance gives up.
+    fn error(&self, slot: &Slot, partition: i32, persistence: Persistence, bound: Duration) -> Error {
+        let topic = &slot.record().topic;
+        let error = match self.partitions.get(&(topic.to_string(), partition)) {
+            Some(Trouble::Losses(losses)) => {
+                let size = slot.record().size();
+                if size >= LARGE && size >= self.largest {
+                    let text = format!(
+                        "not delivered to {topic}[{partition}]: the broker closed the connection each of the {losses} times that \
+                         it was sent; its {size} bytes are probably more than the broker takes in one request"
+                    );
+                    Error::new(ErrorKind::RecordTooLarge, text)
+                        .with_help("send less in one record, or raise socket.request.max.bytes of the broker")
+                } else {
+                    let text = format!(
+                        "not delivered to {topic}[{partition}]: the broker closed the connection on {losses} requests to this \
+                         partition in a row, and what was on its way to it is given up"
+                    );
+                    Error::new(ErrorKind::Connection, text)
+                        .with_recovery(Recovery::Retry)
+                        .with_help("look for a record or a batch that is too large for the broker; a lower batch.size makes smaller requests")
+                }
+            }
+            Some(Trouble::Stale) => {
+                let text = format!(
+                    "not delivered to {topic}[{partition}]: the topic was made anew, and the client had to be replaced to follow it"
+                );
+                Error::new(ErrorKind::Broker, text).with_recovery(Recovery::Retry)
+            }
+            None if self.overdue.contains(topic) => {
+                let bound = classify::seconds(bound);
+                let text = format!("not delivered to {topic}: given up, because a record had no answer within {bound}");
+                Error::new(ErrorKind::Timeout, text)
+            }
+            None => {
+                let text = format!("not delivered to {topic}: its client was replaced, because {}", self.text());
+                Error::new(ErrorKind::Timeout, text)
+            }
+        };
+        error.with_persistence(persistence)
+    }
+}
+
+impl Watch {
+    /// Whether reports have to be looked at.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.troubles.is_empty() && self.aside.is_none() && self.taken_back.is_none()
+    }
+
+    /// When to look again.
+    pub(crate) fn next(&self) -> Option<Duration> {
+        self.aside.is_some().then_some(LOOK)
+    }
+
+    /// The number of a topic's partitions changed: new ones are not paused.
+    pub(crate) fn partitions_changed(&mut self) {
+        if let Some(aside) = &mut self.aside {
+            aside.is_sure = false;
+        }
+    }
+
+    /// Looks at a report. Whether it takes the record of the old instance back, because that surely never sent it.
+    pub(crate) fn takes(&mut self, report: &Report<'_>) -> bool {
+        if report.code == 0 {
+            self.troubles.delivered(&report.slot.record().topic, report.partition);
+            return false;
+        }
+        let Some(taken_back) = &mut self.taken_back else { return false };
+        if report.code != codes::LOCAL_PURGE_QUEUE || !report.slot.is_on_its_way() {
+            return false;
+        }
+        // A partition that is paused sends nothing that comes later.
+        let is_paused = |aside: &Aside| {
+            let partition = (report.slot.record().topic.to_string(), report.partition);
+            aside.is_sure && aside.partitions.contains_key(&partition) && report.slot.called_at() > aside.since
+        };
+        if report.partition >= 0 && !self.aside.as_ref().is_some_and(is_paused) {
+            return false;
+        }
+        taken_back.push(Arc::clone(report.slot));
+        true
+    }
+}
+
+impl EventLoop<'_> {
+    /// Sets partitions in trouble aside, and replaces the client when the others no longer need it.
+    pub(crate) fn look_after(&mut self, now: Instant) {
+        let Some(watch) = &mut self.watch else { return };
+        if watch.is_calm() || watch.look.is_some_and(|at| now < at) || self.shared.closing.has_begun() {
+            return;
+        }
+        watch.look = Some(now + LOOK);
+        watch.troubles.forget(now);
+        let Some(aside) = &watch.aside else {
+            let mut partitions = watch.troubles.hopeless();
+            if partitions.is_empty() {
+                return;
+            }
+            let on_their_way = self.shared.on_their_way();
+            partitions.retain(|(topic, _), _| {
+                let old = |slot: &Arc<Slot>| now.saturating_duration_since(slot.called_at()) >= AGE;
+                on_their_way.iter().any(|slot| *slot.record().topic == **topic && old(slot))
+            });
+            if !partitions.is_empty() {
+                let is_sure = self.shared.client.pause(partitions.keys());
+                watch.aside = Some(Aside { partitions, since: Instant::now(), is_sure });
+            }
+            return;
+        };
+        let since = aside.since;
+        let why = Why { partitions: aside.partitions.clone(), overdue: Vec::new(), largest: 0 };
+        if !watch.back_off.is_over(now) {
+            return;
+        }
+        let waits = self.shared.on_their_way().iter().any(|slot| slot.called_at() <= since && !why.concerns(slot));
+        if !waits || now.saturating_duration_since(since) >= ASIDE {
+            self.replace(why);
+        }
+    }
+
+    /// Records had no answer within the bound: replaces their client if brokers answer. Says whether it gave them up.
+    pub(crate) fn replace_for_overdue(&mut self, overdue: &[Arc<Slot>], now: Instant) -> bool {
+        let (shared, Some(watch)) = (self.shared, &self.watch) else { return false };
+        let isolated = overdue.iter().any(|slot| slot.record().isolated);
+        let overdue: Vec<_> = overdue
+            .iter()
+            .map(|slot| slot.record())
+            .filter(|record| !record.isolated)
+            .map(|r| Arc::clone(&r.topic))
+            .collect();
+        if isolated {
+            shared.alone.purge();
+        }
+        if overdue.is_empty() {
+            return true;
+        }
+        if shared.closing.has_begun() || !watch.back_off.is_over(now) {
+            return false;
+        }
+        // All wait for the loop meanwhile, but seldom.
+        if shared.client.metadata(None, AGE).is_err() {
+            return false;
+        }
+        let partitions = watch.aside.as_ref().map(|aside| aside.partitions.clone()).unwrap_or_default();
+        self.replace(Why { partitions, overdue, largest: 0 })
+    }
+
+    fn replace(&mut self, mut why: Why) -> bool {
+        let shared = self.shared;
+        let new = Instance::create(shared.config());
+        if let Some(watch) = &mut self.watch {
+            watch.back_off.replaced(Instant::now());
+        }
+        let new = match new {
+            Ok(new) => new,
+            Err(error) => {
+                tracing::error!(%error, "a Kafka client that is stuck cannot be replaced");
+                return false;
+            }
+        };
+        shared.client.hold_all();
+        // From here to the end of the hold nothing may panic; what is in records is foreign code.
+        self.guarded("a record", |this| {
+            this.wait_for_others(&why);
+            let sizes = |slot: &Arc<Slot>| why.concerns(slot).then(|| slot.record().size());
+            why.largest = shared.on_their_way().iter().filter_map(sizes).max().unwrap_or(0);
+        });
+        let cause = why.text();
+        let Some(old) = shared.client.swap(new) else {
+            shared.let_all_go();
+            return false;
+        };
+        let generation = shared.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        *lock(&shared.replaced_for) = Some(why);
+        let (taken_back, lost) = self.empty(&old);
+        *lock(&shared.replaced_for) = None;
+        // Before the old instance ends, whose queue it was.
+        if let Some(queue) = shared.client.queue() {
+            self.queue = queue;
+        }
+        let sent_again = taken_back.len();
+        shared.held.put_first(taken_back);
+        shared.let_all_go();
+        tracing::warn!(generation, cause, sent_again, "a Kafka client that was stuck was replaced");
+        if lost > 0 {
+            tracing::error!(records = lost, "librdkafka did not report records that it was told to give up");
+        }
+        // Its threads end there, of which one may be resolving a name.
+        let retire = std::thread::Builder::new().name("kafka-tower-retire".to_owned()).spawn(move || drop(old));
+        if let Err(error) = retire {
+            tracing::warn!(%error, "no thread to end a producer");
+        }
+        true
+    }
+
+    /// Until what is on its way to other partitions is settled, but not for long.
+    fn wait_for_others(&mut self, why: &Why) {
+        let shared = self.shared;
+        let end = Instant::now() + HOLD;
+        loop {
+            let now = Instant::now();
+            // The old instance gives up those that are on their way for too long, and all others of their topics.
+            drop(shared.expire(now));
+            let waits = shared.on_their_way().iter().any(|slot| !why.concerns(slot));
+            if !waits || now >= end || shared.closing.deadline().is_some_and(|deadline| deadline <= now) {
+                return;
+            }
+            shared.client.flush(Duration::ZERO);
+            self.serve(LOOK / 4);
+        }
+    }
+
+    /// Lets the old instance give up what it has. What it surely never sent, in the order of the calls, and how much it did not
+    /// report.
+    fn empty(&mut self, old: &Instance) -> (Vec<Arc<Slot>>, usize) {
+        if let Some(watch) = &mut self.watch {
+            watch.taken_back = Some(Vec::new());
+        }
+        let end = Instant::now() + PURGE_TIME;
+        while old.queued() > 0 && Instant::now() < end {
+            old.purge();
+            while self.serve(PURGE_AGAIN) {}
+        }
+        let Some(watch) = &mut self.watch else { return (Vec::new(), old.queued()) };
+        watch.aside = None;
+        watch.troubles.clear();
+        (watch.taken_back.take().unwrap_or_default(), old.queued())
+    }
+}
+
+impl Shared {
+    /// The error of a record that the instance before gives up.
+    pub(crate) fn given_up_by_old(&self, slot: &Slot, partition: i32, persistence: Persistence) -> Option<Error> {
+        let bound = self.delivery_bound();
+        lock(&self.replaced_for).as_ref().map(|why| why.error(slot, partition, persistence, bound))
+    }
+}

@@ -1,0 +1,244 @@
+//! Which partitions are in trouble that only a new client ends. Pure: the time is an argument.
+//!
+//! librdkafka tells both by lines of its log (`debug=topic`), which [`line`] reads:
+//!
+//! - The connection is lost each time that a request to the partition is on it. The broker closes it because of the request,
+//!   as for one above its `socket.request.max.bytes`. The other partitions of the broker lose their connection with it.
+//! - The broker refuses the requests to the partition, and each answer about its leader is older than what librdkafka knows,
+//!   by its leader epoch. The topic was made anew, and librdkafka stays with the leader of the old one for good (librdkafka's
+//!   issue 4898).
+//!
+//! A delivery ends the trouble of its partition.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// So many lost connections, with no delivery between them. Twice as many where several partitions lose theirs: the network
+/// may be what ends them.
+const LOSSES: u32 = 4;
+/// Requests that go down with one connection count once. librdkafka waits longer before it connects again.
+const ONE_LOSS: Duration = Duration::from_millis(50);
+/// For so long each answer is older. A broker that has not heard of a new leader yet says so for less long.
+const STALE: Duration = Duration::from_secs(2);
+/// What was not seen again for so long is over.
+const OVER: Duration = Duration::from_secs(60);
+/// More partitions are not watched at a time.
+const PARTITIONS: usize = 10_000;
+
+pub(crate) type Partition = (String, i32);
+
+/// Why a partition is in trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// So many connections were lost.
+    Losses(u32),
+    /// Metadata does not get through.
+    Stale,
+}
+
+/// What a line of librdkafka's log says of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sign {
+    /// A request's connection was lost.
+    Lost,
+    /// A request was refused, as by a broker that does not lead the partition.
+    Refused,
+    /// An answer about it was older than what librdkafka knows.
+    Older,
+}
+
+#[derive(Debug)]
+struct State {
+    losses: u32,
+    lost: Option<Instant>,
+    refused: bool,
+    /// The first and the last older answer.
+    older: Option<(Instant, Instant)>,
+    seen: Instant,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Troubles(BTreeMap<Partition, State>);
+
+impl Troubles {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(crate) fn sign(&mut self, sign: Sign, partition: Partition, now: Instant) {
+        self.forget(now);
+        if self.0.len() >= PARTITIONS && !self.0.contains_key(&partition) {
+            return;
+        }
+        let state =
+            self.0.entry(partition).or_insert(State { losses: 0, lost: None, refused: false, older: None, seen: now });
+        state.seen = now;
+        match sign {
+            Sign::Lost if state.lost.is_none_or(|lost| now.saturating_duration_since(lost) >= ONE_LOSS) => {
+                state.losses += 1;
+                state.lost = Some(now);
+            }
+            Sign::Lost => {}
+            Sign::Refused => state.refused = true,
+            Sign::Older => state.older = Some((state.older.map_or(now, |(first, _)| first), now)),
+        }
+    }
+
+    /// Forgets what is over.
+    pub(crate) fn forget(&mut self, now: Instant) {
+        self.0.retain(|_, state| now.saturating_duration_since(state.seen) < OVER);
+    }
+
+    pub(crate) fn delivered(&mut self, topic: &str, partition: i32) {
+        self.0.remove(&(topic.to_owned(), partition));
+    }
+
+    /// Those that only a new client helps.
+    pub(crate) fn hopeless(&self) -> BTreeMap<Partition, Trouble> {
+        let several = self.0.values().filter(|state| state.losses >= LOSSES).count() > 1;
+        let enough = if several { 2 * LOSSES } else { LOSSES };
+        let of = |state: &State| match state.older {
+            Some((first, last)) if state.refused && last.saturating_duration_since(first) >= STALE => {
+                Some(Trouble::Stale)
+            }
+            _ => (state.losses >= enough).then_some(Trouble::Losses(state.losses)),
+        };
+        self.0.iter().filter_map(|(partition, state)| Some((partition.clone(), of(state)?))).collect()
+    }
+}
+
+/// Reads a line of `debug=topic`.
+pub(crate) fn line(facility: &str, text: &str) -> Option<(Sign, Partition)> {
+    // "t [0]: broker unavailable: produce: Local: Broker transport failure"
+    // "t [0]: ignoring outdated metadata update with leader epoch 0 which is older than our cached epoch 3"
+    let sign = match facility {
+        "BROKERUA" if text.ends_with(": broker unavailable: produce: Local: Broker transport failure") => Sign::Lost,
+        "BROKERUA" if text.contains("]: broker unavailable: produce: Broker: ") => Sign::Refused,
+        "BROKER" if text.contains("]: ignoring outdated metadata update ") => Sign::Older,
+        _ => return None,
+    };
+    // "[thrd:…]: " may stand before the topic, whose name has no blank and no bracket.
+    let (before, _) = text
+        .split_once("]: ")
+        .filter(|(before, _)| !before.starts_with("[thrd:"))
+        .or_else(|| text.split_once("]: ").and_then(|(_, rest)| rest.split_once("]: ")))?;
+    let (topic, partition) = before.rsplit_once(" [")?;
+    Some((sign, (topic.to_owned(), partition.parse().ok()?)))
+}
+
+/// How long to wait before the next replacement: longer each time, so that a cluster in trouble is not flooded with clients.
+#[derive(Debug, Default)]
+pub(crate) struct BackOff {
+    last: Option<(Instant, Duration)>,
+}
+
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(60);
+/// After so long without a replacement it begins anew.
+const CALM: Duration = Duration::from_secs(300);
+
+impl BackOff {
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        self.last.is_none_or(|(at, wait)| now.saturating_duration_since(at) >= wait)
+    }
+
+    pub(crate) fn replaced(&mut self, now: Instant) {
+        let wait = match self.last {
+            Some((at, wait)) if now.saturating_duration_since(at) < CALM => (wait * 2).min(LONGEST),
+            _ => FIRST,
+        };
+        self.last = Some((now, wait));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn p(partition: i32) -> Partition {
+        ("t".to_owned(), partition)
+    }
+
+    #[test]
+    fn lost_connections_count_until_a_delivery() {
+        let (mut troubles, start) = (Troubles::default(), Instant::now());
+        let at = |n: u32| start + Duration::from_millis(100) * n;
+        for n in 0..LOSSES {
+            assert!(troubles.hopeless().is_empty());
+            // Five requests go down with one connection.
+            for _ in 0..5 {
+                troubles.sign(Sign::Lost, p(0), at(n));
+            }
+            troubles.sign(Sign::Lost, p(1), at(n));
+            troubles.delivered("t", 1);
+        }
+        assert_eq!(troubles.hopeless(), BTreeMap::from([(p(0), Trouble::Losses(LOSSES))]));
+        troubles.delivered("t", 0);
+        assert!(troubles.is_empty());
+    }
+
+    #[test]
+    fn several_partitions_may_lose_their_connections_by_the_network() {
+        let (mut troubles, start) = (Troubles::default(), Instant::now());
+        for n in 0..2 * LOSSES {
+            assert!(n < LOSSES || troubles.hopeless().is_empty(), "{n}");
+            troubles.sign(Sign::Lost, p(0), start + ONE_LOSS * n);
+            troubles.sign(Sign::Lost, p(1), start + ONE_LOSS * n);
+        }
+        assert_eq!(troubles.hopeless().len(), 2);
+    }
+
+    #[test]
+    fn what_was_long_ago_does_not_count() {
+        let (mut troubles, start) = (Troubles::default(), Instant::now());
+        for n in 0..10 * LOSSES {
+            troubles.sign(Sign::Lost, p(0), start + OVER * n);
+        }
+        assert!(troubles.hopeless().is_empty());
+    }
+
+    #[test]
+    fn older_answers_are_hopeless_when_they_go_on() {
+        let (mut troubles, start) = (Troubles::default(), Instant::now());
+        troubles.sign(Sign::Older, p(0), start);
+        troubles.sign(Sign::Older, p(0), start + STALE / 2);
+        assert!(troubles.hopeless().is_empty());
+        troubles.sign(Sign::Older, p(0), start + STALE);
+        assert!(troubles.hopeless().is_empty(), "records are not refused");
+        troubles.sign(Sign::Refused, p(0), start + STALE);
+        assert_eq!(troubles.hopeless(), BTreeMap::from([(p(0), Trouble::Stale)]));
+    }
+
+    #[test]
+    fn lines_of_librdkafka_are_read() {
+        let lost = "a.b [12]: broker unavailable: produce: Local: Broker transport failure";
+        assert_eq!(line("BROKERUA", lost), Some((Sign::Lost, ("a.b".to_owned(), 12))));
+        let thread = format!("[thrd:127.0.0.1:9092/1]: {lost}");
+        assert_eq!(line("BROKERUA", &thread), Some((Sign::Lost, ("a.b".to_owned(), 12))));
+        let other = "t [0]: broker unavailable: produce: Broker: Not leader for partition";
+        assert_eq!(line("BROKERUA", other), Some((Sign::Refused, p(0))));
+        let older = "[thrd:main]: t [0]: ignoring outdated metadata update with leader epoch 0 which is older than our cached epoch 3";
+        assert_eq!(line("BROKER", older), Some((Sign::Older, p(0))));
+        assert_eq!(line("BROKER", "t [0]: leader 1 epoch 1 -> leader 2 epoch 2"), None);
+    }
+
+    #[test]
+    fn replacements_come_less_and_less_often() {
+        let (mut back_off, mut now) = (BackOff::default(), Instant::now());
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            assert!(back_off.is_over(now));
+            back_off.replaced(now);
+            let wait = (0..).map(Duration::from_secs).find(|wait| back_off.is_over(now + *wait)).unwrap();
+            waits.push(wait.as_secs());
+            now += wait;
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        back_off.replaced(now + CALM);
+        assert!(back_off.is_over(now + CALM + FIRST));
+    }
+}
