@@ -14,6 +14,7 @@ use kafka_tower_test_cluster::Cluster;
 const USAGE: &str = "\
 presets [options]
 
+  --ways A,B,…   one, join, batch, stream (default: all)
   --rounds N     runs of each preset, way and number of partitions (default: 5)
   --records N    records of a run; of those awaited one by one a two-hundredth (default: 200000)";
 
@@ -32,7 +33,7 @@ enum Way {
     Stream,
 }
 
-const WAYS: [Way; 4] = [Way::One, Way::Join, Way::Batch, Way::Stream];
+const WAYS: [(&str, Way); 4] = [("one", Way::One), ("join", Way::Join), ("batch", Way::Batch), ("stream", Way::Stream)];
 
 /// What the preset's documentation says that it is for, as far as speed goes.
 fn is_for(preset: &str, way: Way) -> bool {
@@ -101,7 +102,7 @@ async fn run(config: KafkaSinkConfig, way: Way, records: usize) -> kafka_tower::
     Ok(records as f64 / took.as_secs_f64())
 }
 
-async fn compare(rounds: usize, records: usize) -> Option<bool> {
+async fn compare(ways: &[(&str, Way)], rounds: usize, records: usize) -> Option<bool> {
     let cluster = match std::env::var("KAFKA_BROKERS") {
         Ok(brokers) => Cluster::external(brokers),
         Err(_) => Cluster::builder().start().await.expect("a Kafka that starts")?,
@@ -111,7 +112,7 @@ async fn compare(rounds: usize, records: usize) -> Option<bool> {
     for partitions in [1, 4] {
         let settings = [("retention.bytes", "67108864"), ("segment.bytes", "33554432")];
         let topic = cluster.topic_with(&format!("presets-{partitions}"), partitions, &settings).await.expect("a topic");
-        for way in WAYS {
+        for &(name, way) in ways {
             let records = if way == Way::One { records.div_ceil(200) } else { records };
             let mut speeds = vec![Vec::new(); PRESETS.len()];
             for _ in 0..rounds {
@@ -134,7 +135,7 @@ async fn compare(rounds: usize, records: usize) -> Option<bool> {
                 let slow = is_for(preset, way) && ratio.median < NOISE;
                 good &= !slow;
                 rows.push(vec![
-                    format!("{way:?}, {partitions}"),
+                    format!("{name}, {partitions}"),
                     (*preset).to_owned(),
                     Spread::of(own.iter().copied()).show(0),
                     ratio.show(2),
@@ -155,13 +156,17 @@ async fn compare(rounds: usize, records: usize) -> Option<bool> {
 }
 
 fn main() -> ExitCode {
-    let (mut rounds, mut records) = (5, 200_000);
+    let (mut ways, mut rounds, mut records) = (WAYS.to_vec(), 5, 200_000);
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
-        let value = arguments.next().and_then(|value| value.parse::<usize>().ok()).filter(|value| *value > 0);
-        match (name.as_str(), value) {
-            ("--rounds", Some(value)) => rounds = value,
-            ("--records", Some(value)) => records = value,
+        let value = arguments.next().unwrap_or_default();
+        let number = value.parse::<usize>().ok().filter(|number| *number > 0);
+        match (name.as_str(), number) {
+            ("--rounds", Some(number)) => rounds = number,
+            ("--records", Some(number)) => records = number,
+            ("--ways", None) if value.split(',').all(|name| WAYS.iter().any(|(known, _)| *known == name)) => {
+                ways.retain(|(known, _)| value.split(',').any(|name| name == *known));
+            }
             _ => {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);
@@ -169,7 +174,7 @@ fn main() -> ExitCode {
         }
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    match runtime.block_on(compare(rounds, records)) {
+    match runtime.block_on(compare(&ways, rounds, records)) {
         Some(false) => ExitCode::from(1),
         _ => ExitCode::SUCCESS,
     }
