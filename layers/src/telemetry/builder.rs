@@ -182,7 +182,7 @@ impl TelemetryBuilder {
 
     /// Takes tracer and meter from their providers, and makes the instruments.
     ///
-    /// A global provider that is set later is found: the meter's when a sink is made, and both by one of the next sends, the 1,024th
+    /// A global provider that is set later is found: the meter's when a sink is made, and both by one of the next sends, the 4,096th
     /// at the latest. A warning in the log says once that one is missing.
     #[must_use]
     pub fn build(self) -> Telemetry {

@@ -162,9 +162,9 @@ pub(super) struct Looks {
 }
 
 impl Looks {
-    const RARELY: u32 = 10;
+    const RARELY: u32 = 12;
 
-    /// Sends until the next look: 1, 2, 4, … 1,024.
+    /// Sends until the next look: 1, 2, 4, … 4,096.
     fn next(&self) -> u32 {
         1 << self.looks.fetch_add(1, Ordering::Relaxed).min(Self::RARELY)
     }
