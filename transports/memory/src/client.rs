@@ -106,7 +106,7 @@ impl Client {
 
     /// The gate admitted a record that was parked.
     pub(crate) fn hand_over_parked(self: &Arc<Self>, call: Call, permit: Permit) -> Result<(), Permit> {
-        call.slot.leave_gate(Instant::now());
+        call.slot.leave_gate();
         self.hand_over(call, permit)
     }
 

@@ -84,8 +84,9 @@ impl Slot {
     }
 
     /// There is room for it after it was parked.
-    pub(crate) fn leave_gate(&self, now: Instant) {
-        let _only_once = self.left_gate.set(now);
+    #[cold]
+    pub(crate) fn leave_gate(&self) {
+        let _only_once = self.left_gate.set(Instant::now());
     }
 
     /// When it was handed over, if it was parked before and is not any more.

@@ -83,11 +83,10 @@ impl MemoryTransport {
         let mut parked = true;
         let admitted = self.handle.call(call, bytes, |call, permit| {
             // Itself first; if it is refused at once, its room goes to others, which were parked.
-            if std::mem::take(&mut parked) {
-                client.hand_over(call, permit)
-            } else {
-                client.hand_over_parked(call, permit)
+            if !std::mem::take(&mut parked) {
+                call.slot.leave_gate();
             }
+            client.hand_over(call, permit)
         });
         match admitted {
             Ok(()) => {
