@@ -37,6 +37,8 @@ pub struct MemoryDelivery {
     state: State,
     /// Since when it waits: no clock is read for what is known at once.
     waiting_since: Option<Instant>,
+    /// When the send began, if that is known.
+    called_at: Option<std::time::Instant>,
     /// The gate had no room for it at once.
     parked: bool,
     /// Its caller has the outcome.
@@ -70,18 +72,22 @@ impl MemoryDelivery {
         slot: Arc<Slot>,
         topic: Arc<str>,
         expires_at: Option<std::time::Instant>,
-        parked: bool,
     ) -> Self {
         let expires_at = expires_at.map(Instant::from_std);
-        let mut this = Self::new(State::Waiting { client, slot, topic, expires_at, timer: None });
-        this.parked = parked;
-        this
+        Self::new(State::Waiting { client, slot, topic, expires_at, timer: None })
+    }
+
+    /// Sets when the send began, and whether the record had to wait for room in the gate.
+    pub(crate) fn since(mut self, called_at: Option<std::time::Instant>, parked: bool) -> Self {
+        (self.called_at, self.parked) = (called_at, parked);
+        self
     }
 
     fn new(state: State) -> Self {
         Self {
             state,
             waiting_since: None,
+            called_at: None,
             parked: false,
             told: false,
             #[cfg(feature = "check")]
@@ -101,7 +107,9 @@ impl Future for MemoryDelivery {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Poll::Ready(outcome) = this.state.poll(cx, *this.parked, *this.waiting_since) else {
+        let Poll::Ready(outcome) = this.state.poll(cx, |slot, expires_at| {
+            describe(slot, *this.parked, *this.called_at, *this.waiting_since, expires_at)
+        }) else {
             this.waiting_since.get_or_insert_with(Instant::now);
             return Poll::Pending;
         };
@@ -120,8 +128,7 @@ impl State {
     fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        parked: bool,
-        since: Option<Instant>,
+        describe: impl FnOnce(&Slot, Option<Instant>) -> Unanswered,
     ) -> Poll<Result<Delivery>> {
         match self.project() {
             StateProj::Refused(error) => Poll::Ready(Err(error.take().expect("polled after it was ready"))),
@@ -138,19 +145,25 @@ impl State {
                 if let Some(timer) = timer.as_mut().as_pin_mut() {
                     ready!(timer.poll(cx));
                 }
-                Poll::Ready(client.expire(slot, topic, || describe(slot, parked, since, Some(at))))
+                Poll::Ready(client.expire(slot, topic, || describe(slot, Some(at))))
             }
         }
     }
 }
 
 /// The record, whose caller does not learn its fate, for layers above.
-fn describe(slot: &Slot, parked: bool, since: Option<Instant>, expires_at: Option<Instant>) -> Unanswered {
+fn describe(
+    slot: &Slot,
+    parked: bool,
+    called_at: Option<std::time::Instant>,
+    since: Option<Instant>,
+    expires_at: Option<Instant>,
+) -> Unanswered {
     let now = Instant::now();
     let since = since.unwrap_or(now);
     let handed_over_at = if parked { slot.left_gate() } else { Some(since) };
     Unanswered::new(handed_over_at.map(|at| now.saturating_duration_since(at)))
-        .with_budget(expires_at.map(|at| at.saturating_duration_since(since)))
+        .with_budget(expires_at.map(|at| at.saturating_duration_since(called_at.map_or(since, Instant::from_std))))
 }
 
 #[pinned_drop]
@@ -162,7 +175,7 @@ impl PinnedDrop for MemoryDelivery {
         let this = self.project();
         let StateProj::Waiting { slot, expires_at, .. } = this.state.project() else { return };
         unanswered::tell(|| {
-            let unanswered = describe(slot, *this.parked, *this.waiting_since, *expires_at);
+            let unanswered = describe(slot, *this.parked, *this.called_at, *this.waiting_since, *expires_at);
             match slot.leave(&unanswered.report()) {
                 None => Some(unanswered),
                 Some(Ok(_)) => {

@@ -93,6 +93,7 @@ pub(crate) fn too_late(record: &Record) -> Error {
     };
     Error::new(ErrorKind::Timeout, text)
         .with_persistence(Persistence::NotPersisted)
+        .with_unanswered(Unanswered::new(None))
         .with_help("allow more time; the serializer, a layer, the wait for room or a back-off took what there was")
 }
 
