@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use kafka_tower_rdkafka::{FoundBroker, FoundPartition, Inspection};
 
 use super::CheckReport;
-use crate::KafkaSinkConfig;
+use super::transactions;
+use crate::{ErrorKind, KafkaSinkConfig};
 
 /// librdkafka's own.
 const MESSAGE_MAX_BYTES: u64 = 1_000_000;
@@ -17,8 +18,17 @@ pub(super) fn judge(config: &KafkaSinkConfig, found: &Inspection, report: &mut C
     let none = Vec::new();
     brokers(&found.brokers, found.topic.as_ref().map_or(&none, |topic| &topic.partitions), report);
     match &found.topic {
+        Err(error) if error.kind() == ErrorKind::UnknownTopicOrPartition && made_by_a_sink(&found.brokers) => {
+            made(config, &found.brokers, report);
+        }
         Err(error) => report.problems.push(format!("{error:#}")),
         Ok(topic) => {
+            if topic.may_write == Some(false) {
+                report.problems.push(format!(
+                    "this principal may see {} and not write to it (TOPIC_AUTHORIZATION_FAILED): let it write",
+                    config.topic
+                ));
+            }
             partitions(&topic.partitions, report);
             strangers(&found.brokers, &topic.partitions, report);
             match &topic.settings {
@@ -27,6 +37,44 @@ pub(super) fn judge(config: &KafkaSinkConfig, found: &Inspection, report: &mut C
             }
         }
     }
+    transactions::judge(config, found, report);
+}
+
+/// Whether the cluster makes a topic that is asked for by a producer.
+fn made_by_a_sink(brokers: &[FoundBroker]) -> bool {
+    setting(brokers, "auto.create.topics.enable").is_some_and(|enabled| enabled == "true")
+}
+
+/// The topic is not there, and a sink that connects lets the cluster make it.
+fn made(config: &KafkaSinkConfig, brokers: &[FoundBroker], report: &mut CheckReport) {
+    let number = |name: &str| setting(brokers, name).and_then(|value| value.parse::<u64>().ok());
+    let replicas = number("default.replication.factor");
+    if let Some(replicas) = replicas.filter(|replicas| *replicas > brokers.len() as u64) {
+        report.problems.push(format!(
+            "there is no topic {}, and the cluster cannot make it: default.replication.factor is {replicas} and it has {}: create the \
+             topic, or lower the factor",
+            config.topic,
+            counted(brokers)
+        ));
+        return;
+    }
+    report.warnings.push(format!(
+        "there is no topic {}: a sink that connects lets the cluster make it (auto.create.topics.enable), with {} partitions and \
+         {} replicas",
+        config.topic,
+        number("num.partitions").unwrap_or(1),
+        replicas.unwrap_or(1)
+    ));
+}
+
+/// A setting, of the first broker that shows it.
+pub(super) fn setting<'a>(brokers: &'a [FoundBroker], name: &str) -> Option<&'a str> {
+    brokers.iter().find_map(|broker| broker.settings.get(name)).map(String::as_str)
+}
+
+/// "1 broker", "3 brokers".
+pub(super) fn counted(brokers: &[FoundBroker]) -> String {
+    format!("{} broker{}", brokers.len(), if brokers.len() == 1 { "" } else { "s" })
 }
 
 fn brokers(brokers: &[FoundBroker], partitions: &[FoundPartition], report: &mut CheckReport) {
@@ -83,8 +131,7 @@ fn settings(
 ) {
     let all = matches!(config.acks.as_str(), "all" | "-1");
     if let (true, Some(least)) = (all, number(settings, "min.insync.replicas")) {
-        let short = |partition: &&FoundPartition| (partition.in_sync.len() as u64) < least;
-        let short: Vec<_> = partitions.iter().filter(short).map(|partition| partition.id).collect();
+        let short: Vec<_> = partitions.iter().filter(|p| is_short(p, least)).map(|partition| partition.id).collect();
         if !short.is_empty() {
             report.problems.push(format!(
                 "fewer replicas than min.insync.replicas ({least}) are in sync of {}, and `acks` is {:?}: bring the other brokers \
@@ -115,12 +162,18 @@ fn settings(
     }
 }
 
-fn number(settings: &BTreeMap<String, String>, name: &str) -> Option<u64> {
+/// Whether so few replicas are in sync that the leader refuses records with `acks` of all. A partition with fewer replicas than
+/// `least` needs all of them.
+pub(super) fn is_short(partition: &FoundPartition, least: u64) -> bool {
+    (partition.in_sync.len() as u64) < least.min(partition.replicas.len() as u64)
+}
+
+pub(super) fn number(settings: &BTreeMap<String, String>, name: &str) -> Option<u64> {
     settings.get(name)?.parse().ok()
 }
 
 /// "partition 0", "partitions 0, 1 and 7 more".
-fn named(ids: &[i32]) -> String {
+pub(super) fn named(ids: &[i32]) -> String {
     const SHOWN: usize = 8;
     let shown: Vec<_> = ids.iter().take(SHOWN).map(i32::to_string).collect();
     let more = ids.len().saturating_sub(SHOWN);
@@ -171,6 +224,24 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_that_the_cluster_makes() {
+        let of = |settings: &[(&str, &str)]| {
+            let mut broker = FoundBroker::default();
+            broker.settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            broker
+        };
+        assert!(made_by_a_sink(&[of(&[]), of(&[("auto.create.topics.enable", "true")])]));
+        assert!(!made_by_a_sink(&[of(&[("auto.create.topics.enable", "false")])]) && !made_by_a_sink(&[of(&[])]));
+        let factor =
+            |replicas| said(|config, report| made(config, &[of(&[("default.replication.factor", replicas)])], report));
+        let (problems, warnings) = factor("1");
+        assert_eq!((problems.len(), warnings.len()), (0, 1));
+        let (problems, warnings) = factor("3");
+        assert_eq!((problems.len(), warnings.len()), (1, 0));
+        assert!(problems[0].contains("default.replication.factor is 3 and it has 1 broker: create"), "{problems:?}");
+    }
+
+    #[test]
     fn partitions_without_a_leader_or_with_replicas_behind() {
         let all = [partition(0, Some(1), &[1, 2], &[1, 2]), partition(1, None, &[1, 2], &[2])];
         let (problems, _) = said(|_, report| strangers(&[], &all, report));
@@ -196,6 +267,9 @@ mod tests {
         let (problems, warnings) = with("all", &of("min.insync.replicas", "2"));
         assert!(problems[0].starts_with("fewer replicas than min.insync.replicas (2) are in sync of partition 0"));
         assert_eq!(warnings.len(), 0);
+        let one = [partition(0, Some(1), &[1], &[1])];
+        let alone = said(|config, report| settings(config, &one, &of("min.insync.replicas", "2"), report));
+        assert_eq!(alone, (vec![], vec![]), "a leader asks for no more replicas than there are");
         assert_eq!(with("1", &of("min.insync.replicas", "2")), (vec![], vec![]), "nobody waits for them");
         assert_eq!(with("all", &of("min.insync.replicas", "1")).1.len(), 1);
         assert_eq!(with("all", &of("max.message.bytes", "1000000")), (vec![], vec![]));

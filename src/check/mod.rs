@@ -2,6 +2,7 @@
 
 mod display;
 mod judge;
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ use crate::{Conflict, KafkaSinkConfig};
 ///
 /// Nothing is sent, no topic is made, and a transactional id is not taken from the producer that has it. Connecting takes as long
 /// as a sink's would, at most `connect_timeout_ms`, and what follows a few round trips more. With conflicts nothing connects.
+///
+/// Whether this principal may use the transactional id is not tried: asking would take the id from the producer that has it.
 ///
 /// OAUTHBEARER needs a source of tokens, which a configuration has not: its connection is reported as one that failed.
 ///

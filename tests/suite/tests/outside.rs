@@ -156,8 +156,8 @@ async fn a_real_topic_and_what_it_allows() {
     let narrow = [("min.insync.replicas", "9"), ("max.message.bytes", "1000"), ("cleanup.policy", "compact")];
     let topic = kafka.topic_with("narrow", 1, &narrow).await.unwrap();
     let report = check(&config(kafka.bootstrap(), &topic)).await;
-    assert_eq!(report.problems.len(), 1, "{report}");
-    assert!(report.problems[0].starts_with("fewer replicas than min.insync.replicas (9) are in sync of partition 0"));
+    // A partition with one replica asks for no more, whatever min.insync.replicas says: see the verdicts.
+    assert!(report.is_good(), "{report}");
     assert!(report.warnings.iter().any(|warning| warning.contains("1000 bytes at a time")), "{report}");
     assert!(report.warnings.iter().any(|warning| warning.contains("without a key")), "{report}");
 }
@@ -170,7 +170,11 @@ async fn a_check_makes_no_topic_and_sends_nothing() {
         let report = check(&config(kafka.bootstrap(), "nobody-made-this")).await;
         let found = report.found.as_ref().unwrap_or_else(|| panic!("{report}"));
         assert_eq!(found.topic.as_ref().unwrap_err().kind(), ErrorKind::UnknownTopicOrPartition, "{report}");
-        assert!(report.problems[0].contains("kafka-topics.sh --bootstrap-server"), "{report}");
+        // A sink would make it.
+        assert!(
+            report.is_good() && report.warnings.iter().any(|w| w.contains("auto.create.topics.enable")),
+            "{report}"
+        );
     }
     let topic = kafka.topic("checked", 1).await.unwrap();
     assert!(check(&config(kafka.bootstrap(), &topic)).await.is_good());

@@ -1,12 +1,12 @@
 //! Looks at a cluster and a topic, and sends nothing.
 
+mod reach;
 #[cfg(test)]
 mod tests;
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::net::{TcpStream, ToSocketAddrs};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,12 +26,8 @@ use crate::{classify, codes};
 const NEW_TOPIC: Duration = Duration::from_secs(1);
 /// What a question about settings has at least, when the time is nearly over.
 const ANSWER: Duration = Duration::from_secs(3);
-/// What the system may need to run a thread whose time is over.
-const MOMENT: Duration = Duration::from_millis(1_200);
 /// The topic in which brokers keep transactions: its leaders coordinate them.
 const TRANSACTIONS: &str = "__transaction_state";
-/// The most brokers that are tried.
-const BROKERS: usize = 64;
 
 /// What [`inspect`] found.
 #[derive(Clone, Debug)]
@@ -76,6 +72,8 @@ pub struct FoundTopic {
     pub partitions: Vec<FoundPartition>,
     /// Its settings, if this principal may see them: `max.message.bytes`, `min.insync.replicas`, `cleanup.policy`, …
     pub settings: Result<BTreeMap<String, String>>,
+    /// Whether this principal may write to it; none where the cluster does not say.
+    pub may_write: Option<bool>,
 }
 
 /// A partition.
@@ -166,26 +164,26 @@ fn look(properties: &Properties, topic: &str, within: Duration, given_up: &dyn F
     // that it names, which may be out of reach.
     let check = check_until(later(started, within));
     let seen = look_until_known(&check, topic).map_err(Error::without_record)?;
-    let brokers = reach_all(owner.shared(), seen.brokers.clone(), later(Instant::now(), within));
-    let reached = brokers.iter().any(|broker| broker.unreachable.is_none());
+    let brokers = reach::all(owner.shared(), seen.brokers.clone(), later(Instant::now(), within));
+    let reached = brokers.iter().find(|broker| broker.unreachable.is_none()).map(|broker| broker.id);
     let deadline = later(Instant::now(), within);
     let check = check_until(deadline);
-    let log = (transactional && reached).then(|| look_until_known(&check, TRANSACTIONS));
+    let log = (transactional && reached.is_some()).then(|| look_until_known(&check, TRANSACTIONS));
     // Without a broker there is none that could give it, and they are told already.
-    let producer_id = if properties::is_idempotent(properties) && !transactional && reached {
+    let producer_id = if properties::is_idempotent(properties) && !transactional && reached.is_some() {
         check.wait_for_producer_id().err().map(Error::without_record)
     } else {
         None
     };
     let client = &owner.shared().client;
-    let left = || if reached { deadline.saturating_duration_since(Instant::now()).max(ANSWER) } else { Duration::ZERO };
+    let left = || deadline.saturating_duration_since(Instant::now()).max(ANSWER);
     Ok(Inspection {
         cluster_id: client.cluster_id(Duration::ZERO),
         controller: client.controller(Duration::ZERO),
-        topic: found_topic(client, topic, check.brokers, &seen, left()),
+        topic: found_topic(client, topic, check.brokers, &seen, reached, left()),
         brokers,
         producer_id,
-        transactions: log.map(|log| found_topic(client, TRANSACTIONS, check.brokers, &log?, left())),
+        transactions: log.map(|log| found_topic(client, TRANSACTIONS, check.brokers, &log?, reached, left())),
     })
 }
 
@@ -210,7 +208,14 @@ fn look_until_known(check: &Check<'_>, topic: &str) -> Result<Seen> {
     }
 }
 
-fn found_topic(client: &Client, topic: &str, brokers: &str, seen: &Seen, within: Duration) -> Result<FoundTopic> {
+fn found_topic(
+    client: &Client,
+    topic: &str,
+    brokers: &str,
+    seen: &Seen,
+    broker: Option<i32>,
+    within: Duration,
+) -> Result<FoundTopic> {
     match seen.code {
         0 => {}
         codes::UNKNOWN_TOPIC_OR_PARTITION => {
@@ -229,7 +234,10 @@ fn found_topic(client: &Client, topic: &str, brokers: &str, seen: &Seen, within:
     }
     let mut partitions: Vec<_> = seen.partitions.iter().map(found_partition).collect();
     partitions.sort_unstable_by_key(|partition| partition.id);
-    let settings = client.topic_settings(topic, within);
+    let settings = match broker {
+        Some(broker) => client.topic_settings(topic, broker, within),
+        None => Err(codes::LOCAL_TRANSPORT),
+    };
     let settings = settings.map_err(|code| {
         let error =
             classify::client_error(code, &format!("the settings of {topic} cannot be seen"), None).without_record();
@@ -240,7 +248,11 @@ fn found_topic(client: &Client, topic: &str, brokers: &str, seen: &Seen, within:
             _ => error,
         }
     });
-    Ok(FoundTopic { partitions, settings })
+    Ok(FoundTopic {
+        partitions,
+        settings,
+        may_write: broker.and_then(|broker| client.may_write(topic, broker, within)),
+    })
 }
 
 fn found_partition(seen: &SeenPartition) -> FoundPartition {
@@ -251,70 +263,4 @@ fn found_partition(seen: &SeenPartition) -> FoundPartition {
         in_sync: seen.in_sync.clone(),
         error: (seen.code != 0).then(|| codes::row_of(seen.code).map_or("unknown", |row| row.name)),
     }
-}
-
-/// Connects to each broker as a record would, and asks it for its settings. Side by side: one that is not there takes its time.
-fn reach_all(shared: &Shared, mut seen: Vec<(i32, String, u16)>, deadline: Instant) -> Vec<FoundBroker> {
-    seen.sort_unstable();
-    let (sender, receiver) = mpsc::channel();
-    for (id, host, port) in seen.iter().take(BROKERS).cloned() {
-        let (sender, shared) = (sender.clone(), shared.arc());
-        let attempt = move || {
-            let answer = shared.map(|shared| (id, reach(&shared, id, &host, port, deadline)));
-            drop(sender.send(answer));
-        };
-        // A thread that the system does not give is an answer that does not come.
-        drop(thread::Builder::new().name("kafka-tower-reach".to_owned()).spawn(attempt));
-    }
-    drop(sender);
-    let mut answers = BTreeMap::new();
-    let end = later(deadline, MOMENT);
-    while let Ok(answer) = receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
-        answers.extend(answer);
-    }
-    let found = |(at, (id, host, port)): (usize, (i32, String, u16))| {
-        let answer = answers.remove(&id);
-        let unreachable = match &answer {
-            Some(answer) => answer.as_ref().err().cloned(),
-            None if at >= BROKERS => None,
-            None => Some("no answer in time".to_owned()),
-        };
-        FoundBroker { id, host, port, unreachable, settings: answer.and_then(Result::ok).unwrap_or_default() }
-    };
-    seen.into_iter().enumerate().map(found).collect()
-}
-
-/// By TCP first, whose errors come at once and are told best; then through the client: TLS, login and an answer.
-fn reach(
-    shared: &Shared,
-    id: i32,
-    host: &str,
-    port: u16,
-    deadline: Instant,
-) -> Result<BTreeMap<String, String>, String> {
-    let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    connect_to(host, port, left())?;
-    match shared.client.broker_settings(id, left()) {
-        Ok(settings) => Ok(settings),
-        Err(codes::LOCAL_TIMED_OUT | codes::LOCAL_TRANSPORT) => {
-            let now = Instant::now();
-            let named = format!("/{id}: ");
-            let cause =
-                shared.causes().latest(now).filter(|cause| cause.text.contains(&named)).map(|cause| cause.text.clone());
-            Err(cause.unwrap_or_else(|| "its port is open, and no broker answered in time".to_owned()))
-        }
-        // An answer, if no settings: this principal may not see them, or the broker does not know the question.
-        Err(_) => Ok(BTreeMap::new()),
-    }
-}
-
-fn connect_to(host: &str, port: u16, within: Duration) -> Result<(), String> {
-    let mut last = "its name has no address".to_owned();
-    for address in (host, port).to_socket_addrs().map_err(|error| error.to_string())? {
-        match TcpStream::connect_timeout(&address, within) {
-            Ok(_) => return Ok(()),
-            Err(error) => last = error.to_string(),
-        }
-    }
-    Err(last)
 }

@@ -6,21 +6,16 @@ use std::ptr;
 use std::time::Duration;
 
 use rdkafka_sys as sys;
-use sys::rd_kafka_ResourceType_t as Resource;
+use sys::{rd_kafka_ResourceType_t as Resource, rd_kafka_admin_op_t as Admin};
 
 use super::client::millis;
+use super::question::Question;
 use super::{Client, produce, raw};
 use crate::codes;
 
 unsafe extern "C" {
     // As in `raw`: the codes are integers.
     fn rd_kafka_ConfigResource_error(resource: *const sys::rd_kafka_ConfigResource_t) -> c_int;
-    fn rd_kafka_AdminOptions_set_request_timeout(
-        options: *mut sys::rd_kafka_AdminOptions_t,
-        timeout_ms: c_int,
-        text: *mut c_char,
-        size: usize,
-    ) -> c_int;
 }
 
 type Settings = BTreeMap<String, String>;
@@ -86,43 +81,58 @@ impl Client {
         self.kept(look).unwrap_or(Err(codes::LOCAL_DESTROY))
     }
 
-    /// A topic's settings, without those that the broker keeps to itself.
-    pub(crate) fn topic_settings(&self, topic: &str, within: Duration) -> Result<Settings, i32> {
-        self.settings(Resource::RD_KAFKA_RESOURCE_TOPIC, topic, within)
+    /// A topic's settings by one of the brokers, without those that it keeps to itself.
+    pub(crate) fn topic_settings(&self, topic: &str, broker: i32, within: Duration) -> Result<Settings, i32> {
+        self.settings(Resource::RD_KAFKA_RESOURCE_TOPIC, topic, broker, within)
     }
 
     /// A broker's settings, by that broker itself: the question connects to it, as a record does.
     pub(crate) fn broker_settings(&self, id: i32, within: Duration) -> Result<Settings, i32> {
-        self.settings(Resource::RD_KAFKA_RESOURCE_BROKER, &id.to_string(), within)
+        self.settings(Resource::RD_KAFKA_RESOURCE_BROKER, &id.to_string(), id, within)
     }
 
-    fn settings(&self, kind: Resource, name: &str, within: Duration) -> Result<Settings, i32> {
+    fn settings(&self, kind: Resource, name: &str, broker: i32, within: Duration) -> Result<Settings, i32> {
         let name = CString::new(name).map_err(|_| codes::LOCAL_INVALID_ARG)?;
         let ask = |rk| {
-            let question = Question::new(rk, kind, &name, within)?;
-            // SAFETY: the client, the resource, the options and the queue live; librdkafka copies what it keeps.
-            let event = unsafe {
-                sys::rd_kafka_DescribeConfigs(
-                    rk,
-                    [question.resource].as_mut_ptr(),
-                    1,
-                    question.options,
-                    question.queue,
-                );
-                // The answer comes within the options' time, also if it is that there is none.
-                sys::rd_kafka_queue_poll(question.queue, millis(within + Duration::from_secs(1)))
-            };
-            if event.is_null() {
-                return Err(codes::LOCAL_TIMED_OUT);
+            let question = Question::new(rk, Admin::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, broker, within)?;
+            // SAFETY: the name is terminated and copied. Null, of an empty name, is asked for.
+            let resource = unsafe { sys::rd_kafka_ConfigResource_new(kind, name.as_ptr()) };
+            if resource.is_null() {
+                return Err(codes::LOCAL_INVALID_ARG);
             }
-            // SAFETY: the event is valid until it is destroyed here.
+            // SAFETY: the client, the resource, the options and the queue live; librdkafka copies what it keeps, so that the
+            // resource, which is ours, can go.
             unsafe {
-                let settings = settings(event);
-                sys::rd_kafka_event_destroy(event);
-                settings
+                sys::rd_kafka_DescribeConfigs(rk, [resource].as_mut_ptr(), 1, question.options, question.queue);
+                sys::rd_kafka_ConfigResource_destroy(resource);
             }
+            // SAFETY: `settings` reads an event that lives.
+            question.answer(within, |event| unsafe { settings(event) })
         };
         self.kept(ask).unwrap_or(Err(codes::LOCAL_DESTROY))
+    }
+
+    /// Whether this principal may write to a topic; none where the cluster does not say.
+    pub(crate) fn may_write(&self, topic: &str, broker: i32, within: Duration) -> Option<bool> {
+        let topic = CString::new(topic).ok()?;
+        let ask = |rk| {
+            let question = Question::new(rk, Admin::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, broker, within)?;
+            // SAFETY: the client and the options live, and the name is terminated; librdkafka copies what it keeps, so that the
+            // collection, which is ours, can go. An error is ours, and null without one.
+            unsafe {
+                let error = sys::rd_kafka_AdminOptions_set_include_authorized_operations(question.options, 1);
+                if !error.is_null() {
+                    sys::rd_kafka_error_destroy(error);
+                    return Err(codes::LOCAL_INVALID_ARG);
+                }
+                let topics = sys::rd_kafka_TopicCollection_of_topic_names([topic.as_ptr()].as_mut_ptr(), 1);
+                sys::rd_kafka_DescribeTopics(rk, topics, question.options, question.queue);
+                sys::rd_kafka_TopicCollection_destroy(topics);
+            }
+            // SAFETY: `writes` reads an event that lives.
+            question.answer(within, |event| unsafe { writes(event) })
+        };
+        self.kept(ask)?.ok().flatten()
     }
 }
 
@@ -171,48 +181,39 @@ unsafe fn ids(first: *const i32, length: c_int) -> Vec<i32> {
     (0..count(length)).map(|i| unsafe { first.add(i).read() }).collect()
 }
 
-/// What a question about settings is made of. Dropped before its client is destroyed.
-struct Question {
-    resource: *mut sys::rd_kafka_ConfigResource_t,
-    options: *mut sys::rd_kafka_AdminOptions_t,
-    queue: *mut sys::rd_kafka_queue_t,
-}
-
-impl Question {
-    fn new(rk: *mut sys::rd_kafka_t, kind: Resource, name: &CStr, within: Duration) -> Result<Self, i32> {
-        use sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS as DESCRIBE;
-        // SAFETY: the client lives; the name is terminated and copied. Null, of an empty name, is asked for below.
-        let question = unsafe {
-            Self {
-                resource: sys::rd_kafka_ConfigResource_new(kind, name.as_ptr()),
-                options: sys::rd_kafka_AdminOptions_new(rk, DESCRIBE),
-                queue: sys::rd_kafka_queue_new(rk),
-            }
-        };
-        if question.resource.is_null() || question.options.is_null() {
+/// Whether WRITE is among the operations that the principal may do.
+///
+/// # Safety
+///
+/// The event is librdkafka's and lives.
+unsafe fn writes(event: *mut sys::rd_kafka_event_t) -> Result<Option<bool>, i32> {
+    const WRITE: c_int = sys::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_WRITE as c_int;
+    // SAFETY: the caller's promise; what is asked of the event and the description lives as long as the event. The result is
+    // null for an event of another type. Each array is as long as its count says. Operations are read as the integers they are.
+    unsafe {
+        let code = raw::rd_kafka_event_error(event);
+        if code != 0 {
+            return Err(code);
+        }
+        let result = sys::rd_kafka_event_DescribeTopics_result(event);
+        if result.is_null() {
             return Err(codes::LOCAL_INVALID_ARG);
         }
-        let mut text: [c_char; 128] = [0; 128];
-        // SAFETY: the options live; the buffer is as long as said.
-        let code = unsafe {
-            rd_kafka_AdminOptions_set_request_timeout(question.options, millis(within), text.as_mut_ptr(), text.len())
-        };
-        if code == 0 { Ok(question) } else { Err(code) }
-    }
-}
-
-impl Drop for Question {
-    fn drop(&mut self) {
-        // SAFETY: ours, each destroyed once; librdkafka's own references keep what an answer on its way needs.
-        unsafe {
-            if !self.resource.is_null() {
-                sys::rd_kafka_ConfigResource_destroy(self.resource);
-            }
-            if !self.options.is_null() {
-                sys::rd_kafka_AdminOptions_destroy(self.options);
-            }
-            sys::rd_kafka_queue_destroy(self.queue);
+        let mut length = 0;
+        let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &mut length);
+        if length == 0 {
+            return Err(codes::UNKNOWN_TOPIC_OR_PARTITION);
         }
+        let topic = topics.read();
+        let error = sys::rd_kafka_TopicDescription_error(topic);
+        if !error.is_null() && raw::rd_kafka_error_code(error) != 0 {
+            return Ok(None);
+        }
+        let operations = sys::rd_kafka_TopicDescription_authorized_operations(topic, &mut length).cast::<c_int>();
+        if operations.is_null() || length == 0 {
+            return Ok(None);
+        }
+        Ok(Some((0..length).any(|i| operations.add(i).read() == WRITE)))
     }
 }
 

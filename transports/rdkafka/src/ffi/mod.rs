@@ -13,6 +13,7 @@ mod inspect;
 #[cfg(feature = "mock-cluster")]
 pub(crate) mod mock;
 mod produce;
+mod question;
 mod queue;
 mod raw;
 mod topics;

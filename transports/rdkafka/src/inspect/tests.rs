@@ -1,3 +1,4 @@
+use super::reach::connect_to;
 use super::*;
 
 #[test]

@@ -1,0 +1,179 @@
+//! Each verdict of `check` in both directions, against real brokers, and what a sink does there: both agree.
+#![allow(clippy::unwrap_used)] // a test may fail
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use kafka_tower::{CheckReport, Error, KafkaSink, KafkaSinkConfig, Persistence, SinkMessage, check};
+use kafka_tower_test_cluster::{Cluster, Listener, Resource};
+
+fn config(brokers: &str, topic: &str) -> KafkaSinkConfig {
+    KafkaSinkConfig {
+        brokers: brokers.to_owned(),
+        topic: topic.to_owned(),
+        connect_timeout_ms: 8_000,
+        send_timeout_ms: 8_000,
+        max_retries: 0,
+        ..Default::default()
+    }
+}
+
+fn transactional(brokers: &str, topic: &str) -> KafkaSinkConfig {
+    let config = config(brokers, topic);
+    KafkaSinkConfig {
+        connect_timeout_ms: config.connect_timeout_ms,
+        send_timeout_ms: config.send_timeout_ms,
+        ..KafkaSinkConfig::exactly_once(brokers, topic, format!("{topic}-id"))
+    }
+}
+
+/// What a sink of this configuration does: it connects and delivers a record, in a transaction if it has them.
+async fn sends(config: &KafkaSinkConfig) -> Result<(), Error> {
+    let sink = KafkaSink::<String>::new(config.clone()).await?;
+    let message = SinkMessage::new("x".to_owned()).with_key("key");
+    if config.enable_transactions {
+        sink.begin_transaction().await?;
+        sink.send(message).await?;
+        sink.commit_transaction().await?;
+    } else {
+        sink.send(message).await?;
+    }
+    Ok(())
+}
+
+/// Good, or what the report says is wrong.
+enum Says {
+    Good,
+    /// Good, with a warning.
+    Warns(&'static str),
+    Bad(&'static str),
+}
+use Says::{Bad, Good, Warns};
+
+/// The check comes first: a sink may change what there is.
+async fn agree(what: &str, config: &KafkaSinkConfig, says: Says) -> CheckReport {
+    let report = check(config).await;
+    let text = report.to_string();
+    let sent = sends(config).await;
+    let shown = || format!("{what}: sink: {:?}\n{text}", sent.as_ref().map_err(|error| format!("{error:#}")));
+    match says {
+        Good => assert!(report.is_good() && sent.is_ok(), "{}", shown()),
+        Warns(warning) => {
+            assert!(report.is_good() && sent.is_ok(), "{}", shown());
+            assert!(report.warnings.iter().any(|told| told.contains(warning)), "{}", shown());
+        }
+        Bad(problem) => {
+            assert!(!report.is_good() && sent.is_err(), "{}", shown());
+            assert!(text.contains(problem), "{}", shown());
+            assert!(sent.unwrap_err().persistence() != Persistence::Persisted);
+        }
+    }
+    report
+}
+
+#[tokio::test]
+async fn a_topic_and_a_transaction_of_one_broker() {
+    let builder = Cluster::builder().property("transaction.max.timeout.ms", "10000");
+    let Some(kafka) = builder.start().await.unwrap() else { return };
+    let at = kafka.bootstrap();
+    let topic = kafka.topic("verdict", 2).await.unwrap();
+    agree("all well", &config(at, &topic), Good).await;
+    agree("no topic", &config(at, "nobody-made-this"), Bad("has no topic nobody-made-this")).await;
+    let narrow = [("min.insync.replicas", "2"), ("max.message.bytes", "1000"), ("cleanup.policy", "compact")];
+    let narrow = kafka.topic_with("narrow", 1, &narrow).await.unwrap();
+    agree("a factor of 1 and two to be in sync", &config(at, &narrow), Warns("1000 bytes at a time")).await;
+    let leader_only = KafkaSinkConfig { acks: "1".into(), enable_idempotence: false, ..config(at, &topic) };
+    agree("acks of 1", &leader_only, Good).await;
+
+    let short = transactional(at, &topic)
+        .with_property("transaction.timeout.ms", "10000")
+        .with_property("socket.timeout.ms", "10000");
+    let report = agree("a short transaction, whose log is made by it", &short, Good).await;
+    assert!(report.found.unwrap().transactions.unwrap().is_err(), "it was not there");
+    let report = agree("a short transaction, whose log is there", &short, Good).await;
+    assert!(report.found.unwrap().transactions.unwrap().is_ok());
+    agree("a transaction that is too long", &transactional(at, &topic), Bad("transaction.max.timeout.ms")).await;
+}
+
+#[tokio::test]
+async fn a_name_that_only_the_broker_knows() {
+    let builder = Cluster::builder()
+        .property("advertised.listeners", "PLAINTEXT://kafka.invalid:9092")
+        .property("auto.create.topics.enable", "true");
+    let Some(kafka) = builder.start().await.unwrap() else { return };
+    let config = KafkaSinkConfig { send_timeout_ms: 4_000, ..config(kafka.bootstrap(), "orders") };
+    // The sink lets the cluster make the topic, if it connects; the check must not, and is asked again when it is there.
+    for what in ["no topic yet", "a topic"] {
+        let report = check(&config).await;
+        let text = report.to_string();
+        assert!(!report.is_good() && text.contains("advertise") && text.contains("kafka.invalid"), "{what}: {text}");
+        assert!(!text.contains("`brokers`"), "{what}: {text}");
+        let error = sends(&config).await.unwrap_err();
+        assert!(format!("{error:#}").contains("kafka.invalid"), "{what}: {error:#}");
+    }
+    let named = KafkaSinkConfig { brokers: "no-such-host.invalid:9092".into(), connect_timeout_ms: 2_000, ..config };
+    let report = agree("a wrong name in `brokers`", &named, Bad("correct the name in `brokers`")).await;
+    assert!(!report.to_string().contains("advertise"), "{report}");
+}
+
+#[tokio::test]
+async fn a_cluster_that_cannot_make_its_transaction_log_but_topics() {
+    let builder = Cluster::builder()
+        .property("transaction.state.log.replication.factor", "3")
+        .property("auto.create.topics.enable", "true");
+    let Some(kafka) = builder.start().await.unwrap() else { return };
+    let at = kafka.bootstrap();
+    let report = agree("a topic that a sink makes", &config(at, "made"), Warns("there is no topic made")).await;
+    assert!(report.found.unwrap().topic.is_err(), "the check made none");
+    let transactions = KafkaSinkConfig { send_timeout_ms: 4_000, ..transactional(at, "made") };
+    agree("no coordinator", &transactions, Bad("no transaction coordinator")).await;
+}
+
+#[tokio::test]
+async fn rights_and_logins() {
+    let Some(kafka) = Cluster::builder().listener(Listener::SaslPlaintext).acl().start().await.unwrap() else { return };
+    kafka.create_topic("orders", 1, &[]).await.unwrap();
+    let login = |user: &str, password: &str| {
+        config(&kafka.bootstrap_of(Listener::SaslPlaintext).unwrap(), "orders")
+            .with_property("security.protocol", "sasl_plaintext")
+            .with_property("sasl.mechanism", "SCRAM-SHA-512")
+            .with_property("sasl.username", user)
+            .with_property("sasl.password", password)
+    };
+    agree("alice", &login("alice", "alice-secret"), Good).await;
+    agree("a wrong password", &login("alice", "wrong"), Bad("authentication")).await;
+    let bob = login("bob", "bob-secret");
+    agree("no right", &bob, Bad("TOPIC_AUTHORIZATION_FAILED")).await;
+    kafka.allow("User:bob", Resource::Topic("orders"), &["DESCRIBE"]).await.unwrap();
+    agree("may see and not write", &bob, Bad("let it write")).await;
+    kafka.allow("User:bob", Resource::Topic("orders"), &["WRITE"]).await.unwrap();
+    agree("may write", &bob, Warns("DESCRIBE_CONFIGS")).await;
+}
+
+#[tokio::test]
+async fn brokers_that_are_gone() {
+    let Some(kafka) = Cluster::start(3).await.unwrap() else { return };
+    let at = kafka.bootstrap();
+    let all = kafka.topic_with("all", 1, &[("min.insync.replicas", "3")]).await.unwrap();
+    let two = kafka.topic("two", 1).await.unwrap();
+    agree("all three in sync", &config(at, &all), Good).await;
+    let gone = 1 + kafka.leader(&two, 0).await.unwrap() % 3;
+    kafka.kill(gone).unwrap();
+    // The cluster notices after its session time.
+    type Asked<'a> = Pin<Box<dyn Future<Output = bool> + 'a>>;
+    let short = |topic: String| -> Asked<'_> {
+        let config = config(at, &topic);
+        Box::pin(async move { check(&config).await.to_string().contains("not all replicas are in sync") })
+    };
+    for topic in [&all, &two] {
+        while !short(topic.clone()).await {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+    let waits = KafkaSinkConfig { send_timeout_ms: 4_000, ..config(at, &all) };
+    agree("two of three in sync, and three are asked for", &waits, Bad("fewer replicas than min.insync.replicas (3)"))
+        .await;
+    agree("two of three in sync, and two are asked for", &config(at, &two), Warns("not all replicas are in sync"))
+        .await;
+}

@@ -1,0 +1,88 @@
+//! A question of librdkafka's admin client, with a queue of its own for the answer.
+
+use std::ffi::{c_char, c_int};
+use std::time::Duration;
+
+use rdkafka_sys as sys;
+use sys::rd_kafka_admin_op_t as Admin;
+
+use super::client::millis;
+use crate::codes;
+
+unsafe extern "C" {
+    // As in `raw`: the code is an integer.
+    fn rd_kafka_AdminOptions_set_request_timeout(
+        options: *mut sys::rd_kafka_AdminOptions_t,
+        timeout_ms: c_int,
+        text: *mut c_char,
+        size: usize,
+    ) -> c_int;
+    fn rd_kafka_AdminOptions_set_broker(
+        options: *mut sys::rd_kafka_AdminOptions_t,
+        broker: i32,
+        text: *mut c_char,
+        size: usize,
+    ) -> c_int;
+}
+
+/// The options of a question, and where its answer comes. Dropped before its client is destroyed.
+pub(super) struct Question {
+    pub(super) options: *mut sys::rd_kafka_AdminOptions_t,
+    pub(super) queue: *mut sys::rd_kafka_queue_t,
+}
+
+impl Question {
+    /// A question to this broker: without one librdkafka would wait for the broker that is called the controller, which may be out of
+    /// reach.
+    pub(super) fn new(rk: *mut sys::rd_kafka_t, what: Admin, broker: i32, within: Duration) -> Result<Self, i32> {
+        // SAFETY: the client lives; null options are asked for below.
+        let question =
+            unsafe { Self { options: sys::rd_kafka_AdminOptions_new(rk, what), queue: sys::rd_kafka_queue_new(rk) } };
+        if question.options.is_null() {
+            return Err(codes::LOCAL_INVALID_ARG);
+        }
+        let mut text: [c_char; 128] = [0; 128];
+        // SAFETY: the options live; the buffer is as long as said.
+        let codes = unsafe {
+            [
+                rd_kafka_AdminOptions_set_request_timeout(
+                    question.options,
+                    millis(within),
+                    text.as_mut_ptr(),
+                    text.len(),
+                ),
+                rd_kafka_AdminOptions_set_broker(question.options, broker, text.as_mut_ptr(), text.len()),
+            ]
+        };
+        codes.into_iter().find(|code| *code != 0).map_or(Ok(question), Err)
+    }
+
+    /// Waits for the answer, which comes within the options' time, also if it is that there is none.
+    pub(super) fn answer<R>(
+        &self,
+        within: Duration,
+        read: impl FnOnce(*mut sys::rd_kafka_event_t) -> Result<R, i32>,
+    ) -> Result<R, i32> {
+        // SAFETY: the queue lives.
+        let event = unsafe { sys::rd_kafka_queue_poll(self.queue, millis(within + Duration::from_secs(1))) };
+        if event.is_null() {
+            return Err(codes::LOCAL_TIMED_OUT);
+        }
+        let answer = read(event);
+        // SAFETY: ours, and read no more.
+        unsafe { sys::rd_kafka_event_destroy(event) };
+        answer
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        // SAFETY: ours, each destroyed once; librdkafka's own references keep what an answer on its way needs.
+        unsafe {
+            if !self.options.is_null() {
+                sys::rd_kafka_AdminOptions_destroy(self.options);
+            }
+            sys::rd_kafka_queue_destroy(self.queue);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Whether each broker can be reached from here, under the name that it advertises.
+
+use std::collections::BTreeMap;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::FoundBroker;
+use crate::codes;
+use crate::shared::{Shared, later};
+
+/// The most brokers that are tried.
+const BROKERS: usize = 64;
+/// What the system may need to run a thread whose time is over.
+const MOMENT: Duration = Duration::from_millis(1_200);
+
+/// Connects to each broker as a record would, and asks it for its settings. Side by side: one that is not there takes its time.
+pub(super) fn all(shared: &Shared, mut seen: Vec<(i32, String, u16)>, deadline: Instant) -> Vec<FoundBroker> {
+    seen.sort_unstable();
+    let (sender, receiver) = mpsc::channel();
+    for (id, host, port) in seen.iter().take(BROKERS).cloned() {
+        let (sender, shared) = (sender.clone(), shared.arc());
+        let attempt = move || {
+            let answer = shared.map(|shared| (id, one(&shared, id, &host, port, deadline)));
+            drop(sender.send(answer));
+        };
+        // A thread that the system does not give is an answer that does not come.
+        drop(thread::Builder::new().name("kafka-tower-reach".to_owned()).spawn(attempt));
+    }
+    drop(sender);
+    let mut answers = BTreeMap::new();
+    let end = later(deadline, MOMENT);
+    while let Ok(answer) = receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        answers.extend(answer);
+    }
+    let found = |(at, (id, host, port)): (usize, (i32, String, u16))| {
+        let answer = answers.remove(&id);
+        let unreachable = match &answer {
+            Some(answer) => answer.as_ref().err().cloned(),
+            None if at >= BROKERS => None,
+            None => Some("no answer in time".to_owned()),
+        };
+        FoundBroker { id, host, port, unreachable, settings: answer.and_then(Result::ok).unwrap_or_default() }
+    };
+    seen.into_iter().enumerate().map(found).collect()
+}
+
+/// By TCP first, whose errors come at once and are told best; then through the client: TLS, login and an answer.
+fn one(shared: &Shared, id: i32, host: &str, port: u16, deadline: Instant) -> Result<BTreeMap<String, String>, String> {
+    let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    connect_to(host, port, left())?;
+    match shared.client.broker_settings(id, left()) {
+        Ok(settings) => Ok(settings),
+        Err(codes::LOCAL_TIMED_OUT | codes::LOCAL_TRANSPORT) => {
+            let now = Instant::now();
+            let named = format!("/{id}: ");
+            let cause =
+                shared.causes().latest(now).filter(|cause| cause.text.contains(&named)).map(|cause| cause.text.clone());
+            Err(cause.unwrap_or_else(|| "its port is open, and no broker answered in time".to_owned()))
+        }
+        // An answer, if no settings: this principal may not see them, or the broker does not know the question.
+        Err(_) => Ok(BTreeMap::new()),
+    }
+}
+
+pub(super) fn connect_to(host: &str, port: u16, within: Duration) -> Result<(), String> {
+    let mut last = "its name has no address".to_owned();
+    for address in (host, port).to_socket_addrs().map_err(|error| error.to_string())? {
+        match TcpStream::connect_timeout(&address, within) {
+            Ok(_) => return Ok(()),
+            Err(error) => last = error.to_string(),
+        }
+    }
+    Err(last)
+}
