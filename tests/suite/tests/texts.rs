@@ -292,3 +292,26 @@ async fn connecting() {
     texts.error("a topic that may not be seen", &KafkaSink::<String>::new(mocked(&cluster)).await.unwrap_err());
     texts.are("connecting.txt");
 }
+
+/// librdkafka takes the first bytes of the answer for a length and advises to raise a limit.
+#[tokio::test]
+async fn a_peer_that_is_not_kafka() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for peer in listener.incoming() {
+            let mut peer = peer.unwrap();
+            let mut request = [0; 4];
+            if std::io::Read::read_exact(&mut peer, &mut request).is_ok() {
+                let _gone = std::io::Write::write_all(&mut peer, b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            }
+        }
+    });
+    let http = KafkaSinkConfig { brokers: address, connect_timeout_ms: 2_000, ..config() };
+    let error = KafkaSink::<String>::new(http).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connection, "{error:#}");
+    assert!(error.message().contains("does not speak Kafka: it answers as an HTTP server"), "{error:#}");
+    assert!(error.help().starts_with("name Kafka's own listeners in `brokers`"), "{error:#}");
+    assert!(!format!("{error:#} {error:?}").contains("receive.message.max.bytes"), "{error:#}");
+    kafka_tower_test_texts::assert_consistent(&error);
+}
