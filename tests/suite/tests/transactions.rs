@@ -117,6 +117,8 @@ async fn a_successor_fences_and_the_old_one_is_told() {
     new.transactions().init(TIME).await.unwrap();
     let error = old.transactions().commit(TIME).await.unwrap_err();
     assert_eq!((error.kind(), error.recovery()), (ErrorKind::Fenced, Recovery::Fatal), "{error:#}");
+    assert_eq!(error.persistence(), Persistence::PossiblyPersisted, "{error:#}");
+    kafka_tower_test_texts::assert_consistent(&error);
     new.transactions().begin().await.unwrap();
     let sent = new.call("new").await;
     new.transactions().commit(TIME).await.unwrap();
@@ -143,6 +145,7 @@ async fn a_record_that_is_refused_makes_the_commit_a_no() {
         (Recovery::AbortTransaction, Persistence::NotPersisted),
         "{error:#}"
     );
+    kafka_tower_test_texts::assert_consistent(&error);
     producer.transactions().abort(TIME).await.unwrap();
     assert!(values(kafka, &topic, Isolation::Committed).await.is_empty());
 }

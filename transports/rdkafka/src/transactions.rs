@@ -157,7 +157,9 @@ fn no_group_coordinator() -> Error {
     Error::new(ErrorKind::Timeout, "the offsets are not in the transaction: no answer about the group's coordinator")
         .with_recovery(Recovery::Fatal)
         .with_persistence(Persistence::NotPersisted)
-        .with_help("create a new producer, which aborts the transaction, and replay it; a larger retry.backoff.ms waits longer")
+        .with_help(
+            "create a new sink, which aborts the transaction, and replay it; a larger retry.backoff.ms waits longer",
+        )
 }
 
 fn commit(shared: &Shared, end: Instant) -> Result<()> {
@@ -195,10 +197,10 @@ fn commit(shared: &Shared, end: Instant) -> Result<()> {
         state.committing.store(false, Ordering::Release);
     }
     let fate = if surely_not { Persistence::NotPersisted } else { Persistence::PossiblyPersisted };
-    let error = shared.transaction_error("the transaction was not committed", &error, fate);
+    let error = shared.transaction_error(commit_failed(fate), &error, fate);
     Err(match error.recovery() {
         Recovery::AbortTransaction if fate == Persistence::PossiblyPersisted => error.with_help(
-            "its records may be visible: read them before replaying; the transaction itself can only be aborted",
+            "abort the transaction; its records may be visible, so read the topic before they are sent again",
         ),
         _ => error,
     })
@@ -220,6 +222,14 @@ fn abort(shared: &Shared, end: Instant) -> Result<()> {
         let fate = if is_gone { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
         shared.transaction_error("the transaction was not aborted", &error, fate)
     })
+}
+
+/// What a commit without success says, by what is known of it.
+fn commit_failed(fate: Persistence) -> &'static str {
+    match fate {
+        Persistence::NotPersisted => "the transaction was not committed",
+        _ => "it is not known whether the transaction was committed",
+    }
 }
 
 /// The error of a record that went with its transaction.
@@ -274,7 +284,7 @@ impl Shared {
         } else if error.abort {
             made.with_recovery(Recovery::AbortTransaction)
         } else if error.retriable {
-            made.with_recovery(Recovery::Retry)
+            made.with_recovery(Recovery::Retry).with_help("call it again to go on waiting")
         } else {
             made
         };
