@@ -49,6 +49,7 @@ fields! {
     client_id: text,
     compression_type: text,
     connect_timeout_ms: number,
+    delivery_bound_ms: number,
     enable_circuit_breaker: flag,
     enable_idempotence: flag,
     enable_transactions: flag,

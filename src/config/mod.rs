@@ -73,6 +73,11 @@ pub struct KafkaSinkConfig {
     /// All of it is used: a broker that comes up within it is connected to. A broker that is far away needs a few round trips.
     pub connect_timeout_ms: u64,
 
+    /// The time in milliseconds that a record may be on its way, whatever its deadline. Default: 300 000.
+    ///
+    /// When one had no answer for so long, the client is replaced if brokers answer, and what is on its way is given up.
+    pub delivery_bound_ms: u64,
+
     /// Whether brokers drop what the client's own retries write twice, and keep its order. Default: true.
     pub enable_idempotence: bool,
 
@@ -137,6 +142,7 @@ impl Default for KafkaSinkConfig {
             batch_size: 100,
             send_timeout_ms: 30_000,
             connect_timeout_ms: 10_000,
+            delivery_bound_ms: 300_000,
             enable_idempotence: true,
             enable_transactions: false,
             transactional_id: None,
@@ -244,6 +250,12 @@ impl KafkaSinkConfig {
     pub fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout_ms)
     }
+
+    /// `delivery_bound_ms`.
+    #[must_use]
+    pub fn delivery_bound(&self) -> Duration {
+        Duration::from_millis(self.delivery_bound_ms)
+    }
 }
 
 /// Shows the names of `properties`, not their values, and of a broker's address not what stands before an `@`: those may
@@ -257,6 +269,7 @@ impl fmt::Debug for KafkaSinkConfig {
             .field("batch_size", &self.batch_size)
             .field("send_timeout_ms", &self.send_timeout_ms)
             .field("connect_timeout_ms", &self.connect_timeout_ms)
+            .field("delivery_bound_ms", &self.delivery_bound_ms)
             .field("enable_idempotence", &self.enable_idempotence)
             .field("enable_transactions", &self.enable_transactions)
             .field("transactional_id", &self.transactional_id)

@@ -118,7 +118,8 @@ async fn connect(config: &KafkaSinkConfig, check: bool, told: &Told) -> Result<R
         .topic(config.topic.as_str())
         .limits(one)
         .records_per_partition(config.topic.as_str(), one.records)
-        .connect_timeout(config.connect_timeout());
+        .connect_timeout(config.connect_timeout())
+        .delivery_bound(config.delivery_bound());
     for (name, value) in config.librdkafka_properties() {
         builder = builder.property(name, value);
     }

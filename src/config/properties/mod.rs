@@ -16,7 +16,7 @@ use property::{Needs, Property};
 pub(super) use nearest::closest;
 
 /// The fields of [`KafkaSinkConfig`].
-pub(super) const FIELDS: [&str; 19] = [
+pub(super) const FIELDS: [&str; 20] = [
     "acks",
     "base_backoff_ms",
     "batch_size",
@@ -27,6 +27,7 @@ pub(super) const FIELDS: [&str; 19] = [
     "client_id",
     "compression_type",
     "connect_timeout_ms",
+    "delivery_bound_ms",
     "enable_circuit_breaker",
     "enable_idempotence",
     "enable_transactions",

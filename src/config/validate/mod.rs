@@ -91,6 +91,12 @@ fn sizes(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
         u64::MAX,
         "give connecting the milliseconds that it may take",
     );
+    range(
+        "delivery_bound_ms",
+        config.delivery_bound_ms,
+        u64::MAX,
+        "give a record the milliseconds that it may be on its way",
+    );
     if config.enable_circuit_breaker {
         range(
             "circuit_breaker_threshold",

@@ -42,6 +42,7 @@ fn each_field() {
         (|c| c.buffer_memory = 0, "`buffer_memory` is 0: give it the bytes that may be on their way"),
         (|c| c.send_timeout_ms = 0, "`send_timeout_ms` is 0: give a send the milliseconds that it may take"),
         (|c| c.connect_timeout_ms = 0, "`connect_timeout_ms` is 0: give connecting the milliseconds that it may take"),
+        (|c| c.delivery_bound_ms = 0, "`delivery_bound_ms` is 0: give a record the milliseconds that it may be on its way"),
         (|c| c.linger_ms = 30_000, "`linger_ms` (30000) leaves nothing of `send_timeout_ms` (30000): lower `linger_ms`, or raise `send_timeout_ms`"),
         (|c| { c.linger_ms = 900_001; c.send_timeout_ms = u64::MAX }, "`linger_ms` is 900001: librdkafka allows up to 900000"),
         (|c| c.compression_type = "brotli".into(), "`compression_type` is \"brotli\": use one of none, gzip, snappy, lz4, zstd"),

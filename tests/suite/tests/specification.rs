@@ -310,6 +310,7 @@ mod configuration {
             batch_size,
             send_timeout_ms,
             connect_timeout_ms,
+            delivery_bound_ms,
             enable_idempotence,
             enable_transactions,
             transactional_id,
@@ -329,7 +330,7 @@ mod configuration {
         let _: (String, String, String) = (brokers, topic, client_id);
         assert_eq!((batch_size, send_timeout_ms), (100usize, 30_000u64));
         // Ours: the specification has no such field.
-        assert_eq!(connect_timeout_ms, 10_000u64);
+        assert_eq!((connect_timeout_ms, delivery_bound_ms), (10_000u64, 300_000u64));
         assert_eq!((enable_idempotence, enable_transactions, transactional_id), (true, false, None::<String>));
         assert_eq!((compression_type.as_str(), acks.as_str()), ("snappy", "all"));
         assert_eq!((max_retries, base_backoff_ms, max_in_flight_requests, linger_ms), (5u32, 100u64, 5usize, 0u64));

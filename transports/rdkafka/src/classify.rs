@@ -59,18 +59,23 @@ pub(crate) fn client_error(code: i32, what: &str, text: Option<&str>) -> Error {
     error.with_persistence(Persistence::NotPersisted)
 }
 
+/// How a text about a record's error begins.
+pub(crate) fn outcome(to: &str, persistence: Persistence) -> String {
+    match persistence {
+        Persistence::NotPersisted => format!("not delivered to {to}"),
+        Persistence::PossiblyPersisted => format!("the delivery to {to} was not confirmed"),
+        Persistence::Persisted => format!("written to {to} without an acknowledgement"),
+    }
+}
+
 /// The error of a record that was refused or reported with a code.
 pub(crate) fn record_error(code: i32, persistence: Persistence, record: &Record, elapsed: Duration) -> Error {
     let to = match record.partition {
         Some(partition) => format!("{}[{partition}]", record.topic),
         None => record.topic.to_string(),
     };
-    let what = match persistence {
-        Persistence::NotPersisted => format!("not delivered to {to}"),
-        Persistence::PossiblyPersisted => format!("the delivery to {to} was not confirmed"),
-        Persistence::Persisted => format!("written to {to} without an acknowledgement"),
-    };
-    let error = client_error(code, &what, None).with_persistence(persistence).with_elapsed(elapsed);
+    let error =
+        client_error(code, &outcome(&to, persistence), None).with_persistence(persistence).with_elapsed(elapsed);
     if !record.isolated || error.scope() != Scope::Batch {
         return error;
     }

@@ -88,39 +88,39 @@ impl Why {
     /// The error of a record that the old instance gives up.
     fn error(&self, slot: &Slot, partition: i32, persistence: Persistence, bound: Duration) -> Error {
         let topic = &slot.record().topic;
+        let what = classify::outcome(topic, persistence);
+        let placed = classify::outcome(&format!("{topic}[{partition}]"), persistence);
         let error = match self.partitions.get(&(topic.to_string(), partition)) {
             Some(Trouble::Losses(losses)) => {
                 let size = slot.record().size();
                 if size >= LARGE && size >= self.largest {
                     let text = format!(
-                        "not delivered to {topic}[{partition}]: the broker closed the connection each of the {losses} times that \
+                        "{placed}: the broker closed the connection each of the {losses} times that \
                          it was sent; its {size} bytes are probably more than the broker takes in one request"
                     );
                     Error::new(ErrorKind::RecordTooLarge, text)
                         .with_help("send less in one record, or raise socket.request.max.bytes of the broker")
                 } else {
                     let text = format!(
-                        "not delivered to {topic}[{partition}]: the broker closed the connection on {losses} requests to this \
+                        "{placed}: the broker closed the connection on {losses} requests to this \
                          partition in a row, and what was on its way to it is given up"
                     );
                     Error::new(ErrorKind::Connection, text)
                         .with_recovery(Recovery::Retry)
-                        .with_help("look for a record or a batch that is too large for the broker; a lower batch.size makes smaller requests")
+                        .with_help("look for a request above the socket.request.max.bytes of the broker; a lower batch.size makes smaller ones")
                 }
             }
             Some(Trouble::Stale) => {
-                let text = format!(
-                    "not delivered to {topic}[{partition}]: the topic was made anew, and the client had to be replaced to follow it"
-                );
+                let text = format!("{placed}: the topic was made anew, and the client had to be replaced to follow it");
                 Error::new(ErrorKind::Broker, text).with_recovery(Recovery::Retry)
             }
             None if self.overdue.contains(topic) => {
                 let bound = classify::seconds(bound);
-                let text = format!("not delivered to {topic}: given up, because a record had no answer within {bound}");
+                let text = format!("{what}: given up, because a record had no answer within {bound}");
                 Error::new(ErrorKind::Timeout, text)
             }
             None => {
-                let text = format!("not delivered to {topic}: its client was replaced, because {}", self.text());
+                let text = format!("{what}: its client was replaced, because {}", self.text());
                 Error::new(ErrorKind::Timeout, text)
             }
         };
@@ -320,5 +320,41 @@ impl Shared {
     pub(crate) fn given_up_by_old(&self, slot: &Slot, partition: i32, persistence: Persistence) -> Option<Error> {
         let bound = self.delivery_bound();
         lock(&self.replaced_for).as_ref().map(|why| why.error(slot, partition, persistence, bound))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_tower_core::Record;
+    use kafka_tower_test_texts::faults;
+
+    use super::*;
+
+    fn slot(topic: &str, partition: Option<u32>, bytes: usize) -> Slot {
+        let mut record = Record::new(topic).with_value(vec![0; bytes]);
+        record.partition = partition.map(|partition| i32::try_from(partition).unwrap());
+        Slot::new(record, Instant::now())
+    }
+
+    #[test]
+    fn the_errors_of_what_is_given_up_agree_with_themselves() {
+        let partitions = [(("lost".to_owned(), 0), Trouble::Losses(4)), (("anew".to_owned(), 0), Trouble::Stale)];
+        let why = Why { partitions: partitions.into(), overdue: vec!["late".into()], largest: 2 * LARGE };
+        for topic in ["lost", "anew", "late", "other"] {
+            for bytes in [1, LARGE, 2 * LARGE] {
+                let slot = slot(topic, None, bytes);
+                let error = why.error(&slot, 0, Persistence::PossiblyPersisted, Duration::from_secs(300));
+                assert_eq!(error.persistence(), Persistence::PossiblyPersisted);
+                assert_eq!(error.kind() == ErrorKind::RecordTooLarge, topic == "lost" && bytes == 2 * LARGE, "{error}");
+                assert!(faults(&error).is_empty(), "{:?}", faults(&error));
+            }
+        }
+    }
+
+    #[test]
+    fn only_records_of_partitions_in_trouble_are_concerned() {
+        let why = Why { partitions: [(("t".to_owned(), 0), Trouble::Stale)].into(), overdue: Vec::new(), largest: 0 };
+        assert!(why.concerns(&slot("t", Some(0), 1)) && why.concerns(&slot("t", None, 1)));
+        assert!(!why.concerns(&slot("t", Some(1), 1)) && !why.concerns(&slot("u", None, 1)));
     }
 }
