@@ -50,13 +50,9 @@ pub mod telemetry;
 mod outgoing;
 #[cfg(any(feature = "metrics-facade", feature = "telemetry"))]
 mod topics;
-#[cfg(any(feature = "retry", feature = "serialize"))]
-mod unfinished;
 
 #[cfg(feature = "builder")]
 #[cfg_attr(docsrs, doc(cfg(feature = "builder")))]
 pub use ext::ServiceBuilderExt;
 #[cfg(any(feature = "metrics-facade", feature = "telemetry"))]
 pub use outgoing::Outgoing;
-#[cfg(any(feature = "retry", feature = "serialize"))]
-pub use unfinished::Unfinished;

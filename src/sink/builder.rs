@@ -1,3 +1,4 @@
+use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -222,7 +223,9 @@ where
         let send_timeout = self.config.send_timeout();
         let (layer, serializer) = (self.layer, self.serializer);
         let recipe = Recipe::new(self.config, serializer, layer, transport, Arc::clone(&control), instruments.clone());
-        Ok(KafkaSink::of(Shared::of_recipe(recipe, self.choices, control, send_timeout, &instruments)))
+        let mut shared = Shared::of_recipe(recipe, self.choices, control, send_timeout, &instruments);
+        shared.foreign = TypeId::of::<L>() != TypeId::of::<Identity>();
+        Ok(KafkaSink::of(shared))
     }
 }
 

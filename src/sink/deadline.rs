@@ -1,8 +1,8 @@
 //! A send's deadline: a value in the message, and a timer only for those who wait for room.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::Context;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::text::seconds;
@@ -43,6 +43,22 @@ impl Patience {
         }
         timer.as_mut().poll(cx).is_ready()
     }
+}
+
+/// Waits for a future at most so long. A timer is made only if the future has to wait, because there may be none.
+pub(super) async fn within<F: Future>(time: Duration, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut timer = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        if time.is_zero() {
+            return Poll::Ready(None);
+        }
+        timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(time))).as_mut().poll(cx).map(|()| None)
+    })
+    .await
 }
 
 /// The error of a message that found no room in time: nothing was sent.

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use kafka_tower_core::{Control, Delivery, Error, ErrorKind, Persistence, Result, SinkMessage};
-use kafka_tower_layers::Unfinished;
+use kafka_tower_core::{Control, Delivery, Error, ErrorKind, Persistence, Result, SinkMessage, UnansweredSend};
 use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
 use kafka_tower_layers::metrics::Metrics;
 use tower_service::Service;
 
 use super::choices::Choices;
 use super::deadline;
+use super::open_sends::{self, OpenSends};
 use super::recipe::{Recipe, Stacks};
 use super::stack::Instruments;
 use super::traces::{Caller, Traces};
@@ -72,7 +72,9 @@ pub(super) struct Shared<T> {
     pub(super) control: Arc<dyn Control>,
     pub(super) send_timeout: Duration,
     pub(super) metrics: Metrics,
-    pub(super) unfinished: Unfinished,
+    pub(super) sends: OpenSends,
+    /// Layers that are not ours may keep messages: what they are is remembered.
+    pub(super) foreign: bool,
     pub(super) traces: Traces,
     pub(super) breaker: Option<CircuitBreakerHandle>,
     /// Of a sink with transactions.
@@ -101,7 +103,8 @@ impl<T> Shared<T> {
             control,
             send_timeout,
             metrics,
-            unfinished: Unfinished::new(),
+            sends: OpenSends::default(),
+            foreign: true,
             traces: Traces::default(),
             breaker: None,
             whole,
@@ -126,7 +129,8 @@ impl<T> Shared<T> {
             control,
             send_timeout,
             metrics: instruments.metrics.clone(),
-            unfinished: instruments.unfinished.clone(),
+            sends: OpenSends::default(),
+            foreign: false,
             traces: instruments.traces.clone(),
             breaker: instruments.breaker(),
             whole: instruments.whole.clone(),
@@ -149,7 +153,8 @@ impl<T> Shared<T> {
             control: Arc::clone(&self.control),
             send_timeout: self.send_timeout,
             metrics: self.metrics.clone(),
-            unfinished: self.unfinished.clone(),
+            sends: self.sends.clone(),
+            foreign: self.foreign,
             traces: self.traces.clone(),
             breaker: self.breaker.clone(),
             whole: self.whole.clone(),
@@ -166,7 +171,7 @@ impl<T> Shared<T> {
         let (control, metrics, whole) = (Arc::clone(&self.control), self.metrics.clone(), self.whole.clone());
         let mut faulty = Self::of_service(stacks, control, self.send_timeout, metrics, whole);
         faulty.fault = Some(fault);
-        faulty.unfinished = self.unfinished.clone();
+        faulty.sends = self.sends.clone();
         faulty.traces = self.traces.clone();
         faulty.closed = Arc::clone(&self.closed);
         faulty
@@ -196,6 +201,12 @@ impl<T> Shared<T> {
 
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
+    }
+
+    /// What a close can say of a message that a layer of the user's own keeps. The layers of this project say it themselves.
+    #[inline]
+    pub(super) fn known(&self, message: &SinkMessage<T>) -> Option<UnansweredSend> {
+        self.foreign.then(|| open_sends::known(message))
     }
 
     /// Why nothing can be sent, if nothing can.

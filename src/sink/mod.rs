@@ -12,6 +12,7 @@ mod deadline;
 mod drain;
 mod edge;
 mod into_transport;
+mod open_sends;
 #[cfg(feature = "rdkafka")]
 mod rdkafka;
 mod recipe;
@@ -100,6 +101,9 @@ impl<T> KafkaSink<T> {
 
     /// A sink over a stack of your own, with the [`Control`] of the transport below it.
     ///
+    /// `flush` and `close` wait for what any layer of the stack keeps. A transport of your own says which records it has with
+    /// [`handover`](crate::handover); of one that does not, sends count until their answers were polled.
+    ///
     /// `send_timeout` is the budget of messages without a deadline. Any error type will do that becomes an [`Error`], tower's
     /// boxed one too. The sink's metrics count around the stack; retries and trips are the stack's to record.
     /// For spans put a [telemetry layer](crate::layers) into the stack, outermost: each message, of a batch too, is a send of its own then.
@@ -162,7 +166,8 @@ impl<T> KafkaSink<T> {
     ///
     /// # Panics
     ///
-    /// If it has to wait for room outside of a tokio runtime with a timer.
+    /// Outside of a tokio runtime with a timer, if it has to wait for room or for its serializer, or backs off to send again; over the
+    /// memory transport also if it has to wait for its answer.
     pub fn send(&self, message: impl Into<SinkMessage<T>>) -> SendFuture<T> {
         SendFuture::new(Arc::clone(&self.shared), message.into())
     }
@@ -258,32 +263,54 @@ impl<T> KafkaSink<T> {
         self.shared.breaker.as_ref()
     }
 
-    /// Resolves when the fate of each record that was handed over before is known; lingering batches go out at once.
-    /// Records that back off and serializers that wait are waited for too, while their futures are polled.
+    /// Resolves when each send that was called before has its answer; lingering batches go out at once. Sends that are called later are
+    /// not waited for.
+    ///
+    /// A send is called when its future is first polled, or by `Service::call`, and counts wherever it is: waiting for room, in a
+    /// serializer, in a layer of your own (tower's `Buffer`, a task), between two attempts. It goes on only while its future is polled. One
+    /// whose record the transport has counts until the record's fate is known, whether or not the future is polled then. If that is a
+    /// failure, a layer may send it again when it is polled, and the flush waits for that if the future is polled within a second.
+    ///
+    /// A send whose future was dropped does not count: a record that the transport had before does, and one that a layer has given to a
+    /// task of its own is that layer's affair (`Buffer` drops it).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if it is not known after `send_timeout_ms`: flush again to go on
-    /// waiting. Or if the transport cannot flush. Errors of single records are their senders' to see.
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if an answer is missing after `send_timeout_ms`, with the number of sends and their
+    /// topics: flush again to go on waiting. Or if the transport cannot flush. Errors of single records are their senders' to see.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future stops the waiting and nothing else.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait outside of a tokio runtime with a timer.
     pub async fn flush(&self) -> Result<()> {
         drain::flush(&self.shared).await
     }
 
-    /// Closes the sink and all its clones: later sends fail, and those on their way are awaited for `send_timeout_ms`, what
-    /// backs off or is being encoded as well. Sends that wait for room fail.
+    /// Closes the sink and all its clones: later sends fail, and those that were called before are awaited for `send_timeout_ms`,
+    /// wherever they are: see [`flush`](Self::flush). Sends that wait for room fail at once.
+    ///
+    /// A transaction that is open is aborted, within the same time, so that readers of committed records are not held back; a commit
+    /// that is under way is continued. So does dropping the last clone, within a short time: see
+    /// [`begin_transaction`](Self::begin_transaction).
     ///
     /// # Errors
     ///
-    /// [`CloseError`] if a record was not delivered, or may not have been. It holds the records. It converts into
-    /// [`Error`].
+    /// [`CloseError`] if a record was not delivered or may not have been, if a send has no answer, or if it is unknown how the open
+    /// transaction ended. Its report holds the records, and how many sends have no answer and what is known of them. It converts into
+    /// [`Error`]. That a transaction was aborted is no error.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves the sink closed; calling again goes on waiting.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait for a send above the transport outside of a tokio runtime with a timer; over the memory transport also for a
+    /// record that is on its way.
     pub async fn close(&self) -> Result<(), CloseError> {
         self.close_within(self.shared.send_timeout).await
     }
@@ -295,6 +322,10 @@ impl<T> KafkaSink<T> {
     /// As [`close`](Self::close).
     ///
     /// # Cancel safety
+    ///
+    /// As [`close`](Self::close).
+    ///
+    /// # Panics
     ///
     /// As [`close`](Self::close).
     pub async fn close_within(&self, within: Duration) -> Result<(), CloseError> {

@@ -9,6 +9,7 @@ use kafka_tower_core::{Delivery, Result, SinkMessage};
 
 use super::deadline::{self, Patience};
 use super::edge::{BoxFuture, Edge, Shared};
+use super::open_sends::{self, Called, OpenSend};
 use super::traces::Caller;
 use super::whole::Part;
 
@@ -20,6 +21,8 @@ use super::whole::Part;
 pub struct SendFuture<T> {
     shared: Arc<Shared<T>>,
     state: State<T>,
+    /// Of the first poll: which flush waits for it.
+    epoch: u64,
 }
 
 enum State<T> {
@@ -27,6 +30,8 @@ enum State<T> {
     /// Boxed: rare, and large beside the others.
     Waiting(Box<Waiting<T>>),
     Called(BoxFuture),
+    /// No transport answers for it.
+    Kept(BoxFuture, OpenSend),
     Done,
 }
 
@@ -39,6 +44,7 @@ struct Waiting<T> {
     caller: Caller,
     /// In a sink with transactions.
     part: Option<Part>,
+    open: OpenSend,
 }
 
 impl<T> Waiting<T> {
@@ -49,24 +55,26 @@ impl<T> Waiting<T> {
 
 impl<T> SendFuture<T> {
     pub(super) fn new(shared: Arc<Shared<T>>, message: SinkMessage<T>) -> Self {
-        Self { shared, state: State::Start(message) }
+        Self { shared, state: State::Start(message), epoch: 0 }
     }
 
     fn start(&mut self, mut message: SinkMessage<T>, cx: &mut Context<'_>) -> Poll<Result<Delivery>> {
         if let Some(error) = self.shared.refusal() {
             return Poll::Ready(Err(self.shared.failed(Some(&message), None, error)));
         }
+        self.epoch = self.shared.sends.epoch();
         let mut edge = self.shared.take();
         let ready = edge.poll_ready(cx);
         let since = deadline::now();
         deadline::stamp(&mut message, since, self.shared.send_timeout);
         match ready {
-            Poll::Ready(Ok(())) => self.call(edge, message, cx),
+            Poll::Ready(Ok(())) => self.call(edge, message, None, cx),
             Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.unready(&message, None, error))),
             Poll::Pending => {
                 let caller = self.shared.traces.caller();
                 let part = self.shared.part();
-                let waiting = Waiting { edge, message, since, patience: Patience::default(), caller, part };
+                let open = self.shared.sends.begin(self.epoch, open_sends::known(&message));
+                let waiting = Waiting { edge, message, since, patience: Patience::default(), caller, part, open };
                 self.wait(Box::new(waiting), cx)
             }
         }
@@ -78,6 +86,7 @@ impl<T> SendFuture<T> {
             waiting.told();
             return Poll::Ready(Err(self.shared.no_room(&waiting.message, waiting.since)));
         }
+        waiting.open.waits(cx);
         self.state = State::Waiting(waiting);
         Poll::Pending
     }
@@ -87,17 +96,27 @@ impl<T> SendFuture<T> {
         &mut self,
         mut edge: Box<dyn Edge<T>>,
         message: SinkMessage<T>,
+        open: Option<OpenSend>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Delivery>> {
-        let future = edge.call(message);
+        let (future, called) = open_sends::call(self.shared.known(&message), || edge.call(message));
         self.shared.give(edge);
-        self.answer(future, cx)
+        self.answer(future, open, Some(called), cx)
     }
 
-    fn answer(&mut self, mut future: BoxFuture, cx: &mut Context<'_>) -> Poll<Result<Delivery>> {
-        let answer = future.as_mut().poll(cx);
+    fn answer(
+        &mut self,
+        mut future: BoxFuture,
+        mut open: Option<OpenSend>,
+        called: Option<Called>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Delivery>> {
+        let answer = open_sends::poll(&self.shared.sends, self.epoch, &mut open, called, || future.as_mut().poll(cx));
         if answer.is_pending() {
-            self.state = State::Called(future);
+            self.state = match open {
+                None => State::Called(future),
+                Some(open) => State::Kept(future, open),
+            };
         }
         answer
     }
@@ -114,7 +133,8 @@ impl<T> Future for SendFuture<T> {
     /// If it is polled after it has answered.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match std::mem::replace(&mut self.state, State::Done) {
-            State::Called(future) => self.answer(future, cx),
+            State::Called(future) => self.answer(future, None, None, cx),
+            State::Kept(future, open) => self.answer(future, Some(open), None, cx),
             State::Start(message) => self.start(message, cx),
             State::Waiting(mut waiting) => {
                 let _current = waiting.caller.attach();
@@ -126,9 +146,9 @@ impl<T> Future for SendFuture<T> {
                         Poll::Ready(Err(self.shared.unready(&waiting.message, Some(waiting.since), error)))
                     }
                     Poll::Ready(Ok(())) => {
-                        let Waiting { edge, message, since, part, .. } = *waiting;
+                        let Waiting { edge, message, since, part, open, .. } = *waiting;
                         self.shared.waited(&message, since);
-                        let answer = self.call(edge, message, cx);
+                        let answer = self.call(edge, message, Some(open), cx);
                         // The stack watches it from the call on: not before, or a commit could pass between.
                         part.into_iter().for_each(Part::done);
                         answer
@@ -153,7 +173,7 @@ impl<T> fmt::Debug for SendFuture<T> {
         let state = match self.state {
             State::Start(_) => "not polled",
             State::Waiting(_) => "waiting for room",
-            State::Called(_) => "on its way",
+            State::Called(_) | State::Kept(..) => "on its way",
             State::Done => "done",
         };
         f.debug_struct("SendFuture").field("state", &state).finish()

@@ -7,6 +7,7 @@ use kafka_tower_core::{Delivery, Error, Result, SinkMessage};
 use tower_service::Service;
 
 use super::edge::BoxFuture;
+use super::open_sends::Counted;
 use super::{KafkaSink, deadline, whole};
 
 /// Each clone is a handle with a readiness of its own. The place in the order is the call.
@@ -38,24 +39,31 @@ impl<T> Service<SinkMessage<T>> for KafkaSink<T> {
         if let Some(error) = self.shared.refusal() {
             let error = self.shared.failed(Some(&message), None, error);
             return ResponseFuture(match self.shared.part() {
-                Some(part) => Inner::Called(whole::untold(error, part)),
+                Some(part) => Inner::Untold(whole::untold(error, part)),
                 None => Inner::Failed(Some(error)),
             });
         }
         deadline::stamp(&mut message, deadline::now(), self.shared.send_timeout);
         let Some(mine) = &mut self.mine else { panic!("`poll_ready` comes before `call`") };
-        ResponseFuture(Inner::Called(mine.call(message)))
+        let known = self.shared.known(&message);
+        ResponseFuture(Inner::Called(Counted::call(&self.shared.sends, known, || mine.call(message))))
     }
 }
 
 /// The answer of a [`KafkaSink`] that was called as a service.
 ///
 /// Dropping it takes nothing back.
+///
+/// # Panics
+///
+/// As [`KafkaSink::send`].
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture(Inner);
 
 enum Inner {
-    Called(BoxFuture),
+    Called(Counted<BoxFuture>),
+    /// Refused in a sink with transactions.
+    Untold(BoxFuture),
     Failed(Option<Error>),
 }
 
@@ -64,7 +72,8 @@ impl Future for ResponseFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            Inner::Called(future) => future.as_mut().poll(cx),
+            Inner::Called(future) => Pin::new(future).poll(cx),
+            Inner::Untold(future) => future.as_mut().poll(cx),
             Inner::Failed(error) => error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
         }
     }

@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_tower_core::{Control, Delivery, Error, SinkMessage, Transport};
-use kafka_tower_layers::Unfinished;
 use kafka_tower_layers::circuit_breaker::{
     CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer, DefaultClassifier,
 };
@@ -114,7 +113,6 @@ where
 #[derive(Clone, Debug)]
 pub(super) struct Instruments {
     pub(super) metrics: Metrics,
-    pub(super) unfinished: Unfinished,
     pub(super) traces: Traces,
     /// Of a sink with transactions.
     pub(super) whole: Option<Whole>,
@@ -141,14 +139,7 @@ impl Instruments {
         if !config.enable_circuit_breaker || config.enable_transactions {
             breaker.handle().force_closed();
         }
-        Self {
-            metrics,
-            unfinished: Unfinished::new(),
-            traces: Traces::default(),
-            whole: None,
-            breaker,
-            breaks: !config.enable_transactions,
-        }
+        Self { metrics, traces: Traces::default(), whole: None, breaker, breaks: !config.enable_transactions }
     }
 
     /// Tells of the sink from now on.
@@ -193,7 +184,6 @@ pub(super) struct Layers {
     partition: PartitionLayer,
     breaker: CircuitBreakerLayer,
     retry: RetryLayer,
-    unfinished: Unfinished,
     content_type_header: bool,
 }
 
@@ -218,7 +208,7 @@ impl Layers {
             // A longer base is what somebody asked for.
             .max_backoff(base_backoff.max(Duration::from_secs(10)));
         let (retries, hooks) = (instruments.metrics.clone(), choices.retry_hooks.clone());
-        let retry = RetryLayer::new(policy).unfinished(instruments.unfinished.clone()).on_retry(move |event| {
+        let retry = RetryLayer::new(policy).on_retry(move |event| {
             if !event.alone {
                 retries.record_retry();
             }
@@ -235,7 +225,6 @@ impl Layers {
             partition,
             breaker: instruments.breaker.clone(),
             retry,
-            unfinished: instruments.unfinished.clone(),
             content_type_header: choices.content_type_header,
         }
     }
@@ -249,7 +238,6 @@ impl Layers {
         let records = self.metrics.bytes_layer().layer(records);
         SerializeLayer::new(Arc::clone(&self.topic), serializer)
             .in_order(in_order)
-            .unfinished(self.unfinished.clone())
             .with_content_type_header(self.content_type_header)
             .layer(records)
     }

@@ -11,6 +11,7 @@ use pin_project::{pin_project, pinned_drop};
 use super::batch::open::Open;
 use super::deadline::{self, Patience};
 use super::edge::{Edge, Shared};
+use super::open_sends::{self, OpenSend};
 use super::traces::Caller;
 use super::whole::Whole;
 
@@ -34,6 +35,8 @@ pub struct SendStream<T, S> {
     edge: Option<Box<dyn Edge<T>>>,
     /// The message that waits for room.
     head: Option<SinkMessage<T>>,
+    /// It is called, for those who flush.
+    head_open: Option<(u64, OpenSend)>,
     /// Since when it waits.
     waiting_since: Option<Instant>,
     patience: Patience,
@@ -44,7 +47,7 @@ pub struct SendStream<T, S> {
 
 impl<T, S> SendStream<T, S> {
     pub(super) fn new(shared: Arc<Shared<T>>, messages: S) -> Self {
-        let open = Open::new(shared.whole.clone());
+        let open = Open::new(shared.whole.clone(), shared.sends.clone());
         Self {
             shared,
             messages,
@@ -52,6 +55,7 @@ impl<T, S> SendStream<T, S> {
             look_ahead: None,
             edge: None,
             head: None,
+            head_open: None,
             waiting_since: None,
             patience: Patience::default(),
             caller: Caller::default(),
@@ -97,6 +101,11 @@ where
                 *this.edge = None;
                 return;
             };
+            // Those that come later are called now.
+            let (epoch, head_open) = match this.head_open.take() {
+                Some((epoch, open)) => (epoch, Some(open)),
+                None => (this.shared.sends.epoch(), None),
+            };
             if let Some(error) = this.shared.refusal() {
                 this.open.failed(this.shared.failed(Some(&message), this.waiting_since.take(), error));
                 continue;
@@ -109,7 +118,8 @@ where
                         this.shared.waited(&message, since);
                     }
                     deadline::stamp(&mut message, since.unwrap_or(now), budget);
-                    this.open.push(|| edge.call(message));
+                    let known = this.shared.known(&message);
+                    this.open.push(epoch, known, || edge.call(message));
                 }
                 Poll::Ready(Err(error)) => {
                     *this.edge = None; // finished for good; the next message asks a fresh one
@@ -123,6 +133,10 @@ where
                         continue;
                     }
                     *this.caller = this.shared.traces.caller();
+                    let begin = || this.shared.sends.begin(epoch, open_sends::known(&message));
+                    let open = head_open.unwrap_or_else(begin);
+                    open.waits(cx);
+                    *this.head_open = Some((epoch, open));
                     *this.head = Some(message);
                     return;
                 }

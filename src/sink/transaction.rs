@@ -12,6 +12,10 @@ use super::{KafkaSink, builder, deadline};
 /// dropped the future before it told, the commit is refused. To drop the future of a record that was handed over is fine: if it fails, the
 /// commit does. That holds for a sink and its clones: two sinks over one transport do not know of each other's sends.
 ///
+/// [`close`](KafkaSink::close) aborts a transaction that is open, and so does dropping the last clone of the sink, as after an early return
+/// or a panic: readers of committed records are not held back. A commit under way, or whose outcome is unknown, is continued and never
+/// aborted. Dropping blocks the thread meanwhile: for a round trip to the coordinator, at most 3 s if it does not answer.
+///
 /// ```no_run
 /// # async fn run(sink: kafka_tower::KafkaSink<String>) -> kafka_tower::Result<()> {
 /// sink.begin_transaction().await?;

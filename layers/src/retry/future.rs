@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use kafka_tower_core::{Error, Persistence, Record, Result};
+use kafka_tower_core::{Error, Persistence, Record, Result, handover};
 use pin_project::pin_project;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tower_service::Service;
@@ -14,7 +14,6 @@ use super::RetryEvent;
 use super::backoff::draw;
 use super::decide::{Decision, Situation, decide};
 use super::service::Shared;
-use crate::unfinished::Guard;
 
 /// The answer of [`Retry`](super::Retry): of the last attempt.
 ///
@@ -69,8 +68,6 @@ struct Between<S> {
     /// Armed when the service has no room.
     deadline: Option<Pin<Box<Sleep>>>,
     error: Error,
-    /// Dropped when the next attempt was called: then the transport knows of the record again.
-    _unfinished: Guard,
 }
 
 impl<S: Service<Record>> RetryFuture<S> {
@@ -147,14 +144,8 @@ impl<S: Clone> History<S> {
             self.retries += 1;
         }
         let back_off = (!alone).then(|| Box::pin(sleep(delay)));
-        let between = Between {
-            back_off,
-            service: shared.unready(),
-            expires_at,
-            deadline: None,
-            error,
-            _unfinished: shared.unfinished.begin(),
-        };
+        handover::kept(record);
+        let between = Between { back_off, service: shared.unready(), expires_at, deadline: None, error };
         if let Some(Record { topic, .. }) = &self.record {
             self.tell(&RetryEvent { topic, attempt: self.attempts, delay, alone, error: &between.error });
         }

@@ -4,14 +4,12 @@ use tower_layer::Layer;
 
 use super::event::Hooks;
 use super::{Retry, RetryEvent, RetryPolicy};
-use crate::Unfinished;
 
 /// Makes [`Retry`] services. See the [module](super) for what they do.
 #[derive(Clone, Debug, Default)]
 pub struct RetryLayer {
     pub(super) policy: RetryPolicy,
     pub(super) hooks: Hooks,
-    pub(super) unfinished: Unfinished,
     seed: Option<u64>,
 }
 
@@ -42,13 +40,6 @@ impl RetryLayer {
     #[must_use]
     pub fn on_retry(mut self, hook: impl Fn(&RetryEvent<'_>) + Send + Sync + 'static) -> Self {
         self.hooks.push(hook);
-        self
-    }
-
-    /// Counts records that back off here, together with other layers.
-    #[must_use]
-    pub fn unfinished(mut self, unfinished: Unfinished) -> Self {
-        self.unfinished = unfinished;
         self
     }
 

@@ -7,7 +7,6 @@ use kafka_tower_core::{Error, Record, Result};
 use tower_service::Service;
 
 use super::event::Hooks;
-use crate::Unfinished;
 
 use super::{DeliveryGuarantee, RetryFuture, RetryLayer, RetryPolicy};
 
@@ -22,7 +21,6 @@ pub struct Retry<S> {
 pub(super) struct Shared<S> {
     pub(super) policy: RetryPolicy,
     pub(super) hooks: Hooks,
-    pub(super) unfinished: Unfinished,
     pub(super) seed: u64,
     /// How many records failed an attempt: the numbers that spread the back-offs.
     failed: AtomicU64,
@@ -35,7 +33,6 @@ impl<S: Clone> Retry<S> {
         let shared = Shared {
             policy: layer.policy.clone(),
             hooks: layer.hooks.clone(),
-            unfinished: layer.unfinished.clone(),
             seed: layer.seed_of_a_service(),
             failed: AtomicU64::new(0),
             prototype: Mutex::new(inner.clone()),

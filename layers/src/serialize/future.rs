@@ -11,13 +11,16 @@ use tower_service::Service;
 
 use super::service::serialization;
 use super::turn::TurnGuard;
-use crate::unfinished::Guard;
 
 pub(super) type Encode = Pin<Box<dyn Future<Output = Result<Vec<u8>>> + Send>>;
 
 /// The answer of [`Serialize`](super::Serialize).
 ///
 /// Dropping it while the serializer waits sends nothing; dropping it later does what it does in the service below.
+///
+/// # Panics
+///
+/// If the serializer of a message with a deadline waits outside of a tokio runtime with a timer.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct SerializeFuture<S: Service<Record>> {
@@ -39,14 +42,13 @@ pub(super) struct Encoding<S> {
     deadline: Option<Pin<Box<Sleep>>>,
     service: S,
     record: Option<Record>,
-    // Behind the rest, so that they end when all else is done.
+    // Behind the rest, so that it ends when all else is done.
     _turn: Option<TurnGuard>,
-    _unfinished: Guard,
 }
 
 impl<S> Encoding<S> {
-    pub(super) fn new(encode: Encode, service: S, record: Record, turn: Option<TurnGuard>, unfinished: Guard) -> Self {
-        Self { encode, deadline: None, service, record: Some(record), _turn: turn, _unfinished: unfinished }
+    pub(super) fn new(encode: Encode, service: S, record: Record, turn: Option<TurnGuard>) -> Self {
+        Self { encode, deadline: None, service, record: Some(record), _turn: turn }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Record>> {

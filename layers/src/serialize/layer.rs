@@ -5,7 +5,6 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use super::{MessageSerializer, Serialize};
-use crate::Unfinished;
 
 /// Makes [`Serialize`] services. See the [module](super) for what they do.
 ///
@@ -15,7 +14,6 @@ pub struct SerializeLayer<T, F: ?Sized> {
     pub(super) serializer: Arc<F>,
     pub(super) content_type_header: bool,
     pub(super) in_order: bool,
-    pub(super) unfinished: Unfinished,
     message: PhantomData<fn(T)>,
 }
 
@@ -23,14 +21,7 @@ impl<T, F: MessageSerializer<T> + ?Sized> SerializeLayer<T, F> {
     /// A layer for messages to `topic`, unless a message names its own.
     #[must_use]
     pub fn new(topic: impl Into<Arc<str>>, serializer: Arc<F>) -> Self {
-        Self {
-            topic: topic.into(),
-            serializer,
-            content_type_header: false,
-            in_order: false,
-            unfinished: Unfinished::new(),
-            message: PhantomData,
-        }
+        Self { topic: topic.into(), serializer, content_type_header: false, in_order: false, message: PhantomData }
     }
 }
 
@@ -50,13 +41,6 @@ impl<T, F: ?Sized> SerializeLayer<T, F> {
     #[must_use]
     pub fn with_content_type_header(mut self, add: bool) -> Self {
         self.content_type_header = add;
-        self
-    }
-
-    /// Counts messages whose serializer waits here, together with other layers.
-    #[must_use]
-    pub fn unfinished(mut self, unfinished: Unfinished) -> Self {
-        self.unfinished = unfinished;
         self
     }
 
@@ -81,12 +65,7 @@ impl<S, T, F: MessageSerializer<T> + ?Sized> Layer<S> for SerializeLayer<T, F> {
 
 impl<T, F: ?Sized> Clone for SerializeLayer<T, F> {
     fn clone(&self) -> Self {
-        Self {
-            topic: Arc::clone(&self.topic),
-            serializer: Arc::clone(&self.serializer),
-            unfinished: self.unfinished.clone(),
-            ..*self
-        }
+        Self { topic: Arc::clone(&self.topic), serializer: Arc::clone(&self.serializer), ..*self }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use kafka_tower_core::{Envelope, Error, ErrorKind, Persistence, Record, Result, SinkMessage};
+use kafka_tower_core::{Envelope, Error, ErrorKind, Persistence, Record, Result, SinkMessage, handover};
 use tokio::task::unconstrained;
 use tower_service::Service;
 
@@ -14,7 +14,6 @@ use super::blocks::Blocks;
 use super::future::{Encode, Encoding};
 use super::turn::Turn;
 use super::{MessageSerializer, SerializeFuture, SerializeLayer};
-use crate::Unfinished;
 
 const CONTENT_TYPE: &str = "content-type";
 
@@ -27,7 +26,6 @@ pub struct Serialize<S, T, F: ?Sized> {
     serializer: Arc<F>,
     content_type: Option<Bytes>,
     in_order: bool,
-    unfinished: Unfinished,
     /// The last message's, while its serializer waits and order is to be kept.
     turn: Option<Arc<Turn>>,
     blocks: Blocks,
@@ -44,7 +42,6 @@ impl<S, T, F: MessageSerializer<T> + ?Sized> Serialize<S, T, F> {
             serializer: Arc::clone(&layer.serializer),
             content_type: layer.content_type_header.then(content_type),
             in_order: layer.in_order,
-            unfinished: layer.unfinished.clone(),
             turn: None,
             blocks: Blocks::default(),
             message: PhantomData,
@@ -106,7 +103,8 @@ where
                 });
                 // The envelope's record waits for its value.
                 let record = self.record(envelope, Some(Bytes::new()));
-                SerializeFuture::encoding(Encoding::new(encode, ready, record, turn, self.unfinished.begin()))
+                handover::kept(&record);
+                SerializeFuture::encoding(Encoding::new(encode, ready, record, turn))
             }
         }
     }
@@ -169,7 +167,6 @@ impl<S: Clone, T, F: ?Sized> Clone for Serialize<S, T, F> {
             serializer: Arc::clone(&self.serializer),
             content_type: self.content_type.clone(),
             in_order: self.in_order,
-            unfinished: self.unfinished.clone(),
             turn: None,
             blocks: Blocks::default(),
             message: PhantomData,

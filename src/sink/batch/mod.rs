@@ -15,6 +15,7 @@ use kafka_tower_core::{Delivery, Error, Result, SinkMessage};
 use self::open::Open;
 use super::deadline::{self, Patience};
 use super::edge::{self, Edge, Shared};
+use super::open_sends::{self, OpenSend};
 use super::traces::Batch;
 use super::whole::Part;
 
@@ -37,6 +38,10 @@ pub struct SendBatch<T, I> {
     patience: Patience,
     open: Open,
     begun: bool,
+    /// Of the first poll: which flush waits for the batch.
+    epoch: u64,
+    /// While messages are left, between two polls.
+    left: Option<OpenSend>,
     /// From the first poll until no message is left, in a sink with transactions.
     part: Option<Part>,
     /// From the first poll to the last answer. Behind the messages: those end before it.
@@ -45,7 +50,7 @@ pub struct SendBatch<T, I> {
 
 impl<T, I: Iterator> SendBatch<T, I> {
     pub(super) fn new(shared: Arc<Shared<T>>, messages: I) -> Self {
-        let open = Open::new(shared.whole.clone());
+        let open = Open::new(shared.whole.clone(), shared.sends.clone());
         Self {
             shared,
             messages: messages.fuse(),
@@ -55,6 +60,8 @@ impl<T, I: Iterator> SendBatch<T, I> {
             patience: Patience::default(),
             open,
             begun: false,
+            epoch: 0,
+            left: None,
             part: None,
             told: None,
         }
@@ -77,6 +84,7 @@ where
     /// There are no more messages.
     fn sent(&mut self) -> Poll<()> {
         self.edge = None;
+        self.left = None;
         self.part.take().into_iter().for_each(Part::done);
         Poll::Ready(())
     }
@@ -113,7 +121,8 @@ where
                         shared.waited(&message, since);
                     }
                     deadline::stamp(&mut message, self.waiting_since.take().unwrap_or(now), budget);
-                    self.open.push(|| edge.call(message));
+                    let known = shared.known(&message);
+                    self.open.push(self.epoch, known, || edge.call(message));
                 }
                 Poll::Ready(Err(error)) => {
                     self.edge = None; // finished for good; the next message asks a fresh one
@@ -162,12 +171,18 @@ where
                 return Poll::Ready(Err(self.shared.failed(None, None, error)));
             }
             self.part = self.shared.part();
+            self.epoch = self.shared.sends.epoch();
         }
         let this = &mut *self;
         let (filled, settled) = {
             let _current = this.told.get_or_insert_with(|| this.shared.traces.batch()).attach();
             (this.fill(cx), this.open.poll(cx))
         };
+        if filled.is_pending() {
+            let head = || this.head.as_ref().map(|(message, _)| open_sends::known(message)).unwrap_or_default();
+            let left = this.left.get_or_insert_with(|| this.shared.sends.begin(this.epoch, head()));
+            left.waits(cx);
+        }
         if filled.is_ready() && settled.is_ready() {
             let results = this.open.take();
             if let Some(told) = this.told.take() {

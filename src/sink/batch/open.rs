@@ -3,15 +3,16 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use kafka_tower_core::{Delivery, Error, Result};
+use kafka_tower_core::{Delivery, Error, Result, UnansweredSend};
 
 use super::super::edge::BoxFuture;
+use super::super::open_sends::{self, Called, OpenSend, OpenSends};
 use super::super::whole::{Parts, Whole};
 
 /// Neighbours that share a bell: all are polled when one rings. More of them cost polls in vain while delivery reports
@@ -33,12 +34,21 @@ pub(in crate::sink) struct Open {
     desk: Arc<Desk>,
     /// Bells that rang. Empty between two polls, and kept for its memory.
     rang: Vec<usize>,
+    watch: Watch,
+}
+
+/// Who waits for messages that are on their way.
+struct Watch {
     /// In a sink with transactions: the messages that it has to wait for, by their numbers.
     parts: Option<Parts>,
+    sends: OpenSends,
+    /// Those that no transport answers for, by their numbers.
+    kept: BTreeMap<usize, OpenSend>,
 }
 
 enum Slot {
-    Open(BoxFuture),
+    /// With the epoch of its call.
+    Open(BoxFuture, u64),
     Done(Result<Delivery>),
 }
 
@@ -70,7 +80,7 @@ struct Heard {
 }
 
 impl Open {
-    pub(in crate::sink) fn new(whole: Option<Whole>) -> Self {
+    pub(in crate::sink) fn new(whole: Option<Whole>, sends: OpenSends) -> Self {
         Self {
             slots: VecDeque::new(),
             first: 0,
@@ -80,25 +90,27 @@ impl Open {
             spare: Vec::new(),
             desk: Arc::default(),
             rang: Vec::new(),
-            parts: whole.map(Parts::new),
+            watch: Watch { parts: whole.map(Parts::new), sends, kept: BTreeMap::new() },
         }
     }
 
     /// A message on its way, polled here once: to ring for it would poll its neighbours. [`poll`](Self::poll) has to
     /// follow before the task rests, because the desk may know an older task.
-    pub(in crate::sink) fn push(&mut self, call: impl FnOnce() -> BoxFuture) {
+    pub(in crate::sink) fn push(
+        &mut self,
+        epoch: u64,
+        known: Option<UnansweredSend>,
+        call: impl FnOnce() -> BoxFuture,
+    ) {
         let number = self.first + self.slots.len();
-        let mut future = match &mut self.parts {
-            None => call(),
-            Some(parts) => parts.call(number, call),
-        };
+        let (mut future, called) = self.watch.call(number, known, call);
         let bell = self.bell();
         let mut cx = Context::from_waker(&self.bells[bell].waker);
-        let slot = match ask(&mut self.parts, number, &mut future, &mut cx) {
+        let slot = match self.watch.poll((number, epoch), Some(called), &mut future, &mut cx) {
             Poll::Ready(result) => Slot::Done(result),
             Poll::Pending => {
                 self.open += 1;
-                Slot::Open(future)
+                Slot::Open(future, epoch)
             }
         };
         self.slots.push_back(slot);
@@ -106,7 +118,7 @@ impl Open {
 
     /// A message that did not get to the stack.
     pub(in crate::sink) fn failed(&mut self, error: Error) {
-        if let Some(parts) = &mut self.parts {
+        if let Some(parts) = &mut self.watch.parts {
             parts.failed(self.first + self.slots.len());
         }
         self.late(error);
@@ -152,8 +164,9 @@ impl Open {
         let from = number.saturating_sub(self.first);
         let to = (number + NEIGHBOURS).saturating_sub(self.first).min(self.slots.len());
         for i in from..to {
-            if let Slot::Open(future) = &mut self.slots[i] {
-                if let Poll::Ready(result) = ask(&mut self.parts, self.first + i, future, &mut cx) {
+            if let Slot::Open(future, epoch) = &mut self.slots[i] {
+                let number = self.first + i;
+                if let Poll::Ready(result) = self.watch.poll((number, *epoch), None, future, &mut cx) {
                     self.slots[i] = Slot::Done(result);
                     self.open -= 1;
                 }
@@ -170,12 +183,12 @@ impl Open {
     pub(in crate::sink) fn next(&mut self) -> Option<Result<Delivery>> {
         let result = match self.slots.pop_front()? {
             Slot::Done(result) => result,
-            open @ Slot::Open(_) => {
+            open @ Slot::Open(..) => {
                 self.slots.push_front(open);
                 return None;
             }
         };
-        if let Some(parts) = &mut self.parts {
+        if let Some(parts) = &mut self.watch.parts {
             parts.told(self.first);
         }
         self.first += 1;
@@ -196,16 +209,39 @@ impl Open {
     }
 }
 
-/// Polls a message's future.
-fn ask(
-    parts: &mut Option<Parts>,
-    number: usize,
-    future: &mut BoxFuture,
-    cx: &mut Context<'_>,
-) -> Poll<Result<Delivery>> {
-    match parts {
-        None => future.as_mut().poll(cx),
-        Some(parts) => parts.poll(number, future, cx),
+impl Watch {
+    fn call(
+        &mut self,
+        number: usize,
+        known: Option<UnansweredSend>,
+        call: impl FnOnce() -> BoxFuture,
+    ) -> (BoxFuture, Called) {
+        let parts = &mut self.parts;
+        open_sends::call(known, || match parts {
+            None => call(),
+            Some(parts) => parts.call(number, call),
+        })
+    }
+
+    /// Polls a message's future.
+    fn poll(
+        &mut self,
+        (number, epoch): (usize, u64),
+        called: Option<Called>,
+        future: &mut BoxFuture,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Delivery>> {
+        let Self { parts, sends, kept } = self;
+        let poll = || match parts {
+            None => future.as_mut().poll(cx),
+            Some(parts) => parts.poll(number, future, cx),
+        };
+        let mut open = if kept.is_empty() { None } else { kept.remove(&number) };
+        let answer = open_sends::poll(sends, epoch, &mut open, called, poll);
+        if let Some(open) = open {
+            kept.insert(number, open);
+        }
+        answer
     }
 }
 

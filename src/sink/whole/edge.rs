@@ -27,7 +27,7 @@ impl<T, E: Edge<T> + Clone + 'static> Edge<T> for Watched<E> {
 
     fn call(&mut self, message: SinkMessage<T>) -> BoxFuture {
         let part = self.whole.part();
-        let (future, taken) = handover::watch(|| self.edge.call(message));
+        let (future, taken) = handover::watch_inside(|| self.edge.call(message));
         if taken {
             part.done();
             return future;

@@ -34,7 +34,7 @@ impl<F: Future<Output = Result<Delivery>>> Future for WatchedFuture<F> {
             *this.part = None;
             return Poll::Ready(Err(error));
         }
-        let (answer, taken) = handover::watch(|| this.inner.poll(cx));
+        let (answer, taken) = handover::watch_inside(|| this.inner.poll(cx));
         if taken || answer.is_ready() {
             this.part.take().into_iter().for_each(Part::done);
         }

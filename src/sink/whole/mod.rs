@@ -33,9 +33,9 @@ use std::time::Duration;
 use kafka_tower_core::text::seconds;
 use kafka_tower_core::{Control, Error, ErrorKind, Persistence, Recovery, Result};
 use tokio::sync::Notify;
-use tokio::time::timeout;
 
 use self::state::{Commit, State};
+use super::deadline;
 use super::edge::BoxFuture;
 
 pub(super) use self::edge::Watched;
@@ -100,7 +100,8 @@ impl Whole {
                 Commit::Wait(sends) => (transaction, sends),
             }
         };
-        timeout(within, self.settled(transaction)).await.unwrap_or_else(|_| Err(still_waiting(waiting, within)))
+        let settled = deadline::within(within, self.settled(transaction)).await;
+        settled.unwrap_or_else(|| Err(still_waiting(waiting, within)))
     }
 
     async fn settled(&self, transaction: u64) -> Result<Option<u64>> {

@@ -23,7 +23,7 @@ impl Parts {
     #[inline(never)]
     pub(in crate::sink) fn call(&mut self, number: usize, call: impl FnOnce() -> BoxFuture) -> BoxFuture {
         let part = self.whole.part();
-        let (future, taken) = handover::watch(call);
+        let (future, taken) = handover::watch_inside(call);
         if taken {
             part.done();
         } else {
@@ -43,7 +43,7 @@ impl Parts {
         if let Some(error) = part.is_late_on_its_way() {
             return Poll::Ready(Err(error));
         }
-        let (answer, taken) = handover::watch(|| future.as_mut().poll(cx));
+        let (answer, taken) = handover::watch_inside(|| future.as_mut().poll(cx));
         if taken || matches!(answer, Poll::Ready(Ok(_))) {
             self.told(number);
         }

@@ -1,10 +1,11 @@
 //! What the mock cluster and the real Kafka share as subjects.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kafka_tower_core::gate::Limits;
 use kafka_tower_rdkafka::RdkafkaTransport;
-use kafka_tower_test_cluster::Cluster;
+use kafka_tower_test_cluster::{Cluster, Isolation};
 
 use crate::subject::{Kafka, Open, Written};
 
@@ -20,13 +21,37 @@ pub async fn open(bootstrap: &str, topic: &str, limits: Limits, kafka: Box<dyn K
     Open { transport, control, topic: Arc::from(topic), kafka }
 }
 
+/// Connects to a topic with transactions, and takes the transactional id.
+///
+/// # Panics
+///
+/// If it cannot.
+pub async fn open_transactional(bootstrap: &str, topic: &str, kafka: Box<dyn Kafka>) -> Open<RdkafkaTransport> {
+    let builder = RdkafkaTransport::builder().property("bootstrap.servers", bootstrap).topic(topic);
+    let connecting = builder.property("transactional.id", topic).connect();
+    let transport = connecting.await.unwrap_or_else(|error| panic!("{error:#}"));
+    let control = transport.control();
+    let transactions = control.transactions().expect("it has a transactional id");
+    transactions.init(Duration::from_secs(30)).await.unwrap_or_else(|error| panic!("{error:#}"));
+    Open { transport, control, topic: Arc::from(topic), kafka }
+}
+
 /// Reads a topic with the test cluster's reader, a plain consumer.
 ///
 /// # Panics
 ///
 /// If it cannot be read.
 pub async fn read(cluster: &Cluster, topic: &str) -> Vec<Written> {
-    let records = cluster.read(topic).await.unwrap_or_else(|error| panic!("{error}"));
+    read_as(cluster, topic, Isolation::Uncommitted).await
+}
+
+/// Reads what a reader with this isolation sees.
+///
+/// # Panics
+///
+/// If it cannot be read.
+pub async fn read_as(cluster: &Cluster, topic: &str, isolation: Isolation) -> Vec<Written> {
+    let records = cluster.read_as(topic, isolation).await.unwrap_or_else(|error| panic!("{error}"));
     let written = |record: kafka_tower_test_cluster::ReadRecord| Written {
         partition: record.partition,
         offset: record.offset,

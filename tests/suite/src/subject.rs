@@ -21,6 +21,12 @@ pub trait Subject: Send + Sync {
     /// A transport with these limits, on a fresh topic of so many partitions.
     fn open(&self, limits: Limits, partitions: u32) -> Boxed<'_, Open<Self::Transport>>;
 
+    /// Two transports on a fresh topic: one with transactions, whose transactional id was taken, and one without. `None`: there are no
+    /// transactions, or no reader that tells committed records.
+    fn open_transactional(&self) -> Boxed<'_, Option<[Open<Self::Transport>; 2]>> {
+        Box::pin(async { None })
+    }
+
     /// How long what must not hang may take.
     fn patience(&self) -> Duration {
         Duration::from_secs(60)
@@ -43,6 +49,11 @@ pub struct Open<T> {
 pub trait Kafka: Send + Sync {
     /// All records of the topic by partition and offset, read by other code than the transport's.
     fn read(&self) -> Boxed<'_, Vec<Written>>;
+
+    /// What a reader of committed records sees of the topic now.
+    fn committed(&self) -> Boxed<'_, Vec<Written>> {
+        self.read()
+    }
 
     /// From now on no record is answered, nor any that was sent before and is not settled. `false`: that cannot be had here,
     /// as on a cluster that somebody else runs.

@@ -22,6 +22,19 @@ impl Subject for Memory {
             Open { transport, control, topic: "laws".into(), kafka: Box::new(Broker { kafka, hold: Mutex::default() }) }
         })
     }
+
+    fn open_transactional(&self) -> Boxed<'_, Option<[Open<MemoryTransport>; 2]>> {
+        Box::pin(async {
+            let kafka = MemoryKafka::new().with_topic("laws", 1);
+            let transports = [kafka.transactional_transport("id"), kafka.transport()];
+            let opens = transports.map(|transport| {
+                let broker = Broker { kafka: kafka.clone(), hold: Mutex::default() };
+                Open { control: transport.control(), transport, topic: "laws".into(), kafka: Box::new(broker) }
+            });
+            opens[0].control.transactions().unwrap().init(self.patience()).await.unwrap();
+            Some(opens)
+        })
+    }
 }
 
 struct Broker {
@@ -29,22 +42,29 @@ struct Broker {
     hold: Mutex<Option<Hold>>,
 }
 
+fn written(stored: &kafka_tower_memory::StoredRecord) -> Written {
+    Written {
+        partition: stored.partition,
+        offset: stored.offset,
+        key: stored.key().cloned(),
+        value: stored.value().cloned(),
+        headers: stored
+            .record
+            .headers
+            .iter()
+            .map(|h| (h.key.to_string(), h.value.clone()))
+            .collect::<Vec<(String, Option<Bytes>)>>(),
+        timestamp: Some(stored.timestamp.as_millis()),
+    }
+}
+
 impl Kafka for Broker {
     fn read(&self) -> Boxed<'_, Vec<Written>> {
-        let written = |stored: kafka_tower_memory::StoredRecord| Written {
-            partition: stored.partition,
-            offset: stored.offset,
-            key: stored.key().cloned(),
-            value: stored.value().cloned(),
-            headers: stored
-                .record
-                .headers
-                .iter()
-                .map(|h| (h.key.to_string(), h.value.clone()))
-                .collect::<Vec<(String, Option<Bytes>)>>(),
-            timestamp: Some(stored.timestamp.as_millis()),
-        };
-        Box::pin(async move { self.kafka.records("laws").into_iter().map(written).collect() })
+        Box::pin(async move { self.kafka.records("laws").iter().map(written).collect() })
+    }
+
+    fn committed(&self) -> Boxed<'_, Vec<Written>> {
+        Box::pin(async move { self.kafka.committed("laws").iter().map(written).collect() })
     }
 
     fn silence(&self) -> Boxed<'_, bool> {

@@ -3,7 +3,7 @@
 
 use kafka_tower_core::gate::Limits;
 use kafka_tower_rdkafka::RdkafkaTransport;
-use kafka_tower_test_cluster::{self as cluster, Cluster, Error};
+use kafka_tower_test_cluster::{self as cluster, Cluster, Error, Isolation};
 use kafka_tower_test_suite::subject::{Boxed, Kafka};
 use kafka_tower_test_suite::{Open, Subject, Written, rdkafka, run_laws};
 use tokio::sync::{Mutex, MutexGuard};
@@ -28,6 +28,16 @@ impl Subject for Real {
             rdkafka::open(self.0.bootstrap(), &topic, limits, Box::new(broker)).await
         })
     }
+
+    fn open_transactional(&self) -> Boxed<'_, Option<[Open<RdkafkaTransport>; 2]>> {
+        Box::pin(async move {
+            let topic = self.0.topic("laws", 1).await.unwrap();
+            let broker = || Box::new(Broker { cluster: self.0, topic: topic.clone() });
+            let transactional = rdkafka::open_transactional(self.0.bootstrap(), &topic, broker()).await;
+            let limits = Limits { records: 10, bytes: 1_000 };
+            Some([transactional, rdkafka::open(self.0.bootstrap(), &topic, limits, broker()).await])
+        })
+    }
 }
 
 struct Broker {
@@ -38,6 +48,10 @@ struct Broker {
 impl Kafka for Broker {
     fn read(&self) -> Boxed<'_, Vec<Written>> {
         Box::pin(rdkafka::read(self.cluster, &self.topic))
+    }
+
+    fn committed(&self) -> Boxed<'_, Vec<Written>> {
+        Box::pin(rdkafka::read_as(self.cluster, &self.topic, Isolation::Committed))
     }
 
     fn silence(&self) -> Boxed<'_, bool> {

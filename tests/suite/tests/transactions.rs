@@ -234,6 +234,35 @@ async fn a_sink_does_not_commit_without_a_send_that_nobody_saw_fail() {
     sink.close().await.unwrap();
 }
 
+/// Readers of committed records are not held back by a sink that was closed or dropped in the middle of a transaction.
+#[tokio::test]
+async fn a_sink_that_is_closed_or_dropped_aborts_its_open_transaction() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("open", 1).await.unwrap();
+    for closed in [true, false] {
+        let config = KafkaSinkConfig::exactly_once(kafka.bootstrap(), &*topic, format!("{topic}-id"));
+        let sink = KafkaSink::<String>::new(config).await.unwrap();
+        sink.begin_transaction().await.unwrap();
+        sink.send("in an open transaction".to_owned()).await.unwrap();
+        if closed {
+            sink.close().await.unwrap();
+        }
+        drop(sink);
+    }
+    let config = KafkaSinkConfig { brokers: kafka.bootstrap().to_owned(), topic: topic.clone(), ..Default::default() };
+    KafkaSink::<String>::new(config).await.unwrap().send("behind".to_owned()).await.unwrap();
+    // Far less than transaction.timeout.ms, and the reader takes its time as well.
+    let seen = tokio::time::timeout(TIME, async {
+        loop {
+            let seen = values(kafka, &topic, Isolation::Committed).await;
+            if !seen.is_empty() {
+                return seen;
+            }
+        }
+    });
+    assert_eq!(seen.await.expect("held back"), ["\"behind\""]);
+}
+
 #[tokio::test]
 async fn offsets_travel_with_the_transaction() {
     let Some(kafka) = cluster::shared().await else { return };

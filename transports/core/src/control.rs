@@ -1,9 +1,12 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Error, Record, Result, TransactionControl};
+use bytes::Bytes;
+
+use crate::{Error, Record, Result, TransactionControl, TransactionEnd};
 
 /// The future of a [`Control`] call. Control calls are rare, so that a box costs nothing that matters.
 pub type ControlFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -28,12 +31,33 @@ pub trait Control: Send + Sync + fmt::Debug + 'static {
     /// Records called later fail with [`ErrorKind::Closed`](crate::ErrorKind::Closed). A second call waits for the
     /// same end, and one of the two gets the report. Afterwards nothing is [in flight](Self::in_flight).
     ///
+    /// An open transaction is aborted within `within`, so that readers of committed records are not held back until its time runs out.
+    /// A commit that is under way, or whose outcome is unknown, is continued and never aborted. The report says how the transaction
+    /// ended. Dropping the last handle of the transport does the same within a short time of its own.
+    ///
     /// The close begins with the call, as does a flush: not with the first poll.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves the transport closed for new records; calling again goes on.
     fn close(&self, within: Duration) -> ControlFuture<'_, CloseReport>;
+
+    /// Resolves when each failed record whose failure is known now was seen by its future: polled, or dropped. A layer above may send such
+    /// a record again, and until then a flush has not waited for that.
+    ///
+    /// At once by default: a transport of one's own need not know.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`flush`](Self::flush).
+    fn seen(&self) -> ControlFuture<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// How many failed records [`seen`](Self::seen) waits for. They take no room.
+    fn unseen(&self) -> usize {
+        0
+    }
 
     /// How many partitions the topic has, if that is known without asking: never blocks.
     fn partition_count(&self, topic: &str) -> Option<u32>;
@@ -81,9 +105,14 @@ pub struct CloseReport {
     pub failed: u64,
     /// Records that may be in the log.
     pub unknown: u64,
-    /// Sends that were in no transport when the time was over: they backed off, or their serializer waited. Who sent them
-    /// gets the error.
+    /// Sends of a sink that had no answer when the time was over, and whose record the transport did not have: they backed off, their
+    /// serializer waited, or a layer kept them, as tower's `Buffer` does. Their callers get the outcome if they go on to poll. A record
+    /// that such a layer has handed over meanwhile counts above as well. Also sends that had failed and were not polled since.
     pub unfinished: u64,
+    /// What is known of those of `unfinished`.
+    pub unanswered: Vec<UnansweredSend>,
+    /// How a transaction ended that was open when the close began. Records counted as `delivered` belong to it.
+    pub transaction: Option<TransactionEnd>,
     /// The records of `failed` and `unknown`, with their errors.
     pub undelivered: Vec<Undelivered>,
 }
@@ -98,11 +127,33 @@ pub struct Undelivered {
     pub error: Error,
 }
 
+/// A send that had no answer when the time of a close was over.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct UnansweredSend {
+    /// The topic, if the message named one or a layer of this project keeps its record.
+    pub topic: Option<Arc<str>>,
+    /// The key, likewise.
+    pub key: Option<Bytes>,
+}
+
+impl UnansweredSend {
+    /// Of a topic and a key, as far as they are known.
+    #[must_use]
+    pub fn new(topic: Option<Arc<str>>, key: Option<Bytes>) -> Self {
+        Self { topic, key }
+    }
+}
+
 impl CloseReport {
-    /// Whether each record was delivered.
+    /// Whether each record was delivered, and no transaction was left without a known end. An aborted transaction is a known end.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.undelivered.is_empty() && self.failed == 0 && self.unknown == 0 && self.unfinished == 0
+        self.undelivered.is_empty()
+            && self.failed == 0
+            && self.unknown == 0
+            && self.unfinished == 0
+            && !matches!(self.transaction, Some(TransactionEnd::Unknown(_)))
     }
 
     /// Counts a record's fate; keeps the record if it was not delivered.
@@ -148,9 +199,12 @@ impl Undelivered {
 impl fmt::Display for CloseReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} delivered, {} not written, {} may have been written", self.delivered, self.failed, self.unknown)?;
-        match self.unfinished {
-            0 => Ok(()),
-            unfinished => write!(f, ", {unfinished} waited to be sent"),
+        if self.unfinished > 0 {
+            write!(f, ", {} waited to be sent", self.unfinished)?;
+        }
+        match &self.transaction {
+            None => Ok(()),
+            Some(end) => write!(f, "; {end}"),
         }
     }
 }

@@ -12,7 +12,8 @@
 //! | [`Gate`](gate::Gate) | admission in records and bytes, shared by all transports |
 //! | [`Transport`] | a `tower::Service<Record>` with laws |
 //! | [`Control`] | flush, close, partition counts; [`TransactionControl`] beside it |
-//! | [`handover`] | how a sink learns that a transactional transport has taken a record |
+//! | [`handover`] | how a sink learns whether the transport has a record |
+//! | [`outstanding`] | what was begun and has not ended: what a flush waits for |
 //! | [`unanswered`] | how a layer learns of a record whose caller went away or got a time-out, and of its late report |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -24,6 +25,7 @@ pub mod gate;
 pub mod handover;
 mod headers;
 mod message;
+pub mod outstanding;
 pub mod partitioner;
 mod record;
 pub mod text;
@@ -33,12 +35,12 @@ mod transport;
 pub mod unanswered;
 pub mod validate;
 
-pub use control::{CloseReport, Control, ControlFuture, InFlight, Undelivered};
+pub use control::{CloseReport, Control, ControlFuture, InFlight, UnansweredSend, Undelivered};
 pub use delivery::Delivery;
 pub use error::{BoxError, Error, ErrorKind, Persistence, Recovery, Result, Scope};
 pub use headers::{Header, Headers};
 pub use message::{Envelope, SinkMessage};
 pub use record::Record;
 pub use timestamp::Timestamp;
-pub use transaction::{ConsumerGroup, TopicOffset, TransactionControl};
+pub use transaction::{ConsumerGroup, TopicOffset, TransactionControl, TransactionEnd};
 pub use transport::Transport;

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ControlFuture;
+use crate::{ControlFuture, Error};
 
 /// The transactional side of a transport.
 ///
@@ -50,6 +50,30 @@ pub trait TransactionControl: Send + Sync + fmt::Debug {
     ///
     /// Take the group's identity from the consumer anew for each transaction: a rebalance makes an older one invalid.
     fn send_offsets(&self, offsets: Vec<TopicOffset>, group: ConsumerGroup, within: Duration) -> ControlFuture<'_, ()>;
+}
+
+/// How [`Control::close`](crate::Control::close) left a transaction that was open.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum TransactionEnd {
+    /// It was aborted: readers of committed records see none of its records, and are not held back by them.
+    Aborted,
+    /// Its commit was under way and went well.
+    Committed,
+    /// The coordinator's answer is missing. The error says why, and whether the transaction's records may be visible. A transaction that
+    /// is still open holds readers of committed records back until `transaction.timeout.ms` is over, or until a new producer takes the
+    /// transactional id.
+    Unknown(Error),
+}
+
+impl fmt::Display for TransactionEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Aborted => f.write_str("the open transaction was aborted"),
+            Self::Committed => f.write_str("the transaction whose commit was under way was committed"),
+            Self::Unknown(error) => write!(f, "how the open transaction ended is unknown: {}", error.message()),
+        }
+    }
 }
 
 /// How far a consumer came in a partition.

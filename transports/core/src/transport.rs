@@ -22,8 +22,9 @@ use crate::{Delivery, Error, Record};
 ///    its id within a time-out, or fails with the cause.
 /// 7. **A refusal says its [scope](crate::Scope)**: `Batch` unless it is known to be this record's own.
 /// 8. **Nothing is lost silently**: `close` delivers or reports, and dropping the last handle without `close` warns
-///    with the number of undelivered records. One with transactions says what it has [taken](crate::handover::taken), and no
-///    [commit](crate::TransactionControl) goes well without it.
+///    with the number of undelivered records. It says what it has [taken](crate::handover::taken) and when its future has
+///    [answered](crate::handover::returned). With transactions, no [commit](crate::TransactionControl) goes well without what was taken, and a
+///    close, or the drop of the last handle, [aborts](crate::Control::close) what is open.
 ///
 /// One suite runs them on each transport of this project.
 pub trait Transport:

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kafka_tower_core::gate::{Flush, Gate, Limits, Permit};
+use kafka_tower_core::outstanding::Outstanding;
 use kafka_tower_core::unanswered::Unanswered;
-use kafka_tower_core::{CloseReport, Delivery, Record, Result};
+use kafka_tower_core::{CloseReport, Delivery, Record, Result, TransactionEnd};
 use tokio::time::Instant;
 
 use crate::broker::{Broker, Sender};
@@ -36,6 +37,8 @@ pub(crate) struct Client {
     /// Written and read under the broker's lock: a record that is handed over meanwhile is refused.
     given_up: AtomicBool,
     closing: Mutex<Closing>,
+    /// Failures that their callers' futures have not seen.
+    pub(crate) unseen: Outstanding<()>,
     /// Of a producer that sends again by itself. Taken under the broker's lock alone.
     resend: Option<Mutex<Resend>>,
     #[cfg(feature = "check")]
@@ -74,6 +77,7 @@ impl Client {
             turns: Mutex::default(),
             given_up: AtomicBool::new(false),
             closing: Mutex::default(),
+            unseen: Outstanding::new(),
             resend: resend.map(Mutex::new),
             #[cfg(feature = "check")]
             journal: None,
@@ -142,7 +146,7 @@ impl Client {
     /// Before the record's room is given back, so that who waits for the room finds it counted.
     fn tell(&self, record: Record, slot: &Slot, outcome: Result<Delivery>) {
         self.count(record, &outcome);
-        slot.settle(outcome);
+        slot.settle(outcome, &self.unseen);
     }
 
     fn count(&self, record: Record, outcome: &Result<Delivery>) {
@@ -237,6 +241,13 @@ impl Client {
 }
 
 impl Closer {
+    /// How the transaction ended that was open. None if another close has told it.
+    pub(crate) fn transaction(&self, end: Option<TransactionEnd>) {
+        if let (Some(end), Some(report)) = (end, &mut self.client.closing().report) {
+            report.transaction = Some(end);
+        }
+    }
+
     /// The count; empty for all but the oldest who waits.
     pub(crate) fn end(self) -> CloseReport {
         let mut closing = self.client.closing();

@@ -37,6 +37,7 @@ impl Control for MemoryControl {
         let client = &self.owner.client;
         let closer = client.begin_close();
         let deadline = Instant::now().checked_add(within);
+        let transactions = self.transactions.as_ref().filter(|transactions| transactions.closing());
         let flush = client.flush();
         Box::pin(async move {
             match deadline {
@@ -51,8 +52,24 @@ impl Control for MemoryControl {
                     }
                 }
             }
+            if let Some(transactions) = transactions {
+                closer.transaction(transactions.end_at_close(deadline).await);
+            }
             Ok(closer.end())
         })
+    }
+
+    fn seen(&self) -> ControlFuture<'_, ()> {
+        let unseen = &self.owner.client.unseen;
+        let seen = unseen.settled(unseen.next_epoch());
+        Box::pin(async move {
+            seen.await;
+            Ok(())
+        })
+    }
+
+    fn unseen(&self) -> usize {
+        self.owner.client.unseen.count()
     }
 
     fn partition_count(&self, topic: &str) -> Option<u32> {

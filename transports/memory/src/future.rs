@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use kafka_tower_core::unanswered::{self, Unanswered};
-use kafka_tower_core::{Delivery, Error, Result};
+use kafka_tower_core::{Delivery, Error, Result, handover};
 use pin_project::{pin_project, pinned_drop};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -114,6 +114,7 @@ impl Future for MemoryDelivery {
             return Poll::Pending;
         };
         *this.told = true;
+        handover::returned();
         let elapsed = |since: &mut Option<Instant>| since.map(|since| since.elapsed()).unwrap_or_default();
         let outcome = outcome.map_err(|error| error.with_elapsed(elapsed(this.waiting_since)));
         #[cfg(feature = "check")]
@@ -134,6 +135,9 @@ impl State {
             StateProj::Refused(error) => Poll::Ready(Err(error.take().expect("polled after it was ready"))),
             StateProj::Waiting { client, slot, topic, expires_at, mut timer } => {
                 if let Poll::Ready(outcome) = slot.poll(cx) {
+                    if outcome.is_err() {
+                        slot.seen(&client.unseen);
+                    }
                     return Poll::Ready(outcome);
                 }
                 let Some(at) = *expires_at else {
@@ -173,7 +177,8 @@ impl PinnedDrop for MemoryDelivery {
             return;
         }
         let this = self.project();
-        let StateProj::Waiting { slot, expires_at, .. } = this.state.project() else { return };
+        let StateProj::Waiting { client, slot, expires_at, .. } = this.state.project() else { return };
+        slot.abandon(&client.unseen);
         unanswered::tell(|| {
             let unanswered = describe(slot, *this.parked, *this.called_at, *this.waiting_since, *expires_at);
             match slot.leave(&unanswered.report()) {

@@ -1,8 +1,10 @@
 //! Where a record's outcome waits for the one who asks for it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use kafka_tower_core::outstanding::{Outstanding, Place};
 use kafka_tower_core::unanswered::LateReport;
 use kafka_tower_core::{Delivery, Result};
 use tokio::time::Instant;
@@ -12,6 +14,10 @@ pub(crate) struct Slot {
     state: Mutex<State>,
     /// When it was handed over, if it was parked before.
     left_gate: OnceLock<Instant>,
+    /// Of a failure that the caller's future has not seen.
+    unseen: Mutex<Option<Place>>,
+    /// The caller's future is gone. Read and written under the lock of the state.
+    abandoned: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -24,15 +30,23 @@ enum State {
 
 impl Slot {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State::Open(None)), left_gate: OnceLock::new() })
+        Arc::new(Self {
+            state: Mutex::new(State::Open(None)),
+            left_gate: OnceLock::new(),
+            unseen: Mutex::default(),
+            abandoned: AtomicBool::new(false),
+        })
     }
 
-    /// The first outcome counts. Wakes who waits.
-    pub(crate) fn settle(&self, outcome: Result<Delivery>) {
+    /// The first outcome counts. Wakes who waits. A failure is `unseen` until it is taken, or the caller's future is dropped.
+    pub(crate) fn settle(&self, outcome: Result<Delivery>, unseen: &Outstanding<()>) {
         let mut state = self.lock();
         match &mut *state {
             State::Open(waker) => {
                 let waker = waker.take();
+                if outcome.is_err() && !self.abandoned.load(Ordering::Relaxed) {
+                    *self.unseen() = Some(unseen.begin(unseen.epoch(), ()));
+                }
                 *state = State::Settled(outcome);
                 drop(state);
                 waker.into_iter().for_each(Waker::wake);
@@ -92,6 +106,24 @@ impl Slot {
     /// When it was handed over, if it was parked before and is not any more.
     pub(crate) fn left_gate(&self) -> Option<Instant> {
         self.left_gate.get().copied()
+    }
+
+    /// The caller's future is gone, and sees no failure any more.
+    pub(crate) fn abandon(&self, unseen: &Outstanding<()>) {
+        let state = self.lock();
+        self.abandoned.store(true, Ordering::Relaxed);
+        drop(state);
+        self.seen(unseen);
+    }
+
+    /// The caller's future has seen the failure, if there was one.
+    pub(crate) fn seen(&self, unseen: &Outstanding<()>) {
+        let place = self.unseen().take();
+        place.into_iter().for_each(|place| unseen.end(place));
+    }
+
+    fn unseen(&self) -> MutexGuard<'_, Option<Place>> {
+        self.unseen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -12,13 +12,14 @@ use crate::control::MemoryControl;
 use crate::errors;
 use crate::future::MemoryDelivery;
 use crate::slot::Slot;
+use crate::transaction::control::MemoryTransactions;
 
 /// A producer on a [`MemoryKafka`](crate::MemoryKafka): a [`Transport`](kafka_tower_core::Transport) for tests.
 ///
 /// Clones share limits, close and order; each waits for room by itself.
 ///
 /// Dropping the last one, and the controls, without [`close`](Control::close) while records are on their way logs a warning with their
-/// number. They go on: held answers and delays still settle them.
+/// number. They go on: held answers and delays still settle them. An open transaction is aborted then, as by a close.
 #[derive(Clone, Debug)]
 pub struct MemoryTransport {
     owner: Arc<Owner>,
@@ -73,7 +74,6 @@ impl MemoryTransport {
         let client = &self.owner.client;
         // A statement of its own: the lock must not be held while the record is handed over.
         let joins = client.transaction().map(|transaction| transaction.may_join("send"));
-        let transactional = joins.is_some();
         if let Some(Err(error)) = joins {
             return MemoryDelivery::refused(error);
         }
@@ -91,9 +91,7 @@ impl MemoryTransport {
         });
         match admitted {
             Ok(()) => {
-                if transactional {
-                    handover::taken();
-                }
+                handover::taken();
                 MemoryDelivery::waiting(Arc::clone(client), slot, topic, expires_at).since(called_at, parked)
             }
             Err(Refused::TooLarge(_)) => {
@@ -110,6 +108,9 @@ impl Drop for Owner {
         let undelivered = records + parked;
         if undelivered > 0 && !self.client.gate.is_closed() {
             tracing::warn!(undelivered, "the last handle of a transport was dropped without close");
+        }
+        if self.client.transaction().is_some() {
+            MemoryTransactions(Arc::clone(&self.client)).end_at_drop();
         }
     }
 }

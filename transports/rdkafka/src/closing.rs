@@ -4,11 +4,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kafka_tower_core::{CloseReport, Record, Result};
+use kafka_tower_core::{CloseReport, Record, Result, TransactionEnd};
 use tokio::sync::oneshot;
 
 use crate::shared::{later, lock};
 use crate::slot::Acknowledged;
+use crate::transactions::unanswered;
 
 #[derive(Default)]
 pub(crate) struct Closing {
@@ -22,6 +23,8 @@ struct State {
     deadline: Option<Instant>,
     report: CloseReport,
     waiting: Vec<oneshot::Sender<()>>,
+    /// A thread ends the transaction that was open.
+    ends_transaction: bool,
     done: bool,
 }
 
@@ -51,6 +54,24 @@ impl Closing {
         lock(&self.state).deadline
     }
 
+    /// The transaction that was open is about to be ended: until then the close waits for more than records.
+    pub(crate) fn ends_transaction(&self) {
+        lock(&self.state).ends_transaction = true;
+    }
+
+    /// How the transaction ended. Too late if the close is done.
+    pub(crate) fn transaction_ended(&self, end: Option<TransactionEnd>) {
+        let mut state = lock(&self.state);
+        state.ends_transaction = false;
+        if !state.done {
+            state.report.transaction = end;
+        }
+    }
+
+    pub(crate) fn awaits_transaction(&self) -> bool {
+        lock(&self.state).ends_transaction
+    }
+
     /// A record's fate, for the report of a close that has begun.
     pub(crate) fn count(&self, record: &Record, outcome: &Result<Acknowledged>) {
         if self.has_begun() {
@@ -67,6 +88,9 @@ impl Closing {
     pub(crate) fn done(&self) {
         let mut state = lock(&self.state);
         state.done = true;
+        if state.ends_transaction {
+            state.report.transaction = Some(TransactionEnd::Unknown(unanswered()));
+        }
         for waiting in state.waiting.drain(..) {
             let _nobody_waits_any_more = waiting.send(());
         }

@@ -58,6 +58,19 @@ impl Control for RdkafkaControl {
         })
     }
 
+    fn seen(&self) -> ControlFuture<'_, ()> {
+        let unseen = &self.owner.shared().unseen;
+        let seen = unseen.settled(unseen.next_epoch());
+        Box::pin(async move {
+            seen.await;
+            Ok(())
+        })
+    }
+
+    fn unseen(&self) -> usize {
+        self.owner.shared().unseen.count()
+    }
+
     fn partition_count(&self, topic: &str) -> Option<u32> {
         self.owner.shared().partitions.get(topic)
     }

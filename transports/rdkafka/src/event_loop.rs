@@ -32,6 +32,8 @@ const IDLE: Duration = Duration::from_millis(500);
 const FLUSH_SLICE: Duration = Duration::from_millis(1);
 /// Between two looks for what is to be cleared up: repeated lines of the log, settled records that no call took.
 const TICK: Duration = Duration::from_secs(1);
+/// The call that ends a transaction has the close's time, and is back at most so much later.
+const TRANSACTION_GRACE: Duration = Duration::from_millis(100);
 /// Between two purges.
 pub(crate) const PURGE_AGAIN: Duration = Duration::from_millis(5);
 /// How long the reports of a purge may take. They come from librdkafka's own threads, at once.
@@ -112,7 +114,10 @@ impl<'a> EventLoop<'a> {
             let deadline = self.shared.closing.deadline();
             if let Some(deadline) = deadline {
                 let left = self.shared.gate.in_flight();
-                if (left.records == 0 && left.parked == 0) || deadline <= now {
+                let awaits_transaction = self.shared.closing.awaits_transaction();
+                let settled = left.records == 0 && left.parked == 0 && !awaits_transaction;
+                let grace = if awaits_transaction { TRANSACTION_GRACE } else { Duration::ZERO };
+                if settled || deadline + grace <= now {
                     return self.give_up();
                 }
             }
@@ -135,7 +140,9 @@ impl<'a> EventLoop<'a> {
             if let Some(look) = self.watch.as_ref().and_then(Watch::next) {
                 wait = wait.min(look);
             }
-            if deadline.is_some() || self.shared.gate.is_flushing() {
+            // What an abort is to take back does not go out before it.
+            let closes = deadline.is_some() && !self.shared.closing.awaits_transaction();
+            if closes || self.shared.gate.is_flushing() {
                 self.shared.flush(FLUSH_SLICE);
                 wait = wait.min(FLUSH_SLICE);
             }

@@ -210,7 +210,7 @@ mod tests {
         queue.push(now, &stuck);
         for i in 1..100_000 {
             let settled = slot(i, now);
-            let _never_admitted = settled.settle(Err(Error::new(ErrorKind::Closed, "settled")));
+            let _never_admitted = settled.settle(Err(Error::new(ErrorKind::Closed, "settled")), None);
             queue.push(now + Duration::from_secs(1), &settled);
             assert_eq!(Arc::strong_count(&settled), 1, "it holds no record");
         }

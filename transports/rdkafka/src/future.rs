@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use kafka_tower_core::{Delivery, Error, Result};
+use kafka_tower_core::{Delivery, Error, Result, handover};
 
 use crate::slot::Slot;
 use crate::transport::Owner;
@@ -40,7 +40,12 @@ impl Future for DeliveryFuture {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let outcome = match std::mem::replace(&mut self.0, State::Done) {
             State::Waiting(slot, owner) => match slot.poll(cx) {
-                Poll::Ready(outcome) => outcome,
+                Poll::Ready(outcome) => {
+                    if outcome.is_err() {
+                        slot.seen().into_iter().for_each(|unseen| owner.shared().unseen.end(unseen));
+                    }
+                    outcome
+                }
                 Poll::Pending => {
                     self.0 = State::Waiting(slot, owner);
                     return Poll::Pending;
@@ -49,14 +54,15 @@ impl Future for DeliveryFuture {
             State::Refused(error) => Err(error),
             State::Done => panic!("a delivery future was polled after it was ready"),
         };
+        handover::returned();
         Poll::Ready(outcome)
     }
 }
 
 impl Drop for DeliveryFuture {
     fn drop(&mut self) {
-        if let State::Waiting(slot, _) = &self.0 {
-            slot.abandon();
+        if let State::Waiting(slot, owner) = &self.0 {
+            slot.abandon().into_iter().for_each(|unseen| owner.shared().unseen.end(unseen));
         }
     }
 }

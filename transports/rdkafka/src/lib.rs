@@ -78,6 +78,7 @@ mod log;
 #[cfg(feature = "mock-cluster")]
 mod mock;
 mod names;
+mod open_transaction;
 mod peer;
 mod probe;
 mod properties;

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::gate::{Gate, Permit};
-use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Result, Scope, text};
+use kafka_tower_core::outstanding::Outstanding;
+use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Result, Scope, TransactionEnd, text};
 use rdkafka::ClientConfig;
 use tokio::sync::oneshot;
 
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) events: Option<Arc<dyn ClientEvents>>,
     pub(crate) facts: Arc<Known>,
     pub(crate) closing: Closing,
+    /// Failures that their callers' futures have not seen.
+    pub(crate) unseen: Outstanding<()>,
 }
 
 /// A time so much later, or one that nobody lives to see where the clock ends.
@@ -90,6 +93,7 @@ impl Shared {
             events,
             facts: Arc::default(),
             closing: Closing::default(),
+            unseen: Outstanding::new(),
         })
     }
 
@@ -190,7 +194,7 @@ impl Shared {
             self.transactions.part_failed();
         }
         self.closing.count(slot.record(), &outcome);
-        slot.settle(outcome)
+        slot.settle(outcome, Some(&self.unseen))
     }
 
     // ---- time
@@ -248,7 +252,7 @@ impl Shared {
                 continue;
             }
             let expired = |handed_over| self.expired_on_its_way(&slot, handed_over, now);
-            if deadline_passed && matches!(slot.expire(now, expired), Expiry::Parked) {
+            if deadline_passed && matches!(slot.expire(now, expired, &self.unseen), Expiry::Parked) {
                 parked.push(slot);
             } else if !slot.is_settled() {
                 let bound = self.bound(&slot);
@@ -311,12 +315,12 @@ impl Shared {
         if let Some(error) = self.given_up_by_old(slot, partition, persistence) {
             return Some(error);
         }
-        if self.closing.has_begun() {
-            return None;
-        }
         let topic = &slot.record().topic;
         if self.transactions.aborting.load(Ordering::Acquire) {
             return Some(transactions::aborted(topic, persistence));
+        }
+        if self.closing.has_begun() {
+            return None;
         }
         let now = Instant::now();
         let cause = self.causes().latest(now).map(|cause| format!("; {}", Ago(cause, now))).unwrap_or_default();
@@ -377,12 +381,36 @@ impl Shared {
 
     // ---- the end
 
-    /// No new records; those on their way have until the deadline. None if it is done already.
+    /// No new records; those on their way have until the deadline, and so has the end of an open transaction. None if it is done already.
     pub(crate) fn begin_close(&self, within: Duration) -> Option<oneshot::Receiver<()>> {
+        // Before the event loop can see that the close has begun.
+        let (first, open) = self.transactions.open.close();
+        if first && open {
+            self.closing.ends_transaction();
+        }
         let end = self.closing.begin(within);
         self.gate.close();
+        if first && open {
+            self.end_transaction();
+        }
         self.client.wake();
         end
+    }
+
+    /// In a thread of its own: librdkafka's calls block, and need the event loop meanwhile.
+    fn end_transaction(&self) {
+        let (Some(shared), Some(until)) = (self.me.upgrade(), self.closing.deadline()) else { return };
+        let thread = std::thread::Builder::new().name("kafka-tower-close".to_owned());
+        let spawned = thread.spawn(move || {
+            let ended = transactions::end_at_close(&shared, until);
+            shared.closing.transaction_ended(ended);
+            shared.client.wake();
+        });
+        if let Err(error) = spawned {
+            let ended = TransactionEnd::Unknown(crate::event_loop::no_thread(error));
+            self.transactions.open.closed(Some(ended.clone()));
+            self.closing.transaction_ended(Some(ended));
+        }
     }
 
     /// All records are settled: those who wait for it are told, and then the producers end, which takes its time where a

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use kafka_tower_core::gate::Permit;
+use kafka_tower_core::outstanding::{Outstanding, Place as Unseen};
 use kafka_tower_core::unanswered::{self, LateReport, Unanswered};
 use kafka_tower_core::{Delivery, Error, ErrorKind, Persistence, Record, Result, Timestamp};
 
@@ -27,6 +28,20 @@ struct State {
     handed_over_at: Option<Instant>,
     /// Its caller is gone or got a time-out: where its report goes.
     late: Option<LateReport>,
+    /// The caller's future is gone.
+    abandoned: bool,
+    /// Of a failure that the caller's future has not seen.
+    unseen: Option<Unseen>,
+}
+
+impl State {
+    fn tell(&mut self, outcome: Result<Acknowledged>, unseen: Option<&Outstanding<()>>) -> Option<Waker> {
+        if outcome.is_err() && !self.abandoned {
+            self.unseen = unseen.map(|unseen| unseen.begin(unseen.epoch(), ()));
+        }
+        self.outcome = Some(outcome);
+        self.waker.take()
+    }
 }
 
 /// What the broker answered. The caller makes a [`Delivery`] of it: if the event loop did, the count of the topic's name
@@ -117,16 +132,14 @@ impl Slot {
     }
 
     /// Its fate is known. Gives the room back that it took, and wakes the caller unless it was told that time ran out.
-    pub(crate) fn settle(&self, outcome: Result<Acknowledged>) -> Option<Permit> {
+    /// A failure is `unseen` until the caller's future is polled or dropped.
+    pub(crate) fn settle(&self, outcome: Result<Acknowledged>, unseen: Option<&Outstanding<()>>) -> Option<Permit> {
         let mut state = self.state();
         let (permit, late, delivered) = (state.permit.take(), state.late.take(), outcome.is_ok());
         let waker = match state.place {
             Place::Settled => return permit,
             Place::Expired => None,
-            Place::Parked | Place::HandedOver | Place::Held => {
-                state.outcome = Some(outcome);
-                state.waker.take()
-            }
+            Place::Parked | Place::HandedOver | Place::Held => state.tell(outcome, unseen),
         };
         state.place = Place::Settled;
         drop(state);
@@ -157,7 +170,7 @@ impl Slot {
     }
 
     /// Time is up: tells the caller, unless the record is parked. `error` gets whether a producer has it.
-    pub(crate) fn expire(&self, now: Instant, error: impl FnOnce(bool) -> Error) -> Expiry {
+    pub(crate) fn expire(&self, now: Instant, error: impl FnOnce(bool) -> Error, unseen: &Outstanding<()>) -> Expiry {
         let mut state = self.state();
         let unanswered = self.describe(&state, now);
         let handed_over = match state.place {
@@ -167,11 +180,13 @@ impl Slot {
             Place::Held => false,
         };
         state.place = Place::Expired;
-        if state.late.is_none() {
-            state.late = Some(unanswered.report());
-            state.outcome = Some(Err(error(handed_over).with_unanswered(unanswered)));
-        }
-        let waker = state.waker.take();
+        let waker = match state.late {
+            Some(_) => state.waker.take(),
+            None => {
+                state.late = Some(unanswered.report());
+                state.tell(Err(error(handed_over).with_unanswered(unanswered)), Some(unseen))
+            }
+        };
         drop(state);
         wake(waker);
         Expiry::Told
@@ -213,9 +228,12 @@ impl Slot {
         Poll::Pending
     }
 
-    /// The caller's future is gone before it was ready.
-    pub(crate) fn abandon(&self) {
-        let waker = self.state().waker.take();
+    /// The caller's future is gone before it was ready. Answers the failure that it has not seen.
+    pub(crate) fn abandon(&self) -> Option<Unseen> {
+        let mut state = self.state();
+        state.abandoned = true;
+        let (waker, unseen) = (state.waker.take(), state.unseen.take());
+        drop(state);
         drop(waker);
         unanswered::tell(|| {
             let mut state = self.state();
@@ -234,15 +252,24 @@ impl Slot {
                 Some(Err(error)) => error.unanswered().cloned(),
             }
         });
+        unseen
+    }
+
+    /// The caller's future has seen the failure.
+    pub(crate) fn seen(&self) -> Option<Unseen> {
+        self.state().unseen.take()
     }
 
     /// The producer ended and nobody can tell any more.
     pub(crate) fn lose(&self) {
-        let _room_of_a_gate_that_is_gone = self.settle(Err(Error::new(
-            ErrorKind::Closed,
-            format!("the producer ended before the fate of a record to {} was known", self.record.topic),
-        )
-        .with_persistence(Persistence::PossiblyPersisted)));
+        let _room_of_a_gate_that_is_gone = self.settle(
+            Err(Error::new(
+                ErrorKind::Closed,
+                format!("the producer ended before the fate of a record to {} was known", self.record.topic),
+            )
+            .with_persistence(Persistence::PossiblyPersisted)),
+            None,
+        );
     }
 }
 

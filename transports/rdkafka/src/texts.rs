@@ -63,4 +63,5 @@ fn of_time_outs() {
 #[test]
 fn of_aborted_transactions() {
     assert_all(ALL.into_iter().take(2).map(|persistence| transactions::aborted("orders", persistence)));
+    assert_all([transactions::unanswered(), transactions::closed("the transaction was not begun")]);
 }

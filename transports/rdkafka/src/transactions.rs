@@ -12,11 +12,13 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::{
     ConsumerGroup, ControlFuture, Error, ErrorKind, Persistence, Recovery, Result, TopicOffset, TransactionControl,
+    TransactionEnd,
 };
 use tokio::sync::oneshot;
 
 use crate::classify;
 use crate::ffi::TxnError;
+use crate::open_transaction::{AtClose, OpenTransaction};
 use crate::shared::{Shared, later};
 use crate::slot::Slot;
 use crate::transport::Owner;
@@ -34,8 +36,7 @@ pub(crate) struct TxnState {
     /// Those of them that were called and never got to librdkafka, which would commit without them: they were parked.
     lost: AtomicU64,
     lost_before: AtomicU64,
-    /// A commit was asked for and has not ended: how it will end nobody knows.
-    committing: AtomicBool,
+    pub(crate) open: OpenTransaction,
     /// Records that librdkafka gives up now belong to a transaction that is aborted.
     pub(crate) aborting: AtomicBool,
 }
@@ -57,7 +58,6 @@ impl TxnState {
     fn begun(&self, [failed, lost]: [u64; 2]) {
         self.failed_before.store(failed, Ordering::Release);
         self.lost_before.store(lost, Ordering::Release);
-        self.committing.store(false, Ordering::Release);
     }
 
     fn a_part_failed(&self) -> bool {
@@ -106,7 +106,8 @@ impl TransactionControl for RdkafkaTransactions {
     fn begin(&self) -> ControlFuture<'_, ()> {
         self.run("begin", |shared| {
             let before = shared.transactions.counts();
-            shared.client.begin_transaction().map_err(|error| {
+            let begun = shared.transactions.open.begin(|| shared.client.begin_transaction());
+            begun.ok_or_else(|| closed("the transaction was not begun"))?.map_err(|error| {
                 shared.transaction_error("the transaction was not begun", &error, Persistence::NotPersisted)
             })?;
             // Not where one is open: what failed in it stays failed.
@@ -116,11 +117,27 @@ impl TransactionControl for RdkafkaTransactions {
     }
 
     fn commit(&self, within: Duration) -> ControlFuture<'_, ()> {
-        self.run("commit", move |shared| commit(shared, later(Instant::now(), within)))
+        self.run("commit", move |shared| {
+            let end = later(Instant::now(), within);
+            match shared.transactions.open.enter(end) {
+                Ok(_call) => commit(shared, end),
+                Err(Some(TransactionEnd::Committed)) => Ok(()),
+                Err(Some(TransactionEnd::Unknown(error))) => Err(error),
+                Err(_) => Err(closed("the transaction was not committed")),
+            }
+        })
     }
 
     fn abort(&self, within: Duration) -> ControlFuture<'_, ()> {
-        self.run("abort", move |shared| abort(shared, later(Instant::now(), within)))
+        self.run("abort", move |shared| {
+            let end = later(Instant::now(), within);
+            match shared.transactions.open.enter(end) {
+                Ok(_call) => abort(shared, end),
+                Err(Some(TransactionEnd::Aborted)) => Ok(()),
+                Err(Some(TransactionEnd::Unknown(error))) => Err(error),
+                Err(_) => Err(closed("the transaction was not aborted")),
+            }
+        })
     }
 
     fn send_offsets(&self, offsets: Vec<TopicOffset>, group: ConsumerGroup, within: Duration) -> ControlFuture<'_, ()> {
@@ -162,10 +179,53 @@ fn no_group_coordinator() -> Error {
         )
 }
 
+/// A call for which the close has left nothing to do.
+pub(crate) fn closed(what: &str) -> Error {
+    Error::new(ErrorKind::Closed, format!("{what}: the transport was closed"))
+        .with_persistence(Persistence::NotPersisted)
+}
+
+/// Ends the transaction that is open while the transport closes, until `end`. Blocks; the event loop has to go on meanwhile.
+pub(crate) fn end_at_close(shared: &Shared, end: Instant) -> Option<TransactionEnd> {
+    let ended = match shared.transactions.open.at_close(end) {
+        AtClose::Nothing => None,
+        AtClose::Abort { asked } => {
+            tracing::warn!("a transaction was open when its transport was closed: it is aborted");
+            Some(match abort(shared, end) {
+                Ok(()) => TransactionEnd::Aborted,
+                // The coordinator has ended it before it gave the id to another producer.
+                Err(error) if error.kind() == ErrorKind::Fenced && !asked => TransactionEnd::Aborted,
+                Err(error) => TransactionEnd::Unknown(error),
+            })
+        }
+        AtClose::Commit => Some(match commit(shared, end) {
+            Ok(()) => TransactionEnd::Committed,
+            Err(error) => {
+                // Refused for good: what is still open would hold readers back.
+                if matches!(shared.transactions.open.at_close(end), AtClose::Abort { .. }) {
+                    let _the_commit_says_what_is_known = abort(shared, end);
+                }
+                TransactionEnd::Unknown(error)
+            }
+        }),
+        AtClose::Busy => Some(TransactionEnd::Unknown(unanswered())),
+    };
+    shared.transactions.open.closed(ended.clone());
+    ended
+}
+
+/// The close has ended before the coordinator answered.
+pub(crate) fn unanswered() -> Error {
+    Error::new(ErrorKind::Timeout, "the transport was closed before the coordinator had ended the transaction")
+        .with_recovery(Recovery::Fatal)
+        .with_persistence(Persistence::PossiblyPersisted)
+        .with_help("give the close more time; a new producer with the same transactional id ends what is still open")
+}
+
 fn commit(shared: &Shared, end: Instant) -> Result<()> {
     let state = &shared.transactions;
     // Nothing was asked of the coordinator yet.
-    if !state.committing.load(Ordering::Acquire) {
+    if !state.open.is_committing() {
         if !flushed(shared, end) {
             return Err(Error::new(ErrorKind::Timeout, "not committed: records of the transaction have no answer yet")
                 .with_recovery(Recovery::Retry)
@@ -180,21 +240,21 @@ fn commit(shared: &Shared, end: Instant) -> Result<()> {
             ));
         }
     }
-    let mut asked = state.committing.swap(true, Ordering::AcqRel);
+    let mut asked = state.open.committing();
     let committed = sliced(end, |slice| {
         let answer = shared.client.commit_transaction(slice);
         asked |= answer.as_ref().is_err_and(|error| error.retriable);
         answer
     });
     let Err(error) = committed else {
-        state.committing.store(false, Ordering::Release);
+        state.open.ended();
         return Ok(());
     };
     // librdkafka asks again by itself, and a later answer can be a refusal although an earlier request was carried out. It
     // asks nothing where a record or an offset failed before, or where the call itself was out of place.
     let surely_not = !asked && (state.a_part_failed() || error.code == crate::codes::LOCAL_STATE);
     if surely_not || !error.retriable {
-        state.committing.store(false, Ordering::Release);
+        state.open.refused(!surely_not);
     }
     let fate = if surely_not { Persistence::NotPersisted } else { Persistence::PossiblyPersisted };
     let error = shared.transaction_error(commit_failed(fate), &error, fate);
@@ -215,13 +275,14 @@ fn abort(shared: &Shared, end: Instant) -> Result<()> {
     shared.gate.withdraw(|_| true, settle, |slot, permit| shared.enqueue_parked(slot, permit));
     let ended = sliced(end, |slice| shared.client.abort_transaction(slice));
     shared.transactions.aborting.store(false, Ordering::Release);
-    shared.transactions.committing.store(false, Ordering::Release);
-    ended.map_err(|error| {
-        // Who ended it was a late request of the transaction before, and that may have been a commit (KAFKA-17754).
-        let is_gone = error.code == crate::codes::INVALID_TXN_STATE;
-        let fate = if is_gone { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
-        shared.transaction_error("the transaction was not aborted", &error, fate)
-    })
+    let Err(error) = ended else {
+        shared.transactions.open.ended();
+        return Ok(());
+    };
+    // Who ended it was a late request of the transaction before, and that may have been a commit (KAFKA-17754).
+    let is_gone = error.code == crate::codes::INVALID_TXN_STATE;
+    let fate = if is_gone { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
+    Err(shared.transaction_error("the transaction was not aborted", &error, fate))
 }
 
 /// What a commit without success says, by what is known of it.

@@ -22,8 +22,9 @@ use crate::slot::Slot;
 /// promises.
 ///
 /// The last handle, control or awaited future waits for the threads of the producer when it is dropped: some milliseconds,
-/// and some seconds if a broker's name is being resolved in vain. Where that must not block a runtime's thread, drop it
-/// in `spawn_blocking`.
+/// and some seconds if a broker's name is being resolved in vain. An open transaction is aborted first: one round trip to its coordinator,
+/// and at most 3 s if the coordinator does not answer. Where that must not block a runtime's thread, close it first, or drop it in
+/// `spawn_blocking`.
 pub struct RdkafkaTransport {
     owner: Arc<Owner>,
     admission: GateHandle<Arc<Slot>>,
@@ -90,7 +91,7 @@ impl Service<Record> for RdkafkaTransport {
             Ok(()) => {
                 shared.watch(&slot);
                 // One that librdkafka refused at once is in no transaction of its.
-                if self.owner.transactional && !slot.has_failed() {
+                if !(self.owner.transactional && slot.has_failed()) {
                     handover::taken();
                 }
                 DeliveryFuture::waiting(slot, Arc::clone(&self.owner))
@@ -126,6 +127,9 @@ impl fmt::Debug for RdkafkaTransport {
     }
 }
 
+/// How long the last handle waits, when it is dropped, for the abort of an open transaction.
+const ABORT_TIME: Duration = Duration::from_secs(3);
+
 /// What goes with the last handle, control and awaited future: the producer and its event loop.
 pub(crate) struct Owner {
     shared: Arc<Shared>,
@@ -158,7 +162,8 @@ impl Drop for Owner {
                     "a Kafka transport was dropped with records on their way: close it first, and none is lost"
                 );
             }
-            drop(self.shared.begin_close(Duration::ZERO));
+            let open = self.shared.transactions.open.is_open();
+            drop(self.shared.begin_close(if open { ABORT_TIME } else { Duration::ZERO }));
         }
         if let Some(thread) = self.thread.take() {
             // Event loops run foreign wakers, and one of them may hold the last handle.

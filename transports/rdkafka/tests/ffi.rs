@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use kafka_tower_core::gate::Limits;
-use kafka_tower_core::{ErrorKind, Headers, Persistence, Record, Scope};
+use kafka_tower_core::{ErrorKind, Headers, Persistence, Record, Scope, TransactionEnd};
 use kafka_tower_rdkafka::{Builder, ClientError, ClientEvents, DeliveryFuture, MockCluster, RdkafkaTransport};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tower::{Service, ServiceExt};
@@ -181,6 +181,62 @@ async fn close_hands_back_what_was_not_delivered() {
     assert!(control.close(Duration::from_secs(1)).await.unwrap().undelivered.is_empty());
 }
 
+/// librdkafka's mock cluster has coordinators, though no markers.
+#[tokio::test]
+async fn an_open_transaction_costs_a_close_and_a_drop_no_more_than_their_time() {
+    for (reachable, dropped) in [(true, false), (false, false), (true, true), (false, true)] {
+        let (cluster, builder) = mock();
+        let mut transport = builder.property("transactional.id", "id").connect().await.unwrap();
+        let control = transport.control();
+        let transactions = control.transactions().unwrap();
+        transactions.init(Duration::from_secs(20)).await.unwrap();
+        transactions.begin().await.unwrap();
+        call(&mut transport, record("a")).await.await.unwrap();
+        if !reachable {
+            cluster.broker_down(1).unwrap();
+        }
+        let begun = Instant::now();
+        if dropped {
+            drop(control);
+            drop(transport);
+            // The bound is 3 s; more is the machine's.
+            assert!(reachable || begun.elapsed() >= Duration::from_secs(2), "it did not try to abort");
+            assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+            continue;
+        }
+        let report = control.close(Duration::from_secs(1)).await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+        match &report.transaction {
+            Some(TransactionEnd::Aborted) if reachable => assert!(report.is_complete(), "{report}"),
+            Some(TransactionEnd::Unknown(_)) if !reachable => assert!(!report.is_complete(), "{report}"),
+            end => panic!("reachable: {reachable}: {end:?}"),
+        }
+        let error = transactions.begin().await.unwrap_err();
+        assert_eq!((error.kind(), error.persistence()), (ErrorKind::Closed, Persistence::NotPersisted));
+    }
+}
+
+/// Records that are on their way when their transaction is aborted are reported with it.
+#[tokio::test]
+async fn a_close_reports_the_records_of_the_transaction_that_it_aborts() {
+    let (_cluster, builder) = mock();
+    let builder = builder.property("transactional.id", "id").property("linger.ms", "2000");
+    let mut transport = builder.connect().await.unwrap();
+    let control = transport.control();
+    let transactions = control.transactions().unwrap();
+    transactions.init(Duration::from_secs(20)).await.unwrap();
+    transactions.begin().await.unwrap();
+    let lingers = call(&mut transport, record("a")).await;
+    let report = control.close(Duration::from_secs(20)).await.unwrap();
+    assert!(matches!(report.transaction, Some(TransactionEnd::Aborted)), "{report}");
+    // On a machine that is slow for two seconds it has gone out before.
+    assert_eq!(report.delivered + report.failed + report.unknown, 1, "{report}");
+    if let Err(error) = lingers.await {
+        assert_eq!(error.kind(), ErrorKind::Transaction, "{error:#}");
+        assert_eq!(report.undelivered.len(), 1, "{report}");
+    }
+}
+
 #[tokio::test]
 async fn a_time_out_names_its_cause_and_later_the_report_gives_the_room_back() {
     let (cluster, builder) = mock();
@@ -204,7 +260,7 @@ async fn a_time_out_names_its_cause_and_later_the_report_gives_the_room_back() {
 #[tokio::test]
 async fn a_flush_does_not_wait_for_linger() {
     let (_cluster, builder) = mock();
-    let mut transport = builder.property("linger.ms", "60000").connect().await.unwrap();
+    let mut transport = builder.property("linger.ms", "2000").connect().await.unwrap();
     let futures = [call(&mut transport, record("a")).await, call(&mut transport, record("b")).await];
     transport.control().flush().await.unwrap();
     assert_eq!(transport.control().in_flight().records, 0);

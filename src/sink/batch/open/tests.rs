@@ -4,6 +4,7 @@ use kafka_tower_core::{Error, ErrorKind};
 use proptest::prelude::*;
 use tokio::sync::oneshot;
 
+use super::super::super::open_sends::OpenSends;
 use super::*;
 
 /// Counts how often the task was woken.
@@ -50,7 +51,7 @@ proptest! {
     /// pushed.
     #[test]
     fn nothing_is_lost_and_the_order_is_kept(steps in prop::collection::vec(step(), 1..400)) {
-        let mut open = Open::new(None);
+        let mut open = Open::new(None, OpenSends::default());
         let mut task = Arc::new(Woken::default());
         let mut unanswered = Vec::new();
         let (mut pushed, mut taken) = (0, 0);
@@ -59,7 +60,7 @@ proptest! {
                 Step::Push => {
                     let (answer, answered) = oneshot::channel();
                     unanswered.push((answer, pushed));
-                    open.push(|| Box::pin(async move { failed(answered.await.unwrap()) }));
+                    open.push(0, None, || Box::pin(async move { failed(answered.await.unwrap()) }));
                     pushed += 1;
                 }
                 Step::Failed => {
@@ -106,7 +107,7 @@ proptest! {
 /// A future that wakes its task from within its poll is polled again.
 #[test]
 fn one_that_yields_is_heard() {
-    let (mut open, task) = (Open::new(None), Arc::new(Woken::default()));
+    let (mut open, task) = (Open::new(None, OpenSends::default()), Arc::new(Woken::default()));
     let waker = Waker::from(Arc::clone(&task));
     let mut left = 3;
     let future = std::future::poll_fn(move |cx| {
@@ -114,7 +115,7 @@ fn one_that_yields_is_heard() {
         left -= 1;
         if left == 0 { Poll::Ready(failed(0)) } else { Poll::Pending }
     });
-    open.push(|| Box::pin(future));
+    open.push(0, None, || Box::pin(future));
     assert!(open.poll(&mut Context::from_waker(&waker)).is_pending());
     assert_eq!(task.0.load(Ordering::SeqCst), 1, "it rang in its poll");
     assert!(open.poll(&mut Context::from_waker(&waker)).is_ready());
@@ -123,9 +124,9 @@ fn one_that_yields_is_heard() {
 /// A stream that goes on for long needs no more bells than messages are on their way at once.
 #[test]
 fn bells_are_hung_again() {
-    let mut open = Open::new(None);
+    let mut open = Open::new(None, OpenSends::default());
     for i in 0..1_000 {
-        open.push(|| Box::pin(async move { failed(i) }));
+        open.push(0, None, || Box::pin(async move { failed(i) }));
         if i >= 2 * NEIGHBOURS {
             assert_eq!(name(&open.next().unwrap()), i - 2 * NEIGHBOURS);
         }

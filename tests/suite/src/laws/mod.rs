@@ -7,6 +7,7 @@ mod closing;
 mod errors;
 mod fidelity;
 mod order;
+mod transactions;
 
 pub use admission::{back_pressure_is_a_pending_that_wakes, the_gate_is_exact_and_always_wakes};
 pub use closing::{
@@ -17,6 +18,7 @@ pub use fidelity::{keys_choose_partitions_as_java_does, records_arrive_as_they_w
 pub use order::{
     call_order_is_log_order, dropped_futures_deliver_and_give_their_room_back, flush_waits_for_earlier_records,
 };
+pub use transactions::{a_close_aborts_an_open_transaction, dropping_the_last_handle_aborts_an_open_transaction};
 
 use std::time::Duration;
 
@@ -77,6 +79,8 @@ macro_rules! run_laws {
             dropping_the_last_handle_resolves_all
             records_arrive_as_they_were
             keys_choose_partitions_as_java_does
+            a_close_aborts_an_open_transaction
+            dropping_the_last_handle_aborts_an_open_transaction
         );
     };
     (@each $attributes:tt $subject:expr; $($law:ident)*) => {

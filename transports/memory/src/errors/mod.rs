@@ -121,6 +121,7 @@ mod tests {
             errors.extend(["commit", "abort"].map(|end| under_way(call, end)));
             errors.push(must_abort(call, &without_key("orders")));
             errors.push(unanswered(call, "payments-1"));
+            errors.push(ended_by_close(call));
             for unanswered in [false, true] {
                 errors.push(refused(call, "payments-1", Refusal::Fenced, unanswered));
                 errors.push(refused(call, "payments-1", Refusal::State, unanswered));

@@ -11,6 +11,12 @@ pub(crate) fn misuse(call: &'static str, why: &'static str) -> Error {
         .with_help("the order is init, begin, send, commit or abort, begin")
 }
 
+/// The close of the transport has ended what was open, and nothing begins any more.
+pub(crate) fn ended_by_close(call: &'static str) -> Error {
+    Error::new(ErrorKind::Closed, format!("{call}: the transport was closed"))
+        .with_persistence(Persistence::NotPersisted)
+}
+
 /// An end is under way, and only the same call may follow.
 pub(crate) fn under_way(call: &'static str, end: &'static str) -> Error {
     Error::new(ErrorKind::Transaction, format!("{call}: a {end} is under way"))

@@ -5,13 +5,13 @@
 //!                                  |                   |
 //!                                  +--a record failed--+--> MustAbort --abort--> Aborting --answer--> Ready
 //! ```
-//! A fence ends all of it.
+//! A fence ends all of it, and so does a close.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_tower_core::{Error, ErrorKind, Result};
+use kafka_tower_core::{Error, ErrorKind, Result, TransactionEnd};
 
 use super::coordinator::Identity;
 use crate::errors::transaction as errors;
@@ -40,6 +40,16 @@ enum Phase {
     },
     Aborting,
     Finished(Error),
+    /// The transport was closed, and that is how it ended what was open.
+    Closed(TransactionEnd),
+}
+
+/// What a close has to do with a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AtClose {
+    Abort,
+    /// An abort could undo what the coordinator has carried out: only the commit may be continued.
+    Commit,
 }
 
 /// Whether the broker has to be asked.
@@ -79,6 +89,7 @@ impl TxnClient {
             Phase::Committing { .. } => return Err(errors::under_way("begin", "commit")),
             Phase::Aborting => return Err(errors::under_way("begin", "abort")),
             Phase::Finished(error) => return Err(error.clone()),
+            Phase::Closed(_) => return Err(errors::ended_by_close("begin")),
         }
         self.phase = Phase::Open;
         self.registered.clear();
@@ -95,6 +106,7 @@ impl TxnClient {
             Phase::Committing { .. } => Err(errors::under_way(what, "commit")),
             Phase::Aborting => Err(errors::under_way(what, "abort")),
             Phase::Finished(error) => Err(error.clone()),
+            Phase::Closed(_) => Err(errors::ended_by_close(what)),
         }
     }
 
@@ -133,7 +145,9 @@ impl TxnClient {
             Phase::New | Phase::Ready => return Err(errors::misuse("commit", "no transaction is open")),
             Phase::MustAbort(cause) => return Err(errors::must_abort("commit", cause)),
             Phase::Aborting => return Err(errors::under_way("commit", "abort")),
-            Phase::Finished(error) => return Err(error.clone()),
+            Phase::Finished(error) | Phase::Closed(TransactionEnd::Unknown(error)) => return Err(error.clone()),
+            Phase::Closed(TransactionEnd::Committed) => {}
+            Phase::Closed(_) => return Err(errors::ended_by_close("commit")),
         }
         Ok(())
     }
@@ -144,7 +158,9 @@ impl TxnClient {
             Phase::Aborting => {}
             Phase::New | Phase::Ready => return Err(errors::misuse("abort", "no transaction is open")),
             Phase::Committing { .. } => return Err(errors::under_way("abort", "commit")),
-            Phase::Finished(error) => return Err(error.clone()),
+            Phase::Finished(error) | Phase::Closed(TransactionEnd::Unknown(error)) => return Err(error.clone()),
+            Phase::Closed(TransactionEnd::Aborted) => {}
+            Phase::Closed(_) => return Err(errors::ended_by_close("abort")),
         }
         Ok(())
     }
@@ -189,6 +205,20 @@ impl TxnClient {
     /// This producer can do nothing more.
     pub(crate) fn finish(&mut self, error: &Error) {
         self.phase = Phase::Finished(error.clone());
+    }
+
+    /// What a close has to do, if a transaction is open.
+    pub(crate) fn at_close(&self) -> Option<AtClose> {
+        match self.phase {
+            Phase::Open | Phase::MustAbort(_) | Phase::Aborting => Some(AtClose::Abort),
+            Phase::Committing { .. } => Some(AtClose::Commit),
+            Phase::New | Phase::Ready | Phase::Finished(_) | Phase::Closed(_) => None,
+        }
+    }
+
+    /// The close has ended what was open: later calls have its answer.
+    pub(crate) fn closed(&mut self, end: TransactionEnd) {
+        self.phase = Phase::Closed(end);
     }
 
     pub(crate) fn ask_offsets(&self) -> Result<Identity> {

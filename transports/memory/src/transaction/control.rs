@@ -3,11 +3,11 @@
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use kafka_tower_core::{ConsumerGroup, ControlFuture, Error, ErrorKind, InFlight, Recovery, Result};
-use kafka_tower_core::{TopicOffset, TransactionControl};
+use kafka_tower_core::{ConsumerGroup, ControlFuture, Error, ErrorKind, InFlight, Persistence, Recovery, Result};
+use kafka_tower_core::{TopicOffset, TransactionControl, TransactionEnd};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::client::{Ask, TxnClient};
+use super::client::{Ask, AtClose, TxnClient};
 use super::coordinator::Identity;
 use super::script::TransactionCall;
 use crate::broker::Reply;
@@ -114,6 +114,71 @@ impl MemoryTransactions {
     }
 }
 
+/// When the transport closes, or its last handle is dropped.
+impl MemoryTransactions {
+    /// The close begins: records that wait for room are taken back if their transaction is to be aborted. Says whether one is open.
+    pub(crate) fn closing(&self) -> bool {
+        let at_close = self.state().at_close();
+        if at_close == Some(AtClose::Abort) && self.state().begin_abort().is_ok() {
+            self.0.withdraw_parked(errors::withdrawn);
+        }
+        at_close.is_some()
+    }
+
+    /// Ends what is open, once all records have their reports. None if nothing is, or another close has ended it.
+    pub(crate) async fn end_at_close(&self, deadline: Option<Instant>) -> Option<TransactionEnd> {
+        let end = match self.at_close()? {
+            AtClose::Abort => match self.finish(false, deadline).await {
+                Ok(()) => TransactionEnd::Aborted,
+                // The coordinator has ended it before it gave the id to another producer.
+                Err(error) if error.kind() == ErrorKind::Fenced => TransactionEnd::Aborted,
+                Err(error) => TransactionEnd::Unknown(error),
+            },
+            AtClose::Commit => match self.finish(true, deadline).await {
+                Ok(()) => TransactionEnd::Committed,
+                Err(error) if self.at_close() == Some(AtClose::Abort) => match self.finish(false, deadline).await {
+                    Ok(()) if error.persistence() == Persistence::NotPersisted => TransactionEnd::Aborted,
+                    _ => TransactionEnd::Unknown(error),
+                },
+                Err(error) => TransactionEnd::Unknown(error),
+            },
+        };
+        self.state().closed(end.clone());
+        Some(end)
+    }
+
+    /// Ends what is open without waiting: one request, which no answer is awaited of. Records on their way come too late for it.
+    pub(crate) fn end_at_drop(&self) {
+        let in_flight = self.0.gate.in_flight() != InFlight::default();
+        let (commit, call) = match self.at_close() {
+            None => return,
+            // Without all of its records it must not be committed; and the coordinator was not asked yet.
+            Some(AtClose::Commit) if self.state().was_asked() => (true, TransactionCall::Commit),
+            Some(AtClose::Commit) if !in_flight => (true, TransactionCall::Commit),
+            Some(AtClose::Commit) => {
+                self.state().failed(&errors::ended_by_close("commit"));
+                (false, TransactionCall::Abort)
+            }
+            Some(AtClose::Abort) => (false, TransactionCall::Abort),
+        };
+        let begun = if commit { self.state().begin_commit() } else { self.state().begin_abort() };
+        // A statement of its own: the broker's lock is not taken under this one.
+        let ask = begun.and_then(|()| self.state().ask_end(commit));
+        if let Ok(Ask::As(who)) = ask {
+            let _nobody_waits = self.0.broker.end_transaction(&self.0, call, who);
+        }
+    }
+
+    fn at_close(&self) -> Option<AtClose> {
+        self.state().at_close()
+    }
+
+    async fn finish(&self, commit: bool, deadline: Option<Instant>) -> Result<()> {
+        let begun = if commit { self.state().begin_commit() } else { self.state().begin_abort() };
+        self.end(commit, begun, std::future::ready(()), deadline).await
+    }
+}
+
 struct Answered<T> {
     /// A request before the last one got no answer.
     unanswered: bool,
@@ -160,7 +225,7 @@ impl TransactionControl for MemoryTransactions {
     }
 
     fn begin(&self) -> ControlFuture<'_, ()> {
-        let begun = self.state().begin();
+        let begun = if self.0.gate.is_closed() { Err(errors::ended_by_close("begin")) } else { self.state().begin() };
         Box::pin(async move { begun })
     }
 

@@ -62,6 +62,7 @@ async fn a_close_in_the_middle_tells_the_truth_of_each_record() {
             for task in tasks {
                 outcomes.extend(task.await.expect("a task"));
             }
+            assert_eq!(control.unseen(), 0, "all futures were polled or dropped");
             stop.store(true, Ordering::SeqCst);
             releaser.await.expect("the releaser");
             (report, outcomes)

@@ -1,0 +1,241 @@
+//! Whether a transaction is open, which calls are ending it, and what a close has to do about it.
+//!
+//! ```text
+//! Closed --begin--> Open --the coordinator is asked to commit--> Committing --answer--> Closed
+//!                    |  ^                                            |
+//!                    |  +--------------- refused --------------------+
+//!                    +--abort--> Closed
+//! ```
+
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Instant;
+
+use kafka_tower_core::{Result, TransactionEnd};
+
+use crate::shared::lock;
+
+/// Shared by the transactional calls, each in a thread of its own, and the close.
+#[derive(Debug, Default)]
+pub(crate) struct OpenTransaction {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    phase: Phase,
+    /// Commits and aborts under way.
+    calls: usize,
+    /// No call may begin any more.
+    closing: bool,
+    /// How the close ended what was open.
+    end: Option<TransactionEnd>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Closed,
+    Open {
+        /// A commit was refused after the coordinator had been asked: it may have been carried out all the same.
+        asked: bool,
+    },
+    /// The coordinator was asked to commit, and its answer is missing.
+    Committing,
+}
+
+/// What a close has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AtClose {
+    Nothing,
+    /// A fence means that the coordinator has aborted it, unless it was `asked` to commit before.
+    Abort {
+        asked: bool,
+    },
+    /// An abort could undo what the coordinator has carried out: only the commit may be continued.
+    Commit,
+    /// A call had no answer in time.
+    Busy,
+}
+
+impl State {
+    fn at_close(&self) -> AtClose {
+        match self.phase {
+            _ if self.calls > 0 => AtClose::Busy,
+            Phase::Closed => AtClose::Nothing,
+            Phase::Open { asked } => AtClose::Abort { asked },
+            Phase::Committing => AtClose::Commit,
+        }
+    }
+}
+
+impl OpenTransaction {
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Runs `begin`, which asks no broker. None if the transport is closing.
+    pub(crate) fn begin<E>(&self, begin: impl FnOnce() -> Result<(), E>) -> Option<Result<(), E>> {
+        let mut state = self.state();
+        if state.closing {
+            return None;
+        }
+        let begun = begin();
+        if begun.is_ok() {
+            state.phase = Phase::Open { asked: false };
+        }
+        Some(begun)
+    }
+
+    /// A commit or an abort begins. If the transport is closing, waits for the end that the close makes: `Err` has it, or nothing if there
+    /// was no transaction or no answer until `end`.
+    pub(crate) fn enter(&self, end: Instant) -> Result<Call<'_>, Option<TransactionEnd>> {
+        let mut state = self.state();
+        if !state.closing {
+            state.calls += 1;
+            return Ok(Call(self));
+        }
+        while state.end.is_none() && state.at_close() != AtClose::Nothing {
+            let Some(woken) = self.wait(state, end) else { return Err(None) };
+            state = woken;
+        }
+        Err(state.end.clone())
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, end: Instant) -> Option<MutexGuard<'a, State>> {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        let woken = self.changed.wait_timeout(state, left);
+        Some(woken.unwrap_or_else(std::sync::PoisonError::into_inner).0)
+    }
+
+    pub(crate) fn is_committing(&self) -> bool {
+        self.state().phase == Phase::Committing
+    }
+
+    /// The coordinator is about to be asked. Says whether it was before.
+    pub(crate) fn committing(&self) -> bool {
+        let mut state = self.state();
+        let asked = state.phase == Phase::Committing;
+        // A call out of place opens nothing.
+        if matches!(state.phase, Phase::Open { .. }) {
+            state.phase = Phase::Committing;
+        }
+        asked
+    }
+
+    /// The commit was refused for good, and only an abort may follow.
+    pub(crate) fn refused(&self, asked: bool) {
+        let mut state = self.state();
+        if state.phase == Phase::Committing {
+            state.phase = Phase::Open { asked };
+        }
+    }
+
+    /// Nothing is open any more.
+    pub(crate) fn ended(&self) {
+        self.state().phase = Phase::Closed;
+    }
+
+    /// No call may begin any more. Says whether this is the first close, and whether there is something to end.
+    pub(crate) fn close(&self) -> (bool, bool) {
+        let mut state = self.state();
+        let first = !std::mem::replace(&mut state.closing, true);
+        (first, state.at_close() != AtClose::Nothing)
+    }
+
+    /// Whether a transaction is open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state().phase != Phase::Closed
+    }
+
+    /// Waits for the calls under way, at most until `end`.
+    pub(crate) fn at_close(&self, end: Instant) -> AtClose {
+        let mut state = self.state();
+        while state.calls > 0 {
+            let Some(woken) = self.wait(state, end) else { return AtClose::Busy };
+            state = woken;
+        }
+        state.at_close()
+    }
+
+    /// How the close ended it.
+    pub(crate) fn closed(&self, end: Option<TransactionEnd>) {
+        self.state().end = end;
+        self.changed.notify_all();
+    }
+}
+
+/// A commit or an abort under way.
+pub(crate) struct Call<'a>(&'a OpenTransaction);
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.0.state().calls -= 1;
+        self.0.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn open() -> OpenTransaction {
+        let open = OpenTransaction::default();
+        open.begin(|| Ok::<_, ()>(())).unwrap().unwrap();
+        open
+    }
+
+    #[test]
+    fn each_state_has_its_end() {
+        let now = Instant::now();
+        assert_eq!(OpenTransaction::default().at_close(now), AtClose::Nothing);
+        assert_eq!(open().at_close(now), AtClose::Abort { asked: false });
+
+        let committing = open();
+        assert!(!committing.committing());
+        assert_eq!(committing.at_close(now), AtClose::Commit, "its outcome is unknown");
+        assert!(committing.committing(), "asked before");
+        committing.refused(true);
+        assert_eq!(committing.at_close(now), AtClose::Abort { asked: true });
+        committing.ended();
+        assert_eq!(committing.at_close(now), AtClose::Nothing);
+
+        let failed = OpenTransaction::default();
+        assert_eq!(failed.begin(|| Err(())), Some(Err(())));
+        failed.committing(); // out of place
+        assert_eq!(failed.at_close(now), AtClose::Nothing);
+    }
+
+    #[test]
+    fn a_close_waits_for_the_call_under_way_and_lets_no_other_begin() {
+        let open = open();
+        let call = open.enter(Instant::now()).ok().unwrap();
+        assert_eq!(open.close(), (true, true));
+        assert_eq!(open.at_close(Instant::now()), AtClose::Busy);
+        assert!(open.begin(|| Ok::<_, ()>(())).is_none());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| open.at_close(Instant::now() + Duration::from_secs(60)));
+            open.ended();
+            drop(call);
+            assert_eq!(waits.join().unwrap(), AtClose::Nothing);
+        });
+    }
+
+    #[test]
+    fn a_call_that_comes_after_the_close_has_the_answer_of_the_close() {
+        let open = open();
+        assert_eq!(open.close(), (true, true));
+        assert!(matches!(open.enter(Instant::now()), Err(None)), "no answer in time");
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| open.enter(Instant::now() + Duration::from_secs(60)).err().unwrap());
+            open.ended();
+            open.closed(Some(TransactionEnd::Aborted));
+            assert!(matches!(waits.join().unwrap(), Some(TransactionEnd::Aborted)));
+        });
+    }
+}
