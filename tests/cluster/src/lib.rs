@@ -43,6 +43,7 @@ mod ports;
 mod process;
 mod provision;
 pub mod proxy;
+mod quota;
 mod reader;
 pub mod segments;
 mod shared;

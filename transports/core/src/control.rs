@@ -65,7 +65,8 @@ pub trait Control: Send + Sync + fmt::Debug + 'static {
     /// What is on its way.
     fn in_flight(&self) -> InFlight;
 
-    /// The last error of the client itself, in words and with its age, if there was one lately: why nothing moves.
+    /// Why nothing moves at the moment, in words: the last error of the client or a broker, with its age, or a broker that is
+    /// silent. None if nothing is wrong, or what was has ended.
     fn last_error(&self) -> Option<String> {
         None
     }

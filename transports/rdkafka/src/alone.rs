@@ -3,13 +3,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka_tower_core::Result;
 use rdkafka::ClientConfig;
 
 use crate::event_loop;
 use crate::ffi::Client;
+use crate::peers::Peer;
 use crate::properties;
 use crate::shared::{Shared, lock};
 
@@ -86,6 +87,17 @@ impl Alone {
         let second = lock(&self.0).take();
         if let Some(second) = second {
             second.end();
+        }
+    }
+
+    /// What the second producer's brokers do.
+    pub(crate) fn peers(&self, now: Instant) -> Vec<Peer> {
+        lock(&self.0).as_ref().map(|second| second.client.peers(now)).unwrap_or_default()
+    }
+
+    pub(crate) fn log_batches(&self, on: bool) {
+        if let Some(second) = lock(&self.0).as_ref() {
+            second.client.log_batches(on);
         }
     }
 

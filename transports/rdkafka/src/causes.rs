@@ -1,57 +1,137 @@
-//! The last errors of the client itself: only they know why nothing is delivered.
+//! What went wrong lately at which place, until it ends: partitions, brokers, the transaction's coordinator, the client.
 
-use std::collections::VecDeque;
-use std::fmt;
+use std::collections::{HashMap, VecDeque};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::codes;
+use crate::ffi;
+use crate::lines::Line;
 use crate::repeats::essence;
 
-/// How many different ones are kept.
-const KEPT: usize = 8;
-/// How long after it was last seen an error explains a failure.
-const RECENT: Duration = Duration::from_secs(60);
+/// How many are kept: the last ones seen.
+const KEPT: usize = 128;
+/// How long a coordinator may be missing before that is worth a line: one that is made, or moves, is soon there.
+const PATIENCE: Duration = Duration::from_secs(1);
 
-/// An error of the client, without the times and counters that librdkafka writes into its text.
+/// What a cause is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Partition {
+        topic: String,
+        partition: i32,
+    },
+    /// By librdkafka's name: "host:9092/1", "host:9092/bootstrap".
+    Broker(String),
+    Coordinator,
+    Client,
+}
+
+/// What was seen last at a place, without the times and counters that librdkafka writes into its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cause {
+    pub(crate) place: Place,
+    /// Kafka's or librdkafka's code; 0 where there is none.
     pub(crate) code: i32,
     pub(crate) text: String,
+    pub(crate) first: Instant,
     pub(crate) last: Instant,
 }
 
+impl Cause {
+    fn new(place: Place, code: i32, text: String, now: Instant) -> Self {
+        Self { place, code, text, first: now, last: now }
+    }
+}
+
+/// In the order in which they were seen: the last one is the youngest.
 #[derive(Default)]
 pub(crate) struct Causes(VecDeque<Cause>);
 
 impl Causes {
-    /// Keeps an error, once however often it comes.
-    pub(crate) fn push(&mut self, code: i32, text: &str, now: Instant) {
+    /// An error event of the client.
+    pub(crate) fn error(&mut self, code: i32, text: &str, now: Instant) {
         let text = essence(text);
-        if let Some(at) = self.0.iter().position(|c| c.code == code && c.text == text) {
-            self.0.remove(at);
+        let place = match text.split_once(": ") {
+            Some((name, _)) if name.contains(':') && name.contains('/') => Place::Broker(name.to_owned()),
+            _ => Place::Client,
+        };
+        self.push(Cause::new(place, code, text.to_owned(), now));
+    }
+
+    /// A line of the log. Gives back what it says if the log of the application needs it.
+    pub(crate) fn line(&mut self, line: &Line<'_>, now: Instant) -> Option<&str> {
+        let cause = match *line {
+            Line::Refused { broker, topic, partition, code } => {
+                let text = format!("{broker}: {topic}[{partition}]: {}", told(code));
+                Cause::new(Place::Partition { topic: topic.to_owned(), partition }, code, text, now)
+            }
+            Line::NoCoordinator { what, who, code, text } => {
+                let who = if who.is_empty() { String::new() } else { format!("{who}: ") };
+                let text = code.map_or_else(|| text.to_owned(), told);
+                let text = format!("{who}{what}: {text}");
+                Cause::new(Place::Coordinator, code.unwrap_or(0), text, now)
+            }
+            Line::Coordinator => {
+                self.0.retain(|cause| cause.place != Place::Coordinator);
+                return None;
+            }
+        };
+        self.push(cause);
+        let needed = |cause: &&Cause| cause.place != Place::Coordinator || now - cause.first >= PATIENCE;
+        self.0.back().filter(needed).map(|cause| cause.text.as_str())
+    }
+
+    /// A record was delivered to a partition: what was wrong there has ended.
+    pub(crate) fn delivered(&mut self, to: &str, at: i32) {
+        self.0.retain(
+            |cause| !matches!(&cause.place, Place::Partition { topic, partition } if *partition == at && topic == to),
+        );
+    }
+
+    /// Whether a delivery would end one of them.
+    pub(crate) fn of_partitions(&self) -> bool {
+        self.0.iter().any(|cause| matches!(cause.place, Place::Partition { .. }))
+    }
+
+    /// The youngest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Cause> + Clone {
+        self.0.iter().rev()
+    }
+
+    /// One for each place, but for the client's own errors: those are told apart by code and text.
+    fn push(&mut self, mut cause: Cause) {
+        let same = |old: &Cause| {
+            old.place == cause.place
+                && (cause.place != Place::Client || (old.code == cause.code && old.text == cause.text))
+        };
+        if let Some(old) = self.0.iter().position(same).and_then(|at| self.0.remove(at)) {
+            cause.first = old.first;
         } else if self.0.len() == KEPT {
             self.0.pop_front();
         }
-        self.0.push_back(Cause { code, text: text.to_owned(), last: now });
-    }
-
-    /// The last one that says why. "All brokers are down" comes and goes with connections and says nothing itself, so
-    /// that it stands back behind any other.
-    pub(crate) fn latest(&self, now: Instant) -> Option<&Cause> {
-        let recent = |c: &&Cause| now.saturating_duration_since(c.last) <= RECENT;
-        let telling = |c: &&Cause| c.code != codes::LOCAL_ALL_BROKERS_DOWN;
-        self.0.iter().rev().filter(recent).find(telling).or_else(|| self.0.iter().rev().find(recent))
+        self.0.push_back(cause);
     }
 }
 
-/// "last broker error 0.4 s ago: …"
-pub(crate) struct Ago<'a>(pub(crate) &'a Cause, pub(crate) Instant);
-
-impl fmt::Display for Ago<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ago = self.1.saturating_duration_since(self.0.last);
-        write!(f, "last broker error {:.1} s ago: {}", ago.as_secs_f64(), self.0.text)
+/// The code in words, and its name.
+pub(crate) fn told(code: i32) -> String {
+    match codes::row_of(code) {
+        Some(row) => format!("{} ({})", row.text(), row.name),
+        None => format!("code {code}"),
     }
+}
+
+/// A code by librdkafka's text of it, or by its name.
+pub(crate) fn code_of(text: &str) -> Option<i32> {
+    static CODES: OnceLock<HashMap<String, i32>> = OnceLock::new();
+    let codes = CODES.get_or_init(|| {
+        codes::all().flat_map(|row| [(ffi::text_of(row.code), row.code), (row.name.to_owned(), row.code)]).collect()
+    });
+    // librdkafka's text of a code that it does not know: "Err-200?".
+    let unknown =
+        || text.strip_prefix("Err-").and_then(|rest| rest.strip_suffix('?')).and_then(|code| code.parse().ok());
+    codes.get(text).copied().or_else(unknown)
 }
 
 #[cfg(test)]
@@ -65,34 +145,67 @@ mod tests {
         let (mut causes, start) = (Causes::default(), Instant::now());
         for s in 0..25 {
             let text = format!("{REFUSED} (after {s}ms in state CONNECT, {s} identical error(s) suppressed)");
-            causes.push(-195, &text, start + Duration::from_secs(s));
+            causes.error(-195, &text, start + Duration::from_secs(s));
         }
-        assert_eq!(causes.0.len(), 1);
-        let cause = causes.latest(start + Duration::from_secs(84)).unwrap();
-        assert_eq!(cause.text, REFUSED);
+        let last = start + Duration::from_secs(24);
+        let place = Place::Broker("127.0.0.1:1/bootstrap".into());
+        assert_eq!(causes.0, [Cause { place, code: -195, text: REFUSED.into(), first: start, last }]);
     }
 
     #[test]
-    fn all_brokers_down_stands_back_behind_what_says_why() {
+    fn a_delivery_ends_what_was_wrong_with_its_partition() {
         let (mut causes, now) = (Causes::default(), Instant::now());
-        causes.push(-195, REFUSED, now);
-        causes.push(codes::LOCAL_ALL_BROKERS_DOWN, "1/1 brokers are down", now);
-        assert_eq!(causes.latest(now).unwrap().code, -195);
-    }
-
-    #[test]
-    fn an_old_error_explains_nothing() {
-        let (mut causes, now) = (Causes::default(), Instant::now());
-        causes.push(-195, REFUSED, now);
-        assert!(causes.latest(now + Duration::from_secs(61)).is_none());
-    }
-
-    #[test]
-    fn the_last_eight_are_kept() {
-        let (mut causes, now) = (Causes::default(), Instant::now());
-        for code in 0..20 {
-            causes.push(code, "x", now);
+        for partition in 0..2 {
+            causes.line(&Line::Refused { broker: "b:1/1", topic: "t", partition, code: 19 }, now);
         }
-        assert_eq!(causes.0.iter().map(|c| c.code).collect::<Vec<_>>(), (12..20).collect::<Vec<_>>());
+        causes.delivered("u", 1);
+        causes.delivered("t", 1);
+        let left: Vec<_> = causes.iter().map(|cause| cause.text.as_str()).collect();
+        assert_eq!(
+            left,
+            ["b:1/1: t[0]: fewer replicas are in sync than min.insync.replicas asks for (NOT_ENOUGH_REPLICAS)"]
+        );
+        assert!(causes.of_partitions());
+        causes.delivered("t", 0);
+        assert!(!causes.of_partitions());
+    }
+
+    #[test]
+    fn a_coordinator_that_is_there_again_ends_its_cause() {
+        let (mut causes, now) = (Causes::default(), Instant::now());
+        let line = Line::NoCoordinator { what: "no transaction coordinator", who: "b:1/1", code: Some(15), text: "x" };
+        assert_eq!(causes.line(&line, now), None, "it may be there in a moment");
+        assert_eq!(
+            causes.line(&line, now + PATIENCE).unwrap(),
+            "b:1/1: no transaction coordinator: the coordinator is not available (COORDINATOR_NOT_AVAILABLE)"
+        );
+        assert_eq!(causes.line(&Line::Coordinator, now), None);
+        assert_eq!(causes.iter().count(), 0);
+    }
+
+    #[test]
+    fn their_number_is_bounded_and_the_last_ones_stay() {
+        let (mut causes, now) = (Causes::default(), Instant::now());
+        for partition in 0..500 {
+            causes.line(&Line::Refused { broker: "b:1/1", topic: "t", partition, code: 7 }, now);
+        }
+        assert_eq!(causes.0.len(), KEPT);
+        assert_eq!(causes.iter().next().unwrap().place, Place::Partition { topic: "t".into(), partition: 499 });
+    }
+
+    #[test]
+    fn codes_are_known_by_librdkafkas_text_and_by_name() {
+        for (text, code) in [
+            ("Broker: Not enough in-sync replicas", Some(19)),
+            ("COORDINATOR_NOT_AVAILABLE", Some(15)),
+            ("Err-200?", Some(200)),
+            ("Err-x?", None),
+            ("something", None),
+        ] {
+            assert_eq!(code_of(text), code, "{text}");
+        }
+        for code in [2, 6, 7, 19, 20, 56, 87, -195] {
+            assert_eq!(code_of(&ffi::text_of(code)), Some(code));
+        }
     }
 }

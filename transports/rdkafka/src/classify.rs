@@ -7,8 +7,8 @@ use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Recovery, Scope};
 
 pub(crate) use kafka_tower_core::text::seconds;
 
-use crate::causes::{Ago, Cause};
 use crate::codes::{Fate, row_of};
+use crate::explain::Explanation;
 
 /// `RD_KAFKA_MSG_STATUS_…` of `rdkafka.h`.
 const NOT_PERSISTED: i32 = 0;
@@ -87,6 +87,15 @@ pub(crate) fn record_error(code: i32, persistence: Persistence, record: &Record,
     error.with_scope(Scope::Record).with_help(help)
 }
 
+/// The error of a record that a close gives up, if it is known why it had no answer.
+pub(crate) fn left(code: i32, persistence: Persistence, record: &Record, why: &Explanation) -> Error {
+    let error = record_error(code, persistence, record, Duration::ZERO);
+    let text = format!("{}; {}", error.message(), why.text);
+    let (recovery, scope, name, help) = (error.recovery(), error.scope(), error.error_type(), error.help().to_owned());
+    let error = Error::new(error.kind(), text).with_recovery(recovery).with_scope(scope).with_error_type(name);
+    error.with_help(help).with_persistence(persistence)
+}
+
 /// A record whose deadline had passed when it came to the transport.
 pub(crate) fn too_late(record: &Record) -> Error {
     let given = record.expires_at.zip(record.called_at).map(|(at, begun)| at.saturating_duration_since(begun));
@@ -111,7 +120,7 @@ pub(crate) fn expired(
     handed_over: bool,
     called_at: Instant,
     now: Instant,
-    cause: Option<&Cause>,
+    why: Option<&Explanation>,
 ) -> Error {
     let elapsed = now.saturating_duration_since(called_at);
     // What the caller gave: from the caller's call on, which may have waited for room or be tried again now, and without what the
@@ -126,8 +135,8 @@ pub(crate) fn expired(
     if !handed_over {
         text.push_str(": there was no room for it");
     }
-    if let Some(cause) = cause {
-        text.push_str(&format!("; {}", Ago(cause, now)));
+    if let Some(why) = why {
+        text.push_str(&format!("; {}", why.text));
     }
     let error = Error::new(ErrorKind::Timeout, text).with_elapsed(elapsed);
     if handed_over {
@@ -186,11 +195,12 @@ mod tests {
 
     #[test]
     fn a_time_out_names_its_cause() {
-        let mut causes = crate::causes::Causes::default();
-        let start = Instant::now();
-        let (seen, now) = (start + Duration::from_millis(29_600), start + Duration::from_secs(30));
-        causes.push(-195, "Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT)", seen);
-        let error = expired(&Record::new("t"), true, start, now, causes.latest(now));
+        let (start, now) = (Instant::now(), Instant::now() + Duration::from_secs(30));
+        let why = Explanation {
+            code: Some(-195),
+            text: "last broker error 0.4 s ago: Connect to ipv4#127.0.0.1:1 failed: Connection refused".to_owned(),
+        };
+        let error = expired(&Record::new("t"), true, start, now, Some(&why));
         assert_eq!(
             error.message(),
             "not delivered to t within 30 s; last broker error 0.4 s ago: Connect to ipv4#127.0.0.1:1 failed: \

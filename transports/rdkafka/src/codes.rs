@@ -16,6 +16,8 @@ use kafka_tower_core::{ErrorKind, Recovery};
 
 pub(crate) const LOCAL_DESTROY: i32 = -197;
 pub(crate) const LOCAL_UNKNOWN_PARTITION: i32 = -190;
+pub(crate) const LOCAL_TIMED_OUT_QUEUE: i32 = -166;
+pub(crate) const LOCAL_RETRY: i32 = -153;
 pub(crate) const LOCAL_UNKNOWN_TOPIC: i32 = -188;
 pub(crate) const LOCAL_ALL_BROKERS_DOWN: i32 = -187;
 pub(crate) const LOCAL_INVALID_ARG: i32 = -186;
@@ -33,6 +35,8 @@ pub(crate) const MESSAGE_TOO_LARGE: i32 = 10;
 pub(crate) const UNKNOWN_TOPIC_OR_PARTITION: i32 = 3;
 pub(crate) const LEADER_NOT_AVAILABLE: i32 = 5;
 pub(crate) const TOPIC_AUTHORIZATION_FAILED: i32 = 29;
+pub(crate) const COORDINATOR_NOT_AVAILABLE: i32 = 15;
+pub(crate) const THROTTLING_QUOTA_EXCEEDED: i32 = 89;
 pub(crate) const SASL_AUTHENTICATION_FAILED: i32 = 58;
 
 /// What a code means for a record.
@@ -80,6 +84,10 @@ pub(crate) fn row_of(code: i32) -> Option<&'static Row> {
     TABLE.binary_search_by_key(&code, |row| row.code).ok().map(|at| &TABLE[at])
 }
 
+pub(crate) fn all() -> impl Iterator<Item = &'static Row> {
+    TABLE.iter()
+}
+
 const fn class(kind: ErrorKind, recovery: Recovery) -> Class {
     Class { kind, recovery, help: None }
 }
@@ -99,6 +107,11 @@ const TOO_LARGE: Class = helped(
 );
 const INVALID: Class = class(Kind::InvalidRecord, Recovery::Reject);
 const CONFIG: Class = class(Kind::Config, Recovery::Reject);
+const TXN_TIME: Class = helped(
+    Kind::Config,
+    Recovery::Reject,
+    "lower transaction.timeout.ms (default 60000), or raise transaction.max.timeout.ms of the brokers",
+);
 const ABORT: Class = class(Kind::Transaction, Recovery::AbortTransaction);
 const TXN_FATAL: Class = class(Kind::Transaction, Recovery::Fatal);
 const TXN_STATE: Class = class(Kind::Transaction, Recovery::Reject);
@@ -230,7 +243,7 @@ pub(crate) static TABLE: &[Row] = &[
     row(47, "INVALID_PRODUCER_EPOCH", FENCED, Client, Told, "another producer took over the producer's epoch, or its transaction timed out"),
     row(48, "INVALID_TXN_STATE", TXN_FATAL, Client, Told, "the transaction is not in a state for this"),
     row(49, "INVALID_PRODUCER_ID_MAPPING", ABORT, Client, Told, "the broker has forgotten the transactional id"),
-    row(50, "INVALID_TRANSACTION_TIMEOUT", CONFIG, Client, Told, "transaction.timeout.ms is larger than the broker's transaction.max.timeout.ms"),
+    row(50, "INVALID_TRANSACTION_TIMEOUT", TXN_TIME, Client, Told, "transaction.timeout.ms is larger than the broker's transaction.max.timeout.ms"),
     row(51, "CONCURRENT_TRANSACTIONS", BROKER, Client, Told, "an earlier transaction of this id is not finished"),
     row(52, "TRANSACTION_COORDINATOR_FENCED", FENCED, Client, Told, "the transaction's coordinator was replaced"),
     row(53, "TRANSACTIONAL_ID_AUTHORIZATION_FAILED", DENIED_TXN, Client, Told, "this principal may not use the transactional id"),

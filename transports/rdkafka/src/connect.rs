@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::{Error, ErrorKind, Result};
 
-use crate::causes::Ago;
 use crate::classify::{self, seconds};
 use crate::codes;
 use crate::event_loop;
+use crate::explain::Explanation;
 use crate::facts::Facts;
-use crate::ffi::Client;
+use crate::ffi::{Client, TopicMetadata};
 use crate::names;
 use crate::peer;
 use crate::probe::{self, Probing, Speaks};
@@ -49,8 +49,9 @@ fn connected(check: &Check<'_>) -> Result<()> {
         check.ask(None)?;
     }
     for topic in check.topics {
-        let partitions = check.ask(Some(topic))?;
-        check.shared.partitions.set(topic, partitions);
+        let found = check.ask(Some(topic))?;
+        check.shared.partitions.set(topic, found.partitions);
+        check.shared.partitions.set_leaders(topic, found.leaders);
     }
     check.shared.partitions_changed();
     if check.producer_id {
@@ -60,8 +61,8 @@ fn connected(check: &Check<'_>) -> Result<()> {
 }
 
 impl Check<'_> {
-    /// Asks for a topic until a broker answers for good; its number of partitions.
-    fn ask(&self, topic: Option<&str>) -> Result<u32> {
+    /// Asks for a topic until a broker answers for good.
+    fn ask(&self, topic: Option<&str>) -> Result<TopicMetadata> {
         let (mut unknown_since, mut unknown_answers) = (None, 0);
         loop {
             let owned = topic.map(str::to_owned);
@@ -70,7 +71,7 @@ impl Check<'_> {
             let Some(answer) = answer else { return Err(self.no_broker(now)) };
             match answer {
                 Ok(found) if found.code == 0 && (topic.is_none() || found.partitions > 0) => {
-                    return Ok(found.partitions);
+                    return Ok(found);
                 }
                 Ok(found) => match found.code {
                     codes::UNKNOWN_TOPIC_OR_PARTITION => {
@@ -181,7 +182,7 @@ impl Check<'_> {
     pub(crate) fn no_broker(&self, now: Instant) -> Error {
         let cause = self.cause(now);
         let text = format!("cannot connect to {} within {}{cause}", self.brokers, seconds(self.timeout));
-        let row = self.shared.causes().latest(now).and_then(|cause| codes::row_of(cause.code));
+        let row = self.why(now).and_then(|why| why.code).and_then(codes::row_of);
         let kind = row.map_or(ErrorKind::Connection, |row| match row.class.kind {
             kind @ (ErrorKind::Authentication | ErrorKind::Authorization) => kind,
             _ => ErrorKind::Connection,
@@ -222,6 +223,10 @@ impl Check<'_> {
     }
 
     fn cause(&self, now: Instant) -> String {
-        self.shared.causes().latest(now).map(|cause| format!("; {}", Ago(cause, now))).unwrap_or_default()
+        self.why(now).map(|why| format!("; {}", why.text)).unwrap_or_default()
+    }
+
+    fn why(&self, now: Instant) -> Option<Explanation> {
+        self.shared.why_call(now.checked_sub(self.timeout).unwrap_or(now), false, now)
     }
 }

@@ -1,20 +1,21 @@
 use std::sync::Arc;
 
 use rdkafka::ClientContext;
-use rdkafka::producer::{DeliveryResult, ProducerContext};
 
-use crate::slot::Slot;
+use crate::peers::Peers;
 
-/// The binding's callbacks. They run only where the binding itself polls, in the drop of a producer, and by then the
-/// event loop has drained all events: what still comes is told as lost.
-pub(crate) struct Context;
+/// The binding's context, which is the opaque pointer of librdkafka's callbacks. The binding itself never polls, so that
+/// its own callbacks do not run.
+pub(crate) struct Context(Arc<Peers>);
 
-impl ClientContext for Context {}
+impl Context {
+    pub(crate) fn new(peers: Arc<Peers>) -> Self {
+        Self(peers)
+    }
 
-impl ProducerContext for Context {
-    type DeliveryOpaque = Arc<Slot>;
-
-    fn delivery(&self, _: &DeliveryResult<'_>, slot: Arc<Slot>) {
-        slot.lose();
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.0
     }
 }
+
+impl ClientContext for Context {}

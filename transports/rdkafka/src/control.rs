@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl};
 
-use crate::causes::Ago;
 use crate::transactions::RdkafkaTransactions;
 use crate::transport::Owner;
 
@@ -80,8 +79,7 @@ impl Control for RdkafkaControl {
     }
 
     fn last_error(&self) -> Option<String> {
-        let now = Instant::now();
-        self.owner.shared().causes().latest(now).map(|cause| Ago(cause, now).to_string())
+        self.owner.shared().last_error(Instant::now()).map(|why| why.text)
     }
 
     fn generation(&self) -> u64 {

@@ -13,11 +13,13 @@ use kafka_tower_core::gate::Permit;
 use kafka_tower_core::{Error, ErrorKind, Persistence, Result};
 
 use crate::alone::Second;
+use crate::causes;
 use crate::classify;
 use crate::codes;
 use crate::events::ClientError;
 use crate::ffi::{Client, Event, Queue, Report};
 use crate::held;
+use crate::lines;
 use crate::log::Source;
 use crate::peer;
 use crate::refresh::Refresh;
@@ -34,6 +36,8 @@ const FLUSH_SLICE: Duration = Duration::from_millis(1);
 const TICK: Duration = Duration::from_secs(1);
 /// The call that ends a transaction has the close's time, and is back at most so much later.
 const TRANSACTION_GRACE: Duration = Duration::from_millis(100);
+/// Between two looks for records that take long.
+const LISTEN: Duration = Duration::from_millis(100);
 /// Between two purges.
 pub(crate) const PURGE_AGAIN: Duration = Duration::from_millis(5);
 /// How long the reports of a purge may take. They come from librdkafka's own threads, at once.
@@ -90,20 +94,30 @@ pub(crate) struct EventLoop<'a> {
     /// Slots of the event in hand, see [`Queue::poll`].
     reported: Vec<Arc<Slot>>,
     permits: Vec<Permit>,
+    /// There were reports since the last look for records that take long.
+    any_report: bool,
 }
 
 impl<'a> EventLoop<'a> {
     fn new(shared: &'a Arc<Shared>, client: &'a Client) -> Option<Self> {
         let queue = client.queue()?;
-        Some(Self { shared, client, queue, watch: None, reported: Vec::new(), permits: Vec::new() })
+        Some(Self { shared, client, queue, watch: None, reported: Vec::new(), permits: Vec::new(), any_report: false })
     }
 
     fn run(&mut self) {
         self.watch = (!self.shared.is_transactional()).then(Watch::default);
         let mut refresh = Refresh::new(self.shared.refresh_interval(), Instant::now());
         let mut tick = Instant::now();
+        let (mut listen, mut last_report, mut listen_until) = (tick, tick, None);
         loop {
             let now = Instant::now();
+            if listen <= now {
+                if std::mem::take(&mut self.any_report) {
+                    last_report = now;
+                }
+                self.guarded("a record", |this| this.shared.listen(now, now - last_report, &mut listen_until));
+                listen = now + LISTEN;
+            }
             if tick <= now {
                 // Subscribers and what is in records are foreign code.
                 self.guarded("a subscriber", |this| this.shared.log.tick(now));
@@ -140,6 +154,9 @@ impl<'a> EventLoop<'a> {
             if let Some(look) = self.watch.as_ref().and_then(Watch::next) {
                 wait = wait.min(look);
             }
+            if next_expiry.is_some() {
+                wait = wait.min(LISTEN);
+            }
             // What an abort is to take back does not go out before it.
             let closes = deadline.is_some() && !self.shared.closing.awaits_transaction();
             if closes || self.shared.gate.is_flushing() {
@@ -155,7 +172,8 @@ impl<'a> EventLoop<'a> {
         let shared = self.shared;
         let settle = |slot: Arc<Slot>| {
             let topic = &slot.record().topic;
-            let text = format!("not delivered to {topic}: the transport was closed before there was room for it");
+            let why = shared.why_left(&slot, false).map(|why| format!("; {}", why.text)).unwrap_or_default();
+            let text = format!("not delivered to {topic}: the transport was closed before there was room for it{why}");
             let _never_admitted = shared.settle(&slot, Err(Error::new(ErrorKind::Closed, text)));
         };
         shared.gate.withdraw(|_| true, settle, |slot, permit| shared.enqueue_parked(slot, permit));
@@ -184,6 +202,7 @@ impl<'a> EventLoop<'a> {
             served = this.queue.poll(wait, &mut this.reported, |event| handle(shared, client, permits, watch, event));
         });
         if !self.reported.is_empty() {
+            self.any_report = true;
             self.shared.leave(&mut self.reported);
         }
         if !self.permits.is_empty() {
@@ -211,13 +230,19 @@ fn handle(
     event: Event<'_>,
 ) {
     match event {
-        Event::Reports(mut reports) => reports.each(|report| {
-            if watch.as_deref_mut().is_some_and(|watch| !watch.is_calm() && watch.takes(report)) {
-                return;
-            }
-            let outcome = outcome(shared, report);
-            permits.extend(shared.settle(report.slot, outcome));
-        }),
+        Event::Reports(mut reports) => {
+            let suspects = shared.suspects.load(Ordering::Acquire);
+            reports.each(|report| {
+                if watch.as_deref_mut().is_some_and(|watch| !watch.is_calm() && watch.takes(report)) {
+                    return;
+                }
+                let outcome = outcome(shared, report);
+                if suspects && outcome.is_ok() {
+                    shared.delivered(&report.slot.record().topic, report.partition);
+                }
+                permits.extend(shared.settle(report.slot, outcome));
+            });
+        }
         Event::Error { code, fatal, text } => error(shared, client, code, fatal, &text.to_string_lossy()),
         Event::Log { level, facility, text } => {
             log(shared, watch, level, &facility.to_string_lossy(), &text.to_string_lossy());
@@ -239,7 +264,9 @@ fn outcome(shared: &Shared, report: &Report<'_>) -> Result<Acknowledged> {
         };
         let given_up = match report.code {
             codes::LOCAL_PURGE_QUEUE | codes::LOCAL_PURGE_INFLIGHT => {
-                shared.given_up(report.slot, report.partition, persistence)
+                let why = || shared.why_left(report.slot, true);
+                let left = || why().map(|why| classify::left(report.code, persistence, record, &why));
+                shared.given_up(report.slot, report.partition, persistence).or_else(left)
             }
             _ => None,
         };
@@ -273,7 +300,7 @@ fn error(shared: &Shared, client: &Client, code: i32, fatal: bool, text: &str) {
     };
     let name = codes::row_of(code).map(|row| row.name);
     let now = Instant::now();
-    shared.causes().push(code, &text, now);
+    shared.failed(code, &text, now);
     if fatal {
         tracing::error!(code, name, text, "the producer has ended");
     } else if code != codes::LOCAL_ALL_BROKERS_DOWN {
@@ -304,7 +331,15 @@ fn log(shared: &Shared, watch: Option<&mut Watch>, level: i32, facility: &str, t
     if facility == "GETPID" && text.contains("Acquired PID") {
         shared.facts.change(|facts| facts.producer_id = true);
     }
-    shared.log.librdkafka(level, facility, text, Instant::now());
+    let now = Instant::now();
+    shared.log.librdkafka(level, facility, text, now);
+    if let Some(line) = lines::read(facility, text, causes::code_of) {
+        let said = shared.heard(&line, now);
+        // Those that librdkafka itself warns of are in the log.
+        if let Some(text) = said.filter(|_| level > 6) {
+            shared.log.tell(Source::Warning, &format!("{text}; librdkafka tries again"), now);
+        }
+    }
 }
 
 /// Runs a callback of the user, which may panic.

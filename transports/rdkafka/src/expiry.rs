@@ -48,6 +48,8 @@ impl Ord for Entry {
 }
 
 const LEAST_CLEAN_AT: usize = 1_024;
+/// How many entries are looked at for the oldest record.
+const LOOK_AT: usize = 64;
 
 /// Nobody waits for it and librdkafka does not have it. Soon true of what is settled, and cheaper to ask.
 fn is_gone(slot: &Weak<Slot>) -> bool {
@@ -129,6 +131,13 @@ impl ExpiryQueue {
             (a, b) => a.or(b),
         };
         self.earliest
+    }
+
+    /// The oldest records that may have no answer yet, one of each order.
+    pub(crate) fn oldest(&self) -> [Option<Arc<Slot>>; 2] {
+        // Settled ones at the front go with those that are pushed, or within two seconds.
+        let in_order = self.in_order.iter().take(LOOK_AT).find_map(|(_, slot)| slot.upgrade());
+        [in_order, self.out_of_order.peek().and_then(|Reverse(Entry(_, slot))| slot.upgrade())]
     }
 
     /// Takes out a record whose time is up.

@@ -68,18 +68,22 @@ mod control;
 mod event_loop;
 mod events;
 mod expiry;
+mod explain;
 mod facts;
 #[allow(unsafe_code)]
 mod ffi;
 mod future;
 mod held;
 mod inspect;
+mod lines;
+mod listen;
 mod log;
 #[cfg(feature = "mock-cluster")]
 mod mock;
 mod names;
 mod open_transaction;
 mod peer;
+mod peers;
 mod probe;
 mod properties;
 mod refresh;

@@ -100,6 +100,11 @@ pub(crate) fn client_config(properties: &Properties) -> Result<ClientConfig> {
     Ok(config)
 }
 
+/// Whether the user asks for the debug lines of batches.
+pub(crate) fn logs_batches(config: &ClientConfig) -> bool {
+    config.get("debug").is_some_and(|debug| debug.split(',').any(|facet| matches!(facet.trim(), "msg" | "all")))
+}
+
 pub(crate) fn is_idempotent(properties: &Properties) -> bool {
     // As librdkafka reads a boolean.
     let yes = |value: &str| ["true", "t", "1"].iter().any(|yes| value.eq_ignore_ascii_case(yes));

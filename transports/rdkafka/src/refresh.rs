@@ -25,6 +25,8 @@ const BELIEVED: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(crate) struct Partitions {
     known: RwLock<BTreeMap<Arc<str>, u32>>,
+    /// The numbers of the brokers that lead a topic's partitions, as of the last look-up.
+    leaders: RwLock<BTreeMap<Arc<str>, Vec<i32>>>,
     wanted: RwLock<BTreeSet<Arc<str>>>,
     doubted: Mutex<Doubted>,
     /// Something is doubted, or was looked up.
@@ -97,6 +99,16 @@ impl Partitions {
         std::mem::take(&mut lock(&self.doubted).done)
     }
 
+    /// The broker that leads a partition, if that is known.
+    pub(crate) fn leader(&self, topic: &str, partition: i32) -> Option<i32> {
+        let leaders = self.leaders.read().unwrap_or_else(PoisonError::into_inner);
+        leaders.get(topic)?.get(usize::try_from(partition).ok()?).copied().filter(|id| *id >= 0)
+    }
+
+    pub(crate) fn set_leaders(&self, topic: &str, leaders: Vec<i32>) {
+        self.leaders.write().unwrap_or_else(PoisonError::into_inner).insert(topic.into(), leaders);
+    }
+
     fn forget(&self, topic: &str) {
         self.wanted.write().unwrap_or_else(PoisonError::into_inner).remove(topic);
     }
@@ -163,7 +175,10 @@ impl Refresh {
 
 fn look_up(shared: &Shared, topic: &str, within: Duration) {
     match shared.client.metadata(Some(topic), within) {
-        Ok(found) if found.code == 0 && found.partitions > 0 => shared.partitions.set(topic, found.partitions),
+        Ok(found) if found.code == 0 && found.partitions > 0 => {
+            shared.partitions.set(topic, found.partitions);
+            shared.partitions.set_leaders(topic, found.leaders);
+        }
         // A topic that is not there is asked for again when somebody wants its number again.
         Ok(_) => shared.partitions.forget(topic),
         Err(_) => {}

@@ -1,6 +1,7 @@
 //! What the handles of a transport and its event loop share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::cell::{Cell, OnceCell};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -11,17 +12,22 @@ use rdkafka::ClientConfig;
 use tokio::sync::oneshot;
 
 use crate::alone::{Alone, Second};
-use crate::causes::{Ago, Causes};
+use crate::causes::Causes;
 use crate::classify;
 use crate::clock;
 use crate::closing::Closing;
 use crate::codes;
 use crate::events::ClientEvents;
 use crate::expiry::ExpiryQueue;
+use crate::explain::{Explanation, Wait, explain};
 use crate::facts::Known;
 use crate::ffi::Client;
 use crate::held::Held;
-use crate::log::Log;
+use crate::lines::Line;
+use crate::listen;
+use crate::log::{Log, Source};
+use crate::peers::Peer;
+use crate::properties;
 use crate::refresh::Partitions;
 use crate::replace::Why;
 use crate::slot::{Acknowledged, Expiry, Slot};
@@ -35,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) gate: Arc<Gate<Arc<Slot>>>,
     expiry: Mutex<ExpiryQueue>,
     causes: Mutex<Causes>,
+    /// Whether a delivery would end a cause: read for each report of a batch, without the lock.
+    pub(crate) suspects: AtomicBool,
     pub(crate) log: Log,
     pub(crate) partitions: Partitions,
     pub(crate) held: Held,
@@ -52,6 +60,19 @@ pub(crate) struct Shared {
     pub(crate) closing: Closing,
     /// Failures that their callers' futures have not seen.
     pub(crate) unseen: Outstanding<()>,
+}
+
+/// How long ago an error may be for [`Shared::last_error`].
+const LATELY: Duration = Duration::from_secs(60);
+/// How long a broker may take for an answer before [`Shared::last_error`] names it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What is seen of the brokers at one moment, for all records whose time is up then.
+struct Sight {
+    peers: Vec<Peer>,
+    second: Vec<Peer>,
+    /// The log has a line of it.
+    told: Cell<bool>,
 }
 
 /// A time so much later, or one that nobody lives to see where the clock ends.
@@ -82,6 +103,7 @@ impl Shared {
             gate,
             expiry: Mutex::default(),
             causes: Mutex::default(),
+            suspects: AtomicBool::new(false),
             log: Log::default(),
             partitions: Partitions::default(),
             held: Held::default(),
@@ -143,7 +165,7 @@ impl Shared {
             self.enqueue(slot, permit)
         } else {
             slot.admit(permit);
-            let error = self.expired(&slot, false, now);
+            let error = self.expired(&slot, false, now, &self.sight());
             self.settle(&slot, Err(error)).map_or(Ok(()), Err)
         };
         if enqueued.is_err() {
@@ -242,6 +264,10 @@ impl Shared {
     pub(crate) fn expire(&self, now: Instant) -> Vec<Arc<Slot>> {
         let is_due = |slot: &Slot| slot.record().expires_at.is_some_and(|at| at <= now) || self.bound(slot) <= now;
         let (mut parked, mut overdue) = (Vec::new(), Vec::new());
+        let sight = OnceCell::new();
+        let expired = |slot: &Slot, admitted, handed_over| {
+            self.expired_with(slot, admitted, handed_over, now, sight.get_or_init(|| self.sight()))
+        };
         loop {
             // A statement of its own: callers are woken without the lock.
             let due = lock(&self.expiry).pop(now);
@@ -251,8 +277,8 @@ impl Shared {
                 parked.push(slot);
                 continue;
             }
-            let expired = |handed_over| self.expired_on_its_way(&slot, handed_over, now);
-            if deadline_passed && matches!(slot.expire(now, expired, &self.unseen), Expiry::Parked) {
+            let on_its_way = |handed_over| expired(&slot, true, handed_over);
+            if deadline_passed && matches!(slot.expire(now, on_its_way, &self.unseen), Expiry::Parked) {
                 parked.push(slot);
             } else if !slot.is_settled() {
                 let bound = self.bound(&slot);
@@ -265,7 +291,7 @@ impl Shared {
         }
         if !parked.is_empty() {
             let settle = |slot: Arc<Slot>| {
-                let error = self.expired(&slot, false, now);
+                let error = expired(&slot, false, false);
                 self.transactions.part_lost();
                 let _never_admitted = self.settle(&slot, Err(error));
             };
@@ -322,8 +348,8 @@ impl Shared {
         if self.closing.has_begun() {
             return None;
         }
-        let now = Instant::now();
-        let cause = self.causes().latest(now).map(|cause| format!("; {}", Ago(cause, now))).unwrap_or_default();
+        let why = self.why(slot, true, Instant::now(), &self.sight());
+        let cause = why.map(|why| format!("; {}", why.text)).unwrap_or_default();
         let bound = classify::seconds(self.delivery_bound);
         let text =
             format!("the delivery to {topic} was given up, because a record had no answer within {bound}{cause}");
@@ -342,20 +368,129 @@ impl Shared {
         }
     }
 
-    fn expired(&self, slot: &Slot, handed_over: bool, now: Instant) -> Error {
-        classify::expired(slot.record(), handed_over, slot.called_at(), now, lock(&self.causes).latest(now))
+    fn expired(&self, slot: &Slot, handed_over: bool, now: Instant, sight: &Sight) -> Error {
+        let why = self.why(slot, handed_over, now, sight);
+        if let Some(why) = why.as_ref().filter(|_| !sight.told.replace(true)) {
+            let text = format!("records to {} are not delivered in time: {}", slot.record().topic, why.text);
+            self.log.tell(Source::Warning, &text, now);
+        }
+        classify::expired(slot.record(), handed_over, slot.called_at(), now, why.as_ref())
     }
 
     /// The error of an admitted record.
     pub(crate) fn expired_on_its_way(&self, slot: &Slot, handed_over: bool, now: Instant) -> Error {
-        let error = self.expired(slot, true, now);
+        self.expired_with(slot, true, handed_over, now, &self.sight())
+    }
+
+    fn expired_with(&self, slot: &Slot, admitted: bool, handed_over: bool, now: Instant, sight: &Sight) -> Error {
+        let error = self.expired(slot, admitted, now, sight);
         if handed_over { error } else { error.with_persistence(Persistence::NotPersisted) }
     }
 
-    // ---- errors of the client
+    // ---- why nothing moves
 
     pub(crate) fn causes(&self) -> MutexGuard<'_, Causes> {
         lock(&self.causes)
+    }
+
+    /// An error event of the client.
+    pub(crate) fn failed(&self, code: i32, text: &str, now: Instant) {
+        // What was answered before it does not end it.
+        self.client.look_at_peers(now);
+        // An idle connection that the broker closed is no error, and there may be none but that one.
+        let idle = code == codes::LOCAL_ALL_BROKERS_DOWN && self.last_error(now).is_none();
+        if !idle {
+            self.causes().error(code, text, now);
+        }
+    }
+
+    /// A line of the log that tells of an error which librdkafka tries to get over by itself. Gives back what it says.
+    pub(crate) fn heard(&self, line: &Line<'_>, now: Instant) -> Option<String> {
+        let mut causes = self.causes();
+        let said = causes.line(line, now).map(str::to_owned);
+        self.suspects.store(causes.of_partitions(), Ordering::Release);
+        said
+    }
+
+    /// A record was delivered to a partition that had a cause.
+    pub(crate) fn delivered(&self, topic: &str, partition: i32) {
+        let mut causes = self.causes();
+        causes.delivered(topic, partition);
+        self.suspects.store(causes.of_partitions(), Ordering::Release);
+    }
+
+    fn sight(&self) -> Sight {
+        let now = Instant::now();
+        Sight { peers: self.client.peers(now), second: self.alone.peers(now), told: Cell::new(false) }
+    }
+
+    /// Why a record that the close gives up has no answer.
+    pub(crate) fn why_left(&self, slot: &Slot, handed_over: bool) -> Option<Explanation> {
+        self.why(slot, handed_over, Instant::now(), &self.sight())
+    }
+
+    /// Why a record has no answer.
+    fn why(&self, slot: &Slot, handed_over: bool, now: Instant, sight: &Sight) -> Option<Explanation> {
+        let record = slot.record();
+        let leader = record.partition.and_then(|partition| self.partitions.leader(&record.topic, partition));
+        let wait = Wait {
+            // Room is what all others give back.
+            topic: handed_over.then_some(&*record.topic),
+            partition: record.partition.filter(|_| handed_over),
+            leader: leader.filter(|_| handed_over),
+            coordinator: false,
+            patience: now.saturating_duration_since(slot.called_at()) / 2,
+            since: slot.called_at(),
+            now,
+        };
+        let peers = if record.isolated { &sight.second } else { &sight.peers };
+        explain(&wait, self.causes().iter(), peers)
+    }
+
+    /// Why a call that began at `since` has no answer: one of transactions, or connecting.
+    pub(crate) fn why_call(&self, since: Instant, coordinator: bool, now: Instant) -> Option<Explanation> {
+        self.why_all(since, now.saturating_duration_since(since) / 2, coordinator, now)
+    }
+
+    /// What is wrong now, whatever waits for it.
+    pub(crate) fn last_error(&self, now: Instant) -> Option<Explanation> {
+        self.why_all(now.checked_sub(LATELY).unwrap_or(now), PATIENCE, false, now)
+    }
+
+    fn why_all(&self, since: Instant, patience: Duration, coordinator: bool, now: Instant) -> Option<Explanation> {
+        let wait = Wait { topic: None, partition: None, leader: None, coordinator, patience, since, now };
+        explain(&wait, self.causes().iter(), &self.client.peers(now))
+    }
+
+    /// Looks whether a record takes long, and lets librdkafka write its debug lines of batches until some time after that.
+    pub(crate) fn listen(&self, now: Instant, since_report: Duration, until: &mut Option<Instant>) {
+        self.client.look_at_peers(now);
+        // A statement of its own: not under the lock, as in `watch`.
+        let oldest = lock(&self.expiry).oldest();
+        let long = |slot: &Arc<Slot>| {
+            let budget = slot.record().expires_at.map(|at| at.saturating_duration_since(slot.called_at()));
+            let age = now.saturating_duration_since(slot.called_at());
+            !slot.is_settled() && listen::takes_long(age, budget, since_report)
+        };
+        if oldest.iter().flatten().any(long) {
+            *until = Some(listen::until(now));
+        }
+        match *until {
+            // Each time: a second producer may have been made meanwhile.
+            Some(until) if now < until => self.log_batches(true),
+            Some(_) => {
+                *until = None;
+                if !properties::logs_batches(&self.config) {
+                    self.log_batches(false);
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn log_batches(&self, on: bool) {
+        self.client.log_batches(on);
+        self.alone.log_batches(on);
     }
 
     // ---- properties

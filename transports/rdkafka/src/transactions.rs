@@ -17,6 +17,7 @@ use kafka_tower_core::{
 use tokio::sync::oneshot;
 
 use crate::classify;
+use crate::codes;
 use crate::ffi::TxnError;
 use crate::open_transaction::{AtClose, OpenTransaction};
 use crate::shared::{Shared, later};
@@ -96,10 +97,9 @@ impl RdkafkaTransactions {
 impl TransactionControl for RdkafkaTransactions {
     fn init(&self, within: Duration) -> ControlFuture<'_, ()> {
         self.run("init", move |shared| {
-            let end = later(Instant::now(), within);
-            sliced(end, |slice| shared.client.init_transactions(slice)).map_err(|error| {
-                shared.transaction_error("the transactional id was not taken", &error, Persistence::NotPersisted)
-            })
+            let call = Call::new(shared, within);
+            sliced(&call, |slice| shared.client.init_transactions(slice))
+                .map_err(|error| call.error("the transactional id was not taken", &error, Persistence::NotPersisted))
         })
     }
 
@@ -107,9 +107,10 @@ impl TransactionControl for RdkafkaTransactions {
         self.run("begin", |shared| {
             let before = shared.transactions.counts();
             let begun = shared.transactions.open.begin(|| shared.client.begin_transaction());
-            begun.ok_or_else(|| closed("the transaction was not begun"))?.map_err(|error| {
-                shared.transaction_error("the transaction was not begun", &error, Persistence::NotPersisted)
-            })?;
+            let call = Call::until(shared, Instant::now());
+            begun
+                .ok_or_else(|| closed("the transaction was not begun"))?
+                .map_err(|error| call.error("the transaction was not begun", &error, Persistence::NotPersisted))?;
             // Not where one is open: what failed in it stays failed.
             shared.transactions.begun(before);
             Ok(())
@@ -143,17 +144,15 @@ impl TransactionControl for RdkafkaTransactions {
     fn send_offsets(&self, offsets: Vec<TopicOffset>, group: ConsumerGroup, within: Duration) -> ControlFuture<'_, ()> {
         let owner = Arc::clone(&self.0);
         self.run("offsets", move |shared| {
-            let end = later(Instant::now(), within);
+            let call = Call::new(shared, within);
             let (sender, receiver) = mpsc::channel();
-            let call = move || {
-                let client = &owner.shared().client;
-                drop(sender.send(sliced(end, |slice| client.send_offsets(&offsets, &group, slice))));
+            let ask = move || {
+                let shared = owner.shared();
+                let call = Call::new(shared, within);
+                drop(sender.send(sliced(&call, |slice| shared.client.send_offsets(&offsets, &group, slice))));
             };
-            thread::Builder::new()
-                .name("kafka-tower-group".into())
-                .spawn(call)
-                .map_err(crate::event_loop::no_thread)?;
-            let left = end.saturating_duration_since(Instant::now());
+            thread::Builder::new().name("kafka-tower-group".into()).spawn(ask).map_err(crate::event_loop::no_thread)?;
+            let left = call.end.saturating_duration_since(Instant::now());
             let Ok(answer) = receiver.recv_timeout(left.saturating_add(2 * SLICE)) else {
                 shared.transactions.part_failed();
                 return Err(no_group_coordinator());
@@ -162,7 +161,7 @@ impl TransactionControl for RdkafkaTransactions {
                 if error.abort {
                     shared.transactions.part_failed();
                 }
-                shared.transaction_error("the offsets are not in the transaction", &error, Persistence::NotPersisted)
+                call.error("the offsets are not in the transaction", &error, Persistence::NotPersisted)
             })
         })
     }
@@ -223,11 +222,13 @@ pub(crate) fn unanswered() -> Error {
 }
 
 fn commit(shared: &Shared, end: Instant) -> Result<()> {
+    let call = &Call::until(shared, end);
     let state = &shared.transactions;
     // Nothing was asked of the coordinator yet.
     if !state.open.is_committing() {
         if !flushed(shared, end) {
-            return Err(Error::new(ErrorKind::Timeout, "not committed: records of the transaction have no answer yet")
+            let text = format!("not committed: records of the transaction have no answer yet{}", call.because(false));
+            return Err(Error::new(ErrorKind::Timeout, text)
                 .with_recovery(Recovery::Retry)
                 .with_persistence(Persistence::NotPersisted)
                 .with_help("commit again to go on waiting, or abort"));
@@ -241,7 +242,7 @@ fn commit(shared: &Shared, end: Instant) -> Result<()> {
         }
     }
     let mut asked = state.open.committing();
-    let committed = sliced(end, |slice| {
+    let committed = sliced(call, |slice| {
         let answer = shared.client.commit_transaction(slice);
         asked |= answer.as_ref().is_err_and(|error| error.retriable);
         answer
@@ -252,12 +253,12 @@ fn commit(shared: &Shared, end: Instant) -> Result<()> {
     };
     // librdkafka asks again by itself, and a later answer can be a refusal although an earlier request was carried out. It
     // asks nothing where a record or an offset failed before, or where the call itself was out of place.
-    let surely_not = !asked && (state.a_part_failed() || error.code == crate::codes::LOCAL_STATE);
+    let surely_not = !asked && (state.a_part_failed() || error.code == codes::LOCAL_STATE);
     if surely_not || !error.retriable {
         state.open.refused(!surely_not);
     }
     let fate = if surely_not { Persistence::NotPersisted } else { Persistence::PossiblyPersisted };
-    let error = shared.transaction_error(commit_failed(fate), &error, fate);
+    let error = call.error(commit_failed(fate), &error, fate);
     Err(match error.recovery() {
         Recovery::AbortTransaction if fate == Persistence::PossiblyPersisted => error.with_help(
             "abort the transaction; its records may be visible, so read the topic before they are sent again",
@@ -267,22 +268,23 @@ fn commit(shared: &Shared, end: Instant) -> Result<()> {
 }
 
 fn abort(shared: &Shared, end: Instant) -> Result<()> {
+    let call = &Call::until(shared, end);
     shared.transactions.aborting.store(true, Ordering::Release);
     let settle = |slot: Arc<Slot>| {
         let error = aborted(&slot.record().topic, Persistence::NotPersisted);
         let _never_admitted = shared.settle(&slot, Err(error));
     };
     shared.gate.withdraw(|_| true, settle, |slot, permit| shared.enqueue_parked(slot, permit));
-    let ended = sliced(end, |slice| shared.client.abort_transaction(slice));
+    let ended = sliced(call, |slice| shared.client.abort_transaction(slice));
     shared.transactions.aborting.store(false, Ordering::Release);
     let Err(error) = ended else {
         shared.transactions.open.ended();
         return Ok(());
     };
     // Who ended it was a late request of the transaction before, and that may have been a commit (KAFKA-17754).
-    let is_gone = error.code == crate::codes::INVALID_TXN_STATE;
+    let is_gone = error.code == codes::INVALID_TXN_STATE;
     let fate = if is_gone { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
-    Err(shared.transaction_error("the transaction was not aborted", &error, fate))
+    Err(call.error("the transaction was not aborted", &error, fate))
 }
 
 /// What a commit without success says, by what is known of it.
@@ -301,12 +303,82 @@ pub(crate) fn aborted(topic: &str, persistence: Persistence) -> Error {
         .with_help("send it again in the next transaction")
 }
 
-/// Makes the same call again until it has an answer for good, or the time is up.
-fn sliced(end: Instant, mut call: impl FnMut(Duration) -> Result<(), TxnError>) -> Result<(), TxnError> {
+/// A call of the transactional side that waits for the coordinator.
+struct Call<'a> {
+    shared: &'a Shared,
+    since: Instant,
+    end: Instant,
+}
+
+impl<'a> Call<'a> {
+    fn new(shared: &'a Shared, within: Duration) -> Self {
+        Self::until(shared, later(Instant::now(), within))
+    }
+
+    fn until(shared: &'a Shared, end: Instant) -> Self {
+        Self { shared, since: Instant::now(), end }
+    }
+
+    /// "; last broker error 0.4 s ago: …", if it is known why there is no answer.
+    fn because(&self, coordinator: bool) -> String {
+        let why = self.shared.why_call(self.since, coordinator, Instant::now());
+        why.map(|why| format!("; {}", why.text)).unwrap_or_default()
+    }
+
+    fn error(&self, what: &str, error: &TxnError, persistence: Persistence) -> Error {
+        let made = if error.code == codes::LOCAL_TIMED_OUT && error.retriable {
+            self.no_answer(what)
+        } else {
+            let text = Some(error.text.as_str()).filter(|text| !text.is_empty());
+            let made = classify::client_error(error.code, what, text);
+            if error.retriable { made.with_help("call it again to go on waiting") } else { made }
+        };
+        let made = if error.fatal {
+            made.with_recovery(Recovery::Fatal)
+        } else if error.abort {
+            made.with_recovery(Recovery::AbortTransaction)
+        } else if error.retriable {
+            made.with_recovery(Recovery::Retry)
+        } else {
+            made
+        };
+        made.with_persistence(persistence)
+    }
+
+    /// Time ran out: librdkafka's text of it says nothing more.
+    fn no_answer(&self, what: &str) -> Error {
+        let time = classify::seconds(self.since.elapsed());
+        let why = self.shared.why_call(self.since, true, Instant::now());
+        let because = match &why {
+            Some(why) => format!("; {}", why.text),
+            None => " from the transaction coordinator".to_owned(),
+        };
+        let error = Error::new(ErrorKind::Timeout, format!("{what}: no answer within {time}{because}"))
+            .with_error_type("_TIMED_OUT");
+        match why.and_then(|why| why.code) {
+            Some(codes::COORDINATOR_NOT_AVAILABLE) => error.with_help(
+                "call it again to go on waiting; if it stays so, the brokers cannot make the log of transactions: \
+                 transaction.state.log.replication.factor (default 3) must not be larger than the number of brokers",
+            ),
+            _ => error.with_help("call it again to go on waiting"),
+        }
+    }
+}
+
+/// Makes the same call again until it has an answer for good, or the time is up, or the producer has ended.
+fn sliced(call: &Call<'_>, mut ask: impl FnMut(Duration) -> Result<(), TxnError>) -> Result<(), TxnError> {
     loop {
-        let left = end.saturating_duration_since(Instant::now());
-        match call(left.min(SLICE)) {
-            Err(error) if error.retriable && !error.fatal && Instant::now() < end => {}
+        let left = call.end.saturating_duration_since(Instant::now());
+        match ask(left.min(SLICE)) {
+            Err(error) if error.retriable && !error.fatal => {
+                // An error that ends the producer can come while the call waits, which goes on waiting all the same.
+                if let Some((code, text)) = call.shared.client.fatal_error() {
+                    return Err(TxnError { code, text, fatal: true, retriable: false, abort: false });
+                }
+                if Instant::now() >= call.end {
+                    return Err(error);
+                }
+            }
             answer => return answer,
         }
     }
@@ -333,30 +405,6 @@ fn flushed(shared: &Shared, end: Instant) -> bool {
             return false;
         }
         thread::park_timeout(left);
-    }
-}
-
-impl Shared {
-    fn transaction_error(&self, what: &str, error: &TxnError, persistence: Persistence) -> Error {
-        let text = Some(error.text.as_str()).filter(|text| !text.is_empty());
-        let made = classify::client_error(error.code, what, text);
-        let made = if error.fatal {
-            made.with_recovery(Recovery::Fatal)
-        } else if error.abort {
-            made.with_recovery(Recovery::AbortTransaction)
-        } else if error.retriable {
-            made.with_recovery(Recovery::Retry).with_help("call it again to go on waiting")
-        } else {
-            made
-        };
-        let now = Instant::now();
-        let made = match self.causes().latest(now) {
-            Some(cause) if error.retriable => {
-                made.with_help(format!("call it again to go on waiting; {}", crate::causes::Ago(cause, now)))
-            }
-            _ => made,
-        };
-        made.with_persistence(persistence)
     }
 }
 

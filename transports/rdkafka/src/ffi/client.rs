@@ -1,20 +1,21 @@
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
-use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::types::RDKafkaType;
 use rdkafka_sys as sys;
 
 use super::topics::Topics;
-use super::{Queue, produce, raw};
+use super::{Queue, activity, produce, raw};
 use crate::codes;
 use crate::context::Context;
+use crate::peers::{Peer, Peers};
 use crate::slot::Slot;
 
-/// A producer of librdkafka: made and owned by the binding's `BaseProducer`, whose `poll` is never called.
+/// A producer of librdkafka, made and owned by the binding's `Client`, which never polls it.
 ///
 /// It can be destroyed while handles to it live; then nothing can be produced any more.
 pub(crate) struct Client {
@@ -47,10 +48,27 @@ pub(crate) struct Instance(Arc<Native>);
 
 impl Instance {
     pub(crate) fn create(config: &ClientConfig) -> Result<Self, KafkaError> {
-        let producer: BaseProducer<Context> = config.create_with_context(Context)?;
+        let native = config.create_native_config()?;
+        let peers = Arc::new(Peers::default());
+        let events = sys::RD_KAFKA_EVENT_DR
+            | sys::RD_KAFKA_EVENT_STATS
+            | sys::RD_KAFKA_EVENT_ERROR
+            | sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH;
+        // SAFETY: the configuration is valid; the context becomes the client's opaque pointer in `Client::new`, and `peers`
+        // outlives the client: see `Native`, and below.
+        unsafe {
+            sys::rd_kafka_conf_set_events(native.ptr(), events);
+            activity::observe(native.ptr(), &peers);
+        }
+        let context = Context::new(Arc::clone(&peers));
+        let made = rdkafka::client::Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, context);
+        let producer = made.inspect_err(|_| {
+            // The binding leaves a client behind that it could not finish; its callbacks go on.
+            std::mem::forget(Arc::clone(&peers));
+        })?;
         // SAFETY: the producer lives, and longer than the queue: see `Native`.
-        let queue = unsafe { Queue::main(producer.client().native_ptr()) };
-        Ok(Self(Arc::new(Native { topics: Topics::default(), queue, producer })))
+        let queue = unsafe { Queue::main(producer.native_ptr()) };
+        Ok(Self(Arc::new(Native { topics: Topics::default(), queue, producer, peers })))
     }
 
     /// As [`Client::purge`].
@@ -65,31 +83,81 @@ impl Instance {
     }
 }
 
-/// Topic handles and the queue stand before the producer, because they must be destroyed before it.
+/// How long the reports of the records may take that a destroyed producer still had.
+const LAST_REPORTS: Duration = Duration::from_millis(500);
+
+/// Topic handles and the queue stand before the producer, because they must be destroyed before it, and what its
+/// callbacks write to behind it.
 struct Native {
     topics: Topics,
     queue: Queue,
-    producer: BaseProducer<Context>,
+    producer: rdkafka::client::Client<Context>,
+    peers: Arc<Peers>,
 }
 
 impl Native {
     fn rk(&self) -> *mut sys::rd_kafka_t {
-        self.producer.client().native_ptr()
+        self.producer.native_ptr()
     }
 }
 
+impl Drop for Native {
+    /// The event loop has read all reports; what is there all the same ends as lost.
+    fn drop(&mut self) {
+        let flags = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT;
+        // SAFETY: the client lives; the function is thread safe.
+        unsafe { raw::rd_kafka_purge(self.rk(), flags) };
+        let (end, mut reported) = (Instant::now() + LAST_REPORTS, Vec::new());
+        // SAFETY: as above.
+        while unsafe { sys::rd_kafka_outq_len(self.rk()) } > 0 && Instant::now() < end {
+            self.queue.poll(Duration::from_millis(10), &mut reported, |event| drop(event));
+            reported.clear();
+        }
+    }
+}
+
+/// librdkafka's own text of a code.
+pub(crate) fn text_of(code: i32) -> String {
+    // SAFETY: a terminated string that is never freed, or lives in the thread until the next call.
+    unsafe { CStr::from_ptr(raw::rd_kafka_err2str(code)) }.to_string_lossy().into_owned()
+}
+
 /// What a broker says of a topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TopicMetadata {
     /// Kafka's code; 0 if the topic is there.
     pub(crate) code: i32,
     pub(crate) partitions: u32,
+    /// By partition, the number of the broker that leads it; -1 if none does.
+    pub(crate) leaders: Vec<i32>,
 }
 
 impl Client {
     pub(crate) fn create(config: &ClientConfig) -> Result<Self, KafkaError> {
         let state = State::new(Instance::create(config)?.0);
         Ok(Self { state: RwLock::new(state), long_calls: RwLock::default() })
+    }
+
+    /// What the producer's brokers do.
+    pub(crate) fn peers(&self, now: Instant) -> Vec<Peer> {
+        self.with(|native| native.peers.all(now)).unwrap_or_default()
+    }
+
+    /// Looks what the producer's brokers did since the last look.
+    pub(crate) fn look_at_peers(&self, now: Instant) {
+        self.with(|native| native.peers.look(now));
+    }
+
+    /// Switches librdkafka's debug lines of batches on or off.
+    pub(crate) fn log_batches(&self, on: bool) {
+        let value = if on { c"msg" } else { c"-msg" };
+        // SAFETY: the client lives, and with it its configuration. librdkafka calls that read-only once the client is made,
+        // because its threads read it. This property is an integer of which one bit is set or cleared, which is all that
+        // `rd_kafka_set_log_level` does too; all else stays as it is. There is no error text to write.
+        self.with(|native| unsafe {
+            let conf = sys::rd_kafka_conf(native.rk()).cast_mut();
+            sys::rd_kafka_conf_set(conf, c"debug".as_ptr(), value.as_ptr(), ptr::null_mut(), 0);
+        });
     }
 
     /// Puts another instance in the place of the one before, which goes on until it is dropped. Its queue must be dropped
@@ -255,14 +323,17 @@ impl Client {
                     .map(|t| TopicMetadata {
                         code: ptr::addr_of!((*t).err).cast::<c_int>().read(),
                         partitions: u32::try_from((*t).partition_cnt).unwrap_or(0),
+                        leaders: leaders(t),
                     });
                 sys::rd_kafka_metadata_destroy(metadata);
                 found
             };
             match (topic, found) {
                 (Some(_), Some(found)) => Ok(found),
-                (Some(_), None) => Ok(TopicMetadata { code: codes::UNKNOWN_TOPIC_OR_PARTITION, partitions: 0 }),
-                (None, _) => Ok(TopicMetadata { code: 0, partitions: 0 }),
+                (Some(_), None) => {
+                    Ok(TopicMetadata { code: codes::UNKNOWN_TOPIC_OR_PARTITION, partitions: 0, leaders: Vec::new() })
+                }
+                (None, _) => Ok(TopicMetadata { code: 0, partitions: 0, leaders: Vec::new() }),
             }
         })
         .unwrap_or(Err(codes::LOCAL_DESTROY))
@@ -340,6 +411,24 @@ impl Native {
         let failure = CString::new(failure.replace('\0', " ")).unwrap_or_default();
         // SAFETY: the string is terminated and lives through the call.
         unsafe { raw::rd_kafka_oauthbearer_set_token_failure(self.rk(), failure.as_ptr()) };
+    }
+}
+
+/// # Safety
+///
+/// The topic is valid, and a part of metadata that was not destroyed.
+unsafe fn leaders(topic: *const sys::rd_kafka_metadata_topic) -> Vec<i32> {
+    // SAFETY: the caller's promise; the array is as long as said. Fields are read one by one, as above.
+    unsafe {
+        let count = usize::try_from((*topic).partition_cnt).unwrap_or(0);
+        let mut leaders = vec![-1; count];
+        for partition in (0..count).map(|i| (*topic).partitions.add(i)) {
+            let (id, leader) = (ptr::addr_of!((*partition).id).read(), ptr::addr_of!((*partition).leader).read());
+            if let Some(place) = usize::try_from(id).ok().and_then(|id| leaders.get_mut(id)) {
+                *place = leader;
+            }
+        }
+        leaders
     }
 }
 

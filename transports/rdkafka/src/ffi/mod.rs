@@ -8,6 +8,7 @@
 //! The other reasons: the persistence status of a message, the hand-over of a payload without copying it, topic
 //! handles, and a flush that does not wait 100 ms.
 
+mod activity;
 mod client;
 mod inspect;
 #[cfg(feature = "mock-cluster")]
@@ -19,7 +20,7 @@ mod raw;
 mod topics;
 mod transactions;
 
-pub(crate) use client::{Client, Instance};
+pub(crate) use client::{Client, Instance, TopicMetadata, text_of};
 pub(crate) use inspect::{Seen, SeenPartition};
 pub(crate) use queue::{Event, Queue, Report};
 pub(crate) use transactions::TxnError;

@@ -2,11 +2,50 @@
 //!
 //! Source: `rdkafka.h` of librdkafka 2.12.1. A C enum is an `int` here (its values go below 0).
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
 
 use rdkafka_sys as sys;
 
+pub(super) type OnNew =
+    unsafe extern "C" fn(*mut sys::rd_kafka_t, *const sys::rd_kafka_conf_t, *mut c_void, *mut c_char, usize) -> c_int;
+/// Socket, broker's name and number, API key and version, correlation id, bytes.
+pub(super) type OnSent =
+    unsafe extern "C" fn(*mut sys::rd_kafka_t, c_int, *const c_char, i32, i16, i16, i32, usize, *mut c_void) -> c_int;
+/// As above, then the round trip in microseconds (-1 without an answer) and the code.
+pub(super) type OnAnswer = unsafe extern "C" fn(
+    *mut sys::rd_kafka_t,
+    c_int,
+    *const c_char,
+    i32,
+    i16,
+    i16,
+    i32,
+    usize,
+    i64,
+    c_int,
+    *mut c_void,
+) -> c_int;
+
 unsafe extern "C" {
+    pub(super) fn rd_kafka_conf_interceptor_add_on_new(
+        conf: *mut sys::rd_kafka_conf_t,
+        name: *const c_char,
+        on_new: OnNew,
+        opaque: *mut c_void,
+    ) -> c_int;
+    pub(super) fn rd_kafka_interceptor_add_on_request_sent(
+        rk: *mut sys::rd_kafka_t,
+        name: *const c_char,
+        on_sent: OnSent,
+        opaque: *mut c_void,
+    ) -> c_int;
+    pub(super) fn rd_kafka_interceptor_add_on_response_received(
+        rk: *mut sys::rd_kafka_t,
+        name: *const c_char,
+        on_answer: OnAnswer,
+        opaque: *mut c_void,
+    ) -> c_int;
+    pub(super) fn rd_kafka_err2str(code: c_int) -> *const c_char;
     pub(super) fn rd_kafka_event_error(event: *mut sys::rd_kafka_event_t) -> c_int;
     pub(super) fn rd_kafka_error_code(error: *const sys::rd_kafka_error_t) -> c_int;
     pub(super) fn rd_kafka_fatal_error(rk: *mut sys::rd_kafka_t, text: *mut c_char, size: usize) -> c_int;

@@ -53,10 +53,9 @@ fn one(shared: &Shared, id: i32, host: &str, port: u16, deadline: Instant) -> Re
     match shared.client.broker_settings(id, left()) {
         Ok(settings) => Ok(settings),
         Err(codes::LOCAL_TIMED_OUT | codes::LOCAL_TRANSPORT) => {
-            let now = Instant::now();
             let named = format!("/{id}: ");
             let cause =
-                shared.causes().latest(now).filter(|cause| cause.text.contains(&named)).map(|cause| cause.text.clone());
+                shared.causes().iter().find(|cause| cause.text.contains(&named)).map(|cause| cause.text.clone());
             Err(cause.unwrap_or_else(|| "its port is open, and no broker answered in time".to_owned()))
         }
         // An answer, if no settings: this principal may not see them, or the broker does not know the question.

@@ -1,0 +1,19 @@
+//! Quotas of clients. By Kafka's Java client, as [rights](crate::Resource).
+
+use crate::{Cluster, Error, java};
+
+impl Cluster {
+    /// Limits what producers with a client id may write, in bytes per second. A broker knows of it a moment after this
+    /// returns.
+    ///
+    /// # Errors
+    ///
+    /// If there is no Java (a cluster in Docker), or the cluster refuses.
+    pub async fn limit_producers(&self, client_id: &str, bytes_per_second: u32) -> Result<(), Error> {
+        let arguments = vec![self.bootstrap().to_owned(), client_id.to_owned(), bytes_per_second.to_string()];
+        match java::run("Quota.java", arguments, String::new()).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::new("quotas need a Java with its compiler")),
+        }
+    }
+}

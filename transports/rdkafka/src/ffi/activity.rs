@@ -1,0 +1,112 @@
+//! What the client hears from its brokers, as librdkafka's interceptors and its throttle callback tell it.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka_sys as sys;
+
+use super::raw;
+use crate::context::Context;
+use crate::peers::Peers;
+
+const NAME: &CStr = c"kafka-tower";
+/// Kafka's number of the Produce request.
+const PRODUCE: i16 = 0;
+
+/// Lets the client that will be made of `conf` tell `peers` what its brokers do.
+///
+/// # Safety
+///
+/// `conf` is valid. The client is made with a [`Context`] as its opaque pointer, and `peers` lives longer than it.
+pub(super) unsafe fn observe(conf: *mut sys::rd_kafka_conf_t, peers: &Arc<Peers>) {
+    let peers = Arc::as_ptr(peers).cast_mut().cast::<c_void>();
+    // SAFETY: the caller's promise; the names are copied. The first interceptor of a configuration is always taken.
+    unsafe {
+        raw::rd_kafka_conf_interceptor_add_on_new(conf, NAME.as_ptr(), on_new, peers);
+        sys::rd_kafka_conf_set_throttle_cb(conf, Some(on_throttle));
+    }
+}
+
+unsafe extern "C" fn on_new(
+    rk: *mut sys::rd_kafka_t,
+    _conf: *const sys::rd_kafka_conf_t,
+    peers: *mut c_void,
+    _text: *mut c_char,
+    _size: usize,
+) -> c_int {
+    // SAFETY: librdkafka calls this while it makes the client, which is when interceptors may be added.
+    unsafe {
+        raw::rd_kafka_interceptor_add_on_request_sent(rk, NAME.as_ptr(), on_sent, peers);
+        raw::rd_kafka_interceptor_add_on_response_received(rk, NAME.as_ptr(), on_answer, peers);
+    }
+    0
+}
+
+unsafe extern "C" fn on_sent(
+    _rk: *mut sys::rd_kafka_t,
+    _socket: c_int,
+    name: *const c_char,
+    id: i32,
+    _api: i16,
+    _version: i16,
+    _correlation: i32,
+    _size: usize,
+    peers: *mut c_void,
+) -> c_int {
+    // SAFETY: `observe` handed the pointer over, and its target outlives the client.
+    let peers = unsafe { &*peers.cast_const().cast::<Peers>() };
+    // SAFETY: librdkafka's own string.
+    peers.sent(id, unsafe { bytes(name) });
+    0
+}
+
+unsafe extern "C" fn on_answer(
+    _rk: *mut sys::rd_kafka_t,
+    _socket: c_int,
+    name: *const c_char,
+    id: i32,
+    api: i16,
+    _version: i16,
+    _correlation: i32,
+    size: usize,
+    _round_trip: i64,
+    code: c_int,
+    peers: *mut c_void,
+) -> c_int {
+    // SAFETY: as in `on_sent`.
+    let (peers, name) = unsafe { (&*peers.cast_const().cast::<Peers>(), bytes(name)) };
+    if api < 0 {
+        return 0; // the answer to a request that was given up before
+    }
+    // A request without an answer by design (acks=0) has neither bytes nor a code.
+    if size > 0 || code == 0 {
+        peers.answered(id, name, api == PRODUCE);
+    } else {
+        peers.lost(id, name, code);
+    }
+    0
+}
+
+unsafe extern "C" fn on_throttle(
+    _rk: *mut sys::rd_kafka_t,
+    _address: *const c_char,
+    id: i32,
+    millis: c_int,
+    opaque: *mut c_void,
+) {
+    // SAFETY: the opaque pointer of the client is its context, which outlives it.
+    let context = unsafe { &*opaque.cast_const().cast::<Context>() };
+    context.peers().throttled(id, Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
+}
+
+/// # Safety
+///
+/// The pointer is null, or a terminated string that lives as long as `'a`.
+unsafe fn bytes<'a>(text: *const c_char) -> &'a [u8] {
+    if text.is_null() {
+        return &[];
+    }
+    // SAFETY: the caller's promise.
+    unsafe { CStr::from_ptr(text) }.to_bytes()
+}

@@ -1,0 +1,307 @@
+//! What each broker does at the moment: answers, is silent, cuts the connection, throttles.
+//!
+//! Each request and each answer of a client is counted, which must cost next to nothing. The time is read where somebody looks:
+//! what has changed since the last look has happened at this one.
+
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use crate::codes;
+use crate::shared::lock;
+
+/// The most brokers that are watched. One beyond them is not.
+const KEPT: usize = 1_000;
+
+/// A broker as its requests and answers show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// Negative until the broker said its number.
+    pub(crate) id: i32,
+    /// "host:9092/1", as librdkafka writes it.
+    pub(crate) name: String,
+    /// Requests on the connection that have no answer yet.
+    pub(crate) unanswered: u32,
+    /// Since when there is one and none was answered. Of use only while there is one.
+    pub(crate) silent_since: Instant,
+    pub(crate) sent: Option<Instant>,
+    pub(crate) answered: Option<Instant>,
+    /// The last answer to a produce request.
+    pub(crate) produced: Option<Instant>,
+    /// The last request that ended without an answer, and with which of librdkafka's codes.
+    pub(crate) lost: Option<(i32, Instant)>,
+    /// The last time that it asked this client to wait, and for how long.
+    pub(crate) throttled: Option<(Instant, Duration)>,
+}
+
+impl Peer {
+    pub(crate) fn address(&self) -> &str {
+        address(&self.name)
+    }
+
+    pub(crate) fn new(id: i32, name: String, now: Instant) -> Self {
+        Self {
+            id,
+            name,
+            unanswered: 0,
+            silent_since: now,
+            sent: None,
+            answered: None,
+            produced: None,
+            lost: None,
+            throttled: None,
+        }
+    }
+}
+
+/// Counts of a connection, which only its broker's thread changes, as a rule.
+#[derive(Debug)]
+struct Connection {
+    id: i32,
+    name: String,
+    sent: AtomicU32,
+    answered: AtomicU32,
+    produced: AtomicU32,
+    unanswered: AtomicI32,
+    seen: Mutex<Seen>,
+}
+
+/// What was found at the last look.
+#[derive(Debug)]
+struct Seen {
+    sent: u32,
+    answered: u32,
+    produced: u32,
+    peer: Peer,
+}
+
+/// The brokers of one client.
+#[derive(Debug, Default)]
+pub(crate) struct Peers(RwLock<Vec<Arc<Connection>>>);
+
+impl Connection {
+    fn new(id: i32, name: &str) -> Self {
+        let peer = Peer::new(id, name.to_owned(), Instant::now());
+        Self {
+            id,
+            name: name.to_owned(),
+            sent: AtomicU32::new(0),
+            answered: AtomicU32::new(0),
+            produced: AtomicU32::new(0),
+            unanswered: AtomicI32::new(0),
+            seen: Mutex::new(Seen { sent: 0, answered: 0, produced: 0, peer }),
+        }
+    }
+
+    fn one_less_unanswered(&self) {
+        if self.unanswered.fetch_sub(1, Ordering::Relaxed) <= 0 {
+            self.unanswered.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn look(&self, now: Instant, change: impl FnOnce(&mut Peer)) -> Peer {
+        let mut seen = lock(&self.seen);
+        let Seen { sent, answered, produced, peer } = &mut *seen;
+        let new = |count: &AtomicU32, old: &mut u32| {
+            let current = count.load(Ordering::Relaxed);
+            std::mem::replace(old, current) != current
+        };
+        if new(&self.sent, sent) {
+            peer.sent = Some(now);
+        }
+        if new(&self.produced, produced) {
+            peer.produced = Some(now);
+        }
+        if new(&self.answered, answered) {
+            peer.answered = Some(now);
+            peer.silent_since = now;
+        }
+        if peer.unanswered == 0 {
+            peer.silent_since = now;
+        }
+        peer.unanswered = u32::try_from(self.unanswered.load(Ordering::Relaxed)).unwrap_or(0);
+        change(peer);
+        peer.clone()
+    }
+}
+
+impl Peers {
+    /// A request goes to a broker.
+    pub(crate) fn sent(&self, id: i32, name: &[u8]) {
+        self.with(id, name, |connection| {
+            connection.sent.fetch_add(1, Ordering::Relaxed);
+            connection.unanswered.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+
+    /// A broker has answered a request, which was one to produce or another.
+    pub(crate) fn answered(&self, id: i32, name: &[u8], produce: bool) {
+        self.with(id, name, |connection| {
+            connection.answered.fetch_add(1, Ordering::Relaxed);
+            if produce {
+                connection.produced.fetch_add(1, Ordering::Relaxed);
+            }
+            connection.one_less_unanswered();
+        });
+    }
+
+    /// A request ends without an answer.
+    pub(crate) fn lost(&self, id: i32, name: &[u8], code: i32) {
+        self.with(id, name, |connection| match code {
+            // Given up in the queue, or by ourselves: this says nothing of the broker.
+            codes::LOCAL_TIMED_OUT_QUEUE | codes::LOCAL_PURGE_QUEUE | codes::LOCAL_RETRY | codes::LOCAL_DESTROY => {}
+            codes::LOCAL_PURGE_INFLIGHT => connection.one_less_unanswered(),
+            codes::LOCAL_TIMED_OUT => {
+                connection.one_less_unanswered();
+                connection.look(Instant::now(), |peer| peer.lost = Some((code, Instant::now())));
+            }
+            // The connection is gone, and all requests on it. One that was waiting to be sent says so too.
+            _ => {
+                if connection.unanswered.swap(0, Ordering::Relaxed) > 0 {
+                    connection.look(Instant::now(), |peer| peer.lost = Some((code, Instant::now())));
+                }
+            }
+        });
+    }
+
+    /// A broker asks this client to wait; zero ends that.
+    pub(crate) fn throttled(&self, id: i32, time: Duration) {
+        let now = Instant::now();
+        let throttled = (!time.is_zero()).then_some((now, time));
+        for connection in self.connections().iter().filter(|connection| connection.id == id) {
+            connection.look(now, |peer| peer.throttled = throttled);
+        }
+    }
+
+    pub(crate) fn all(&self, now: Instant) -> Vec<Peer> {
+        self.connections().iter().map(|connection| connection.look(now, |_| {})).collect()
+    }
+
+    /// Looks what has changed.
+    pub(crate) fn look(&self, now: Instant) {
+        for connection in self.connections() {
+            connection.look(now, |_| {});
+        }
+    }
+
+    fn connections(&self) -> Vec<Arc<Connection>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A broker that coordinates has a second connection, of another name and the same number.
+    fn with(&self, id: i32, name: &[u8], change: impl FnOnce(&Connection)) {
+        let known = |all: &[Arc<Connection>]| {
+            all.iter().position(|connection| connection.id == id && connection.name.as_bytes() == name)
+        };
+        let connections = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = known(&connections) {
+            return change(&connections[at]);
+        }
+        drop(connections);
+        let name = String::from_utf8_lossy(name);
+        let mut connections = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        // The same connection had another name, until the broker's number was known or its address changed.
+        let is_old = |old: &Connection| {
+            let same_place = address(&old.name) == address(&name);
+            let same_number = old.id == id && old.name.contains(':') && name.contains(':');
+            id >= 0 && (same_number || (old.id < 0 && same_place))
+        };
+        connections.retain(|old| !is_old(old));
+        if connections.len() < KEPT {
+            let connection = Arc::new(Connection::new(id, &name));
+            change(&connection);
+            connections.push(connection);
+        }
+    }
+}
+
+/// `sasl_ssl://host:9092/1` is at `host:9092`.
+pub(crate) fn address(name: &str) -> &str {
+    let name = name.split_once("://").map_or(name, |(_, name)| name);
+    name.rsplit_once('/').map_or(name, |(address, _)| address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &[u8] = b"b:9092/1";
+    const TRANSPORT: i32 = -195;
+
+    fn only(peers: &Peers) -> Peer {
+        peers.all(Instant::now()).pop().unwrap()
+    }
+
+    #[test]
+    fn an_answer_is_taken_off_and_ends_the_silence() {
+        let peers = Peers::default();
+        peers.sent(1, NAME);
+        peers.sent(1, NAME);
+        let first = only(&peers);
+        assert_eq!((first.unanswered, first.answered), (2, None));
+        peers.answered(1, NAME, false);
+        let then = only(&peers);
+        assert_eq!(then.unanswered, 1);
+        assert!(then.answered.is_some() && then.silent_since >= first.silent_since);
+    }
+
+    #[test]
+    fn a_connection_that_ends_takes_its_requests_along() {
+        let peers = Peers::default();
+        peers.sent(1, NAME);
+        peers.sent(1, NAME);
+        peers.lost(1, NAME, TRANSPORT);
+        let peer = only(&peers);
+        assert_eq!(peer.unanswered, 0);
+        assert_eq!(peer.lost.map(|(code, _)| code), Some(TRANSPORT));
+        peers.lost(1, NAME, TRANSPORT);
+        assert_eq!(only(&peers).lost, peer.lost, "the second request of the same connection says nothing more");
+    }
+
+    #[test]
+    fn an_idle_connection_that_ends_is_no_loss() {
+        let peers = Peers::default();
+        peers.sent(1, NAME);
+        peers.answered(1, NAME, false);
+        peers.lost(1, NAME, TRANSPORT);
+        assert_eq!(only(&peers).lost, None);
+    }
+
+    #[test]
+    fn what_was_never_sent_says_nothing_of_the_broker() {
+        let peers = Peers::default();
+        peers.sent(1, NAME);
+        for code in [codes::LOCAL_TIMED_OUT_QUEUE, codes::LOCAL_PURGE_QUEUE] {
+            peers.lost(1, NAME, code);
+        }
+        assert_eq!((only(&peers).unanswered, only(&peers).lost), (1, None));
+    }
+
+    #[test]
+    fn a_throttle_ends_when_the_broker_says_so() {
+        let peers = Peers::default();
+        peers.sent(1, NAME);
+        peers.throttled(1, Duration::from_secs(5));
+        assert_eq!(only(&peers).throttled.map(|(_, time)| time.as_secs()), Some(5));
+        peers.throttled(1, Duration::ZERO);
+        assert_eq!(only(&peers).throttled, None);
+    }
+
+    #[test]
+    fn brokers_are_told_apart_and_bounded() {
+        let peers = Peers::default();
+        let names = || peers.all(Instant::now()).into_iter().map(|peer| peer.name).collect::<Vec<_>>();
+        for (id, name) in [(-1, "b1:9092/bootstrap"), (-1, "b2:9092/bootstrap"), (1, "TxnCoordinator/1")] {
+            peers.sent(id, name.as_bytes());
+        }
+        assert_eq!(names(), ["b1:9092/bootstrap", "b2:9092/bootstrap", "TxnCoordinator/1"]);
+        peers.sent(1, b"b1:9092/1");
+        assert_eq!(names(), ["b2:9092/bootstrap", "TxnCoordinator/1", "b1:9092/1"], "it has a number now");
+        peers.sent(1, b"b3:9092/1");
+        assert_eq!(names(), ["b2:9092/bootstrap", "TxnCoordinator/1", "b3:9092/1"], "it has moved");
+        for id in 0..2_000 {
+            peers.sent(id, b"b");
+        }
+        assert_eq!(peers.all(Instant::now()).len(), KEPT);
+    }
+}
