@@ -64,7 +64,7 @@ async fn a_partition_that_is_not_known_is_looked_for_before_it_is_refused() {
     assert_eq!(refused.kind(), ErrorKind::UnknownTopicOrPartition, "{refused:#}");
     assert_eq!(refused.persistence(), Persistence::NotPersisted, "{refused:#}");
     assert!(
-        format!("{refused:#} {:?}", refused.help()).contains("has 1 partitions"),
+        format!("{refused:#} {:?}", refused.help()).contains("has 1 partition,"),
         "{refused:#} {:?}",
         refused.help()
     );
