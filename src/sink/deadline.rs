@@ -19,12 +19,17 @@ pub(super) fn of<T>(message: &SinkMessage<T>, since: Instant, budget: Duration) 
     message.envelope().deadline.or_else(|| since.checked_add(budget))
 }
 
-/// Writes the deadline and the time of the call into the message.
+/// Writes the deadline and the time until it into the message.
 pub(super) fn stamp<T>(message: &mut SinkMessage<T>, since: Instant, budget: Duration) {
-    let deadline = of(message, since, budget);
     let envelope = message.envelope_mut();
-    envelope.deadline = deadline;
-    envelope.called_at = Some(since);
+    let given = match envelope.deadline {
+        Some(deadline) => deadline.saturating_duration_since(since),
+        None => {
+            envelope.deadline = since.checked_add(budget);
+            budget
+        }
+    };
+    envelope.set_given(given);
 }
 
 /// The timer of one who waits for room.

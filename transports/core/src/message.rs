@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -43,8 +43,8 @@ pub struct Envelope {
     pub topic: Option<Arc<str>>,
     /// When the caller's patience ends; else the sink's time-out counts.
     pub deadline: Option<Instant>,
-    /// When the send was called. A sink sets it, whatever it was before; error texts count the caller's time from it.
-    pub called_at: Option<Instant>,
+    /// See [`Record::given`]; 0 where it is not known.
+    given_ms: u32,
 }
 
 impl<T> SinkMessage<T> {
@@ -168,6 +168,11 @@ impl<T> SinkMessage<T> {
 }
 
 impl Envelope {
+    /// Sets the time that the caller gave for the send, counted from its call: see [`Record::given`]. A sink sets it.
+    pub fn set_given(&mut self, given: Duration) {
+        self.given_ms = u32::try_from(given.as_millis()).unwrap_or(0);
+    }
+
     /// The record of an encoded value (`None` for a tombstone), on the message's own topic or the given one.
     #[must_use]
     pub fn into_record(self, topic: &Arc<str>, value: Option<Bytes>) -> Record {
@@ -179,7 +184,7 @@ impl Envelope {
             partition: self.partition,
             timestamp: self.timestamp,
             expires_at: self.deadline,
-            called_at: self.called_at,
+            given_ms: self.given_ms,
             isolated: false,
         }
     }

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -35,9 +35,8 @@ pub struct Record {
     /// When the caller's patience ends. A transport does not hand the record over after that, and resolves
     /// the future of a record that it has handed over.
     pub expires_at: Option<Instant>,
-    /// When the caller's send was called, before it waited for room and before any earlier attempt. `None`: with the call of the
-    /// transport. What a text says of the caller's time counts from here.
-    pub called_at: Option<Instant>,
+    /// In milliseconds; 0 where it is not known.
+    pub(crate) given_ms: u32,
     /// Asks the transport to send the record in a batch of its own, because a refusal hit the batch it was
     /// in and nobody knows which record was meant.
     pub isolated: bool,
@@ -55,7 +54,7 @@ impl Record {
             partition: None,
             timestamp: None,
             expires_at: None,
-            called_at: None,
+            given_ms: 0,
             isolated: false,
         }
     }
@@ -99,6 +98,27 @@ impl Record {
     #[must_use]
     pub fn with_expires_at(mut self, at: impl Into<Instant>) -> Self {
         self.expires_at = Some(at.into());
+        self
+    }
+
+    /// The time that the caller gave for the send, counted from its call: what an error text calls "within 30 s", whatever of it went
+    /// into waiting for room or into earlier attempts. `None` where no sink set it, or below a millisecond.
+    #[must_use]
+    pub fn given(&self) -> Option<Duration> {
+        (self.given_ms > 0).then(|| Duration::from_millis(self.given_ms.into()))
+    }
+
+    /// Sets [`given`](Self::given).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kafka_tower_core::Record;
+    ///
+    /// assert_eq!(Record::new("orders").with_given(Duration::from_secs(30)).given(), Some(Duration::from_secs(30)));
+    /// ```
+    #[must_use]
+    pub fn with_given(mut self, given: Duration) -> Self {
+        self.given_ms = u32::try_from(given.as_millis()).unwrap_or(0);
         self
     }
 

@@ -37,8 +37,8 @@ pub struct MemoryDelivery {
     state: State,
     /// Since when it waits: no clock is read for what is known at once.
     waiting_since: Option<Instant>,
-    /// When the send began, if that is known.
-    called_at: Option<std::time::Instant>,
+    /// The time that the caller gave, if that is known.
+    given: Option<std::time::Duration>,
     /// The gate had no room for it at once.
     parked: bool,
     /// Its caller has the outcome.
@@ -77,9 +77,9 @@ impl MemoryDelivery {
         Self::new(State::Waiting { client, slot, topic, expires_at, timer: None })
     }
 
-    /// Sets when the send began, and whether the record had to wait for room in the gate.
-    pub(crate) fn since(mut self, called_at: Option<std::time::Instant>, parked: bool) -> Self {
-        (self.called_at, self.parked) = (called_at, parked);
+    /// Sets the time that the caller gave, and whether the record had to wait for room in the gate.
+    pub(crate) fn given(mut self, given: Option<std::time::Duration>, parked: bool) -> Self {
+        (self.given, self.parked) = (given, parked);
         self
     }
 
@@ -87,7 +87,7 @@ impl MemoryDelivery {
         Self {
             state,
             waiting_since: None,
-            called_at: None,
+            given: None,
             parked: false,
             told: false,
             #[cfg(feature = "check")]
@@ -107,9 +107,10 @@ impl Future for MemoryDelivery {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Poll::Ready(outcome) = this.state.poll(cx, |slot, expires_at| {
-            describe(slot, *this.parked, *this.called_at, *this.waiting_since, expires_at)
-        }) else {
+        let Poll::Ready(outcome) = this
+            .state
+            .poll(cx, |slot, expires_at| describe(slot, *this.parked, *this.given, *this.waiting_since, expires_at))
+        else {
             this.waiting_since.get_or_insert_with(Instant::now);
             return Poll::Pending;
         };
@@ -159,7 +160,7 @@ impl State {
 fn describe(
     slot: &Slot,
     parked: bool,
-    called_at: Option<std::time::Instant>,
+    given: Option<std::time::Duration>,
     since: Option<Instant>,
     expires_at: Option<Instant>,
 ) -> Unanswered {
@@ -167,7 +168,7 @@ fn describe(
     let since = since.unwrap_or(now);
     let handed_over_at = if parked { slot.left_gate() } else { Some(since) };
     Unanswered::new(handed_over_at.map(|at| now.saturating_duration_since(at)))
-        .with_budget(expires_at.map(|at| at.saturating_duration_since(called_at.map_or(since, Instant::from_std))))
+        .with_budget(given.or_else(|| expires_at.map(|at| at.saturating_duration_since(since))))
 }
 
 #[pinned_drop]
@@ -180,7 +181,7 @@ impl PinnedDrop for MemoryDelivery {
         let StateProj::Waiting { client, slot, expires_at, .. } = this.state.project() else { return };
         slot.abandon(&client.unseen);
         unanswered::tell(|| {
-            let unanswered = describe(slot, *this.parked, *this.called_at, *this.waiting_since, *expires_at);
+            let unanswered = describe(slot, *this.parked, *this.given, *this.waiting_since, *expires_at);
             match slot.leave(&unanswered.report()) {
                 None => Some(unanswered),
                 Some(Ok(_)) => {

@@ -78,7 +78,7 @@ impl MemoryTransport {
             return MemoryDelivery::refused(error);
         }
         let (slot, topic, expires_at) = (Slot::new(), Arc::clone(&record.topic), record.expires_at);
-        let called_at = record.called_at;
+        let given = record.given();
         let bytes = record.size();
         let call = Call { record, slot: Arc::clone(&slot) };
         let mut parked = true;
@@ -92,7 +92,7 @@ impl MemoryTransport {
         match admitted {
             Ok(()) => {
                 handover::taken();
-                MemoryDelivery::waiting(Arc::clone(client), slot, topic, expires_at).since(called_at, parked)
+                MemoryDelivery::waiting(Arc::clone(client), slot, topic, expires_at).given(given, parked)
             }
             Err(Refused::TooLarge(_)) => {
                 MemoryDelivery::refused(errors::larger_than_gate(&topic, bytes, client.gate.limits().bytes))

@@ -98,12 +98,11 @@ pub(crate) fn left(code: i32, persistence: Persistence, record: &Record, why: &E
 
 /// A record whose deadline had passed when it came to the transport.
 pub(crate) fn too_late(record: &Record) -> Error {
-    let given = record.expires_at.zip(record.called_at).map(|(at, begun)| at.saturating_duration_since(begun));
-    let text = match given {
-        Some(given) if given >= A_MILLISECOND => {
+    let text = match record.given() {
+        Some(given) => {
             format!("not sent to {} within {}: it reached the transport too late", record.topic, seconds(given))
         }
-        _ => format!("not sent to {}: its deadline had passed before the call", record.topic),
+        None => format!("not sent to {}: its deadline had passed before the call", record.topic),
     };
     Error::new(ErrorKind::Timeout, text)
         .with_persistence(Persistence::NotPersisted)
@@ -125,8 +124,7 @@ pub(crate) fn expired(
     let elapsed = now.saturating_duration_since(called_at);
     // What the caller gave: from the caller's call on, which may have waited for room or be tried again now, and without what the
     // sweep took on top of it.
-    let begun = record.called_at.unwrap_or(called_at);
-    let given = record.expires_at.unwrap_or(now).saturating_duration_since(begun);
+    let given = record.given().unwrap_or_else(|| record.expires_at.unwrap_or(now).saturating_duration_since(called_at));
     let mut text = if given < A_MILLISECOND {
         format!("not delivered to {} in time", record.topic)
     } else {
@@ -218,7 +216,7 @@ mod tests {
             [of(true), of(false), too_late(record).message().to_owned()]
         };
         // It waited for room, or was tried before: the transport was called 5 ms before the end.
-        record.called_at = Some(start);
+        record = record.with_given(Duration::from_secs(1));
         assert_eq!(
             texts(&record),
             [
@@ -228,7 +226,7 @@ mod tests {
             ]
         );
         // It came with a deadline that had passed.
-        record.called_at = Some(at(1_100));
+        record = Record::new("t").with_expires_at(at(900));
         assert_eq!(
             texts(&record),
             [

@@ -126,8 +126,8 @@ impl Slot {
         let handed_over_at = state.handed_over_at.unwrap_or(self.called_at);
         let has_none = matches!(state.place, Place::Parked | Place::Held);
         let handed_over_for = (!has_none).then(|| now.saturating_duration_since(handed_over_at));
-        let begun = self.record.called_at.unwrap_or(self.called_at);
-        let budget = self.record.expires_at.map(|at| at.saturating_duration_since(begun));
+        let left = || self.record.expires_at.map(|at| at.saturating_duration_since(self.called_at));
+        let budget = self.record.given().or_else(left);
         Unanswered::new(handed_over_for).with_budget(budget)
     }
 

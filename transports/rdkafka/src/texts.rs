@@ -53,8 +53,7 @@ fn of_time_outs() {
     let now = start + Duration::from_secs(30);
     let given = [0, 1, 400, 1_000, 8_000, 30_000].map(Duration::from_millis);
     assert_all(given.into_iter().flat_map(|given| {
-        let mut record = Record::new("orders").with_expires_at(start + given);
-        record.called_at = Some(start);
+        let record = Record::new("orders").with_expires_at(start + given).with_given(given);
         let expired = |handed_over| classify::expired(&record, handed_over, now, now, None);
         [expired(true), expired(false), classify::too_late(&record)]
     }));
