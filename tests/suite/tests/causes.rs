@@ -199,6 +199,11 @@ async fn a_throttled_client_is_told_so(kafka: &Cluster) {
     }
     let error = futures.pop().unwrap().await.unwrap_err();
     assert!(error.message().contains("throttles this client"), "{error}");
+    // So it says nothing of Kafka's health, whether it is read or dropped.
+    assert!(error.unanswered().unwrap().is_throttled());
+    let on_its_way = transport.ready().await.unwrap().call(Record::new(&*topic).with_value("x").with_partition(0));
+    let dropped = kafka_tower_core::unanswered::listen(|| drop(on_its_way)).unwrap();
+    assert!(dropped.is_throttled() && dropped.handed_over_for().is_some(), "{dropped:?}");
     assert!(warned(&[&topic, "throttles this client"]));
 }
 

@@ -136,12 +136,13 @@ pub(crate) fn expired(
     if let Some(why) = why {
         text.push_str(&format!("; {}", why.text));
     }
-    let error = Error::new(ErrorKind::Timeout, text).with_elapsed(elapsed);
-    if handed_over {
-        error.with_persistence(Persistence::PossiblyPersisted)
-    } else {
-        error.with_persistence(Persistence::NotPersisted).with_unanswered(Unanswered::new(None))
-    }
+    let persistence = if handed_over { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
+    // Where the record was, the slot says if it has been handed over.
+    let throttled = why.is_some_and(Explanation::is_throttling);
+    Error::new(ErrorKind::Timeout, text)
+        .with_elapsed(elapsed)
+        .with_persistence(persistence)
+        .with_unanswered(Unanswered::new(None).with_throttled(throttled))
 }
 
 #[cfg(test)]

@@ -39,6 +39,13 @@ pub(crate) struct Explanation {
     pub(crate) text: String,
 }
 
+impl Explanation {
+    /// Whether a broker delays the client because of a quota.
+    pub(crate) fn is_throttling(&self) -> bool {
+        self.code == Some(codes::THROTTLING_QUOTA_EXCEEDED)
+    }
+}
+
 impl Wait<'_> {
     fn time(&self) -> Duration {
         self.now.saturating_duration_since(self.since)

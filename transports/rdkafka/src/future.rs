@@ -62,7 +62,8 @@ impl Future for DeliveryFuture {
 impl Drop for DeliveryFuture {
     fn drop(&mut self) {
         if let State::Waiting(slot, owner) = &self.0 {
-            slot.abandon().into_iter().for_each(|unseen| owner.shared().unseen.end(unseen));
+            let unseen = slot.abandon(|| owner.shared().is_throttled(slot));
+            unseen.into_iter().for_each(|unseen| owner.shared().unseen.end(unseen));
         }
     }
 }

@@ -425,6 +425,10 @@ impl Shared {
     }
 
     /// Why a record that the close gives up has no answer.
+    pub(crate) fn is_throttled(&self, slot: &Slot) -> bool {
+        self.why_left(slot, true).is_some_and(|why| why.is_throttling())
+    }
+
     pub(crate) fn why_left(&self, slot: &Slot, handed_over: bool) -> Option<Explanation> {
         self.why(slot, handed_over, Instant::now(), &self.sight())
     }

@@ -184,7 +184,9 @@ impl Slot {
             Some(_) => state.waker.take(),
             None => {
                 state.late = Some(unanswered.report());
-                state.tell(Err(error(handed_over).with_unanswered(unanswered)), Some(unseen))
+                let error = error(handed_over);
+                let throttled = error.unanswered().is_some_and(Unanswered::is_throttled);
+                state.tell(Err(error.with_unanswered(unanswered.with_throttled(throttled))), Some(unseen))
             }
         };
         drop(state);
@@ -228,17 +230,20 @@ impl Slot {
         Poll::Pending
     }
 
-    /// The caller's future is gone before it was ready. Answers the failure that it has not seen.
-    pub(crate) fn abandon(&self) -> Option<Unseen> {
+    /// The caller's future is gone before it was ready. Answers the failure that it has not seen. `throttled` says whether a
+    /// broker delays the record.
+    pub(crate) fn abandon(&self, throttled: impl FnOnce() -> bool) -> Option<Unseen> {
         let mut state = self.state();
         state.abandoned = true;
         let (waker, unseen) = (state.waker.take(), state.unseen.take());
         drop(state);
         drop(waker);
         unanswered::tell(|| {
+            // Not under the lock.
+            let throttled = throttled();
             let mut state = self.state();
             let outcome = state.outcome.take();
-            let unanswered = self.describe(&state, Instant::now());
+            let unanswered = self.describe(&state, Instant::now()).with_throttled(throttled);
             if outcome.is_none() {
                 state.late = Some(unanswered.report());
             }
