@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use kafka_tower_core::{Control, Delivery, Error, ErrorKind, Persistence, Result, SinkMessage, UnansweredSend};
+use kafka_tower_core::{Control, Delivery, Error, ErrorKind, Persistence, Result, SinkMessage};
 use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
 use kafka_tower_layers::metrics::Metrics;
 use tower_service::Service;
 
 use super::choices::Choices;
 use super::deadline;
-use super::open_sends::{self, OpenSends};
+use super::open_sends::{self, Known, OpenSends};
 use super::recipe::{Recipe, Stacks};
 use super::stack::Instruments;
 use super::traces::{Caller, Traces};
@@ -205,8 +205,8 @@ impl<T> Shared<T> {
 
     /// What a close can say of a message that a layer of the user's own keeps. The layers of this project say it themselves.
     #[inline]
-    pub(super) fn known(&self, message: &SinkMessage<T>) -> Option<UnansweredSend> {
-        self.foreign.then(|| open_sends::known(message))
+    pub(super) fn known(&self, message: &SinkMessage<T>) -> Known {
+        self.foreign.then(|| Box::new(open_sends::known(message)))
     }
 
     /// Why nothing can be sent, if nothing can.

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use kafka_tower_core::handover::{self, Seen};
+use kafka_tower_core::handover::{Observing, Seen};
 use kafka_tower_core::outstanding::{Outstanding, Place};
 use kafka_tower_core::{Delivery, Result, SinkMessage, UnansweredSend};
 
@@ -58,21 +58,27 @@ impl OpenSends {
     }
 
     #[cold]
+    #[inline(never)]
     pub(super) fn begin(&self, epoch: u64, what: UnansweredSend) -> OpenSend {
         let place = self.0.begin(epoch, Open { what, waker: None });
-        OpenSend { sends: Arc::clone(&self.0), place, has_failed: false }
+        OpenSend(Box::new(Begun { sends: Arc::clone(&self.0), place, has_failed: false }))
     }
 }
 
-/// What is known of a message.
+/// What is known of a message. Boxed: few sinks remember it.
+pub(super) type Known = Option<Box<UnansweredSend>>;
+
 pub(super) fn known<T>(message: &SinkMessage<T>) -> UnansweredSend {
     let envelope = message.envelope();
     UnansweredSend::new(envelope.topic.clone(), envelope.key.clone())
 }
 
-/// One that counts until this is dropped.
+/// One that counts until this is dropped. Boxed: rare, and large in each future.
 #[derive(Debug)]
-pub(super) struct OpenSend {
+pub(super) struct OpenSend(Box<Begun>);
+
+#[derive(Debug)]
+struct Begun {
     sends: Arc<Outstanding<Open>>,
     place: Place,
     has_failed: bool,
@@ -82,69 +88,72 @@ impl OpenSend {
     /// It waits for room: a close wakes it.
     pub(super) fn waits(&self, cx: &Context<'_>) {
         let waker = cx.waker().clone();
-        self.sends.change(self.place, |open| open.waker = Some(waker));
+        self.0.sends.change(self.0.place, |open| open.waker = Some(waker));
     }
 }
 
-impl Drop for OpenSend {
+impl Drop for Begun {
     fn drop(&mut self) {
         self.sends.end(self.place);
     }
 }
 
-/// What a call has said, until its answer is polled.
-pub(super) struct Called {
-    seen: Seen,
-    known: Option<UnansweredSend>,
-}
-
-/// Calls the stack.
-#[inline]
-pub(super) fn call(known: Option<UnansweredSend>, call: impl FnOnce() -> BoxFuture) -> (BoxFuture, Called) {
-    let (future, seen) = handover::observe(call);
-    (future, Called { seen, known })
-}
-
-impl Called {
-    fn is_with_transport(&self) -> bool {
-        self.seen.has_record() == Some(true)
+/// Calls the stack and polls its answer for the first time. None if it is ready.
+#[inline(always)]
+pub(super) fn call_and_poll(
+    sends: &OpenSends,
+    epoch: u64,
+    open: Option<OpenSend>,
+    known: Known,
+    both: impl FnOnce() -> (BoxFuture, Poll<Result<Delivery>>),
+) -> (BoxFuture, Option<OpenSend>, Poll<Result<Delivery>>) {
+    let observing = Observing::begin();
+    let (future, answer) = both();
+    let seen = observing.end();
+    if answer.is_ready() || (seen.has_record() == Some(true) && !seen.was_answered()) {
+        return (future, None, answer);
     }
-
-    #[cold]
-    fn begin(self, sends: &OpenSends, epoch: u64) -> OpenSend {
-        sends.begin(epoch, self.known.or_else(|| self.seen.kept()).unwrap_or_default())
-    }
+    (future, Some(kept(sends, epoch, open, known, seen)), answer)
 }
 
-/// Polls the answer, the first time with what the `called` said, and sees to it that the send counts while it has to.
+#[cold]
+#[inline(never)]
+fn kept(sends: &OpenSends, epoch: u64, open: Option<OpenSend>, known: Known, seen: Seen) -> OpenSend {
+    let what = || known.map(|known| *known).or_else(|| seen.kept()).unwrap_or_default();
+    let mut open = open.unwrap_or_else(|| sends.begin(epoch, what()));
+    open.0.has_failed |= seen.was_answered();
+    open
+}
+
+/// Polls the answer, and sees to it that the send counts while it has to.
 #[inline]
 pub(super) fn poll(
     sends: &OpenSends,
     epoch: u64,
     open: &mut Option<OpenSend>,
-    called: Option<Called>,
     poll: impl FnOnce() -> Poll<Result<Delivery>>,
 ) -> Poll<Result<Delivery>> {
-    let (answer, seen) = handover::observe(poll);
+    let observing = Observing::begin();
+    let answer = poll();
+    let seen = observing.end();
     if answer.is_ready() {
-        *open = None;
-        return answer;
-    }
-    // Also where the first poll makes the call, as an `async` block does.
-    let above = called.filter(|called| !called.is_with_transport() && seen.has_record() != Some(true));
-    if above.is_none() && !seen.was_answered() {
-        let with_transport = seen.has_record() == Some(true);
-        if open.as_ref().is_some_and(|open| with_transport && !open.has_failed) {
+        if open.is_some() {
             *open = None;
         }
-        return answer;
+    } else if !seen.is_nothing() {
+        moved(sends, epoch, open, seen);
     }
-    let begin = || match above {
-        Some(called) => called.begin(sends, epoch),
-        None => sends.begin(epoch, seen.kept().unwrap_or_default()),
-    };
-    open.get_or_insert_with(begin).has_failed |= seen.was_answered();
     answer
+}
+
+#[cold]
+#[inline(never)]
+fn moved(sends: &OpenSends, epoch: u64, open: &mut Option<OpenSend>, seen: Seen) {
+    if seen.was_answered() {
+        *open = Some(kept(sends, epoch, open.take(), None, seen));
+    } else if seen.has_record() == Some(true) && open.as_ref().is_some_and(|open| !open.0.has_failed) {
+        *open = None;
+    }
 }
 
 /// An answer with its place among the open sends.
@@ -158,10 +167,13 @@ pub(super) struct Counted<F> {
 
 impl Counted<BoxFuture> {
     /// It may never be polled, so that it counts from the call on.
-    pub(super) fn call(sends: &OpenSends, known: Option<UnansweredSend>, stack: impl FnOnce() -> BoxFuture) -> Self {
+    pub(super) fn call(sends: &OpenSends, known: Known, stack: impl FnOnce() -> BoxFuture) -> Self {
         let epoch = sends.epoch();
-        let (future, called) = call(known, stack);
-        let open = (!called.is_with_transport()).then(|| called.begin(sends, epoch));
+        let observing = Observing::begin();
+        let future = stack();
+        let seen = observing.end();
+        let with_transport = seen.has_record() == Some(true);
+        let open = if with_transport { None } else { Some(kept(sends, epoch, None, known, seen)) };
         Self { future, sends: sends.clone(), epoch, open }
     }
 }
@@ -171,6 +183,6 @@ impl Future for Counted<BoxFuture> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        poll(&this.sends, this.epoch, &mut this.open, None, || this.future.as_mut().poll(cx))
+        poll(&this.sends, this.epoch, &mut this.open, || this.future.as_mut().poll(cx))
     }
 }

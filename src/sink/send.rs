@@ -9,7 +9,7 @@ use kafka_tower_core::{Delivery, Result, SinkMessage};
 
 use super::deadline::{self, Patience};
 use super::edge::{BoxFuture, Edge, Shared};
-use super::open_sends::{self, Called, OpenSend};
+use super::open_sends::{self, OpenSend};
 use super::traces::Caller;
 use super::whole::Part;
 
@@ -92,6 +92,7 @@ impl<T> SendFuture<T> {
     }
 
     /// Readiness is spent in the poll that got it, so that no handle is ready and idle.
+    #[inline(always)]
     fn call(
         &mut self,
         mut edge: Box<dyn Edge<T>>,
@@ -99,26 +100,38 @@ impl<T> SendFuture<T> {
         open: Option<OpenSend>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Delivery>> {
-        let (future, called) = open_sends::call(self.shared.known(&message), || edge.call(message));
-        self.shared.give(edge);
-        self.answer(future, open, Some(called), cx)
+        let shared = &self.shared;
+        let known = shared.known(&message);
+        let (future, open, answer) = open_sends::call_and_poll(&shared.sends, self.epoch, open, known, || {
+            let mut future = edge.call(message);
+            shared.give(edge);
+            let answer = future.as_mut().poll(cx);
+            (future, answer)
+        });
+        if answer.is_pending() {
+            self.on_its_way(future, open);
+        }
+        answer
     }
 
     fn answer(
         &mut self,
         mut future: BoxFuture,
         mut open: Option<OpenSend>,
-        called: Option<Called>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Delivery>> {
-        let answer = open_sends::poll(&self.shared.sends, self.epoch, &mut open, called, || future.as_mut().poll(cx));
+        let answer = open_sends::poll(&self.shared.sends, self.epoch, &mut open, || future.as_mut().poll(cx));
         if answer.is_pending() {
-            self.state = match open {
-                None => State::Called(future),
-                Some(open) => State::Kept(future, open),
-            };
+            self.on_its_way(future, open);
         }
         answer
+    }
+
+    fn on_its_way(&mut self, future: BoxFuture, open: Option<OpenSend>) {
+        self.state = match open {
+            None => State::Called(future),
+            Some(open) => State::Kept(future, open),
+        };
     }
 }
 
@@ -133,8 +146,8 @@ impl<T> Future for SendFuture<T> {
     /// If it is polled after it has answered.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match std::mem::replace(&mut self.state, State::Done) {
-            State::Called(future) => self.answer(future, None, None, cx),
-            State::Kept(future, open) => self.answer(future, Some(open), None, cx),
+            State::Called(future) => self.answer(future, None, cx),
+            State::Kept(future, open) => self.answer(future, Some(open), cx),
             State::Start(message) => self.start(message, cx),
             State::Waiting(mut waiting) => {
                 let _current = waiting.caller.attach();

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use kafka_tower_core::{Delivery, Error, Result, UnansweredSend};
+use kafka_tower_core::{Delivery, Error, Result};
 
 use super::super::edge::BoxFuture;
-use super::super::open_sends::{self, Called, OpenSend, OpenSends};
+use super::super::open_sends::{self, Known, OpenSend, OpenSends};
 use super::super::whole::{Parts, Whole};
 
 /// Neighbours that share a bell: all are polled when one rings. More of them cost polls in vain while delivery reports
@@ -96,17 +96,12 @@ impl Open {
 
     /// A message on its way, polled here once: to ring for it would poll its neighbours. [`poll`](Self::poll) has to
     /// follow before the task rests, because the desk may know an older task.
-    pub(in crate::sink) fn push(
-        &mut self,
-        epoch: u64,
-        known: Option<UnansweredSend>,
-        call: impl FnOnce() -> BoxFuture,
-    ) {
+    pub(in crate::sink) fn push(&mut self, epoch: u64, known: Known, call: impl FnOnce() -> BoxFuture) {
         let number = self.first + self.slots.len();
-        let (mut future, called) = self.watch.call(number, known, call);
         let bell = self.bell();
         let mut cx = Context::from_waker(&self.bells[bell].waker);
-        let slot = match self.watch.poll((number, epoch), Some(called), &mut future, &mut cx) {
+        let (future, answer) = self.watch.call((number, epoch), known, call, &mut cx);
+        let slot = match answer {
             Poll::Ready(result) => Slot::Done(result),
             Poll::Pending => {
                 self.open += 1;
@@ -166,7 +161,7 @@ impl Open {
         for i in from..to {
             if let Slot::Open(future, epoch) = &mut self.slots[i] {
                 let number = self.first + i;
-                if let Poll::Ready(result) = self.watch.poll((number, *epoch), None, future, &mut cx) {
+                if let Poll::Ready(result) = self.watch.poll((number, *epoch), future, &mut cx) {
                     self.slots[i] = Slot::Done(result);
                     self.open -= 1;
                 }
@@ -210,38 +205,56 @@ impl Open {
 }
 
 impl Watch {
+    /// Calls the stack and polls the answer.
     fn call(
         &mut self,
-        number: usize,
-        known: Option<UnansweredSend>,
+        (number, epoch): (usize, u64),
+        known: Known,
         call: impl FnOnce() -> BoxFuture,
-    ) -> (BoxFuture, Called) {
-        let parts = &mut self.parts;
-        open_sends::call(known, || match parts {
-            None => call(),
-            Some(parts) => parts.call(number, call),
-        })
+        cx: &mut Context<'_>,
+    ) -> (BoxFuture, Poll<Result<Delivery>>) {
+        let Self { parts, sends, kept } = self;
+        let (future, open, answer) = open_sends::call_and_poll(sends, epoch, None, known, || {
+            let mut future = match parts {
+                None => call(),
+                Some(parts) => parts.call(number, call),
+            };
+            let answer = ask(parts, number, &mut future, cx);
+            (future, answer)
+        });
+        if let Some(open) = open {
+            kept.insert(number, open);
+        }
+        (future, answer)
     }
 
     /// Polls a message's future.
     fn poll(
         &mut self,
         (number, epoch): (usize, u64),
-        called: Option<Called>,
         future: &mut BoxFuture,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Delivery>> {
         let Self { parts, sends, kept } = self;
-        let poll = || match parts {
-            None => future.as_mut().poll(cx),
-            Some(parts) => parts.poll(number, future, cx),
-        };
         let mut open = if kept.is_empty() { None } else { kept.remove(&number) };
-        let answer = open_sends::poll(sends, epoch, &mut open, called, poll);
+        let answer = open_sends::poll(sends, epoch, &mut open, || ask(parts, number, future, cx));
         if let Some(open) = open {
             kept.insert(number, open);
         }
         answer
+    }
+}
+
+#[inline]
+fn ask(
+    parts: &mut Option<Parts>,
+    number: usize,
+    future: &mut BoxFuture,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Delivery>> {
+    match parts {
+        None => future.as_mut().poll(cx),
+        Some(parts) => parts.poll(number, future, cx),
     }
 }
 

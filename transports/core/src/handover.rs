@@ -84,6 +84,13 @@ impl Seen {
         }
     }
 
+    /// Whether nothing was said.
+    #[must_use]
+    #[inline]
+    pub fn is_nothing(self) -> bool {
+        self.0 == 0
+    }
+
     /// Whether the transport has answered, even if it has the record again.
     #[must_use]
     #[inline]
@@ -101,20 +108,41 @@ impl Seen {
     }
 }
 
-/// Runs `f`, and tells what was said in it.
+/// Listens to what is said on this thread until it is dropped.
+#[derive(Debug)]
+#[must_use = "it listens only while it is there"]
+pub struct Observing {
+    /// What was known before, also after a panic: this send may have been made inside of another one's.
+    outer: u8,
+}
+
+impl Observing {
+    /// Begins to listen.
+    #[inline]
+    pub fn begin() -> Self {
+        Self { outer: SEEN.replace(0) }
+    }
+
+    /// What was said since.
+    #[inline]
+    pub fn end(self) -> Seen {
+        Seen(SEEN.get())
+    }
+}
+
+impl Drop for Observing {
+    #[inline]
+    fn drop(&mut self) {
+        SEEN.set(self.outer);
+    }
+}
+
+/// Runs `f`, and tells what was said in it. [`Observing`] is the same without moving what `f` answers.
 #[inline]
 pub fn observe<R>(f: impl FnOnce() -> R) -> (R, Seen) {
-    /// What was known before, also after a panic: this send may have been made inside of another one's.
-    struct Outer(u8);
-    impl Drop for Outer {
-        #[inline]
-        fn drop(&mut self) {
-            SEEN.set(self.0);
-        }
-    }
-    let _outer = Outer(SEEN.replace(0));
+    let observing = Observing::begin();
     let output = f();
-    (output, Seen(SEEN.get()))
+    (output, observing.end())
 }
 
 /// Runs `f`, and tells whether a transport took a record in it.
