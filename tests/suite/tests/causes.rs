@@ -2,13 +2,14 @@
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::fmt;
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use kafka_tower::{KafkaSink, KafkaSinkConfig};
 use kafka_tower_core::{Delivery, Error, ErrorKind, Persistence, Record, Recovery, Result};
-use kafka_tower_rdkafka::{Builder, MockCluster, RdkafkaTransport};
+use kafka_tower_rdkafka::{Builder, ClientError, ClientEvents, MockCluster, RdkafkaTransport};
 use kafka_tower_test_cluster::{self as cluster, Cluster};
+use tokio::sync::Notify;
 use tower::{Service, ServiceExt};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -161,26 +162,39 @@ async fn a_sink_names_the_cause() {
     assert!(sink.control().last_error().unwrap().contains("NOT_ENOUGH_REPLICAS"));
 }
 
-/// A cluster of three: quotas, idle connections, a replica that is missing, a coordinator that cannot be had.
+/// A cluster of three: quotas, a replica that is missing, a coordinator that cannot be had.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_kafka_is_understood() {
     listen();
-    let builder = Cluster::builder().brokers(3).property("connections.max.idle.ms", "1500");
-    let Some(kafka) = builder.property("transaction.state.log.replication.factor", "4").start().await.unwrap() else {
-        return;
-    };
-    idle_connections_are_no_error(&kafka).await;
+    let builder = Cluster::builder().brokers(3).property("transaction.state.log.replication.factor", "4");
+    let Some(kafka) = builder.start().await.unwrap() else { return };
     a_throttled_client_is_told_so(&kafka).await;
     a_coordinator_that_cannot_be_had_is_named(&kafka).await;
     missing_replicas_are_named(&kafka).await;
 }
 
-async fn idle_connections_are_no_error(kafka: &Cluster) {
+/// Hears of `_ALL_BROKERS_DOWN`.
+#[derive(Clone, Default)]
+struct AllDown(Arc<Notify>);
+
+impl ClientEvents for AllDown {
+    fn error(&self, error: &ClientError<'_>) {
+        if error.code == -187 {
+            self.0.notify_one();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_that_the_broker_closes_is_no_error() {
+    listen();
+    let builder_of_one = Cluster::builder().property("connections.max.idle.ms", "1500");
+    let Some(kafka) = builder_of_one.start().await.unwrap() else { return };
     let topic = kafka.topic("idle", 1).await.unwrap();
-    let mut transport = builder(kafka.bootstrap(), &topic).connect().await.unwrap();
-    send(&mut transport, &topic, 0, SOON).await.unwrap();
-    // The broker closes each of the connections.
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    let down = AllDown::default();
+    let mut transport = builder(kafka.bootstrap(), &topic).events(down.clone()).connect().await.unwrap();
+    send(&mut transport, &topic, 0, 4 * SOON).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), down.0.notified()).await.expect("the broker closes it");
     assert_eq!(transport.control().last_error(), None);
     send(&mut transport, &topic, 0, 4 * SOON).await.unwrap();
 }
