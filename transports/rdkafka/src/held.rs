@@ -107,7 +107,7 @@ impl Shared {
     fn hand_over_held(&self, slot: Arc<Slot>) -> Option<Permit> {
         if !slot.hand_over() {
             // Its time is up, and the caller was told.
-            let error = self.expired_on_its_way(&slot, false, Instant::now());
+            let error = self.expired_while_held(&slot, Instant::now());
             return self.settle(&slot, Err(error));
         }
         let Err((code, slot)) = self.client.produce_held(slot) else { return None };

@@ -1,6 +1,6 @@
 //! What the handles of a transport and its event loop share.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -71,8 +71,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 struct Sight {
     peers: Vec<Peer>,
     second: Vec<Peer>,
-    /// The log has a line of it.
-    told: Cell<bool>,
+    /// What the log is told of it. Written by [`Shared::tell`], because the error of a record is made under the record's lock.
+    line: OnceCell<String>,
 }
 
 /// A time so much later, or one that nobody lives to see where the clock ends.
@@ -165,7 +165,9 @@ impl Shared {
             self.enqueue(slot, permit)
         } else {
             slot.admit(permit);
-            let error = self.expired(&slot, false, now, &self.sight());
+            let sight = self.sight();
+            let error = self.expired(&slot, false, now, &sight);
+            self.tell(sight, now);
             self.settle(&slot, Err(error)).map_or(Ok(()), Err)
         };
         if enqueued.is_err() {
@@ -277,6 +279,8 @@ impl Shared {
                 parked.push(slot);
                 continue;
             }
+            // Before the record is locked: the client's lock may be held by one that waits for the record's.
+            sight.get_or_init(|| self.sight());
             let on_its_way = |handed_over| expired(&slot, true, handed_over);
             if deadline_passed && matches!(slot.expire(now, on_its_way, &self.unseen), Expiry::Parked) {
                 parked.push(slot);
@@ -300,6 +304,9 @@ impl Shared {
             for slot in parked.into_iter().filter(|slot| !slot.is_settled()) {
                 lock(&self.expiry).push(now, &slot);
             }
+        }
+        if let Some(sight) = sight.into_inner() {
+            self.tell(sight, now);
         }
         overdue
     }
@@ -370,16 +377,26 @@ impl Shared {
 
     fn expired(&self, slot: &Slot, handed_over: bool, now: Instant, sight: &Sight) -> Error {
         let why = self.why(slot, handed_over, now, sight);
-        if let Some(why) = why.as_ref().filter(|_| !sight.told.replace(true)) {
-            let text = format!("records to {} are not delivered in time: {}", slot.record().topic, why.text);
-            self.log.tell(Source::Warning, &text, now);
+        if let Some(why) = &why {
+            let text = || format!("records to {} are not delivered in time: {}", slot.record().topic, why.text);
+            sight.line.get_or_init(text);
         }
         classify::expired(slot.record(), handed_over, slot.called_at(), now, why.as_ref())
     }
 
-    /// The error of an admitted record.
-    pub(crate) fn expired_on_its_way(&self, slot: &Slot, handed_over: bool, now: Instant) -> Error {
-        self.expired_with(slot, true, handed_over, now, &self.sight())
+    /// Writes the line of a sight to the log: foreign code, which no lock may be held for.
+    fn tell(&self, sight: Sight, now: Instant) {
+        if let Some(text) = sight.line.into_inner() {
+            self.log.tell(Source::Warning, &text, now);
+        }
+    }
+
+    /// The error of an admitted record that no producer has.
+    pub(crate) fn expired_while_held(&self, slot: &Slot, now: Instant) -> Error {
+        let sight = self.sight();
+        let error = self.expired_with(slot, true, false, now, &sight);
+        self.tell(sight, now);
+        error
     }
 
     fn expired_with(&self, slot: &Slot, admitted: bool, handed_over: bool, now: Instant, sight: &Sight) -> Error {
@@ -421,7 +438,7 @@ impl Shared {
 
     fn sight(&self) -> Sight {
         let now = Instant::now();
-        Sight { peers: self.client.peers(now), second: self.alone.peers(now), told: Cell::new(false) }
+        Sight { peers: self.client.peers(now), second: self.alone.peers(now), line: OnceCell::new() }
     }
 
     /// Why a record that the close gives up has no answer.
@@ -572,3 +589,6 @@ impl Shared {
         self.client.flush(timeout);
     }
 }
+
+#[cfg(test)]
+mod tests;
