@@ -273,8 +273,9 @@ impl EventLoop<'_> {
             tracing::error!(records = lost, "librdkafka did not report records that it was told to give up");
         }
         // Its threads end there, of which one may be resolving a name.
-        let retire = std::thread::Builder::new().name("kafka-tower-retire".to_owned()).spawn(move || drop(old));
-        if let Err(error) = retire {
+        let retiring = Arc::clone(shared);
+        let retire = std::thread::Builder::new().name("kafka-tower-retire".to_owned());
+        if let Err(error) = retire.spawn(move || retiring.retire(old)) {
             tracing::warn!(%error, "no thread to end a producer");
         }
         true
@@ -316,6 +317,15 @@ impl EventLoop<'_> {
 }
 
 impl Shared {
+    /// Ends an instance. Blocks.
+    pub(crate) fn retire(&self, old: Instance) {
+        old.give_up(|slot| {
+            let permit = self.settle(slot, Err(slot.lost()));
+            self.gate.release(permit, |slot, permit| self.enqueue_parked(slot, permit));
+        });
+        drop(old);
+    }
+
     /// The error of a record that the instance before gives up.
     pub(crate) fn given_up_by_old(&self, slot: &Slot, partition: i32, persistence: Persistence) -> Option<Error> {
         let bound = self.delivery_bound();

@@ -265,16 +265,16 @@ impl Slot {
         self.state().unseen.take()
     }
 
-    /// The producer ended and nobody can tell any more.
+    /// The error of a record whose producer ended before its report was read.
+    pub(crate) fn lost(&self) -> Error {
+        let topic = &self.record.topic;
+        Error::new(ErrorKind::Closed, format!("the producer ended before the fate of a record to {topic} was known"))
+            .with_persistence(Persistence::PossiblyPersisted)
+    }
+
+    /// As [`lost`](Self::lost), where the gate is gone that it took room of.
     pub(crate) fn lose(&self) {
-        let _room_of_a_gate_that_is_gone = self.settle(
-            Err(Error::new(
-                ErrorKind::Closed,
-                format!("the producer ended before the fate of a record to {} was known", self.record.topic),
-            )
-            .with_persistence(Persistence::PossiblyPersisted)),
-            None,
-        );
+        let _room_of_a_gate_that_is_gone = self.settle(Err(self.lost()), None);
     }
 }
 

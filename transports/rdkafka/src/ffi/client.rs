@@ -9,7 +9,7 @@ use rdkafka::types::RDKafkaType;
 use rdkafka_sys as sys;
 
 use super::topics::Topics;
-use super::{Queue, activity, produce, raw};
+use super::{Event, Queue, activity, produce, raw};
 use crate::codes;
 use crate::context::Context;
 use crate::peers::{Peer, Peers};
@@ -81,6 +81,16 @@ impl Instance {
         // SAFETY: the client lives; the function is thread safe.
         usize::try_from(unsafe { sys::rd_kafka_outq_len(self.0.rk()) }).unwrap_or(0)
     }
+
+    /// Gives up all records and hands those over that had no report until now. Waits for librdkafka's threads, of which one may be
+    /// resolving a name.
+    pub(crate) fn give_up(&self, mut last: impl FnMut(&Slot)) {
+        self.0.give_up(|event| {
+            if let Event::Reports(mut reports) = event {
+                reports.each(|report| last(report.slot));
+            }
+        });
+    }
 }
 
 /// How long the reports of the records may take that a destroyed producer still had.
@@ -104,15 +114,7 @@ impl Native {
 impl Drop for Native {
     /// The event loop has read all reports; what is there all the same ends as lost.
     fn drop(&mut self) {
-        let flags = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT;
-        // SAFETY: the client lives; the function is thread safe.
-        unsafe { raw::rd_kafka_purge(self.rk(), flags) };
-        let (end, mut reported) = (Instant::now() + LAST_REPORTS, Vec::new());
-        // SAFETY: as above.
-        while unsafe { sys::rd_kafka_outq_len(self.rk()) } > 0 && Instant::now() < end {
-            self.queue.poll(Duration::from_millis(10), &mut reported, |event| drop(event));
-            reported.clear();
-        }
+        self.give_up(|event| drop(event));
     }
 }
 
@@ -197,7 +199,13 @@ impl Client {
     ///
     /// Does not wait for a question to the cluster that has no answer yet: the thread that asks it destroys the producer then.
     pub(crate) fn destroy(&self) {
-        let native = self.write().native.take();
+        let mut state = self.write();
+        let native = state.native.take();
+        // Nothing would hand over what is held from now on.
+        state.all_held = false;
+        state.topics_held.clear();
+        state.changed();
+        drop(state);
         // Those that still use it have a count of it; the last one would destroy it, as only a question may.
         let _no_more = self.long_calls.write().unwrap_or_else(PoisonError::into_inner);
         drop(native);
@@ -377,6 +385,18 @@ impl State {
 }
 
 impl Native {
+    fn give_up(&self, mut last: impl FnMut(Event<'_>)) {
+        let flags = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT;
+        // SAFETY: the client lives; the function is thread safe.
+        unsafe { raw::rd_kafka_purge(self.rk(), flags) };
+        let (end, mut reported) = (Instant::now() + LAST_REPORTS, Vec::new());
+        // SAFETY: as above.
+        while unsafe { sys::rd_kafka_outq_len(self.rk()) } > 0 && Instant::now() < end {
+            self.queue.poll(Duration::from_millis(10), &mut reported, &mut last);
+            reported.clear();
+        }
+    }
+
     fn purge(&self) {
         let flags = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT | sys::RD_KAFKA_PURGE_F_NON_BLOCKING;
         // SAFETY: the client lives; the function is thread safe.

@@ -1,0 +1,113 @@
+//! What the handles and the event loop share, without an event loop.
+
+use std::sync::mpsc;
+use std::thread;
+
+use kafka_tower_core::gate::Limits;
+
+use super::*;
+use crate::ffi::Instance;
+
+fn shared() -> Arc<Shared> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", "127.0.0.1:1");
+    let client = Client::create(&config).unwrap();
+    let gate = Gate::new(Limits { records: 10, bytes: 1_000 });
+    Shared::new(client, config, gate, None, Duration::from_secs(300), None)
+}
+
+fn send(shared: &Shared, record: Record) -> Arc<Slot> {
+    let slot = Arc::new(Slot::new(record, Instant::now()));
+    let mut handle = shared.gate.handle();
+    handle.call(Arc::clone(&slot), 1, |slot, permit| shared.enqueue(slot, permit)).ok().unwrap();
+    shared.watch(&slot);
+    slot
+}
+
+/// One whose time is up.
+fn late() -> Record {
+    let mut record = Record::new("t").with_value("v");
+    record.expires_at = Some(Instant::now());
+    record
+}
+
+/// Whether the record's lock can be had.
+fn is_free(slot: &Arc<Slot>) -> bool {
+    let (slot, (answer, answered)) = (Arc::clone(slot), mpsc::channel());
+    thread::spawn(move || answer.send(slot.is_settled()));
+    answered.recv_timeout(Duration::from_secs(2)).is_ok()
+}
+
+#[test]
+fn an_expired_record_is_not_locked_while_the_client_is_waited_for() {
+    let shared = shared();
+    let slot = send(&shared, late());
+    let mut free = true;
+    // The client's lock is held from here on, as while a record is held.
+    shared.client.hold("other".into(), || {
+        let (expiring, (begins, begun)) = (Arc::clone(&shared), mpsc::channel());
+        thread::spawn(move || {
+            begins.send(()).unwrap();
+            expiring.expire(Instant::now())
+        });
+        begun.recv().unwrap();
+        for _ in 0..20 {
+            thread::sleep(Duration::from_millis(5));
+            free &= is_free(&slot);
+        }
+    });
+    assert!(free);
+}
+
+struct Watching(Arc<Slot>, mpsc::Sender<bool>);
+
+impl tracing::Subscriber for Watching {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        let _gone = self.1.send(is_free(&self.0));
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_subscriber_may_look_at_the_record_that_its_line_tells_of() {
+    let shared = shared();
+    let slot = send(&shared, late());
+    shared.failed(codes::LOCAL_TRANSPORT, "127.0.0.1:1/bootstrap: Connect failed: refused", Instant::now());
+    let (sender, found) = mpsc::channel();
+    tracing::subscriber::with_default(Watching(Arc::clone(&slot), sender), || shared.expire(Instant::now()));
+    assert_eq!(found.try_iter().collect::<Vec<_>>(), [true]);
+}
+
+#[test]
+fn what_an_old_instance_reports_late_gives_its_room_back() {
+    let shared = shared();
+    let slot = send(&shared, Record::new("t").with_value("v"));
+    let old = shared.client.swap(Instance::create(shared.config()).unwrap()).unwrap();
+    assert_eq!(shared.gate.in_flight().records, 1);
+    shared.retire(old);
+    assert!(slot.has_failed());
+    assert_eq!(shared.gate.in_flight().records, 0);
+}
+
+#[test]
+fn a_client_that_is_destroyed_holds_nothing() {
+    let shared = shared();
+    shared.client.hold_all();
+    shared.client.destroy();
+    assert!(send(&shared, Record::new("t").with_value("v")).has_failed());
+}
