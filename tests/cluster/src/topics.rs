@@ -68,14 +68,31 @@ impl Cluster {
         for (key, value) in config {
             topic = topic.set(key, value);
         }
+        self.create(topic).await
+    }
+
+    /// Creates a topic whose partitions have one replica each, on these brokers; returns when each partition has a leader.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_topic`](Self::create_topic).
+    pub async fn create_topic_on(&self, name: &str, brokers: &[i32]) -> Result<(), Error> {
+        let assignment: Vec<_> = brokers.iter().map(std::slice::from_ref).collect();
+        let partitions = i32::try_from(brokers.len()).map_err(Error::new)?;
+        self.create(NewTopic::new(name, partitions, TopicReplication::Variable(&assignment))).await
+    }
+
+    async fn create(&self, topic: NewTopic<'_>) -> Result<(), Error> {
         let results = self.clients.admin()?.create_topics([&topic], &options()).await;
         for result in results.map_err(Error::with("create_topics"))? {
             result.map_err(|(name, code)| Error::new(format!("cannot create topic {name}: {code}")))?;
         }
-        let expected = usize::try_from(partitions).map_err(Error::new)?;
-        self.wait_leaders(name, move |leaders| leaders.len() == expected && leaders.iter().all(|&leader| leader >= 0))
-            .await
-            .map(drop)
+        let expected = usize::try_from(topic.num_partitions).map_err(Error::new)?;
+        self.wait_leaders(topic.name, move |leaders| {
+            leaders.len() == expected && leaders.iter().all(|&leader| leader >= 0)
+        })
+        .await
+        .map(drop)
     }
 
     /// Creates a topic with a name nobody else has: `prefix-…`.

@@ -11,7 +11,7 @@ use crate::repeats::essence;
 
 /// How many are kept: the last ones seen.
 const KEPT: usize = 128;
-/// How long a coordinator may be missing before that is worth a line: one that is made, or moves, is soon there.
+/// How long a coordinator or a leader may be missing before that is worth a line: one that is made, or moves, is soon there.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a cause is about.
@@ -25,6 +25,12 @@ pub(crate) enum Place {
     Broker(String),
     Coordinator,
     Client,
+}
+
+impl Place {
+    fn is(&self, to: &str, at: i32) -> bool {
+        matches!(self, Self::Partition { topic, partition } if *partition == at && topic == to)
+    }
 }
 
 /// What was seen last at a place, without the times and counters that librdkafka writes into its text.
@@ -41,6 +47,11 @@ pub(crate) struct Cause {
 impl Cause {
     fn new(place: Place, code: i32, text: String, now: Instant) -> Self {
         Self { place, code, text, first: now, last: now }
+    }
+
+    /// The partition had no leader. This lasts until librdkafka tells of one.
+    pub(crate) fn has_no_leader(&self) -> bool {
+        self.code == codes::LEADER_NOT_AVAILABLE && matches!(self.place, Place::Partition { .. })
     }
 }
 
@@ -72,21 +83,29 @@ impl Causes {
                 let text = format!("{who}{what}: {text}");
                 Cause::new(Place::Coordinator, code.unwrap_or(0), text, now)
             }
+            Line::Leader { topic, partition, is_there: false } => {
+                let (code, place) = (codes::LEADER_NOT_AVAILABLE, topic.to_owned());
+                let text = format!("{topic}[{partition}]: {}", told(code));
+                Cause::new(Place::Partition { topic: place, partition }, code, text, now)
+            }
+            Line::Leader { topic, partition, is_there: true } => {
+                self.0.retain(|cause| !(cause.has_no_leader() && cause.place.is(topic, partition)));
+                return None;
+            }
             Line::Coordinator => {
                 self.0.retain(|cause| cause.place != Place::Coordinator);
                 return None;
             }
         };
         self.push(cause);
-        let needed = |cause: &&Cause| cause.place != Place::Coordinator || now - cause.first >= PATIENCE;
+        let may_pass = |cause: &Cause| cause.place == Place::Coordinator || cause.has_no_leader();
+        let needed = |cause: &&Cause| !may_pass(cause) || now - cause.first >= PATIENCE;
         self.0.back().filter(needed).map(|cause| cause.text.as_str())
     }
 
     /// A record was delivered to a partition: what was wrong there has ended.
     pub(crate) fn delivered(&mut self, to: &str, at: i32) {
-        self.0.retain(
-            |cause| !matches!(&cause.place, Place::Partition { topic, partition } if *partition == at && topic == to),
-        );
+        self.0.retain(|cause| !cause.place.is(to, at));
     }
 
     /// Whether a delivery would end one of them.
@@ -168,6 +187,19 @@ mod tests {
         assert!(causes.of_partitions());
         causes.delivered("t", 0);
         assert!(!causes.of_partitions());
+    }
+
+    #[test]
+    fn a_leader_that_is_there_again_ends_its_cause() {
+        let (mut causes, now) = (Causes::default(), Instant::now());
+        let line = |is_there| Line::Leader { topic: "t", partition: 1, is_there };
+        let refused = Line::Refused { broker: "b:1/1", topic: "t", partition: 0, code: 19 };
+        causes.line(&refused, now);
+        assert_eq!(causes.line(&line(false), now), None, "it may be there in a moment");
+        let text = causes.line(&line(false), now + PATIENCE).unwrap();
+        assert_eq!(text, "t[1]: the partition has no leader now (LEADER_NOT_AVAILABLE)");
+        assert_eq!(causes.line(&line(true), now + PATIENCE), None);
+        assert_eq!(causes.iter().map(|cause| cause.code).collect::<Vec<_>>(), [19]);
     }
 
     #[test]

@@ -181,6 +181,7 @@ pub(crate) static TABLE: &[Row] = &[
     row(-166, "_TIMED_OUT_QUEUE", TIMEOUT, Record, Unknown, "the record's time passed in librdkafka's queue"),
     row(-165, "_UNSUPPORTED_FEATURE", CONFIG, Client, Unknown, "the broker does not support it"),
     row(-163, "_INTR", UNKNOWN, Client, Told, "the call was interrupted"),
+    row(-155, "_UNDERFLOW", BROKER, Broker, Unknown, "the broker's answer could not be read"),
     row(-153, "_RETRY", BROKER, Client, Told, "librdkafka asks for another try"),
     row(-152, "_PURGE_QUEUE", CLOSED, Record, Unknown, "the transport was closed while the record was in librdkafka's queue"),
     row(-151, "_PURGE_INFLIGHT", CLOSED, Record, Unknown, "it was sent, and the transport was closed before the answer"),

@@ -248,7 +248,7 @@ fn handle(
             log(shared, watch, level, &facility.to_string_lossy(), &text.to_string_lossy());
         }
         Event::Statistics(json) => user(shared, "statistics", |events| events.statistics(&json.to_string_lossy())),
-        Event::TokenRefresh { config } => token(shared, client, config),
+        Event::TokenRefresh { config } => client.set_token(token(shared, config)),
         Event::Other(kind) => tracing::debug!(kind, "an event that nobody asked for"),
     }
 }
@@ -319,6 +319,11 @@ fn error(shared: &Shared, client: &Client, code: i32, fatal: bool, text: &str) {
     user(shared, "error", |events| events.error(&ClientError { code, name, text: &text, fatal }));
 }
 
+/// The only sign of the producer id of a producer without transactions; `debug=eos` asks for it.
+pub(crate) fn is_producer_id(facility: &str, text: &str) -> bool {
+    facility == "GETPID" && text.contains("Acquired PID")
+}
+
 fn log(shared: &Shared, watch: Option<&mut Watch>, level: i32, facility: &str, text: &str) {
     if let Some(watch) = watch {
         if facility == "PARTCNT" {
@@ -327,8 +332,7 @@ fn log(shared: &Shared, watch: Option<&mut Watch>, level: i32, facility: &str, t
             watch.troubles.sign(sign, partition, Instant::now());
         }
     }
-    // The only sign of the producer id of a producer without transactions; `debug=eos` asks for it.
-    if facility == "GETPID" && text.contains("Acquired PID") {
+    if is_producer_id(facility, text) {
         shared.facts.change(|facts| facts.producer_id = true);
     }
     let now = Instant::now();
@@ -351,17 +355,17 @@ fn user(shared: &Shared, what: &'static str, call: impl FnOnce(&dyn crate::Clien
     }
 }
 
-fn token(shared: &Shared, client: &Client, config: Option<&CStr>) {
+/// A token for a client that asks for one, as `set_token` takes it.
+pub(crate) fn token(shared: &Shared, config: Option<&CStr>) -> Result<(CString, CString, i64), String> {
     let config = config.map(CStr::to_string_lossy);
     let asked = match &shared.events {
         Some(events) => catch_unwind(AssertUnwindSafe(|| events.oauth_token(config.as_deref())))
             .unwrap_or_else(|_| Err("the callback oauth_token panicked".into())),
         None => Err("SASL/OAUTHBEARER needs a token: implement ClientEvents::oauth_token".into()),
     };
-    let token = asked.map_err(|error| error.to_string()).and_then(|token| {
+    asked.map_err(|error| error.to_string()).and_then(|token| {
         let lifetime = token.expires_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
         let text = |s: String| CString::new(s).map_err(|_| "a NUL in the token or its principal".to_owned());
         Ok((text(token.token)?, text(token.principal)?, i64::try_from(lifetime).unwrap_or(i64::MAX)))
-    });
-    client.set_token(token);
+    })
 }

@@ -14,6 +14,10 @@ use crate::peers::{Peer, address};
 /// every 30 s.
 const LASTS: Duration = Duration::from_secs(60);
 
+/// How long a partition without leader explains a wait that began later: librdkafka asks for the leader each second while
+/// records wait for it.
+const NO_LEADER: Duration = Duration::from_secs(5);
+
 /// What waits, and for what.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wait<'a> {
@@ -62,7 +66,9 @@ pub(crate) fn explain<'a>(
     causes: impl Iterator<Item = &'a Cause> + Clone,
     peers: &[Peer],
 ) -> Option<Explanation> {
-    let seen = causes.clone().filter(|cause| cause.last >= wait.since);
+    let without_leader =
+        |cause: &Cause| cause.has_no_leader() && wait.now.saturating_duration_since(cause.last) <= NO_LEADER;
+    let seen = causes.clone().filter(|cause| cause.last >= wait.since || without_leader(cause));
     let of_partition = |cause: &&Cause| match &cause.place {
         Place::Partition { topic, partition } => !wait.coordinator && wait.is_for(topic, *partition),
         _ => false,

@@ -1,12 +1,14 @@
 //! What librdkafka's log says of errors that it tries to get over by itself, and so reports in no other way. Pure.
 //!
-//! The lines are those of librdkafka 2.12.1 for the facets `msg` and `eos`.
+//! The lines are those of librdkafka 2.12.1 for the facets `msg`, `eos` and `topic`.
 
 /// What a line says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line<'a> {
     /// A broker refused a batch.
     Refused { broker: &'a str, topic: &'a str, partition: i32, code: i32 },
+    /// By an answer of a broker, the partition has no leader, or has one.
+    Leader { topic: &'a str, partition: i32, is_there: bool },
     /// A transaction's coordinator, or a producer id, cannot be had. `who` is the broker that said so, if one did.
     NoCoordinator { what: &'static str, who: &'a str, code: Option<i32>, text: &'a str },
     /// It can be had again.
@@ -18,6 +20,7 @@ pub(crate) fn read<'a>(facility: &str, line: &'a str, code_of: impl Fn(&str) -> 
     let line = without_thread(line);
     match facility {
         "MSGSET" => refused(line, code_of),
+        "BROKER" => leader(line),
         "TXNCOORD" => coordinator(line, code_of),
         "GETPID" => producer_id(line, code_of),
         "PIDBROKER" => Some(Line::NoCoordinator { what: "no producer id", who: "", code: None, text: line }),
@@ -53,6 +56,14 @@ fn refused(line: &str, code_of: impl Fn(&str) -> Option<i32>) -> Option<Line<'_>
     // Below 0 are librdkafka's own: a connection that ended, or a purge, which others tell better.
     let code = code_of(text).filter(|code| *code > 0 || *code == -1)?;
     Some(Line::Refused { broker, topic, partition: partition.parse().ok()?, code })
+}
+
+/// "topic [0]: leader 1 epoch 0 -> leader -1 epoch 1"
+fn leader(line: &str) -> Option<Line<'_>> {
+    let (place, rest) = line.split_once("]: leader ")?;
+    let (topic, partition) = place.rsplit_once(" [")?;
+    let number: i32 = rest.split_once(" -> leader ")?.1.split(' ').next()?.parse().ok()?;
+    Some(Line::Leader { topic, partition: partition.parse().ok()?, is_there: number >= 0 })
 }
 
 fn coordinator(line: &str, code_of: impl Fn(&str) -> Option<i32>) -> Option<Line<'_>> {
@@ -144,6 +155,18 @@ mod tests {
     }
 
     #[test]
+    fn a_partition_without_leader_is_seen_and_its_new_leader() {
+        for (to, is_there) in [("-1 epoch 3", false), ("2 epoch 4", true)] {
+            let line = format!("[thrd:main]: t.a [12]: leader 1 epoch 2 -> leader {to}");
+            let expected = Line::Leader { topic: "t.a", partition: 12, is_there };
+            assert_eq!(read("BROKER", &line, code_of), Some(expected));
+        }
+        let outdated =
+            "t.a [12]: ignoring outdated metadata update with leader epoch 0 which is older than our cached epoch 3";
+        assert_eq!(read("BROKER", outdated, code_of), None);
+    }
+
+    #[test]
     fn a_missing_coordinator_is_named_with_its_code() {
         for (facility, line, who, code) in [
             (
@@ -212,7 +235,7 @@ mod tests {
     proptest! {
         /// No line makes it panic, cut anywhere.
         #[test]
-        fn any_line_will_do(facility in "MSGSET|TXNCOORD|GETPID|ADDPARTS|ADDOFFSETS|ENDTXN", line in ".{0,80}", cut in 0..200usize) {
+        fn any_line_will_do(facility in "MSGSET|BROKER|TXNCOORD|GETPID|ADDPARTS|ADDOFFSETS|ENDTXN", line in ".{0,80}", cut in 0..200usize) {
             let _ = read(&facility, &line, code_of);
             let whole = msgset("Broker: Not enough in-sync replicas");
             let _ = read(&facility, whole.get(cut..).unwrap_or_default(), code_of);

@@ -1,6 +1,7 @@
 //! Replacing a client that is stuck: a new instance of librdkafka behind the same handles.
 //!
 //! 1. *Set aside*: partitions in trouble (`trouble.rs`) are paused, so that they harm the others no longer; those go on.
+//!    The new instance is made, and connects.
 //! 2. *Hold*: new calls wait in `held.rs` until what is on its way to other partitions is settled, or some time has passed.
 //! 3. *Swap*: the new instance takes the old one's place, and the old one gives up what it has. Records that it surely never
 //!    sent are taken back; the others end with what is known of them.
@@ -11,14 +12,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery};
 
 use crate::classify;
 use crate::codes;
-use crate::event_loop::{EventLoop, PURGE_AGAIN, PURGE_TIME};
-use crate::ffi::{Instance, Report};
+use crate::event_loop::{self, EventLoop, PURGE_AGAIN, PURGE_TIME};
+use crate::ffi::{Event, Instance, Report};
+use crate::log::Source;
 use crate::shared::{Shared, lock};
 use crate::slot::Slot;
 use crate::trouble::{BackOff, Partition, Trouble, Troubles};
@@ -30,6 +33,8 @@ const LOOK: Duration = Duration::from_millis(20);
 const ASIDE: Duration = Duration::from_secs(15);
 /// How long new calls are held for those that are on their way to other partitions.
 const HOLD: Duration = Duration::from_secs(2);
+/// How long the new instance has to reach a broker before records are held.
+const CONNECT: Duration = Duration::from_secs(5);
 /// A record in trouble is not so young.
 const AGE: Duration = Duration::from_secs(1);
 /// Smaller records are not said to be too large.
@@ -205,31 +210,35 @@ impl EventLoop<'_> {
         }
     }
 
-    /// Records had no answer within the bound: replaces their client if brokers answer. Says whether it gave them up.
+    /// Records had no answer within the bound: replaces their client if brokers answer, and if it cannot be replaced now, their
+    /// callers are told. False if no broker answers, or the transport closes: then all are to be given up.
     pub(crate) fn replace_for_overdue(&mut self, overdue: &[Arc<Slot>], now: Instant) -> bool {
         let (shared, Some(watch)) = (self.shared, &self.watch) else { return false };
         let isolated = overdue.iter().any(|slot| slot.record().isolated);
-        let overdue: Vec<_> = overdue
-            .iter()
-            .map(|slot| slot.record())
-            .filter(|record| !record.isolated)
-            .map(|r| Arc::clone(&r.topic))
-            .collect();
+        let overdue: Vec<_> = overdue.iter().filter(|slot| !slot.record().isolated).cloned().collect();
         if isolated {
             shared.alone.purge();
         }
         if overdue.is_empty() {
             return true;
         }
-        if shared.closing.has_begun() || !watch.back_off.is_over(now) {
+        if shared.closing.has_begun() {
             return false;
+        }
+        if !watch.back_off.is_over(now) {
+            shared.tell_overdue(&overdue, now);
+            return true;
         }
         // All wait for the loop meanwhile, but seldom.
         if shared.client.metadata(None, AGE).is_err() {
             return false;
         }
         let partitions = watch.aside.as_ref().map(|aside| aside.partitions.clone()).unwrap_or_default();
-        self.replace(Why { partitions, overdue, largest: 0 })
+        let topics = overdue.iter().map(|slot| Arc::clone(&slot.record().topic)).collect();
+        if !self.replace(Why { partitions, overdue: topics, largest: 0 }) {
+            shared.tell_overdue(&overdue, Instant::now());
+        }
+        true
     }
 
     fn replace(&mut self, mut why: Why) -> bool {
@@ -245,6 +254,11 @@ impl EventLoop<'_> {
                 return false;
             }
         };
+        if !self.is_ready(&new) {
+            tracing::warn!("a Kafka client that is stuck is not replaced now: a new one cannot deliver");
+            retire(shared, new);
+            return false;
+        }
         shared.client.hold_all();
         // From here to the end of the hold nothing may panic; what is in records is foreign code.
         self.guarded("a record", |this| {
@@ -272,13 +286,51 @@ impl EventLoop<'_> {
         if lost > 0 {
             tracing::error!(records = lost, "librdkafka did not report records that it was told to give up");
         }
-        // Its threads end there, of which one may be resolving a name.
-        let retiring = Arc::clone(shared);
-        let retire = std::thread::Builder::new().name("kafka-tower-retire".to_owned());
-        if let Err(error) = retire.spawn(move || retiring.retire(old)) {
-            tracing::warn!(%error, "no thread to end a producer");
-        }
+        retire(shared, old);
         true
+    }
+
+    /// Whether the new instance can deliver: it reached a broker, and has a producer id if it needs one. Waits for that; meanwhile
+    /// the old one goes on.
+    fn is_ready(&mut self, new: &Instance) -> bool {
+        let shared = self.shared;
+        let (answered, answer) = mpsc::channel();
+        let asks = new.clone();
+        let ask = move || {
+            // The event loop may wait no longer.
+            let _ = answered.send(asks.wait_for_broker(CONNECT));
+        };
+        if std::thread::Builder::new().name("kafka-tower-connect".to_owned()).spawn(ask).is_err() {
+            return false;
+        }
+        let (mut reached, mut has_id) = (false, !shared.is_idempotent());
+        let (queue, mut none) = (new.queue(), Vec::new());
+        let end = Instant::now() + CONNECT;
+        loop {
+            let now = Instant::now();
+            shared.look_again(&shared.expire(now), now + LOOK);
+            let mut event = |event: Event<'_>| match event {
+                Event::Log { level, facility, text } => {
+                    let (facility, text) = (facility.to_string_lossy(), text.to_string_lossy());
+                    has_id |= event_loop::is_producer_id(&facility, &text);
+                    shared.log.librdkafka(level, &facility, &text, now);
+                }
+                Event::Error { code, text, .. } => {
+                    shared.log.tell(Source::Client { code }, &text.to_string_lossy(), now);
+                }
+                Event::TokenRefresh { config } => new.set_token(event_loop::token(shared, config)),
+                Event::Reports(_) | Event::Statistics(_) | Event::Other(_) => {}
+            };
+            while queue.poll(Duration::ZERO, &mut none, &mut event) {}
+            reached |= answer.try_recv() == Ok(true);
+            if reached && has_id {
+                return true;
+            }
+            if now >= end || shared.closing.deadline().is_some_and(|deadline| deadline <= now) {
+                return false;
+            }
+            self.serve(LOOK);
+        }
     }
 
     /// Until what is on its way to other partitions is settled, but not for long.
@@ -313,6 +365,15 @@ impl EventLoop<'_> {
         watch.aside = None;
         watch.troubles.clear();
         (watch.taken_back.take().unwrap_or_default(), old.queued())
+    }
+}
+
+/// Ends an instance. Its threads end elsewhere: one of them may be resolving a name.
+fn retire(shared: &Arc<Shared>, instance: Instance) {
+    let retiring = Arc::clone(shared);
+    let retire = std::thread::Builder::new().name("kafka-tower-retire".to_owned());
+    if let Err(error) = retire.spawn(move || retiring.retire(instance)) {
+        tracing::warn!(%error, "no thread to end a producer");
     }
 }
 

@@ -67,6 +67,9 @@ const LATELY: Duration = Duration::from_secs(60);
 /// How long a broker may take for an answer before [`Shared::last_error`] names it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// When records are looked at again that were on their way for too long and stay there.
+const OVERDUE_AGAIN: Duration = Duration::from_secs(1);
+
 /// What is seen of the brokers at one moment, for all records whose time is up then.
 struct Sight {
     peers: Vec<Peer>,
@@ -311,6 +314,26 @@ impl Shared {
         overdue
     }
 
+    /// Looks again at records that were on their way for too long: their client may be replaced then.
+    pub(crate) fn look_again(&self, overdue: &[Arc<Slot>], at: Instant) {
+        for slot in overdue {
+            lock(&self.expiry).push(at, slot);
+        }
+    }
+
+    /// Tells the callers of records that were on their way for too long, and lets the client keep those.
+    pub(crate) fn tell_overdue(&self, overdue: &[Arc<Slot>], now: Instant) {
+        let sight = self.sight();
+        for slot in overdue {
+            let error = |handed_over| {
+                let persistence = if handed_over { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
+                self.overdue(slot, persistence, now, &sight)
+            };
+            slot.expire(now, error, &self.unseen);
+        }
+        self.look_again(overdue, later(now, OVERDUE_AGAIN));
+    }
+
     /// Gives up all that is on its way.
     pub(crate) fn give_up_overdue(&self) {
         let left = self.gate.in_flight();
@@ -355,12 +378,17 @@ impl Shared {
         if self.closing.has_begun() {
             return None;
         }
-        let why = self.why(slot, true, Instant::now(), &self.sight());
+        Some(self.overdue(slot, persistence, Instant::now(), &self.sight()))
+    }
+
+    fn overdue(&self, slot: &Slot, persistence: Persistence, now: Instant, sight: &Sight) -> Error {
+        let topic = &slot.record().topic;
+        let why = self.why(slot, true, now, sight);
         let cause = why.map(|why| format!("; {}", why.text)).unwrap_or_default();
         let bound = classify::seconds(self.delivery_bound);
         let text =
             format!("the delivery to {topic} was given up, because a record had no answer within {bound}{cause}");
-        Some(Error::new(ErrorKind::Timeout, text).with_persistence(persistence))
+        Error::new(ErrorKind::Timeout, text).with_persistence(persistence)
     }
 
     /// The number of a topic's partitions is known, or has changed.
@@ -522,6 +550,10 @@ impl Shared {
 
     pub(crate) fn delivery_bound(&self) -> Duration {
         self.delivery_bound
+    }
+
+    pub(crate) fn is_idempotent(&self) -> bool {
+        self.config.get("enable.idempotence").is_some_and(|value| matches!(value.trim(), "true" | "1" | "t"))
     }
 
     pub(crate) fn is_transactional(&self) -> bool {

@@ -47,6 +47,11 @@ impl Frame {
         Some(i32::from_be_bytes(self.at(4)?))
     }
 
+    /// Makes an answer one that cannot be read: its length and correlation id stay.
+    pub(super) fn spoil(&mut self) {
+        self.0.iter_mut().skip(8).for_each(|byte| *byte = 0xff);
+    }
+
     fn at<const N: usize>(&self, index: usize) -> Option<[u8; N]> {
         self.0.get(index..index + N)?.try_into().ok()
     }

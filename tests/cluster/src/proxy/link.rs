@@ -121,7 +121,7 @@ async fn requests<'a>(mut from: ReadSide, to: &mut WriteSide, open: &Open, state
             let meta = frame.request();
             let mut action = None;
             if let Some((key, _)) = meta {
-                state.send_modify(|state| action = state.admit(key));
+                state.send_modify(|state| action = state.admit(key, frame.bytes()));
             }
             passable(state, Direction::ToBroker, due).await;
             match action {
@@ -133,7 +133,7 @@ async fn requests<'a>(mut from: ReadSide, to: &mut WriteSide, open: &Open, state
                     remember(open, meta, action);
                     to.write_all(frame.bytes()).await?;
                 }
-                Some(Action::DropAnswer) | None => {
+                Some(Action::DropAnswer | Action::SpoilAnswer) | None => {
                     remember(open, meta, action);
                     to.write_all(frame.bytes()).await?;
                 }
@@ -155,7 +155,7 @@ fn remember(open: &Open, meta: Option<(ApiKey, i32)>, action: Option<Action>) {
 async fn answers(from: &mut ReadSide, mut to: WriteSide, open: &Open, state: &Shared) -> Result<()> {
     let (sender, mut queue) = mpsc::channel::<(Frame, Instant)>(QUEUE);
     let read = async {
-        while let Some(frame) = Frame::read(from).await? {
+        while let Some(mut frame) = Frame::read(from).await? {
             let due = Instant::now() + state.borrow().to_client.delay;
             let request = frame.answer().and_then(|id| open.take(id));
             if let Some((key, _)) = request {
@@ -164,6 +164,9 @@ async fn answers(from: &mut ReadSide, mut to: WriteSide, open: &Open, state: &Sh
             if matches!(request, Some((_, Some(Action::DropAnswer)))) {
                 // Earlier answers still pass, this one and the connection end.
                 break;
+            }
+            if matches!(request, Some((_, Some(Action::SpoilAnswer)))) {
+                frame.spoil();
             }
             if sender.send((frame, due)).await.is_err() {
                 break;

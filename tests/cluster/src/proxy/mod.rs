@@ -1,10 +1,11 @@
 //! A fault proxy that knows Kafka's frames.
 //!
 //! It stands between clients and the broker's [`Listener::Proxy`](crate::Listener::Proxy), which
-//! advertises the proxy's port: every connection of a client that came in here stays here, and no
-//! byte is rewritten. Faults come in two kinds: by direction ([`pause`](Proxy::pause),
+//! advertises the proxy's port: every connection of a client that came in here stays here, and only
+//! [`Action::SpoilAnswer`] changes bytes. Faults come in two kinds: by direction ([`pause`](Proxy::pause),
 //! [`delay`](Proxy::delay), [`cut`](Proxy::cut), [`down`](Proxy::down)) and by API key, for the
-//! next requests of a kind ([`next`](Proxy::next) with an [`Action`]). What has come through is
+//! next requests of a kind ([`next`](Proxy::next) with an [`Action`]) or all of a topic
+//! ([`always`](Proxy::always)). What has come through is
 //! counted, and [`wait_for`](Proxy::wait_for) and its siblings wait for it: no test has to sleep.
 //!
 //! The proxy has a thread and a runtime of its own, since a shared cluster outlives the runtime of
@@ -125,9 +126,17 @@ impl Proxy {
         self.state.send_modify(|state| state.rules.extend(std::iter::repeat_n((key, action), count)));
     }
 
-    /// Forgets the rules that no request has met.
+    /// What happens to each request of this kind that contains the text, as the name of a topic.
+    pub fn always(&self, key: ApiKey, text: &str, action: Action) {
+        self.state.send_modify(|state| state.lasting.push((key, text.to_owned(), action)));
+    }
+
+    /// Forgets the rules of [`always`](Self::always), and of the others those that no request has met.
     pub fn clear_rules(&self) {
-        self.state.send_modify(|state| state.rules.clear());
+        self.state.send_modify(|state| {
+            state.rules.clear();
+            state.lasting.clear();
+        });
     }
 
     /// Lets all held requests go to the broker. Returns when they have been written, and, for those

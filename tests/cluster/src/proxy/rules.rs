@@ -68,6 +68,8 @@ pub enum Action {
     CutBefore,
     /// The broker executes it; in place of the answer the client is cut off.
     DropAnswer,
+    /// The broker executes it; its answer arrives, and every byte behind the correlation id is wrong.
+    SpoilAnswer,
 }
 
 /// One direction.
@@ -93,6 +95,8 @@ pub(super) struct State {
     pub(super) to_broker: Flow,
     pub(super) to_client: Flow,
     pub(super) rules: VecDeque<(ApiKey, Action)>,
+    /// Rules for all requests of a kind that contain a text.
+    pub(super) lasting: Vec<(ApiKey, String, Action)>,
     /// How often all connections have been cut.
     pub(super) cuts: u64,
     /// How often held requests have been released.
@@ -105,9 +109,14 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Counts a request and takes the rule that meets it.
-    pub(super) fn admit(&mut self, key: ApiKey) -> Option<Action> {
+    /// Counts a request and gives the rule that meets it; a rule for the next request is used up by that.
+    pub(super) fn admit(&mut self, key: ApiKey, frame: &[u8]) -> Option<Action> {
         self.to_broker.see(key);
+        let contains = |text: &str| text.is_empty() || frame.windows(text.len()).any(|part| part == text.as_bytes());
+        let lasting = self.lasting.iter().find(|(wanted, text, _)| *wanted == key && contains(text));
+        if let Some((_, _, action)) = lasting {
+            return Some(*action);
+        }
         let index = self.rules.iter().position(|(wanted, _)| *wanted == key)?;
         self.rules.remove(index).map(|(_, action)| action)
     }

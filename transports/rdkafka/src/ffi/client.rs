@@ -44,6 +44,7 @@ impl State {
 }
 
 /// An instance of librdkafka's producer, before it is a client's or after.
+#[derive(Clone)]
 pub(crate) struct Instance(Arc<Native>);
 
 impl Instance {
@@ -74,6 +75,30 @@ impl Instance {
     /// As [`Client::purge`].
     pub(crate) fn purge(&self) {
         self.0.purge();
+    }
+
+    /// Another reference to its main queue. It must be dropped before the instance.
+    pub(crate) fn queue(&self) -> Queue {
+        // SAFETY: the producer lives; the caller drops the queue first.
+        unsafe { Queue::main(self.0.rk()) }
+    }
+
+    /// As [`Client::set_token`].
+    pub(crate) fn set_token(&self, token: Result<(CString, CString, i64), String>) {
+        self.0.set_token(token);
+    }
+
+    /// Waits for so long at most until a broker answers. Says whether one did.
+    pub(crate) fn wait_for_broker(&self, within: Duration) -> bool {
+        let mut metadata: *const sys::rd_kafka_metadata = ptr::null();
+        // SAFETY: the client lives; no topic is asked for; `metadata` is written only on success, and destroyed once.
+        unsafe {
+            let answered = raw::rd_kafka_metadata(self.0.rk(), 0, ptr::null_mut(), &mut metadata, millis(within)) == 0;
+            if answered {
+                sys::rd_kafka_metadata_destroy(metadata);
+            }
+            answered
+        }
     }
 
     /// Records without a report that was read, and other events that wait.

@@ -1,0 +1,198 @@
+//! What goes wrong for one topic alone stays with that topic: the sends to others go on. Against a real Apache Kafka.
+#![allow(clippy::unwrap_used)] // a test may fail
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use kafka_tower::{Delivery, ErrorKind, KafkaSink, KafkaSinkConfig, Persistence, Result, SinkMessage};
+use kafka_tower_test_cluster::proxy::{Action, ApiKey};
+use kafka_tower_test_cluster::{Cluster, Listener, Resource};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// A machine that is busy needs no more.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn config(brokers: &str, topic: &str) -> KafkaSinkConfig {
+    KafkaSinkConfig { brokers: brokers.into(), topic: topic.into(), ..Default::default() }
+}
+
+fn to(topic: &str, n: usize) -> SinkMessage<String> {
+    SinkMessage::new(n.to_string()).with_topic(topic.to_owned())
+}
+
+/// Sends to one topic again and again, many of them at a time, until it is told to stop.
+struct Stream {
+    stop: watch::Sender<bool>,
+    sends: JoinHandle<Vec<JoinHandle<Result<Delivery>>>>,
+}
+
+impl Stream {
+    fn start(sink: &KafkaSink<String>, topic: &str) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let (sink, topic) = (sink.clone(), topic.to_owned());
+        let sends = tokio::spawn(async move {
+            let mut sends = Vec::new();
+            while !*stopped.borrow() {
+                let (sink, message) = (sink.clone(), to(&topic, sends.len()));
+                sends.push(tokio::spawn(async move { sink.send(message).await }));
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            sends
+        });
+        Self { stop, sends }
+    }
+
+    /// How many there were. Each was delivered.
+    async fn all_delivered(self) -> usize {
+        self.stop.send(true).unwrap();
+        let sends = join_all(self.sends.await.unwrap()).await;
+        let count = sends.len();
+        for (n, sent) in sends.into_iter().enumerate() {
+            sent.unwrap().unwrap_or_else(|error| panic!("{n} of {count} to another topic: {error:#}"));
+        }
+        count
+    }
+}
+
+async fn until_delivered(sink: &KafkaSink<String>, topic: &str) {
+    let end = Instant::now() + PATIENCE;
+    while let Err(error) = sink.send(to(topic, 0)).await {
+        assert!(Instant::now() < end, "{error:#}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The broker's answers about one topic cannot be read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_cannot_be_read_fail_the_sends_to_their_topic_only() {
+    let Some(kafka) = Cluster::builder().listener(Listener::Proxy).start().await.unwrap() else { return };
+    let (poison, other) = (kafka.topic("poison", 1).await.unwrap(), kafka.topic("other", 1).await.unwrap());
+    let proxy = kafka.proxy().unwrap();
+    let config =
+        KafkaSinkConfig { send_timeout_ms: 5_000, ..config(&kafka.bootstrap_of(Listener::Proxy).unwrap(), &poison) };
+    // Connecting gets over some.
+    proxy.next_n(ApiKey::METADATA, 2, Action::SpoilAnswer);
+    let sink = KafkaSink::<String>::new(config).await.unwrap();
+    sink.send(to(&poison, 0)).await.unwrap();
+    let others = Stream::start(&sink, &other);
+    proxy.always(ApiKey::PRODUCE, &poison, Action::SpoilAnswer);
+    for n in 1..20 {
+        let error = sink.send(to(&poison, n)).await.unwrap_err();
+        assert_eq!(error.persistence(), Persistence::PossiblyPersisted, "{error:#}");
+        assert_eq!(error.kind(), ErrorKind::Broker, "{error:#}");
+        assert!(error.to_string().contains("the broker's answer could not be read"), "{error:#}");
+    }
+    proxy.clear_rules();
+    proxy.always(ApiKey::METADATA, &poison, Action::SpoilAnswer);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    proxy.clear_rules();
+    until_delivered(&sink, &poison).await;
+    let count = others.all_delivered().await;
+    sink.close().await.unwrap();
+    assert_eq!(kafka.read(&other).await.unwrap().len(), count, "each once");
+}
+
+/// A client in trouble stays in use while a new one gets no producer id: it still delivers to other topics.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_is_replaced_only_by_one_that_can_deliver() {
+    let Some(kafka) = Cluster::builder().listener(Listener::Proxy).start().await.unwrap() else { return };
+    let (poison, other) = (kafka.topic("poison", 1).await.unwrap(), kafka.topic("other", 1).await.unwrap());
+    let proxy = kafka.proxy().unwrap();
+    let config =
+        KafkaSinkConfig { send_timeout_ms: 4_000, ..config(&kafka.bootstrap_of(Listener::Proxy).unwrap(), &poison) };
+    let sink = KafkaSink::<String>::new(config).await.unwrap();
+    sink.send(to(&poison, 0)).await.unwrap();
+    let others = Stream::start(&sink, &other);
+    let ids = proxy.requests(ApiKey::INIT_PRODUCER_ID);
+    proxy.always(ApiKey::INIT_PRODUCER_ID, "", Action::CutBefore);
+    proxy.always(ApiKey::PRODUCE, &poison, Action::CutBefore);
+    let error = sink.send(to(&poison, 1)).await.unwrap_err();
+    assert_eq!((error.kind(), error.persistence()), (ErrorKind::Timeout, Persistence::PossiblyPersisted), "{error:#}");
+    proxy.wait_for(ApiKey::INIT_PRODUCER_ID, ids + 2).await.unwrap();
+    assert_eq!(sink.control().generation(), 0);
+    proxy.clear_rules();
+    until_delivered(&sink, &poison).await;
+    assert_eq!(sink.control().generation(), 1, "the partition was set aside until then");
+    others.all_delivered().await;
+    sink.close().await.unwrap();
+}
+
+/// The broker of a partition's only replica is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_without_leader_holds_no_other_back() {
+    let Some(kafka) = Cluster::start(2).await.unwrap() else { return };
+    for (topic, brokers) in [("gone", &[1][..]), ("half", &[1, 2]), ("there", &[2])] {
+        kafka.create_topic_on(topic, brokers).await.unwrap();
+    }
+    let config =
+        KafkaSinkConfig { send_timeout_ms: 1_000, delivery_bound_ms: 3_000, ..config(kafka.bootstrap(), "there") };
+    let sink = KafkaSink::<String>::new(config).await.unwrap();
+    for topic in ["gone", "half", "there"] {
+        sink.send(to(topic, 0)).await.unwrap();
+    }
+    kafka.terminate(1).await.unwrap();
+    let others = Stream::start(&sink, "there");
+    let end = Instant::now() + Duration::from_secs(8);
+    while Instant::now() < end {
+        let half = |partition| sink.send(to("half", 0).with_partition(partition));
+        let (gone, without, with) = tokio::join!(sink.send(to("gone", 0)), half(0), half(1));
+        with.unwrap_or_else(|error| panic!("the partition with a leader: {error:#}"));
+        for failed in [gone, without] {
+            let error = failed.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Timeout, "{error:#}");
+            let text = error.to_string();
+            assert!(text.contains("LEADER_NOT_AVAILABLE") || text.contains("no answer within 3 s"), "{text}");
+        }
+    }
+    others.all_delivered().await;
+    kafka.restart(1).await.unwrap();
+    until_delivered(&sink, "gone").await;
+    sink.close().await.unwrap();
+}
+
+/// A right is taken away while records go to the topic, and given back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_that_is_lost_for_one_topic_fails_the_sends_to_it_only() {
+    let Some(kafka) = Cluster::builder().listener(Listener::SaslPlaintext).acl().start().await.unwrap() else { return };
+    let topics = ["free", "seen", "unseen"];
+    for topic in topics {
+        kafka.create_topic(topic, 1, &[]).await.unwrap();
+        kafka.allow("User:bob", Resource::Topic(topic), &["WRITE"]).await.unwrap();
+    }
+    kafka.allow("User:bob", Resource::Topic("seen"), &["DESCRIBE"]).await.unwrap();
+    let config = KafkaSinkConfig {
+        send_timeout_ms: 20_000,
+        ..config(&kafka.bootstrap_of(Listener::SaslPlaintext).unwrap(), "free")
+    }
+    .with_property("security.protocol", "sasl_plaintext")
+    .with_property("sasl.mechanism", "SCRAM-SHA-512")
+    .with_property("sasl.username", "bob")
+    .with_property("sasl.password", "bob-secret");
+    let sink = KafkaSink::<String>::new(config).await.unwrap();
+    for topic in topics {
+        sink.send(to(topic, 0)).await.unwrap();
+    }
+    let others = Stream::start(&sink, "free");
+    for topic in ["seen", "unseen"] {
+        kafka.revoke("User:bob", Resource::Topic(topic), &["WRITE"]).await.unwrap();
+        let (end, mut refused) = (Instant::now() + PATIENCE, 0);
+        while refused < 50 {
+            let start = Instant::now();
+            match sink.send(to(topic, 1)).await {
+                // The broker may not know of it yet.
+                Ok(_) => assert!(Instant::now() < end && refused == 0),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Authorization, "{error:#}");
+                    assert_eq!(error.persistence(), Persistence::NotPersisted, "{error:#}");
+                    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+                    refused += 1;
+                }
+            }
+        }
+        kafka.allow("User:bob", Resource::Topic(topic), &["WRITE"]).await.unwrap();
+        until_delivered(&sink, topic).await;
+    }
+    others.all_delivered().await;
+    sink.close().await.unwrap();
+}
