@@ -129,7 +129,9 @@ pub struct Undelivered {
 }
 
 /// A send that had no answer when the time of a close was over.
-#[derive(Clone, Debug, Default)]
+///
+/// Its `Debug` has the size of the key in place of the key, as a [`Record`]'s.
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct UnansweredSend {
     /// The topic, if the message named one or a layer of this project keeps its record.
@@ -169,6 +171,13 @@ impl CloseReport {
                 self.undelivered.push(Undelivered { record, error: error.clone() });
             }
         }
+    }
+}
+
+impl fmt::Debug for UnansweredSend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key_bytes = self.key.as_ref().map(Bytes::len);
+        f.debug_struct("UnansweredSend").field("topic", &self.topic).field("key_bytes", &key_bytes).finish()
     }
 }
 
@@ -214,6 +223,12 @@ impl fmt::Display for CloseReport {
 mod tests {
     use super::*;
     use crate::ErrorKind;
+
+    #[test]
+    fn debug_of_an_unanswered_send_has_no_key() {
+        let send = UnansweredSend::new(Some("orders".into()), Some("secret".into()));
+        assert_eq!(format!("{send:?}"), "UnansweredSend { topic: Some(\"orders\"), key_bytes: Some(6) }");
+    }
 
     #[test]
     fn debug_shows_the_counts_and_the_first_few_records_only() {

@@ -25,10 +25,14 @@ impl Held {
         lock(&self.0).push_back(slot);
     }
 
-    fn pop(&self, topic: Option<&str>) -> Option<Arc<Slot>> {
+    /// Takes all, or those of a topic, in one go: there may be many.
+    fn take(&self, topic: Option<&str>) -> VecDeque<Arc<Slot>> {
         let mut held = lock(&self.0);
-        let at = held.iter().position(|slot| topic.is_none_or(|topic| *slot.record().topic == *topic))?;
-        held.remove(at)
+        let all = std::mem::take(&mut *held);
+        let Some(topic) = topic else { return all };
+        let (its, others) = all.into_iter().partition(|slot| *slot.record().topic == *topic);
+        *held = others;
+        its
     }
 
     /// These go before all others.
@@ -80,10 +84,7 @@ impl Shared {
     /// The client was replaced: hands all held records over.
     pub(crate) fn let_all_go(&self) {
         loop {
-            while let Some(slot) = self.held.pop(None) {
-                let permit = self.hand_over_held(slot);
-                self.gate.release(permit, |slot, permit| self.enqueue_parked(slot, permit));
-            }
+            self.hand_over_all(self.held.take(None));
             if self.client.end_hold_of_all(|| self.held.is_empty()) {
                 return;
             }
@@ -94,13 +95,17 @@ impl Shared {
     /// loop does this, so that they keep their order.
     pub(crate) fn let_go(&self, topic: &Arc<str>) {
         loop {
-            while let Some(slot) = self.held.pop(Some(topic)) {
-                let permit = self.hand_over_held(slot);
-                self.gate.release(permit, |slot, permit| self.enqueue_parked(slot, permit));
-            }
+            self.hand_over_all(self.held.take(Some(topic)));
             if self.client.end_hold(topic, || !self.held.has(topic)) {
                 return;
             }
+        }
+    }
+
+    fn hand_over_all(&self, held: VecDeque<Arc<Slot>>) {
+        for slot in held {
+            let permit = self.hand_over_held(slot);
+            self.gate.release(permit, |slot, permit| self.enqueue_parked(slot, permit));
         }
     }
 
@@ -117,7 +122,7 @@ impl Shared {
 
     /// Settles all held records: they went nowhere.
     pub(crate) fn give_up_held(&self, error: impl Fn(&str) -> Error) {
-        while let Some(slot) = self.held.pop(None) {
+        for slot in self.held.take(None) {
             let permit = self.settle(&slot, Err(error(&slot.record().topic)));
             self.gate.release(permit, |slot, permit| self.enqueue_parked(slot, permit));
         }
