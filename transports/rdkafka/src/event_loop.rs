@@ -124,7 +124,7 @@ impl<'a> EventLoop<'a> {
                 self.guarded("a record", |this| this.shared.tidy());
                 tick = now + TICK;
             }
-            refresh.run(self.shared, now);
+            self.guarded("a subscriber", |this| refresh.run(this.shared, now));
             let deadline = self.shared.closing.deadline();
             if let Some(deadline) = deadline {
                 let left = self.shared.gate.in_flight();
@@ -176,7 +176,9 @@ impl<'a> EventLoop<'a> {
             let text = format!("not delivered to {topic}: the transport was closed before there was room for it{why}");
             let _never_admitted = shared.settle(&slot, Err(Error::new(ErrorKind::Closed, text)));
         };
-        shared.gate.withdraw(|_| true, settle, |slot, permit| shared.enqueue_parked(slot, permit));
+        shared.guarded("a waker", || {
+            shared.gate.withdraw(|_| true, settle, |slot, permit| shared.enqueue_parked(slot, permit));
+        });
         let end = Instant::now() + PURGE_TIME;
         while shared.gate.in_flight().records > 0 && Instant::now() < end {
             // Again and again: a call that was admitted before the close may hand over after a purge.
@@ -206,19 +208,15 @@ impl<'a> EventLoop<'a> {
             self.shared.leave(&mut self.reported);
         }
         if !self.permits.is_empty() {
-            self.guarded("a waker", |this| {
-                let shared = this.shared;
-                shared.gate.release(this.permits.drain(..), |slot, permit| shared.enqueue_parked(slot, permit));
-            });
+            self.shared.release(self.permits.drain(..));
         }
         served
     }
 
     /// The loop must survive whatever a waker does: all reports hang on it.
     pub(crate) fn guarded(&mut self, what: &'static str, f: impl FnOnce(&mut Self)) {
-        if catch_unwind(AssertUnwindSafe(|| f(self))).is_err() {
-            self.shared.log.tell(Source::Panic { of: what }, "a panic in the event loop was caught", Instant::now());
-        }
+        let shared = self.shared;
+        shared.guarded(what, || f(self));
     }
 }
 

@@ -105,7 +105,7 @@ impl Shared {
     fn hand_over_all(&self, held: VecDeque<Arc<Slot>>) {
         for slot in held {
             let permit = self.hand_over_held(slot);
-            self.gate.release(permit, |slot, permit| self.enqueue_parked(slot, permit));
+            self.release(permit);
         }
     }
 
@@ -124,7 +124,7 @@ impl Shared {
     pub(crate) fn give_up_held(&self, error: impl Fn(&str) -> Error) {
         for slot in self.held.take(None) {
             let permit = self.settle(&slot, Err(error(&slot.record().topic)));
-            self.gate.release(permit, |slot, permit| self.enqueue_parked(slot, permit));
+            self.release(permit);
         }
     }
 }

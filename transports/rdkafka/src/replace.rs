@@ -260,7 +260,7 @@ impl EventLoop<'_> {
             return false;
         }
         shared.client.hold_all();
-        // From here to the end of the hold nothing may panic; what is in records is foreign code.
+        // From here to the end of the hold nothing may panic; what is in records, wakers and the log are foreign code.
         self.guarded("a record", |this| {
             this.wait_for_others(&why);
             let sizes = |slot: &Arc<Slot>| why.concerns(slot).then(|| slot.record().size());
@@ -382,7 +382,7 @@ impl Shared {
     pub(crate) fn retire(&self, old: Instance) {
         old.give_up(|slot| {
             let permit = self.settle(slot, Err(slot.lost()));
-            self.gate.release(permit, |slot, permit| self.enqueue_parked(slot, permit));
+            self.release(permit);
         });
         drop(old);
     }

@@ -1,7 +1,7 @@
 //! What the handles of a transport and its event loop share.
 
-use std::cell::OnceCell;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -14,24 +14,21 @@ use tokio::sync::oneshot;
 use crate::alone::{Alone, Second};
 use crate::causes::Causes;
 use crate::classify;
-use crate::clock;
 use crate::closing::Closing;
 use crate::codes;
 use crate::events::ClientEvents;
 use crate::expiry::ExpiryQueue;
-use crate::explain::{Explanation, Wait, explain};
 use crate::facts::Known;
 use crate::ffi::Client;
 use crate::held::Held;
-use crate::lines::Line;
-use crate::listen;
 use crate::log::{Log, Source};
-use crate::peers::Peer;
-use crate::properties;
 use crate::refresh::Partitions;
 use crate::replace::Why;
-use crate::slot::{Acknowledged, Expiry, Slot};
+use crate::slot::{Acknowledged, Slot};
 use crate::transactions::{self, TxnState};
+
+mod time;
+mod why;
 
 pub(crate) struct Shared {
     pub(crate) client: Client,
@@ -60,22 +57,6 @@ pub(crate) struct Shared {
     pub(crate) closing: Closing,
     /// Failures that their callers' futures have not seen.
     pub(crate) unseen: Outstanding<()>,
-}
-
-/// How long ago an error may be for [`Shared::last_error`].
-const LATELY: Duration = Duration::from_secs(60);
-/// How long a broker may take for an answer before [`Shared::last_error`] names it.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// When records are looked at again that were on their way for too long and stay there.
-const OVERDUE_AGAIN: Duration = Duration::from_secs(1);
-
-/// What is seen of the brokers at one moment, for all records whose time is up then.
-struct Sight {
-    peers: Vec<Peer>,
-    second: Vec<Peer>,
-    /// What the log is told of it. Written by [`Shared::tell`], because the error of a record is made under the record's lock.
-    line: OnceCell<String>,
 }
 
 /// A time so much later, or one that nobody lives to see where the clock ends.
@@ -132,7 +113,19 @@ impl Shared {
         Duration::from_millis(millis.unwrap_or(60_000))
     }
 
+    /// Runs what wakes callers or writes to the log: a panic of theirs must not keep what comes behind it from being done.
+    pub(crate) fn guarded(&self, what: &'static str, f: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(f)).is_err() {
+            self.log.tell(Source::Panic { of: what }, "a panic in the event loop was caught", Instant::now());
+        }
+    }
+
     // ---- records
+
+    /// Gives room back, and hands over what waits for it.
+    pub(crate) fn release(&self, permits: impl IntoIterator<Item = Permit>) {
+        self.guarded("a waker", || self.gate.release(permits, |slot, permit| self.enqueue_parked(slot, permit)));
+    }
 
     /// Hands an admitted record over; a refusal settles it and gives its room back.
     pub(crate) fn enqueue(&self, slot: Arc<Slot>, permit: Permit) -> Result<(), Permit> {
@@ -224,135 +217,6 @@ impl Shared {
         slot.settle(outcome, Some(&self.unseen))
     }
 
-    // ---- time
-
-    /// Looks at the record again when its deadline has passed, and when it was on its way for too long.
-    pub(crate) fn watch(&self, slot: &Arc<Slot>) {
-        let bound = self.bound(slot);
-        let at = slot.record().expires_at.map_or(bound, |deadline| deadline.min(bound));
-        let mut expiry = lock(&self.expiry);
-        let first = expiry.push(at, slot);
-        let settled = expiry.take_settled();
-        drop(expiry);
-        if first {
-            self.client.wake();
-        }
-        drop(settled); // not under the lock: what is in a record may be foreign code
-    }
-
-    /// Leaves settled records to those who call: memory is freed best where it was taken. Two threads that free and take it
-    /// from one arena wait for each other.
-    pub(crate) fn leave(&self, settled: &mut Vec<Arc<Slot>>) {
-        lock(&self.expiry).leave(settled);
-    }
-
-    /// Frees what was left to those who call, if nobody did since the last time.
-    pub(crate) fn tidy(&self) {
-        // A statement of its own: not under the lock, as above.
-        let forsaken = lock(&self.expiry).forsaken();
-        if forsaken.is_some() {
-            drop(forsaken);
-            lock(&self.expiry).pop_gone(usize::MAX);
-        }
-    }
-
-    fn bound(&self, slot: &Slot) -> Instant {
-        later(slot.called_at(), self.delivery_bound.saturating_add(clock::TICK))
-    }
-
-    pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        lock(&self.expiry).next()
-    }
-
-    /// Tells those whose time is up, and withdraws them if they were not handed over. Those that are on their way for too long
-    /// it gives back.
-    pub(crate) fn expire(&self, now: Instant) -> Vec<Arc<Slot>> {
-        let is_due = |slot: &Slot| slot.record().expires_at.is_some_and(|at| at <= now) || self.bound(slot) <= now;
-        let (mut parked, mut overdue) = (Vec::new(), Vec::new());
-        let sight = OnceCell::new();
-        let expired = |slot: &Slot, admitted, handed_over| {
-            self.expired_with(slot, admitted, handed_over, now, sight.get_or_init(|| self.sight()))
-        };
-        loop {
-            // A statement of its own: callers are woken without the lock.
-            let due = lock(&self.expiry).pop(now);
-            let Some(slot) = due else { break };
-            let deadline_passed = slot.record().expires_at.is_some_and(|at| at <= now);
-            if slot.is_parked() {
-                parked.push(slot);
-                continue;
-            }
-            // Before the record is locked: the client's lock may be held by one that waits for the record's.
-            sight.get_or_init(|| self.sight());
-            let on_its_way = |handed_over| expired(&slot, true, handed_over);
-            if deadline_passed && matches!(slot.expire(now, on_its_way, &self.unseen), Expiry::Parked) {
-                parked.push(slot);
-            } else if !slot.is_settled() {
-                let bound = self.bound(&slot);
-                if bound <= now {
-                    overdue.push(slot);
-                } else {
-                    lock(&self.expiry).push(bound, &slot);
-                }
-            }
-        }
-        if !parked.is_empty() {
-            let settle = |slot: Arc<Slot>| {
-                let error = expired(&slot, false, false);
-                self.transactions.part_lost();
-                let _never_admitted = self.settle(&slot, Err(error));
-            };
-            self.gate.withdraw(|slot| is_due(slot), settle, |slot, permit| self.enqueue_parked(slot, permit));
-            // One that is being handed over at this moment is looked at again.
-            for slot in parked.into_iter().filter(|slot| !slot.is_settled()) {
-                lock(&self.expiry).push(now, &slot);
-            }
-        }
-        if let Some(sight) = sight.into_inner() {
-            self.tell(sight, now);
-        }
-        overdue
-    }
-
-    /// Looks again at records that were on their way for too long: their client may be replaced then.
-    pub(crate) fn look_again(&self, overdue: &[Arc<Slot>], at: Instant) {
-        for slot in overdue {
-            lock(&self.expiry).push(at, slot);
-        }
-    }
-
-    /// Tells the callers of records that were on their way for too long, and lets the client keep those.
-    pub(crate) fn tell_overdue(&self, overdue: &[Arc<Slot>], now: Instant) {
-        let sight = self.sight();
-        for slot in overdue {
-            let error = |handed_over| {
-                let persistence = if handed_over { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
-                self.overdue(slot, persistence, now, &sight)
-            };
-            slot.expire(now, error, &self.unseen);
-        }
-        self.look_again(overdue, later(now, OVERDUE_AGAIN));
-    }
-
-    /// Gives up all that is on its way.
-    pub(crate) fn give_up_overdue(&self) {
-        let left = self.gate.in_flight();
-        tracing::error!(
-            records = left.records,
-            bound = ?self.delivery_bound,
-            "a record was without an answer for too long: all that are on their way are given up"
-        );
-        self.purge();
-    }
-
-    /// Records that the client has and whose callers wait. Records of the second producer are not among them.
-    pub(crate) fn on_their_way(&self) -> Vec<Arc<Slot>> {
-        // A statement of its own: what is dropped may be foreign code.
-        let mut all = lock(&self.expiry).all();
-        all.retain(|slot| !slot.record().isolated && slot.is_on_its_way());
-        all
-    }
-
     /// What the code says, with what is known of the topic.
     pub(crate) fn explained(&self, error: Error, record: &Record) -> Error {
         match (error.kind(), record.partition, self.partitions.get(&record.topic)) {
@@ -366,31 +230,6 @@ impl Shared {
         }
     }
 
-    /// The error of a record that librdkafka was told to give up.
-    pub(crate) fn given_up(&self, slot: &Slot, partition: i32, persistence: Persistence) -> Option<Error> {
-        if let Some(error) = self.given_up_by_old(slot, partition, persistence) {
-            return Some(error);
-        }
-        let topic = &slot.record().topic;
-        if self.transactions.aborting.load(Ordering::Acquire) {
-            return Some(transactions::aborted(topic, persistence));
-        }
-        if self.closing.has_begun() {
-            return None;
-        }
-        Some(self.overdue(slot, persistence, Instant::now(), &self.sight()))
-    }
-
-    fn overdue(&self, slot: &Slot, persistence: Persistence, now: Instant, sight: &Sight) -> Error {
-        let topic = &slot.record().topic;
-        let why = self.why(slot, true, now, sight);
-        let cause = why.map(|why| format!("; {}", why.text)).unwrap_or_default();
-        let bound = classify::seconds(self.delivery_bound);
-        let text =
-            format!("the delivery to {topic} was given up, because a record had no answer within {bound}{cause}");
-        Error::new(ErrorKind::Timeout, text).with_persistence(persistence)
-    }
-
     /// The number of a topic's partitions is known, or has changed.
     pub(crate) fn partitions_changed(&self) {
         let Some((topic, records)) = &self.per_partition else { return };
@@ -399,147 +238,10 @@ impl Shared {
         let records = records.saturating_mul(partitions as usize);
         if limits.records != records {
             limits.records = records;
-            self.gate.set_limits(limits, |slot, permit| self.enqueue_parked(slot, permit));
+            self.guarded("a waker", || {
+                self.gate.set_limits(limits, |slot, permit| self.enqueue_parked(slot, permit));
+            });
         }
-    }
-
-    fn expired(&self, slot: &Slot, handed_over: bool, now: Instant, sight: &Sight) -> Error {
-        let why = self.why(slot, handed_over, now, sight);
-        if let Some(why) = &why {
-            let text = || format!("records to {} are not delivered in time: {}", slot.record().topic, why.text);
-            sight.line.get_or_init(text);
-        }
-        classify::expired(slot.record(), handed_over, slot.called_at(), now, why.as_ref())
-    }
-
-    /// Writes the line of a sight to the log: foreign code, which no lock may be held for.
-    fn tell(&self, sight: Sight, now: Instant) {
-        if let Some(text) = sight.line.into_inner() {
-            self.log.tell(Source::Warning, &text, now);
-        }
-    }
-
-    /// The error of an admitted record that no producer has.
-    pub(crate) fn expired_while_held(&self, slot: &Slot, now: Instant) -> Error {
-        let sight = self.sight();
-        let error = self.expired_with(slot, true, false, now, &sight);
-        self.tell(sight, now);
-        error
-    }
-
-    fn expired_with(&self, slot: &Slot, admitted: bool, handed_over: bool, now: Instant, sight: &Sight) -> Error {
-        let error = self.expired(slot, admitted, now, sight);
-        if handed_over { error } else { error.with_persistence(Persistence::NotPersisted) }
-    }
-
-    // ---- why nothing moves
-
-    pub(crate) fn causes(&self) -> MutexGuard<'_, Causes> {
-        lock(&self.causes)
-    }
-
-    /// An error event of the client.
-    pub(crate) fn failed(&self, code: i32, text: &str, now: Instant) {
-        // What was answered before it does not end it.
-        self.client.look_at_peers(now);
-        // An idle connection that the broker closed is no error, and there may be none but that one.
-        let idle = code == codes::LOCAL_ALL_BROKERS_DOWN && self.last_error(now).is_none();
-        if !idle {
-            self.causes().error(code, text, now);
-        }
-    }
-
-    /// A line of the log that tells of an error which librdkafka tries to get over by itself. Gives back what it says.
-    pub(crate) fn heard(&self, line: &Line<'_>, now: Instant) -> Option<String> {
-        let mut causes = self.causes();
-        let said = causes.line(line, now).map(str::to_owned);
-        self.suspects.store(causes.of_partitions(), Ordering::Release);
-        said
-    }
-
-    /// A record was delivered to a partition that had a cause.
-    pub(crate) fn delivered(&self, topic: &str, partition: i32) {
-        let mut causes = self.causes();
-        causes.delivered(topic, partition);
-        self.suspects.store(causes.of_partitions(), Ordering::Release);
-    }
-
-    fn sight(&self) -> Sight {
-        let now = Instant::now();
-        Sight { peers: self.client.peers(now), second: self.alone.peers(now), line: OnceCell::new() }
-    }
-
-    /// Why a record that the close gives up has no answer.
-    pub(crate) fn is_throttled(&self, slot: &Slot) -> bool {
-        self.why_left(slot, true).is_some_and(|why| why.is_throttling())
-    }
-
-    pub(crate) fn why_left(&self, slot: &Slot, handed_over: bool) -> Option<Explanation> {
-        self.why(slot, handed_over, Instant::now(), &self.sight())
-    }
-
-    /// Why a record has no answer.
-    fn why(&self, slot: &Slot, handed_over: bool, now: Instant, sight: &Sight) -> Option<Explanation> {
-        let record = slot.record();
-        let leader = record.partition.and_then(|partition| self.partitions.leader(&record.topic, partition));
-        let wait = Wait {
-            // Room is what all others give back.
-            topic: handed_over.then_some(&*record.topic),
-            partition: record.partition.filter(|_| handed_over),
-            leader: leader.filter(|_| handed_over),
-            coordinator: false,
-            patience: now.saturating_duration_since(slot.called_at()) / 2,
-            since: slot.called_at(),
-            now,
-        };
-        let peers = if record.isolated { &sight.second } else { &sight.peers };
-        explain(&wait, self.causes().iter(), peers)
-    }
-
-    /// Why a call that began at `since` has no answer: one of transactions, or connecting.
-    pub(crate) fn why_call(&self, since: Instant, coordinator: bool, now: Instant) -> Option<Explanation> {
-        self.why_all(since, now.saturating_duration_since(since) / 2, coordinator, now)
-    }
-
-    /// What is wrong now, whatever waits for it.
-    pub(crate) fn last_error(&self, now: Instant) -> Option<Explanation> {
-        self.why_all(now.checked_sub(LATELY).unwrap_or(now), PATIENCE, false, now)
-    }
-
-    fn why_all(&self, since: Instant, patience: Duration, coordinator: bool, now: Instant) -> Option<Explanation> {
-        let wait = Wait { topic: None, partition: None, leader: None, coordinator, patience, since, now };
-        explain(&wait, self.causes().iter(), &self.client.peers(now))
-    }
-
-    /// Looks whether a record takes long, and lets librdkafka write its debug lines of batches until some time after that.
-    pub(crate) fn listen(&self, now: Instant, since_report: Duration, until: &mut Option<Instant>) {
-        self.client.look_at_peers(now);
-        // A statement of its own: not under the lock, as in `watch`.
-        let oldest = lock(&self.expiry).oldest();
-        let long = |slot: &Arc<Slot>| {
-            let budget = slot.record().expires_at.map(|at| at.saturating_duration_since(slot.called_at()));
-            let age = now.saturating_duration_since(slot.called_at());
-            !slot.is_settled() && listen::takes_long(age, budget, since_report)
-        };
-        if oldest.iter().flatten().any(long) {
-            *until = Some(listen::until(now));
-        }
-        match *until {
-            // Each time: a second producer may have been made meanwhile.
-            Some(until) if now < until => self.log_batches(true),
-            Some(_) => {
-                *until = None;
-                if !properties::logs_batches(&self.config) {
-                    self.log_batches(false);
-                }
-            }
-            None => {}
-        }
-    }
-
-    fn log_batches(&self, on: bool) {
-        self.client.log_batches(on);
-        self.alone.log_batches(on);
     }
 
     // ---- properties

@@ -274,7 +274,9 @@ fn abort(shared: &Shared, end: Instant) -> Result<()> {
         let error = aborted(&slot.record().topic, Persistence::NotPersisted);
         let _never_admitted = shared.settle(&slot, Err(error));
     };
-    shared.gate.withdraw(|_| true, settle, |slot, permit| shared.enqueue_parked(slot, permit));
+    shared.guarded("a waker", || {
+        shared.gate.withdraw(|_| true, settle, |slot, permit| shared.enqueue_parked(slot, permit));
+    });
     let ended = sliced(call, |slice| shared.client.abort_transaction(slice));
     shared.transactions.aborting.store(false, Ordering::Release);
     let Err(error) = ended else {

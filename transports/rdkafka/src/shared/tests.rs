@@ -1,6 +1,7 @@
 //! What the handles and the event loop share, without an event loop.
 
 use std::sync::mpsc;
+use std::task::{Context, Wake, Waker};
 use std::thread;
 
 use kafka_tower_core::gate::Limits;
@@ -9,10 +10,14 @@ use super::*;
 use crate::ffi::Instance;
 
 fn shared() -> Arc<Shared> {
+    with_room_for(10)
+}
+
+fn with_room_for(records: usize) -> Arc<Shared> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", "127.0.0.1:1");
     let client = Client::create(&config).unwrap();
-    let gate = Gate::new(Limits { records: 10, bytes: 1_000 });
+    let gate = Gate::new(Limits { records, bytes: 1_000 });
     Shared::new(client, config, gate, None, Duration::from_secs(300), None)
 }
 
@@ -102,6 +107,29 @@ fn what_an_old_instance_reports_late_gives_its_room_back() {
     shared.retire(old);
     assert!(slot.has_failed());
     assert_eq!(shared.gate.in_flight().records, 0);
+}
+
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("planted");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_leaves_no_record_held() {
+    let shared = with_room_for(1);
+    let topic = Arc::from("t");
+    shared.client.hold(Arc::clone(&topic), || ());
+    send(&shared, late());
+    shared.expire(Instant::now());
+    let waker = Waker::from(Arc::new(Panics));
+    let mut waiting = shared.gate.handle();
+    assert!(waiting.poll_ready(&mut Context::from_waker(&waker)).is_pending());
+    shared.let_go(&topic);
+    let next = send(&shared, Record::new("t").with_value("v"));
+    assert!(next.is_on_its_way(), "and not held");
 }
 
 #[test]

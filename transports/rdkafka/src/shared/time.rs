@@ -1,0 +1,194 @@
+//! When the time of records is up, and what they are told then.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use kafka_tower_core::{Error, ErrorKind, Persistence};
+
+use super::why::Sight;
+use super::{Shared, later, lock};
+use crate::slot::{Expiry, Slot};
+use crate::{classify, clock, transactions};
+
+/// When records are looked at again that were on their way for too long and stay there.
+const OVERDUE_AGAIN: Duration = Duration::from_secs(1);
+
+impl Shared {
+    /// Looks at the record again when its deadline has passed, and when it was on its way for too long.
+    pub(crate) fn watch(&self, slot: &Arc<Slot>) {
+        let bound = self.bound(slot);
+        let at = slot.record().expires_at.map_or(bound, |deadline| deadline.min(bound));
+        let mut expiry = lock(&self.expiry);
+        let first = expiry.push(at, slot);
+        let settled = expiry.take_settled();
+        drop(expiry);
+        if first {
+            self.client.wake();
+        }
+        drop(settled); // not under the lock: what is in a record may be foreign code
+    }
+
+    /// Leaves settled records to those who call: memory is freed best where it was taken. Two threads that free and take it
+    /// from one arena wait for each other.
+    pub(crate) fn leave(&self, settled: &mut Vec<Arc<Slot>>) {
+        lock(&self.expiry).leave(settled);
+    }
+
+    /// Frees what was left to those who call, if nobody did since the last time.
+    pub(crate) fn tidy(&self) {
+        // A statement of its own: not under the lock, as above.
+        let forsaken = lock(&self.expiry).forsaken();
+        if forsaken.is_some() {
+            drop(forsaken);
+            lock(&self.expiry).pop_gone(usize::MAX);
+        }
+    }
+
+    fn bound(&self, slot: &Slot) -> Instant {
+        later(slot.called_at(), self.delivery_bound.saturating_add(clock::TICK))
+    }
+
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
+        lock(&self.expiry).next()
+    }
+
+    /// Tells those whose time is up, and withdraws them if they were not handed over. Those that are on their way for too long
+    /// it gives back.
+    pub(crate) fn expire(&self, now: Instant) -> Vec<Arc<Slot>> {
+        let is_due = |slot: &Slot| slot.record().expires_at.is_some_and(|at| at <= now) || self.bound(slot) <= now;
+        let (mut parked, mut overdue) = (Vec::new(), Vec::new());
+        let sight = OnceCell::new();
+        let expired = |slot: &Slot, admitted, handed_over| {
+            self.expired_with(slot, admitted, handed_over, now, sight.get_or_init(|| self.sight()))
+        };
+        loop {
+            // A statement of its own: callers are woken without the lock.
+            let due = lock(&self.expiry).pop(now);
+            let Some(slot) = due else { break };
+            let deadline_passed = slot.record().expires_at.is_some_and(|at| at <= now);
+            if slot.is_parked() {
+                parked.push(slot);
+                continue;
+            }
+            // Before the record is locked: the client's lock may be held by one that waits for the record's.
+            sight.get_or_init(|| self.sight());
+            let on_its_way = |handed_over| expired(&slot, true, handed_over);
+            if deadline_passed && matches!(slot.expire(now, on_its_way, &self.unseen), Expiry::Parked) {
+                parked.push(slot);
+            } else if !slot.is_settled() {
+                let bound = self.bound(&slot);
+                if bound <= now {
+                    overdue.push(slot);
+                } else {
+                    lock(&self.expiry).push(bound, &slot);
+                }
+            }
+        }
+        if !parked.is_empty() {
+            let settle = |slot: Arc<Slot>| {
+                let error = expired(&slot, false, false);
+                self.transactions.part_lost();
+                let _never_admitted = self.settle(&slot, Err(error));
+            };
+            self.guarded("a waker", || {
+                self.gate.withdraw(|slot| is_due(slot), settle, |slot, permit| self.enqueue_parked(slot, permit));
+            });
+            // One that is being handed over at this moment is looked at again.
+            for slot in parked.into_iter().filter(|slot| !slot.is_settled()) {
+                lock(&self.expiry).push(now, &slot);
+            }
+        }
+        if let Some(sight) = sight.into_inner() {
+            self.tell(sight, now);
+        }
+        overdue
+    }
+
+    /// Looks again at records that were on their way for too long: their client may be replaced then.
+    pub(crate) fn look_again(&self, overdue: &[Arc<Slot>], at: Instant) {
+        for slot in overdue {
+            lock(&self.expiry).push(at, slot);
+        }
+    }
+
+    /// Tells the callers of records that were on their way for too long, and lets the client keep those.
+    pub(crate) fn tell_overdue(&self, overdue: &[Arc<Slot>], now: Instant) {
+        let sight = self.sight();
+        for slot in overdue {
+            let error = |handed_over| {
+                let persistence = if handed_over { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
+                self.overdue(slot, persistence, now, &sight)
+            };
+            slot.expire(now, error, &self.unseen);
+        }
+        self.look_again(overdue, later(now, OVERDUE_AGAIN));
+    }
+
+    /// Gives up all that is on its way.
+    pub(crate) fn give_up_overdue(&self) {
+        let left = self.gate.in_flight();
+        tracing::error!(
+            records = left.records,
+            bound = ?self.delivery_bound,
+            "a record was without an answer for too long: all that are on their way are given up"
+        );
+        self.purge();
+    }
+
+    /// Records that the client has and whose callers wait. Records of the second producer are not among them.
+    pub(crate) fn on_their_way(&self) -> Vec<Arc<Slot>> {
+        // A statement of its own: what is dropped may be foreign code.
+        let mut all = lock(&self.expiry).all();
+        all.retain(|slot| !slot.record().isolated && slot.is_on_its_way());
+        all
+    }
+
+    /// The error of a record that librdkafka was told to give up.
+    pub(crate) fn given_up(&self, slot: &Slot, partition: i32, persistence: Persistence) -> Option<Error> {
+        if let Some(error) = self.given_up_by_old(slot, partition, persistence) {
+            return Some(error);
+        }
+        let topic = &slot.record().topic;
+        if self.transactions.aborting.load(Ordering::Acquire) {
+            return Some(transactions::aborted(topic, persistence));
+        }
+        if self.closing.has_begun() {
+            return None;
+        }
+        Some(self.overdue(slot, persistence, Instant::now(), &self.sight()))
+    }
+
+    fn overdue(&self, slot: &Slot, persistence: Persistence, now: Instant, sight: &Sight) -> Error {
+        let topic = &slot.record().topic;
+        let why = self.why(slot, true, now, sight);
+        let cause = why.map(|why| format!("; {}", why.text)).unwrap_or_default();
+        let bound = classify::seconds(self.delivery_bound);
+        let text =
+            format!("the delivery to {topic} was given up, because a record had no answer within {bound}{cause}");
+        Error::new(ErrorKind::Timeout, text).with_persistence(persistence)
+    }
+
+    pub(super) fn expired(&self, slot: &Slot, handed_over: bool, now: Instant, sight: &Sight) -> Error {
+        let why = self.why(slot, handed_over, now, sight);
+        if let Some(why) = &why {
+            let text = || format!("records to {} are not delivered in time: {}", slot.record().topic, why.text);
+            sight.line.get_or_init(text);
+        }
+        classify::expired(slot.record(), handed_over, slot.called_at(), now, why.as_ref())
+    }
+
+    /// The error of an admitted record that no producer has.
+    pub(crate) fn expired_while_held(&self, slot: &Slot, now: Instant) -> Error {
+        let sight = self.sight();
+        let error = self.expired_with(slot, true, false, now, &sight);
+        self.tell(sight, now);
+        error
+    }
+
+    fn expired_with(&self, slot: &Slot, admitted: bool, handed_over: bool, now: Instant, sight: &Sight) -> Error {
+        let error = self.expired(slot, admitted, now, sight);
+        if handed_over { error } else { error.with_persistence(Persistence::NotPersisted) }
+    }
+}
