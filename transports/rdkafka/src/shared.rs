@@ -115,8 +115,9 @@ impl Shared {
 
     /// Runs what wakes callers or writes to the log: a panic of theirs must not keep what comes behind it from being done.
     pub(crate) fn guarded(&self, what: &'static str, f: impl FnOnce()) {
+        let tell = || self.log.tell(Source::Panic { of: what }, "a panic in the event loop was caught", Instant::now());
         if catch_unwind(AssertUnwindSafe(f)).is_err() {
-            self.log.tell(Source::Panic { of: what }, "a panic in the event loop was caught", Instant::now());
+            let _the_log_panics_itself = catch_unwind(AssertUnwindSafe(tell));
         }
     }
 
@@ -161,9 +162,7 @@ impl Shared {
             self.enqueue(slot, permit)
         } else {
             slot.admit(permit);
-            let sight = self.sight();
-            let error = self.expired(&slot, false, now, &sight);
-            self.tell(sight, now);
+            let error = self.expired(&slot, false, now, &self.sight());
             self.settle(&slot, Err(error)).map_or(Ok(()), Err)
         };
         if enqueued.is_err() {

@@ -80,14 +80,6 @@ enum Place {
     Settled,
 }
 
-/// How a sweep found a slot whose time is up.
-pub(crate) enum Expiry {
-    /// Parked: it must be withdrawn from the gate.
-    Parked,
-    /// The caller knows, now or since before.
-    Told,
-}
-
 impl Slot {
     pub(crate) fn new(record: Record, now: Instant) -> Self {
         Self { record, called_at: now, state: Mutex::default() }
@@ -169,13 +161,12 @@ impl Slot {
         true
     }
 
-    /// Time is up: tells the caller, unless the record is parked. `error` gets whether a producer has it.
-    pub(crate) fn expire(&self, now: Instant, error: impl FnOnce(bool) -> Error, unseen: &Outstanding<()>) -> Expiry {
+    /// Time is up: tells the caller, unless the record is parked. `error` gets whether a producer has it, and may lock nothing.
+    pub(crate) fn expire(&self, now: Instant, error: impl FnOnce(bool) -> Error, unseen: &Outstanding<()>) {
         let mut state = self.state();
         let unanswered = self.describe(&state, now);
         let handed_over = match state.place {
-            Place::Parked => return Expiry::Parked,
-            Place::Expired | Place::Settled => return Expiry::Told,
+            Place::Parked | Place::Expired | Place::Settled => return,
             Place::HandedOver => true,
             Place::Held => false,
         };
@@ -191,12 +182,16 @@ impl Slot {
         };
         drop(state);
         wake(waker);
-        Expiry::Told
     }
 
     /// Whether it waits for room.
     pub(crate) fn is_parked(&self) -> bool {
         self.state().place == Place::Parked
+    }
+
+    /// Whether it was admitted and the caller waits for it.
+    pub(crate) fn is_awaited(&self) -> bool {
+        matches!(self.state().place, Place::HandedOver | Place::Held)
     }
 
     /// Whether a producer has it and the caller waits for it.

@@ -9,7 +9,8 @@ use kafka_tower_core::{Error, ErrorKind, Persistence};
 
 use super::why::Sight;
 use super::{Shared, later, lock};
-use crate::slot::{Expiry, Slot};
+use crate::log::Source;
+use crate::slot::Slot;
 use crate::{classify, clock, transactions};
 
 /// When records are looked at again that were on their way for too long and stay there.
@@ -72,12 +73,15 @@ impl Shared {
                 parked.push(slot);
                 continue;
             }
-            // Before the record is locked: the client's lock may be held by one that waits for the record's.
-            sight.get_or_init(|| self.sight());
-            let on_its_way = |handed_over| expired(&slot, true, handed_over);
-            if deadline_passed && matches!(slot.expire(now, on_its_way, &self.unseen), Expiry::Parked) {
-                parked.push(slot);
-            } else if !slot.is_settled() {
+            if deadline_passed && slot.is_awaited() {
+                // Before the record is locked: it locks the client, and writes to the log.
+                let error = expired(&slot, true, true);
+                let told = |handed_over| {
+                    if handed_over { error } else { error.with_persistence(Persistence::NotPersisted) }
+                };
+                slot.expire(now, told, &self.unseen);
+            }
+            if !slot.is_settled() {
                 let bound = self.bound(&slot);
                 if bound <= now {
                     overdue.push(slot);
@@ -99,9 +103,6 @@ impl Shared {
             for slot in parked.into_iter().filter(|slot| !slot.is_settled()) {
                 lock(&self.expiry).push(now, &slot);
             }
-        }
-        if let Some(sight) = sight.into_inner() {
-            self.tell(sight, now);
         }
         overdue
     }
@@ -170,21 +171,19 @@ impl Shared {
         Error::new(ErrorKind::Timeout, text).with_persistence(persistence)
     }
 
+    /// No lock may be held: the log is foreign code.
     pub(super) fn expired(&self, slot: &Slot, handed_over: bool, now: Instant, sight: &Sight) -> Error {
         let why = self.why(slot, handed_over, now, sight);
-        if let Some(why) = &why {
-            let text = || format!("records to {} are not delivered in time: {}", slot.record().topic, why.text);
-            sight.line.get_or_init(text);
+        if let Some(why) = why.as_ref().filter(|_| !sight.told.replace(true)) {
+            let text = format!("records to {} are not delivered in time: {}", slot.record().topic, why.text);
+            self.guarded("a subscriber", || self.log.tell(Source::Warning, &text, now));
         }
         classify::expired(slot.record(), handed_over, slot.called_at(), now, why.as_ref())
     }
 
     /// The error of an admitted record that no producer has.
     pub(crate) fn expired_while_held(&self, slot: &Slot, now: Instant) -> Error {
-        let sight = self.sight();
-        let error = self.expired_with(slot, true, false, now, &sight);
-        self.tell(sight, now);
-        error
+        self.expired_with(slot, true, false, now, &self.sight())
     }
 
     fn expired_with(&self, slot: &Slot, admitted: bool, handed_over: bool, now: Instant, sight: &Sight) -> Error {

@@ -1,6 +1,6 @@
 //! Why nothing moves: what is seen of the brokers, as errors and the log tell it.
 
-use std::cell::OnceCell;
+use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
@@ -9,7 +9,6 @@ use super::{Shared, lock};
 use crate::causes::Causes;
 use crate::explain::{Explanation, Wait, explain};
 use crate::lines::Line;
-use crate::log::Source;
 use crate::peers::Peer;
 use crate::slot::Slot;
 use crate::{codes, listen, properties};
@@ -23,8 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Sight {
     peers: Vec<Peer>,
     second: Vec<Peer>,
-    /// What the log is told of it. Written by [`Shared::tell`], because the error of a record is made under the record's lock.
-    pub(super) line: OnceCell<String>,
+    /// The log has a line of it.
+    pub(super) told: Cell<bool>,
 }
 
 impl Shared {
@@ -60,7 +59,7 @@ impl Shared {
 
     pub(super) fn sight(&self) -> Sight {
         let now = Instant::now();
-        Sight { peers: self.client.peers(now), second: self.alone.peers(now), line: OnceCell::new() }
+        Sight { peers: self.client.peers(now), second: self.alone.peers(now), told: Cell::new(false) }
     }
 
     /// Whether a broker delays a record because of a quota.
@@ -135,12 +134,5 @@ impl Shared {
     fn log_batches(&self, on: bool) {
         self.client.log_batches(on);
         self.alone.log_batches(on);
-    }
-
-    /// Writes the line of a sight to the log: foreign code, which no lock may be held for.
-    pub(super) fn tell(&self, sight: Sight, now: Instant) {
-        if let Some(text) = sight.line.into_inner() {
-            self.log.tell(Source::Warning, &text, now);
-        }
     }
 }
