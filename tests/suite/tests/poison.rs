@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use kafka_tower::{Delivery, ErrorKind, KafkaSink, KafkaSinkConfig, Persistence, Result, SinkMessage};
+use kafka_tower_core::Record;
+use kafka_tower_rdkafka::RdkafkaTransport;
 use kafka_tower_test_cluster::proxy::{Action, ApiKey};
 use kafka_tower_test_cluster::{Cluster, Listener, Resource};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tower::Service as _;
 
 /// A machine that is busy needs no more.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -116,6 +119,63 @@ async fn a_client_is_replaced_only_by_one_that_can_deliver() {
     assert_eq!(sink.control().generation(), 1, "the partition was set aside until then");
     others.all_delivered().await;
     sink.close().await.unwrap();
+}
+
+/// The caller of the record that the broker closes the connection for has long been told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poison_harms_no_other_beyond_a_short_deadline() {
+    let Some(kafka) = Cluster::builder().listener(Listener::Proxy).start().await.unwrap() else { return };
+    let (poison, other) = (kafka.topic("poison", 1).await.unwrap(), kafka.topic("other", 1).await.unwrap());
+    let proxy = kafka.proxy().unwrap();
+    let config = config(&kafka.bootstrap_of(Listener::Proxy).unwrap(), &poison);
+    let sink = KafkaSink::<String>::new(config).await.unwrap();
+    sink.send(to(&poison, 0)).await.unwrap();
+    let others = Stream::start(&sink, &other);
+    proxy.always(ApiKey::PRODUCE, &poison, Action::CutBefore);
+    let message = to(&poison, 1).with_deadline(Instant::now() + Duration::from_millis(200));
+    let error = sink.send(message).await.unwrap_err();
+    assert_eq!(error.persistence(), Persistence::PossiblyPersisted, "{error:#}");
+    let end = Instant::now() + PATIENCE;
+    while sink.control().generation() == 0 {
+        assert!(Instant::now() < end, "the record is still in the client");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    sink.send(to(&other, 0)).await.unwrap();
+    others.all_delivered().await;
+    proxy.clear_rules();
+    until_delivered(&sink, &poison).await;
+    sink.close().await.unwrap();
+
+    // The same for records that go alone: the transport has a second client for them.
+    let mut transport = RdkafkaTransport::builder()
+        .property("bootstrap.servers", kafka.bootstrap_of(Listener::Proxy).unwrap())
+        .connect()
+        .await
+        .unwrap();
+    let mut alone = |topic: &str, budget: Option<Duration>| {
+        let mut record = Record::new(topic).with_value(vec![b'x'; 20_000]);
+        record.isolated = true;
+        record.expires_at = budget.map(|budget| Instant::now() + budget);
+        transport.call(record)
+    };
+    alone(&poison, None).await.unwrap();
+    proxy.always(ApiKey::PRODUCE, &poison, Action::CutBefore);
+    let (first, second) = (alone(&poison, None), alone(&poison, Some(Duration::from_millis(200))));
+    let mut sends = Vec::new();
+    let end = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < end {
+        sends.push(alone(&other, Some(PATIENCE)));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let error = first.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RecordTooLarge, "{error:#}");
+    assert_eq!(error.persistence(), Persistence::PossiblyPersisted, "{error:#}");
+    assert_eq!(second.await.unwrap_err().kind(), ErrorKind::Timeout);
+    for sent in join_all(sends).await {
+        sent.unwrap_or_else(|error| panic!("another record: {error:#}"));
+    }
+    proxy.clear_rules();
+    alone(&poison, Some(PATIENCE)).await.unwrap();
 }
 
 /// The broker of a partition's only replica is gone.

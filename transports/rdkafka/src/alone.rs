@@ -66,6 +66,11 @@ impl Alone {
 
     /// One that has ended takes no more records: the next one gets a new producer.
     pub(crate) fn retire(&self, client: &Client) {
+        self.retire_after(client, |_| ());
+    }
+
+    /// As [`retire`](Self::retire), and `last` runs before it gives up what it has, on a thread of its own.
+    pub(crate) fn retire_after(&self, client: &Client, last: impl FnOnce(&Client) + Send + 'static) {
         let retired = {
             let mut alone = lock(&self.0);
             match alone.as_ref() {
@@ -75,7 +80,10 @@ impl Alone {
         };
         if let Some(second) = retired {
             // Not here: this is its own event loop. Its last records are reported first.
-            let end = move || second.end_when_settled();
+            let end = move || {
+                last(&second.client);
+                second.end_when_settled();
+            };
             if let Err(error) = std::thread::Builder::new().name("kafka-tower-retire".to_owned()).spawn(end) {
                 tracing::warn!(%error, "no thread to end a producer");
             }

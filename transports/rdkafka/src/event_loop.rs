@@ -66,14 +66,16 @@ pub(crate) fn spawn(shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
     })
 }
 
-/// Serves the events of a second producer, and nothing else, until it is told to stop. Events cannot be forwarded from
+/// Serves the events of a second producer until it is told to stop, and has it retired if it is stuck. Events cannot be forwarded from
 /// client to client: librdkafka then takes the messages off the wrong one's count.
 pub(crate) fn spawn_second(shared: Arc<Shared>, second: Arc<Second>) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name("kafka-tower-alone".to_owned()).spawn(move || {
         IS_LOOP.set(true);
         if let Some(mut events) = EventLoop::new(&shared, &second.client) {
+            events.watch = (!shared.is_transactional()).then(Watch::default);
             while !second.stop.load(Ordering::Acquire) {
                 events.serve(IDLE);
+                events.guarded("a client in trouble", |this| this.look_after_second(&second.client, Instant::now()));
             }
         }
     })
@@ -89,7 +91,7 @@ pub(crate) struct EventLoop<'a> {
     pub(crate) shared: &'a Arc<Shared>,
     client: &'a Client,
     pub(crate) queue: Queue,
-    /// None for a second producer, which is not replaced.
+    /// None with transactions, where nothing is replaced.
     pub(crate) watch: Option<Watch>,
     /// Slots of the event in hand, see [`Queue::poll`].
     reported: Vec<Arc<Slot>>,

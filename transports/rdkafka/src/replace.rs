@@ -20,7 +20,7 @@ use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery};
 use crate::classify;
 use crate::codes;
 use crate::event_loop::{self, EventLoop, PURGE_AGAIN, PURGE_TIME};
-use crate::ffi::{Event, Instance, Report};
+use crate::ffi::{Client, Event, Instance, Report};
 use crate::log::Source;
 use crate::shared::{Shared, lock};
 use crate::slot::Slot;
@@ -188,11 +188,7 @@ impl EventLoop<'_> {
             if partitions.is_empty() {
                 return;
             }
-            let on_their_way = self.shared.on_their_way();
-            partitions.retain(|(topic, _), _| {
-                let old = |slot: &Arc<Slot>| now.saturating_duration_since(slot.called_at()) >= AGE;
-                on_their_way.iter().any(|slot| *slot.record().topic == **topic && old(slot))
-            });
+            keep_old(&mut partitions, &self.shared.in_producer(false), now);
             if !partitions.is_empty() {
                 let is_sure = self.shared.client.pause(partitions.keys());
                 watch.aside = Some(Aside { partitions, since: Instant::now(), is_sure });
@@ -264,7 +260,7 @@ impl EventLoop<'_> {
         self.guarded("a record", |this| {
             this.wait_for_others(&why);
             let sizes = |slot: &Arc<Slot>| why.concerns(slot).then(|| slot.record().size());
-            why.largest = shared.on_their_way().iter().filter_map(sizes).max().unwrap_or(0);
+            why.largest = shared.in_producer(false).iter().filter_map(sizes).max().unwrap_or(0);
         });
         let cause = why.text();
         let Some(old) = shared.client.swap(new) else {
@@ -368,6 +364,12 @@ impl EventLoop<'_> {
     }
 }
 
+/// Keeps the partitions that a record waits for which is not young.
+fn keep_old(partitions: &mut BTreeMap<Partition, Trouble>, records: &[Arc<Slot>], now: Instant) {
+    let old = |slot: &Arc<Slot>| now.saturating_duration_since(slot.called_at()) >= AGE;
+    partitions.retain(|(topic, _), _| records.iter().any(|slot| *slot.record().topic == **topic && old(slot)));
+}
+
 /// Ends an instance. Its threads end elsewhere: one of them may be resolving a name.
 fn retire(shared: &Arc<Shared>, instance: Instance) {
     let retiring = Arc::clone(shared);
@@ -377,7 +379,47 @@ fn retire(shared: &Arc<Shared>, instance: Instance) {
     }
 }
 
+impl EventLoop<'_> {
+    /// Retires a second producer that has partitions in trouble: the next isolated record gets a new one.
+    pub(crate) fn look_after_second(&mut self, client: &Client, now: Instant) {
+        let Some(watch) = self.watch.as_mut().filter(|watch| !watch.is_calm()) else { return };
+        watch.troubles.forget(now);
+        let mut partitions = watch.troubles.hopeless();
+        if partitions.is_empty() {
+            return;
+        }
+        keep_old(&mut partitions, &self.shared.in_producer(true), now);
+        if partitions.is_empty() {
+            return;
+        }
+        watch.troubles.clear();
+        let why = Why { partitions, overdue: Vec::new(), largest: 0 };
+        let shared = Arc::clone(self.shared);
+        self.shared.alone.retire_after(client, move |client| shared.end_second(client, why, now));
+    }
+}
+
 impl Shared {
+    /// Lets a second producer deliver what is on its way to partitions that are not in trouble, but not for long. Blocks.
+    fn end_second(&self, client: &Client, mut why: Why, since: Instant) {
+        tracing::warn!(cause = why.text(), "the Kafka client of records that go alone was stuck and is replaced");
+        client.pause(why.partitions.keys());
+        let end = Instant::now() + HOLD;
+        loop {
+            let now = Instant::now();
+            let records = self.in_producer(true);
+            why.largest =
+                records.iter().filter(|slot| why.concerns(slot)).map(|slot| slot.record().size()).max().unwrap_or(0);
+            let waits = records.iter().any(|slot| slot.called_at() <= since && !why.concerns(slot));
+            if !waits || now >= end || self.closing.deadline().is_some_and(|deadline| deadline <= now) {
+                break;
+            }
+            client.flush(Duration::ZERO);
+            std::thread::sleep(LOOK);
+        }
+        *lock(&self.second_replaced_for) = Some(why);
+    }
+
     /// Ends an instance. Blocks.
     pub(crate) fn retire(&self, old: Instance) {
         old.give_up(|slot| {
@@ -390,7 +432,8 @@ impl Shared {
     /// The error of a record that the instance before gives up.
     pub(crate) fn given_up_by_old(&self, slot: &Slot, partition: i32, persistence: Persistence) -> Option<Error> {
         let bound = self.delivery_bound();
-        lock(&self.replaced_for).as_ref().map(|why| why.error(slot, partition, persistence, bound))
+        let replaced_for = if slot.record().isolated { &self.second_replaced_for } else { &self.replaced_for };
+        lock(replaced_for).as_ref().map(|why| why.error(slot, partition, persistence, bound))
     }
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) generation: AtomicU64,
     /// While the instance before gives up what it has.
     pub(crate) replaced_for: Mutex<Option<Why>>,
+    /// The same for a second producer.
+    pub(crate) second_replaced_for: Mutex<Option<Why>>,
     pub(crate) transactions: TxnState,
     /// How long a record may be on its way, whatever its deadline.
     delivery_bound: Duration,
@@ -93,6 +95,7 @@ impl Shared {
             held: Held::default(),
             generation: AtomicU64::new(0),
             replaced_for: Mutex::default(),
+            second_replaced_for: Mutex::default(),
             transactions: TxnState::default(),
             delivery_bound,
             per_partition,

@@ -199,6 +199,11 @@ impl Slot {
         self.state().place == Place::HandedOver
     }
 
+    /// Whether a producer has it, also if its caller was told that time ran out.
+    pub(crate) fn is_in_a_producer(&self) -> bool {
+        matches!(self.state().place, Place::HandedOver | Place::Expired)
+    }
+
     /// Whether its report has come, or it was withdrawn.
     pub(crate) fn is_settled(&self) -> bool {
         self.state().place == Place::Settled

@@ -146,6 +146,14 @@ impl Shared {
         all
     }
 
+    /// Records that the client has, or the second producer, whether their callers wait or not.
+    pub(crate) fn in_producer(&self, isolated: bool) -> Vec<Arc<Slot>> {
+        // A statement of its own, as above.
+        let mut all = lock(&self.expiry).all();
+        all.retain(|slot| slot.record().isolated == isolated && slot.is_in_a_producer());
+        all
+    }
+
     /// The error of a record that librdkafka was told to give up.
     pub(crate) fn given_up(&self, slot: &Slot, partition: i32, persistence: Persistence) -> Option<Error> {
         if let Some(error) = self.given_up_by_old(slot, partition, persistence) {
