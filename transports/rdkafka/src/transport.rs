@@ -86,10 +86,11 @@ impl Service<Record> for RdkafkaTransport {
         }
         let slot = Arc::new(Slot::new(record, now));
         let shared = &self.owner.shared;
+        // Before it is handed over: who replaces the client has to know of it.
+        shared.watch(&slot);
         let admitted = self.admission.call(Arc::clone(&slot), size, |slot, permit| shared.enqueue(slot, permit));
         match admitted {
             Ok(()) => {
-                shared.watch(&slot);
                 // One that librdkafka refused at once is in no transaction of its.
                 if !(self.owner.transactional && slot.has_failed()) {
                     handover::taken();
