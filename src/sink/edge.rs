@@ -210,7 +210,13 @@ impl<T> Shared<T> {
     }
 
     /// Why nothing can be sent, if nothing can.
+    #[inline]
     pub(super) fn refusal(&self) -> Option<Error> {
+        if self.is_closed() || self.fault.is_some() { self.why_refused() } else { None }
+    }
+
+    #[cold]
+    fn why_refused(&self) -> Option<Error> {
         if self.is_closed() {
             return Some(Error::new(ErrorKind::Closed, "the sink was closed"));
         }

@@ -98,22 +98,17 @@ impl Drop for Begun {
     }
 }
 
-/// Calls the stack and polls its answer for the first time. None if it is ready.
-#[inline(always)]
-pub(super) fn call_and_poll(
+/// Whether a send counts after its call and the first poll, which had no answer.
+#[inline]
+pub(super) fn after_call(
     sends: &OpenSends,
     epoch: u64,
     open: Option<OpenSend>,
     known: Known,
-    both: impl FnOnce() -> (BoxFuture, Poll<Result<Delivery>>),
-) -> (BoxFuture, Option<OpenSend>, Poll<Result<Delivery>>) {
-    let observing = Observing::begin();
-    let (future, answer) = both();
-    let seen = observing.end();
-    if answer.is_ready() || (seen.has_record() == Some(true) && !seen.was_answered()) {
-        return (future, None, answer);
-    }
-    (future, Some(kept(sends, epoch, open, known, seen)), answer)
+    seen: Seen,
+) -> Option<OpenSend> {
+    let with_transport = seen.has_record() == Some(true) && !seen.was_answered();
+    if with_transport { None } else { Some(kept(sends, epoch, open, known, seen)) }
 }
 
 #[cold]
@@ -166,12 +161,10 @@ pub(super) struct Counted<F> {
 }
 
 impl Counted<BoxFuture> {
-    /// It may never be polled, so that it counts from the call on.
-    pub(super) fn call(sends: &OpenSends, known: Known, stack: impl FnOnce() -> BoxFuture) -> Self {
-        let epoch = sends.epoch();
-        let observing = Observing::begin();
-        let future = stack();
-        let seen = observing.end();
+    /// The answer of a call that was made in this epoch and in which `seen` was said. It may never be polled, so that it counts from
+    /// the call on.
+    #[inline]
+    pub(super) fn new(sends: &OpenSends, epoch: u64, known: Known, future: BoxFuture, seen: Seen) -> Self {
         let with_transport = seen.has_record() == Some(true);
         let open = if with_transport { None } else { Some(kept(sends, epoch, None, known, seen)) };
         Self { future, sends: sends.clone(), epoch, open }
@@ -181,6 +174,7 @@ impl Counted<BoxFuture> {
 impl Future for Counted<BoxFuture> {
     type Output = Result<Delivery>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         poll(&this.sends, this.epoch, &mut this.open, || this.future.as_mut().poll(cx))

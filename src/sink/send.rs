@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use kafka_tower_core::handover::Observing;
 use kafka_tower_core::{Delivery, Result, SinkMessage};
 
 use super::deadline::{self, Patience};
@@ -102,13 +103,14 @@ impl<T> SendFuture<T> {
     ) -> Poll<Result<Delivery>> {
         let shared = &self.shared;
         let known = shared.known(&message);
-        let (future, open, answer) = open_sends::call_and_poll(&shared.sends, self.epoch, open, known, || {
-            let mut future = edge.call(message);
-            shared.give(edge);
-            let answer = future.as_mut().poll(cx);
-            (future, answer)
-        });
+        // No closure: it would copy the message once more.
+        let observing = Observing::begin();
+        let mut future = edge.call(message);
+        shared.give(edge);
+        let answer = future.as_mut().poll(cx);
+        let seen = observing.end();
         if answer.is_pending() {
+            let open = open_sends::after_call(&shared.sends, self.epoch, open, known, seen);
             self.on_its_way(future, open);
         }
         answer

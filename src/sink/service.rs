@@ -3,6 +3,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use kafka_tower_core::handover::Observing;
 use kafka_tower_core::{Delivery, Error, Result, SinkMessage};
 use tower_service::Service;
 
@@ -46,7 +47,13 @@ impl<T> Service<SinkMessage<T>> for KafkaSink<T> {
         deadline::stamp(&mut message, deadline::now(), self.shared.send_timeout);
         let Some(mine) = &mut self.mine else { panic!("`poll_ready` comes before `call`") };
         let known = self.shared.known(&message);
-        ResponseFuture(Inner::Called(Counted::call(&self.shared.sends, known, || mine.call(message))))
+        let sends = &self.shared.sends;
+        let epoch = sends.epoch();
+        // No closure: it would copy the message once more.
+        let observing = Observing::begin();
+        let future = mine.call(message);
+        let seen = observing.end();
+        ResponseFuture(Inner::Called(Counted::new(sends, epoch, known, future, seen)))
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use kafka_tower_core::handover::Observing;
 use kafka_tower_core::{Delivery, Error, Result};
 
 use super::super::edge::BoxFuture;
@@ -100,14 +101,8 @@ impl Open {
         let number = self.first + self.slots.len();
         let bell = self.bell();
         let mut cx = Context::from_waker(&self.bells[bell].waker);
-        let (future, answer) = self.watch.call((number, epoch), known, call, &mut cx);
-        let slot = match answer {
-            Poll::Ready(result) => Slot::Done(result),
-            Poll::Pending => {
-                self.open += 1;
-                Slot::Open(future, epoch)
-            }
-        };
+        let slot = self.watch.call((number, epoch), known, call, &mut cx);
+        self.open += usize::from(matches!(slot, Slot::Open(..)));
         self.slots.push_back(slot);
     }
 
@@ -206,26 +201,31 @@ impl Open {
 
 impl Watch {
     /// Calls the stack and polls the answer.
+    #[inline(always)]
     fn call(
         &mut self,
         (number, epoch): (usize, u64),
         known: Known,
         call: impl FnOnce() -> BoxFuture,
         cx: &mut Context<'_>,
-    ) -> (BoxFuture, Poll<Result<Delivery>>) {
+    ) -> Slot {
         let Self { parts, sends, kept } = self;
-        let (future, open, answer) = open_sends::call_and_poll(sends, epoch, None, known, || {
-            let mut future = match parts {
-                None => call(),
-                Some(parts) => parts.call(number, call),
-            };
-            let answer = ask(parts, number, &mut future, cx);
-            (future, answer)
-        });
-        if let Some(open) = open {
-            kept.insert(number, open);
+        let observing = Observing::begin();
+        let mut future = match parts {
+            None => call(),
+            Some(parts) => parts.call(number, call),
+        };
+        let answer = ask(parts, number, &mut future, cx);
+        let seen = observing.end();
+        match answer {
+            Poll::Ready(result) => Slot::Done(result),
+            Poll::Pending => {
+                if let Some(open) = open_sends::after_call(sends, epoch, None, known, seen) {
+                    kept.insert(number, open);
+                }
+                Slot::Open(future, epoch)
+            }
         }
-        (future, answer)
     }
 
     /// Polls a message's future.

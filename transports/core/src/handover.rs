@@ -35,13 +35,19 @@ const ANSWERED: u8 = 4;
 /// A layer keeps the record.
 const KEPT_BIT: u8 = 8;
 
+// Not `LocalKey::set`, which is a call of its own.
+#[inline]
+fn say(change: impl FnOnce(u8) -> u8) {
+    SEEN.with(|seen| seen.set(change(seen.get())));
+}
+
 /// Says that the transport has taken the record of this call, parked or not, and answers for it from now on.
 ///
 /// For a transport, in `call`. A sink waits in its flush for the answer of a send whose record no transport took, and refuses a commit
 /// when its caller drops the future.
 #[inline]
 pub fn taken() {
-    SEEN.set((SEEN.get() & !RETURNED) | TAKEN);
+    say(|seen| (seen & !RETURNED) | TAKEN);
 }
 
 /// Says that the transport's future has answered: what happens to the record from now on is the affair of the layers above it.
@@ -49,7 +55,7 @@ pub fn taken() {
 /// For a transport that says [`taken`], in the `poll` that is ready.
 #[inline]
 pub fn returned() {
-    SEEN.set(SEEN.get() | RETURNED | ANSWERED);
+    say(|seen| seen | RETURNED | ANSWERED);
 }
 
 /// Says that a layer keeps the record for the time being, so that a close report can name it: one that backs off, or whose serializer
@@ -58,7 +64,7 @@ pub fn returned() {
 pub fn kept(record: &Record) {
     let kept = UnansweredSend::new(Some(Arc::clone(&record.topic)), record.key.clone());
     KEPT.with_borrow_mut(|place| *place = Some(kept));
-    SEEN.set(SEEN.get() | KEPT_BIT);
+    say(|seen| seen | KEPT_BIT);
 }
 
 /// What was said in a call or a poll of a send.
@@ -133,7 +139,7 @@ impl Observing {
 impl Drop for Observing {
     #[inline]
     fn drop(&mut self) {
-        SEEN.set(self.outer);
+        say(|_| self.outer);
     }
 }
 
@@ -155,7 +161,7 @@ pub fn watch<R>(f: impl FnOnce() -> R) -> (R, bool) {
 pub fn watch_inside<R>(f: impl FnOnce() -> R) -> (R, bool) {
     let (output, seen) = observe(f);
     if seen.0 != 0 {
-        SEEN.set((SEEN.get() & !RETURNED) | seen.0);
+        say(|known| (known & !RETURNED) | seen.0);
     }
     (output, seen.was_taken())
 }
