@@ -80,6 +80,8 @@ impl fmt::Debug for Choices {
 
 #[cfg(test)]
 mod tests {
+    use kafka_tower_test_texts::assert_consistent;
+
     use super::*;
 
     fn fault(transactions: bool, idempotence: bool, guarantee: DeliveryGuarantee) -> Option<String> {
@@ -89,7 +91,9 @@ mod tests {
             ..KafkaSinkConfig::default()
         };
         let choices = Choices { guarantee, ..Choices::of(&config) };
-        choices.fault(&config).map(|error| error.message().to_owned())
+        let fault = choices.fault(&config);
+        fault.iter().for_each(assert_consistent);
+        fault.map(|error| error.message().to_owned())
     }
 
     #[test]

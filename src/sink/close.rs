@@ -1,7 +1,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use kafka_tower_core::{CloseReport, Error, ErrorKind, Persistence, Result};
+use kafka_tower_core::{CloseReport, Error, ErrorKind, Persistence, Result, TransactionEnd};
 
 /// A [`close`](super::KafkaSink::close) that did not deliver everything.
 ///
@@ -31,7 +31,12 @@ impl CloseError {
         let (report, cause) = match closed {
             Ok(report) if report.is_complete() => return Ok(()),
             Ok(report) => {
-                let cause = report.undelivered.first().map(|undelivered| undelivered.error.clone());
+                let of_records = report.undelivered.first().map(|undelivered| &undelivered.error);
+                let of_transaction = match &report.transaction {
+                    Some(TransactionEnd::Unknown(error)) => Some(error),
+                    _ => None,
+                };
+                let cause = of_records.or(of_transaction).cloned();
                 (report, cause)
             }
             Err(error) => (CloseReport::default(), Some(error)),
@@ -81,18 +86,10 @@ impl StdError for CloseError {
 impl From<CloseError> for Error {
     fn from(error: CloseError) -> Self {
         let Inner { report, cause } = *error.0;
-        let text = format!(
-            "the sink was closed with undelivered records: {} not written, {} in doubt, {} waited to be sent",
-            report.failed, report.unknown, report.unfinished
-        );
         match cause {
             Some(cause) if report.is_complete() => cause,
             cause => {
-                let persistence =
-                    if report.unknown > 0 { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
-                let error = Self::new(ErrorKind::Closed, text)
-                    .with_persistence(persistence)
-                    .with_help("take the records from `CloseError::into_report`; give `close_within` more time");
+                let error = incomplete(&report);
                 match cause {
                     Some(first) => error.with_source(first),
                     None => error,
@@ -102,9 +99,34 @@ impl From<CloseError> for Error {
     }
 }
 
+/// The error of a close that is not complete.
+fn incomplete(report: &CloseReport) -> Error {
+    let transaction = match &report.transaction {
+        Some(TransactionEnd::Unknown(error)) => Some(error),
+        _ => None,
+    };
+    // Of a send without an answer nothing is known here: an earlier attempt of it may have been written.
+    let in_doubt = report.unknown > 0 || report.unfinished > 0 || transaction.is_some_and(Error::may_be_written);
+    let counts = [(report.failed, "failed"), (report.unknown, "in doubt"), (report.unfinished, "without an answer")];
+    let counts: Vec<_> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let text = if counts.is_empty() {
+        "the sink was closed before its transaction had a known end".to_owned()
+    } else {
+        format!("the sink was closed with undelivered records: {}", counts.join(", "))
+    };
+    let help = match (counts.is_empty(), transaction) {
+        (true, Some(error)) => error.help().to_owned(),
+        _ => "take the records from `CloseError::into_report`; give `close_within` more time".to_owned(),
+    };
+    let persistence = if in_doubt { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
+    Error::new(ErrorKind::Closed, text).with_persistence(persistence).with_help(help)
+}
+
 #[cfg(test)]
 mod tests {
     use kafka_tower_core::Record;
+    use kafka_tower_test_texts::assert_consistent;
 
     use super::*;
 
@@ -141,13 +163,31 @@ mod tests {
     }
 
     #[test]
+    fn as_our_error_its_texts_agree_with_its_facts() {
+        let failed = |persistence| Error::new(ErrorKind::Connection, "cut").with_persistence(persistence);
+        for (unwritten, in_doubt, unfinished) in [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (2, 2, 2), (0, 0, 0)] {
+            for end in [None, Some(Persistence::NotPersisted), Some(Persistence::PossiblyPersisted)] {
+                let mut report = CloseReport::default();
+                let fates = [(unwritten, Persistence::NotPersisted), (in_doubt, Persistence::PossiblyPersisted)];
+                for (count, fate) in fates {
+                    (0..count).for_each(|_| report.count(Record::new("orders"), &Err::<(), _>(failed(fate))));
+                }
+                report.unfinished = unfinished;
+                report.transaction = end.map(|fate| TransactionEnd::Unknown(failed(fate)));
+                let in_doubt = in_doubt + unfinished > 0 || end == Some(Persistence::PossiblyPersisted);
+                let Err(error) = CloseError::check(Ok(report)) else { continue };
+                let error = Error::from(error);
+                assert_consistent(&error);
+                assert_eq!(error.may_be_written(), in_doubt, "{error}");
+            }
+        }
+    }
+
+    #[test]
     fn as_our_error_it_says_whether_records_may_be_in_the_log() {
         let error = Error::from(incomplete());
         assert_eq!((error.kind(), error.persistence()), (ErrorKind::Closed, Persistence::PossiblyPersisted));
-        assert_eq!(
-            error.message_with_causes(),
-            "the sink was closed with undelivered records: 0 not written, 1 in doubt, 0 waited to be sent: cut"
-        );
+        assert_eq!(error.message_with_causes(), "the sink was closed with undelivered records: 1 in doubt: cut");
         let failed = CloseError::check(Err(Error::new(ErrorKind::Fatal, "gone"))).unwrap_err();
         assert_eq!(failed.to_string(), "the sink could not be closed");
         assert_eq!(Error::from(failed).kind(), ErrorKind::Fatal);

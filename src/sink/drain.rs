@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use kafka_tower_core::text::{count, seconds};
 use kafka_tower_core::{CloseReport, Control, Error, ErrorKind, Result, TransactionEnd};
 
 use super::deadline::{self, within};
@@ -37,11 +38,19 @@ fn unanswered<T>(shared: &Shared<T>, time: Duration) -> Error {
     let open = shared.sends.list();
     let topics: BTreeSet<_> = open.iter().filter_map(|open| open.topic.as_deref()).take(3).collect();
     let to = if topics.is_empty() { String::new() } else { format!(" (to {})", Vec::from_iter(topics).join(", ")) };
-    let text = format!(
-        "after {time:.1?} {on_their_way} records were on their way and {} sends had no answer{to}: \
-         they waited for room, backed off, were being encoded or were kept by a layer",
-        open.len()
-    );
+    not_flushed(time, on_their_way, open.len(), &to)
+}
+
+/// The time of a flush is up. `to` names topics of the sends without an answer.
+fn not_flushed(time: Duration, on_their_way: usize, sends: usize, to: &str) -> Error {
+    let was = if on_their_way == 1 { "was" } else { "were" };
+    let mut text = format!("after {} {} {was} on the way", seconds(time), count(on_their_way, "record"));
+    if sends > 0 {
+        text += &format!(
+            " and {} had no answer{to}: waiting for room, backing off, being encoded or kept by a layer",
+            count(sends, "send")
+        );
+    }
     Error::new(ErrorKind::Timeout, text)
         .with_help("flush again to go on waiting; sends go on only while they are polled")
 }
@@ -92,5 +101,24 @@ impl<T> Shared<T> {
         };
         self.traces.aborting();
         self.traces.aborted(&result);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_tower_test_texts::assert_consistent;
+
+    use super::*;
+
+    #[test]
+    fn all_texts_agree_with_their_facts() {
+        for (records, sends) in [(0, 1), (1, 0), (1, 1), (3, 2)] {
+            assert_consistent(&not_flushed(Duration::from_secs(30), records, sends, " (to orders)"));
+        }
+        assert_eq!(
+            not_flushed(Duration::from_secs(2), 1, 1, " (to orders)").message(),
+            "after 2 s 1 record was on the way and 1 send had no answer (to orders): waiting for room, backing off, being encoded or \
+             kept by a layer"
+        );
     }
 }

@@ -46,15 +46,21 @@ impl<T> KafkaSink<T> {
     fn rebuilt(self, change: impl FnOnce(&mut Choices)) -> Self {
         match self.shared.rebuilt(change) {
             Some(shared) => Self::of(shared),
-            None => Self::of(
-                self.shared.with_fault(
-                    Error::new(
-                        ErrorKind::Config,
-                        "a sink over a stack of your own has no layers that could be changed",
-                    )
-                    .with_help("choose strategy and guarantee in the layers of the stack"),
-                ),
-            ),
+            None => Self::of(self.shared.with_fault(unchangeable())),
         }
+    }
+}
+
+/// The layers are in a stack that the caller made.
+fn unchangeable() -> Error {
+    Error::new(ErrorKind::Config, "a sink over a stack of your own has no layers that could be changed")
+        .with_help("choose strategy and guarantee in the layers of the stack")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_text_agrees_with_its_facts() {
+        kafka_tower_test_texts::assert_consistent(&super::unchangeable());
     }
 }

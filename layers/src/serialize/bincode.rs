@@ -128,3 +128,18 @@ fn bounded<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), DecodeError>
 fn with_limit<const N: usize>() -> Configuration<LittleEndian, Fixint, Limit<N>> {
     config::legacy().with_limit::<N>()
 }
+
+#[cfg(test)]
+mod tests {
+    use kafka_tower_test_texts::assert_consistent;
+
+    use super::*;
+
+    #[test]
+    fn all_texts_agree_with_their_facts() {
+        assert_consistent(&not_encoded(EncodeError::OtherString("the price is no number".to_owned())));
+        assert_consistent(&not_encoded(EncodeError::UnexpectedEnd));
+        assert_consistent(&cause(DecodeError::OtherString("an unknown variant".to_owned())));
+        assert_consistent(&cause(DecodeError::UnexpectedEnd { additional: 3 }));
+    }
+}

@@ -1,5 +1,6 @@
 //! What the decoders of all formats refuse.
 
+use kafka_tower_core::text::count;
 use kafka_tower_core::{BoxError, Error, ErrorKind, Result};
 
 /// Refuses what is larger than the caller expects, before anything is made of it.
@@ -7,7 +8,7 @@ pub(super) fn check_limit(bytes: &[u8], limit: usize) -> Result<()> {
     if bytes.len() <= limit {
         return Ok(());
     }
-    Err(error(format!("the value has {} bytes, {limit} are allowed", bytes.len()))
+    Err(error(format!("the value has {}, {limit} are allowed", count(bytes.len(), "byte")))
         .with_help("raise the limit, if values of this size are to be expected"))
 }
 
@@ -17,11 +18,26 @@ pub(super) fn not_decoded(source: impl Into<BoxError>) -> Error {
 
 /// More bytes than the value: it was written as another type.
 pub(super) fn trailing(bytes: usize) -> Error {
-    error(format!("{bytes} bytes are left over after the value"))
+    let verb = if bytes == 1 { "is" } else { "are" };
+    error(format!("{} {verb} left over after the value", count(bytes, "byte")))
 }
 
 fn error(message: String) -> Error {
     Error::new(ErrorKind::Serialization, message)
         .without_record()
         .with_help("read the topic with the format and the type that it was written with")
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_tower_test_texts::assert_consistent;
+
+    use super::*;
+
+    #[test]
+    fn all_texts_agree_with_their_facts() {
+        assert_consistent(&check_limit(b"abc", 2).unwrap_err());
+        assert_consistent(&not_decoded("an unknown variant"));
+        [1, 3].map(trailing).iter().for_each(assert_consistent);
+    }
 }

@@ -65,10 +65,15 @@ impl<S> Encoding<S> {
             return Poll::Pending;
         };
         ready!(self.deadline.get_or_insert_with(|| timer(expires_at)).as_mut().poll(cx));
-        Poll::Ready(Err(Error::new(ErrorKind::Timeout, "the serializer had no answer before the deadline")
-            .with_persistence(Persistence::NotPersisted)
-            .with_help("nothing was sent: find out what the serializer waits for")))
+        Poll::Ready(Err(not_encoded_in_time()))
     }
+}
+
+/// The serializer still waits when the deadline passes.
+pub(super) fn not_encoded_in_time() -> Error {
+    Error::new(ErrorKind::Timeout, "the serializer had no answer before the deadline")
+        .with_persistence(Persistence::NotPersisted)
+        .with_help("nothing was sent: find out what the serializer waits for")
 }
 
 fn timer(at: Instant) -> Pin<Box<Sleep>> {

@@ -153,8 +153,7 @@ where
 /// The error of a serializer: nothing was sent. `Serialization`, unless the serializer refused the value.
 pub(super) fn serialization(error: Error) -> Error {
     match error.kind() {
-        ErrorKind::Serialization => error,
-        ErrorKind::Refused => error.with_persistence(Persistence::NotPersisted),
+        ErrorKind::Serialization | ErrorKind::Refused => error.with_persistence(Persistence::NotPersisted),
         _ => Error::serialization(error),
     }
 }
@@ -182,7 +181,22 @@ impl<S: fmt::Debug, T, F: ?Sized> fmt::Debug for Serialize<S, T, F> {
 
 #[cfg(test)]
 mod tests {
+    use kafka_tower_test_texts::{KINDS, assert_consistent};
+
+    use super::super::future::not_encoded_in_time;
     use super::*;
+
+    #[test]
+    fn all_texts_agree_with_their_facts() {
+        for kind in KINDS {
+            for persistence in [Persistence::NotPersisted, Persistence::PossiblyPersisted] {
+                let error = serialization(Error::new(kind, "the price is no number").with_persistence(persistence));
+                assert_eq!(error.persistence(), Persistence::NotPersisted, "{error}");
+                assert_consistent(&error);
+            }
+        }
+        assert_consistent(&not_encoded_in_time());
+    }
 
     #[test]
     fn a_refusal_of_a_serializer_keeps_its_kind_and_sent_nothing() {

@@ -16,7 +16,17 @@ fn read(vars: &[(&str, &str)]) -> Result<KafkaSinkConfig> {
 fn fault(vars: &[(&str, &str)]) -> String {
     let error = read(vars).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
+    kafka_tower_test_texts::assert_consistent(&error);
     error.message().strip_prefix("the environment cannot be used: ").unwrap_or_default().to_owned()
+}
+
+#[test]
+fn an_empty_prefix_is_refused() {
+    let vars = std::iter::empty();
+    let read = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
+    let error = overlay(KafkaSinkConfig::default(), "", vars, read, Unknown::Refuse).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    kafka_tower_test_texts::assert_consistent(&error);
 }
 
 #[test]

@@ -85,7 +85,7 @@ async fn a_flush_ends_though_a_serializer_never_does() {
     tokio::task::yield_now().await;
     let error = sink.flush().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert!(error.to_string().contains("1 sends had no answer (to numbers)"), "{error}");
+    assert!(error.to_string().contains("1 send had no answer (to numbers)"), "{error}");
     send.abort();
 }
 

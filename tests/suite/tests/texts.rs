@@ -18,7 +18,9 @@ use kafka_tower::{Error, ErrorKind, KafkaSink, KafkaSinkConfig, Limits, SinkMess
 struct Texts(String);
 
 impl Texts {
+    #[track_caller]
     fn error(&mut self, heading: &str, error: &Error) {
+        kafka_tower_test_texts::assert_consistent(error);
         self.plain_and_alternate(heading, normal(&error.to_string()), normal(&format!("{error:#}")));
     }
 
@@ -225,6 +227,7 @@ async fn sends_through_memory() {
     let sink = KafkaSink::<BTreeMap<(u8, u8), u8>>::builder(config());
     let sink = sink.transport(kafka.transport()).build().await.unwrap();
     texts.error("a value that is no JSON", &sink.send(BTreeMap::from([((1, 2), 3)])).await.unwrap_err());
+    texts.error("a transaction without transactions", &sink.begin_transaction().await.unwrap_err());
     texts.are("memory.txt");
 }
 

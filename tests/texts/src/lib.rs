@@ -52,6 +52,12 @@ pub fn faults(error: &Error) -> Vec<String> {
     let retries = has(help, &["try again", "call it again", "same call again"]);
     fault(error.recovery() == Recovery::Reject && retries, "the help tries what does not help");
 
+    let of_record = error.to_string().contains(&format!(" ({})", error.persistence()));
+    let resends = has(help, &["sent again", "send it again", "send the record", "send again"]);
+    // Codes of these kinds answer records only, and their texts say so.
+    let about_records = matches!(error.kind(), ErrorKind::Rejected | ErrorKind::RecordTooLarge);
+    fault(!of_record && !about_records && resends, "the help sends a record, and the error concerns none");
+
     fault(message.trim().is_empty(), "no message");
     fault(help.trim().is_empty(), "no help");
     fault(message.ends_with(['.', ':', ';', ' ']), "the message does not end with a word");
@@ -138,6 +144,7 @@ mod tests {
             no("no").with_recovery(Recovery::Fatal).with_help("try again"),
             no("not today: the disk is full").with_source("the disk is full"),
             no("allow more time"),
+            maybe("x").without_record().with_help("send it again in the next transaction"),
         ] {
             let bad = if bad.message() == "allow more time" { bad.with_help("allow more time") } else { bad };
             assert!(!faults(&bad).is_empty(), "{bad:#}");
@@ -153,7 +160,9 @@ mod tests {
                     [Recovery::Retry, Recovery::Wait, Recovery::AbortTransaction, Recovery::Fatal, Recovery::Reject]
                 {
                     let error = Error::new(kind, "x").with_persistence(persistence).with_recovery(recovery);
-                    faulty.extend(faults(&error).into_iter().map(|fault| format!("{kind} {recovery:?}: {fault}")));
+                    let of_call = error.clone().without_record();
+                    let all = faults(&error).into_iter().chain(faults(&of_call));
+                    faulty.extend(all.map(|fault| format!("{kind} {recovery:?}: {fault}")));
                 }
             }
         }

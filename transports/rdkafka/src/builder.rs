@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::gate::{Gate, Limits};
-use kafka_tower_core::{Error, ErrorKind, Result, validate};
+use kafka_tower_core::{Error, Result, validate};
 use tokio::sync::oneshot;
 
 use crate::connect::{self, Check};
@@ -114,9 +114,9 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Config`](ErrorKind::Config) for properties that cannot work, by name and never with their value;
-    /// [`Connection`](ErrorKind::Connection), [`Authentication`](ErrorKind::Authentication),
-    /// [`Authorization`](ErrorKind::Authorization) or [`UnknownTopicOrPartition`](ErrorKind::UnknownTopicOrPartition) when
+    /// [`Config`](kafka_tower_core::ErrorKind::Config) for properties that cannot work, by name and never with their value;
+    /// [`Connection`](kafka_tower_core::ErrorKind::Connection), [`Authentication`](kafka_tower_core::ErrorKind::Authentication),
+    /// [`Authorization`](kafka_tower_core::ErrorKind::Authorization) or [`UnknownTopicOrPartition`](kafka_tower_core::ErrorKind::UnknownTopicOrPartition) when
     /// the time is up or waiting is of no use, with the cause.
     ///
     /// # Cancel safety
@@ -130,10 +130,9 @@ impl Builder {
             let connected = self.connect_now(&|| sender.is_closed());
             drop(sender.send(connected));
         };
-        thread.spawn(connect).map_err(event_loop::no_thread)?;
-        receiver.await.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Fatal, "connecting ended without an answer: its thread panicked"))
-        })
+        thread.spawn(connect).map_err(|error| event_loop::no_thread(error).without_record())?;
+        let connected = receiver.await.unwrap_or_else(|_| Err(event_loop::panicked("cannot connect")));
+        connected.map_err(Error::without_record)
     }
 
     fn connect_now(self, given_up: &dyn Fn() -> bool) -> Result<RdkafkaTransport> {

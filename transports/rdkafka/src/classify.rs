@@ -9,6 +9,7 @@ pub(crate) use kafka_tower_core::text::seconds;
 
 use crate::codes::{Fate, row_of};
 use crate::explain::Explanation;
+use crate::names;
 
 /// `RD_KAFKA_MSG_STATUS_…` of `rdkafka.h`.
 const NOT_PERSISTED: i32 = 0;
@@ -90,10 +91,61 @@ pub(crate) fn record_error(code: i32, persistence: Persistence, record: &Record,
 /// The error of a record that a close gives up, if it is known why it had no answer.
 pub(crate) fn left(code: i32, persistence: Persistence, record: &Record, why: &Explanation) -> Error {
     let error = record_error(code, persistence, record, Duration::ZERO);
+    if error.may_be_written() && why.is_unsent() {
+        return error;
+    }
     let text = format!("{}; {}", error.message(), why.text);
     let (recovery, scope, name, help) = (error.recovery(), error.scope(), error.error_type(), error.help().to_owned());
     let error = Error::new(error.kind(), text).with_recovery(recovery).with_scope(scope).with_error_type(name);
-    error.with_help(help).with_persistence(persistence)
+    helped(error.with_help(help).with_persistence(persistence), Some(why))
+}
+
+/// With the help for a name that a broker advertises and that does not resolve, if that is the cause of a record's error.
+fn helped(error: Error, why: Option<&Explanation>) -> Error {
+    match why.and_then(|why| names::advertised_help(&why.text)) {
+        Some(help) if error.may_be_written() => error.with_help(format!("{help}; the record may still arrive")),
+        Some(help) => error.with_help(help),
+        None => error,
+    }
+}
+
+/// A record that is larger than all the room of the transport.
+pub(crate) fn larger_than_all_room(topic: &str, size: usize, limit: usize) -> Error {
+    let text = format!("a record of {size} bytes for {topic} is larger than the whole limit of {limit} bytes");
+    Error::new(ErrorKind::RecordTooLarge, text).with_help("send less in one record, or raise buffer_memory")
+}
+
+/// A record that came after the close.
+pub(crate) fn after_close(topic: &str) -> Error {
+    Error::new(ErrorKind::Closed, format!("not sent to {topic}: the transport was closed"))
+}
+
+/// A record that found no room before the close ended.
+pub(crate) fn without_room_at_close(topic: &str, why: Option<&Explanation>) -> Error {
+    let cause = why.map(|why| format!("; {}", why.text)).unwrap_or_default();
+    let text = format!("not delivered to {topic}: the transport was closed before there was room for it{cause}");
+    Error::new(ErrorKind::Closed, text)
+}
+
+/// A record whose topic was asked for when the transport was closed.
+pub(crate) fn looked_up_at_close(topic: &str) -> Error {
+    let text = format!("not delivered to {topic}: the transport was closed while the topic was looked up");
+    Error::new(ErrorKind::Closed, text)
+}
+
+/// A record whose producer ended without a report of it.
+pub(crate) fn lost(topic: &str) -> Error {
+    Error::new(ErrorKind::Closed, format!("the producer ended before the fate of a record to {topic} was known"))
+        .with_persistence(Persistence::PossiblyPersisted)
+}
+
+/// A record that is given up because one had no answer for too long.
+pub(crate) fn overdue(topic: &str, bound: Duration, persistence: Persistence, why: Option<&Explanation>) -> Error {
+    let why = why.filter(|why| persistence == Persistence::NotPersisted || !why.is_unsent());
+    let cause = why.map(|why| format!("; {}", why.text)).unwrap_or_default();
+    let bound = seconds(bound);
+    let text = format!("the delivery to {topic} was given up, because a record had no answer within {bound}{cause}");
+    helped(Error::new(ErrorKind::Timeout, text).with_persistence(persistence), why)
 }
 
 /// A record whose deadline had passed when it came to the transport.
@@ -139,10 +191,11 @@ pub(crate) fn expired(
     let persistence = if handed_over { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
     // Where the record was, the slot says if it has been handed over.
     let throttled = why.is_some_and(Explanation::is_throttling);
-    Error::new(ErrorKind::Timeout, text)
+    let error = Error::new(ErrorKind::Timeout, text)
         .with_elapsed(elapsed)
         .with_persistence(persistence)
-        .with_unanswered(Unanswered::new(None).with_throttled(throttled))
+        .with_unanswered(Unanswered::new(None).with_throttled(throttled));
+    helped(error, why)
 }
 
 #[cfg(test)]

@@ -160,17 +160,19 @@ impl Check<'_> {
                     seconds(self.timeout),
                     self.cause(now)
                 );
-                Err(Error::new(ErrorKind::Timeout, text)
-                    .with_help("look at the health of the brokers; enable.idempotence=false needs no producer id"))
+                let help = names::advertised_help(&text).unwrap_or_else(|| {
+                    "look at the health of the brokers; enable.idempotence=false needs no producer id".to_owned()
+                });
+                Err(Error::new(ErrorKind::Timeout, text).with_help(help))
             }
         }
     }
 
-    fn ended(&self, code: i32, text: &str) -> Error {
+    pub(crate) fn ended(&self, code: i32, text: &str) -> Error {
         classify::client_error(code, &format!("cannot connect to {}", self.brokers), Some(text))
     }
 
-    fn unknown_topic(&self, topic: &str) -> Error {
+    pub(crate) fn unknown_topic(&self, topic: &str) -> Error {
         Error::new(ErrorKind::UnknownTopicOrPartition, format!("{} has no topic {topic}, or does not show it", self.brokers))
             .with_error_type("UNKNOWN_TOPIC_OR_PARTITION")
             .with_help(format!(

@@ -87,6 +87,11 @@ pub(crate) fn no_thread(error: std::io::Error) -> Error {
         .with_source(error)
 }
 
+/// A call whose thread panicked, so that its end is not known.
+pub(crate) fn panicked(what: &str) -> Error {
+    Error::new(ErrorKind::Fatal, format!("{what}: its thread panicked"))
+}
+
 pub(crate) struct EventLoop<'a> {
     pub(crate) shared: &'a Arc<Shared>,
     client: &'a Client,
@@ -174,9 +179,8 @@ impl<'a> EventLoop<'a> {
         let shared = self.shared;
         let settle = |slot: Arc<Slot>| {
             let topic = &slot.record().topic;
-            let why = shared.why_left(&slot, false).map(|why| format!("; {}", why.text)).unwrap_or_default();
-            let text = format!("not delivered to {topic}: the transport was closed before there was room for it{why}");
-            let _never_admitted = shared.settle(&slot, Err(Error::new(ErrorKind::Closed, text)));
+            let error = classify::without_room_at_close(topic, shared.why_left(&slot, false).as_ref());
+            let _never_admitted = shared.settle(&slot, Err(error));
         };
         shared.guarded("a waker", || {
             shared.gate.withdraw(|_| true, settle, |slot, permit| shared.enqueue_parked(slot, permit));
@@ -185,10 +189,7 @@ impl<'a> EventLoop<'a> {
         while shared.gate.in_flight().records > 0 && Instant::now() < end {
             // Again and again: a call that was admitted before the close may hand over after a purge.
             shared.purge();
-            shared.give_up_held(|topic| {
-                let text = format!("not delivered to {topic}: the transport was closed while the topic was looked up");
-                Error::new(ErrorKind::Closed, text)
-            });
+            shared.give_up_held(classify::looked_up_at_close);
             while self.serve(PURGE_AGAIN) {}
         }
         let lost = shared.gate.in_flight().records;

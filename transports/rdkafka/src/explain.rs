@@ -48,7 +48,15 @@ impl Explanation {
     pub(crate) fn is_throttling(&self) -> bool {
         self.code == Some(codes::THROTTLING_QUOTA_EXCEEDED)
     }
+
+    /// Whether it says that nothing was sent: it explains no record that may have been written by the time it was given up.
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.code.is_none() && self.text.starts_with(UNSENT)
+    }
 }
+
+/// How the text begins where nothing was sent.
+const UNSENT: &str = "nothing was sent to ";
 
 impl Wait<'_> {
     fn time(&self) -> Duration {
@@ -167,7 +175,7 @@ fn unsent(wait: &Wait<'_>, peers: &[Peer]) -> Option<Explanation> {
         },
         None => "any broker".to_owned(),
     };
-    Some(Explanation { code: None, text: format!("nothing was sent to {whom} in that time") })
+    Some(Explanation { code: None, text: format!("{UNSENT}{whom} in that time") })
 }
 
 /// Whether the error of a broker by this name can be why the record waits.

@@ -132,10 +132,9 @@ pub async fn inspect<N: Into<String>, V: Into<String>>(
         let found = look(&properties, &topic, within, &|| sender.is_closed());
         drop(sender.send(found));
     };
-    thread.spawn(look).map_err(event_loop::no_thread)?;
-    receiver.await.unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::Fatal, "the look at the cluster ended without an answer: its thread panicked"))
-    })
+    thread.spawn(look).map_err(|error| event_loop::no_thread(error).without_record())?;
+    let found = receiver.await.unwrap_or_else(|_| Err(event_loop::panicked("cannot look at the cluster")));
+    found.map_err(Error::without_record)
 }
 
 fn look(properties: &Properties, topic: &str, within: Duration, given_up: &dyn Fn() -> bool) -> Result<Inspection> {
@@ -238,21 +237,22 @@ fn found_topic(
         Some(broker) => client.topic_settings(topic, broker, within),
         None => Err(codes::LOCAL_TRANSPORT),
     };
-    let settings = settings.map_err(|code| {
-        let error =
-            classify::client_error(code, &format!("the settings of {topic} cannot be seen"), None).without_record();
-        match error.kind() {
-            ErrorKind::Authorization => {
-                error.with_help("this needs the right to DESCRIBE_CONFIGS of the topic; sending does not")
-            }
-            _ => error,
-        }
-    });
+    let settings = settings.map_err(|code| settings_not_seen(topic, code));
     Ok(FoundTopic {
         partitions,
         settings,
         may_write: broker.and_then(|broker| client.may_write(topic, broker, within)),
     })
+}
+
+fn settings_not_seen(topic: &str, code: i32) -> Error {
+    let error = classify::client_error(code, &format!("the settings of {topic} cannot be seen"), None).without_record();
+    match error.kind() {
+        ErrorKind::Authorization => {
+            error.with_help("this needs the right to DESCRIBE_CONFIGS of the topic; sending does not")
+        }
+        _ => error,
+    }
 }
 
 fn found_partition(seen: &SeenPartition) -> FoundPartition {

@@ -34,6 +34,11 @@ pub struct MockCluster {
 /// Kafka's number of the Produce request.
 const PRODUCE: i16 = 0;
 
+pub(crate) fn not_built_in() -> Error {
+    Error::new(ErrorKind::Config, "librdkafka has no mock cluster built in")
+        .with_help("build librdkafka with its mock cluster, as the crate rdkafka-sys does")
+}
+
 impl MockCluster {
     /// Starts brokers 1 to `brokers`.
     ///
@@ -44,8 +49,7 @@ impl MockCluster {
         let mut config = ClientConfig::new();
         config.set("test.mock.num.brokers", brokers.max(1).to_string());
         let client = Client::create(&config).map_err(|error| properties::creation_error(&error, &config))?;
-        let mock = Mock::new(client)
-            .ok_or_else(|| Error::new(ErrorKind::Config, "librdkafka has no mock cluster built in"))?;
+        let mock = Mock::new(client).ok_or_else(not_built_in)?;
         let bootstrap = mock.bootstrap();
         Ok(Self { mock, bootstrap })
     }
@@ -115,8 +119,8 @@ impl MockCluster {
     }
 }
 
-fn refused(code: i32, what: &str) -> Error {
-    classify::client_error(code, &format!("the mock cluster refused {what}"), None)
+pub(crate) fn refused(code: i32, what: &str) -> Error {
+    classify::client_error(code, &format!("the mock cluster refused {what}"), None).without_record()
 }
 
 impl fmt::Debug for MockCluster {

@@ -57,6 +57,14 @@ impl Probing {
         Self(receiver)
     }
 
+    /// One that has its answer.
+    #[cfg(test)]
+    pub(crate) fn answered(answer: Option<Speaks>) -> Self {
+        let (sender, receiver) = mpsc::channel();
+        let _there_is_room = sender.send(answer);
+        Self(receiver)
+    }
+
     /// Its answer, which is there when its time is over, or a moment later.
     pub(crate) fn answer(&self) -> Option<Speaks> {
         self.0.recv_timeout(MOMENT).ok().flatten()

@@ -122,17 +122,17 @@ fn features(properties: &Properties) -> Result<()> {
     } else if (protocol == "ssl" || protocol == "sasl_ssl") && !tls {
         Some((format!("security.protocol={protocol}"), "`ssl` or `ssl-vendored`"))
     } else if (mechanism.starts_with("scram") || mechanism == "oauthbearer") && !tls {
-        Some((format!("sasl.mechanisms={}", mechanism.to_uppercase()), "`ssl` or `ssl-vendored`"))
+        Some((format!("sasl.mechanism={}", mechanism.to_uppercase()), "`ssl` or `ssl-vendored`"))
     } else if mechanism == "gssapi" && !cfg!(feature = "gssapi") {
-        Some(("sasl.mechanisms=GSSAPI".to_owned(), "`gssapi`"))
+        Some(("sasl.mechanism=GSSAPI".to_owned(), "`gssapi`"))
     } else if protocol.starts_with("sasl") && mechanism.is_empty() && !cfg!(feature = "gssapi") {
         return Err(Error::new(
             ErrorKind::Config,
             format!(
-                "security.protocol={protocol} without sasl.mechanisms means Kerberos (GSSAPI), which is not built in"
+                "security.protocol={protocol} without sasl.mechanism means Kerberos (GSSAPI), which is not built in"
             ),
         )
-        .with_help("set sasl.mechanisms (PLAIN, SCRAM-SHA-512, …), or enable the cargo feature `gssapi`"));
+        .with_help("set sasl.mechanism (PLAIN, SCRAM-SHA-512, …), or enable the cargo feature `gssapi`"));
     } else {
         properties
             .keys()

@@ -457,10 +457,13 @@ mod tests {
         for topic in ["lost", "anew", "late", "other"] {
             for bytes in [1, LARGE, 2 * LARGE] {
                 let slot = slot(topic, None, bytes);
-                let error = why.error(&slot, 0, Persistence::PossiblyPersisted, Duration::from_secs(300));
-                assert_eq!(error.persistence(), Persistence::PossiblyPersisted);
-                assert_eq!(error.kind() == ErrorKind::RecordTooLarge, topic == "lost" && bytes == 2 * LARGE, "{error}");
-                assert!(faults(&error).is_empty(), "{:?}", faults(&error));
+                for fate in [Persistence::NotPersisted, Persistence::PossiblyPersisted, Persistence::Persisted] {
+                    let error = why.error(&slot, 0, fate, Duration::from_secs(300));
+                    assert_eq!(error.persistence(), fate);
+                    let too_large = topic == "lost" && bytes == 2 * LARGE;
+                    assert_eq!(error.kind() == ErrorKind::RecordTooLarge, too_large, "{error}");
+                    assert!(faults(&error).is_empty(), "{:?}", faults(&error));
+                }
             }
         }
     }

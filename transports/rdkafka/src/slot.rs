@@ -9,7 +9,9 @@ use std::time::Instant;
 use kafka_tower_core::gate::Permit;
 use kafka_tower_core::outstanding::{Outstanding, Place as Unseen};
 use kafka_tower_core::unanswered::{self, LateReport, Unanswered};
-use kafka_tower_core::{Delivery, Error, ErrorKind, Persistence, Record, Result, Timestamp};
+use kafka_tower_core::{Delivery, Error, Persistence, Record, Result, Timestamp};
+
+use crate::classify;
 
 /// The record never changes and lives as long as the slot: librdkafka reads its value in place.
 pub(crate) struct Slot {
@@ -267,9 +269,7 @@ impl Slot {
 
     /// The error of a record whose producer ended before its report was read.
     pub(crate) fn lost(&self) -> Error {
-        let topic = &self.record.topic;
-        Error::new(ErrorKind::Closed, format!("the producer ended before the fate of a record to {topic} was known"))
-            .with_persistence(Persistence::PossiblyPersisted)
+        classify::lost(&self.record.topic)
     }
 
     /// As [`lost`](Self::lost), where the gate is gone that it took room of.

@@ -1,11 +1,24 @@
 //! The texts of all errors that codes and time-outs become agree with their facts.
 
+use std::cell::OnceCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::gate::{Gate, Limits};
 use kafka_tower_core::{Error, Persistence, Record};
 use kafka_tower_test_texts::faults;
+use rdkafka::ClientConfig;
 
-use crate::{classify, codes, event_loop, transactions};
+use crate::connect::Check;
+use crate::explain::Explanation;
+use crate::ffi::{Client, TxnError};
+use crate::probe::{Probing, Speaks};
+use crate::properties::{self, Properties};
+use crate::shared::Shared;
+use crate::slot::Slot;
+use crate::transport::RdkafkaTransport;
+use crate::{classify, codes, event_loop, peer, transactions};
 
 const ALL: [Persistence; 3] = [Persistence::NotPersisted, Persistence::PossiblyPersisted, Persistence::Persisted];
 
@@ -59,8 +72,210 @@ fn of_time_outs() {
     }));
 }
 
+const ADVERTISED: &str = "kafka:9092/1: Failed to resolve 'kafka:9092': Name or service not known";
+
+/// A client without a broker.
+fn shared() -> Arc<Shared> {
+    let config = ClientConfig::new();
+    let client = Client::create(&config).unwrap();
+    Shared::new(client, config, Gate::new(Limits { records: 1, bytes: 1 }), None, Duration::from_secs(300), None)
+}
+
+/// None, one that has its cure elsewhere, and one that has none.
+fn causes() -> [Option<Explanation>; 4] {
+    let last =
+        |code, text: &str| Explanation { code: Some(code), text: format!("last broker error 0.4 s ago: {text}") };
+    [
+        None,
+        Some(last(codes::LOCAL_RESOLVE, ADVERTISED)),
+        Some(last(codes::LOCAL_TRANSPORT, "Connect to ipv4#127.0.0.1:1 failed: Connection refused")),
+        Some(Explanation { code: None, text: "nothing was sent to any broker in that time".to_owned() }),
+    ]
+}
+
 #[test]
-fn of_aborted_transactions() {
+fn of_records_that_the_transport_does_not_take() {
+    assert_all([
+        classify::larger_than_all_room("orders", 10, 5),
+        classify::after_close("orders"),
+        classify::looked_up_at_close("orders"),
+        classify::lost("orders"),
+    ]);
+    assert_all(causes().map(|why| classify::without_room_at_close("orders", why.as_ref())));
+    let shared = shared();
+    assert_all(all_codes().flat_map(|code| {
+        let slots = records().map(|record| Slot::new(record, Instant::now()));
+        slots.map(|slot| shared.refused(code, &slot, &shared.client))
+    }));
+}
+
+#[test]
+fn of_records_that_are_given_up() {
+    let shared = shared();
+    let slot = Slot::new(Record::new("orders"), Instant::now());
+    for aborting in [false, true] {
+        shared.transactions.aborting.store(aborting, Ordering::Release);
+        assert_all(ALL.map(|persistence| shared.given_up(&slot, 0, persistence).unwrap()));
+    }
+    for why in causes() {
+        let bound = Duration::from_secs(300);
+        assert_all(ALL.map(|persistence| classify::overdue("orders", bound, persistence, why.as_ref())));
+        if let Some(why) = &why {
+            let left = |code, persistence| classify::left(code, persistence, &Record::new("orders"), why);
+            assert_all(ALL.map(|persistence| left(codes::LOCAL_PURGE_QUEUE, persistence)));
+            assert_all(ALL.map(|persistence| left(codes::LOCAL_PURGE_INFLIGHT, persistence)));
+        }
+    }
+}
+
+#[test]
+fn a_name_that_a_broker_advertises_is_named_with_its_cure() {
+    let [_, why, ..] = causes();
+    let (record, now) = (Record::new("orders"), Instant::now());
+    let why = why.as_ref();
+    let expired = |handed_over| classify::expired(&record, handed_over, now, now + Duration::from_secs(1), why);
+    let overdue = classify::overdue("orders", Duration::from_secs(300), Persistence::PossiblyPersisted, why);
+    for error in [expired(true), expired(false), overdue] {
+        assert!(error.help().starts_with("broker 1 advertises kafka:9092, which does not resolve here"), "{error}");
+        assert_eq!(error.help().ends_with("the record may still arrive"), error.may_be_written(), "{error}");
+        assert_all([error]);
+    }
+}
+
+#[test]
+fn of_transactions() {
     assert_all(ALL.into_iter().take(2).map(|persistence| transactions::aborted("orders", persistence)));
-    assert_all([transactions::unanswered(), transactions::closed("the transaction was not begun")]);
+    let unseen = transactions::aborted("orders", Persistence::PossiblyPersisted);
+    assert_eq!(
+        unseen.to_string(),
+        "the delivery to orders was not confirmed: its transaction is being aborted (may have been written) [help: send it \
+         again in the next transaction: readers of committed records never see this one]"
+    );
+    assert_all([
+        transactions::unanswered(),
+        transactions::closed("the transaction was not begun"),
+        transactions::no_group_coordinator(),
+        transactions::not_handed_over(),
+        transactions::not_flushed(""),
+        transactions::not_flushed("; last broker error 0.4 s ago: it failed"),
+        event_loop::panicked("commit"),
+        event_loop::panicked("cannot connect").without_record(),
+    ]);
+}
+
+#[tokio::test]
+async fn of_calls_that_concern_no_record() {
+    let builder = RdkafkaTransport::builder().property("bootstrap.servers", "127.0.0.1:1");
+    let builder = builder.property("transactional.id", "payments-1").without_connect_check();
+    let control = builder.connect().await.unwrap().control();
+    let transactions = control.transactions().unwrap();
+    let too_early = transactions.begin().await.unwrap_err();
+    let unanswered = transactions.init(Duration::from_millis(100)).await.unwrap_err();
+    let bad_topic = RdkafkaTransport::builder().topic("orders of today").connect().await.unwrap_err();
+    for error in [too_early, unanswered, bad_topic] {
+        assert!(!error.to_string().contains("written"), "{error}");
+        assert_all([error]);
+    }
+}
+
+/// Misuse too: its code is `_STATE`.
+#[test]
+fn of_calls_of_transactions() {
+    let shared = shared();
+    let call = transactions::Call::new(&shared, Duration::from_secs(1));
+    for code in all_codes() {
+        for (retriable, fatal, abort) in
+            [(false, false, false), (true, false, false), (false, true, false), (false, false, true)]
+        {
+            for text in ["", "Operation not valid in state Ready"] {
+                let error = TxnError { code, text: text.to_owned(), retriable, fatal, abort };
+                let fates = [Persistence::NotPersisted, Persistence::PossiblyPersisted];
+                assert_all(fates.map(|fate| transactions::commit_error(&call, &error, fate)));
+                assert_all(fates.map(|fate| call.error("the transaction was not aborted", &error, fate)));
+                let without = |what| call.error(what, &error, Persistence::NotPersisted);
+                assert_all([
+                    without("the transactional id was not taken").without_record(),
+                    without("the transaction was not begun").without_record(),
+                    without("the offsets are not in the transaction"),
+                ]);
+            }
+        }
+    }
+}
+
+#[test]
+fn of_connecting() {
+    let fails = [
+        (codes::LOCAL_RESOLVE, "kafka:9092/bootstrap: Failed to resolve 'kafka:9092': Name or service not known"),
+        (codes::LOCAL_RESOLVE, ADVERTISED),
+        (codes::LOCAL_AUTHENTICATION, "SASL authentication error: no such user"),
+        (codes::LOCAL_SSL, "SSL handshake failed: certificate verify failed"),
+        (codes::LOCAL_TRANSPORT, "Connect to ipv4#127.0.0.1:1 failed: Connection refused"),
+        (codes::LOCAL_TRANSPORT, &format!("{}it answers as an HTTP server", peer::NOT_KAFKA)),
+        (29, "not allowed"),
+    ];
+    let no_fail = [None].into_iter().chain(fails.map(Some));
+    for fail in no_fail {
+        let shared = shared();
+        let now = Instant::now();
+        if let Some((code, text)) = fail {
+            shared.causes().error(code, text, now);
+        }
+        for plaintext in [false, true] {
+            for speaks in [None, Some(Speaks::Tls), Some(Speaks::Plaintext)] {
+                let probing = OnceCell::new();
+                let _first = probing.set(Probing::answered(speaks));
+                let check = Check {
+                    shared: &shared,
+                    brokers: "kafka-1:9092",
+                    plaintext,
+                    topics: &[],
+                    producer_id: true,
+                    timeout: Duration::from_secs(10),
+                    deadline: now,
+                    given_up: &|| false,
+                    probing,
+                };
+                assert_all([
+                    check.no_broker(now).without_record(),
+                    check.unknown_topic("orders").without_record(),
+                    check.wait_for_producer_id().unwrap_err().without_record(),
+                    check.ended(codes::LOCAL_FATAL, "the producer has ended").without_record(),
+                ]);
+            }
+        }
+    }
+}
+
+#[test]
+fn of_properties() {
+    let bad: [&[(&str, &str)]; 8] = [
+        &[("delivery.report.only.error", "true")],
+        &[("compression.codec", "zstd")],
+        &[("security.protocol", "ssl")],
+        &[("security.protocol", "sasl_plaintext")],
+        &[("sasl.mechanisms", "SCRAM-SHA-512")],
+        &[("sasl.mechanisms", "GSSAPI")],
+        &[("ssl.ca.location", "ca.pem")],
+        &[("enabled_events", "1")],
+    ];
+    // What has its feature is no error here.
+    assert_all(bad.into_iter().filter_map(|pairs| {
+        let all: Properties = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        properties::client_config(&all).err()
+    }));
+    for (name, value) in [("lingr.ms", "5"), ("linger.ms", "soon"), ("transactional.id", "a"), ("acks", "77777")] {
+        let mut config = ClientConfig::new();
+        config.set(name, value).set("enable.idempotence", "false");
+        assert_all(Client::create(&config).err().map(|error| properties::creation_error(&error, &config)));
+    }
+    let other = rdkafka::error::KafkaError::Canceled;
+    assert_all([properties::creation_error(&other, &ClientConfig::new())]);
+}
+
+#[cfg(feature = "mock-cluster")]
+#[test]
+fn of_the_mock_cluster() {
+    assert_all([crate::mock::not_built_in()]);
+    assert_all(all_codes().map(|code| crate::mock::refused(code, "orders")));
 }

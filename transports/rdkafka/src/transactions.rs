@@ -89,22 +89,23 @@ impl RdkafkaTransactions {
         let spawned = thread.spawn(move || drop(sender.send(call(owner.shared()))));
         Box::pin(async move {
             spawned.map_err(crate::event_loop::no_thread)?;
-            receiver.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Fatal, format!("{what}: its thread panicked"))))
+            receiver.await.unwrap_or_else(|_| Err(crate::event_loop::panicked(what)))
         })
     }
 }
 
 impl TransactionControl for RdkafkaTransactions {
     fn init(&self, within: Duration) -> ControlFuture<'_, ()> {
-        self.run("init", move |shared| {
+        let init = self.run("init", move |shared| {
             let call = Call::new(shared, within);
             sliced(&call, |slice| shared.client.init_transactions(slice))
                 .map_err(|error| call.error("the transactional id was not taken", &error, Persistence::NotPersisted))
-        })
+        });
+        without_record(init)
     }
 
     fn begin(&self) -> ControlFuture<'_, ()> {
-        self.run("begin", |shared| {
+        let begin = self.run("begin", |shared| {
             let before = shared.transactions.counts();
             let begun = shared.transactions.open.begin(|| shared.client.begin_transaction());
             let call = Call::until(shared, Instant::now());
@@ -114,7 +115,8 @@ impl TransactionControl for RdkafkaTransactions {
             // Not where one is open: what failed in it stays failed.
             shared.transactions.begun(before);
             Ok(())
-        })
+        });
+        without_record(begin)
     }
 
     fn commit(&self, within: Duration) -> ControlFuture<'_, ()> {
@@ -167,9 +169,14 @@ impl TransactionControl for RdkafkaTransactions {
     }
 }
 
+/// Of a call that concerns no record: it comes before those of the transaction.
+fn without_record(call: ControlFuture<'_, ()>) -> ControlFuture<'_, ()> {
+    Box::pin(async { call.await.map_err(Error::without_record) })
+}
+
 /// librdkafka asks three times who coordinates a group. If nobody does yet, it drops the question, and its call never comes back,
 /// whatever its time-out says; nor does it take another one. The thread that waits for it stays.
-fn no_group_coordinator() -> Error {
+pub(crate) fn no_group_coordinator() -> Error {
     Error::new(ErrorKind::Timeout, "the offsets are not in the transaction: no answer about the group's coordinator")
         .with_recovery(Recovery::Fatal)
         .with_persistence(Persistence::NotPersisted)
@@ -227,18 +234,11 @@ fn commit(shared: &Shared, end: Instant) -> Result<()> {
     // Nothing was asked of the coordinator yet.
     if !state.open.is_committing() {
         if !flushed(shared, end) {
-            let text = format!("not committed: records of the transaction have no answer yet{}", call.because(false));
-            return Err(Error::new(ErrorKind::Timeout, text)
-                .with_recovery(Recovery::Retry)
-                .with_persistence(Persistence::NotPersisted)
-                .with_help("commit again to go on waiting, or abort"));
+            return Err(not_flushed(&call.because(false)));
         }
         // A producer that has ended says so itself.
         if state.a_part_was_lost() && shared.client.fatal_error().is_none() {
-            return Err(Error::new(
-                ErrorKind::Transaction,
-                "not committed: a record of the transaction waited for room and was not handed over",
-            ));
+            return Err(not_handed_over());
         }
     }
     let mut asked = state.open.committing();
@@ -258,13 +258,18 @@ fn commit(shared: &Shared, end: Instant) -> Result<()> {
         state.open.refused(!surely_not);
     }
     let fate = if surely_not { Persistence::NotPersisted } else { Persistence::PossiblyPersisted };
-    let error = call.error(commit_failed(fate), &error, fate);
-    Err(match error.recovery() {
+    Err(commit_error(call, &error, fate))
+}
+
+/// The error of a commit that the coordinator did not confirm.
+pub(crate) fn commit_error(call: &Call<'_>, error: &TxnError, fate: Persistence) -> Error {
+    let error = call.error(commit_failed(fate), error, fate);
+    match error.recovery() {
         Recovery::AbortTransaction if fate == Persistence::PossiblyPersisted => error.with_help(
             "abort the transaction; its records may be visible, so read the topic before they are sent again",
         ),
         _ => error,
-    })
+    }
 }
 
 fn abort(shared: &Shared, end: Instant) -> Result<()> {
@@ -289,6 +294,23 @@ fn abort(shared: &Shared, end: Instant) -> Result<()> {
     Err(call.error("the transaction was not aborted", &error, fate))
 }
 
+/// A commit whose time ended before the records had their answers. `because` names the cause, if it is known.
+pub(crate) fn not_flushed(because: &str) -> Error {
+    let text = format!("not committed: records of the transaction have no answer yet{because}");
+    Error::new(ErrorKind::Timeout, text)
+        .with_recovery(Recovery::Retry)
+        .with_persistence(Persistence::NotPersisted)
+        .with_help("commit again to go on waiting, or abort")
+}
+
+/// A commit that would leave out a record that was called.
+pub(crate) fn not_handed_over() -> Error {
+    Error::new(
+        ErrorKind::Transaction,
+        "not committed: a record of the transaction waited for room and was not handed over",
+    )
+}
+
 /// What a commit without success says, by what is known of it.
 fn commit_failed(fate: Persistence) -> &'static str {
     match fate {
@@ -297,23 +319,27 @@ fn commit_failed(fate: Persistence) -> &'static str {
     }
 }
 
-/// The error of a record that went with its transaction.
+/// The error of a record that is given up while its transaction is aborted. One that may be in the log is there as part of that
+/// transaction: while records are on their way, the coordinator was not asked to commit it.
 pub(crate) fn aborted(topic: &str, persistence: Persistence) -> Error {
-    Error::new(ErrorKind::Transaction, format!("the transaction of a record for {topic} was aborted"))
-        .with_recovery(Recovery::Reject)
-        .with_persistence(persistence)
-        .with_help("send it again in the next transaction")
+    let text = format!("{}: its transaction is being aborted", classify::outcome(topic, persistence));
+    Error::new(ErrorKind::Transaction, text).with_recovery(Recovery::Reject).with_persistence(persistence).with_help(
+        match persistence {
+            Persistence::NotPersisted => "send it again in the next transaction",
+            _ => "send it again in the next transaction: readers of committed records never see this one",
+        },
+    )
 }
 
 /// A call of the transactional side that waits for the coordinator.
-struct Call<'a> {
+pub(crate) struct Call<'a> {
     shared: &'a Shared,
     since: Instant,
     end: Instant,
 }
 
 impl<'a> Call<'a> {
-    fn new(shared: &'a Shared, within: Duration) -> Self {
+    pub(crate) fn new(shared: &'a Shared, within: Duration) -> Self {
         Self::until(shared, later(Instant::now(), within))
     }
 
@@ -327,7 +353,7 @@ impl<'a> Call<'a> {
         why.map(|why| format!("; {}", why.text)).unwrap_or_default()
     }
 
-    fn error(&self, what: &str, error: &TxnError, persistence: Persistence) -> Error {
+    pub(crate) fn error(&self, what: &str, error: &TxnError, persistence: Persistence) -> Error {
         let made = if error.code == codes::LOCAL_TIMED_OUT && error.retriable {
             self.no_answer(what)
         } else {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::gate::{GateHandle, Limits, Refused};
 use kafka_tower_core::unanswered::Unanswered;
-use kafka_tower_core::{Control, Error, ErrorKind, Record, Result, handover};
+use kafka_tower_core::{Control, Error, Record, Result, handover};
 use tower_service::Service;
 
 use crate::builder::Builder;
@@ -97,21 +97,11 @@ impl Service<Record> for RdkafkaTransport {
                 }
                 DeliveryFuture::waiting(slot, Arc::clone(&self.owner))
             }
-            Err(Refused::TooLarge(slot)) => DeliveryFuture::refused(
-                Error::new(
-                    ErrorKind::RecordTooLarge,
-                    format!(
-                        "a record of {size} bytes for {} is larger than the whole limit of {} bytes",
-                        slot.record().topic,
-                        shared.gate.limits().bytes
-                    ),
-                )
-                .with_help("send less in one record, or raise buffer_memory"),
-            ),
-            Err(Refused::Closed(slot)) => DeliveryFuture::refused(Error::new(
-                ErrorKind::Closed,
-                format!("not sent to {}: the transport was closed", slot.record().topic),
-            )),
+            Err(Refused::TooLarge(slot)) => {
+                let limit = shared.gate.limits().bytes;
+                DeliveryFuture::refused(classify::larger_than_all_room(&slot.record().topic, size, limit))
+            }
+            Err(Refused::Closed(slot)) => DeliveryFuture::refused(classify::after_close(&slot.record().topic)),
         }
     }
 }

@@ -69,6 +69,15 @@ impl ErrorKind {
         }
     }
 
+    /// The same for an error that concerns no record, as of connecting.
+    pub(super) const fn help_of_call(self, recovery: Recovery) -> &'static str {
+        match (self, recovery) {
+            (Self::Timeout, Recovery::Fatal) | (Self::Transaction, Recovery::Fatal) => "create a new sink",
+            (Self::Timeout, _) => "allow more time",
+            _ => self.help(Persistence::NotPersisted, recovery),
+        }
+    }
+
     /// Whether the kind's own help stays right whatever the recovery.
     const fn has_its_cure(self) -> bool {
         matches!(

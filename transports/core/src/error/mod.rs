@@ -186,7 +186,11 @@ impl Error {
     /// One line that says what to do.
     #[must_use]
     pub fn help(&self) -> &str {
-        self.0.help.as_deref().unwrap_or_else(|| self.0.kind.help(self.0.persistence, self.0.recovery))
+        let Inner { kind, persistence, recovery, of_record, .. } = *self.0;
+        self.0.help.as_deref().unwrap_or_else(|| match of_record {
+            true => kind.help(persistence, recovery),
+            false => kind.help_of_call(recovery),
+        })
     }
 
     /// How often the record was tried.
@@ -225,6 +229,7 @@ impl Error {
     #[must_use]
     pub fn with_persistence(mut self, persistence: Persistence) -> Self {
         self.0.persistence = persistence;
+        self.0.of_record |= persistence != Persistence::NotPersisted;
         self
     }
 

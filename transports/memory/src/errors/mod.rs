@@ -104,6 +104,7 @@ mod tests {
             unknown_partition("orders", 7, 1),
             larger_than_topic("orders", 10, 5),
             without_key("orders"),
+            misdated("orders", Timestamp::from_millis(i64::MAX)),
             larger_than_gate("orders", 10, 5),
             closed("orders"),
             expired("orders"),

@@ -31,8 +31,9 @@ pub(crate) fn must_abort(call: &'static str, cause: &Error) -> Error {
 
 /// `abort` took the record out before it was handed over.
 pub(crate) fn withdrawn(topic: &str) -> Error {
-    Error::new(ErrorKind::Transaction, format!("the transaction of a record for {topic} was aborted"))
+    Error::new(ErrorKind::Transaction, format!("not delivered to {topic}: its transaction is being aborted"))
         .with_recovery(Recovery::Reject)
+        .with_help("send it again in the next transaction")
 }
 
 /// The broker's refusal. `unanswered`: a request before it may have been carried out.

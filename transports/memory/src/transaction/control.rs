@@ -206,7 +206,7 @@ impl TransactionControl for MemoryTransactions {
     fn init(&self, within: Duration) -> ControlFuture<'_, ()> {
         let deadline = Instant::now().checked_add(within);
         Box::pin(async move {
-            self.state().may_init()?;
+            self.state().may_init().map_err(Error::without_record)?;
             let answered = self.ask("init", deadline, || self.0.broker.init_transactions(&self.0)).await;
             match answered.answer {
                 Ok(identity) => {
@@ -226,7 +226,7 @@ impl TransactionControl for MemoryTransactions {
 
     fn begin(&self) -> ControlFuture<'_, ()> {
         let begun = if self.0.gate.is_closed() { Err(errors::ended_by_close("begin")) } else { self.state().begin() };
-        Box::pin(async move { begun })
+        Box::pin(async move { begun.map_err(Error::without_record) })
     }
 
     fn commit(&self, within: Duration) -> ControlFuture<'_, ()> {

@@ -49,7 +49,9 @@ async fn calls_in_the_wrong_order_are_typed_and_change_nothing() {
     let kafka = orders();
     let mut producer = Producer::new(kafka.transactional_transport("id"));
     let misuse = (ErrorKind::Transaction, Recovery::Reject, Persistence::NotPersisted);
-    assert_eq!(facts(producer.txn().begin().await), misuse);
+    let too_early = producer.txn().begin().await.unwrap_err();
+    assert!(!too_early.to_string().contains("written"), "it concerns no record: {too_early}");
+    assert_eq!(facts::<()>(Err(too_early)), misuse);
     assert_eq!(facts(producer.send(0, "early").await), misuse);
     producer.txn().init(SECOND).await.unwrap();
     assert_eq!(facts(producer.txn().init(SECOND).await), misuse);

@@ -35,3 +35,14 @@ async fn a_mock_cluster_is_read_whole() {
     }
     assert!(inspect([("bootstrap.servers", mock.bootstrap())], "no\0name", Duration::from_secs(1)).await.is_err());
 }
+
+#[test]
+fn the_texts_about_a_topic_agree_with_their_facts() {
+    let client = Client::create(&rdkafka::ClientConfig::new()).unwrap();
+    for code in codes::all().map(|row| row.code).filter(|code| *code != 0) {
+        let seen = Seen { brokers: Vec::new(), code, partitions: Vec::new() };
+        let found = found_topic(&client, "orders", "kafka-1:9092", &seen, None, Duration::ZERO);
+        kafka_tower_test_texts::assert_consistent(&found.err().unwrap());
+        kafka_tower_test_texts::assert_consistent(&settings_not_seen("orders", code));
+    }
+}

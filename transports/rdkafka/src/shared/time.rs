@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use kafka_tower_core::{Error, ErrorKind, Persistence};
+use kafka_tower_core::{Error, Persistence};
 
 use super::why::Sight;
 use super::{Shared, later, lock};
@@ -170,13 +170,8 @@ impl Shared {
     }
 
     fn overdue(&self, slot: &Slot, persistence: Persistence, now: Instant, sight: &Sight) -> Error {
-        let topic = &slot.record().topic;
         let why = self.why(slot, true, now, sight);
-        let cause = why.map(|why| format!("; {}", why.text)).unwrap_or_default();
-        let bound = classify::seconds(self.delivery_bound);
-        let text =
-            format!("the delivery to {topic} was given up, because a record had no answer within {bound}{cause}");
-        Error::new(ErrorKind::Timeout, text).with_persistence(persistence)
+        classify::overdue(&slot.record().topic, self.delivery_bound, persistence, why.as_ref())
     }
 
     /// No lock may be held: the log is foreign code.
