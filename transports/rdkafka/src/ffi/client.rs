@@ -175,12 +175,13 @@ impl Client {
         self.with(|native| native.peers.look(now));
     }
 
-    /// Switches librdkafka's debug lines of batches on or off.
+    /// Switches librdkafka's debug lines of batches on or off. For the transport's event loop alone.
     pub(crate) fn log_batches(&self, on: bool) {
         let value = if on { c"msg" } else { c"-msg" };
-        // SAFETY: the client lives, and with it its configuration. librdkafka calls that read-only once the client is made,
-        // because its threads read it. This property is an integer of which one bit is set or cleared, which is all that
-        // `rd_kafka_set_log_level` does too; all else stays as it is. There is no error text to write.
+        // SAFETY: the client lives, and with it its configuration, which librdkafka has allocated and not as a constant. It calls
+        // that read-only once the client is made, because its threads read it. This property is an integer of which one bit is set
+        // or cleared, as `rd_kafka_set_log_level` writes its level beside the same threads; all else stays as it is, and the
+        // event loop alone writes. A thread that reads the old value writes a line more or less. There is no error text to write.
         self.with(|native| unsafe {
             let conf = sys::rd_kafka_conf(native.rk()).cast_mut();
             sys::rd_kafka_conf_set(conf, c"debug".as_ptr(), value.as_ptr(), ptr::null_mut(), 0);
