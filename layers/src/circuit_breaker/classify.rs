@@ -1,4 +1,4 @@
-use kafka_tower_core::{Error, ErrorKind, Result};
+use kafka_tower_core::{Error, ErrorKind, Result, Scope};
 
 /// What a call says of the health of the service below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +49,9 @@ impl<R> Classify<R> for DefaultClassifier {
 
 fn of_error(error: &Error) -> Outcome {
     match error.kind() {
+        // A neighbour's fault: a record for which the broker closes the connection, or a topic that was made anew.
+        ErrorKind::Connection | ErrorKind::Timeout if error.scope() == Scope::Batch => Outcome::Neutral,
+        ErrorKind::Broker if error.scope() == Scope::Topic => Outcome::Neutral,
         // Nobody handed it over.
         ErrorKind::Timeout if error.unanswered().is_none() && !error.may_be_written() => Outcome::Neutral,
         ErrorKind::Timeout => Outcome::Unanswered,
@@ -115,5 +118,18 @@ mod tests {
         assert_eq!(outcome(ErrorKind::Timeout), Outcome::Unanswered);
         let no_room = Error::new(ErrorKind::Timeout, "no room").with_persistence(Persistence::NotPersisted);
         assert_eq!(DefaultClassifier.classify(&Err::<(), _>(no_room)), Outcome::Neutral);
+    }
+
+    #[test]
+    fn what_a_neighbour_or_a_topic_made_anew_has_spoilt_says_nothing_of_kafka() {
+        let outcome =
+            |kind, scope| DefaultClassifier.classify(&Err::<(), _>(Error::new(kind, "planted").with_scope(scope)));
+        assert_eq!(outcome(ErrorKind::Connection, Scope::Batch), Outcome::Neutral);
+        assert_eq!(outcome(ErrorKind::Timeout, Scope::Batch), Outcome::Neutral);
+        assert_eq!(outcome(ErrorKind::Broker, Scope::Topic), Outcome::Neutral);
+        for scope in [Scope::Batch, Scope::Partition, Scope::Broker] {
+            assert_eq!(outcome(ErrorKind::Broker, scope), Outcome::Failure, "{scope:?}");
+        }
+        assert_eq!(outcome(ErrorKind::Connection, Scope::Broker), Outcome::Failure);
     }
 }

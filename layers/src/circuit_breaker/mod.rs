@@ -15,6 +15,7 @@
 //! | `Timeout`, and a future that is dropped | see [below](#time-outs-and-dropped-sends) |
 //! | `Connection`, `Authentication`, `Broker`, `Fatal`, `Callback`, `Unknown` | a failure |
 //! | `Serialization`, `InvalidRecord`, `Refused`, `RecordTooLarge`, `Rejected`, `UnknownTopicOrPartition`, `Authorization`, `Config`, `Transaction` | neutral: the record's fault, or the caller's |
+//! | `Connection` and `Timeout` of [`Scope::Batch`](kafka_tower_core::Scope::Batch), `Broker` of [`Scope::Topic`](kafka_tower_core::Scope::Topic) | neutral: another record spoilt it, or the topic was made anew |
 //! | `Throttled` | neutral: Kafka is there, and retries wait longer |
 //! | `Overloaded`, `CircuitOpen` | neutral: nobody asked Kafka |
 //! | `Closed`, `Fenced` | neutral: waiting does not heal it |

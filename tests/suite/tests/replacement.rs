@@ -27,7 +27,8 @@ async fn a_record_that_the_broker_closes_the_connection_for_harms_no_other() {
         return;
     };
     let (big, small) = (kafka.topic("big", 1).await.unwrap(), kafka.topic("small", 1).await.unwrap());
-    let sink = KafkaSink::<String>::new(config(&kafka, &big)).await.unwrap();
+    let config = KafkaSinkConfig { enable_circuit_breaker: true, ..config(&kafka, &big) };
+    let sink = KafkaSink::<String>::new(config).await.unwrap();
     let message = |n: usize| SinkMessage::new(n.to_string()).with_topic(small.clone());
     sink.send(message(0)).await.unwrap();
     let large = sink.send(SinkMessage::new("x".repeat(200_000)));
@@ -75,6 +76,7 @@ async fn a_record_that_the_broker_closes_the_connection_for_harms_no_other() {
         }
     }
     sink.send("later".to_string()).await.unwrap();
+    assert_eq!(sink.metrics().await.circuit_breaker_trips, 0, "what the large one has spoilt says nothing of Kafka");
     sink.close().await.unwrap();
     delivered.push("\"later\"".to_owned());
     assert!(delivered.len() > 10, "{}", delivered.len());

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery};
+use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Scope};
 
 use crate::classify;
 use crate::codes;
@@ -110,14 +110,17 @@ impl Why {
                         "{placed}: the broker closed the connection on {losses} requests to this \
                          partition in a row, and what was on its way to it is given up"
                     );
+                    // With a record that is probably too large among them, a neighbour is the cause.
+                    let scope = if self.largest >= LARGE { Scope::Batch } else { Scope::Broker };
                     Error::new(ErrorKind::Connection, text)
+                        .with_scope(scope)
                         .with_recovery(Recovery::Retry)
                         .with_help("look for a request above the socket.request.max.bytes of the broker; a lower batch.size makes smaller ones")
                 }
             }
             Some(Trouble::Stale) => {
                 let text = format!("{placed}: the topic was made anew, and the client had to be replaced to follow it");
-                Error::new(ErrorKind::Broker, text).with_recovery(Recovery::Retry)
+                Error::new(ErrorKind::Broker, text).with_scope(Scope::Topic).with_recovery(Recovery::Retry)
             }
             None if self.overdue.contains(topic) => {
                 let bound = classify::seconds(bound);
@@ -126,7 +129,7 @@ impl Why {
             }
             None => {
                 let text = format!("{what}: its client was replaced, because {}", self.text());
-                Error::new(ErrorKind::Timeout, text)
+                Error::new(ErrorKind::Timeout, text).with_scope(Scope::Batch)
             }
         };
         error.with_persistence(persistence)
