@@ -9,6 +9,7 @@ use kafka_tower::{KafkaSink, KafkaSinkConfig};
 use kafka_tower_core::{Delivery, Error, ErrorKind, Persistence, Record, Recovery, Result};
 use kafka_tower_rdkafka::{Builder, ClientError, ClientEvents, MockCluster, RdkafkaTransport};
 use kafka_tower_test_cluster::{self as cluster, Cluster};
+use kafka_tower_test_texts::faults;
 use tokio::sync::Notify;
 use tower::{Service, ServiceExt};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
@@ -261,4 +262,49 @@ async fn a_time_of_a_transaction_that_the_broker_does_not_allow_is_told_at_once(
     assert_eq!((error.kind(), error.recovery()), (ErrorKind::Config, Recovery::Fatal), "{error:#}");
     assert!(format!("{error:#}").contains("transaction.max.timeout.ms"), "{error:#}");
     assert!(begun.elapsed() < Duration::from_secs(40));
+}
+
+/// librdkafka then gives up by itself what waits to be sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_fails_by_itself_says_why_its_records_were_given_up() {
+    const ADD_PARTITIONS_TO_TXN: i16 = 24;
+    for (code, kind, name) in
+        [(29, ErrorKind::Transaction, "TOPIC_AUTHORIZATION_FAILED"), (90, ErrorKind::Fenced, "_FENCED")]
+    {
+        let topic = format!("given-up-{code}");
+        let mock = MockCluster::start(1).unwrap();
+        mock.create_topic(&topic, 1).unwrap();
+        let config = KafkaSinkConfig::exactly_once(mock.bootstrap(), &*topic, &*topic);
+        let sink = KafkaSink::<u32>::new(config).await.unwrap();
+        sink.begin_transaction().await.unwrap();
+        mock.fail_requests(ADD_PARTITIONS_TO_TXN, &[code]);
+        let error = sink.send(1).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error:#}");
+        assert!(error.message().contains(name) && !error.message().contains("no answer within"), "{error}");
+        assert!(faults(&error).is_empty(), "{:?}", faults(&error));
+        if kind == ErrorKind::Transaction {
+            sink.abort_transaction().await.unwrap();
+            sink.begin_transaction().await.unwrap();
+            sink.send(2).await.unwrap();
+            sink.commit_transaction().await.unwrap();
+        }
+    }
+}
+
+/// The answer comes a moment before the room is given back.
+#[test]
+fn a_flush_after_the_last_answer_needs_no_timer() {
+    let mock = MockCluster::start(1).unwrap();
+    mock.create_topic("timer", 1).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let config = KafkaSinkConfig { brokers: mock.bootstrap().into(), topic: "timer".into(), ..Default::default() };
+    let sink = runtime.block_on(KafkaSink::<u32>::new(config)).unwrap();
+    let without_timer = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    without_timer.block_on(async {
+        for n in 0..300 {
+            sink.send(n).await.unwrap();
+            sink.flush().await.unwrap();
+        }
+        sink.close().await.unwrap();
+    });
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl};
 
+use crate::event_loop;
 use crate::transactions::RdkafkaTransactions;
 use crate::transport::Owner;
 
@@ -32,7 +33,12 @@ impl Control for RdkafkaControl {
             let mut flush = pin!(flush);
             let mut told = false;
             poll_fn(|cx| {
-                let flushed = flush.as_mut().poll(cx);
+                let mut flushed = flush.as_mut().poll(cx);
+                // A waker that flushes runs on the loop itself.
+                if flushed.is_pending() && !told && !event_loop::is_loop() {
+                    shared.settled();
+                    flushed = flush.as_mut().poll(cx);
+                }
                 if flushed.is_pending() && !told {
                     // Now that the gate knows somebody waits, the loop tells lingering batches to go.
                     shared.client.wake();

@@ -201,10 +201,12 @@ impl<'a> EventLoop<'a> {
 
     /// Waits for an event and serves it. Says whether there was one.
     pub(crate) fn serve(&mut self, wait: Duration) -> bool {
-        let mut served = false;
+        let (mut served, mut settles) = (false, false);
         self.guarded("an event", |this| {
             let (shared, client, permits, watch) = (this.shared, this.client, &mut this.permits, this.watch.as_mut());
-            served = this.queue.poll(wait, &mut this.reported, |event| handle(shared, client, permits, watch, event));
+            served = this
+                .queue
+                .poll(wait, &mut this.reported, |event| handle(shared, client, permits, watch, &mut settles, event));
         });
         if !self.reported.is_empty() {
             self.any_report = true;
@@ -212,6 +214,9 @@ impl<'a> EventLoop<'a> {
         }
         if !self.permits.is_empty() {
             self.shared.release(self.permits.drain(..));
+        }
+        if settles {
+            self.shared.settling.fetch_sub(1, Ordering::AcqRel);
         }
         served
     }
@@ -228,11 +233,14 @@ fn handle(
     client: &Client,
     permits: &mut Vec<Permit>,
     mut watch: Option<&mut Watch>,
+    settles: &mut bool,
     event: Event<'_>,
 ) {
     match event {
         Event::Reports(mut reports) => {
             let suspects = shared.suspects.load(Ordering::Acquire);
+            shared.settling.fetch_add(1, Ordering::AcqRel);
+            *settles = true;
             reports.each(|report| {
                 if watch.as_deref_mut().is_some_and(|watch| !watch.is_calm() && watch.takes(report)) {
                     return;
@@ -332,6 +340,9 @@ fn log(shared: &Shared, watch: Option<&mut Watch>, level: i32, facility: &str, t
         } else if let Some((sign, partition)) = trouble::line(facility, text) {
             watch.troubles.sign(sign, partition, Instant::now());
         }
+    }
+    if facility == "TXNERR" {
+        shared.transactions.fails(text);
     }
     if is_producer_id(facility, text) {
         shared.facts.change(|facts| facts.producer_id = true);

@@ -19,7 +19,7 @@ const HELD: Duration = Duration::from_secs(10);
 /// The most topics that are kept up to date.
 const TOPICS: usize = 1_000;
 /// For how long a look-up is believed where records are refused.
-const BELIEVED: Duration = Duration::from_secs(1);
+const BELIEVED: Duration = Duration::from_millis(100);
 
 /// The known numbers, and which are asked for.
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! What the handles of a transport and its event loop share.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,12 @@ pub(crate) struct Shared {
     pub(crate) closing: Closing,
     /// Failures that their callers' futures have not seen.
     pub(crate) unseen: Outstanding<()>,
+    /// Event loops that are settling records, whose room they give back a moment later.
+    pub(crate) settling: AtomicUsize,
 }
+
+/// The longest that a flush waits for room that is about to be given back.
+const SETTLING: Duration = Duration::from_millis(50);
 
 /// A time so much later, or one that nobody lives to see where the clock ends.
 pub(crate) fn later(time: Instant, by: Duration) -> Instant {
@@ -103,6 +108,7 @@ impl Shared {
             facts: Arc::default(),
             closing: Closing::default(),
             unseen: Outstanding::new(),
+            settling: AtomicUsize::new(0),
         })
     }
 
@@ -208,6 +214,15 @@ impl Shared {
             .with_scope(scope)
             .with_elapsed(elapsed)
             .with_persistence(Persistence::NotPersisted)
+    }
+
+    /// Until the room of records whose callers have their answer is given back, which is a matter of microseconds: without this a
+    /// flush right after the last answer would have to wait, and needed a timer.
+    pub(crate) fn settled(&self) {
+        let begun = Instant::now();
+        while self.settling.load(Ordering::Acquire) > 0 && begun.elapsed() < SETTLING {
+            std::thread::yield_now();
+        }
     }
 
     /// A record's fate is known: tells the caller, counts it if the transport is closing, gives its room back.

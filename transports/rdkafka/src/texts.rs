@@ -145,6 +145,9 @@ fn a_name_that_a_broker_advertises_is_named_with_its_cure() {
 #[test]
 fn of_transactions() {
     assert_all(ALL.into_iter().take(2).map(|persistence| transactions::aborted("orders", persistence)));
+    assert_all(ALL.into_iter().take(2).map(|persistence| {
+        transactions::failed(&classify::outcome("orders", persistence), "it was refused", persistence)
+    }));
     let unseen = transactions::aborted("orders", Persistence::PossiblyPersisted);
     assert_eq!(
         unseen.to_string(),

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use crate::classify;
 use crate::codes;
 use crate::ffi::TxnError;
 use crate::open_transaction::{AtClose, OpenTransaction};
-use crate::shared::{Shared, later};
+use crate::shared::{Shared, later, lock};
 use crate::slot::Slot;
 use crate::transport::Owner;
 
@@ -40,6 +40,8 @@ pub(crate) struct TxnState {
     pub(crate) open: OpenTransaction,
     /// Records that librdkafka gives up now belong to a transaction that is aborted.
     pub(crate) aborting: AtomicBool,
+    /// Why the transaction failed by itself: librdkafka then gives up what waits to be sent.
+    error: Mutex<Option<String>>,
 }
 
 impl TxnState {
@@ -56,7 +58,20 @@ impl TxnState {
         [&self.failed, &self.lost].map(|count| count.load(Ordering::Acquire))
     }
 
+    /// A line of the log says why the transaction failed: "Current transaction failed in state …: …".
+    pub(crate) fn fails(&self, text: &str) {
+        let why = text.split_once(" failed in state ").and_then(|(_, rest)| rest.split_once(": "));
+        if let Some((_, why)) = why {
+            lock(&self.error).get_or_insert_with(|| why.to_owned());
+        }
+    }
+
+    pub(crate) fn error(&self) -> Option<String> {
+        lock(&self.error).clone()
+    }
+
     fn begun(&self, [failed, lost]: [u64; 2]) {
+        *lock(&self.error) = None;
         self.failed_before.store(failed, Ordering::Release);
         self.lost_before.store(lost, Ordering::Release);
     }
@@ -317,6 +332,11 @@ fn commit_failed(fate: Persistence) -> &'static str {
         Persistence::NotPersisted => "the transaction was not committed",
         _ => "it is not known whether the transaction was committed",
     }
+}
+
+/// The error of a record whose transaction failed by itself.
+pub(crate) fn failed(what: &str, why: &str, persistence: Persistence) -> Error {
+    Error::new(ErrorKind::Transaction, format!("{what}: its transaction failed: {why}")).with_persistence(persistence)
 }
 
 /// The error of a record that is given up while its transaction is aborted. One that may be in the log is there as part of that

@@ -166,7 +166,19 @@ impl Shared {
         if self.closing.has_begun() {
             return None;
         }
-        Some(self.overdue(slot, persistence, Instant::now(), &self.sight()))
+        let by_itself = self.given_up_by_itself(slot, persistence);
+        Some(by_itself.unwrap_or_else(|| self.overdue(slot, persistence, Instant::now(), &self.sight())))
+    }
+
+    /// librdkafka gives up by itself what waits to be sent when the producer or its transaction cannot go on.
+    fn given_up_by_itself(&self, slot: &Slot, persistence: Persistence) -> Option<Error> {
+        let what = classify::outcome(&slot.record().topic, persistence);
+        let fatal = if slot.record().isolated { None } else { self.client.fatal_error() };
+        if let Some((code, text)) = fatal {
+            return Some(classify::client_error(code, &what, Some(&text)).with_persistence(persistence));
+        }
+        let why = self.transactions.error()?;
+        Some(transactions::failed(&what, &why, persistence))
     }
 
     fn overdue(&self, slot: &Slot, persistence: Persistence, now: Instant, sight: &Sight) -> Error {
