@@ -38,24 +38,26 @@ impl Future for DeliveryFuture {
     type Output = Result<Delivery>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = match std::mem::replace(&mut self.0, State::Done) {
-            State::Waiting(slot, owner) => match slot.poll(cx) {
-                Poll::Ready(outcome) => {
-                    if outcome.is_err() {
-                        slot.seen().into_iter().for_each(|unseen| owner.shared().unseen.end(unseen));
+        match std::mem::replace(&mut self.0, State::Done) {
+            State::Waiting(slot, owner) => {
+                let answer = slot.poll(cx);
+                match &answer {
+                    Poll::Pending => self.0 = State::Waiting(slot, owner),
+                    Poll::Ready(outcome) => {
+                        handover::returned();
+                        if outcome.is_err() {
+                            slot.seen().into_iter().for_each(|unseen| owner.shared().unseen.end(unseen));
+                        }
                     }
-                    outcome
                 }
-                Poll::Pending => {
-                    self.0 = State::Waiting(slot, owner);
-                    return Poll::Pending;
-                }
-            },
-            State::Refused(error) => Err(error),
+                answer
+            }
+            State::Refused(error) => {
+                handover::returned();
+                Poll::Ready(Err(error))
+            }
             State::Done => panic!("a delivery future was polled after it was ready"),
-        };
-        handover::returned();
-        Poll::Ready(outcome)
+        }
     }
 }
 

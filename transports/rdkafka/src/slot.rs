@@ -26,12 +26,18 @@ struct State {
     outcome: Option<Result<Acknowledged>>,
     waker: Option<Waker>,
     permit: Option<Permit>,
+    /// The caller's future is gone.
+    abandoned: bool,
+    /// None for a record that goes well: apart, so that the slot of each record is small.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Default)]
+struct Rare {
     /// When it was handed over, if it was parked or held before.
     handed_over_at: Option<Instant>,
     /// Its caller is gone or got a time-out: where its report goes.
     late: Option<LateReport>,
-    /// The caller's future is gone.
-    abandoned: bool,
     /// Of a failure that the caller's future has not seen.
     unseen: Option<Unseen>,
 }
@@ -39,10 +45,21 @@ struct State {
 impl State {
     fn tell(&mut self, outcome: Result<Acknowledged>, unseen: Option<&Outstanding<()>>) -> Option<Waker> {
         if outcome.is_err() && !self.abandoned {
-            self.unseen = unseen.map(|unseen| unseen.begin(unseen.epoch(), ()));
+            if let Some(unseen) = unseen {
+                self.rare().unseen = Some(unseen.begin(unseen.epoch(), ()));
+            }
         }
         self.outcome = Some(outcome);
         self.waker.take()
+    }
+
+    #[cold]
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn take_unseen(&mut self) -> Option<Unseen> {
+        self.rare.as_mut()?.unseen.take()
     }
 }
 
@@ -108,7 +125,7 @@ impl Slot {
 
     /// There is room for it after it was parked.
     pub(crate) fn leave_gate(&self, now: Instant) {
-        self.state().handed_over_at = Some(now);
+        self.state().rare().handed_over_at = Some(now);
     }
 
     /// Describes it for layers above when its caller does not learn its fate.
@@ -117,7 +134,7 @@ impl Slot {
     }
 
     fn describe(&self, state: &State, now: Instant) -> Unanswered {
-        let handed_over_at = state.handed_over_at.unwrap_or(self.called_at);
+        let handed_over_at = state.rare.as_ref().and_then(|rare| rare.handed_over_at).unwrap_or(self.called_at);
         let has_none = matches!(state.place, Place::Parked | Place::Held);
         let handed_over_for = (!has_none).then(|| now.saturating_duration_since(handed_over_at));
         let left = || self.record.expires_at.map(|at| at.saturating_duration_since(self.called_at));
@@ -129,7 +146,8 @@ impl Slot {
     /// A failure is `unseen` until the caller's future is polled or dropped.
     pub(crate) fn settle(&self, outcome: Result<Acknowledged>, unseen: Option<&Outstanding<()>>) -> Option<Permit> {
         let mut state = self.state();
-        let (permit, late, delivered) = (state.permit.take(), state.late.take(), outcome.is_ok());
+        let (permit, delivered) = (state.permit.take(), outcome.is_ok());
+        let late = state.rare.as_mut().and_then(|rare| rare.late.take());
         let waker = match state.place {
             Place::Settled => return permit,
             Place::Expired => None,
@@ -159,7 +177,7 @@ impl Slot {
             return false;
         }
         state.place = Place::HandedOver;
-        state.handed_over_at = Some(Instant::now());
+        state.rare().handed_over_at = Some(Instant::now());
         true
     }
 
@@ -173,10 +191,11 @@ impl Slot {
             Place::Held => false,
         };
         state.place = Place::Expired;
-        let waker = match state.late {
+        let late = &mut state.rare().late;
+        let waker = match late {
             Some(_) => state.waker.take(),
             None => {
-                state.late = Some(unanswered.report());
+                *late = Some(unanswered.report());
                 let error = error(handed_over);
                 let throttled = error.unanswered().is_some_and(Unanswered::is_throttled);
                 state.tell(Err(error.with_unanswered(unanswered.with_throttled(throttled))), Some(unseen))
@@ -217,6 +236,7 @@ impl Slot {
         state.place == Place::Settled && matches!(state.outcome, Some(Err(_)))
     }
 
+    #[inline]
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Result<Delivery>> {
         let mut state = self.state();
         if let Some(outcome) = state.outcome.take() {
@@ -237,7 +257,7 @@ impl Slot {
     pub(crate) fn abandon(&self, throttled: impl FnOnce() -> bool) -> Option<Unseen> {
         let mut state = self.state();
         state.abandoned = true;
-        let (waker, unseen) = (state.waker.take(), state.unseen.take());
+        let (waker, unseen) = (state.waker.take(), state.take_unseen());
         drop(state);
         drop(waker);
         unanswered::tell(|| {
@@ -247,7 +267,7 @@ impl Slot {
             let outcome = state.outcome.take();
             let unanswered = self.describe(&state, Instant::now()).with_throttled(throttled);
             if outcome.is_none() {
-                state.late = Some(unanswered.report());
+                state.rare().late = Some(unanswered.report());
             }
             drop(state);
             match outcome {
@@ -264,7 +284,7 @@ impl Slot {
 
     /// The caller's future has seen the failure.
     pub(crate) fn seen(&self) -> Option<Unseen> {
-        self.state().unseen.take()
+        self.state().take_unseen()
     }
 
     /// The error of a record whose producer ended before its report was read.
