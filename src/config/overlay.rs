@@ -45,6 +45,7 @@ impl Overlay {
     }
 
     /// Sets what a value is for, unless it cannot work whatever the other settings are.
+    #[cfg(feature = "serde")]
     pub(super) fn set(&mut self, setting: Setting<'_>, value: &str) {
         for conflict in self.try_set(setting, value) {
             self.faults.push(conflict.to_string());
