@@ -81,7 +81,7 @@ pub(super) fn no_room(since: Instant, deadline: Option<Instant>, control: &dyn C
         .with_help("see whether the brokers keep up; else send less, or raise `buffer_memory` or `send_timeout_ms`")
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "memory"))]
 mod tests {
     use kafka_tower_memory::MemoryKafka;
     use kafka_tower_test_texts::assert_consistent;
