@@ -1,6 +1,6 @@
 //! What went wrong lately at which place, until it ends: partitions, brokers, the transaction's coordinator, the client.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -143,7 +143,8 @@ pub(crate) fn told(code: i32) -> String {
 
 /// A code by librdkafka's text of it, or by its name.
 pub(crate) fn code_of(text: &str) -> Option<i32> {
-    static CODES: OnceLock<HashMap<String, i32>> = OnceLock::new();
+    // Not a `HashMap`: it points into the middle of its memory, which memcheck takes for lost.
+    static CODES: OnceLock<BTreeMap<String, i32>> = OnceLock::new();
     let codes = CODES.get_or_init(|| {
         codes::all().flat_map(|row| [(ffi::text_of(row.code), row.code), (row.name.to_owned(), row.code)]).collect()
     });
