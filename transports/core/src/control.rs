@@ -8,140 +8,144 @@ use bytes::Bytes;
 
 use crate::{Error, Record, Result, TransactionControl, TransactionEnd};
 
-/// The future of a [`Control`] call. Control calls are rare, so that a box costs nothing that matters.
+/// Future returned by the methods of [`Control`]. It is boxed: control calls are rare, so the allocation does not
+/// matter.
 pub type ControlFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
-/// The other side of a transport: what is not a record.
+/// Control handle of a transport: flush, close, and what is known about its state.
 ///
-/// The handle is taken before the layers are put on, so that no layer has to forward it. It keeps the transport alive as
-/// a handle does.
+/// The handle is taken before the layers are applied, so no layer has to forward these calls. It keeps the transport
+/// alive as a service handle does.
 pub trait Control: Send + Sync + fmt::Debug + 'static {
-    /// Resolves when the fate of each record that was called before is known. Lingering batches go out at once.
+    /// Resolves when every record called before `flush` is settled. Lingering batches are sent at once.
     ///
-    /// Errors of single records are their futures' to tell. Records called later are not waited for.
+    /// Per-record errors are reported by the records' own futures. The flush does not wait for records called later.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future stops the waiting and nothing else.
+    /// Dropping the future stops the waiting and has no other effect.
     fn flush(&self) -> ControlFuture<'_, ()>;
 
-    /// Closes for new records, waits at most `within` for the fate of those on their way, then gives up
-    /// on the rest: what was not handed to a broker is withdrawn.
+    /// Rejects new records, waits at most `within` until the records in flight are settled, then gives up the rest:
+    /// records that were not handed to a broker are withdrawn.
     ///
     /// Records called later fail with [`ErrorKind::Closed`](crate::ErrorKind::Closed). A second call waits for the
-    /// same end, and one of the two gets the report. Afterwards nothing is [in flight](Self::in_flight).
+    /// same end, and one of the two calls gets the report. Afterwards nothing is [in flight](Self::in_flight).
     ///
-    /// An open transaction is aborted within `within`, so that readers of committed records are not held back until its time runs out.
-    /// A commit that is under way, or whose outcome is unknown, is continued and never aborted. The report says how the transaction
-    /// ended. Dropping the last handle of the transport does the same within a short time of its own.
+    /// An open transaction is aborted within `within`, so that it does not hold back `read_committed` consumers until
+    /// it times out. A commit that has started, or whose outcome is unknown, is continued and never aborted. The
+    /// report says how the transaction ended. Dropping the last handle of the transport does the same within a short
+    /// time of its own.
     ///
-    /// The close begins with the call, as does a flush: not with the first poll.
+    /// Close and flush start when the method is called, not at the first poll of the future.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the transport closed for new records; calling again goes on.
+    /// Dropping the future leaves the transport closed for new records. Calling `close` again continues the close.
     fn close(&self, within: Duration) -> ControlFuture<'_, CloseReport>;
 
-    /// Resolves when each failed record whose failure is known now was seen by its future: polled, or dropped. A layer above may send such
-    /// a record again, and until then a flush has not waited for that.
+    /// Resolves when the future of every record that has failed so far was polled or dropped. A layer above may send
+    /// such a record again, and a flush does not wait for that before the poll.
     ///
-    /// At once by default: a transport of one's own need not know.
+    /// Default: resolves at once. A custom transport need not track this.
     ///
     /// # Cancel safety
     ///
-    /// As [`flush`](Self::flush).
+    /// As for [`flush`](Self::flush).
     fn seen(&self) -> ControlFuture<'_, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// How many failed records [`seen`](Self::seen) waits for. They take no room.
+    /// Number of failed records that [`seen`](Self::seen) waits for. They take no room.
     fn unseen(&self) -> usize {
         0
     }
 
-    /// How many partitions the topic has, if that is known without asking: never blocks.
+    /// Number of partitions of the topic, if it is known without asking the cluster. Never blocks.
     fn partition_count(&self, topic: &str) -> Option<u32>;
 
-    /// What is on its way.
+    /// Counts of the records that are in flight.
     fn in_flight(&self) -> InFlight;
 
-    /// Why nothing moves at the moment, in words: the last error of the client or a broker, with its age, or a broker that is
-    /// silent. None if nothing is wrong, or what was has ended.
+    /// Describes why nothing moves at the moment: the last error of the client or a broker, with its age, or a broker
+    /// that does not answer. `None` if there is no such problem or it has ended.
     fn last_error(&self) -> Option<String> {
         None
     }
 
-    /// How many times the transport replaced a client of its that was stuck.
+    /// Number of times the transport has replaced a stuck client.
     fn generation(&self) -> u64 {
         0
     }
 
-    /// The transactional side, if the transport was made for transactions.
+    /// Transaction calls, if the transport was created for transactions.
     fn transactions(&self) -> Option<&dyn TransactionControl>;
 }
 
-/// What a transport has taken and not settled.
+/// Counts of the records that a transport has accepted and not settled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InFlight {
     /// Records that are admitted and not settled.
     pub records: usize,
-    /// Their bytes.
+    /// Bytes of the admitted records.
     pub bytes: usize,
-    /// Records that were called and wait for room.
+    /// Records that were called and are parked, waiting for room.
     pub parked: usize,
 }
 
-/// How [`Control::close`] ended. Each record that was on its way when the close began counts once, by its final fate.
+/// Result of [`Control::close`]. Each record that was in flight when the close began counts once, by its final
+/// outcome.
 ///
-/// Its `Debug` is one line: the counts, and the topic and error of the first few records. The records themselves are in
-/// [`undelivered`](Self::undelivered).
+/// `Debug` prints one line: the counts, and the topic and error of the first few records. The records themselves are
+/// in [`undelivered`](Self::undelivered).
 #[derive(Default)]
 #[non_exhaustive]
 #[must_use = "it holds the records that were not delivered"]
 pub struct CloseReport {
-    /// Records delivered while closing.
+    /// Records delivered during the close.
     pub delivered: u64,
     /// Records that are not in the log.
     pub failed: u64,
     /// Records that may be in the log.
     pub unknown: u64,
-    /// Sends of a sink that had no answer when the time was over, and whose record the transport did not have: they backed off, their
-    /// serializer waited, or a layer kept them, as tower's `Buffer` does. Their callers get the outcome if they go on to poll. A record
-    /// that such a layer has handed over meanwhile counts above as well. Also sends that had failed and were not polled since.
+    /// Sends of a sink that had no outcome when the time was over and whose record the transport did not have: they
+    /// were backing off, waiting for a serializer, or held by a layer such as tower's `Buffer`. Their callers get the
+    /// outcome if they keep polling. A record that such a layer has handed over since then also counts above. This
+    /// number includes sends that had failed and were not polled since.
     pub unfinished: u64,
-    /// What is known of those of `unfinished`.
+    /// Details of the `unfinished` sends, as far as they are known.
     pub unanswered: Vec<UnansweredSend>,
-    /// How a transaction ended that was open when the close began. Records counted as `delivered` belong to it.
+    /// How the transaction ended that was open when the close began. Records counted as `delivered` belong to it.
     pub transaction: Option<TransactionEnd>,
-    /// The records of `failed` and `unknown`, with their errors.
+    /// The records counted in `failed` and `unknown`, with their errors.
     pub undelivered: Vec<Undelivered>,
 }
 
-/// A record that was not delivered, or of which that is not known.
+/// A record that was not delivered, or whose outcome is unknown.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Undelivered {
-    /// The record as the transport got it.
+    /// The record as the transport received it.
     pub record: Record,
-    /// Why, and whether it may be in the log.
+    /// The cause, and whether the record may be in the log.
     pub error: Error,
 }
 
-/// A send that had no answer when the time of a close was over.
+/// A send that had no outcome when the time of a close was over.
 ///
-/// Its `Debug` has the size of the key in place of the key, as a [`Record`]'s.
+/// Like [`Record`], its `Debug` prints the size of the key and not the key.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct UnansweredSend {
-    /// The topic, if the message named one or a layer of this project keeps its record.
+    /// The topic, if the message named one or a layer of this project holds its record.
     pub topic: Option<Arc<str>>,
-    /// The key, likewise.
+    /// The key, if the same is true.
     pub key: Option<Bytes>,
 }
 
 impl UnansweredSend {
-    /// Of a topic and a key, as far as they are known.
+    /// Creates a description from the topic and the key, as far as they are known.
     #[must_use]
     pub fn new(topic: Option<Arc<str>>, key: Option<Bytes>) -> Self {
         Self { topic, key }
@@ -149,7 +153,8 @@ impl UnansweredSend {
 }
 
 impl CloseReport {
-    /// Whether each record was delivered, and no transaction was left without a known end. An aborted transaction is a known end.
+    /// Whether every record was delivered and the outcome of every transaction is known. An aborted transaction has a
+    /// known outcome.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.undelivered.is_empty()
@@ -159,7 +164,7 @@ impl CloseReport {
             && !matches!(self.transaction, Some(TransactionEnd::Unknown(_)))
     }
 
-    /// Counts a record's fate; keeps the record if it was not delivered.
+    /// Counts the outcome of a record, and keeps the record if it was not delivered.
     pub fn count<T>(&mut self, record: Record, outcome: &Result<T>) {
         match outcome {
             Ok(_) => self.delivered += 1,
@@ -181,7 +186,7 @@ impl fmt::Debug for UnansweredSend {
     }
 }
 
-/// The most records that `Debug` names.
+/// Maximum number of records that `Debug` lists.
 const SHOWN: usize = 3;
 
 impl fmt::Debug for CloseReport {

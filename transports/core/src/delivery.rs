@@ -3,11 +3,11 @@ use std::sync::Arc;
 
 use crate::{Persistence, Timestamp};
 
-/// Where a record is: the answer of a send that went well.
+/// Where a record was written: the response of a successful send.
 ///
-/// It says no more than is known: an offset is missing when the broker did not name one (`acks=0`, or a
-/// batch that the broker had already), and [`persistence`](Self::persistence) is
-/// [`Persisted`](Persistence::Persisted) only when a broker said so.
+/// It contains only what is known. The offset is missing if the broker did not return one (`acks=0`, or a batch that
+/// the broker already had). [`persistence`](Self::persistence) is [`Persisted`](Persistence::Persisted) only if a
+/// broker acknowledged the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Delivery {
@@ -15,17 +15,17 @@ pub struct Delivery {
     pub topic: Arc<str>,
     /// The partition.
     pub partition: i32,
-    /// The offset in the partition, if the broker named it.
+    /// The offset in the partition, if the broker returned it.
     pub offset: Option<i64>,
-    /// The time stamp that the log keeps for the record, if it is known.
+    /// The timestamp stored in the log, if it is known.
     pub timestamp: Option<Timestamp>,
-    /// `Persisted` after the broker's acknowledgement; `PossiblyPersisted` with `acks=0`, where success
-    /// means that the record was written to a socket.
+    /// `Persisted` after the broker's acknowledgement; `PossiblyPersisted` with `acks=0`, where success only means
+    /// that the record was written to a socket.
     pub persistence: Persistence,
 }
 
 impl Delivery {
-    /// An acknowledged delivery without an offset.
+    /// Creates an acknowledged delivery without an offset.
     #[must_use]
     pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
         Self { topic: topic.into(), partition, offset: None, timestamp: None, persistence: Persistence::Persisted }
@@ -38,14 +38,14 @@ impl Delivery {
         self
     }
 
-    /// Sets the time stamp.
+    /// Sets the timestamp.
     #[must_use]
     pub fn with_timestamp(mut self, timestamp: impl Into<Timestamp>) -> Self {
         self.timestamp = Some(timestamp.into());
         self
     }
 
-    /// Sets what is known of the record's fate.
+    /// Sets the persistence.
     #[must_use]
     pub fn with_persistence(mut self, persistence: Persistence) -> Self {
         self.persistence = persistence;
@@ -53,7 +53,7 @@ impl Delivery {
     }
 }
 
-/// `topic[partition]@offset`, with `?` for an offset that is not known.
+/// Prints `topic[partition]@offset`, with `?` for an unknown offset.
 impl fmt::Display for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}[{}]@", self.topic, self.partition)?;

@@ -1,9 +1,9 @@
-//! Whether the transport has the record of a send: said by the transport, asked by a sink.
+//! Tells a sink whether the transport has accepted the record of a send.
 //!
-//! A transport answers for what it has taken: its flush waits for it, its close reports it, and if it fails, the commit of its transaction
-//! does too. It never hears of what is above it: in a serializer, in a layer's queue, between two attempts. A sink
-//! asks with [`observe`] around each call and each poll, waits for such a send in `flush` and `close`, and refuses to commit
-//! without one whose caller went away.
+//! A transport answers for the records that it has accepted: its flush waits for them, its close reports them, and
+//! the commit of their transaction fails if they fail. It does not know of sends above it: in a serializer, in a
+//! layer's queue, between two attempts. The sink calls [`observe`] around each call and each poll. It makes `flush`
+//! and `close` wait for such sends, and refuses to commit if the caller of such a send dropped its future.
 //!
 //! ```
 //! use kafka_tower_core::handover;
@@ -20,46 +20,46 @@ use std::sync::Arc;
 use crate::{Record, UnansweredSend};
 
 thread_local! {
-    /// A hand-over happens inside of the `call` or the `poll` of the send that it belongs to, so that a cell of the thread finds the way
-    /// through layers of whatever type.
+    /// Thread-local, because a hand-over happens inside the `call` or `poll` of its send: this passes through layers
+    /// of any type.
     static SEEN: Cell<u8> = const { Cell::new(0) };
     static KEPT: RefCell<Option<UnansweredSend>> = const { RefCell::new(None) };
 }
 
-/// The transport took a record.
+/// The transport accepted a record.
 const TAKEN: u8 = 1;
-/// The last that the transport said is that it has answered.
+/// The last event is that the transport's future has resolved.
 const RETURNED: u8 = 2;
-/// It has answered at least once.
+/// The transport's future has resolved at least once.
 const ANSWERED: u8 = 4;
-/// A layer keeps the record.
+/// A layer holds the record.
 const KEPT_BIT: u8 = 8;
 
-// Not `LocalKey::set`, which is a call of its own.
+// `with` and not `LocalKey::set`, which is a separate function call.
 #[inline]
 fn say(change: impl FnOnce(u8) -> u8) {
     SEEN.with(|seen| seen.set(change(seen.get())));
 }
 
-/// Says that the transport has taken the record of this call, parked or not, and answers for it from now on.
+/// Reports that the transport has accepted the record of this call, parked or not, and answers for it from now on.
 ///
-/// For a transport, in `call`. A sink waits in its flush for the answer of a send whose record no transport took, and refuses a commit
-/// when its caller drops the future.
+/// A transport calls it in `call`. If no transport has accepted the record of a send, the sink's flush waits for the
+/// send's outcome, and a commit is refused if the caller drops the future.
 #[inline]
 pub fn taken() {
     say(|seen| (seen & !RETURNED) | TAKEN);
 }
 
-/// Says that the transport's future has answered: what happens to the record from now on is the affair of the layers above it.
+/// Reports that the transport's future has resolved: from now on the layers above answer for the record.
 ///
-/// For a transport that says [`taken`], in the `poll` that is ready.
+/// A transport that calls [`taken`] calls this in the `poll` that returns `Ready`.
 #[inline]
 pub fn returned() {
     say(|seen| seen | RETURNED | ANSWERED);
 }
 
-/// Says that a layer keeps the record for the time being, so that a close report can name it: one that backs off, or whose serializer
-/// waits.
+/// Reports that a layer holds the record for now (during back-off, or while its serializer waits), so that a close
+/// report can name it.
 #[cold]
 pub fn kept(record: &Record) {
     let kept = UnansweredSend::new(Some(Arc::clone(&record.topic)), record.key.clone());
@@ -67,19 +67,19 @@ pub fn kept(record: &Record) {
     say(|seen| seen | KEPT_BIT);
 }
 
-/// What was said in a call or a poll of a send.
+/// Events reported during one call or poll of a send.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen(u8);
 
 impl Seen {
-    /// Whether the transport took a record.
+    /// Whether the transport accepted a record.
     #[must_use]
     #[inline]
     pub fn was_taken(self) -> bool {
         self.0 & TAKEN != 0
     }
 
-    /// Whether the transport has the record now. None if nothing was said of it.
+    /// Whether the transport has the record now. `None` if nothing was reported.
     #[must_use]
     #[inline]
     pub fn has_record(self) -> Option<bool> {
@@ -90,21 +90,21 @@ impl Seen {
         }
     }
 
-    /// Whether nothing was said.
+    /// Whether nothing was reported.
     #[must_use]
     #[inline]
     pub fn is_nothing(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether the transport has answered, even if it has the record again.
+    /// Whether the transport's future has resolved, even if the transport has the record again.
     #[must_use]
     #[inline]
     pub fn was_answered(self) -> bool {
         self.0 & ANSWERED != 0
     }
 
-    /// What a layer has said of the record that it keeps.
+    /// Topic and key of the record that a layer holds. The first call takes it.
     #[must_use]
     pub fn kept(self) -> Option<UnansweredSend> {
         if self.0 & KEPT_BIT == 0 {
@@ -114,22 +114,23 @@ impl Seen {
     }
 }
 
-/// Listens to what is said on this thread until it is dropped.
+/// Records the events of this thread until it is dropped.
 #[derive(Debug)]
 #[must_use = "it listens only while it is there"]
 pub struct Observing {
-    /// What was known before, also after a panic: this send may have been made inside of another one's.
+    /// Events recorded before. Restored on drop, also after a panic: this send may be nested in another send's call
+    /// or poll.
     outer: u8,
 }
 
 impl Observing {
-    /// Begins to listen.
+    /// Starts recording.
     #[inline]
     pub fn begin() -> Self {
         Self { outer: SEEN.replace(0) }
     }
 
-    /// What was said since.
+    /// Returns the events since `begin`.
     #[inline]
     pub fn end(self) -> Seen {
         Seen(SEEN.get())
@@ -143,7 +144,7 @@ impl Drop for Observing {
     }
 }
 
-/// Runs `f`, and tells what was said in it. [`Observing`] is the same without moving what `f` answers.
+/// Runs `f` and returns the events reported inside it. [`Observing`] does the same without moving the result of `f`.
 #[inline]
 pub fn observe<R>(f: impl FnOnce() -> R) -> (R, Seen) {
     let observing = Observing::begin();
@@ -151,13 +152,13 @@ pub fn observe<R>(f: impl FnOnce() -> R) -> (R, Seen) {
     (output, observing.end())
 }
 
-/// Runs `f`, and tells whether a transport took a record in it.
+/// Runs `f` and returns whether a transport accepted a record inside it.
 pub fn watch<R>(f: impl FnOnce() -> R) -> (R, bool) {
     let (output, seen) = observe(f);
     (output, seen.was_taken())
 }
 
-/// As [`watch`], of something inside of a send that is observed itself: it is told as well.
+/// Like [`watch`], and passes the events on to an outer observer.
 pub fn watch_inside<R>(f: impl FnOnce() -> R) -> (R, bool) {
     let (output, seen) = observe(f);
     if seen.0 != 0 {

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// One header: a name and a value, which Kafka allows to be null.
+/// A header: a name and a value, which may be null in Kafka.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Header {
     /// The name.
     pub key: Cow<'static, str>,
-    /// The value; `None` is Kafka's null.
+    /// The value; `None` is null.
     pub value: Option<Bytes>,
 }
 
-/// Names and sizes only: values may be secret.
+/// Prints names and sizes only: values may be secret.
 impl fmt::Debug for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
@@ -24,7 +24,7 @@ impl fmt::Debug for Header {
     }
 }
 
-/// The headers of a record, in order; names may repeat, as in Kafka. A clone costs one count.
+/// Headers of a record, in order. Names may repeat, as in Kafka. Cloning increments one reference count.
 ///
 /// ```
 /// use kafka_tower_core::Headers;
@@ -37,7 +37,7 @@ impl fmt::Debug for Header {
 #[derive(Clone, Default)]
 pub struct Headers(Option<Arc<List>>);
 
-/// Most records have one header or none: it needs no buffer beside its count.
+/// Storage for a non-empty list. Most records have at most one header, which needs no `Vec`.
 #[derive(Clone)]
 enum List {
     One(Header),
@@ -68,18 +68,18 @@ impl List {
 }
 
 impl Headers {
-    /// No headers; allocates nothing.
+    /// Creates an empty list without allocating.
     #[must_use]
     pub const fn new() -> Self {
         Self(None)
     }
 
-    /// Adds a header behind the others.
+    /// Appends a header.
     pub fn push(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Bytes>) {
         self.push_header(Header { key: key.into(), value: Some(value.into()) });
     }
 
-    /// Adds a header whose value is Kafka's null.
+    /// Appends a header whose value is null.
     pub fn push_null(&mut self, key: impl Into<Cow<'static, str>>) {
         self.push_header(Header { key: key.into(), value: None });
     }
@@ -91,33 +91,33 @@ impl Headers {
         }
     }
 
-    /// Sets a header: what stood under the name before is gone.
+    /// Sets a header, and removes all headers of the same name.
     pub fn insert(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Bytes>) {
         let key = key.into();
         self.remove(&key);
         self.push(key, value);
     }
 
-    /// Takes out all headers of the name; says whether there were any.
+    /// Removes all headers of a name, and returns whether there were any.
     pub fn remove(&mut self, key: &str) -> bool {
         if !self.contains(key) {
             return false;
         }
         match self.0.as_mut().map(Arc::make_mut) {
             Some(List::Many(all)) if all.iter().any(|h| h.key != key) => all.retain(|h| h.key != key),
-            // None is left.
+            // No other header is left.
             _ => self.0 = None,
         }
         true
     }
 
-    /// Whether there is a header of the name.
+    /// Whether a header of this name exists.
     #[must_use]
     pub fn contains(&self, key: &str) -> bool {
         self.iter().any(|h| h.key == key)
     }
 
-    /// The value of the last header of the name, Kafka's rule for names that repeat. A null value is `None`.
+    /// The value of the last header of this name: Kafka's rule for repeated names. `None` also if the value is null.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Bytes> {
         self.as_slice().iter().rev().find(|h| h.key == key)?.value.as_ref()
@@ -134,19 +134,19 @@ impl Headers {
         self.0.as_ref().map_or(&[], |headers| headers.as_slice())
     }
 
-    /// How many there are.
+    /// Number of headers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.as_slice().len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no headers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.as_slice().is_empty()
     }
 
-    /// Bytes of all names and values.
+    /// Total bytes of all names and values.
     #[must_use]
     pub fn size(&self) -> usize {
         self.iter().map(|h| h.key.len() + h.value.as_ref().map_or(0, Bytes::len)).sum()
@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// A list of pairs does the same, and no clone hears of it.
+        /// Behaves as a list of pairs, and no change affects a clone.
         #[test]
         fn it_is_a_list(steps in prop::collection::vec((0..4u8, 0..3usize, 0..9u8), 0..12)) {
             let (mut headers, mut model) = (Headers::new(), Vec::<(&str, u8)>::new());

@@ -1,20 +1,19 @@
-//! The vocabulary and the contract of kafka-tower.
+//! Types and the transport contract of kafka-tower.
 //!
-//! It stands among the transports because it is the socket that they fit: a layer speaks these types
-//! and never a vendor's, and a transport is anything that keeps the laws of [`Transport`].
+//! Layers use these types and never a vendor's. A transport is any service that keeps the laws of [`Transport`].
 //!
-//! | type | what |
+//! | item | purpose |
 //! |---|---|
-//! | [`SinkMessage`] | what a user holds: a value or a tombstone, key, headers, partition, time stamp, deadline |
-//! | [`Record`] | the same, encoded: cheap to clone |
-//! | [`Delivery`] | where the record is: topic, partition, offset |
+//! | [`SinkMessage`] | what a user sends: a value or a tombstone, key, headers, partition, timestamp, deadline |
+//! | [`Record`] | the encoded message, cheap to clone |
+//! | [`Delivery`] | where the record was written: topic, partition, offset |
 //! | [`Error`] | what happened, what can be done, whether the record may be in the log |
-//! | [`Gate`](gate::Gate) | admission in records and bytes, shared by all transports |
+//! | [`Gate`](gate::Gate) | admission by records and bytes, shared by all transports |
 //! | [`Transport`] | a `tower::Service<Record>` with laws |
-//! | [`Control`] | flush, close, partition counts; [`TransactionControl`] beside it |
-//! | [`handover`] | how a sink learns whether the transport has a record |
-//! | [`outstanding`] | what was begun and has not ended: what a flush waits for |
-//! | [`unanswered`] | how a layer learns of a record whose caller went away or got a time-out, and of its late report |
+//! | [`Control`] | flush, close, partition counts; [`TransactionControl`] for transactions |
+//! | [`handover`] | tells a sink whether the transport has accepted a record |
+//! | [`outstanding`] | open sends, by epoch: what a flush waits for |
+//! | [`unanswered`] | tells a layer about a record whose caller dropped its future or got a time-out, and about its late report |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

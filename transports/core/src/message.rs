@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::{Headers, Record, Timestamp};
 
-/// What a user sends: a value with what belongs to it.
+/// A typed message to send: a value, or a tombstone, with key, headers and options.
 ///
 /// ```
 /// use kafka_tower_core::SinkMessage;
@@ -27,34 +27,34 @@ pub struct SinkMessage<T> {
     envelope: Envelope,
 }
 
-/// All of a [`SinkMessage`] but its value: what a serializer does not touch.
+/// Everything of a [`SinkMessage`] except its value: the part that a serializer does not change.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Envelope {
-    /// The key; `None` is Kafka's null.
+    /// The key; `None` is null.
     pub key: Option<Bytes>,
     /// The headers.
     pub headers: Headers,
     /// The partition, if the message names one.
     pub partition: Option<i32>,
-    /// The message's own time; else the time of the send.
+    /// Timestamp of the message. Default: the time of the send.
     pub timestamp: Option<Timestamp>,
-    /// A topic in place of the sink's.
+    /// Topic of the message. Default: the sink's topic.
     pub topic: Option<Arc<str>>,
-    /// When the caller's patience ends; else the sink's time-out counts.
+    /// Deadline of the send. Default: the sink's send time-out applies.
     pub deadline: Option<Instant>,
-    /// See [`Record::given`]; 0 where it is not known.
+    /// In milliseconds; 0 if it is not known. See [`Record::given`].
     given_ms: u32,
 }
 
 impl<T> SinkMessage<T> {
-    /// A message with a value.
+    /// Creates a message with a value.
     #[must_use]
     pub fn new(value: T) -> Self {
         Self { value: Some(value), envelope: Envelope::default() }
     }
 
-    /// A message without a value: on a compacted topic it deletes the key.
+    /// Creates a message without a value: on a compacted topic it deletes the key.
     ///
     /// ```
     /// use kafka_tower_core::SinkMessage;
@@ -67,14 +67,14 @@ impl<T> SinkMessage<T> {
         Self { value: None, envelope: Envelope::default() }.with_key(key)
     }
 
-    /// Sets the key, which chooses the partition: messages of one key keep their order.
+    /// Sets the key, which selects the partition: messages of one key keep their order.
     #[must_use]
     pub fn with_key(mut self, key: impl Into<Bytes>) -> Self {
         self.envelope.key = Some(key.into());
         self
     }
 
-    /// Sets the key from the value. A tombstone keeps the key it has.
+    /// Sets the key from the value. A tombstone keeps its key.
     #[must_use]
     pub fn with_key_from<K: Into<Bytes>>(mut self, key: impl FnOnce(&T) -> K) -> Self {
         if let Some(value) = &self.value {
@@ -83,42 +83,42 @@ impl<T> SinkMessage<T> {
         self
     }
 
-    /// Adds a header.
+    /// Appends a header.
     #[must_use]
     pub fn with_header(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Bytes>) -> Self {
         self.envelope.headers.push(key, value);
         self
     }
 
-    /// Sets all headers at once.
+    /// Replaces all headers.
     #[must_use]
     pub fn with_headers(mut self, headers: Headers) -> Self {
         self.envelope.headers = headers;
         self
     }
 
-    /// Sets the partition. It goes before the key and before the sink's strategy.
+    /// Sets the partition. It takes precedence over the key and the sink's partition strategy.
     #[must_use]
     pub fn with_partition(mut self, partition: i32) -> Self {
         self.envelope.partition = Some(partition);
         self
     }
 
-    /// Sets the message's own time.
+    /// Sets the timestamp.
     #[must_use]
     pub fn with_timestamp(mut self, timestamp: impl Into<Timestamp>) -> Self {
         self.envelope.timestamp = Some(timestamp.into());
         self
     }
 
-    /// Sends this message to another topic than the sink's.
+    /// Sets the topic, which replaces the sink's topic for this message.
     #[must_use]
     pub fn with_topic(mut self, topic: impl Into<Arc<str>>) -> Self {
         self.envelope.topic = Some(topic.into());
         self
     }
 
-    /// Sets when the caller's patience ends, in place of the sink's time-out. Takes `std`'s instants and tokio's.
+    /// Sets the deadline of the send, which replaces the sink's send time-out. Takes instants of `std` and of tokio.
     #[must_use]
     pub fn with_deadline(mut self, deadline: impl Into<Instant>) -> Self {
         self.envelope.deadline = Some(deadline.into());
@@ -143,24 +143,24 @@ impl<T> SinkMessage<T> {
         self.envelope.key.as_ref()
     }
 
-    /// All but the value.
+    /// Everything except the value.
     #[must_use]
     pub fn envelope(&self) -> &Envelope {
         &self.envelope
     }
 
-    /// All but the value, to change.
+    /// Everything except the value, mutable.
     pub fn envelope_mut(&mut self) -> &mut Envelope {
         &mut self.envelope
     }
 
-    /// The value and the rest.
+    /// Splits the message into its value and envelope.
     #[must_use]
     pub fn into_parts(self) -> (Option<T>, Envelope) {
         (self.value, self.envelope)
     }
 
-    /// A message of a value and the rest.
+    /// Creates a message from a value and an envelope.
     #[must_use]
     pub fn from_parts(value: Option<T>, envelope: Envelope) -> Self {
         Self { value, envelope }
@@ -168,12 +168,13 @@ impl<T> SinkMessage<T> {
 }
 
 impl Envelope {
-    /// Sets the time that the caller gave for the send, counted from its call: see [`Record::given`]. A sink sets it.
+    /// Sets the time allowed for the send, counted from its call: see [`Record::given`]. The sink sets it.
     pub fn set_given(&mut self, given: Duration) {
         self.given_ms = u32::try_from(given.as_millis()).unwrap_or(0);
     }
 
-    /// The record of an encoded value (`None` for a tombstone), on the message's own topic or the given one.
+    /// Creates the record of an encoded value (`None` for a tombstone), on the message's own topic or else on
+    /// `topic`.
     #[must_use]
     pub fn into_record(self, topic: &Arc<str>, value: Option<Bytes>) -> Record {
         Record {
@@ -196,7 +197,7 @@ impl<T> From<T> for SinkMessage<T> {
     }
 }
 
-/// Sizes, not contents: keys and values may be secret.
+/// Prints sizes, not contents: keys and values may be secret.
 impl<T> fmt::Debug for SinkMessage<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SinkMessage")

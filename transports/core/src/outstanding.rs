@@ -1,6 +1,6 @@
-//! Things that were begun and have not ended, in epochs: a flush waits for those of the epochs before it, and for no later one.
+//! Set of open operations, grouped in epochs: a flush waits for those of earlier epochs and not for later ones.
 //!
-//! Not on the way of a record that goes well: only its [epoch](Outstanding::epoch) is read there.
+//! A successful record is never entered: it only reads the current [epoch](Outstanding::epoch).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// What was begun and has not ended, each with a value.
+/// Set of operations that have begun and not ended, each with a value.
 pub struct Outstanding<T> {
     epoch: AtomicU64,
     state: Mutex<State<T>>,
 }
 
-/// The place of one of them, by its epoch.
+/// Identifier of an open operation, ordered by epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     epoch: u64,
@@ -30,24 +30,24 @@ struct State<T> {
 }
 
 impl<T> Outstanding<T> {
-    /// Nothing was begun.
+    /// Creates an empty set.
     #[must_use]
     pub fn new() -> Self {
         let state = State { next: 0, open: BTreeMap::new(), waiting: BTreeMap::new() };
         Self { epoch: AtomicU64::new(0), state: Mutex::new(state) }
     }
 
-    /// The present epoch: of what is called now.
+    /// The current epoch, to which operations that start now belong.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Relaxed)
     }
 
-    /// Begins an epoch, and answers which: what was called before belongs to a lower one.
+    /// Begins a new epoch and returns it. Operations called before belong to a lower one.
     pub fn next_epoch(&self) -> u64 {
         self.epoch.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// One more, that was called in this epoch.
+    /// Enters an operation that was called in `epoch`.
     pub fn begin(&self, epoch: u64, value: T) -> Place {
         let mut state = self.state();
         let place = state.place(epoch);
@@ -55,7 +55,7 @@ impl<T> Outstanding<T> {
         place
     }
 
-    /// It has ended. Ending it again does nothing.
+    /// Removes an operation that has ended. Ending it again does nothing.
     pub fn end(&self, place: Place) {
         let mut wake = Vec::new();
         let mut state = self.state();
@@ -72,29 +72,29 @@ impl<T> Outstanding<T> {
         wake.into_iter().for_each(Waker::wake);
     }
 
-    /// Changes the value of one that has not ended.
+    /// Changes the value of an open operation.
     pub fn change(&self, place: Place, change: impl FnOnce(&mut T)) {
         if let Some(value) = self.state().open.get_mut(&place) {
             change(value);
         }
     }
 
-    /// Looks at each that has not ended. `look` runs under a lock, and must not come back here.
+    /// Calls `look` for each open operation. `look` runs under a lock and must not use this set.
     pub fn each<R>(&self, look: impl FnMut(&mut T) -> R) -> Vec<R> {
         self.state().open.values_mut().map(look).collect()
     }
 
-    /// How many have not ended.
+    /// Number of open operations.
     pub fn count(&self) -> usize {
         self.state().open.len()
     }
 
-    /// Whether all that was called before this epoch has ended.
+    /// Whether all operations called before this epoch have ended.
     pub fn is_settled(&self, epoch: u64) -> bool {
         self.state().is_settled(epoch)
     }
 
-    /// Resolves when all that was called before this epoch has ended. Dropping it stops the waiting.
+    /// Resolves when all operations called before this epoch have ended. Dropping the future stops the waiting.
     pub fn settled(&self, epoch: u64) -> Settled<'_, T> {
         Settled { of: self, epoch, place: None }
     }
@@ -132,7 +132,7 @@ impl<T> fmt::Debug for Outstanding<T> {
 pub struct Settled<'a, T> {
     of: &'a Outstanding<T>,
     epoch: u64,
-    /// Where its waker is.
+    /// Key of the registered waker.
     place: Option<Place>,
 }
 
@@ -155,7 +155,7 @@ impl<T> Future for Settled<'_, T> {
 
 impl<T> Drop for Settled<'_, T> {
     fn drop(&mut self) {
-        // A statement of its own: the waker is dropped without the lock.
+        // A separate statement: the waker must be dropped after the lock is released.
         let waker = self.place.and_then(|place| self.of.state().waiting.remove(&place));
         drop(waker);
     }

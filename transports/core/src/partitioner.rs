@@ -1,9 +1,9 @@
-//! The Java client's way from a key to a partition.
+//! Mapping from keys to partitions, compatible with the Java client.
 //!
-//! The same key must land on the same partition through every transport and in every Java service beside us:
-//! per-key order, joins and compaction rest on that.
+//! The same key must map to the same partition through every transport and in every Java service: per-key order,
+//! joins and compaction rely on it.
 
-/// Kafka's murmur2 of a key: `org.apache.kafka.common.utils.Utils.murmur2`.
+/// Computes Kafka's murmur2 hash of a key: `org.apache.kafka.common.utils.Utils.murmur2`.
 ///
 /// ```
 /// assert_eq!(kafka_tower_core::partitioner::murmur2(b"21"), -973932308);
@@ -12,7 +12,7 @@
 pub fn murmur2(data: &[u8]) -> i32 {
     const M: u32 = 0x5bd1_e995;
     const SEED: u32 = 0x9747_b28c;
-    // Java takes the length as an int.
+    // Java takes the length as a 32-bit int.
     let mut h = SEED ^ data.len() as u32;
     let words = data.chunks_exact(4);
     let tail = words.remainder();
@@ -33,7 +33,7 @@ pub fn murmur2(data: &[u8]) -> i32 {
     h as i32
 }
 
-/// The partition of a key among `partitions`: murmur2 without its sign, modulo the count.
+/// Returns the partition of a key among `partitions`: murmur2 without its sign bit, modulo the count.
 ///
 /// ```
 /// use kafka_tower_core::partitioner::partition_for_key;

@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use crate::{Headers, Result, Timestamp, validate};
 
-/// A message in its encoded form: what layers pass on and a transport sends.
+/// An encoded message: layers pass it on and a transport sends it.
 ///
-/// Its parts are counted references, so that a layer which keeps the record for a retry pays a few counts.
+/// Its parts are reference-counted, so a layer that keeps a copy for a retry increments a few counts.
 ///
 /// ```
 /// use kafka_tower_core::Record;
@@ -27,23 +27,23 @@ pub struct Record {
     pub value: Option<Bytes>,
     /// The headers.
     pub headers: Headers,
-    /// The partition, if one was chosen; else the transport takes the key's (murmur2, as the Java client) or,
-    /// without a key, one of its own choice.
+    /// The partition, if one was chosen. Otherwise the transport takes the key's partition (murmur2, as the Java
+    /// client) or, without a key, chooses one.
     pub partition: Option<i32>,
-    /// The record's own time; else the time of the send.
+    /// Timestamp of the record. Default: the time of the send.
     pub timestamp: Option<Timestamp>,
-    /// When the caller's patience ends. A transport does not hand the record over after that, and resolves
-    /// the future of a record that it has handed over.
+    /// Deadline of the send. After it, a transport does not hand the record over, and it resolves the future of a
+    /// record that it has already handed over.
     pub expires_at: Option<Instant>,
-    /// In milliseconds; 0 where it is not known.
+    /// In milliseconds; 0 if it is not known.
     pub(crate) given_ms: u32,
-    /// Asks the transport to send the record in a batch of its own, because a refusal hit the batch it was
-    /// in and nobody knows which record was meant.
+    /// Asks the transport to send the record isolated (alone in its batch), because a broker refused its batch and
+    /// did not say which record was the cause.
     pub isolated: bool,
 }
 
 impl Record {
-    /// A record without key, value and headers.
+    /// Creates a record without key, value and headers.
     #[must_use]
     pub fn new(topic: impl Into<Arc<str>>) -> Self {
         Self {
@@ -87,22 +87,22 @@ impl Record {
         self
     }
 
-    /// Sets the time stamp.
+    /// Sets the timestamp.
     #[must_use]
     pub fn with_timestamp(mut self, timestamp: impl Into<Timestamp>) -> Self {
         self.timestamp = Some(timestamp.into());
         self
     }
 
-    /// Sets the end of the caller's patience.
+    /// Sets the deadline of the send.
     #[must_use]
     pub fn with_expires_at(mut self, at: impl Into<Instant>) -> Self {
         self.expires_at = Some(at.into());
         self
     }
 
-    /// The time that the caller gave for the send, counted from its call: what an error text calls "within 30 s", whatever of it went
-    /// into waiting for room or into earlier attempts. `None` where no sink set it, or below a millisecond.
+    /// Time allowed for the send, counted from its call: an error text prints it as "within 30 s". It includes the
+    /// time spent waiting for room and in earlier attempts. `None` if no sink set it, or below 1 ms.
     #[must_use]
     pub fn given(&self) -> Option<Duration> {
         (self.given_ms > 0).then(|| Duration::from_millis(self.given_ms.into()))
@@ -122,14 +122,14 @@ impl Record {
         self
     }
 
-    /// Bytes of key, value and headers: what a [`Gate`](crate::gate::Gate) counts.
+    /// Bytes of key, value and headers: the size that a [`Gate`](crate::gate::Gate) counts.
     #[must_use]
     pub fn size(&self) -> usize {
         let len = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
         len(&self.key) + len(&self.value) + self.headers.size()
     }
 
-    /// Checks what can be known to be wrong before anything is sent.
+    /// Checks everything that can be checked before the record is sent.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ impl Record {
     }
 }
 
-/// Sizes, not contents: keys and values may be secret.
+/// Prints sizes, not contents: keys and values may be secret.
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record")

@@ -1,8 +1,8 @@
-//! Parts of error texts.
+//! Helpers for error texts.
 
 use std::time::Duration;
 
-/// A duration as error texts print it: "30 s", "1.5 s", "80 ms". Rounded.
+/// Formats a duration for an error text, rounded: "30 s", "1.5 s", "80 ms".
 ///
 /// ```
 /// use std::time::Duration;
@@ -21,7 +21,7 @@ pub fn seconds(duration: Duration) -> String {
     if tenths % 10 == 0 { format!("{} s", tenths / 10) } else { format!("{}.{} s", tenths / 10, tenths % 10) }
 }
 
-/// "1 record", "3 records".
+/// Formats a number with its noun: "1 record", "3 records".
 ///
 /// ```
 /// assert_eq!(kafka_tower_core::text::count(1, "record"), "1 record");

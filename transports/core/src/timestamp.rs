@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A Kafka time stamp: milliseconds since 1970-01-01 00:00 UTC.
+/// A Kafka timestamp: milliseconds since 1970-01-01 00:00 UTC.
 ///
 /// ```
 /// use kafka_tower_core::Timestamp;
@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// A time stamp of so many milliseconds since 1970.
+    /// Creates a timestamp from milliseconds since 1970.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
@@ -26,7 +26,7 @@ impl Timestamp {
         self.0
     }
 
-    /// The present, by the system's clock.
+    /// The current time of the system's clock.
     #[must_use]
     pub fn now() -> Self {
         SystemTime::now().into()
@@ -34,7 +34,7 @@ impl Timestamp {
 }
 
 impl From<SystemTime> for Timestamp {
-    /// Saturates where Kafka's 64 bits of milliseconds end.
+    /// Saturates at the limits of 64-bit milliseconds.
     fn from(time: SystemTime) -> Self {
         let millis = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
         match time.duration_since(UNIX_EPOCH) {

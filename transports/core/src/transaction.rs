@@ -4,65 +4,67 @@ use std::time::Duration;
 
 use crate::{ControlFuture, Error};
 
-/// The transactional side of a transport.
+/// Transaction calls of a transport.
 ///
-/// The fate of a transaction is told like a record's: an error of [`commit`](Self::commit) that is `NotPersisted` means
-/// that nothing of the transaction is visible, `PossiblyPersisted` that **nobody knows** (never abort and replay
-/// then: the records may be visible), and [`recovery`](crate::Error::recovery) says whether to abort
-/// (`AbortTransaction`), to call the same again (`Retry`) or to make a new producer (`Fatal`).
+/// Errors state the outcome of the transaction as they do for a record. If [`commit`](Self::commit) fails with
+/// `NotPersisted`, nothing of the transaction is visible. If it fails with `PossiblyPersisted`, **the outcome is
+/// unknown**: do not abort and replay, because the records may be visible. [`recovery`](crate::Error::recovery) says
+/// whether to abort (`AbortTransaction`), to repeat the same call (`Retry`) or to create a new producer (`Fatal`).
 ///
-/// A call out of place (`commit` where nothing is open, `begin` where something is, anything before `init`) is an
-/// [`ErrorKind::Transaction`](crate::ErrorKind::Transaction) that says `Reject` and changed nothing: `NotPersisted`. However often it is
-/// made it will not go well, and the transaction, if there is one, goes on.
+/// A call out of order (`commit` without an open transaction, `begin` with one, anything before `init`) fails with
+/// [`ErrorKind::Transaction`](crate::ErrorKind::Transaction), `Reject` and `NotPersisted`. It changes nothing:
+/// repeating it never succeeds, and an open transaction stays open.
 ///
-/// Each record that the transport has [taken](crate::handover::taken) and that failed makes the commit a no, also where its caller went
-/// away. What it refused inside of `call` is not taken: that is its caller's to know.
+/// A commit fails if a record that the transport has [accepted](crate::handover::taken) has failed, even if its
+/// caller dropped the future. A record that the transport refused inside `call` was not accepted: only its caller
+/// gets that error.
 pub trait TransactionControl: Send + Sync + fmt::Debug {
-    /// Takes the transactional id: fences older producers of the same id and ends what they left open. Once, before
-    /// the first [`begin`](Self::begin).
+    /// Acquires the transactional id: fences older producers with the same id and ends the transactions that they
+    /// left open. Call it once, before the first [`begin`](Self::begin).
     ///
     /// # Errors
     ///
-    /// `Retry` when time ran out (call again to go on waiting), `Fatal` when the id may not be used.
+    /// `Retry` if the time ran out (call again to continue waiting), `Fatal` if the id may not be used.
     fn init(&self, within: Duration) -> ControlFuture<'_, ()>;
 
-    /// Opens a transaction: later records belong to it.
+    /// Opens a transaction: records sent later belong to it.
     fn begin(&self) -> ControlFuture<'_, ()>;
 
-    /// Delivers the records that were sent since `begin` and makes them visible, all or none.
+    /// Delivers the records sent since `begin` and makes them visible, all or none.
     ///
-    /// After an error with recovery `Retry` only the same call may follow: the transport goes on with the commit that
-    /// is under way.
+    /// After an error with recovery `Retry` only the same call may follow: the transport continues the commit that
+    /// has started.
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe in its outcome: a commit that has begun goes on. Call it again to learn how it ended.
+    /// Dropping the future does not cancel a commit that has started, and its outcome is not returned. Call `commit`
+    /// again to learn it.
     fn commit(&self, within: Duration) -> ControlFuture<'_, ()>;
 
-    /// Ends the transaction so that none of its records is ever visible to `read_committed` readers.
+    /// Ends the transaction so that `read_committed` consumers never see any of its records.
     ///
     /// # Cancel safety
     ///
-    /// An abort that has begun goes on. Call it again to learn how it ended.
+    /// Dropping the future does not cancel an abort that has started. Call `abort` again to learn its outcome.
     fn abort(&self, within: Duration) -> ControlFuture<'_, ()>;
 
-    /// Puts a consumer's progress into the transaction: the offsets count if and when the transaction commits.
+    /// Adds consumed offsets to the transaction: they take effect if and when the transaction commits.
     ///
-    /// Take the group's identity from the consumer anew for each transaction: a rebalance makes an older one invalid.
+    /// Get the group's metadata from the consumer for each transaction: a rebalance invalidates older metadata.
     fn send_offsets(&self, offsets: Vec<TopicOffset>, group: ConsumerGroup, within: Duration) -> ControlFuture<'_, ()>;
 }
 
-/// How [`Control::close`](crate::Control::close) left a transaction that was open.
+/// How [`Control::close`](crate::Control::close) ended an open transaction.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TransactionEnd {
-    /// It was aborted: readers of committed records see none of its records, and are not held back by them.
+    /// The transaction was aborted: `read_committed` consumers do not see its records and are not held back by them.
     Aborted,
-    /// Its commit was under way and went well.
+    /// The commit had started and succeeded.
     Committed,
-    /// The coordinator's answer is missing. The error says why, and whether the transaction's records may be visible. A transaction that
-    /// is still open holds readers of committed records back until `transaction.timeout.ms` is over, or until a new producer takes the
-    /// transactional id.
+    /// The coordinator did not answer. The error says why, and whether the transaction's records may be visible. A
+    /// transaction that is still open holds back `read_committed` consumers until `transaction.timeout.ms` has passed
+    /// or a new producer acquires the transactional id.
     Unknown(Error),
 }
 
@@ -76,25 +78,25 @@ impl fmt::Display for TransactionEnd {
     }
 }
 
-/// How far a consumer came in a partition.
+/// Consumed offset of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicOffset {
-    /// The topic that was read.
+    /// The topic that was consumed.
     pub topic: Arc<str>,
-    /// The partition that was read.
+    /// The partition that was consumed.
     pub partition: i32,
-    /// The offset of the **next** record to read, Kafka's convention.
+    /// The offset of the **next** record to consume (Kafka's convention).
     pub offset: i64,
 }
 
-/// A consumer's identity in its group (KIP-447), which fences a member that a rebalance has passed by.
+/// Metadata of a consumer in its group (KIP-447), which fences a member that missed a rebalance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsumerGroup {
     /// `group.id`.
     pub group_id: String,
-    /// The generation; -1 for a consumer that does not take part in a group's protocol.
+    /// The generation; -1 for a consumer that does not take part in the group protocol.
     pub generation: i32,
-    /// The member id, empty for such a consumer.
+    /// The member id; empty for a consumer that does not take part in the group protocol.
     pub member_id: String,
     /// `group.instance.id`, if it is set.
     pub group_instance_id: Option<String>,

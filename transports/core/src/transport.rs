@@ -4,29 +4,30 @@ use tower_service::Service;
 
 use crate::{Delivery, Error, Record};
 
-/// A tower service that takes records and answers with their fate: the seam between layers and Kafka.
+/// A tower service that sends records to Kafka and returns their outcome.
 ///
-/// It is an alias: every `Service<Record, Response = Delivery, Error = Error>` that can be cloned and sent
-/// is one, a stack of layers over a transport too. What the types cannot say are the laws:
+/// It is an alias for every `Service<Record, Response = Delivery, Error = Error>` that is `Clone` and `Send`,
+/// including a stack of layers over a transport. The types cannot express these laws:
 ///
-/// 1. **Call order is log order.** `call` fixes the record's place before it returns: two calls on one handle reach
-///    a partition in the order of the calls, in whatever order their futures are polled.
-/// 2. **The future resolves** when the record's fate is known or its time is up. Dropping it cancels nothing;
-///    the record's room is given back by its delivery report, not by its future.
+/// 1. **Call order is log order.** `call` fixes the record's position before it returns: two calls on one handle
+///    reach a partition in the order of the calls, whatever the order in which their futures are polled.
+/// 2. **The future resolves** when the record's outcome is known or its deadline passes. Dropping it cancels nothing:
+///    the record's delivery report, not its future, returns the room.
 /// 3. **Back-pressure is `Poll::Pending`** with a registered waker, exact in records and in bytes, and woken by
-///    delivery reports. No sleep, no polling. The [`Gate`](crate::gate::Gate) does it.
-/// 4. **`poll_ready` does not fail** for a condition that passes: an error there means that the service is finished
-///    for good, and `Buffer` makes it permanent.
-/// 5. **Every error says its [persistence](crate::Persistence).** What cannot be known is `PossiblyPersisted`.
-/// 6. **Connecting means connected**: making a transport finds a broker, the topics and, for an idempotent producer,
-///    its id within a time-out, or fails with the cause.
-/// 7. **A refusal says its [scope](crate::Scope)**: `Batch` unless it is known to be this record's own.
-/// 8. **Nothing is lost silently**: `close` delivers or reports, and dropping the last handle without `close` warns
-///    with the number of undelivered records. It says what it has [taken](crate::handover::taken) and when its future has
-///    [answered](crate::handover::returned). With transactions, no [commit](crate::TransactionControl) goes well without what was taken, and a
-///    close, or the drop of the last handle, [aborts](crate::Control::close) what is open.
+///    delivery reports, without sleeping or polling. The [`Gate`](crate::gate::Gate) implements it.
+/// 4. **`poll_ready` does not fail** for a temporary condition: an error means that the service cannot be used any
+///    more, and `Buffer` makes it permanent.
+/// 5. **Every error states its [persistence](crate::Persistence).** If it cannot be known, it is `PossiblyPersisted`.
+/// 6. **Connecting means connected**: creating a transport finds a broker, the topics and, for an idempotent
+///    producer, its producer id within a time-out, or fails with the cause.
+/// 7. **A refusal states its [scope](crate::Scope)**: `Batch` unless the broker is known to have refused this record.
+/// 8. **Nothing is lost silently**: `close` delivers or reports, and dropping the last handle without `close` logs a
+///    warning with the number of undelivered records. The transport reports when it has
+///    [accepted](crate::handover::taken) a record and when its future has [resolved](crate::handover::returned). With
+///    transactions, no [commit](crate::TransactionControl) succeeds without every accepted record, and a close or the
+///    drop of the last handle [aborts](crate::Control::close) an open transaction.
 ///
-/// One suite runs them on each transport of this project.
+/// One test suite checks them on every transport of this project.
 pub trait Transport:
     Service<
         Record,

@@ -1,8 +1,9 @@
-//! Records whose caller went away, or got a time-out, before their fate was known.
+//! Describes records whose caller dropped the future, or got a time-out, before the outcome was known.
 //!
-//! A transport describes such a record by an [`Unanswered`]: in the time-out ([`Error::with_unanswered`](crate::Error::with_unanswered))
-//! or, where the future is dropped, by [`tell`]. A layer that judges Kafka's health, as the circuit breaker does, reads the
-//! one and drops futures inside of [`listen`]; it may [subscribe](Unanswered::subscribe) to the report that arrives later.
+//! A transport describes such a record with an [`Unanswered`]: in the time-out error
+//! ([`Error::with_unanswered`](crate::Error::with_unanswered)) or, if the future is dropped, with [`tell`]. A layer
+//! that judges Kafka's health, as the circuit breaker does, reads the error and drops futures inside [`listen`]. It
+//! may [subscribe](Unanswered::subscribe) to the report that arrives later.
 //!
 //! ```
 //! use std::time::Duration;
@@ -25,7 +26,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// A record whose caller did not learn its fate. A clone is of the same record.
+/// A record whose caller did not learn its outcome. Clones describe the same record.
 #[derive(Clone, Debug)]
 pub struct Unanswered {
     handed_over_for: Option<Duration>,
@@ -35,7 +36,8 @@ pub struct Unanswered {
 }
 
 impl Unanswered {
-    /// A record that Kafka's client had for so long; `None`: it was never handed over.
+    /// Creates the description of a record that Kafka's client has had for `handed_over_for`; `None` if it was never
+    /// handed over.
     #[must_use]
     pub fn new(handed_over_for: Option<Duration>) -> Self {
         Self { handed_over_for, budget: None, throttled: false, report: LateReport::default() }
@@ -48,14 +50,14 @@ impl Unanswered {
         self
     }
 
-    /// Says that a broker delayed the record because of a quota.
+    /// Sets whether a broker delayed the record because of a quota.
     #[must_use]
     pub fn with_throttled(mut self, throttled: bool) -> Self {
         self.throttled = throttled;
         self
     }
 
-    /// How long Kafka's client had the record; `None`: it was never handed over.
+    /// How long Kafka's client had the record; `None` if it was never handed over.
     #[must_use]
     pub fn handed_over_for(&self) -> Option<Duration> {
         self.handed_over_for
@@ -73,25 +75,26 @@ impl Unanswered {
         self.throttled
     }
 
-    /// The place into which the transport writes the record's late report.
+    /// Handle to the late report, which the transport completes when the report arrives.
     #[must_use]
     pub fn report(&self) -> LateReport {
         self.report.clone()
     }
 
-    /// Calls `observer` when the record's report arrives; at once, if it has arrived.
+    /// Calls `observer` when the record's report arrives, or at once if it has arrived.
     pub fn subscribe(&self, observer: Arc<dyn LateObserver>) {
         self.report.subscribe(observer);
     }
 }
 
-/// Learns of reports that arrive after the caller went away or got a time-out.
+/// Observer of reports that arrive after the caller dropped the future or got a time-out.
 pub trait LateObserver: Send + Sync {
-    /// A report arrived: the record was delivered, or it failed. Called on the transport's thread; it must not block.
+    /// Called when the report arrives: the record was delivered, or it failed. Runs on the transport's thread and
+    /// must not block.
     fn late_report(&self, delivered: bool);
 }
 
-/// The report of an [`Unanswered`] record, which the transport may still get. A clone is the same report.
+/// The report of an [`Unanswered`] record, which may arrive later. Clones share the same report.
 #[derive(Clone, Default)]
 pub struct LateReport(Arc<Mutex<State>>);
 
@@ -107,7 +110,7 @@ impl Default for State {
 }
 
 impl LateReport {
-    /// The report has arrived. The first call counts.
+    /// Records the arrival of the report. Only the first call counts.
     pub fn arrive(&self, delivered: bool) {
         let mut state = self.lock();
         let observers = match &mut *state {
@@ -147,12 +150,12 @@ enum Listening {
 }
 
 thread_local! {
-    /// A future is dropped on the thread that drops what holds it, so that a cell of the thread finds the way through layers of
-    /// whatever type.
+    /// Thread-local, because a future is dropped on the thread that drops its owner: this passes through layers of
+    /// any type.
     static LISTENING: RefCell<Listening> = const { RefCell::new(Listening::No) };
 }
 
-/// Describes a record whose future is being dropped before its caller learnt its fate. `describe` is called if a layer listens.
+/// Describes a record whose future is dropped before its outcome was known. `describe` runs only if a layer listens.
 pub fn tell(describe: impl FnOnce() -> Option<Unanswered>) {
     let is_heard = LISTENING.try_with(|cell| cell.try_borrow().is_ok_and(|cell| matches!(*cell, Listening::Yes(_))));
     if !is_heard.unwrap_or(false) {
@@ -166,7 +169,7 @@ pub fn tell(describe: impl FnOnce() -> Option<Unanswered>) {
 fn hear(told: Unanswered) {
     let _ended_thread = LISTENING.try_with(|cell| {
         if let Listening::Yes(known) = &mut *cell.borrow_mut() {
-            // Of several records the one that was handed over for longest.
+            // Of several records, keep the one that was handed over longest ago.
             if known.as_ref().is_none_or(|known| known.handed_over_for < told.handed_over_for) {
                 *known = Some(told);
             }
@@ -174,9 +177,10 @@ fn hear(told: Unanswered) {
     });
 }
 
-/// Runs `f`, which drops a future, and returns what a transport told meanwhile. Who listens around it hears the same.
+/// Runs `f`, which drops a future, and returns the description that a transport gave meanwhile. An enclosing `listen`
+/// gets it too.
 pub fn listen(f: impl FnOnce()) -> Option<Unanswered> {
-    /// Ends the listening also after a panic.
+    /// Restores the outer state, also after a panic.
     struct Scope(Listening);
     impl Drop for Scope {
         fn drop(&mut self) {

@@ -1,14 +1,14 @@
-//! What can be known to be wrong before anything is sent.
+//! Checks that can be made before anything is sent.
 //!
-//! librdkafka accepts an empty topic name and a negative partition, and tells later or never. Names of headers may be any text:
-//! Kafka takes them all, also empty ones and control characters.
+//! librdkafka accepts an empty topic name and a negative partition, and reports the problem later or never. Header
+//! names are not checked: Kafka accepts any text, including empty names and control characters.
 
 use crate::{Error, ErrorKind, Result, Timestamp};
 
-/// The longest topic name that Kafka allows.
+/// Maximum length of a topic name in Kafka, in bytes.
 pub const MAX_TOPIC_NAME: usize = 249;
 
-/// A table, because every record comes by it.
+/// Lookup table of the allowed bytes, because every record is checked.
 static IN_TOPIC_NAMES: [bool; 256] = {
     let mut table = [false; 256];
     let mut b = 0;
@@ -19,7 +19,7 @@ static IN_TOPIC_NAMES: [bool; 256] = {
     table
 };
 
-/// Checks a topic name by Kafka's rule: 1 to 249 of `a-z A-Z 0-9 . _ -`, and neither `.` nor `..`.
+/// Checks a topic name by Kafka's rule: 1 to 249 characters of `a-z A-Z 0-9 . _ -`, and neither `.` nor `..`.
 ///
 /// Source: `org.apache.kafka.common.internals.Topic`.
 ///
@@ -41,7 +41,7 @@ pub fn topic_name(name: &str) -> Result<()> {
     } else if name == "." || name == ".." {
         "Kafka reserves it".to_owned()
     } else if let Some(at) = name.bytes().position(|b| !IN_TOPIC_NAMES[usize::from(b)]) {
-        // All before it are bytes of ASCII: a character begins there.
+        // All bytes before `at` are ASCII, so a character starts there.
         format!("it has the character {:?}", name[at..].chars().next().unwrap_or_default())
     } else {
         return Ok(());
@@ -51,11 +51,11 @@ pub fn topic_name(name: &str) -> Result<()> {
         .with_help("use 1 to 249 letters, digits, '.', '_' and '-'"))
 }
 
-/// Checks that a partition is a number from 0 on.
+/// Checks that a partition is not negative.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidRecord`] for a negative one.
+/// [`ErrorKind::InvalidRecord`] if it is negative.
 pub fn partition(partition: i32) -> Result<()> {
     if partition >= 0 {
         return Ok(());
@@ -64,11 +64,11 @@ pub fn partition(partition: i32) -> Result<()> {
         .with_help("partitions count from 0; leave the partition out to let the key decide"))
 }
 
-/// Checks that a time stamp is after 1970: clients take 0 for "none", and brokers take nothing below.
+/// Checks that a timestamp is after 1970: clients use 0 for "none", and brokers refuse negative ones.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidRecord`] for one that is not.
+/// [`ErrorKind::InvalidRecord`] if it is not.
 pub fn timestamp(timestamp: Timestamp) -> Result<()> {
     if timestamp.as_millis() > 0 {
         return Ok(());

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use super::Persistence;
 use super::{BoxError, Error, ErrorKind};
 
-/// An error of a foreign layer, or one of ours that such a layer passed on.
+/// Converts the boxed error of a tower stack: a foreign layer's error, or an [`Error`] that such a layer passed on.
 ///
-/// The chain of sources is searched for a known error, which is returned as it was: layers such as `Buffer` wrap what
-/// they pass on. Known are ours and, with the crate feature `tower`, the `Elapsed` of tower and tokio
-/// ([`Timeout`](ErrorKind::Timeout)) and tower's `Overloaded` ([`Overloaded`](ErrorKind::Overloaded)). Any other error
-/// becomes [`Unknown`](ErrorKind::Unknown) and [`PossiblyPersisted`](super::Persistence::PossiblyPersisted). A layer that
-/// refuses a message returns [`Error::refused`].
+/// The conversion searches the chain of sources for a known error and returns it unchanged, because layers such as
+/// `Buffer` wrap the errors they pass on. Known errors are [`Error`] and, with the crate feature `tower`, the
+/// `Elapsed` of tower and tokio ([`Timeout`](ErrorKind::Timeout)) and tower's `Overloaded`
+/// ([`Overloaded`](ErrorKind::Overloaded)). Any other error becomes [`Unknown`](ErrorKind::Unknown) and
+/// [`PossiblyPersisted`](super::Persistence::PossiblyPersisted). A layer that refuses a message should return
+/// [`Error::refused`].
 ///
 /// ```
 /// use kafka_tower_core::{BoxError, Error, ErrorKind, Persistence};
@@ -36,7 +37,7 @@ impl From<BoxError> for Error {
     }
 }
 
-/// The first error along a chain that says what it means.
+/// Returns the first known error in the chain of sources.
 fn search(error: &(dyn StdError + 'static)) -> Option<Error> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -49,7 +50,7 @@ fn search(error: &(dyn StdError + 'static)) -> Option<Error> {
     None
 }
 
-/// Ours, also behind a pointer, whose `source` is that of what it points to.
+/// Returns our own error, also from behind an `Arc` or a `Box`: their `source` skips the error they point to.
 fn ours<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
     error
         .downcast_ref::<Error>()
@@ -57,7 +58,7 @@ fn ours<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
         .or_else(|| error.downcast_ref::<Box<Error>>().map(|error| &**error))
 }
 
-/// What a wrapper of the standard library holds and its `source` skips.
+/// Returns the error inside a standard-library wrapper whose `source` skips it.
 fn inner<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
     if let Some(error) = error.downcast_ref::<io::Error>() {
         return error.get_ref().map(|inner| inner as _);
@@ -121,7 +122,7 @@ mod tests {
             Box::new(shared),
             io::Error::other(ours()).into(),
             wrapped(io::Error::other(wrapped(ours()))),
-            // Ours as the cause of another of ours: the outer one was said last.
+            // Our error as the cause of another one of ours: the outer one counts.
             wrapped(ours().with_source(Error::new(ErrorKind::Broker, "below"))),
         ];
         for wrapping in wrappings {

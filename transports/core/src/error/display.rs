@@ -1,15 +1,15 @@
-//! The texts of an [`Error`]: its own line, and the line with its causes.
+//! Texts of an [`Error`]: its own line, and the line with its causes.
 
 use std::error::Error as StdError;
 use std::fmt::{self, Write};
 
 use super::Error;
 
-/// One line: what happened, whether the record was written, and what to do. The cause is not in it: it is in
-/// [`source`](StdError::source), which `anyhow` and `eyre` print by themselves. `{:#}` prints the whole chain of causes in the same
-/// line, before the persistence.
+/// Prints one line: what happened, whether the record was written, and what to do. The cause is not included: it is
+/// the [`source`](StdError::source), which `anyhow` and `eyre` print themselves. `{:#}` prints the whole chain of
+/// causes in the same line, before the persistence.
 ///
-/// An error that is the cause of another one prints only what happened: persistence and help are those of the outer error.
+/// An error that is the cause of another one prints only what happened: the outer error prints persistence and help.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.0;
@@ -39,7 +39,7 @@ fn own_line(error: &Error, to: &mut impl Write) -> fmt::Result {
     Ok(())
 }
 
-/// A cause that prints its own cause, as many do, is printed once.
+/// Prints a cause only once if the error above it already printed it, as many foreign errors do.
 pub(super) fn with_causes(error: &Error) -> String {
     let mut text = String::new();
     let _never_fails = own_line(error, &mut text);
@@ -64,7 +64,7 @@ pub(super) fn with_causes(error: &Error) -> String {
 mod tests {
     use crate::{BoxError, Error, ErrorKind};
 
-    /// As `anyhow` and `eyre` print an error with `{:#}`: each link's own text.
+    /// Prints a chain as `anyhow` and `eyre` do with `{:#}`: each error's own text.
     fn chain(error: &dyn std::error::Error) -> String {
         let rest = error.source().map(|source| format!(": {}", chain(source))).unwrap_or_default();
         format!("{error}{rest}")
@@ -106,7 +106,7 @@ mod tests {
         let inner = inner.map(|inner| (inner.kind(), inner.persistence(), inner.help().to_owned()));
         assert_eq!(inner, Some((cut.kind(), cut.persistence(), cut.help().to_owned())), "its facts stay");
 
-        // Taken out of a chain it is an error of its own again.
+        // Taken out of the chain, the error prints its persistence and help again.
         let alone = Error::from(BoxError::from(Wraps(outer)));
         assert!(alone.to_string().ends_with("[help: abort the transaction and replay it]"), "{alone}");
     }

@@ -1,4 +1,4 @@
-//! What to do, where an error says nothing better: by its kind, its persistence and its recovery.
+//! Default help text of an error, by kind, persistence and recovery.
 
 use super::{ErrorKind, Persistence, Recovery};
 
@@ -69,7 +69,7 @@ impl ErrorKind {
         }
     }
 
-    /// The same for an error that concerns no record, as of connecting.
+    /// Help text for an error that concerns no record, such as a failed connect.
     pub(super) const fn help_of_call(self, recovery: Recovery) -> &'static str {
         match (self, recovery) {
             (Self::Timeout, Recovery::Fatal) | (Self::Transaction, Recovery::Fatal) => "create a new sink",
@@ -78,7 +78,7 @@ impl ErrorKind {
         }
     }
 
-    /// Whether the kind's own help stays right whatever the recovery.
+    /// Whether the kind's own help is right for every recovery.
     const fn has_its_cure(self) -> bool {
         matches!(
             self,

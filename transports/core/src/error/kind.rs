@@ -10,23 +10,23 @@ pub enum ErrorKind {
     Serialization,
     /// The record is malformed: topic name, partition, header.
     InvalidRecord,
-    /// The record is larger than a limit of ours, of the topic or of the broker.
+    /// The record exceeds a size limit of the sink, the topic or the broker.
     RecordTooLarge,
     /// The broker refused the record, or the batch it was in.
     Rejected,
-    /// The topic or the partition does not exist, or is not visible.
+    /// The topic or partition does not exist, or the client may not see it.
     UnknownTopicOrPartition,
-    /// The client may not do this.
+    /// The client is not authorized for the operation.
     Authorization,
-    /// The broker did not accept who we are.
+    /// The broker did not accept the client's identity.
     Authentication,
-    /// No broker could be reached: name resolution, connection, TLS.
+    /// No broker could be reached: name resolution, connection or TLS failed.
     Connection,
     /// Time ran out.
     Timeout,
-    /// The broker could not do it now.
+    /// The broker could not process the request at the moment.
     Broker,
-    /// The broker asks for less.
+    /// The broker throttles the client because of a quota.
     Throttled,
     /// The circuit breaker is open.
     CircuitOpen,
@@ -42,47 +42,48 @@ pub enum ErrorKind {
     Fatal,
     /// A callback of the user panicked.
     Callback,
-    /// A layer, filter or serializer of the application refused the message. Made by [`Error::refused`](super::Error::refused).
+    /// A layer, filter or serializer of the application refused the message. See
+    /// [`Error::refused`](super::Error::refused).
     Refused,
-    /// Nothing is known of the error.
+    /// An error that is not known to this library.
     Unknown,
 }
 
-/// What can be done.
+/// What the caller can do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Recovery {
-    /// Try again: it may go well. Whether that can write twice is [`Persistence`]'s to say.
+    /// Try again: it may succeed. [`Persistence`] says whether that can write the record twice.
     Retry,
-    /// Trying at once is of no use: wait for what is missing, or for the record's own late report.
+    /// Trying again at once does not help: wait until the obstacle is gone, or for the record's late report.
     Wait,
     /// Abort the transaction and replay it.
     AbortTransaction,
-    /// This producer is finished; make a new one.
+    /// The producer cannot be used any more: create a new one.
     Fatal,
-    /// This will not go well however often it is tried.
+    /// Do not retry: the same attempt never succeeds.
     Reject,
 }
 
 /// Whether the record may be in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Persistence {
-    /// It is not.
+    /// The record is not in the log.
     NotPersisted,
-    /// Nobody knows: sending again may write it twice.
+    /// The record may be in the log: sending it again may write it twice.
     PossiblyPersisted,
-    /// It is.
+    /// The record is in the log.
     Persisted,
 }
 
-/// What an error is about.
+/// What an error applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scope {
     /// This record.
     Record,
-    /// The batch that the record was in: a neighbour may be the cause, so a record is rejected for good
-    /// only after it was sent alone.
+    /// The batch that contained the record. Another record of the batch may be the cause, so a record is rejected for
+    /// good only after it failed isolated (alone in its batch).
     Batch,
     /// The partition.
     Partition,
@@ -94,7 +95,7 @@ pub enum Scope {
     Client,
 }
 
-/// What a kind says if nothing better is known.
+/// Default properties of an error kind.
 pub(super) struct Facts {
     pub(super) recovery: Recovery,
     pub(super) persistence: Persistence,
@@ -163,7 +164,7 @@ impl ErrorKind {
         Facts { recovery, persistence, scope, help }
     }
 
-    /// The kind in `snake_case`. For metrics take [`Error::error_type`](super::Error::error_type).
+    /// The kind in `snake_case`. For metrics use [`Error::error_type`](super::Error::error_type).
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -191,7 +192,8 @@ impl ErrorKind {
         }
     }
 
-    /// The kind as a value of OpenTelemetry's `error.type`, whose name for all that has none is `_OTHER`.
+    /// The kind as a value of OpenTelemetry's `error.type`; `_OTHER` is the convention's value for errors without a
+    /// name.
     pub(super) const fn error_type(self) -> &'static str {
         match self {
             Self::Unknown => "_OTHER",

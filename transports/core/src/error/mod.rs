@@ -1,6 +1,6 @@
-//! The one error of all sends: what happened, what can be done, whether the record may be in the log.
+//! The error type of all sends: what happened, what can be done, whether the record may be in the log.
 //!
-//! Layers decide on these facts alone and never on a vendor's code.
+//! Layers decide by these properties alone and never by a vendor's error code.
 
 mod convert;
 mod display;
@@ -23,7 +23,7 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = result::Result<T, E>;
 
-/// Why a send, or what belongs to it, did not go well. One pointer wide; a clone copies its facts.
+/// Error of a send or of a related call. One pointer wide; cloning copies the properties.
 ///
 /// ```
 /// use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery};
@@ -49,21 +49,21 @@ struct Inner {
     scope: Scope,
     error_type: Option<&'static str>,
     message: Cow<'static, str>,
-    /// In place of the kind's.
+    /// Replaces the kind's help text.
     help: Option<Cow<'static, str>>,
     attempts: u32,
     elapsed: Option<Duration>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
-    /// Of a time-out.
+    /// Describes the record of a time-out.
     unanswered: Option<Unanswered>,
-    /// Whether a record's fate is worth a word.
+    /// Whether the text states the persistence of a record.
     of_record: bool,
-    /// It is the source of another error of ours, whose text has the persistence and the help.
+    /// Whether this error is the source of another `Error`, which then prints persistence and help.
     is_cause: bool,
 }
 
 impl Error {
-    /// An error of a kind, with the kind's own recovery, persistence, scope and help.
+    /// Creates an error of a kind with the kind's default recovery, persistence, scope and help.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         let facts = kind.facts();
@@ -84,7 +84,7 @@ impl Error {
         }))
     }
 
-    /// The error of a serializer that could not encode a value: nothing was sent.
+    /// Creates the error of a serializer that could not encode a value: nothing was sent.
     ///
     /// ```
     /// use kafka_tower_core::{Error, ErrorKind, Persistence};
@@ -98,9 +98,9 @@ impl Error {
         Self::new(ErrorKind::Serialization, "the value could not be serialized").with_source(source)
     }
 
-    /// The error of a layer, filter or serializer of the application that refused the message before it was sent:
-    /// [`ErrorKind::Refused`], `NotPersisted`, [`Recovery::Reject`]. The circuit breaker does not count it and no layer
-    /// retries it.
+    /// Creates the error of a layer, filter or serializer of the application that refused the message before it was
+    /// sent: [`ErrorKind::Refused`], `NotPersisted`, [`Recovery::Reject`]. The circuit breaker does not count it and
+    /// no layer retries it.
     ///
     /// ```
     /// use kafka_tower_core::{BoxError, Error, ErrorKind, Persistence};
@@ -124,19 +124,19 @@ impl Error {
         self.0.kind
     }
 
-    /// What can be done.
+    /// What the caller can do.
     #[must_use]
     pub fn recovery(&self) -> Recovery {
         self.0.recovery
     }
 
-    /// Whether the record may be in the log. What cannot be known is `PossiblyPersisted`.
+    /// Whether the record may be in the log. `PossiblyPersisted` if it cannot be known.
     #[must_use]
     pub fn persistence(&self) -> Persistence {
         self.0.persistence
     }
 
-    /// Whether the record may be in the log, or is: then sending it again may write it twice.
+    /// Whether the record is or may be in the log, so that sending it again may write it twice.
     ///
     /// ```
     /// use kafka_tower_core::{Error, ErrorKind};
@@ -148,29 +148,29 @@ impl Error {
         self.0.persistence != Persistence::NotPersisted
     }
 
-    /// What the error is about: this record, its whole batch, or something larger.
+    /// What the error applies to: this record, its batch, or something larger.
     #[must_use]
     pub fn scope(&self) -> Scope {
         self.0.scope
     }
 
-    /// A name of low cardinality for metrics and spans (`error.type` of OpenTelemetry): Kafka's name of the
-    /// code where a broker or the client gave one, else the kind's; `_OTHER` for [`ErrorKind::Unknown`].
+    /// Low-cardinality name for metrics and spans (OpenTelemetry's `error.type`): Kafka's name of the error code if a
+    /// broker or the client returned one, else the name of the kind; `_OTHER` for [`ErrorKind::Unknown`].
     #[must_use]
     pub fn error_type(&self) -> &'static str {
         self.0.error_type.unwrap_or_else(|| self.0.kind.error_type())
     }
 
-    /// One line that says what happened, without persistence, cause and help: for logs, metrics and spans.
+    /// One line that says what happened, without persistence, cause and help. Use it for logs, metrics and spans.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// One line that says what happened, how often it was tried, and each cause once; without persistence and help.
+    /// One line that says what happened, the number of attempts, and each cause once; without persistence and help.
     ///
-    /// For people. Logs take [`message`](Self::message): the cause is the text of a serializer or a foreign layer, and may hold parts
-    /// of the record.
+    /// For people, not for logs: a cause is the text of a serializer or a foreign layer and may contain parts of the
+    /// record. Logs should use [`message`](Self::message).
     ///
     /// ```
     /// use kafka_tower_core::Error;
@@ -193,32 +193,33 @@ impl Error {
         })
     }
 
-    /// How often the record was tried.
+    /// Number of attempts to send the record.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
 
-    /// How long the send took, all attempts and what was between them, where that was measured.
+    /// Duration of the send, including all attempts and back-offs, if it was measured.
     #[must_use]
     pub fn elapsed(&self) -> Option<Duration> {
         self.0.elapsed
     }
 
-    /// The record of a time-out, as the transport describes it: how long Kafka's client had it, and its late report.
+    /// The transport's description of the record of a time-out: how long Kafka's client had it, and its late report.
     #[must_use]
     pub fn unanswered(&self) -> Option<&Unanswered> {
         self.0.unanswered.as_ref()
     }
 
-    /// Describes the record of a time-out: for transports, so that layers learn whether it was handed over.
+    /// Describes the record of a time-out. Transports call it, so that layers learn whether the record was handed to
+    /// Kafka's client.
     #[must_use]
     pub fn with_unanswered(mut self, unanswered: Unanswered) -> Self {
         self.0.unanswered = Some(unanswered);
         self
     }
 
-    /// Sets what can be done.
+    /// Sets what the caller can do.
     #[must_use]
     pub fn with_recovery(mut self, recovery: Recovery) -> Self {
         self.0.recovery = recovery;
@@ -233,8 +234,8 @@ impl Error {
         self
     }
 
-    /// Says that an earlier attempt left the record in doubt, whatever this last error knows of its own attempt:
-    /// [`PossiblyPersisted`](Persistence::PossiblyPersisted), with the earlier attempt in the text.
+    /// Marks the record as in doubt because of an earlier attempt, whatever is known about the last one: sets
+    /// [`PossiblyPersisted`](Persistence::PossiblyPersisted) and puts `earlier` in front of the message.
     ///
     /// ```
     /// use kafka_tower_core::{Error, ErrorKind, Persistence};
@@ -251,14 +252,14 @@ impl Error {
         self
     }
 
-    /// Sets what the error is about.
+    /// Sets what the error applies to.
     #[must_use]
     pub fn with_scope(mut self, scope: Scope) -> Self {
         self.0.scope = scope;
         self
     }
 
-    /// Sets the name for metrics and spans: one of a small, fixed set.
+    /// Sets the name for metrics and spans. Use a small, fixed set of names.
     #[must_use]
     pub fn with_error_type(mut self, name: &'static str) -> Self {
         self.0.error_type = Some(name);
@@ -272,21 +273,21 @@ impl Error {
         self
     }
 
-    /// Sets how often the record was tried.
+    /// Sets the number of attempts.
     #[must_use]
     pub fn with_attempts(mut self, attempts: u32) -> Self {
         self.0.attempts = attempts;
         self
     }
 
-    /// Sets how long the send took.
+    /// Sets the duration of the send.
     #[must_use]
     pub fn with_elapsed(mut self, elapsed: Duration) -> Self {
         self.0.elapsed = Some(elapsed);
         self
     }
 
-    /// Says that nobody knows how long the send took, as where this error's time is only that of the last of several attempts.
+    /// Removes the duration, for example if it covers only the last of several attempts.
     ///
     /// ```
     /// use std::time::Duration;
@@ -301,8 +302,8 @@ impl Error {
         self
     }
 
-    /// Says that no record was concerned, as while connecting: then nothing was written, and the text does not speak
-    /// of it.
+    /// Marks the error as concerning no record, such as a failed connect: sets `NotPersisted`, and the text does not
+    /// mention persistence.
     #[must_use]
     pub fn without_record(mut self) -> Self {
         self.0.persistence = Persistence::NotPersisted;
@@ -310,8 +311,8 @@ impl Error {
         self
     }
 
-    /// Sets the cause. The text of this error does not repeat it: whoever prints errors follows
-    /// [`source`](StdError::source), or uses `{:#}`.
+    /// Sets the cause. The text of this error does not repeat it: follow [`source`](StdError::source) or print with
+    /// `{:#}`.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
         self.0.source = Some(match source.into().downcast::<Self>() {
@@ -324,7 +325,7 @@ impl Error {
         self
     }
 
-    /// This error by itself, where it was the cause of another one.
+    /// Returns an error that was the cause of another one as an error of its own.
     fn alone(mut self) -> Self {
         self.0.is_cause = false;
         self

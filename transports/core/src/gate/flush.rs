@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use super::Gate;
 
-/// Resolves when all that was called before [`Gate::flush`] is settled. Dropping it stops the waiting.
+/// Future of [`Gate::flush`]. Dropping it stops the waiting.
 #[must_use = "futures do nothing unless polled"]
 pub struct Flush<P> {
     gate: Arc<Gate<P>>,

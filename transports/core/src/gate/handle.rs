@@ -4,12 +4,12 @@ use std::task::{Context, Poll};
 
 use super::{Gate, Permit, Refused};
 
-/// One who sends through a [`Gate`]. A clone waits for itself: readiness is never carried over.
+/// Handle that sends through a [`Gate`]. Each clone waits for itself: a clone does not inherit readiness.
 pub struct GateHandle<P> {
     gate: Arc<Gate<P>>,
-    /// The place among those who wait.
+    /// Position among the waiting handles.
     ticket: Option<u64>,
-    /// Woken and told to go, and has not called yet.
+    /// This handle was woken for free room and has not called yet.
     turn: bool,
 }
 
@@ -18,13 +18,14 @@ impl<P> GateHandle<P> {
         Self { gate, ticket: None, turn: false }
     }
 
-    /// The gate.
+    /// The gate of this handle.
     #[must_use]
     pub fn gate(&self) -> &Arc<Gate<P>> {
         &self.gate
     }
 
-    /// Ready when there is room. A hint: it reserves nothing. A closed gate is ready, the call tells.
+    /// Returns `Ready` if there is room. It is a hint and reserves nothing. A closed gate is always ready: `call`
+    /// returns the error.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.ticket.is_none() && !self.turn && self.gate.is_easy() {
             return Poll::Ready(());
@@ -35,11 +36,11 @@ impl<P> GateHandle<P> {
         state.called_up -= usize::from(called_up);
         let was_woken = self.turn || called_up;
         let nobody_before = state.waiting.first_key_value().is_none_or(|(first, _)| mine == Some(*first));
-        // One who comes new stands back for one poll, so that those who are awake get there first. Not for longer: nobody
-        // knows whether they still want to go.
+        // A newcomer yields once to waiters that were already woken for the free room. Only once: a woken handle may
+        // never be used.
         if state.called_up > 0 && mine.is_none() && !was_woken && nobody_before && state.room() && !state.closed {
             self.ticket = Some(state.ticket());
-            state.called_up += 1; // itself is called up by this
+            state.called_up += 1; // this handle counts as woken too
             drop(state);
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -68,21 +69,21 @@ impl<P> GateHandle<P> {
         Poll::Pending
     }
 
-    /// Admits a record of so many bytes and hands it over with `enqueue`, or parks it until there is room.
+    /// Admits a record of `bytes` bytes and hands it over with `enqueue`, or parks it until there is room.
     ///
-    /// `enqueue` runs before `call` returns unless the record is parked; it must not panic, and gives the permit
-    /// back if the record went nowhere.
+    /// `enqueue` runs before `call` returns unless the record is parked. It must not panic, and returns the permit if
+    /// it did not accept the record.
     ///
     /// # Errors
     ///
-    /// [`Refused`] hands the record back: it is larger than the whole limit, or the gate was closed.
+    /// [`Refused`] returns the record: it is larger than the whole limit, or the gate is closed.
     pub fn call(
         &mut self,
         item: P,
         bytes: usize,
         mut enqueue: impl FnMut(P, Permit) -> Result<(), Permit>,
     ) -> Result<(), Refused<P>> {
-        // A refused call has taken no room: the turn stays, and is passed on at the latest by the drop.
+        // A refused call takes no room: the handle keeps its wake-up, and its drop passes it on.
         let refused = self.gate.admit(item, bytes, &mut enqueue)?;
         self.turn = false;
         if let Some(permit) = refused {

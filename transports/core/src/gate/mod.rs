@@ -1,27 +1,28 @@
-//! Admission in records and in bytes: back-pressure that is exact and always wakes.
+//! Admission by number of records and bytes: exact back-pressure without lost wake-ups.
 //!
-//! A [`Gate`] counts what a transport has taken and not settled. [`GateHandle::poll_ready`] is a hint that
-//! reserves nothing, so that a handle which is ready and idle starves nobody; [`GateHandle::call`] admits what fits
-//! and parks the rest, first in first out. The delivery report gives the room back with [`Gate::release`], which
-//! hands over parked records and wakes those who wait.
+//! A [`Gate`] counts the records that a transport has accepted and not settled. [`GateHandle::poll_ready`] is a hint
+//! that reserves nothing, so an idle ready handle starves no other. [`GateHandle::call`] admits a record if it fits
+//! and parks it otherwise, first in, first out. The delivery report returns the room with [`Gate::release`], which
+//! hands over parked records and wakes waiting handles.
 //!
 //! # Rules
 //!
-//! - Ready if there is room and nothing is parked; newcomers queue behind those who wait.
-//! - A record larger than the whole limit is refused; what fits is admitted; else it is parked, at most one a handle
-//!   (a handle whose record is parked is not ready).
-//! - A release hands over parked heads, then wakes as many as it freed, and all when nothing is in flight. One who
-//!   is woken and finds room for two tells the next; one who is woken and dropped passes its turn on.
-//! - So at most one free place can be withheld by handles that are ready and idle, and none when nothing is in flight.
+//! - A handle is ready if there is room and no record is parked. Newcomers queue behind the handles that wait.
+//! - A record larger than the whole limit is refused. A record that fits is admitted. Any other record is parked, at
+//!   most one per handle (while a record is parked, its handle is not ready).
+//! - A release hands over parked records from the front, then wakes as many handles as it freed places, and all of
+//!   them if nothing is in flight. A woken handle that finds room for two wakes the next one. A woken handle that is
+//!   dropped passes its wake-up on.
+//! - Therefore idle ready handles can withhold at most one free place, and none if nothing is in flight.
 //!
 //! # Order
 //!
-//! Records of one handle are handed over in call order. The hand-over runs outside the lock: while parked records
-//! are handed over, new calls are parked behind them.
+//! Records of one handle are handed over in call order. The hand-over runs outside the lock: while parked records are
+//! handed over, new calls are parked behind them.
 //!
 //! # Cancellation
 //!
-//! The gate knows no futures: dropping one changes nothing here.
+//! The gate holds no futures of records: dropping one has no effect here.
 
 mod flush;
 mod handle;

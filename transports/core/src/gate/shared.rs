@@ -10,7 +10,7 @@ use crate::InFlight;
 
 /// Admission shared by the handles of a transport. See the [module](super) for its rules.
 ///
-/// `P` is what a transport parks: a record with whatever settles it.
+/// `P` is the parked item: a record together with whatever settles it.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -25,47 +25,49 @@ use crate::InFlight;
 /// }
 /// assert_eq!(sent, ["first"], "the second is parked");
 ///
-/// // The report of the first one hands the second one over.
+/// // The report of the first one hands over the second one.
 /// gate.release(permits, |name, _permit| { sent.push(name); Ok(()) });
 /// assert_eq!(sent, ["first", "second"]);
 /// ```
 pub struct Gate<P> {
     state: Mutex<State<P>>,
-    /// [`State::is_easy`], to be looked at without the lock. Old by the time it is read, as every answer of `poll_ready`.
+    /// Copy of [`State::is_easy`] that is read without the lock. It may be stale when it is read, as any answer of
+    /// `poll_ready`.
     easy: AtomicBool,
 }
 
 impl<P> Gate<P> {
-    /// A gate; limits of 0 count as 1.
+    /// Creates a gate. A limit of 0 counts as 1.
     #[must_use]
     pub fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self { state: Mutex::new(State::new(limits)), easy: AtomicBool::new(true) })
     }
 
-    /// A handle that waits for itself. One per handle of the transport.
+    /// Creates a handle. Each handle of the transport needs its own.
     #[must_use]
     pub fn handle(self: &Arc<Self>) -> GateHandle<P> {
         GateHandle::new(Arc::clone(self))
     }
 
-    /// The limits in force.
+    /// The current limits.
     pub fn limits(&self) -> Limits {
         self.lock().limits()
     }
 
-    /// Changes the limits, as when a topic's partitions become known.
+    /// Changes the limits, for example when a topic's partitions become known. Hands over parked records that now
+    /// fit, and wakes all waiting handles.
     pub fn set_limits(&self, limits: Limits, enqueue: impl FnMut(P, Permit) -> Result<(), Permit>) {
         self.lock().set_limits(limits);
         self.settle(Vec::new(), usize::MAX, enqueue);
     }
 
-    /// What is on its way.
+    /// Counts of the records that are in flight.
     pub fn in_flight(&self) -> InFlight {
         self.lock().in_flight()
     }
 
-    /// Gives room back: called by the delivery report. Hands over parked records with `enqueue`, which must not
-    /// panic and gives the permit back if the record went nowhere, then wakes those who wait.
+    /// Returns the room of settled records: the delivery report calls it. Hands over parked records with `enqueue`,
+    /// then wakes waiting handles. `enqueue` must not panic, and returns the permit if it did not accept the record.
     pub fn release(
         &self,
         permits: impl IntoIterator<Item = Permit>,
@@ -87,7 +89,8 @@ impl<P> Gate<P> {
             state.release(&permit);
             freed = freed.saturating_add(1);
         }
-        // Outside the lock, one at a time: new calls park behind, so that nothing overtakes.
+        // Hand-over runs outside the lock, one record at a time; new calls park behind, so no record overtakes
+        // another.
         while !state.draining {
             let Some((item, permit)) = state.next_parked() else { break };
             state.draining = true;
@@ -105,8 +108,9 @@ impl<P> Gate<P> {
         wake_all(wake);
     }
 
-    /// Takes back the parked records that `expired` names, in order. Each is handed to `settle`, and counts as settled
-    /// after that: who waits in [`flush`](Self::flush) finds it told. Says how many they were.
+    /// Withdraws the parked records for which `expired` returns true, in order, and returns their number. Each one is
+    /// passed to `settle` and counts as settled afterwards, so that a [`flush`](Self::flush) resolves only after its
+    /// outcome is known.
     pub fn withdraw(
         &self,
         mut expired: impl FnMut(&P) -> bool,
@@ -138,12 +142,12 @@ impl<P> Gate<P> {
         let mut state = self.lock();
         permits.iter().for_each(|permit| state.settle(permit));
         drop(state);
-        // The head may have been what did not fit.
+        // The withdrawn record may have been the head of the queue, which did not fit and blocked the others.
         self.settle(Vec::new(), count, enqueue);
         count
     }
 
-    /// Refuses all later calls and wakes those who wait. What was called before goes on.
+    /// Refuses all later calls and wakes all waiting handles. Records called before continue.
     pub fn close(&self) {
         let mut wake = Vec::new();
         let mut state = self.lock();
@@ -153,12 +157,12 @@ impl<P> Gate<P> {
         wake_all(wake);
     }
 
-    /// Whether the gate was closed.
+    /// Whether the gate is closed.
     pub fn is_closed(&self) -> bool {
         self.lock().closed
     }
 
-    /// Resolves when all that was called before is settled.
+    /// Resolves when all records called before are settled.
     pub fn flush(self: &Arc<Self>) -> Flush<P> {
         let (epoch, id) = {
             let mut state = self.lock();
@@ -167,7 +171,7 @@ impl<P> Gate<P> {
         Flush::new(Arc::clone(self), epoch, id)
     }
 
-    /// Whether somebody waits in [`flush`](Self::flush).
+    /// Whether a [`flush`](Self::flush) is waiting.
     pub fn is_flushing(&self) -> bool {
         !self.lock().flushing.is_empty()
     }
@@ -178,7 +182,7 @@ impl<P> Gate<P> {
         bytes: usize,
         enqueue: impl FnOnce(P, Permit) -> Result<(), Permit>,
     ) -> Result<Option<Permit>, Refused<P>> {
-        // A statement of its own: the lock must not be held while the record is handed over.
+        // A separate statement: the lock must not be held during the hand-over.
         let admission = self.lock().call(item, bytes);
         match admission {
             Admission::Admitted(item, permit) => Ok(enqueue(item, permit).err()),
@@ -187,18 +191,18 @@ impl<P> Gate<P> {
         }
     }
 
-    /// Whether one who holds no ticket and no turn is ready. If not, only the lock tells.
+    /// Whether a handle that neither waits nor was woken is ready. If false, take the lock to decide.
     pub(super) fn is_easy(&self) -> bool {
         self.easy.load(Ordering::Acquire)
     }
 
     pub(super) fn lock(&self) -> Locked<'_, P> {
-        // Counts and queues are whole at each point where the lock is given up.
+        // A poisoned lock is safe to use: counts and queues are consistent whenever the lock is released.
         Locked { state: self.state.lock().unwrap_or_else(PoisonError::into_inner), easy: &self.easy }
     }
 }
 
-/// The state under its lock. What can be seen without the lock is brought up to date as it is given up.
+/// The locked state. Dropping it updates the copy that is read without the lock.
 pub(super) struct Locked<'a, P> {
     state: MutexGuard<'a, State<P>>,
     easy: &'a AtomicBool,
@@ -221,14 +225,14 @@ impl<P> DerefMut for Locked<'_, P> {
 impl<P> Drop for Locked<'_, P> {
     fn drop(&mut self) {
         let easy = self.state.is_easy();
-        // Only the lock's holder writes it.
+        // Only the holder of the lock writes it.
         if self.easy.load(Ordering::Relaxed) != easy {
             self.easy.store(easy, Ordering::Release);
         }
     }
 }
 
-/// Wakes them all, also behind one that panics: they are in no list any more.
+/// Wakes all wakers even if one panics: they are no longer in any list, so a skipped one would be lost.
 fn wake_all(wakers: Vec<Waker>) {
     struct Rest(std::vec::IntoIter<Waker>);
     impl Drop for Rest {
@@ -240,7 +244,8 @@ fn wake_all(wakers: Vec<Waker>) {
     rest.0.by_ref().for_each(Waker::wake);
 }
 
-/// Says that somebody hands over parked records; ends that also in a panic, after which nothing must stay parked.
+/// Marks a hand-over of parked records as running. Ends it also after a panic: otherwise later records would stay
+/// parked.
 struct Draining<'a, P>(&'a Gate<P>);
 
 impl<'a, P> Draining<'a, P> {

@@ -3,16 +3,16 @@ use std::task::Waker;
 
 use crate::InFlight;
 
-/// How much a [`Gate`](super::Gate) admits.
+/// Limits of a [`Gate`](super::Gate).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Records at once, at least 1.
+    /// Maximum number of records in flight, at least 1.
     pub records: usize,
-    /// Bytes at once, at least 1.
+    /// Maximum number of bytes in flight, at least 1.
     pub bytes: usize,
 }
 
-/// The room that an admitted record takes. Give it back with [`Gate::release`](super::Gate::release).
+/// Room taken by an admitted record. Return it with [`Gate::release`](super::Gate::release).
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "room that is not released is lost"]
 pub struct Permit {
@@ -20,30 +20,31 @@ pub struct Permit {
     pub(super) epoch: u64,
 }
 
-/// Why a record was not taken; it is handed back.
+/// Why the gate refused a record. It contains the record.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refused<P> {
-    /// It is larger than the whole limit.
+    /// The record is larger than the whole limit.
     TooLarge(P),
     /// The gate was closed.
     Closed(P),
 }
 
-/// The gate without lock and wake-ups: counts, queues and who is to be woken.
+/// State of the gate without lock and wake-ups: counts, queues and which handles to wake.
 pub(super) struct State<P> {
     limits: Limits,
     records: usize,
     bytes: usize,
     pub(super) parked: VecDeque<(P, Permit)>,
-    /// By ticket: the oldest first. One who was woken in vain keeps the ticket, and so the place.
+    /// Waiting handles by ticket, the oldest first. A handle that was woken in vain keeps its ticket and so its
+    /// position.
     pub(super) waiting: BTreeMap<u64, Waker>,
     next_ticket: u64,
-    /// Woken because there is room, and not seen since: those who come new let them go first.
+    /// Number of handles that were woken for free room and have not polled since. Newcomers yield to them.
     pub(super) called_up: usize,
-    /// Somebody hands over parked records outside the lock; new calls park behind them.
+    /// Parked records are being handed over outside the lock; new calls park behind them.
     pub(super) draining: bool,
     pub(super) closed: bool,
-    /// Records not settled, by epoch; a flush opens a new epoch and waits for the older ones.
+    /// Number of unsettled records per epoch. A flush opens a new epoch and waits for the older ones.
     open: VecDeque<usize>,
     oldest_epoch: u64,
     pub(super) flushing: BTreeMap<(u64, u64), Waker>,
@@ -90,7 +91,7 @@ impl<P> State<P> {
     }
 
     fn fits(&self, bytes: usize) -> bool {
-        // What is alone always fits, so that limits which shrink meanwhile park nobody for ever.
+        // A single record always fits: otherwise shrunken limits would park it for ever.
         self.records == 0 || (self.records < self.limits.records && self.bytes + bytes <= self.limits.bytes)
     }
 
@@ -98,7 +99,7 @@ impl<P> State<P> {
         self.records < self.limits.records && self.bytes < self.limits.bytes && self.parked.is_empty()
     }
 
-    /// There is room, nobody waits, and nobody was told to go first.
+    /// Whether there is room, no handle waits, and no handle was woken for the room.
     pub(super) fn is_easy(&self) -> bool {
         self.room() && self.waiting.is_empty() && self.called_up == 0 && !self.closed
     }
@@ -140,7 +141,7 @@ impl<P> State<P> {
         self.bytes += bytes;
     }
 
-    /// The first parked record, if there is room for it.
+    /// Takes the first parked record, if there is room for it.
     pub(super) fn next_parked(&mut self) -> Option<(P, Permit)> {
         let bytes = self.parked.front()?.1.bytes;
         if !self.fits(bytes) {
@@ -156,7 +157,7 @@ impl<P> State<P> {
         self.settle(permit);
     }
 
-    /// The record is settled, whether or not it was admitted.
+    /// Marks a record as settled, whether or not it was admitted.
     pub(super) fn settle(&mut self, permit: &Permit) {
         let index = usize::try_from(permit.epoch - self.oldest_epoch).unwrap_or(usize::MAX);
         if let Some(count) = self.open.get_mut(index) {
@@ -168,7 +169,7 @@ impl<P> State<P> {
         }
     }
 
-    /// Opens an epoch for a flush; answers the epoch before which all must be settled.
+    /// Opens an epoch for a flush, and returns it: the flush waits until all records of earlier epochs are settled.
     pub(super) fn begin_flush(&mut self) -> u64 {
         if self.open.back() != Some(&0) {
             self.open.push_back(0);
@@ -180,7 +181,7 @@ impl<P> State<P> {
         self.oldest_epoch >= epoch
     }
 
-    /// Whom to wake after `freed` records were settled.
+    /// Collects the wakers to call after `freed` records were settled.
     pub(super) fn take_wakers(&mut self, freed: usize, wake: &mut Vec<Waker>) {
         while let Some(entry) = self.flushing.first_entry() {
             if self.oldest_epoch < entry.key().0 {
@@ -196,7 +197,7 @@ impl<P> State<P> {
         wake.extend((0..count).map_while(|_| self.call_up()));
     }
 
-    /// The one who waits longest, to be woken.
+    /// Takes the waker of the handle that has waited longest.
     pub(super) fn call_up(&mut self) -> Option<Waker> {
         let (_, waker) = self.waiting.pop_first()?;
         self.called_up += 1;

@@ -141,7 +141,7 @@ fn a_panic_while_handing_over_parks_nobody_for_ever() {
     let permit = sent.remove(0).1;
     let planted = std::panic::AssertUnwindSafe(|| gate.release([permit], |_, _| panic!("planted")));
     assert!(std::panic::catch_unwind(planted).is_err());
-    // The room of the lost record is lost with it; more room hands over the next.
+    // The room of the lost record stays lost; more room hands over the next record.
     gate.set_limits(Limits { records: 2, bytes: 100 }, |item, permit| {
         sent.push((item, permit));
         Ok(())
@@ -229,7 +229,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 }
 
 proptest! {
-    /// Whatever happens: limits hold, nothing is lost, each handle's order is kept, nobody waits for ever.
+    /// For any sequence of operations: the limits hold, no record is lost, each handle's order is kept, and no handle
+    /// waits for ever.
     #[test]
     fn the_gate_keeps_its_rules(ops in ops(), records in 1..5usize) {
         let limits = Limits { records, bytes: 100 };
@@ -242,7 +243,7 @@ proptest! {
             match op {
                 Op::Poll(h) => {
                     let (handle, count, waker, pending, seen) = &mut handles[h];
-                    *seen = count.get(); // before: it may wake itself
+                    *seen = count.get(); // read first: the handle may wake itself
                     *pending = handle.poll_ready(&mut Context::from_waker(waker)).is_pending();
                 }
                 Op::Call(h, bytes) => {
@@ -277,7 +278,7 @@ proptest! {
     }
 }
 
-/// Those who are awake go first; one who comes new stands back once, and not for ever.
+/// Woken handles go first; a newcomer yields once and not for ever.
 #[test]
 fn one_who_comes_new_stands_back_for_those_who_were_woken() {
     let gate = Gate::<()>::new(Limits { records: 1, bytes: 100 });
@@ -302,7 +303,8 @@ fn one_who_comes_new_stands_back_for_those_who_were_woken() {
     assert!(newest.poll_ready(&mut Context::from_waker(&noop)).is_ready(), "nobody is called up any more");
 }
 
-/// Law 3 at full size: 64 threads, 10 records and 4,000 bytes, 100 idle ready handles, a third of the futures dropped.
+/// Law 3 at full size: 64 threads, 10 records and 4,000 bytes, 100 idle ready handles, a third of the futures
+/// dropped.
 #[test]
 fn sixty_four_threads_never_exceed_the_limits_and_always_finish() {
     const THREADS: usize = 64;
