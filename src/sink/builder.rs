@@ -18,38 +18,38 @@ use super::traces::Told;
 use super::{IntoTransport, KafkaSink};
 use crate::KafkaSinkConfig;
 
-/// What a sink encodes with unless it is told: JSON with the feature `json`, else nothing, and then
-/// [`SinkBuilder::serializer`] has to be called.
+/// Default serializer: JSON with the feature `json`. Without it there is none, and [`SinkBuilder::serializer`] must be
+/// called.
 #[cfg(feature = "json")]
 pub type DefaultSerializer = kafka_tower_layers::serialize::JsonSerializer;
 
-/// What a sink encodes with unless it is told: JSON with the feature `json`, else nothing, and then
-/// [`SinkBuilder::serializer`] has to be called.
+/// Default serializer: JSON with the feature `json`. Without it there is none, and [`SinkBuilder::serializer`] must be
+/// called.
 #[cfg(not(feature = "json"))]
 pub type DefaultSerializer = NoSerializer;
 
-/// The serializer of a builder that has none yet. It encodes nothing.
+/// Placeholder for a builder without a serializer. It implements no [`MessageSerializer`].
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct NoSerializer;
 
-/// A builder's transport that is still to be connected: librdkafka, by the configuration.
+/// Transport source of a builder that connects through librdkafka, according to the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Connect {
     #[cfg_attr(not(feature = "rdkafka"), allow(dead_code))]
     pub(super) check: bool,
 }
 
-/// A builder's transport that it was given.
+/// Transport source of a builder that was given a transport.
 #[derive(Clone, Debug)]
 pub struct Given<S> {
     transport: S,
     control: Arc<dyn Control>,
 }
 
-/// Makes a [`KafkaSink`] piece by piece: [`KafkaSink::builder`].
+/// Builds a [`KafkaSink`]: see [`KafkaSink::builder`].
 ///
-/// `F` is the serializer, `S` where the transport comes from, `L` the layers of your own.
+/// `F` is the serializer, `S` the transport source, `L` your own layers.
 #[must_use = "a builder makes nothing before `build`"]
 pub struct SinkBuilder<T, F: ?Sized = DefaultSerializer, S = Connect, L = Identity> {
     pub(super) config: KafkaSinkConfig,
@@ -79,29 +79,29 @@ impl<T> SinkBuilder<T> {
 }
 
 impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
-    /// Encodes with this, in place of JSON. Takes an `Arc<dyn MessageSerializer<T>>` as well.
+    /// Sets the serializer. Default: JSON. Also accepts an `Arc<dyn MessageSerializer<T>>`.
     pub fn serializer<G: MessageSerializer<T> + ?Sized>(self, serializer: Arc<G>) -> SinkBuilder<T, G, S, L> {
         let Self { config, source, layer, choices, told, message, .. } = self;
         SinkBuilder { config, serializer, source, layer, choices, told, message }
     }
 
-    /// Sends through this, in place of connecting through librdkafka. Of the configuration the transport's part
-    /// is unused then.
+    /// Sends through this transport instead of connecting through librdkafka. The configuration's settings for the
+    /// transport then have no effect.
     pub fn transport<X: IntoTransport>(self, transport: X) -> SinkBuilder<T, F, Given<X::Transport>, L> {
         let (transport, control) = transport.into_transport();
         let Self { config, serializer, layer, choices, told, message, .. } = self;
         SinkBuilder { config, serializer, source: Given { transport, control }, layer, choices, told, message }
     }
 
-    /// Puts a layer around the stack, where messages still have their type. The first one is the outermost, as in
-    /// tower's `ServiceBuilder`. The sink's metrics are outside of all: they count what the caller sees.
+    /// Adds a layer around the stack, where messages still have their type. The first layer is the outermost, as in
+    /// tower's `ServiceBuilder`. The sink's metrics are outside of all layers, so that they count what the caller sees.
     ///
-    /// The layer is put on more than once: messages of batches and streams go through a stack of their own, and each
-    /// `with_…` makes new ones. What is to be shared is in the layer itself then, as in tower's
-    /// `GlobalConcurrencyLimitLayer`.
+    /// The layer is applied more than once: batches and streams have a stack of their own, and each `with_…` method
+    /// builds new stacks. Keep state that must be shared in the layer itself, as tower's `GlobalConcurrencyLimitLayer`
+    /// does.
     ///
-    /// A layer around the transport goes with it: [`transport`](Self::transport) takes a pair. Another order of all is
-    /// [`KafkaSink::from_service`](super::KafkaSink::from_service).
+    /// To add a layer around the transport, pass the layered transport to [`transport`](Self::transport) together with
+    /// its control. For another order of all layers use [`KafkaSink::from_service`](super::KafkaSink::from_service).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -127,59 +127,61 @@ impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
         SinkBuilder { config, serializer, source, layer: Stack::new(layer, outer), choices, told, message }
     }
 
-    /// How records without a partition get one: by the key, if it is not said.
+    /// Sets the partition strategy for records without an explicit partition. Default: `KeyHash`.
     pub fn partition_strategy(mut self, strategy: PartitionStrategy) -> Self {
         self.choices.strategy = strategy;
         self.choices.partitioner = None;
         self
     }
 
-    /// Lets a partitioner choose the partition of records that have none.
+    /// Sets a custom partitioner for records without an explicit partition.
     pub fn partitioner(mut self, partitioner: impl Partitioner + 'static) -> Self {
         self.choices.strategy = PartitionStrategy::Custom;
         self.choices.partitioner = Some(Arc::new(partitioner));
         self
     }
 
-    /// What sending again may do. It follows from the configuration, if it is not said: exactly once with transactions,
-    /// else at least once.
+    /// Sets the delivery guarantee, which limits what a retry may do. Default: `ExactlyOnce` with transactions,
+    /// otherwise `AtLeastOnce`.
     pub fn delivery_guarantee(mut self, guarantee: DeliveryGuarantee) -> Self {
         self.choices.guarantee = guarantee;
         self
     }
 
-    /// Sends also again what may have been written, under `AtLeastOnce`: the record may then be in the log twice. Off by
-    /// default, and the caller is told that nobody knows.
+    /// Under `AtLeastOnce`, also retries records that are `PossiblyPersisted`; such a record may then be in the log
+    /// twice. Default: false, and the caller gets the `PossiblyPersisted` error.
     pub fn allow_duplicates(mut self, allow: bool) -> Self {
         self.choices.allow_duplicates = allow;
         self
     }
 
-    /// Adds the serializer's content type as the header `content-type` to each message that has none. Off by default: one
-    /// header doubles the cost of a small record.
+    /// Adds the serializer's content type as the header `content-type` to each message that has none. Default: false,
+    /// because one header doubles the cost of a small record.
     pub fn content_type_header(mut self, add: bool) -> Self {
         self.choices.content_type_header = add;
         self
     }
 
-    /// Draws the jitter of retries from this seed, so that a run can be repeated: for tests, as with `memory::check`.
-    /// Without it each sink has its own, and those that failed together do not come back together.
+    /// Seeds the jitter of retries, so that a run can be repeated in tests, as with `memory::check`. Default: each
+    /// stack has a random seed, so that records that failed together are not retried together.
     pub fn jitter_seed(mut self, seed: u64) -> Self {
         self.choices.jitter_seed = Some(seed);
         self
     }
 
-    /// Calls `hook` whenever a record is about to be sent again, as
-    /// [`RetryLayer::on_retry`](kafka_tower_layers::retry::RetryLayer::on_retry) does: for metrics of your own.
+    /// Calls `hook` before each retry of a record, as
+    /// [`RetryLayer::on_retry`](kafka_tower_layers::retry::RetryLayer::on_retry) does. Use it for your own metrics.
     pub fn on_retry(mut self, hook: impl Fn(&RetryEvent<'_>) + Send + Sync + 'static) -> Self {
         self.choices.retry_hooks.push(Arc::new(hook));
         self
     }
 
-    /// Tells OpenTelemetry of each send, of batches and of transactions: outermost in the stack. Share one between sinks.
+    /// Reports each send, batch and transaction to OpenTelemetry, as the outermost layer of the stack. Share one
+    /// `Telemetry` between sinks.
     ///
-    /// A sink that connects through librdkafka gives it its `client_id` and, if it was given one broker, that as the server,
-    /// unless they were chosen; with the property `statistics.interval.ms` librdkafka's numbers are metrics too.
+    /// A sink that connects through librdkafka sets the telemetry's client id to `client_id` and, if exactly one broker
+    /// is configured, the server address to that broker, unless they were set before. With the property
+    /// `statistics.interval.ms`, librdkafka's statistics are exported as metrics too.
     #[cfg(feature = "opentelemetry")]
     #[cfg_attr(docsrs, doc(cfg(feature = "opentelemetry")))]
     pub fn telemetry(mut self, telemetry: kafka_tower_layers::telemetry::Telemetry) -> Self {
@@ -187,7 +189,7 @@ impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
         self
     }
 
-    /// What can be known to be wrong before anything connects.
+    /// Reports configuration errors that can be found without connecting.
     pub(super) fn check(&self) -> Result<()> {
         self.config.validate()?;
         self.choices.fault(&self.config).map_or(Ok(()), Err)
@@ -203,7 +205,7 @@ where
     L::Service: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
     <L::Service as Service<SinkMessage<T>>>::Future: Send + 'static,
 {
-    /// Checks the configuration and makes the sink. With transactions, takes the transactional id.
+    /// Validates the configuration and makes the sink. With transactions, initialises the transactional id.
     ///
     /// # Errors
     ///
@@ -211,7 +213,7 @@ where
     ///
     /// # Cancel safety
     ///
-    /// Nothing is made if the future is dropped.
+    /// The sink is not made. An initialisation of the transactional id that has begun goes on in the transport.
     pub async fn build(self) -> Result<KafkaSink<T>> {
         self.check()?;
         let Given { transport, control } = self.source;

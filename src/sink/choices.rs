@@ -1,4 +1,4 @@
-//! What a sink can be told beside its configuration, and which of it cannot be.
+//! Options of a sink that are not in its configuration, and a check that the configuration supports them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub(super) struct Choices {
     pub(super) guarantee: DeliveryGuarantee,
     pub(super) allow_duplicates: bool,
     pub(super) content_type_header: bool,
-    /// Of the retries' jitter; none: each stack has its own.
+    /// Seed of the retries' jitter. None: each stack has a random one.
     pub(super) jitter_seed: Option<u64>,
     pub(super) retry_hooks: Vec<RetryHook>,
 }
@@ -24,7 +24,8 @@ pub(super) struct Choices {
 pub(super) type RetryHook = Arc<dyn Fn(&RetryEvent<'_>) + Send + Sync>;
 
 impl Choices {
-    /// Transactions promise exactly once, and nothing else can.
+    /// Default options. With transactions the guarantee is `ExactlyOnce`, the only one that a transactional sink
+    /// supports.
     pub(super) fn of(config: &KafkaSinkConfig) -> Self {
         let guarantee =
             if config.enable_transactions { DeliveryGuarantee::ExactlyOnce } else { DeliveryGuarantee::AtLeastOnce };
@@ -39,7 +40,7 @@ impl Choices {
         }
     }
 
-    /// Why this configuration cannot keep them.
+    /// Returns an error if the configuration cannot support these options.
     pub(super) fn fault(&self, config: &KafkaSinkConfig) -> Option<Error> {
         let client_retries = !["retries", "message.send.max.retries"]
             .iter()
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_configuration_says_is_no_fault() {
+    fn the_default_guarantee_is_supported() {
         for transactions in [false, true] {
             let config = KafkaSinkConfig { enable_transactions: transactions, ..KafkaSinkConfig::default() };
             assert!(Choices::of(&config).fault(&config).is_none());
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_guarantees_are_told() {
+    fn unsupported_guarantees_are_rejected() {
         assert!(fault(false, true, DeliveryGuarantee::ExactlyOnce).unwrap().contains("needs transactions"));
         assert!(fault(true, true, DeliveryGuarantee::AtLeastOnce).unwrap().contains("nothing else"));
         assert!(fault(false, false, DeliveryGuarantee::AtMostOnce).unwrap().contains("write twice"));

@@ -3,9 +3,9 @@ use std::fmt;
 
 use kafka_tower_core::{CloseReport, Error, ErrorKind, Persistence, Result, TransactionEnd};
 
-/// A [`close`](super::KafkaSink::close) that did not deliver everything.
+/// Error of a [`close`](super::KafkaSink::close) that did not deliver everything.
 ///
-/// It holds the records that were not delivered, to be sent by other means or written down:
+/// It holds the records that were not delivered, so that you can store them or send them by other means:
 ///
 /// ```
 /// # async fn example(sink: kafka_tower::KafkaSink<String>) {
@@ -17,12 +17,12 @@ use kafka_tower_core::{CloseReport, Error, ErrorKind, Persistence, Result, Trans
 /// # }
 /// ```
 ///
-/// Its `Debug`, which `main` prints, is one line: the counts and the first few errors, not the records.
+/// Its `Debug`, which `main` prints, is one line: the counts and the first few errors, without the records.
 pub struct CloseError(Box<Inner>);
 
 struct Inner {
     report: CloseReport,
-    /// Why the close itself failed, or the first undelivered record.
+    /// Why the close itself failed, or the error of the first undelivered record.
     cause: Option<Error>,
 }
 
@@ -49,7 +49,7 @@ impl CloseError {
         &self.0.report
     }
 
-    /// How each record ended, and the records themselves.
+    /// Returns how each record ended, with the undelivered records themselves.
     pub fn into_report(self) -> CloseReport {
         self.0.report
     }
@@ -82,7 +82,7 @@ impl StdError for CloseError {
     }
 }
 
-/// The records are lost to the caller then; [`CloseError::into_report`] keeps them.
+/// Discards the records; [`CloseError::into_report`] returns them.
 impl From<CloseError> for Error {
     fn from(error: CloseError) -> Self {
         let Inner { report, cause } = *error.0;
@@ -99,13 +99,13 @@ impl From<CloseError> for Error {
     }
 }
 
-/// The error of a close that is not complete.
+/// Error of a close that did not deliver everything.
 fn incomplete(report: &CloseReport) -> Error {
     let transaction = match &report.transaction {
         Some(TransactionEnd::Unknown(error)) => Some(error),
         _ => None,
     };
-    // Of a send without an answer nothing is known here: an earlier attempt of it may have been written.
+    // An earlier attempt of a send without an answer may have been written.
     let in_doubt = report.unknown > 0 || report.unfinished > 0 || transaction.is_some_and(Error::may_be_written);
     let counts = [(report.failed, "failed"), (report.unknown, "in doubt"), (report.unfinished, "without an answer")];
     let counts: Vec<_> =
@@ -138,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn a_complete_close_is_no_error() {
+    fn a_complete_close_is_not_an_error() {
         let mut report = CloseReport::default();
         report.count(Record::new("orders"), &Ok(()));
         assert!(CloseError::check(Ok(report)).is_ok());
     }
 
     #[test]
-    fn an_incomplete_close_tells_counts_cause_and_records() {
+    fn an_incomplete_close_reports_counts_cause_and_records() {
         let error = incomplete();
         assert_eq!(
             error.to_string(),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn as_our_error_its_texts_agree_with_its_facts() {
+    fn converted_into_error_its_text_matches_its_facts() {
         let failed = |persistence| Error::new(ErrorKind::Connection, "cut").with_persistence(persistence);
         for (unwritten, in_doubt, unfinished) in [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (2, 2, 2), (0, 0, 0)] {
             for end in [None, Some(Persistence::NotPersisted), Some(Persistence::PossiblyPersisted)] {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn as_our_error_it_says_whether_records_may_be_in_the_log() {
+    fn converted_into_error_it_says_whether_records_may_be_in_the_log() {
         let error = Error::from(incomplete());
         assert_eq!((error.kind(), error.persistence()), (ErrorKind::Closed, Persistence::PossiblyPersisted));
         assert_eq!(error.message_with_causes(), "the sink was closed with undelivered records: 1 in doubt: cut");

@@ -1,4 +1,4 @@
-//! A send's deadline: a value in the message, and a timer only for those who wait for room.
+//! A send's deadline: a value in the message, and a timer only while the send waits for room.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -9,17 +9,17 @@ use kafka_tower_core::text::seconds;
 use kafka_tower_core::{Control, Error, ErrorKind, Persistence, SinkMessage};
 use tokio::time::Sleep;
 
-/// tokio's clock, which tests can pause.
+/// The time of tokio's clock, which tests can pause.
 pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// The message's deadline; without one, `budget` from `since` on. `None` lies beyond the clock.
+/// The message's deadline, or `since + budget` without one. `None` if that is beyond the range of the clock.
 pub(super) fn of<T>(message: &SinkMessage<T>, since: Instant, budget: Duration) -> Option<Instant> {
     message.envelope().deadline.or_else(|| since.checked_add(budget))
 }
 
-/// Writes the deadline and the time until it into the message.
+/// Writes the deadline and the time budget into the message.
 pub(super) fn stamp<T>(message: &mut SinkMessage<T>, since: Instant, budget: Duration) {
     let envelope = message.envelope_mut();
     let given = match envelope.deadline {
@@ -32,12 +32,12 @@ pub(super) fn stamp<T>(message: &mut SinkMessage<T>, since: Instant, budget: Dur
     envelope.set_given(given);
 }
 
-/// The timer of one who waits for room.
+/// Timer of a send that waits for room.
 #[derive(Debug, Default)]
 pub(super) struct Patience(Option<Pin<Box<Sleep>>>);
 
 impl Patience {
-    /// Whether the deadline has passed; else the task is woken then.
+    /// Returns whether the deadline has passed. If not, the task is woken when it does.
     pub(super) fn is_over(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) -> bool {
         let Some(deadline) = deadline.map(tokio::time::Instant::from_std) else {
             return false;
@@ -50,7 +50,8 @@ impl Patience {
     }
 }
 
-/// Waits for a future at most so long. A timer is made only if the future has to wait, because there may be none.
+/// Waits for a future for at most `time`. A timer is made only if the future is pending, because the runtime may have
+/// none.
 pub(super) async fn within<F: Future>(time: Duration, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut timer = None;
@@ -66,12 +67,12 @@ pub(super) async fn within<F: Future>(time: Duration, future: F) -> Option<F::Ou
     .await
 }
 
-/// The error of a message that found no room in time: nothing was sent.
+/// Error of a message that found no room in time. Nothing was sent.
 pub(super) fn no_room(since: Instant, deadline: Option<Instant>, control: &dyn Control) -> Error {
     let waited = now().saturating_duration_since(since);
     let text = match deadline.map_or(waited, |at| at.saturating_duration_since(since)) {
         Duration::ZERO => "there was no room for the record, and its deadline had passed before the call".to_owned(),
-        // What the caller gave, and not what the timer took on top of it.
+        // The budget that the caller gave, without the timer's delay.
         given => format!("there was no room for the record within {}", seconds(given)),
     };
     let cause = control.last_error().map(|cause| format!("; {cause}")).unwrap_or_default();
@@ -91,7 +92,7 @@ mod tests {
     #[test]
     fn the_time_without_room_is_the_callers() {
         let control = MemoryKafka::new().transport().control();
-        // The timer came 20 ms late.
+        // The timer fired 20 ms late.
         let since = now() - Duration::from_millis(1_020);
         for (given, text) in [
             (Some(1_000), "there was no room for the record within 1 s"),

@@ -1,7 +1,7 @@
-//! Waiting for what was called before: in the transport, and above it.
+//! `flush` and `close`: wait for earlier sends, in the transport and above it.
 //!
-//! A record that backs off or that a layer keeps is in no transport, and comes to it again: a transport that is closed meanwhile would
-//! refuse it, and say that all is well.
+//! A record that backs off or that a layer holds is not in the transport yet and reaches it later. A transport that was
+//! closed meanwhile would reject it after reporting a complete close.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,20 +12,20 @@ use kafka_tower_core::{CloseReport, Control, Error, ErrorKind, Result, Transacti
 use super::deadline::{self, within};
 use super::edge::Shared;
 
-/// How long a failed send may take to be polled, which then backs off or has its answer. One that is not polled for so long is held by
-/// its caller: nothing goes on in it.
+/// How long to wait until a failed send is polled, in seconds: the poll returns its answer or begins a backoff. A send
+/// that is not polled for that long makes no progress.
 const SEEN: Duration = Duration::from_secs(1);
 
 pub(super) async fn flush<T>(shared: &Shared<T>) -> Result<()> {
     let (sends, control) = (&shared.sends, &shared.control);
     let epoch = sends.next_epoch();
     let flushed = async {
-        // What lingers goes, and gives its room to those who wait for it.
+        // Sends lingering batches, which frees room for waiting sends.
         control.flush().await?;
         sends.settled(epoch).await;
         control.flush().await?;
         within(SEEN, control.seen()).await.transpose()?;
-        // Those that failed and are sent again.
+        // Failed sends that were retried.
         sends.settled(epoch).await;
         Ok(())
     };
@@ -41,7 +41,7 @@ fn unanswered<T>(shared: &Shared<T>, time: Duration) -> Error {
     not_flushed(time, on_their_way, open.len(), &to)
 }
 
-/// The time of a flush is up. `to` names topics of the sends without an answer.
+/// Error of a flush that timed out. `to` names topics of the sends without an answer.
 fn not_flushed(time: Duration, on_their_way: usize, sends: usize, to: &str) -> Error {
     let was = if on_their_way == 1 { "was" } else { "were" };
     let mut text = format!("after {} {} {was} on the way", seconds(time), count(on_their_way, "record"));
@@ -61,16 +61,16 @@ pub(super) async fn close<T>(shared: &Shared<T>, time: Duration) -> Result<Close
     sends.wake();
     let begun = deadline::now();
     let left = || time.saturating_sub(deadline::now().saturating_duration_since(begun));
-    // An open transaction is aborted: the transport would refuse what is above it in any case.
+    // With transactions an open one is aborted, and the transport rejects the sends above it in any case: no wait.
     if shared.whole.is_none() {
         let epoch = sends.next_epoch();
         within(left(), rested(shared, epoch, &**control)).await;
     }
-    // Failed, and in no report of the transport: their callers have not looked.
+    // Failed records whose futures have not been polled: the transport's report does not contain them.
     let unseen = control.unseen();
     let mut report = control.close(left()).await?;
     let epoch = sends.next_epoch();
-    // The transport refuses them now.
+    // The transport rejects the remaining sends from now on.
     within(left(), sends.settled(epoch)).await;
     report.unanswered.extend(sends.list());
     report.unfinished += (report.unanswered.len() + unseen) as u64;
@@ -78,11 +78,11 @@ pub(super) async fn close<T>(shared: &Shared<T>, time: Duration) -> Result<Close
     Ok(report)
 }
 
-/// Until the transport answers for each send that was called before, and none of them is about to back off.
+/// Waits until the transport tracks every earlier send, and none of them is about to back off.
 async fn rested<T>(shared: &Shared<T>, epoch: u64, control: &dyn Control) {
     loop {
         shared.sends.settled(epoch).await;
-        // Without an answer of the transport there is nothing to wait for.
+        // Without an answer from the transport there is nothing to wait for.
         let _seen = within(SEEN, control.seen()).await;
         if shared.sends.is_settled(epoch) {
             return;
@@ -91,7 +91,7 @@ async fn rested<T>(shared: &Shared<T>, epoch: u64, control: &dyn Control) {
 }
 
 impl<T> Shared<T> {
-    /// The transport's close has ended the transaction that was open.
+    /// Reports the end of a transaction that was open when the transport closed.
     fn ended(&self, end: Option<&TransactionEnd>) {
         let result = match end {
             None => return,
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_texts_agree_with_their_facts() {
+    fn all_texts_match_their_errors() {
         for (records, sends) in [(0, 1), (1, 0), (1, 1), (3, 2)] {
             assert_consistent(&not_flushed(Duration::from_secs(30), records, sends, " (to orders)"));
         }

@@ -1,4 +1,4 @@
-//! The one box: a stack whose type is forgotten.
+//! The boxed stack (type-erased), and the state that all clones of a sink share.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -23,18 +23,18 @@ use crate::KafkaSinkConfig;
 
 pub(super) type BoxFuture = Pin<Box<dyn Future<Output = Result<Delivery>> + Send>>;
 
-/// A handle of a stack. `Send + Sync` whatever `T` is: it holds none.
+/// Type-erased handle of a stack. `Send + Sync` for every `T`, because it holds no `T`.
 pub(super) trait Edge<T>: Send + Sync {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>>;
     fn call(&mut self, message: SinkMessage<T>) -> BoxFuture;
-    /// A handle of its own, not ready.
+    /// Returns another handle of the same stack, not ready.
     fn fresh(&self) -> Box<dyn Edge<T>>;
 }
 
 #[derive(Clone)]
 struct Typed<S>(S);
 
-/// Forgets the type of a stack, whose sends are watched if there are transactions that have to be whole.
+/// Erases the type of a stack. With `whole`, its sends are tracked for the completeness of transactions.
 pub(super) fn boxed<T, S>(stack: S, whole: Option<&Whole>) -> Box<dyn Edge<T>>
 where
     S: Service<SinkMessage<T>, Response = Delivery, Error = Error> + Clone + Send + Sync + 'static,
@@ -64,32 +64,33 @@ where
     }
 }
 
-/// What all clones of a sink share.
+/// State shared by all clones of a sink.
 pub(super) struct Shared<T> {
     stacks: Stacks<T>,
-    /// Handed out for one poll at a time; it keeps its buffers.
+    /// A handle that sends borrow for one poll, so that its buffers are reused.
     idle: Mutex<Option<Box<dyn Edge<T>>>>,
     pub(super) control: Arc<dyn Control>,
     pub(super) send_timeout: Duration,
     pub(super) metrics: Metrics,
     pub(super) sends: OpenSends,
-    /// Layers that are not ours may keep messages: what they are is remembered.
+    /// The stack contains layers of the user, which may hold messages: topic and key of each open send are kept for the
+    /// close report.
     pub(super) foreign: bool,
     pub(super) traces: Traces,
     pub(super) breaker: Option<CircuitBreakerHandle>,
-    /// Of a sink with transactions.
+    /// Present in a sink with transactions.
     pub(super) whole: Option<Whole>,
-    /// How the stacks were made; nothing, if the user made them.
+    /// Rebuilds the stacks. None if the user supplied the stack.
     recipe: Option<Arc<Recipe<T>>>,
     choices: Choices,
-    /// Why nothing can be sent: an impossible choice.
+    /// An unsupported option: every operation returns this error.
     fault: Option<Error>,
-    /// Shared with sinks that were rebuilt of this one: they close the same transport.
+    /// Shared with sinks that were derived from this one, which close the same transport.
     closed: Arc<AtomicBool>,
 }
 
 impl<T> Shared<T> {
-    /// Over a stack that the user made.
+    /// State of a sink over the user's own stack.
     pub(super) fn of_service(
         stacks: Stacks<T>,
         control: Arc<dyn Control>,
@@ -141,7 +142,7 @@ impl<T> Shared<T> {
         }
     }
 
-    /// The same with other choices: over the same transport, breaker and metrics.
+    /// Returns a copy with other options, over the same transport, breaker and metrics.
     pub(super) fn rebuilt(&self, change: impl FnOnce(&mut Choices)) -> Option<Self> {
         let recipe = self.recipe.as_ref()?;
         let mut choices = self.choices.clone();
@@ -165,7 +166,7 @@ impl<T> Shared<T> {
         })
     }
 
-    /// The same, but it sends nothing and says why.
+    /// Returns a copy whose operations all fail with `fault`.
     pub(super) fn with_fault(&self, fault: Error) -> Self {
         let stacks = Stacks { prototype: self.fresh(), ordered: self.fresh_ordered() };
         let (control, metrics, whole) = (Arc::clone(&self.control), self.metrics.clone(), self.whole.clone());
@@ -185,12 +186,12 @@ impl<T> Shared<T> {
         self.stacks.ordered.fresh()
     }
 
-    /// The idle handle, or a fresh one. Never waits for the lock.
+    /// Takes the idle handle, or makes a fresh one. Never blocks on the lock.
     pub(super) fn take(&self) -> Box<dyn Edge<T>> {
         self.idle.try_lock().ok().and_then(|mut idle| idle.take()).unwrap_or_else(|| self.fresh())
     }
 
-    /// Keeps a handle whose readiness is spent.
+    /// Returns a handle whose readiness was used.
     pub(super) fn give(&self, edge: Box<dyn Edge<T>>) {
         let unwanted = match self.idle.try_lock() {
             Ok(mut idle) if idle.is_none() => idle.replace(edge),
@@ -203,13 +204,13 @@ impl<T> Shared<T> {
         self.closed.store(true, Ordering::Release);
     }
 
-    /// What a close can say of a message that a layer of the user's own keeps. The layers of this project say it themselves.
+    /// What a close reports of a message that a user's layer holds. The layers of this project report their own.
     #[inline]
     pub(super) fn known(&self, message: &SinkMessage<T>) -> Known {
         self.foreign.then(|| Box::new(open_sends::known(message)))
     }
 
-    /// Why nothing can be sent, if nothing can.
+    /// Returns the reason why the sink rejects every send, if it does.
     #[inline]
     pub(super) fn refusal(&self) -> Option<Error> {
         if self.is_closed() || self.fault.is_some() { self.why_refused() } else { None }
@@ -223,8 +224,8 @@ impl<T> Shared<T> {
         self.fault.clone()
     }
 
-    /// Counts a send that ends without having reached the stack, and of a batch that none did. One that waited for room
-    /// took as long as that.
+    /// Records a send that ended without reaching the stack; without a message, a batch that ended before its first.
+    /// `since` is the time at which the wait for room began.
     pub(super) fn failed(&self, message: Option<&SinkMessage<T>>, since: Option<Instant>, error: Error) -> Error {
         let error = match since {
             Some(since) => error.with_elapsed(deadline::now().saturating_duration_since(since)),
@@ -235,29 +236,29 @@ impl<T> Shared<T> {
         error
     }
 
-    /// The stack is finished for good: this message did not reach it.
+    /// Records a send that failed in `poll_ready`: the stack has failed for good, and the message did not reach it.
     pub(super) fn unready(&self, message: &SinkMessage<T>, since: Option<Instant>, error: Error) -> Error {
         self.failed(Some(message), since, error.with_persistence(Persistence::NotPersisted))
     }
 
-    /// A send found no room in time.
+    /// Records a send that found no room in time.
     pub(super) fn no_room(&self, message: &SinkMessage<T>, since: Instant) -> Error {
         let deadline = deadline::of(message, since, self.send_timeout);
         self.failed(Some(message), None, deadline::no_room(since, deadline, &*self.control))
     }
 
-    /// A send had to wait, and goes now.
+    /// Records the end of a wait for room.
     pub(super) fn waited(&self, message: &SinkMessage<T>, since: Instant) {
         self.traces.waited(topic(message), since);
     }
 
-    /// A send was dropped while it waited for room.
+    /// Records a send that was dropped while it waited for room.
     pub(super) fn abandoned(&self, message: &SinkMessage<T>, since: Option<Instant>, caller: &Caller) {
         self.metrics.record_abandoned();
         self.traces.abandoned(topic(message), since, caller);
     }
 
-    /// A send begins that may have to wait, in a sink with transactions.
+    /// Begins tracking a send for the completeness of the transaction, if the sink has transactions.
     pub(super) fn part(&self) -> Option<Part> {
         self.whole.as_ref().map(Whole::part)
     }
@@ -267,7 +268,7 @@ impl<T> Shared<T> {
     }
 }
 
-/// The topic that the message names, if it does.
+/// The topic set on the message, if any.
 pub(super) fn topic<T>(message: &SinkMessage<T>) -> Option<&Arc<str>> {
     message.envelope().topic.as_ref()
 }

@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use kafka_tower_core::{Control, Transport};
 
-/// A transport together with its [`Control`]: what [`SinkBuilder::transport`](super::SinkBuilder::transport) takes.
+/// A transport together with its [`Control`], as [`SinkBuilder::transport`](super::SinkBuilder::transport) takes it.
 ///
-/// The transports of this project are; any other, or layers over one, is as a pair:
+/// The transports of this project implement it. Pass any other transport, or a layered one, as a pair:
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -26,10 +26,10 @@ use kafka_tower_core::{Control, Transport};
 /// # }
 /// ```
 pub trait IntoTransport {
-    /// The transport's type.
+    /// Type of the transport.
     type Transport: Transport;
 
-    /// The two sides: for records, and for all else.
+    /// Splits into the service that takes records and its control.
     fn into_transport(self) -> (Self::Transport, Arc<dyn Control>);
 }
 

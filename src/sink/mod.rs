@@ -1,8 +1,8 @@
-//! The sink: one type parameter, any stack and transport behind it.
+//! The sink: one type parameter, with any stack and transport behind it.
 //!
-//! [`KafkaSink`] boxes the stack that it sends through, so that a struct which holds one names neither layers nor
-//! transport: the same field holds librdkafka in production and the memory transport in a test. The price is one
-//! allocation a message; [`stack::default`] is the same stack without it.
+//! [`KafkaSink`] boxes its stack, so that a struct that holds a sink names neither layers nor transport: the same field
+//! holds a sink over librdkafka in production and over the memory transport in a test. The cost is one allocation per
+//! message; [`stack::default`] is the same stack without the box.
 
 mod batch;
 mod builder;
@@ -50,8 +50,8 @@ pub use stream::SendStream;
 
 /// Sends messages of type `T` to Kafka.
 ///
-/// A clone is the same sink: it costs one count, and what one closes is closed for all. Sends can go on side by side
-/// from one sink or from clones; `&self` is enough.
+/// A clone is a handle to the same sink: cloning increments a reference count, and closing one clone closes them all.
+/// All methods take `&self`, and one sink can have any number of sends in flight at once.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -69,7 +69,7 @@ pub use stream::SendStream;
 /// # }
 /// ```
 ///
-/// As a `tower::Service<SinkMessage<T>>` a clone has back-pressure of its own:
+/// As a `tower::Service<SinkMessage<T>>`, each clone has its own readiness:
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -89,24 +89,27 @@ pub use stream::SendStream;
 /// ```
 pub struct KafkaSink<T> {
     shared: Arc<Shared<T>>,
-    /// What `poll_ready` made ready for `call`.
+    /// The handle that `poll_ready` prepared for `call`.
     mine: Option<Box<dyn Edge<T>>>,
 }
 
 impl<T> KafkaSink<T> {
-    /// Makes a sink piece by piece: another transport, another serializer, no look at the broker.
+    /// Returns a builder, for another transport, another serializer, layers, or a sink that does not check the
+    /// connection.
     pub fn builder(config: crate::KafkaSinkConfig) -> SinkBuilder<T> {
         SinkBuilder::new(config)
     }
 
-    /// A sink over a stack of your own, with the [`Control`] of the transport below it.
+    /// Makes a sink over your own stack; `control` is the [`Control`] of the transport below it.
     ///
-    /// `flush` and `close` wait for what any layer of the stack keeps. A transport of your own says which records it has with
-    /// [`handover`](crate::handover); of one that does not, sends count until their answers were polled.
+    /// `flush` and `close` also wait for records that a layer of the stack holds. Your own transport reports the
+    /// records that it has accepted with [`handover`](crate::handover); if it does not, a send counts until its answer
+    /// was polled.
     ///
-    /// `send_timeout` is the budget of messages without a deadline. Any error type will do that becomes an [`Error`], tower's
-    /// boxed one too. The sink's metrics count around the stack; retries and trips are the stack's to record.
-    /// For spans put a [telemetry layer](crate::layers) into the stack, outermost: each message, of a batch too, is a send of its own then.
+    /// `send_timeout` is the budget of a message without a deadline. The stack's error can be any type that converts
+    /// into [`Error`], including tower's boxed error. The sink's metrics are recorded around the stack, so they do not
+    /// include retries and breaker trips inside it. For spans, make a [telemetry layer](crate::layers) the outermost
+    /// layer of the stack; each message, including each message of a batch, then gets its own send span.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -147,45 +150,46 @@ impl<T> KafkaSink<T> {
         Self { shared: Arc::new(shared), mine: None }
     }
 
-    /// Sends one message and resolves with its fate: a [`Delivery`], or an [`Error`] that says whether the record may
-    /// be in the log.
+    /// Sends one message and resolves with its outcome: a [`Delivery`], or an [`Error`] that says whether the record
+    /// may be in the log.
     ///
-    /// Lazy: nothing happens before the first poll, which is the message's place in the order of this sink
-    /// (of messages that wait for room, the order in which the runtime polls those it wakes). The message's deadline, or
-    /// else `send_timeout_ms` from the first poll on, bounds it.
+    /// Lazy: nothing happens before the first poll, which determines the message's place in the order of this sink.
+    /// (Messages that wait for room keep the order in which the runtime polls the woken tasks.) The send ends by the
+    /// message's deadline, or without one `send_timeout_ms` after the first poll.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout), `NotPersisted`, when there was no room in time;
-    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) after [`close`](Self::close); else what the stack says.
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) with `NotPersisted` if there was no room in time;
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) after [`close`](Self::close); otherwise the error of the stack.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future before the record was handed over sends nothing; later it takes nothing back. In a transaction the first makes
-    /// the [commit](Self::commit_transaction) a no, unless it was never polled.
+    /// Dropping the future before the record is handed to the transport sends nothing. Dropping it after hand-over does
+    /// not cancel the record. In a transaction, dropping it earlier makes the [commit](Self::commit_transaction) fail,
+    /// unless the future was never polled.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with a timer, if it has to wait for room or for its serializer, or backs off to send again; over the
-    /// memory transport also if it has to wait for its answer.
+    /// Outside of a tokio runtime with a timer, if it has to wait for room or for its serializer, or to back off before
+    /// a retry; over the memory transport also if it has to wait for its answer.
     pub fn send(&self, message: impl Into<SinkMessage<T>>) -> SendFuture<T> {
         SendFuture::new(Arc::clone(&self.shared), message.into())
     }
 
-    /// Sends messages in order and resolves with the fate of each, in the same order.
+    /// Sends messages in order and resolves with the outcome of each, in the same order.
     ///
-    /// Messages are taken from the iterator as there is room for them. The budget of each begins when it is its turn;
-    /// when there was no room for all of `send_timeout_ms`, it and those behind it fail together.
+    /// Takes messages from the iterator as there is room for them. The budget of a message begins when its turn comes.
+    /// If there was no room for the whole of `send_timeout_ms`, that message and all remaining ones fail together.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) if the sink was closed before the first message. All other
-    /// errors are those of single messages.
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) if the sink was closed before the first message. Every other
+    /// error belongs to one message and is in its result.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future sends no more; what was handed over before goes on. In a transaction its [commit](Self::commit_transaction)
-    /// is a no then, unless the last message was handed over and nothing had failed.
+    /// Dropping the future sends no further messages; records that were handed over before continue. In a transaction
+    /// the [commit](Self::commit_transaction) then fails, unless the last message was handed over and none had failed.
     ///
     /// # Panics
     ///
@@ -212,10 +216,11 @@ impl<T> KafkaSink<T> {
         SendBatch::new(Arc::clone(&self.shared), messages.into_iter())
     }
 
-    /// Sends messages as they come from a stream, and yields the fate of each, in the same order. How to send a million:
-    /// as many are taken before their results are as the transport has room for, or [`look_ahead`](SendStream::look_ahead) says.
+    /// Sends messages as they arrive from a stream, and yields the outcome of each, in the same order. Use it to send
+    /// millions of messages: it takes as many messages ahead of their results as the transport has room for, or as
+    /// [`look_ahead`](SendStream::look_ahead) says.
     ///
-    /// The budget of each begins when it is its turn. An error of one message ends nothing.
+    /// The budget of a message begins when its turn comes. An error of one message does not end the stream.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -248,40 +253,42 @@ impl<T> KafkaSink<T> {
         SendStream::new(Arc::clone(&self.shared), messages)
     }
 
-    /// What was sent and what was not, so far: a copy of counters, cheap enough to ask for often.
+    /// Returns a snapshot of the sink's counters. Cheap enough to call often.
     ///
-    /// A sink and what was made of it with `with_…` count together.
+    /// Sinks derived from this one with `with_…` share its counters.
     #[allow(clippy::unused_async)] // the specification awaits it
     pub async fn metrics(&self) -> SinkMetrics {
         self.shared.metrics.snapshot()
     }
 
-    /// The hand on the circuit breaker: its state, its changes, and forcing it. `None` in a sink over a stack of your own, and in
-    /// one with transactions, whose breaker stays closed for good.
+    /// Handle to observe and force the circuit breaker. `None` for a sink over your own stack, and for a sink with
+    /// transactions, whose breaker always stays closed.
     #[must_use]
     pub fn circuit_breaker(&self) -> Option<&CircuitBreakerHandle> {
         self.shared.breaker.as_ref()
     }
 
-    /// Resolves when each send that was called before has its answer; lingering batches go out at once. Sends that are called later are
-    /// not waited for.
+    /// Resolves when every send that was called before has its answer. Sends lingering batches at once. Sends that are
+    /// called later are not waited for.
     ///
-    /// A send is called when its future is first polled, or by `Service::call`, and counts wherever it is: waiting for room, in a
-    /// serializer, in a layer of your own (tower's `Buffer`, a task), between two attempts. It goes on only while its future is polled. One
-    /// whose record the transport has counts until the record's fate is known, whether or not the future is polled then. If that is a
-    /// failure, a layer may send it again when it is polled, and the flush waits for that if the future is polled within a second.
+    /// A send is called when its future is first polled, or by `Service::call`. From then on it counts wherever it is:
+    /// waiting for room, in a serializer, in a layer of your own (tower's `Buffer`, a spawned task), between two
+    /// attempts. It progresses only while its future is polled. Once the transport has accepted its record, the send
+    /// counts until the record is settled, whether or not the future is polled. If the record failed, a layer may retry
+    /// it at the next poll; the flush waits for that retry if the future is polled within 1 s.
     ///
-    /// A send whose future was dropped does not count: a record that the transport had before does, and one that a layer has given to a
-    /// task of its own is that layer's affair (`Buffer` drops it).
+    /// A send whose future was dropped does not count, but its record does if the transport had accepted it. A record
+    /// that a layer has given to a task is tracked only by that layer (`Buffer` drops it).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if an answer is missing after `send_timeout_ms`, with the number of sends and their
-    /// topics: flush again to go on waiting. Or if the transport cannot flush. Errors of single records are their senders' to see.
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if an answer is missing after `send_timeout_ms`, with the
+    /// number of sends and their topics; flush again to go on waiting. Also if the transport cannot flush. Per-record
+    /// errors are reported by the records' own futures.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future stops the waiting and nothing else.
+    /// Dropping the future only stops the waiting.
     ///
     /// # Panics
     ///
@@ -290,32 +297,32 @@ impl<T> KafkaSink<T> {
         drain::flush(&self.shared).await
     }
 
-    /// Closes the sink and all its clones: later sends fail, and those that were called before are awaited for `send_timeout_ms`,
-    /// wherever they are: see [`flush`](Self::flush). Sends that wait for room fail at once.
+    /// Closes the sink and all its clones. Later sends fail, sends that wait for room fail at once, and sends that were
+    /// called before are awaited for `send_timeout_ms`, wherever they are: see [`flush`](Self::flush).
     ///
-    /// A transaction that is open is aborted, within the same time, so that readers of committed records are not held back; a commit
-    /// that is under way is continued. So does dropping the last clone, within a short time: see
+    /// An open transaction is aborted within the same time, so that `read_committed` readers are not held back; a
+    /// commit in progress is continued. Dropping the last clone does the same, within a short time: see
     /// [`begin_transaction`](Self::begin_transaction).
     ///
     /// # Errors
     ///
-    /// [`CloseError`] if a record was not delivered or may not have been, if a send has no answer, or if it is unknown how the open
-    /// transaction ended. Its report holds the records, and how many sends have no answer and what is known of them. It converts into
-    /// [`Error`]. That a transaction was aborted is no error.
+    /// [`CloseError`] if a record was not delivered or is in doubt, if a send has no answer, or if it is unknown how
+    /// the open transaction ended. Its report holds the records, the number of sends without an answer, and what is
+    /// known of them. It converts into [`Error`]. An aborted transaction is not an error.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the sink closed; calling again goes on waiting.
+    /// Dropping the future leaves the sink closed; call it again to go on waiting.
     ///
     /// # Panics
     ///
-    /// If it has to wait for a send above the transport outside of a tokio runtime with a timer; over the memory transport also for a
-    /// record that is on its way.
+    /// If it has to wait for a send above the transport outside of a tokio runtime with a timer; over the memory
+    /// transport also if it has to wait for a record in flight.
     pub async fn close(&self) -> Result<(), CloseError> {
         self.close_within(self.shared.send_timeout).await
     }
 
-    /// Closes as [`close`](Self::close) does, within a time of its own.
+    /// Closes like [`close`](Self::close), waiting at most `within`.
     ///
     /// # Errors
     ///
@@ -332,7 +339,7 @@ impl<T> KafkaSink<T> {
         CloseError::check(drain::close(&self.shared, within).await)
     }
 
-    /// The transport's other side: what is on its way, how many partitions a topic has.
+    /// The control side of the transport: records in flight, partition counts, transactions.
     #[must_use]
     pub fn control(&self) -> &Arc<dyn Control> {
         &self.shared.control

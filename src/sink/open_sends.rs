@@ -1,8 +1,9 @@
-//! The sends that no transport answers for: those that wait for room, whose record a layer keeps, or that back off.
+//! Open sends: those that the transport does not track, because they wait for room, back off, or are held by a layer.
 //!
-//! Counted at the sink's edge, whatever is in the stack, from the first poll or call to the answer. A send whose record the transport
-//! has taken is not counted: the transport's flush waits for it, and its close reports it. Once an attempt has failed a send counts until
-//! it has its answer, also while the transport has its record again. So a send that goes well never comes here.
+//! Counted at the top of the sink, whatever the stack contains, from the first poll or call until the answer. A send
+//! whose record the transport has accepted is not counted: the transport's flush waits for it and its close reports it.
+//! Once an attempt has failed, a send counts until it has its answer, even while the transport has its record again. A
+//! send that succeeds at the first attempt without waiting is never entered here.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,14 +16,14 @@ use kafka_tower_core::{Delivery, Result, SinkMessage, UnansweredSend};
 
 use super::edge::BoxFuture;
 
-/// Those of a sink. A clone is the same.
+/// The open sends of a sink. A clone shares them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OpenSends(Arc<Outstanding<Open>>);
 
 #[derive(Debug, Default)]
 struct Open {
     what: UnansweredSend,
-    /// Of one that waits for room, to be woken by a close.
+    /// Waker of a send that waits for room, so that a close can wake it.
     waker: Option<Waker>,
 }
 
@@ -37,7 +38,7 @@ impl OpenSends {
         self.0.next_epoch()
     }
 
-    /// Resolves when the transport or nothing answers for each send that was called before the epoch.
+    /// Resolves when every send that was called before the epoch is tracked by the transport or answered.
     pub(super) async fn settled(&self, epoch: u64) {
         self.0.settled(epoch).await;
     }
@@ -46,12 +47,12 @@ impl OpenSends {
         self.0.is_settled(epoch)
     }
 
-    /// What is known of each.
+    /// Lists what is known of each open send.
     pub(super) fn list(&self) -> Vec<UnansweredSend> {
         self.0.each(|open| open.what.clone())
     }
 
-    /// Lets those that wait for room see that the sink is closed.
+    /// Wakes the sends that wait for room, so that they see that the sink is closed.
     pub(super) fn wake(&self) {
         let wakers = self.0.each(|open| open.waker.take());
         wakers.into_iter().flatten().for_each(Waker::wake);
@@ -65,7 +66,7 @@ impl OpenSends {
     }
 }
 
-/// What is known of a message. Boxed: few sinks remember it.
+/// What is known of a message. Boxed because few sinks keep it.
 pub(super) type Known = Option<Box<UnansweredSend>>;
 
 pub(super) fn known<T>(message: &SinkMessage<T>) -> UnansweredSend {
@@ -73,7 +74,7 @@ pub(super) fn known<T>(message: &SinkMessage<T>) -> UnansweredSend {
     UnansweredSend::new(envelope.topic.clone(), envelope.key.clone())
 }
 
-/// One that counts until this is dropped. Boxed: rare, and large in each future.
+/// Counts a send as open until it is dropped. Boxed because it is rare and large in each future.
 #[derive(Debug)]
 pub(super) struct OpenSend(Box<Begun>);
 
@@ -85,7 +86,7 @@ struct Begun {
 }
 
 impl OpenSend {
-    /// It waits for room: a close wakes it.
+    /// Registers the waker of a send that waits for room, so that a close can wake it.
     pub(super) fn waits(&self, cx: &Context<'_>) {
         let waker = cx.waker().clone();
         self.0.sends.change(self.0.place, |open| open.waker = Some(waker));
@@ -98,7 +99,7 @@ impl Drop for Begun {
     }
 }
 
-/// Whether a send counts after its call and the first poll, which had no answer.
+/// Returns the entry of a send that is open after its call and first poll, which returned `Pending`.
 #[inline]
 pub(super) fn after_call(
     sends: &OpenSends,
@@ -120,7 +121,7 @@ fn kept(sends: &OpenSends, epoch: u64, open: Option<OpenSend>, known: Known, see
     open
 }
 
-/// Polls the answer, and sees to it that the send counts while it has to.
+/// Polls the answer and updates whether the send counts as open.
 #[inline]
 pub(super) fn poll(
     sends: &OpenSends,
@@ -151,7 +152,7 @@ fn moved(sends: &OpenSends, epoch: u64, open: &mut Option<OpenSend>, seen: Seen)
     }
 }
 
-/// An answer with its place among the open sends.
+/// Future of an answer, with its entry among the open sends.
 #[derive(Debug)]
 pub(super) struct Counted<F> {
     future: F,
@@ -161,8 +162,8 @@ pub(super) struct Counted<F> {
 }
 
 impl Counted<BoxFuture> {
-    /// The answer of a call that was made in this epoch and in which `seen` was said. It may never be polled, so that it counts from
-    /// the call on.
+    /// Wraps the answer of a call made in this epoch; `seen` is what the handover reported during it. The future may
+    /// never be polled, so the send counts from the call on.
     #[inline]
     pub(super) fn new(sends: &OpenSends, epoch: u64, known: Known, future: BoxFuture, seen: Seen) -> Self {
         let with_transport = seen.has_record() == Some(true);

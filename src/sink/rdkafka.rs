@@ -1,4 +1,4 @@
-//! How a sink gets its transport from librdkafka.
+//! Sinks that connect through librdkafka.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,18 +18,18 @@ use crate::KafkaSinkConfig;
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "json", feature = "rdkafka"))))]
 impl<T: serde::Serialize + Send + Sync + 'static> KafkaSink<T> {
-    /// Connects to Kafka through librdkafka, and encodes as JSON.
+    /// Connects to Kafka through librdkafka and encodes messages as JSON.
     ///
-    /// Resolves when a broker has answered and the topic was found, within `connect_timeout_ms` (10 s unless it is set).
+    /// Resolves when a broker has answered and the topic was found, within `connect_timeout_ms`. Default: 10 s.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for settings that cannot work, before anything connects; else why Kafka could not be
-    /// reached: name resolution, TLS, password, an unknown topic.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for invalid settings, before anything connects; otherwise the
+    /// reason why Kafka could not be reached: name resolution, TLS, password, an unknown topic.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives the connection up.
+    /// Dropping the future cancels the connection.
     ///
     /// ```no_run
     /// # async fn example() -> kafka_tower::Result<()> {
@@ -47,7 +47,7 @@ impl<T: serde::Serialize + Send + Sync + 'static> KafkaSink<T> {
 
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
 impl<T: Send + Sync + 'static> KafkaSink<T> {
-    /// Connects as `KafkaSink::new` does, with another serializer.
+    /// Connects like `KafkaSink::new`, with another serializer.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl<T: Send + Sync + 'static> KafkaSink<T> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives the connection up.
+    /// Dropping the future cancels the connection.
     pub async fn with_serializer<F>(config: KafkaSinkConfig, serializer: Arc<F>) -> Result<Self>
     where
         F: MessageSerializer<T> + ?Sized + 'static,
@@ -66,14 +66,14 @@ impl<T: Send + Sync + 'static> KafkaSink<T> {
 
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
 impl<T, F: ?Sized, L> SinkBuilder<T, F, Connect, L> {
-    /// Makes the sink without asking a broker, for a program that starts before its Kafka. What is wrong is told by the
-    /// sends then.
+    /// Makes the sink without contacting a broker, for a program that starts before its Kafka. The sends then report
+    /// what is wrong.
     pub fn without_connect_check(mut self) -> Self {
         self.source.check = false;
         self
     }
 
-    /// Sets [`connect_timeout_ms`](KafkaSinkConfig::connect_timeout_ms): the time that connecting may take, all of it.
+    /// Sets [`connect_timeout_ms`](KafkaSinkConfig::connect_timeout_ms): the total time that connecting may take.
     /// Default: 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.connect_timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
@@ -90,17 +90,17 @@ where
     L::Service: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
     <L::Service as Service<SinkMessage<T>>>::Future: Send + 'static,
 {
-    /// Checks the configuration, connects, and makes the sink: see `KafkaSink::new`. With transactions, takes the
-    /// transactional id.
+    /// Validates the configuration, connects, and makes the sink: see `KafkaSink::new`. With transactions, initialises
+    /// the transactional id.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for settings that cannot work, before anything connects; else why Kafka could not be
-    /// reached.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for invalid settings, before anything connects; otherwise the
+    /// reason why Kafka could not be reached.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives the connection up.
+    /// Dropping the future cancels the connection.
     pub async fn build(mut self) -> Result<KafkaSink<T>> {
         self.check()?;
         self.told = self.told.for_client(&self.config);

@@ -1,4 +1,4 @@
-//! How a sink's stack was made, so that it can be made again with other choices.
+//! Factory of a sink's stacks, so that they can be rebuilt with other options.
 
 use std::sync::Arc;
 
@@ -12,16 +12,16 @@ use super::edge::Edge;
 use super::stack::{Instruments, Layers, Typed};
 use crate::KafkaSinkConfig;
 
-/// The boxed handles that a sink clones.
+/// The boxed stacks whose handles a sink clones.
 pub(super) struct Stacks<T> {
     pub(super) prototype: Box<dyn Edge<T>>,
-    /// For batches and streams: keeps order with a serializer that waits.
+    /// For batches and streams: keeps the order of messages even with an asynchronous serializer.
     pub(super) ordered: Box<dyn Edge<T>>,
 }
 
 type Cook<T> = Box<dyn Fn(&Choices) -> Stacks<T> + Send + Sync>;
 
-/// Makes stacks over one transport, with one breaker and one set of metrics.
+/// Builds stacks over one transport, with one breaker and one set of metrics.
 pub(super) struct Recipe<T> {
     config: KafkaSinkConfig,
     cook: Cook<T>,
@@ -57,7 +57,7 @@ impl<T: Send + Sync + 'static> Recipe<T> {
 }
 
 impl<T> Recipe<T> {
-    /// The stacks with these choices, and why they cannot be kept, if they cannot.
+    /// Builds the stacks with these options, and returns an error if the configuration does not support them.
     pub(super) fn cook(&self, choices: &Choices) -> (Stacks<T>, Option<Error>) {
         ((self.cook)(choices), choices.fault(&self.config))
     }

@@ -14,24 +14,24 @@ use super::open_sends::{self, OpenSend};
 use super::traces::Caller;
 use super::whole::Part;
 
-/// One message on its way: [`KafkaSink::send`](super::KafkaSink::send).
+/// Future of one send: [`KafkaSink::send`](super::KafkaSink::send).
 ///
-/// Lazy: its first poll is its place in the order. Dropping it before the record was handed over sends nothing; later
-/// it takes nothing back.
+/// Lazy: its first poll determines its place in the order. Dropping it before the record is handed to the transport
+/// sends nothing. Dropping it after hand-over does not cancel the record.
 #[must_use = "nothing is sent unless it is polled"]
 pub struct SendFuture<T> {
     shared: Arc<Shared<T>>,
     state: State<T>,
-    /// Of the first poll: which flush waits for it.
+    /// Epoch of the first poll: determines which flush waits for this send.
     epoch: u64,
 }
 
 enum State<T> {
     Start(SinkMessage<T>),
-    /// Boxed: rare, and large beside the others.
+    /// Boxed because it is rare and larger than the other states.
     Waiting(Box<Waiting<T>>),
     Called(BoxFuture),
-    /// No transport answers for it.
+    /// The transport does not track this send.
     Kept(BoxFuture, OpenSend),
     Done,
 }
@@ -41,9 +41,9 @@ struct Waiting<T> {
     message: SinkMessage<T>,
     since: Instant,
     patience: Patience,
-    /// Whoever polled first: the send is theirs, whoever polls it later or drops it.
+    /// Trace context of the first poll: the send belongs to that caller, whichever task polls or drops it later.
     caller: Caller,
-    /// In a sink with transactions.
+    /// Present in a sink with transactions.
     part: Option<Part>,
     open: OpenSend,
 }
@@ -81,7 +81,7 @@ impl<T> SendFuture<T> {
         }
     }
 
-    /// Called when the handle is pending: the timer is the only thing left to ask.
+    /// Called after readiness returned `Pending`: either the deadline has passed, or the send keeps waiting.
     fn wait(&mut self, mut waiting: Box<Waiting<T>>, cx: &mut Context<'_>) -> Poll<Result<Delivery>> {
         if waiting.patience.is_over(waiting.message.envelope().deadline, cx) {
             waiting.told();
@@ -92,7 +92,7 @@ impl<T> SendFuture<T> {
         Poll::Pending
     }
 
-    /// Readiness is spent in the poll that got it, so that no handle is ready and idle.
+    /// Readiness is used in the poll that obtained it, so that no ready handle stays idle.
     #[inline(always)]
     fn call(
         &mut self,
@@ -103,7 +103,7 @@ impl<T> SendFuture<T> {
     ) -> Poll<Result<Delivery>> {
         let shared = &self.shared;
         let known = shared.known(&message);
-        // No closure: it would copy the message once more.
+        // Not a closure: it would copy the message once more.
         let observing = Observing::begin();
         let mut future = edge.call(message);
         shared.give(edge);
@@ -137,7 +137,7 @@ impl<T> SendFuture<T> {
     }
 }
 
-// Nothing in it is pinned but what is boxed.
+// All pinned parts are boxed.
 impl<T> Unpin for SendFuture<T> {}
 
 impl<T> Future for SendFuture<T> {
@@ -145,7 +145,7 @@ impl<T> Future for SendFuture<T> {
 
     /// # Panics
     ///
-    /// If it is polled after it has answered.
+    /// If it is polled after completion.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match std::mem::replace(&mut self.state, State::Done) {
             State::Called(future) => self.answer(future, None, cx),
@@ -164,7 +164,8 @@ impl<T> Future for SendFuture<T> {
                         let Waiting { edge, message, since, part, open, .. } = *waiting;
                         self.shared.waited(&message, since);
                         let answer = self.call(edge, message, Some(open), cx);
-                        // The stack watches it from the call on: not before, or a commit could pass between.
+                        // Only now, because the stack tracks the send from the call on: a commit in between would miss
+                        // it.
                         part.into_iter().for_each(Part::done);
                         answer
                     }

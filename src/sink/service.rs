@@ -11,10 +11,9 @@ use super::edge::BoxFuture;
 use super::open_sends::Counted;
 use super::{KafkaSink, deadline, whole};
 
-/// Each clone is a handle with a readiness of its own. The place in the order is the call.
+/// Each clone is a handle with its own readiness. The call determines the place in the order.
 ///
-/// A message without a deadline gets `send_timeout_ms` from the call on; waiting in `poll_ready` is bounded by the
-/// caller.
+/// A message without a deadline gets `send_timeout_ms` from the call on; the caller bounds the wait in `poll_ready`.
 impl<T> Service<SinkMessage<T>> for KafkaSink<T> {
     type Response = Delivery;
     type Error = Error;
@@ -22,7 +21,8 @@ impl<T> Service<SinkMessage<T>> for KafkaSink<T> {
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if self.shared.refusal().is_some() {
-            // The call tells: an error here would be for good, and `Buffer` would tell it to those before us too.
+            // `call` returns the refusal. An error here is permanent for the service, and `Buffer` would return it to
+            // earlier requests too.
             return Poll::Ready(Ok(()));
         }
         let shared = &self.shared;
@@ -35,7 +35,7 @@ impl<T> Service<SinkMessage<T>> for KafkaSink<T> {
 
     /// # Panics
     ///
-    /// If `poll_ready` has not been ready before, as tower's contract says.
+    /// If `poll_ready` was not ready before, as tower's contract requires.
     fn call(&mut self, mut message: SinkMessage<T>) -> Self::Future {
         if let Some(error) = self.shared.refusal() {
             let error = self.shared.failed(Some(&message), None, error);
@@ -49,7 +49,7 @@ impl<T> Service<SinkMessage<T>> for KafkaSink<T> {
         let known = self.shared.known(&message);
         let sends = &self.shared.sends;
         let epoch = sends.epoch();
-        // No closure: it would copy the message once more.
+        // Not a closure: it would copy the message once more.
         let observing = Observing::begin();
         let future = mine.call(message);
         let seen = observing.end();
@@ -57,9 +57,9 @@ impl<T> Service<SinkMessage<T>> for KafkaSink<T> {
     }
 }
 
-/// The answer of a [`KafkaSink`] that was called as a service.
+/// Future of a message that was sent with `Service::call` of a [`KafkaSink`].
 ///
-/// Dropping it takes nothing back.
+/// Dropping it does not cancel the record.
 ///
 /// # Panics
 ///
@@ -69,7 +69,7 @@ pub struct ResponseFuture(Inner);
 
 enum Inner {
     Called(Counted<BoxFuture>),
-    /// Refused in a sink with transactions.
+    /// Rejected in a sink with transactions: counts as observed only when the caller polls it.
     Untold(BoxFuture),
     Failed(Option<Error>),
 }

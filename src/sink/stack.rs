@@ -1,20 +1,20 @@
-//! The order of the layers in a sink, and why.
+//! The order of the layers in a sink, and the reasons for it.
 //!
-//! | from the sink down | why there |
+//! | from the sink down | reason for its place |
 //! |---|---|
-//! | with transactions: what sees to it that none is [committed](crate::KafkaSink::commit_transaction) without a send that failed above the transport | sees what the caller takes |
-//! | telemetry, if it was given ([`SinkBuilder`](crate::SinkBuilder), feature `opentelemetry`) | one span a send; the context is in the headers before the first attempt, and once |
-//! | [metrics](crate::layers::metrics) | sees what the caller sees: one send, whatever is retried or refused below |
-//! | yours ([`SinkBuilder::layer`](crate::SinkBuilder::layer)) | sees typed messages; what it refuses is counted |
-//! | [serialize](crate::layers::serialize) | all below speaks of records: encoded once, they can be kept, counted and sent again |
-//! | bytes, for the metrics | a record counts once, whatever is retried below |
-//! | [partition](crate::layers::partition) | a retry goes where the first attempt went |
-//! | [circuit breaker](crate::layers::circuit_breaker) | outside of retry: it counts outcomes, not attempts, and an open one stops new work and not the retries of old |
-//! | [retry](crate::layers::retry) | next to the transport: it sends again what the transport was given |
-//! | transport | its gate is the limit: exact in records and bytes, given back by delivery reports |
+//! | with transactions: the completeness guard, which refuses to [commit](crate::KafkaSink::commit_transaction) if a send failed above the transport and its error was never observed | sees which answers the caller takes |
+//! | telemetry, if set ([`SinkBuilder`](crate::SinkBuilder), feature `opentelemetry`) | one span per send; the trace context is written into the headers once, before the first attempt |
+//! | [metrics](crate::layers::metrics) | sees what the caller sees: one send, whatever is retried or rejected below |
+//! | yours ([`SinkBuilder::layer`](crate::SinkBuilder::layer)) | sees typed messages; the metrics count what it rejects |
+//! | [serialize](crate::layers::serialize) | the layers below handle records: encoded once, a record can be kept, counted and retried |
+//! | byte counter of the metrics | counts a record once, whatever is retried below |
+//! | [partition](crate::layers::partition) | a retry goes to the partition of the first attempt |
+//! | [circuit breaker](crate::layers::circuit_breaker) | outside of retry: it counts outcomes, not attempts, and an open breaker rejects new sends but not retries of earlier ones |
+//! | [retry](crate::layers::retry) | next to the transport: a retry sends the same record again |
+//! | transport | its gate enforces the limits: exact in records and bytes, and freed by delivery reports |
 //!
-//! This is the only place that orders them. For another order compose the layers with tower's `ServiceBuilder` and make a
-//! sink of it with [`KafkaSink::from_service`](crate::KafkaSink::from_service).
+//! No other place orders the layers. For another order, compose the layers with tower's `ServiceBuilder` and make a
+//! sink with [`KafkaSink::from_service`](crate::KafkaSink::from_service).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,14 +36,15 @@ use super::traces::Traces;
 use super::whole::Whole;
 use crate::KafkaSinkConfig;
 
-/// The type of [`default`]: it changes as layers are added.
+/// Type of the [`default`] stack. It changes when a layer is added.
 pub type DefaultStack<T, F, S> = Measure<Typed<T, F, S>>;
 
-/// The default stack without its metrics: where [`SinkBuilder::layer`](crate::SinkBuilder::layer) puts layers on.
+/// The default stack without its metrics, around which [`SinkBuilder::layer`](crate::SinkBuilder::layer) puts your
+/// layers.
 pub type Typed<T, F, S> = Serialize<CountBytes<Partition<CircuitBreaker<Retry<S>, DefaultClassifier>>>, T, F>;
 
-/// The stack of a sink without the sink: no box, no deadline but the messages' own. Telemetry goes around it: the layer of a
-/// `Telemetry` sees each send, though not why it was sent again.
+/// Returns the sink's stack without the sink: no box, and no deadline except the messages' own. For telemetry, wrap it
+/// in the layer of a `Telemetry`, which records each send but not the reasons for retries.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -75,8 +76,8 @@ where
     assembled(config, &Choices::of(config), serializer, transport, control)
 }
 
-/// The [`default`] stack with the jitter of its retries drawn from a seed, so that a run can be repeated: for tests, as with
-/// `memory::check`. Two that run side by side need two seeds, or what fails in both comes back together.
+/// The [`default`] stack with seeded retry jitter, so that a run can be repeated in tests, as with `memory::check`.
+/// Give stacks that run side by side different seeds; otherwise records that failed together are retried together.
 #[must_use]
 pub fn seeded<T, F, S>(
     config: &KafkaSinkConfig,
@@ -109,15 +110,15 @@ where
     instruments.measured(layers.stack(serializer, false, transport))
 }
 
-/// What goes on counting when a sink's layers are rebuilt.
+/// State that survives when a sink's layers are rebuilt.
 #[derive(Clone, Debug)]
 pub(super) struct Instruments {
     pub(super) metrics: Metrics,
     pub(super) traces: Traces,
-    /// Of a sink with transactions.
+    /// Present if the transport has transactions.
     pub(super) whole: Option<Whole>,
     breaker: CircuitBreakerLayer,
-    /// Whether the breaker may ever open.
+    /// False if the breaker must stay closed.
     breaks: bool,
 }
 
@@ -128,34 +129,36 @@ impl Instruments {
         let breaker = CircuitBreakerConfig::new()
             .failure_threshold(config.circuit_breaker_threshold)
             .open_for(Duration::from_secs(config.circuit_breaker_timeout_secs))
-            // A probe is a send, and a send may take this long.
+            // A probe is a send, and a send may take up to `send_timeout`.
             .probe_lease(config.send_timeout().saturating_mul(2));
         let breaker = CircuitBreakerLayer::new(breaker).on_transition(move |transition| {
             if transition.is_trip() {
                 trips.record_trip();
             }
         });
-        // What is refused here would be missing from its transaction: none could be committed while it is open.
+        // A rejected send would be missing from its transaction, so no transaction could commit while the breaker is
+        // open.
         if !config.enable_circuit_breaker || config.enable_transactions {
             breaker.handle().force_closed();
         }
         Self { metrics, traces: Traces::default(), whole: None, breaker, breaks: !config.enable_transactions }
     }
 
-    /// Tells of the sink from now on.
+    /// Reports the sink to telemetry from now on.
     pub(super) fn traced(mut self, traces: Traces, control: &Arc<dyn Control>) -> Self {
         traces.watch(self.breaker().as_ref(), control);
         self.traces = traces;
         self
     }
 
-    /// Keeps the transactions whole that this transport may have.
+    /// Adds the completeness guard if the transport has transactions.
     pub(super) fn whole(mut self, control: &dyn Control) -> Self {
         self.whole = Whole::of(control);
         self
     }
 
-    /// The hand on the breaker. Nobody has it where the breaker has to stay closed: a reset would make it count.
+    /// Handle of the breaker. None where the breaker must stay closed: a reset through the handle would make it count
+    /// again.
     pub(super) fn breaker(&self) -> Option<CircuitBreakerHandle> {
         self.breaks.then(|| self.breaker.handle())
     }
@@ -164,7 +167,8 @@ impl Instruments {
         MetricsLayer::new(self.metrics.clone()).layer(stack)
     }
 
-    /// What stands above the typed layers, the user's included. In order: for batches and streams, which watch their sends themselves.
+    /// Adds the layers above the typed stack and the user's layers. With `in_order` (batches and streams) the
+    /// completeness guard is left out: batches and streams track their sends themselves.
     pub(super) fn boxed<T, S>(&self, stack: S, in_order: bool) -> Box<dyn Edge<T>>
     where
         T: 'static,
@@ -176,7 +180,7 @@ impl Instruments {
     }
 }
 
-/// The layers of a sink but the outermost.
+/// The layers of a sink, except the outermost ones.
 #[derive(Clone)]
 pub(super) struct Layers {
     topic: Arc<str>,
@@ -205,7 +209,7 @@ impl Layers {
             .allow_duplicates(choices.allow_duplicates)
             .max_retries(config.max_retries)
             .base_backoff(base_backoff)
-            // A longer base is what somebody asked for.
+            // A base backoff above 10 s is the user's choice and is not cut.
             .max_backoff(base_backoff.max(Duration::from_secs(10)));
         let (retries, hooks) = (instruments.metrics.clone(), choices.retry_hooks.clone());
         let retry = RetryLayer::new(policy).on_retry(move |event| {

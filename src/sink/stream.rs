@@ -15,13 +15,13 @@ use super::open_sends::{self, OpenSend};
 use super::traces::Caller;
 use super::whole::Whole;
 
-/// Messages whose results are not taken yet, unless [`SendStream::look_ahead`] says otherwise, and so many more at a time while
-/// the transport has room for them and they are what it waits for.
+/// Default number of messages taken ahead of their results, and the step by which it grows while the transport has room
+/// and waits for more messages.
 const LOOK_AHEAD: usize = 1_000;
 
-/// A stream of messages on its way: [`KafkaSink::send_stream`](super::KafkaSink::send_stream).
+/// Stream of send results: [`KafkaSink::send_stream`](super::KafkaSink::send_stream).
 ///
-/// Dropping it sends no more; what was handed over goes on.
+/// Dropping it sends no further messages; records that were handed over continue.
 #[pin_project(PinnedDrop)]
 #[must_use = "nothing is sent unless it is polled"]
 pub struct SendStream<T, S> {
@@ -30,17 +30,17 @@ pub struct SendStream<T, S> {
     messages: S,
     /// The stream of messages has ended.
     ended: bool,
-    /// None: as many as fill the transport's room.
+    /// None: as many messages as the transport has room for.
     look_ahead: Option<usize>,
     edge: Option<Box<dyn Edge<T>>>,
     /// The message that waits for room.
     head: Option<SinkMessage<T>>,
-    /// It is called, for those who flush.
+    /// Counts the waiting message as an open send, for `flush` and `close`.
     head_open: Option<(u64, OpenSend)>,
-    /// Since when it waits.
+    /// Time at which the wait for room began.
     waiting_since: Option<Instant>,
     patience: Patience,
-    /// To tell of the message that waits, if it is dropped.
+    /// Trace context for the waiting message, used if it is dropped.
     caller: Caller,
     open: Open,
 }
@@ -63,11 +63,12 @@ impl<T, S> SendStream<T, S> {
         }
     }
 
-    /// Sets how many messages are taken before their results are, at least 1.
+    /// Sets how many messages are taken ahead of their results, at least 1.
     ///
-    /// Default: 1,000, and more while those are on their way and the transport has room: it may wait for more to fill a batch. So
-    /// the limits of the transport bound what is on its way, as for a batch. Fewer than fill the batches of all partitions cost
-    /// speed if records linger; more cost memory.
+    /// Default: 1,000, and more while those messages are in flight and the transport has room, because the transport
+    /// may wait for more records to fill a batch. By default the limits of the transport bound the records in flight,
+    /// as for a batch. With linger, a value too small to fill the batches of all partitions costs throughput; a larger
+    /// one costs memory.
     pub fn look_ahead(mut self, messages: usize) -> Self {
         self.look_ahead = Some(messages.max(1));
         self
@@ -79,7 +80,7 @@ where
     S: Stream,
     S::Item: Into<SinkMessage<T>>,
 {
-    /// Calls messages in order as they come and as there is room, until so many are held.
+    /// Calls messages in order as they arrive and as there is room, until `most` messages are held.
     fn fill(self: Pin<&mut Self>, most: usize, cx: &mut Context<'_>) {
         let mut this = self.project();
         if this.open.held() >= most {
@@ -101,7 +102,7 @@ where
                 *this.edge = None;
                 return;
             };
-            // Those that come later are called now.
+            // A message taken from the stream now is called now; a waiting head keeps its epoch.
             let (epoch, head_open) = match this.head_open.take() {
                 Some((epoch, open)) => (epoch, Some(open)),
                 None => (this.shared.sends.epoch(), None),
@@ -122,13 +123,13 @@ where
                     this.open.push(epoch, known, || edge.call(message));
                 }
                 Poll::Ready(Err(error)) => {
-                    *this.edge = None; // finished for good; the next message asks a fresh one
+                    *this.edge = None; // a failed handle stays failed; the next message takes a fresh one
                     this.open.failed(this.shared.unready(&message, this.waiting_since.take(), error));
                 }
                 Poll::Pending => {
                     let since = *this.waiting_since.get_or_insert(now);
                     if this.patience.is_over(deadline::of(&message, since, budget), cx) {
-                        *this.waiting_since = None; // the next one's budget is its own
+                        *this.waiting_since = None; // the next message has its own budget
                         this.open.failed(this.shared.no_room(&message, since));
                         continue;
                     }
@@ -142,7 +143,7 @@ where
                 }
             }
         }
-        // Not ready for more: an idle handle must not keep its readiness. What is taken next asks anew.
+        // Nothing more to call: an idle handle must not keep its readiness. The next message polls readiness again.
     }
 }
 
@@ -151,8 +152,8 @@ where
     S: Stream,
     S::Item: Into<SinkMessage<T>>,
 {
-    /// Calls more than the usual number, because all results that can be taken are: the transport may hold batches back that are
-    /// not full. A slice at a time, so that the thread is not held; the next poll goes on.
+    /// Takes more than the usual number of messages once the results of all settled ones are taken: the transport may
+    /// hold back batches that are not full. Takes one slice per poll, so that it does not block the thread.
     fn fill_the_room(mut self: Pin<&mut Self>, cx: &mut Context<'_>) {
         let (held, on_their_way) = (self.open.held(), self.open.on_their_way());
         let settled = held - on_their_way;
@@ -161,7 +162,7 @@ where
         }
         self.as_mut().fill(held.saturating_add(LOOK_AHEAD), cx);
         if self.open.held() > held {
-            // Each of them needs a poll before the task rests, and there may be room for more.
+            // The new futures need a poll before the task sleeps, and there may be room for more.
             cx.waker().wake_by_ref();
         }
     }
@@ -179,7 +180,7 @@ where
         self.as_mut().fill(look_ahead, cx);
         let this = self.as_mut().project();
         if let Some(result) = this.open.next() {
-            return Poll::Ready(Some(result)); // whoever takes it asks again: the others are polled before the task rests
+            return Poll::Ready(Some(result)); // the caller polls again, and that poll reaches the other messages before the task sleeps
         }
         let settled = this.open.poll(cx);
         if let Some(result) = this.open.next() {

@@ -1,20 +1,22 @@
-//! Transactions by hand.
+//! Transaction methods of the sink.
 
 use kafka_tower_core::{Result, TransactionControl};
 
 use super::whole::{self, Whole};
 use super::{KafkaSink, builder, deadline};
 
-/// A transaction belongs to the sink and is shared by its clones: after `begin_transaction` what any of them sends joins it.
-/// Needs `enable_transactions` and a `transactional_id`.
+/// A transaction belongs to the sink and is shared by its clones: after `begin_transaction`, every message that a clone
+/// sends joins it. Needs `enable_transactions` and a `transactional_id`.
 ///
-/// What was sent is committed, or it is known that it was not: an answer that you take is yours to act on; where a record failed and you
-/// dropped the future before it told, the commit is refused. To drop the future of a record that was handed over is fine: if it fails, the
-/// commit does. That holds for a sink and its clones: two sinks over one transport do not know of each other's sends.
+/// A commit succeeds only if every record of the transaction was written, except sends whose error you have received:
+/// you decide about those. If a record failed and its future was dropped before it returned the error, the commit is
+/// refused. You may drop the future of a record that was handed over: if the record fails, the commit fails. This holds
+/// for one sink and its clones; two sinks over one transport do not see each other's sends.
 ///
-/// [`close`](KafkaSink::close) aborts a transaction that is open, and so does dropping the last clone of the sink, as after an early return
-/// or a panic: readers of committed records are not held back. A commit under way, or whose outcome is unknown, is continued and never
-/// aborted. Dropping blocks the thread meanwhile: for a round trip to the coordinator, at most 3 s if it does not answer.
+/// [`close`](KafkaSink::close) aborts an open transaction. So does dropping the last clone of the sink, for example
+/// after an early return or a panic, so that `read_committed` readers are not held back. A commit in progress, or one
+/// whose outcome is unknown, is continued and never aborted. The drop blocks its thread meanwhile: for a round trip to
+/// the coordinator, at most 3 s if it does not answer.
 ///
 /// ```no_run
 /// # async fn run(sink: kafka_tower::KafkaSink<String>) -> kafka_tower::Result<()> {
@@ -33,9 +35,9 @@ impl<T> KafkaSink<T> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) without `enable_transactions`,
-    /// [`ErrorKind::Transaction`](crate::ErrorKind::Transaction) if one is open,
-    /// [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) if another producer took the id over.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) without `enable_transactions`;
+    /// [`ErrorKind::Transaction`](crate::ErrorKind::Transaction) if a transaction is open;
+    /// [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) if another producer took over the transactional id.
     pub async fn begin_transaction(&self) -> Result<()> {
         let transactions = self.transactions()?;
         let was_open = self.shared.whole.as_ref().map(Whole::beginning);
@@ -48,23 +50,25 @@ impl<T> KafkaSink<T> {
         Ok(())
     }
 
-    /// Waits for the records of the transaction and makes them visible, all or none, within `send_timeout_ms`: those that are on their
-    /// way, and those that still wait for room or for their serializer, while their futures are polled.
+    /// Waits for the records of the transaction, then makes all of them visible or none, within `send_timeout_ms`. It
+    /// waits for records in flight, and for sends that still wait for room or for their serializer, as long as their
+    /// futures are polled.
     ///
     /// # Errors
     ///
-    /// `NotPersisted`: nothing is visible; abort. `PossiblyPersisted`: **nobody knows**; do not replay before the topic was
-    /// read. With [`Recovery::Retry`](crate::Recovery::Retry) call it again to go on waiting.
+    /// `NotPersisted`: nothing is visible; abort. `PossiblyPersisted`: the outcome is **unknown**; do not replay before
+    /// you have read the topic. With [`Recovery::Retry`](crate::Recovery::Retry), call it again to go on waiting.
     ///
-    /// [`ErrorKind::Transaction`](crate::ErrorKind::Transaction) also if a record of it would be missing and nobody knows: it failed in the
-    /// transport, or before it got there and its future was dropped without having told. So for a send that was polled and dropped while it
-    /// waited for room, and a batch that was dropped before it had taken its last message, or with errors that nobody saw. With
-    /// [`Recovery::Reject`](crate::Recovery::Reject) if another call ended the transaction while this one waited.
+    /// [`ErrorKind::Transaction`](crate::ErrorKind::Transaction) also if a record would be missing without anyone
+    /// knowing: it failed in the transport, or it failed or was dropped above the transport and its error was never
+    /// observed. Examples: a send that was polled and dropped while it waited for room; a batch that was dropped before
+    /// it had taken its last message, or whose errors were not read. With [`Recovery::Reject`](crate::Recovery::Reject)
+    /// if another call ended the transaction while this one waited.
     ///
     /// # Cancel safety
     ///
-    /// A commit that the transport was asked for goes on; what it waited for before is not undone either. Call it again to learn how it
-    /// ended.
+    /// A commit that was requested from the transport goes on, and sends that were waited for are not undone. Call it
+    /// again to learn how it ended.
     ///
     /// # Panics
     ///
@@ -72,18 +76,19 @@ impl<T> KafkaSink<T> {
     pub async fn commit_transaction(&self) -> Result<()> {
         let transactions = self.transactions()?;
         let Some(result) = self.commit_whole(transactions).await else {
-            return Err(whole::ended_meanwhile()); // and not of the one that may be open by now
+            return Err(whole::ended_meanwhile()); // another transaction may be open by now, so the transport is not asked
         };
         self.shared.traces.committed(&result);
         result
     }
 
-    /// Ends the transaction so that none of its records is ever visible to `read_committed` readers, within
-    /// `send_timeout_ms`.
+    /// Aborts the transaction within `send_timeout_ms`: none of its records ever becomes visible to `read_committed`
+    /// readers.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Transaction`](crate::ErrorKind::Transaction) if none is open, or it could not be ended.
+    /// [`ErrorKind::Transaction`](crate::ErrorKind::Transaction) if no transaction is open, or if it could not be
+    /// ended.
     ///
     /// # Cancel safety
     ///
@@ -100,7 +105,8 @@ impl<T> KafkaSink<T> {
         result
     }
 
-    /// Waits until no send of the transaction can be missing, and commits in the time that is left. None if it was ended meanwhile.
+    /// Waits until every send of the transaction is accepted or answered, and commits in the remaining time. None if
+    /// another call ended the transaction meanwhile.
     async fn commit_whole(&self, transactions: &dyn TransactionControl) -> Option<Result<()>> {
         let within = self.shared.send_timeout;
         let Some(whole) = &self.shared.whole else {
@@ -113,7 +119,7 @@ impl<T> KafkaSink<T> {
             Err(error) => return Some(Err(error)),
         };
         let left = within.saturating_sub(deadline::now().saturating_duration_since(begun));
-        // Not before: until now the transport was asked for nothing, and the transaction is surely not committed.
+        // Not earlier: until here the transport was not asked, and the transaction is certainly not committed.
         self.shared.traces.committing();
         let result = transactions.commit(left).await;
         whole.committed(transaction, &result);

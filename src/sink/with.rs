@@ -1,4 +1,4 @@
-//! Changing a sink that is connected.
+//! Methods that change a connected sink.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use kafka_tower_layers::retry::DeliveryGuarantee;
 use super::KafkaSink;
 use super::choices::Choices;
 
-/// The stack is made again over the same transport, breaker and metrics; clones that were made before keep theirs. A choice
-/// that cannot be kept, or a sink over a stack of your own, is told by the first operation; the builder tells it before it
-/// connects.
+/// Each method rebuilds the stack over the same transport, breaker and metrics; earlier clones keep their stack. These
+/// methods cannot fail: an unsupported option, or a sink over your own stack, is stored as an error that the first
+/// operation returns. The builder reports the same error before it connects.
 impl<T> KafkaSink<T> {
-    /// Chooses how records without a partition get one.
+    /// Sets the partition strategy for records without an explicit partition.
     #[must_use]
     pub fn with_partition_strategy(self, strategy: PartitionStrategy) -> Self {
         self.rebuilt(|choices| {
@@ -22,7 +22,7 @@ impl<T> KafkaSink<T> {
         })
     }
 
-    /// Lets a partitioner choose the partition of records that have none.
+    /// Sets a custom partitioner for records without an explicit partition.
     #[must_use]
     pub fn with_partitioner(self, partitioner: impl Partitioner + 'static) -> Self {
         self.rebuilt(|choices| {
@@ -31,13 +31,15 @@ impl<T> KafkaSink<T> {
         })
     }
 
-    /// Chooses what sending again may do. It follows from the configuration, if it is not said.
+    /// Sets the delivery guarantee, which limits what a retry may do. Default: `ExactlyOnce` with transactions,
+    /// otherwise `AtLeastOnce`.
     #[must_use]
     pub fn with_delivery_guarantee(self, guarantee: DeliveryGuarantee) -> Self {
         self.rebuilt(|choices| choices.guarantee = guarantee)
     }
 
-    /// Sends also again what may have been written, under `AtLeastOnce`.
+    /// Under `AtLeastOnce`, also retries records that are `PossiblyPersisted`; such a record may then be in the log
+    /// twice.
     #[must_use]
     pub fn with_duplicates_allowed(self, allow: bool) -> Self {
         self.rebuilt(|choices| choices.allow_duplicates = allow)
@@ -51,7 +53,7 @@ impl<T> KafkaSink<T> {
     }
 }
 
-/// The layers are in a stack that the caller made.
+/// Error for a sink whose layers are in the caller's own stack.
 fn unchangeable() -> Error {
     Error::new(ErrorKind::Config, "a sink over a stack of your own has no layers that could be changed")
         .with_help("choose strategy and guarantee in the layers of the stack")
@@ -60,7 +62,7 @@ fn unchangeable() -> Error {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_text_agrees_with_its_facts() {
+    fn the_text_matches_its_error() {
         kafka_tower_test_texts::assert_consistent(&super::unchangeable());
     }
 }

@@ -19,32 +19,33 @@ use super::open_sends::{self, OpenSend};
 use super::traces::Batch;
 use super::whole::Part;
 
-/// Messages called in one poll, so that a transport which is always ready does not hold the thread.
+/// Maximum number of messages called per poll, so that a transport that is always ready does not block the thread.
 const SLICE: usize = 256;
 
-/// Many messages on their way: [`KafkaSink::send_batch`](super::KafkaSink::send_batch).
+/// Future of a batch: [`KafkaSink::send_batch`](super::KafkaSink::send_batch).
 ///
-/// One pass, no task. While there is no room it polls the messages that are on their way: a layer below may hold its
-/// room until their futures are done. Dropping it sends no more; what was handed over goes on.
+/// Runs in the caller's task. While there is no room, it polls the messages in flight, because a layer below may hold
+/// its room until their futures are done. Dropping it sends no further messages; records that were handed over
+/// continue.
 #[must_use = "nothing is sent unless it is polled"]
 pub struct SendBatch<T, I> {
     shared: Arc<Shared<T>>,
     messages: Fuse<I>,
     edge: Option<Box<dyn Edge<T>>>,
-    /// The message that waits for room, and since when it does.
+    /// The message that waits for room, and when its wait began.
     head: Option<(SinkMessage<T>, Instant)>,
-    /// Since when there is no room: the budgets of those who wait begin here, so that they run out together.
+    /// When the lack of room began: the budgets of all waiting messages begin here, so that they expire together.
     waiting_since: Option<Instant>,
     patience: Patience,
     open: Open,
     begun: bool,
-    /// Of the first poll: which flush waits for the batch.
+    /// Epoch of the first poll: determines which flush waits for the batch.
     epoch: u64,
-    /// While messages are left, between two polls.
+    /// Counts the batch as an open send while messages are left.
     left: Option<OpenSend>,
     /// From the first poll until no message is left, in a sink with transactions.
     part: Option<Part>,
-    /// From the first poll to the last answer. Behind the messages: those end before it.
+    /// Span from the first poll to the last answer. Declared after the messages, whose spans must end before it.
     told: Option<Batch>,
 }
 
@@ -73,7 +74,7 @@ where
     I: Iterator,
     I::Item: Into<SinkMessage<T>>,
 {
-    /// The next message, and since when it waits if it does.
+    /// Returns the next message, and when its wait for room began if it waits.
     fn next(&mut self) -> Option<(SinkMessage<T>, Option<Instant>)> {
         match self.head.take() {
             Some((message, since)) => Some((message, Some(since))),
@@ -81,7 +82,7 @@ where
         }
     }
 
-    /// There are no more messages.
+    /// Called when no messages are left.
     fn sent(&mut self) -> Poll<()> {
         self.edge = None;
         self.left = None;
@@ -89,7 +90,7 @@ where
         Poll::Ready(())
     }
 
-    /// The transaction that it began in is over.
+    /// Fails the remaining messages: the transaction in which the batch began has ended.
     #[cold]
     fn refuse(&mut self, error: &Error, cx: &Context<'_>) -> Poll<()> {
         for _ in 0..SLICE {
@@ -100,7 +101,7 @@ where
         Poll::Pending
     }
 
-    /// Calls messages in order as there is room; ready when there are no more.
+    /// Calls messages in order as there is room. Ready when no messages are left.
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(late) = self.part.as_ref().and_then(Part::is_late) {
             return self.refuse(&late, cx);
@@ -125,7 +126,7 @@ where
                     self.open.push(self.epoch, known, || edge.call(message));
                 }
                 Poll::Ready(Err(error)) => {
-                    self.edge = None; // finished for good; the next message asks a fresh one
+                    self.edge = None; // a failed handle stays failed; the next message takes a fresh one
                     self.open.failed(self.shared.unready(&message, waited, error));
                 }
                 Poll::Pending => {
@@ -155,7 +156,7 @@ impl<T, I> Drop for SendBatch<T, I> {
     }
 }
 
-// Nothing in it is pinned but what is boxed.
+// All pinned parts are boxed.
 impl<T, I> Unpin for SendBatch<T, I> {}
 
 impl<T, I> Future for SendBatch<T, I>

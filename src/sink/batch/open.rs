@@ -1,4 +1,4 @@
-//! The messages of a batch or a stream that are on their way, and the results in order.
+//! Messages of a batch or a stream in flight, and their results in order.
 
 #[cfg(test)]
 mod tests;
@@ -16,65 +16,65 @@ use super::super::edge::BoxFuture;
 use super::super::open_sends::{self, Known, OpenSend, OpenSends};
 use super::super::whole::{Parts, Whole};
 
-/// Neighbours that share a bell: all are polled when one rings. More of them cost polls in vain while delivery reports
-/// come in, fewer cost memory.
+/// Number of neighbouring messages that share a bell (a waker): all are polled when it rings. More per bell cost
+/// useless polls while delivery reports arrive; fewer cost memory.
 const NEIGHBOURS: usize = 32;
 
 pub(in crate::sink) struct Open {
     slots: VecDeque<Slot>,
-    /// The number of the first slot, counted from the first message on.
+    /// Number of the message in the first slot, counted from the first message.
     first: usize,
-    /// Slots whose messages are on their way.
+    /// Number of slots whose messages are in flight.
     open: usize,
-    /// All bells that were ever needed at once.
+    /// All bells ever needed at once.
     bells: Vec<Bell>,
-    /// The bells of the slots, one for each `NEIGHBOURS` numbers.
+    /// Indices of the bells of the slots, one for each `NEIGHBOURS` messages.
     hung: VecDeque<usize>,
-    /// Bells whose messages are done, for the next ones.
+    /// Indices of bells whose messages are done, for reuse.
     spare: Vec<usize>,
     desk: Arc<Desk>,
-    /// Bells that rang. Empty between two polls, and kept for its memory.
+    /// Buffer for bells that rang. Empty between polls; kept to reuse its memory.
     rang: Vec<usize>,
     watch: Watch,
 }
 
-/// Who waits for messages that are on their way.
+/// Tracks messages in flight for transactions, `flush` and `close`.
 struct Watch {
-    /// In a sink with transactions: the messages that it has to wait for, by their numbers.
+    /// In a sink with transactions: messages that are not accounted for yet, by number.
     parts: Option<Parts>,
     sends: OpenSends,
-    /// Those that no transport answers for, by their numbers.
+    /// Open sends (not tracked by the transport), by number.
     kept: BTreeMap<usize, OpenSend>,
 }
 
 enum Slot {
-    /// With the epoch of its call.
+    /// In flight, with the epoch of its call.
     Open(BoxFuture, u64),
     Done(Result<Delivery>),
 }
 
 struct Bell {
-    /// The number of the first of its neighbours. One that is rung for earlier ones polls others in vain.
+    /// Number of the first message of the group. A late ring for an earlier group only causes useless polls.
     number: usize,
     rope: Arc<Rope>,
     waker: Waker,
 }
 
-/// The end of a bell that futures pull.
+/// The waker of a bell, shared by the futures of its group.
 struct Rope {
     pulled: AtomicBool,
-    /// The bell's place.
+    /// Index of the bell.
     bell: usize,
     desk: Arc<Desk>,
 }
 
-/// Where all bells are heard.
+/// Collects the bells that rang.
 #[derive(Default)]
 struct Desk(Mutex<Heard>);
 
 #[derive(Default)]
 struct Heard {
-    /// The task that polls the batch.
+    /// Waker of the task that polls the batch.
     task: Option<Waker>,
     /// Bells that rang since the last poll.
     rang: Vec<usize>,
@@ -95,8 +95,8 @@ impl Open {
         }
     }
 
-    /// A message on its way, polled here once: to ring for it would poll its neighbours. [`poll`](Self::poll) has to
-    /// follow before the task rests, because the desk may know an older task.
+    /// Calls a message and polls it once here: ringing for it would poll its whole group. The caller must call
+    /// [`poll`](Self::poll) before the task sleeps, because the stored waker may be of an older task.
     pub(in crate::sink) fn push(&mut self, epoch: u64, known: Known, call: impl FnOnce() -> BoxFuture) {
         let number = self.first + self.slots.len();
         let bell = self.bell();
@@ -106,7 +106,7 @@ impl Open {
         self.slots.push_back(slot);
     }
 
-    /// A message that did not get to the stack.
+    /// Adds a message that did not reach the stack.
     pub(in crate::sink) fn failed(&mut self, error: Error) {
         if let Some(parts) = &mut self.watch.parts {
             parts.failed(self.first + self.slots.len());
@@ -114,13 +114,13 @@ impl Open {
         self.late(error);
     }
 
-    /// One whose transaction is over: the present one has nothing to do with it.
+    /// Adds a message whose transaction has ended; the current transaction does not track it.
     pub(in crate::sink) fn late(&mut self, error: Error) {
         self.bell();
         self.slots.push_back(Slot::Done(Err(error)));
     }
 
-    /// The bell of the next message.
+    /// Returns the bell of the next message.
     fn bell(&mut self) -> usize {
         let next = (self.first + self.slots.len()) / NEIGHBOURS;
         let place = next - self.first / NEIGHBOURS;
@@ -135,7 +135,7 @@ impl Open {
         self.hung[place]
     }
 
-    /// Polls those that rang; ready when no message is on its way.
+    /// Polls the groups whose bell rang. Ready when no message is in flight.
     pub(in crate::sink) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.desk.listen(cx.waker(), &mut self.rang);
         for i in 0..self.rang.len() {
@@ -147,10 +147,10 @@ impl Open {
 
     fn poll_neighbours(&mut self, bell: usize) {
         let Bell { number, rope, waker } = &self.bells[bell];
-        // Before its futures are polled: one that pulls it from now on is heard again.
+        // Cleared before the futures are polled, so that a ring from now on is recorded again.
         rope.pulled.swap(false, Ordering::AcqRel);
         let mut cx = Context::from_waker(waker);
-        // The first of them may be gone already, and the last not there yet.
+        // The first messages of the group may be taken already, and the last ones not called yet.
         let from = number.saturating_sub(self.first);
         let to = (number + NEIGHBOURS).saturating_sub(self.first).min(self.slots.len());
         for i in from..to {
@@ -164,12 +164,12 @@ impl Open {
         }
     }
 
-    /// All results in the order of the messages, once [`poll`](Self::poll) was ready.
+    /// Returns all results in the order of the messages, once [`poll`](Self::poll) was ready.
     pub(super) fn take(&mut self) -> Vec<Result<Delivery>> {
         std::iter::from_fn(|| self.next()).collect()
     }
 
-    /// The next result in the order of the messages, if it is known.
+    /// Returns the next result in the order of the messages, if it is known.
     pub(in crate::sink) fn next(&mut self) -> Option<Result<Delivery>> {
         let result = match self.slots.pop_front()? {
             Slot::Done(result) => result,
@@ -188,19 +188,19 @@ impl Open {
         Some(result)
     }
 
-    /// Messages whose results were not known at the last [`poll`](Self::poll).
+    /// Number of messages without a result at the last [`poll`](Self::poll).
     pub(in crate::sink) fn on_their_way(&self) -> usize {
         self.open
     }
 
-    /// Messages whose results were not taken.
+    /// Number of messages whose results were not taken.
     pub(in crate::sink) fn held(&self) -> usize {
         self.slots.len()
     }
 }
 
 impl Watch {
-    /// Calls the stack and polls the answer.
+    /// Calls the stack and polls the answer once.
     #[inline(always)]
     fn call(
         &mut self,
@@ -228,7 +228,7 @@ impl Watch {
         }
     }
 
-    /// Polls a message's future.
+    /// Polls the future of a message.
     fn poll(
         &mut self,
         (number, epoch): (usize, u64),
@@ -266,7 +266,7 @@ impl Bell {
 }
 
 impl Desk {
-    /// Takes what rang; from now on this task is woken.
+    /// Takes the bells that rang, and registers the task to wake.
     fn listen(&self, task: &Waker, rang: &mut Vec<usize>) {
         let mut heard = self.heard();
         mem::swap(&mut heard.rang, rang);
@@ -281,7 +281,7 @@ impl Desk {
     fn ring(&self, bell: usize) {
         let mut heard = self.heard();
         heard.rang.push(bell);
-        // Whoever was first has woken the task, and it listens before it rests.
+        // The first ring has woken the task, which takes the list before it sleeps.
         let task = if heard.rang.len() == 1 { heard.task.clone() } else { None };
         drop(heard);
         if let Some(task) = task {

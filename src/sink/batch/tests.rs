@@ -10,10 +10,10 @@ use tower::{Layer, Service, ServiceBuilder, service_fn};
 
 use crate::KafkaSink;
 
-/// tower's limit gives its room back with the response future: a batch that waits for room has to poll what is on its
-/// way, else it waits for ever.
+/// tower's concurrency limit frees its room when a response future is dropped: a batch that waits for room must poll
+/// its messages in flight, or it waits forever.
 #[tokio::test(start_paused = true)]
-async fn room_that_is_held_by_futures_comes_back() {
+async fn room_held_by_futures_is_freed() {
     let kafka = MemoryKafka::new().with_topic("numbers", 1);
     kafka.script().always().delay(Duration::from_millis(1));
     let transport = kafka.transport();
@@ -25,9 +25,9 @@ async fn room_that_is_held_by_futures_comes_back() {
     assert!(results.iter().all(Result::is_ok));
 }
 
-/// A message behind one that takes long goes on: each is polled when it asks for it.
+/// A slow message does not delay those behind it: each one is polled when it is woken.
 #[tokio::test(start_paused = true)]
-async fn a_slow_head_holds_nobody_up() {
+async fn a_slow_message_does_not_delay_those_behind_it() {
     let kafka = MemoryKafka::new().with_topic("numbers", 1);
     let done = Arc::new(AtomicUsize::new(0));
     let stack = {
@@ -36,7 +36,7 @@ async fn a_slow_head_holds_nobody_up() {
         service_fn(move |message: SinkMessage<u64>| {
             let (mut transport, done) = (transport.clone(), Arc::clone(&done));
             async move {
-                // Three waits each, as a retry has them.
+                // Three waits per message, as with retries.
                 let wait = if message.value() == Some(&0) { 1000 } else { 1 };
                 for _ in 0..3 {
                     sleep(Duration::from_millis(wait)).await;

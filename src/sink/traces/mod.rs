@@ -1,5 +1,5 @@
-//! What a sink tells OpenTelemetry, if it was given a [`Telemetry`](crate::telemetry::Telemetry) to tell: with the feature
-//! `opentelemetry`. Without it there is nothing to tell, and the same calls are none.
+//! Telemetry of a sink, if it was given a [`Telemetry`](crate::telemetry::Telemetry) (feature `opentelemetry`). Without
+//! the feature the same calls do nothing.
 
 #[cfg(not(feature = "opentelemetry"))]
 mod off;

@@ -16,7 +16,7 @@ use crate::KafkaSinkConfig;
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::sink) struct Told(());
 
-#[allow(clippy::unused_self)] // as where somebody is told
+#[allow(clippy::unused_self)] // same signature as with the feature
 impl Told {
     pub(in crate::sink) fn traces(self, _: &str) -> Traces {
         Traces(())
@@ -42,7 +42,7 @@ impl Told {
 #[derive(Clone, Debug, Default)]
 pub(in crate::sink) struct Traces(());
 
-#[allow(clippy::unused_self)] // as where there is something to tell
+#[allow(clippy::unused_self)] // same signature as with the feature
 impl Traces {
     pub(in crate::sink) fn boxed<T, S>(&self, stack: S, whole: Option<&Whole>) -> Box<dyn Edge<T>>
     where
@@ -87,7 +87,7 @@ impl Traces {
 pub(in crate::sink) struct Caller(());
 
 impl Caller {
-    #[allow(clippy::unused_self)] // as where it counts
+    #[allow(clippy::unused_self)] // same signature as with the feature
     pub(in crate::sink) fn attach(&self) -> Current {
         Current(())
     }
@@ -101,7 +101,7 @@ impl Batch {
         Current(())
     }
 
-    #[allow(clippy::unused_self)] // as where it counts
+    #[allow(clippy::unused_self)] // same signature as with the feature
     pub(in crate::sink) fn abandoned(&self, _: Option<&Arc<str>>) {}
 
     pub(in crate::sink) fn finish(self, _: &[Result<Delivery>]) {}

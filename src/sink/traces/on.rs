@@ -17,7 +17,7 @@ use super::super::whole::Whole;
 #[cfg(feature = "rdkafka")]
 use crate::KafkaSinkConfig;
 
-/// What the builder was given.
+/// The telemetry that the builder was given.
 #[derive(Clone, Debug, Default)]
 pub(in crate::sink) struct Told(Option<Telemetry>);
 
@@ -30,7 +30,7 @@ impl Told {
         Traces(self.0.as_ref().map(|telemetry| telemetry.layer(topic)))
     }
 
-    /// With what a configuration says of a client that connects.
+    /// Adds the client id and the server address from the configuration.
     #[cfg(feature = "rdkafka")]
     pub(in crate::sink) fn for_client(self, config: &KafkaSinkConfig) -> Self {
         Self(self.0.map(|telemetry| telemetry.for_client(&config.client_id, only_broker(&config.brokers))))
@@ -53,7 +53,7 @@ impl Told {
     }
 }
 
-/// The server, if there is but one: of several nobody knows which is spoken to.
+/// The server address, if exactly one broker is configured. With several, the one in use is unknown.
 #[cfg(feature = "rdkafka")]
 fn only_broker(brokers: &str) -> Option<(&str, u16)> {
     let mut brokers = brokers.split(',').map(str::trim).filter(|broker| !broker.is_empty());
@@ -68,12 +68,12 @@ fn only_broker(brokers: &str) -> Option<(&str, u16)> {
     Some((host.trim_start_matches('[').trim_end_matches(']'), port))
 }
 
-/// The sink's layer, if it has one.
+/// The sink's telemetry layer, if any.
 #[derive(Clone, Debug, Default)]
 pub(in crate::sink) struct Traces(Option<TelemetryLayer>);
 
 impl Traces {
-    /// Puts the layer around a stack and forgets the type. Without it the type is the one that it always was.
+    /// Wraps the stack in the telemetry layer, if any, and erases its type. Without a layer the type stays as it was.
     pub(in crate::sink) fn boxed<T, S>(&self, stack: S, whole: Option<&Whole>) -> Box<dyn Edge<T>>
     where
         T: 'static,
@@ -102,26 +102,26 @@ impl Traces {
         }
     }
 
-    /// A send to this topic, or to the sink's, had to wait for room.
+    /// Records a wait for room, for this topic or the sink's.
     pub(in crate::sink) fn waited(&self, topic: Option<&Arc<str>>, since: Instant) {
         if let Some(layer) = &self.0 {
             layer.record_wait(topic, passed(Some(since)));
         }
     }
 
-    /// A send ends without having reached the stack.
+    /// Records a send that ended without reaching the stack.
     pub(in crate::sink) fn refused(&self, topic: Option<&Arc<str>>, error: &Error) {
         if let Some(layer) = &self.0 {
             layer.record_refused(topic, error.elapsed().unwrap_or_default(), error);
         }
     }
 
-    /// Whoever polls now.
+    /// The trace context of the task that polls now.
     pub(in crate::sink) fn caller(&self) -> Caller {
         Caller(self.0.as_ref().map(|_| Context::current()))
     }
 
-    /// A send was dropped while it waited for room.
+    /// Records a send that was dropped while it waited for room.
     pub(in crate::sink) fn abandoned(&self, topic: Option<&Arc<str>>, since: Option<Instant>, caller: &Caller) {
         if let (Some(layer), Some(caller)) = (&self.0, &caller.0) {
             layer.record_abandoned(topic, passed(since), caller);
@@ -167,18 +167,18 @@ fn passed(since: Option<Instant>) -> Duration {
     since.map(|since| deadline::now().saturating_duration_since(since)).unwrap_or_default()
 }
 
-/// The context of whoever sends, if somebody wants to know of it.
+/// Trace context of the caller, if the sink has telemetry.
 #[derive(Debug, Default)]
 pub(in crate::sink) struct Caller(Option<Context>);
 
 impl Caller {
-    /// Makes it the current one again, until the guard is dropped in the same poll.
+    /// Makes the context current again until the guard is dropped, in the same poll.
     pub(in crate::sink) fn attach(&self) -> Option<ContextGuard> {
         self.0.clone().map(Context::attach)
     }
 }
 
-/// A batch, if somebody wants to know of it.
+/// Span of a batch, if the sink has telemetry.
 #[derive(Debug)]
 pub(in crate::sink) struct Batch(Option<BatchSpan>);
 
@@ -188,7 +188,7 @@ impl Batch {
         self.0.as_ref().and_then(BatchSpan::attach)
     }
 
-    /// The message that waited for room was dropped with it.
+    /// Records the waiting message of a batch that was dropped.
     pub(in crate::sink) fn abandoned(&self, topic: Option<&Arc<str>>) {
         if let Some(batch) = &self.0 {
             batch.record_abandoned(topic);

@@ -1,4 +1,4 @@
-//! A stack whose sends are watched.
+//! A stack whose sends are tracked for the completeness of a transaction.
 
 use std::task::{Context, Poll};
 
@@ -8,7 +8,8 @@ use super::super::edge::{BoxFuture, Edge};
 use super::Whole;
 use super::future::WatchedFuture;
 
-/// Around a box's inside and not in the stack: a second type in there would take the stack apart that others have in one piece.
+/// Wraps the erased stack instead of being one of its layers: another type in the stack would split code that sinks
+/// without transactions have in one piece.
 pub(in crate::sink) struct Watched<E> {
     edge: E,
     whole: Whole,

@@ -7,14 +7,14 @@ use pin_project::pin_project;
 
 use super::Part;
 
-/// The answer of a send whose record the transport did not take in the call. Dropped before it has, the send is left out of its
-/// transaction.
+/// Answer of a send whose record the transport did not accept during the call. If it is dropped before the transport
+/// accepts the record or it returns the answer, the send is missing from its transaction.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub(in crate::sink) struct WatchedFuture<F> {
     #[pin]
     inner: F,
-    /// Until the transport has the record. Behind the future: what that does when it is dropped comes first.
+    /// Present until the transport accepts the record. Declared after the future, so that it is dropped after it.
     part: Option<Part>,
 }
 

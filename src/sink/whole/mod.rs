@@ -1,26 +1,29 @@
-//! Whether a transaction is whole: no send of it was left out in silence.
+//! Completeness guard: refuses to commit if a send failed above the transport and its error was never observed.
 //!
-//! A transport answers for what it has taken: a record that fails there makes the commit a no. It never hears of a send that fails
-//! above it (a serializer's error, a layer that refuses, a future that was dropped while its serializer waited), and if its caller took no
-//! answer, nobody else did: the transaction would be committed without it, and all would seem well.
+//! A transport answers for the records that it has accepted: if one fails there, it refuses the commit. It does not see
+//! a send that fails above it (an error of the serializer, a layer that rejects, a future that was dropped while its
+//! serializer waited). If the caller did not take that error either, the transaction would be committed without the
+//! send, and nothing would report it.
 //!
-//! So a sink whose transport has transactions watches each send until the transport has its record or the caller has the answer:
+//! So a sink whose transport has transactions tracks each send until the transport has accepted its record or the
+//! caller has the answer:
 //!
 //! | a send of the transaction | its commit |
 //! |---|---|
-//! | the transport took its record | is the transport's to judge, whatever becomes of the future |
-//! | failed above, and the caller has the answer | goes on: to send it elsewhere may be the answer to that |
+//! | the transport accepted its record | is decided by the transport, whatever happens to the future |
+//! | failed above the transport, and the caller has the error | goes on: the caller may have sent it elsewhere |
 //! | was dropped before either | is refused: abort |
-//! | neither yet: it waits for room, or for its serializer | waits for it, at most `send_timeout_ms` |
-//! | its future was never polled | goes on: it is lazy, and was never sent |
+//! | neither yet: it waits for room or for its serializer | waits for it, at most `send_timeout_ms` |
+//! | its future was never polled | goes on: the send is lazy and never began |
 //!
-//! A batch is a send until it has taken its last message, and each of its messages is one, whose caller has the answer when the batch's
-//! has it. So are those of a stream. That one has no end that could be waited for: its message that waits for room belongs to the
-//! transaction in which it finds some, or in which it is dropped.
+//! A batch counts as a send until it has taken its last message. Each of its messages counts as one too, and its caller
+//! has the answers when the batch returns them. So do the messages of a stream. A stream itself has no end to wait for:
+//! its message that waits for room belongs to the transaction in which it finds room or is dropped.
 //!
-//! What began in one transaction joins no other: after an abort its caller is told. Metrics and spans, which are below, count it as abandoned.
+//! A send that began in one transaction never joins another: after an abort its caller gets an error. Metrics and
+//! spans, which are below this guard, count it as abandoned.
 //!
-//! Other sinks have none of this.
+//! Sinks without transactions have no guard.
 
 mod edge;
 mod future;
@@ -41,19 +44,19 @@ use super::edge::BoxFuture;
 pub(super) use self::edge::Watched;
 pub(super) use self::parts::Parts;
 
-/// The sends of a sink's transactions. A clone is the same one.
+/// Tracks the sends of a sink's transactions. A clone shares the state.
 #[derive(Clone, Debug)]
 pub(super) struct Whole(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// A send that was waited for has gone its way.
+    /// Notified when a send that a commit waits for was accepted, answered or dropped.
     gone: Notify,
 }
 
 impl Whole {
-    /// For a transport that has transactions.
+    /// Returns a guard if the transport has transactions.
     pub(super) fn of(control: &dyn Control) -> Option<Self> {
         control.transactions().map(|_| Self(Arc::default()))
     }
@@ -62,34 +65,35 @@ impl Whole {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A send of the present transaction begins.
+    /// Begins tracking a send in the current transaction.
     pub(super) fn part(&self) -> Part {
         Part { transaction: self.state().join(), whole: Some(self.clone()) }
     }
 
-    /// A message of the present transaction was dropped.
+    /// Records that a message of the current transaction was dropped.
     pub(super) fn leave_out(&self) {
         drop(self.part());
     }
 
-    /// Before the transport is asked to begin.
+    /// Called before the transport is asked to begin. Returns whether a transaction seems to be open.
     pub(super) fn beginning(&self) -> bool {
         let was_open = self.state().beginning();
         self.0.gone.notify_waiters();
         was_open
     }
 
-    /// The transport has answered; `was_open` is what [`beginning`](Self::beginning) said.
+    /// Called with the transport's answer to begin; `was_open` is the result of [`beginning`](Self::beginning).
     pub(super) fn begun(&self, was_open: bool, result: &Result<()>) {
         self.state().begun(was_open, result.is_ok());
         self.0.gone.notify_waiters();
     }
 
-    /// Waits until the transport may be asked to commit. Answers which transaction it is; none if another call has ended it meanwhile.
+    /// Waits until the transport may be asked to commit. Returns the number of the transaction, or None if another call
+    /// ended it meanwhile.
     ///
     /// # Errors
     ///
-    /// `Transaction` if a send was left out, `Timeout` if one is still neither sent nor answered.
+    /// `Transaction` if a send is missing, `Timeout` if one is still neither accepted nor answered.
     pub(super) async fn committing(&self, within: Duration) -> Result<Option<u64>> {
         let (transaction, waiting) = {
             let mut state = self.state();
@@ -106,9 +110,9 @@ impl Whole {
 
     async fn settled(&self, transaction: u64) -> Result<Option<u64>> {
         loop {
-            // Before the look: who goes after it is heard.
+            // Registered before the check, so that no notification is lost.
             let gone = self.0.gone.notified();
-            // A statement of its own: no lock is held while it waits.
+            // A separate statement, so that the lock is not held across the await.
             let commit = self.state().commit_of(transaction);
             match commit {
                 None => return Ok(None),
@@ -119,21 +123,21 @@ impl Whole {
         }
     }
 
-    /// The transport has answered the commit of this transaction.
+    /// Called with the transport's answer to the commit of this transaction.
     pub(super) fn committed(&self, transaction: u64, result: &Result<()>) {
-        // Else the transport goes on with it, or it may have been carried out: it stays the one to say.
+        // In all other cases the transport continues the commit or may have carried it out, and decides how it ends.
         let surely_not = result.as_ref().is_err_and(|error| {
             error.recovery() != Recovery::Retry && error.persistence() == Persistence::NotPersisted
         });
         self.state().committed(transaction, result.is_ok(), surely_not);
     }
 
-    /// Before the transport is asked to abort. Answers which transaction it is.
+    /// Called before the transport is asked to abort. Returns the number of the transaction.
     pub(super) fn aborting(&self) -> u64 {
         self.state().present()
     }
 
-    /// The transport has answered the abort of this transaction.
+    /// Called with the transport's answer to the abort of this transaction.
     pub(super) fn aborted(&self, transaction: u64, result: &Result<()>) {
         if result.is_ok() {
             self.state().aborted(transaction);
@@ -142,16 +146,17 @@ impl Whole {
     }
 }
 
-/// A send until the transport has its record or its caller the answer. Dropped before, it was left out.
+/// Tracks one send until the transport accepts its record or its caller has the answer. If it is dropped before that,
+/// the send is missing from its transaction.
 #[derive(Debug)]
 pub(super) struct Part {
-    /// None when it is over.
+    /// None once it was accounted for.
     whole: Option<Whole>,
     transaction: u64,
 }
 
 impl Part {
-    /// The transport has the record, or the caller the answer.
+    /// Called when the transport has the record or the caller has the answer.
     #[inline(never)]
     pub(super) fn done(mut self) {
         if let Some(whole) = self.whole.take() {
@@ -159,13 +164,13 @@ impl Part {
         }
     }
 
-    /// Why a send that was not called must not be, if another transaction has begun since.
-    #[inline(never)] // most sinks have none
+    /// Returns the error of a send that was not called yet, if another transaction has begun since.
+    #[inline(never)] // kept out of line: most sinks have no transactions
     pub(super) fn is_late(&self) -> Option<Error> {
         self.is_over().then(late)
     }
 
-    /// Why one that was called must not go on.
+    /// Returns the error of a send that was called, if another transaction has begun since.
     fn is_late_on_its_way(&self) -> Option<Error> {
         self.is_over().then(late_on_its_way)
     }
@@ -175,7 +180,7 @@ impl Part {
     }
 
     fn end(&self, whole: &Whole, left_out: bool) {
-        // A statement of its own: tasks are woken without the lock.
+        // A separate statement: tasks are woken without holding the lock.
         let heard = whole.state().leave(self.transaction, left_out);
         if heard {
             whole.0.gone.notify_waiters();
@@ -183,9 +188,10 @@ impl Part {
     }
 }
 
-/// The answer of a send that did not get to the stack: left out if nobody takes it.
+/// Answer of a send that did not reach the stack. If the caller never polls it, the send is missing from its
+/// transaction.
 pub(super) fn untold(error: Error, part: Part) -> BoxFuture {
-    // The part is dropped with it, unless somebody asks.
+    // The part is dropped together with the future, unless the future is polled.
     Box::pin(async move {
         part.done();
         Err(error)
@@ -225,7 +231,7 @@ fn still_waiting(count: usize, within: Duration) -> Error {
         .with_help("poll the sends and take their answers, then commit again; or abort")
 }
 
-/// Another call ended the transaction for which this one waited. The other call's answer says how.
+/// Error of a commit that waited while another call ended the transaction. The other call's answer says how.
 pub(super) fn ended_meanwhile() -> Error {
     Error::new(ErrorKind::Transaction, "another call ended the transaction while this one waited: its answer says how")
         .with_recovery(Recovery::Reject)
@@ -240,7 +246,7 @@ fn late() -> Error {
         .with_help("send it again in the next transaction")
 }
 
-/// A layer may have given it to a task of its own, which sends it whenever it likes.
+/// A layer may have given the record to a task of its own, which may still send it.
 fn late_on_its_way() -> Error {
     Error::new(
         ErrorKind::Transaction,
@@ -258,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_texts_agree_with_their_facts() {
+    fn all_texts_match_their_errors() {
         for count in [1, 3] {
             assert_consistent(&left_out(count));
             assert_consistent(&still_waiting(count, Duration::from_secs(30)));

@@ -1,4 +1,4 @@
-//! The sends of a batch or a stream, whose answers wait with it until they are taken.
+//! The tracked sends of a batch or a stream, whose answers wait until the caller takes them.
 
 use std::collections::BTreeMap;
 use std::task::{Context, Poll};
@@ -8,7 +8,7 @@ use kafka_tower_core::{Delivery, Result, handover};
 use super::super::edge::BoxFuture;
 use super::{Part, Whole};
 
-/// Those of the messages that their transactions still have to know of, by number: of most the transport has the record after the call.
+/// Messages that are not accounted for yet, by number. For most messages the transport has the record after the call.
 pub(in crate::sink) struct Parts {
     whole: Whole,
     parts: BTreeMap<usize, Part>,
@@ -19,7 +19,7 @@ impl Parts {
         Self { whole, parts: BTreeMap::new() }
     }
 
-    // Apart from the rest, here and below: of most sinks' ways it is no part.
+    // Out of line, here and below: most sinks have no transactions.
     #[inline(never)]
     pub(in crate::sink) fn call(&mut self, number: usize, call: impl FnOnce() -> BoxFuture) -> BoxFuture {
         let part = self.whole.part();
@@ -50,13 +50,13 @@ impl Parts {
         answer
     }
 
-    /// A message of the present transaction did not get to the stack.
+    /// Tracks a message of the current transaction that did not reach the stack.
     #[inline(never)]
     pub(in crate::sink) fn failed(&mut self, number: usize) {
         self.parts.insert(number, self.whole.part());
     }
 
-    /// Whoever sends has the answer.
+    /// The caller has the answer.
     #[inline(never)]
     pub(in crate::sink) fn told(&mut self, number: usize) {
         self.parts.remove(&number).into_iter().for_each(Part::done);

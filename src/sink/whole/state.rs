@@ -1,4 +1,4 @@
-//! What became of the sends of a transaction. No clock, no lock, no async.
+//! State of the sends of a transaction, as a pure decision. No clock, no lock, no async.
 //!
 //! ```text
 //! Closed --begin--> Open --commit--> Committing --answer--> Closed
@@ -9,10 +9,10 @@
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// Each transaction has its own.
+    /// Number of the transaction.
     transaction: u64,
     phase: Phase,
-    /// Sends of this transaction that the transport does not have and nobody was told of.
+    /// Sends of this transaction that are neither accepted by the transport nor answered.
     waiting: usize,
     left_out: usize,
 }
@@ -22,23 +22,23 @@ enum Phase {
     #[default]
     Closed,
     Open,
-    /// The transport was asked: how it ends is its to say.
+    /// The transport was asked to commit, and decides how it ends.
     Committing,
 }
 
-/// What a commit has to do.
+/// Next step of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Commit {
     /// Ask the transport.
     Go,
-    /// So many sends may still come.
+    /// Wait: this many sends may still be accepted.
     Wait(usize),
-    /// So many sends are missing.
+    /// Refuse: this many sends are missing.
     LeftOut(usize),
 }
 
 impl State {
-    /// A send begins. Answers its transaction.
+    /// A send begins. Returns the number of its transaction.
     pub(super) fn join(&mut self) -> u64 {
         self.waiting += 1;
         self.transaction
@@ -52,9 +52,9 @@ impl State {
         self.transaction == transaction
     }
 
-    /// A send has gone its way. Says whether a commit may want to know.
+    /// A send was accepted, answered or dropped. Returns whether a waiting commit must be notified.
     pub(super) fn leave(&mut self, transaction: u64, left_out: bool) -> bool {
-        // The transaction of one from before was aborted, and that is what its sends wanted.
+        // Its transaction has ended: the abort already covers its sends.
         if transaction != self.transaction {
             return false;
         }
@@ -63,7 +63,8 @@ impl State {
         self.phase == Phase::Open && (left_out || self.waiting == 0)
     }
 
-    /// A transaction is about to begin, so that nobody's send falls between. Answers whether one seems to be open.
+    /// Called before the transport begins, so that no send falls between two transactions. Returns whether one seems
+    /// open.
     pub(super) fn beginning(&mut self) -> bool {
         let was_open = self.phase != Phase::Closed;
         if !was_open {
@@ -74,7 +75,7 @@ impl State {
 
     pub(super) fn begun(&mut self, was_open: bool, ok: bool) {
         match (was_open, ok) {
-            // The one that seemed to be open was not.
+            // No transaction was open after all.
             (true, true) => self.next(),
             (false, false) => self.phase = Phase::Closed,
             _ => {}
@@ -85,7 +86,7 @@ impl State {
         *self = Self { transaction: self.transaction + 1, phase: Phase::Open, waiting: 0, left_out: 0 };
     }
 
-    /// Whether the transport may be asked to commit; from then on it is the one to say.
+    /// Decides whether the transport may be asked to commit. Once asked, the transport decides how the commit ends.
     pub(super) fn commit(&mut self) -> Commit {
         match self.phase {
             Phase::Closed | Phase::Committing => Commit::Go,
@@ -98,12 +99,12 @@ impl State {
         }
     }
 
-    /// The same, of one who has waited. None if the transaction was ended meanwhile.
+    /// Decides again for a commit that has waited. None if the transaction was ended meanwhile.
     pub(super) fn commit_of(&mut self, transaction: u64) -> Option<Commit> {
         (self.is_present(transaction) && self.phase != Phase::Closed).then(|| self.commit())
     }
 
-    /// The transport has answered. Another call may have begun the next transaction before this is told.
+    /// Called with the transport's answer. Another call may already have begun the next transaction.
     pub(super) fn committed(&mut self, transaction: u64, ok: bool, surely_not: bool) {
         match self.phase {
             _ if !self.is_present(transaction) => {}
@@ -113,7 +114,7 @@ impl State {
         }
     }
 
-    /// As [`committed`](Self::committed).
+    /// Like [`committed`](Self::committed), for an abort.
     pub(super) fn aborted(&mut self, transaction: u64) {
         if self.is_present(transaction) {
             self.phase = Phase::Closed;
@@ -135,14 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn who_was_left_out_keeps_the_commit_from_going_until_the_abort() {
+    fn a_missing_send_blocks_the_commit_until_the_abort() {
         let mut state = open();
         let sends = [state.join(), state.join(), state.join()];
         assert_eq!(state.commit(), Commit::Wait(3));
         assert!(!state.leave(sends[0], false), "two are left");
         assert!(state.leave(sends[1], true));
         assert_eq!(state.commit(), Commit::LeftOut(1));
-        // A call out of place changes nothing.
+        // A call in the wrong order changes nothing.
         let was_open = state.beginning();
         state.begun(was_open, false);
         assert!(state.leave(sends[2], true));
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_send_of_an_aborted_transaction_is_no_part_of_the_next() {
+    fn a_send_of_an_aborted_transaction_does_not_join_the_next() {
         let mut state = open();
         let old = state.join();
         state.aborted(state.present());
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn once_asked_the_transport_says_how_it_ends() {
+    fn once_asked_the_transport_decides_how_the_commit_ends() {
         let mut state = open();
         assert_eq!(state.commit(), Commit::Go);
         let late = state.join();
@@ -184,9 +185,10 @@ mod tests {
         assert_eq!(state.phase, Phase::Closed);
     }
 
-    /// Its task may have its turn long after the transport has answered, and another one begin the next transaction before.
+    /// The task of a commit may run long after the transport has answered, and another task may begin the next
+    /// transaction before that.
     #[test]
-    fn an_answer_that_is_heard_late_is_of_its_own_transaction() {
+    fn a_late_answer_affects_only_its_own_transaction() {
         for aborts in [false, true] {
             let mut state = open();
             if !aborts {
@@ -215,13 +217,13 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens in whatever order: a commit goes if and only if each send of its transaction was done.
+        /// For any order of events: a commit goes ahead if and only if every send of its transaction is accounted for.
         #[test]
-        fn a_commit_goes_if_nothing_is_missing(
+        fn a_commit_goes_ahead_if_no_send_is_missing(
             steps in prop::collection::vec((0..6_u8, any::<prop::sample::Index>()), 0..60),
         ) {
             let mut state = open();
-            // Of the present transaction and of those before.
+            // Sends of the current transaction and of earlier ones.
             let (mut present, mut old, mut left_out) = (Vec::new(), Vec::new(), 0);
             for (what, which) in steps {
                 match what {

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::super::super::open_sends::OpenSends;
 use super::*;
 
-/// Counts how often the task was woken.
+/// Counts wake-ups of the task.
 #[derive(Default)]
 struct Woken(AtomicUsize);
 
@@ -29,9 +29,9 @@ fn name(result: &Result<Delivery>) -> usize {
 enum Step {
     Push,
     Failed,
-    /// One of those that are on their way answers.
+    /// One of the messages in flight gets its answer.
     Answer(prop::sample::Index),
-    /// The task polls, with a waker of its own or the one that it had.
+    /// The task polls, with a new waker or the same one.
     Poll(bool),
     Next,
 }
@@ -47,10 +47,9 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Every answer is taken, in the order of the messages, by a task that polls only when it was woken or has
-    /// pushed.
+    /// No result is lost and their order is kept, by a task that polls only when it was woken or has pushed.
     #[test]
-    fn nothing_is_lost_and_the_order_is_kept(steps in prop::collection::vec(step(), 1..400)) {
+    fn no_result_is_lost_and_the_order_is_kept(steps in prop::collection::vec(step(), 1..400)) {
         let mut open = Open::new(None, OpenSends::default());
         let mut task = Arc::new(Woken::default());
         let mut unanswered = Vec::new();
@@ -88,7 +87,7 @@ proptest! {
             }
             prop_assert_eq!(open.held(), pushed - taken);
         }
-        // The task rests; each answer that is new to it wakes it.
+        // The task sleeps; each new answer wakes it once.
         let waker = Waker::from(Arc::clone(&task));
         let _ = open.poll(&mut Context::from_waker(&waker));
         while let Some((answer, name)) = unanswered.pop() {
@@ -104,9 +103,9 @@ proptest! {
     }
 }
 
-/// A future that wakes its task from within its poll is polled again.
+/// A future that wakes its task during its own poll is polled again.
 #[test]
-fn one_that_yields_is_heard() {
+fn a_future_that_yields_is_polled_again() {
     let (mut open, task) = (Open::new(None, OpenSends::default()), Arc::new(Woken::default()));
     let waker = Waker::from(Arc::clone(&task));
     let mut left = 3;
@@ -121,9 +120,9 @@ fn one_that_yields_is_heard() {
     assert!(open.poll(&mut Context::from_waker(&waker)).is_ready());
 }
 
-/// A stream that goes on for long needs no more bells than messages are on their way at once.
+/// A long stream needs no more bells than messages are in flight at once.
 #[test]
-fn bells_are_hung_again() {
+fn bells_are_reused() {
     let mut open = Open::new(None, OpenSends::default());
     for i in 0..1_000 {
         open.push(0, None, || Box::pin(async move { failed(i) }));
