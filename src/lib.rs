@@ -1,5 +1,5 @@
-//! Typed messages to Kafka as a stack of [tower](https://docs.rs/tower) middleware: every send ends in a truthful
-//! outcome.
+//! Sends typed messages to Kafka through a stack of [tower](https://docs.rs/tower) middleware. Every send ends in a
+//! truthful outcome.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -24,32 +24,32 @@
 //! # }
 //! ```
 //!
-//! | where | what |
+//! | item | what it is |
 //! |---|---|
-//! | [`KafkaSink`] | sends messages: `send`, `send_batch`, or as a `tower::Service` |
-//! | [`KafkaSinkConfig`] | its settings, checked before anything connects; from the environment or a file |
-//! | [`check()`] | tries a configuration, and prints what it finds |
-//! | [`SinkMessage`], [`Delivery`], [`Error`] | what is sent, and the two ways it can end |
+//! | [`KafkaSink`] | sends messages: `send`, `send_batch`, `send_stream`, or as a `tower::Service` |
+//! | [`KafkaSinkConfig`] | its settings, validated before connecting; can be read from the environment or a file |
+//! | [`check()`] | tries a configuration against the cluster and reports what it finds |
+//! | [`SinkMessage`], [`Delivery`], [`Error`] | a message, and the two results of a send |
 //! | [`stack`] | the order of the layers in a sink |
-//! | [`layers`] | the layers, to compose other stacks of |
+//! | [`layers`] | the layers, for stacks of your own |
 //! | `telemetry` | OpenTelemetry, with the feature `opentelemetry` |
-//! | [`rdkafka`], [`memory`] | the transports: librdkafka for production, a Kafka in memory for tests |
+//! | [`rdkafka`], [`memory`] | the transports: librdkafka for production, an in-memory Kafka for tests |
 //!
 //! # Features
 //!
-//! | feature | what |
+//! | feature | effect |
 //! |---|---|
-//! | `json` (default) | JSON, the default serializer; brings `serde` |
+//! | `json` (default) | JSON, the default serializer; adds `serde` |
 //! | `serde` | `KafkaSinkConfig: Deserialize` |
-//! | `rdkafka` (default) | the transport over librdkafka; builds C code |
-//! | `memory` (default) | the transport for tests |
-//! | `opentelemetry` | spans, context in headers and metrics: `telemetry` |
-//! | `metrics-facade` | a layer that counts with the `metrics` crate |
-//! | `check` | `memory::check`: does a stack keep its guarantee? For tests |
-//! | `bincode`, `postcard` | these formats |
-//! | `ssl`, `ssl-vendored`, `gssapi`, `zstd` | what librdkafka is built with: TLS and SCRAM, Kerberos, zstd |
-//! | `cmake-build` | librdkafka is built by CMake |
-//! | `mock-cluster` | librdkafka's own mock brokers, for tests and demonstrations |
+//! | `rdkafka` (default) | the transport over librdkafka; compiles C code |
+//! | `memory` (default) | the in-memory transport for tests |
+//! | `opentelemetry` | spans, trace context in headers, metrics: `telemetry` |
+//! | `metrics-facade` | a layer that records with the `metrics` crate |
+//! | `check` | `memory::check`: simulation tests of a stack's guarantees |
+//! | `bincode`, `postcard` | serializers for these formats |
+//! | `ssl`, `ssl-vendored`, `gssapi`, `zstd` | options of librdkafka: TLS and SCRAM, Kerberos, zstd |
+//! | `cmake-build` | builds librdkafka with CMake |
+//! | `mock-cluster` | librdkafka's mock brokers, for tests and demonstrations |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -95,12 +95,12 @@ pub use kafka_tower_layers::serialize::JsonSerializer;
 pub use kafka_tower_layers::serialize::PostcardSerializer;
 pub use kafka_tower_layers::serialize::{MessageSerializer, async_trait};
 
-/// The README's code runs as tests.
+/// Runs the README's code as tests.
 #[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// So does that of the documents.
+/// Runs the code of the documents as tests.
 #[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
 #[doc = include_str!("../docs/config.md")]
 struct ConfigDocument;

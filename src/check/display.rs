@@ -4,10 +4,10 @@ use kafka_tower_rdkafka::{FoundTopic, Inspection};
 
 use super::CheckReport;
 
-/// The most partitions and brokers that are listed.
+/// Maximum number of partitions or brokers listed.
 const LISTED: usize = 16;
 
-/// Of the topic's settings, those that decide about records.
+/// Topic settings that affect which records are accepted and how long they are kept.
 const SETTINGS: [&str; 6] = [
     "max.message.bytes",
     "min.insync.replicas",
@@ -17,7 +17,7 @@ const SETTINGS: [&str; 6] = [
     "message.timestamp.type",
 ];
 
-/// The report on several lines, without one at its end.
+/// Prints the report on several lines, without a line break at the end.
 impl Display for CheckReport {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "Kafka at {}, topic {}", self.brokers, if self.topic.is_empty() { "?" } else { &self.topic })?;

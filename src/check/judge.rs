@@ -1,4 +1,4 @@
-//! What the cluster's answers mean for the settings.
+//! Compares the cluster's answers with the settings.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::CheckReport;
 use super::transactions;
 use crate::{ErrorKind, KafkaSinkConfig};
 
-/// librdkafka's own.
+/// librdkafka's default, in bytes.
 const MESSAGE_MAX_BYTES: u64 = 1_000_000;
 
 pub(super) fn judge(config: &KafkaSinkConfig, found: &Inspection, report: &mut CheckReport) {
@@ -40,12 +40,12 @@ pub(super) fn judge(config: &KafkaSinkConfig, found: &Inspection, report: &mut C
     transactions::judge(config, found, report);
 }
 
-/// Whether the cluster makes a topic that is asked for by a producer.
+/// Returns whether the cluster creates a missing topic when a producer asks for it.
 fn made_by_a_sink(brokers: &[FoundBroker]) -> bool {
     setting(brokers, "auto.create.topics.enable").is_some_and(|enabled| enabled == "true")
 }
 
-/// The topic is not there, and a sink that connects lets the cluster make it.
+/// The topic does not exist, and the cluster would create it when a sink connects.
 fn made(config: &KafkaSinkConfig, brokers: &[FoundBroker], report: &mut CheckReport) {
     let number = |name: &str| setting(brokers, name).and_then(|value| value.parse::<u64>().ok());
     let replicas = number("default.replication.factor");
@@ -67,7 +67,7 @@ fn made(config: &KafkaSinkConfig, brokers: &[FoundBroker], report: &mut CheckRep
     ));
 }
 
-/// A setting, of the first broker that shows it.
+/// Returns a setting from the first broker that shows it.
 pub(super) fn setting<'a>(brokers: &'a [FoundBroker], name: &str) -> Option<&'a str> {
     brokers.iter().find_map(|broker| broker.settings.get(name)).map(String::as_str)
 }
@@ -94,7 +94,7 @@ fn brokers(brokers: &[FoundBroker], partitions: &[FoundPartition], report: &mut 
     }
 }
 
-/// Leaders that are none of the brokers.
+/// Reports leaders that are not among the brokers.
 fn strangers(brokers: &[FoundBroker], partitions: &[FoundPartition], report: &mut CheckReport) {
     let mut led = BTreeMap::<i32, Vec<i32>>::new();
     for partition in partitions {
@@ -162,8 +162,8 @@ fn settings(
     }
 }
 
-/// Whether so few replicas are in sync that the leader refuses records with `acks` of all. A partition with fewer replicas than
-/// `least` needs all of them.
+/// Returns whether too few replicas are in sync, so that the leader rejects records with `acks` of `all`. A partition
+/// with fewer than `least` replicas needs all of them.
 pub(super) fn is_short(partition: &FoundPartition, least: u64) -> bool {
     (partition.in_sync.len() as u64) < least.min(partition.replicas.len() as u64)
 }
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_that_leads_is_a_problem_and_another_is_a_warning() {
+    fn an_unreachable_leader_is_a_problem_and_another_broker_a_warning() {
         let mut away = FoundBroker::default();
         (away.id, away.host, away.port) = (2, "kafka".into(), 9092);
         away.unreachable = Some("no such name".into());
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_topic_allows() {
+    fn topic_limits_that_reject_records() {
         let of = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
         let three = [partition(0, Some(1), &[1, 2, 3], &[1])];
         let with = |acks: &str, all: &BTreeMap<String, String>| {

@@ -13,18 +13,19 @@ use kafka_tower_rdkafka::{Inspection, inspect};
 use crate::config::shown_properties;
 use crate::{Conflict, KafkaSinkConfig};
 
-/// Tries a configuration: what librdkafka would be told, what cannot work, and what connecting finds.
+/// Tries a configuration: reports the properties that librdkafka would get, the conflicts, and what connecting finds.
 ///
-/// Nothing is sent, no topic is made, and a transactional id is not taken from the producer that has it. Connecting takes as long
-/// as a sink's would, at most `connect_timeout_ms`, and what follows a few round trips more. With conflicts nothing connects.
+/// Sends nothing, creates no topic, and does not initialise the transactional id. Connecting takes as long as for a
+/// sink, at most `connect_timeout_ms`; the questions after it take a few more round trips. With conflicts nothing
+/// connects.
 ///
-/// Whether this principal may use the transactional id is not tried: asking would take the id from the producer that has it.
+/// Whether this principal may use the transactional id is not checked: asking would fence the producer that uses it.
 ///
-/// OAUTHBEARER needs a source of tokens, which a configuration has not: its connection is reported as one that failed.
+/// OAUTHBEARER needs a source of tokens, which a configuration does not have: such a connection is reported as failed.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future gives the connection up.
+/// Dropping the future cancels the connection.
 ///
 /// ```no_run
 /// # async fn example() {
@@ -54,7 +55,7 @@ pub async fn check(config: &KafkaSinkConfig) -> CheckReport {
     report
 }
 
-/// What [`check`] found. `Display` prints it for people; no secret is in it.
+/// Result of [`check`]. `Display` prints it for people; it contains no secrets.
 ///
 /// ```no_run
 /// # async fn example() {
@@ -71,23 +72,24 @@ pub async fn check(config: &KafkaSinkConfig) -> CheckReport {
 #[non_exhaustive]
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
 pub struct CheckReport {
-    /// The brokers, without what stands before an `@`.
+    /// The brokers, without user information before an `@`.
     pub brokers: String,
     /// The topic.
     pub topic: String,
-    /// What librdkafka is told. Values that may be secret are `***`; what is not here has librdkafka's default.
+    /// The properties for librdkafka. Values that may be secret are shown as `***`; properties not listed have
+    /// librdkafka's defaults.
     pub properties: BTreeMap<String, String>,
-    /// What cannot work: [`KafkaSinkConfig::conflicts`].
+    /// Settings that cannot work: [`KafkaSinkConfig::conflicts`].
     pub conflicts: Vec<Conflict>,
-    /// What may not be meant: [`KafkaSinkConfig::warnings`], and what the cluster has to say to these settings.
+    /// Settings that may be unintended: [`KafkaSinkConfig::warnings`], and what the cluster's answers add.
     pub warnings: Vec<String>,
-    /// What the cluster says; none if it could not be asked.
+    /// The cluster's answers. None if it could not be asked.
     pub found: Option<Inspection>,
     /// Why connecting failed.
     pub error: Option<Error>,
-    /// Why sends to this topic would fail, though connecting went well.
+    /// Reasons why sends to this topic would fail although connecting succeeded.
     pub problems: Vec<String>,
-    /// How long it took; zero without an attempt to connect.
+    /// Time that the check took. Zero without an attempt to connect.
     pub elapsed: Duration,
 }
 
@@ -107,7 +109,7 @@ impl CheckReport {
         }
     }
 
-    /// Whether a sink with this configuration would work now. Warnings do not count.
+    /// Returns whether a sink with this configuration would work now. Ignores warnings.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.conflicts.is_empty() && self.problems.is_empty() && self.error.is_none() && self.found.is_some()

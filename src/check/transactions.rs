@@ -1,8 +1,8 @@
-//! What the cluster's answers mean for a sink with transactions.
+//! Compares the cluster's answers with the settings of a sink with transactions.
 //!
-//! Nobody is asked to coordinate the transactional id: that would take it from the producer that has it. What is looked at instead
-//! is what the coordinator rests on: the topic `__transaction_state`, or what the brokers would make it with, and the longest time
-//! that they give a transaction.
+//! The check does not ask for the coordinator of the transactional id, because that would fence the producer that uses
+//! it. Instead it looks at what the coordinator depends on: the topic `__transaction_state`, or the broker settings it
+//! would be created with, and the brokers' maximum transaction timeout.
 
 use kafka_tower_rdkafka::{FoundBroker, FoundPartition, Inspection};
 
@@ -45,7 +45,7 @@ fn timeout(config: &KafkaSinkConfig, brokers: &[FoundBroker], report: &mut Check
     }
 }
 
-/// The leader of the id's partition coordinates its transactions.
+/// Checks the leader of the id's partition, which coordinates its transactions.
 fn coordinator(
     id: &str,
     log: &[FoundPartition],
@@ -86,7 +86,7 @@ fn coordinator(
     }
 }
 
-/// The first transactional producer makes the topic.
+/// The topic does not exist; the first transactional producer makes the brokers create it.
 fn made(brokers: &[FoundBroker], report: &mut CheckReport) {
     let replicas =
         setting(brokers, "transaction.state.log.replication.factor").and_then(|value| value.parse::<u64>().ok());
@@ -104,7 +104,7 @@ fn made(brokers: &[FoundBroker], report: &mut CheckReport) {
     }
 }
 
-/// The partition of a transactional id, as brokers compute it: Java's hash of the text, without its sign.
+/// Returns the partition of a transactional id as brokers compute it: Java's `hashCode` of the text, without its sign.
 fn partition_of(id: &str, partitions: usize) -> usize {
     let hash = id.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
     let hash = if hash == i32::MIN { 0 } else { hash.unsigned_abs() };
@@ -176,8 +176,8 @@ mod tests {
     }
 
     #[test]
-    fn ids_have_the_partitions_of_java() {
-        // "id".hashCode() is 3355, "polygenelubricants".hashCode() is the smallest.
+    fn ids_map_to_javas_partitions() {
+        // "id".hashCode() is 3355; "polygenelubricants".hashCode() is `i32::MIN`.
         for (id, partition) in [("", 0), ("id", 3355 % 50), ("polygenelubricants", 0)] {
             assert_eq!(partition_of(id, 50), partition, "{id}");
         }

@@ -1,4 +1,4 @@
-/// What librdkafka is built with, by the cargo features of this crate.
+/// Options that librdkafka is built with, from the cargo features of this crate.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Built {
     pub(super) zstd: bool,
@@ -7,15 +7,15 @@ pub(super) struct Built {
 }
 
 impl Built {
-    /// This build. Without the feature `rdkafka` there is no librdkafka that could lack something.
+    /// Options of this build. Without the feature `rdkafka` no option counts as missing.
     pub(super) const HERE: Self = Self {
         zstd: cfg!(any(feature = "zstd", not(feature = "rdkafka"))),
-        // Kerberos brings OpenSSL along.
+        // `gssapi` implies OpenSSL.
         tls: cfg!(any(feature = "ssl", feature = "ssl-vendored", feature = "gssapi", not(feature = "rdkafka"))),
         gssapi: cfg!(any(feature = "gssapi", not(feature = "rdkafka"))),
     };
 
-    /// A build that lacks nothing.
+    /// A build with every option.
     pub(super) const WHOLE: Self = Self { zstd: true, tls: true, gssapi: true };
 
     pub(super) const ZSTD: &'static str = "enable the cargo feature `zstd` of kafka-tower, or use lz4";

@@ -3,7 +3,7 @@ use std::fmt;
 
 use kafka_tower_core::{Error, ErrorKind, Result};
 
-/// One reason why a configuration cannot work.
+/// Reason why a configuration cannot work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Conflict {
@@ -31,7 +31,7 @@ impl fmt::Display for Conflict {
     }
 }
 
-/// All conflicts in one error, none is none.
+/// Returns all conflicts as one error, or `Ok` without conflicts.
 pub(super) fn refuse(conflicts: &[Conflict]) -> Result<()> {
     if conflicts.is_empty() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! A configuration from a file. It can be read and not written: it has secrets.
+//! Deserializes a configuration. There is no serializer, because a configuration contains secrets.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -11,20 +11,21 @@ use super::fields::is_text;
 use super::overlay::{Overlay, Setting};
 use super::properties::{FIELDS, closest, find, table};
 
-/// A name is cut here when it is shown.
+/// Longer names are cut to this number of characters when shown.
 const SHOWN: usize = 60;
 
-/// With the crate feature `serde`: from any format that describes itself, JSON, TOML, YAML, … What is not there, or left empty
-/// (null), has its default.
+/// With the crate feature `serde`: reads any self-describing format (JSON, TOML, YAML, …). A missing or null setting
+/// has its default.
 ///
-/// `brokers` may be a list. Numbers and flags may be texts: `"5"`, `"yes"`. Values of `properties` may be texts, numbers or
-/// flags, and nested tables are joined with dots, so that TOML's `security.protocol = "ssl"` is what it looks like.
+/// `brokers` may be a list. Numbers and flags may be strings: `"5"`, `"yes"`. Values of `properties` may be strings,
+/// numbers or flags; nested tables are joined with dots, so that TOML's `security.protocol = "ssl"` sets
+/// `security.protocol`.
 ///
-/// A name that is no setting is an error, with the one that was meant, and so is a value that cannot work whatever the other
-/// settings are. One error has all that is wrong, and then also what does not fit together; the place that a parser adds to it is
-/// the end of the settings.
+/// An unknown setting is an error that suggests the nearest known name. A value that cannot work with any other
+/// settings is an error too. One error contains everything that is wrong, including settings that do not fit together;
+/// the position that a parser adds to it is the end of the settings.
 ///
-/// There is no `Serialize`: a configuration has passwords in it.
+/// There is no `Serialize`, because a configuration contains passwords.
 ///
 /// ```
 /// use kafka_tower::KafkaSinkConfig;
@@ -76,7 +77,7 @@ impl<'de> Visitor<'de> for ConfigVisitor {
     }
 }
 
-/// A value that is left empty is as one that is not there.
+/// An empty value counts as missing.
 fn set(overlay: &mut Overlay, name: &str, node: Node) {
     let field = FIELDS.into_iter().find(|field| *field == name);
     match (field, node) {
@@ -151,7 +152,7 @@ fn flatten(prefix: &str, table: Vec<(String, Node)>, each: &mut impl FnMut(Strin
     }
 }
 
-/// A key, also of formats that own theirs.
+/// A key, for borrowing and owning formats.
 struct Name(String);
 
 impl<'de> Deserialize<'de> for Name {
@@ -160,7 +161,7 @@ impl<'de> Deserialize<'de> for Name {
     }
 }
 
-/// Any value, taken whole so that what comes behind a wrong one can be read. No error shows it.
+/// Any value, read completely so that settings after a wrong one are still read. Errors do not show it.
 enum Node {
     Null,
     Text(String),
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_the_default() {
+    fn an_empty_input_is_the_default() {
         assert_eq!(of("{}"), Ok(KafkaSinkConfig::default()));
     }
 
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_empty_has_its_default() {
+    fn an_empty_value_is_the_default() {
         let fields: Vec<_> = FIELDS.iter().map(|field| format!("\"{field}\": null")).collect();
         let json =
             format!("{{{}, \"properties\": {{\"client.rack\": null, \"ssl\": {{\"ca\": null}}}}}}", fields.join(","));
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_flags_may_be_texts() {
+    fn numbers_and_flags_may_be_strings() {
         let config = of(
             r#"{"batch_size": "7", "enable_idempotence": "No", "enable_transactions": 0, "enable_circuit_breaker": "off",
             "send_timeout_ms": 18446744073709551615, "properties": {"socket.keepalive.enable": "Yes"}}"#,
@@ -319,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_place() {
+    fn faults_name_their_setting() {
         for (json, text) in [
             (r#"{"lingr_ms": 5}"#, "\"lingr_ms\" is no field: did you mean `linger_ms`?"),
             (
@@ -363,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_comes_at_once() {
+    fn all_faults_are_reported_at_once() {
         let faults = of(
             r#"{"linger_ms": "5ms", "acks": "2", "brokers": ["kafka://a", "b:x"], "compression_type": "brotli", "topc": "t",
             "properties": {"security": {"protocol": "tls"}, "socket.keepalive.enable": "maybe", "reconnect.backoff.ms": 20000}}"#,

@@ -1,4 +1,4 @@
-//! Fields that are set by their names, from texts.
+//! Sets fields by name, from text.
 
 use std::str::FromStr;
 
@@ -7,7 +7,7 @@ use kafka_tower_core::Result;
 use super::properties::value::{self, Fault, shown};
 use super::{Conflict, KafkaSinkConfig, built::Built, validate};
 
-/// Every field by its name: sets it from a text, and compares it.
+/// For every field: sets it from text, and compares it.
 macro_rules! fields {
     ($($field:ident: $kind:ident),* $(,)?) => {
         fn assign(config: &mut KafkaSinkConfig, field: &str, text: &str) -> Result<(), Fault> {
@@ -18,7 +18,7 @@ macro_rules! fields {
             Ok(())
         }
 
-        /// Whether a field is the same in both.
+        /// Returns whether a field is equal in both.
         pub(super) fn same(a: &KafkaSinkConfig, b: &KafkaSinkConfig, field: &str) -> bool {
             match field {
                 $(stringify!($field) => a.$field == b.$field,)*
@@ -26,10 +26,10 @@ macro_rules! fields {
             }
         }
 
-        /// Whether a field is a text, and so no number and no flag.
+        /// Returns whether a field is a text, and not a number or a flag.
         #[cfg(feature = "serde")]
         pub(super) fn is_text(field: &str) -> bool {
-            // The value of `acks` is a text that may look like a number.
+            // `acks` is a text whose value may look like a number.
             field != "acks" && match field {
                 $(stringify!($field) => matches!(stringify!($kind), "text" | "optional"),)*
                 _ => false,
@@ -61,8 +61,8 @@ fields! {
     transactional_id: optional,
 }
 
-/// Sets one of [`FIELDS`](super::properties::FIELDS), unless the value cannot work whatever the other settings and the build are:
-/// then it says why.
+/// Sets one of [`FIELDS`](super::properties::FIELDS). If the value cannot work with any other settings and any build,
+/// sets nothing and returns the conflicts.
 pub(super) fn set(config: &mut KafkaSinkConfig, field: &'static str, text: &str) -> Vec<Conflict> {
     let mut changed = config.clone();
     if let Err(Fault { problem, cure }) = assign(&mut changed, field, text) {
@@ -76,12 +76,12 @@ pub(super) fn set(config: &mut KafkaSinkConfig, field: &'static str, text: &str)
     found
 }
 
-#[allow(clippy::unnecessary_wraps)] // as the others
+#[allow(clippy::unnecessary_wraps)] // the macro needs one signature
 fn text(text: &str) -> Result<String, Fault> {
     Ok(text.to_owned())
 }
 
-#[allow(clippy::unnecessary_wraps)] // as the others
+#[allow(clippy::unnecessary_wraps)] // the macro needs one signature
 fn optional(text: &str) -> Result<Option<String>, Fault> {
     Ok(Some(text.to_owned()))
 }

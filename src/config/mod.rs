@@ -1,4 +1,4 @@
-//! What a sink can be told, what of it cannot work, and what it means to librdkafka.
+//! Settings of a sink: their validation, and their translation to librdkafka's properties.
 
 mod built;
 mod conflict;
@@ -28,12 +28,12 @@ pub use conflict::Conflict;
 pub(crate) use shown::properties as shown_properties;
 pub use variables::Variables;
 
-/// The settings of a [`KafkaSink`](crate::KafkaSink).
+/// Settings of a [`KafkaSink`](crate::KafkaSink).
 ///
-/// Make it with `..Default::default()`, or with a preset: [`high_throughput`](Self::high_throughput),
-/// [`low_latency`](Self::low_latency), [`exactly_once`](Self::exactly_once); from the environment with
-/// [`from_env`](Self::from_env), from a file with serde. [`validate`](Self::validate) names every conflict at once, and
-/// connecting does that first.
+/// Create it with `..Default::default()`; with a preset ([`high_throughput`](Self::high_throughput),
+/// [`low_latency`](Self::low_latency), [`exactly_once`](Self::exactly_once)); from the environment with
+/// [`from_env`](Self::from_env); or from a file with serde. [`validate`](Self::validate) reports all conflicts at once;
+/// connecting calls it first.
 ///
 /// ```
 /// use kafka_tower::KafkaSinkConfig;
@@ -50,84 +50,87 @@ pub use variables::Variables;
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct KafkaSinkConfig {
-    /// Where the cluster is: `host:port`, several with commas. The port may be left out (9092).
+    /// Addresses of brokers, `host:port`, separated by commas. Default: `localhost:9092`. Default port: 9092.
     pub brokers: String,
 
-    /// The topic of messages that name none. Required.
+    /// Topic of messages that do not set one. Required.
     pub topic: String,
 
-    /// How brokers know this producer, in their logs and quotas.
+    /// Name of this producer in the brokers' logs and quotas. Default: `kafka-tower`.
     pub client_id: String,
 
-    /// Records in one request, at most. Default: 100.
+    /// Maximum number of records per request. Default: 100.
     pub batch_size: usize,
 
-    /// The budget of one send in milliseconds, drawn on by waiting for room, retries and the broker. Default: 30 000.
+    /// Time budget of one send in milliseconds, shared by the wait for room, retries and the broker. Default: 30 000.
     ///
-    /// Running out answers the caller. A record that waits for room is withdrawn; one that the client has taken may still
-    /// arrive, and the error says so.
+    /// When it is used up, the caller gets an error. A record that waits for room is then not sent; a record that the
+    /// client has accepted may still arrive, and the error says so.
     pub send_timeout_ms: u64,
 
-    /// The time in milliseconds that connecting may take, also that of `check`. Default: 10 000.
+    /// Time that connecting may take in milliseconds, also for `check`. Default: 10 000.
     ///
-    /// All of it is used: a broker that comes up within it is connected to. A broker that is far away needs a few round trips.
+    /// A broker that starts within that time is connected to. A distant broker needs a few round trips.
     pub connect_timeout_ms: u64,
 
-    /// The time in milliseconds that a record may be on its way, whatever its deadline. Default: 300 000.
+    /// Time that a record may be in flight in milliseconds, independent of its deadline. Default: 300 000.
     ///
-    /// When one had no answer for so long, the client is replaced if brokers answer, and what is on its way is given up.
+    /// If a record has no answer for that long while brokers answer, the client is replaced, and the records in flight
+    /// are `PossiblyPersisted`.
     pub delivery_bound_ms: u64,
 
-    /// Whether brokers drop what the client's own retries write twice, and keep its order. Default: true.
+    /// Whether brokers discard duplicates from the client's own retries and keep the records in order. Default: true.
     pub enable_idempotence: bool,
 
-    /// Whether sends belong to transactions. Needs a `transactional_id`, idempotence, and `acks` of `all`. Default: false.
+    /// Whether sends belong to transactions. Needs `transactional_id`, `enable_idempotence`, and `acks` of `all`.
+    /// Default: false.
     pub enable_transactions: bool,
 
-    /// The transactional id, required with transactions and unused without them.
+    /// The transactional id. Required with transactions, ignored without.
     pub transactional_id: Option<String>,
 
-    /// `none`, `gzip`, `snappy`, `lz4` or `zstd` (crate feature `zstd`). Default: `snappy`.
+    /// Compression: `none`, `gzip`, `snappy`, `lz4` or `zstd` (crate feature `zstd`). Default: `snappy`.
     pub compression_type: String,
 
-    /// Who must have a record before it counts as delivered: `0` (nobody), `1` (the leader), `all`. Default: `all`.
+    /// Replicas that must have a record before it is acknowledged: `0` (none), `1` (the leader), `all`. Default: `all`.
     pub acks: String,
 
-    /// Retries of a send by the retry layer, after the client's own. Default: 5.
+    /// Maximum number of retries of a send by the retry layer, in addition to the client's own. Default: 5.
     pub max_retries: u32,
 
-    /// The first delay between these retries in milliseconds; it doubles. Default: 100.
+    /// First delay between these retries in milliseconds; it doubles with each retry. Default: 100.
     pub base_backoff_ms: u64,
 
-    /// Requests on their way to a broker. Default: 5.
+    /// Maximum number of requests in flight per broker. Default: 5.
     ///
-    /// With idempotence the client keeps to 5, Kafka's rule. The number also bounds the records that the sink admits:
-    /// twice `max_in_flight_requests` × `batch_size` for each partition of its topic.
+    /// With idempotence the client uses at most 5, Kafka's limit. The number also bounds the records that the sink
+    /// admits: 2 × `max_in_flight_requests` × `batch_size` for each partition of its topic.
     pub max_in_flight_requests: usize,
 
-    /// How long a record waits for others to share its request, in milliseconds. Default: 0.
+    /// Time that a record waits for others to share its request, in milliseconds. Default: 0.
     pub linger_ms: u64,
 
-    /// Bytes of records that are admitted and not settled. Default: 33 554 432 (32 MiB).
+    /// Maximum size of the records that are admitted and not settled, in bytes. Default: 33 554 432 (32 MiB).
     pub buffer_memory: usize,
 
-    /// Whether sends are refused at once while Kafka fails them all; not in transactions, which would be committed without
-    /// what was refused. Default: true.
+    /// Whether sends are rejected at once while Kafka is failing. Has no effect with transactions, because a commit
+    /// would lack the rejected records. Default: true.
     pub enable_circuit_breaker: bool,
 
-    /// Failures in a row that open the circuit breaker. Default: 5.
+    /// Number of consecutive failures that open the circuit breaker. Default: 5.
     pub circuit_breaker_threshold: u32,
 
-    /// Seconds until an open circuit breaker lets a trial through. Default: 60.
+    /// Time until an open circuit breaker lets a probe through, in seconds. Default: 60.
     pub circuit_breaker_timeout_secs: u64,
 
-    /// Any other property of librdkafka 2.12.1, by its own name: `security.protocol`, `sasl.username`, …
+    /// Other properties of librdkafka 2.12.1, by librdkafka's names: `security.protocol`, `sasl.username`, …
     ///
-    /// [`validate`](Self::validate) knows the names and what each value must be; a name that a field above sets is refused.
-    /// Values are never shown by `Debug`.
+    /// [`validate`](Self::validate) checks their names and values; a property that a field above sets is rejected.
+    /// `Debug` does not show the values.
     pub properties: BTreeMap<String, String>,
 
-    /// The environment variables that set these settings, for conflicts and warnings to name. Default: none.
+    /// The environment variables that these settings come from, so that conflicts and warnings can name them. Default:
+    /// none.
     ///
     /// [`with_vars`](Self::with_vars) fills it.
     pub variables: Variables,
@@ -170,16 +173,16 @@ impl KafkaSinkConfig {
         self
     }
 
-    /// Checks all settings, alone and together. Touches no network and no file: whether a certificate is there and good, a
-    /// cipher known, a plug-in to be loaded, is told while connecting.
+    /// Checks all settings, alone and together. Reads no file and does not connect: whether a certificate exists and is
+    /// valid, a cipher is known, or a plug-in can be loaded is reported when connecting.
     ///
-    /// A setting that needs a cargo feature of this crate is refused without it, if the feature `rdkafka` is on. No value of a
-    /// property is shown but those of numbers, flags and choices.
+    /// A setting that needs a cargo feature of this crate is rejected without it, if the feature `rdkafka` is on. The
+    /// error shows values of numbers, flags and choices only.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) with every conflict and its cure in the text;
-    /// [`conflicts`](Self::conflicts) has them one by one.
+    /// [`conflicts`](Self::conflicts) returns them one by one.
     ///
     /// ```
     /// use kafka_tower::KafkaSinkConfig;
@@ -195,7 +198,7 @@ impl KafkaSinkConfig {
         conflict::refuse(&self.conflicts())
     }
 
-    /// All that cannot work in these settings; empty if they can.
+    /// Returns every conflict in these settings. Empty if they can work.
     #[must_use]
     pub fn conflicts(&self) -> Vec<Conflict> {
         let shown = |text: &str| Cow::Owned(self.variables.show(self, text));
@@ -206,29 +209,31 @@ impl KafkaSinkConfig {
         conflicts
     }
 
-    /// What works but may not be what was meant, a line each. Connecting logs them.
+    /// Returns warnings about settings that work but may be unintended, one line each. Connecting logs them.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let warnings = validate::warnings(self).into_iter();
         warnings.map(|text| self.variables.show(self, &text)).collect()
     }
 
-    /// What librdkafka is told: the fields under its names, and [`properties`](Self::properties) as they are. Has
-    /// secrets if those do.
+    /// Returns the properties for librdkafka: the fields under librdkafka's names, and [`properties`](Self::properties)
+    /// unchanged. Contains secrets if `properties` does.
     ///
-    /// Differences from librdkafka's own defaults that no field names: `partitioner` is `murmur2_random`, so that a key
-    /// lands where the Java client puts it; an unknown topic fails after 2 s; a connection that is idle for 230 s is closed
-    /// (`connections.max.idle.ms`), before a load balancer forgets it; `message.timeout.ms` is 0, because a
-    /// record that times out in the client after it may have been sent makes the client send others twice. The send's
-    /// budget is kept by the sink. With transactions `message.timeout.ms` lies a second (at most a tenth) below
-    /// `transaction.timeout.ms`, which is 60 000 unless `properties` has it: a record that times out aborts its transaction.
+    /// It also sets properties that have no field and differ from librdkafka's defaults: `partitioner` is
+    /// `murmur2_random`, so that a key goes to the same partition as with the Java client; a record for an unknown
+    /// topic fails after 2 s (`topic.metadata.propagation.max.ms`); a connection that is idle for 230 s is closed
+    /// (`connections.max.idle.ms`), before a load balancer forgets it; `message.timeout.ms` is 0, because a record that
+    /// times out in the client after it may have been sent makes the client send others twice. The sink enforces the
+    /// time budget of a send. With transactions `message.timeout.ms` is 1 s (at most a tenth) below
+    /// `transaction.timeout.ms`, which is 60 000 ms unless set in `properties`: a record that times out aborts its
+    /// transaction.
     #[must_use]
     pub fn librdkafka_properties(&self) -> BTreeMap<String, String> {
         rdkafka::properties(self)
     }
 
-    /// What the sink admits at once, for a topic of so many partitions: one set of requests on the wire, one being
-    /// filled.
+    /// Returns the limits of the sink's gate for a topic with this number of partitions: twice the records of the
+    /// requests in flight, so that one set can be filled while the other is on the wire.
     #[must_use]
     pub fn limits(&self, partitions: u32) -> Limits {
         let records = self
@@ -239,26 +244,26 @@ impl KafkaSinkConfig {
         Limits { records, bytes: self.buffer_memory }
     }
 
-    /// `send_timeout_ms`.
+    /// `send_timeout_ms` as a `Duration`.
     #[must_use]
     pub fn send_timeout(&self) -> Duration {
         Duration::from_millis(self.send_timeout_ms)
     }
 
-    /// `connect_timeout_ms`.
+    /// `connect_timeout_ms` as a `Duration`.
     #[must_use]
     pub fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout_ms)
     }
 
-    /// `delivery_bound_ms`.
+    /// `delivery_bound_ms` as a `Duration`.
     #[must_use]
     pub fn delivery_bound(&self) -> Duration {
         Duration::from_millis(self.delivery_bound_ms)
     }
 }
 
-/// Shows the names of `properties`, not their values, and of a broker's address not what stands before an `@`: those may
+/// Shows the names of `properties` without their values, and brokers without the part before an `@`, because both may
 /// be secret.
 impl fmt::Debug for KafkaSinkConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

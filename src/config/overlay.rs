@@ -1,10 +1,10 @@
-//! Settings from outside, laid over others one by one; all that is wrong is found in one go.
+//! Applies settings one by one over a configuration, and collects everything that is wrong.
 
 use super::built::Built;
 use super::variables::canonical;
 use super::{Conflict, KafkaSinkConfig, fields, properties, validate};
 
-/// What a value is for.
+/// The target of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Setting<'a> {
     Field(&'static str),
@@ -12,13 +12,13 @@ pub(super) enum Setting<'a> {
     Property(&'a str),
 }
 
-/// A configuration that settings are laid over, and what is wrong with them.
+/// A configuration with the settings applied so far, and their faults.
 pub(super) struct Overlay {
     config: KafkaSinkConfig,
     faults: Vec<String>,
-    /// Settings whose values were refused, as texts name them.
+    /// Settings whose values were rejected, as the texts name them.
     refused: Vec<String>,
-    /// What could not work before.
+    /// Conflicts that existed before.
     before: Vec<Conflict>,
 }
 
@@ -28,23 +28,23 @@ impl Overlay {
         Self { config, faults: Vec::new(), refused: Vec::new(), before }
     }
 
-    /// A configuration that variables with a prefix are laid over.
+    /// Begins with a configuration to which variables with a prefix are applied.
     pub(super) fn by_variables(mut config: KafkaSinkConfig, prefix: &str) -> Self {
         config.variables.read_with(prefix);
         Self::over(config)
     }
 
-    /// Something is wrong that belongs to no setting. Settings that the text names are not judged again.
+    /// Adds a fault that belongs to no setting. Settings that the text names are not checked again.
     pub(super) fn fault(&mut self, text: &str) {
         self.faults.push(self.show(text));
     }
 
-    /// A text with settings by the names that they were written by.
+    /// Replaces names of settings in a text by the names they were written with.
     pub(super) fn show(&self, text: &str) -> String {
         self.config.variables.show(&self.config, text)
     }
 
-    /// Sets what a value is for, unless it cannot work whatever the other settings are.
+    /// Sets a value, unless it cannot work with any other settings.
     #[cfg(feature = "serde")]
     pub(super) fn set(&mut self, setting: Setting<'_>, value: &str) {
         for conflict in self.try_set(setting, value) {
@@ -52,7 +52,8 @@ impl Overlay {
         }
     }
 
-    /// The same for a variable's value, which also replaces what the setting has under other names. What a file has is not shown.
+    /// Sets a variable's value, which also replaces values under other names of the setting. A value from a file is not
+    /// shown.
     pub(super) fn set_by_variable(&mut self, setting: Setting<'static>, value: &str, variable: &str, from_file: bool) {
         let before = self.config.properties.clone();
         if let Setting::Property(name) = setting {
@@ -88,8 +89,8 @@ impl Overlay {
         conflicts
     }
 
-    /// The configuration, or all that is wrong: also what these settings lack and what does not fit together, but for settings
-    /// that a fault names, as what they were meant to be is not known.
+    /// Returns the configuration, or everything that is wrong. That includes missing settings and settings that do not
+    /// fit together, except settings that a fault names, because their intended value is unknown.
     pub(super) fn finish(self) -> Result<KafkaSinkConfig, Vec<String>> {
         let Self { config, mut faults, mut refused, before } = self;
         if faults.is_empty() {
@@ -108,7 +109,7 @@ impl Overlay {
 }
 
 impl Setting<'_> {
-    /// As the texts of this crate write it.
+    /// The notation of this crate's texts.
     fn shown(self) -> String {
         match self {
             Self::Field(field) => format!("`{field}`"),

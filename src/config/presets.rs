@@ -1,11 +1,12 @@
 use super::KafkaSinkConfig;
 
-/// Settings for a purpose. What they leave alone has its default.
+/// Presets for a purpose. Settings not listed have their defaults.
 impl KafkaSinkConfig {
-    /// Many records a second: large batches that wait to be filled, with room for them.
+    /// Preset for many records per second: large batches, time to fill them, and room for them.
     ///
-    /// For [`send_stream`](crate::KafkaSink::send_stream), batches of tens of thousands, and many tasks that send at once. A record that
-    /// is sent alone, or the last of a batch, waits for `linger_ms`.
+    /// Use it with [`send_stream`](crate::KafkaSink::send_stream), with batches of tens of thousands of messages, and
+    /// with many tasks that send at once. A record that is sent alone, and the last one of a batch, waits for
+    /// `linger_ms`.
     ///
     /// | field | value |
     /// |---|---|
@@ -15,8 +16,8 @@ impl KafkaSinkConfig {
     /// | `buffer_memory` | 67 108 864 (64 MiB) |
     /// | `max_in_flight_requests` | 10 |
     ///
-    /// The client keeps to 5 requests a broker while idempotence is on, as it is by default: that is Kafka's rule. The 10 doubles what
-    /// the sink admits.
+    /// With idempotence, which is on by default, the client uses at most 5 requests per broker: Kafka's limit. The 10
+    /// doubles the number of records that the sink admits.
     ///
     /// ```
     /// use kafka_tower::KafkaSinkConfig;
@@ -39,10 +40,10 @@ impl KafkaSinkConfig {
         }
     }
 
-    /// Each record at once: alone in its request, not compressed.
+    /// Preset that sends each record at once, alone in its request and uncompressed.
     ///
-    /// For records that are sent one after the other, each awaited. Many at once are slower than with the defaults, because each is a
-    /// request of its own.
+    /// Use it for records that are sent one after the other, each awaited. With many records at once it is slower than
+    /// the defaults, because each record is a request of its own.
     ///
     /// | field | value |
     /// |---|---|
@@ -51,8 +52,8 @@ impl KafkaSinkConfig {
     /// | `compression_type` | `none` |
     /// | `max_in_flight_requests` | 1 |
     ///
-    /// One request at a time: the sink admits two records a partition, and the next one waits for an answer. For low latency
-    /// under load raise `max_in_flight_requests` to 5; idempotence keeps the order.
+    /// One request at a time: the sink admits two records per partition, and the next one waits for an answer. For low
+    /// latency under load, raise `max_in_flight_requests` to 5; idempotence keeps the order.
     ///
     /// ```
     /// use kafka_tower::KafkaSinkConfig;
@@ -74,7 +75,8 @@ impl KafkaSinkConfig {
         }
     }
 
-    /// Transactions: a record is read once, or not at all, by consumers with `isolation.level=read_committed`.
+    /// Preset for transactions: consumers with `isolation.level=read_committed` read each record exactly once or not at
+    /// all.
     ///
     /// | field | value |
     /// |---|---|
@@ -83,8 +85,8 @@ impl KafkaSinkConfig {
     /// | `max_retries` | 10 |
     /// | `max_in_flight_requests` | 1 |
     ///
-    /// `transactional_id` names this producer to the brokers. It outlives restarts, and no two producers that run at the
-    /// same time may share it: the later one fences the earlier.
+    /// `transactional_id` identifies this producer to the brokers. Keep it the same across restarts. Two running
+    /// producers must not share it: the later one fences the earlier.
     ///
     /// ```
     /// use kafka_tower::KafkaSinkConfig;
@@ -117,9 +119,9 @@ impl KafkaSinkConfig {
 mod tests {
     use super::*;
 
-    /// The literals of the specification, word for word; it leaves the topic out, which is required.
+    /// The literals of the specification, word for word. They leave out the topic, which is required.
     #[test]
-    fn presets_are_what_the_specification_writes() {
+    fn presets_match_the_specification() {
         let throughput = KafkaSinkConfig {
             batch_size: 10000,
             linger_ms: 100,
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn presets_do_not_fight_with_themselves() {
+    fn presets_have_no_conflicts() {
         for preset in [
             KafkaSinkConfig::high_throughput("a", "t"),
             KafkaSinkConfig::low_latency("a", "t"),

@@ -3,17 +3,17 @@ use std::collections::BTreeMap;
 use super::properties::property::Kind;
 use super::{KafkaSinkConfig, properties as given};
 
-/// Kafka keeps the sequence of five requests a producer.
+/// Brokers keep the sequence of at most five requests per producer.
 pub(super) const IN_FLIGHT_WITH_IDEMPOTENCE: usize = 5;
 
-/// An idle connection is closed after so long. librdkafka's own for brokers on Azure, whose load balancers forget connections after
-/// 4 min; AWS's do so after 350 s.
+/// Idle connections are closed after this time. librdkafka uses the same value for Azure, whose load balancers drop
+/// idle connections after 4 min; AWS's do so after 350 s.
 pub(super) const MAX_IDLE_MS: i64 = 230_000;
 
-/// librdkafka's own.
+/// librdkafka's default.
 const TRANSACTION_TIMEOUT_MS: i64 = 60_000;
 
-/// librdkafka's largest value of a size in kB.
+/// librdkafka's maximum for a size in kB.
 const MAX_KBYTES: usize = i32::MAX as usize;
 
 pub(super) fn properties(config: &KafkaSinkConfig) -> BTreeMap<String, String> {
@@ -22,7 +22,7 @@ pub(super) fn properties(config: &KafkaSinkConfig) -> BTreeMap<String, String> {
     } else {
         config.max_in_flight_requests
     };
-    // The sink's gate is the limit and is exact; the client's own stays out of its way.
+    // The sink's gate enforces the exact limit, so the client's own limits must not be reached first.
     let kbytes = (config.buffer_memory / 1024).saturating_mul(2).saturating_add(1024).min(MAX_KBYTES);
     let mut properties = BTreeMap::new();
     let mut set = |name: &str, value: String| properties.insert(name.to_owned(), value);
@@ -37,17 +37,17 @@ pub(super) fn properties(config: &KafkaSinkConfig) -> BTreeMap<String, String> {
     set("queue.buffering.max.messages", "0".to_owned());
     set("queue.buffering.max.kbytes", kbytes.to_string());
     set("message.timeout.ms", message_timeout_ms(config).to_string());
-    // The Java client's.
+    // The Java client's partitioner.
     set("partitioner", "murmur2_random".to_owned());
-    // What lies between may forget a connection that is idle, without a word: the next request would wait for socket.timeout.ms.
+    // Load balancers drop idle connections silently: the next request would wait for `socket.timeout.ms`.
     set("connections.max.idle.ms", MAX_IDLE_MS.to_string());
-    // 30 s by default: how long records to an unknown topic wait for it to appear.
+    // librdkafka's default is 30 s. The time that records to an unknown topic wait for it to appear.
     set("topic.metadata.propagation.max.ms", "2000".to_owned());
     if config.enable_transactions {
         set("transactional.id", config.transactional_id.clone().unwrap_or_default());
         set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string());
     }
-    // The other name of one property: both together would contradict each other.
+    // Another name of the same property: set to different values they would contradict each other.
     if config.properties.contains_key("delivery.timeout.ms") {
         properties.remove("message.timeout.ms");
     }
@@ -55,7 +55,7 @@ pub(super) fn properties(config: &KafkaSinkConfig) -> BTreeMap<String, String> {
     properties
 }
 
-/// `yes`, `on`, … are flags here and not to librdkafka.
+/// `yes`, `on`, … are flags here, but not for librdkafka.
 fn as_librdkafka_reads(name: &str, value: &str) -> String {
     match given::find(name).filter(|property| matches!(property.kind, Kind::Flag)).and(given::value::flag(value)) {
         Some(flag) => flag.to_string(),
@@ -63,15 +63,16 @@ fn as_librdkafka_reads(name: &str, value: &str) -> String {
     }
 }
 
-/// How long a transaction may take before the brokers abort it.
+/// Time after which the brokers abort a transaction, in milliseconds.
 pub(super) fn transaction_timeout_ms(config: &KafkaSinkConfig) -> i64 {
     given::whole(config, "transaction.timeout.ms").unwrap_or(TRANSACTION_TIMEOUT_MS)
 }
 
-/// How long the client tries to deliver a record; 0 is for ever.
+/// Time that the client tries to deliver a record, in milliseconds; 0 is no limit.
 ///
-/// For ever, because a record that times out there after it was sent makes the client send its neighbours twice. In a
-/// transaction such a time-out aborts, so that nobody reads them, and has to come before the brokers do the same.
+/// The default is 0, because a record that times out in the client after it was sent makes the client send its
+/// neighbours twice. In a transaction a time-out aborts, so that no reader sees the duplicates; it must come before the
+/// brokers abort the transaction themselves.
 pub(super) fn message_timeout_ms(config: &KafkaSinkConfig) -> i64 {
     let timeout = transaction_timeout_ms(config);
     let default = if config.enable_transactions { timeout - (timeout / 10).min(1000) } else { 0 };
@@ -144,13 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn idempotence_keeps_to_five_requests() {
+    fn idempotence_limits_requests_to_five() {
         let config = KafkaSinkConfig { max_in_flight_requests: 10, ..Default::default() };
         assert_eq!(properties(&config)["max.in.flight"], "5");
     }
 
     #[test]
-    fn two_names_of_one_time_out_do_not_meet() {
+    fn two_names_of_one_timeout_are_not_both_set() {
         let config = KafkaSinkConfig::default().with_property("delivery.timeout.ms", "9000");
         let properties = properties(&config);
         assert_eq!(properties.get("message.timeout.ms"), None);

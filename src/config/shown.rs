@@ -1,4 +1,4 @@
-//! What may be shown of the properties.
+//! Properties for display, without secrets.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,12 @@ use super::properties::property::Kind;
 use super::properties::{find, value};
 use super::{KafkaSinkConfig, validate};
 
-/// In place of a value that may be secret.
+/// Shown in place of a value that may be secret.
 const HIDDEN: &str = "***";
-/// A longer text is no name of a file.
+/// A longer text is not taken for a file name, in characters.
 const LONGEST: usize = 200;
 
-/// Texts that are no secrets.
+/// Text properties that are not secret.
 const OPEN: [&str; 17] = [
     "client.id",
     "client.rack",
@@ -32,13 +32,14 @@ const OPEN: [&str; 17] = [
     "transactional.id",
 ];
 
-/// [`KafkaSinkConfig::librdkafka_properties`] for people's eyes: numbers, flags, choices and what is known to be no secret.
+/// Returns [`KafkaSinkConfig::librdkafka_properties`] for display: numbers, flags, choices and known non-secrets in
+/// clear.
 pub(crate) fn properties(config: &KafkaSinkConfig) -> BTreeMap<String, String> {
     let all = config.librdkafka_properties().into_iter();
     all.map(|(name, text)| match name.as_str() {
         "bootstrap.servers" => (name, validate::masked(&text)),
         _ if is_open(&name, &text) => (name, text),
-        // The name may be the secret, where the two were swapped.
+        // Name and value may be swapped, and the name then be the secret.
         _ if find(&name).is_none() && find(&text).is_some() => (HIDDEN.to_owned(), HIDDEN.to_owned()),
         _ => (name, HIDDEN.to_owned()),
     })
@@ -61,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_no_secret_is_shown() {
+    fn secrets_are_not_shown() {
         let config = KafkaSinkConfig { brokers: "u:hunter2@a:9092".into(), ..KafkaSinkConfig::default() }
             .with_property("sasl.password", "hunter2")
             .with_property("sasl.username", "hunter2")

@@ -1,4 +1,4 @@
-//! Settings by the names of the environment variables that set them.
+//! Names settings by the environment variables that set them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,11 +6,11 @@ use std::fmt;
 use super::properties::{FIELDS, find, table};
 use super::{KafkaSinkConfig, fields};
 
-/// The environment variables that set a [`KafkaSinkConfig`]: its conflicts and warnings name these in place of fields and
-/// properties.
+/// The environment variables that set a [`KafkaSinkConfig`]. Its conflicts and warnings name these variables instead of
+/// fields and properties.
 ///
-/// [`KafkaSinkConfig::with_vars`] fills it. A setting that the program changes afterwards goes by its own name again. All values
-/// of this type are equal to each other, and `Debug` shows none of the settings' values.
+/// [`KafkaSinkConfig::with_vars`] fills it. A setting that the program changes afterwards goes by its own name again.
+/// All values of this type compare equal, and `Debug` shows no values of settings.
 ///
 /// ```
 /// use kafka_tower::KafkaSinkConfig;
@@ -25,7 +25,7 @@ use super::{KafkaSinkConfig, fields};
 /// ```
 #[derive(Clone, Default)]
 pub struct Variables {
-    /// Of the variables that could set what none has set; empty if no variables were read.
+    /// Prefix of the variables that could set the remaining settings. Empty if no variables were read.
     prefix: String,
     /// By field or property: the variable, and the value that it has set.
     set: BTreeMap<&'static str, (String, String)>,
@@ -54,7 +54,7 @@ impl Variables {
         self.set.insert(name, (variable.to_owned(), value.to_owned()));
     }
 
-    /// The variable to name for a field or property: the one that set it, or could, if nothing else has.
+    /// Returns the variable to name for a field or property: the one that set it, or the one that could if it is unset.
     fn of(&self, config: &KafkaSinkConfig, name: &'static str) -> Option<String> {
         let is_field = FIELDS.contains(&name);
         let Some((variable, value)) = self.set.get(name) else {
@@ -74,7 +74,7 @@ impl Variables {
         unchanged.then(|| variable.clone())
     }
 
-    /// A text of this crate with variables in place of `` `fields` `` and `"properties"`.
+    /// Replaces `` `fields` `` and `"properties"` in a text by their variables.
     pub(super) fn show(&self, config: &KafkaSinkConfig, text: &str) -> String {
         if self.prefix.is_empty() {
             return text.to_owned();
@@ -97,7 +97,7 @@ impl Variables {
         shown
     }
 
-    /// Whether some texts name a setting that this text names, too.
+    /// Returns whether one of `others` names a setting that `text` names too.
     pub(super) fn share_a_setting(&self, config: &KafkaSinkConfig, text: &str, others: &[String]) -> bool {
         settings().filter(|(_, notations)| notations.iter().any(|notation| text.contains(notation))).any(
             |(name, notations)| {
@@ -111,14 +111,14 @@ impl Variables {
     }
 }
 
-/// Fields and properties, and how the texts of this crate write them.
+/// Fields and properties, with their notation in this crate's texts.
 fn settings() -> impl Iterator<Item = (&'static str, Vec<String>)> {
     let fields = FIELDS.into_iter().map(|field| (field, vec![format!("`{field}`")]));
     let properties = table::TABLE.iter().map(|property| property.name).filter(|name| !FIELDS.contains(name));
     fields.chain(properties.map(|name| (name, vec![format!("{name:?}")])))
 }
 
-/// By the rule of Kafka's images: upper case, underscores in place of dots.
+/// Name of the variable, by the rule of Kafka's images: upper case, underscores for dots.
 pub(super) fn image(name: &str) -> String {
     name.to_ascii_uppercase().replace('.', "_")
 }
@@ -128,7 +128,7 @@ fn has_word(text: &str, word: &str) -> bool {
     text.match_indices(word).any(|(at, _)| !text[at + word.len()..].starts_with(of_word))
 }
 
-/// The one name of all that mean a property.
+/// The main name of a property.
 pub(super) fn canonical(name: &str) -> &str {
     find(name).map_or(name, |property| property.canonical())
 }
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_program_sets_goes_by_its_own_name() {
+    fn a_setting_changed_by_the_program_goes_by_its_own_name() {
         let mut config = read(&[("MY_TOPIC", "t"), ("MY_ACKS", "1"), ("MY_RETRIES", "1")]);
         config.acks = "0".into();
         config.properties.insert("retries".into(), "0".into());

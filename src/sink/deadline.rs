@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_without_room_is_the_callers() {
+    fn the_error_names_the_callers_time() {
         let control = MemoryKafka::new().transport().control();
         // The timer fired 20 ms late.
         let since = now() - Duration::from_millis(1_020);

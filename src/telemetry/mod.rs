@@ -1,4 +1,4 @@
-//! OpenTelemetry for sinks: spans, context in headers, metrics.
+//! OpenTelemetry for sinks: spans, trace context in headers, metrics.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -23,8 +23,8 @@
 //! # }
 //! ```
 //!
-//! What is written under which names: [`layers::telemetry`](crate::layers::telemetry). With the property
-//! `statistics.interval.ms` librdkafka's own numbers are metrics too: `statistics`.
+//! [`layers::telemetry`](crate::layers::telemetry) documents the names of spans, attributes and metrics. With the
+//! property `statistics.interval.ms`, librdkafka's own statistics are metrics too: see `statistics`.
 
 #[cfg(feature = "rdkafka")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]

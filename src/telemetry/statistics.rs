@@ -1,6 +1,7 @@
-//! librdkafka's statistics as instruments.
+//! OpenTelemetry gauges from librdkafka's statistics.
 //!
-//! A sink that connects with a [`Telemetry`] and the property `statistics.interval.ms` has them. For a transport of your own:
+//! A sink that connects with a [`Telemetry`] and the property `statistics.interval.ms` records them. For your own
+//! transport:
 //!
 //! ```no_run
 //! # async fn example() -> kafka_tower::Result<()> {
@@ -18,9 +19,10 @@
 //! # }
 //! ```
 //!
-//! Each number is of one producer, by librdkafka's name for it: two sinks may share a client id, and a gauge has one value
-//! under the same attributes. A producer that is made again has another name. The numbers are of one interval each. What librdkafka did not measure in it keeps its last value, as gauges do; but for the
-//! time that brokers ask to wait, which is 0 then.
+//! The values belong to one producer, identified by librdkafka's name for it, because two sinks may share a client id
+//! and a gauge has one value per set of attributes. A replacement producer has a new name. Each value covers one
+//! interval. A gauge keeps its last value if librdkafka did not measure anything in an interval, except the throttle
+//! time, which is then 0.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -31,32 +33,32 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Gauge, Meter};
 use serde::Deserialize;
 
-/// The names of the gauges.
+/// Names of the gauges.
 pub mod metric {
-    /// s, by broker and statistic: round-trip time of requests.
+    /// Round-trip time of requests in s, by broker and statistic.
     pub const BROKER_RTT: &str = "kafka_tower.librdkafka.broker.rtt";
-    /// s, by broker and statistic: how long records waited in the client's queue for their request.
+    /// Time that records waited in the client's queue for their request, in s, by broker and statistic.
     pub const BROKER_QUEUE_LATENCY: &str = "kafka_tower.librdkafka.broker.queue.latency";
-    /// s, by broker and statistic: how long requests waited in the output buffer.
+    /// Time that requests waited in the output buffer, in s, by broker and statistic.
     pub const BROKER_OUTBUF_LATENCY: &str = "kafka_tower.librdkafka.broker.outbuf.latency";
-    /// s, by broker and statistic: how long the broker asked to wait.
+    /// Throttle time that the broker asked for, in s, by broker and statistic.
     pub const BROKER_THROTTLE: &str = "kafka_tower.librdkafka.broker.throttle";
-    /// `{request}`, by broker: requests that wait to be written to the connection.
+    /// Number of requests (`{request}`) waiting to be written to the connection, by broker.
     pub const BROKER_OUTBUF_REQUESTS: &str = "kafka_tower.librdkafka.broker.outbuf.requests";
-    /// `{request}`, by broker: requests that wait for an answer.
+    /// Number of requests (`{request}`) waiting for a response, by broker.
     pub const BROKER_WAITING_REQUESTS: &str = "kafka_tower.librdkafka.broker.waiting.requests";
-    /// `By`, by topic and statistic: size of the batches.
+    /// Size of the batches in bytes (`By`), by topic and statistic.
     pub const TOPIC_BATCH_BYTES: &str = "kafka_tower.librdkafka.topic.batch.bytes";
-    /// `{message}`, by topic and statistic: messages in a batch.
+    /// Number of messages (`{message}`) per batch, by topic and statistic.
     pub const TOPIC_BATCH_MESSAGES: &str = "kafka_tower.librdkafka.topic.batch.messages";
-    /// `{message}`: messages in librdkafka's queues.
+    /// Number of messages (`{message}`) in librdkafka's queues.
     pub const QUEUE_MESSAGES: &str = "kafka_tower.librdkafka.queue.messages";
-    /// `By`: their bytes.
+    /// Bytes (`By`) of the messages in librdkafka's queues.
     pub const QUEUE_BYTES: &str = "kafka_tower.librdkafka.queue.bytes";
-    /// `{generation}`: producer ids and epochs that brokers gave this client.
+    /// Number of producer ids and epochs (`{generation}`) that brokers have given this client.
     pub const PRODUCER_GENERATIONS: &str = "kafka_tower.producer.generations";
 
-    /// All of them.
+    /// All names.
     pub const ALL: [&str; 11] = [
         BROKER_RTT,
         BROKER_QUEUE_LATENCY,
@@ -72,11 +74,12 @@ pub mod metric {
     ];
 }
 
-/// librdkafka's name of the producer: the client id, and a number that it counts in a process, as in `orders#producer-1`.
+/// Attribute: librdkafka's name of the producer, which is the client id and a number unique in the process, as in
+/// `orders#producer-1`.
 pub const HANDLE: &str = "kafka_tower.librdkafka.handle";
-/// `avg`, `p99` or `max` of an interval.
+/// Attribute: `avg`, `p99` or `max` of an interval.
 pub const STATISTIC: &str = "kafka_tower.statistic";
-/// The broker's id.
+/// Attribute: id of the broker.
 pub const BROKER_ID: &str = "kafka_tower.broker.id";
 
 const MICROS: f64 = 1e-6;
@@ -101,7 +104,7 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Over the telemetry's meter.
+    /// Makes the gauges with the telemetry's meter.
     #[must_use]
     pub fn new(telemetry: &Telemetry) -> Self {
         let meter = telemetry.meter();
@@ -127,11 +130,11 @@ impl Statistics {
         }
     }
 
-    /// Records statistics as librdkafka writes them.
+    /// Records statistics in librdkafka's JSON format.
     ///
     /// # Errors
     ///
-    /// If it is not what librdkafka writes.
+    /// If the text is not in librdkafka's format.
     pub fn record(&self, json: &str) -> Result<(), serde_json::Error> {
         let told: Told<'_> = serde_json::from_str(json)?;
         let handle = KeyValue::new(HANDLE, told.name.into_owned());
@@ -142,7 +145,7 @@ impl Statistics {
         if let Some(eos) = told.eos {
             self.generations.record(eos.epoch_cnt, &of_client);
         }
-        // Those that only were names to begin with, and the coordinators' connections, have no id.
+        // Bootstrap addresses and connections to coordinators have no node id.
         for broker in told.brokers.values().filter(|broker| broker.nodeid >= 0) {
             let of_broker = of_broker(&of_client, broker);
             self.outbuf.record(broker.outbuf_cnt, &of_broker);
@@ -179,7 +182,8 @@ fn count(meter: &Meter, name: &'static str, unit: &'static str, what: &'static s
     meter.i64_gauge(name).with_unit(unit).with_description(what).build()
 }
 
-/// [`Statistics`] that begin when there is a meter: its global provider may be set after a sink has connected.
+/// [`Statistics`] that are created at first use, because the global meter provider may be set after a sink has
+/// connected.
 #[derive(Debug)]
 pub(crate) struct Late {
     telemetry: Telemetry,
@@ -203,13 +207,13 @@ impl ClientEvents for Late {
 impl ClientEvents for Statistics {
     fn statistics(&self, json: &str) {
         if let Err(error) = self.record(json) {
-            // Its text may quote what was read.
+            // The error's text may quote the input.
             tracing::warn!(line = error.line(), column = error.column(), "librdkafka's statistics could not be read");
         }
     }
 }
 
-/// What of librdkafka's STATISTICS.md is recorded.
+/// The recorded part of the statistics, as librdkafka's STATISTICS.md describes them.
 #[derive(Deserialize)]
 struct Told<'a> {
     #[serde(borrow)]
@@ -266,7 +270,8 @@ struct Window {
 }
 
 impl Window {
-    /// Of what is measured only where it happens, as a broker's asking to wait. A gauge has its last value else, for ever.
+    /// Returns a zero instead of an empty window, for a value measured only when it occurs, as the throttle time.
+    /// Without it the gauge would keep its last value for ever.
     fn or_zero(self) -> Self {
         if self.cnt == 0 { Self { cnt: 1, ..Self::default() } } else { self }
     }

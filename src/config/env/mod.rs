@@ -17,15 +17,16 @@ use names::{Meaning, Target, meaning};
 
 const PREFIX: &str = "KAFKA_";
 
-/// A name is cut here when it is shown.
+/// Longer names are cut to this number of characters when shown.
 const SHOWN: usize = 80;
 
 impl KafkaSinkConfig {
-    /// The settings of the environment: [`from_env_with_prefix`](Self::from_env_with_prefix) with `KAFKA_`.
+    /// Reads the settings from environment variables with the prefix `KAFKA_`. See
+    /// [`from_env_with_prefix`](Self::from_env_with_prefix).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`with_vars`](Self::with_vars).
     ///
     /// ```no_run
     /// use kafka_tower::KafkaSinkConfig;
@@ -38,40 +39,42 @@ impl KafkaSinkConfig {
         Self::from_env_with_prefix(PREFIX)
     }
 
-    /// The settings of the environment's variables with a prefix; what none of them sets has its default.
+    /// Reads the settings from environment variables with a prefix. Settings without a variable have their defaults.
     ///
-    /// See [`with_vars`](Self::with_vars) for their names.
+    /// [`with_vars`](Self::with_vars) documents the names of the variables.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`with_vars`](Self::with_vars).
     pub fn from_env_with_prefix(prefix: &str) -> Result<Self> {
         Self::default().with_vars(prefix, env::vars_os())
     }
 
-    /// Lays variables over these settings: for a preset or a file that the environment may change, and for tests.
+    /// Overrides these settings with variables. Use it for a preset or a file that the environment may change, and for
+    /// tests.
     ///
     /// | variable, with the prefix `KAFKA_` | sets |
     /// |---|---|
     /// | `KAFKA_BROKERS`, `KAFKA_TOPIC`, `KAFKA_BATCH_SIZE`, … | the field of that name |
     /// | `KAFKA_BOOTSTRAP_SERVERS` | `brokers` |
     /// | `KAFKA_SECURITY_PROTOCOL`, `KAFKA_SASL_PASSWORD`, … | librdkafka's property: upper case, underscores for dots |
-    /// | `KAFKA_SASL_PASSWORD_FILE`, … | the same, with what the file has, without a line break at its end |
+    /// | `KAFKA_SASL_PASSWORD_FILE`, … | the same, to the content of the file, without a line break at its end |
     ///
-    /// Flags are `true`, `yes`, `on`, `1` or `false`, `no`, `off`, `0`, in any case. An empty variable counts as not set. Left
-    /// alone are variables of Kubernetes services and of Docker's links (`KAFKA_SERVICE_HOST`, `KAFKA_PORT`, `KAFKA_NAME`,
-    /// `KAFKA_ENV_…`, …), consumers' properties, and under `KAFKA_` those of Kafka's scripts and images: `KAFKA_HOME`, `…_OPTS`,
-    /// `KAFKA_JMX_…`, `KAFKA_LOG4J_…`, `KAFKA_CFG_…`, `KAFKA_TOWER_…`. Any other one with the prefix is an error, or ignored by
-    /// [`with_vars_lenient`](Self::with_vars_lenient).
+    /// Flags are `true`, `yes`, `on`, `1` or `false`, `no`, `off`, `0`, in any case. An empty variable counts as not
+    /// set. Ignored are variables of Kubernetes services and of Docker's links (`KAFKA_SERVICE_HOST`, `KAFKA_PORT`,
+    /// `KAFKA_NAME`, `KAFKA_ENV_…`, …), consumers' properties, and under `KAFKA_` those of Kafka's scripts and images:
+    /// `KAFKA_HOME`, `…_OPTS`, `KAFKA_JMX_…`, `KAFKA_LOG4J_…`, `KAFKA_CFG_…`, `KAFKA_TOWER_…`. Any other variable with
+    /// the prefix is an error; [`with_vars_lenient`](Self::with_vars_lenient) ignores it.
     ///
-    /// A value that cannot work whatever the other settings are is an error here. What does not fit together or is missing is
-    /// left to [`validate`](Self::validate), because the program may still change it: `validate` and [`warnings`](Self::warnings)
-    /// name the variables, too.
+    /// A value that cannot work with any other settings is an error here. Missing settings and settings that do not fit
+    /// together are left to [`validate`](Self::validate), because the program may still change them. `validate` and
+    /// [`warnings`](Self::warnings) name the variables, too.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] with all that is wrong, by the variables' names; if there is anything, also with what does not fit
-    /// together. No value is shown but those of numbers, flags, choices, topics and hosts, and none that comes from a file.
+    /// [`ErrorKind::Config`] with everything that is wrong, by the variables' names. If anything is wrong, it also
+    /// lists settings that do not fit together. It shows only values of numbers, flags, choices, topics and hosts, and
+    /// no value from a file.
     ///
     /// ```
     /// use kafka_tower::KafkaSinkConfig;
@@ -98,14 +101,14 @@ impl KafkaSinkConfig {
         overlay(self, prefix, vars, |path| fs::read_to_string(path), Unknown::Refuse)
     }
 
-    /// [`with_vars`](Self::with_vars) for a prefix that variables of other programs share: a variable that is no setting is
-    /// logged as a warning, with the setting whose name is near, and ignored.
+    /// Like [`with_vars`](Self::with_vars), for a prefix that variables of other programs share: an unknown variable is
+    /// ignored and logged as a warning that names the nearest setting.
     ///
-    /// A wrong value of a setting is an error as there.
+    /// An invalid value of a setting is still an error.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] with all that is wrong, by the variables' names.
+    /// [`ErrorKind::Config`] with everything that is wrong, by the variables' names.
     ///
     /// ```
     /// use kafka_tower::KafkaSinkConfig;
@@ -126,7 +129,7 @@ impl KafkaSinkConfig {
     }
 }
 
-/// A value, and where it is from.
+/// A value and its source.
 struct Given {
     target: Target,
     variable: String,
@@ -134,7 +137,7 @@ struct Given {
     from_file: bool,
 }
 
-/// What to do with variables that set nothing and are nobody else's.
+/// What to do with unknown variables.
 enum Unknown<'a> {
     Refuse,
     Ignore(&'a mut dyn FnMut(&str)),
@@ -179,7 +182,7 @@ fn overlay(
         overlay.set_by_variable(one.target, &one.value, &one.variable, one.from_file);
     }
     overlay.finish().map_err(|mut faults| {
-        // By the variables' names, which stand first.
+        // Sorted by the names of the variables, which the texts begin with.
         faults.sort_unstable();
         Error::new(ErrorKind::Config, format!("the environment cannot be used: {}", faults.join("; "))).with_help(
             "correct the variables; if some are not meant for the sink, read another prefix \
@@ -188,10 +191,10 @@ fn overlay(
     })
 }
 
-/// What a variable is.
+/// What a variable means.
 enum Found {
     Sets(Given),
-    /// Somebody else's.
+    /// A variable of another program.
     Foreign,
     Fault(String),
     Unknown(String),
@@ -208,7 +211,7 @@ fn look_at(variable: &str, prefix: &str, value: OsString, read: &impl Fn(&Path) 
         }
     };
     let value = if from_file {
-        // The path is not shown: it may be the secret, if somebody took the variable for the other.
+        // The path is not shown: if the `_FILE` suffix is there by mistake, it is the secret itself.
         match read(Path::new(&value)) {
             Ok(text) => {
                 let text = text.strip_suffix('\n').unwrap_or(&text);
@@ -229,7 +232,7 @@ fn look_at(variable: &str, prefix: &str, value: OsString, read: &impl Fn(&Path) 
 }
 
 impl Given {
-    /// Whether both set the same, maybe by two names of one property.
+    /// Returns whether both set the same setting, also by two names of one property.
     fn is_same(&self, other: &Self) -> bool {
         match (self.target, other.target) {
             (Target::Property(one), Target::Property(two)) => canonical(one) == canonical(two),

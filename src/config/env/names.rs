@@ -1,4 +1,4 @@
-//! What the rest of a variable's name, behind the prefix, means.
+//! Meaning of a variable's name, without its prefix.
 
 use std::ffi::OsStr;
 
@@ -6,26 +6,26 @@ use crate::config::overlay::Setting;
 use crate::config::properties::{FIELDS, SET_BY_FIELDS, closest, java, table};
 use crate::config::variables::image;
 
-/// What a variable sets.
+/// The setting that a variable sets.
 pub(super) type Target = Setting<'static>;
 
-/// What a name stands for.
+/// Meaning of a name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     Sets(Target),
-    /// The file's content does.
+    /// Set to the content of the file.
     FromFile(Target),
-    /// Somebody else's.
+    /// A variable of another program.
     Foreign,
-    /// Nobody's: what is wrong, and what to do. Names of variables are without their prefix, behind a `$`.
+    /// Unknown: the problem, and what to do. Names of variables have a `$` in place of their prefix.
     Unknown(String, String),
 }
 
-/// What others set under `KAFKA_`: Kafka's own scripts and images, and the tests of this project.
+/// Variables under `KAFKA_` of Kafka's scripts and images, and of the tests of this project.
 const FOREIGN: [&str; 5] = ["CONF_DIR", "HOME", "LOG_DIR", "SCALA_VERSION", "VERSION"];
 const FOREIGN_STARTS: [&str; 4] = ["CFG_", "JMX_", "LOG4J_", "TOWER_"];
 
-/// What people write, and what it is called.
+/// Common wrong names, and the right ones.
 const HINTS: [(&str, &str); 13] = [
     ("BOOTSTRAP", "BROKERS"),
     ("BOOTSTRAP_SERVER", "BROKERS"),
@@ -61,7 +61,7 @@ pub(super) fn meaning(name: &str, value: &OsStr, kafkas_prefix: bool) -> Meaning
     Meaning::Unknown(problem, cure)
 }
 
-/// Fields go first: `batch_size` and librdkafka's `batch.size` share their name here.
+/// Fields take precedence: `batch_size` and librdkafka's `batch.size` have the same variable.
 fn target(name: &str) -> Option<Target> {
     if name == "BOOTSTRAP_SERVERS" {
         return Some(Target::Field("brokers"));
@@ -74,7 +74,7 @@ fn property(name: &str) -> Option<&'static str> {
     table::TABLE.iter().map(|property| property.name).find(|known| image(known) == name)
 }
 
-/// The field that a property belongs to.
+/// Returns the field that sets a property.
 fn set_by(property: &str) -> Option<&'static str> {
     SET_BY_FIELDS.iter().find(|(name, _)| *name == property).map(|(_, field)| *field)
 }
@@ -107,13 +107,13 @@ fn is_of_kafka(name: &str) -> bool {
         || name.ends_with("_OPTS")
 }
 
-/// What the consumer of the same program may read.
+/// Returns whether the variable may be of a consumer in the same program.
 fn is_of_consumers(name: &str) -> bool {
     table::CONSUMER.iter().any(|known| image(known) == name)
 }
 
-/// What Kubernetes and Docker's links set for a service `kafka` or `kafka-…`: `KAFKA_SERVICE_HOST`,
-/// `KAFKA_PORT_9092_TCP_ADDR`, `KAFKA_BROKER_SERVICE_PORT_TCP_CLIENT`, …
+/// Returns whether Kubernetes or Docker's links set the variable for a service `kafka` or `kafka-…`:
+/// `KAFKA_SERVICE_HOST`, `KAFKA_PORT_9092_TCP_ADDR`, `KAFKA_BROKER_SERVICE_PORT_TCP_CLIENT`, …
 fn is_of_kubernetes(name: &str) -> bool {
     let words: Vec<&str> = name.split('_').collect();
     let number = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
@@ -124,8 +124,8 @@ fn is_of_kubernetes(name: &str) -> bool {
     service || port || words.last() == Some(&"PORT")
 }
 
-/// What Docker's links set beside the ports: `KAFKA_NAME`, the path of both containers, and the other container's own
-/// environment, `KAFKA_ENV_…`; for an alias of several words `KAFKA_BROKER_NAME`, …
+/// Returns whether Docker's links set the variable, apart from ports: `KAFKA_NAME`, the path of both containers, and
+/// the other container's environment, `KAFKA_ENV_…`; for an alias of several words `KAFKA_BROKER_NAME`, …
 fn is_of_docker(name: &str, value: &OsStr, kafkas_prefix: bool) -> bool {
     let is_path = || value.to_str().is_some_and(|value| value.starts_with('/'));
     let is_name = name == "NAME" || name.ends_with("_NAME");
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_set_is_left_alone() {
+    fn variables_of_other_programs_are_ignored() {
         for name in [
             "HOME",
             "OPTS",

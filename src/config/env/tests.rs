@@ -21,7 +21,7 @@ fn fault(vars: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn an_empty_prefix_is_refused() {
+fn an_empty_prefix_is_rejected() {
     let vars = std::iter::empty();
     let read = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
     let error = overlay(KafkaSinkConfig::default(), "", vars, read, Unknown::Refuse).unwrap_err();
@@ -86,7 +86,7 @@ fn all_fields() {
 }
 
 #[test]
-fn nothing_or_nothing_of_ours_is_the_default() {
+fn without_our_variables_all_is_default() {
     for vars in
         [&[][..], &[("KAFKA_BROKERS", "")], &[("KAFKA_HEAP_OPTS", "-Xmx1G"), ("KAFKA_PORT", "tcp://10.0.0.1:9092")]]
     {
@@ -160,7 +160,8 @@ fn all_faults_at_once_by_name() {
     );
 }
 
-/// What only `validate` judges alone is among it, and what does not fit together but for what is named already.
+/// The error includes what only `validate` checks, and settings that do not fit together, unless they were named
+/// already.
 #[test]
 fn the_values_of_choices_are_among_the_faults() {
     let vars = [
@@ -185,7 +186,7 @@ fn the_values_of_choices_are_among_the_faults() {
 }
 
 #[test]
-fn what_the_program_may_still_mend_is_left_to_validate() {
+fn missing_settings_are_left_to_validate() {
     let vars = [
         ("KAFKA_SECURITY_PROTOCOL", "sasl_plaintext"),
         ("KAFKA_SASL_MECHANISM", "PLAIN"),
@@ -200,7 +201,7 @@ fn what_the_program_may_still_mend_is_left_to_validate() {
 }
 
 #[test]
-fn a_fault_and_what_is_missing_for_it_are_told_once() {
+fn a_fault_and_the_setting_it_lacks_are_reported_once() {
     let text = fault(&[
         ("KAFKA_TOPIC", "t"),
         ("KAFKA_SECURITY_PROTOCOL", "sasl_plaintext"),
@@ -217,7 +218,7 @@ fn a_fault_and_what_is_missing_for_it_are_told_once() {
 }
 
 #[test]
-fn a_value_from_a_file_is_not_shown_whoever_judges_it() {
+fn a_value_from_a_file_is_never_shown() {
     for name in
         ["KAFKA_BROKERS_FILE", "KAFKA_ACKS_FILE", "KAFKA_TOPIC_FILE", "KAFKA_SSL_CA_PEM_FILE", "KAFKA_LINGER_MS_FILE"]
     {
@@ -228,7 +229,7 @@ fn a_value_from_a_file_is_not_shown_whoever_judges_it() {
 }
 
 #[test]
-fn flags_are_what_people_write() {
+fn flags_have_common_spellings() {
     for (text, flag) in
         [("yes", true), ("On", true), ("1", true), ("TRUE", true), ("NO", false), ("off", false), ("0", false)]
     {
@@ -262,10 +263,10 @@ fn unknown_variables_can_be_ignored() {
     assert!(config.unwrap_err().message().contains("KAFKA_ACKS is \"2\""), "a wrong value is an error all the same");
 }
 
-/// The same settings, wrong in the same way, from variables and from a file.
+/// The same wrong settings give the same faults, from variables and from a file.
 #[cfg(feature = "json")]
 #[test]
-fn a_file_and_variables_tell_the_same() {
+fn a_file_and_variables_give_the_same_faults() {
     let fields =
         [("acks", "2"), ("linger_ms", "5ms"), ("enable_idempotence", "maybe"), ("topic", "a b"), ("batch_size", "0")];
     let properties = [
@@ -306,7 +307,7 @@ fn other_prefixes() {
 
 #[cfg(unix)]
 #[test]
-fn what_is_no_utf_8() {
+fn values_that_are_not_utf_8() {
     use std::os::unix::ffi::OsStringExt;
 
     let bytes = OsString::from_vec(b"\xff\xfehunter2".to_vec());

@@ -1,4 +1,4 @@
-//! The table against librdkafka itself: it takes what the table allows, and refuses what lies beside it.
+//! Tests the table against librdkafka, which must accept every value that the table allows and reject values outside.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::config::built::Built;
 /// Values that the table allows: the ends of a range, each choice.
 fn allowed(property: &Property) -> Vec<String> {
     match (&property.kind, property.name) {
-        // They are about this process: a signal, a library, brokers.
+        // Not tried: they act on this process (a signal, a library, brokers).
         (_, "internal.termination.signal" | "plugin.library.paths" | "test.mock.num.brokers") => vec![],
         (Kind::Text, _) => vec!["x".to_owned()],
         (Kind::Version, _) => vec!["0.8.2".to_owned(), "2.4.0".to_owned()],
@@ -27,7 +27,7 @@ fn allowed(property: &Property) -> Vec<String> {
     }
 }
 
-/// Values beside them that librdkafka refuses, too.
+/// Values outside the table's range, which librdkafka rejects too.
 fn beside(property: &Property) -> Vec<String> {
     let beyond = |most: i64| (most < i64::from(i32::MAX) - 100).then(|| (most + 1).to_string());
     match &property.kind {
@@ -41,7 +41,7 @@ fn beside(property: &Property) -> Vec<String> {
     }
 }
 
-/// A client with this property, and with what else it needs.
+/// Makes a client with this property and the others that it needs.
 async fn takes(name: &str, value: &str) -> Result<(), String> {
     let mut all = BTreeMap::from([("bootstrap.servers", "127.0.0.1:1"), ("enable.idempotence", "false")]);
     match name {
@@ -50,7 +50,7 @@ async fn takes(name: &str, value: &str) -> Result<(), String> {
         "reconnect.backoff.ms" => drop(all.insert("reconnect.backoff.max.ms", "3600000")),
         "ssl.keystore.location" => drop(all.insert("ssl.keystore.password", "p")),
         "metadata.broker.list" => drop(all.remove("bootstrap.servers")),
-        // It is looked at when it is used.
+        // librdkafka checks the mechanism only when SASL is used.
         "sasl.mechanism" | "sasl.mechanisms" => {
             all.extend([("security.protocol", "sasl_plaintext"), ("sasl.username", "u"), ("sasl.password", "p")]);
         }
@@ -62,7 +62,7 @@ async fn takes(name: &str, value: &str) -> Result<(), String> {
 }
 
 #[tokio::test]
-async fn the_table_is_librdkafkas() {
+async fn the_table_matches_librdkafka() {
     let mut differences = Vec::new();
     for property in table::TABLE.iter().filter(|property| property.name != "transactional.id") {
         let built = property.needs.is_none_or(|needs| missing(needs, Built::HERE).is_none());
@@ -80,8 +80,8 @@ async fn the_table_is_librdkafkas() {
 }
 
 #[tokio::test]
-async fn the_other_lists_are_librdkafkas() {
-    // A consumer's property is taken from a producer and does nothing; a callback is refused.
+async fn the_other_lists_match_librdkafka() {
+    // librdkafka accepts a consumer's property for a producer and ignores it; it rejects callbacks.
     for name in table::CONSUMER {
         assert!(!takes(name, "\u{1}").await.is_err_and(|text| text.contains("no property")), "{name}");
     }

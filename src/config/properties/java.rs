@@ -1,4 +1,4 @@
-//! Names of the Java client that librdkafka does not have.
+//! Names of Java client settings that librdkafka does not have.
 
 const NONE: &str = "remove it, librdkafka has no counterpart";
 const PEM: &str = "use \"ssl.ca.location\" with a PEM file";
@@ -7,7 +7,7 @@ const STATISTICS: &str = "use \"statistics.interval.ms\", or remove it";
 const TOKEN: &str = "implement `ClientEvents::oauth_token` of the transport";
 const CREDENTIALS: &str = "use \"sasl.username\" and \"sasl.password\"";
 
-/// The name, and what to use.
+/// The name, and what to use instead.
 const NAMES: &[(&str, &str)] = &[
     ("auto.include.jmx.reporter", STATISTICS),
     ("buffer.memory", "set the field `buffer_memory`"),
@@ -54,7 +54,7 @@ const NAMES: &[(&str, &str)] = &[
     ("value.serializer", "give the sink a `MessageSerializer`"),
 ];
 
-/// The beginnings of names that librdkafka has nothing for.
+/// Prefixes of names without a counterpart in librdkafka.
 const FAMILIES: &[&str] = &[
     "sasl.kerberos.ticket.renew.",
     "sasl.login.",
@@ -66,7 +66,7 @@ const FAMILIES: &[&str] = &[
     "sasl.oauthbearer.sub.claim.",
 ];
 
-/// What to do about a name of the Java client.
+/// Returns what to do about a name of the Java client.
 pub(in crate::config) fn cure(name: &str) -> Option<&'static str> {
     let known = NAMES.iter().find(|(java, _)| *java == name).map(|(_, cure)| *cure);
     known.or_else(|| FAMILIES.iter().any(|family| name.starts_with(family)).then_some(NONE))

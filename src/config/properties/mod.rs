@@ -1,4 +1,4 @@
-//! The pass-through properties: known names, values of the right kind, and what librdkafka must be built with.
+//! Pass-through properties: known names, valid values, and the build options of librdkafka that they need.
 
 #[cfg(all(test, feature = "rdkafka"))]
 mod against_librdkafka;
@@ -15,7 +15,7 @@ use property::{Needs, Property};
 
 pub(super) use nearest::closest;
 
-/// The fields of [`KafkaSinkConfig`].
+/// Names of the fields of [`KafkaSinkConfig`].
 pub(super) const FIELDS: [&str; 20] = [
     "acks",
     "base_backoff_ms",
@@ -39,7 +39,7 @@ pub(super) const FIELDS: [&str; 20] = [
     "transactional_id",
 ];
 
-/// librdkafka's names, and the field that sets them.
+/// Properties of librdkafka that a field sets, with the field.
 pub(super) const SET_BY_FIELDS: [(&str, &str); 16] = [
     ("acks", "acks"),
     ("batch.num.messages", "batch_size"),
@@ -59,7 +59,7 @@ pub(super) const SET_BY_FIELDS: [(&str, &str); 16] = [
     ("transactional.id", "transactional_id"),
 ];
 
-/// What the transport rests on.
+/// Properties that the transport sets because it depends on them.
 const SET_BY_TRANSPORT: [(&str, &str); 5] = [
     ("builtin.features", "remove it, it only says what librdkafka is built with"),
     ("delivery.report.only.error", "remove it, no send would ever end well without its report"),
@@ -68,10 +68,10 @@ const SET_BY_TRANSPORT: [(&str, &str); 5] = [
     ("log_level", "remove it, and filter the target `librdkafka` of `tracing`"),
 ];
 
-/// Values that are certificates and keys themselves.
+/// Properties whose values are certificates or keys.
 const PEM: [&str; 3] = ["ssl.ca.pem", "ssl.certificate.pem", "ssl.key.pem"];
 
-/// A name is cut here when it is shown.
+/// Longer names are cut to this number of characters when shown.
 const SHOWN: usize = 60;
 
 pub(super) fn check(config: &KafkaSinkConfig, built: Built, found: &mut Vec<Conflict>) {
@@ -81,7 +81,7 @@ pub(super) fn check(config: &KafkaSinkConfig, built: Built, found: &mut Vec<Conf
     }
 }
 
-/// What is wrong, to be read after "has", and what to do.
+/// Returns what is wrong (a phrase that follows "has") and what to do.
 fn look_at(config: &KafkaSinkConfig, built: Built, name: &str, value: &str) -> Result<(), (String, String)> {
     let of = |table: &[(&str, &'static str)]| table.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
     if let Some(cure) = of(&SET_BY_TRANSPORT) {
@@ -106,7 +106,8 @@ fn look_at(config: &KafkaSinkConfig, built: Built, name: &str, value: &str) -> R
     value::check(&property.kind, value).map_err(|fault| (format!("{name:?}: {}", fault.problem), fault.cure))
 }
 
-/// Sets a property, unless its name or its value cannot work whatever the other settings and the build are: then it says why.
+/// Sets a property. If its name or value cannot work with any other settings and any build, sets nothing and returns
+/// the conflict.
 pub(super) fn set(config: &mut KafkaSinkConfig, name: &str, value: &str) -> Vec<Conflict> {
     if let Err((problem, cure)) = look_at(config, Built::WHOLE, name, value) {
         return vec![Conflict::new("properties", format!("`properties` has {problem}"), cure)];
@@ -138,7 +139,7 @@ fn unknown(name: &str, value: &str) -> (String, String) {
     if let Some(cure) = java::cure(name) {
         return (format!("{shown:?}, a name of the Java client"), cure.to_owned());
     }
-    // The name may be the secret then.
+    // Name and value may be swapped, and the name then be the secret.
     if find(value).is_some() {
         return (format!("{value:?} as the value of a property"), "swap its name and its value".to_owned());
     }
@@ -159,7 +160,7 @@ pub(super) fn find(name: &str) -> Option<&'static Property> {
     table::TABLE.iter().find(|property| property.name == name)
 }
 
-/// The value of a property under any of its names, and the name that is used.
+/// Returns the name and value of a property that is set under any of its names.
 pub(super) fn get<'a>(config: &'a KafkaSinkConfig, name: &str) -> Option<(&'a str, &'a str)> {
     let one = |name: &str| config.properties.get_key_value(name).map(|(name, value)| (name.as_str(), value.as_str()));
     one(name).or_else(|| {
@@ -169,17 +170,17 @@ pub(super) fn get<'a>(config: &'a KafkaSinkConfig, name: &str) -> Option<(&'a st
     })
 }
 
-/// Whether a text property says something.
+/// Returns whether a text property is set and not blank.
 pub(super) fn has(config: &KafkaSinkConfig, name: &str) -> bool {
     get(config, name).is_some_and(|(_, value)| !value.trim().is_empty())
 }
 
-/// A number, if it is set and one.
+/// Returns a property's value if it is set and a whole number.
 pub(super) fn whole(config: &KafkaSinkConfig, name: &str) -> Option<i64> {
     get(config, name).and_then(|(_, value)| value::whole(value))
 }
 
-/// A flag, if it is set and one.
+/// Returns a property's value if it is set and a flag.
 pub(super) fn flag(config: &KafkaSinkConfig, name: &str) -> Option<bool> {
     get(config, name).and_then(|(_, value)| value::flag(value))
 }
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_all_fields() {
+    fn the_list_of_fields_is_complete() {
         let shown = format!("{:#?}", KafkaSinkConfig::default());
         let mut fields: Vec<_> = shown
             .lines()

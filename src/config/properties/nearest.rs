@@ -1,11 +1,11 @@
-//! "Did you mean": the nearest name to one that is none.
+//! "Did you mean": finds the known name nearest to an unknown one.
 
 use super::{FIELDS, table};
 
-/// What people put before a name when settings of several kinds lie together.
+/// Prefixes that are common where settings of several kinds are in one place.
 const PREFIXES: [&str; 5] = ["kafka.", "librdkafka.", "producer.", "rdkafka.", "topic."];
 
-/// Longer than any name.
+/// Longer names are not compared, in characters. Longer than any known name.
 const LONGEST: usize = 80;
 
 /// The field or property that was meant.
@@ -22,7 +22,7 @@ pub(super) fn nearest(name: &str) -> Option<Meant> {
     closest(name, table::TABLE.iter().map(|property| property.name)).map(Meant::Property)
 }
 
-/// The nearest of some names, if one is near.
+/// Returns the nearest of the known names, if one is near enough.
 pub(in crate::config) fn closest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     if name.chars().count() > LONGEST {
         return None;
@@ -42,7 +42,7 @@ pub(in crate::config) fn closest(name: &str, known: impl Iterator<Item = &'stati
         .map(|(_, known)| known)
 }
 
-/// Lower case, and dots in place of what else stands between words: `SECURITY_PROTOCOL` is `security.protocol`.
+/// Lower case, with dots between words: `SECURITY_PROTOCOL` becomes `security.protocol`.
 fn normal(name: &str) -> String {
     name.trim().to_ascii_lowercase().replace(['_', '-', ' '], ".")
 }
@@ -57,7 +57,7 @@ fn bare(mut name: &str) -> &str {
     name
 }
 
-/// How many letters were added, left out, changed or swapped with their neighbour.
+/// Edit distance: letters added, removed, changed, or swapped with their neighbour.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut before = vec![0; b.len() + 1];

@@ -1,16 +1,16 @@
-//! What librdkafka says of one of its properties.
+//! Description of one property of librdkafka.
 
-/// A property that a producer can have.
+/// A property of a producer.
 #[derive(Debug)]
 pub(crate) struct Property {
     pub(crate) name: &'static str,
     pub(in crate::config) kind: Kind,
-    /// librdkafka's own name of it, if this is another.
+    /// librdkafka's main name, if this is another name for it.
     pub(super) alias_of: Option<&'static str>,
     pub(super) needs: Option<Needs>,
 }
 
-/// What its value must be.
+/// Valid values of a property.
 #[derive(Debug)]
 pub(in crate::config) enum Kind {
     Text,
@@ -19,15 +19,15 @@ pub(in crate::config) enum Kind {
     Float(f64, f64),
     /// One of these, in any case.
     OneOf(&'static [&'static str]),
-    /// One of these, letter by letter.
+    /// One of these, in exactly this case.
     Exactly(&'static [&'static str]),
-    /// Several of these with commas, each switched off by a `-`.
+    /// Several of these, separated by commas; a `-` in front switches one off.
     SomeOf(&'static [&'static str]),
-    /// A version of Kafka.
+    /// A Kafka version.
     Version,
 }
 
-/// What librdkafka must be built with.
+/// Build option of librdkafka that a property needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Needs {
     Tls,
@@ -50,7 +50,7 @@ impl Property {
         self
     }
 
-    /// The one name of all that mean this property.
+    /// The main name of the property.
     pub(in crate::config) fn canonical(&self) -> &'static str {
         self.alias_of.unwrap_or(self.name)
     }

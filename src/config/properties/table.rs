@@ -1,13 +1,13 @@
-//! The properties of librdkafka 2.12.1, by name: what it accepts for each, and what it must be built with.
+//! The properties of librdkafka 2.12.1, by name: accepted values and required build options.
 //!
-//! From its CONFIGURATION.md and `rdkafka_conf.c`; one long list, because it is a list. Of `transaction.timeout.ms` the last
-//! 100 ms are left out: librdkafka adds 100 to it in 32 bits.
+//! From its CONFIGURATION.md and `rdkafka_conf.c`. The range of `transaction.timeout.ms` excludes the last 100 ms,
+//! because librdkafka adds 100 to it in 32 bits.
 
 use super::property::Kind::{Exactly, Flag, Float, OneOf, SomeOf, Text, Version, Whole};
 use super::property::Needs::{Curl, Tls, Windows};
 use super::property::{Property, of};
 
-/// What a producer can have.
+/// Properties of a producer.
 #[rustfmt::skip]
 pub(in crate::config) static TABLE: &[Property] = &[
     of("acks", Whole(-1, 1_000)).alias("request.required.acks"),
@@ -145,7 +145,7 @@ pub(in crate::config) static TABLE: &[Property] = &[
     of("transactional.id", Text),
 ];
 
-/// What only a consumer has.
+/// Properties of a consumer only.
 pub(in crate::config) static CONSUMER: &[&str] = &[
     "auto.commit.enable",
     "auto.commit.interval.ms",
@@ -180,7 +180,7 @@ pub(in crate::config) static CONSUMER: &[&str] = &[
     "session.timeout.ms",
 ];
 
-/// What is no text: callbacks and the like.
+/// Properties whose values are not text, such as callbacks.
 pub(super) static API: &[&str] = &[
     "background_event_cb",
     "closesocket_cb",

@@ -1,11 +1,12 @@
-//! Whether a value is one for its property. librdkafka reads numbers as C does: it takes `5ms` for 5 and `010` for 8.
+//! Checks the value of a property. librdkafka parses numbers as C does: it accepts `5ms` as 5 and `010` as 8.
 
 use super::property::Kind;
 
-/// A value as it is shown: only those of numbers, flags and choices are, because texts may be secret.
+/// Longer values are cut to this number of characters when shown. Only numbers, flags and choices are shown, because
+/// texts may be secret.
 const SHOWN: usize = 40;
 
-/// What is wrong, to be read after "which", and what to do.
+/// What is wrong (a phrase that follows "which") and what to do.
 pub(in crate::config) struct Fault {
     pub(in crate::config) problem: String,
     pub(in crate::config) cure: String,
@@ -60,7 +61,7 @@ fn text(value: &str) -> Result<(), Fault> {
     if value.contains('\0') { fault("its value has a NUL character", "remove the character") } else { Ok(()) }
 }
 
-/// As a number that C and a reader take for the same.
+/// Parses a number that C reads the same way.
 pub(crate) fn whole(value: &str) -> Option<i64> {
     if is_whole(value) { value.parse().ok() } else { None }
 }
@@ -71,7 +72,7 @@ pub(in crate::config) fn is_whole(value: &str) -> bool {
     digits_only && (value == "0" || !digits.starts_with('0'))
 }
 
-/// librdkafka knows the first three of each line, and is given `true` or `false` in place of the others.
+/// librdkafka knows the first three spellings of each line; it gets `true` or `false` in place of the others.
 pub(crate) fn flag(value: &str) -> Option<bool> {
     match value.to_ascii_lowercase().as_str() {
         "true" | "t" | "1" | "yes" | "y" | "on" => Some(true),
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_what_they_look_like() {
+    fn numbers_read_the_same_in_c() {
         let kind = Kind::Whole(-1, 1000);
         for good in ["-1", "0", "7", "1000"] {
             assert!(ok(&kind, good), "{good}");

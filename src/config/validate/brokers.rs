@@ -58,18 +58,18 @@ fn is_port(port: &str) -> bool {
     port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
-/// Without what may be a password.
+/// Shows a broker without the part that may be a password.
 fn shown(broker: &str) -> String {
     masked(broker).chars().take(100).collect()
 }
 
-/// A list of brokers without what stands before an `@`.
+/// A list of brokers without the part before an `@`.
 pub(in crate::config) fn masked(brokers: &str) -> String {
     let pieces: Vec<_> = brokers.split(',').collect();
     let last = pieces.iter().rposition(|piece| piece.contains('@'));
     let mask = |(index, piece): (usize, &&str)| match piece.rsplit_once('@') {
         Some((_, host)) => format!("…@{host}"),
-        // A password may have a comma.
+        // A password may contain a comma.
         None if last.is_some_and(|last| index < last) => "…".to_owned(),
         None => (*piece).to_owned(),
     };

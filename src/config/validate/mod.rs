@@ -13,17 +13,17 @@ use super::{Conflict, KafkaSinkConfig, properties};
 pub(super) use brokers::masked;
 pub(super) use warnings::warnings;
 
-/// librdkafka's own limits.
+/// librdkafka's limits.
 const MAX_BATCH: usize = 1_000_000;
 const MAX_IN_FLIGHT: usize = 1_000_000;
 const MAX_LINGER_MS: u64 = 900_000;
-/// The longest text of Kafka's protocol.
+/// Maximum length of a string in Kafka's protocol, in bytes.
 const MAX_NAME: usize = 32_767;
 
 const COMPRESSION: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 const ACKS: [&str; 4] = ["0", "1", "all", "-1"];
 
-/// A value of a field is cut here when it is shown.
+/// Longer values are cut to this number of characters when shown.
 const SHOWN: usize = 40;
 
 pub(super) fn conflicts(config: &KafkaSinkConfig, built: Built) -> Vec<Conflict> {
@@ -34,7 +34,7 @@ pub(super) fn conflicts(config: &KafkaSinkConfig, built: Built) -> Vec<Conflict>
     found
 }
 
-/// Fields whose values cannot work, whatever the others are.
+/// Returns the conflicts of single fields, which cannot work with any other settings.
 pub(super) fn alone(config: &KafkaSinkConfig, built: Built) -> Vec<Conflict> {
     let mut found = Vec::new();
     brokers::check(&config.brokers, &mut found);
@@ -53,7 +53,7 @@ fn topic(topic: &str, found: &mut Vec<Conflict>) {
     }
 }
 
-/// A text that brokers log and librdkafka takes from C.
+/// Checks a text that brokers log and that librdkafka reads as a C string.
 fn name(field: &'static str, value: &str, found: &mut Vec<Conflict>) {
     if value.len() > MAX_NAME {
         let problem = format!("`{field}` has {} bytes", value.len());

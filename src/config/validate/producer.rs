@@ -1,9 +1,9 @@
-//! What the producer's settings, fields and properties, must be together.
+//! Checks the producer's fields and properties together.
 
 use super::super::rdkafka::{message_timeout_ms, transaction_timeout_ms};
 use super::super::{Conflict, KafkaSinkConfig, properties};
 
-/// librdkafka's own values where a property is not set.
+/// librdkafka's defaults, in milliseconds.
 const RECONNECT_MS: i64 = 100;
 const RECONNECT_MAX_MS: i64 = 10_000;
 
@@ -102,7 +102,7 @@ fn transactions(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
         }
     };
     longer("message.timeout.ms", whole);
-    // librdkafka's own tolerance.
+    // librdkafka accepts up to 100 ms more.
     longer("socket.timeout.ms", whole.saturating_add(100));
 }
 

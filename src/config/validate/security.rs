@@ -1,11 +1,11 @@
-//! TLS and SASL: what is missing, what does not fit together. No file is looked at, no text is shown.
+//! Checks TLS and SASL settings for completeness and consistency. Reads no file and shows no text value.
 
 use super::super::built::Built;
 use super::super::{Conflict, KafkaSinkConfig, properties};
 
-/// The settings that decide.
+/// The settings that choose protocol and mechanism.
 pub(super) struct Security<'a> {
-    /// In lower case; `plaintext` if it is not set.
+    /// In lower case. Default: `plaintext`.
     pub(super) protocol: String,
     pub(super) mechanism: Option<(&'a str, &'a str)>,
 }

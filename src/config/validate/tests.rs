@@ -1,8 +1,8 @@
 use super::*;
 
-/// Everything is built in.
+/// A build with every option.
 const ALL: Built = Built { zstd: true, tls: true, gssapi: true };
-/// The default features.
+/// A build with the default features.
 const PLAIN: Built = Built { zstd: false, tls: false, gssapi: false };
 
 fn good() -> KafkaSinkConfig {
@@ -26,7 +26,7 @@ fn texts(config: &KafkaSinkConfig, built: Built) -> Vec<String> {
 
 type Case = (fn(&mut KafkaSinkConfig), &'static str);
 
-/// Each setting alone, and the one conflict that it makes.
+/// Wrong values of single fields, each with its one conflict.
 #[test]
 #[rustfmt::skip]
 fn each_field() {
@@ -67,7 +67,7 @@ fn each_field() {
 
 type Pairs = &'static [(&'static str, &'static str)];
 
-/// Properties, and the one conflict that they make where everything is built in.
+/// Properties with their one conflict, in a build with every option.
 #[test]
 #[rustfmt::skip]
 fn each_property() {
@@ -116,7 +116,7 @@ fn each_property() {
     ]);
 }
 
-/// What needs something built in, each with its cargo feature.
+/// Settings that need a build option, each with its cargo feature.
 #[test]
 #[rustfmt::skip]
 fn each_feature() {
@@ -161,7 +161,7 @@ fn what_works() {
 }
 
 #[test]
-fn every_conflict_is_told_at_once() {
+fn every_conflict_is_reported_at_once() {
     let config = KafkaSinkConfig {
         brokers: "http://a".into(),
         topic: String::new(),
@@ -208,7 +208,7 @@ fn every_conflict_is_told_at_once() {
 }
 
 #[test]
-fn warnings_name_what_may_not_be_meant() {
+fn warnings_name_unintended_settings() {
     assert!(good().warnings().is_empty());
     assert!(with(good(), &[("message.timeout.ms", "0")]).warnings().is_empty());
     assert!(with(exactly_once(), &[("delivery.timeout.ms", "5000")]).warnings().is_empty(), "it aborts there");

@@ -1,14 +1,14 @@
-//! What works but may not be what was meant.
+//! Warnings about settings that work but may be unintended.
 
 use super::super::properties::property::Kind;
 use super::super::rdkafka::{IN_FLIGHT_WITH_IDEMPOTENCE, MAX_IDLE_MS, transaction_timeout_ms};
 use super::super::{KafkaSinkConfig, properties};
 use super::security::Security;
 
-/// librdkafka's own.
+/// librdkafka's default, in bytes.
 const MESSAGE_MAX_BYTES: i64 = 1_000_000;
 
-/// Brokers' own limit of a transaction unless they are told otherwise: `transaction.max.timeout.ms`.
+/// Default of the brokers' `transaction.max.timeout.ms`.
 const TRANSACTION_MAX_MS: i64 = 900_000;
 
 pub(in crate::config) fn warnings(config: &KafkaSinkConfig) -> Vec<String> {
@@ -22,7 +22,7 @@ pub(in crate::config) fn warnings(config: &KafkaSinkConfig) -> Vec<String> {
 }
 
 fn guarantees(config: &KafkaSinkConfig, found: &mut Vec<String>) {
-    // Twice as many: one set on the wire, one being filled.
+    // Factor 2: one set of requests on the wire, one being filled.
     if config.enable_idempotence && config.max_in_flight_requests > 2 * IN_FLIGHT_WITH_IDEMPOTENCE {
         found.push(format!(
             "`max_in_flight_requests` is {}: with idempotence the client keeps to {IN_FLIGHT_WITH_IDEMPOTENCE} requests \
@@ -47,10 +47,10 @@ fn guarantees(config: &KafkaSinkConfig, found: &mut Vec<String>) {
     }
 }
 
-/// librdkafka's own.
+/// librdkafka's default.
 const SOCKET_TIMEOUT_MS: i64 = 60_000;
 
-/// Times that leave too little of the budget of a send.
+/// Warns about times that leave too little of the time budget of a send.
 fn times(config: &KafkaSinkConfig, found: &mut Vec<String>) {
     let budget = config.send_timeout_ms;
     if config.linger_ms > budget / 4 && config.linger_ms < budget {
@@ -80,7 +80,7 @@ fn times(config: &KafkaSinkConfig, found: &mut Vec<String>) {
     }
 }
 
-/// Sizes that keep each other from being reached.
+/// Warns about sizes that prevent each other from being reached.
 fn sizes(config: &KafkaSinkConfig, found: &mut Vec<String>) {
     let largest = properties::whole(config, "message.max.bytes").unwrap_or(MESSAGE_MAX_BYTES);
     if usize::try_from(largest).is_ok_and(|largest| config.buffer_memory < largest) {
