@@ -1,6 +1,6 @@
-//! A method for each layer on tower's builder.
+//! Extension methods of tower's builder for the layers of this crate.
 
-// Which of these are used depends on the features.
+// Which imports are used depends on the features.
 #![allow(unused_imports)]
 
 use std::sync::Arc;
@@ -13,10 +13,11 @@ mod sealed {
     impl<L> Sealed for tower::ServiceBuilder<L> {}
 }
 
-/// Puts the layers of this crate on with a [`ServiceBuilder`], next to tower's own and yours. The first method is the
+/// Adds the layers of this crate to a [`ServiceBuilder`], next to tower's own and yours. The first method is the
 /// outermost layer, as always with the builder.
 ///
-/// tower's `retry` and `concurrency_limit` are methods of the builder itself; ours say what they send again.
+/// The builder itself has methods named `retry` and `concurrency_limit`, so the method for `RetryLayer` is named
+/// `retry_deliveries`.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -50,7 +51,7 @@ mod sealed {
 /// # }
 /// ```
 pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
-    /// Encodes typed messages for `topic`, unless a message names its own.
+    /// Encodes typed messages as records for `topic`, unless a message names its own topic.
     #[cfg(feature = "serialize")]
     fn serialize<T, F: crate::serialize::MessageSerializer<T> + ?Sized>(
         self,
@@ -65,7 +66,7 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
         topic: impl Into<Arc<str>>,
     ) -> ServiceBuilder<Stack<crate::serialize::SerializeLayer<T, crate::serialize::JsonSerializer>, L>>;
 
-    /// Chooses the partition of records that name none; the counts come from a transport's control.
+    /// Chooses the partition of records that name none. `counts` is a transport's control handle.
     #[cfg(feature = "partition")]
     fn partition(
         self,
@@ -73,14 +74,14 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
         counts: impl crate::partition::PartitionCounts + 'static,
     ) -> ServiceBuilder<Stack<crate::partition::PartitionLayer, L>>;
 
-    /// Stops asking a Kafka that is down. Takes the layer, so that its handle can be kept.
+    /// Rejects calls while Kafka is failing. Takes the layer, so that the caller can keep its handle.
     #[cfg(feature = "circuit-breaker")]
     fn circuit_breaker<C>(
         self,
         breaker: crate::circuit_breaker::CircuitBreakerLayer<C>,
     ) -> ServiceBuilder<Stack<crate::circuit_breaker::CircuitBreakerLayer<C>, L>>;
 
-    /// Sends again what may be sent again.
+    /// Retries records that may be sent again.
     #[cfg(feature = "retry")]
     fn retry_deliveries(
         self,
@@ -98,7 +99,7 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
         metrics: &crate::metrics::Metrics,
     ) -> ServiceBuilder<Stack<crate::metrics::CountBytesLayer, L>>;
 
-    /// Traces and measures sends with OpenTelemetry. Takes the layer, so that breaker and retry can tell it too.
+    /// Traces and measures sends with OpenTelemetry. Takes the layer, so that breaker and retry can report to it too.
     #[cfg(feature = "telemetry")]
     fn telemetry(
         self,

@@ -1,21 +1,22 @@
-//! The middleware of kafka-tower: what stands between a typed message and a Kafka transport.
+//! Tower layers of kafka-tower, between typed messages and a Kafka transport.
 //!
-//! Each layer is a folder and a feature. Its `mod.rs` says what it does, where it belongs in a stack, what
-//! cancelling does and which errors it makes. A layer decides on the facts of an [`Error`](kafka_tower_core::Error),
-//! never on a vendor's code, and works over any transport.
+//! Each layer is a module and a feature. The module documents what it does, its place in a stack, cancellation and
+//! errors. A layer decides by the properties of an [`Error`](kafka_tower_core::Error), never by a vendor's error
+//! code, and works over any transport.
 //!
-//! | layer | feature | what |
+//! | layer | feature | what it does |
 //! |---|---|---|
-//! | `serialize` | `serialize`, `json`, `bincode`, `postcard` | a typed message becomes a record |
-//! | `partition` | `partition` | a record gets its partition: key hash, round robin, single, custom |
-//! | `circuit_breaker` | `circuit-breaker` | stops asking a Kafka that is down |
-//! | `retry` | `retry` | sends again what may be sent again, and alone what its batch may have spoilt |
-//! | `concurrency` | `concurrency` | tower's limit, with its warning |
+//! | `serialize` | `serialize`, `json`, `bincode`, `postcard` | encodes a typed message as a record |
+//! | `partition` | `partition` | picks a record's partition: key hash, round robin, single, custom |
+//! | `circuit_breaker` | `circuit-breaker` | rejects sends at once while Kafka is failing |
+//! | `retry` | `retry` | retries records that may be sent again; re-sends records of a rejected batch isolated |
+//! | `concurrency` | `concurrency` | tower's concurrency limit, with its hazards documented |
 //! | `metrics` | `metrics` | counts and latencies, as a snapshot |
-//! | `metrics_facade` | `metrics-facade` | the same through the `metrics` crate |
+//! | `metrics_facade` | `metrics-facade` | counts and latencies through the `metrics` crate |
 //! | `telemetry` | `telemetry` | OpenTelemetry: spans, context in headers, metrics |
 //!
-//! `ServiceBuilderExt` (feature `builder`) has a method for each.
+//! `ServiceBuilderExt` (feature `builder`) has a method for each layer except `concurrency` and `metrics_facade`; add
+//! those with `ServiceBuilder::layer`.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

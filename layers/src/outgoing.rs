@@ -3,17 +3,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kafka_tower_core::{Headers, Record, SinkMessage};
 
-/// A request whose topic and headers a layer can see: a typed message or a record. Implement it for a request of your own.
+/// A request whose topic and headers a layer can read: a typed message or a record. Implement it for your own request
+/// types.
 pub trait Outgoing {
-    /// The topic that the message names, if it does.
+    /// The topic, if the request names one.
     fn topic(&self) -> Option<&Arc<str>>;
     /// The key.
     fn key(&self) -> Option<&Bytes>;
-    /// Whether it has no value.
+    /// Whether the request has no value.
     fn is_tombstone(&self) -> bool;
     /// The headers.
     fn headers(&self) -> &Headers;
-    /// The headers, to write the context into.
+    /// The headers, mutable, so that a layer can add the trace context.
     fn headers_mut(&mut self) -> &mut Headers;
 }
 

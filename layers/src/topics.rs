@@ -1,9 +1,9 @@
-//! Which topics get a value of their own in metrics.
+//! Topics with a value of their own in metrics.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// The same for many threads. A topic that is known costs a lock that all read.
+/// Thread-safe set of topics. Looking up a known topic takes a read lock.
 pub(crate) struct SharedTopics<V>(RwLock<Topics<V>>);
 
 impl<V: Clone> SharedTopics<V> {
@@ -11,8 +11,8 @@ impl<V: Clone> SharedTopics<V> {
         Self(RwLock::new(Topics::new(max)))
     }
 
-    /// What is kept for a topic, made now if there is room for it. Made outside the lock, because it may ask what is not ours,
-    /// and in vain where another thread was quicker.
+    /// Returns the value of a topic; creates it if there is room for another topic. `make` runs outside the lock,
+    /// because it may call foreign code; its result is dropped if another thread was faster.
     pub(crate) fn get_or_insert(&self, topic: &Arc<str>, make: impl FnOnce() -> V) -> Option<V> {
         {
             let topics = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -28,7 +28,7 @@ impl<V: Clone> SharedTopics<V> {
     }
 }
 
-/// The first topics that were seen, each with what is kept for it; there is no room for more than so many. No lock, no clock.
+/// The first `max` topics that were seen, each with its value. No lock, no clock.
 struct Topics<V> {
     known: HashMap<Arc<str>, V>,
     max: usize,
@@ -43,12 +43,12 @@ impl<V> Topics<V> {
         self.known.get(topic)
     }
 
-    /// Whether a topic that is not known stays so.
+    /// Whether no further topic is added.
     fn is_full(&self) -> bool {
         self.known.len() >= self.max
     }
 
-    /// What is kept for a topic, made now if there is room for it.
+    /// Returns the value of a topic; creates it if there is room for another topic.
     fn get_or_insert(&mut self, topic: &Arc<str>, make: impl FnOnce() -> V) -> Option<&V> {
         if self.known.contains_key(topic) {
             return self.known.get(topic);
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// The first `max` topics keep their place for ever, and no other gets one.
+        /// The first `max` topics stay for ever, and no other is added.
         #[test]
         fn the_first_topics_stay(max in 0..6usize, sends in prop::collection::vec(0..12u8, 0..60)) {
             let mut topics = Topics::new(max);
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(topics.get_or_insert(&second, || panic!("there is no room")), None);
     }
 
-    /// A value is made outside the lock: it may use the topics itself, and of several that are made at once one stays.
+    /// `make` runs outside the lock: it may use the topics itself, and of several concurrent values one stays.
     #[test]
     fn of_two_that_are_made_at_once_one_stays() {
         let topics = SharedTopics::new(1);

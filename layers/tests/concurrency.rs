@@ -1,4 +1,4 @@
-//! What `ConcurrencyLayer` limits, and what its warning says that it does not.
+//! Tests of `ConcurrencyLayer`: what it limits, and the hazards that its documentation warns about.
 #![cfg(feature = "concurrency")]
 #![allow(clippy::unwrap_used)]
 
@@ -44,7 +44,7 @@ async fn a_global_limit_is_shared_by_all_services_of_the_layer() {
     }
 }
 
-/// The first warning: what is on its way is more than the limit says.
+/// First hazard: more records are in flight than the limit says.
 #[tokio::test]
 async fn a_dropped_future_frees_its_permit_while_the_record_is_on_its_way() {
     let kafka = MemoryKafka::new().with_topic("orders", 1);
@@ -59,7 +59,7 @@ async fn a_dropped_future_frees_its_permit_while_the_record_is_on_its_way() {
     hold.release();
 }
 
-/// The second warning: readiness is a reservation.
+/// Second hazard: readiness reserves a permit.
 #[tokio::test]
 async fn an_idle_handle_that_became_ready_keeps_the_others_from_sending() {
     let kafka = MemoryKafka::new().with_topic("orders", 1);

@@ -1,4 +1,4 @@
-//! The binary formats: their bytes, which other programs read, and what their decoders refuse.
+//! Tests of the binary formats: their bytes, which other programs read, and what their decoders refuse.
 #![cfg(any(feature = "bincode", feature = "postcard"))]
 #![allow(clippy::unwrap_used)]
 
@@ -27,7 +27,7 @@ fn metric() -> MetricResult {
     MetricResult { service: "api-gateway".into(), avg_latency: 123.45, count: 1000 }
 }
 
-/// One of each.
+/// One value of each type.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 struct Everything {
     flag: bool,
@@ -86,7 +86,7 @@ where
     (record.value().unwrap().to_vec(), record.record.headers.get("content-type").unwrap().to_vec())
 }
 
-/// Both ways of encoding, the stack and the decoder agree on the bytes.
+/// Checks that both ways of encoding, the stack and the decoder agree on the bytes.
 async fn golden<T, F>(
     (format, content_type): (F, &str),
     decode: fn(&[u8], usize) -> Result<T, Error>,
@@ -102,7 +102,7 @@ async fn golden<T, F>(
     assert_eq!(decode(bytes, bytes.len()).unwrap(), value);
 }
 
-/// Every strict prefix, every longer text and everything above the limit is refused; nothing panics.
+/// Checks that every strict prefix, every longer input and every input above the limit is refused without a panic.
 fn refuses<T: Debug + DeserializeOwned>(decode: fn(&[u8], usize) -> Result<T, Error>, bytes: &[u8]) {
     let refused = |bytes: &[u8], limit| {
         let error = decode(bytes, limit).unwrap_err();
@@ -117,7 +117,7 @@ fn refuses<T: Debug + DeserializeOwned>(decode: fn(&[u8], usize) -> Result<T, Er
     assert_eq!(text, format!("the value has {} bytes, {} are allowed", bytes.len(), bytes.len() - 1));
 }
 
-/// Some bytes are others: lengths and variants too.
+/// Changes some bytes, including lengths and variants.
 fn damaged(bytes: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec((0..bytes.len(), any::<u8>()), 0..6).prop_map(|changes| {
         let mut bytes = bytes.to_vec();
@@ -126,7 +126,7 @@ fn damaged(bytes: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Cannot be encoded.
+/// A value that cannot be encoded.
 struct Bad;
 
 impl Serialize for Bad {
@@ -147,7 +147,7 @@ mod bincode {
 
     const METRIC: &[u8] = b"\x0b\0\0\0\0\0\0\0api-gateway\xcd\xcc\xcc\xcc\xcc\xdc\x5e\x40\xe8\x03\0\0\0\0\0\0";
 
-    /// By the format's description: full width, little-endian, `u64` lengths, `u32` variants.
+    /// By the format's specification: full width, little-endian, `u64` lengths, `u32` variants.
     const EVERYTHING: &[u8] = b"\x01\
         \xff\
         \x2c\x01\0\0\
@@ -173,7 +173,7 @@ mod bincode {
         refuses::<Everything>(BincodeSerializer::decode, EVERYTHING);
     }
 
-    /// The crate alone would try to allocate the claimed length: a panic or the end of the process.
+    /// Without our limit the crate would try to allocate the claimed length: a panic or an abort of the process.
     #[test]
     fn a_claimed_length_allocates_nothing() {
         for claimed in [u64::MAX, u64::MAX / 2, i64::MAX as u64 - 8, 1 << 40, 1 << 21] {
@@ -217,7 +217,7 @@ mod postcard {
 
     const METRIC: &[u8] = b"\x0bapi-gateway\xcd\xcc\xcc\xcc\xcc\xdc\x5e\x40\xe8\x07";
 
-    /// By the format's description: varints, zigzag for signed ones, a `char` as a string.
+    /// By the format's specification: varints, zigzag encoding for signed ones, a `char` as a string.
     const EVERYTHING: &[u8] = b"\x01\
         \xff\
         \xac\x02\

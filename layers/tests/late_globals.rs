@@ -1,4 +1,5 @@
-//! Global providers and recorders that are set after the layers were made. A binary of its own: it sets what is global.
+//! Tests of global providers and recorders that are set after the layers were created. A separate binary, because it
+//! sets globals.
 #![cfg(all(feature = "telemetry", feature = "json"))]
 #![allow(clippy::unwrap_used)]
 
@@ -17,7 +18,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record as Values};
 use tracing::{Event, Metadata, Subscriber};
 
-/// The log's warnings.
+/// Logged warnings.
 static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 struct Warnings;

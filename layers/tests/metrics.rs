@@ -1,4 +1,4 @@
-//! What `Measure` and `CountBytes` promise: each send counts once, as the answer that its caller got.
+//! Tests of `Measure` and `CountBytes`: each send counts once, by the result that its caller got.
 #![cfg(feature = "metrics")]
 #![allow(clippy::unwrap_used)]
 
@@ -34,7 +34,7 @@ async fn call<S: Service<Record, Response = Delivery, Error = Error>>(service: &
     service.ready().await.unwrap().call(record)
 }
 
-/// sent, failed, abandoned, bytes
+/// Sent, failed, abandoned, bytes.
 fn counts(metrics: &Metrics) -> (u64, u64, u64, u64) {
     let SinkMetrics { messages_sent, messages_failed, abandoned, bytes_sent, .. } = metrics.snapshot();
     (messages_sent, messages_failed, abandoned, bytes_sent)
@@ -71,7 +71,7 @@ async fn latency_is_from_call_to_answer() {
     for millis in [10, 60, 20] {
         let _rule = kafka.script().delay(millis * MS);
         let future = call(&mut service, order("x")).await;
-        // Whoever polls late has waited long.
+        // A late poll counts as latency.
         tokio::time::advance(MS).await;
         future.await.unwrap();
     }
@@ -82,7 +82,7 @@ async fn latency_is_from_call_to_answer() {
     assert_eq!(percentiles[1..], [60_000, 60_000], "the largest is known exactly");
 }
 
-/// Spends time inside `call`, as encoding does, and is done with it.
+/// Spends time inside `call`, as encoding does.
 #[derive(Clone)]
 struct Slow;
 
@@ -211,7 +211,7 @@ async fn call_order_is_log_order() {
     assert_eq!(first.await.unwrap().offset, Some(0));
 }
 
-/// Not ready at first, then finished for good.
+/// Pending at first, then fails for ever.
 struct Finished(bool);
 
 impl Service<Record> for Finished {

@@ -1,4 +1,4 @@
-//! What the facade layer tells a recorder of the `metrics` crate.
+//! Tests of what the facade layer reports to a recorder of the `metrics` crate.
 #![cfg(feature = "metrics-facade")]
 #![allow(clippy::unwrap_used)]
 
@@ -16,7 +16,7 @@ use kafka_tower_layers::retry::{RetryLayer, RetryPolicy};
 use kafka_tower_memory::MemoryKafka;
 use tower::{Layer, Service, ServiceExt};
 
-/// Keeps the values of all metrics.
+/// Recorder that keeps the values of all metrics.
 #[derive(Clone, Default)]
 struct Values(Arc<Mutex<BTreeMap<String, f64>>>);
 
@@ -84,7 +84,7 @@ impl Recorder for Values {
     }
 }
 
-/// Runs with a recorder of its own.
+/// Runs with its own recorder.
 fn recorded(run: impl AsyncFnOnce()) -> Values {
     let values = Values::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -125,7 +125,7 @@ fn each_send_counts_once_by_its_outcome() {
     assert_eq!(durations, owned([("send_duration_seconds topic=orders outcome=delivered", 0.25)]));
 }
 
-/// A recorder may be installed after the layer was made and used.
+/// A recorder may be installed after the layer was created and used.
 #[test]
 fn a_recorder_that_comes_late_is_found() {
     let kafka = kafka();

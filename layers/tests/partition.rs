@@ -1,4 +1,5 @@
-//! What `Partition` promises: the record's own partition first, then the strategy, and never a wait for a count.
+//! Tests of `Partition`: the record's own partition takes precedence over the strategy, and it never waits for a
+//! count.
 #![cfg(feature = "partition")]
 #![allow(clippy::unwrap_used)]
 
@@ -29,7 +30,7 @@ async fn send<S: Service<Record, Response = Delivery, Error = Error>>(service: &
     service.ready().await.unwrap().call(record).await.unwrap().partition
 }
 
-/// Answers with the partition that it was called with. Panics if it was not polled ready.
+/// Responds with the partition that it was called with. Panics if it was not polled ready.
 #[derive(Default)]
 struct Echo {
     ready: bool,
@@ -71,7 +72,7 @@ async fn keys_go_where_java_puts_them() {
     }
 }
 
-/// A partition computed here would be of the old count.
+/// A partition computed in the layer would use the old count.
 #[tokio::test]
 async fn a_key_is_left_open_though_the_count_is_known() {
     for strategy in [PartitionStrategy::KeyHash, PartitionStrategy::Custom] {
@@ -154,7 +155,7 @@ async fn an_unknown_count_leaves_the_record_open_and_passes_no_turn() {
     count.store(3, Ordering::Relaxed);
     assert_eq!(seen(&mut turns, record(None)).await, Some(0));
     assert_eq!(seen(&mut custom, record(None)).await, Some(2));
-    // Partitions that are added are used at once.
+    // Added partitions are used at once.
     count.store(4, Ordering::Relaxed);
     assert_eq!(seen(&mut custom, record(None)).await, Some(3));
     for partition in [1, 2, 3, 0] {

@@ -1,4 +1,4 @@
-//! What `Serialize` promises: call order is log order, nothing is sent that was not encoded, the rest passes through.
+//! Tests of `Serialize`: call order is log order, nothing is sent that was not encoded, everything else is passed on.
 #![cfg(feature = "json")]
 #![allow(clippy::unwrap_used)]
 
@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
 
-/// A transport that keeps what it is called with. Panics if it was not polled ready.
+/// A transport that keeps the records it is called with. Panics if it was not polled ready.
 #[derive(Default)]
 struct Log {
     records: Arc<Mutex<Vec<Record>>>,
@@ -155,7 +155,7 @@ async fn in_order_is_ready_when_the_last_value_has_its_place() {
     assert!(poll(&mut service.ready()).is_pending());
     drop(third);
     assert!(poll(&mut service.ready()).is_ready());
-    drop(call(&mut service, 4).await); // nobody waits
+    drop(call(&mut service, 4).await); // no handle waits
     assert!(poll(&mut service.ready()).is_ready());
     assert_eq!(log.values(), ["1", "2"]);
 }
@@ -227,7 +227,7 @@ async fn the_content_type_is_a_header_on_demand() {
     assert_eq!(header(SinkMessage::tombstone("k")).await, [], "there is no content");
 }
 
-/// Cannot be encoded by JSON; `true` panics.
+/// A value that JSON cannot encode; `true` panics.
 struct Bad(bool);
 
 impl serde::Serialize for Bad {
@@ -245,7 +245,7 @@ async fn errors_of_a_serializer_say_that_nothing_was_sent() {
     assert_eq!(error.kind(), ErrorKind::Serialization);
     assert_eq!(error.message_with_causes(), "the value could not be serialized: not today");
 
-    // One that the serializer thought up is the source.
+    // An error made by the serializer becomes the source.
     for permits in [0, 1] {
         let serializer = Slow::with_permits(permits);
         let future = call(&mut slow(&log, &serializer), 10).await;

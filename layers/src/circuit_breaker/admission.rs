@@ -8,14 +8,14 @@ use super::shared::Shared;
 use super::state::Ticket;
 use super::{Outcome, errors};
 
-/// A call that was let through. It counts at most once; dropped without a result, as when the service below or a classifier
-/// panics, it is neutral and gives a probe's place back.
+/// Permission for one call. It counts at most once. If it is dropped without a result, for example because the
+/// service below or a classifier panics, it is neutral and frees a probe's place.
 #[derive(Debug)]
 pub(super) struct Admission {
-    /// None: it has counted.
+    /// `None` if it has already counted.
     shared: Option<Arc<Shared>>,
     ticket: Ticket,
-    /// Deliveries through the breaker before the call.
+    /// Number of deliveries through the breaker before the call.
     deliveries: u64,
 }
 
@@ -25,7 +25,7 @@ impl Admission {
         Ok(Self { shared: Some(Arc::clone(shared)), ticket, deliveries })
     }
 
-    /// This admission, unless it has counted or was taken.
+    /// Takes this admission, unless it has counted or was taken.
     #[inline]
     pub(super) fn take(&mut self) -> Option<Self> {
         let shared = Some(self.shared.take()?);
@@ -39,7 +39,7 @@ impl Admission {
         }
     }
 
-    /// The call had a result that the classifier could judge by itself.
+    /// Records a result that the classifier could judge alone.
     pub(super) fn settle<R>(mut self, outcome: Outcome, result: &Result<R>) {
         let Some(shared) = self.shared.take() else { return };
         if let Some(unanswered) = result.as_ref().err().and_then(Error::unanswered) {
@@ -48,7 +48,7 @@ impl Admission {
         shared.settle(&self.ticket, outcome, || result.as_ref().err().map(errors::failure));
     }
 
-    /// Time ran out for the call. `dropped` is what a transport told when the future below was dropped.
+    /// Records that the call timed out. `dropped` is what a transport reported when the future below was dropped.
     pub(super) fn timed_out<R>(mut self, result: &Result<R>, dropped: Option<&Unanswered>) {
         let Some(shared) = self.shared.take() else { return };
         let unanswered = result.as_ref().err().and_then(Error::unanswered).or(dropped);
@@ -56,7 +56,7 @@ impl Admission {
         shared.settle(&self.ticket, outcome, || result.as_ref().err().map(errors::failure));
     }
 
-    /// The caller dropped the call's future.
+    /// Records that the caller dropped the call's future.
     pub(super) fn abandoned(mut self, dropped: Option<&Unanswered>) {
         let Some(shared) = self.shared.take() else { return };
         let outcome = self.judge(&shared, dropped.map_or(Record::NotHandedOver, Record::from), dropped);
@@ -65,7 +65,7 @@ impl Admission {
     }
 
     fn judge(&self, shared: &Arc<Shared>, record: Record, unanswered: Option<&Unanswered>) -> Outcome {
-        // First: a report that has arrived by now is a delivery too.
+        // Subscribe first: a report that has already arrived counts as a delivery.
         if let Some(unanswered) = unanswered {
             follow(shared, unanswered);
         }

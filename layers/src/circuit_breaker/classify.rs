@@ -1,20 +1,21 @@
 use kafka_tower_core::{Error, ErrorKind, Result, Scope};
 
-/// What a call says of the health of the service below.
+/// What the result of a call says about the health of the service below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// It is well.
+    /// The service is healthy.
     Success,
-    /// It is not.
+    /// The service is failing.
     Failure,
-    /// Nothing: the record was at fault, or nobody was asked.
+    /// Nothing: the record was at fault, or the service was not called.
     Neutral,
-    /// Time ran out. The breaker counts a failure if Kafka's client had the record for long enough and nothing was delivered
-    /// through the breaker meanwhile, else nothing: see the [module](super#time-outs-and-dropped-sends).
+    /// The call timed out. The breaker counts a failure if Kafka's client had the record for long enough and nothing
+    /// was delivered through the breaker meanwhile, and nothing otherwise: see the
+    /// [module](super#time-outs-and-dropped-sends).
     Unanswered,
 }
 
-/// Judges the results of calls. Closures do, and [`DefaultClassifier`] is the default.
+/// Judges the results of calls. Implemented for closures. Default: [`DefaultClassifier`].
 ///
 /// ```
 /// use kafka_tower_core::{Delivery, ErrorKind, Result};
@@ -27,7 +28,7 @@ pub enum Outcome {
 /// # let _ = layer;
 /// ```
 pub trait Classify<R> {
-    /// Judges one result. It must not block.
+    /// Judges one result. Must not block.
     fn classify(&self, result: &Result<R>) -> Outcome;
 }
 
@@ -37,7 +38,8 @@ impl<R, F: Fn(&Result<R>) -> Outcome> Classify<R> for F {
     }
 }
 
-/// Judges by [`ErrorKind`], and time-outs as [`Outcome::Unanswered`]. See the [module](super#what-counts) for the table.
+/// Judges by [`ErrorKind`], with time-outs as [`Outcome::Unanswered`]. See the [module](super#what-counts) for the
+/// table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DefaultClassifier;
 
@@ -49,13 +51,14 @@ impl<R> Classify<R> for DefaultClassifier {
 
 fn of_error(error: &Error) -> Outcome {
     match error.kind() {
-        // A neighbour's fault: a record for which the broker closes the connection, or a topic that was made anew.
+        // Caused by another record or by the topic: the broker closed the connection for one record of the batch, or
+        // the topic was recreated.
         ErrorKind::Connection | ErrorKind::Timeout if error.scope() == Scope::Batch => Outcome::Neutral,
         ErrorKind::Broker if error.scope() == Scope::Topic => Outcome::Neutral,
-        // Nobody handed it over.
+        // The record was not handed to Kafka's client.
         ErrorKind::Timeout if error.unanswered().is_none() && !error.may_be_written() => Outcome::Neutral,
         ErrorKind::Timeout => Outcome::Unanswered,
-        // The record's own fault, or the caller's.
+        // The fault of the record or of the caller.
         ErrorKind::Config
         | ErrorKind::Serialization
         | ErrorKind::InvalidRecord
@@ -65,12 +68,12 @@ fn of_error(error: &Error) -> Outcome {
         | ErrorKind::UnknownTopicOrPartition
         | ErrorKind::Authorization
         | ErrorKind::Transaction
-        // Kafka is there and asks for less.
+        // Kafka is reachable and asks for a lower rate.
         | ErrorKind::Throttled
-        // Nobody asked Kafka.
+        // Kafka was not asked.
         | ErrorKind::CircuitOpen
         | ErrorKind::Overloaded
-        // Waiting heals neither.
+        // Waiting does not help.
         | ErrorKind::Closed
         | ErrorKind::Fenced => Outcome::Neutral,
         _ => Outcome::Failure,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// When a circuit breaker opens and closes.
+/// Configuration of a circuit breaker: when it opens and closes.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,7 +23,8 @@ pub struct CircuitBreakerConfig {
 }
 
 impl CircuitBreakerConfig {
-    /// Opens after 5 failures in a row, for 60 s; then one call at a time probes, and its success closes.
+    /// Creates the default configuration: opens after 5 failures in a row, for 60 s; then one call at a time probes,
+    /// and its success closes the breaker.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -35,36 +36,37 @@ impl CircuitBreakerConfig {
         }
     }
 
-    /// How many failures in a row open the breaker; 0 counts as 1.
+    /// Number of failures in a row that open the breaker. Default: 5. 0 counts as 1.
     #[must_use]
     pub const fn failure_threshold(mut self, failures: u32) -> Self {
         self.failure_threshold = failures;
         self
     }
 
-    /// How long it stays open before it lets probes through.
+    /// How long the breaker stays open before it admits probes. Default: 60 s.
     #[must_use]
     pub const fn open_for(mut self, duration: Duration) -> Self {
         self.open_for = duration;
         self
     }
 
-    /// How many calls may probe while it is half-open; 0 counts as 1.
+    /// Number of calls that may probe while the breaker is half-open. Default: 1. 0 counts as 1.
     #[must_use]
     pub const fn probes(mut self, probes: u32) -> Self {
         self.probes = probes;
         self
     }
 
-    /// How many of the probes have to succeed before it closes: from 1 up to [`probes`](Self::probes).
+    /// Number of successful probes that close the breaker, from 1 to [`probes`](Self::probes). Default: 1.
     #[must_use]
     pub const fn probe_successes(mut self, successes: u32) -> Self {
         self.probe_successes = successes;
         self
     }
 
-    /// How long probes may take: longer than a send may. When the last one was let through this long ago, those that are
-    /// on their way are given up: the next call begins a new half-open period, and their results change nothing.
+    /// Maximum duration of probes; set it longer than a send may take. Default: 60 s. If the last probe was admitted
+    /// this long ago, the unfinished probes are given up: the next call starts a new half-open period, and their
+    /// results no longer count.
     #[must_use]
     pub const fn probe_lease(mut self, duration: Duration) -> Self {
         self.probe_lease = duration;

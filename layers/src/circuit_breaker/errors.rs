@@ -1,4 +1,4 @@
-//! What a caller is told whose call was not let through.
+//! Errors of calls that the breaker rejects.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,19 +28,19 @@ pub(super) fn refused(refusal: Refusal, last_failure: Option<&Failure>) -> Error
     Error::new(ErrorKind::CircuitOpen, text)
 }
 
-/// The breaker was open when the handle was polled, so the service below was not asked for room.
+/// The breaker was open when the handle was polled, so no room was requested from the service below.
 pub(super) fn not_ready() -> Error {
     Error::new(ErrorKind::CircuitOpen, "the circuit breaker was open when the handle was polled ready")
         .with_help("poll the handle ready again before the next call")
 }
 
-/// One line of what went wrong, without persistence, which was that record's.
+/// Description of the last failure in one line, without persistence, which applied to that record only.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) error_type: &'static str,
     /// For callers.
     told: String,
-    /// For logs: without the cause, into which a layer that is not ours may write what the record holds.
+    /// For logs: without the cause, into which a foreign layer may write parts of the record.
     pub(super) logged: String,
 }
 
@@ -49,13 +49,13 @@ pub(super) fn failure(error: &Error) -> Arc<Failure> {
     Arc::new(Failure { error_type: error.error_type(), told, logged })
 }
 
-/// The caller of a record went away before there was an answer.
+/// Describes a send whose caller dropped the future before the outcome was known.
 pub(super) fn abandoned(waited: Duration) -> Arc<Failure> {
     let logged = format!("a send was dropped after {} without an answer", seconds(waited));
     Arc::new(Failure { error_type: ErrorKind::Timeout.as_str(), told: logged.clone(), logged })
 }
 
-/// "12.3 s"
+/// Formats a duration as "12.3 s".
 fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }

@@ -1,13 +1,14 @@
-//! What a send without an answer says of Kafka's health. Pure: facts in, judgement out.
+//! What a send without an outcome says about Kafka's health. Pure function of its arguments.
 
 use std::time::Duration;
 
 use super::Outcome;
 
-/// A client that had a record for so long, or for half of its budget if that is less, had time to deliver it.
+/// A client had enough time to deliver a record if it had the record for this long, or for half of its budget if that
+/// is shorter.
 const ENOUGH: Duration = Duration::from_secs(1);
 
-/// The facts of a send that ended by a time-out, or whose future was dropped.
+/// Facts about a send that timed out, or whose future was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Evidence {
     pub(super) record: Record,
@@ -15,19 +16,19 @@ pub(super) struct Evidence {
     pub(super) delivered_meanwhile: bool,
 }
 
-/// Where the record was.
+/// Where the record was when the send ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Record {
-    /// It never reached Kafka's client.
+    /// The record never reached Kafka's client.
     NotHandedOver,
     HandedOver {
         waited: Duration,
-        /// From the call to the deadline; `None` without a deadline.
+        /// Time from the call to the deadline; `None` without a deadline.
         budget: Option<Duration>,
-        /// A broker delayed it because of a quota.
+        /// A broker delayed the record because of a quota.
         throttled: bool,
     },
-    /// The transport told nothing but that time ran out.
+    /// The transport reported only a time-out.
     Unknown,
 }
 
@@ -87,7 +88,7 @@ mod tests {
     #[derive(Clone, Debug)]
     struct Timeline {
         budget: Option<u64>,
-        /// `None`: it stays in front of the transport.
+        /// `None` if the record was never handed to the client.
         handed_over: Option<u64>,
         given_up: u64,
         throttled: bool,
@@ -107,7 +108,8 @@ mod tests {
         )
     }
 
-    /// The rule, millisecond by millisecond: how long the client had the record while nothing else was delivered.
+    /// The rule, computed millisecond by millisecond: how long the client had the record while nothing else was
+    /// delivered.
     fn naive(line: &Timeline) -> Outcome {
         let (mut had, mut delivered) = (0, false);
         for now in 0..=line.given_up {
@@ -134,7 +136,7 @@ mod tests {
             prop_assert_eq!(judge(&Evidence { record, delivered_meanwhile }), naive(&line));
         }
 
-        /// More patience, or less that goes well meanwhile, never turns a failure into nothing.
+        /// A longer wait never turns a failure into a neutral outcome.
         #[test]
         fn is_monotonic(waited in 0..5_000_u64, more in 0..5_000_u64, budget in prop::option::of(1..10_000_u64)) {
             if of(handed_over(waited, budget)) == Outcome::Failure {

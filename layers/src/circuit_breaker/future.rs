@@ -10,17 +10,18 @@ use pin_project::{pin_project, pinned_drop};
 use super::admission::Admission;
 use super::{Classify, Outcome};
 
-/// The answer of [`CircuitBreaker`](super::CircuitBreaker).
+/// Response future of [`CircuitBreaker`](super::CircuitBreaker).
 ///
 /// # Errors
 ///
-/// [`ErrorKind::CircuitOpen`](kafka_tower_core::ErrorKind::CircuitOpen), not persisted, if the call was not let through;
-/// else those of the service below.
+/// [`ErrorKind::CircuitOpen`](kafka_tower_core::ErrorKind::CircuitOpen), not persisted, if the call was rejected;
+/// otherwise the errors of the service below.
 ///
 /// # Cancel safety
 ///
-/// Dropping it does what dropping the future below does. It counts as a failure if Kafka's client had the record for long enough,
-/// see the [module](super#time-outs-and-dropped-sends); else as nothing, and lets another call probe if this one did.
+/// Dropping it drops the future below. That counts as a failure if Kafka's client had the record for long enough, see
+/// the [module](super#time-outs-and-dropped-sends). Otherwise it is neutral, and frees the place if this call was a
+/// probe.
 #[pin_project(PinnedDrop)]
 #[must_use = "futures do nothing unless polled"]
 pub struct CircuitBreakerFuture<F, C> {
@@ -65,7 +66,7 @@ where
             StateProj::Rejected(error) => error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
             StateProj::Called { future, admission, classifier } => {
                 let result = ready!(future.poll(cx)).map_err(Into::into);
-                // Out first: a classifier that panics gives the probe's place back.
+                // Take the admission first: if the classifier panics, dropping it frees the probe's place.
                 if let Some(admission) = admission.take() {
                     match classifier.classify(&result) {
                         Outcome::Success => admission.succeed(),
@@ -97,13 +98,13 @@ impl<F, C> State<F, C> {
     #[cold]
     fn failed<R>(self: Pin<&mut Self>, admission: Admission, outcome: Outcome, result: &Result<R>) {
         match outcome {
-            // The time-out of a layer below does not say where the record was, but its transport does.
+            // A layer below that times out does not know where the record was, but its transport does.
             Outcome::Unanswered => admission.timed_out(result, self.end().as_ref()),
             outcome => admission.settle(outcome, result),
         }
     }
 
-    /// Drops the future below, and returns what a transport told of its record.
+    /// Drops the future below, and returns what a transport reported about its record.
     #[cold]
     fn end(mut self: Pin<&mut Self>) -> Option<Unanswered> {
         unanswered::listen(|| self.set(Self::Over))

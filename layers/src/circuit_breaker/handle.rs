@@ -5,7 +5,8 @@ use tokio::sync::watch;
 use super::shared::Shared;
 use super::{CircuitState, Transition};
 
-/// The hand on a circuit breaker, beside the stack. From [`CircuitBreakerLayer::handle`](super::CircuitBreakerLayer::handle).
+/// Handle to observe and force the circuit breaker. Get it from
+/// [`CircuitBreakerLayer::handle`](super::CircuitBreakerLayer::handle).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -35,41 +36,41 @@ pub struct CircuitBreakerHandle {
 }
 
 impl CircuitBreakerHandle {
-    /// What it is now. Open turns into half-open with the first call after its time, not before.
+    /// The current state. An open breaker becomes half-open with the first call after its time, not before.
     #[must_use]
     pub fn state(&self) -> CircuitState {
         self.shared.current()
     }
 
-    /// How often it opened because of failures.
+    /// Number of times that failures opened the breaker.
     #[must_use]
     pub fn trips(&self) -> u64 {
         self.shared.trips()
     }
 
-    /// Lets nothing through until [`reset`](Self::reset), as for maintenance. Not a trip.
+    /// Rejects all calls until [`reset`](Self::reset), for example during maintenance. Does not count as a trip.
     pub fn force_open(&self) {
         self.shared.force(super::state::Machine::force_open);
     }
 
-    /// Lets everything through and counts nothing until [`reset`](Self::reset): the breaker is disabled.
+    /// Admits all calls and counts nothing until [`reset`](Self::reset): disables the breaker.
     pub fn force_closed(&self) {
         self.shared.force(super::state::Machine::force_closed);
     }
 
-    /// Closes it and forgets what was counted. Failures of calls that are on their way do not count any more.
+    /// Closes the breaker and clears its count. Failures of calls in flight no longer count.
     pub fn reset(&self) {
         self.shared.force(super::state::Machine::reset);
     }
 
-    /// The state and its changes; quick ones may be seen as one.
+    /// Watches the state. Rapid changes may be observed as one.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<CircuitState> {
         self.shared.subscribe()
     }
 
-    /// Calls `hook` with each transition from now on, in order, on the thread of the call that brought one about. It
-    /// may use a handle, and must not block. One that owns a handle keeps the breaker in memory for good.
+    /// Calls `hook` on each later transition, in order, on the thread of the call that caused it. The hook may use a
+    /// handle, and must not block. A hook that owns a handle keeps the breaker in memory for ever.
     pub fn on_transition(&self, hook: impl Fn(&Transition) + Send + Sync + 'static) {
         self.shared.add_hook(hook);
     }

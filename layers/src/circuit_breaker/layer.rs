@@ -5,9 +5,9 @@ use tower_layer::Layer;
 use super::shared::Shared;
 use super::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, DefaultClassifier, Transition};
 
-/// Makes [`CircuitBreaker`] services. See the [module](super) for what they do.
+/// Layer that creates [`CircuitBreaker`] services. See the [module](super).
 ///
-/// One layer is one breaker: its clones, all services that it makes and their clones share it.
+/// One layer is one breaker: its clones, the services that it creates and their clones share it.
 #[derive(Clone, Debug)]
 pub struct CircuitBreakerLayer<C = DefaultClassifier> {
     shared: Arc<Shared>,
@@ -15,7 +15,7 @@ pub struct CircuitBreakerLayer<C = DefaultClassifier> {
 }
 
 impl CircuitBreakerLayer {
-    /// A breaker that is closed.
+    /// Creates a closed breaker.
     #[must_use]
     pub fn new(config: CircuitBreakerConfig) -> Self {
         Self { shared: Shared::new(config), classifier: DefaultClassifier }
@@ -23,20 +23,20 @@ impl CircuitBreakerLayer {
 }
 
 impl<C> CircuitBreakerLayer<C> {
-    /// Lets this [classifier](super::Classify) judge the results of the services that the layer makes from now on.
+    /// Sets the [classifier](super::Classify) of the services that the layer creates from now on.
     #[must_use]
     pub fn classifier<D>(self, classifier: D) -> CircuitBreakerLayer<D> {
         CircuitBreakerLayer { shared: self.shared, classifier }
     }
 
-    /// Adds a hook, as [`CircuitBreakerHandle::on_transition`] does.
+    /// Adds a hook, see [`CircuitBreakerHandle::on_transition`].
     #[must_use]
     pub fn on_transition(self, hook: impl Fn(&Transition) + Send + Sync + 'static) -> Self {
         self.handle().on_transition(hook);
         self
     }
 
-    /// The hand on the breaker.
+    /// Handle to observe and force the breaker.
     #[must_use]
     pub fn handle(&self) -> CircuitBreakerHandle {
         CircuitBreakerHandle { shared: Arc::clone(&self.shared) }

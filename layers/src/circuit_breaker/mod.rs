@@ -1,67 +1,74 @@
-//! Stops asking a Kafka that is down, and tells callers so at once.
+//! Circuit breaker: rejects calls at once while Kafka is failing.
 //!
-//! Closed, it lets all calls through and counts failures in a row; at the
-//! [threshold](CircuitBreakerConfig::failure_threshold) it opens and rejects calls without asking anybody. After
-//! [its time](CircuitBreakerConfig::open_for) it is half-open: a few calls [probe](CircuitBreakerConfig::probes). Enough
-//! successes close it, one failure opens it again.
+//! While closed, it admits all calls and counts failures in a row. At the
+//! [threshold](CircuitBreakerConfig::failure_threshold) it opens and rejects calls without calling the service below.
+//! After [its time](CircuitBreakerConfig::open_for) it is half-open: a few calls
+//! [probe](CircuitBreakerConfig::probes). Enough successes close it; one failure opens it again.
 //!
-//! It works over any service whose error is or becomes an [`Error`](kafka_tower_core::Error), not only one of records.
+//! It works over any service whose error is, or converts into, an [`Error`](kafka_tower_core::Error), not only over
+//! services of records.
 //!
 //! # What counts
 //!
-//! | result | is |
+//! | result | counts as |
 //! |---|---|
-//! | delivered | a success |
-//! | `Timeout`, and a future that is dropped | see [below](#time-outs-and-dropped-sends) |
-//! | `Connection`, `Authentication`, `Broker`, `Fatal`, `Callback`, `Unknown` | a failure |
-//! | `Serialization`, `InvalidRecord`, `Refused`, `RecordTooLarge`, `Rejected`, `UnknownTopicOrPartition`, `Authorization`, `Config`, `Transaction` | neutral: the record's fault, or the caller's |
-//! | `Connection` and `Timeout` of [`Scope::Batch`](kafka_tower_core::Scope::Batch), `Broker` of [`Scope::Topic`](kafka_tower_core::Scope::Topic) | neutral: another record spoilt it, or the topic was made anew |
-//! | `Throttled` | neutral: Kafka is there, and retries wait longer |
-//! | `Overloaded`, `CircuitOpen` | neutral: nobody asked Kafka |
-//! | `Closed`, `Fenced` | neutral: waiting does not heal it |
+//! | delivered | success |
+//! | `Timeout`, and a dropped future | see [below](#time-outs-and-dropped-sends) |
+//! | `Connection`, `Authentication`, `Broker`, `Fatal`, `Callback`, `Unknown` | failure |
+//! | `Serialization`, `InvalidRecord`, `Refused`, `RecordTooLarge`, `Rejected`, `UnknownTopicOrPartition`, `Authorization`, `Config`, `Transaction` | neutral: the fault of the record or the caller |
+//! | `Connection` and `Timeout` of [`Scope::Batch`](kafka_tower_core::Scope::Batch), `Broker` of [`Scope::Topic`](kafka_tower_core::Scope::Topic) | neutral: another record of the batch was the cause, or the topic was recreated |
+//! | `Throttled` | neutral: Kafka is reachable, and retries wait longer |
+//! | `Overloaded`, `CircuitOpen` | neutral: Kafka was not asked |
+//! | `Closed`, `Fenced` | neutral: waiting does not help |
 //!
-//! [`CircuitBreakerLayer::classifier`] takes another table. A neutral result changes nothing, and lets another call probe
-//! if its call did. Each call counts once, in the period in which it was let through: a failure that arrives in a later
-//! period changes nothing.
+//! [`CircuitBreakerLayer::classifier`] replaces this table. A neutral result changes nothing except that it frees the
+//! place if its call was a probe. Each call counts once, in the period in which it was admitted: a failure that
+//! arrives in a later period changes nothing.
 //!
 //! # Time-outs and dropped sends
 //!
-//! A send that times out, or whose future is dropped, is a failure only if Kafka's client had the record for at least 1 s
-//! (or half of its budget, if that is less) and nothing was delivered through the breaker while it waited.
-//! Else it is neutral: it waited for room, its deadline had passed before, Kafka was busy with others, or a quota delayed it.
-//! A delivery report that arrives after its caller got a time-out, or went away, still is a success.
-//! Open, such a late delivery lets the next call probe at once; a late failure of an older period changes nothing.
+//! A send that times out, or whose future is dropped, is a failure only if Kafka's client had the record for at least
+//! 1 s (or half of its budget, if that is shorter) and nothing was delivered through the breaker while it waited.
+//! Otherwise it is neutral: it waited for room, its deadline had passed before the hand-over, Kafka was busy with
+//! other records, or a quota delayed it.
 //!
-//! The transports of this project tell where a record was ([`unanswered`](kafka_tower_core::unanswered)). Of another service's time-outs
-//! nothing is known: one is a failure if it is not `NotPersisted` and nothing was delivered meanwhile, and its dropped futures are neutral.
+//! A delivery report that arrives after its caller got a time-out or dropped the future still counts as a success.
+//! While the breaker is open, such a late delivery lets the next call probe at once. A late failure of an older
+//! period changes nothing.
+//!
+//! The transports of this project report where a record was ([`unanswered`](kafka_tower_core::unanswered)). Other
+//! services report nothing: their time-out is a failure if it is not `NotPersisted` and nothing was delivered
+//! meanwhile, and their dropped futures are neutral.
 //!
 //! # Place in the stack
 //!
-//! Outside of retry: it counts the outcomes of sends, not attempts. Inside of what makes records, so that a value that
-//! cannot be encoded takes no probe's place.
+//! Outside of retry: the breaker counts the outcomes of sends, not attempts. Inside of serialize: a value that cannot
+//! be encoded then takes no probe's place.
 //!
 //! # Readiness
 //!
-//! While a call would be rejected, the handle is ready without asking the service below: else a full transport would
-//! keep its callers waiting for what the breaker could have told them. Who waits for room when the breaker opens is woken.
-//! Rejections come with the call and never as an error of `poll_ready`, which would be the end of the service.
+//! While a call would be rejected, the handle is ready without polling the service below: otherwise callers would
+//! wait for room in a full transport only to be rejected. When the breaker opens, it wakes the handles that wait for
+//! room. A rejection is returned by the call and never by `poll_ready`, whose errors mean that the service cannot be
+//! used any more.
 //!
-//! A handle that became ready while the breaker was open, and is called when it no longer is, rejects that one call:
-//! nobody was asked for room.
+//! A handle that became ready while the breaker was open, and is called after it has become half-open, rejects that
+//! one call, because it has not reserved room below.
 //!
 //! # Cancellation
 //!
-//! A call whose future is dropped counts as [above](#time-outs-and-dropped-sends); one that panics counts for nothing. The place of a probe
-//! that counts for nothing is free again. A probe that neither ends nor is dropped loses its place after the
-//! [lease](CircuitBreakerConfig::probe_lease).
+//! A call whose future is dropped counts as described [above](#time-outs-and-dropped-sends). A call that panics does
+//! not count. A probe that does not count frees its place. A probe that neither ends nor is dropped loses its place
+//! after the [lease](CircuitBreakerConfig::probe_lease).
 //!
-//! A rejection whose future is dropped is known to nobody: over a transactional transport the transaction can be committed
-//! without the record. Look at each answer before a commit, or leave the breaker out, as the sink with transactions does.
+//! If the future of a rejected call is dropped, the rejection is lost: over a transactional transport the transaction
+//! could then be committed without the record. Check every result before a commit, or leave out the breaker, as a
+//! sink with transactions does.
 //!
 //! # Errors
 //!
-//! [`ErrorKind::CircuitOpen`](kafka_tower_core::ErrorKind::CircuitOpen), not persisted, which says after how many failures,
-//! when calls will probe, and what the last failure was.
+//! [`ErrorKind::CircuitOpen`](kafka_tower_core::ErrorKind::CircuitOpen), not persisted. Its message contains the
+//! number of failures, the time until calls may probe, and the last failure.
 //!
 //! # Example
 //!

@@ -9,25 +9,25 @@ use super::admission::Admission;
 use super::shared::{Shared, Waiter};
 use super::{CircuitBreakerFuture, CircuitBreakerHandle, Classify, errors};
 
-/// Lets calls through to the service below while that is well. Made by
+/// Service that calls the service below while that one is healthy. Created by
 /// [`CircuitBreakerLayer`](super::CircuitBreakerLayer).
 pub struct CircuitBreaker<S, C> {
     inner: S,
     shared: Arc<Shared>,
     classifier: C,
     asked: Asked,
-    /// Deliveries through the breaker before the service below was asked.
+    /// Number of deliveries through the breaker before the service below was polled.
     deliveries: u64,
     waiter: Option<Waiter>,
 }
 
-/// What the service below was asked for since the last call.
+/// Readiness of the service below since the last call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
     Nothing,
-    /// It may have a place among those who wait for room.
+    /// It may hold a place in a queue for room.
     Waiting,
-    /// It may have reserved some.
+    /// It may hold reserved room.
     Ready,
 }
 
@@ -36,7 +36,7 @@ impl<S, C> CircuitBreaker<S, C> {
         Self { inner, shared, classifier, asked: Asked::Nothing, deliveries: 0, waiter: None }
     }
 
-    /// The hand on the breaker.
+    /// Handle to observe and force the breaker.
     #[must_use]
     pub fn handle(&self) -> CircuitBreakerHandle {
         CircuitBreakerHandle { shared: Arc::clone(&self.shared) }
@@ -47,20 +47,20 @@ impl<S, C> CircuitBreaker<S, C> {
         &self.inner
     }
 
-    /// The service below, to change.
+    /// The service below, mutable.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Takes the service below out.
+    /// Returns the service below.
     pub fn into_inner(self) -> S {
         self.inner
     }
 }
 
 impl<S: Clone, C> CircuitBreaker<S, C> {
-    /// No call will follow soon: room that is reserved below, or a place in a queue, would be kept from others. A clone
-    /// has neither.
+    /// Releases room that is reserved below, or a place in a queue, because no call will follow soon. A clone holds
+    /// neither.
     fn withdraw(&mut self) {
         if self.asked != Asked::Nothing {
             self.inner = self.inner.clone();
@@ -80,8 +80,8 @@ where
     type Error = Error;
     type Future = CircuitBreakerFuture<S::Future, C>;
 
-    /// As the service below; ready without asking it while a call would be rejected, so that the caller is told at once
-    /// and does not wait for room that nobody makes.
+    /// Polls the service below. Ready at once while a call would be rejected, so that the caller gets the rejection
+    /// and does not wait for room.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if self.shared.would_admit() {
             if self.asked == Asked::Nothing {
@@ -103,7 +103,7 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let admission = match Admission::new(&self.shared, self.deliveries) {
-            // It became half-open after the poll, which then asked nobody for room.
+            // It became half-open after the poll, which therefore reserved no room.
             Ok(_) if self.asked != Asked::Ready => Err(errors::not_ready()),
             admission => admission,
         };
@@ -120,7 +120,7 @@ where
     }
 }
 
-/// Shares the breaker, and waits for itself.
+/// Shares the breaker; each clone waits for itself.
 impl<S: Clone, C: Clone> Clone for CircuitBreaker<S, C> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), Arc::clone(&self.shared), self.classifier.clone())

@@ -13,24 +13,25 @@ use super::errors::Failure;
 use super::state::{Machine, Ticket};
 use super::{CircuitBreakerConfig, CircuitState, Outcome, Transition, errors};
 
-/// The breaker that all services and handles of a layer share.
+/// State shared by all services and handles of a layer.
 pub(super) struct Shared {
-    /// The generation and [`FREE`] and [`CLEAN`], so that calls of a healthy breaker take no lock. Written under it.
+    /// The generation and the flags [`FREE`] and [`CLEAN`]: calls of a healthy breaker take no lock. Written under
+    /// the lock.
     fast: AtomicU64,
     deliveries: Deliveries,
     locked: Mutex<Locked>,
-    /// Never sent to under the lock: its receivers' wakers are not ours.
+    /// Never sent to under the lock: a receiver's waker may run foreign code.
     state: watch::Sender<CircuitState>,
 }
 
-/// How many successes there were. It is written by each, so that it lies apart from what is only read.
+/// Number of successes. Every success writes it, so it has its own cache line, apart from data that is only read.
 #[derive(Default)]
 #[repr(align(128))]
 struct Deliveries(AtomicU64);
 
-/// Calls are let through and change nothing.
+/// Admitting a call changes no state.
 const FREE: u64 = 1;
-/// Successes change nothing.
+/// A success changes no state.
 const CLEAN: u64 = 2;
 const GENERATION: u32 = 2;
 
@@ -39,16 +40,16 @@ type Hook = Arc<dyn Fn(&Transition) + Send + Sync>;
 struct Locked {
     machine: Machine,
     last_failure: Option<Arc<Failure>>,
-    /// Services that wait for the one below and want to know when that is in vain.
+    /// Wakers of services that wait for the service below, to wake when the wait becomes useless.
     waiting: BTreeMap<u64, Waker>,
     next_waiter: u64,
     hooks: Vec<Hook>,
     untold: VecDeque<Transition>,
-    /// Somebody calls the hooks, one after the other.
+    /// A thread is calling the hooks, one transition after another.
     telling: bool,
 }
 
-/// A service's place among those who wait. Dropping it gives it up.
+/// Registration of a waiting service. Dropping it removes the waker.
 #[derive(Debug)]
 pub(super) struct Waiter {
     shared: Arc<Shared>,
@@ -74,12 +75,12 @@ impl Shared {
         })
     }
 
-    /// Whether a call would be let through now.
+    /// Whether a call would be admitted now.
     pub(super) fn would_admit(&self) -> bool {
         self.fast.load(Ordering::Acquire) & FREE != 0 || self.lock().machine.would_admit(Instant::now())
     }
 
-    /// Lets a call through, or says why not.
+    /// Admits a call, or returns the rejection.
     pub(super) fn admit(&self) -> Result<Ticket, Error> {
         let fast = self.fast.load(Ordering::Acquire);
         if fast & FREE != 0 {
@@ -91,7 +92,7 @@ impl Shared {
         })
     }
 
-    /// The success of a call that was let through.
+    /// Records the success of an admitted call.
     #[inline]
     pub(super) fn succeed(&self, ticket: &Ticket) {
         self.deliveries.0.fetch_add(1, Ordering::Relaxed);
@@ -106,7 +107,7 @@ impl Shared {
         self.update(now, |locked| locked.machine.settle(ticket, Outcome::Success, now));
     }
 
-    /// The result of a call that was let through. `why` describes a failure.
+    /// Records the result of an admitted call. `why` describes a failure.
     pub(super) fn settle(&self, ticket: &Ticket, outcome: Outcome, why: impl FnOnce() -> Option<Arc<Failure>>) {
         if outcome == Outcome::Success {
             return self.succeed(ticket);
@@ -122,7 +123,7 @@ impl Shared {
         });
     }
 
-    /// How many successes there were so far.
+    /// Number of successes so far.
     #[inline]
     pub(super) fn deliveries(&self) -> u64 {
         self.deliveries.0.load(Ordering::Relaxed)
@@ -151,8 +152,8 @@ impl Shared {
         self.lock().hooks.push(Arc::new(hook));
     }
 
-    /// Wakes `waker` as soon as a call would not be let through. `false` if that is so already: one look under one
-    /// lock, so that no change is missed between the two.
+    /// Registers `waker` to be woken as soon as a call would be rejected. Returns false if that is already so. Check
+    /// and registration happen under one lock, so no change is missed in between.
     pub(super) fn wait(self: &Arc<Self>, waiter: &mut Option<Waiter>, waker: &Waker) -> bool {
         let mut locked = self.lock();
         if !locked.machine.would_admit(Instant::now()) {
@@ -189,7 +190,7 @@ impl Shared {
         out
     }
 
-    /// Outside the lock, in order, one at a time: a hook may use the breaker.
+    /// Calls the hooks outside the lock, in order, one transition at a time: a hook may use the breaker.
     fn tell(&self) {
         self.state.send_if_modified(|state| {
             let now = self.lock().machine.state();
@@ -215,7 +216,7 @@ impl Shared {
     }
 }
 
-/// Of records whose callers got no answer.
+/// Receives late reports of records whose callers got no outcome.
 impl LateObserver for Shared {
     fn late_report(&self, delivered: bool) {
         if !delivered {
@@ -235,7 +236,7 @@ fn fast(machine: &Machine) -> u64 {
     machine.generation() << GENERATION | free | clean
 }
 
-/// Ends the telling also when a hook panics.
+/// Ends the calling of hooks, also after a panic in one.
 struct Telling<'a>(&'a Shared);
 
 impl Drop for Telling<'_> {

@@ -1,4 +1,4 @@
-//! The breaker without lock, clock and wake-ups.
+//! State machine of the breaker, without lock, clock and wake-ups.
 
 use std::time::Duration;
 
@@ -6,19 +6,19 @@ use tokio::time::Instant;
 
 use super::{CircuitBreakerConfig, Outcome};
 
-/// Whether a circuit breaker lets calls through.
+/// State of a circuit breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CircuitState {
-    /// All of them.
+    /// All calls are admitted.
     Closed,
-    /// None, until its time is over and a call comes.
+    /// No call is admitted until the open time has passed; the next call then probes.
     Open,
-    /// A few, to learn whether the service below is well again.
+    /// A few calls are admitted as probes.
     HalfOpen,
-    /// None, until [`reset`](super::CircuitBreakerHandle::reset).
+    /// No call is admitted until [`reset`](super::CircuitBreakerHandle::reset).
     ForcedOpen,
-    /// All of them, whatever they come to, until [`reset`](super::CircuitBreakerHandle::reset).
+    /// All calls are admitted, whatever their results, until [`reset`](super::CircuitBreakerHandle::reset).
     ForcedClosed,
 }
 
@@ -36,27 +36,27 @@ impl CircuitState {
     }
 }
 
-/// Leave for one call, and for one result. Not `Clone`: nobody counts twice.
+/// Permission for one call and one result. Not `Clone`, so that no call counts twice.
 #[derive(Debug)]
 pub(super) struct Ticket {
     pub(super) generation: u64,
 }
 
 impl Ticket {
-    /// The ticket itself. What is left may not count.
+    /// Moves the ticket out. The remaining value must not be used.
     pub(super) fn take(&mut self) -> Self {
         Self { generation: self.generation }
     }
 }
 
-/// Why a call was not let through.
+/// Why a call was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     Open {
         failures: u32,
         half_open_in: Option<Duration>,
     },
-    /// All probes are out.
+    /// All probes are in flight.
     Probing,
     Forced,
 }
@@ -65,20 +65,21 @@ pub(super) enum Refusal {
 pub(super) struct Machine {
     config: CircuitBreakerConfig,
     phase: Phase,
-    /// One more with each phase, so that a late result of an older one is known as such.
+    /// Incremented with each phase, so that late results of older phases are recognized.
     generation: u64,
     trips: u64,
-    /// No clock goes back behind what was seen.
+    /// Latest time seen: time never goes backwards here.
     latest: Option<Instant>,
 }
 
 #[derive(Debug)]
 enum Phase {
-    /// With failures in a row.
+    /// Number of failures in a row.
     Closed {
         failures: u32,
     },
-    /// With the failures that opened it; 0 for a probe's. `None` is a time that no clock reaches.
+    /// Number of failures that opened it; 0 if a probe did. `until` is `None` if the time is beyond the clock's
+    /// range.
     Open {
         failures: u32,
         until: Option<Instant>,
@@ -107,7 +108,7 @@ impl Machine {
         }
     }
 
-    /// How often it opened by itself.
+    /// Number of times that failures opened the breaker.
     pub(super) fn trips(&self) -> u64 {
         self.trips
     }
@@ -116,17 +117,17 @@ impl Machine {
         self.generation
     }
 
-    /// Whether letting a call through changes nothing.
+    /// Whether admitting a call changes no state.
     pub(super) fn admits_freely(&self) -> bool {
         matches!(self.phase, Phase::Closed { .. } | Phase::ForcedClosed)
     }
 
-    /// Whether a success changes nothing either.
+    /// Whether a success changes no state.
     pub(super) fn is_clean(&self) -> bool {
         matches!(self.phase, Phase::Closed { failures: 0 } | Phase::ForcedClosed)
     }
 
-    /// Whether [`admit`](Self::admit) would let a call through.
+    /// Whether [`admit`](Self::admit) would admit a call.
     pub(super) fn would_admit(&self, now: Instant) -> bool {
         let now = self.not_before(now);
         match self.phase {
@@ -137,14 +138,14 @@ impl Machine {
         }
     }
 
-    /// Lets a call through, or says why not.
+    /// Admits a call, or returns the rejection.
     pub(super) fn admit(&mut self, now: Instant) -> Result<Ticket, Refusal> {
         let now = self.seen(now);
         if !self.would_admit(now) {
             return Err(self.refusal(now));
         }
         if matches!(self.phase, Phase::Open { .. }) || self.lease_is_over(now) {
-            // Results of probes that are overdue are then of an older generation.
+            // The new generation makes results of overdue probes late ones.
             self.enter(Phase::HalfOpen { on_their_way: 0, successes: 0, last_let_through: now });
         }
         if let Phase::HalfOpen { on_their_way, last_let_through, .. } = &mut self.phase {
@@ -154,8 +155,8 @@ impl Machine {
         Ok(Ticket { generation: self.generation })
     }
 
-    /// The result of a call that was let through. Says whether it is of the present generation; of an older one only a success
-    /// counts, as a [late delivery](Self::delivered_late).
+    /// Records the result of an admitted call. Returns whether it belongs to the current generation. Of an older one
+    /// only a success counts, as a [late delivery](Self::delivered_late).
     pub(super) fn settle(&mut self, ticket: &Ticket, outcome: Outcome, now: Instant) -> bool {
         if ticket.generation != self.generation {
             if outcome == Outcome::Success {
@@ -195,8 +196,8 @@ impl Machine {
         true
     }
 
-    /// A record of an older period, or one whose caller got no answer, was delivered: the service below is well again, or is
-    /// about to be. Open, the next call probes; a probe that is on its way decides by itself.
+    /// Records the delivery of a record of an older period, or of one whose caller got no outcome: the service below
+    /// works again or soon will. An open breaker lets the next call probe; a probe in flight decides by itself.
     pub(super) fn delivered_late(&mut self, now: Instant) {
         let now = self.seen(now);
         match &mut self.phase {
@@ -223,7 +224,7 @@ impl Machine {
         self.phase = phase;
     }
 
-    /// A probe that succeeded keeps its place: no more than `probes` count in one half-open phase.
+    /// A successful probe keeps its place: at most `probes` count in one half-open phase.
     fn has_probes(&self) -> bool {
         matches!(self.phase, Phase::HalfOpen { on_their_way, successes, .. } if on_their_way + successes < self.config.probes)
     }

@@ -1,18 +1,18 @@
 use super::CircuitState;
 use super::errors::Failure;
 
-/// A circuit breaker went from one state to another.
+/// A change of the circuit breaker's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Transition {
-    /// What it was.
+    /// The previous state.
     pub from: CircuitState,
-    /// What it is.
+    /// The new state.
     pub to: CircuitState,
 }
 
 impl Transition {
-    /// Whether it opened because of failures, rather than by hand.
+    /// Whether failures opened the breaker, as opposed to a forced state.
     #[must_use]
     pub fn is_trip(&self) -> bool {
         self.to == CircuitState::Open

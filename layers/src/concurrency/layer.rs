@@ -1,7 +1,8 @@
 use tower::limit::{ConcurrencyLimit, ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer};
 use tower_layer::Layer;
 
-/// Makes tower's [`ConcurrencyLimit`] services. See the [module](super) for what they limit, and what not.
+/// Layer that creates tower's [`ConcurrencyLimit`] services. See the [module](super) for what they limit and what
+/// they do not.
 #[derive(Clone, Debug)]
 pub struct ConcurrencyLayer(Limit);
 
@@ -12,15 +13,15 @@ enum Limit {
 }
 
 impl ConcurrencyLayer {
-    /// At most so many calls at a time in each service that the layer makes, shared with its clones.
+    /// Limits each service that the layer creates, together with its clones, to `max` calls at a time.
     ///
-    /// A limit of 0 lets nothing through, ever.
+    /// A limit of 0 never admits a call.
     #[must_use]
     pub fn new(max: usize) -> Self {
         Self(Limit::Each(ConcurrencyLimitLayer::new(max)))
     }
 
-    /// At most so many calls at a time in all services together that this layer and its clones make.
+    /// Limits all services together that this layer and its clones create to `max` calls at a time.
     #[must_use]
     pub fn global(max: usize) -> Self {
         Self(Limit::All(GlobalConcurrencyLimitLayer::new(max)))

@@ -1,30 +1,30 @@
-//! Limits how many calls are under way at a time: tower's own limit, with its warnings.
+//! Concurrency limit: wraps tower's own limit, and documents its hazards.
 //!
-//! **In the default stack the transport's gate is the limit**, exact in records and in bytes. This layer is for foreign
-//! transports that have none, and for services that do something else than send records.
+//! **In the default stack the transport's gate is the limit**, exact in records and in bytes. This layer is for
+//! foreign transports without one, and for services that do something other than sending records.
 //!
 //! # Warning
 //!
-//! tower's limit takes a permit in `poll_ready` and frees it with the response future. Over a
-//! [`Transport`](kafka_tower_core::Transport) both are against its laws:
+//! tower's limit takes a permit in `poll_ready` and releases it when the response future ends. Over a
+//! [`Transport`](kafka_tower_core::Transport) both conflict with its laws:
 //!
-//! * A future that is dropped frees its permit while its record is still on its way (law 2): callers who give up, as
-//!   with a time-out, let more records under way than the limit says.
-//! * A handle that became ready and does not call keeps its permit (law 3): with as many idle handles as permits,
-//!   nobody sends. A handle gives its permit back when it is dropped, not when it is cloned.
+//! * A dropped future releases its permit while its record is still in flight (law 2): callers that give up, for
+//!   example at a time-out, let more records into flight than the limit says.
+//! * A handle that is ready and does not call keeps its permit (law 3): with as many idle handles as permits, all
+//!   sends wait for ever. A handle releases its permit when it is dropped, not when it is cloned.
 //! * It counts records, not bytes.
 //!
 //! # Place in the stack
 //!
-//! Directly above the service that it is to spare. Inside of retry: a record that backs off then holds no permit.
+//! Directly above the service that it protects, and inside of retry, so that a record that backs off holds no permit.
 //!
 //! # Order
 //!
-//! Who waits for a permit gets it in the order of asking.
+//! Permits are granted in the order of the requests.
 //!
 //! # Errors
 //!
-//! None of its own.
+//! This layer adds none.
 //!
 //! # Example
 //!

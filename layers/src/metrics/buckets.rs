@@ -1,14 +1,14 @@
-//! Which bucket a latency is counted in, and what the buckets say of percentiles. No atomics, no clock.
+//! Latency buckets and percentiles. Pure: no atomics, no clock.
 
-/// Parts of each power of two. A bucket is at most a quarter as wide as its smallest latency.
+/// Number of buckets per power of two. A bucket is at most a quarter as wide as its smallest latency.
 const PARTS: u64 = 4;
 const PARTS_LOG2: u32 = PARTS.ilog2();
-/// From 2^30 µs, 18 minutes, on there is one bucket.
+/// Latencies from 2^30 µs (18 minutes) share one bucket.
 const END_LOG2: u32 = 30;
-/// How many buckets there are.
+/// Number of buckets.
 pub(super) const COUNT: usize = ((END_LOG2 - PARTS_LOG2 + 1) as u64 * PARTS) as usize + 1;
 
-/// The bucket of a latency in µs.
+/// Returns the bucket of a latency in µs.
 pub(super) const fn index(micros: u64) -> usize {
     if micros < PARTS {
         return micros as usize;
@@ -21,7 +21,7 @@ pub(super) const fn index(micros: u64) -> usize {
     ((log2 - PARTS_LOG2) as u64 * PARTS + part) as usize
 }
 
-/// The largest latency that a bucket counts.
+/// Returns the largest latency of a bucket, in µs.
 const fn last(index: usize) -> u64 {
     if index >= COUNT - 1 {
         return u64::MAX;
@@ -34,8 +34,8 @@ const fn last(index: usize) -> u64 {
     ((PARTS + part) << power) - 1
 }
 
-/// The latency that `percent` of a hundred sends did not exceed: never too low, and less than a quarter too high.
-/// 0 if nothing was counted.
+/// Returns the latency that `percent` percent of the sends did not exceed: never too low, and less than a quarter too
+/// high. 0 if nothing was counted.
 pub(super) fn percentile(counts: &[u64; COUNT], percent: u64, max: u64) -> u64 {
     let total: u128 = counts.iter().map(|count| u128::from(*count)).sum();
     if total == 0 {

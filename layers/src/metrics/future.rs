@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Metrics;
 
-/// The answer of [`Measure`](super::Measure). Dropped before it is there, the send counts as abandoned.
+/// Response future of [`Measure`](super::Measure). If it is dropped before it resolves, the send counts as abandoned.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct MeasureFuture<F> {
@@ -20,7 +20,7 @@ pub struct MeasureFuture<F> {
 
 /// A send that counts once, however it ends.
 struct Open {
-    /// Taken with the answer.
+    /// Taken when the future resolves.
     metrics: Option<Metrics>,
     called: Instant,
 }
@@ -72,7 +72,7 @@ impl<F> fmt::Debug for MeasureFuture<F> {
     }
 }
 
-/// The answer of [`CountBytes`](super::CountBytes).
+/// Response future of [`CountBytes`](super::CountBytes).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct CountBytesFuture<F> {

@@ -2,14 +2,14 @@ use tower_layer::Layer;
 
 use super::{CountBytes, Measure, Metrics};
 
-/// Makes [`Measure`] services. See the [module](super) for what they do.
+/// Layer that creates [`Measure`] services. See the [module](super).
 #[derive(Clone, Debug, Default)]
 pub struct MetricsLayer {
     metrics: Metrics,
 }
 
 impl MetricsLayer {
-    /// A layer that counts into these metrics.
+    /// Creates a layer that counts into `metrics`.
     #[must_use]
     pub fn new(metrics: Metrics) -> Self {
         Self { metrics }
@@ -24,14 +24,14 @@ impl<S> Layer<S> for MetricsLayer {
     }
 }
 
-/// Makes [`CountBytes`] services. See the [module](super) for what they do.
+/// Layer that creates [`CountBytes`] services. See the [module](super).
 #[derive(Clone, Debug, Default)]
 pub struct CountBytesLayer {
     metrics: Metrics,
 }
 
 impl CountBytesLayer {
-    /// A layer that counts into these metrics.
+    /// Creates a layer that counts into `metrics`.
     #[must_use]
     pub fn new(metrics: Metrics) -> Self {
         Self { metrics }

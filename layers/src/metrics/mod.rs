@@ -1,39 +1,38 @@
-//! A cheap snapshot of what was sent: [`Metrics`] counts, [`SinkMetrics`] says.
+//! Metrics of sends: [`Metrics`] counts, [`SinkMetrics`] is a snapshot.
 //!
 //! | layer | over | counts |
 //! |---|---|---|
-//! | [`MetricsLayer`] | any request with a [`Delivery`](kafka_tower_core::Delivery) for an answer | sends, latency, the last error |
-//! | [`CountBytesLayer`] | records | the bytes of those that were delivered |
+//! | [`MetricsLayer`] | any request whose response is a [`Delivery`](kafka_tower_core::Delivery) | sends, latency, the last error |
+//! | [`CountBytesLayer`] | records | bytes of delivered records |
 //!
-//! Retries and trips of a breaker are recorded by those who make them: [`Metrics::record_retry`],
-//! [`Metrics::record_trip`].
+//! The code that retries or trips a breaker records it: [`Metrics::record_retry`], [`Metrics::record_trip`].
 //!
 //! # What counts
 //!
-//! Each send counts once, as the answer that its caller got: in `messages_sent`, in `messages_failed` or, if the
-//! future was dropped before the answer, in `abandoned`. What becomes of a record after a time-out, or after its
-//! future was dropped, changes nothing any more. A send that never was called, for want of readiness, is not seen here.
+//! Each send counts once, by the result that its caller got: in `messages_sent`, in `messages_failed` or, if the
+//! future was dropped before it resolved, in `abandoned`. The fate of a record after a time-out or after its future
+//! was dropped changes nothing. A send that was never called because the service was not ready is not counted here.
 //!
-//! Latency is the time from call to answer of the sends that were **delivered**: a breaker that refuses in a
-//! microsecond would make an outage look fast. Waiting for readiness is not part of it; waiting for room after the
-//! call, retries and back-off are. The clock is tokio's.
+//! Latency is the time from call to result of **delivered** sends: counting the microseconds of a breaker's rejection
+//! would make an outage look fast. It includes waiting for room after the call, retries and back-off, but not waiting
+//! for readiness. The clock is tokio's.
 //!
 //! # Place in the stack
 //!
-//! `MetricsLayer` outermost, around the typed message, so that it sees what the caller sees: one send, whatever is
-//! retried, refused or not encoded below. `CountBytesLayer` just inside of `serialize` and outside of
-//! retry, so that a record counts once. Its bytes are keys, values and headers, as they are before compression.
+//! `MetricsLayer` is outermost, around the typed message, so that it sees what the caller sees: one send, whatever is
+//! retried, refused or not encoded below. `CountBytesLayer` is just inside of `serialize` and outside of retry, so
+//! that a record counts once. It counts the bytes of keys, values and headers before compression.
 //!
 //! # Cost
 //!
-//! A delivered send reads the clock twice and adds to two counters, or three with its bytes; nothing is allocated or
-//! locked. A failure keeps a copy of its error under a lock of its own.
+//! A delivered send reads the clock twice and increments two counters, or three with its bytes, without allocation or
+//! lock. A failure stores a copy of its error under a lock.
 //!
 //! # Order, cancellation, errors
 //!
-//! `call` calls the service below at once: call order stays log order. Dropping a future does what it does in that
-//! service, and counts. Errors pass through, as an [`Error`](kafka_tower_core::Error) of ours; a readiness error is
-//! none of a send and is not counted.
+//! `call` calls the service below at once: call order stays log order. Dropping a future drops the future below, and
+//! counts. Errors pass through, converted to [`Error`](kafka_tower_core::Error). A readiness error belongs to no send
+//! and is not counted.
 //!
 //! # Example
 //!

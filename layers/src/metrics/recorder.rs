@@ -9,11 +9,11 @@ use kafka_tower_core::Error;
 use super::buckets::{self, percentile};
 use super::{CountBytesLayer, SinkMetrics};
 
-/// Counts what is sent. A clone counts into the same.
+/// Counters of sends. Clones share the same counters.
 ///
-/// [`MetricsLayer`](super::MetricsLayer) and [`CountBytesLayer`] record what they see; other parts of a stack record
-/// what only they know, [a retry](Self::record_retry) and [a trip of the breaker](Self::record_trip). All of it is a
-/// few relaxed atomics, without a lock or an allocation but for a failure.
+/// [`MetricsLayer`](super::MetricsLayer) and [`CountBytesLayer`] record what they see. Other parts of a stack record
+/// what only they know: [a retry](Self::record_retry) and [a trip of the breaker](Self::record_trip). Each record is
+/// a few relaxed atomic operations, without a lock or allocation except for a failure.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,8 +30,8 @@ use super::{CountBytesLayer, SinkMetrics};
 #[derive(Clone, Default)]
 pub struct Metrics(Arc<Recorder>);
 
-/// What a delivery touches is together and apart from all else: a line that two threads write to for different
-/// reasons costs both. 128 bytes, as processors fetch two lines at once.
+/// Counters. Those that a delivery changes have their own cache line, because writes of two threads to one line for
+/// different reasons slow both. 128 bytes, because processors fetch lines in pairs.
 #[derive(Default)]
 struct Recorder {
     delivered: Delivered,
@@ -54,11 +54,11 @@ struct Rare {
     abandoned: AtomicU64,
     retries: AtomicU64,
     trips: AtomicU64,
-    /// Becomes text when somebody asks.
+    /// Formatted only for a snapshot.
     last_error: Mutex<Option<Error>>,
 }
 
-/// Deliveries by latency; their sum is the number of deliveries, which therefore needs no count of its own.
+/// Deliveries by latency. Their sum is the number of deliveries, which needs no counter of its own.
 #[repr(align(128))]
 struct Histogram([AtomicU64; buckets::COUNT]);
 
@@ -69,48 +69,48 @@ impl Default for Histogram {
 }
 
 impl Metrics {
-    /// Metrics that have counted nothing.
+    /// Creates counters at zero.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The layer that counts the bytes of delivered records: for a place where there are records, inside of
+    /// Creates the layer that counts the bytes of delivered records. Put it where requests are records: inside of
     /// `SerializeLayer` and outside of retry.
     #[must_use]
     pub fn bytes_layer(&self) -> CountBytesLayer {
         CountBytesLayer::new(self.clone())
     }
 
-    /// Counts a send that was answered with a delivery, so long after its call.
+    /// Counts a delivered send and its latency, from its call.
     pub fn record_delivered(&self, latency: Duration) {
         let micros = micros(latency);
         let delivered = &self.0.delivered;
         delivered.micros.fetch_add(micros, Relaxed);
-        // A read is cheap, and almost always enough.
+        // Read first: it is cheap, and almost always sufficient.
         if micros > delivered.max_micros.load(Relaxed) {
             delivered.max_micros.fetch_max(micros, Relaxed);
         }
         self.0.histogram.0[buckets::index(micros)].fetch_add(1, Relaxed);
     }
 
-    /// Counts bytes of records that were delivered.
+    /// Counts bytes of delivered records.
     pub fn record_bytes(&self, bytes: u64) {
         self.0.delivered.bytes.fetch_add(bytes, Relaxed);
     }
 
-    /// Counts a send that was answered with an error, and keeps it as the last.
+    /// Counts a failed send, and keeps its error as the last one.
     pub fn record_failed(&self, error: &Error) {
         self.0.rare.failed.fetch_add(1, Relaxed);
         let error = Some(error.clone());
         let mut last = self.0.rare.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *last, error);
-        // Its source may be anything: not under the lock.
+        // Dropped outside the lock: its source may run foreign code.
         drop(last);
         drop(before);
     }
 
-    /// Counts a send whose future was dropped before the answer.
+    /// Counts a send whose future was dropped before it resolved.
     pub fn record_abandoned(&self) {
         self.0.rare.abandoned.fetch_add(1, Relaxed);
     }
@@ -120,12 +120,12 @@ impl Metrics {
         self.0.rare.retries.fetch_add(1, Relaxed);
     }
 
-    /// Counts that the circuit breaker opened.
+    /// Counts a trip of the circuit breaker.
     pub fn record_trip(&self) {
         self.0.rare.trips.fetch_add(1, Relaxed);
     }
 
-    /// What was counted up to now.
+    /// Returns the current counts.
     #[must_use]
     pub fn snapshot(&self) -> SinkMetrics {
         let Recorder { delivered, rare, histogram } = &*self.0;
@@ -151,7 +151,7 @@ impl Metrics {
     }
 }
 
-/// Rounded: the mean of many short latencies would be too low by half a µs.
+/// Rounded to the nearest µs: truncation would make the mean of short latencies too low by half a µs.
 fn micros(latency: Duration) -> u64 {
     let rounded = (u64::from(latency.subsec_nanos()) + 500) / 1000;
     latency.as_secs().saturating_mul(1_000_000).saturating_add(rounded)

@@ -6,7 +6,7 @@ use tower_service::Service;
 
 use super::{CountBytesFuture, MeasureFuture, Metrics};
 
-/// Counts the sends through a service and how long they took. Made by [`MetricsLayer`](super::MetricsLayer).
+/// Service that counts sends and their latency. Created by [`MetricsLayer`](super::MetricsLayer).
 #[derive(Clone, Debug)]
 pub struct Measure<S> {
     inner: S,
@@ -27,20 +27,20 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        // Before the call: what it does at once, as encoding, is part of the latency.
+        // Before the call, because the latency includes the work inside it, such as encoding.
         let called = Instant::now();
         MeasureFuture::new(self.inner.call(request), self.metrics.clone(), called)
     }
 }
 
 impl<S> Measure<S> {
-    /// What it counts into.
+    /// The counters.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 }
 
-/// Counts the bytes of the records that a service delivered. Made by [`CountBytesLayer`](super::CountBytesLayer).
+/// Service that counts the bytes of delivered records. Created by [`CountBytesLayer`](super::CountBytesLayer).
 #[derive(Clone, Debug)]
 pub struct CountBytes<S> {
     inner: S,
@@ -74,12 +74,12 @@ macro_rules! inner_service {
                 &self.inner
             }
 
-            /// The service below, to change.
+            /// The service below, mutable.
             pub fn get_mut(&mut self) -> &mut S {
                 &mut self.inner
             }
 
-            /// Takes the service below out.
+            /// Returns the service below.
             pub fn into_inner(self) -> S {
                 self.inner
             }

@@ -1,32 +1,32 @@
-/// What was sent up to now. See the [module](super) for what counts as what.
+/// Snapshot of a sink's metrics. See the [module](super) for what counts.
 ///
-/// The counts are read one after the other while others are sending: they are each exact, and of slightly different
-/// moments.
+/// The counters are read one after another while sends continue: each is exact, at slightly different moments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SinkMetrics {
-    /// Sends that were answered with a delivery.
+    /// Sends that were delivered.
     pub messages_sent: u64,
-    /// Sends that were answered with an error.
+    /// Sends that failed.
     pub messages_failed: u64,
     /// Bytes of keys, values and headers of delivered records.
     pub bytes_sent: u64,
     /// Attempts after the first.
     pub retries: u64,
-    /// How often the circuit breaker opened.
+    /// Number of times that the circuit breaker opened.
     pub circuit_breaker_trips: u64,
-    /// From call to delivery, in µs: the mean of the sends that were delivered.
+    /// Mean latency of delivered sends, from call to delivery, in µs.
     pub avg_latency_us: u64,
-    /// The longest of them.
+    /// Maximum latency of delivered sends, in µs.
     pub max_latency_us: u64,
-    /// What half of them did not exceed. Percentiles are never too low, and less than a quarter too high.
+    /// 50th percentile of the latency of delivered sends, in µs. Percentiles are never too low, and less than a
+    /// quarter too high.
     pub p50_latency_us: u64,
-    /// What 90 of 100 did not exceed.
+    /// 90th percentile of the latency of delivered sends, in µs.
     pub p90_latency_us: u64,
-    /// What 99 of 100 did not exceed.
+    /// 99th percentile of the latency of delivered sends, in µs.
     pub p99_latency_us: u64,
-    /// Sends whose future was dropped before the answer. The record may have gone on.
+    /// Sends whose future was dropped before it resolved. Their records may have been written.
     pub abandoned: u64,
-    /// What happened in the last error that a send was answered with, and its causes: without persistence and help.
+    /// Message and causes of the last error that a send returned, without persistence and help.
     pub last_error_msg: Option<String>,
 }

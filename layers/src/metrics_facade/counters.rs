@@ -1,4 +1,4 @@
-//! What is counted for a topic.
+//! Counters per topic.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use kafka_tower_core::{Delivery, Error, Result};
 
 use crate::topics::SharedTopics;
 
-/// Topics with a label of their own.
+/// Maximum number of topics with a label of their own.
 const MAX_TOPICS: usize = 100;
 const OTHER: &str = "_other";
 const MESSAGES: &str = "kafka_tower_messages_total";
@@ -19,7 +19,8 @@ pub(super) struct Counters {
     other: Arc<Topic>,
 }
 
-/// A delivery counts with what was taken from the recorder once, when there is one; the rest is rarer.
+/// Counters of a topic. Those of a delivery are fetched once, as soon as a recorder is installed; the others are
+/// rare.
 pub(super) struct Topic {
     pub(super) name: SharedString,
     delivered: OnceLock<(Counter, Histogram)>,
@@ -49,7 +50,8 @@ impl Topic {
         this
     }
 
-    /// What a delivery counts with. Kept if there is a recorder; the one that is there while none is installed holds nothing.
+    /// Fetches the counters of a delivery, and keeps them if a recorder is installed. Without one, the `metrics`
+    /// crate returns a no-op recorder of size 0.
     #[cold]
     fn find(&self) -> (Counter, Histogram) {
         let take = || {

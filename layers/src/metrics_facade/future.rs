@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::counters::Topic;
 
-/// The answer of [`Facade`](super::Facade). Dropped before it is there, the send counts as abandoned.
+/// Response future of [`Facade`](super::Facade). If it is dropped before it resolves, the send counts as abandoned.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct FacadeFuture<F> {
@@ -21,7 +21,7 @@ pub struct FacadeFuture<F> {
 
 /// A send that counts once, however it ends.
 struct Open {
-    /// Taken with the answer.
+    /// Taken when the future resolves.
     topic: Option<Arc<Topic>>,
     called: Instant,
 }

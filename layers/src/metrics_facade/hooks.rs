@@ -1,4 +1,4 @@
-//! What the layers below tell.
+//! Hooks for the layers below.
 
 use facade::SharedString;
 use kafka_tower_core::Error;
@@ -12,7 +12,8 @@ const STATE: &str = "kafka_tower_circuit_breaker_state";
 const TRANSITIONS: &str = "kafka_tower_circuit_breaker_transitions_total";
 
 impl FacadeLayer {
-    /// A hook for [`RetryLayer::on_retry`](crate::retry::RetryLayer::on_retry): counts attempts after the first.
+    /// Returns a hook for [`RetryLayer::on_retry`](crate::retry::RetryLayer::on_retry) that counts attempts after the
+    /// first.
     pub fn on_retry(&self) -> impl Fn(&RetryEvent<'_>) + Send + Sync + 'static {
         let counters = self.counters();
         move |event| {
@@ -21,13 +22,13 @@ impl FacadeLayer {
         }
     }
 
-    /// Tells of a circuit breaker: its state and its changes.
+    /// Reports a circuit breaker's state and its transitions.
     pub fn watch_breaker(&self, breaker: &CircuitBreakerHandle) {
         let topic = self.topic().name.clone();
         let set = |topic: &SharedString, state| facade::gauge!(STATE, "topic" => topic.clone()).set(level(state));
         set(&topic, breaker.state());
         breaker.on_transition(move |transition| {
-            // Taken anew each time: the recorder may have been installed late.
+            // Fetched each time: the recorder may be installed later.
             set(&topic, transition.to);
             facade::counter!(TRANSITIONS, "topic" => topic.clone(), "state" => transition.to.as_str()).increment(1);
         });

@@ -6,7 +6,7 @@ use tower_layer::Layer;
 use super::Facade;
 use super::counters::{Counters, Topic};
 
-/// Makes [`Facade`] services. See the [module](super) for what they count.
+/// Layer that creates [`Facade`] services. See the [module](super) for what they count.
 #[derive(Clone)]
 pub struct FacadeLayer {
     counters: Arc<Counters>,
@@ -14,7 +14,8 @@ pub struct FacadeLayer {
 }
 
 impl FacadeLayer {
-    /// For sends to a topic; messages may name others. The recorder is to be there.
+    /// Creates the layer of a sink for `topic`; messages may name other topics. Install the recorder first: sends
+    /// before that are not counted.
     #[must_use]
     pub fn new(topic: impl Into<Arc<str>>) -> Self {
         let counters = Arc::new(Counters::new());

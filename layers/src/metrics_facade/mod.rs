@@ -1,29 +1,30 @@
-//! Counts sends with the [`metrics`](https://docs.rs/metrics) crate, for applications whose recorder is one of its.
+//! Counts sends with the [`metrics`](https://docs.rs/metrics) crate, for applications that use one of its recorders.
 //!
 //! | metric | kind | labels |
 //! |---|---|---|
-//! | `kafka_tower_messages_total` | counter | `topic`, `outcome`: `delivered`, `failed`, `abandoned`; `error_type` of what failed |
-//! | `kafka_tower_send_duration_seconds` | histogram | the same |
+//! | `kafka_tower_messages_total` | counter | `topic`, `outcome`: `delivered`, `failed`, `abandoned`; `error_type` if it failed |
+//! | `kafka_tower_send_duration_seconds` | histogram | as above |
 //! | `kafka_tower_retries_total` | counter | `topic`, `error_type` |
 //! | `kafka_tower_circuit_breaker_state` | gauge: 0 closed, 1 half-open, 2 open | `topic` |
 //! | `kafka_tower_circuit_breaker_transitions_total` | counter | `topic`, `state` |
 //!
-//! The first hundred topics have a label of their own, later ones share `_other`. Keys are no label.
+//! The first 100 topics have a label of their own; later ones share `_other`. Keys are not used as labels.
 //!
-//! Install the recorder first: what a layer counts with is taken from it when the layer is made, and for other topics when
-//! the first message goes there.
+//! Install the recorder first: sends before that are not counted.
 //!
 //! # Place in the stack
 //!
-//! Outermost, around the typed message, as the `telemetry` layer, which says more where OpenTelemetry is at hand.
+//! Outermost, around the typed message, as the `telemetry` layer. Prefer that one where OpenTelemetry is available:
+//! it reports more.
 //!
 //! # Cancellation
 //!
-//! A future that is dropped before its answer counts as `abandoned`. What dropping does to the record is the service's below.
+//! A future that is dropped before it resolves counts as `abandoned`. The service below decides what happens to the
+//! record.
 //!
 //! # Errors
 //!
-//! Those of the service below, as an [`Error`](kafka_tower_core::Error) of ours.
+//! Those of the service below, converted to [`Error`](kafka_tower_core::Error).
 //!
 //! # Example
 //!

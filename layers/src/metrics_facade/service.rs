@@ -7,7 +7,7 @@ use tower_service::Service;
 use super::{FacadeFuture, FacadeLayer};
 use crate::Outgoing;
 
-/// Counts the sends through a service with the `metrics` crate. Made by [`FacadeLayer`].
+/// Service that counts sends with the `metrics` crate. Created by [`FacadeLayer`].
 #[derive(Clone, Debug)]
 pub struct Facade<S> {
     inner: S,
@@ -24,12 +24,12 @@ impl<S> Facade<S> {
         &self.inner
     }
 
-    /// The service below, to change.
+    /// The service below, mutable.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Takes the service below out.
+    /// Returns the service below.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -51,7 +51,7 @@ where
 
     fn call(&mut self, request: R) -> Self::Future {
         let topic = self.layer.topic_of(request.topic());
-        // Before the call: what it does at once, as encoding, is part of the time.
+        // Before the call, because the duration includes the work inside it, such as encoding.
         let called = Instant::now();
         FacadeFuture::new(self.inner.call(request), topic, called)
     }

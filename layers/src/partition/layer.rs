@@ -6,9 +6,9 @@ use tower_layer::Layer;
 use super::turns::Turns;
 use super::{Partition, PartitionCounts, PartitionStrategy, Partitioner};
 
-/// Makes [`Partition`] services. See the [module](super) for what they do.
+/// Layer that creates [`Partition`] services. See the [module](super).
 ///
-/// All services of a layer and its clones share the turns of `RoundRobin`.
+/// All services of a layer and its clones share the round-robin position.
 #[derive(Clone)]
 pub struct PartitionLayer {
     pub(super) strategy: PartitionStrategy,
@@ -18,14 +18,14 @@ pub struct PartitionLayer {
 }
 
 impl PartitionLayer {
-    /// A layer with a strategy, and the numbers of partitions from a transport's
+    /// Creates a layer with a strategy. `partition_counts` is usually a transport's
     /// [`Control`](kafka_tower_core::Control).
     #[must_use]
     pub fn new(strategy: PartitionStrategy, partition_counts: impl PartitionCounts + 'static) -> Self {
         Self { strategy, partitioner: None, counts: Arc::new(partition_counts), turns: Arc::default() }
     }
 
-    /// Lets a [`Partitioner`] decide: the strategy becomes `Custom`.
+    /// Sets a [`Partitioner`], and the strategy to `Custom`.
     ///
     /// ```
     /// use kafka_tower_core::Record;

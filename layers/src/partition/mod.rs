@@ -1,44 +1,43 @@
-//! Which partition a record goes to: `Service<Record>` over `Service<Record>`.
+//! Picks the partition of records: `Service<Record>` over `Service<Record>`.
 //!
-//! | [strategy](PartitionStrategy) | a record without a partition of its own |
+//! | [strategy](PartitionStrategy) | partition of a record that names none |
 //! |---|---|
-//! | `KeyHash` (default) | is left to the transport: its key's partition by Java's murmur2, without a key one of its choice |
-//! | `RoundRobin` | the next in turn, with or without a key |
+//! | `KeyHash` (default) | chosen by the transport: the key's partition by Java's murmur2; without a key, the transport's choice |
+//! | `RoundRobin` | the next one in turn, with or without a key |
 //! | `Single(p)` | partition `p` |
-//! | `Custom` | what the [`Partitioner`] says; without one, as `KeyHash` |
+//! | `Custom` | the result of the [`Partitioner`]; without one, as `KeyHash` |
 //!
 //! A record that names its partition goes there, whatever the strategy.
 //!
-//! `RoundRobin` and `Single` look at no key: records of one key keep their order only as far as they share a partition.
+//! `RoundRobin` and `Single` ignore the key: records of one key keep their order only within a partition.
 //!
 //! # Why `KeyHash` computes nothing
 //!
-//! A transport puts a key's record to the partition that murmur2 names among the partitions that it knows *when it
-//! sends*. A partition that was computed here would be fixed before the record waits for room: with an older count, it
-//! would be another than the one where the key's next records go after partitions were added, and a retry would keep
-//! it. So the partition stays open, and one place decides.
+//! A transport maps a key by murmur2 to one of the partitions that it knows *when it sends*. A partition computed
+//! here would be fixed before the record waits for room. If partitions were added meanwhile, it would differ from the
+//! partition of the key's next records, and a retry would keep it. Therefore only the transport maps keys.
 //!
 //! # Partition counts
 //!
-//! `RoundRobin` and a `Partitioner` need the number of partitions. They get what the transport knows already
-//! ([`Control::partition_count`](kafka_tower_core::Control::partition_count)) and never wait for it. While it is not
-//! known, the record is left to the transport and nobody's turn passes.
+//! `RoundRobin` and a `Partitioner` need the number of partitions. They use what the transport already knows
+//! ([`Control::partition_count`](kafka_tower_core::Control::partition_count)) and never wait for it. While the number
+//! is unknown, the transport chooses the partition and the round-robin position does not advance.
 //!
 //! # Place in the stack
 //!
-//! Inside of `serialize`, so that there is a record with its key; outside of retry, so that an
-//! attempt goes where the one before it went.
+//! Inside of `serialize`, where requests are records with keys; outside of retry, so that all attempts of a record go
+//! to one partition.
 //!
 //! # Order, cancellation
 //!
-//! `call` decides and calls the service below at once: call order stays log order. The future is that service's own,
-//! and dropping it does what it does there.
+//! `call` decides and calls the service below at once: call order stays log order. The response future is the one of
+//! the service below.
 //!
 //! # Errors
 //!
-//! None of its own. A partition that does not exist is refused by the transport, typed and
+//! This layer adds none. If a partition does not exist, the transport refuses the record with a typed error that is
 //! [`NotPersisted`](kafka_tower_core::Persistence::NotPersisted), also if a strategy or a `Partitioner` chose it. A
-//! panic of a `Partitioner` is the caller's: nothing was sent, and all handles can be used after it.
+//! panic of a `Partitioner` reaches the caller: nothing was sent, and all handles remain usable.
 //!
 //! # Example
 //!

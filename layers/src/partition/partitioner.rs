@@ -2,13 +2,13 @@ use std::sync::Arc;
 
 use kafka_tower_core::{Control, Record};
 
-/// A user's way from a record to a partition. Closures are partitioners.
+/// User-defined mapping from records to partitions. Implemented for closures.
 ///
 /// ```
 /// use kafka_tower_core::{Record, partitioner::partition_for_key};
 /// use kafka_tower_layers::partition::Partitioner;
 ///
-/// /// The last partition is for large customers, the others for all else.
+/// /// The last partition is for large customers, the others for everyone else.
 /// fn by_size(record: &Record, partitions: u32) -> Option<i32> {
 ///     match (&record.key, partitions) {
 ///         (Some(key), 2..) if key.starts_with(b"large-") => i32::try_from(partitions - 1).ok(),
@@ -21,10 +21,10 @@ use kafka_tower_core::{Control, Record};
 /// assert_eq!(by_size.partition(&Record::new("orders"), 6), None);
 /// ```
 pub trait Partitioner: Send + Sync {
-    /// The partition of a record whose topic has `partitions` of them; `None` leaves it to the transport.
+    /// Returns the partition of a record whose topic has `partitions` partitions. `None` lets the transport choose.
     ///
-    /// It is called inside the `call` of a send and should not wait. A partition that does not exist is refused by the
-    /// transport.
+    /// It runs inside the `call` of a send and should not block. The transport refuses a partition that does not
+    /// exist.
     fn partition(&self, record: &Record, partitions: u32) -> Option<i32>;
 }
 
@@ -40,9 +40,9 @@ impl<P: Partitioner + ?Sized> Partitioner for Arc<P> {
     }
 }
 
-/// Where the number of a topic's partitions comes from: a transport's [`Control`], or a closure.
+/// Source of partition counts: a transport's [`Control`], or a closure.
 pub trait PartitionCounts: Send + Sync {
-    /// How many partitions the topic has, if that is known without asking: never blocks.
+    /// Number of partitions of the topic, if it is known without asking the cluster. Never blocks.
     fn partition_count(&self, topic: &str) -> Option<u32>;
 }
 

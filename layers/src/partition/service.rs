@@ -8,7 +8,7 @@ use super::PartitionLayer;
 use super::strategy::{Choice, in_turn};
 use super::turns::LastTopic;
 
-/// Chooses partitions for a service of records. Made by [`PartitionLayer`].
+/// Service that picks the partition of records. Created by [`PartitionLayer`].
 #[derive(Clone)]
 pub struct Partition<S> {
     inner: S,
@@ -26,12 +26,12 @@ impl<S> Partition<S> {
         &self.inner
     }
 
-    /// The service below, to change.
+    /// The service below, mutable.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Takes the service below out.
+    /// Returns the service below.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -40,12 +40,12 @@ impl<S> Partition<S> {
         match self.layer.strategy.choose(record.partition) {
             Choice::Leave => record.partition,
             Choice::To(partition) => Some(partition),
-            // No turn is taken while the count is not known.
+            // The position does not advance while the count is unknown.
             Choice::Turn => {
                 let partitions = self.layer.counts.partition_count(&record.topic)?;
                 in_turn(self.last.next(&self.layer.turns, &record.topic), partitions)
             }
-            // No lock is held here: a panic is the caller's alone.
+            // No lock is held here, so a panic affects only this call.
             Choice::Ask => {
                 let partitioner = self.layer.partitioner.as_ref()?;
                 partitioner.partition(record, self.layer.counts.partition_count(&record.topic)?)

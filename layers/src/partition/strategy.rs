@@ -1,29 +1,29 @@
-//! The decision, as a value: no count is looked up and no lock is taken here.
+//! The decision as a value: without looking up counts and without locks.
 
-/// How a record gets its partition if it names none. See the [module](super) for each.
+/// How a record that names no partition gets one. Default: `KeyHash`. See the [module](super).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PartitionStrategy {
-    /// The key's, by Java's murmur2. Without a key the transport chooses.
+    /// The key's partition by Java's murmur2. Without a key the transport chooses.
     #[default]
     KeyHash,
-    /// One after the other, whatever the key. The handles of a layer share the turn.
+    /// One partition after another, whatever the key. The handles of a layer share the position.
     RoundRobin,
-    /// All records to this one.
+    /// This partition for all records.
     Single(i32),
-    /// What a [`Partitioner`](super::Partitioner) says; without one, the message's own or the key's.
+    /// The result of a [`Partitioner`](super::Partitioner); without one, as `KeyHash`.
     Custom,
 }
 
-/// What is to be done with a record.
+/// Decision for a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
-    /// It stays as it is.
+    /// Keep the record as it is.
     Leave,
     To(i32),
-    /// The next in turn among the topic's partitions.
+    /// Use the next partition in turn.
     Turn,
-    /// The partitioner is to be asked.
+    /// Call the partitioner.
     Ask,
 }
 
@@ -38,9 +38,9 @@ impl PartitionStrategy {
     }
 }
 
-/// The partition of a topic's `turn`-th record; none if there are no partitions.
+/// Returns the partition of a topic's `turn`-th record; `None` if there are no partitions.
 pub(super) fn in_turn(turn: usize, partitions: u32) -> Option<i32> {
-    // Remainder in 64 bits: the cast loses nothing on either side.
+    // Remainder in 64 bits: neither cast loses bits.
     let partition = (turn as u64).checked_rem(u64::from(partitions))?;
     i32::try_from(partition).ok()
 }
@@ -71,7 +71,7 @@ mod tests {
             prop_assert_eq!(PartitionStrategy::Single(partition).choose(None), Choice::To(partition));
         }
 
-        /// Whatever the first turn is, as many records as there are partitions go one to each.
+        /// From any start, as many records as there are partitions go one to each.
         #[test]
         fn a_round_visits_each_partition_once(first in 0..usize::MAX / 2, partitions in 1..200u32) {
             let mut round: Vec<_> = (0..partitions as usize).map(|n| in_turn(first + n, partitions).unwrap()).collect();

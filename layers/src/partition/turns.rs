@@ -3,11 +3,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Whose turn it is, by topic.
+/// Round-robin positions by topic.
 #[derive(Default)]
 pub(super) struct Turns(Mutex<HashMap<Arc<str>, Arc<AtomicUsize>>>);
 
-/// A handle's view of the turns: it keeps the topic that it used last, so that a record costs no lock.
+/// A handle's cache of the last topic's position, so that most records take no lock.
 #[derive(Clone, Default)]
 pub(super) struct LastTopic(Option<(Arc<str>, Arc<AtomicUsize>)>);
 
@@ -19,7 +19,7 @@ impl Turns {
 }
 
 impl LastTopic {
-    /// Takes the topic's next turn.
+    /// Advances the topic's position and returns the previous one.
     pub(super) fn next(&mut self, turns: &Turns, topic: &Arc<str>) -> usize {
         match &self.0 {
             Some((last, turn)) if Arc::ptr_eq(last, topic) || last == topic => turn.fetch_add(1, Ordering::Relaxed),

@@ -1,19 +1,19 @@
 use std::time::Duration;
 
-/// How a back-off is spread, so that records which failed together do not come back together.
+/// How the back-off is randomized, so that records that failed together are not retried together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Jitter {
-    /// Not at all.
+    /// No randomization.
     None,
-    /// Between half of the back-off and all of it.
+    /// Between half of the back-off and all of it. The default.
     #[default]
     Equal,
-    /// Between nothing and all of it.
+    /// Between zero and all of the back-off.
     Full,
 }
 
-/// Doubles `base` so often, up to `max`, and spreads it by a number drawn from all of `u64`.
+/// Doubles `base` `doublings` times, up to `max`, and randomizes it with `draw`, a uniformly distributed `u64`.
 pub(super) fn delay(base: Duration, max: Duration, doublings: u32, jitter: Jitter, draw: u64) -> Duration {
     let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
     let whole = base.saturating_mul(factor).min(max);
@@ -29,13 +29,13 @@ fn part(whole: Duration, draw: u64) -> Duration {
     Duration::from_nanos(((u128::from(nanos) * u128::from(draw)) >> 64) as u64)
 }
 
-/// The number of a record's attempt. A hash, not a generator: clones of one generator draw the same numbers, and a
-/// failed batch would come back in lock step.
+/// Random number of a record's attempt. A hash, not a generator: clones of one generator would draw the same numbers,
+/// and the records of a failed batch would be retried in lock step.
 pub(super) fn draw(seed: u64, record: u64, attempt: u32) -> u64 {
     mix(mix(mix(seed) ^ record) ^ u64::from(attempt))
 }
 
-/// A step of splitmix64.
+/// One step of splitmix64.
 fn mix(x: u64) -> u64 {
     let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,4 +1,4 @@
-//! Whether a record is sent again: facts in, decision out.
+//! Decides whether a record is sent again. Pure function of its arguments.
 
 use std::time::{Duration, Instant};
 
@@ -7,29 +7,30 @@ use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Scope};
 use super::backoff::delay;
 use super::{DeliveryGuarantee, RetryPolicy};
 
-/// What happens after an attempt that failed.
+/// What happens after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// The caller gets the error.
+    /// Return the error to the caller.
     Stop,
-    /// At once and in a batch of its own, to learn whether the record or a neighbour was refused.
+    /// Send the record again at once and isolated (alone in its batch), to learn whether it or another record was
+    /// refused.
     SendAlone,
     RetryAfter(Duration),
 }
 
-/// Where a record stands.
+/// State of a record after a failed attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Situation {
-    /// How often it was sent again.
+    /// Number of retries so far.
     pub(super) retries: u32,
     pub(super) isolated: bool,
     pub(super) expires_at: Option<Instant>,
     pub(super) now: Instant,
-    /// Spreads the back-off.
+    /// Randomizes the back-off.
     pub(super) draw: u64,
 }
 
-/// Doublings of the back-off ahead, where less is asked for.
+/// Additional doublings of the back-off if the broker or a layer asks for a lower rate.
 const THROTTLED: u32 = 3;
 
 pub(super) fn decide(policy: &RetryPolicy, error: &Error, at: &Situation) -> Decision {
@@ -39,7 +40,7 @@ pub(super) fn decide(policy: &RetryPolicy, error: &Error, at: &Situation) -> Dec
     }
     let ahead = match (error.recovery(), error.kind()) {
         (Recovery::Reject, _) if is_refused_with_its_batch(error) && !at.isolated => return Decision::SendAlone,
-        // After a time-out the record may arrive by itself; an open breaker lasts longer than all retries.
+        // After a time-out the record may still arrive; an open breaker outlasts all retries.
         (_, ErrorKind::Timeout | ErrorKind::CircuitOpen) => return Decision::Stop,
         (Recovery::Wait, ErrorKind::Throttled | ErrorKind::Overloaded) => THROTTLED,
         (Recovery::Retry, _) => 0,

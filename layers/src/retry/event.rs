@@ -4,25 +4,25 @@ use std::time::Duration;
 
 use kafka_tower_core::Error;
 
-/// A record is about to be sent again.
+/// Event: a record is about to be sent again.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct RetryEvent<'a> {
     /// The record's topic.
     pub topic: &'a Arc<str>,
-    /// How many attempts were made so far, at least 1.
+    /// Number of attempts so far, at least 1.
     pub attempt: u32,
-    /// How long the record waits before the next one.
+    /// Back-off before the next attempt.
     pub delay: Duration,
-    /// Whether it is sent alone because its whole batch was refused: that does not count as a retry.
+    /// Whether the record is sent isolated because its batch was refused: this does not count as a retry.
     pub alone: bool,
-    /// Why the last attempt failed.
+    /// The error of the last attempt.
     pub error: &'a Error,
 }
 
 type Hook = Arc<dyn Fn(&RetryEvent<'_>) + Send + Sync>;
 
-/// Who wants to know of retries.
+/// Hooks to call on retries.
 #[derive(Clone, Default)]
 pub(super) struct Hooks(Vec<Hook>);
 

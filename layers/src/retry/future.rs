@@ -15,21 +15,21 @@ use super::backoff::draw;
 use super::decide::{Decision, Situation, decide};
 use super::service::Shared;
 
-/// The answer of [`Retry`](super::Retry): of the last attempt.
+/// Response future of [`Retry`](super::Retry).
 ///
 /// # Errors
 ///
-/// The error of the last attempt, with the number of attempts and the time that all took, back-offs and the wait for room included. Where
-/// the first attempt's error does not say how long that one took, nobody knows the whole, and `elapsed` is `None`. `PossiblyPersisted` if any
-/// attempt may have written the record.
+/// The error of the last attempt, with the number of attempts and the duration of all of them, including back-offs
+/// and the wait for room. `elapsed` is `None` if the first attempt's error does not contain its duration.
+/// `PossiblyPersisted` if any attempt may have written the record.
 ///
 /// # Cancel safety
 ///
-/// Dropping it makes no further attempt. What it does to the attempt under way is the service's below.
+/// Dropping it makes no further attempt, and drops the future of the current attempt.
 ///
 /// # Panics
 ///
-/// If it has to back off outside a tokio runtime with time.
+/// If it has to back off outside a tokio runtime with time enabled.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct RetryFuture<S: Service<Record>> {
@@ -41,31 +41,32 @@ pub struct RetryFuture<S: Service<Record>> {
 #[pin_project(project = StateProj)]
 enum State<S, F> {
     Attempting(#[pin] F),
-    // Boxed: rare, and large beside the others.
+    // Boxed: rare, and much larger than the other states.
     Between(Box<Between<S>>),
     Over,
 }
 
-/// What the attempts have in common.
+/// State shared by the attempts.
 struct History<S> {
-    /// To send again; none where that is never done.
+    /// The record to send again; `None` if retries are disabled.
     record: Option<Record>,
     shared: Arc<Shared<S>>,
-    /// When the first attempt began: known when it failed, if its error says how long it took. Most do not fail, and need no clock.
+    /// Start of the first attempt. Computed after its failure, if the error contains a duration: most attempts
+    /// succeed and need no clock.
     begun: Option<Instant>,
     attempts: u32,
     retries: u32,
     number: Option<u64>,
-    /// An attempt may have written the record, so that a later "not written" would be a lie.
+    /// An attempt may have written the record: a later `NotPersisted` must not be returned as such.
     may_be_written: bool,
 }
 
-/// Between two attempts: first the back-off, then the service has to be ready.
+/// State between two attempts: first the back-off, then the wait for readiness.
 struct Between<S> {
     back_off: Option<Pin<Box<Sleep>>>,
     service: S,
     expires_at: Option<Instant>,
-    /// Armed when the service has no room.
+    /// Armed when the service is not ready.
     deadline: Option<Pin<Box<Sleep>>>,
     error: Error,
 }
@@ -101,7 +102,7 @@ where
                 StateProj::Over => return Poll::Pending,
             };
             match next {
-                // The last attempt is dropped before the next one waits for what it held.
+                // `set` drops the last attempt before the next one waits for room that it held.
                 Ok(next) => state.set(next),
                 Err(error) => {
                     state.set(State::Over);
@@ -113,7 +114,7 @@ where
 }
 
 impl<S: Clone> History<S> {
-    /// An attempt failed.
+    /// Decides what to do after a failed attempt.
     fn after(&mut self, error: Error) -> Result<Between<S>> {
         let now = Instant::now();
         if self.attempts == 0 {
@@ -160,7 +161,7 @@ impl<S: Clone> History<S> {
             alone = event.alone,
             error.type = event.error.error_type(),
             persistence = %event.error.persistence(),
-            // Without its cause, into which a layer that is not ours may write what the record holds.
+            // Without its cause, into which a foreign layer may write parts of the record.
             error = event.error.message(),
             "sending a record again"
         );
@@ -171,7 +172,7 @@ impl<S: Clone> History<S> {
         let lie = self.may_be_written && error.persistence() == Persistence::NotPersisted;
         let error = if lie { error.in_doubt_since("an earlier attempt may have been written") } else { error };
         let error = error.with_attempts(self.attempts);
-        // What the last attempt says is of itself alone.
+        // The last error's duration covers only its own attempt.
         match self.begun {
             Some(begun) => error.with_elapsed(begun.elapsed()),
             None => error.without_elapsed(),
@@ -184,13 +185,13 @@ where
     S: Service<Record>,
     S::Error: Into<Error>,
 {
-    /// Ready when the service may be called.
+    /// Resolves when the service may be called.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if let Some(back_off) = &mut self.back_off {
             ready!(back_off.as_mut().poll(cx));
             self.back_off = None;
         }
-        // Timers and tasks may be late.
+        // Checked again, because timers and tasks may be late.
         if self.expires_at.is_some_and(|at| at <= Instant::now()) {
             return Poll::Ready(Err(self.error.clone()));
         }

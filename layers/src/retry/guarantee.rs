@@ -1,13 +1,14 @@
-/// How often a record may be in the log: what a [`RetryPolicy`](super::RetryPolicy) may do for it.
+/// How often a record may be in the log. Limits the retries of a [`RetryPolicy`](super::RetryPolicy).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DeliveryGuarantee {
-    /// Once or not at all: sends again only what was surely not written.
+    /// Once or not at all: retries only records that were certainly not written.
     AtMostOnce,
-    /// Sends again what was surely not written; what may have been written too, if the caller
-    /// [allowed duplicates](super::RetryPolicy::allow_duplicates). Else the caller is told that nobody knows.
+    /// Retries records that were certainly not written, and possibly written ones if you [allow
+    /// duplicates](super::RetryPolicy::allow_duplicates). Otherwise a possibly written record fails with
+    /// `PossiblyPersisted`. The default.
     #[default]
     AtLeastOnce,
-    /// Never sends a record again: the transaction that it belongs to is aborted and replayed.
+    /// Never retries a record: abort and replay its transaction.
     ExactlyOnce,
 }

@@ -5,7 +5,7 @@ use tower_layer::Layer;
 use super::event::Hooks;
 use super::{Retry, RetryEvent, RetryPolicy};
 
-/// Makes [`Retry`] services. See the [module](super) for what they do.
+/// Layer that creates [`Retry`] services. See the [module](super).
 #[derive(Clone, Debug, Default)]
 pub struct RetryLayer {
     pub(super) policy: RetryPolicy,
@@ -14,14 +14,14 @@ pub struct RetryLayer {
 }
 
 impl RetryLayer {
-    /// A layer with this policy.
+    /// Creates a layer with this policy.
     #[must_use]
     pub fn new(policy: RetryPolicy) -> Self {
         Self { policy, ..Self::default() }
     }
 
-    /// Calls `hook` whenever a record is about to be sent again, before its back-off begins. One hook more each time;
-    /// it runs while the record's future is polled, and must not block.
+    /// Adds a hook that is called whenever a record is about to be sent again, before its back-off starts. It runs
+    /// while the record's future is polled, and must not block.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -43,7 +43,7 @@ impl RetryLayer {
         self
     }
 
-    /// Draws the jitter from this seed, so that a run can be repeated. Without it each service has its own.
+    /// Seeds the jitter, so that a run can be repeated. Default: each service has a random seed.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);

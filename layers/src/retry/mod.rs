@@ -1,24 +1,25 @@
-//! Sends a record again when that may go well and does no harm: `Service<Record>` over `Service<Record>`.
+//! Retries records that can be sent again safely: `Service<Record>` over `Service<Record>`.
 //!
-//! What the service below says of a failed attempt decides: its [recovery](kafka_tower_core::Error::recovery), its
+//! The error of a failed attempt decides: its [recovery](kafka_tower_core::Error::recovery), its
 //! [persistence](kafka_tower_core::Error::persistence) and its [scope](kafka_tower_core::Error::scope), never a
-//! vendor's code. A real transport retries by itself, in order and without duplicates; what comes up here is what it
-//! has given up.
+//! vendor's error code. A real transport retries by itself, in order and without duplicates; this layer sees only
+//! what the transport has given up.
 //!
 //! | error | at most once | at least once | exactly once |
 //! |---|---|---|---|
-//! | not written, `Retry` | again | again | - |
-//! | not written, `Throttled` or `Overloaded` | again, later | again, later | - |
-//! | possibly written, `Retry` | - | again if [duplicates are allowed](RetryPolicy::allow_duplicates) | - |
-//! | not written, `Reject`, of the whole batch | once alone | once alone | - |
+//! | `NotPersisted`, `Retry` | retry | retry | - |
+//! | `NotPersisted`, `Throttled` or `Overloaded` | retry later | retry later | - |
+//! | `PossiblyPersisted`, `Retry` | - | retry if [duplicates are allowed](RetryPolicy::allow_duplicates) | - |
+//! | `NotPersisted`, `Reject`, scope `Batch` | once, isolated | once, isolated | - |
 //! | `Timeout`, `CircuitOpen` | - | - | - |
 //! | `Reject`, `Fatal`, `AbortTransaction` | - | - | - |
 //!
-//! A refusal of the broker can hit a whole batch though one record in it is the cause. Such a record is sent once more
-//! with [`Record::isolated`](kafka_tower_core::Record::isolated), at once and without counting as a retry, so that what
-//! is refused in the end was refused for itself.
+//! A broker can refuse a whole batch because of one record. Each record of such a batch is sent once more with
+//! [`Record::isolated`](kafka_tower_core::Record::isolated), at once and without counting as a retry, so that only
+//! records that were refused alone fail.
 //!
-//! No back-off reaches [`Record::expires_at`](kafka_tower_core::Record::expires_at): the caller gets the error at once.
+//! No back-off extends to [`Record::expires_at`](kafka_tower_core::Record::expires_at): if it would, the caller gets
+//! the error at once.
 //!
 //! # Place in the stack
 //!
@@ -26,25 +27,27 @@
 //!
 //! # Order
 //!
-//! First attempts are in the order of the calls. What is sent again, after a back-off or alone, lands behind what was sent
-//! meanwhile: what is called after another record's `Ok` is behind it, and no more is promised, under any guarantee.
+//! First attempts are in call order. A record that is sent again, after a back-off or isolated, is written behind
+//! records that were sent meanwhile. The only promise, under any guarantee: a record that is called after another
+//! record's `Ok` is behind it.
 //!
 //! # Cancellation
 //!
-//! Dropping the future makes no further attempt; the attempt under way goes on, as the transport's law says.
+//! Dropping the future makes no further attempt. The current attempt continues, as the transport's law 2 says.
 //!
 //! # Errors
 //!
-//! The last attempt's, with [`attempts`](kafka_tower_core::Error::attempts) and
-//! [`elapsed`](kafka_tower_core::Error::elapsed) of all; without the latter where the first attempt's error did not say how long
-//! that one took, for no clock is read before something fails. If an earlier attempt may have written the record, a later "not
-//! written" becomes `PossiblyPersisted`.
+//! Those of the last attempt, with [`attempts`](kafka_tower_core::Error::attempts) and
+//! [`elapsed`](kafka_tower_core::Error::elapsed) of all attempts. `elapsed` is `None` if the first attempt's error
+//! does not contain its duration, because no clock is read before a failure. If an earlier attempt may have written
+//! the record, a later `NotPersisted` becomes `PossiblyPersisted`.
 //!
 //! # Why not `tower::retry`
 //!
-//! Its policy would decide the same, but its service clones the one below at every call; waits for readiness without
-//! regard to a deadline; lets a readiness error replace what earlier attempts are known to have done; and clones its
-//! policy per call, so that no policy can number the records, and the back-offs of a failed batch come out the same.
+//! Its policy could make the same decisions, but its service clones the service below at every call; waits for
+//! readiness without regard to a deadline; lets a readiness error replace what is known about earlier attempts; and
+//! clones its policy per call, so that a policy cannot number the records and the back-offs of a failed batch would
+//! be identical.
 //!
 //! # Example
 //!

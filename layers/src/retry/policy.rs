@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::{DeliveryGuarantee, Jitter};
 
-/// What is sent again, how often, and after how long.
+/// Retry policy: which records are sent again, how often, and after which back-off.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,7 +27,8 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// At least once, no duplicates by our hand, 5 retries, from 100 ms to 10 s, [`Jitter::Equal`].
+    /// Creates the default policy: at least once, no duplicates, 5 retries, back-off from 100 ms to 10 s,
+    /// [`Jitter::Equal`].
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -40,45 +41,45 @@ impl RetryPolicy {
         }
     }
 
-    /// What the sender promises.
+    /// Sets the delivery guarantee. Default: [`DeliveryGuarantee::AtLeastOnce`].
     #[must_use]
     pub const fn guarantee(mut self, guarantee: DeliveryGuarantee) -> Self {
         self.guarantee = guarantee;
         self
     }
 
-    /// Sends also again what may have been written, under [`DeliveryGuarantee::AtLeastOnce`]: the record may then be in
-    /// the log twice. Off by default. A time-out is not sent again even so, for the caller's patience is over.
+    /// Also retries records that may have been written, under [`DeliveryGuarantee::AtLeastOnce`]: such a record may
+    /// be in the log twice. Default: false. A time-out is never retried, because the send's deadline has passed.
     #[must_use]
     pub const fn allow_duplicates(mut self, allow: bool) -> Self {
         self.allow_duplicates = allow;
         self
     }
 
-    /// How often a record is sent again after its first attempt. Sending it alone after a refusal of its whole batch
-    /// does not count.
+    /// Maximum number of retries after the first attempt. Default: 5. Sending a record isolated after its batch was
+    /// refused does not count.
     #[must_use]
     pub const fn max_retries(mut self, retries: u32) -> Self {
         self.max_retries = retries;
         self
     }
 
-    /// The back-off before the first retry; each later one is twice as long. When the broker or a layer asks for less,
-    /// it begins eight times as long.
+    /// Back-off before the first retry; it doubles with each later one. Default: 100 ms. If the broker or a layer
+    /// asks for a lower rate, the first back-off is eight times as long.
     #[must_use]
     pub const fn base_backoff(mut self, backoff: Duration) -> Self {
         self.base_backoff = backoff;
         self
     }
 
-    /// No back-off is longer than this.
+    /// Maximum back-off. Default: 10 s.
     #[must_use]
     pub const fn max_backoff(mut self, backoff: Duration) -> Self {
         self.max_backoff = backoff;
         self
     }
 
-    /// How a back-off is spread.
+    /// Randomization of the back-off. Default: [`Jitter::Equal`].
     #[must_use]
     pub const fn jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = jitter;

@@ -10,21 +10,21 @@ use super::event::Hooks;
 
 use super::{DeliveryGuarantee, RetryFuture, RetryLayer, RetryPolicy};
 
-/// Sends records again to the service below. Made by [`RetryLayer`].
+/// Service that retries records. Created by [`RetryLayer`].
 #[derive(Clone)]
 pub struct Retry<S> {
     inner: S,
     shared: Arc<Shared<S>>,
 }
 
-/// What the handles and their futures share.
+/// State shared by the handles and their futures.
 pub(super) struct Shared<S> {
     pub(super) policy: RetryPolicy,
     pub(super) hooks: Hooks,
     pub(super) seed: u64,
-    /// How many records failed an attempt: the numbers that spread the back-offs.
+    /// Number of records that failed an attempt. Used to randomize the back-offs.
     failed: AtomicU64,
-    /// Never polled, so it holds no reservation while it waits. Cloned when a record is sent again, not at each call.
+    /// Never polled, so it holds no reserved room. Cloned for each retry, not for each call.
     prototype: Mutex<S>,
 }
 
@@ -47,19 +47,19 @@ impl<S> Retry<S> {
         &self.inner
     }
 
-    /// The service below, to change. What is sent again goes through the service as it was when the layer was put on.
+    /// The service below, mutable. Retries use the service as it was when the layer was applied.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Takes the service below out.
+    /// Returns the service below.
     pub fn into_inner(self) -> S {
         self.inner
     }
 }
 
 impl<S: Clone> Shared<S> {
-    /// Has to be polled ready before it is called.
+    /// Returns a service that must be polled ready before it is called.
     pub(super) fn unready(&self) -> S {
         self.prototype.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -84,7 +84,7 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    /// The first attempt, at once: the order of the calls is the order of the first attempts.
+    /// Makes the first attempt at once: call order is the order of the first attempts.
     fn call(&mut self, record: Record) -> Self::Future {
         let kept = (self.shared.policy.guarantee != DeliveryGuarantee::ExactlyOnce).then(|| record.clone());
         let shared = Arc::clone(&self.shared);

@@ -11,17 +11,17 @@ use super::MessageSerializer;
 use super::decode::{check_limit, not_decoded, trailing};
 use super::gather::Gather;
 
-/// The bincode 1 format: what `bincode::serialize` of the 1.x crates writes, byte for byte. Never waits.
+/// Serializer for the bincode 1 format: writes the same bytes as `bincode::serialize` of the 1.x crates. Never waits.
 ///
-/// Integers have their full width, little-endian; lengths are `u64`, enum variants `u32`, an option is one byte and its
-/// value; names are not written. Both sides need the same struct: a field that is added, removed or moved makes old
-/// bytes unreadable, or readable as something else.
+/// Integers have their full width, little-endian; lengths are `u64`; enum variants are `u32`; an option is one byte
+/// and its value; names are not written. Both sides need the same struct: adding, removing or moving a field makes
+/// old bytes unreadable, or readable as something else.
 ///
 /// # Why it is opt-in
 ///
-/// The crate `bincode` is unmaintained, in all its versions ([RUSTSEC-2025-0141]): with the feature `bincode`,
-/// `cargo audit` and `cargo deny` say so, and there is no version to update to. What we promise is the format and not
-/// the crate, so that another implementation can take its place. For something new,
+/// The crate `bincode` is unmaintained in all versions ([RUSTSEC-2025-0141]): with the feature `bincode`, `cargo
+/// audit` and `cargo deny` report it, and there is no version to update to. The format is guaranteed, the crate is
+/// not: another implementation can replace it. For new projects,
 #[cfg_attr(feature = "postcard", doc = "[`PostcardSerializer`](super::PostcardSerializer)")]
 #[cfg_attr(not(feature = "postcard"), doc = "`PostcardSerializer` (feature `postcard`)")]
 /// is smaller and maintained.
@@ -80,16 +80,16 @@ impl Writer for Gather<'_> {
 }
 
 impl BincodeSerializer {
-    /// Decodes a value of at most `limit` bytes, all of which have to belong to it.
+    /// Decodes a value of at most `limit` bytes. It must use all bytes.
     ///
-    /// Whatever lengths the bytes claim, no more than 64 times `limit` is allocated at once for them, at least 1 MiB.
-    /// Two things are for the type to exclude: elements without bytes (`Vec<()>` can claim any number of them) and
-    /// recursion, which goes as deep as `limit` allows.
+    /// Whatever lengths the bytes claim, at most 64 times `limit` (at least 1 MiB) is allocated at once. Your type
+    /// must exclude two hazards: elements without bytes (`Vec<()>` can claim any number of them), and recursion,
+    /// which can go as deep as `limit` allows.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Serialization`](kafka_tower_core::ErrorKind::Serialization) if there are more bytes than `limit`,
-    /// if they are no `T`, or if some are left over.
+    /// if they do not encode a `T`, or if bytes are left over.
     pub fn decode<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T> {
         check_limit(bytes, limit)?;
         let (value, read) = bounded(bytes).map_err(cause)?;
@@ -97,7 +97,7 @@ impl BincodeSerializer {
     }
 }
 
-/// What a value said itself, without the crate's wrapping.
+/// Returns the value's own error text, without the crate's wrapping.
 fn not_encoded(error: EncodeError) -> Error {
     match error {
         EncodeError::OtherString(text) => Error::serialization(text),
@@ -114,13 +114,13 @@ fn cause(error: DecodeError) -> Error {
 
 const MIB: usize = 1 << 20;
 
-/// The crate makes room for a string of the length that the bytes claim before it looks whether they are there, and
-/// takes its limit as a constant: so the next larger of some.
+/// Decodes with the smallest of three fixed limits that fits: the crate takes its limit as a constant, and allocates
+/// the claimed length of a string before it checks that the bytes exist.
 fn bounded<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), DecodeError> {
     match bytes.len() {
         0..=MIB => decode_from_slice(bytes, with_limit::<MIB>()),
         len if len <= 64 * MIB => decode_from_slice(bytes, with_limit::<{ 64 * MIB }>()),
-        // More than Kafka can carry.
+        // More than a Kafka message can hold.
         _ => decode_from_slice(bytes, with_limit::<{ i32::MAX as usize }>()),
     }
 }

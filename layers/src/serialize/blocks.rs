@@ -3,22 +3,22 @@ use bytes::{Bytes, BytesMut};
 const SMALLEST: usize = 1024;
 const LARGEST: usize = 16 * 1024;
 
-/// The memory that a handle writes values into, many to a block.
+/// Buffer of a handle: many values share one block of memory.
 ///
-/// A block lives as long as one of its values, so blocks are small. They begin smaller still, for handles that send
-/// once.
+/// A block lives as long as any of its values, so blocks are small. The first ones are smaller, for handles that send
+/// only once.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     block: BytesMut,
     size: usize,
-    /// The size of the last value: a block with less room is not begun, else each value would be moved once.
+    /// Size of the last value. A block with less room is not used: the value would have to be moved.
     expected: usize,
 }
 
 impl Blocks {
-    /// An empty buffer with room for a value like the last one.
+    /// Returns an empty buffer with room for a value like the last one.
     pub(super) fn begin(&mut self) -> &mut BytesMut {
-        self.block.clear(); // what a serializer that failed or panicked left behind
+        self.block.clear(); // left over from a serializer that failed or panicked
         if self.block.capacity() < self.expected.max(1) && !self.block.try_reclaim(self.expected.max(1)) {
             self.size = (self.size * 2).clamp(SMALLEST, LARGEST);
             self.block = BytesMut::with_capacity(self.size.max(self.expected));
@@ -36,7 +36,8 @@ impl Blocks {
         if self.block.capacity() <= LARGEST {
             return self.block.split().freeze();
         }
-        // It has grown out of the block. Its memory is its own: a small value must not keep the rest of it.
+        // The value outgrew the block and now owns the memory: trim it, so that a small value does not retain a large
+        // buffer.
         let mut own = Vec::from(std::mem::take(&mut self.block));
         own.shrink_to_fit();
         own.into()
@@ -86,7 +87,7 @@ mod tests {
     #[test]
     fn a_large_value_leaves_nothing_behind() {
         let mut blocks = Blocks::default();
-        // A byte more than doubling ends at.
+        // One byte more than a doubling ends at.
         let large = write(&mut blocks, (1 << 20) + 1);
         assert_eq!(blocks.block.capacity(), 0);
         write(&mut blocks, 10);

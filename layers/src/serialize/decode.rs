@@ -1,9 +1,9 @@
-//! What the decoders of all formats refuse.
+//! Errors common to the decoders of all formats.
 
 use kafka_tower_core::text::count;
 use kafka_tower_core::{BoxError, Error, ErrorKind, Result};
 
-/// Refuses what is larger than the caller expects, before anything is made of it.
+/// Rejects values that are larger than the caller expects, before decoding.
 pub(super) fn check_limit(bytes: &[u8], limit: usize) -> Result<()> {
     if bytes.len() <= limit {
         return Ok(());
@@ -16,7 +16,7 @@ pub(super) fn not_decoded(source: impl Into<BoxError>) -> Error {
     error("the bytes are no value of this type".to_owned()).with_source(source)
 }
 
-/// More bytes than the value: it was written as another type.
+/// Bytes were left over: the value was written as another type.
 pub(super) fn trailing(bytes: usize) -> Error {
     let verb = if bytes == 1 { "is" } else { "are" };
     error(format!("{} {verb} left over after the value", count(bytes, "byte")))

@@ -14,13 +14,13 @@ use super::turn::TurnGuard;
 
 pub(super) type Encode = Pin<Box<dyn Future<Output = Result<Vec<u8>>> + Send>>;
 
-/// The answer of [`Serialize`](super::Serialize).
+/// Response future of [`Serialize`](super::Serialize).
 ///
-/// Dropping it while the serializer waits sends nothing; dropping it later does what it does in the service below.
+/// Dropping it while the serializer waits sends nothing. Dropping it later drops the future of the service below.
 ///
 /// # Panics
 ///
-/// If the serializer of a message with a deadline waits outside of a tokio runtime with a timer.
+/// If the serializer of a message with a deadline waits outside a tokio runtime with time enabled.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct SerializeFuture<S: Service<Record>> {
@@ -32,17 +32,17 @@ pub struct SerializeFuture<S: Service<Record>> {
 enum State<S, F> {
     Called(#[pin] F),
     Failed(Option<Error>),
-    // Boxed: rare, and large beside the others.
+    // Boxed: rare, and much larger than the other states.
     Encoding(Box<Encoding<S>>),
 }
 
-/// A value whose serializer waits, with what is needed to send it.
+/// A value whose serializer waits, with everything needed to send it.
 pub(super) struct Encoding<S> {
     encode: Encode,
     deadline: Option<Pin<Box<Sleep>>>,
     service: S,
     record: Option<Record>,
-    // Behind the rest, so that it ends when all else is done.
+    // Last field: dropped, and so ended, after all others.
     _turn: Option<TurnGuard>,
 }
 
@@ -69,7 +69,7 @@ impl<S> Encoding<S> {
     }
 }
 
-/// The serializer still waits when the deadline passes.
+/// The serializer was still waiting at the deadline.
 pub(super) fn not_encoded_in_time() -> Error {
     Error::new(ErrorKind::Timeout, "the serializer had no answer before the deadline")
         .with_persistence(Persistence::NotPersisted)

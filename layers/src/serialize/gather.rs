@@ -2,8 +2,8 @@ use bytes::BytesMut;
 
 pub(super) const CHUNK: usize = 256;
 
-/// Gathers the many small writes of a format: each would cost the buffer more than its bytes do. What was
-/// gathered is in the buffer when this is dropped.
+/// Collects a format's many small writes in a chunk: each one would cost the buffer more than its bytes do. Dropping
+/// it flushes the chunk.
 pub(super) struct Gather<'a> {
     buffer: &'a mut BytesMut,
     chunk: [u8; CHUNK],

@@ -7,7 +7,7 @@ use kafka_tower_core::{Error, Result};
 use super::MessageSerializer;
 use super::gather::Gather;
 
-/// JSON by `serde_json`, the default serializer of a sink. Never waits.
+/// JSON serializer, using `serde_json`. The default serializer of a sink. Never waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct JsonSerializer;
 
@@ -26,7 +26,7 @@ impl<T: serde::Serialize + Send + Sync> MessageSerializer<T> for JsonSerializer 
     }
 }
 
-/// `serde_json` writes to `io::Write`.
+/// Adapts to `serde_json`, which writes to `io::Write`.
 struct Writer<'a>(Gather<'a>);
 
 impl io::Write for Writer<'_> {

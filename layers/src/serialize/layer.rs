@@ -6,9 +6,9 @@ use tower_layer::Layer;
 
 use super::{MessageSerializer, Serialize};
 
-/// Makes [`Serialize`] services. See the [module](super) for what they do.
+/// Layer that creates [`Serialize`] services. See the [module](super).
 ///
-/// `F` is a [`MessageSerializer<T>`](MessageSerializer), `dyn` or not.
+/// `F` is a [`MessageSerializer<T>`](MessageSerializer), also a `dyn` one.
 pub struct SerializeLayer<T, F: ?Sized> {
     pub(super) topic: Arc<str>,
     pub(super) serializer: Arc<F>,
@@ -18,7 +18,7 @@ pub struct SerializeLayer<T, F: ?Sized> {
 }
 
 impl<T, F: MessageSerializer<T> + ?Sized> SerializeLayer<T, F> {
-    /// A layer for messages to `topic`, unless a message names its own.
+    /// Creates a layer for messages to `topic`, unless a message names its own topic.
     #[must_use]
     pub fn new(topic: impl Into<Arc<str>>, serializer: Arc<F>) -> Self {
         Self { topic: topic.into(), serializer, content_type_header: false, in_order: false, message: PhantomData }
@@ -28,7 +28,7 @@ impl<T, F: MessageSerializer<T> + ?Sized> SerializeLayer<T, F> {
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 impl<T: serde::Serialize + Send + Sync> SerializeLayer<T, super::JsonSerializer> {
-    /// A layer that encodes with [`JsonSerializer`](super::JsonSerializer).
+    /// Creates a layer that encodes with [`JsonSerializer`](super::JsonSerializer).
     #[must_use]
     pub fn json(topic: impl Into<Arc<str>>) -> Self {
         Self::new(topic, Arc::new(super::JsonSerializer))
@@ -36,18 +36,18 @@ impl<T: serde::Serialize + Send + Sync> SerializeLayer<T, super::JsonSerializer>
 }
 
 impl<T, F: ?Sized> SerializeLayer<T, F> {
-    /// Adds the serializer's content type as the header `content-type` to each message that has none. Off by default:
-    /// one header doubles the cost of a small record.
+    /// Adds the serializer's content type as the header `content-type` to messages that do not have that header.
+    /// Default: false, because a header doubles the cost of a small record.
     #[must_use]
     pub fn with_content_type_header(mut self, add: bool) -> Self {
         self.content_type_header = add;
         self
     }
 
-    /// Keeps the order of the calls on a handle though the serializer waits: the handle is not ready before the value
-    /// of its last call is encoded, so that one is encoded at a time. Off by default.
+    /// Keeps the call order of a handle even if the serializer waits: the handle is not ready before the value of its
+    /// last call is encoded, so one value is encoded at a time. Default: false.
     ///
-    /// The response future does the encoding: one who waits for readiness has to poll it meanwhile.
+    /// The response future does the encoding: poll it while you wait for readiness.
     #[must_use]
     pub fn in_order(mut self, keep: bool) -> Self {
         self.in_order = keep;

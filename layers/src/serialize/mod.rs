@@ -1,44 +1,45 @@
-//! A typed message becomes a record: `Service<SinkMessage<T>>` over `Service<Record>`.
+//! Encodes typed messages as records: `Service<SinkMessage<T>>` over `Service<Record>`.
 //!
-//! The value is encoded by a [`MessageSerializer`]; key, headers, partition, time stamp and deadline pass through. A
-//! message's own topic goes before the layer's. A tombstone has no value, so no serializer is asked.
+//! A [`MessageSerializer`] encodes the value; key, headers, partition, timestamp and deadline are passed on. A
+//! message's own topic takes precedence over the layer's. A tombstone has no value, so the serializer is not called.
 //!
 //! # Place in the stack
 //!
-//! Outside of all layers that speak of records: retry keeps the encoded record and encodes nothing twice. Inside of
-//! layers that want to see the typed message.
+//! Outside of all layers over records: retry keeps the encoded record and encodes nothing twice. Inside of layers
+//! over the typed message.
 //!
 //! # Order
 //!
-//! The values of a synchronous serializer ([`serialize_now`](MessageSerializer::serialize_now), as JSON has it), and of
-//! an `async` one that does not wait, are encoded inside `call`, and the record takes its place there: call order is
-//! log order. When a serializer waits, the encoding goes on in the response future, several at a time, and the record
-//! takes its place when it is done; [`in_order`](SerializeLayer::in_order) keeps call order then too, one value at a
-//! time.
+//! If the serializer is synchronous ([`serialize_now`](MessageSerializer::serialize_now), as JSON is), or `async` and
+//! does not wait, the value is encoded inside `call` and the service below is called there: call order is log order.
+//! If the serializer waits, the response future continues the encoding and then calls the service below; several
+//! values are encoded at a time. [`in_order`](SerializeLayer::in_order) keeps call order also in that case, one value
+//! at a time.
 //!
 //! # Cancellation
 //!
-//! A future that is dropped while its serializer waits sends nothing. Later, dropping it does what it does in the
-//! service below: a transport goes on with the record. A message's deadline counts while the serializer waits.
+//! Dropping a future while its serializer waits sends nothing. Dropping it later drops the future of the service
+//! below: a transport continues with the record. A message's deadline also applies while the serializer waits.
 //!
 //! # Errors
 //!
-//! [`ErrorKind::Serialization`](kafka_tower_core::ErrorKind::Serialization), with the serializer's error as its source,
-//! and [`ErrorKind::Timeout`](kafka_tower_core::ErrorKind::Timeout) for a deadline that passed while the serializer
-//! waited. Nothing was sent then. A panic of a serializer is the caller's; the service can be used after it.
+//! [`ErrorKind::Serialization`](kafka_tower_core::ErrorKind::Serialization), with the serializer's error as its
+//! source, and [`ErrorKind::Timeout`](kafka_tower_core::ErrorKind::Timeout) if the deadline passes while the
+//! serializer waits. In both cases nothing was sent. A panic of a serializer reaches the caller; the service remains
+//! usable.
 //!
 //! # Memory
 //!
-//! Each handle writes into blocks of its own, of 1 to 16 KiB, and cuts the values from them: a value keeps no more than
-//! its block. A larger value has its own memory.
+//! Each handle writes values into its own blocks of 1 to 16 KiB: a value retains at most its block. A larger value
+//! has its own memory.
 //!
 //! # Formats
 //!
-//! | serializer | feature | content type | |
+//! | serializer | feature | content type | notes |
 //! |---|---|---|---|
 //! | `JsonSerializer` | `json` (default) | `application/json` | readable everywhere |
 //! | `PostcardSerializer` | `postcard` | `application/x-postcard` | small; both sides need the same struct |
-//! | `BincodeSerializer` | `bincode` | `application/x-bincode` | for those who have bincode 1 data; its crate is unmaintained |
+//! | `BincodeSerializer` | `bincode` | `application/x-bincode` | for existing bincode 1 data; its crate is unmaintained |
 //!
 //! # Example
 //!

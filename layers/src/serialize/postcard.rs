@@ -9,11 +9,11 @@ use super::MessageSerializer;
 use super::decode::{check_limit, not_decoded, trailing};
 use super::gather::Gather;
 
-/// The [postcard] 1 format: small, maintained, and written down. Never waits.
+/// Serializer for the [postcard] 1 format: small, maintained and specified. Never waits.
 ///
-/// Integers, lengths and enum variants are varints (signed ones in zigzag), `u8`, `i8` and `bool` one byte, floats
-/// little-endian, an option is one byte and its value; names are not written. Both sides need the same struct: a field
-/// that is added, removed or moved makes old bytes unreadable, or readable as something else.
+/// Integers, lengths and enum variants are varints (signed ones in zigzag encoding); `u8`, `i8` and `bool` are one
+/// byte; floats are little-endian; an option is one byte and its value; names are not written. Both sides need the
+/// same struct: adding, removing or moving a field makes old bytes unreadable, or readable as something else.
 ///
 /// [postcard]: https://postcard.jamesmunns.com/wire-format
 ///
@@ -80,16 +80,16 @@ impl Flavor for Gather<'_> {
 }
 
 impl PostcardSerializer {
-    /// Decodes a value of at most `limit` bytes, all of which have to belong to it.
+    /// Decodes a value of at most `limit` bytes. It must use all bytes.
     ///
-    /// Whatever lengths the bytes claim, no more is allocated for a string than there are bytes. Two things are for the
-    /// type to exclude: elements without bytes (`Vec<()>` can claim any number of them) and recursion, which goes as
-    /// deep as `limit` allows.
+    /// Whatever lengths the bytes claim, a string allocates no more than there are bytes. Your type must exclude two
+    /// hazards: elements without bytes (`Vec<()>` can claim any number of them), and recursion, which can go as deep
+    /// as `limit` allows.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Serialization`](kafka_tower_core::ErrorKind::Serialization) if there are more bytes than `limit`,
-    /// if they are no `T`, or if some are left over.
+    /// if they do not encode a `T`, or if bytes are left over.
     pub fn decode<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T> {
         check_limit(bytes, limit)?;
         let (value, rest) = take_from_bytes(bytes).map_err(not_decoded)?;

@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use kafka_tower_core::Result;
 
-/// Encodes the values of messages.
+/// Encoder of message values.
 ///
 /// ```
 /// use kafka_tower_core::{Error, Result};
@@ -28,26 +28,28 @@ use kafka_tower_core::Result;
 pub trait MessageSerializer<T>: Send + Sync {
     /// Encodes a value.
     ///
-    /// As long as it does not wait, messages keep the order in which they were sent; see the
-    /// [module](super) for what waiting means.
+    /// Messages keep the order in which they were sent as long as this does not wait; see the [module](super#order)
+    /// for the order if it does.
     ///
     /// # Errors
     ///
-    /// The sender gets [`ErrorKind::Serialization`](kafka_tower_core::ErrorKind::Serialization) with this error as its
-    /// source, or this error itself if it is of that kind.
+    /// The sender gets [`ErrorKind::Serialization`](kafka_tower_core::ErrorKind::Serialization) with this error as
+    /// its source. An error of kind `Serialization` or [`Refused`](kafka_tower_core::ErrorKind::Refused) is returned
+    /// as it is, with persistence `NotPersisted`.
     ///
     /// # Cancel safety
     ///
-    /// The future is dropped when the sender's is.
+    /// Dropping the sender's future drops this one.
     async fn serialize(&self, message: &T) -> Result<Vec<u8>>;
 
-    /// What the bytes are: the value of the `content-type` header, if the layer is told to add one.
+    /// MIME type of the bytes: the value of the `content-type` header, if the layer adds one. Default:
+    /// `application/octet-stream`.
     fn content_type(&self) -> &str {
         "application/octet-stream"
     }
 
-    /// Encodes a value at once, behind what `buffer` holds: no future, no memory of its own. `None` says that the
-    /// serializer cannot do that, and [`serialize`](Self::serialize) is asked.
+    /// Encodes a value synchronously and appends it to `buffer`, without a future or memory of its own. `None` if the
+    /// serializer cannot do that: then [`serialize`](Self::serialize) is called.
     fn serialize_now(&self, message: &T, buffer: &mut BytesMut) -> Option<Result<()>> {
         let _ = (message, buffer);
         None

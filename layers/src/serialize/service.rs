@@ -17,7 +17,7 @@ use super::{MessageSerializer, SerializeFuture, SerializeLayer};
 
 const CONTENT_TYPE: &str = "content-type";
 
-/// Encodes the messages for a service of records. Made by [`SerializeLayer`].
+/// Service that encodes typed messages as records. Created by [`SerializeLayer`].
 ///
 /// A clone writes into memory of its own.
 pub struct Serialize<S, T, F: ?Sized> {
@@ -26,10 +26,10 @@ pub struct Serialize<S, T, F: ?Sized> {
     serializer: Arc<F>,
     content_type: Option<Bytes>,
     in_order: bool,
-    /// The last message's, while its serializer waits and order is to be kept.
+    /// Turn of the last message, while its serializer waits and order is to be kept.
     turn: Option<Arc<Turn>>,
     blocks: Blocks,
-    /// Names the type, so that callers need not: a service of all `SinkMessage<_>` would leave `ready()` ambiguous.
+    /// Fixes the message type: a service of every `SinkMessage<_>` would make `ready()` ambiguous for callers.
     message: PhantomData<fn(T)>,
 }
 
@@ -55,12 +55,12 @@ impl<S, T, F: ?Sized> Serialize<S, T, F> {
         &self.inner
     }
 
-    /// The service below, to change.
+    /// The service below, mutable.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Takes the service below out.
+    /// Returns the service below.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -82,18 +82,19 @@ where
     T: Send + Sync + 'static,
     F: MessageSerializer<T> + ?Sized + 'static,
 {
-    /// Asks the serializer once: most that are `async` do not wait, and then the record has its place before `call`
+    /// Polls the serializer once. Most `async` ones do not wait, so the service below is called before `call`
     /// returns.
     fn begin(&mut self, value: T, envelope: Envelope) -> SerializeFuture<S> {
         let serializer = Arc::clone(&self.serializer);
         let mut encode: Encode = Box::pin(async move { serializer.serialize(&value).await });
-        // Without tokio's budget: one that does not wait is not to be called waiting because many went before it.
+        // Outside tokio's budget: otherwise a serializer that never waits would return `Pending` after many calls in
+        // one task.
         let first = pin!(unconstrained(encode.as_mut())).poll(&mut Context::from_waker(Waker::noop()));
         match first {
             Poll::Ready(Ok(value)) => self.send(envelope, Some(value.into())),
             Poll::Ready(Err(error)) => SerializeFuture::failed(serialization(error)),
             Poll::Pending => {
-                // The service that was polled ready is the one to be called; a clone waits for itself.
+                // Call the service that was polled ready; the clone has to become ready itself.
                 let unready = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, unready);
                 let turn = self.in_order.then(|| {
@@ -101,7 +102,7 @@ where
                     self.turn = Some(turn);
                     guard
                 });
-                // The envelope's record waits for its value.
+                // The value is set when it is encoded.
                 let record = self.record(envelope, Some(Bytes::new()));
                 handover::kept(&record);
                 SerializeFuture::encoding(Encoding::new(encode, ready, record, turn))
@@ -150,7 +151,8 @@ where
     }
 }
 
-/// The error of a serializer: nothing was sent. `Serialization`, unless the serializer refused the value.
+/// Converts the error of a serializer: nothing was sent. Its kind becomes `Serialization`, unless the serializer
+/// refused the value.
 pub(super) fn serialization(error: Error) -> Error {
     match error.kind() {
         ErrorKind::Serialization | ErrorKind::Refused => error.with_persistence(Persistence::NotPersisted),

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// Whether the message that a handle called last has taken its place.
+/// Whether the last message of a handle has been passed to the service below.
 #[derive(Debug, Default)]
 pub(super) struct Turn(Mutex<State>);
 
@@ -11,7 +11,7 @@ struct State {
     waiting: Option<Waker>,
 }
 
-/// Held by the message's future; dropping it ends the turn, however it went.
+/// Held by the message's future. Dropping it ends the turn, whatever the outcome.
 #[derive(Debug)]
 pub(super) struct TurnGuard(Arc<Turn>);
 

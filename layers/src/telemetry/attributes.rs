@@ -1,4 +1,5 @@
-//! Attributes: which, under which names, in which order. The same each time: exporters and samplers compare them.
+//! Attributes: which ones, their names and their order. The order is fixed, because exporters and samplers compare
+//! attribute sets.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use opentelemetry::{KeyValue, Value};
 
 use super::semconv::{self, Renamed, Semconv};
 
-/// What the application told once.
+/// Attributes of the client, set once by the application.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Client {
     pub(super) semconv: Semconv,
@@ -24,12 +25,12 @@ impl Client {
         self.semconv.names(attribute).map(move |name| KeyValue::new(name, value.clone()))
     }
 
-    /// `messaging.system`, first in each set.
+    /// `messaging.system`, the first attribute of each set.
     pub(super) fn system(&self) -> Vec<KeyValue> {
         self.renamed(semconv::SYSTEM, semconv::SYSTEM_KAFKA).collect()
     }
 
-    /// What is of the client and of no topic.
+    /// Attributes of the client, without a topic.
     pub(super) fn of_client(&self) -> Vec<KeyValue> {
         let mut set = self.system();
         set.extend(self.client_id());
@@ -48,7 +49,7 @@ impl Client {
         })
     }
 
-    /// What a span starts with. A batch names its topic at its end, if it has one topic.
+    /// Attributes at the start of a span. A batch sets its topic at the end, if it has only one.
     pub(super) fn start(&self, operation: &'static str, topic: Option<&Arc<str>>) -> Vec<KeyValue> {
         let mut start = self.system();
         start.push(KeyValue::new(semconv::OPERATION_NAME, operation));
@@ -60,25 +61,25 @@ impl Client {
         start
     }
 
-    /// What belongs to one message at its start.
+    /// Adds the attributes of one message at the start of its span.
     pub(super) fn message(&self, tombstone: bool, key: Option<&Bytes>, start: &mut Vec<KeyValue>) {
         if tombstone {
             start.extend(self.renamed(semconv::KAFKA_MESSAGE_TOMBSTONE, true));
         }
-        // A key that is no text has no canonical form, and is left out as the conventions say.
+        // A key that is not text has no canonical form: the conventions say to omit it.
         if let Some(key) = key.and_then(|key| std::str::from_utf8(key).ok()) {
             start.extend(self.renamed(semconv::KAFKA_MESSAGE_KEY, key.to_owned()));
         }
     }
 
-    /// What is known of a message that was delivered.
+    /// Attributes of a delivered message.
     pub(super) fn delivered(&self, delivery: &Delivery) -> impl Iterator<Item = KeyValue> {
         let offset = delivery.offset.into_iter().flat_map(|offset| self.renamed(semconv::KAFKA_OFFSET, offset));
         let unsure = (delivery.persistence != Persistence::Persisted).then(|| persistence(delivery.persistence));
         [partition(delivery.partition)].into_iter().chain(offset).chain(unsure)
     }
 
-    /// The sets of a topic's metrics.
+    /// Attribute sets of a topic's metrics.
     pub(super) fn metrics(&self, topic: &Arc<str>) -> MetricSets {
         let set = |operation: &[(&'static str, &'static str)], server: bool| {
             let mut set = self.system();
@@ -94,16 +95,16 @@ impl Client {
     }
 }
 
-/// The attributes of the metrics of a topic, made once.
+/// Attribute sets of a topic's metrics, created once.
 #[derive(Debug)]
 pub(super) struct MetricSets {
     pub(super) duration: Box<[KeyValue]>,
     pub(super) sent: Box<[KeyValue]>,
-    /// Of our own metrics.
+    /// For metrics in our own namespace.
     pub(super) topic: Box<[KeyValue]>,
 }
 
-/// A set with more behind it.
+/// Copies a set and appends attributes.
 pub(super) fn with<const N: usize>(set: &[KeyValue], more: [Option<KeyValue>; N]) -> Vec<KeyValue> {
     set.iter().cloned().chain(more.into_iter().flatten()).collect()
 }
@@ -129,8 +130,8 @@ pub(super) fn persistence(persistence: Persistence) -> KeyValue {
     KeyValue::new(semconv::PERSISTENCE, name)
 }
 
-/// The status of what failed. Its text is one of ours, unless the application chose otherwise: an error's own may hold what
-/// a serializer, a partitioner or a foreign layer wrote into it.
+/// Span status of a failure. Its text is fixed, unless the application opted in to error texts: a serializer, a
+/// partitioner or a foreign layer may write parts of the message into an error's text.
 pub(super) fn status(error: &Error, text: bool) -> Status {
     if text {
         return Status::error(format!("{} ({})", error.message(), error.persistence()));
@@ -142,7 +143,7 @@ pub(super) fn status(error: &Error, text: bool) -> Status {
     })
 }
 
-/// Whether the client was handed the record: the conventions do not count messages that never were.
+/// Whether the record was handed to the client. The conventions do not count messages that were not.
 pub(super) fn was_sent(error: &Error) -> bool {
     use ErrorKind::{
         CircuitOpen, Closed, Config, InvalidRecord, Overloaded, RecordTooLarge, Refused, Serialization, Timeout,
@@ -152,7 +153,7 @@ pub(super) fn was_sent(error: &Error) -> bool {
     }
     match error.kind() {
         Config | Serialization | InvalidRecord | Refused | CircuitOpen | Overloaded | Closed => false,
-        // With a code's name it was the broker or the client that said so.
+        // A Kafka error name as `error.type` means that the broker or the client reported the error.
         RecordTooLarge | Timeout => error.error_type() != error.kind().as_str(),
         _ => true,
     }

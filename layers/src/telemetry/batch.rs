@@ -1,4 +1,4 @@
-//! Many messages that are sent with one call: one span.
+//! Span of messages that are sent with one call.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,25 +16,26 @@ use super::scope::Scope;
 use super::semconv;
 use super::topic::{Topic, begin};
 
-/// A batch from its first message to its last answer. From [`TelemetryLayer::batch`](super::TelemetryLayer::batch).
+/// Span of a batch, from its first message to its last result. Created by
+/// [`TelemetryLayer::batch`](super::TelemetryLayer::batch).
 ///
-/// While its [context](Self::attach) is current, sends through the layer's services belong to it. Dropped before
-/// [`finish`](Self::finish), it ends as abandoned.
+/// While its [context](Self::attach) is current, sends through the layer's services belong to it. If it is dropped
+/// before [`finish`](Self::finish), it ends as abandoned.
 pub struct BatchSpan {
     batch: Option<Arc<Batch>>,
-    /// With the batch in it.
+    /// Context that contains the batch.
     context: Context,
 }
 
 pub(super) struct Batch {
     sink: Arc<Sink>,
-    /// What was current when the batch began: its messages' spans are beside its own.
+    /// Context that was current when the batch began. Parent of the spans of the batch and of its messages.
     caller: Context,
-    /// With its span.
+    /// Context that contains the batch's span.
     span: Option<Context>,
     begun: Instant,
     messages: AtomicUsize,
-    /// A message went to another topic.
+    /// A message went to another topic than the sink's.
     mixed: AtomicBool,
 }
 
@@ -64,20 +65,21 @@ impl BatchSpan {
         Self { batch: Some(batch), context }
     }
 
-    /// Makes the batch the current one, until the guard is dropped in the same poll.
+    /// Makes the batch current until the guard is dropped, which must happen in the same poll.
     #[must_use = "the batch is current until the guard is dropped"]
     pub fn attach(&self) -> Option<ContextGuard> {
         self.batch.as_ref().map(|_| self.context.clone().attach())
     }
 
-    /// One of its messages was dropped while it waited for readiness. `topic` is the message's own.
+    /// Records that a message of the batch was dropped while it waited for readiness. `topic` is the message's own
+    /// topic.
     pub fn record_abandoned(&self, topic: Option<&Arc<str>>) {
         if let Some(batch) = &self.batch {
             batch.joined(&batch.sink.topic_of(topic));
         }
     }
 
-    /// Ends the span with the results of all messages, also of those that never were called.
+    /// Ends the span with the results of all messages, including those that were never called.
     pub fn finish(mut self, results: &[Result<Delivery>]) {
         if let Some(batch) = self.batch.take() {
             batch.finish(results);
@@ -98,7 +100,7 @@ impl Batch {
         self.span.as_ref()
     }
 
-    /// The place of the message that joined last.
+    /// Index of the message that joined last.
     pub(super) fn index(&self) -> usize {
         self.messages.load(Ordering::Relaxed).saturating_sub(1)
     }

@@ -15,10 +15,10 @@ use super::semconv::{self, Semconv};
 use super::tracer::Spans;
 use crate::topics::SharedTopics;
 
-/// Topics with a value of their own in metrics, unless it is said.
+/// Default number of topics with a value of their own in metrics.
 const MAX_TOPICS: usize = 100;
 
-/// Makes a [`Telemetry`] with choices: [`Telemetry::builder`].
+/// Builder of a [`Telemetry`]. Create it with [`Telemetry::builder`].
 ///
 /// ```
 /// use kafka_tower_layers::telemetry::Telemetry;
@@ -66,7 +66,7 @@ impl TelemetryBuilder {
         }
     }
 
-    /// Takes the tracer from this provider, in place of the global one.
+    /// Uses this tracer provider. Default: the global one.
     pub fn tracer_provider<P>(mut self, provider: &P) -> Self
     where
         P: TracerProvider + Clone + Send + 'static,
@@ -78,112 +78,114 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Takes the meter from this provider, in place of the global one.
+    /// Uses this meter provider. Default: the global one.
     pub fn meter_provider<P: MeterProvider + Clone + Send + 'static>(mut self, provider: &P) -> Self {
         let provider = provider.clone();
         self.make_instruments = Some(Box::new(move |scope| Instruments::of(&provider.meter_with_scope(scope))));
         self
     }
 
-    /// Writes and reads contexts with this propagator, in place of the global one.
+    /// Writes and reads contexts with this propagator. Default: the global one.
     pub fn propagator(mut self, propagator: impl TextMapPropagator + Send + Sync + 'static) -> Self {
         self.propagation.propagator = Propagator::given(propagator);
         self
     }
 
-    /// Makes no spans. A context that is current goes into the headers all the same.
+    /// Creates no spans. The current context is still written into the headers.
     pub fn without_spans(mut self) -> Self {
         self.make_spans = None;
         self
     }
 
-    /// Makes no metrics.
+    /// Records no metrics.
     pub fn without_metrics(mut self) -> Self {
         self.make_instruments = None;
         self
     }
 
-    /// Writes no headers.
+    /// Writes no context into headers.
     pub fn without_propagation(mut self) -> Self {
         self.propagation.enabled = false;
         self
     }
 
-    /// Chooses the names, in place of `OTEL_SEMCONV_STABILITY_OPT_IN`.
+    /// Sets the version of the attribute names. Default: as `OTEL_SEMCONV_STABILITY_OPT_IN` says.
     pub fn semconv(mut self, semconv: Semconv) -> Self {
         self.client.semconv = semconv;
         self
     }
 
-    /// How many topics have a value of their own in metrics and in the names of spans: 100 if it is not said. Metrics of
-    /// those that come later are of the topic [`_other`](semconv::OTHER_TOPIC).
+    /// Sets the number of topics that have a value of their own in metrics and span names. Default: 100. Later topics
+    /// share the metrics of [`_other`](semconv::OTHER_TOPIC).
     pub fn max_topics(mut self, topics: usize) -> Self {
         self.max_topics = topics;
         self
     }
 
-    /// Puts the message's key into its span, where it is UTF-8. Off by default: keys are often personal data.
+    /// Adds the message's key to its span, if the key is UTF-8. Default: false, because keys are often personal data.
     pub fn message_key(mut self, show: bool) -> Self {
         self.choices.message_key = show;
         self
     }
 
-    /// Puts baggage into the headers, if the propagator does. Off by default: who reads the topic reads it.
+    /// Writes baggage into the headers, if the propagator does. Default: false, because every reader of the topic can
+    /// read it.
     pub fn baggage(mut self, write: bool) -> Self {
         self.propagation.baggage = write;
         self
     }
 
-    /// Makes a `create` span for each message of a batch, as the conventions recommend. Without them the messages carry the
-    /// context of the batch's span.
+    /// Creates a `create` span for each message of a batch, as the conventions recommend. Default: true. Otherwise
+    /// the messages carry the context of the batch's span.
     pub fn create_spans(mut self, make: bool) -> Self {
         self.choices.create_spans = make;
         self
     }
 
-    /// Makes no span below one that is sampled out, and does not ask the sampler: the caller's context goes on into the headers.
-    /// The same as with the SDK's default sampler, which follows the parent too, at a small part of the cost. Off by default:
-    /// another sampler may think otherwise.
+    /// Creates no span below a parent that is sampled out, without calling the sampler: the caller's context is
+    /// written into the headers. Default: false. The result is the same as with the SDK's default sampler, which also
+    /// follows the parent, at a fraction of the cost. With other samplers the result may differ.
     pub fn follow_parent(mut self, follow: bool) -> Self {
         self.choices.follow_parent = follow;
         self
     }
 
-    /// Adds the partition to the metrics of messages. Off by default: it multiplies their number.
+    /// Adds the partition to the metrics of messages. Default: false, because it multiplies the number of time
+    /// series.
     pub fn partition_in_metrics(mut self, add: bool) -> Self {
         self.choices.partition_in_metrics = add;
         self
     }
 
-    /// Puts an error's [message](kafka_tower_core::Error::message) into the status of its span. Off by default: a serializer, a
-    /// partitioner or a layer of your own may write there what the message holds.
+    /// Puts an error's [message](kafka_tower_core::Error::message) into the status of its span. Default: false,
+    /// because a serializer, a partitioner or a foreign layer may write parts of the message into it.
     pub fn error_text(mut self, show: bool) -> Self {
         self.choices.error_text = show;
         self
     }
 
-    /// Names the client: `messaging.client.id`.
+    /// Sets `messaging.client.id`.
     pub fn client_id(mut self, id: impl Into<Arc<str>>) -> Self {
         self.client.client_id = Some(id.into());
         self
     }
 
-    /// Names the server, where there is one: `server.address` and `server.port`.
+    /// Sets `server.address` and `server.port`, if the client was given a single server.
     pub fn server(mut self, address: impl Into<Arc<str>>, port: Option<u16>) -> Self {
         self.client.server = Some((address.into(), port));
         self
     }
 
-    /// Names the cluster: `messaging.kafka.cluster.id`.
+    /// Sets `messaging.kafka.cluster.id`.
     pub fn cluster_id(mut self, id: impl Into<Arc<str>>) -> Self {
         self.client.cluster_id = Some(id.into());
         self
     }
 
-    /// Takes tracer and meter from their providers, and makes the instruments.
+    /// Gets tracer and meter from their providers, and creates the instruments.
     ///
-    /// A global provider that is set later is found: the meter's when a sink is made, and both by one of the next sends, the 4,096th
-    /// at the latest. A warning in the log says once that one is missing.
+    /// A global provider that is set later is found: the meter provider when a sink is created, and both by a later
+    /// send, at the latest after 4,096 sends. A warning is logged once if a provider is missing.
     #[must_use]
     pub fn build(self) -> Telemetry {
         let scope = InstrumentationScope::builder(semconv::SCOPE_NAME)

@@ -1,4 +1,4 @@
-//! What is said of a send that did not end well.
+//! Ends of spans whose send failed or was dropped.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,8 @@ use super::layer::Sink;
 use super::semconv;
 use super::topic::Topic;
 
-/// A send that ends before it was called: it found no room, or nothing could be sent. Without an error it was dropped.
+/// Records a send that ended before it was called: it found no room, or nothing can be sent. Without an error its
+/// future was dropped.
 pub(super) fn unsent(sink: &Sink, caller: &Context, topic: &Topic, waited: Duration, error: Option<&Error>) {
     let telemetry = &sink.telemetry.0;
     if caller.is_telemetry_suppressed() {
@@ -40,14 +41,14 @@ pub(super) fn abandoned() -> KeyValue {
     KeyValue::new(semconv::ERROR_TYPE, semconv::ABANDONED)
 }
 
-/// What is said of a send whose future was dropped.
+/// Marks the span of a send whose future was dropped.
 pub(super) fn dropped(context: &Context, may_be: Persistence, text: &'static str) {
     let span = context.span();
     span.set_attributes([abandoned(), persistence(may_be)]);
     span.set_status(Status::error(text));
 }
 
-/// Ends well or not at all: what is said of a failure.
+/// Marks the span of a send that failed.
 pub(super) fn fail(context: &Context, text: bool, error: &Error, attempts: u32) {
     let span = context.span();
     span.set_attributes([error_type(error), persistence(error.persistence())]);

@@ -1,4 +1,4 @@
-//! What the layers below tell by their hooks.
+//! Hooks for the layers below.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -12,8 +12,8 @@ use crate::circuit_breaker::{CircuitBreakerHandle, CircuitState};
 use crate::retry::RetryEvent;
 
 impl TelemetryLayer {
-    /// A hook for [`RetryLayer::on_retry`](crate::retry::RetryLayer::on_retry): each further attempt is an event of its send, and
-    /// counts.
+    /// Returns a hook for [`RetryLayer::on_retry`](crate::retry::RetryLayer::on_retry) that adds each further attempt
+    /// as an event to the send's span, and counts it.
     pub fn on_retry(&self) -> impl Fn(&RetryEvent<'_>) + Send + Sync + 'static {
         let sink = self.sink();
         move |event| {
@@ -42,13 +42,14 @@ impl TelemetryLayer {
 }
 
 impl TelemetryLayer {
-    /// Tells of a circuit breaker: its state, its changes, and on the send whose result brought one about an event.
+    /// Reports a circuit breaker: its state and its transitions, and an event on the send whose result caused a
+    /// transition.
     pub fn watch_breaker(&self, breaker: &CircuitBreakerHandle) {
         let sink = self.sink();
         let state = Arc::new(AtomicU8::new(level(breaker.state())));
         let set = sink.topic.metrics.topic.to_vec();
         sink.telemetry.0.instruments.watched.watch_breaker(set, &state);
-        // The hook lives as long as the breaker, and so does the state that is reported.
+        // The breaker owns the hook, so the reported state lives as long as the breaker.
         breaker.on_transition(move |transition| {
             state.store(level(transition.to), Ordering::Relaxed);
             let to = KeyValue::new(semconv::BREAKER_STATE, transition.to.as_str());

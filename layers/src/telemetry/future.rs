@@ -8,17 +8,17 @@ use pin_project::pin_project;
 
 use super::open::Open;
 
-/// The answer of [`Traced`](super::Traced).
+/// Response future of [`Traced`](super::Traced).
 ///
 /// # Cancel safety
 ///
-/// Dropping it does what it does in the service below; the span ends, with `error.type` `abandoned`.
+/// Dropping it drops the future below. The span ends with `error.type` `abandoned`.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct TracedFuture<F> {
     #[pin]
     inner: F,
-    /// None if nobody wants to know.
+    /// `None` if neither a span nor a metric is recorded.
     open: Option<Open>,
 }
 
@@ -51,7 +51,7 @@ where
     F: Future<Output = Result<Delivery, E>>,
     E: Into<Error>,
 {
-    // The span is the current one within this poll, and of no other task that this thread polls next.
+    // The span is current only within this poll: this thread may poll another task next.
     let current = open.attach();
     let answer = ready!(inner.poll(cx)).map_err(Into::into);
     drop(current);

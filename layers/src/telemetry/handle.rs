@@ -16,18 +16,18 @@ use super::tracer::Spans;
 use super::{TelemetryBuilder, TelemetryLayer};
 use crate::topics::SharedTopics;
 
-/// Tracer, meter, propagator and names: one for an application. A clone is the same.
+/// Tracer, meter, propagator and client attributes: one per application. Clones share them.
 ///
-/// Sinks that share one are counted together where all attributes of a metric are the same; two with the same meter would each
-/// report their own under the same name.
+/// Sinks that share one `Telemetry` add up in one time series if all their attributes are the same. Two `Telemetry`
+/// values over one meter would each report their own series under the same name.
 #[derive(Clone)]
 pub struct Telemetry(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) spans: Arc<Spans>,
-    /// In place of a meter that there is not.
+    /// Used if there is no meter provider.
     pub(super) no_meter: Meter,
-    /// How often global providers were looked for.
+    /// Counts the look-ups of global providers.
     pub(super) looks: Arc<Looks>,
     pub(super) instruments: Arc<Instruments>,
     pub(super) propagation: Propagation,
@@ -35,7 +35,7 @@ pub(super) struct Inner {
     pub(super) choices: Choices,
     pub(super) topics: SharedTopics<Arc<Topic>>,
     pub(super) max_topics: usize,
-    /// The metrics of topics for which there is no room.
+    /// Attribute sets of the topics beyond the limit.
     pub(super) other: Arc<MetricSets>,
 }
 
@@ -49,26 +49,28 @@ pub(super) struct Choices {
 }
 
 impl Telemetry {
-    /// With the global tracer and meter, the global propagator, and the names that the environment asks for.
+    /// Creates a `Telemetry` with the global tracer and meter provider, the global propagator, and the attribute
+    /// names that the environment selects.
     ///
-    /// Set the providers before: what is sent until they are found is not recorded. See [`TelemetryBuilder::build`].
+    /// Set the global providers first: sends before they are found are not recorded. See [`TelemetryBuilder::build`].
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// With choices.
+    /// Returns a builder.
     pub fn builder() -> TelemetryBuilder {
         TelemetryBuilder::new()
     }
 
-    /// The layer of a sink to this topic; messages may name others.
+    /// Creates the layer of a sink for `topic`; messages may name other topics.
     #[must_use]
     pub fn layer(&self, topic: impl Into<Arc<str>>) -> TelemetryLayer {
         TelemetryLayer::new(self.clone(), &topic.into())
     }
 
-    /// The same for a client of this name, and its server if there is one: what was not chosen when it was built.
+    /// Returns a copy for the client `id` and its server, if it has a single one. Values that were set in the builder
+    /// stay.
     #[must_use]
     pub fn for_client(&self, id: &str, server: Option<(&str, u16)>) -> Self {
         let inner = &self.0;
@@ -89,36 +91,38 @@ impl Telemetry {
         }))
     }
 
-    /// The context in the headers of a record, by this telemetry's propagator. See [`extract`](super::extract).
+    /// Reads the context from a record's headers with this propagator. See [`extract`](super::extract).
     #[must_use]
     pub fn extract(&self, headers: &Headers) -> Context {
         self.0.propagation.extract(headers)
     }
 
-    /// Reports what a transport of this client has in flight, as long as it is there. It is not kept open.
+    /// Reports the records in flight of a transport of this client, as long as the transport exists. Does not keep it
+    /// alive.
     pub fn watch(&self, control: &Arc<dyn Control>) {
         self.0.instruments.watched.watch(self.client_attributes(), control);
     }
 
-    /// The meter, for instruments beside those of the layer.
+    /// The meter, for additional instruments.
     #[must_use]
     pub fn meter(&self) -> &Meter {
         self.0.instruments.live().map_or(&self.0.no_meter, |set| &set.meter)
     }
 
-    /// What metrics of a client have in common: the system, and the client's id if it was given.
+    /// Common attributes of a client's metrics: the system, and the client id if it is set.
     #[must_use]
     pub fn client_attributes(&self) -> Vec<KeyValue> {
         self.0.client.of_client()
     }
 
-    /// What metrics of a topic have in common: the system, and the topic or [`_other`](semconv::OTHER_TOPIC).
+    /// Common attributes of a topic's metrics: the system, and the topic or [`_other`](semconv::OTHER_TOPIC).
     #[must_use]
     pub fn topic_attributes(&self, topic: &str) -> Vec<KeyValue> {
         self.0.topic(&topic.into()).metrics.topic.to_vec()
     }
 
-    /// Whether anybody gets what is recorded in the [meter](Self::meter). Looks for the global provider again, if there was none.
+    /// Whether measurements in the [meter](Self::meter) are recorded. Looks up the global provider again, if it was
+    /// missing.
     #[must_use]
     pub fn has_meter(&self) -> bool {
         self.0.instruments.look();
@@ -127,12 +131,13 @@ impl Telemetry {
 }
 
 impl Inner {
-    /// Whether there is neither meter nor tracer, and no baggage to look for. It stays so until providers are looked for.
+    /// Whether there is neither a meter nor a tracer, nor baggage to propagate. This can change only when providers
+    /// are looked up.
     pub(super) fn is_quiet(&self) -> bool {
         !(self.instruments.live().is_some() || self.spans.are_made() || self.propagation.baggage)
     }
 
-    /// Looks for global providers that were not there, and says after how many sends to do so again.
+    /// Looks up missing global providers. Returns the number of sends until the next look-up.
     pub(super) fn look(&self) -> u32 {
         if !(self.instruments.may_come() || self.spans.may_come()) {
             return u32::MAX;
@@ -142,19 +147,20 @@ impl Inner {
         self.looks.next()
     }
 
-    /// Whether spans are to be made below this context.
+    /// Whether to create spans below this context.
     pub(super) fn makes_spans(&self, parent: &Context) -> bool {
         self.spans.are_made() && !(self.choices.follow_parent && is_sampled_out(parent))
     }
 
-    /// What is kept for a topic, or the little that is to be known of one for which there is no room.
+    /// Returns the cached data of a topic, or minimal data for one beyond the limit.
     pub(super) fn topic(&self, topic: &Arc<str>) -> Arc<Topic> {
         let kept = self.topics.get_or_insert(topic, || Arc::new(Topic::kept(&self.client, topic)));
         kept.unwrap_or_else(|| Arc::new(Topic::other(topic, &self.other)))
     }
 }
 
-/// When global providers are looked for again: soon at first, and less and less often, because a look costs as much as a span.
+/// Schedule of look-ups of global providers: soon at first and then less and less often, because a look-up costs as
+/// much as a span.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
     looks: AtomicU32,
@@ -164,12 +170,13 @@ pub(super) struct Looks {
 impl Looks {
     const RARELY: u32 = 12;
 
-    /// Sends until the next look: 1, 2, 4, … 4,096.
+    /// Number of sends until the next look-up: 1, 2, 4, … 4,096.
     fn next(&self) -> u32 {
         1 << self.looks.fetch_add(1, Ordering::Relaxed).min(Self::RARELY)
     }
 
-    /// The same for a new service. Of those that live for a few sends only, one in as many looks at once.
+    /// The same for a new service. Of services that live only for a few sends, one in every such period looks at
+    /// once.
     pub(super) fn of_new_service(&self) -> u32 {
         let period = 1 << self.looks.load(Ordering::Relaxed).min(Self::RARELY);
         if self.services.fetch_add(1, Ordering::Relaxed) % period == 0 { 0 } else { period }

@@ -1,4 +1,4 @@
-//! The instruments: made once, as the API asks.
+//! Instruments, created once per meter as the OpenTelemetry API asks.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -10,11 +10,11 @@ use opentelemetry::{InstrumentationScope, KeyValue, global};
 
 use super::semconv::metric;
 
-/// The instruments, as soon as there is a meter whose measurements go anywhere.
+/// Instruments, available as soon as there is a meter whose measurements are recorded.
 #[derive(Debug)]
 pub(super) struct Instruments {
     live: OnceLock<Set>,
-    /// The scope of the global provider's meter, if that is the one to use: it may be set later.
+    /// Scope of the global provider's meter, if that one is to be used: it may be set later.
     global: Option<InstrumentationScope>,
     warned: AtomicBool,
     pub(super) watched: Arc<Watched>,
@@ -35,58 +35,58 @@ pub(super) struct Set {
     transaction: Histogram<f64>,
 }
 
-/// What is asked when metrics are collected. Weak, so that it keeps no transport open.
+/// Sources that are read when metrics are collected. Weak references: they keep no transport alive.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
     controls: Mutex<Vec<(Attributes, Weak<dyn Control>)>>,
     breakers: Mutex<Vec<(Attributes, Weak<AtomicU8>)>>,
 }
 
-/// What a point is told under: those of a client, or of a topic.
+/// Attributes of a data point: those of a client, or of a topic.
 type Attributes = Vec<KeyValue>;
 
 impl Instruments {
-    /// Of no meter, and there will be none.
+    /// Instruments without a meter, for ever.
     pub(super) fn none() -> Self {
         Self { live: OnceLock::new(), global: None, warned: AtomicBool::new(true), watched: Arc::default() }
     }
 
-    /// Of a meter that was given.
+    /// Instruments of a given meter.
     pub(super) fn of(meter: &Meter) -> Self {
         let this = Self::none();
         this.live.get_or_init(|| Set::new(meter, &this.watched));
         this
     }
 
-    /// Of the global provider's meter, now or when there is one.
+    /// Instruments of the global provider's meter, which may be set later.
     pub(super) fn global(scope: InstrumentationScope) -> Self {
         let this = Self { global: Some(scope), warned: AtomicBool::new(false), ..Self::none() };
         this.look();
         this
     }
 
-    /// The instruments, if anybody gets what is recorded.
+    /// The instruments, if measurements are recorded.
     #[inline]
     pub(super) fn live(&self) -> Option<&Set> {
         self.live.get()
     }
 
-    /// Whether there are none and a provider may be set yet.
+    /// Whether there are no instruments and a provider may still be set.
     pub(super) fn may_come(&self) -> bool {
         self.global.is_some() && self.live.get().is_none()
     }
 
-    /// Looks for the global provider again, if there was none.
+    /// Looks up the global provider again, if it was missing.
     pub(super) fn look(&self) {
         let Some(scope) = self.global.as_ref().filter(|_| self.live.get().is_none()) else { return };
         let provider = global::meter_provider();
-        // The API's no-op holds nothing, and nothing else tells it apart.
+        // The API's no-op provider has size 0; nothing else distinguishes it.
         if std::mem::size_of_val(&*provider) > 0 {
             self.live.get_or_init(|| Set::new(&provider.meter_with_scope(scope.clone()), &self.watched));
         }
     }
 
-    /// Says once that nothing is recorded for want of a provider.
+    /// Logs once that nothing is recorded because no provider is set.
     pub(super) fn warn(&self) {
         if self.may_come() && !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -147,8 +147,8 @@ impl Set {
 }
 
 impl Watched {
-    /// What is in flight by client, of all transports that are still there. Those of one client together: what is told last
-    /// under the same attributes would hide the others.
+    /// Records in flight by client, of all transports that still exist. Values of one client are added up: under the
+    /// same attributes, only the last observed value is reported.
     fn in_flight(&self) -> Vec<(Attributes, InFlight)> {
         let controls: Vec<_> = {
             let mut controls = lock(&self.controls);
@@ -157,7 +157,7 @@ impl Watched {
                 |(client, control): &(Attributes, Weak<dyn Control>)| Some((client.clone(), control.upgrade()?));
             controls.iter().filter_map(there).collect()
         };
-        // Outside the lock: dropping one may close a transport.
+        // Outside the lock: dropping the last reference may close a transport.
         let mut sums: Vec<(Attributes, InFlight)> = Vec::new();
         for (client, control) in controls {
             let more = control.in_flight();
@@ -182,8 +182,8 @@ impl Watched {
         }
     }
 
-    /// By topic, of all breakers that are still there. Of several to one topic the worst: what is told last under the same
-    /// attributes would hide the others.
+    /// Breaker states by topic, of all breakers that still exist. Of several breakers for one topic the worst state:
+    /// under the same attributes, only the last observed value is reported.
     fn breaker_states(&self) -> Vec<(Attributes, u64)> {
         let mut worst: Vec<(Attributes, u64)> = Vec::new();
         lock(&self.breakers).retain(|(attributes, state)| {

@@ -10,15 +10,15 @@ use super::scope::batch_of;
 use super::topic::Topic;
 use super::{BatchSpan, Telemetry, Traced, TransactionSpans};
 
-/// Makes [`Traced`] services. See the [module](super) for what they do. From [`Telemetry::layer`].
+/// Layer that creates [`Traced`] services. Created by [`Telemetry::layer`]. See the [module](super).
 ///
-/// One layer is one sink: its clones, and all services that it makes, share the sink's transactions.
+/// One layer is one sink: its clones, and the services that it creates, share the sink's transactions.
 #[derive(Clone, Debug)]
 pub struct TelemetryLayer {
     sink: Arc<Sink>,
 }
 
-/// What the services of a layer share.
+/// State shared by the services of a layer.
 #[derive(Debug)]
 pub(super) struct Sink {
     pub(super) telemetry: Telemetry,
@@ -39,33 +39,34 @@ impl TelemetryLayer {
         Arc::clone(&self.sink)
     }
 
-    /// What it tells to.
+    /// The telemetry that the layer reports to.
     #[must_use]
     pub fn telemetry(&self) -> &Telemetry {
         &self.sink.telemetry
     }
 
-    /// Begins a batch: its span is a child of the current one.
+    /// Begins a batch. Its span is a child of the current one.
     #[must_use]
     pub fn batch(&self) -> BatchSpan {
         BatchSpan::begin(&self.sink)
     }
 
-    /// To be told of transactions.
+    /// Handle that records the spans of transactions.
     #[must_use]
     pub fn transactions(&self) -> &TransactionSpans {
         &self.sink.transaction
     }
 
-    /// A send to this topic, or to the sink's, waited so long for readiness, and was called then.
+    /// Records how long a send waited for readiness before it was called. `topic` is the message's own topic; `None`
+    /// for the sink's.
     pub fn record_wait(&self, topic: Option<&Arc<str>>, waited: Duration) {
         if let Some(instruments) = self.sink.telemetry.0.instruments.live() {
             instruments.queued(waited, &self.sink.topic_of(topic).metrics.topic);
         }
     }
 
-    /// A send was given up before it was called, after so long: for want of readiness, or because nothing can be sent. Its
-    /// span begins and ends with this. In a batch it is one of its messages.
+    /// Records a send that failed before it was called, after `waited`: it did not become ready, or nothing can be
+    /// sent. Its span starts and ends here. In a batch it counts as one of the messages.
     pub fn record_refused(&self, topic: Option<&Arc<str>>, waited: Duration, error: &Error) {
         let topic = self.sink.topic_of(topic);
         let current = Context::current();
@@ -75,8 +76,8 @@ impl TelemetryLayer {
         }
     }
 
-    /// A send was dropped while it waited for readiness, after so long: nothing was called. Its span begins and ends with
-    /// this, below the context of whoever sent it.
+    /// Records a send that was dropped while it waited for readiness, after `waited`: it was not called. Its span
+    /// starts and ends here, as a child of the caller's context.
     pub fn record_abandoned(&self, topic: Option<&Arc<str>>, waited: Duration, caller: &Context) {
         end::unsent(&self.sink, caller, &self.sink.topic_of(topic), waited, None);
     }

@@ -1,60 +1,67 @@
 //! OpenTelemetry for each send: a span, its context in the record's headers, and metrics.
 //!
-//! It speaks the `opentelemetry` API itself: a bridge from `tracing` cannot say a span's kind, links and schema as well. Both nest:
-//! the parent is the context that is current when the send is called, and the span is the current one within `call` and
-//! within each poll, so that what a serializer or a layer below opens is its child.
+//! It uses the `opentelemetry` API directly, because a bridge from `tracing` cannot set a span's kind, links and
+//! schema. Spans nest: the parent is the context that is current when the send is called. The send's span is current
+//! within `call` and within each poll, so spans that a serializer or a layer below opens are its children.
 //!
-//! - [`Telemetry`]: tracer, meter, propagator and names, one for an application. The global ones, or given ones.
-//! - [`TelemetryLayer`]: one for each sink. Its services trace sends; it takes the breaker's and the retries' events, and has
-//!   the spans of [batches](TelemetryLayer::batch) and [transactions](TelemetryLayer::transactions).
-//! - [`extract`]: the context in a record's headers, for consumers.
+//! - [`Telemetry`]: tracer, meter, propagator and client attributes, one per application. Uses the global providers,
+//!   or given ones.
+//! - [`TelemetryLayer`]: one per sink. Its services trace sends. It receives the events of the breaker and of
+//!   retries, and creates the spans of [batches](TelemetryLayer::batch) and
+//!   [transactions](TelemetryLayer::transactions).
+//! - [`extract`]: reads the context from a record's headers, for consumers.
 //!
 //! # Place in the stack
 //!
-//! Outermost, around the typed message: one span a send, whatever is retried or refused below; the context is in the
-//! headers before the first attempt, and once. It goes around records too, where there are no typed messages.
+//! Outermost, around the typed message: one span per send, whatever is retried or refused below, and the context is
+//! written into the headers once, before the first attempt. Where there are no typed messages, it also works around
+//! records.
 //!
-//! The layers below find the send that they work for as a value in the current context, not as its current span, which may be
-//! another's by then. So an event of a retry is on its send whoever attached what in between, and a breaker that is forced by
-//! hand writes nothing into a span of the application.
+//! The layers below find their send as a value in the current context, not as the current span, which may belong to
+//! someone else by then. So a retry event is recorded on its own send, whatever context was attached in between, and
+//! forcing a breaker writes nothing into a span of the application.
 //!
 //! # Context in headers
 //!
-//! What the propagator writes, and nothing empty. A message that has a valid context in its headers keeps it: its maker is
-//! linked, and the span is one of kind CLIENT, as the conventions say. Baggage and keys go nowhere but by choice.
+//! The headers contain what the propagator writes, without empty values. A message that already has a valid context
+//! in its headers keeps it: the span is of kind CLIENT and links to that context, as the conventions say. Baggage and
+//! keys are written only if you opt in.
 //!
 //! # Batches and streams
 //!
-//! A batch has one span, and each of its messages a `create` span of its own, beside the batch's and linked from it. SDKs keep 128
-//! links and events of a span unless they are told otherwise. The `create` span ends with the message's delivery report, so
-//! that it can say partition and offset. A stream has no end, so that its messages are sends of their own.
+//! A batch has one span. Each of its messages has a `create` span of its own, a sibling of the batch's span and
+//! linked from it. SDKs keep 128 links and events per span by default. The `create` span ends with the message's
+//! delivery report, so that it can contain partition and offset. A stream has no end, so its messages are individual
+//! sends.
 //!
 //! # Cardinality
 //!
-//! The first hundred topics ([`TelemetryBuilder::max_topics`]) have a value in metrics and in the names of spans; later ones share
-//! `_other`. Keys are never an attribute of a metric, partitions by choice.
+//! The first 100 topics (see [`TelemetryBuilder::max_topics`]) have a value of their own in metrics and span names;
+//! later ones share `_other`. Keys are never an attribute of a metric; partitions are if you opt in.
 //!
 //! # Privacy
 //!
-//! Keys, values, headers and texts of errors are in no span and no metric. `error.type` is a name of Kafka's or of ours.
+//! By default keys, values, headers and error texts appear in no span and no metric. `error.type` is one of Kafka's
+//! error names or one of ours.
 //!
 //! # Cost
 //!
-//! Without providers: a look at the current context; nothing is allocated and no clock read. The API's no-op
-//! meter provider is known by its size, the no-op tracer by its first span, which has its parent's id; a service remembers that there is
-//! nobody. With a meter only: two clocks, two instruments, no allocation. A sampler can only be asked by building the span, with its
-//! name and attributes, so that one which is sampled out costs half of one that is recorded. [`W3cPropagator`] writes headers at a fifth
-//! of the cost of the SDK's, and without a carrier if the builder is given it. [`TelemetryBuilder::follow_parent`] asks no sampler below
-//! a span that is sampled out. The numbers are in docs/observability.md.
+//! Without providers: one look at the current context, without allocation or clock. The API's no-op meter provider is
+//! recognized by its size, the no-op tracer by its first span, which has its parent's id; each service remembers that
+//! nothing is recorded. With a meter only: two clock reads, two instruments, no allocation. A sampler can only be
+//! called with a complete span, including its name and attributes, so a span that is sampled out costs half as much
+//! as a recorded one. [`W3cPropagator`] writes headers at a fifth of the cost of the SDK's propagator, and without an
+//! intermediate carrier if it is set in the builder. [`TelemetryBuilder::follow_parent`] skips the sampler below a
+//! span that is sampled out. docs/observability.md has the numbers.
 //!
 //! # Cancellation
 //!
-//! Dropping a future ends its span with `error.type` `abandoned`: what becomes of the record is not known. What it does to the
-//! record is the service's below.
+//! Dropping a future ends its span with `error.type` `abandoned`, because the fate of the record is unknown. The
+//! service below decides what happens to the record.
 //!
 //! # Errors
 //!
-//! Those of the service below, as an [`Error`](kafka_tower_core::Error) of ours.
+//! Those of the service below, converted to [`Error`](kafka_tower_core::Error).
 //!
 //! # Example
 //!
@@ -97,36 +104,36 @@
 //!
 //! # Names
 //!
-//! All are constants in [`semconv`], of OpenTelemetry's messaging conventions where those have a name.
+//! All names are constants in [`semconv`], taken from OpenTelemetry's messaging conventions where those define one.
 //!
-//! | span | kind | what |
+//! | span | kind | covers |
 //! |---|---|---|
 //! | `send {topic}` | PRODUCER; CLIENT if the message came with a context of its own | one message, from its call to its delivery report |
-//! | `send {topic}` of a batch | CLIENT; PRODUCER without `create` spans | `send_batch`, linked to what it sends |
-//! | `create {topic}` | PRODUCER | a message of a batch, from its call to its delivery report: its context is what the headers carry |
-//! | `transaction` | INTERNAL | from begin to the end of a transaction; sends link to it |
+//! | `send {topic}` of a batch | CLIENT; PRODUCER without `create` spans | `send_batch`, linked to its messages |
+//! | `create {topic}` | PRODUCER | a message of a batch, from its call to its delivery report: the headers carry its context |
+//! | `transaction` | INTERNAL | a transaction, from begin to end; sends link to it |
 //!
-//! | attribute | on | when |
+//! | attribute | on | set at |
 //! |---|---|---|
 //! | `messaging.system`, `messaging.operation.name`, `messaging.operation.type` | spans | start |
-//! | `messaging.destination.name` | spans; of a batch, if all its messages have one topic | start; of a batch, end |
-//! | `messaging.client.id`, `server.address`, `server.port`, `messaging.kafka.cluster.id` | spans, where the application tells them | start |
+//! | `messaging.destination.name` | spans; on a batch, if all its messages have one topic | start; on a batch, end |
+//! | `messaging.client.id`, `server.address`, `server.port`, `messaging.kafka.cluster.id` | spans, if the application sets them | start |
 //! | `messaging.kafka.message.tombstone` | messages without a value | start |
-//! | `messaging.kafka.message.key` | only by choice | start |
-//! | `messaging.destination.partition.id`, `messaging.kafka.offset` | messages that were delivered | end |
+//! | `messaging.kafka.message.key` | messages, by opt-in | start |
+//! | `messaging.destination.partition.id`, `messaging.kafka.offset` | delivered messages | end |
 //! | `messaging.batch.message_count`, `kafka_tower.batch.failed` | batches | end |
-//! | `error.type`, `kafka_tower.persistence` | what failed, with status `Error` | end |
-//! | `kafka_tower.attempts` | what was tried more than once | end |
+//! | `error.type`, `kafka_tower.persistence` | failed spans, with status `Error` | end |
+//! | `kafka_tower.attempts` | sends with more than one attempt | end |
 //! | `kafka_tower.transaction.outcome`, `kafka_tower.transaction.messages` | transactions | end |
 //!
 //! | event | on | attributes |
 //! |---|---|---|
 //! | `kafka_tower.retry` | the send, or its batch | `kafka_tower.retry.attempt`, `kafka_tower.retry.delay`, `kafka_tower.retry.alone`, `error.type`, `kafka_tower.persistence`, `kafka_tower.batch.index` |
-//! | `kafka_tower.circuit_breaker.rejection` | the send that was refused, or its batch | `kafka_tower.batch.index` |
-//! | `kafka_tower.circuit_breaker.transition` | the send whose result moved the breaker, or its batch | `kafka_tower.circuit_breaker.from`, `kafka_tower.circuit_breaker.state` |
-//! | `kafka_tower.transaction.begin`, `.commit`, `.abort` | the transaction | `error.type` of one that failed |
+//! | `kafka_tower.circuit_breaker.rejection` | the rejected send, or its batch | `kafka_tower.batch.index` |
+//! | `kafka_tower.circuit_breaker.transition` | the send whose result caused the transition, or its batch | `kafka_tower.circuit_breaker.from`, `kafka_tower.circuit_breaker.state` |
+//! | `kafka_tower.transaction.begin`, `.commit`, `.abort` | the transaction | `error.type` if it failed |
 //!
-//! | metric | instrument | attributes beside `messaging.system` |
+//! | metric | instrument | attributes besides `messaging.system` |
 //! |---|---|---|
 //! | `messaging.client.operation.duration` | histogram, s | operation name and type, destination, `error.type`, server |
 //! | `messaging.client.sent.messages` | counter, `{message}` | operation name, destination, `error.type`, server |

@@ -1,4 +1,4 @@
-//! A send from its call to its answer.
+//! A send from its call to its result.
 
 use std::sync::Arc;
 
@@ -18,22 +18,23 @@ use super::semconv;
 use super::topic::Topic;
 use crate::Outgoing;
 
-/// A send that is told about once, however it ends.
+/// A send that is reported once, however it ends.
 pub(super) struct Open {
     telemetry: Arc<Inner>,
     topic: Arc<Topic>,
-    /// What is current while the send is at work, until it ends; none if the caller's is as good. It is of this send if that is
-    /// recorded.
+    /// Context that is current while the send is polled, until it ends. `None` if the caller's context serves as
+    /// well. Contains this send if the send is recorded.
     context: Option<Context>,
-    /// Whether the span in it is the send's: else it is its batch's or its caller's, and not ended here.
+    /// Whether the span in `context` belongs to this send. Otherwise it is the batch's or the caller's, and is not
+    /// ended here.
     own: bool,
-    /// Of a send that is no batch's, if there is a meter.
+    /// Set if there is a meter and the send is not part of a batch.
     called: Option<Instant>,
     answered: bool,
 }
 
 impl Open {
-    /// Begins the span of a message and writes its context into the headers. None if nobody wants to know of it.
+    /// Starts the span of a message and writes its context into the headers. `None` if nothing is recorded.
     #[inline]
     pub(super) fn begin<R: Outgoing>(sink: &Sink, message: &mut R) -> Option<Self> {
         let telemetry = &sink.telemetry.0;
@@ -43,7 +44,7 @@ impl Open {
         Self::told(sink, message)
     }
 
-    /// Apart, so that the way of those whom nobody asks about stays short.
+    /// A separate function, to keep the path without telemetry short.
     #[inline(never)]
     fn told<R: Outgoing>(sink: &Sink, message: &mut R) -> Option<Self> {
         let telemetry = &sink.telemetry.0;
@@ -67,7 +68,7 @@ impl Open {
         let recorded = recorded(own.as_ref(), batch.as_deref());
         let called = (metrics && batch.is_none()).then(Instant::now);
         let is_own = own.is_some();
-        // Without a span of its own it works below its batch's, or its caller's.
+        // A send without a span of its own runs in the context of its batch or its caller.
         let context = match (own, &batch) {
             (Some(own), _) => Some(own),
             (None, Some(batch)) => Some(batch.span().unwrap_or_else(|| batch.caller()).clone()),
@@ -77,7 +78,7 @@ impl Open {
         Some(Self { telemetry: Arc::clone(telemetry), topic, context, own: is_own, called, answered: false })
     }
 
-    /// Makes the send's context the current one, until the guard is dropped in the same poll.
+    /// Makes the send's context current until the guard is dropped, which must happen in the same poll.
     pub(super) fn attach(&self) -> Option<ContextGuard> {
         self.context.clone().map(Context::attach)
     }
@@ -86,7 +87,7 @@ impl Open {
         self.answered = true;
         self.record(answer);
         let Some(context) = self.context.take() else { return };
-        // A span that is not recorded has no end.
+        // A span that is not recorded needs no end.
         let Some(recorded) = send_of(&context) else { return };
         if answer.as_ref().is_err_and(|error| error.kind() == kafka_tower_core::ErrorKind::CircuitOpen) {
             recorded.event(semconv::EVENT_REJECTION, Vec::new());
@@ -133,7 +134,7 @@ impl Open {
         }
     }
 
-    /// The future was dropped: the record may have gone on, and nobody will know.
+    /// Reports that the future was dropped: the record may still be written, and its outcome stays unknown here.
     fn abandoned(&mut self) {
         if let Some(instruments) = self.telemetry.instruments.live() {
             let sets = &self.topic.metrics;
@@ -159,7 +160,7 @@ impl Drop for Open {
 }
 
 impl Sink {
-    /// Starts the span of a message: its own, or one of its batch's.
+    /// Starts the span of a message: a `send` span, or a `create` span in a batch.
     fn start<R: Outgoing>(
         &self,
         current: &Context,
@@ -190,7 +191,7 @@ impl Sink {
             telemetry.propagation.inject(&context, message.headers_mut());
             return Some(context);
         }
-        // Whose context is in the headers made the message; this only sends it.
+        // The creator of the message put its context into the headers; this span only sends the message.
         let kind = if provided.is_some() { SpanKind::Client } else { SpanKind::Producer };
         let made = provided.is_some();
         let builder = topic.span(client, semconv::SEND, kind, [provided, transaction], of_message);
@@ -203,12 +204,12 @@ impl Sink {
 }
 
 impl Inner {
-    /// Whether the application has something there for consumers.
+    /// Whether the application's context contains anything for consumers.
     fn carries(&self, caller: &Context) -> bool {
         caller.span().span_context().is_valid() || (self.propagation.baggage && !caller.baggage().is_empty())
     }
 
-    /// No span of ours is made, but the application's goes on: as the API's no-op tracer would have it.
+    /// Writes the application's context into the headers if no span was created, as the API's no-op tracer would.
     fn pass_on<R: Outgoing>(&self, caller: &Context, message: &mut R) {
         if self.carries(caller) && self.propagation.provided(message.headers()).is_none() {
             self.propagation.inject(caller, message.headers_mut());
@@ -216,8 +217,8 @@ impl Inner {
     }
 }
 
-/// If no span is to be made, the current context goes into the headers. It is cloned only if it carries something. Not within
-/// another send or a batch: there is a scope to leave then.
+/// Writes the current context into the headers if no span will be created. Returns false inside another send or a
+/// batch, whose scope must be left. Clones the context only if it carries something.
 #[inline]
 fn passed_on<R: Outgoing>(telemetry: &Inner, message: &mut R) -> bool {
     let (tell, carries) = Context::map_current(|current| {
@@ -229,7 +230,7 @@ fn passed_on<R: Outgoing>(telemetry: &Inner, message: &mut R) -> bool {
     !tell
 }
 
-/// Outside of the look at the current context: a propagator is not ours, and may use it.
+/// Not inside `map_current`: a foreign propagator may use the current context itself.
 #[inline(never)]
 fn carry_on<R: Outgoing>(telemetry: &Inner, message: &mut R) {
     let caller = Context::current();
@@ -238,7 +239,7 @@ fn carry_on<R: Outgoing>(telemetry: &Inner, message: &mut R) {
     }
 }
 
-/// Where the events of a send go, if anything is recorded of it: to its batch's span, or to its own.
+/// Returns where a send's events are recorded: in its batch's span, or in its own. `None` if nothing is recorded.
 fn recorded(own: Option<&Context>, batch: Option<&Batch>) -> Option<SendScope> {
     let of_batch = batch.and_then(|batch| Some((batch.span()?, batch.index())));
     let told = own.or(of_batch.map(|(span, _)| span))?;

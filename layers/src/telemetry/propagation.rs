@@ -1,4 +1,4 @@
-//! Context in a record's headers: UTF-8 text under the propagator's names, as W3C's trace context over Kafka has it.
+//! Context in a record's headers: UTF-8 text under the propagator's names, as in W3C's trace context for Kafka.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -15,7 +15,7 @@ use super::w3c::{self, W3cPropagator};
 
 const BAGGAGE: &str = "baggage";
 
-/// Reads a context from headers, for propagators. Of names that repeat the last one counts, as everywhere in Kafka.
+/// Reads a context from headers, for propagators. Of repeated names the last one counts, as everywhere in Kafka.
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderExtractor<'a>(pub &'a Headers);
 
@@ -29,7 +29,8 @@ impl Extractor for HeaderExtractor<'_> {
     }
 }
 
-/// Writes a context into headers, for propagators: what stood under a name is replaced, and nothing empty is written.
+/// Writes a context into headers, for propagators. Replaces existing headers of the same name, and writes no empty
+/// values.
 #[derive(Debug)]
 pub struct HeaderInjector<'a>(pub &'a mut Headers);
 
@@ -41,7 +42,7 @@ impl Injector for HeaderInjector<'_> {
     }
 }
 
-/// The usual names need no memory of their own.
+/// Returns a header name; common names need no allocation.
 fn name(key: &str) -> Cow<'static, str> {
     match key {
         "traceparent" => Cow::Borrowed("traceparent"),
@@ -51,8 +52,8 @@ fn name(key: &str) -> Cow<'static, str> {
     }
 }
 
-/// The context in the headers of a record, by the global propagator: the parent or, for messages that are processed in
-/// batches, a link of what a consumer does with it. Without a context in the headers it has no span.
+/// Reads the context from a record's headers with the global propagator. Use it as the parent of the consumer's span
+/// or, if messages are processed in batches, as a link. If the headers contain no context, the result has no span.
 ///
 /// ```
 /// use kafka_tower_core::Headers;
@@ -74,18 +75,18 @@ pub fn extract(headers: &Headers) -> Context {
 }
 
 fn extracted(propagator: &dyn TextMapPropagator, headers: &Headers) -> Context {
-    // The one that is there while none was set would answer with the context of this thread.
+    // While no propagator is set, the API's no-op would return this thread's current context.
     if propagator.fields().next().is_none() {
         return Context::new();
     }
     propagator.extract_with_context(&Context::new(), &HeaderExtractor(headers))
 }
 
-/// Whose propagator.
+/// The propagator to use.
 #[derive(Clone)]
 pub(super) enum Propagator {
     Global,
-    /// Ours: it needs no carrier between it and the headers.
+    /// Ours: it writes into the headers without an intermediate carrier.
     W3c,
     Given(Arc<dyn TextMapPropagator + Send + Sync>),
 }
@@ -99,7 +100,7 @@ impl Propagator {
     }
 }
 
-/// Which propagator, and what of it.
+/// Propagator and options.
 #[derive(Clone)]
 pub(super) struct Propagation {
     pub(super) enabled: bool,
@@ -121,7 +122,7 @@ impl Propagation {
         self.with(|propagator| extracted(propagator, headers))
     }
 
-    /// The context that whoever made the message put there.
+    /// Returns the context that the creator of the message put into the headers.
     pub(super) fn provided(&self, headers: &Headers) -> Option<SpanContext> {
         if headers.is_empty() {
             return None;
@@ -144,7 +145,8 @@ impl Propagation {
         }
         self.with(|propagator| {
             self.warn_if_none(propagator);
-            // What is left of another context, as a state, is not to be read as a part of this one.
+            // Remove leftovers of another context, such as its `tracestate`: a consumer would read them as part of
+            // this one.
             if !headers.is_empty() && context.span().span_context().is_valid() {
                 for field in propagator.fields().filter(|field| *field != BAGGAGE) {
                     headers.remove(field);
@@ -156,7 +158,8 @@ impl Propagation {
 }
 
 impl Propagation {
-    /// Says once that no header is written for want of a global propagator. One that is set later is used.
+    /// Logs once that no header is written because no global propagator is set. A propagator that is set later is
+    /// used.
     fn warn_if_none(&self, propagator: &dyn TextMapPropagator) {
         let is_global = matches!(self.propagator, Propagator::Global);
         if !is_global || self.warned.load(Ordering::Relaxed) || propagator.fields().next().is_some() {
@@ -171,7 +174,7 @@ impl Propagation {
     }
 }
 
-/// Writes what the application chose.
+/// Injector that applies the application's options.
 struct Chosen<'a> {
     baggage: bool,
     headers: &'a mut Headers,
@@ -179,7 +182,7 @@ struct Chosen<'a> {
 
 impl Injector for Chosen<'_> {
     fn set(&mut self, key: &str, value: String) {
-        // Baggage can hold anything that any part of the application put there; what the message has goes before it.
+        // Baggage may contain anything that the application put there; the message's own baggage takes precedence.
         let kept = key == BAGGAGE && (!self.baggage || self.headers.contains(BAGGAGE));
         if !kept {
             HeaderInjector(self.headers).set(key, value);

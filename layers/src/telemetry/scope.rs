@@ -1,7 +1,7 @@
-//! How the layers below find the span of the send that they work for: as a value in the current context.
+//! How the layers below find the span of their send: as a value in the current context.
 //!
-//! Not `Context::current().span()`: that may be a span of the application's, as when somebody forces the breaker by hand, or
-//! of a layer in between.
+//! `Context::current().span()` would be wrong: it may be a span of the application, for example when it forces the
+//! breaker, or of a layer in between.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,17 +13,18 @@ use super::batch::Batch;
 use super::layer::Sink;
 use super::semconv;
 
-/// What the current task works for.
+/// What the current task is doing.
 pub(super) enum Scope {
-    /// A send that is recorded.
+    /// It works on a recorded send.
     Send(SendScope),
-    /// A batch: what its sink calls now is one of its messages.
+    /// It works on a batch: messages that its sink calls now belong to the batch.
     Batch(Arc<Batch>),
-    /// A send that is not recorded, within another or a batch: what it does is not theirs.
+    /// It works on a send that is not recorded, inside another send or a batch: its events do not belong to those.
     Untold,
 }
 
-/// What is current while a send is at work. The context comes from its caller, who may work for another send or be in a batch.
+/// Returns the context to attach while a send is polled. Its caller's context may belong to another send or to a
+/// batch.
 pub(super) fn scoped(context: Context, recorded: Option<SendScope>) -> Context {
     match recorded {
         Some(send) => context.with_value(Scope::Send(send)),
@@ -32,22 +33,23 @@ pub(super) fn scoped(context: Context, recorded: Option<SendScope>) -> Context {
     }
 }
 
-/// Whether there is anything in the current context that a send without tracer and meter has to do with.
+/// Whether the current context contains anything that a send without tracer and meter must handle.
 #[inline]
 pub(super) fn is_anything_current() -> bool {
     Context::map_current(|current| current.has_active_span() || is_scoped(current))
 }
 
-/// Whether it is of a send or of a batch. Apart, so that whoever has nothing current does not make room for the look.
+/// Whether the context belongs to a send or a batch. A separate function, so that callers with an empty context
+/// reserve no stack for it.
 #[inline(never)]
 pub(super) fn is_scoped(context: &Context) -> bool {
     context.get::<Scope>().is_some()
 }
 
 pub(super) struct SendScope {
-    /// With the span that the events go to: the send's, or its batch's.
+    /// Context with the span that receives the events: the send's or its batch's.
     span: Context,
-    /// The message's place in the batch.
+    /// Index of the message in its batch.
     index: Option<usize>,
     attempts: AtomicU32,
 }
@@ -64,7 +66,7 @@ impl SendScope {
         self.span.span().add_event(name, attributes);
     }
 
-    /// So many attempts were made, and one more follows.
+    /// Records that `attempts` attempts were made and another one follows.
     pub(super) fn tried(&self, attempts: u32) {
         self.attempts.store(attempts.saturating_add(1), Ordering::Relaxed);
     }
@@ -74,7 +76,7 @@ impl SendScope {
     }
 }
 
-/// The batch of this sink that is being called, if the context is of one.
+/// Returns the batch of this sink that is being called, if the context belongs to one.
 pub(super) fn batch_of(context: &Context, sink: &Sink) -> Option<Arc<Batch>> {
     match context.get::<Scope>() {
         Some(Scope::Batch(batch)) if batch.is_of(sink) => Some(Arc::clone(batch)),
@@ -82,7 +84,7 @@ pub(super) fn batch_of(context: &Context, sink: &Sink) -> Option<Arc<Batch>> {
     }
 }
 
-/// The send that a context is of, if it is recorded.
+/// Returns the recorded send of a context.
 pub(super) fn send_of(context: &Context) -> Option<&SendScope> {
     match context.get::<Scope>() {
         Some(Scope::Send(send)) => Some(send),
@@ -90,8 +92,8 @@ pub(super) fn send_of(context: &Context) -> Option<&SendScope> {
     }
 }
 
-/// Tells the send that the current task works for, if it is recorded. Not while the current context is looked at: a span is not
-/// ours, and may use it.
+/// Calls `tell` with the recorded send of the current task. Not inside `map_current`: a foreign span may use the
+/// current context.
 pub(super) fn with_current_send(tell: impl FnOnce(&SendScope)) {
     let current = Context::current();
     if let Some(send) = send_of(&current) {

@@ -1,45 +1,45 @@
-//! The names of spans, attributes, events and metrics.
+//! Names of spans, attributes, events and metrics.
 //!
-//! Messaging names are those of OpenTelemetry's semantic conventions, in the version that
-//! [`Semconv::schema_url`] names; all of them have the status "development" there. What the conventions have no name for
-//! is in the namespace `kafka_tower.`. The constants are our own, so that an update of a crate renames nothing; a test
-//! compares them with the crate `opentelemetry-semantic-conventions` and knows each difference.
+//! Messaging names are those of OpenTelemetry's semantic conventions, in the version that [`Semconv::schema_url`]
+//! returns; all of them have the status "development" there. Names that the conventions do not define are in the
+//! namespace `kafka_tower.`. The constants are defined here, so that an update of a dependency renames nothing. A
+//! test compares them with the crate `opentelemetry-semantic-conventions` and lists each difference.
 
 use std::env;
 
 use opentelemetry::Key;
 
-/// Name and version of what makes the telemetry: the instrumentation scope.
+/// Name of the instrumentation scope.
 pub const SCOPE_NAME: &str = "kafka-tower";
-/// The variable by which OpenTelemetry lets users choose among versions of its conventions.
+/// Environment variable that selects the version of the OpenTelemetry conventions.
 pub const STABILITY_OPT_IN: &str = "OTEL_SEMCONV_STABILITY_OPT_IN";
-/// The schema that [`Semconv::V1_44`] keeps to.
+/// Schema URL of [`Semconv::V1_44`].
 pub const SCHEMA_URL_1_44: &str = "https://opentelemetry.io/schemas/1.44.0";
-/// The schema that [`Semconv::V1_45`] keeps to.
+/// Schema URL of [`Semconv::V1_45`].
 pub const SCHEMA_URL_1_45: &str = "https://opentelemetry.io/schemas/1.45.0";
 
-/// Which version's names are written. They differ in [five attributes](RENAMED).
+/// Version of the attribute names. Default: `V1_44`. The versions differ in [five attributes](RENAMED).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Semconv {
-    /// `messaging.system`, `messaging.kafka.offset`: what tools know today. The default.
+    /// `messaging.system`, `messaging.kafka.offset`: the names that tools know today. The default.
     #[default]
     V1_44,
     /// `messaging.system.name`, `kafka.offset`.
     V1_45,
-    /// Both, while dashboards are being moved.
+    /// Both, while dashboards are migrated.
     Both,
 }
 
 impl Semconv {
-    /// What `OTEL_SEMCONV_STABILITY_OPT_IN` asks for: `messaging` the newest names, `messaging/dup` both (it goes before
-    /// `messaging`), and without either of them in the list the names that were there before.
+    /// Reads `OTEL_SEMCONV_STABILITY_OPT_IN`: `messaging` selects the newest names, `messaging/dup` both versions (it
+    /// takes precedence over `messaging`). If the list contains neither, the older names are used.
     #[must_use]
     pub fn from_env() -> Self {
         env::var(STABILITY_OPT_IN).map(|list| Self::parse(&list)).unwrap_or_default()
     }
 
-    /// What a value of `OTEL_SEMCONV_STABILITY_OPT_IN` asks for.
+    /// Parses a value of `OTEL_SEMCONV_STABILITY_OPT_IN`.
     ///
     /// ```
     /// use kafka_tower_layers::telemetry::semconv::Semconv;
@@ -60,7 +60,7 @@ impl Semconv {
         }
     }
 
-    /// The schema of the tracer and the meter: of both versions, the newer.
+    /// Schema URL of tracer and meter; for both versions, the newer one.
     #[must_use]
     pub const fn schema_url(self) -> &'static str {
         match self {
@@ -69,7 +69,7 @@ impl Semconv {
         }
     }
 
-    /// The names that an attribute is written under.
+    /// The names under which an attribute is written.
     pub(super) fn names(self, attribute: Renamed) -> impl Iterator<Item = Key> {
         let (old, new) = match self {
             Self::V1_44 => (Some(attribute.v1_44), None),
@@ -84,130 +84,130 @@ impl Semconv {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Renamed {
-    /// Up to 1.44.
+    /// Name up to version 1.44.
     pub v1_44: &'static str,
-    /// From 1.45 on.
+    /// Name from version 1.45.
     pub v1_45: &'static str,
 }
 
-/// `kafka`.
+/// Always `kafka`.
 pub const SYSTEM: Renamed = Renamed { v1_44: "messaging.system", v1_45: "messaging.system.name" };
-/// The record's offset.
+/// Offset of the record.
 pub const KAFKA_OFFSET: Renamed = Renamed { v1_44: "messaging.kafka.offset", v1_45: "kafka.offset" };
-/// The key, by explicit choice only.
+/// Key of the message; only by opt-in.
 pub const KAFKA_MESSAGE_KEY: Renamed = Renamed { v1_44: "messaging.kafka.message.key", v1_45: "kafka.message.key" };
-/// Set to true on a message without a value, and on no other.
+/// True on a message without a value; absent on others.
 pub const KAFKA_MESSAGE_TOMBSTONE: Renamed =
     Renamed { v1_44: "messaging.kafka.message.tombstone", v1_45: "kafka.message.tombstone" };
-/// The cluster's id, where the application tells it.
+/// Id of the cluster, if the application sets it.
 pub const KAFKA_CLUSTER_ID: Renamed = Renamed { v1_44: "messaging.kafka.cluster.id", v1_45: "kafka.cluster.id" };
 
-/// What 1.45 has renamed of what is written here.
+/// The attributes used here that version 1.45 has renamed.
 pub const RENAMED: [Renamed; 5] = [SYSTEM, KAFKA_OFFSET, KAFKA_MESSAGE_KEY, KAFKA_MESSAGE_TOMBSTONE, KAFKA_CLUSTER_ID];
 
-/// The value of [`SYSTEM`].
+/// Value of [`SYSTEM`].
 pub const SYSTEM_KAFKA: &str = "kafka";
 /// `send` or `create`: the first word of a span's name.
 pub const OPERATION_NAME: &str = "messaging.operation.name";
-/// The same in the words of the conventions.
+/// Type of the operation in the terms of the conventions: `send` or `create`.
 pub const OPERATION_TYPE: &str = "messaging.operation.type";
-/// The operation of a send: one message, or one batch.
+/// Operation that sends one message or one batch.
 pub const SEND: &str = "send";
-/// The operation that makes one message of a batch.
+/// Operation that creates one message of a batch.
 pub const CREATE: &str = "create";
-/// The topic.
+/// Topic.
 pub const DESTINATION_NAME: &str = "messaging.destination.name";
-/// The partition: a string.
+/// Partition, as a string.
 pub const DESTINATION_PARTITION_ID: &str = "messaging.destination.partition.id";
-/// `client.id`.
+/// Client id (`client.id`).
 pub const CLIENT_ID: &str = "messaging.client.id";
-/// How many messages a batch has; never on a single message.
+/// Number of messages in a batch; absent on single messages.
 pub const BATCH_MESSAGE_COUNT: &str = "messaging.batch.message_count";
-/// Why it failed: Kafka's name of the code, or [`ErrorKind::as_str`](kafka_tower_core::ErrorKind::as_str), or
-/// [`ABANDONED`].
+/// Cause of a failure: Kafka's name of the error code, or [`ErrorKind::as_str`](kafka_tower_core::ErrorKind::as_str),
+/// or [`ABANDONED`].
 pub const ERROR_TYPE: &str = "error.type";
-/// The host of the only broker that the client was given.
+/// Host of the broker, if the client was given a single one.
 pub const SERVER_ADDRESS: &str = "server.address";
-/// Its port.
+/// Port of the broker, if the client was given a single one.
 pub const SERVER_PORT: &str = "server.port";
 
-/// The `error.type` of a send whose future was dropped before its answer.
+/// `error.type` of a send whose future was dropped before it resolved.
 pub const ABANDONED: &str = "abandoned";
-/// The topic in metrics of all topics beyond those that fit.
+/// Topic name in the metrics of all topics beyond the limit.
 pub const OTHER_TOPIC: &str = "_other";
 
-/// Whether the record may be in the log, on each send that failed: `not_persisted`, `possibly_persisted`, `persisted`.
+/// Whether the record may be in the log, on each failed send: `not_persisted`, `possibly_persisted`, `persisted`.
 pub const PERSISTENCE: &str = "kafka_tower.persistence";
-/// How often the record was tried, if that was more than once.
+/// Number of attempts, if there was more than one.
 pub const ATTEMPTS: &str = "kafka_tower.attempts";
-/// Which message of its batch an event is about: 0 is the first.
+/// Index of the message in its batch that an event refers to, from 0.
 pub const BATCH_INDEX: &str = "kafka_tower.batch.index";
-/// How many messages of the batch failed.
+/// Number of messages in the batch that failed.
 pub const BATCH_FAILED: &str = "kafka_tower.batch.failed";
 
 /// Event of a send: the record is about to be sent again.
 pub const EVENT_RETRY: &str = "kafka_tower.retry";
-/// How many attempts were made so far.
+/// Number of attempts so far.
 pub const RETRY_ATTEMPT: &str = "kafka_tower.retry.attempt";
-/// The back-off before the next attempt, in seconds.
+/// Back-off before the next attempt, in seconds.
 pub const RETRY_DELAY: &str = "kafka_tower.retry.delay";
-/// Whether it is sent alone because its whole batch was refused.
+/// Whether the record is sent isolated (alone in its batch) because its batch was refused.
 pub const RETRY_ALONE: &str = "kafka_tower.retry.alone";
 
-/// Event of a send: the circuit breaker did not let it through.
+/// Event of a send: the circuit breaker rejected it.
 pub const EVENT_REJECTION: &str = "kafka_tower.circuit_breaker.rejection";
-/// Event of the send whose result moved the breaker.
+/// Event of the send whose result caused a transition of the circuit breaker.
 pub const EVENT_TRANSITION: &str = "kafka_tower.circuit_breaker.transition";
-/// What the breaker was before: `closed`, `half_open`, `open`, `forced_open`, `forced_closed`.
+/// Previous state of the breaker: `closed`, `half_open`, `open`, `forced_open`, `forced_closed`.
 pub const BREAKER_FROM: &str = "kafka_tower.circuit_breaker.from";
-/// What the breaker is now.
+/// New state of the breaker.
 pub const BREAKER_STATE: &str = "kafka_tower.circuit_breaker.state";
 
-/// The span from begin to the end of a transaction.
+/// Name of the span that covers a transaction.
 pub const SPAN_TRANSACTION: &str = "transaction";
-/// Event of a transaction: it is open.
+/// Event of a transaction: it was opened.
 pub const EVENT_TRANSACTION_BEGIN: &str = "kafka_tower.transaction.begin";
-/// Event of a transaction: its commit begins.
+/// Event of a transaction: its commit starts.
 pub const EVENT_TRANSACTION_COMMIT: &str = "kafka_tower.transaction.commit";
-/// Event of a transaction: its abort begins.
+/// Event of a transaction: its abort starts.
 pub const EVENT_TRANSACTION_ABORT: &str = "kafka_tower.transaction.abort";
-/// `committed`, `aborted` or `unknown`.
+/// Outcome of a transaction: `committed`, `aborted` or `unknown`.
 pub const TRANSACTION_OUTCOME: &str = "kafka_tower.transaction.outcome";
-/// How many messages were sent in it, those of batches one by one.
+/// Number of messages sent in the transaction; those of batches count individually.
 pub const TRANSACTION_MESSAGES: &str = "kafka_tower.transaction.messages";
 
-/// The metrics.
+/// Names and buckets of the metrics.
 pub mod metric {
-    /// Histogram, s: how long a send took, from its call to its answer. What the span shows.
+    /// Histogram, s: duration of a send, from its call to its result, as in its span.
     pub const OPERATION_DURATION: &str = "messaging.client.operation.duration";
-    /// Counter, `{message}`: messages that were handed to the client. Not those that were refused before.
+    /// Counter, `{message}`: messages that were handed to the client, not those refused before.
     pub const SENT_MESSAGES: &str = "messaging.client.sent.messages";
     /// Counter, `{retry}`: attempts after the first.
     pub const RETRIES: &str = "kafka_tower.client.retries";
-    /// Histogram, s: how long a send that found no room waited for it before it was called.
+    /// Histogram, s: how long a send that found no room waited before it was called.
     pub const QUEUE_DURATION: &str = "kafka_tower.client.queue.duration";
     /// Up-down counter, `{record}`: records that are admitted and not settled.
     pub const IN_FLIGHT_RECORDS: &str = "kafka_tower.client.in_flight.records";
-    /// Up-down counter, `By`: their bytes.
+    /// Up-down counter, `By`: bytes of the admitted records.
     pub const IN_FLIGHT_BYTES: &str = "kafka_tower.client.in_flight.bytes";
-    /// Up-down counter, `{record}`: records that were called and wait for room.
+    /// Up-down counter, `{record}`: records that were called and are parked, waiting for room.
     pub const PARKED_RECORDS: &str = "kafka_tower.client.parked.records";
-    /// Histogram, `{message}`: messages of a `send_batch` or `send_stream`.
+    /// Histogram, `{message}`: number of messages in a batch.
     pub const BATCH_MESSAGES: &str = "kafka_tower.client.batch.messages";
     /// Gauge: 0 closed, 1 half-open, 2 open.
     pub const BREAKER_STATE: &str = "kafka_tower.circuit_breaker.state";
-    /// Counter, `{transition}`, by the state that the breaker came to.
+    /// Counter, `{transition}`, by the new state.
     pub const BREAKER_TRANSITIONS: &str = "kafka_tower.circuit_breaker.transitions";
-    /// Counter, `{message}`: sends that the breaker did not let through.
+    /// Counter, `{message}`: sends that the breaker rejected.
     pub const BREAKER_REJECTIONS: &str = "kafka_tower.circuit_breaker.rejections";
     /// Counter, `{transaction}`, by outcome.
     pub const TRANSACTIONS: &str = "kafka_tower.transactions";
-    /// Histogram, s: from begin to the end, by outcome.
+    /// Histogram, s: duration of a transaction, from begin to end, by outcome.
     pub const TRANSACTION_DURATION: &str = "kafka_tower.transaction.duration";
 
-    /// The buckets of [`OPERATION_DURATION`] that the conventions ask for, in s; ours of durations are the same.
+    /// Buckets of [`OPERATION_DURATION`], in seconds, as the conventions specify; our other durations use them too.
     pub const DURATION_BUCKETS: [f64; 14] =
         [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-    /// The buckets of [`BATCH_MESSAGES`].
+    /// Buckets of [`BATCH_MESSAGES`].
     pub const MESSAGE_BUCKETS: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 10_000.0];
 }

@@ -11,13 +11,13 @@ use super::open::Open;
 use super::scope::is_anything_current;
 use crate::Outgoing;
 
-/// Traces and measures the sends through a service. Made by [`TelemetryLayer`](super::TelemetryLayer).
+/// Service that traces and measures sends. Created by [`TelemetryLayer`](super::TelemetryLayer).
 pub struct Traced<S> {
     inner: S,
     sink: Arc<Sink>,
-    /// It was seen that nobody is to be told, and so it stays for so many sends: then global providers are looked for again.
+    /// Number of sends until global providers are looked up again, while nothing is recorded.
     quiet_for: u32,
-    /// The same where somebody is to be told. One of both is 0.
+    /// The same, while something is recorded. At least one of the two is 0.
     until_look: u32,
 }
 
@@ -33,12 +33,12 @@ impl<S> Traced<S> {
         &self.inner
     }
 
-    /// The service below, to change.
+    /// The service below, mutable.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Takes the service below out.
+    /// Returns the service below.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -77,7 +77,7 @@ where
 
     #[inline]
     fn call(&mut self, request: R) -> Self::Future {
-        // Apart from the rest, which borrows the request: this passes it on where it is.
+        // A separate path that moves the request directly, because `tell` borrows it.
         if self.quiet_for > 0 && !is_anything_current() {
             self.quiet_for -= 1;
             return TracedFuture::new(self.inner.call(request), None);
@@ -88,7 +88,7 @@ where
 
 impl<S: Clone> Clone for Traced<S> {
     fn clone(&self) -> Self {
-        // Looked at anew: another clone may have found out.
+        // A new schedule: another clone may have found a provider.
         Self::new(self.inner.clone(), Arc::clone(&self.sink))
     }
 }

@@ -1,4 +1,4 @@
-//! How spans and metrics of a topic begin.
+//! Names and start attributes of a topic's spans and metrics.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use opentelemetry::trace::{Link, SpanBuilder, SpanContext, SpanKind};
 use super::attributes::{Client, MetricSets};
 use super::semconv;
 
-/// What is the same for all messages to a topic.
+/// Data that is the same for all messages of a topic.
 #[derive(Debug)]
 pub(super) struct Topic {
     pub(super) name: Arc<str>,
     pub(super) metrics: Arc<MetricSets>,
-    /// None of one for which there is no room: it would be made anew for each message.
+    /// `None` for a topic beyond the limit: its data would be built again for each message.
     operations: Option<[Operation; 2]>,
 }
 
-/// What most spans get at their end: partition and offset. With room for them the attributes are moved no more.
+/// Number of attributes that most spans add at their end: partition and offset. Reserving them avoids a reallocation.
 const AT_END: usize = 2;
 
-/// How spans of an operation begin.
+/// Start of an operation's spans.
 #[derive(Debug)]
 struct Operation {
     is: &'static str,
@@ -30,7 +30,7 @@ struct Operation {
 }
 
 impl Topic {
-    /// One with names and values of its own.
+    /// Data of a topic with a value of its own.
     pub(super) fn kept(client: &Client, topic: &Arc<str>) -> Self {
         let operation = |is: &'static str| Operation {
             is,
@@ -44,17 +44,18 @@ impl Topic {
         }
     }
 
-    /// One for which there is no room: its metrics are those of all such.
+    /// Data of a topic beyond the limit, which shares the metrics of `_other`.
     pub(super) fn other(topic: &Arc<str>, metrics: &Arc<MetricSets>) -> Self {
         Self { name: Arc::clone(topic), metrics: Arc::clone(metrics), operations: None }
     }
 
-    /// The name of an operation's span. Names are to be few, attributes need not.
+    /// Name of an operation's span. Contains the topic only within the limit: span names must have low cardinality,
+    /// attributes need not.
     pub(super) fn span_name(&self, operation: &'static str) -> Cow<'static, str> {
         self.operation(operation).map_or(Cow::Borrowed(operation), |kept| Cow::Owned(kept.name.clone()))
     }
 
-    /// Begins a span of an operation.
+    /// Returns a span builder of an operation.
     pub(super) fn span(
         &self,
         client: &Client,
@@ -80,7 +81,7 @@ impl Topic {
     }
 }
 
-/// Begins a span.
+/// Returns a span builder.
 pub(super) fn begin(
     name: Cow<'static, str>,
     kind: SpanKind,
@@ -90,7 +91,7 @@ pub(super) fn begin(
     let mut builder = SpanBuilder::from_name(name);
     builder.span_kind = Some(kind);
     builder.attributes = Some(start);
-    // Most have none.
+    // Most spans have no links.
     if links.iter().any(Option::is_some) {
         builder.links = Some(links.into_iter().flatten().map(Link::with_context).collect());
     }

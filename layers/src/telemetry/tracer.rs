@@ -1,4 +1,4 @@
-//! The tracer: whichever the application has, and whether there is one.
+//! The tracer: a given one or the global one, and whether it creates spans.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use opentelemetry::trace::{Span, SpanBuilder, SpanContext, TraceContextExt, Tracer};
 use opentelemetry::{Context, InstrumentationScope, global};
 
-/// Starts spans, without the type of a span.
+/// Starts spans; hides the span's type.
 trait StartSpan: Send + Sync {
-    /// The parent's context with the new span in it. None if it is not new.
+    /// Returns the parent's context with the new span. `None` if the tracer created no new span.
     fn start_span(&self, builder: SpanBuilder, parent: &Context) -> Option<Context>;
 }
 
@@ -23,7 +23,8 @@ where
         if !is_new(span.span_context(), parent.span().span_context()) {
             return None;
         }
-        // All that there is of a span which is not recorded is its context, and that needs no box. It is not remote for this.
+        // A span that is not recorded is only its context, which needs no allocation. This does not mark it as
+        // remote.
         if !span.is_recording() {
             return Some(parent.with_remote_span_context(span.span_context().clone()));
         }
@@ -32,12 +33,13 @@ where
 }
 
 pub(super) struct Spans {
-    /// A tracer that was given, or the global one from its first span on.
+    /// A given tracer, or the global one after its first span.
     tracer: OnceLock<Box<dyn StartSpan>>,
-    /// The scope of the global provider's tracer, if that is the one to use: it may be set later.
+    /// Scope of the global provider's tracer, if that one is to be used: it may be set later.
     global: Option<InstrumentationScope>,
     warned: AtomicBool,
-    /// Nobody can ask a tracer whether it is the no-op: it shows by its first span.
+    /// Whether the tracer seems to create spans. The API cannot tell whether a tracer is the no-op: only a span shows
+    /// it.
     alive: AtomicBool,
 }
 
@@ -59,32 +61,32 @@ impl Spans {
         }
     }
 
-    /// Of the global provider's tracer, now or when there is one.
+    /// Spans of the global provider's tracer, which may be set later.
     pub(super) fn global(scope: InstrumentationScope) -> Self {
         Self { global: Some(scope), warned: AtomicBool::new(false), alive: AtomicBool::new(true), ..Self::none() }
     }
 
-    /// Whether there is no tracer and a provider may be set yet.
+    /// Whether there is no tracer and a provider may still be set.
     pub(super) fn may_come(&self) -> bool {
         self.global.is_some() && self.tracer.get().is_none()
     }
 
-    /// Lets the next span show whether there is a global provider by now.
+    /// Lets the next span show whether a global provider is set.
     pub(super) fn look(&self) {
         if self.may_come() {
             self.alive.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Whether spans can be had.
+    /// Whether spans are created.
     pub(super) fn are_made(&self) -> bool {
         self.alive.load(Ordering::Relaxed)
     }
 
-    /// Starts a span. None if the tracer makes none: it is the API's no-op, which may be replaced, or was shut down, and is asked
-    /// no more.
+    /// Starts a span. `None` if the tracer creates none: it is the API's no-op, or was shut down. Then it is not
+    /// called again until the next look-up.
     pub(super) fn start(&self, builder: SpanBuilder, parent: &Context) -> Option<Context> {
-        // The SDK answers as the no-op does then.
+        // The SDK then behaves as the no-op does.
         if parent.is_telemetry_suppressed() {
             return None;
         }
@@ -99,7 +101,7 @@ impl Spans {
         context
     }
 
-    /// By whatever tracer is the global one now. It is kept if it makes spans.
+    /// Uses the current global tracer, and keeps it if it creates spans.
     #[cold]
     fn start_first(&self, builder: SpanBuilder, parent: &Context, scope: &InstrumentationScope) -> Option<Context> {
         let tracer = global::tracer_with_scope(scope.clone());
@@ -116,7 +118,7 @@ impl Spans {
     }
 }
 
-/// A tracer gives each span an id, also one that it does not record; the no-op passes on the parent's.
+/// A real tracer gives each span an id, even if it does not record it; the no-op returns the parent's id.
 fn is_new(span: &SpanContext, parent: &SpanContext) -> bool {
     span.is_valid() && span.span_id() != parent.span_id()
 }
@@ -140,7 +142,7 @@ mod tests {
         SpanBuilder::from_name("span")
     }
 
-    /// A caller's context with a span in it.
+    /// Creates a caller's context with a span.
     fn caller() -> Context {
         Context::new().with_span(SdkTracerProvider::default().tracer("caller").start("caller"))
     }

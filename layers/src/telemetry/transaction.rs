@@ -1,4 +1,4 @@
-//! The span of a transaction, which the sends link to.
+//! Span of a transaction, to which its sends link.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,15 +14,15 @@ use super::handle::Telemetry;
 use super::semconv;
 use super::topic::Topic;
 
-/// Told by whoever drives the transactions of a sink. From [`TelemetryLayer::transactions`](super::TelemetryLayer::transactions);
-/// a clone is the same.
+/// Handle that records the transactions of a sink. The owner of the transactions calls it. Created by
+/// [`TelemetryLayer::transactions`](super::TelemetryLayer::transactions). Clones share the same state.
 #[derive(Clone)]
 pub struct TransactionSpans(Arc<Shared>);
 
 struct Shared {
     telemetry: Telemetry,
     topic: Arc<Topic>,
-    /// Whether one is open, so that sends outside of transactions take no lock.
+    /// Whether a transaction is open, so that sends outside of transactions take no lock.
     any: AtomicBool,
     open: Mutex<Option<Open>>,
 }
@@ -31,7 +31,7 @@ struct Open {
     span: Option<Context>,
     begun: Instant,
     messages: i64,
-    /// From then on nobody but the broker can tell how it ends.
+    /// The commit has started: from now on only the broker knows how it ends.
     committing: bool,
 }
 
@@ -48,8 +48,8 @@ impl TransactionSpans {
         Self(Arc::new(Shared { telemetry, topic, any: AtomicBool::new(false), open: Mutex::new(None) }))
     }
 
-    /// A transaction was begun. Its span is a child of the current one. Nobody hears of one that is begun where telemetry is
-    /// suppressed.
+    /// Records the begin of a transaction. Its span is a child of the current one. Nothing is recorded if telemetry
+    /// is suppressed.
     pub fn begun(&self) {
         let current = Context::current();
         let open = (!current.is_telemetry_suppressed()).then(|| self.open(&current));
@@ -76,7 +76,7 @@ impl TransactionSpans {
         Open { span, begun: Instant::now(), messages: 0, committing: false }
     }
 
-    /// The commit begins.
+    /// Records the start of the commit.
     pub fn committing(&self) {
         if let Some(open) = &mut *self.0.lock() {
             open.committing = true;
@@ -84,19 +84,19 @@ impl TransactionSpans {
         }
     }
 
-    /// What the commit said. The span stays open where the same may be called again, or an abort has to follow.
+    /// Records the result of the commit. The span stays open if the call may be repeated or an abort must follow.
     pub fn committed(&self, result: &Result<()>) {
         self.settle(after_commit(result), semconv::EVENT_TRANSACTION_COMMIT, result);
     }
 
-    /// The abort begins.
+    /// Records the start of the abort.
     pub fn aborting(&self) {
         if let Some(open) = &mut *self.0.lock() {
             open.event(semconv::EVENT_TRANSACTION_ABORT, None);
         }
     }
 
-    /// What the abort said.
+    /// Records the result of the abort.
     pub fn aborted(&self, result: &Result<()>) {
         self.settle(after_abort(result), semconv::EVENT_TRANSACTION_ABORT, result);
     }
@@ -108,7 +108,7 @@ impl TransactionSpans {
             open.event(event, Some(error));
         }
         let Some(outcome) = outcome else {
-            // Nothing of it is visible, and that is known.
+            // It is known that nothing is visible, so the transaction no longer counts as committing.
             open.committing &= !matches!(result, Err(error) if error.persistence() == Persistence::NotPersisted
                 && error.recovery() != Recovery::Retry);
             return;
@@ -121,12 +121,12 @@ impl TransactionSpans {
         }
     }
 
-    /// What a send links to, if a transaction is open.
+    /// Returns the span that a send links to, if a transaction is open.
     pub(super) fn link(&self) -> Option<SpanContext> {
         self.look(|_| ())
     }
 
-    /// The same of a message that is one of the transaction.
+    /// The same, and counts a message of the transaction.
     pub(super) fn joined(&self) -> Option<SpanContext> {
         self.look(|open| open.messages += 1)
     }
@@ -147,7 +147,7 @@ impl Shared {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A zero for each outcome: a rate over a series that begins with the first of its kind does not see that one.
+    /// Reports a zero for each outcome: otherwise a rate over a new series misses its first increment.
     fn announce(&self) {
         if let Some(instruments) = self.telemetry.0.instruments.live() {
             for outcome in [Outcome::Committed, Outcome::Aborted, Outcome::Unknown] {
@@ -184,7 +184,8 @@ impl Drop for Shared {
 }
 
 impl Open {
-    /// Nobody is there any more to end it: the broker's time-out aborts it, unless a commit is under way.
+    /// Outcome if the owner is gone: the broker aborts the transaction after its time-out, unless a commit has
+    /// started.
     fn gone(&self) -> Outcome {
         if self.committing { Outcome::Unknown } else { Outcome::Aborted }
     }
@@ -207,7 +208,7 @@ impl Outcome {
     }
 }
 
-/// How a transaction ended by what its commit said; none if it goes on.
+/// Outcome by the result of the commit; `None` if the transaction continues.
 fn after_commit(result: &Result<()>) -> Option<Outcome> {
     match result {
         Ok(()) => Some(Outcome::Committed),
@@ -215,14 +216,14 @@ fn after_commit(result: &Result<()>) -> Option<Outcome> {
         Err(error) => match (error.persistence(), error.recovery()) {
             (Persistence::Persisted, _) => Some(Outcome::Committed),
             (Persistence::PossiblyPersisted, _) => Some(Outcome::Unknown),
-            // Nothing is visible, and no abort can follow.
+            // Nothing is visible, and an abort is impossible.
             (Persistence::NotPersisted, Recovery::Fatal) => Some(Outcome::Aborted),
             (Persistence::NotPersisted, _) => None,
         },
     }
 }
 
-/// How a transaction ended by what its abort said; none if it goes on.
+/// Outcome by the result of the abort; `None` if the transaction continues.
 fn after_abort(result: &Result<()>) -> Option<Outcome> {
     match result {
         Ok(()) => Some(Outcome::Aborted),

@@ -1,5 +1,5 @@
-//! What `CircuitBreaker` promises: it opens, probes and closes; one result per call, of its own period; who is rejected
-//! is told at once; nothing that is dropped or stuck keeps it from closing again.
+//! Tests of `CircuitBreaker`: it opens, probes and closes; each call has one result, which counts in its own period;
+//! rejections are immediate; dropped or stuck calls do not keep it from closing again.
 #![cfg(feature = "circuit-breaker")]
 #![allow(clippy::unwrap_used)]
 

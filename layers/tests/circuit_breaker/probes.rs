@@ -95,7 +95,8 @@ async fn a_stuck_probe_does_not_keep_it_half_open_for_ever() {
 async fn dropping_at_any_point_leaves_no_trace() {
     let (mut service, backend, handle) = breaker(config());
     half_open(&mut service).await;
-    // Before poll_ready, while it is pending, after it was ready, after the call, on its way, after the result.
+    // Drop before `poll_ready`, while it is pending, after it was ready, after the call, in flight, and after the
+    // result.
     drop(service.clone());
     let mut waits = service.clone();
     backend.set_full(true);

@@ -27,7 +27,7 @@ fn many_threads_agree() {
     });
     assert!(handle.trips() > 0);
     assert_eq!(handle.trips(), trips.load(Ordering::SeqCst) as u64);
-    // Whatever was left behind, it closes.
+    // Whatever state the threads left, the breaker closes.
     let mut service = service;
     let mut cx = Context::from_waker(Waker::noop());
     for _ in 0..2 {
@@ -65,7 +65,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// 16 handles in any order: no call of an unready service, no hidden wait, no leak; and it closes again.
+    /// 16 handles in any order: a service that is not ready is never called, no wait is hidden, nothing leaks, and
+    /// the breaker closes again.
     #[test]
     fn sixteen_handles_in_any_order(ops in ops(), probes in 1..4_u32) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -104,7 +105,7 @@ proptest! {
                     Op::Full(full) => backend.set_full(full),
                     Op::Advance(ms) => tokio::time::advance(Duration::from_millis(ms)).await,
                 }
-                // Nobody waits unknowing: who was told to wait may call when there is room, or was woken.
+                // A handle that waits was woken, or may call as soon as there is room.
                 let mut probe = service.clone();
                 let rejects = poll_ready(&mut probe, &Arc::default()).is_ready() && backend.state.lock().unwrap().full;
                 for (_, count, waits, seen) in &handles {

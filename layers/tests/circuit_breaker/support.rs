@@ -19,7 +19,7 @@ pub(crate) use tower::{Layer, Service, ServiceExt};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-/// A service whose room and answers the test decides. Panics if it is called without having been ready.
+/// A service whose room and responses are controlled by the test. Panics if it is called before it was ready.
 #[derive(Default)]
 pub(crate) struct Backend {
     pub(crate) state: Arc<Mutex<State>>,
@@ -68,7 +68,7 @@ impl Backend {
 
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<u32>> + Send>>;
 
-/// The request says what to answer at once; 0 waits for [`Backend::answer`], 99 panics when it is polled.
+/// The request selects the response: 0 waits for [`Backend::answer`], 99 panics when polled, others resolve at once.
 impl Service<u32> for Backend {
     type Response = u32;
     type Error = Error;
@@ -152,7 +152,7 @@ pub(crate) fn poll(future: &mut Call) -> Poll<Result<u32>> {
     Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Fails in place of waiting for ever: a paused clock runs when nothing else does.
+/// Fails instead of waiting for ever: a paused clock advances when all tasks are idle.
 pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(1_000 * SECOND, future).await.expect("waits for ever")
 }

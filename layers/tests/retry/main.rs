@@ -1,4 +1,5 @@
-//! What `Retry` promises: what may be sent again is, when it may; nothing else is; each attempt is made on a ready service.
+//! Tests of `Retry`: it retries exactly the records that may be sent again, when they may, and makes each attempt on
+//! a ready service.
 #![cfg(feature = "retry")]
 #![allow(clippy::unwrap_used)]
 

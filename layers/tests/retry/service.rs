@@ -18,7 +18,7 @@ async fn first_attempts_are_in_the_order_of_the_calls() {
 
 #[tokio::test(start_paused = true)]
 async fn dropping_makes_no_further_attempt() {
-    // After the call, in the back-off, while waiting for room.
+    // Drop after the call, during the back-off, and while waiting for room.
     for (polls, full) in [(false, false), (true, false), (true, true)] {
         let inner = Scripted::new(many(9));
         let mut future = retry(policy(), &inner).ready_oneshot().await.unwrap().call(record());

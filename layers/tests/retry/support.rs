@@ -14,7 +14,7 @@ pub(crate) use tower::{Layer, Service, ServiceExt};
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 
-/// A transport that answers what it was told to, else with a delivery. Panics if it is called without having been ready.
+/// A transport that returns the scripted errors, then deliveries. Panics if it is called before it was ready.
 #[derive(Debug, Default)]
 pub(crate) struct Scripted {
     pub(crate) state: Arc<Mutex<State>>,
@@ -24,7 +24,7 @@ pub(crate) struct Scripted {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) answers: VecDeque<Error>,
-    /// When, which record, whether alone.
+    /// Time, record, and whether it was isolated.
     pub(crate) calls: Vec<(Instant, String, bool)>,
     pub(crate) full: bool,
     pub(crate) broken: bool,
@@ -51,7 +51,7 @@ impl Scripted {
         self.lock().calls.len()
     }
 
-    /// Milliseconds since then.
+    /// Times of the calls in milliseconds since `since`.
     pub(crate) fn times(&self, since: Instant) -> Vec<u128> {
         self.lock().calls.iter().map(|(at, ..)| (*at - since).as_millis()).collect()
     }

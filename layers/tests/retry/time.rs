@@ -12,12 +12,13 @@ async fn gives_up_with_the_number_of_attempts_and_their_time() {
     let (inner, begun) = (Scripted::new(many(9).map(|error| error.with_elapsed(50 * MS))), Instant::now());
     let error = send(&mut retry(policy().max_retries(3), &inner), record()).await.unwrap_err();
     assert_eq!(inner.times(begun), [0, 100, 300, 700]);
-    // The first attempt began before its failure; how long the others took the clock knows better.
+    // The first attempt began before its failure, by the duration in its error; the clock measures the others.
     assert_eq!((error.attempts(), error.elapsed()), (4, Some(750 * MS)));
     assert!(error.to_string().starts_with("planted after 4 attempts (not written) [help: "), "{error}");
 }
 
-/// A sum that lacks the first attempt is none, and neither is the last attempt's own time.
+/// `elapsed` is `None` if the first attempt's duration is unknown: neither a partial sum nor the last attempt's own
+/// duration.
 #[tokio::test(start_paused = true)]
 async fn says_no_time_where_the_first_attempt_said_none() {
     for (retries, later) in [(0, None), (3, None), (3, Some(50 * MS))] {

@@ -1,8 +1,8 @@
-//! Many messages with one call.
+//! Tests of batches.
 
 use crate::support::*;
 
-/// Sends values as a batch would, and finishes it.
+/// Sends values as a sink's batch does, and finishes the batch.
 async fn batch(layer: &TelemetryLayer, orders: &mut Orders, messages: Vec<SinkMessage<String>>) {
     let batch = layer.batch();
     let mut results = Vec::new();
@@ -12,7 +12,7 @@ async fn batch(layer: &TelemetryLayer, orders: &mut Orders, messages: Vec<SinkMe
             let _current = batch.attach();
             ready.call(message)
         };
-        // In each poll, as the sink does.
+        // Attached in each poll, as the sink does.
         let answer = std::future::poll_fn(|cx| {
             let _current = batch.attach();
             future.as_mut().poll(cx)
@@ -130,7 +130,7 @@ async fn a_dropped_batch_ends_as_abandoned() {
     assert_eq!(attribute(&backend.span("send orders"), "error.type").as_deref(), Some("abandoned"));
 }
 
-/// Sends `orders`, and a copy of each through a sink of its own.
+/// Sends to `orders`, and a copy of each message through another sink.
 fn copying(layer: &TelemetryLayer, other: &TelemetryLayer, kafka: &MemoryKafka) -> Orders {
     let copies = other.layer(kafka.transport());
     let transport = kafka.transport();
@@ -145,7 +145,7 @@ fn copying(layer: &TelemetryLayer, other: &TelemetryLayer, kafka: &MemoryKafka) 
     Orders::new(layer.layer(orders))
 }
 
-/// What a layer below sends by itself is no message of the batch.
+/// A send by a layer below is not a message of the batch.
 #[tokio::test]
 async fn a_send_within_a_send_does_not_join_the_batch() {
     let (backend, kafka) = (Backend::new(), kafka());
@@ -158,7 +158,7 @@ async fn a_send_within_a_send_does_not_join_the_batch() {
     assert_eq!(links(&backend.span("send orders")), [create.span_context.span_id()]);
 }
 
-/// Nor where the message has no span of its own, and though the sink is the same.
+/// The same if the message has no span of its own, and although the sink is the same.
 #[tokio::test]
 async fn a_send_within_a_send_without_a_span_does_not_join_the_batch() {
     let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -200,7 +200,7 @@ async fn a_send_within_a_send_that_is_only_measured_does_not_join_the_batch() {
     }
 }
 
-/// Nor is it a message of the batch when the layer that is asked for readiness sends it.
+/// The same if a layer sends it while it is polled for readiness.
 #[tokio::test]
 async fn another_sinks_send_does_not_join_the_batch() {
     let (backend, kafka) = (Backend::new(), kafka());
@@ -219,7 +219,7 @@ async fn another_sinks_send_does_not_join_the_batch() {
     assert!(backend.span("send orders").links.is_empty());
 }
 
-/// Nor what a send of another sink sends, though that sink tells nobody anything.
+/// The same for a send inside another sink's send, although that sink records nothing.
 #[tokio::test]
 async fn a_send_within_another_sinks_send_does_not_join_the_batch() {
     let (backend, kafka) = (Backend::new(), kafka());
@@ -268,7 +268,7 @@ async fn the_events_of_messages_without_a_span_are_the_batchs() {
     }
 }
 
-/// A send of which nothing is recorded does not write into the one that it is part of.
+/// An unrecorded send writes no events into the send that contains it.
 #[tokio::test(start_paused = true)]
 async fn a_send_within_a_send_that_is_not_told_keeps_its_events_to_itself() {
     let (backend, kafka) = (Backend::new(), kafka());

@@ -1,10 +1,10 @@
-//! Our names against those of the crate that is generated from the conventions. Each difference is known.
+//! Compares our names with those of the crate generated from the conventions. Each difference is listed.
 
 use std::collections::BTreeSet;
 
 use opentelemetry_semantic_conventions::{SCHEMA_URL, attribute, metric};
 
-/// What the crate knows: it is to have the same name.
+/// Names in the crate: ours must be equal.
 const SAME: [&str; 16] = [
     attribute::ERROR_TYPE,
     attribute::MESSAGING_BATCH_MESSAGE_COUNT,
@@ -24,7 +24,7 @@ const SAME: [&str; 16] = [
     "kafka",
 ];
 
-/// What it does not know, and since which version of the conventions there is such a name.
+/// Names that the crate does not contain, and the version of the conventions that introduced them.
 const KNOWN: [(&str, &str); 6] = [
     ("messaging.kafka.cluster.id", "1.44"),
     ("messaging.system.name", "1.45, in place of messaging.system"),
@@ -34,7 +34,7 @@ const KNOWN: [(&str, &str); 6] = [
     ("kafka.cluster.id", "1.45, in place of messaging.kafka.cluster.id"),
 ];
 
-/// All names of the module that are not in our own namespace, as it is written.
+/// All names in the module's source that are not in our own namespace.
 fn ours() -> BTreeSet<&'static str> {
     let source = include_str!("../../src/telemetry/semconv.rs");
     let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
@@ -52,7 +52,7 @@ fn each_name_is_the_crates_or_a_known_difference() {
     assert!(unknown.is_empty(), "neither the crate's nor known, or not written any more: {unknown:?}");
 }
 
-/// When the crate moves on, the list above has to be looked through.
+/// When the crate is updated, review the list above.
 #[test]
 fn the_crate_has_the_version_that_the_differences_are_to() {
     assert_eq!(SCHEMA_URL, "https://opentelemetry.io/schemas/1.42.0");

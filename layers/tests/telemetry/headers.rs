@@ -1,4 +1,4 @@
-//! The context in a record's headers.
+//! Tests of the context in a record's headers.
 
 use kafka_tower_core::Headers;
 use kafka_tower_layers::telemetry::{HeaderExtractor, HeaderInjector, extract};
@@ -56,7 +56,7 @@ async fn what_is_no_context_is_replaced() {
     assert_eq!(span.span_kind, SpanKind::Producer);
 }
 
-/// A forwarded message may have a state without the context that it belongs to.
+/// A forwarded message may have a `tracestate` without the `traceparent` that it belongs to.
 #[tokio::test]
 async fn a_state_without_its_context_goes_with_it() {
     for traceparent in [Some("00-gibberish"), None] {
@@ -104,7 +104,7 @@ async fn baggage_goes_by_choice() {
     }
 }
 
-/// Also by itself, and where there is nobody to tell.
+/// Also without a span context, and where nothing is recorded.
 #[tokio::test]
 async fn baggage_is_passed_on_without_a_provider() {
     for chosen in [false, true] {
@@ -132,7 +132,7 @@ async fn nothing_is_written_where_that_is_chosen() {
     assert_eq!(backend.spans().len(), 1);
 }
 
-/// The trace of the application goes on where the sink makes no spans, or there is no tracer.
+/// The application's trace continues if the sink creates no spans or there is no tracer.
 #[tokio::test]
 async fn the_applications_context_is_passed_on() {
     for spans in [false, true] {
@@ -155,7 +155,7 @@ async fn the_applications_context_is_passed_on() {
             assert_eq!(header, w3c(request.span().span_context()));
         }
         assert!(backend.spans().is_empty());
-        // Nothing is current: nothing is written.
+        // No current context: nothing is written.
         send(&mut orders, "y".to_owned()).await.unwrap();
         assert!(kafka.records("orders")[2].record.headers.is_empty());
     }
@@ -182,7 +182,7 @@ fn a_consumer_reads_what_was_written() {
     assert!(context.span().span_context().is_remote());
 }
 
-/// Without a global propagator it does not answer with the context of the thread.
+/// Without a global propagator, `extract` does not return the thread's current context.
 #[test]
 fn without_a_propagator_there_is_no_context() {
     let backend = Backend::new();
@@ -227,7 +227,7 @@ async fn what_is_sampled_out_above_is_followed_by_choice() {
         future.await.unwrap();
         assert!(backend.spans().is_empty(), "the sampler, which wants all, was not asked");
         assert_eq!(kafka.records("orders")[0].record.headers.get("traceparent").unwrap(), &unsampled);
-        // Without a parent, or with a sampled one, it is.
+        // Without a parent, or with a sampled one, the sampler is called.
         send(&mut orders, "y".to_owned()).await.unwrap();
         let request = Context::current_with_span(backend.tracers.tracer("app").start("request"));
         let ready = orders.ready().await.unwrap();

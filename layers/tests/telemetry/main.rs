@@ -1,4 +1,4 @@
-//! What the telemetry layer promises.
+//! Tests of the telemetry layer.
 #![cfg(all(feature = "telemetry", feature = "json"))]
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! What is counted, and under which attributes.
+//! Tests of the metrics and their attributes.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ async fn failures_count_by_type_and_only_what_was_sent_as_sent() {
     kafka.script().lose_answer_with(Error::new(ErrorKind::Broker, "lost").with_error_type("REQUEST_TIMED_OUT"));
     let mut orders = stack(&backend.telemetry().layer("orders"), &kafka);
     send(&mut orders, "x".to_owned()).await.unwrap_err();
-    send(&mut orders, "y".to_owned()).await.unwrap_err(); // refused by the breaker
+    send(&mut orders, "y".to_owned()).await.unwrap_err(); // rejected by the breaker
     assert_eq!(
         backend.metric("messaging.client.operation.duration"),
         [
@@ -124,7 +124,7 @@ async fn what_is_in_flight_is_asked_when_metrics_are_read() {
     future.await.unwrap();
     assert_eq!(backend.metric("kafka_tower.client.in_flight.records"), [": 0"]);
 
-    // Watching keeps nothing.
+    // Watching keeps nothing alive.
     let watched: std::sync::Weak<dyn Control> = Arc::downgrade(&control);
     drop((control, orders, kafka));
     assert_eq!(watched.strong_count(), 0);
@@ -136,7 +136,8 @@ async fn what_is_in_flight_is_told_of_each_client() {
     let telemetry = backend.telemetry();
     let kafkas = [kafka(), kafka(), kafka()];
     let mut open = Vec::new();
-    // Two of one client are told as one: under the same attributes the last would hide the first.
+    // Two transports of one client are reported as a sum: under the same attributes only the last value would be
+    // reported.
     for (kafka, client) in kafkas.iter().zip(["a", "b", "b"]) {
         let telemetry = telemetry.for_client(client, None);
         let transport = kafka.transport();

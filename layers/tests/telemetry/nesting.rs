@@ -1,4 +1,4 @@
-//! The span is the current one where the send is at work, and nowhere else.
+//! Tests that the send's span is current in its call and polls, and nowhere else.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ fn current() -> SpanId {
     Context::map_current(|context| context.span().span_context().span_id())
 }
 
-/// Answers after so many polls, and writes down which span was the current one in its call and in each of them.
+/// Resolves after `polls` polls, and records the current span in its call and in each poll.
 #[derive(Clone, Default)]
 struct Watching {
     polls: usize,
@@ -45,7 +45,7 @@ impl Service<Record> for Watching {
     }
 }
 
-/// Sends of tasks that each have a span of their own, polled in any order on one thread.
+/// Sends of several tasks, each with its own span, polled in any order on one thread.
 fn interleaved(tasks: usize, polls: usize, order: &[usize], sampler: Sampler) {
     let backend = Backend::sampling(sampler);
     let layer = backend.telemetry().layer("orders");
@@ -57,7 +57,7 @@ fn interleaved(tasks: usize, polls: usize, order: &[usize], sampler: Sampler) {
         (0..tasks).map(|task| Context::new().with_span(tracer.start(format!("task {task}")))).collect();
     for &place in order {
         let task = place % tasks;
-        // Every other task is polled with its own span as the current one, as an instrumented future is.
+        // Every other task is polled with its own span current, as an instrumented future is.
         let attached = (task % 2 == 0 || sends[task].is_none()).then(|| parents[task].clone().attach());
         let before = current();
         let send = sends[task]
@@ -67,7 +67,7 @@ fn interleaved(tasks: usize, polls: usize, order: &[usize], sampler: Sampler) {
             .as_mut()
             .is_some_and(|send| send.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())).is_ready());
         if done || place % 7 == 6 {
-            *send = None; // answered, or dropped
+            *send = None; // resolved, or dropped
         }
         assert_eq!(current(), before, "a poll leaks");
         drop(attached);
@@ -115,7 +115,7 @@ async fn what_is_opened_below_is_a_child() {
     assert_eq!(backend.span("below").parent_span_id, backend.span("send orders").span_context.span_id());
 }
 
-/// An event goes to its send, whatever span is the current one by then.
+/// An event goes to its send, whatever span is current.
 #[tokio::test(start_paused = true)]
 async fn a_span_in_between_gets_no_event() {
     let (backend, kafka) = (Backend::new(), kafka());
@@ -133,7 +133,7 @@ async fn a_span_in_between_gets_no_event() {
     assert_eq!(backend.span("send orders").events.len(), 1);
 }
 
-/// Nor does a span of the application's, when somebody moves the breaker by hand.
+/// A span of the application gets no event either, when the application forces the breaker.
 #[tokio::test]
 async fn a_span_of_the_application_gets_no_event() {
     let backend = Backend::new();

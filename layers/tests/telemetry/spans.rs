@@ -1,4 +1,4 @@
-//! What a span says of a send.
+//! Tests of the contents of a send's span.
 
 use crate::support::*;
 
@@ -93,7 +93,7 @@ async fn the_parent_is_the_callers_span() {
         let _current = request.clone().attach();
         ready.call(SinkMessage::new("x".to_owned()))
     };
-    // Polled elsewhere: the place of the call counts.
+    // Polled without the request's context: the context of the call counts.
     future.await.unwrap();
     let span = backend.span("send orders");
     assert_eq!(span.parent_span_id, request.span().span_context().span_id());
@@ -199,12 +199,12 @@ async fn what_is_suppressed_makes_nothing() {
     future.await.unwrap();
     assert!(backend.spans().is_empty());
     assert!(kafka.records("orders")[0].record.headers.is_empty());
-    // And once more, not suppressed: it was no sign of a dead tracer.
+    // A send that is not suppressed still has a span: suppression does not mark the tracer as no-op.
     send(&mut orders, "y".to_owned()).await.unwrap();
     assert_eq!(backend.spans().len(), 1);
 }
 
-/// Nor is a context passed on where there is neither tracer nor meter.
+/// A suppressed context is not passed on either if there is neither tracer nor meter.
 #[tokio::test]
 async fn what_is_suppressed_passes_nothing_on() {
     let (backend, kafka) = (Backend::new(), kafka());

@@ -15,7 +15,7 @@ pub(crate) use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTrac
 pub(crate) use tower::util::BoxCloneSyncService;
 pub(crate) use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
-/// A backend in memory.
+/// An in-memory telemetry backend.
 pub(crate) struct Backend {
     exporter: InMemorySpanExporter,
     metrics: InMemoryMetricExporter,
@@ -46,7 +46,7 @@ impl Backend {
         self.builder().build()
     }
 
-    /// Spans that ended, in the order of their ends.
+    /// Ended spans, in the order of their ends.
     pub(crate) fn spans(&self) -> Vec<SpanData> {
         self.exporter.get_finished_spans().unwrap()
     }
@@ -59,7 +59,7 @@ impl Backend {
         span
     }
 
-    /// All points of all metrics: the metric, its attributes, its count or value, and its sum.
+    /// All data points of all metrics: name, attributes, count or value, and sum.
     pub(crate) fn points(&self) -> Vec<Point> {
         self.metrics.reset();
         self.meters.force_flush().unwrap();
@@ -103,7 +103,7 @@ impl Backend {
         points
     }
 
-    /// `attributes: value` of a metric's points, in order.
+    /// The points of a metric as `attributes: value`, sorted.
     pub(crate) fn metric(&self, name: &str) -> Vec<String> {
         let points = self.points().into_iter().filter(|point| point.name == name);
         let mut lines: Vec<_> = points.map(|point| format!("{}: {}", point.attributes, point.value)).collect();
@@ -120,7 +120,7 @@ pub(crate) struct Point {
     pub(crate) sum: f64,
 }
 
-/// `key=value` in order of the keys, without what all have.
+/// Attributes as `key=value`, sorted by key, without those that all spans have.
 pub(crate) fn text(attributes: &[KeyValue]) -> String {
     let common = [semconv::SYSTEM.v1_44, semconv::OPERATION_NAME, semconv::OPERATION_TYPE];
     let few = attributes.iter().filter(|attribute| !common.contains(&attribute.key.as_str()));
@@ -153,7 +153,7 @@ pub(crate) fn kafka() -> MemoryKafka {
     MemoryKafka::new().with_topic("orders", 1).with_topic("others", 1)
 }
 
-/// The default stack, as far as telemetry has to do with it.
+/// The part of the default stack that concerns telemetry.
 pub(crate) fn stack(layer: &TelemetryLayer, kafka: &MemoryKafka) -> Orders {
     let breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::new().failure_threshold(1));
     layer.watch_breaker(&breaker.handle());

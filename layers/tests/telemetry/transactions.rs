@@ -1,4 +1,4 @@
-//! A transaction has a span, and its sends link to it.
+//! Tests that a transaction has a span, and its sends link to it.
 
 use kafka_tower_core::Recovery;
 
@@ -77,7 +77,7 @@ async fn a_transaction_that_is_left_behind_ends() {
     }
 }
 
-/// One that nobody is to hear of does not end the others.
+/// A suppressed transaction does not disable spans of others.
 #[tokio::test]
 async fn a_suppressed_transaction_leaves_the_tracer_alone() {
     let (backend, kafka) = (Backend::new(), kafka());

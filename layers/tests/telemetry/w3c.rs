@@ -1,4 +1,4 @@
-//! Our writer and reader of W3C's trace context against the SDK's.
+//! Compares our implementation of W3C's trace context with the SDK's.
 
 use std::collections::HashMap;
 use std::sync::mpsc;
@@ -27,7 +27,7 @@ fn headers(parent: &str) -> HashMap<String, String> {
     HashMap::from([("traceparent".to_owned(), parent.to_owned())])
 }
 
-/// One that the layer does not know for ours.
+/// A wrapper that the layer does not recognize as our propagator.
 #[derive(Debug)]
 struct Other(W3cPropagator);
 
@@ -45,7 +45,7 @@ impl TextMapPropagator for Other {
     }
 }
 
-/// What headers become below a context, and which context is in them then.
+/// Returns the headers after a send with this caller's context, and the context that they then contain.
 fn passed_on(builder: TelemetryBuilder, headers: &Headers, caller: &Context) -> (Headers, SpanContext) {
     let telemetry = builder.without_spans().without_metrics().build();
     let (sent, received) = mpsc::channel();
@@ -60,7 +60,7 @@ fn passed_on(builder: TelemetryBuilder, headers: &Headers, caller: &Context) -> 
     (headers, context)
 }
 
-/// Ids, of which some are none.
+/// Creates a context; zero ids are invalid.
 fn context(trace: u128, span: u64, flags: u8, state: Option<(String, String)>) -> Context {
     let state = state.map_or(TraceState::NONE, |pair| TraceState::from_key_value([pair]).unwrap());
     let context = SpanContext::new(TraceId::from(trace), SpanId::from(span), TraceFlags::new(flags), true, state);
@@ -68,7 +68,7 @@ fn context(trace: u128, span: u64, flags: u8, state: Option<(String, String)>) -
 }
 
 proptest! {
-    /// The layer writes ours into the headers without asking it.
+    /// The layer writes our propagator's headers without calling it; the result must be the same.
     #[test]
     fn it_is_written_as_any_other_is(
         headers in prop::collection::vec((0..4usize, 0..5usize), 0..5),
@@ -99,7 +99,7 @@ proptest! {
         prop_assert_eq!(read(&W3cPropagator::new(), &ours).is_valid(), trace != 0 && span != 0);
     }
 
-    /// What we take the SDK takes in the same way; it takes more than the recommendation allows.
+    /// The SDK reads everything that we read; it also accepts more than the recommendation allows.
     #[test]
     fn what_is_read_is_what_the_sdk_reads(
         text in "[0-9a-fA-F]{0,3}-[0-9a-fg]{31,33}-[0-9a-f]{15,17}-[0-9a-f]{1,3}(-[a-z]{0,3})?",

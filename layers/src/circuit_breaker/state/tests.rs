@@ -135,11 +135,11 @@ fn odd_settings_are_put_in_bounds() {
 
 #[derive(Clone, Debug)]
 enum Op {
-    /// Milliseconds; clocks may go back.
+    /// In milliseconds; the clock may go backwards.
     Clock(i64),
     Admit,
     Settle(usize, Outcome),
-    /// A record was delivered whose caller got no answer.
+    /// A record was delivered whose caller got no outcome.
     Late,
     ForceOpen,
     ForceClosed,
@@ -159,13 +159,13 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 }
 
 proptest! {
-    /// Invariants 1, 2, 3, 6, 8 and 9, with up to 16 calls out at a time.
+    /// Invariants 1, 2, 3, 6, 8 and 9, with up to 16 calls in flight.
     #[test]
     fn keeps_its_invariants(ops in ops(), threshold in 1..4_u32, probes in 1..4_u32, successes in 1..4_u32) {
         let config = config().failure_threshold(threshold).probes(probes).probe_successes(successes);
         let needed = successes.min(probes);
         let start = Instant::now() + Duration::from_secs(3_600);
-        // The twin sees a clock that never goes back.
+        // The twin's clock never goes backwards.
         let (mut machine, mut twin) = (Machine::new(config.clone()), Machine::new(config));
         let (mut clock, mut latest) = (0_i64, i64::MIN);
         let at = |ms: i64| if ms < 0 { start - Duration::from_millis(ms.unsigned_abs()) } else { start + Duration::from_millis(ms.unsigned_abs()) };
@@ -245,7 +245,7 @@ proptest! {
                 prop_assert!(probing + won <= probes);
             }
         }
-        // Whatever is still out and never comes back: a service that is well again is used again.
+        // Even if calls never return, a service that works again is used again.
         if !matches!(machine.state(), CircuitState::ForcedOpen) {
             let healthy = at(latest.max(clock)) + 30 * SECOND;
             for _ in 0..needed {
@@ -257,7 +257,7 @@ proptest! {
         }
     }
 
-    /// Invariant 7, and 4 for the machine's part: what is given back can be taken again.
+    /// Invariant 7, and the state machine's part of 4: a place that was freed can be taken again.
     #[test]
     fn neutral_results_neither_trip_nor_close(steps in prop::collection::vec(0..4_u32, 1..50), probes in 1..4_u32) {
         let (mut machine, t0) = (Machine::new(config().probes(probes)), Instant::now());

@@ -141,7 +141,7 @@ fn kinds() -> impl Strategy<Value = ErrorKind> {
 }
 
 proptest! {
-    /// The laws, whatever combination of facts a transport thinks of.
+    /// The laws, for any combination of error properties.
     #[test]
     fn nothing_is_sent_again_that_must_not_be(
         kind in kinds(),
