@@ -16,12 +16,12 @@ use crate::properties::{self, Properties};
 use crate::shared::{Shared, later};
 use crate::transport::{Owner, RdkafkaTransport};
 
-/// Makes a [`RdkafkaTransport`]: librdkafka's properties, and what is not a property.
+/// Builds a [`RdkafkaTransport`] from librdkafka's properties and the transport's own options.
 ///
-/// What is not set has librdkafka's default, but for seven: `enable.idempotence=true`, `partitioner=murmur2_random` (the Java
-/// client's), `message.timeout.ms=0`, `topic.metadata.propagation.max.ms=2000`, `reconnect.backoff.max.ms=1000` (the Java client's; not with a
-/// `reconnect.backoff.ms` of your own), and librdkafka's own queue without
-/// limits, because the gate has them.
+/// Properties that are not set have librdkafka's defaults, except these: `enable.idempotence=true`,
+/// `partitioner=murmur2_random` (the Java client's), `message.timeout.ms=0`, `topic.metadata.propagation.max.ms=2000`,
+/// `reconnect.backoff.max.ms=1000` (the Java client's; not if you set `reconnect.backoff.ms`), and no limits of
+/// librdkafka's own queue, because the gate enforces them.
 #[must_use = "a builder does nothing until `connect`"]
 pub struct Builder {
     properties: Properties,
@@ -60,70 +60,72 @@ impl Builder {
         self
     }
 
-    /// A topic to look up while connecting. May be said more than once.
+    /// Adds a topic to look up while connecting. May be called more than once.
     pub fn topic(mut self, topic: impl Into<String>) -> Self {
         self.topics.push(topic.into());
         self
     }
 
-    /// How much may be on its way: 10,000 records and 32 MiB if it is not said.
+    /// Sets the limits of the gate. Default: 10,000 records and 32 MiB.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Admits so many records for each partition of a topic, in place of [`limits`](Self::limits)' number of records, and
-    /// keeps to it as the topic grows. Until the number of partitions is known, they count as one.
+    /// Admits `records` records per partition of a topic, in place of the number in [`limits`](Self::limits), and
+    /// follows the topic as it grows. While the number of partitions is unknown it counts as one.
     pub fn records_per_partition(mut self, topic: impl Into<Arc<str>>, records: usize) -> Self {
         self.limits.records = records;
         self.per_partition = Some((topic.into(), records));
         self
     }
 
-    /// How long a record may be on its way, whatever its deadline: 300 s if it is not said.
+    /// Sets the time that a record may be in flight, independent of its deadline. Default: 300 s.
     ///
-    /// When one has had no answer for so long although brokers answer, the client is stuck and is replaced: what is on its way to
-    /// other topics is awaited for up to 2 s, the rest is given up, and records that were surely not sent go to the new client.
-    /// When no broker answers, or in a transaction, all that are on their way are given up. What is given up ends
-    /// `PossiblyPersisted`, unless it never got a partition, and none goes out a second time.
+    /// If a record has no answer for that long although brokers answer, the client is stuck and is replaced: records in
+    /// flight to other topics are awaited for up to 2 s and then given up, and records that were certainly not sent go
+    /// to the new client. If no broker answers, or in a transaction, all records in flight are given up. A record that
+    /// is given up ends `PossiblyPersisted`, unless it never got a partition, and is never sent a second time.
     pub fn delivery_bound(mut self, bound: Duration) -> Self {
         self.delivery_bound = bound;
         self
     }
 
-    /// The time that connecting may take, all of it: a broker that comes up within it is connected to. Default: 10 s.
+    /// Sets the total time that connecting may take. A broker that starts within it is connected to. Default: 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// Does not wait for a broker: for those who start before their Kafka does.
+    /// Does not wait for a broker, for programs that start before their Kafka.
     pub fn without_connect_check(mut self) -> Self {
         self.check = false;
         self
     }
 
-    /// Hears errors and statistics, and hands out OAUTHBEARER tokens.
+    /// Sets the receiver of errors and statistics, which also provides OAUTHBEARER tokens.
     pub fn events(mut self, events: impl ClientEvents) -> Self {
         self.events = Some(Arc::new(events));
         self
     }
 
-    /// Makes the client, finds a broker and the topics, and waits for the producer id, whose lack would cost the first record
-    /// half a second.
+    /// Creates the client, finds a broker and the topics, and waits for the producer id; without it the first record
+    /// would take half a second longer.
     ///
     /// # Errors
     ///
-    /// [`Config`](kafka_tower_core::ErrorKind::Config) for properties that cannot work, by name and never with their value;
-    /// [`Connection`](kafka_tower_core::ErrorKind::Connection), [`Authentication`](kafka_tower_core::ErrorKind::Authentication),
-    /// [`Authorization`](kafka_tower_core::ErrorKind::Authorization) or [`UnknownTopicOrPartition`](kafka_tower_core::ErrorKind::UnknownTopicOrPartition) when
-    /// the time is up or waiting is of no use, with the cause.
+    /// [`Config`](kafka_tower_core::ErrorKind::Config) for invalid properties, naming the property without its value;
+    /// [`Connection`](kafka_tower_core::ErrorKind::Connection),
+    /// [`Authentication`](kafka_tower_core::ErrorKind::Authentication),
+    /// [`Authorization`](kafka_tower_core::ErrorKind::Authorization) or
+    /// [`UnknownTopicOrPartition`](kafka_tower_core::ErrorKind::UnknownTopicOrPartition), with the cause, when the time
+    /// is up or waiting longer cannot help.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives the connection up; its threads end by themselves.
+    /// Dropping the future cancels the connection; its threads end by themselves.
     pub async fn connect(self) -> Result<RdkafkaTransport> {
-        // librdkafka's calls block: they have a thread of their own, and any runtime will do.
+        // librdkafka's calls block: a thread of their own makes this work on any runtime.
         let (sender, receiver) = oneshot::channel();
         let thread = thread::Builder::new().name("kafka-tower-connect".to_owned());
         let connect = move || {
@@ -152,7 +154,7 @@ impl Builder {
                 plaintext: properties::get(&self.properties, "security.protocol")
                     .is_none_or(|protocol| protocol.to_ascii_lowercase().ends_with("plaintext")),
                 topics: &self.topics,
-                // With transactions `init` takes the id.
+                // With transactions `init` obtains the producer id.
                 producer_id: properties::is_idempotent(&self.properties) && !transactional,
                 timeout: self.connect_timeout,
                 deadline: later(started, self.connect_timeout),
@@ -164,7 +166,7 @@ impl Builder {
     }
 }
 
-/// Names of properties, no values: some are secret.
+/// Shows the names of properties only, because some values are secret.
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")

@@ -1,4 +1,4 @@
-//! What went wrong lately at which place, until it ends: partitions, brokers, the transaction's coordinator, the client.
+//! Recent errors by place, until they end: partitions, brokers, the transaction coordinator, the client.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::OnceLock;
@@ -9,9 +9,10 @@ use crate::ffi;
 use crate::lines::Line;
 use crate::repeats::essence;
 
-/// How many are kept: the last ones seen.
+/// Maximum number of causes kept; the most recent ones stay.
 const KEPT: usize = 128;
-/// How long a coordinator or a leader may be missing before that is worth a line: one that is made, or moves, is soon there.
+/// How long a coordinator or a leader may be missing before it is logged: one that is created or moves is available
+/// soon.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a cause is about.
@@ -33,11 +34,11 @@ impl Place {
     }
 }
 
-/// What was seen last at a place, without the times and counters that librdkafka writes into its text.
+/// The last error seen at a place, without the times and counters in librdkafka's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cause {
     pub(crate) place: Place,
-    /// Kafka's or librdkafka's code; 0 where there is none.
+    /// Kafka's or librdkafka's code; 0 without one.
     pub(crate) code: i32,
     pub(crate) text: String,
     pub(crate) first: Instant,
@@ -49,18 +50,18 @@ impl Cause {
         Self { place, code, text, first: now, last: now }
     }
 
-    /// The partition had no leader. This lasts until librdkafka tells of one.
+    /// Returns whether the partition has no leader. The cause lasts until librdkafka reports a leader.
     pub(crate) fn has_no_leader(&self) -> bool {
         self.code == codes::LEADER_NOT_AVAILABLE && matches!(self.place, Place::Partition { .. })
     }
 }
 
-/// In the order in which they were seen: the last one is the youngest.
+/// Causes in the order in which they were last seen, the most recent one last.
 #[derive(Default)]
 pub(crate) struct Causes(VecDeque<Cause>);
 
 impl Causes {
-    /// An error event of the client.
+    /// Adds an error event of the client.
     pub(crate) fn error(&mut self, code: i32, text: &str, now: Instant) {
         let text = essence(text);
         let place = match text.split_once(": ") {
@@ -70,7 +71,7 @@ impl Causes {
         self.push(Cause::new(place, code, text.to_owned(), now));
     }
 
-    /// A line of the log. Gives back what it says if the log of the application needs it.
+    /// Adds a log line. Returns its text if it should go to the application's log.
     pub(crate) fn line(&mut self, line: &Line<'_>, now: Instant) -> Option<&str> {
         let cause = match *line {
             Line::Refused { broker, topic, partition, code } => {
@@ -103,22 +104,22 @@ impl Causes {
         self.0.back().filter(needed).map(|cause| cause.text.as_str())
     }
 
-    /// A record was delivered to a partition: what was wrong there has ended.
+    /// Ends the causes of a partition to which a record was delivered.
     pub(crate) fn delivered(&mut self, to: &str, at: i32) {
         self.0.retain(|cause| !cause.place.is(to, at));
     }
 
-    /// Whether a delivery would end one of them.
+    /// Returns whether a delivery could end a cause.
     pub(crate) fn of_partitions(&self) -> bool {
         self.0.iter().any(|cause| matches!(cause.place, Place::Partition { .. }))
     }
 
-    /// The youngest first.
+    /// Iterates over the causes, the most recent one first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Cause> + Clone {
         self.0.iter().rev()
     }
 
-    /// One for each place, but for the client's own errors: those are told apart by code and text.
+    /// Keeps one cause per place; errors of the client are kept per code and text.
     fn push(&mut self, mut cause: Cause) {
         let same = |old: &Cause| {
             old.place == cause.place
@@ -133,7 +134,7 @@ impl Causes {
     }
 }
 
-/// The code in words, and its name.
+/// Text and name of a code.
 pub(crate) fn told(code: i32) -> String {
     match codes::row_of(code) {
         Some(row) => format!("{} ({})", row.text(), row.name),
@@ -141,14 +142,14 @@ pub(crate) fn told(code: i32) -> String {
     }
 }
 
-/// A code by librdkafka's text of it, or by its name.
+/// Finds a code by librdkafka's text for it, or by its name.
 pub(crate) fn code_of(text: &str) -> Option<i32> {
-    // Not a `HashMap`: it points into the middle of its memory, which memcheck takes for lost.
+    // Not a `HashMap`: it points into the middle of its allocation, which memcheck reports as lost.
     static CODES: OnceLock<BTreeMap<String, i32>> = OnceLock::new();
     let codes = CODES.get_or_init(|| {
         codes::all().flat_map(|row| [(ffi::text_of(row.code), row.code), (row.name.to_owned(), row.code)]).collect()
     });
-    // librdkafka's text of a code that it does not know: "Err-200?".
+    // librdkafka's text for a code that it does not know: "Err-200?".
     let unknown =
         || text.strip_prefix("Err-").and_then(|rest| rest.strip_suffix('?')).and_then(|code| code.parse().ok());
     codes.get(text).copied().or_else(unknown)

@@ -1,4 +1,4 @@
-//! From a code and a status to an [`Error`] that says what happened, what to do and where the record is.
+//! Turns a code and a status into an [`Error`] that says what happened, what to do and where the record is.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::names;
 const NOT_PERSISTED: i32 = 0;
 const PERSISTED: i32 = 2;
 
-/// Where the record is, by the code and librdkafka's status. An unknown code, or status, is a "nobody knows".
+/// Returns the persistence for a code and librdkafka's status. An unknown code or status is `PossiblyPersisted`.
 pub(crate) fn persistence(code: i32, status: i32) -> Persistence {
     match row_of(code).map_or(Fate::Unknown, |row| row.fate) {
         Fate::Persisted => Persistence::Persisted,
@@ -25,12 +25,12 @@ pub(crate) fn persistence(code: i32, status: i32) -> Persistence {
     }
 }
 
-/// Where a record is whose report has no error: with `acks=0` it was only written to a socket.
+/// Returns the persistence for a report without an error. With `acks=0` the record was only written to a socket.
 pub(crate) fn acknowledged(status: i32) -> Persistence {
     if status == PERSISTED { Persistence::Persisted } else { Persistence::PossiblyPersisted }
 }
 
-/// The error of a code, without a record.
+/// Error for a code, without a record.
 pub(crate) fn client_error(code: i32, what: &str, text: Option<&str>) -> Error {
     let error = match row_of(code) {
         Some(row) => {
@@ -60,7 +60,7 @@ pub(crate) fn client_error(code: i32, what: &str, text: Option<&str>) -> Error {
     error.with_persistence(Persistence::NotPersisted)
 }
 
-/// How a text about a record's error begins.
+/// Beginning of a text about a record's error.
 pub(crate) fn outcome(to: &str, persistence: Persistence) -> String {
     match persistence {
         Persistence::NotPersisted => format!("not delivered to {to}"),
@@ -69,7 +69,7 @@ pub(crate) fn outcome(to: &str, persistence: Persistence) -> String {
     }
 }
 
-/// The error of a record that was refused or reported with a code.
+/// Error of a record that was rejected or reported with a code.
 pub(crate) fn record_error(code: i32, persistence: Persistence, record: &Record, elapsed: Duration) -> Error {
     let to = match record.partition {
         Some(partition) => format!("{}[{partition}]", record.topic),
@@ -80,7 +80,7 @@ pub(crate) fn record_error(code: i32, persistence: Persistence, record: &Record,
     if !record.isolated || error.scope() != Scope::Batch {
         return error;
     }
-    // Alone in its batch, it is itself what was refused.
+    // Isolated in its batch, so the record itself was rejected.
     let help = match error.kind() {
         ErrorKind::RecordTooLarge => "send less in one record, or raise max.message.bytes of the topic",
         _ => "correct the record: its key or its time stamp is against the topic's rules",
@@ -88,7 +88,7 @@ pub(crate) fn record_error(code: i32, persistence: Persistence, record: &Record,
     error.with_scope(Scope::Record).with_help(help)
 }
 
-/// The error of a record that a close gives up, if it is known why it had no answer.
+/// Error of a record that a close gives up, with the reason for the missing answer if it is known.
 pub(crate) fn left(code: i32, persistence: Persistence, record: &Record, why: &Explanation) -> Error {
     let error = record_error(code, persistence, record, Duration::ZERO);
     if error.may_be_written() && why.is_unsent() {
@@ -100,7 +100,7 @@ pub(crate) fn left(code: i32, persistence: Persistence, record: &Record, why: &E
     helped(error.with_help(help).with_persistence(persistence), Some(why))
 }
 
-/// With the help for a name that a broker advertises and that does not resolve, if that is the cause of a record's error.
+/// Adds help if the cause is an advertised host name that does not resolve.
 fn helped(error: Error, why: Option<&Explanation>) -> Error {
     match why.and_then(|why| names::advertised_help(&why.text)) {
         Some(help) if error.may_be_written() => error.with_help(format!("{help}; the record may still arrive")),
@@ -109,37 +109,37 @@ fn helped(error: Error, why: Option<&Explanation>) -> Error {
     }
 }
 
-/// A record that is larger than all the room of the transport.
+/// Error of a record that is larger than the whole limit.
 pub(crate) fn larger_than_all_room(topic: &str, size: usize, limit: usize) -> Error {
     let text = format!("a record of {size} bytes for {topic} is larger than the whole limit of {limit} bytes");
     Error::new(ErrorKind::RecordTooLarge, text).with_help("send less in one record, or raise buffer_memory")
 }
 
-/// A record that came after the close.
+/// Error of a record that was called after the close.
 pub(crate) fn after_close(topic: &str) -> Error {
     Error::new(ErrorKind::Closed, format!("not sent to {topic}: the transport was closed"))
 }
 
-/// A record that found no room before the close ended.
+/// Error of a record that found no room before the close ended.
 pub(crate) fn without_room_at_close(topic: &str, why: Option<&Explanation>) -> Error {
     let cause = why.map(|why| format!("; {}", why.text)).unwrap_or_default();
     let text = format!("not delivered to {topic}: the transport was closed before there was room for it{cause}");
     Error::new(ErrorKind::Closed, text)
 }
 
-/// A record whose topic was asked for when the transport was closed.
+/// Error of a record whose topic was being looked up when the transport was closed.
 pub(crate) fn looked_up_at_close(topic: &str) -> Error {
     let text = format!("not delivered to {topic}: the transport was closed while the topic was looked up");
     Error::new(ErrorKind::Closed, text)
 }
 
-/// A record whose producer ended without a report of it.
+/// Error of a record whose producer ended without a report for it.
 pub(crate) fn lost(topic: &str) -> Error {
     Error::new(ErrorKind::Closed, format!("the producer ended before the fate of a record to {topic} was known"))
         .with_persistence(Persistence::PossiblyPersisted)
 }
 
-/// A record that is given up because one had no answer for too long.
+/// Error of a record that is given up because some record had no answer for too long.
 pub(crate) fn overdue(topic: &str, bound: Duration, persistence: Persistence, why: Option<&Explanation>) -> Error {
     let why = why.filter(|why| persistence == Persistence::NotPersisted || !why.is_unsent());
     let cause = why.map(|why| format!("; {}", why.text)).unwrap_or_default();
@@ -148,7 +148,7 @@ pub(crate) fn overdue(topic: &str, bound: Duration, persistence: Persistence, wh
     helped(Error::new(ErrorKind::Timeout, text).with_persistence(persistence), why)
 }
 
-/// A record whose deadline had passed when it came to the transport.
+/// Error of a record whose deadline had passed when it reached the transport.
 pub(crate) fn too_late(record: &Record) -> Error {
     let text = match record.given() {
         Some(given) => {
@@ -162,10 +162,10 @@ pub(crate) fn too_late(record: &Record) -> Error {
         .with_help("allow more time; the serializer, a layer, the wait for room or a back-off took what there was")
 }
 
-/// Less is not worth a number.
+/// Shorter times are not shown as numbers.
 const A_MILLISECOND: Duration = Duration::from_millis(1);
 
-/// Time is up for a record; `handed_over` says whether librdkafka has it.
+/// Error of a record whose deadline passed; `handed_over` says whether librdkafka has it.
 pub(crate) fn expired(
     record: &Record,
     handed_over: bool,
@@ -174,8 +174,8 @@ pub(crate) fn expired(
     why: Option<&Explanation>,
 ) -> Error {
     let elapsed = now.saturating_duration_since(called_at);
-    // What the caller gave: from the caller's call on, which may have waited for room or be tried again now, and without what the
-    // sweep took on top of it.
+    // The time that the caller gave, from the caller's call on: it includes the wait for room and earlier attempts, and
+    // excludes the delay of the sweep.
     let given = record.given().unwrap_or_else(|| record.expires_at.unwrap_or(now).saturating_duration_since(called_at));
     let mut text = if given < A_MILLISECOND {
         format!("not delivered to {} in time", record.topic)
@@ -189,7 +189,7 @@ pub(crate) fn expired(
         text.push_str(&format!("; {}", why.text));
     }
     let persistence = if handed_over { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
-    // Where the record was, the slot says if it has been handed over.
+    // For a record that was handed over, the slot adds the state that it was in.
     let throttled = why.is_some_and(Explanation::is_throttling);
     let error = Error::new(ErrorKind::Timeout, text)
         .with_elapsed(elapsed)
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn guesses_of_librdkafka_are_not_believed() {
+    fn guesses_of_librdkafka_are_possibly_persisted() {
         for code in [-1, 3, 6, 13, 20, 56, 120, 131, 200, 32_767, -152, -169] {
             assert_eq!(error(code, NOT_PERSISTED).persistence(), Persistence::PossiblyPersisted, "{code}");
         }
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_of_a_batch_say_so_until_the_record_was_alone() {
+    fn errors_of_a_batch_have_its_scope_until_the_record_is_isolated() {
         for code in [10, 32, 87] {
             assert_eq!(error(code, NOT_PERSISTED).scope(), Scope::Batch, "{code}");
             let mut alone = Record::new("t");
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_time_out_is_the_callers() {
+    fn a_time_out_names_the_callers_time() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut record = Record::new("t").with_expires_at(at(1_000));
@@ -269,7 +269,7 @@ mod tests {
             let of = |handed_over| expired(record, handed_over, at(995), at(1_020), None).message().to_owned();
             [of(true), of(false), too_late(record).message().to_owned()]
         };
-        // It waited for room, or was tried before: the transport was called 5 ms before the end.
+        // It waited for room or was tried before: the transport was called 5 ms before the deadline.
         record = record.with_given(Duration::from_secs(1));
         assert_eq!(
             texts(&record),
@@ -279,7 +279,7 @@ mod tests {
                 "not sent to t within 1 s: it reached the transport too late",
             ]
         );
-        // It came with a deadline that had passed.
+        // Its deadline had passed before the call.
         record = Record::new("t").with_expires_at(at(900));
         assert_eq!(
             texts(&record),
@@ -292,7 +292,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a broker says: a typed error, and never a "not written" that is a guess.
+        /// For any code a broker sends: a typed error, and never a `NotPersisted` that is a guess.
         #[test]
         fn every_code_has_an_answer(code in any::<i32>(), status in -1..5) {
             let error = error(code, status);

@@ -1,11 +1,11 @@
-//! A clock that costs a tenth of the system's, for what needs no better than some milliseconds.
+//! A clock that is ten times cheaper than `Instant::now`, with a resolution of some milliseconds.
 
 use std::time::{Duration, Instant};
 
-/// How far [`of_last_tick`] may be behind: Linux ticks 100 to 1,000 times a second.
+/// Maximum lag of [`of_last_tick`]: Linux ticks 100 to 1,000 times per second.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
-/// The time as of the system's last tick: never in the future, and not more than a [`TICK`] in the past.
+/// Returns the time of the system's last tick: never in the future, at most one [`TICK`] in the past.
 pub(crate) fn of_last_tick() -> Instant {
     #[cfg(target_os = "linux")]
     return linux::of_last_tick();
@@ -20,7 +20,7 @@ mod linux {
 
     use rustix::time::{ClockId, Timespec, clock_gettime};
 
-    /// Some tick, by both clocks: `Instant` is the system's monotonic clock, and cannot be made of a number.
+    /// One tick on both clocks: an `Instant` cannot be built from a number.
     static ORIGIN: OnceLock<(Instant, Timespec)> = OnceLock::new();
 
     pub(super) fn of_last_tick() -> Instant {
@@ -28,7 +28,7 @@ mod linux {
             loop {
                 let tick = clock_gettime(ClockId::MonotonicCoarse);
                 let (now, same) = (Instant::now(), clock_gettime(ClockId::Monotonic));
-                // Else the thread was stopped in between: these are not one moment.
+                // Otherwise the thread was preempted in between, and the readings are not of one moment.
                 if now.elapsed() < Duration::from_millis(1) {
                     return (now.checked_sub(between(tick, same)).unwrap_or(now), tick);
                 }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_goes_on_and_is_never_ahead() {
+    fn it_advances_and_is_never_ahead() {
         let begun = of_last_tick();
         let mut last = begun;
         while last == begun {

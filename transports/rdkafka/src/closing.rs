@@ -1,4 +1,4 @@
-//! How far the close is: until when, who waits for it, and what it will report.
+//! State of the close: its deadline, its waiters, and its report.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,13 +23,14 @@ struct State {
     deadline: Option<Instant>,
     report: CloseReport,
     waiting: Vec<oneshot::Sender<()>>,
-    /// A thread ends the transaction that was open.
+    /// A thread is ending the transaction that was open.
     ends_transaction: bool,
     done: bool,
 }
 
 impl Closing {
-    /// Those on their way have until then, or until an earlier close says. None if it is done already.
+    /// Begins the close. Records in flight have until the deadline, or that of an earlier close. None if it is done
+    /// already.
     pub(crate) fn begin(&self, within: Duration) -> Option<oneshot::Receiver<()>> {
         let deadline = later(Instant::now(), within);
         let mut state = lock(&self.state);
@@ -54,12 +55,12 @@ impl Closing {
         lock(&self.state).deadline
     }
 
-    /// The transaction that was open is about to be ended: until then the close waits for more than records.
+    /// Called before the open transaction is ended: until that is done, the close waits for more than records.
     pub(crate) fn ends_transaction(&self) {
         lock(&self.state).ends_transaction = true;
     }
 
-    /// How the transaction ended. Too late if the close is done.
+    /// Records how the transaction ended. Has no effect once the close is done.
     pub(crate) fn transaction_ended(&self, end: Option<TransactionEnd>) {
         let mut state = lock(&self.state);
         state.ends_transaction = false;
@@ -72,19 +73,19 @@ impl Closing {
         lock(&self.state).ends_transaction
     }
 
-    /// A record's fate, for the report of a close that has begun.
+    /// Adds the outcome of a record to the report of a close that has begun.
     pub(crate) fn count(&self, record: &Record, outcome: &Result<Acknowledged>) {
         if self.has_begun() {
             lock(&self.state).report.count(record.clone(), outcome);
         }
     }
 
-    /// Records whose fate librdkafka did not tell.
+    /// Adds records for which librdkafka delivered no report.
     pub(crate) fn count_lost(&self, records: u64) {
         lock(&self.state).report.unknown += records;
     }
 
-    /// All records are settled: tells those who wait.
+    /// Called when all records are settled: wakes the waiters.
     pub(crate) fn done(&self) {
         let mut state = lock(&self.state);
         state.done = true;

@@ -1,13 +1,14 @@
-//! Kafka's and librdkafka's error codes: one table, the only place that knows them.
+//! Kafka's and librdkafka's error codes: one table, and the only place that defines them.
 //!
-//! Names and numbers up to 133 are those of `org.apache.kafka.common.protocol.Errors` in Apache Kafka 4.3.1, negative
-//! ones (but -1) those of `rdkafka.h` in librdkafka 2.12.1. What the codes did, and whether the records were in the log, was
-//! measured on Apache Kafka 4.3.1; where librdkafka's "not persisted" can be wrong, the table says `Unknown`:
+//! Names and numbers up to 133 are those of `org.apache.kafka.common.protocol.Errors` in Apache Kafka 4.3.1; negative
+//! numbers (except -1) are those of `rdkafka.h` in librdkafka 2.12.1. The effect of each code, and whether its records
+//! were in the log, was measured on Apache Kafka 4.3.1. Where librdkafka's "not persisted" can be wrong, the table says
+//! `Unknown`:
 //!
 //! - It is librdkafka's default for each code that it does not know.
 //! - A connection that ends gives its error to requests that were sent and have no answer (-169, -137, 58, …).
-//! - A leader that loses its place answers 6, 56 or 3 after it has appended (`DelayedProduce`). A record that is tried again
-//!   after that keeps the status "not persisted", also when it is then given up in the queue (-152, -166, -192).
+//! - A leader that loses its leadership answers 6, 56 or 3 after it has appended (`DelayedProduce`). A record that is
+//!   retried after that keeps the status "not persisted", even if it is then given up in the queue (-152, -166, -192).
 
 use kafka_tower_core::ErrorKind as Kind;
 use kafka_tower_core::Scope;
@@ -39,11 +40,11 @@ pub(crate) const COORDINATOR_NOT_AVAILABLE: i32 = 15;
 pub(crate) const THROTTLING_QUOTA_EXCEEDED: i32 = 89;
 pub(crate) const SASL_AUTHENTICATION_FAILED: i32 = 58;
 
-/// What a code means for a record.
+/// Meaning of a code for a record.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) code: i32,
-    /// Kafka's name, and librdkafka's with the leading underscore that it writes.
+    /// Kafka's name, or librdkafka's name with its leading underscore.
     pub(crate) name: &'static str,
     pub(crate) class: Class,
     pub(crate) scope: Scope,
@@ -51,35 +52,35 @@ pub(crate) struct Row {
     text: &'static str,
 }
 
-/// What can be done about a code.
+/// Kind of a code and the recovery from it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Class {
     pub(crate) kind: ErrorKind,
     pub(crate) recovery: Recovery,
-    /// In place of the kind's own help.
+    /// Replaces the default help of the kind.
     pub(crate) help: Option<&'static str>,
 }
 
 /// Where the record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// librdkafka's status says so.
+    /// As librdkafka's status says.
     Told,
-    /// Whatever the status says: nobody knows.
+    /// Unknown, whatever the status says.
     Unknown,
-    /// Whatever the status says: it is written.
+    /// Written, whatever the status says.
     Persisted,
 }
 use Fate::{Persisted, Told, Unknown};
 
 impl Row {
-    /// One line that says what happened.
+    /// Text that says in one line what happened.
     pub(crate) fn text(&self) -> String {
         if self.text.is_empty() { self.name.to_lowercase().replace('_', " ") } else { self.text.to_owned() }
     }
 }
 
-/// The row of a code, if Kafka 4.3.1 or librdkafka 2.12.1 has it.
+/// Returns the row of a code that Kafka 4.3.1 or librdkafka 2.12.1 defines.
 pub(crate) fn row_of(code: i32) -> Option<&'static Row> {
     TABLE.binary_search_by_key(&code, |row| row.code).ok().map(|at| &TABLE[at])
 }
@@ -143,16 +144,16 @@ const OVERLOADED: Class = class(Kind::Overloaded, Recovery::Wait);
 const UNKNOWN: Class = helped(Kind::Unknown, Recovery::Retry, LOOK_UP);
 const LOOK_UP: &str =
     "look the code up in the documentation of Kafka and librdkafka: brokers do not answer producers with it";
-/// Codes that are no answer to a produce request; Kafka calls these retriable.
+/// Codes that never answer a produce request; Kafka calls these retriable.
 const OTHER_RETRY: Class = helped(Kind::Unknown, Recovery::Retry, LOOK_UP);
-/// Codes that are no answer to a produce request.
+/// Codes that never answer a produce request.
 const OTHER: Class = helped(Kind::Unknown, Recovery::Reject, LOOK_UP);
 
 const fn row(code: i32, name: &'static str, class: Class, scope: Scope, fate: Fate, text: &'static str) -> Row {
     Row { code, name, class, scope, fate, text }
 }
 
-/// By code.
+/// Sorted by code.
 #[rustfmt::skip]
 pub(crate) static TABLE: &[Row] = &[
     row(-199, "_BAD_MSG", BROKER, Broker, Unknown, "the answer could not be read"),

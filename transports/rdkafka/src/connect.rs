@@ -1,4 +1,4 @@
-//! Connecting means connected: a broker, the topics and the producer id, or the cause.
+//! Connects: finds a broker, the topics and the producer id, or returns the cause.
 
 use std::cell::OnceCell;
 use std::sync::{Arc, Mutex};
@@ -18,11 +18,12 @@ use crate::peer;
 use crate::probe::{self, Probing, Speaks};
 use crate::shared::{Shared, lock};
 
-/// Between two looks whether the caller still waits. Answers and facts end the waiting at once.
+/// Interval of the check whether the caller still waits. Answers and facts end the wait at once.
 const SLICE: Duration = Duration::from_millis(250);
-/// Between two questions about a topic that is not there yet.
+/// Interval between requests for a topic that does not exist yet.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
-/// How long an unknown topic is asked for, and at least how often: a broker that creates topics first answers "unknown".
+/// Minimum time and number of answers before a topic counts as unknown: a broker that creates topics first answers
+/// "unknown".
 const UNKNOWN_TOPIC: Duration = Duration::from_secs(3);
 const UNKNOWN_ANSWERS: u32 = 3;
 
@@ -34,9 +35,9 @@ pub(crate) struct Check<'a> {
     pub(crate) producer_id: bool,
     pub(crate) timeout: Duration,
     pub(crate) deadline: Instant,
-    /// Whether the caller waits no more.
+    /// Returns whether the caller has stopped waiting.
     pub(crate) given_up: &'a dyn Fn() -> bool,
-    /// What the first broker's port speaks: asked when most of the time is over, beside the rest.
+    /// Probe of the first broker's port, started when most of the time is over, in parallel to the rest.
     pub(crate) probing: OnceCell<Probing>,
 }
 
@@ -61,7 +62,7 @@ fn connected(check: &Check<'_>) -> Result<()> {
 }
 
 impl Check<'_> {
-    /// Asks for a topic until a broker answers for good.
+    /// Asks for a topic until a broker gives a final answer.
     fn ask(&self, topic: Option<&str>) -> Result<TopicMetadata> {
         let (mut unknown_since, mut unknown_answers) = (None, 0);
         loop {
@@ -82,7 +83,7 @@ impl Check<'_> {
                             return Err(self.unknown_topic(topic.unwrap_or_default()));
                         }
                     }
-                    // The topic is being made.
+                    // The topic is being created.
                     0 | codes::LEADER_NOT_AVAILABLE => {}
                     code => {
                         let what = format!("cannot send to {}", topic.unwrap_or_default());
@@ -98,7 +99,7 @@ impl Check<'_> {
         }
     }
 
-    /// Between two questions; ends at once where asking again is of no use.
+    /// Waits between two requests. Ends at once if asking again cannot help.
     pub(crate) fn pause(&self) -> Result<()> {
         let until = self.deadline.min(Instant::now() + ASK_AGAIN);
         match self.wait(until, |facts| facts.fatal.clone()) {
@@ -107,8 +108,8 @@ impl Check<'_> {
         }
     }
 
-    /// Asks the cluster once, on a thread of its own, with all the time that is left: an answer that comes late is not thrown
-    /// away, and facts end the waiting at once. None if the time is up. The thread ends by itself.
+    /// Asks the cluster once on a separate thread, with all the remaining time, so that a late answer is not lost and
+    /// facts end the wait at once. None if the time is up. The thread ends by itself.
     pub(crate) fn question<R: Send + 'static>(
         &self,
         ask: impl FnOnce(&Client, Duration) -> R + Send + 'static,
@@ -130,7 +131,7 @@ impl Check<'_> {
         waited.transpose().map_err(|(code, text): (i32, String)| self.ended(code, &text))
     }
 
-    /// Waits until the facts answer; none if the time is up or the caller waits no more.
+    /// Waits until the facts give an answer. None if the time is up or the caller has stopped waiting.
     fn wait<R>(&self, until: Instant, mut answer: impl FnMut(&Facts) -> Option<R>) -> Option<R> {
         loop {
             let now = Instant::now();

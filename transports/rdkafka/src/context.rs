@@ -4,8 +4,8 @@ use rdkafka::ClientContext;
 
 use crate::peers::Peers;
 
-/// The binding's context, which is the opaque pointer of librdkafka's callbacks. The binding itself never polls, so that
-/// its own callbacks do not run.
+/// Context of the binding's client, which is the opaque pointer of librdkafka's callbacks. The binding never polls the
+/// client, so that its own callbacks do not run.
 pub(crate) struct Context(Arc<Peers>);
 
 impl Context {

@@ -11,7 +11,7 @@ use crate::event_loop;
 use crate::transactions::RdkafkaTransactions;
 use crate::transport::Owner;
 
-/// The transport without its records: flush, close, counts.
+/// The control side of the transport: flush, close, counts.
 pub(crate) struct RdkafkaControl {
     owner: Arc<Owner>,
     transactions: Option<RdkafkaTransactions>,
@@ -27,20 +27,20 @@ impl RdkafkaControl {
 impl Control for RdkafkaControl {
     fn flush(&self) -> ControlFuture<'_, ()> {
         let shared = self.owner.shared();
-        // Now and not with the first poll: what is called later is not waited for.
+        // At the call and not at the first poll: records called later are not waited for.
         let flush = shared.gate.flush();
         Box::pin(async move {
             let mut flush = pin!(flush);
             let mut told = false;
             poll_fn(|cx| {
                 let mut flushed = flush.as_mut().poll(cx);
-                // A waker that flushes runs on the loop itself.
+                // A waker that flushes runs on the event loop itself, which must not wait for itself.
                 if flushed.is_pending() && !told && !event_loop::is_loop() {
                     shared.settled();
                     flushed = flush.as_mut().poll(cx);
                 }
                 if flushed.is_pending() && !told {
-                    // Now that the gate knows somebody waits, the loop tells lingering batches to go.
+                    // The gate knows of the flush now, so the loop sends lingering batches.
                     shared.client.wake();
                     told = true;
                 }
@@ -56,7 +56,7 @@ impl Control for RdkafkaControl {
         let end = shared.begin_close(within);
         Box::pin(async move {
             if let Some(end) = end {
-                // An error means that the event loop is gone, and then there is nothing to wait for.
+                // An error means that the event loop is gone; then there is nothing to wait for.
                 let _ended = end.await;
             }
             Ok(shared.closing.take_report())

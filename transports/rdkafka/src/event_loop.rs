@@ -1,5 +1,5 @@
-//! The thread that serves librdkafka's events: delivery reports, errors, logs, statistics, tokens. It sweeps deadlines and
-//! carries out the close; it owns nothing that outlives it.
+//! The thread that serves librdkafka's events: delivery reports, errors, logs, statistics, tokens. It sweeps deadlines
+//! and carries out the close. It owns nothing that outlives it.
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
@@ -28,24 +28,24 @@ use crate::shared::Shared;
 use crate::slot::{Acknowledged, Slot};
 use crate::trouble;
 
-/// The longest wait for an event; deadlines and wake-ups end it earlier.
+/// Longest wait for an event. Deadlines and wake-ups end it earlier.
 const IDLE: Duration = Duration::from_millis(500);
-/// How long lingering batches are told to go, at a time.
+/// Duration of one flush call that sends lingering batches.
 const FLUSH_SLICE: Duration = Duration::from_millis(1);
-/// Between two looks for what is to be cleared up: repeated lines of the log, settled records that no call took.
+/// Interval of clean-ups: repeated log lines, and settled records that no call has dropped.
 const TICK: Duration = Duration::from_secs(1);
-/// The call that ends a transaction has the close's time, and is back at most so much later.
+/// The call that ends a transaction gets the close's time and returns at most this much later.
 const TRANSACTION_GRACE: Duration = Duration::from_millis(100);
-/// Between two looks for records that take long.
+/// Interval of the check for records that take long.
 const LISTEN: Duration = Duration::from_millis(100);
-/// Between two purges.
+/// Interval between two purges.
 pub(crate) const PURGE_AGAIN: Duration = Duration::from_millis(5);
-/// How long the reports of a purge may take. They come from librdkafka's own threads, at once.
+/// Maximum time for the reports of a purge, which librdkafka's threads produce at once.
 pub(crate) const PURGE_TIME: Duration = Duration::from_secs(5);
 
 thread_local! {
-    /// Whether this thread is an event loop, of whichever transport. One must not wait for another's end: the other may
-    /// wait for it.
+    /// Whether this thread is an event loop of any transport. A loop must not wait for another one to end, because that
+    /// one may be waiting for it.
     static IS_LOOP: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -53,21 +53,21 @@ pub(crate) fn is_loop() -> bool {
     IS_LOOP.get()
 }
 
-/// The transport's event loop: it lives until the transport is closed, and ends its producers.
+/// Spawns the transport's event loop. It lives until the transport is closed, and ends its producers.
 pub(crate) fn spawn(shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name("kafka-tower-events".to_owned()).spawn(move || {
         IS_LOOP.set(true);
         if let Some(mut events) = EventLoop::new(&shared, &shared.client) {
             events.run();
         }
-        // The queue is gone, as `destroy` asks.
+        // The queue was dropped before, as `destroy` requires.
         shared.end();
         shared.log.end(Instant::now());
     })
 }
 
-/// Serves the events of a second producer until it is told to stop, and has it retired if it is stuck. Events cannot be forwarded from
-/// client to client: librdkafka then takes the messages off the wrong one's count.
+/// Serves the events of a second producer until it is stopped, and retires it if it is stuck. Events cannot be
+/// forwarded from client to client, because librdkafka would then subtract the messages from the wrong client's count.
 pub(crate) fn spawn_second(shared: Arc<Shared>, second: Arc<Second>) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name("kafka-tower-alone".to_owned()).spawn(move || {
         IS_LOOP.set(true);
@@ -87,7 +87,7 @@ pub(crate) fn no_thread(error: std::io::Error) -> Error {
         .with_source(error)
 }
 
-/// A call whose thread panicked, so that its end is not known.
+/// Error of a call whose thread panicked, so that its outcome is unknown.
 pub(crate) fn panicked(what: &str) -> Error {
     Error::new(ErrorKind::Fatal, format!("{what}: its thread panicked"))
 }
@@ -96,12 +96,12 @@ pub(crate) struct EventLoop<'a> {
     pub(crate) shared: &'a Arc<Shared>,
     client: &'a Client,
     pub(crate) queue: Queue,
-    /// None with transactions, where nothing is replaced.
+    /// None with transactions, where no producer is replaced.
     pub(crate) watch: Option<Watch>,
-    /// Slots of the event in hand, see [`Queue::poll`].
+    /// Slots of the current event, see [`Queue::poll`].
     reported: Vec<Arc<Slot>>,
     permits: Vec<Permit>,
-    /// There were reports since the last look for records that take long.
+    /// Whether there were reports since the last check for records that take long.
     any_report: bool,
 }
 
@@ -126,7 +126,7 @@ impl<'a> EventLoop<'a> {
                 listen = now + LISTEN;
             }
             if tick <= now {
-                // Subscribers and what is in records are foreign code.
+                // Subscribers, and what records own, are foreign code and may panic.
                 self.guarded("a subscriber", |this| this.shared.log.tick(now));
                 self.guarded("a record", |this| this.shared.tidy());
                 tick = now + TICK;
@@ -164,7 +164,7 @@ impl<'a> EventLoop<'a> {
             if next_expiry.is_some() {
                 wait = wait.min(LISTEN);
             }
-            // What an abort is to take back does not go out before it.
+            // Records that an abort will take back must not be sent before it.
             let closes = deadline.is_some() && !self.shared.closing.awaits_transaction();
             if closes || self.shared.gate.is_flushing() {
                 self.shared.flush(FLUSH_SLICE);
@@ -174,7 +174,7 @@ impl<'a> EventLoop<'a> {
         }
     }
 
-    /// The close ran out of time, or has nothing left to wait for.
+    /// Gives up the remaining records: the close ran out of time, or has nothing left to wait for.
     fn give_up(&mut self) {
         let shared = self.shared;
         let settle = |slot: Arc<Slot>| {
@@ -187,7 +187,7 @@ impl<'a> EventLoop<'a> {
         });
         let end = Instant::now() + PURGE_TIME;
         while shared.gate.in_flight().records > 0 && Instant::now() < end {
-            // Again and again: a call that was admitted before the close may hand over after a purge.
+            // Repeated, because a call that was admitted before the close may hand over its record after a purge.
             shared.purge();
             shared.give_up_held(classify::looked_up_at_close);
             while self.serve(PURGE_AGAIN) {}
@@ -199,7 +199,7 @@ impl<'a> EventLoop<'a> {
         }
     }
 
-    /// Waits for an event and serves it. Says whether there was one.
+    /// Waits for an event and serves it. Returns whether there was one.
     pub(crate) fn serve(&mut self, wait: Duration) -> bool {
         let (mut served, mut settles) = (false, false);
         self.guarded("an event", |this| {
@@ -221,7 +221,7 @@ impl<'a> EventLoop<'a> {
         served
     }
 
-    /// The loop must survive whatever a waker does: all reports hang on it.
+    /// Catches panics, for example of wakers: the loop must survive, because it delivers all reports.
     pub(crate) fn guarded(&mut self, what: &'static str, f: impl FnOnce(&mut Self)) {
         let shared = self.shared;
         shared.guarded(what, || f(self));
@@ -266,7 +266,7 @@ fn outcome(shared: &Shared, report: &Report<'_>) -> Result<Acknowledged> {
     let record = report.slot.record();
     if report.code != 0 {
         let elapsed = report.slot.called_at().elapsed();
-        // One that never got a partition was never sent, whatever the code.
+        // A record that never got a partition was never sent, whatever the code.
         let persistence = match report.partition {
             ..=-1 => Persistence::NotPersisted,
             _ => classify::persistence(report.code, report.status),
@@ -280,7 +280,7 @@ fn outcome(shared: &Shared, report: &Report<'_>) -> Result<Acknowledged> {
             _ => None,
         };
         if held::may_be_out_of_date(report.code) {
-            // The number of partitions that others go by may be old.
+            // The cached partition count may be out of date.
             shared.partitions.doubt(&record.topic);
         }
         let error = given_up.unwrap_or_else(|| {
@@ -288,7 +288,7 @@ fn outcome(shared: &Shared, report: &Report<'_>) -> Result<Acknowledged> {
             shared.explained(error, record)
         });
         let error = error.with_elapsed(elapsed);
-        // librdkafka had it, and gave it up.
+        // librdkafka had accepted the record and gave it up.
         let is_timeout = error.kind() == ErrorKind::Timeout;
         return Err(if is_timeout { error.with_unanswered(report.slot.unanswered(Instant::now())) } else { error });
     }
@@ -301,7 +301,7 @@ fn outcome(shared: &Shared, report: &Report<'_>) -> Result<Acknowledged> {
 }
 
 fn error(shared: &Shared, client: &Client, code: i32, fatal: bool, text: &str) {
-    // The code of a fatal event is what ended the producer, or says only that it ended.
+    // A fatal event has either the code that ended the producer or only says that it ended.
     let fatal = fatal || code == codes::LOCAL_FATAL;
     let (code, text) = match client.fatal_error() {
         Some((code, text)) if fatal => (code, text),
@@ -328,7 +328,7 @@ fn error(shared: &Shared, client: &Client, code: i32, fatal: bool, text: &str) {
     user(shared, "error", |events| events.error(&ClientError { code, name, text: &text, fatal }));
 }
 
-/// The only sign of the producer id of a producer without transactions; `debug=eos` asks for it.
+/// Log line by which the producer id of a producer without transactions shows; `debug=eos` enables it.
 pub(crate) fn is_producer_id(facility: &str, text: &str) -> bool {
     facility == "GETPID" && text.contains("Acquired PID")
 }
@@ -351,7 +351,7 @@ fn log(shared: &Shared, watch: Option<&mut Watch>, level: i32, facility: &str, t
     shared.log.librdkafka(level, facility, text, now);
     if let Some(line) = lines::read(facility, text, causes::code_of) {
         let said = shared.heard(&line, now);
-        // Those that librdkafka itself warns of are in the log.
+        // Lines that librdkafka logs as warnings are in the log already.
         if let Some(text) = said.filter(|_| level > 6) {
             shared.log.tell(Source::Warning, &format!("{text}; librdkafka tries again"), now);
         }
@@ -367,7 +367,7 @@ fn user(shared: &Shared, what: &'static str, call: impl FnOnce(&dyn crate::Clien
     }
 }
 
-/// A token for a client that asks for one, as `set_token` takes it.
+/// Gets a token for a client that asks for one, in the form that `set_token` takes.
 pub(crate) fn token(shared: &Shared, config: Option<&CStr>) -> Result<(CString, CString, i64), String> {
     let config = config.map(CStr::to_string_lossy);
     let asked = match &shared.events {

@@ -3,9 +3,9 @@ use std::time::SystemTime;
 
 use kafka_tower_core::BoxError;
 
-/// What the client tells beside the fate of records. All methods have a default that does nothing (logs go to
-/// `tracing` in any case); they run on the transport's event loop, so that a slow one delays delivery reports, and
-/// one that panics is caught and logged.
+/// Receives events of the client other than delivery reports. Every method has a default that does nothing (logs always
+/// go to `tracing`). The methods run on the transport's event loop: a slow one delays delivery reports; a panic is
+/// caught and logged.
 ///
 /// ```
 /// use kafka_tower_rdkafka::{ClientError, ClientEvents};
@@ -20,38 +20,38 @@ use kafka_tower_core::BoxError;
 /// }
 /// ```
 pub trait ClientEvents: Send + Sync + 'static {
-    /// An error of the client, each time that librdkafka raises it.
+    /// Called with each error that librdkafka raises.
     fn error(&self, error: &ClientError<'_>) {
         let _ = error;
     }
 
-    /// librdkafka's statistics as JSON, each `statistics.interval.ms`.
+    /// Called with librdkafka's statistics as JSON, every `statistics.interval.ms`.
     fn statistics(&self, json: &str) {
         let _ = json;
     }
 
-    /// A new OAUTHBEARER token is needed. Fetch it elsewhere and hand it out from a cache.
+    /// Called when a new OAUTHBEARER token is needed. Do not fetch it here: return it from a cache.
     ///
     /// # Errors
     ///
-    /// What kept the token away: it is shown as the cause of the connection's failure.
+    /// Why there is no token. It is shown as the cause of the failed connection.
     fn oauth_token(&self, config: Option<&str>) -> Result<OauthToken, BoxError> {
         let _ = config;
         Err("no OAUTHBEARER token: implement ClientEvents::oauth_token".into())
     }
 }
 
-/// An error of the client.
+/// Error of the client.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ClientError<'a> {
     /// Kafka's or librdkafka's code.
     pub code: i32,
-    /// Its name, if it is known.
+    /// Name of the code, if it is known.
     pub name: Option<&'static str>,
     /// librdkafka's text.
     pub text: &'a str,
-    /// Whether the producer is finished.
+    /// Whether the producer has ended.
     pub fatal: bool,
 }
 
@@ -64,18 +64,18 @@ impl fmt::Display for ClientError<'_> {
     }
 }
 
-/// A token for SASL/OAUTHBEARER.
+/// Token for SASL/OAUTHBEARER.
 #[derive(Clone)]
 pub struct OauthToken {
     /// The token.
     pub token: String,
-    /// The principal it stands for.
+    /// The principal that the token is for.
     pub principal: String,
-    /// When it ends.
+    /// When the token expires.
     pub expires_at: SystemTime,
 }
 
-/// Never shows the token.
+/// Does not show the token.
 impl fmt::Debug for OauthToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OauthToken").field("principal", &self.principal).finish_non_exhaustive()

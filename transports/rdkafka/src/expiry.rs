@@ -1,5 +1,5 @@
-//! When the time of records is up: one queue, swept by the event loop. A record is in it until it is settled: first for its
-//! deadline, then for the bound of its delivery.
+//! Deadlines of records: one queue, swept by the event loop. A record is in it until it is settled: first with its
+//! deadline, then with the bound of its delivery.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -8,20 +8,20 @@ use std::time::Instant;
 
 use crate::slot::Slot;
 
-/// Deadlines in order. Most come in order already, because most records have the same patience: those cost a push
-/// to a ring. It holds no record: what nobody holds any more goes at once, and its entry as it comes to the front, or with
-/// all others when they are many.
+/// Deadlines in order. Most arrive in order, because most records have the same time budget; those cost a push to a
+/// ring. The queue holds no records: a record that is no longer held elsewhere is freed at once, and its entry when it
+/// reaches the front, or in a clean-up of all entries when there are many.
 #[derive(Default)]
 pub(crate) struct ExpiryQueue {
     in_order: VecDeque<(Instant, Weak<Slot>)>,
     out_of_order: BinaryHeap<Reverse<Entry>>,
     /// No deadline is before this one.
     earliest: Option<Instant>,
-    /// Length from which a clean-up is worth it.
+    /// Number of entries from which a clean-up is done.
     clean_at: usize,
-    /// Settled records, left to those who push.
+    /// Settled records, to be freed by threads that push.
     settled: VecDeque<Arc<Slot>>,
-    /// Somebody pushed since [`forsaken`](Self::forsaken) was asked.
+    /// Whether a record was pushed since the last call of [`forsaken`](Self::forsaken).
     pushed: bool,
 }
 
@@ -48,16 +48,17 @@ impl Ord for Entry {
 }
 
 const LEAST_CLEAN_AT: usize = 1_024;
-/// How many entries are looked at for the oldest record.
+/// Number of entries searched for the oldest record.
 const LOOK_AT: usize = 64;
 
-/// Nobody waits for it and librdkafka does not have it. Soon true of what is settled, and cheaper to ask.
+/// Returns whether no caller waits for it and librdkafka does not have it. Soon true of a settled record, and cheap to
+/// check.
 fn is_gone(slot: &Weak<Slot>) -> bool {
     slot.strong_count() == 0
 }
 
 impl ExpiryQueue {
-    /// Says whether the new deadline is before all others.
+    /// Adds a deadline. Returns whether it is before all others.
     pub(crate) fn push(&mut self, at: Instant, slot: &Arc<Slot>) -> bool {
         self.pushed = true;
         let slot = Arc::downgrade(slot);
@@ -67,7 +68,7 @@ impl ExpiryQueue {
         } else {
             self.out_of_order.push(Reverse(Entry(at, slot)));
         }
-        // One old record that does not settle must not keep the entries of all the later ones here.
+        // One old record that does not settle must not keep the entries of all later ones.
         if self.len() > self.clean_at.max(LEAST_CLEAN_AT) {
             self.in_order.retain(|(_, slot)| !is_gone(slot));
             self.out_of_order.retain(|Reverse(Entry(_, slot))| !is_gone(slot));
@@ -84,12 +85,12 @@ impl ExpiryQueue {
         self.settled.extend(settled.drain(..));
     }
 
-    /// Two at a time for one that is pushed: they do not pile up, and nobody has to free many at once.
+    /// Takes two settled records per pushed one, so that they do not pile up and no thread frees many at once.
     pub(crate) fn take_settled(&mut self) -> [Option<Arc<Slot>>; 2] {
         [self.settled.pop_front(), self.settled.pop_front()]
     }
 
-    /// What was left to those who push, if nobody has pushed since this was asked last.
+    /// Takes the settled records, if no record was pushed since the last call.
     pub(crate) fn forsaken(&mut self) -> Option<VecDeque<Arc<Slot>>> {
         (!std::mem::take(&mut self.pushed)).then(|| self.take_all_settled())
     }
@@ -98,7 +99,7 @@ impl ExpiryQueue {
         std::mem::take(&mut self.settled)
     }
 
-    /// Takes up to so many entries from the front whose records nobody holds any more.
+    /// Removes up to `at_most` entries from the front whose records are no longer held.
     pub(crate) fn pop_gone(&mut self, at_most: usize) {
         for _ in 0..at_most {
             if !self.in_order.front().is_some_and(|(_, slot)| is_gone(slot)) {
@@ -108,7 +109,7 @@ impl ExpiryQueue {
         }
     }
 
-    /// All that somebody holds.
+    /// Returns all records that are still held.
     pub(crate) fn all(&self) -> Vec<Arc<Slot>> {
         let out_of_order = self.out_of_order.iter().map(|Reverse(Entry(_, slot))| slot);
         self.in_order.iter().map(|(_, slot)| slot).chain(out_of_order).filter_map(Weak::upgrade).collect()
@@ -118,8 +119,8 @@ impl ExpiryQueue {
         self.in_order.len() + self.out_of_order.len()
     }
 
-    /// When to look again: no deadline is before that. It may be of a record that is settled by now: an entry is freed
-    /// best where it was made, which is where one is pushed.
+    /// Returns when to sweep next: no deadline is before that. It may belong to a settled record, because entries are
+    /// freed by the threads that push.
     pub(crate) fn next(&mut self) -> Option<Instant> {
         while self.out_of_order.peek().is_some_and(|Reverse(Entry(_, slot))| is_gone(slot)) {
             self.out_of_order.pop();
@@ -133,14 +134,14 @@ impl ExpiryQueue {
         self.earliest
     }
 
-    /// The oldest records that may have no answer yet, one of each order.
+    /// Returns the oldest records that may have no answer yet, one of each order.
     pub(crate) fn oldest(&self) -> [Option<Arc<Slot>>; 2] {
-        // Settled ones at the front go with those that are pushed, or within two seconds.
+        // Settled ones at the front are removed by pushes, or within 2 s.
         let in_order = self.in_order.iter().take(LOOK_AT).find_map(|(_, slot)| slot.upgrade());
         [in_order, self.out_of_order.peek().and_then(|Reverse(Entry(_, slot))| slot.upgrade())]
     }
 
-    /// Takes out a record whose time is up.
+    /// Takes out a record whose deadline has passed.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<Arc<Slot>> {
         while self.in_order.front().is_some_and(|(at, _)| *at <= now) {
             if let Some(slot) = self.in_order.pop_front().and_then(|(_, slot)| slot.upgrade()) {
@@ -170,7 +171,7 @@ mod tests {
     }
 
     proptest! {
-        /// Records come out by deadline and never early, whatever the order they came in.
+        /// Records come out by deadline and never early, whatever order they were pushed in.
         #[test]
         fn deadlines_come_out_in_order(offsets in prop::collection::vec(0..50u64, 0..100)) {
             let start = Instant::now();
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn settled_records_go_with_those_who_push_or_when_nobody_does() {
+    fn settled_records_are_freed_by_pushes_or_when_there_are_none() {
         let now = Instant::now();
         let mut queue = ExpiryQueue::default();
         let mut settled: Vec<_> = (0..3).map(|i| slot(i, now)).collect();

@@ -1,7 +1,7 @@
-//! Which cause explains that time ran out. Pure: the time is an argument.
+//! Selects the cause that explains a time-out. Pure: the time is an argument.
 //!
-//! A cause explains a wait if it was seen while the wait lasted and did not end before it. The nearest place comes first:
-//! the record's partition, the broker that leads it, the coordinator, the client.
+//! A cause explains a wait if it was seen during the wait and did not end before the wait did. The nearest place comes
+//! first: the record's partition, the broker that leads it, the coordinator, the client.
 
 use std::time::{Duration, Instant};
 
@@ -10,24 +10,23 @@ use crate::classify::seconds;
 use crate::codes;
 use crate::peers::{Peer, address};
 
-/// How long a broker that could not be reached explains a wait that began later: librdkafka repeats the error of a connection
-/// every 30 s.
+/// How long an unreachable broker explains waits that began later: librdkafka repeats a connection's error every 30 s.
 const LASTS: Duration = Duration::from_secs(60);
 
-/// How long a partition without leader explains a wait that began later: librdkafka asks for the leader each second while
-/// records wait for it.
+/// How long a partition without a leader explains waits that began later: librdkafka asks for the leader every second
+/// while records wait for it.
 const NO_LEADER: Duration = Duration::from_secs(5);
 
-/// What waits, and for what.
+/// A wait, and what it is for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wait<'a> {
-    /// None: of any record.
+    /// None: any record.
     pub(crate) topic: Option<&'a str>,
-    /// None: of any partition.
+    /// None: any partition.
     pub(crate) partition: Option<i32>,
-    /// The number of the broker that leads the partition, if it is known.
+    /// Id of the broker that leads the partition, if known.
     pub(crate) leader: Option<i32>,
-    /// It waits for the transaction's coordinator, and for no partition.
+    /// The wait is for the transaction coordinator and not for a partition.
     pub(crate) coordinator: bool,
     /// How long a broker may take for an answer.
     pub(crate) patience: Duration,
@@ -35,7 +34,7 @@ pub(crate) struct Wait<'a> {
     pub(crate) now: Instant,
 }
 
-/// Why it waits.
+/// Reason for a wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Explanation {
     /// Kafka's or librdkafka's code, if there is one.
@@ -44,18 +43,19 @@ pub(crate) struct Explanation {
 }
 
 impl Explanation {
-    /// Whether a broker delays the client because of a quota.
+    /// Returns whether a broker throttles the client because of a quota.
     pub(crate) fn is_throttling(&self) -> bool {
         self.code == Some(codes::THROTTLING_QUOTA_EXCEEDED)
     }
 
-    /// Whether it says that nothing was sent: it explains no record that may have been written by the time it was given up.
+    /// Returns whether the reason is that nothing was sent. It does not explain a record that may have been written
+    /// since.
     pub(crate) fn is_unsent(&self) -> bool {
         self.code.is_none() && self.text.starts_with(UNSENT)
     }
 }
 
-/// How the text begins where nothing was sent.
+/// Beginning of the text if nothing was sent.
 const UNSENT: &str = "nothing was sent to ";
 
 impl Wait<'_> {
@@ -68,7 +68,7 @@ impl Wait<'_> {
     }
 }
 
-/// `causes` with the youngest first.
+/// Selects the reason for a wait. `causes` has the most recent one first.
 pub(crate) fn explain<'a>(
     wait: &Wait<'_>,
     causes: impl Iterator<Item = &'a Cause> + Clone,
@@ -115,7 +115,7 @@ fn error(cause: &Cause, now: Instant) -> Explanation {
     Explanation { code: (cause.code != 0).then_some(cause.code), text }
 }
 
-/// A broker makes this client wait, or did so for at least half of the time.
+/// A broker throttles this client, or did so for at least half of the wait.
 fn throttled<'a>(wait: &Wait<'_>, peers: impl Iterator<Item = &'a Peer>) -> Option<Explanation> {
     let overlap = |peer: &&Peer| {
         peer.throttled.map_or(Duration::ZERO, |(at, time)| {
@@ -123,7 +123,7 @@ fn throttled<'a>(wait: &Wait<'_>, peers: impl Iterator<Item = &'a Peer>) -> Opti
             end.saturating_duration_since(at.max(wait.since))
         })
     };
-    // The answer behind the pause takes its time; it has a pause of its own, or ends it.
+    // The answer after the pause takes time of its own; it announces a new pause, or ends this one.
     let lasts =
         |peer: &Peer| peer.throttled.is_some_and(|(at, time)| wait.now.saturating_duration_since(at) <= time * 2);
     let peer = peers.max_by_key(|peer| (lasts(peer), overlap(peer)))?;
@@ -135,7 +135,7 @@ fn throttled<'a>(wait: &Wait<'_>, peers: impl Iterator<Item = &'a Peer>) -> Opti
     Some(Explanation { code: Some(codes::THROTTLING_QUOTA_EXCEEDED), text })
 }
 
-/// A broker has requests and answers none.
+/// A broker has requests and answers none of them.
 fn silent<'a>(wait: &Wait<'_>, peers: impl Iterator<Item = &'a Peer>) -> Option<Explanation> {
     let silence = |peer: &&Peer| match peer.unanswered {
         0 => Duration::ZERO,
@@ -148,7 +148,7 @@ fn silent<'a>(wait: &Wait<'_>, peers: impl Iterator<Item = &'a Peer>) -> Option<
     long.then(|| Explanation { code: Some(codes::LOCAL_TIMED_OUT), text: text() })
 }
 
-/// A connection ended while requests were on it, and no produce request was answered since.
+/// A connection was lost while requests were on it, and no produce request was answered since.
 fn lost<'a>(wait: &Wait<'_>, peers: impl Iterator<Item = &'a Peer>) -> Option<Explanation> {
     let lost = peers.filter_map(|peer| peer.lost.map(|(code, at)| (at, code, peer)));
     let open = lost.filter(|(at, _, peer)| *at >= wait.since && peer.produced.is_none_or(|produced| produced <= *at));
@@ -178,14 +178,14 @@ fn unsent(wait: &Wait<'_>, peers: &[Peer]) -> Option<Explanation> {
     Some(Explanation { code: None, text: format!("{UNSENT}{whom} in that time") })
 }
 
-/// Whether the error of a broker by this name can be why the record waits.
+/// Returns whether an error of the broker with this name can be why the record waits.
 fn concerns(wait: &Wait<'_>, name: &str, peers: &[Peer]) -> bool {
     let Some(leader) = wait.leader else { return true };
     let same = |peer: &Peer| peer.id == leader && peer.address() == address(name);
     number(name) == Some(leader) || peers.iter().any(same)
 }
 
-/// It was seen in time, or lasts since before; and no answer of the broker ended it.
+/// Returns whether the cause was seen in time or lasts from before, and no answer of the broker ended it.
 fn lasts(wait: &Wait<'_>, cause: &Cause, name: &str, peers: &[Peer]) -> bool {
     let recent = cause.last >= wait.since || wait.now.saturating_duration_since(cause.last) <= LASTS;
     let mut same = peers.iter().filter(|peer| peer.address() == address(name));
@@ -206,7 +206,7 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// A timeline of one wait that begins at `since` and ends at `now`.
+    /// Timeline of one wait from `since` to `now`.
     struct Line {
         origin: Instant,
         since: u64,
@@ -270,13 +270,13 @@ mod tests {
     fn the_records_own_partition_comes_first() {
         let line = Line::new(0, 4_000).broker(B1, 3_950).partition(1, 3_900).partition(0, 3_600);
         assert_eq!(line.explain().unwrap(), "last broker error 0.4 s ago: Partition { topic: \"t\", partition: 0 }");
-        // One of another partition says nothing.
+        // A cause of another partition explains nothing.
         let line = Line::new(0, 4_000).partition(1, 3_900).peer(1, B1, healthy);
         assert_eq!(line.explain(), None);
     }
 
     #[test]
-    fn a_cause_from_before_the_wait_says_nothing() {
+    fn a_cause_from_before_the_wait_explains_nothing() {
         let line = Line::new(1_000, 4_000).partition(0, 999).cause(Place::Client, -194, 999).peer(1, B1, healthy);
         assert_eq!(line.explain(), None);
     }
@@ -303,7 +303,7 @@ mod tests {
             peer.silent_since = origin + ms(3_000);
         };
         assert_eq!(Line::new(0, 4_000).peer(1, B1, late).explain(), None);
-        // The throttle ended long before.
+        // The throttling ended long before.
         let over = |peer: &mut Peer, origin: Instant| peer.throttled = Some((origin, ms(1_000)));
         assert_eq!(Line::new(0, 4_000).peer(1, B1, over).explain(), None);
     }
@@ -318,10 +318,10 @@ mod tests {
             peer.answered = Some(origin + ms(6_000));
         };
         assert_eq!(line().peer(1, B1, again).explain(), None);
-        // For a minute: librdkafka repeats it every 30 s.
+        // Only for 60 s: librdkafka repeats the error every 30 s.
         let line = Line::new(66_000, 70_000).broker(B1, 5_000).peer(1, B1, |_, _| {});
         assert_eq!(line.explain(), None);
-        // One that does not lead the partition says nothing; if the leader is not known, any may be it.
+        // A broker that does not lead the partition explains nothing. With an unknown leader, any broker may.
         let other = Line::new(0, 4_000).broker("b2:9092/2", 3_000).peer(1, B1, healthy);
         assert_eq!(other.explain(), None);
         let anyones = Wait { leader: None, ..other.wait() };
@@ -346,22 +346,22 @@ mod tests {
     }
 
     #[test]
-    fn all_brokers_down_is_told_only_while_it_is_true() {
+    fn all_brokers_down_explains_only_while_it_lasts() {
         let down = || Line::new(0, 4_000).cause(Place::Client, codes::LOCAL_ALL_BROKERS_DOWN, 1_000);
         assert!(down().explain().is_some());
         assert_eq!(down().peer(1, B1, healthy).explain(), None);
-        // Behind any other.
+        // Any other cause comes first.
         let line = down().cause(Place::Broker(B1.into()), -195, 900);
         assert!(line.explain().unwrap().contains("Broker"));
     }
 
     #[test]
-    fn a_call_that_waits_for_the_coordinator_hears_of_it_first() {
+    fn the_coordinator_explains_its_calls_first() {
         let line = Line::new(0, 4_000).cause(Place::Coordinator, 15, 1_000).partition(0, 3_000);
         let call = Wait { topic: None, partition: None, leader: None, coordinator: true, ..line.wait() };
         let why = explain(&call, line.causes.iter(), &[]).unwrap();
         assert_eq!((why.code, why.text.as_str()), (Some(15), "last broker error 3.0 s ago: Coordinator"));
-        // And a record whose partition has no cause, last.
+        // It also explains a record, as the last choice.
         let line = Line::new(0, 4_000).cause(Place::Coordinator, 15, 1_000).peer(1, B1, healthy);
         assert!(line.explain().is_some());
     }
@@ -387,9 +387,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is told was seen while the wait lasted, and not ended by an answer; and what is nearest is told.
+        /// The selected cause was seen during the wait and not ended by an answer; and it is of the nearest place.
         #[test]
-        fn only_what_was_seen_in_time_and_did_not_end_is_told(
+        fn only_a_cause_that_was_seen_in_time_and_did_not_end_explains(
             seen in prop::collection::vec((place(), 0..4_000u64), 0..12),
             answered in prop::option::of(0..4_000u64),
             since in 0..4_000u64,

@@ -1,4 +1,4 @@
-//! What the connection check waits for.
+//! Facts that the connection check waits for.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
@@ -12,7 +12,7 @@ pub(crate) struct Facts {
     pub(crate) denied: Option<(i32, String)>,
 }
 
-/// Where they are said and waited for.
+/// Shared facts, with a condition variable for changes.
 #[derive(Default)]
 pub(crate) struct Known {
     facts: Mutex<Facts>,
@@ -25,7 +25,7 @@ impl Known {
         self.changed.notify_all();
     }
 
-    /// Waits until the facts answer, or the deadline passed.
+    /// Waits until the facts give an answer, or until the deadline.
     pub(crate) fn wait<R>(&self, until: Instant, mut answer: impl FnMut(&Facts) -> Option<R>) -> Option<R> {
         let mut facts = lock(&self.facts);
         loop {

@@ -9,12 +9,12 @@ use kafka_tower_core::{Delivery, Error, Result, handover};
 use crate::slot::Slot;
 use crate::transport::Owner;
 
-/// Resolves with the record's fate, or when its time is up.
+/// Future of a record: resolves with its outcome, or when its deadline has passed.
 ///
 /// # Cancel safety
 ///
-/// Dropping it cancels nothing: the record goes its way, and its delivery report gives its room back. While it is
-/// awaited it keeps the producer alive as a handle does, so that `oneshot` on the last one delivers.
+/// Dropping it does not cancel the record; its delivery report frees its room. While it is awaited it keeps the
+/// producer alive as a handle does, so that `oneshot` on the last handle delivers.
 #[must_use = "futures do nothing unless polled"]
 pub struct DeliveryFuture(State);
 

@@ -1,7 +1,8 @@
-//! Records that are admitted and in no producer: they wait here, in the order of their calls, until their way is free again.
+//! Held records: admitted, but not in a producer. They wait here in the order of their calls until they can be handed
+//! over.
 //!
-//! A record is held when librdkafka refused it for a reason that may be out of date ("no such partition"): the topic is looked
-//! up first. Later records of that topic queue behind it, so that nothing overtakes.
+//! A record is held when librdkafka rejected it for a reason that may be out of date ("no such partition"): the topic
+//! is looked up first. Later records of that topic queue behind it, so that none overtakes it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,7 @@ use crate::codes;
 use crate::shared::{Shared, lock};
 use crate::slot::Slot;
 
-/// The records, oldest first.
+/// The held records, oldest first.
 #[derive(Default)]
 pub(crate) struct Held(Mutex<VecDeque<Arc<Slot>>>);
 
@@ -25,7 +26,7 @@ impl Held {
         lock(&self.0).push_back(slot);
     }
 
-    /// Takes all, or those of a topic, in one go: there may be many.
+    /// Takes all records, or those of a topic, in one pass, because there may be many.
     fn take(&self, topic: Option<&str>) -> VecDeque<Arc<Slot>> {
         let mut held = lock(&self.0);
         let all = std::mem::take(&mut *held);
@@ -35,7 +36,7 @@ impl Held {
         its
     }
 
-    /// These go before all others.
+    /// Puts these records before all others.
     pub(crate) fn put_first(&self, slots: Vec<Arc<Slot>>) {
         let mut held = lock(&self.0);
         for slot in slots.into_iter().rev() {
@@ -53,7 +54,7 @@ impl Held {
     }
 }
 
-/// Whether a refusal by librdkafka may be out of date: it judges by metadata that it may not have renewed for minutes.
+/// Returns whether a rejection by librdkafka may be out of date: it uses metadata that may be minutes old.
 pub(crate) fn may_be_out_of_date(code: i32) -> bool {
     matches!(
         code,
@@ -65,7 +66,7 @@ pub(crate) fn may_be_out_of_date(code: i32) -> bool {
 }
 
 impl Shared {
-    /// Holds a refused record until its topic is looked up. Gives it back if it was looked up a moment ago.
+    /// Holds a rejected record until its topic is looked up. Returns it if the topic was looked up a moment ago.
     pub(crate) fn hold_for_a_look(&self, code: i32, slot: Arc<Slot>) -> Result<(), Arc<Slot>> {
         let topic = &slot.record().topic;
         if !may_be_out_of_date(code) || self.is_transactional() || !self.partitions.doubt(topic) {
@@ -74,14 +75,14 @@ impl Shared {
         let topic = Arc::clone(topic);
         self.client.hold(Arc::clone(&topic), || {
             self.held.push(slot);
-            // Once more, behind the record: the look-up may have ended meanwhile.
+            // Again, after the record was added: an earlier look-up may have ended meanwhile.
             self.partitions.look_at(topic);
         });
         self.client.wake();
         Ok(())
     }
 
-    /// The client was replaced: hands all held records over.
+    /// Hands all held records over after the client was replaced.
     pub(crate) fn let_all_go(&self) {
         loop {
             self.hand_over_all(self.held.take(None));
@@ -91,8 +92,8 @@ impl Shared {
         }
     }
 
-    /// The topic was looked up, or that failed: hands its held records over, or settles them with the refusal. Only the event
-    /// loop does this, so that they keep their order.
+    /// Hands the held records of a topic over after its look-up succeeded or failed, or settles them with the
+    /// rejection. Only the event loop does this, so that they keep their order.
     pub(crate) fn let_go(&self, topic: &Arc<str>) {
         loop {
             self.hand_over_all(self.held.take(Some(topic)));
@@ -111,7 +112,7 @@ impl Shared {
 
     fn hand_over_held(&self, slot: Arc<Slot>) -> Option<Permit> {
         if !slot.hand_over() {
-            // Its time is up, and the caller was told.
+            // Its deadline has passed and its caller has the error.
             let error = self.expired_while_held(&slot, Instant::now());
             return self.settle(&slot, Err(error));
         }
@@ -120,7 +121,7 @@ impl Shared {
         self.settle(&slot, Err(error))
     }
 
-    /// Settles all held records: they went nowhere.
+    /// Settles all held records, which were never sent.
     pub(crate) fn give_up_held(&self, error: impl Fn(&str) -> Error) {
         for slot in self.held.take(None) {
             let permit = self.settle(&slot, Err(error(&slot.record().topic)));

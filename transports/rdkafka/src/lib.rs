@@ -1,5 +1,5 @@
 //! The production transport of kafka-tower: [librdkafka](https://github.com/confluentinc/librdkafka) behind a
-//! `tower::Service` that keeps the laws of [`Transport`](kafka_tower_core::Transport).
+//! `tower::Service` that satisfies the laws of [`Transport`](kafka_tower_core::Transport).
 //!
 //! ```no_run
 //! # async fn run() -> kafka_tower_core::Result<()> {
@@ -20,36 +20,37 @@
 //! # }
 //! ```
 //!
-//! # What it does about librdkafka
+//! # How it differs from librdkafka and its binding
 //!
-//! - **Unknown codes.** The Rust binding turns error codes into an enum with holes; a code that it does not know is undefined
-//!   behaviour. Our own event loop reads codes as integers, and each integer has a typed answer.
-//! - **Where the record is.** librdkafka knows, the binding does not tell. A guess of librdkafka's is not believed: then the
-//!   error says [`PossiblyPersisted`](kafka_tower_core::Persistence::PossiblyPersisted).
-//! - **Time.** The deadline of a record resolves its future and never becomes `message.timeout.ms`: that wrote thousands of
-//!   records twice in outages that were longer.
-//! - **Causes.** Only the error callback knows why nothing is delivered. The last errors are kept, and a time-out names them.
-//! - **Secrets.** The binding's configuration error prints passwords. Ours names the property.
+//! - **Unknown codes.** The Rust binding turns error codes into an enum with holes, so that an unknown code is
+//!   undefined behaviour. This transport's event loop reads codes as integers and maps each one to a typed error.
+//! - **Persistence.** librdkafka reports whether a record is in the log; the binding does not pass it on. Where
+//!   librdkafka only guesses, the error says [`PossiblyPersisted`](kafka_tower_core::Persistence::PossiblyPersisted).
+//! - **Deadlines.** A record's deadline resolves its future and never becomes `message.timeout.ms`: in outages that
+//!   were longer, that wrote thousands of records twice.
+//! - **Causes.** Only the error callback knows why nothing is delivered. The last errors are kept, and a time-out names
+//!   them.
+//! - **Secrets.** The binding's configuration error prints passwords. This transport's error only names the property.
 //! - **Connecting** finds a broker, the topics and the producer id, or fails with the cause.
-//! - **The end.** `close` hands undelivered records back; a drop without it warns with their number.
+//! - **Shutdown.** `close` returns undelivered records; a drop without it logs a warning with their number.
 //!
 //! # Logs
 //!
-//! Errors of the client are warnings with their code and its name. librdkafka's own log goes to `tracing` with the target
-//! `librdkafka` and its facility; ask for more with its property `debug`. A line that repeats is said once in 10 s, and the next
-//! says how many were like it (also as the field `repeats`): a dead broker does not fill a disk. Lines at debug level are never
-//! held back.
+//! Errors of the client are warnings with their code and its name. librdkafka's own log goes to `tracing` with the
+//! target `librdkafka` and its facility; its property `debug` enables more. A repeated line is logged once in 10 s, and
+//! the next one says how many were suppressed (also as the field `repeats`), so that an unreachable broker does not
+//! fill the disk. Lines at debug level are never suppressed.
 //!
 //! # Features
 //!
-//! | feature | what | needs (Debian) |
+//! | feature | adds | needs (Debian) |
 //! |---|---|---|
 //! | none | gzip, snappy, lz4; PLAIN without TLS | `build-essential` |
 //! | `ssl` | TLS, SCRAM, OAUTHBEARER with the system's OpenSSL | `libssl-dev pkg-config` |
-//! | `ssl-vendored` | the same with an OpenSSL that is built along | `perl` |
+//! | `ssl-vendored` | the same with an OpenSSL that is compiled from source | `perl` |
 //! | `zstd` | zstd | |
 //! | `gssapi` | Kerberos | `libsasl2-dev libssl-dev pkg-config` |
-//! | `cmake-build` | CMake in place of configure | `cmake libcurl4-openssl-dev` |
+//! | `cmake-build` | builds with CMake instead of configure | `cmake libcurl4-openssl-dev` |
 //! | `mock-cluster` | `MockCluster`: librdkafka's in-process brokers | |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_op_in_unsafe_fn)]

@@ -1,21 +1,21 @@
-//! What librdkafka's log says of errors that it tries to get over by itself, and so reports in no other way. Pure.
+//! Reads log lines of librdkafka about errors that it retries by itself and reports in no other way. Pure.
 //!
 //! The lines are those of librdkafka 2.12.1 for the facets `msg`, `eos` and `topic`.
 
-/// What a line says.
+/// Meaning of a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line<'a> {
-    /// A broker refused a batch.
+    /// A broker rejected a batch.
     Refused { broker: &'a str, topic: &'a str, partition: i32, code: i32 },
-    /// By an answer of a broker, the partition has no leader, or has one.
+    /// A broker answered that the partition has no leader, or has one again.
     Leader { topic: &'a str, partition: i32, is_there: bool },
-    /// A transaction's coordinator, or a producer id, cannot be had. `who` is the broker that said so, if one did.
+    /// The transaction coordinator or the producer id is not available. `who` is the broker that said so, if one did.
     NoCoordinator { what: &'static str, who: &'a str, code: Option<i32>, text: &'a str },
-    /// It can be had again.
+    /// The coordinator is available again.
     Coordinator,
 }
 
-/// Reads a line. `code_of` knows codes by librdkafka's text and by their name.
+/// Reads a line. `code_of` finds codes by librdkafka's text and by name.
 pub(crate) fn read<'a>(facility: &str, line: &'a str, code_of: impl Fn(&str) -> Option<i32>) -> Option<Line<'a>> {
     let line = without_thread(line);
     match facility {
@@ -41,24 +41,24 @@ pub(crate) fn read<'a>(facility: &str, line: &'a str, code_of: impl Fn(&str) -> 
     }
 }
 
-/// "[thrd:host:9092/1]: "
+/// Strips "[thrd:host:9092/1]: ".
 fn without_thread(line: &str) -> &str {
     let line = line.trim();
     line.strip_prefix("[thrd:").and_then(|rest| rest.split_once("]: ")).map_or(line, |(_, rest)| rest)
 }
 
-/// "host:9092/1: topic [0]: `MessageSet` with 1 message(s) (…) encountered error: Broker: … (actions …)"
+/// Reads "host:9092/1: topic [0]: `MessageSet` with 1 message(s) (…) encountered error: Broker: … (actions …)".
 fn refused(line: &str, code_of: impl Fn(&str) -> Option<i32>) -> Option<Line<'_>> {
     let (broker, rest) = line.split_once(": ")?;
     let (place, rest) = rest.split_once("]: MessageSet with ")?;
     let (topic, partition) = place.rsplit_once(" [")?;
     let (text, _actions) = rest.split_once(" encountered error: ")?.1.rsplit_once(" (actions ")?;
-    // Below 0 are librdkafka's own: a connection that ended, or a purge, which others tell better.
+    // Codes below -1 are librdkafka's own (a lost connection, a purge), which other sources report better.
     let code = code_of(text).filter(|code| *code > 0 || *code == -1)?;
     Some(Line::Refused { broker, topic, partition: partition.parse().ok()?, code })
 }
 
-/// "topic [0]: leader 1 epoch 0 -> leader -1 epoch 1"
+/// Reads "topic [0]: leader 1 epoch 0 -> leader -1 epoch 1".
 fn leader(line: &str) -> Option<Line<'_>> {
     let (place, rest) = line.split_once("]: leader ")?;
     let (topic, partition) = place.rsplit_once(" [")?;
@@ -68,7 +68,7 @@ fn leader(line: &str) -> Option<Line<'_>> {
 
 fn coordinator(line: &str, code_of: impl Fn(&str) -> Option<i32>) -> Option<Line<'_>> {
     const WHAT: &str = "no transaction coordinator";
-    // The code's name, and behind it the broker's own text or librdkafka's.
+    // The code's name, followed by the broker's text or librdkafka's.
     for cause in ["Failed to find transaction coordinator: ", "AddPartitionsToTxn failed: ", "EndTxn failed: "] {
         if let Some((_, text)) = line.split_once(cause) {
             return Some(no_coordinator(WHAT, "", text, code_of));
@@ -99,7 +99,7 @@ fn ended_by<'a>(
     Some(if name == "NO_ERROR" { Line::Coordinator } else { no_coordinator(what, who, name, code_of) })
 }
 
-/// The code's text comes first, and the broker's own behind it.
+/// The code's text comes first, followed by the broker's own.
 fn no_coordinator<'a>(
     what: &'static str,
     who: &'a str,
@@ -233,9 +233,9 @@ mod tests {
     }
 
     proptest! {
-        /// No line makes it panic, cut anywhere.
+        /// No line causes a panic, wherever it is cut.
         #[test]
-        fn any_line_will_do(facility in "MSGSET|BROKER|TXNCOORD|GETPID|ADDPARTS|ADDOFFSETS|ENDTXN", line in ".{0,80}", cut in 0..200usize) {
+        fn no_line_panics(facility in "MSGSET|BROKER|TXNCOORD|GETPID|ADDPARTS|ADDOFFSETS|ENDTXN", line in ".{0,80}", cut in 0..200usize) {
             let _ = read(&facility, &line, code_of);
             let whole = msgset("Broker: Not enough in-sync replicas");
             let _ = read(&facility, whole.get(cut..).unwrap_or_default(), code_of);

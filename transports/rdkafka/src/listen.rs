@@ -1,24 +1,26 @@
-//! When librdkafka's debug lines of batches are worth their cost. They alone name the codes that it tries to get over by itself,
-//! and two come with each batch that goes well: they are written only while a record takes long. Pure.
+//! Decides when librdkafka's debug lines about batches are worth their cost. Only they name the codes that librdkafka
+//! retries by itself, but every successful batch writes two: they are enabled only while a record takes long. Pure.
 
 use std::time::{Duration, Instant};
 
-/// How old a record is when it takes long, unless a quarter of its time is less.
+/// Age from which a record takes long, or a quarter of its time budget if that is less.
 const LONG: Duration = Duration::from_millis(400);
-/// The same while other records are delivered: a backlog is no sign of trouble. Half of its time, if that is less.
+/// The same while other records are delivered, because a backlog is no sign of trouble; or half of its budget if that
+/// is less.
 const LONG_IN_A_BACKLOG: Duration = Duration::from_secs(5);
-/// Reports that are no older mean that records are delivered.
+/// Records count as being delivered if the last report is not older than this.
 const DELIVERING: Duration = Duration::from_millis(300);
-/// How long the lines go on when nothing takes long any more.
+/// How long the lines stay enabled after the last record that took long.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Whether a record takes long; `budget` is all of its time, and `reported` the last time that any was reported.
+/// Returns whether a record takes long. `budget` is its whole time budget; `since_report` the time since the last
+/// report.
 pub(crate) fn takes_long(age: Duration, budget: Option<Duration>, since_report: Duration) -> bool {
     let part = |of: u32, most: Duration| budget.map_or(most, |budget| most.min(budget / of));
     age >= part(4, LONG) && (since_report >= DELIVERING || age >= part(2, LONG_IN_A_BACKLOG))
 }
 
-/// Until when the lines are written, if a record takes long now.
+/// Returns until when the lines stay enabled if a record takes long now.
 pub(crate) fn until(now: Instant) -> Instant {
     now + LINGER
 }

@@ -1,4 +1,4 @@
-//! The lines of the event loop in the log of the application: with fields, and repeats counted (see `repeats`).
+//! Writes the event loop's lines to the application's log, with fields, and suppresses repeats (see `repeats`).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::codes;
 use crate::repeats::{Kind, Repeats, Said};
 
-/// What tells something.
+/// Source of a log line.
 #[derive(Debug)]
 pub(crate) enum Source {
     /// An error event of the client.
@@ -15,7 +15,7 @@ pub(crate) enum Source {
     Librdkafka { level: i32, facility: String },
     /// A panic that was caught.
     Panic { of: &'static str },
-    /// Ourselves.
+    /// This transport.
     Warning,
 }
 
@@ -30,22 +30,22 @@ impl Source {
     }
 }
 
-/// One for all event loops of a transport.
+/// One per transport, shared by its event loops.
 #[derive(Default)]
 pub(crate) struct Log(Mutex<Repeats<(Source, String)>>);
 
 impl Log {
     pub(crate) fn tell(&self, source: Source, text: &str, now: Instant) {
         let kind = source.kind(text);
-        // A statement of its own: the log must not run under the lock.
+        // A separate statement: the subscriber must not run under the lock.
         let said = self.repeats().push(kind, (source, text.trim().to_owned()), now);
         said.iter().for_each(say);
     }
 
-    /// As librdkafka gives it.
+    /// Logs a line of librdkafka.
     pub(crate) fn librdkafka(&self, level: i32, facility: &str, text: &str, now: Instant) {
         let (facility, text) = (facility.trim(), text.trim());
-        // Who asks for the lines of `debug` wants each of them; and an error event has the text of FAIL once more.
+        // Lines of `debug` were asked for, so none is suppressed; a FAIL line repeats the text of an error event.
         if level > 6 || (level <= 3 && facility == "FAIL") {
             tracing::debug!(target: "librdkafka", facility, "{text}");
         } else {
@@ -53,13 +53,13 @@ impl Log {
         }
     }
 
-    /// Says what was held back for long enough.
+    /// Logs lines that were suppressed long enough.
     pub(crate) fn tick(&self, now: Instant) {
         let said = self.repeats().due(now);
         said.iter().for_each(say);
     }
 
-    /// Says all that is still held back.
+    /// Logs everything that is still suppressed.
     pub(crate) fn end(&self, now: Instant) {
         let said = self.repeats().end(now);
         said.iter().for_each(say);

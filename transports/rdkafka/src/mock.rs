@@ -8,9 +8,9 @@ use crate::classify;
 use crate::ffi::{Client, mock::Mock};
 use crate::properties;
 
-/// librdkafka's mock cluster: brokers in this process that speak the real protocol on the loopback interface. Good for
-/// demonstrations, for speed and for errors by code; no oracle for transactions (it fences nobody and hides no aborted
-/// record).
+/// librdkafka's mock cluster: brokers in this process that speak the real protocol on the loopback interface. Use it
+/// for demonstrations, benchmarks, and errors by code. It is not suited for transactions: it does not fence producers
+/// or hide aborted records.
 ///
 /// ```
 /// # async fn run() -> kafka_tower_core::Result<()> {
@@ -31,7 +31,7 @@ pub struct MockCluster {
     bootstrap: String,
 }
 
-/// Kafka's number of the Produce request.
+/// Kafka's API key of the Produce request.
 const PRODUCE: i16 = 0;
 
 pub(crate) fn not_built_in() -> Error {
@@ -54,34 +54,34 @@ impl MockCluster {
         Ok(Self { mock, bootstrap })
     }
 
-    /// The brokers' addresses, for `bootstrap.servers`.
+    /// Addresses of the brokers, for `bootstrap.servers`.
     #[must_use]
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
     }
 
-    /// Makes a topic. One that nobody made has 4 partitions as soon as it is asked for.
+    /// Creates a topic. Other topics get 4 partitions when a client asks for them.
     ///
     /// # Errors
     ///
-    /// librdkafka's refusal, as for a topic that is there already.
+    /// librdkafka's error, for example if the topic exists already.
     pub fn create_topic(&self, topic: &str, partitions: u32) -> Result<()> {
         let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
         self.mock.create_topic(topic, partitions).map_err(|code| refused(code, topic))
     }
 
-    /// Answers the next Produce requests with these codes, one each; 0 lets one pass. Any code will do, also one that
-    /// Kafka does not have. The records of a request that is answered so are not appended.
+    /// Answers the next Produce requests with these codes, one each; 0 lets a request succeed. Any code is allowed,
+    /// also one that Kafka does not define. The records of a request that fails this way are not appended.
     pub fn fail_produce(&self, codes: &[i32]) {
         self.mock.push_errors(PRODUCE, codes);
     }
 
-    /// Answers the next requests of a kind (Kafka's number of it) with these codes.
+    /// Answers the next requests with this API key with these codes.
     pub fn fail_requests(&self, api_key: i16, codes: &[i32]) {
         self.mock.push_errors(api_key, codes);
     }
 
-    /// Answers each question about a topic with a code; 0 ends that.
+    /// Answers every metadata request for a topic with a code; 0 ends that.
     ///
     /// # Errors
     ///
@@ -90,29 +90,29 @@ impl MockCluster {
         self.mock.set_topic_error(topic, code).map_err(|code| refused(code, topic))
     }
 
-    /// Cuts a broker off: its connections end and new ones are refused.
+    /// Takes a broker down: its connections end and new ones are refused.
     ///
     /// # Errors
     ///
-    /// There is no such broker.
+    /// If the broker does not exist.
     pub fn broker_down(&self, broker: i32) -> Result<()> {
         self.mock.set_up(broker, false).map_err(|code| refused(code, &format!("broker {broker}")))
     }
 
-    /// Lets a broker be reached again.
+    /// Brings a broker up again.
     ///
     /// # Errors
     ///
-    /// There is no such broker.
+    /// If the broker does not exist.
     pub fn broker_up(&self, broker: i32) -> Result<()> {
         self.mock.set_up(broker, true).map_err(|code| refused(code, &format!("broker {broker}")))
     }
 
-    /// Delays a broker's answers; whole milliseconds.
+    /// Delays a broker's answers, in whole milliseconds.
     ///
     /// # Errors
     ///
-    /// There is no such broker.
+    /// If the broker does not exist.
     pub fn set_round_trip(&self, broker: i32, time: Duration) -> Result<()> {
         let millis = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
         self.mock.set_round_trip(broker, millis).map_err(|code| refused(code, &format!("broker {broker}")))

@@ -1,7 +1,7 @@
-//! Whose name did not resolve: one of `bootstrap.servers`, or one that a broker advertises.
+//! Tells whether a name that did not resolve is of `bootstrap.servers` or advertised by a broker.
 
-/// The broker in an error of librdkafka's that has an id: its name came with the metadata, and not from `bootstrap.servers`.
-/// "kafka:9092/1: Failed to resolve …" is broker 1 at kafka:9092.
+/// Returns the broker in an error of librdkafka if it has an id, because its name then came with the metadata and not
+/// from `bootstrap.servers`. "kafka:9092/1: Failed to resolve …" is broker 1 at kafka:9092.
 fn advertised(text: &str) -> Option<(&str, i32)> {
     let (before, _) = text.split_once(": Failed to resolve ")?;
     let name = before.rsplit(' ').next()?;
@@ -9,7 +9,7 @@ fn advertised(text: &str) -> Option<(&str, i32)> {
     Some((address.rsplit('/').next()?, id.parse().ok()?))
 }
 
-/// What to do about an error of name resolution, if the name is one that a broker advertises.
+/// Returns help for an error of name resolution, if a broker advertises the name.
 pub(crate) fn advertised_help(text: &str) -> Option<String> {
     let (address, id) = advertised(text)?;
     Some(format!(

@@ -1,4 +1,4 @@
-//! Whether a transaction is open, which calls are ending it, and what a close has to do about it.
+//! State of the open transaction: whether there is one, which calls are ending it, and what a close must do about it.
 //!
 //! ```text
 //! Closed --begin--> Open --the coordinator is asked to commit--> Committing --answer--> Closed
@@ -14,7 +14,7 @@ use kafka_tower_core::{Result, TransactionEnd};
 
 use crate::shared::lock;
 
-/// Shared by the transactional calls, each in a thread of its own, and the close.
+/// Shared by the transactional calls, each on a thread of its own, and the close.
 #[derive(Debug, Default)]
 pub(crate) struct OpenTransaction {
     state: Mutex<State>,
@@ -24,11 +24,11 @@ pub(crate) struct OpenTransaction {
 #[derive(Debug, Default)]
 struct State {
     phase: Phase,
-    /// Commits and aborts under way.
+    /// Number of commits and aborts in progress.
     calls: usize,
     /// No call may begin any more.
     closing: bool,
-    /// How the close ended what was open.
+    /// How the close ended the open transaction.
     end: Option<TransactionEnd>,
 }
 
@@ -37,22 +37,22 @@ enum Phase {
     #[default]
     Closed,
     Open {
-        /// A commit was refused after the coordinator had been asked: it may have been carried out all the same.
+        /// A commit was refused after the coordinator had been asked: it may have been carried out.
         asked: bool,
     },
-    /// The coordinator was asked to commit, and its answer is missing.
+    /// The coordinator was asked to commit and has not answered.
     Committing,
 }
 
-/// What a close has to do.
+/// What a close must do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AtClose {
     Nothing,
-    /// A fence means that the coordinator has aborted it, unless it was `asked` to commit before.
+    /// If the abort is fenced, the coordinator has aborted the transaction, unless it was `asked` to commit before.
     Abort {
         asked: bool,
     },
-    /// An abort could undo what the coordinator has carried out: only the commit may be continued.
+    /// An abort could contradict what the coordinator has carried out: only the commit may be continued.
     Commit,
     /// A call had no answer in time.
     Busy,
@@ -74,7 +74,7 @@ impl OpenTransaction {
         lock(&self.state)
     }
 
-    /// Runs `begin`, which asks no broker. None if the transport is closing.
+    /// Runs `begin`, which contacts no broker. None if the transport is closing.
     pub(crate) fn begin<E>(&self, begin: impl FnOnce() -> Result<(), E>) -> Option<Result<(), E>> {
         let mut state = self.state();
         if state.closing {
@@ -87,8 +87,8 @@ impl OpenTransaction {
         Some(begun)
     }
 
-    /// A commit or an abort begins. If the transport is closing, waits for the end that the close makes: `Err` has it, or nothing if there
-    /// was no transaction or no answer until `end`.
+    /// Begins a commit or an abort. If the transport is closing, waits until the close has ended the transaction: `Err`
+    /// has that end, or None if there was no transaction or no answer until `end`.
     pub(crate) fn enter(&self, end: Instant) -> Result<Call<'_>, Option<TransactionEnd>> {
         let mut state = self.state();
         if !state.closing {
@@ -115,18 +115,18 @@ impl OpenTransaction {
         self.state().phase == Phase::Committing
     }
 
-    /// The coordinator is about to be asked. Says whether it was before.
+    /// Called before the coordinator is asked to commit. Returns whether it was asked before.
     pub(crate) fn committing(&self) -> bool {
         let mut state = self.state();
         let asked = state.phase == Phase::Committing;
-        // A call out of place opens nothing.
+        // A call in the wrong order opens nothing.
         if matches!(state.phase, Phase::Open { .. }) {
             state.phase = Phase::Committing;
         }
         asked
     }
 
-    /// The commit was refused for good, and only an abort may follow.
+    /// The commit was refused for good; only an abort may follow.
     pub(crate) fn refused(&self, asked: bool) {
         let mut state = self.state();
         if state.phase == Phase::Committing {
@@ -134,24 +134,24 @@ impl OpenTransaction {
         }
     }
 
-    /// Nothing is open any more.
+    /// The transaction has ended.
     pub(crate) fn ended(&self) {
         self.state().phase = Phase::Closed;
     }
 
-    /// No call may begin any more. Says whether this is the first close, and whether there is something to end.
+    /// Lets no further call begin. Returns whether this is the first close, and whether there is a transaction to end.
     pub(crate) fn close(&self) -> (bool, bool) {
         let mut state = self.state();
         let first = !std::mem::replace(&mut state.closing, true);
         (first, state.at_close() != AtClose::Nothing)
     }
 
-    /// Whether a transaction is open.
+    /// Returns whether a transaction is open.
     pub(crate) fn is_open(&self) -> bool {
         self.state().phase != Phase::Closed
     }
 
-    /// Waits for the calls under way, at most until `end`.
+    /// Waits for the calls in progress until `end`, and returns what the close must do.
     pub(crate) fn at_close(&self, end: Instant) -> AtClose {
         let mut state = self.state();
         while state.calls > 0 {
@@ -161,14 +161,14 @@ impl OpenTransaction {
         state.at_close()
     }
 
-    /// How the close ended it.
+    /// Records how the close ended the transaction.
     pub(crate) fn closed(&self, end: Option<TransactionEnd>) {
         self.state().end = end;
         self.changed.notify_all();
     }
 }
 
-/// A commit or an abort under way.
+/// A commit or an abort in progress.
 pub(crate) struct Call<'a>(&'a OpenTransaction);
 
 impl Drop for Call<'_> {
@@ -207,7 +207,7 @@ mod tests {
 
         let failed = OpenTransaction::default();
         assert_eq!(failed.begin(|| Err(())), Some(Err(())));
-        failed.committing(); // out of place
+        failed.committing(); // in the wrong order
         assert_eq!(failed.at_close(now), AtClose::Nothing);
     }
 

@@ -1,15 +1,15 @@
-//! Something that is not a Kafka listener answers. librdkafka takes the first four bytes of the answer for a length and advises
-//! to raise `receive.message.max.bytes`; what they are says more.
+//! Recognises peers that are not Kafka listeners. librdkafka takes the first four bytes of their answer for a length
+//! and advises to raise `receive.message.max.bytes`; those bytes show what the peer speaks.
 
-/// What the texts below begin with.
+/// Beginning of the texts below.
 pub(crate) const NOT_KAFKA: &str = "the peer does not speak Kafka: ";
 
 const RESPONSE: &str = "Invalid response size ";
 const ADVICE: &str = "increase receive.message.max.bytes";
 const FRAME: &str = "Invalid frame size ";
 
-/// librdkafka's text with what the peer speaks in place of the advice; none where the text is about something else, or the length
-/// can be that of a large answer of Kafka's.
+/// Replaces the advice in librdkafka's text by what the peer speaks. None if the text is about something else, or if
+/// the length may be that of a large Kafka response.
 pub(crate) fn told(text: &str) -> Option<String> {
     let (before, rest) = text.split_once(RESPONSE).or_else(|| text.split_once(FRAME))?;
     let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '-').unwrap_or(rest.len());
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_kafka_is_named() {
+    fn a_peer_that_is_not_kafka_is_named() {
         assert_eq!(
             told(&response(*b"HTTP")).unwrap(),
             "127.0.0.1:80/bootstrap: Receive failed: the peer does not speak Kafka: it answers as an HTTP server (after 1ms in \

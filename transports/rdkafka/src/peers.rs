@@ -1,7 +1,7 @@
-//! What each broker does at the moment: answers, is silent, cuts the connection, throttles.
+//! Activity of each broker: answering, silent, disconnected, throttling.
 //!
-//! Each request and each answer of a client is counted, which must cost next to nothing. The time is read where somebody looks:
-//! what has changed since the last look has happened at this one.
+//! Every request and every answer is counted, so counting must be cheap. The clock is read only when the counts are
+//! looked at: what changed since the last look counts as having happened at this one.
 
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -10,27 +10,27 @@ use std::time::{Duration, Instant};
 use crate::codes;
 use crate::shared::lock;
 
-/// The most brokers that are watched. One beyond them is not.
+/// Maximum number of brokers observed; further ones are ignored.
 const KEPT: usize = 1_000;
 
-/// A broker as its requests and answers show it.
+/// State of a broker, as its requests and answers show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
-    /// Negative until the broker said its number.
+    /// Negative until the broker's id is known.
     pub(crate) id: i32,
-    /// "host:9092/1", as librdkafka writes it.
+    /// "host:9092/1", in librdkafka's notation.
     pub(crate) name: String,
     /// Requests on the connection that have no answer yet.
     pub(crate) unanswered: u32,
-    /// Since when there is one and none was answered. Of use only while there is one.
+    /// Since when requests have been unanswered without any answer. Valid only if `unanswered` is not 0.
     pub(crate) silent_since: Instant,
     pub(crate) sent: Option<Instant>,
     pub(crate) answered: Option<Instant>,
-    /// The last answer to a produce request.
+    /// Time of the last answer to a produce request.
     pub(crate) produced: Option<Instant>,
-    /// The last request that ended without an answer, and with which of librdkafka's codes.
+    /// The last request that ended without an answer: librdkafka's code, and when.
     pub(crate) lost: Option<(i32, Instant)>,
-    /// The last time that it asked this client to wait, and for how long.
+    /// When the broker last asked this client to wait, and for how long.
     pub(crate) throttled: Option<(Instant, Duration)>,
 }
 
@@ -54,7 +54,7 @@ impl Peer {
     }
 }
 
-/// Counts of a connection, which only its broker's thread changes, as a rule.
+/// Counters of a connection. As a rule only its broker's thread changes them.
 #[derive(Debug)]
 struct Connection {
     id: i32,
@@ -66,7 +66,7 @@ struct Connection {
     seen: Mutex<Seen>,
 }
 
-/// What was found at the last look.
+/// State at the last look.
 #[derive(Debug)]
 struct Seen {
     sent: u32,
@@ -126,7 +126,7 @@ impl Connection {
 }
 
 impl Peers {
-    /// A request goes to a broker.
+    /// Counts a request to a broker.
     pub(crate) fn sent(&self, id: i32, name: &[u8]) {
         self.with(id, name, |connection| {
             connection.sent.fetch_add(1, Ordering::Relaxed);
@@ -134,7 +134,7 @@ impl Peers {
         });
     }
 
-    /// A broker has answered a request, which was one to produce or another.
+    /// Counts an answer of a broker; `produce` says whether to a produce request.
     pub(crate) fn answered(&self, id: i32, name: &[u8], produce: bool) {
         self.with(id, name, |connection| {
             connection.answered.fetch_add(1, Ordering::Relaxed);
@@ -145,17 +145,18 @@ impl Peers {
         });
     }
 
-    /// A request ends without an answer.
+    /// Counts a request that ended without an answer.
     pub(crate) fn lost(&self, id: i32, name: &[u8], code: i32) {
         self.with(id, name, |connection| match code {
-            // Given up in the queue, or by ourselves: this says nothing of the broker.
+            // Given up in the queue or by this client, which says nothing about the broker.
             codes::LOCAL_TIMED_OUT_QUEUE | codes::LOCAL_PURGE_QUEUE | codes::LOCAL_RETRY | codes::LOCAL_DESTROY => {}
             codes::LOCAL_PURGE_INFLIGHT => connection.one_less_unanswered(),
             codes::LOCAL_TIMED_OUT => {
                 connection.one_less_unanswered();
                 connection.look(Instant::now(), |peer| peer.lost = Some((code, Instant::now())));
             }
-            // The connection is gone, and all requests on it. One that was waiting to be sent says so too.
+            // The connection is lost with all its requests. A request that was still waiting to be sent gets the same
+            // code.
             _ => {
                 if connection.unanswered.swap(0, Ordering::Relaxed) > 0 {
                     connection.look(Instant::now(), |peer| peer.lost = Some((code, Instant::now())));
@@ -177,7 +178,7 @@ impl Peers {
         self.connections().iter().map(|connection| connection.look(now, |_| {})).collect()
     }
 
-    /// Looks what has changed.
+    /// Updates the state of all brokers.
     pub(crate) fn look(&self, now: Instant) {
         for connection in self.connections() {
             connection.look(now, |_| {});
@@ -188,7 +189,7 @@ impl Peers {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A broker that coordinates has a second connection, of another name and the same number.
+    /// A coordinator has a second connection, with another name and the same id.
     fn with(&self, id: i32, name: &[u8], change: impl FnOnce(&Connection)) {
         let known = |all: &[Arc<Connection>]| {
             all.iter().position(|connection| connection.id == id && connection.name.as_bytes() == name)
@@ -200,7 +201,7 @@ impl Peers {
         drop(connections);
         let name = String::from_utf8_lossy(name);
         let mut connections = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        // The same connection had another name, until the broker's number was known or its address changed.
+        // The connection had another name before the broker's id was known or its address changed.
         let is_old = |old: &Connection| {
             let same_place = address(&old.name) == address(&name);
             let same_number = old.id == id && old.name.contains(':') && name.contains(':');
@@ -215,7 +216,7 @@ impl Peers {
     }
 }
 
-/// `sasl_ssl://host:9092/1` is at `host:9092`.
+/// `sasl_ssl://host:9092/1` has the address `host:9092`.
 pub(crate) fn address(name: &str) -> &str {
     let name = name.split_once("://").map_or(name, |(_, name)| name);
     name.rsplit_once('/').map_or(name, |(address, _)| address)
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_sent_says_nothing_of_the_broker() {
+    fn a_request_that_was_never_sent_says_nothing_about_the_broker() {
         let peers = Peers::default();
         peers.sent(1, NAME);
         for code in [codes::LOCAL_TIMED_OUT_QUEUE, codes::LOCAL_PURGE_QUEUE] {
@@ -288,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn brokers_are_told_apart_and_bounded() {
+    fn brokers_are_distinguished_and_bounded() {
         let peers = Peers::default();
         let names = || peers.all(Instant::now()).into_iter().map(|peer| peer.name).collect::<Vec<_>>();
         for (id, name) in [(-1, "b1:9092/bootstrap"), (-1, "b2:9092/bootstrap"), (1, "TxnCoordinator/1")] {

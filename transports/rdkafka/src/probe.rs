@@ -1,5 +1,5 @@
-//! Asks a port what it speaks, for the one thing that no error of librdkafka's tells: a client that is not for TLS at a
-//! listener that is, and the reverse. Only after connecting failed.
+//! Probes which protocol a port speaks, because no error of librdkafka shows that a client without TLS connects to a
+//! TLS listener, or the reverse. Only used when connecting takes long or failed.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The most that a probe takes: two connections, two answers. A port that is open answers at once, or is busy.
+/// Maximum time of a probe: two connections, two answers. An open port answers at once, or is busy.
 const TIME: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +16,9 @@ pub(crate) enum Speaks {
     Plaintext,
 }
 
-/// A TLS 1.2 `ClientHello` as a browser's, so that a TLS listener answers it with a record; Java 17.0.19 hangs up on one
-/// without extensions, and sends no alert. Kafka's plaintext listener takes it for a request of 369 MB and hangs up.
+/// A TLS 1.2 `ClientHello` like a browser's, so that a TLS listener answers it with a record; Java 17.0.19 closes the
+/// connection without an alert if there are no extensions. A plaintext Kafka listener takes it for a request of 369 MB
+/// and closes too.
 const CLIENT_HELLO: &[u8] = &[
     0x16, 0x03, 0x01, 0x00, 0x64, // handshake record of 100 bytes
     0x01, 0x00, 0x00, 0x60, // ClientHello of 96 bytes
@@ -37,11 +38,11 @@ const CLIENT_HELLO: &[u8] = &[
     0xff, 0x01, 0x00, 0x01, 0x00, // secure renegotiation
 ];
 
-/// `ApiVersions`, version 0, correlation id 1, no client id: 10 bytes that each Kafka listener without TLS answers, also
-/// before SASL.
+/// `ApiVersions`, version 0, correlation id 1, no client id: 10 bytes that every Kafka listener without TLS answers,
+/// even before SASL.
 const API_VERSIONS: &[u8] = &[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
 
-/// A probe on a thread of its own.
+/// A probe running on its own thread.
 pub(crate) struct Probing(Receiver<Option<Speaks>>);
 
 impl Probing {
@@ -52,12 +53,12 @@ impl Probing {
             let answer = probe(&brokers, within);
             let _nobody_waits_any_more = sender.send(answer);
         };
-        // Without a thread there is no answer.
+        // If the thread cannot be started there is no answer.
         drop(thread::Builder::new().name("kafka-tower-probe".to_owned()).spawn(asks));
         Self(receiver)
     }
 
-    /// One that has its answer.
+    /// A probe with a given answer.
     #[cfg(test)]
     pub(crate) fn answered(answer: Option<Speaks>) -> Self {
         let (sender, receiver) = mpsc::channel();
@@ -65,21 +66,21 @@ impl Probing {
         Self(receiver)
     }
 
-    /// Its answer, which is there when its time is over, or a moment later.
+    /// Waits for the answer, until the probe's time has passed plus [`MOMENT`].
     pub(crate) fn answer(&self) -> Option<Speaks> {
         self.0.recv_timeout(MOMENT).ok().flatten()
     }
 }
 
-/// How long the system may need to run a thread whose time is over.
+/// Time that the system may need to schedule a thread whose time has passed.
 const MOMENT: Duration = Duration::from_millis(200);
 
-/// How long before the end of the time to connect the probe starts.
+/// Returns how long before the end of the connect time-out the probe starts.
 pub(crate) fn share_of(timeout: Duration) -> Duration {
     TIME.min(timeout / 4)
 }
 
-/// What the first of the brokers speaks, if it can be told in this time.
+/// Returns what the first broker's port speaks, if it shows within this time.
 fn probe(brokers: &str, within: Duration) -> Option<Speaks> {
     let first = brokers.split(',').next()?.trim();
     // librdkafka allows "PROTOCOL://host:port", and a host without a port.
@@ -96,11 +97,11 @@ fn probe(brokers: &str, within: Duration) -> Option<Speaks> {
         let mut stream = TcpStream::connect_timeout(&address, left()?).ok()?;
         stream.set_write_timeout(Some(left()?)).ok()?;
         stream.write_all(question).ok()?;
-        // None would be for ever.
+        // `None` would mean no time-out.
         stream.set_read_timeout(Some(left()?)).ok()?;
         let mut answer = vec![0; 8];
         stream.read_exact(&mut answer[..5]).ok()?;
-        // The rest may be less than 8 bytes: an alert has 7.
+        // The rest may be shorter than 8 bytes: an alert has 7.
         let more = stream.read(&mut answer[5..]).unwrap_or(0);
         answer.truncate(5 + more);
         Some(answer)
@@ -111,12 +112,12 @@ fn probe(brokers: &str, within: Duration) -> Option<Speaks> {
     ask(API_VERSIONS).filter(|answer| is_api_versions(answer)).map(|_| Speaks::Plaintext)
 }
 
-/// A handshake or alert record of TLS.
+/// Returns whether the answer is a TLS handshake or alert record.
 fn is_tls(answer: &[u8]) -> bool {
     matches!(answer, [0x15 | 0x16, 0x03, ..])
 }
 
-/// A length that is sane and our correlation id.
+/// Returns whether the answer has a plausible length and the probe's correlation id.
 fn is_api_versions(answer: &[u8]) -> bool {
     matches!(answer, [0, 0, _, _, 0, 0, 0, 1])
 }
@@ -127,7 +128,7 @@ mod tests {
     use std::net::TcpListener;
 
     #[test]
-    fn the_hello_has_the_lengths_it_says() {
+    fn the_lengths_in_the_hello_are_right() {
         assert_eq!(CLIENT_HELLO.len(), 5 + 0x64);
         assert_eq!(0x64, 4 + 0x60);
         assert_eq!(CLIENT_HELLO.len(), 5 + 4 + 2 + 32 + 1 + 10 + 2 + 2 + 0x2f);
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_silent_is_left() {
+    fn a_silent_port_is_given_up() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         assert_eq!(probe(&address, Duration::from_millis(20)), None);

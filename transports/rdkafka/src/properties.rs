@@ -1,4 +1,4 @@
-//! librdkafka's properties: our defaults, what a setting needs to be built in, and errors that never show a value.
+//! librdkafka's properties: defaults of this transport, required build features, and errors that never show a value.
 
 use std::collections::BTreeMap;
 
@@ -10,26 +10,28 @@ use rdkafka_sys::RDKafkaConfRes;
 
 pub(crate) type Properties = BTreeMap<String, String>;
 
-/// What is set unless the user sets it.
+/// Defaults of this transport, unless the user sets the property.
 const DEFAULTS: &[(&str, &str)] = &[
     ("enable.idempotence", "true"),
-    // The Java client's: librdkafka's own CRC32 puts keys elsewhere than every Java producer.
+    // The Java client's partitioner. librdkafka's default (CRC32) sends a key to another partition than Java producers
+    // do.
     ("partitioner", "murmur2_random"),
-    // Never by itself. A local time-out of a record that may have been sent makes librdkafka bump its epoch and send others
-    // a second time, all reported as delivered.
+    // 0 is no limit. A local time-out of a record that may have been sent makes librdkafka bump its epoch and send
+    // others a second time, all reported as delivered.
     ("message.timeout.ms", "0"),
-    // An unknown topic is told after 2 s and not after 30.
+    // A record for an unknown topic fails after 2 s instead of 30 s.
     ("topic.metadata.propagation.max.ms", "2000"),
-    // The Java client's: with librdkafka's 10 s a broker that is back is not looked for within a usual time to connect.
+    // The Java client's value. With librdkafka's 10 s, a broker that is up again would not be found within a usual
+    // connect time-out.
     (RECONNECT_MAX, "1000"),
-    // The gate limits; librdkafka's own limits are out of its way.
+    // The gate enforces the limits, so librdkafka's own must not be reached first.
     ("queue.buffering.max.messages", "0"),
     ("queue.buffering.max.kbytes", "2147483647"),
 ];
 
 const RECONNECT_MAX: &str = "reconnect.backoff.max.ms";
 
-/// Names that mean the same; the first is librdkafka's own.
+/// Names of the same property; the first is librdkafka's main name.
 const ALIASES: &[(&str, &str)] = &[
     ("message.timeout.ms", "delivery.timeout.ms"),
     ("bootstrap.servers", "metadata.broker.list"),
@@ -40,23 +42,24 @@ const ALIASES: &[(&str, &str)] = &[
     ("max.in.flight.requests.per.connection", "max.in.flight"),
 ];
 
-/// What the transport itself rests on.
+/// Properties that the transport depends on.
 const OURS: &[&str] = &["delivery.report.only.error", "enabled_events", "log.queue"];
 
-/// The value of a property under any of its names.
+/// Returns the value of a property under any of its names.
 pub(crate) fn get<'a>(properties: &'a Properties, name: &str) -> Option<&'a str> {
     let same = ALIASES.iter().filter(|(a, b)| *a == name || *b == name).flat_map(|(a, b)| [*a, *b]);
     std::iter::once(name).chain(same).find_map(|name| properties.get(name)).map(String::as_str)
 }
 
-/// The configuration of the client.
+/// Returns the configuration of the client.
 pub(crate) fn client_config(properties: &Properties) -> Result<ClientConfig> {
     features(properties)?;
     if let Some(ours) = OURS.iter().find(|name| properties.contains_key(**name)) {
         return Err(Error::new(ErrorKind::Config, format!("the property `{ours}` belongs to the transport"))
             .with_help("leave it out: without its reports no send would ever resolve"));
     }
-    // In a transaction a local time-out aborts, and librdkafka wants it below transaction.timeout.ms: it sets it so itself.
+    // In a transaction a local time-out aborts; it must be below transaction.timeout.ms, and librdkafka sets it so by
+    // itself.
     let transactional = get(properties, "transactional.id").is_some();
     if !transactional && get(properties, "message.timeout.ms").is_some_and(|value| value != "0") {
         tracing::warn!(
@@ -73,7 +76,7 @@ pub(crate) fn client_config(properties: &Properties) -> Result<ClientConfig> {
     for (name, value) in DEFAULTS {
         let left_out = match *name {
             "message.timeout.ms" => transactional,
-            // It may not be below the other.
+            // The maximum may not be below the user's initial value.
             RECONNECT_MAX => properties.contains_key("reconnect.backoff.ms"),
             _ => false,
         };
@@ -84,8 +87,8 @@ pub(crate) fn client_config(properties: &Properties) -> Result<ClientConfig> {
     for (name, value) in properties {
         config.set(name, value);
     }
-    // A few lines per connection and look at metadata, and none per record. `eos` tells when the producer id is there, `topic`
-    // what is wrong with a partition.
+    // A few lines per connection and metadata request, none per record. `eos` shows when the producer id is there,
+    // `topic` shows problems of partitions.
     let facets = [
         properties.get("debug").map(String::as_str),
         is_idempotent(properties).then_some("eos"),
@@ -95,23 +98,23 @@ pub(crate) fn client_config(properties: &Properties) -> Result<ClientConfig> {
     if !facets.is_empty() {
         config.set("debug", facets.join(","));
     }
-    // What `tracing` shows of it is the application's filter to say.
+    // The application's filter for `tracing` decides what is shown.
     config.set_log_level(RDKafkaLogLevel::Debug);
     Ok(config)
 }
 
-/// Whether the user asks for the debug lines of batches.
+/// Returns whether the user enabled the debug lines about batches.
 pub(crate) fn logs_batches(config: &ClientConfig) -> bool {
     config.get("debug").is_some_and(|debug| debug.split(',').any(|facet| matches!(facet.trim(), "msg" | "all")))
 }
 
 pub(crate) fn is_idempotent(properties: &Properties) -> bool {
-    // As librdkafka reads a boolean.
+    // As librdkafka parses a boolean.
     let yes = |value: &str| ["true", "t", "1"].iter().any(|yes| value.eq_ignore_ascii_case(yes));
     get(properties, "enable.idempotence").is_none_or(yes)
 }
 
-/// Settings that need something built in, by the cargo feature that builds it.
+/// Checks settings that need a build option, and names the cargo feature for it.
 fn features(properties: &Properties) -> Result<()> {
     let has = |name: &str| get(properties, name).map(str::to_ascii_lowercase).unwrap_or_default();
     let protocol = has("security.protocol");
@@ -148,8 +151,8 @@ fn features(properties: &Properties) -> Result<()> {
     }
 }
 
-/// The error of a client that could not be made. Names properties and never shows their values: the binding's own
-/// error prints passwords.
+/// Error of a client that could not be created. Names properties and never shows their values: the binding's own error
+/// prints passwords.
 pub(crate) fn creation_error(error: &KafkaError, config: &ClientConfig) -> Error {
     match error {
         KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, name, _) => {
@@ -167,7 +170,7 @@ pub(crate) fn creation_error(error: &KafkaError, config: &ClientConfig) -> Error
     }
 }
 
-/// Replaces the values of secret properties, should librdkafka quote one.
+/// Replaces the values of secret properties, in case librdkafka quotes one.
 fn redact(text: &str, config: &ClientConfig) -> String {
     let mut text = text.to_owned();
     for (name, value) in config.config_map() {

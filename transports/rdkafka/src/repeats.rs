@@ -1,27 +1,28 @@
-//! Which lines of the log are said and which are only counted. Pure: the time is an argument.
+//! Decides which log lines are logged and which are only counted. Pure: the time is an argument.
 //!
-//! The first line of a kind is said at once. What comes like it within [`EVERY`] is held back, and the next line says how
-//! many there were. Nothing is lost: said and counted lines are all lines.
+//! The first line of a kind is logged at once. Lines of the same kind within [`EVERY`] are suppressed, and the next
+//! logged line says how many there were. No line is lost: logged and counted lines together are all lines.
 
 use std::time::{Duration, Instant};
 
-/// How often a line of one kind is said.
+/// Interval between logged lines of one kind.
 const EVERY: Duration = Duration::from_secs(10);
-/// So many kinds are told apart at a time. What comes beyond is one kind for each severity, so that the log is bounded
-/// whatever comes.
+/// Maximum number of kinds distinguished at a time. Further lines are one kind per severity, so that the log stays
+/// bounded.
 const KINDS: usize = 64;
 
-/// What makes lines alike.
+/// Lines of an equal kind are repeats of each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Kind {
     severity: u8,
-    /// None: what is beyond [`KINDS`].
+    /// None: a line beyond [`KINDS`].
     text: Option<String>,
 }
 
 impl Kind {
-    /// `origin` tells apart what reads the same. Texts are alike but for thread, times, counters and partitions, and but for
-    /// the address when a host has several. Names of brokers tell them apart.
+    /// Makes the kind of a line. `origin` separates lines with the same text. Texts are of one kind even if thread,
+    /// times, counters, partitions, or the address of a host with several addresses differ. Names of brokers
+    /// distinguish them.
     pub(crate) fn new(severity: u8, origin: &str, text: &str) -> Self {
         let mut kind = origin.to_owned();
         for word in essence(text).split_whitespace().filter(|word| !word.starts_with("[thrd:")) {
@@ -39,33 +40,33 @@ impl Kind {
     }
 }
 
-/// Cuts what differs from event to event: " (after 12ms in state CONNECT, 3 identical error(s) suppressed)".
+/// Cuts the part that differs from event to event: " (after 12ms in state CONNECT, 3 identical error(s) suppressed)".
 pub(crate) fn essence(text: &str) -> &str {
     let text = text.trim();
     text.split(" (after ").next().unwrap_or(text)
 }
 
-/// "host:9092/1", and what stands around it.
+/// Returns whether the word contains an address, such as "host:9092/1".
 fn is_address(word: &str) -> bool {
     word.split(':').skip(1).any(|port| port.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// Makes one zero of each run of them.
+/// Folds each run of zeros into one.
 fn fold(text: &mut String) {
     let mut last = ' ';
     text.retain(|c| std::mem::replace(&mut last, c) != '0' || c != '0');
 }
 
-/// A line to say, and how many like it were held back before.
+/// A line to log, with the number of suppressed lines of its kind before it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Said<L> {
     pub(crate) line: L,
     pub(crate) held: u64,
-    /// Since the last line of the kind was said.
+    /// Time since the last logged line of the kind.
     pub(crate) within: Duration,
 }
 
-/// The kinds of lines that were said a short time ago.
+/// The kinds of lines that were logged recently.
 #[derive(Debug)]
 pub(crate) struct Repeats<L>(Vec<Window<L>>);
 
@@ -84,7 +85,7 @@ impl<L> Default for Repeats<L> {
 }
 
 impl<L> Window<L> {
-    /// The last line that was held back stands for all of them.
+    /// Returns the last suppressed line, which stands for all of them.
     fn say(&mut self, now: Instant) -> Option<Said<L>> {
         let within = now.saturating_duration_since(self.said);
         let line = self.last.take()?;
@@ -94,7 +95,7 @@ impl<L> Window<L> {
 }
 
 impl<L> Repeats<L> {
-    /// Takes a line. It comes back if it is to be said now.
+    /// Adds a line. Returns it if it should be logged now.
     pub(crate) fn push(&mut self, kind: Kind, line: L, now: Instant) -> Option<Said<L>> {
         let known = |windows: &[Window<L>], kind: &Kind| windows.iter().position(|window| window.kind == *kind);
         let beyond = |kind: &Kind| Kind { severity: kind.severity, text: None };
@@ -112,7 +113,7 @@ impl<L> Repeats<L> {
         if now.saturating_duration_since(window.said) < EVERY { None } else { window.say(now) }
     }
 
-    /// What was held back for long enough. A kind that was silent meanwhile is forgotten.
+    /// Returns lines that were suppressed long enough. Forgets kinds without any.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<Said<L>> {
         let mut said = Vec::new();
         self.0.retain_mut(|window| {
@@ -127,7 +128,7 @@ impl<L> Repeats<L> {
         said
     }
 
-    /// All that is still held back.
+    /// Returns everything that is still suppressed.
     pub(crate) fn end(&mut self, now: Instant) -> Vec<Said<L>> {
         self.0.drain(..).filter_map(|mut window| window.say(now)).collect()
     }
@@ -149,7 +150,7 @@ mod tests {
 
     fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
         let step = prop_oneof![
-            // Few kinds that repeat, and more kinds than are told apart.
+            // Few kinds that repeat, and more kinds than are distinguished.
             6 => (0..3u8, 0..4u16).prop_map(|(severity, kind)| Step::Line(severity, kind)),
             6 => (0..3u8, 0..400u16).prop_map(|(severity, kind)| Step::Line(severity, kind)),
             2 => Just(Step::Tick),
@@ -159,9 +160,9 @@ mod tests {
     }
 
     proptest! {
-        /// Said and counted lines are all lines; a kind is said at once, and then once in 10 s; the log is bounded.
+        /// Logged and counted lines are all lines; a kind is logged at once, and then once in 10 s; the log is bounded.
         #[test]
-        fn every_line_is_said_or_counted_and_the_log_is_bounded(steps in steps()) {
+        fn every_line_is_logged_or_counted_and_the_log_is_bounded(steps in steps()) {
             let (start, mut ms) = (Instant::now(), 0);
             let mut repeats = Repeats::default();
             let (mut pushed, mut told) = (0, 0);
@@ -169,12 +170,12 @@ mod tests {
             for (pause, step) in steps {
                 ms += pause;
                 let now = start + Duration::from_millis(ms);
-                // A line of the kind beyond all others may be like one that was said.
+                // A line beyond the maximum may be of a kind that was logged.
                 let full = repeats.0.len() >= KINDS || repeats.0.iter().any(|window| window.kind.text.is_none());
                 let said = match step {
                     Step::Line(severity, kind) => {
                         pushed += 1;
-                        // A kind is no number: those are folded.
+                        // Not a number: runs of digits are folded.
                         let name = "x".repeat(usize::from(kind));
                         let said = repeats.push(Kind::new(severity, &name, ""), (severity, kind), now);
                         let fresh = last.get(&(severity, kind)).is_none_or(|(said, _): &(u64, bool)| ms - said >= 10_000);

@@ -1,4 +1,4 @@
-//! What the handles of a transport and its event loop share.
+//! State shared by the handles of a transport and its event loop.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -38,42 +38,42 @@ pub(crate) struct Shared {
     pub(crate) gate: Arc<Gate<Arc<Slot>>>,
     expiry: Mutex<ExpiryQueue>,
     causes: Mutex<Causes>,
-    /// Whether a delivery would end a cause: read for each report of a batch, without the lock.
+    /// Whether a delivery would end a cause. Read for each report of a batch, without the lock.
     pub(crate) suspects: AtomicBool,
     pub(crate) log: Log,
     pub(crate) partitions: Partitions,
     pub(crate) held: Held,
-    /// How many times the client was replaced.
+    /// Number of times that the client was replaced.
     pub(crate) generation: AtomicU64,
-    /// While the instance before gives up what it has.
+    /// Set while the replaced instance gives up its records.
     pub(crate) replaced_for: Mutex<Option<Why>>,
-    /// The same for a second producer.
+    /// The same for the second producer.
     pub(crate) second_replaced_for: Mutex<Option<Why>>,
     pub(crate) transactions: TxnState,
-    /// How long a record may be on its way, whatever its deadline.
+    /// Time that a record may be in flight, independent of its deadline.
     delivery_bound: Duration,
-    /// Records admitted for each partition of a topic.
+    /// Records admitted per partition of a topic.
     per_partition: Option<(Arc<str>, usize)>,
     pub(crate) events: Option<Arc<dyn ClientEvents>>,
     pub(crate) facts: Arc<Known>,
     pub(crate) closing: Closing,
-    /// Failures that their callers' futures have not seen.
+    /// Failures that their callers' futures have not returned yet.
     pub(crate) unseen: Outstanding<()>,
-    /// Event loops that are settling records, whose room they give back a moment later.
+    /// Number of event loops that are settling records and will release their room.
     pub(crate) settling: AtomicUsize,
 }
 
-/// The longest that a flush waits for room that is about to be given back.
+/// Maximum time that a flush waits for room that is about to be released.
 const SETTLING: Duration = Duration::from_millis(50);
 
-/// A time so much later, or one that nobody lives to see where the clock ends.
+/// Returns `time + by`, limited to 30 years because the clock may overflow.
 pub(crate) fn later(time: Instant, by: Duration) -> Instant {
     const YEARS: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
     time.checked_add(by.min(YEARS)).unwrap_or(time)
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing in these states is left half changed by a panic.
+    // A panic leaves none of these states half changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -116,13 +116,13 @@ impl Shared {
         self.me.upgrade()
     }
 
-    /// How long librdkafka waits for an answer to a request.
+    /// Time that librdkafka waits for a response to a request.
     pub(crate) fn question_time(&self) -> Duration {
         let millis = self.config.get("socket.timeout.ms").and_then(|millis| millis.parse().ok());
         Duration::from_millis(millis.unwrap_or(60_000))
     }
 
-    /// Runs what wakes callers or writes to the log: a panic of theirs must not keep what comes behind it from being done.
+    /// Runs code that wakes callers or writes to the log, and catches its panic so that the code after it still runs.
     pub(crate) fn guarded(&self, what: &'static str, f: impl FnOnce()) {
         let tell = || self.log.tell(Source::Panic { of: what }, "a panic in the event loop was caught", Instant::now());
         if catch_unwind(AssertUnwindSafe(f)).is_err() {
@@ -132,12 +132,12 @@ impl Shared {
 
     // ---- records
 
-    /// Gives room back, and hands over what waits for it.
+    /// Releases room, and hands over parked records that it admits.
     pub(crate) fn release(&self, permits: impl IntoIterator<Item = Permit>) {
         self.guarded("a waker", || self.gate.release(permits, |slot, permit| self.enqueue_parked(slot, permit)));
     }
 
-    /// Hands an admitted record over; a refusal settles it and gives its room back.
+    /// Hands an admitted record over. A rejection settles it and returns its permit.
     pub(crate) fn enqueue(&self, slot: Arc<Slot>, permit: Permit) -> Result<(), Permit> {
         slot.admit(permit);
         let second = if slot.record().isolated { Some(self.second()) } else { None };
@@ -163,7 +163,7 @@ impl Shared {
         }
     }
 
-    /// Hands over a record that was parked, unless its time is up.
+    /// Hands over a record that was parked, unless its deadline has passed.
     pub(crate) fn enqueue_parked(&self, slot: Arc<Slot>, permit: Permit) -> Result<(), Permit> {
         let now = Instant::now();
         let enqueued = if slot.record().expires_at.is_none_or(|at| now < at) {
@@ -216,8 +216,8 @@ impl Shared {
             .with_persistence(Persistence::NotPersisted)
     }
 
-    /// Until the room of records whose callers have their answer is given back, which is a matter of microseconds: without this a
-    /// flush right after the last answer would have to wait, and needed a timer.
+    /// Waits, for some microseconds, until the room of records whose callers have their answer is released. Otherwise a
+    /// flush right after the last answer would have to wait, and would need a timer.
     pub(crate) fn settled(&self) {
         let begun = Instant::now();
         while self.settling.load(Ordering::Acquire) > 0 && begun.elapsed() < SETTLING {
@@ -225,7 +225,7 @@ impl Shared {
         }
     }
 
-    /// A record's fate is known: tells the caller, counts it if the transport is closing, gives its room back.
+    /// Settles a record: notifies the caller, counts it if the transport is closing, and returns its permit.
     pub(crate) fn settle(&self, slot: &Slot, outcome: Result<Acknowledged>) -> Option<Permit> {
         if outcome.is_err() {
             self.transactions.part_failed();
@@ -234,7 +234,7 @@ impl Shared {
         slot.settle(outcome, Some(&self.unseen))
     }
 
-    /// What the code says, with what is known of the topic.
+    /// Adds what is known of the topic to the error of a code.
     pub(crate) fn explained(&self, error: Error, record: &Record) -> Error {
         match (error.kind(), record.partition, self.partitions.get(&record.topic)) {
             (ErrorKind::UnknownTopicOrPartition, Some(partition), Some(count)) if partition as u32 >= count => error
@@ -247,7 +247,7 @@ impl Shared {
         }
     }
 
-    /// The number of a topic's partitions is known, or has changed.
+    /// Called when the number of a topic's partitions became known or changed.
     pub(crate) fn partitions_changed(&self) {
         let Some((topic, records)) = &self.per_partition else { return };
         let Some(partitions) = self.partitions.get(topic) else { return };
@@ -279,16 +279,17 @@ impl Shared {
         self.config.get("transactional.id").is_some()
     }
 
-    /// How often metadata is renewed; none for never.
+    /// Interval at which metadata is renewed. None: never.
     pub(crate) fn refresh_interval(&self) -> Option<Duration> {
         let set = self.config.get("topic.metadata.refresh.interval.ms").and_then(|ms| ms.trim().parse::<i64>().ok());
-        // librdkafka's default. A negative one turns the renewal off.
+        // librdkafka's default. A negative value turns the renewal off.
         u64::try_from(set.unwrap_or(300_000)).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
     }
 
     // ---- the end
 
-    /// No new records; those on their way have until the deadline, and so has the end of an open transaction. None if it is done already.
+    /// Begins the close: no new records; records in flight and the open transaction have until the deadline. None if it
+    /// is done already.
     pub(crate) fn begin_close(&self, within: Duration) -> Option<oneshot::Receiver<()>> {
         // Before the event loop can see that the close has begun.
         let (first, open) = self.transactions.open.close();
@@ -304,7 +305,7 @@ impl Shared {
         end
     }
 
-    /// In a thread of its own: librdkafka's calls block, and need the event loop meanwhile.
+    /// Ends the transaction on a thread of its own, because librdkafka's calls block and need the event loop meanwhile.
     fn end_transaction(&self) {
         let (Some(shared), Some(until)) = (self.me.upgrade(), self.closing.deadline()) else { return };
         let thread = std::thread::Builder::new().name("kafka-tower-close".to_owned());
@@ -320,8 +321,8 @@ impl Shared {
         }
     }
 
-    /// All records are settled: those who wait for it are told, and then the producers end, which takes its time where a
-    /// broker's name is being resolved.
+    /// Called when all records are settled: wakes the waiters first, then ends the producers, which may take seconds
+    /// while a broker's name is being resolved.
     pub(crate) fn end(&self) {
         self.closing.done();
         self.alone.end();

@@ -1,5 +1,5 @@
-//! What stands for a record between its call and its fate: shared by the caller's future, librdkafka's message and
-//! the expiry queue.
+//! State of a record from its call until it is settled, shared by the caller's future, librdkafka's message and the
+//! expiry queue.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,9 +26,9 @@ struct State {
     outcome: Option<Result<Acknowledged>>,
     waker: Option<Waker>,
     permit: Option<Permit>,
-    /// The caller's future is gone.
+    /// The caller's future was dropped.
     abandoned: bool,
-    /// None for a record that goes well: apart, so that the slot of each record is small.
+    /// None for a record that succeeds. Boxed, so that the slot of each record is small.
     rare: Option<Box<Rare>>,
 }
 
@@ -36,9 +36,9 @@ struct State {
 struct Rare {
     /// When it was handed over, if it was parked or held before.
     handed_over_at: Option<Instant>,
-    /// Its caller is gone or got a time-out: where its report goes.
+    /// Receiver of the late report, if the caller's future was dropped or returned a time-out.
     late: Option<LateReport>,
-    /// Of a failure that the caller's future has not seen.
+    /// Set for a failure that the caller's future has not returned yet.
     unseen: Option<Unseen>,
 }
 
@@ -63,14 +63,14 @@ impl State {
     }
 }
 
-/// What the broker answered. The caller makes a [`Delivery`] of it: if the event loop did, the count of the topic's name
-/// would go to and fro between their cores.
+/// A broker's acknowledgement. The caller makes the [`Delivery`]: if the event loop did, the reference count of the
+/// topic's name would move between two cores.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Acknowledged {
     pub(crate) partition: i32,
-    /// Negative if the broker named none.
+    /// Negative if the broker returned none.
     pub(crate) offset: i64,
-    /// Milliseconds; negative if it is not known.
+    /// In milliseconds since the epoch; negative if unknown.
     pub(crate) timestamp: i64,
     pub(crate) persistence: Persistence,
 }
@@ -86,16 +86,16 @@ impl Acknowledged {
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Place {
-    /// In the gate, not handed over.
+    /// Waits for room in the gate, not handed over.
     #[default]
     Parked,
-    /// librdkafka has it.
+    /// Handed over to librdkafka.
     HandedOver,
     /// Admitted, and in no producer: see `held`.
     Held,
-    /// librdkafka has it, but the caller was told that time ran out.
+    /// librdkafka has it, but the caller got a time-out.
     Expired,
-    /// Its fate is known.
+    /// Its outcome is known.
     Settled,
 }
 
@@ -116,7 +116,7 @@ impl Slot {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The gate admitted it; the permit is taken back by `settle`.
+    /// The gate admitted it; `settle` returns the permit.
     pub(crate) fn admit(&self, permit: Permit) {
         let mut state = self.state();
         state.permit = Some(permit);
@@ -128,7 +128,7 @@ impl Slot {
         self.state().rare().handed_over_at = Some(now);
     }
 
-    /// Describes it for layers above when its caller does not learn its fate.
+    /// Describes the record for layers above, when its caller does not get its outcome.
     pub(crate) fn unanswered(&self, now: Instant) -> Unanswered {
         self.describe(&self.state(), now)
     }
@@ -142,8 +142,8 @@ impl Slot {
         Unanswered::new(handed_over_for).with_budget(budget)
     }
 
-    /// Its fate is known. Gives the room back that it took, and wakes the caller unless it was told that time ran out.
-    /// A failure is `unseen` until the caller's future is polled or dropped.
+    /// Sets the outcome. Returns the permit, and wakes the caller unless it got a time-out. A failure is `unseen` until
+    /// the caller's future is polled or dropped.
     pub(crate) fn settle(&self, outcome: Result<Acknowledged>, unseen: Option<&Outstanding<()>>) -> Option<Permit> {
         let mut state = self.state();
         let (permit, delivered) = (state.permit.take(), outcome.is_ok());
@@ -162,7 +162,7 @@ impl Slot {
         permit
     }
 
-    /// No producer has it any more, or none took it.
+    /// Marks that no producer has it any more, or that none accepted it.
     pub(crate) fn hold(&self) {
         let mut state = self.state();
         if state.place == Place::HandedOver {
@@ -170,7 +170,7 @@ impl Slot {
         }
     }
 
-    /// It goes to a producer after all. False if its time was up meanwhile.
+    /// Marks that a producer gets it. False if its deadline passed meanwhile.
     pub(crate) fn hand_over(&self) -> bool {
         let mut state = self.state();
         if state.place != Place::Held {
@@ -181,7 +181,8 @@ impl Slot {
         true
     }
 
-    /// Time is up: tells the caller, unless the record is parked. `error` gets whether a producer has it, and may lock nothing.
+    /// Expires it: returns a time-out to the caller, unless the record is parked. `error` gets whether a producer has
+    /// it, and must not take a lock.
     pub(crate) fn expire(&self, now: Instant, error: impl FnOnce(bool) -> Error, unseen: &Outstanding<()>) {
         let mut state = self.state();
         let unanswered = self.describe(&state, now);
@@ -205,32 +206,32 @@ impl Slot {
         wake(waker);
     }
 
-    /// Whether it waits for room.
+    /// Returns whether it waits for room.
     pub(crate) fn is_parked(&self) -> bool {
         self.state().place == Place::Parked
     }
 
-    /// Whether it was admitted and the caller waits for it.
+    /// Returns whether it was admitted and its caller waits for it.
     pub(crate) fn is_awaited(&self) -> bool {
         matches!(self.state().place, Place::HandedOver | Place::Held)
     }
 
-    /// Whether a producer has it and the caller waits for it.
+    /// Returns whether a producer has it and its caller waits for it.
     pub(crate) fn is_on_its_way(&self) -> bool {
         self.state().place == Place::HandedOver
     }
 
-    /// Whether a producer has it, also if its caller was told that time ran out.
+    /// Returns whether a producer has it, even if its caller got a time-out.
     pub(crate) fn is_in_a_producer(&self) -> bool {
         matches!(self.state().place, Place::HandedOver | Place::Expired)
     }
 
-    /// Whether its report has come, or it was withdrawn.
+    /// Returns whether its outcome is known.
     pub(crate) fn is_settled(&self) -> bool {
         self.state().place == Place::Settled
     }
 
-    /// Whether it is known to have failed, and nobody was told yet.
+    /// Returns whether it has failed and its caller has not received the error yet.
     pub(crate) fn has_failed(&self) -> bool {
         let state = self.state();
         state.place == Place::Settled && matches!(state.outcome, Some(Err(_)))
@@ -252,8 +253,8 @@ impl Slot {
         Poll::Pending
     }
 
-    /// The caller's future is gone before it was ready. Answers the failure that it has not seen. `throttled` says whether a
-    /// broker delays the record.
+    /// Called when the caller's future is dropped before it was ready. Returns the failure that it has not returned.
+    /// `throttled` says whether a broker throttles the record.
     pub(crate) fn abandon(&self, throttled: impl FnOnce() -> bool) -> Option<Unseen> {
         let mut state = self.state();
         state.abandoned = true;
@@ -282,30 +283,30 @@ impl Slot {
         unseen
     }
 
-    /// The caller's future has seen the failure.
+    /// Called when the caller's future returns the failure.
     pub(crate) fn seen(&self) -> Option<Unseen> {
         self.state().take_unseen()
     }
 
-    /// The error of a record whose producer ended before its report was read.
+    /// Error of a record whose producer ended before its report was read.
     pub(crate) fn lost(&self) -> Error {
         classify::lost(&self.record.topic)
     }
 
-    /// As [`lost`](Self::lost), where the gate is gone that it took room of.
+    /// Like [`lost`](Self::lost), for a record whose gate no longer exists.
     pub(crate) fn lose(&self) {
         let _room_of_a_gate_that_is_gone = self.settle(Err(self.lost()), None);
     }
 }
 
-/// Layers above are foreign code, as wakers are.
+/// Observers in layers above are foreign code and may panic, as wakers may.
 fn arrive(late: &LateReport, delivered: bool) {
     if catch_unwind(AssertUnwindSafe(|| late.arrive(delivered))).is_err() {
         tracing::error!("a panic in an observer of late reports was caught");
     }
 }
 
-/// A waker is foreign code: its panic must not keep the reports behind it from being read.
+/// A waker is foreign code: its panic must not prevent later reports from being read.
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {

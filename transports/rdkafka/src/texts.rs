@@ -1,4 +1,4 @@
-//! The texts of all errors that codes and time-outs become agree with their facts.
+//! Tests that the text of every error for codes and time-outs matches its facts.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ fn records() -> [Record; 3] {
 #[test]
 fn of_reports() {
     assert_all(all_codes().flat_map(|code| {
-        // With each status, and where the event loop knows better: a record without a partition was never sent.
+        // With each status, and with the event loop's knowledge that a record without a partition was never sent.
         let told = [-1, 0, 1, 2].map(|status| classify::persistence(code, status));
         let known = told.into_iter().chain([Persistence::NotPersisted]);
         known.flat_map(move |persistence| {
@@ -81,7 +81,7 @@ fn shared() -> Arc<Shared> {
     Shared::new(client, config, Gate::new(Limits { records: 1, bytes: 1 }), None, Duration::from_secs(300), None)
 }
 
-/// None, one that has its cure elsewhere, and one that has none.
+/// No cause, one with its own help, and others without.
 fn causes() -> [Option<Explanation>; 4] {
     let last =
         |code, text: &str| Explanation { code: Some(code), text: format!("last broker error 0.4 s ago: {text}") };
@@ -181,7 +181,7 @@ async fn of_calls_that_concern_no_record() {
     }
 }
 
-/// Misuse too: its code is `_STATE`.
+/// Wrong call order too: its code is `_STATE`.
 #[test]
 fn of_calls_of_transactions() {
     let shared = shared();
@@ -262,7 +262,7 @@ fn of_properties() {
         &[("ssl.ca.location", "ca.pem")],
         &[("enabled_events", "1")],
     ];
-    // What has its feature is no error here.
+    // A setting whose feature is enabled is not an error.
     assert_all(bad.into_iter().filter_map(|pairs| {
         let all: Properties = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         properties::client_config(&all).err()

@@ -1,4 +1,4 @@
-//! Transactions straight on librdkafka: its calls block, so that each has a thread of its own.
+//! Transactions with librdkafka. Its calls block, so each one runs on a thread of its own.
 
 use std::fmt;
 use std::future::Future;
@@ -24,21 +24,21 @@ use crate::shared::{Shared, later, lock};
 use crate::slot::Slot;
 use crate::transport::Owner;
 
-/// The longest call at a time, so that a close does not wait for one that has no answer.
+/// Maximum duration of one call of librdkafka, so that a close does not wait for a call without an answer.
 const SLICE: Duration = Duration::from_secs(1);
 
-/// What the transactional calls must know of each other.
+/// State shared by the transactional calls.
 #[derive(Debug, Default)]
 pub(crate) struct TxnState {
-    /// Failed records and offsets since the client was made.
+    /// Records and offsets that failed since the client was made.
     failed: AtomicU64,
     /// The number at `begin`.
     failed_before: AtomicU64,
-    /// Those of them that were called and never got to librdkafka, which would commit without them: they were parked.
+    /// Those of them that were parked and never reached librdkafka, which would commit without them.
     lost: AtomicU64,
     lost_before: AtomicU64,
     pub(crate) open: OpenTransaction,
-    /// Records that librdkafka gives up now belong to a transaction that is aborted.
+    /// Records that librdkafka gives up now belong to a transaction that is being aborted.
     pub(crate) aborting: AtomicBool,
     /// Why the transaction failed by itself: librdkafka then gives up what waits to be sent.
     error: Mutex<Option<String>>,
@@ -53,12 +53,12 @@ impl TxnState {
         self.lost.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Failed and lost so far.
+    /// Returns the numbers of failed and lost records so far.
     fn counts(&self) -> [u64; 2] {
         [&self.failed, &self.lost].map(|count| count.load(Ordering::Acquire))
     }
 
-    /// A line of the log says why the transaction failed: "Current transaction failed in state …: …".
+    /// Reads from a log line why the transaction failed: "Current transaction failed in state …: …".
     pub(crate) fn fails(&self, text: &str) {
         let why = text.split_once(" failed in state ").and_then(|(_, rest)| rest.split_once(": "));
         if let Some((_, why)) = why {
@@ -97,7 +97,7 @@ impl RdkafkaTransactions {
         what: &'static str,
         call: impl FnOnce(&Shared) -> Result<()> + Send + 'static,
     ) -> ControlFuture<'_, ()> {
-        // The thread keeps the producer alive: a call that has begun goes on when its future is dropped.
+        // The thread keeps the producer alive: a call that has begun continues when its future is dropped.
         let owner = Arc::clone(&self.0);
         let (sender, receiver) = oneshot::channel();
         let thread = thread::Builder::new().name(format!("kafka-tower-{what}"));
@@ -127,7 +127,7 @@ impl TransactionControl for RdkafkaTransactions {
             begun
                 .ok_or_else(|| closed("the transaction was not begun"))?
                 .map_err(|error| call.error("the transaction was not begun", &error, Persistence::NotPersisted))?;
-            // Not where one is open: what failed in it stays failed.
+            // Only if `begin` succeeded: failures in a transaction that is open already must be kept.
             shared.transactions.begun(before);
             Ok(())
         });
@@ -184,13 +184,14 @@ impl TransactionControl for RdkafkaTransactions {
     }
 }
 
-/// Of a call that concerns no record: it comes before those of the transaction.
+/// Marks the error of a call that concerns no record, because it comes before those of the transaction.
 fn without_record(call: ControlFuture<'_, ()>) -> ControlFuture<'_, ()> {
     Box::pin(async { call.await.map_err(Error::without_record) })
 }
 
-/// librdkafka asks three times who coordinates a group. If nobody does yet, it drops the question, and its call never comes back,
-/// whatever its time-out says; nor does it take another one. The thread that waits for it stays.
+/// Error of an offsets call without a group coordinator. librdkafka asks for the coordinator three times; if there is
+/// none yet, it drops the request and its call never returns, whatever its time-out, and it accepts no other call. The
+/// waiting thread stays.
 pub(crate) fn no_group_coordinator() -> Error {
     Error::new(ErrorKind::Timeout, "the offsets are not in the transaction: no answer about the group's coordinator")
         .with_recovery(Recovery::Fatal)
@@ -200,13 +201,13 @@ pub(crate) fn no_group_coordinator() -> Error {
         )
 }
 
-/// A call for which the close has left nothing to do.
+/// Error of a call that came after the close.
 pub(crate) fn closed(what: &str) -> Error {
     Error::new(ErrorKind::Closed, format!("{what}: the transport was closed"))
         .with_persistence(Persistence::NotPersisted)
 }
 
-/// Ends the transaction that is open while the transport closes, until `end`. Blocks; the event loop has to go on meanwhile.
+/// Ends the open transaction while the transport closes, until `end`. Blocks, and needs the event loop meanwhile.
 pub(crate) fn end_at_close(shared: &Shared, end: Instant) -> Option<TransactionEnd> {
     let ended = match shared.transactions.open.at_close(end) {
         AtClose::Nothing => None,
@@ -214,7 +215,7 @@ pub(crate) fn end_at_close(shared: &Shared, end: Instant) -> Option<TransactionE
             tracing::warn!("a transaction was open when its transport was closed: it is aborted");
             Some(match abort(shared, end) {
                 Ok(()) => TransactionEnd::Aborted,
-                // The coordinator has ended it before it gave the id to another producer.
+                // The coordinator aborted it before it gave the id to another producer.
                 Err(error) if error.kind() == ErrorKind::Fenced && !asked => TransactionEnd::Aborted,
                 Err(error) => TransactionEnd::Unknown(error),
             })
@@ -222,7 +223,7 @@ pub(crate) fn end_at_close(shared: &Shared, end: Instant) -> Option<TransactionE
         AtClose::Commit => Some(match commit(shared, end) {
             Ok(()) => TransactionEnd::Committed,
             Err(error) => {
-                // Refused for good: what is still open would hold readers back.
+                // Refused for good: a transaction that stays open would hold readers back.
                 if matches!(shared.transactions.open.at_close(end), AtClose::Abort { .. }) {
                     let _the_commit_says_what_is_known = abort(shared, end);
                 }
@@ -235,7 +236,7 @@ pub(crate) fn end_at_close(shared: &Shared, end: Instant) -> Option<TransactionE
     ended
 }
 
-/// The close has ended before the coordinator answered.
+/// Error if the close ended before the coordinator answered.
 pub(crate) fn unanswered() -> Error {
     Error::new(ErrorKind::Timeout, "the transport was closed before the coordinator had ended the transaction")
         .with_recovery(Recovery::Fatal)
@@ -246,12 +247,12 @@ pub(crate) fn unanswered() -> Error {
 fn commit(shared: &Shared, end: Instant) -> Result<()> {
     let call = &Call::until(shared, end);
     let state = &shared.transactions;
-    // Nothing was asked of the coordinator yet.
+    // The coordinator was not asked yet.
     if !state.open.is_committing() {
         if !flushed(shared, end) {
             return Err(not_flushed(&call.because(false)));
         }
-        // A producer that has ended says so itself.
+        // A producer that has ended reports that error itself.
         if state.a_part_was_lost() && shared.client.fatal_error().is_none() {
             return Err(not_handed_over());
         }
@@ -266,8 +267,8 @@ fn commit(shared: &Shared, end: Instant) -> Result<()> {
         state.open.ended();
         return Ok(());
     };
-    // librdkafka asks again by itself, and a later answer can be a refusal although an earlier request was carried out. It
-    // asks nothing where a record or an offset failed before, or where the call itself was out of place.
+    // librdkafka repeats the request by itself, and a later answer may be a refusal although an earlier request was
+    // carried out. It sends no request if a record or an offset failed before, or if the call was in the wrong order.
     let surely_not = !asked && (state.a_part_failed() || error.code == codes::LOCAL_STATE);
     if surely_not || !error.retriable {
         state.open.refused(!surely_not);
@@ -276,7 +277,7 @@ fn commit(shared: &Shared, end: Instant) -> Result<()> {
     Err(commit_error(call, &error, fate))
 }
 
-/// The error of a commit that the coordinator did not confirm.
+/// Error of a commit that the coordinator did not confirm.
 pub(crate) fn commit_error(call: &Call<'_>, error: &TxnError, fate: Persistence) -> Error {
     let error = call.error(commit_failed(fate), error, fate);
     match error.recovery() {
@@ -303,13 +304,13 @@ fn abort(shared: &Shared, end: Instant) -> Result<()> {
         shared.transactions.open.ended();
         return Ok(());
     };
-    // Who ended it was a late request of the transaction before, and that may have been a commit (KAFKA-17754).
+    // A late request of the previous transaction ended it, which may have been a commit (KAFKA-17754).
     let is_gone = error.code == codes::INVALID_TXN_STATE;
     let fate = if is_gone { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
     Err(call.error("the transaction was not aborted", &error, fate))
 }
 
-/// A commit whose time ended before the records had their answers. `because` names the cause, if it is known.
+/// Error of a commit whose time ended before the records were settled. `because` names the cause, if it is known.
 pub(crate) fn not_flushed(because: &str) -> Error {
     let text = format!("not committed: records of the transaction have no answer yet{because}");
     Error::new(ErrorKind::Timeout, text)
@@ -318,7 +319,7 @@ pub(crate) fn not_flushed(because: &str) -> Error {
         .with_help("commit again to go on waiting, or abort")
 }
 
-/// A commit that would leave out a record that was called.
+/// Error of a commit that would leave out a record that was called.
 pub(crate) fn not_handed_over() -> Error {
     Error::new(
         ErrorKind::Transaction,
@@ -326,7 +327,7 @@ pub(crate) fn not_handed_over() -> Error {
     )
 }
 
-/// What a commit without success says, by what is known of it.
+/// Text of a commit without success, by its persistence.
 fn commit_failed(fate: Persistence) -> &'static str {
     match fate {
         Persistence::NotPersisted => "the transaction was not committed",
@@ -334,13 +335,13 @@ fn commit_failed(fate: Persistence) -> &'static str {
     }
 }
 
-/// The error of a record whose transaction failed by itself.
+/// Error of a record whose transaction failed by itself.
 pub(crate) fn failed(what: &str, why: &str, persistence: Persistence) -> Error {
     Error::new(ErrorKind::Transaction, format!("{what}: its transaction failed: {why}")).with_persistence(persistence)
 }
 
-/// The error of a record that is given up while its transaction is aborted. One that may be in the log is there as part of that
-/// transaction: while records are on their way, the coordinator was not asked to commit it.
+/// Error of a record that is given up while its transaction is aborted. If it is in the log, it is part of that
+/// transaction: with records in flight, the coordinator was not asked to commit it.
 pub(crate) fn aborted(topic: &str, persistence: Persistence) -> Error {
     let text = format!("{}: its transaction is being aborted", classify::outcome(topic, persistence));
     Error::new(ErrorKind::Transaction, text).with_recovery(Recovery::Reject).with_persistence(persistence).with_help(
@@ -351,7 +352,7 @@ pub(crate) fn aborted(topic: &str, persistence: Persistence) -> Error {
     )
 }
 
-/// A call of the transactional side that waits for the coordinator.
+/// A transactional call that waits for the coordinator.
 pub(crate) struct Call<'a> {
     shared: &'a Shared,
     since: Instant,
@@ -367,7 +368,7 @@ impl<'a> Call<'a> {
         Self { shared, since: Instant::now(), end }
     }
 
-    /// "; last broker error 0.4 s ago: …", if it is known why there is no answer.
+    /// Returns "; last broker error 0.4 s ago: …", if it is known why there is no answer.
     fn because(&self, coordinator: bool) -> String {
         let why = self.shared.why_call(self.since, coordinator, Instant::now());
         why.map(|why| format!("; {}", why.text)).unwrap_or_default()
@@ -393,7 +394,7 @@ impl<'a> Call<'a> {
         made.with_persistence(persistence)
     }
 
-    /// Time ran out: librdkafka's text of it says nothing more.
+    /// Error of a call whose time ran out. librdkafka's text for it has no further information.
     fn no_answer(&self, what: &str) -> Error {
         let time = classify::seconds(self.since.elapsed());
         let why = self.shared.why_call(self.since, true, Instant::now());
@@ -413,13 +414,13 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Makes the same call again until it has an answer for good, or the time is up, or the producer has ended.
+/// Repeats a call until it has a final answer, the time is up, or the producer has ended.
 fn sliced(call: &Call<'_>, mut ask: impl FnMut(Duration) -> Result<(), TxnError>) -> Result<(), TxnError> {
     loop {
         let left = call.end.saturating_duration_since(Instant::now());
         match ask(left.min(SLICE)) {
             Err(error) if error.retriable && !error.fatal => {
-                // An error that ends the producer can come while the call waits, which goes on waiting all the same.
+                // A fatal error can occur during the call, which continues to wait nevertheless.
                 if let Some((code, text)) = call.shared.client.fatal_error() {
                     return Err(TxnError { code, text, fatal: true, retriable: false, abort: false });
                 }
@@ -432,7 +433,7 @@ fn sliced(call: &Call<'_>, mut ask: impl FnMut(Duration) -> Result<(), TxnError>
     }
 }
 
-/// Waits until each record that was called before has its answer.
+/// Waits until every record that was called before is settled.
 fn flushed(shared: &Shared, end: Instant) -> bool {
     struct Unpark(Thread);
     impl Wake for Unpark {
@@ -446,7 +447,7 @@ fn flushed(shared: &Shared, end: Instant) -> bool {
         if flush.as_mut().poll(&mut Context::from_waker(&waker)) == Poll::Ready(()) {
             return true;
         }
-        // The loop tells lingering batches to go while somebody waits.
+        // The event loop sends lingering batches while a flush waits.
         shared.client.wake();
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {

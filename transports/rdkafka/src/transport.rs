@@ -18,20 +18,20 @@ use crate::future::DeliveryFuture;
 use crate::shared::Shared;
 use crate::slot::Slot;
 
-/// Sends records with librdkafka. A clone is another handle on the same producer. See the [crate](crate) for what it
-/// promises.
+/// Sends records with librdkafka. A clone is another handle on the same producer. See the [crate](crate) documentation
+/// for its guarantees.
 ///
-/// The last handle, control or awaited future waits for the threads of the producer when it is dropped: some milliseconds,
-/// and some seconds if a broker's name is being resolved in vain. An open transaction is aborted first: one round trip to its coordinator,
-/// and at most 3 s if the coordinator does not answer. Where that must not block a runtime's thread, close it first, or drop it in
-/// `spawn_blocking`.
+/// Dropping the last handle, control or awaited future waits for the producer's threads: some milliseconds, or some
+/// seconds while the name of a broker cannot be resolved. It first aborts an open transaction: one round trip to its
+/// coordinator, at most 3 s if the coordinator does not answer. Where that must not block a runtime's thread, close the
+/// transport first, or drop it in `spawn_blocking`.
 pub struct RdkafkaTransport {
     owner: Arc<Owner>,
     admission: GateHandle<Arc<Slot>>,
 }
 
 impl RdkafkaTransport {
-    /// Starts to describe a transport.
+    /// Returns a builder of a transport.
     pub fn builder() -> Builder {
         Builder::new()
     }
@@ -41,19 +41,19 @@ impl RdkafkaTransport {
         Self { owner, admission }
     }
 
-    /// Flush, close and what else is not a record.
+    /// Returns the control side: flush, close, counts, transactions.
     #[must_use]
     pub fn control(&self) -> Arc<dyn Control> {
         Arc::new(RdkafkaControl::new(Arc::clone(&self.owner)))
     }
 
-    /// How much may be on its way.
+    /// Limits of the records admitted and not settled.
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.owner.shared.gate.limits()
     }
 
-    /// Changes how much may be on its way.
+    /// Changes the limits.
     pub fn set_limits(&self, limits: Limits) {
         let shared = &self.owner.shared;
         shared.gate.set_limits(limits, |slot, permit| shared.enqueue_parked(slot, permit));
@@ -69,14 +69,14 @@ impl Service<Record> for RdkafkaTransport {
         self.admission.poll_ready(cx).map(Ok)
     }
 
-    /// Hands the record to librdkafka before it returns, or parks it behind those that wait for room.
+    /// Hands the record to librdkafka before it returns, or parks it behind records that wait for room.
     fn call(&mut self, record: Record) -> DeliveryFuture {
         if let Err(error) = record.validate() {
             return DeliveryFuture::refused(error);
         }
         let size = record.size();
         let mut now = clock::of_last_tick();
-        // What is said of a shorter time is said in milliseconds.
+        // Errors show shorter times in milliseconds, so they need the exact clock.
         if record.expires_at.is_some_and(|at| at < now + Duration::from_secs(2)) {
             now = Instant::now();
         }
@@ -86,12 +86,12 @@ impl Service<Record> for RdkafkaTransport {
         }
         let slot = Arc::new(Slot::new(record, now));
         let shared = &self.owner.shared;
-        // Before it is handed over: who replaces the client has to know of it.
+        // Before the hand-over: a replacement of the client must know of the record.
         shared.watch(&slot);
         let admitted = self.admission.call(Arc::clone(&slot), size, |slot, permit| shared.enqueue(slot, permit));
         match admitted {
             Ok(()) => {
-                // One that librdkafka refused at once is in no transaction of its.
+                // A record that librdkafka rejected at once is not part of its transaction.
                 if !(self.owner.transactional && slot.has_failed()) {
                     handover::taken();
                 }
@@ -118,10 +118,10 @@ impl fmt::Debug for RdkafkaTransport {
     }
 }
 
-/// How long the last handle waits, when it is dropped, for the abort of an open transaction.
+/// Maximum time that the drop of the last handle waits for the abort of an open transaction.
 const ABORT_TIME: Duration = Duration::from_secs(3);
 
-/// What goes with the last handle, control and awaited future: the producer and its event loop.
+/// State dropped with the last handle, control and awaited future: the producer and its event loop.
 pub(crate) struct Owner {
     shared: Arc<Shared>,
     transactional: bool,

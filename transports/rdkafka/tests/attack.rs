@@ -1,4 +1,4 @@
-//! What a hostile reading found, kept as tests: lost reports, dead ends and lies at the edges.
+//! Regression tests from an adversarial review: lost reports, deadlocks and wrong outcomes in edge cases.
 #![cfg(feature = "mock-cluster")]
 #![allow(clippy::unwrap_used)] // a test may fail
 
@@ -35,15 +35,15 @@ async fn call(transport: &mut RdkafkaTransport, record: Record) -> DeliveryFutur
     transport.ready().await.unwrap().call(record)
 }
 
-/// Appended, the answer lost, back in librdkafka's queue, and then closed: the status is "not persisted" and wrong.
+/// Appended, its answer lost, back in librdkafka's queue, and then closed: the status "not persisted" is wrong.
 #[tokio::test]
-async fn a_record_that_waits_for_another_try_is_not_called_not_written() {
+async fn a_record_that_waits_for_a_retry_is_possibly_persisted() {
     let (cluster, builder) = mock();
     let mut transport = builder.connect().await.unwrap();
     call(&mut transport, record("first")).await.await.unwrap();
     cluster.set_round_trip(1, Duration::from_millis(1_500)).unwrap();
     let lost = call(&mut transport, record("its answer is lost")).await;
-    // The mock cluster appends at once and answers late; it does not say when it has appended.
+    // The mock cluster appends at once and answers late; it does not show when it has appended.
     tokio::time::sleep(Duration::from_millis(400)).await;
     cluster.broker_down(1).unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -124,7 +124,7 @@ async fn a_second_producer_that_has_ended_is_replaced() {
     cluster.fail_produce(&[45]);
     let error = call(&mut transport, isolated()).await.await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
-    // The error event that retires it may come behind the report.
+    // The error event that retires it may come after the report.
     let end = std::time::Instant::now() + PATIENCE;
     let mut outcome = call(&mut transport, isolated()).await.await;
     while outcome.is_err() && std::time::Instant::now() < end {
@@ -135,7 +135,7 @@ async fn a_second_producer_that_has_ended_is_replaced() {
 }
 
 #[tokio::test]
-async fn times_without_end_are_no_panic() {
+async fn unbounded_times_do_not_panic() {
     let (_cluster, builder) = mock();
     let builder = builder.delivery_bound(Duration::MAX).connect_timeout(Duration::MAX);
     let mut transport = builder.connect().await.unwrap();

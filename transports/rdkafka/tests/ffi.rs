@@ -1,4 +1,4 @@
-//! What crosses the border to librdkafka, on its mock cluster. Runs under valgrind too (`scripts/valgrind`).
+//! Tests of the FFI layer with librdkafka's mock cluster. They also run under valgrind (`scripts/valgrind`).
 #![allow(clippy::unwrap_used)] // a test may fail
 #![cfg(feature = "mock-cluster")]
 
@@ -77,7 +77,7 @@ async fn an_isolated_record_is_alone_and_says_so() {
     assert!(report.is_complete(), "{report}");
 }
 
-/// What must come comes within this, also under valgrind.
+/// Maximum wait for an event that must come, also under valgrind.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Panics(UnboundedSender<&'static str>);
@@ -140,7 +140,7 @@ async fn a_drop_with_records_outstanding_neither_hangs_nor_lies() {
         futures.push(call(&mut transport, record(i.to_string()).with_expires_at(deadline)).await);
     }
     drop(transport);
-    // Those that are awaited keep the producer alive until they have an answer.
+    // Futures that are awaited keep the producer alive until they have an answer.
     drop(futures.split_off(500));
     for outcome in join_all(futures).await {
         let error = outcome.unwrap_err();
@@ -163,7 +163,7 @@ async fn close_hands_back_what_was_not_delivered() {
     let mut handles: Vec<_> = (0..8).map(|_| transport.clone()).collect();
     let mut futures = Vec::new();
     for (i, handle) in handles.iter_mut().enumerate() {
-        // Without asking for readiness: the last three are parked.
+        // Called without readiness: the last three are parked.
         futures.push(handle.call(record(format!("v{i}"))));
     }
     let control = transport.control();
@@ -181,7 +181,7 @@ async fn close_hands_back_what_was_not_delivered() {
     assert!(control.close(Duration::from_secs(1)).await.unwrap().undelivered.is_empty());
 }
 
-/// librdkafka's mock cluster has coordinators, though no markers.
+/// librdkafka's mock cluster has coordinators, but no control records.
 #[tokio::test]
 async fn an_open_transaction_costs_a_close_and_a_drop_no_more_than_their_time() {
     for (reachable, dropped) in [(true, false), (false, false), (true, true), (false, true)] {
@@ -199,7 +199,7 @@ async fn an_open_transaction_costs_a_close_and_a_drop_no_more_than_their_time() 
         if dropped {
             drop(control);
             drop(transport);
-            // The bound is 3 s; more is the machine's.
+            // The bound is 3 s; the rest allows for a slow machine.
             assert!(reachable || begun.elapsed() >= Duration::from_secs(2), "it did not try to abort");
             assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
             continue;
@@ -216,7 +216,7 @@ async fn an_open_transaction_costs_a_close_and_a_drop_no_more_than_their_time() 
     }
 }
 
-/// Records that are on their way when their transaction is aborted are reported with it.
+/// Records in flight when their transaction is aborted are reported as aborted.
 #[tokio::test]
 async fn a_close_reports_the_records_of_the_transaction_that_it_aborts() {
     let (_cluster, builder) = mock();
@@ -229,7 +229,7 @@ async fn a_close_reports_the_records_of_the_transaction_that_it_aborts() {
     let lingers = call(&mut transport, record("a")).await;
     let report = control.close(Duration::from_secs(20)).await.unwrap();
     assert!(matches!(report.transaction, Some(TransactionEnd::Aborted)), "{report}");
-    // On a machine that is slow for two seconds it has gone out before.
+    // On a machine that stalls for 2 s the record was sent before.
     assert_eq!(report.delivered + report.failed + report.unknown, 1, "{report}");
     if let Err(error) = lingers.await {
         assert_eq!(error.kind(), ErrorKind::Transaction, "{error:#}");
@@ -322,7 +322,7 @@ async fn a_record_without_an_answer_for_too_long_is_given_up() {
     let begun = Instant::now();
     let without_deadline = call(&mut transport, record("a")).await;
     let with_deadline = call(&mut transport, record("b").with_expires_at(Instant::now() + bound / 3)).await;
-    // Due before the first: else it gets the room of those that are given up, and a bound of its own.
+    // Due before the first record; otherwise it gets the room of records that are given up, and a bound of its own.
     let parked = transport.clone().call(record("c").with_expires_at(begun + bound / 2));
     let told = with_deadline.await.unwrap_err();
     assert_eq!((told.kind(), told.persistence()), (ErrorKind::Timeout, Persistence::PossiblyPersisted), "{told}");
@@ -334,7 +334,7 @@ async fn a_record_without_an_answer_for_too_long_is_given_up() {
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::Timeout, Persistence::NotPersisted), "{error}");
     transport.control().flush().await.unwrap();
     cluster.broker_up(1).unwrap();
-    // The bound is short beside the back-off of a reconnect: some more may be given up first.
+    // The bound is short compared to the backoff of a reconnect: some more records may be given up first.
     let end = Instant::now() + PATIENCE;
     while let Err(error) = call(&mut transport, record("d")).await.await {
         assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
@@ -342,12 +342,12 @@ async fn a_record_without_an_answer_for_too_long_is_given_up() {
     }
 }
 
-/// One partition's leader is gone, and the other broker answers: the client is replaced, and those on their way to another
-/// topic are not given up with it.
+/// One partition has lost its leader, and the other broker answers: the client is replaced, and records in flight to
+/// another topic are not given up with it.
 #[tokio::test]
 async fn a_client_without_an_answer_for_too_long_is_replaced_where_brokers_answer() {
     let cluster = MockCluster::start(2).unwrap();
-    // Leaders take turns.
+    // The brokers lead partitions in turn.
     cluster.create_topic("t", 2).unwrap();
     cluster.create_topic("other", 2).unwrap();
     let mut transport = RdkafkaTransport::builder()
@@ -361,7 +361,7 @@ async fn a_client_without_an_answer_for_too_long_is_replaced_where_brokers_answe
         .await
         .unwrap();
     let to = |topic: &str, partition| Record::new(topic).with_partition(partition).with_value("x");
-    // All brokers are known, and which partition is on which.
+    // All brokers and all leaders are known.
     for partition in [0, 1] {
         let sent = call(&mut transport, to("t", partition)).await;
         transport.control().flush().await.unwrap();
@@ -369,7 +369,7 @@ async fn a_client_without_an_answer_for_too_long_is_replaced_where_brokers_answe
     }
     cluster.broker_down(2).unwrap();
     let stuck = [call(&mut transport, to("t", 0)).await, call(&mut transport, to("t", 1)).await];
-    // Half of the bound later: these are not overdue when the others are.
+    // Half of the bound later: these are not overdue when the first ones are.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let others = [call(&mut transport, to("other", 0)).await, call(&mut transport, to("other", 1)).await];
     let failed: Vec<_> = join_all(stuck).await.into_iter().filter_map(Result::err).collect();
@@ -415,7 +415,7 @@ async fn the_number_of_partitions_is_learned_beside_the_records() {
     }
     assert_eq!(control.partition_count("t"), Some(3));
     while transport.limits().records != 21 && Instant::now() < end {
-        // No event tells it.
+        // No event reports it.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(transport.limits().records, 21);

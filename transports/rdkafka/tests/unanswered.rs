@@ -1,4 +1,5 @@
-//! Records whose caller goes away or gets a time-out: what the transport tells of them, and that their late reports arrive.
+//! Records whose caller is dropped or gets a time-out: what the transport reports about them, and that late reports
+//! arrive.
 #![cfg(feature = "mock-cluster")]
 #![allow(clippy::unwrap_used)] // a test may fail
 
@@ -15,7 +16,7 @@ use tower::{Service, ServiceExt};
 const PATIENCE: Duration = Duration::from_secs(60);
 const ROUND_TRIP: Duration = Duration::from_millis(1_500);
 
-/// The broker answers late, and takes its time only after the connect.
+/// A cluster whose broker answers late, but only after connecting.
 async fn slow(configure: impl FnOnce(Builder) -> Builder) -> (MockCluster, RdkafkaTransport) {
     let cluster = MockCluster::start(1).unwrap();
     cluster.create_topic("t", 1).unwrap();
@@ -61,13 +62,13 @@ async fn a_time_out_says_how_long_the_client_had_the_record_and_the_report_comes
         assert!(unanswered.budget().unwrap() <= within, "{unanswered:?}");
         let reports = follow(unanswered);
         assert!(reports.recv_timeout(PATIENCE).unwrap(), "isolated: {isolated}");
-        // One who asks later learns it at once.
+        // An observer that asks later gets it at once.
         assert!(follow(unanswered).try_recv().unwrap());
     }
 }
 
 #[tokio::test]
-async fn a_dropped_future_tells_the_same() {
+async fn a_dropped_future_reports_the_same() {
     let (_cluster, mut transport) = slow(|builder| builder).await;
     for isolated in [false, true] {
         let begun = Instant::now();
@@ -76,15 +77,15 @@ async fn a_dropped_future_tells_the_same() {
         let least = begun.elapsed() / 2;
         let unanswered = listen(|| drop(future)).unwrap();
         assert!(unanswered.handed_over_for().unwrap() >= least, "{unanswered:?}");
-        // By a clock that is at most 10 ms back.
+        // The clock lags by at most 10 ms.
         assert!(unanswered.budget().unwrap() <= PATIENCE + Duration::from_millis(20), "{unanswered:?}");
         assert!(follow(&unanswered).recv_timeout(PATIENCE).unwrap(), "isolated: {isolated}");
     }
 }
 
-/// Its time-out is in the slot and nobody read it.
+/// The time-out is in the slot, and the future was not polled.
 #[tokio::test]
-async fn a_time_out_that_was_not_read_is_told_by_the_drop() {
+async fn an_unread_time_out_is_reported_by_the_drop() {
     let (_cluster, mut transport) = slow(|builder| builder).await;
     let unread = call(&mut transport, false, Some(Duration::from_millis(200))).await;
     call(&mut transport, false, Some(Duration::from_millis(300))).await.await.unwrap_err();
@@ -93,9 +94,9 @@ async fn a_time_out_that_was_not_read_is_told_by_the_drop() {
     assert!(follow(&unanswered).recv_timeout(PATIENCE).unwrap());
 }
 
-/// So is a delivery.
+/// The same for a delivery.
 #[tokio::test]
-async fn a_delivery_that_was_not_read_is_told_by_the_drop() {
+async fn an_unread_delivery_is_reported_by_the_drop() {
     let (_cluster, mut transport) = slow(|builder| builder).await;
     let unread = call(&mut transport, false, Some(PATIENCE)).await;
     call(&mut transport, false, Some(PATIENCE)).await.await.unwrap();
@@ -104,7 +105,7 @@ async fn a_delivery_that_was_not_read_is_told_by_the_drop() {
 }
 
 #[tokio::test]
-async fn what_waits_for_room_was_not_handed_over() {
+async fn a_parked_record_was_not_handed_over() {
     let (_cluster, mut transport) = slow(|builder| builder.limits(Limits { records: 1, bytes: 1_000 })).await;
     let mut handles: Vec<_> = (0..3).map(|_| transport.clone()).collect();
     for handle in &mut handles {

@@ -1,4 +1,4 @@
-//! What the client hears from its brokers, as librdkafka's interceptors and its throttle callback tell it.
+//! Observes requests and answers of brokers through librdkafka's interceptors and its throttle callback.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::context::Context;
 use crate::peers::Peers;
 
 const NAME: &CStr = c"kafka-tower";
-/// Kafka's number of the Produce request.
+/// Kafka's API key of the Produce request.
 const PRODUCE: i16 = 0;
 
-/// Lets the client that will be made of `conf` tell `peers` what its brokers do.
+/// Makes the client that will be created from `conf` report its brokers' activity to `peers`.
 ///
 /// # Safety
 ///

@@ -15,19 +15,19 @@ use crate::context::Context;
 use crate::peers::{Peer, Peers};
 use crate::slot::Slot;
 
-/// A producer of librdkafka, made and owned by the binding's `Client`, which never polls it.
+/// A librdkafka producer, made and owned by the binding's `Client`, which never polls it.
 ///
 /// It can be destroyed while handles to it live; then nothing can be produced any more.
 pub(crate) struct Client {
     state: RwLock<State>,
-    /// Read by calls that wait for librdkafka, which must not keep the state locked meanwhile: who changes that would wait for
-    /// them, and all records with it.
+    /// Read-locked by calls that wait for librdkafka. They must not keep `state` locked meanwhile: a writer would wait
+    /// for them, and all records would wait for the writer.
     long_calls: RwLock<()>,
 }
 
 struct State {
     native: Option<Arc<Native>>,
-    /// Whether records are held, of some topics or all.
+    /// Whether records of some or all topics are held.
     holds: bool,
     all_held: bool,
     topics_held: Vec<Arc<str>>,
@@ -43,7 +43,7 @@ impl State {
     }
 }
 
-/// An instance of librdkafka's producer, before it is a client's or after.
+/// One instance of librdkafka's producer, before it becomes a client's or after it was replaced.
 #[derive(Clone)]
 pub(crate) struct Instance(Arc<Native>);
 
@@ -64,7 +64,7 @@ impl Instance {
         let context = Context::new(Arc::clone(&peers));
         let made = rdkafka::client::Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, context);
         let producer = made.inspect_err(|_| {
-            // The binding leaves a client behind that it could not finish; its callbacks go on.
+            // The binding leaks a client that it could not finish, and its callbacks go on: keep `peers` alive.
             std::mem::forget(Arc::clone(&peers));
         })?;
         // SAFETY: the producer lives, and longer than the queue: see `Native`.
@@ -72,23 +72,23 @@ impl Instance {
         Ok(Self(Arc::new(Native { topics: Topics::default(), queue, producer, peers })))
     }
 
-    /// As [`Client::purge`].
+    /// Like [`Client::purge`].
     pub(crate) fn purge(&self) {
         self.0.purge();
     }
 
-    /// Another reference to its main queue. It must be dropped before the instance.
+    /// Returns another reference to its main queue, which must be dropped before the instance.
     pub(crate) fn queue(&self) -> Queue {
         // SAFETY: the producer lives; the caller drops the queue first.
         unsafe { Queue::main(self.0.rk()) }
     }
 
-    /// As [`Client::set_token`].
+    /// Like [`Client::set_token`].
     pub(crate) fn set_token(&self, token: Result<(CString, CString, i64), String>) {
         self.0.set_token(token);
     }
 
-    /// Waits for so long at most until a broker answers. Says whether one did.
+    /// Waits until a broker answers, at most `within`. Returns whether one did.
     pub(crate) fn wait_for_broker(&self, within: Duration) -> bool {
         let mut metadata: *const sys::rd_kafka_metadata = ptr::null();
         // SAFETY: the client lives; no topic is asked for; `metadata` is written only on success, and destroyed once.
@@ -101,14 +101,14 @@ impl Instance {
         }
     }
 
-    /// Records without a report that was read, and other events that wait.
+    /// Returns the number of records without a report that was read, and of other waiting events.
     pub(crate) fn queued(&self) -> usize {
         // SAFETY: the client lives; the function is thread safe.
         usize::try_from(unsafe { sys::rd_kafka_outq_len(self.0.rk()) }).unwrap_or(0)
     }
 
-    /// Gives up all records and hands those over that had no report until now. Waits for librdkafka's threads, of which one may be
-    /// resolving a name.
+    /// Gives up all records and passes on those that had no report yet. Waits for librdkafka's threads, one of which
+    /// may be resolving a name.
     pub(crate) fn give_up(&self, mut last: impl FnMut(&Slot)) {
         self.0.give_up(|event| {
             if let Event::Reports(mut reports) = event {
@@ -118,11 +118,11 @@ impl Instance {
     }
 }
 
-/// How long the reports of the records may take that a destroyed producer still had.
+/// Maximum time for the reports of records that a destroyed producer still had.
 const LAST_REPORTS: Duration = Duration::from_millis(500);
 
-/// Topic handles and the queue stand before the producer, because they must be destroyed before it, and what its
-/// callbacks write to behind it.
+/// Topic handles and the queue are declared before the producer, because they must be destroyed before it; the target
+/// of its callbacks is declared after it.
 struct Native {
     topics: Topics,
     queue: Queue,
@@ -137,25 +137,25 @@ impl Native {
 }
 
 impl Drop for Native {
-    /// The event loop has read all reports; what is there all the same ends as lost.
+    /// The event loop has read all reports. Records that are still here end as lost.
     fn drop(&mut self) {
         self.give_up(|event| drop(event));
     }
 }
 
-/// librdkafka's own text of a code.
+/// librdkafka's text for a code.
 pub(crate) fn text_of(code: i32) -> String {
     // SAFETY: a terminated string that is never freed, or lives in the thread until the next call.
     unsafe { CStr::from_ptr(raw::rd_kafka_err2str(code)) }.to_string_lossy().into_owned()
 }
 
-/// What a broker says of a topic.
+/// A broker's answer about a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TopicMetadata {
-    /// Kafka's code; 0 if the topic is there.
+    /// Kafka's code; 0 if the topic exists.
     pub(crate) code: i32,
     pub(crate) partitions: u32,
-    /// By partition, the number of the broker that leads it; -1 if none does.
+    /// Broker id of the leader by partition; -1 without a leader.
     pub(crate) leaders: Vec<i32>,
 }
 
@@ -165,17 +165,17 @@ impl Client {
         Ok(Self { state: RwLock::new(state), long_calls: RwLock::default() })
     }
 
-    /// What the producer's brokers do.
+    /// Returns the activity of the producer's brokers.
     pub(crate) fn peers(&self, now: Instant) -> Vec<Peer> {
         self.with(|native| native.peers.all(now)).unwrap_or_default()
     }
 
-    /// Looks what the producer's brokers did since the last look.
+    /// Updates the activity of the producer's brokers.
     pub(crate) fn look_at_peers(&self, now: Instant) {
         self.with(|native| native.peers.look(now));
     }
 
-    /// Switches librdkafka's debug lines of batches on or off. For the transport's event loop alone.
+    /// Switches librdkafka's debug lines about batches on or off. Only for the transport's event loop.
     pub(crate) fn log_batches(&self, on: bool) {
         let value = if on { c"msg" } else { c"-msg" };
         // SAFETY: the client lives, and with it its configuration, which librdkafka has allocated and not as a constant. It calls
@@ -188,8 +188,8 @@ impl Client {
         });
     }
 
-    /// Puts another instance in the place of the one before, which goes on until it is dropped. Its queue must be dropped
-    /// before. None if the client was destroyed.
+    /// Replaces the instance and returns the previous one, which lives until it is dropped. Its queue must be dropped
+    /// before it. None if the client was destroyed.
     pub(crate) fn swap(&self, new: Instance) -> Option<Instance> {
         let mut state = self.write();
         let old = state.native.take()?;
@@ -197,8 +197,8 @@ impl Client {
         Some(Instance(old))
     }
 
-    /// Pauses partitions: nothing is sent to them until the client is replaced. Waits for librdkafka's main thread. Says whether
-    /// each was paused.
+    /// Pauses partitions: nothing is sent to them until the client is replaced. Waits for librdkafka's main thread.
+    /// Returns whether each one was paused.
     pub(crate) fn pause<'a>(&self, partitions: impl ExactSizeIterator<Item = &'a (String, i32)>) -> bool {
         let paused = self.with_for_long(|native| {
             // SAFETY: the list lives until it is destroyed below; names are terminated and copied; the client lives.
@@ -221,18 +221,19 @@ impl Client {
         paused.unwrap_or(false)
     }
 
-    /// Destroys the producer: its threads end. The reports of all records must have been read, else they are lost.
+    /// Destroys the producer and ends its threads. All reports must have been read, or their records are lost.
     ///
-    /// Does not wait for a question to the cluster that has no answer yet: the thread that asks it destroys the producer then.
+    /// Does not wait for a pending request to the cluster: the thread that made it destroys the producer at its end.
     pub(crate) fn destroy(&self) {
         let mut state = self.write();
         let native = state.native.take();
-        // Nothing would hand over what is held from now on.
+        // Nothing would hand over held records from now on.
         state.all_held = false;
         state.topics_held.clear();
         state.changed();
         drop(state);
-        // Those that still use it have a count of it; the last one would destroy it, as only a question may.
+        // Calls in progress have a reference to it, and the last one would destroy it; only a request to the cluster
+        // may.
         let _no_more = self.long_calls.write().unwrap_or_else(PoisonError::into_inner);
         drop(native);
     }
@@ -241,17 +242,17 @@ impl Client {
         self.read().native.as_deref().map(f)
     }
 
-    /// For calls that may wait.
+    /// For calls that may block.
     fn with_for_long<R>(&self, f: impl FnOnce(&Native) -> R) -> Option<R> {
         let _last_until = self.long_calls.read().unwrap_or_else(PoisonError::into_inner);
-        // A statement of its own: the state is not locked while the call lasts.
+        // A separate statement: the state is not locked during the call.
         let native = self.read().native.clone();
         native.as_deref().map(f)
     }
 
-    /// As `with_rk`, for a question to the cluster, which may last: `destroy` does not wait for it.
+    /// Like `with_rk`, for a request to the cluster, which may take long: `destroy` does not wait for it.
     pub(super) fn kept<R>(&self, f: impl FnOnce(*mut sys::rd_kafka_t) -> R) -> Option<R> {
-        // A statement of its own, as above.
+        // A separate statement, as above.
         let native = self.read().native.clone();
         native.map(|native| f(native.rk()))
     }
@@ -268,21 +269,22 @@ impl Client {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Another reference to the main queue, for the event loop. It must be dropped before the client is destroyed.
+    /// Returns another reference to the main queue, for the event loop. It must be dropped before the client is
+    /// destroyed.
     pub(crate) fn queue(&self) -> Option<Queue> {
         // SAFETY: the producer lives; the caller drops the queue first.
         self.with(|native| unsafe { Queue::main(native.rk()) })
     }
 
-    /// Ends a wait of the event loop, or its next one.
+    /// Ends the current wait of the event loop, or its next one.
     pub(crate) fn wake(&self) {
         self.with(|native| native.queue.wake());
     }
 
-    /// Hands the slot's record over, without copying its value: the slot keeps it until its report.
+    /// Hands the slot's record over without copying its value: the slot keeps it until its report.
     ///
-    /// While its topic is held, `hold` gets the slot instead. An error is librdkafka's code and hands the slot back: the
-    /// record went nowhere.
+    /// While its topic is held, `hold` gets the slot instead. An error is librdkafka's code and returns the slot: the
+    /// record was not accepted.
     pub(crate) fn produce(&self, slot: Arc<Slot>, hold: impl FnOnce(Arc<Slot>)) -> Result<(), (i32, Arc<Slot>)> {
         let state = self.read();
         if state.holds && (state.all_held || state.topics_held.contains(&slot.record().topic)) {
@@ -292,7 +294,7 @@ impl Client {
         state.produce(slot)
     }
 
-    /// Hands a record over although its topic may be held.
+    /// Hands a record over even if its topic is held.
     pub(crate) fn produce_held(&self, slot: Arc<Slot>) -> Result<(), (i32, Arc<Slot>)> {
         self.read().produce(slot)
     }
@@ -307,7 +309,7 @@ impl Client {
         first();
     }
 
-    /// Ends [`hold`](Self::hold) if `none_left` says so: no record is handed over while it runs.
+    /// Ends [`hold`](Self::hold) if `none_left` returns true. No record is handed over while it runs.
     pub(crate) fn end_hold(&self, topic: &Arc<str>, none_left: impl FnOnce() -> bool) -> bool {
         let mut state = self.write();
         let ended = none_left();
@@ -325,7 +327,7 @@ impl Client {
         state.changed();
     }
 
-    /// Ends [`hold_all`](Self::hold_all) as [`end_hold`](Self::end_hold) does.
+    /// Ends [`hold_all`](Self::hold_all), like [`end_hold`](Self::end_hold).
     pub(crate) fn end_hold_of_all(&self, none_left: impl FnOnce() -> bool) -> bool {
         let mut state = self.write();
         let ended = none_left();
@@ -336,7 +338,7 @@ impl Client {
         ended
     }
 
-    /// Asks a broker for a topic, or just for an answer; blocks up to `timeout`. An error is librdkafka's code.
+    /// Asks a broker for a topic, or only for an answer. Blocks up to `timeout`. An error is librdkafka's code.
     pub(crate) fn metadata(&self, topic: Option<&str>, timeout: Duration) -> Result<TopicMetadata, i32> {
         self.kept(|rk| {
             let handle = topic.map(|name| produce::Topic::open(rk, name)).transpose()?;
@@ -373,20 +375,20 @@ impl Client {
         .unwrap_or(Err(codes::LOCAL_DESTROY))
     }
 
-    /// Tells lingering batches to go, and waits up to `timeout` for all records. The event loop must go on
-    /// meanwhile for more than a kick.
+    /// Sends lingering batches, and waits up to `timeout` for all records. To do more than send batches, the event loop
+    /// must run meanwhile.
     pub(crate) fn flush(&self, timeout: Duration) {
         // SAFETY: the client lives; the function is thread safe.
         self.with_for_long(|native| unsafe { raw::rd_kafka_flush(native.rk(), millis(timeout)) });
     }
 
-    /// Gives up on all records: queued ones end with `_PURGE_QUEUE`, sent ones with `_PURGE_INFLIGHT`. Does not wait for
-    /// librdkafka's threads, of which one may be resolving a name.
+    /// Gives up all records: queued ones end with `_PURGE_QUEUE`, sent ones with `_PURGE_INFLIGHT`. Does not wait for
+    /// librdkafka's threads, one of which may be resolving a name.
     pub(crate) fn purge(&self) {
         self.with(Native::purge);
     }
 
-    /// The error that ended the producer, if one did.
+    /// Returns the error that ended the producer, if it has ended.
     pub(crate) fn fatal_error(&self) -> Option<(i32, String)> {
         let mut text: [c_char; 512] = [0; 512];
         // SAFETY: the buffer is as long as said, and librdkafka terminates what it writes.
@@ -397,7 +399,7 @@ impl Client {
         (code != 0).then(|| (code, text.to_string_lossy().into_owned()))
     }
 
-    /// Answers a token refresh; an `Err` is the text that the error event will show.
+    /// Answers a token refresh; an `Err` is the text of the error event.
     pub(crate) fn set_token(&self, token: Result<(CString, CString, i64), String>) {
         self.with(|native| native.set_token(token));
     }
@@ -479,6 +481,6 @@ unsafe fn leaders(topic: *const sys::rd_kafka_metadata_topic) -> Vec<i32> {
 }
 
 pub(super) fn millis(timeout: Duration) -> c_int {
-    // Rounded up: a wait of 0 would spin on what is left of the last millisecond.
+    // Rounded up: a wait of 0 ms would spin during the rest of the last millisecond.
     c_int::try_from(timeout.as_micros().div_ceil(1_000)).unwrap_or(c_int::MAX)
 }

@@ -16,7 +16,7 @@ impl Mock {
     }
 
     fn native(&self) -> *mut sys::rd_kafka_mock_cluster_t {
-        // SAFETY: the client lives, because nobody destroys it but this value's drop; it answers null if it has no mock
+        // SAFETY: the client lives, because only this value's drop destroys it; librdkafka returns null without a mock
         // cluster.
         self.0.with_rk(|rk| unsafe { sys::rd_kafka_handle_mock_cluster(rk) }).unwrap_or(std::ptr::null_mut())
     }

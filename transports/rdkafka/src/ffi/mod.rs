@@ -1,12 +1,12 @@
-//! All `unsafe` of this project: what the binding does not offer, or offers with undefined behaviour.
+//! All `unsafe` code of this project: functions that the binding does not offer, or offers with undefined behaviour.
 //!
-//! The binding turns librdkafka's error codes into a Rust enum with holes, in the delivery callback, the error
-//! callback and the metadata alike. A code that it does not know (a newer broker, a proxy) is undefined behaviour
-//! there. Here codes are integers, from the first read on: [`raw`] declares the functions anew with the integers
-//! that C has, and fields are read through pointers of that type.
+//! The binding turns librdkafka's error codes into a Rust enum with holes, in the delivery callback, the error callback
+//! and the metadata. A code that the enum does not have (of a newer broker or a proxy) is undefined behaviour there.
+//! Here codes are integers from the first read on: [`raw`] declares the functions with C's integer types, and fields
+//! are read through pointers of that type.
 //!
-//! The other reasons: the persistence status of a message, the hand-over of a payload without copying it, topic
-//! handles, and a flush that does not wait 100 ms.
+//! Other reasons: the persistence status of a message, handing over a payload without a copy, topic handles, and a
+//! flush that does not wait 100 ms.
 
 mod activity;
 mod client;

@@ -12,7 +12,7 @@ use crate::slot::Slot;
 /// `RD_KAFKA_PARTITION_UA`: the partitioner decides.
 const PARTITION_UA: i32 = -1;
 
-/// A topic handle. It must be dropped before its client, so that it stays inside `Native`.
+/// A topic handle. It must be dropped before its client, so it never leaves `Native`.
 pub(super) struct Topic(*mut sys::rd_kafka_topic_t);
 
 // SAFETY: librdkafka's topic handles are thread safe and counted.
@@ -67,7 +67,7 @@ fn headers(headers: &kafka_tower_core::Headers) -> Option<NativeHeaders> {
     Some(native)
 }
 
-/// Null for nothing, and never null for something of no length: Kafka tells these apart.
+/// Null for `None` only, and not null for an empty slice: Kafka distinguishes them.
 fn span(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
     bytes.map_or((ptr::null_mut(), 0), |b| (b.as_ptr().cast_mut().cast(), b.len()))
 }
@@ -91,7 +91,7 @@ pub(super) fn produce(rk: *mut sys::rd_kafka_t, topic: &Topic, slot: Arc<Slot>) 
     let arguments = [
         vu(vtype::RD_KAFKA_VTYPE_RKT, Value { rkt: topic.0 }),
         vu(vtype::RD_KAFKA_VTYPE_PARTITION, Value { i32_: partition }),
-        // Neither copied nor freed by librdkafka.
+        // librdkafka neither copies nor frees the value.
         vu(vtype::RD_KAFKA_VTYPE_MSGFLAGS, Value { i: 0 }),
         vu(vtype::RD_KAFKA_VTYPE_KEY, Value { mem: Span { ptr: key, size: key_len } }),
         vu(vtype::RD_KAFKA_VTYPE_VALUE, Value { mem: Span { ptr: value, size: value_len } }),
@@ -105,17 +105,18 @@ pub(super) fn produce(rk: *mut sys::rd_kafka_t, topic: &Topic, slot: Arc<Slot>) 
     // count the opaque pointer holds, and then `Queue::poll` until the report's event was destroyed.
     let error = unsafe { sys::rd_kafka_produceva(rk, arguments.as_ptr(), count) };
     if error.is_null() {
-        std::mem::forget(headers); // librdkafka's now
+        std::mem::forget(headers); // owned by librdkafka now
         return Ok(());
     }
     // SAFETY: a non-null error is valid until destroyed, and ours to destroy.
     let code = unsafe {
-        // The error of a producer that has ended has the code of what ended it.
+        // After a fatal error, librdkafka returns the code of the error that ended the producer.
         let fatal = sys::rd_kafka_error_is_fatal(error) != 0;
         let code = raw::rd_kafka_error_code(error);
         sys::rd_kafka_error_destroy(error);
         if fatal { codes::LOCAL_FATAL } else { code }
     };
-    // SAFETY: the pointer came from `Arc::into_raw` above; librdkafka did not take the message, so nobody else has it.
+    // SAFETY: the pointer came from `Arc::into_raw` above; librdkafka did not take the message, so this is the only
+    // owner.
     Err((code, unsafe { Arc::from_raw(opaque) }))
 }

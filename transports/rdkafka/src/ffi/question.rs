@@ -1,4 +1,4 @@
-//! A question of librdkafka's admin client, with a queue of its own for the answer.
+//! A request of librdkafka's admin client, with a queue of its own for the answer.
 
 use std::ffi::{c_char, c_int};
 use std::time::Duration;
@@ -25,15 +25,15 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// The options of a question, and where its answer comes. Dropped before its client is destroyed.
+/// Options of a request, and the queue for its answer. Must be dropped before its client is destroyed.
 pub(super) struct Question {
     pub(super) options: *mut sys::rd_kafka_AdminOptions_t,
     pub(super) queue: *mut sys::rd_kafka_queue_t,
 }
 
 impl Question {
-    /// A question to this broker: without one librdkafka would wait for the broker that is called the controller, which may be out of
-    /// reach.
+    /// Makes a request to this broker. Without a broker, librdkafka would wait for the controller, which may be
+    /// unreachable.
     pub(super) fn new(rk: *mut sys::rd_kafka_t, what: Admin, broker: i32, within: Duration) -> Result<Self, i32> {
         // SAFETY: the client lives; null options are asked for below.
         let question =
@@ -57,7 +57,7 @@ impl Question {
         codes.into_iter().find(|code| *code != 0).map_or(Ok(question), Err)
     }
 
-    /// Waits for the answer, which comes within the options' time, also if it is that there is none.
+    /// Waits for the answer, which arrives within the options' time even if it is a time-out.
     pub(super) fn answer<R>(
         &self,
         within: Duration,

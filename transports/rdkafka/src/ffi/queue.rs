@@ -9,7 +9,7 @@ use super::client::millis;
 use super::raw;
 use crate::slot::Slot;
 
-/// The main queue of a client: all its events.
+/// The main queue of a client, with all its events.
 pub(crate) struct Queue(*mut sys::rd_kafka_queue_t);
 
 // SAFETY: librdkafka's queues are thread safe.
@@ -26,15 +26,16 @@ impl Queue {
         Self(unsafe { sys::rd_kafka_queue_get_main(rk) })
     }
 
-    /// Ends a `poll` that waits, or the next one.
+    /// Ends the current `poll`, or the next one.
     pub(super) fn wake(&self) {
         // SAFETY: the queue lives.
         unsafe { sys::rd_kafka_queue_yield(self.0) };
     }
 
-    /// Waits for an event and hands it to `handle`. Says whether there was one.
+    /// Waits for an event and passes it to `handle`. Returns whether there was one.
     ///
-    /// `reported` gets the slots of the event, to hold them until it was destroyed: librdkafka reads their values in place.
+    /// `reported` gets the slots of the event and holds them until the event was destroyed: librdkafka reads their
+    /// values in place.
     pub(crate) fn poll(
         &self,
         timeout: Duration,
@@ -46,7 +47,7 @@ impl Queue {
         if event.is_null() {
             return false;
         }
-        // Destroys the event also when `handle` panics.
+        // Destroys the event even if `handle` panics.
         let event = NativeEvent(event);
         handle(event.read(reported));
         drop(event);
@@ -61,7 +62,7 @@ impl Drop for Queue {
     }
 }
 
-/// What librdkafka tells. Codes are integers.
+/// Event of librdkafka. Codes are integers.
 pub(crate) enum Event<'a> {
     Reports(Reports<'a>),
     Error { code: i32, fatal: bool, text: &'a CStr },
@@ -71,7 +72,7 @@ pub(crate) enum Event<'a> {
     Other(i32),
 }
 
-/// A message's fate as librdkafka has it.
+/// Delivery report of a message, as librdkafka gives it.
 pub(crate) struct Report<'a> {
     pub(crate) slot: &'a Arc<Slot>,
     pub(crate) code: i32,
@@ -79,7 +80,7 @@ pub(crate) struct Report<'a> {
     pub(crate) status: i32,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
-    /// Milliseconds, or -1.
+    /// In milliseconds since the epoch, or -1.
     pub(crate) timestamp: i64,
 }
 
@@ -90,7 +91,7 @@ pub(crate) struct Reports<'a> {
 }
 
 impl Reports<'_> {
-    /// Hands each report over once.
+    /// Passes each report on once.
     pub(crate) fn each(&mut self, mut read: impl FnMut(&Report<'_>)) {
         loop {
             // SAFETY: the event lives and is a delivery report; the message lives as long as it.
@@ -122,7 +123,7 @@ impl Reports<'_> {
 
 impl Drop for Reports<'_> {
     fn drop(&mut self) {
-        // Slots of reports that nobody read, as after a panic, must not leak.
+        // Slots of reports that were not read, for example after a panic, must not leak.
         self.each(|report| report.slot.lose());
     }
 }

@@ -1,6 +1,6 @@
-//! Functions of librdkafka that return or take `rd_kafka_resp_err_t`, declared with the integer that it is in C.
+//! Functions of librdkafka that return or take `rd_kafka_resp_err_t`, declared with C's integer type.
 //!
-//! Source: `rdkafka.h` of librdkafka 2.12.1. A C enum is an `int` here (its values go below 0).
+//! Source: `rdkafka.h` of librdkafka 2.12.1. The C enum is an `int`, because it has values below 0.
 
 use std::ffi::{c_char, c_int, c_void};
 
@@ -8,10 +8,10 @@ use rdkafka_sys as sys;
 
 pub(super) type OnNew =
     unsafe extern "C" fn(*mut sys::rd_kafka_t, *const sys::rd_kafka_conf_t, *mut c_void, *mut c_char, usize) -> c_int;
-/// Socket, broker's name and number, API key and version, correlation id, bytes.
+/// Socket, broker's name and id, API key and version, correlation id, bytes.
 pub(super) type OnSent =
     unsafe extern "C" fn(*mut sys::rd_kafka_t, c_int, *const c_char, i32, i16, i16, i32, usize, *mut c_void) -> c_int;
-/// As above, then the round trip in microseconds (-1 without an answer) and the code.
+/// As above, then the round-trip time in microseconds (-1 without an answer) and the code.
 pub(super) type OnAnswer = unsafe extern "C" fn(
     *mut sys::rd_kafka_t,
     c_int,

@@ -8,19 +8,19 @@ use rdkafka_sys as sys;
 use super::produce::{Topic, produce};
 use crate::slot::Slot;
 
-/// Handles by name. Most clients send to a few topics: those are found without a lock and without a hash.
+/// Handles by name. Most clients send to a few topics, which are found without a lock or a hash.
 #[derive(Default)]
 pub(super) struct Topics {
     /// Filled from the front, and never emptied.
     few: [OnceLock<(Arc<str>, Topic)>; 4],
-    /// The others. Whoever adds a handle, here or there, holds its lock.
+    /// The other handles. Adding a handle to either needs its write lock.
     rest: RwLock<HashMap<Arc<str>, Topic>>,
 }
 
 impl Topics {
-    /// Hands the slot's record over to its topic, which its first record opens.
+    /// Hands the slot's record over to its topic, which the first record opens.
     ///
-    /// An error is librdkafka's code and hands the slot back.
+    /// An error is librdkafka's code and returns the slot.
     pub(super) fn produce(&self, rk: *mut sys::rd_kafka_t, slot: Arc<Slot>) -> Result<(), (i32, Arc<Slot>)> {
         let name = &slot.record().topic;
         if let Some(topic) = self.one_of_few(name) {

@@ -9,14 +9,14 @@ use super::client::millis;
 use super::{Client, raw};
 use crate::codes;
 
-/// What librdkafka says of a call that did not go well.
+/// Error of a transactional call of librdkafka.
 #[derive(Debug)]
 pub(crate) struct TxnError {
     pub(crate) code: i32,
     pub(crate) text: String,
-    /// The same call may be made again.
+    /// The same call may be repeated.
     pub(crate) retriable: bool,
-    /// The producer is finished.
+    /// The producer has ended.
     pub(crate) fatal: bool,
     /// The transaction must be aborted.
     pub(crate) abort: bool,
@@ -29,7 +29,7 @@ impl TxnError {
 
     /// # Safety
     ///
-    /// Null, or an error that nobody else destroys.
+    /// The pointer is null, or an error that nothing else destroys.
     unsafe fn take(error: *mut sys::rd_kafka_error_t) -> Result<(), Self> {
         if error.is_null() {
             return Ok(());
@@ -49,7 +49,7 @@ impl TxnError {
     }
 }
 
-/// All block up to `within`, and are thread safe.
+/// All calls block up to `within` and are thread safe.
 impl Client {
     pub(crate) fn init_transactions(&self, within: Duration) -> Result<(), TxnError> {
         // SAFETY: the client lives; the error is ours.

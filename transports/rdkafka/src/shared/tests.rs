@@ -1,4 +1,4 @@
-//! What the handles and the event loop share, without an event loop.
+//! Tests of the shared state, without an event loop.
 
 use std::sync::mpsc;
 use std::task::{Context, Wake, Waker};
@@ -29,14 +29,14 @@ fn send(shared: &Shared, record: Record) -> Arc<Slot> {
     slot
 }
 
-/// One whose time is up.
+/// A record whose deadline has passed.
 fn late() -> Record {
     let mut record = Record::new("t").with_value("v");
     record.expires_at = Some(Instant::now());
     record
 }
 
-/// Whether the record's lock can be had.
+/// Returns whether the record's lock is free.
 fn is_free(slot: &Arc<Slot>) -> bool {
     let (slot, (answer, answered)) = (Arc::clone(slot), mpsc::channel());
     thread::spawn(move || answer.send(slot.is_settled()));
@@ -89,7 +89,7 @@ impl tracing::Subscriber for Watching {
 }
 
 #[test]
-fn a_subscriber_may_look_at_the_record_that_its_line_tells_of() {
+fn a_subscriber_may_read_the_record_of_its_line() {
     let shared = shared();
     let slot = send(&shared, late());
     shared.failed(codes::LOCAL_TRANSPORT, "127.0.0.1:1/bootstrap: Connect failed: refused", Instant::now());
@@ -99,7 +99,7 @@ fn a_subscriber_may_look_at_the_record_that_its_line_tells_of() {
 }
 
 #[test]
-fn what_an_old_instance_reports_late_gives_its_room_back() {
+fn a_late_report_of_an_old_instance_releases_room() {
     let shared = shared();
     let slot = send(&shared, Record::new("t").with_value("v"));
     let old = shared.client.swap(Instance::create(shared.config()).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! When the time of records is up, and what they are told then.
+//! Deadlines of records, and the errors of records whose deadline has passed.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use crate::log::Source;
 use crate::slot::Slot;
 use crate::{classify, clock, transactions};
 
-/// When records are looked at again that were on their way for too long and stay there.
+/// Interval at which records are checked again that were in flight for too long and still are.
 const OVERDUE_AGAIN: Duration = Duration::from_secs(1);
 
 impl Shared {
-    /// Looks at the record again when its deadline has passed, and when it was on its way for too long.
+    /// Adds the record to the expiry queue, for its deadline and for the delivery bound.
     pub(crate) fn watch(&self, slot: &Arc<Slot>) {
         let bound = self.bound(slot);
         let at = slot.record().expires_at.map_or(bound, |deadline| deadline.min(bound));
@@ -28,18 +28,18 @@ impl Shared {
         if first {
             self.client.wake();
         }
-        drop(settled); // not under the lock: what is in a record may be foreign code
+        drop(settled); // not under the lock: dropping a record may run foreign code
     }
 
-    /// Leaves settled records to those who call: memory is freed best where it was taken. Two threads that free and take it
-    /// from one arena wait for each other.
+    /// Leaves settled records to calling threads: memory is freed best by the thread that allocated it. Two threads
+    /// that free and allocate in one arena block each other.
     pub(crate) fn leave(&self, settled: &mut Vec<Arc<Slot>>) {
         lock(&self.expiry).leave(settled);
     }
 
-    /// Frees what was left to those who call, if nobody did since the last time.
+    /// Frees settled records that were left to callers, if there was no call since the last time.
     pub(crate) fn tidy(&self) {
-        // A statement of its own: not under the lock, as above.
+        // A separate statement: not under the lock, as above.
         let forsaken = lock(&self.expiry).forsaken();
         if forsaken.is_some() {
             drop(forsaken);
@@ -55,8 +55,8 @@ impl Shared {
         lock(&self.expiry).next()
     }
 
-    /// Tells those whose time is up, and withdraws them if they were not handed over. Those that are on their way for too long
-    /// it gives back.
+    /// Expires records: returns the time-out to their callers, and withdraws those that were not handed over. Returns
+    /// the records that were in flight for too long.
     pub(crate) fn expire(&self, now: Instant) -> Vec<Arc<Slot>> {
         let is_due = |slot: &Slot| slot.record().expires_at.is_some_and(|at| at <= now) || self.bound(slot) <= now;
         let (mut parked, mut overdue) = (Vec::new(), Vec::new());
@@ -65,7 +65,7 @@ impl Shared {
             self.expired_with(slot, admitted, handed_over, now, sight.get_or_init(|| self.sight()))
         };
         loop {
-            // A statement of its own: callers are woken without the lock.
+            // A separate statement: callers are woken without the lock.
             let due = lock(&self.expiry).pop(now);
             let Some(slot) = due else { break };
             let deadline_passed = slot.record().expires_at.is_some_and(|at| at <= now);
@@ -74,7 +74,7 @@ impl Shared {
                 continue;
             }
             if deadline_passed && slot.is_awaited() {
-                // Before the record is locked: it locks the client, and writes to the log.
+                // Before the record is locked, because this locks the client and writes to the log.
                 let error = expired(&slot, true, true);
                 let told = |handed_over| {
                     if handed_over { error } else { error.with_persistence(Persistence::NotPersisted) }
@@ -99,7 +99,7 @@ impl Shared {
             self.guarded("a waker", || {
                 self.gate.withdraw(|slot| is_due(slot), settle, |slot, permit| self.enqueue_parked(slot, permit));
             });
-            // One that is being handed over at this moment is looked at again.
+            // A record that is being handed over at this moment is checked again.
             for slot in parked.into_iter().filter(|slot| !slot.is_settled()) {
                 lock(&self.expiry).push(now, &slot);
             }
@@ -107,14 +107,16 @@ impl Shared {
         overdue
     }
 
-    /// Looks again at records that were on their way for too long: their client may be replaced then.
+    /// Puts records that were in flight for too long back into the queue, because their client may be replaced
+    /// meanwhile.
     pub(crate) fn look_again(&self, overdue: &[Arc<Slot>], at: Instant) {
         for slot in overdue {
             lock(&self.expiry).push(at, slot);
         }
     }
 
-    /// Tells the callers of records that were on their way for too long, and lets the client keep those.
+    /// Returns a time-out to the callers of records that were in flight for too long, and leaves the records to the
+    /// client.
     pub(crate) fn tell_overdue(&self, overdue: &[Arc<Slot>], now: Instant) {
         let sight = self.sight();
         for slot in overdue {
@@ -127,7 +129,7 @@ impl Shared {
         self.look_again(overdue, later(now, OVERDUE_AGAIN));
     }
 
-    /// Gives up all that is on its way.
+    /// Gives up all records in flight.
     pub(crate) fn give_up_overdue(&self) {
         let left = self.gate.in_flight();
         tracing::error!(
@@ -138,23 +140,23 @@ impl Shared {
         self.purge();
     }
 
-    /// Records that the client has and whose callers wait. Records of the second producer are not among them.
+    /// Returns the records of the client whose callers wait, without those of the second producer.
     pub(crate) fn on_their_way(&self) -> Vec<Arc<Slot>> {
-        // A statement of its own: what is dropped may be foreign code.
+        // A separate statement: dropping a record may run foreign code.
         let mut all = lock(&self.expiry).all();
         all.retain(|slot| !slot.record().isolated && slot.is_on_its_way());
         all
     }
 
-    /// Records that the client has, or the second producer, whether their callers wait or not.
+    /// Returns the records of the client, or of the second producer, whether their callers wait or not.
     pub(crate) fn in_producer(&self, isolated: bool) -> Vec<Arc<Slot>> {
-        // A statement of its own, as above.
+        // A separate statement, as above.
         let mut all = lock(&self.expiry).all();
         all.retain(|slot| slot.record().isolated == isolated && slot.is_in_a_producer());
         all
     }
 
-    /// The error of a record that librdkafka was told to give up.
+    /// Error of a record that librdkafka was told to give up.
     pub(crate) fn given_up(&self, slot: &Slot, partition: i32, persistence: Persistence) -> Option<Error> {
         if let Some(error) = self.given_up_by_old(slot, partition, persistence) {
             return Some(error);
@@ -170,7 +172,7 @@ impl Shared {
         Some(by_itself.unwrap_or_else(|| self.overdue(slot, persistence, Instant::now(), &self.sight())))
     }
 
-    /// librdkafka gives up by itself what waits to be sent when the producer or its transaction cannot go on.
+    /// Error of a record that librdkafka gave up by itself, because the producer or its transaction cannot continue.
     fn given_up_by_itself(&self, slot: &Slot, persistence: Persistence) -> Option<Error> {
         let what = classify::outcome(&slot.record().topic, persistence);
         let fatal = if slot.record().isolated { None } else { self.client.fatal_error() };
@@ -186,7 +188,7 @@ impl Shared {
         classify::overdue(&slot.record().topic, self.delivery_bound, persistence, why.as_ref())
     }
 
-    /// No lock may be held: the log is foreign code.
+    /// Error of an expired record. No lock may be held, because the log is foreign code.
     pub(super) fn expired(&self, slot: &Slot, handed_over: bool, now: Instant, sight: &Sight) -> Error {
         let why = self.why(slot, handed_over, now, sight);
         if let Some(why) = why.as_ref().filter(|_| !sight.told.replace(true)) {
@@ -196,7 +198,7 @@ impl Shared {
         classify::expired(slot.record(), handed_over, slot.called_at(), now, why.as_ref())
     }
 
-    /// The error of an admitted record that no producer has.
+    /// Error of an admitted record that no producer has.
     pub(crate) fn expired_while_held(&self, slot: &Slot, now: Instant) -> Error {
         self.expired_with(slot, true, false, now, &self.sight())
     }
