@@ -1,6 +1,6 @@
-//! What all handles share: the store, the script, and the records on their way, behind one lock.
+//! State shared by all handles, behind one lock: the store, the script, and the records in flight.
 //!
-//! Whatever settles is taken out under the lock and told outside it.
+//! Settled records are taken out under the lock and reported outside it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,19 +28,19 @@ mod consumers;
 mod leader;
 mod transaction;
 
-/// Kafka's default of `message.timestamp.after.max.ms`.
+/// Kafka's default for `message.timestamp.after.max.ms`, in ms.
 const AFTER_MAX_MS: i64 = 3_600_000;
 
 pub(crate) use consumers::Fetched;
 use leader::{LeaderOf, next_action};
 pub(crate) use transaction::Reply;
 
-/// Whom to tell of a record's fate.
+/// Receiver of a record's outcome.
 #[derive(Debug)]
 pub(crate) struct Sender {
     pub(crate) client: Arc<Client>,
     pub(crate) slot: Arc<Slot>,
-    /// None once the client gave the record up: nobody is to be told.
+    /// `None` once the client gave the record up: its outcome is then reported to no one.
     pub(crate) permit: Option<Permit>,
 }
 
@@ -53,13 +53,13 @@ struct State {
     store: Store,
     script: Script,
     transaction_script: crate::transaction::script::Script,
-    /// Faults from a seed, for what no script takes.
+    /// Faults drawn from a seed, for records that no script rule takes.
     plan: Option<Plan>,
-    /// Consumers that wait for something to happen.
+    /// Wakers of consumers that wait for any change.
     readers: BTreeMap<MemberId, Waker>,
     waits: Waits,
     lanes: BTreeMap<(Arc<str>, i32), Lane<Sender>>,
-    /// The clock's zero: when it was looked at first.
+    /// Zero of the clock: the first time it was read.
     origin: Option<Instant>,
 }
 
@@ -70,10 +70,10 @@ impl State {
         Timestamp::from_millis(crate::EPOCH.as_millis().saturating_add(millis))
     }
 
-    /// What time has brought since the last look: nobody can tell it from a timer.
+    /// Applies everything that was due since the last access. The effect is the same as with a timer.
     fn catch_up(&mut self, now: Instant) {
         for HeldEnd { id, who, commit } in self.transaction_script.due(now) {
-            // Nobody waits for its answer.
+            // The client has stopped waiting for the reply.
             let _ = self.store.end(&id, who, commit);
         }
         self.store.expire(now);
@@ -91,7 +91,8 @@ impl State {
     }
 }
 
-/// Whether a time stamp is more than an hour ahead. The clock is the later one of tokio's, which may be paused, and the system's.
+/// Whether a timestamp is more than an hour ahead of now: the later one of tokio's clock, which may be paused, and
+/// the system's.
 fn is_ahead(timestamp: Timestamp, now: Timestamp) -> bool {
     let latest = now.as_millis().max(Timestamp::now().as_millis()).saturating_add(AFTER_MAX_MS);
     timestamp.as_millis() > latest
@@ -102,7 +103,8 @@ impl Broker {
         Arc::new(Self { state: Mutex::default() })
     }
 
-    /// Takes a record: it has its place in the partition when this returns. Gives it back if it is settled.
+    /// Accepts a record: its position in the partition is fixed when this returns. Returns the record if it is
+    /// settled at once.
     pub(crate) fn produce(self: &Arc<Self>, record: Record, who: Sender) -> Option<Settled<Sender>> {
         let now = Instant::now();
         let mut settled = Vec::new();
@@ -142,14 +144,14 @@ impl Broker {
         drop(guard);
         self.watch(unwatched);
         readers.into_iter().for_each(Waker::wake);
-        // It may have filled a batch, or ended one: the others of it are told here, itself by whoever called.
+        // The record may have completed or ended a batch: report the others here; the caller reports its own.
         let own = settled.iter().position(|settled| Arc::ptr_eq(&settled.who.slot, &slot));
         let own = own.map(|own| settled.remove(own));
         settled.into_iter().for_each(Client::report);
         own
     }
 
-    /// Ends a hold, and the case that it belongs to.
+    /// Ends a hold, and the rule that it belongs to.
     pub(crate) fn release(self: &Arc<Self>, case: CaseId, wait: WaitId) {
         self.change(|state, _| {
             state.script.cancel(case);
@@ -157,7 +159,7 @@ impl Broker {
         });
     }
 
-    /// Sends what lingers of a client.
+    /// Sends the lingering batches of a client.
     pub(crate) fn end_batches(self: &Arc<Self>, client: &Arc<Client>) {
         if client.batching.is_some() {
             let owner = Arc::as_ptr(client) as usize;
@@ -178,7 +180,7 @@ impl Broker {
         });
     }
 
-    /// Changes something that records may wait for, and tells of those that are settled by it.
+    /// Applies a change that records may wait for, and reports the records that it settles.
     fn change(self: &Arc<Self>, change: impl FnOnce(&mut State, Instant)) {
         let now = Instant::now();
         let mut state = self.lock();
@@ -192,18 +194,18 @@ impl Broker {
         settled.into_iter().for_each(Client::report);
     }
 
-    /// One task for each instant at which answers are due.
+    /// Spawns one task for each instant at which a wait ends.
     fn watch(self: &Arc<Self>, instants: Vec<Instant>) {
         for at in instants {
             let watch = Watch { broker: Arc::clone(self), at, fired: false };
-            // Without a runtime the watch is dropped here, which fails what waits for it.
+            // Without a runtime the watch is dropped here, which fails the records that wait for it.
             if let Ok(runtime) = Handle::try_current() {
                 runtime.spawn(watch.run());
             }
         }
     }
 
-    /// Takes from the client's records on their way what is needed to give them up; they go on all the same.
+    /// Takes what is needed to give up the client's records in flight. The records themselves continue.
     pub(crate) fn give_up(&self, client: &Arc<Client>) -> Vec<(Record, Arc<Slot>, Permit)> {
         let mut state = self.lock();
         client.set_given_up();
@@ -213,7 +215,7 @@ impl Broker {
             .collect()
     }
 
-    /// One that no other producer has.
+    /// Returns an id that no other producer has.
     pub(crate) fn new_producer_id(&self) -> i64 {
         self.lock().store.new_producer_id()
     }
@@ -222,7 +224,7 @@ impl Broker {
         self.lock().script.add(case)
     }
 
-    /// Adds a case whose action needs a wait of its own.
+    /// Adds a rule whose action needs a wait of its own.
     pub(crate) fn add_hold(&self, mut case: Case, append: bool) -> (CaseId, WaitId) {
         let mut state = self.lock();
         let wait = state.waits.hold();
@@ -285,7 +287,7 @@ impl fmt::Debug for Broker {
     }
 }
 
-/// Ends the timers of an instant. If its runtime ends before, they are failed: nothing waits for ever.
+/// Ends the timers of an instant. If the runtime ends before that, it fails them, so that no record waits for ever.
 struct Watch {
     broker: Arc<Broker>,
     at: Instant,

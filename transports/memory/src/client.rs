@@ -1,4 +1,4 @@
-//! One producer: what the handles of a transport, its control and its futures share.
+//! One producer: state shared by the handles of a transport, its control and its futures.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::resend::Resend;
 use crate::slot::Slot;
 use crate::transaction::client::TxnClient;
 
-/// A record with the place for its outcome: what the gate parks.
+/// A record with the slot for its outcome: the item that the gate parks.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) record: Record,
@@ -28,18 +28,19 @@ pub(crate) struct Call {
 pub(crate) struct Client {
     pub(crate) broker: Arc<Broker>,
     pub(crate) gate: Arc<Gate<Call>>,
-    /// Of a producer with a transactional id. Taken alone or under the broker's lock, which is never taken under it.
+    /// Set for a producer with a transactional id. Lock order: the broker's lock is never taken while this one is
+    /// held.
     transaction: Option<Mutex<TxnClient>>,
-    /// If it sends batches of more than one record.
+    /// Set if the producer sends batches of more than one record.
     pub(crate) batching: Option<Batching>,
-    /// By topic: how many records without key and partition went there.
+    /// Number of records without key and partition, by topic.
     turns: Mutex<BTreeMap<Arc<str>, u32>>,
-    /// Written and read under the broker's lock: a record that is handed over meanwhile is refused.
+    /// Written and read under the broker's lock, so that a concurrent hand-over is refused.
     given_up: AtomicBool,
     closing: Mutex<Closing>,
     /// Failures that their callers' futures have not seen.
     pub(crate) unseen: Outstanding<()>,
-    /// Of a producer that sends again by itself. Taken under the broker's lock alone.
+    /// Set for a producer that retries by itself. Taken only under the broker's lock.
     resend: Option<Mutex<Resend>>,
     #[cfg(feature = "check")]
     journal: Option<Arc<crate::check::Journal>>,
@@ -47,14 +48,14 @@ pub(crate) struct Client {
 
 #[derive(Debug, Default)]
 struct Closing {
-    /// Since the close began, until somebody took it.
+    /// Set from the start of the close until a closer takes it.
     report: Option<CloseReport>,
-    /// Who waits for the end, by order of the calls.
+    /// Closers that wait for the end, in call order.
     waiting: BTreeSet<u64>,
     next: u64,
 }
 
-/// One who waits for the end of a close. The oldest gets the report, in whatever order they are polled.
+/// A call of `close` that waits for the end. The oldest one gets the report, whatever the order of polls.
 #[derive(Debug)]
 pub(crate) struct Closer {
     client: Arc<Client>,
@@ -98,26 +99,26 @@ impl Client {
         self.journal.as_ref()
     }
 
-    /// The producer's own side of its transactions, if it has them.
+    /// The producer's transaction state, if it is transactional.
     pub(crate) fn transaction(&self) -> Option<MutexGuard<'_, TxnClient>> {
         self.transaction.as_ref().map(|state| state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What it does by itself when a record gets no good answer, if anything.
+    /// The producer's own retries, if it has them.
     pub(crate) fn resend(&self) -> Option<MutexGuard<'_, Resend>> {
         self.resend.as_ref().map(|state| state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The gate admitted a record that was parked.
+    /// Hands over a record that was parked and is now admitted.
     pub(crate) fn hand_over_parked(self: &Arc<Self>, call: Call, permit: Permit) -> Result<(), Permit> {
         call.slot.leave_gate();
         self.hand_over(call, permit)
     }
 
-    /// The gate admitted a record. Gives the permit back if its fate is known at once.
+    /// Hands over an admitted record. Returns the permit if the outcome is known at once.
     pub(crate) fn hand_over(self: &Arc<Self>, call: Call, permit: Permit) -> Result<(), Permit> {
         let Call { record, slot } = call;
-        // It may have been parked past its time.
+        // It may have been parked beyond its deadline.
         if record.expires_at.is_some_and(|at| Instant::from_std(at) <= Instant::now()) {
             let error = errors::expired(&record.topic);
             self.tell(record, &slot, Err(error));
@@ -131,7 +132,7 @@ impl Client {
         who.permit.map_or(Ok(()), Err)
     }
 
-    /// The delivery report of a record that was handed over.
+    /// Processes the delivery report of a record.
     pub(crate) fn report(settled: Settled<Sender>) {
         let Settled { who: Sender { client, slot, permit }, record, outcome } = settled;
         let Some(permit) = permit else { return };
@@ -143,7 +144,7 @@ impl Client {
         self.gate.release(permits, |call, permit| self.hand_over_parked(call, permit));
     }
 
-    /// Before the record's room is given back, so that who waits for the room finds it counted.
+    /// Called before the record's room is returned, so that whoever waits for the room finds the record counted.
     fn tell(&self, record: Record, slot: &Slot, outcome: Result<Delivery>) {
         self.count(record, &outcome);
         slot.settle(outcome, &self.unseen);
@@ -158,7 +159,7 @@ impl Client {
         }
     }
 
-    /// The time of a record is up before its future was settled: withdrawn if it is parked.
+    /// Handles a deadline that passed before the future was settled: a parked record is withdrawn.
     pub(crate) fn expire(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
@@ -175,7 +176,7 @@ impl Client {
         slot.leave(&unanswered.report()).unwrap_or_else(|| Err(errors::late(topic).with_unanswered(unanswered)))
     }
 
-    /// Takes back all records that wait for room.
+    /// Withdraws all parked records.
     pub(crate) fn withdraw_parked(self: &Arc<Self>, error: impl Fn(&str) -> kafka_tower_core::Error) {
         let settle = |call: Call| {
             let error = error(&call.record.topic);
@@ -184,14 +185,14 @@ impl Client {
         self.gate.withdraw(|_| true, settle, |call, permit| self.hand_over_parked(call, permit));
     }
 
-    /// Resolves when all that was called before is settled; what lingers goes at once.
+    /// Resolves when all records called before are settled. Lingering batches are sent at once.
     pub(crate) fn flush(self: &Arc<Self>) -> Flush<Call> {
         let flush = self.gate.flush();
         self.broker.end_batches(self);
         flush
     }
 
-    /// Waits for nothing any more: parked records are in no log, those on their way may be.
+    /// Stops waiting for records: parked ones are not in the log, those in flight may be.
     pub(crate) fn give_up(self: &Arc<Self>) {
         let given_up = self.broker.give_up(self);
         let mut permits = Vec::new();
@@ -200,7 +201,7 @@ impl Client {
             self.tell(record, &slot, Err(error));
             permits.push(permit);
         }
-        // The room goes to parked records, which the broker's side of the hand-over now refuses.
+        // Parked records that now get the room are refused by the broker's side of the hand-over.
         self.release(permits);
     }
 
@@ -212,7 +213,7 @@ impl Client {
         self.given_up.store(true, Ordering::SeqCst);
     }
 
-    /// Closes for new records; the first one begins to count.
+    /// Rejects new records. The first call starts the count.
     pub(crate) fn begin_close(self: &Arc<Self>) -> Closer {
         let mut closing = self.closing();
         if closing.next == 0 {
@@ -230,7 +231,7 @@ impl Client {
         self.closing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whose turn it is among a topic's partitions.
+    /// Returns the next round-robin position of a topic.
     pub(crate) fn turn(&self, topic: &Arc<str>) -> u32 {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         let next = turns.entry(Arc::clone(topic)).or_default();
@@ -241,14 +242,14 @@ impl Client {
 }
 
 impl Closer {
-    /// How the transaction ended that was open. None if another close has told it.
+    /// Reports how the open transaction ended. `None` if another close has reported it.
     pub(crate) fn transaction(&self, end: Option<TransactionEnd>) {
         if let (Some(end), Some(report)) = (end, &mut self.client.closing().report) {
             report.transaction = Some(end);
         }
     }
 
-    /// The count; empty for all but the oldest who waits.
+    /// Returns the report; it is empty for all callers but the oldest.
     pub(crate) fn end(self) -> CloseReport {
         let mut closing = self.client.closing();
         if closing.waiting.first() == Some(&self.place) {

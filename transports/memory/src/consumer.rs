@@ -1,4 +1,4 @@
-//! A consumer of the Kafka in memory.
+//! A consumer of the in-memory Kafka.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,39 +14,42 @@ use crate::StoredRecord;
 use crate::broker::{Broker, Fetched};
 use crate::groups::{MemberId, Membership, TopicPartition};
 
-/// What a [`MemoryConsumer`] is given.
+/// Event of a [`MemoryConsumer`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConsumerEvent {
-    /// These partitions are its own from now on. It reads each from the group's committed offset, or from the beginning.
+    /// The consumer now owns these partitions. It reads each one from the group's committed offset, or from the
+    /// beginning.
     Assigned(Vec<(Arc<str>, i32)>),
-    /// These are no longer. Until the next poll it may commit what it has read of them; others wait for that poll.
+    /// The consumer no longer owns these partitions. Until its next poll it may commit what it has read; other
+    /// members wait for that poll.
     Revoked(Vec<(Arc<str>, i32)>),
     /// The next record of a partition.
     Record(StoredRecord),
-    /// It was put out of its group: its partitions went to others, and it may commit nothing. The last event.
+    /// The consumer was removed from its group: its partitions were given to others, and it may not commit. The last
+    /// event.
     Expelled,
 }
 
-/// A member of a consumer group. Made by [`MemoryKafka::consumer`](crate::MemoryKafka::consumer).
+/// A member of a consumer group. Created by [`MemoryKafka::consumer`](crate::MemoryKafka::consumer).
 ///
-/// Groups rebalance as with Kafka's classic eager protocol: a rebalance is complete when each member has polled past its
-/// [`Revoked`](ConsumerEvent::Revoked), so that one who does not poll holds up the others. There is no session time-out:
-/// [`expel`](crate::MemoryKafka::expel) does what it would do. Dropping a consumer leaves the group.
+/// Groups rebalance as with Kafka's classic eager protocol: a rebalance is complete when each member has polled past
+/// its [`Revoked`](ConsumerEvent::Revoked), so a member that does not poll blocks the others. There is no session
+/// time-out: use [`expel`](crate::MemoryKafka::expel) for its effect. Dropping a consumer leaves the group.
 pub struct MemoryConsumer {
     broker: Arc<Broker>,
     group: Arc<str>,
     member: MemberId,
     committed_only: bool,
     generation: i32,
-    /// The partitions that are its own, with the offset of the next record to read.
+    /// Owned partitions, with the offset of the next record to read.
     positions: BTreeMap<TopicPartition, i64>,
     paused: BTreeSet<TopicPartition>,
-    /// The partition that was read last: the next one has its turn.
+    /// The partition that was read last; the next one follows in turn.
     last: Option<TopicPartition>,
     giving_up: bool,
     expelled: bool,
-    /// When an open transaction runs out of time, behind which there is more to read.
+    /// Fires when an open transaction times out that hides further records.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -68,23 +71,23 @@ impl MemoryConsumer {
         }
     }
 
-    /// Reads records of open and aborted transactions too, `isolation.level=read_uncommitted`.
+    /// Also reads records of open and aborted transactions (`isolation.level=read_uncommitted`).
     #[must_use]
     pub fn read_uncommitted(mut self) -> Self {
         self.committed_only = false;
         self
     }
 
-    /// The next event; waits for it.
+    /// Waits for the next event.
     ///
     /// # Cancel safety
     ///
-    /// No event is lost.
+    /// Cancel safe: no event is lost.
     pub async fn next(&mut self) -> ConsumerEvent {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// The next event. After [`Expelled`](ConsumerEvent::Expelled) it is always that.
+    /// Polls for the next event. After [`Expelled`](ConsumerEvent::Expelled) it always returns that event.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<ConsumerEvent> {
         loop {
             if self.expelled {
@@ -140,12 +143,12 @@ impl MemoryConsumer {
         }
     }
 
-    /// Stops giving out records of a partition, until the next rebalance at the latest. Polling goes on.
+    /// Stops returning records of a partition, until it is resumed or the next rebalance. Polling continues.
     pub fn pause(&mut self, topic: &str, partition: i32) {
         self.paused.insert((topic.into(), partition));
     }
 
-    /// Gives out records of a partition again.
+    /// Returns records of a partition again.
     pub fn resume(&mut self, topic: &str, partition: i32) {
         self.paused.remove(&(topic.into(), partition));
     }
@@ -154,14 +157,14 @@ impl MemoryConsumer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Fenced`](kafka_tower_core::ErrorKind::Fenced), `ILLEGAL_GENERATION`: a rebalance has passed this member
-    /// by, and nothing was committed.
+    /// [`ErrorKind::Fenced`](kafka_tower_core::ErrorKind::Fenced) with `ILLEGAL_GENERATION` if a rebalance has
+    /// replaced this member's generation: nothing was committed.
     pub fn commit(&self, offsets: &[TopicOffset]) -> Result<()> {
         self.broker.commit(&self.group(), offsets)
     }
 
-    /// Its identity, for
-    /// [`send_offsets`](kafka_tower_core::TransactionControl::send_offsets). Take it anew for each transaction.
+    /// Group metadata for [`send_offsets`](kafka_tower_core::TransactionControl::send_offsets). Get it again for each
+    /// transaction.
     #[must_use]
     pub fn group(&self) -> ConsumerGroup {
         ConsumerGroup {

@@ -25,7 +25,7 @@ impl MemoryControl {
 
 impl Control for MemoryControl {
     fn flush(&self) -> ControlFuture<'_, ()> {
-        // Now, not at the first poll: what is called after `flush` is not waited for.
+        // At the call, not at the first poll: records called after `flush` are not waited for.
         let flush = self.owner.client.flush();
         Box::pin(async move {
             flush.await;
@@ -41,13 +41,13 @@ impl Control for MemoryControl {
         let flush = client.flush();
         Box::pin(async move {
             match deadline {
-                // Nothing to wait for: no timer, and so no runtime either.
+                // Nothing to wait for, so neither a timer nor a runtime is needed.
                 _ if client.gate.in_flight() == InFlight::default() => {}
                 None => flush.await,
                 Some(deadline) => {
                     if timeout_at(deadline, flush).await.is_err() {
                         client.give_up();
-                        // Other threads may be telling of a record just now.
+                        // Other threads may be reporting a record at this moment.
                         client.flush().await;
                     }
                 }

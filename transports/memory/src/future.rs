@@ -1,4 +1,4 @@
-//! The future of a send.
+//! Response future of a send.
 
 use std::fmt;
 use std::future::Future;
@@ -14,34 +14,35 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::client::Client;
 use crate::slot::Slot;
 
-/// Resolves when the record's fate is known, or when its time is up.
+/// Resolves when the record's outcome is known, or when its deadline passes.
 ///
 /// # Errors
 ///
-/// The broker's or the script's answer; [`ErrorKind::Timeout`](kafka_tower_core::ErrorKind::Timeout) when the record's
-/// `expires_at` has passed: not persisted if the record waited for room (it is withdrawn), possibly persisted if it is
-/// on its way.
+/// The broker's or the script's error; [`ErrorKind::Timeout`](kafka_tower_core::ErrorKind::Timeout) if the record's
+/// `expires_at` has passed: not persisted if the record was parked (it is withdrawn), possibly persisted if it is in
+/// flight.
 ///
 /// # Cancel safety
 ///
-/// Dropping it cancels nothing: the record goes on, and its room is given back by its report. Only a parked
-/// record's deadline is then looked at when there is room for it, not before.
+/// Dropping it cancels nothing: the record continues, and its report returns the room. The deadline of a parked
+/// record is then checked only when there is room for it.
 ///
 /// # Panics
 ///
-/// If it is polled after it was ready; if it has to wait for `expires_at` outside a tokio runtime with time.
+/// If it is polled again after it was ready, or if it has to wait for `expires_at` outside a tokio runtime with time
+/// enabled.
 #[pin_project(PinnedDrop)]
 #[must_use = "futures do nothing unless polled"]
 pub struct MemoryDelivery {
     #[pin]
     state: State,
-    /// Since when it waits: no clock is read for what is known at once.
+    /// Set by the first poll that has to wait: a record that is settled at once reads no clock.
     waiting_since: Option<Instant>,
-    /// The time that the caller gave, if that is known.
+    /// Time allowed for the send, if it is known.
     given: Option<std::time::Duration>,
-    /// The gate had no room for it at once.
+    /// The record was parked by the gate.
     parked: bool,
-    /// Its caller has the outcome.
+    /// The caller has the outcome.
     told: bool,
     #[cfg(feature = "check")]
     journal: Option<(Arc<crate::check::Journal>, usize)>,
@@ -49,7 +50,7 @@ pub struct MemoryDelivery {
 
 #[pin_project(project = StateProj)]
 enum State {
-    /// It never got to the gate.
+    /// The record did not reach the gate.
     Refused(Option<Error>),
     Waiting {
         client: Arc<Client>,
@@ -77,7 +78,7 @@ impl MemoryDelivery {
         Self::new(State::Waiting { client, slot, topic, expires_at, timer: None })
     }
 
-    /// Sets the time that the caller gave, and whether the record had to wait for room in the gate.
+    /// Sets the time allowed for the send, and whether the gate parked the record.
     pub(crate) fn given(mut self, given: Option<std::time::Duration>, parked: bool) -> Self {
         (self.given, self.parked) = (given, parked);
         self
@@ -156,7 +157,7 @@ impl State {
     }
 }
 
-/// The record, whose caller does not learn its fate, for layers above.
+/// Describes a record whose caller does not learn its outcome, for the layers above.
 fn describe(
     slot: &Slot,
     parked: bool,

@@ -1,7 +1,7 @@
 //! Consumer groups: members, generations, assignments and committed offsets. No clock, no lock, no async.
 //!
-//! A rebalance is the classic, eager one: it is complete when each member has given up its partitions and joined again, so
-//! that one who does not poll holds up the others. Until then the old generation may commit.
+//! A rebalance is the classic, eager one: it is complete when each member has given up its partitions and joined
+//! again, so a member that does not poll blocks the others. Until then the old generation may commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(crate) struct Groups {
 
 #[derive(Debug, Default)]
 struct Group {
-    /// 0 before the first rebalance: nobody can be of a later one then.
+    /// 0 before the first rebalance: no member can be of a later generation then.
     generation: i32,
     rebalancing: bool,
     members: BTreeMap<MemberId, Member>,
@@ -31,19 +31,19 @@ struct Group {
 #[derive(Debug, Default)]
 struct Member {
     topics: BTreeSet<Arc<str>>,
-    /// It has given up what it had and waits for the new generation.
+    /// It has given up its partitions and waits for the new generation.
     joined: bool,
     assigned: Vec<TopicPartition>,
 }
 
-/// What a member is to do.
+/// Next step of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Membership {
-    /// It was put out, or left.
+    /// The member left or was removed.
     Gone,
-    /// Give up what it has, and [join again](Groups::rejoin).
+    /// Give up the partitions, and [join again](Groups::rejoin).
     GiveUp,
-    /// Wait for others.
+    /// Wait for other members.
     Waiting,
     Assigned {
         generation: i32,
@@ -61,7 +61,7 @@ impl Groups {
         id
     }
 
-    /// Says whether it was there.
+    /// Returns whether it was a member.
     pub(crate) fn leave(&mut self, group: &str, id: MemberId) -> bool {
         let Some(group) = self.groups.get_mut(group) else { return false };
         let was_there = group.members.remove(&id).is_some();
@@ -71,7 +71,7 @@ impl Groups {
         was_there
     }
 
-    /// A member has given up its partitions.
+    /// Records that a member has given up its partitions.
     pub(crate) fn rejoin(&mut self, group: &str, id: MemberId) {
         if let Some(member) = self.groups.get_mut(group).and_then(|group| group.members.get_mut(&id)) {
             member.joined = true;
@@ -79,7 +79,8 @@ impl Groups {
         }
     }
 
-    /// What a member is to do now. Ends the rebalance if nobody is missing; `partitions` counts those of a topic.
+    /// Returns the next step of a member. Ends the rebalance if all members have joined. `partitions` returns the
+    /// number of partitions of a topic.
     pub(crate) fn membership(&mut self, group: &str, id: MemberId, partitions: impl Fn(&str) -> u32) -> Membership {
         let Some(group) = self.groups.get_mut(group) else { return Membership::Gone };
         if group.rebalancing && group.members.values().all(|member| member.joined) {
@@ -97,15 +98,15 @@ impl Groups {
         self.groups.get(group).map_or(0, |group| group.generation)
     }
 
-    /// Begins a generation by hand: the identities of older ones are stale.
+    /// Starts a new generation manually: the metadata of older ones becomes stale.
     pub(crate) fn rebalance(&mut self, group: &str) -> i32 {
         let group = self.groups.entry(group.into()).or_default();
         group.generation += 1;
         group.generation
     }
 
-    /// Whether offsets of a transaction are taken from the member. One that takes no part in the protocol is always heard, one
-    /// that says it does, and of which the group knows nothing, never.
+    /// Whether offsets of a member are accepted in a transaction. A consumer outside the group protocol is always
+    /// accepted. One that claims membership unknown to the group never is.
     pub(crate) fn is_current(&self, member: &ConsumerGroup) -> bool {
         if member.generation < 0 && member.member_id.is_empty() {
             return true;
@@ -131,12 +132,12 @@ impl Group {
     fn begin_rebalance(&mut self, newcomer: Option<MemberId>) {
         self.rebalancing = true;
         for (id, member) in &mut self.members {
-            // Who has nothing has nothing to give up.
+            // A member without partitions has nothing to give up.
             member.joined = Some(*id) == newcomer || member.assigned.is_empty();
         }
     }
 
-    /// Deals out each topic's partitions in turn, to its subscribers in the order of their joining.
+    /// Assigns each topic's partitions in turn to its subscribers, in the order in which they joined.
     fn end_rebalance(&mut self, partitions: impl Fn(&str) -> u32) {
         self.generation += 1;
         self.rebalancing = false;

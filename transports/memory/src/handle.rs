@@ -1,4 +1,4 @@
-//! The test's hand on the broker.
+//! The test's handle to the broker.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use crate::rule::Rule;
 use crate::transaction::rule::TransactionRule;
 use crate::transport::MemoryTransport;
 
-/// 10,000 records and 32 MiB.
+/// Default limits: 10,000 records and 32 MiB.
 pub const DEFAULT_LIMITS: Limits = Limits { records: 10_000, bytes: 32 << 20 };
 
-/// The zero of the broker's clock, 2024-01-01 00:00 UTC: the time stamp of a first record that has none of its own.
-/// Later ones count on by tokio's clock, so that they are the same in each run under a paused one.
+/// Zero of the broker's clock, 2024-01-01 00:00 UTC: the timestamp of the first record without one of its own. Later
+/// timestamps follow tokio's clock, so that they are the same in each run with a paused clock.
 pub const EPOCH: Timestamp = Timestamp::from_millis(1_704_067_200_000);
 
-/// A Kafka in memory. A clone is another handle on the same one.
+/// An in-memory Kafka. A clone is another handle to the same Kafka.
 ///
 /// ```
 /// use kafka_tower_memory::MemoryKafka;
@@ -37,28 +37,28 @@ pub struct MemoryKafka {
 }
 
 impl MemoryKafka {
-    /// A Kafka without topics, which refuses records for topics that do not exist.
+    /// Creates a Kafka without topics. It refuses records for unknown topics.
     #[must_use]
     pub fn new() -> Self {
         Self { broker: Broker::new() }
     }
 
-    /// Makes a topic. See [`create_topic`](Self::create_topic).
+    /// Creates a topic. See [`create_topic`](Self::create_topic).
     ///
     /// # Panics
     ///
-    /// As `create_topic` does.
+    /// As `create_topic`.
     #[must_use]
     pub fn with_topic(self, name: &str, partitions: u32) -> Self {
         self.create_topic(name, partitions);
         self
     }
 
-    /// Lets the first record of an unknown topic make it, with so many partitions.
+    /// Creates an unknown topic at its first record, with `partitions` partitions.
     ///
     /// # Panics
     ///
-    /// If there are none, or more than `i32` counts.
+    /// If `partitions` is 0 or exceeds `i32`.
     #[must_use]
     pub fn with_auto_create(self, partitions: u32) -> Self {
         check_partitions(partitions);
@@ -66,22 +66,22 @@ impl MemoryKafka {
         self
     }
 
-    /// Lets a topic refuse larger records. See [`set_max_record_bytes`](Self::set_max_record_bytes).
+    /// Makes a topic refuse larger records. See [`set_max_record_bytes`](Self::set_max_record_bytes).
     ///
     /// # Panics
     ///
-    /// As `set_max_record_bytes` does.
+    /// As `set_max_record_bytes`.
     #[must_use]
     pub fn with_max_record_bytes(self, topic: &str, bytes: usize) -> Self {
         self.set_max_record_bytes(topic, bytes);
         self
     }
 
-    /// Makes a topic. One that exists with as many partitions is left as it is.
+    /// Creates a topic. A topic that exists with the same number of partitions is left as it is.
     ///
     /// # Panics
     ///
-    /// If Kafka would refuse it: a bad name, no partitions, or the topic exists with another number of them.
+    /// If Kafka would refuse it: invalid name, no partitions, or the topic exists with another number of partitions.
     pub fn create_topic(&self, name: &str, partitions: u32) {
         if let Err(error) = validate::topic_name(name) {
             panic!("{error:#}");
@@ -92,39 +92,40 @@ impl MemoryKafka {
         }
     }
 
-    /// Lets a topic refuse records without a key, as `cleanup.policy=compact` does. Nothing is compacted.
+    /// Makes a topic refuse records without a key, as `cleanup.policy=compact` does. Nothing is compacted.
     ///
     /// # Panics
     ///
-    /// If there is no such topic.
+    /// If the topic does not exist.
     pub fn set_compacted(&self, topic: &str) {
         assert!(self.broker.with_log(|log| log.set_compacted(topic)), "topic {topic} does not exist");
     }
 
-    /// Lets a topic refuse records of more bytes of key, value and headers, as `max.message.bytes` does.
+    /// Makes a topic refuse records with more than `bytes` bytes of key, value and headers, as `max.message.bytes`
+    /// does.
     ///
     /// # Panics
     ///
-    /// If there is no such topic.
+    /// If the topic does not exist.
     pub fn set_max_record_bytes(&self, topic: &str, bytes: usize) {
         let found = self.broker.with_log(|log| log.set_max_record_bytes(topic, bytes));
         assert!(found, "topic {topic} does not exist");
     }
 
-    /// A producer with [`DEFAULT_LIMITS`]. Each call makes another one.
+    /// Creates a producer with [`DEFAULT_LIMITS`]. Each call creates another one.
     #[must_use]
     pub fn transport(&self) -> MemoryTransport {
         self.transport_with(DEFAULT_LIMITS)
     }
 
-    /// A producer that has at most so much on its way; limits of 0 count as 1.
+    /// Creates a producer with these limits; a limit of 0 counts as 1.
     #[must_use]
     pub fn transport_with(&self, limits: Limits) -> MemoryTransport {
         self.producer().limits(limits).transport()
     }
 
-    /// A producer with a transactional id, [`DEFAULT_LIMITS`] and Kafka's time-out of 60 s a transaction. A later one with
-    /// the same id fences it when that calls `init`.
+    /// Creates a producer with a transactional id, [`DEFAULT_LIMITS`] and Kafka's default transaction time-out of 60
+    /// s. A later producer with the same id fences it by calling `init`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -153,12 +154,12 @@ impl MemoryKafka {
         self.producer().transactional(id).transport()
     }
 
-    /// A producer to be made, with settings of its own.
+    /// Returns a builder for a producer with other settings.
     pub fn producer(&self) -> Producer {
         Producer::new(Arc::clone(&self.broker))
     }
 
-    /// Joins a consumer group, to read these topics from the group's committed offsets on.
+    /// Joins a consumer group to read these topics from the group's committed offsets.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -187,13 +188,13 @@ impl MemoryKafka {
         MemoryConsumer::new(Arc::clone(&self.broker), group.into(), topics.into_iter().map(Into::into).collect())
     }
 
-    /// Puts a consumer out of its group, as its session's time-out does. Says whether it was in it.
+    /// Removes a consumer from its group, as a session time-out does. Returns whether it was a member.
     pub fn expel(&self, consumer: &MemoryConsumer) -> bool {
         let (group, member) = consumer.member();
         self.broker.leave(group, member)
     }
 
-    /// Begins a rule for records to come.
+    /// Starts a rule for later records.
     ///
     /// ```
     /// use std::time::Duration;
@@ -211,7 +212,7 @@ impl MemoryKafka {
         Rule::new(Arc::clone(&self.broker))
     }
 
-    /// Begins a rule for requests of transactions to come.
+    /// Starts a rule for later requests of transactions.
     ///
     /// ```
     /// use kafka_tower_memory::{MemoryKafka, TransactionCall};
@@ -223,19 +224,19 @@ impl MemoryKafka {
         TransactionRule::new(Arc::clone(&self.broker))
     }
 
-    /// Takes all rules out of both scripts. Records that they have taken go on, held ones until their release.
+    /// Removes all rules from both scripts. Records that they have taken continue; held ones until their release.
     pub fn clear_script(&self) {
         self.broker.with_script(crate::script::Script::clear);
         self.broker.with_transaction_script(crate::transaction::script::Script::clear);
     }
 
-    /// Lets things go wrong from now on, as a seed draws them: for records and requests that no rule of a script takes.
-    /// The same seed draws the same faults on any machine.
+    /// Draws faults from a seed from now on, for records and requests that no script rule takes. The same seed draws
+    /// the same faults on any machine.
     pub fn seed_faults(&self, seed: u64, faults: Faults) {
         self.broker.set_plan(Some(Plan::new(seed, faults, None)));
     }
 
-    /// Lets nothing go wrong any more by a seed. What is delayed stays so.
+    /// Stops drawing faults. Delays that have started continue.
     pub fn stop_faults(&self) {
         self.broker.set_plan(None);
     }
@@ -246,13 +247,13 @@ impl MemoryKafka {
         self.broker.with_plan(|plan| plan.happened().to_vec()).unwrap_or_default()
     }
 
-    /// Aborts what is open under a transactional id and fences its producer, as the broker does when time runs out and
-    /// an operator with `kafka-transactions.sh`. Says whether something was open.
+    /// Aborts the open transaction of a transactional id and fences its producer, as the broker does at a time-out or
+    /// an operator with `kafka-transactions.sh`. Returns whether a transaction was open.
     pub fn abort_transaction(&self, id: &str) -> bool {
         self.broker.with_store(|store| store.abort(id))
     }
 
-    /// The topics by name.
+    /// The topics, sorted by name.
     #[must_use]
     pub fn topics(&self) -> Vec<Arc<str>> {
         self.broker.with_log(|log| log.topics().cloned().collect())

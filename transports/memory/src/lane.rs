@@ -1,4 +1,4 @@
-//! The records on their way to one partition, as on one connection: they reach the log in order and are answered in
+//! The records in flight to one partition, as on one connection: they reach the log in order and are answered in
 //! order. No clock, no lock, no async.
 
 use std::collections::VecDeque;
@@ -12,12 +12,12 @@ use crate::resend::{BACKOFF, Tries};
 use crate::script::{Action, Answer};
 use crate::waits::{WaitId, Waits};
 
-/// `T` is whom to tell.
+/// `T` is the receiver of the outcome.
 #[derive(Debug)]
 pub(crate) struct Lane<T> {
     partition: i32,
     queue: VecDeque<Entry<T>>,
-    /// So many at the front have reached the log, or were refused by it.
+    /// Number of entries at the front that have reached the log, or were refused by it.
     arrived: usize,
     /// The batch that is being filled.
     open: Option<Open>,
@@ -47,19 +47,19 @@ pub(crate) struct Entry<T> {
     action: Action,
     timer: Option<WaitId>,
     tries: Tries,
-    /// When its client sends it again.
+    /// Open until the client sends the record again.
     resend: Option<WaitId>,
-    /// Its batch, until that is full or has lingered.
+    /// The record's batch, until it is full or has lingered.
     batch: Option<(u64, WaitId)>,
-    /// What was wrong with the batch.
+    /// Error of the whole batch.
     refusal: Option<Error>,
-    /// The broker refuses the time stamp.
+    /// The broker refuses the timestamp.
     misdated: bool,
-    /// Since its arrival.
+    /// Set when the record has arrived.
     outcome: Option<Result<Delivery>>,
 }
 
-/// An entry whose answer is there.
+/// An entry with its outcome.
 #[derive(Debug)]
 pub(crate) struct Settled<T> {
     pub(crate) who: T,
@@ -67,18 +67,18 @@ pub(crate) struct Settled<T> {
     pub(crate) outcome: Result<Delivery>,
 }
 
-/// The partition's log, and what its clients do by themselves.
+/// The partition's log, and the retry logic of its clients.
 pub(crate) trait Leader<T> {
     /// Numbers a record before it is sent, if its client does so.
     fn number(&mut self, who: &T, record: &Record, tries: &mut Tries);
 
-    /// Looks at a whole batch before the first of it is written: one error is for all of it.
+    /// Checks a whole batch before its first record is written: an error applies to all of its records.
     fn judge(&mut self, batch: &[&Record]) -> Option<Error>;
 
-    /// Writes a record, or says why not.
+    /// Writes a record, or returns why not.
     fn write(&mut self, who: &T, record: &Record, timestamp: Timestamp, tries: &Tries) -> Result<Delivery>;
 
-    /// What happens to a further attempt, if the client makes one.
+    /// Returns the action for another attempt, if the client makes one.
     fn again(&mut self, who: &T, record: &Record, tries: &Tries, error: &Error) -> Option<Action>;
 }
 
@@ -89,7 +89,7 @@ impl<T> Entry<T> {
         Self { who, record, timestamp, action, timer, tries, resend, batch, refusal, misdated, outcome }
     }
 
-    /// Whether the broker refuses the record's time stamp.
+    /// Sets whether the broker refuses the record's timestamp.
     pub(crate) fn misdated(mut self, misdated: bool) -> Self {
         self.misdated = misdated;
         self
@@ -99,8 +99,7 @@ impl<T> Entry<T> {
         self.misdated.then(|| errors::misdated(&self.record.topic, self.timestamp).with_scope(scope))
     }
 
-    /// An attempt. Says whether the next records may follow: those of a client that numbers them may not overtake one
-    /// that got lost.
+    /// Makes an attempt. Returns whether the next records may follow: numbered records must not overtake a lost one.
     fn arrive(&mut self, partition: i32, leader: &mut impl Leader<T>, waits: &mut Waits, now: Instant) -> bool {
         leader.number(&self.who, &self.record, &mut self.tries);
         let refusal = self.refusal.take();
@@ -111,9 +110,9 @@ impl<T> Entry<T> {
         let written = self.action.write.then(write);
         let is_there = matches!(written, Some(Ok(_)));
         let mut outcome = match (&self.action.answer, written) {
-            // Whoever sends again learns of a lost refusal by the next one.
+            // A client that retries learns of a lost refusal by its next attempt.
             (Answer::Lost, Some(Err(_))) if self.tries.resends => Err(errors::lost(&self.record.topic, partition)),
-            // The log's own refusal is the answer, whatever was scripted for a record that it takes.
+            // The log's own refusal takes precedence over the scripted answer.
             (_, Some(Err(refused))) => Err(refused),
             (Answer::Truth, Some(Ok(delivery))) => Ok(delivery),
             (Answer::Error(error), _) => Err(error.clone()),
@@ -138,7 +137,7 @@ impl<T> Entry<T> {
         true
     }
 
-    /// Whether it waits to be sent, or to be sent again.
+    /// Whether the record waits to be sent or sent again.
     fn waits(&self, waits: &Waits) -> bool {
         let batch = self.batch.map(|(_, wait)| wait);
         waits.is_open(batch) || waits.is_open(self.resend) || waits.is_open(self.action.append_hold)
@@ -154,7 +153,7 @@ impl<T> Lane<T> {
         self.partition
     }
 
-    /// What is sent alone ends the batch before it.
+    /// A record that is sent alone ends the batch before it.
     pub(crate) fn push(&mut self, mut entry: Entry<T>, waits: &mut Waits) {
         self.end_batch(waits);
         entry.tries.batch = self.next_batch;
@@ -162,7 +161,7 @@ impl<T> Lane<T> {
         self.queue.push_back(entry);
     }
 
-    /// Puts a record into its owner's batch, which goes when it is full or has lingered, or when another begins.
+    /// Adds a record to its owner's batch, which is sent when it is full, has lingered, or another batch begins.
     pub(crate) fn push_batched(
         &mut self,
         mut entry: Entry<T>,
@@ -189,7 +188,7 @@ impl<T> Lane<T> {
         self.queue.push_back(entry);
     }
 
-    /// Ends the batch that its owner is filling.
+    /// Ends the batch that `owner` is filling.
     pub(crate) fn end_batch_of(&mut self, owner: usize, waits: &mut Waits) {
         if self.open.as_ref().is_some_and(|open| open.owner == owner) {
             self.end_batch(waits);
@@ -202,7 +201,7 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Looks at the batch of the next entry, if it is the first of one.
+    /// Checks the batch of the next entry, if the entry is the first of one.
     fn judge(&mut self, leader: &mut impl Leader<T>) {
         let entries = self.queue.range(self.arrived..);
         let Some((batch, _)) = entries.clone().next().and_then(|entry| entry.batch) else { return };
@@ -213,7 +212,7 @@ impl<T> Lane<T> {
         let misdated = || self.queue.range(self.arrived..).take(count).find_map(|entry| entry.refused_time(scope));
         let refusal = leader.judge(&records).or_else(misdated);
         for entry in self.queue.range_mut(self.arrived..).take(count) {
-            // It is judged once, as long as it is whole.
+            // A batch is checked only once, while it is complete.
             entry.batch = None;
             entry.refusal.clone_from(&refusal);
         }
@@ -227,7 +226,7 @@ impl<T> Lane<T> {
         self.queue.iter_mut()
     }
 
-    /// Lets arrive what waits for nothing, then takes out the answers at the front that are there.
+    /// Lets entries arrive that wait for nothing, then takes out the settled ones at the front.
     pub(crate) fn advance(
         &mut self,
         leader: &mut impl Leader<T>,
@@ -264,7 +263,7 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Answers with an error what waits for one of these timers, which nobody runs any more.
+    /// Fails the entries that wait for one of these timers, which will not fire any more.
     pub(crate) fn fail_timers(&mut self, dead: &[WaitId]) {
         for entry in &mut self.queue {
             let is_dead = |wait: Option<WaitId>| wait.is_some_and(|wait| dead.contains(&wait));

@@ -1,8 +1,8 @@
-//! A deterministic in-memory Kafka, to test stacks of kafka-tower without a broker.
+//! Deterministic in-memory Kafka, to test stacks of kafka-tower without a broker.
 //!
-//! [`MemoryKafka`] is the broker: it makes topics, shows what was written, and takes a script of what is to go wrong.
-//! [`MemoryTransport`] is a producer on it, a [`Transport`](kafka_tower_core::Transport) that keeps the same laws as
-//! the real one: the same [`Gate`](kafka_tower_core::gate), the same [`Control`](kafka_tower_core::Control), the same
+//! [`MemoryKafka`] is the broker: it creates topics, shows the written records, and takes a script of faults.
+//! [`MemoryTransport`] is a producer, a [`Transport`](kafka_tower_core::Transport) that keeps the same laws as the
+//! real one: the same [`Gate`](kafka_tower_core::gate), the same [`Control`](kafka_tower_core::Control), the same
 //! murmur2.
 //!
 //! ```
@@ -22,7 +22,7 @@
 //! let delivery = transport.ready().await.unwrap().call(order.clone()).await.unwrap();
 //! assert_eq!(delivery.offset, Some(0));
 //!
-//! // The answer gets lost: the caller cannot know, the log does.
+//! // The answer is lost: the caller cannot know the outcome, the log shows it.
 //! let error = transport.ready().await.unwrap().call(order.with_value("second")).await.unwrap_err();
 //! assert_eq!(error.persistence(), Persistence::PossiblyPersisted);
 //! assert_eq!(kafka.partition("orders", delivery.partition)[1].value().unwrap(), "second");
@@ -33,48 +33,54 @@
 //!
 //! # Order
 //!
-//! `call` appends before it returns, unless the record is parked for want of room or the script holds the append:
-//! so the order of calls is the order of the log. Answers of a partition come in order, as on one connection: one that
-//! is held or delayed holds back those behind it. Partitions do not wait for each other.
+//! `call` appends the record before it returns, unless the record is parked because there is no room or the script
+//! holds the append: call order is log order. Answers of a partition arrive in order, as on one connection: an answer
+//! that is held or delayed holds back those behind it. Partitions do not wait for each other.
 //!
-//! Partition: the record's own, else its key's by Java's murmur2, else in turn from 0 on, counted for each transport
-//! and topic by itself.
+//! The partition is the record's own, otherwise its key's by Java's murmur2, otherwise round robin from 0, per
+//! transport and topic.
 //!
-//! Each record is a batch of its own and is sent once, unless [`MemoryKafka::producer`] makes a producer that sends
-//! [batches](Producer::batches), or [again by itself](Producer::retries).
+//! Each record is a batch of its own and is sent once, unless [`MemoryKafka::producer`] creates a producer that sends
+//! [batches](Producer::batches) or [retries by itself](Producer::retries).
 //!
 //! # Transactions
 //!
-//! [`MemoryKafka::transactional_transport`] makes a producer whose
-//! [control](kafka_tower_core::Control::transactions) begins and ends transactions. The broker keeps Kafka's rules: `init`
-//! fences older producers of the id and aborts what they left open; markers take offsets; `read_committed` readers
-//! ([`MemoryKafka::committed`]) see nothing of an aborted transaction and nothing behind the first open one; what is open
-//! longer than the producer's time-out is aborted and the producer fenced; a consumer's offsets count with the commit.
-//! It is the protocol that librdkafka speaks, so that a late end can hit the next transaction (KAFKA-17754):
-//! [`TransactionRule::hold`] makes one.
+//! [`MemoryKafka::transactional_transport`] creates a producer whose
+//! [control](kafka_tower_core::Control::transactions) begins and ends transactions. The broker follows Kafka's rules:
+//!
+//! - `init` fences older producers with the same id and aborts the transactions that they left open.
+//! - Transaction markers take offsets.
+//! - `read_committed` consumers ([`MemoryKafka::committed`]) see no record of an aborted transaction and no record
+//!   behind the first open one.
+//! - A transaction that stays open longer than the producer's time-out is aborted, and the producer is fenced.
+//! - Consumer offsets take effect with the commit.
+//!
+//! The protocol is the one that librdkafka speaks, so a late end can hit the next transaction (KAFKA-17754):
+//! [`TransactionRule::hold`] produces one.
 //!
 //! # Faults
 //!
-//! [`MemoryKafka::script`] and [`MemoryKafka::script_transactions`] say what happens to which record or request;
-//! [`MemoryKafka::outage`] and [`MemoryKafka::move_leader`] are short for what often does;
-//! [`MemoryKafka::seed_faults`] draws faults from a seed, and [`check`](crate::check()) runs a stack under a thousand of
-//! them and says whether it keeps its guarantee.
+//! [`MemoryKafka::script`] and [`MemoryKafka::script_transactions`] set what happens to selected records or requests.
+//! [`MemoryKafka::outage`] and [`MemoryKafka::move_leader`] are shortcuts for common faults.
+//! [`MemoryKafka::seed_faults`] draws faults from a seed. [`check`](crate::check()) runs a stack under many such
+//! faults and reports whether it keeps its guarantee.
 //!
 //! # Consumers
 //!
-//! [`MemoryKafka::consumer`] joins a group: assignments, committed offsets, generations and the classic rebalance, which
-//! waits for each member to give up its partitions.
+//! [`MemoryKafka::consumer`] joins a consumer group, with assignments, committed offsets, generations and the classic
+//! rebalance, which waits for each member to give up its partitions.
 //!
 //! # Time
 //!
-//! Tokio's clock and no other, so that a paused clock makes a run repeatable. Without a script everything is settled
-//! inside `call`, without a task or a timer, also outside a runtime. Delays, and deadlines that have to be waited for,
-//! need a runtime; when it ends before a delay does, the record's future resolves with an error.
+//! Only tokio's clock is used, so a paused clock makes a run repeatable. Without a script, every record is settled
+//! inside `call`, without a task or a timer, also outside a runtime. Delays, and deadlines that have to be waited
+//! for, need a runtime. If the runtime ends before a delay does, the record's future resolves with an error.
 //!
 //! # Cancellation
 //!
-//! Dropping a response future cancels nothing: the record goes on, and its report gives the room back. Dropping the
-//! last handle (a [`MemoryTransport`] or its control) neither, but it warns.
+//! Dropping a response future cancels nothing: the record continues, and its report returns the room. Dropping the
+//! last handle (a [`MemoryTransport`] or its control) cancels nothing either, but logs a warning. It aborts an open
+//! transaction.
 //!
 //! # Errors
 //!
@@ -82,18 +88,18 @@
 //! |---|---|
 //! | the record is malformed | `InvalidRecord`, not persisted |
 //! | larger than the transport's limit or the topic's | `RecordTooLarge`, not persisted |
-//! | its time stamp is more than an hour ahead | `Rejected`, not persisted |
+//! | its timestamp is more than an hour ahead | `Rejected`, not persisted |
 //! | no such topic or partition | `UnknownTopicOrPartition`, not persisted |
-//! | its time ran out while it was parked | `Timeout`, not persisted |
-//! | its time ran out while it was on its way | `Timeout`, possibly persisted |
-//! | called after `close`, or still parked when that gave up | `Closed`, not persisted |
-//! | on its way when `close` gave up | `Timeout`, possibly persisted |
-//! | a call in the wrong state of a transaction | `Transaction` that says `Reject`, not persisted |
-//! | a record or a commit after a record of the transaction failed | `Transaction` that says `AbortTransaction`, not persisted |
-//! | `commit` or `abort` without an answer in time | `Timeout` that says `Retry`, possibly persisted |
-//! | another producer took the transactional id, or the transaction's time ran out | `Fenced`, not persisted; possibly persisted for a commit that was asked for before |
-//! | the broker knows no such transaction (a late end has ended it) | `Transaction` that says `Fatal`, possibly persisted |
-//! | the script says so | the script's |
+//! | its deadline passed while it was parked | `Timeout`, not persisted |
+//! | its deadline passed while it was in flight | `Timeout`, possibly persisted |
+//! | called after `close`, or still parked when the close gave up | `Closed`, not persisted |
+//! | in flight when the close gave up | `Timeout`, possibly persisted |
+//! | a transaction call in the wrong state | `Transaction` with recovery `Reject`, not persisted |
+//! | a record or a commit after a record of the transaction failed | `Transaction` with recovery `AbortTransaction`, not persisted |
+//! | `commit` or `abort` without an answer in time | `Timeout` with recovery `Retry`, possibly persisted |
+//! | another producer acquired the transactional id, or the transaction timed out | `Fenced`, not persisted; possibly persisted for a commit that was requested before |
+//! | the broker has no such transaction (a late end has ended it) | `Transaction` with recovery `Fatal`, possibly persisted |
+//! | scripted | as scripted |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

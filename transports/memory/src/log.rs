@@ -1,4 +1,4 @@
-//! Topics, partitions and offsets: what a broker keeps. No clock, no lock, no async.
+//! Topics, partitions and offsets: the broker's storage. No clock, no lock, no async.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,15 +21,15 @@ use sequences::Verdict;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredRecord {
-    /// The partition it is in.
+    /// The partition that contains the record.
     pub partition: i32,
-    /// Its offset there, from 0 on. Only the [markers](Marker) of transactions leave gaps.
+    /// The offset in the partition, from 0. Only the [markers](Marker) of transactions leave gaps.
     pub offset: i64,
-    /// The time stamp that the log keeps: the record's own, else the [deterministic clock's](crate::EPOCH).
+    /// The timestamp in the log: the record's own, otherwise that of the [deterministic clock](crate::EPOCH).
     pub timestamp: Timestamp,
-    /// The record as the transport got it.
+    /// The record as the transport received it.
     pub record: Record,
-    /// The producer whose transaction it was written in, if it was.
+    /// The producer of the record's transaction, if it belongs to one.
     pub producer_id: Option<i64>,
 }
 
@@ -47,19 +47,19 @@ impl StoredRecord {
     }
 }
 
-/// Whose a record is.
+/// Origin of a record.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Origin {
-    /// The producer whose transaction it belongs to.
+    /// The producer of the record's transaction.
     pub(crate) transaction: Option<i64>,
-    /// Its place in the row of a producer that numbers its records.
+    /// Its sequence, if its producer numbers records.
     pub(crate) sequence: Option<Sequence>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     topics: BTreeMap<Arc<str>, Topic>,
-    /// Partitions of a topic that is made by its first record.
+    /// Number of partitions of a topic that is created by its first record.
     auto_create: Option<u32>,
 }
 
@@ -76,7 +76,7 @@ impl Log {
         self.auto_create = Some(partitions);
     }
 
-    /// Makes a topic, or answers how many partitions it has already.
+    /// Creates a topic, or returns the number of partitions that it already has.
     pub(crate) fn create(&mut self, topic: Arc<str>, partitions: u32) -> Result<(), u32> {
         if let Some(count) = self.partition_count(&topic) {
             return if count == partitions { Ok(()) } else { Err(count) };
@@ -86,18 +86,18 @@ impl Log {
         Ok(())
     }
 
-    /// Says whether there is such a topic.
+    /// Returns whether the topic exists.
     pub(crate) fn set_max_record_bytes(&mut self, topic: &str, bytes: usize) -> bool {
         let found = self.topics.get_mut(topic);
         found.map(|topic| topic.max_record_bytes = bytes).is_some()
     }
 
-    /// Says whether there is such a topic.
+    /// Returns whether the topic exists.
     pub(crate) fn set_compacted(&mut self, topic: &str) -> bool {
         self.topics.get_mut(topic).map(|topic| topic.compacted = true).is_some()
     }
 
-    /// What is wrong with a batch of one partition as a whole.
+    /// Returns the error of a whole batch for one partition, if there is one.
     pub(crate) fn judge(&self, batch: &[&Record]) -> Option<Error> {
         let name = &batch.first()?.topic;
         let topic = self.topics.get(name)?;
@@ -118,11 +118,11 @@ impl Log {
         self.topics.get(topic).map(Topic::count)
     }
 
-    /// The partition of a record: its own, else its key's, else the next in turn, counted by `turn`.
+    /// Chooses the partition of a record: its own, otherwise its key's, otherwise round robin by `turn`.
     pub(crate) fn route(&mut self, record: &Record, turn: impl FnOnce() -> u32) -> Result<i32> {
         let topic = &record.topic;
         if let (false, Some(partitions)) = (self.topics.contains_key(topic), self.auto_create) {
-            // It was not there, so that it cannot have another count.
+            // The topic was missing, so it cannot have another number of partitions.
             let _ = self.create(Arc::clone(topic), partitions);
         }
         let count = self.partition_count(topic).ok_or_else(|| errors::unknown_topic(topic))?;
@@ -134,7 +134,7 @@ impl Log {
         }
     }
 
-    /// Appends to a partition that [`route`](Self::route) named. What is there already is not written again.
+    /// Appends to a partition that [`route`](Self::route) returned. A duplicate is not written again.
     pub(crate) fn append(
         &mut self,
         record: &Record,
@@ -166,7 +166,7 @@ impl Log {
         Ok(delivery.with_offset(offset).with_timestamp(timestamp))
     }
 
-    /// The new leader's epoch; none where there is no such partition.
+    /// Returns the new leader's epoch; `None` if the partition does not exist.
     pub(crate) fn move_leader(&mut self, topic: &str, partition: i32) -> Option<i32> {
         Some(self.topics.get_mut(topic)?.partition_mut(partition)?.move_leader())
     }
@@ -182,12 +182,12 @@ impl Log {
         self.topics.get(topic)?.partitions.get(usize::try_from(partition).ok()?)
     }
 
-    /// The partitions of a topic; none for an unknown one.
+    /// The partitions of a topic; empty if it does not exist.
     pub(crate) fn partitions(&self, topic: &str) -> &[Partition] {
         self.topics.get(topic).map_or(&[], |topic| &topic.partitions)
     }
 
-    /// The records of a topic, by partition and offset, also those of open and aborted transactions.
+    /// The records of a topic by partition and offset, including those of open and aborted transactions.
     pub(crate) fn records(&self, topic: &str) -> impl Iterator<Item = &StoredRecord> {
         self.partitions(topic).iter().flat_map(Partition::records)
     }

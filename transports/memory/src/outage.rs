@@ -1,4 +1,4 @@
-//! Brokers that are away, and leaders that move.
+//! Broker outages and leader changes.
 
 use kafka_tower_core::validate;
 
@@ -7,7 +7,7 @@ use crate::rule::Scripted;
 use crate::transaction::rule::ScriptedTransaction;
 use crate::{MemoryKafka, log::Partition};
 
-/// No broker can be reached until it is dropped. Made by [`MemoryKafka::outage`].
+/// No broker can be reached until this is dropped. Created by [`MemoryKafka::outage`].
 #[derive(Debug)]
 #[must_use = "dropping it ends the outage"]
 pub struct Outage {
@@ -16,7 +16,7 @@ pub struct Outage {
 }
 
 impl Outage {
-    /// How many records and requests of transactions got lost in it.
+    /// Number of records and transaction requests lost in the outage.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.records.used() + self.transactions.used()
@@ -31,7 +31,7 @@ impl Drop for Outage {
 }
 
 impl MemoryKafka {
-    /// Takes all brokers away: records and requests of transactions get lost, unless an older rule takes them.
+    /// Starts an outage of all brokers: records and transaction requests are lost, unless an older rule takes them.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -55,12 +55,12 @@ impl MemoryKafka {
         Outage { records, transactions }
     }
 
-    /// Moves a partition's leader: its epoch grows, and the next record meets the old one, which refuses it with
-    /// `NOT_LEADER_OR_FOLLOWER`. Answers the new epoch.
+    /// Moves a partition's leader: its epoch increases, and the next record reaches the old leader, which refuses it
+    /// with `NOT_LEADER_OR_FOLLOWER`. Returns the new epoch.
     ///
     /// # Panics
     ///
-    /// If there is no such partition.
+    /// If the partition does not exist.
     pub fn move_leader(&self, topic: &str, partition: i32) -> i32 {
         if let Err(error) = validate::partition(partition) {
             panic!("{error:#}");
@@ -71,7 +71,7 @@ impl MemoryKafka {
         epoch
     }
 
-    /// The epoch of a partition's leader, from 0 on. None for an unknown partition.
+    /// The epoch of a partition's leader, from 0. `None` for an unknown partition.
     #[must_use]
     pub fn leader_epoch(&self, topic: &str, partition: i32) -> Option<i32> {
         self.broker.with_log(|log| log.partition(topic, partition).map(Partition::leader_epoch))

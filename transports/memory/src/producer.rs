@@ -1,4 +1,4 @@
-//! How a producer is made.
+//! Builder of a producer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::resend::{Resend, Settings};
 use crate::transaction::client::TxnClient;
 use crate::transport::MemoryTransport;
 
-/// Kafka's default of `transaction.timeout.ms`.
+/// Kafka's default for `transaction.timeout.ms`.
 pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 const RESEND: Settings = Settings { retries: u32::MAX, timeout: Duration::from_secs(120), idempotent: true };
 
-/// A producer to be made. See [`MemoryKafka::producer`](crate::MemoryKafka::producer).
+/// Builder of a producer. See [`MemoryKafka::producer`](crate::MemoryKafka::producer).
 #[derive(Clone, Debug)]
 #[must_use = "it makes nothing before `transport`"]
 pub struct Producer {
@@ -46,63 +46,69 @@ impl Producer {
         }
     }
 
-    /// Writes down what is sent and what it is told.
+    /// Records sends and results in a journal.
     #[cfg(feature = "check")]
     pub(crate) fn journal(mut self, journal: &Arc<crate::check::Journal>) -> Self {
         self.journal = Some(Arc::clone(journal));
         self
     }
 
-    /// Has at most so much on its way, in place of [`DEFAULT_LIMITS`]; limits of 0 count as 1.
+    /// Sets the limits. Default: [`DEFAULT_LIMITS`]. A limit of 0 counts as 1.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Sends in transactions, as `transactional.id` makes a producer do: its
-    /// [control](kafka_tower_core::Control::transactions) begins and ends them, and a record outside of one is refused.
+    /// Makes the producer transactional, as `transactional.id` does: its
+    /// [control](kafka_tower_core::Control::transactions) begins and ends transactions, and a record outside of one
+    /// is refused.
     pub fn transactional(mut self, id: impl Into<Arc<str>>) -> Self {
         self.transactional_id = Some(id.into());
         self
     }
 
-    /// `transaction.timeout.ms`, 60 s: the broker aborts what is open for longer, and fences the producer.
+    /// Sets `transaction.timeout.ms`: the broker aborts a transaction that is open for longer, and fences the
+    /// producer. Default: 60 s.
     pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
         self.transaction_timeout = timeout;
         self
     }
 
-    /// Sends again by itself, 100 ms later, what got no answer or may go well, as librdkafka does: so many times, and not
-    /// longer than [`delivery_timeout`](Self::delivery_timeout). Without this a producer sends once. Giving up what may have
-    /// been written has the price that is told there; librdkafka's own number is without an end.
+    /// Makes the producer retry by itself, as librdkafka does: records without an answer and records that may succeed
+    /// are sent again after 100 ms, at most `retries` times and no longer than
+    /// [`delivery_timeout`](Self::delivery_timeout). Default: a record is sent once. Giving up a record that may have
+    /// been written has the consequence described there; librdkafka itself has no limit on retries.
     ///
-    /// It numbers its records, as `enable.idempotence` does, so that the broker knows what it has already; not without
-    /// [idempotence](Self::without_idempotence).
+    /// The producer numbers its records, as `enable.idempotence` does, so that the broker recognizes duplicates;
+    /// [`without_idempotence`](Self::without_idempotence) disables that.
     pub fn retries(mut self, retries: u32) -> Self {
         let settings = self.resend.unwrap_or(RESEND);
         self.resend = Some(Settings { retries, ..settings });
         self
     }
 
-    /// `delivery.timeout.ms` (`message.timeout.ms`), 120 s: how long it goes on by itself. The time of a record that may
-    /// have been written runs out at a price, as with librdkafka: the producer takes a new epoch, and what else was
-    /// written and not answered is **written a second time**, and told `Ok`.
+    /// Sets `delivery.timeout.ms` (`message.timeout.ms`): the time limit of the producer's own retries. Default: 120
+    /// s. As with librdkafka, giving up a record that may have been written has a consequence: the producer takes a
+    /// new epoch, and other records that were written and not yet answered are **written a second time** and answered
+    /// with `Ok`.
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
         let settings = self.resend.unwrap_or(RESEND);
         self.resend = Some(Settings { timeout, ..settings });
         self
     }
 
-    /// Does not number its records: one that is sent again can be there twice, and behind later ones.
+    /// Does not number records: a retried record can be written twice, and behind later ones. Also makes the producer
+    /// retry.
     pub fn without_idempotence(mut self) -> Self {
         let settings = self.resend.unwrap_or(RESEND);
         self.resend = Some(Settings { idempotent: false, ..settings });
         self
     }
 
-    /// Sends batches: up to so many records of a partition, not later than `linger` after the first. A refusal hits all
-    /// of a batch, whichever record is the cause ([`Scope::Batch`](kafka_tower_core::Scope::Batch)). A record that is
-    /// [`isolated`](kafka_tower_core::Record::isolated) goes alone. Without this each record does.
+    /// Makes the producer send batches: up to `records` records of a partition, at the latest `linger` after the
+    /// first one. A refusal applies to all records of a batch, whichever is the cause
+    /// ([`Scope::Batch`](kafka_tower_core::Scope::Batch)). An [`isolated`](kafka_tower_core::Record::isolated) record
+    /// is sent alone. Default: each record is sent alone.
     ///
     /// Lingering needs a runtime.
     pub fn batches(mut self, records: usize, linger: Duration) -> Self {
@@ -110,11 +116,11 @@ impl Producer {
         self
     }
 
-    /// Makes it.
+    /// Creates the producer.
     ///
     /// # Panics
     ///
-    /// If a transactional producer is to send again by itself: here it does not.
+    /// If a transactional producer is set to retry by itself, which is not supported.
     #[must_use]
     pub fn transport(self) -> MemoryTransport {
         let transaction = self.transactional_id.map(|id| TxnClient::new(id, self.transaction_timeout));

@@ -1,5 +1,4 @@
-//! What a client does by itself when a produce has no good answer: send it again, as librdkafka does. No clock, no lock,
-//! no async.
+//! A client's own retries after a produce without success, as librdkafka does them. No clock, no lock, no async.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::log::Sequence;
 
-/// Between an attempt and the next one.
+/// Time between an attempt and the next one.
 pub(crate) const BACKOFF: Duration = Duration::from_millis(100);
 
 /// `retries`, `delivery.timeout.ms` and `enable.idempotence` of a client.
@@ -21,7 +20,7 @@ pub(crate) struct Settings {
     pub(crate) idempotent: bool,
 }
 
-/// The client's memory of what it numbers.
+/// Numbering state of a client.
 #[derive(Debug)]
 pub(crate) struct Resend {
     pub(crate) settings: Settings,
@@ -30,17 +29,17 @@ pub(crate) struct Resend {
     next: BTreeMap<(Arc<str>, i32), i32>,
 }
 
-/// What is known of a record's attempts.
+/// Known facts about a record's attempts.
 #[derive(Clone, Debug)]
 pub(crate) struct Tries {
     pub(crate) count: u32,
-    /// Its client sends again by itself.
+    /// The client retries by itself.
     pub(crate) resends: bool,
     pub(crate) since: Instant,
-    /// One of them may have been written.
+    /// An attempt may have written the record.
     pub(crate) doubt: bool,
     pub(crate) sequence: Option<Sequence>,
-    /// The batch of its partition that it is in, alone or with others.
+    /// The batch of the record in its partition, possibly with other records.
     pub(crate) batch: u64,
 }
 
@@ -49,7 +48,7 @@ impl Tries {
         Self { count: 0, resends: false, since: now, doubt: false, sequence: None, batch: 0 }
     }
 
-    /// The last error, for all attempts.
+    /// Adapts the last error to all attempts.
     pub(crate) fn blame(&self, error: Error) -> Error {
         if self.count == 0 {
             return error;
@@ -67,7 +66,7 @@ impl Resend {
         Self { settings, producer_id, epoch: 0, next: BTreeMap::new() }
     }
 
-    /// The number under which a record is sent: its old one, unless the epoch has changed since.
+    /// Returns the sequence for sending a record: its old one, unless the epoch has changed since.
     pub(crate) fn number(&mut self, topic: &Arc<str>, partition: i32, tries: &Tries) -> Option<Sequence> {
         if !self.settings.idempotent {
             return None;
@@ -88,8 +87,9 @@ impl Resend {
         may && in_time && tries.count < self.settings.retries
     }
 
-    /// A record is not sent again. If it may have been written, the client cannot number on and takes a new epoch: what
-    /// else was written and not answered is then written anew. If it was not, the next one takes its number.
+    /// Gives up a record. If it may have been written, the client cannot continue its numbering and takes a new
+    /// epoch: other records that were written and not answered are then written again. Otherwise the next record
+    /// takes its number.
     pub(crate) fn give_up(&mut self, topic: &Arc<str>, partition: i32, tries: &Tries) {
         let Some(sequence) = tries.sequence.filter(|sequence| sequence.epoch == self.epoch) else {
             return;

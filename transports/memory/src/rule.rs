@@ -10,13 +10,14 @@ use crate::broker::Broker;
 use crate::script::{Answer, Case, CaseId};
 use crate::waits::WaitId;
 
-/// What the broker does with records to come: first which ones, then what. See
+/// Rule of the broker's script: first select the records, then the action. See
 /// [`MemoryKafka::script`](crate::MemoryKafka::script).
 ///
-/// A rule is for all records until it is narrowed, and for one record until [`times`](Self::times) or
+/// A rule matches all records until it is narrowed, and takes one record unless [`times`](Self::times) or
 /// [`always`](Self::always) says more. A record counts when it is handed over to an existing partition: sends that
-/// are parked, refused or for unknown topics do not count, retries do. Of the rules that are due the oldest takes the
-/// record; each rule's [`after`](Self::after) counts all records that match it, also those which another rule takes.
+/// are parked, refused or for unknown topics do not count, retries do. Of the rules that are due, the oldest takes
+/// the record. Each rule's [`after`](Self::after) counts all records that match it, including those that another rule
+/// takes.
 #[derive(Debug)]
 #[must_use = "a rule does nothing until it says what is to happen"]
 pub struct Rule {
@@ -29,25 +30,25 @@ impl Rule {
         Self { broker, case: Case::default() }
     }
 
-    /// Only records of this topic.
+    /// Matches only records of this topic.
     pub fn on_topic(mut self, topic: impl Into<Arc<str>>) -> Self {
         self.case.topic = Some(topic.into());
         self
     }
 
-    /// Only records of this partition of this topic.
+    /// Matches only records of this partition of this topic.
     pub fn on_partition(mut self, topic: impl Into<Arc<str>>, partition: i32) -> Self {
         self.case.partition = Some(partition);
         self.on_topic(topic)
     }
 
-    /// Lets so many matching records pass first: `after(2)` begins with the third.
+    /// Skips this many matching records first: `after(2)` starts with the third.
     pub fn after(mut self, records: u64) -> Self {
         self.case.after = records;
         self
     }
 
-    /// Takes so many records in place of one.
+    /// Takes this many records. Default: 1.
     pub fn times(mut self, records: u64) -> Self {
         self.case.times = records;
         self
@@ -58,30 +59,30 @@ impl Rule {
         self.times(u64::MAX)
     }
 
-    /// Answers not earlier than this after the record reached the log, by tokio's clock.
+    /// Sets the minimum time between the record's arrival in the log and its answer, by tokio's clock.
     pub fn late_by(mut self, delay: Duration) -> Self {
         self.case.action.late = delay;
         self
     }
 
-    /// Writes at once, answers truly after a delay. Short for [`late_by`](Self::late_by) with no fault.
+    /// Writes at once and answers truthfully after a delay: [`late_by`](Self::late_by) without a fault.
     ///
-    /// Answers of a partition come in order: those behind a delayed one wait for it.
+    /// Answers of a partition arrive in order: those behind a delayed one wait for it.
     pub fn delay(self, delay: Duration) -> Scripted {
         self.late_by(delay).add()
     }
 
-    /// Writes and answers after a delay; records behind it in the partition wait for it and keep their order.
+    /// Writes and answers after a delay; later records of the partition wait and keep their order.
     pub fn delay_append(mut self, delay: Duration) -> Scripted {
         self.case.action.append_late = delay;
         self.add()
     }
 
-    /// Does not write and answers with the error.
+    /// Does not write, and answers with `error`.
     ///
     /// # Panics
     ///
-    /// If the error says `Persisted`: that would be a lie.
+    /// If the error says `Persisted`, because that would be false.
     pub fn fail(mut self, error: Error) -> Scripted {
         assert_ne!(error.persistence(), Persistence::Persisted, "a record that fails is not in the log: {error:?}");
         self.case.action.write = false;
@@ -89,37 +90,37 @@ impl Rule {
         self.add()
     }
 
-    /// Writes, and the answer gets lost: the caller sees a time-out, possibly persisted.
+    /// Writes, and loses the answer: the caller gets a time-out, possibly persisted.
     pub fn lose_answer(mut self) -> Scripted {
         self.case.action.answer = Answer::Lost;
         self.add()
     }
 
-    /// Writes, and answers with the error all the same.
+    /// Writes, and answers with `error` nevertheless.
     ///
     /// # Panics
     ///
-    /// If the error says `NotPersisted`: that would be a lie.
+    /// If the error says `NotPersisted`, because that would be false.
     pub fn lose_answer_with(mut self, error: Error) -> Scripted {
         assert_ne!(error.persistence(), Persistence::NotPersisted, "the record is in the log: {error:?}");
         self.case.action.answer = Answer::Error(error);
         self.add()
     }
 
-    /// Does not write; the caller sees the same as after [`lose_answer`](Self::lose_answer).
+    /// Does not write; the caller gets the same error as after [`lose_answer`](Self::lose_answer).
     pub fn lose_request(mut self) -> Scripted {
         self.case.action.write = false;
         self.case.action.answer = Answer::Lost;
         self.add()
     }
 
-    /// Writes at once, answers when the [`Hold`] is released. Answers behind it in the partition wait for it.
+    /// Writes at once, and answers when the [`Hold`] is released. Later answers of the partition wait for it.
     pub fn hold(self) -> Hold {
         self.add_hold(false)
     }
 
-    /// Neither writes nor answers before the [`Hold`] is released. Records behind it in the partition wait for it
-    /// and keep their order.
+    /// Neither writes nor answers before the [`Hold`] is released. Later records of the partition wait for it and
+    /// keep their order.
     pub fn hold_append(self) -> Hold {
         self.add_hold(true)
     }
@@ -143,13 +144,13 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// How many records it has taken.
+    /// Number of records that the rule has taken.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.broker.with_script(|script| script.used(self.case))
     }
 
-    /// Takes no more records. Those that it has taken go on.
+    /// Stops taking records. Records already taken continue.
     pub fn cancel(&self) {
         self.broker.with_script(|script| script.cancel(self.case));
     }
@@ -169,13 +170,13 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// How many records it holds now.
+    /// Number of records that are held now.
     #[must_use]
     pub fn held(&self) -> usize {
         self.rule.broker.held_by(self.wait)
     }
 
-    /// Lets go of what it holds, and takes no more records.
+    /// Releases the held records, and takes no more.
     pub fn release(self) {
         drop(self);
     }

@@ -1,4 +1,4 @@
-//! What the broker does with the next records: a list of cases. No clock, no lock, no async.
+//! The broker's script: a list of cases. No clock, no lock, no async.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,17 +8,17 @@ use kafka_tower_core::Error;
 
 use crate::waits::WaitId;
 
-/// What happens to one record: when it reaches the log, whether it does, when and how it is answered.
+/// What happens to one record: whether and when it reaches the log, and when and how it is answered.
 #[derive(Clone, Debug)]
 pub(crate) struct Action {
-    /// It reaches the log when this wait has ended.
+    /// The record reaches the log when this wait ends.
     pub(crate) append_hold: Option<WaitId>,
-    /// In place of that: it reaches the log so much later.
+    /// Alternative to `append_hold`: delay until the record reaches the log.
     pub(crate) append_late: Duration,
     pub(crate) write: bool,
-    /// It is answered when this wait has ended,
+    /// The record is answered when this wait ends,
     pub(crate) answer_hold: Option<WaitId>,
-    /// and not earlier than this after it reached the log.
+    /// and at the earliest this long after it reached the log.
     pub(crate) late: Duration,
     pub(crate) answer: Answer,
 }
@@ -43,12 +43,12 @@ impl Default for Action {
     }
 }
 
-/// Which records an action is for.
+/// Selects the records of an action.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) topic: Option<Arc<str>>,
     pub(crate) partition: Option<i32>,
-    /// Matching records that pass before the first is taken.
+    /// Number of matching records to skip first.
     pub(crate) after: u64,
     pub(crate) times: u64,
     pub(crate) action: Action,
@@ -72,7 +72,7 @@ pub(crate) struct CaseId(u64);
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     next_id: u64,
-    /// In the order in which they were written.
+    /// In the order in which they were added.
     cases: Vec<(CaseId, Case)>,
     used: BTreeMap<CaseId, u64>,
 }
@@ -96,13 +96,13 @@ impl Script {
         self.cases.clear();
     }
 
-    /// How many records the case has taken.
+    /// Number of records that the case has taken.
     pub(crate) fn used(&self, id: CaseId) -> u64 {
         self.used.get(&id).copied().unwrap_or(0)
     }
 
-    /// The action for the next record of a partition, if a case takes it. Each matching case counts the record; the first
-    /// that is due takes it.
+    /// Returns the action for the next record of a partition, if a case takes it. Each matching case counts the
+    /// record; the first due one takes it.
     pub(crate) fn next(&mut self, topic: &str, partition: i32) -> Option<Action> {
         let mut taken = None;
         for (index, (_, case)) in self.cases.iter_mut().enumerate() {
@@ -118,7 +118,7 @@ impl Script {
         let index = taken?;
         let (id, case) = &mut self.cases[index];
         *self.used.entry(*id).or_default() += 1;
-        // `always` is so many that it does not end.
+        // `always` is a count that is never used up.
         case.times -= 1;
         Some(if case.times == 0 { self.cases.remove(index).1.action } else { case.action.clone() })
     }

@@ -1,4 +1,4 @@
-//! Where a record's outcome waits for the one who asks for it.
+//! Holds a record's outcome until the caller takes it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -12,11 +12,11 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Slot {
     state: Mutex<State>,
-    /// When it was handed over, if it was parked before.
+    /// Time of the hand-over, if the record was parked before.
     left_gate: OnceLock<Instant>,
-    /// Of a failure that the caller's future has not seen.
+    /// Set for a failure that the caller's future has not seen.
     unseen: Mutex<Option<Place>>,
-    /// The caller's future is gone. Read and written under the lock of the state.
+    /// The caller's future was dropped. Read and written under the lock of `state`.
     abandoned: AtomicBool,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Slot {
 enum State {
     Open(Option<Waker>),
     Settled(Result<Delivery>),
-    /// The outcome was taken, or its caller is gone: then the report goes there.
+    /// The outcome was taken, or the caller's future was dropped: then the report goes to the `LateReport`.
     Empty(Option<LateReport>),
 }
 
@@ -38,7 +38,8 @@ impl Slot {
         })
     }
 
-    /// The first outcome counts. Wakes who waits. A failure is `unseen` until it is taken, or the caller's future is dropped.
+    /// Sets the outcome; only the first one counts. Wakes the waiting future. A failure is `unseen` until the outcome
+    /// is taken or the caller's future is dropped.
     pub(crate) fn settle(&self, outcome: Result<Delivery>, unseen: &Outstanding<()>) {
         let mut state = self.lock();
         match &mut *state {
@@ -75,9 +76,9 @@ impl Slot {
         Poll::Pending
     }
 
-    /// The outcome, if it is there; else nobody will ask for it any more.
+    /// Takes the outcome, if there is one. Otherwise a later outcome is discarded.
     pub(crate) fn take(&self) -> Option<Result<Delivery>> {
-        // A statement of its own: what is replaced is dropped outside the lock.
+        // A separate statement: the old state must be dropped outside the lock.
         let old = std::mem::replace(&mut *self.lock(), State::Empty(None));
         match old {
             State::Settled(outcome) => Some(outcome),
@@ -85,7 +86,7 @@ impl Slot {
         }
     }
 
-    /// The outcome, if it is there; else nobody will ask for it any more, and the report goes to `late`.
+    /// Takes the outcome, if there is one. Otherwise the later report goes to `late`.
     pub(crate) fn leave(&self, late: &LateReport) -> Option<Result<Delivery>> {
         let mut state = self.lock();
         let next = State::Empty(matches!(*state, State::Open(_)).then(|| late.clone()));
@@ -97,18 +98,18 @@ impl Slot {
         }
     }
 
-    /// There is room for it after it was parked.
+    /// Records that a parked record got room.
     #[cold]
     pub(crate) fn leave_gate(&self) {
         let _only_once = self.left_gate.set(Instant::now());
     }
 
-    /// When it was handed over, if it was parked before and is not any more.
+    /// Time of the hand-over, if the record was parked before and is not any more.
     pub(crate) fn left_gate(&self) -> Option<Instant> {
         self.left_gate.get().copied()
     }
 
-    /// The caller's future is gone, and sees no failure any more.
+    /// Records that the caller's future was dropped, so it cannot see a failure any more.
     pub(crate) fn abandon(&self, unseen: &Outstanding<()>) {
         let state = self.lock();
         self.abandoned.store(true, Ordering::Relaxed);
@@ -116,7 +117,7 @@ impl Slot {
         self.seen(unseen);
     }
 
-    /// The caller's future has seen the failure, if there was one.
+    /// Records that the caller's future has seen the failure, if there was one.
     pub(crate) fn seen(&self, unseen: &Outstanding<()>) {
         let place = self.unseen().take();
         place.into_iter().for_each(|place| unseen.end(place));

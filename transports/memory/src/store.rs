@@ -1,4 +1,4 @@
-//! What a broker keeps: the log, the coordinator's memory and the groups' offsets. No clock, no lock, no async.
+//! The broker's storage: the log, the coordinator's state and the groups' offsets. No clock, no lock, no async.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +20,15 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Aborts transactions whose time is up: before each look at the store, so that nobody can tell it from a timer.
+    /// Aborts transactions that have timed out. Called before each access to the store, with the same effect as a
+    /// timer.
     pub(crate) fn expire(&mut self, now: Instant) {
         for ended in self.coordinator.expire(now) {
             self.mark(ended);
         }
     }
 
-    /// When the next open transaction runs out of time.
+    /// Time at which the next open transaction times out.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         self.coordinator.next_expiry()
     }
@@ -52,7 +53,7 @@ impl Store {
         Ok(())
     }
 
-    /// What an operator does with `kafka-transactions.sh --abort`, and time with what is open too long.
+    /// Aborts a transaction as an operator does with `kafka-transactions.sh --abort`, or the broker at a time-out.
     pub(crate) fn abort(&mut self, id: &str) -> bool {
         let ended = self.coordinator.abort(id);
         let found = ended.is_some();
@@ -71,7 +72,7 @@ impl Store {
         self.coordinator.add_offsets(id, who, group, offsets, now)
     }
 
-    /// Appends a record of a producer, in its transaction if it has them.
+    /// Appends a record of a producer, in its transaction if it is transactional.
     pub(crate) fn append(
         &mut self,
         transaction: Option<&mut TxnClient>,

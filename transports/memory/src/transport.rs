@@ -1,4 +1,4 @@
-//! The service.
+//! The transport service.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,10 +16,11 @@ use crate::transaction::control::MemoryTransactions;
 
 /// A producer on a [`MemoryKafka`](crate::MemoryKafka): a [`Transport`](kafka_tower_core::Transport) for tests.
 ///
-/// Clones share limits, close and order; each waits for room by itself.
+/// Clones share limits, close and order; each clone waits for room by itself.
 ///
-/// Dropping the last one, and the controls, without [`close`](Control::close) while records are on their way logs a warning with their
-/// number. They go on: held answers and delays still settle them. An open transaction is aborted then, as by a close.
+/// Dropping the last clone and the controls without [`close`](Control::close) while records are in flight logs a
+/// warning with their number. The records continue: held answers and delays still settle them. An open transaction is
+/// aborted, as by a close.
 #[derive(Clone, Debug)]
 pub struct MemoryTransport {
     owner: Arc<Owner>,
@@ -38,7 +39,7 @@ impl MemoryTransport {
         Self { owner: Arc::new(Owner { client }), handle }
     }
 
-    /// Flush, close, partition counts and what is in flight. Take it before layers are put on.
+    /// Control handle: flush, close, partition counts and records in flight. Take it before you apply layers.
     #[must_use]
     pub fn control(&self) -> Arc<dyn Control> {
         Arc::new(MemoryControl::new(Arc::clone(&self.owner)))
@@ -50,12 +51,12 @@ impl Service<Record> for MemoryTransport {
     type Error = Error;
     type Future = MemoryDelivery;
 
-    /// Ready when there is room; a hint, which reserves nothing. Never an error.
+    /// Ready if there is room. It is a hint and reserves nothing. Never an error.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.handle.poll_ready(cx).map(Ok)
     }
 
-    /// Hands the record over before it returns, or parks it behind those that wait for room.
+    /// Hands the record over before it returns, or parks it behind other records that wait for room.
     fn call(&mut self, record: Record) -> MemoryDelivery {
         #[cfg(feature = "check")]
         if let Some(journal) = self.owner.client.journal().cloned() {
@@ -72,7 +73,7 @@ impl MemoryTransport {
             return MemoryDelivery::refused(error);
         }
         let client = &self.owner.client;
-        // A statement of its own: the lock must not be held while the record is handed over.
+        // A separate statement: the lock must not be held during the hand-over.
         let joins = client.transaction().map(|transaction| transaction.may_join("send"));
         if let Some(Err(error)) = joins {
             return MemoryDelivery::refused(error);
@@ -83,7 +84,8 @@ impl MemoryTransport {
         let call = Call { record, slot: Arc::clone(&slot) };
         let mut parked = true;
         let admitted = self.handle.call(call, bytes, |call, permit| {
-            // Itself first; if it is refused at once, its room goes to others, which were parked.
+            // The first call is for this record. If it is refused at once, its room goes to parked records in later
+            // calls.
             if !std::mem::take(&mut parked) {
                 call.slot.leave_gate();
             }

@@ -12,7 +12,7 @@ pub(crate) struct Waits {
     next_id: u64,
     open: BTreeSet<WaitId>,
     timers: BTreeSet<(Instant, WaitId)>,
-    /// Instants that nobody watches yet.
+    /// Instants without a task that ends their waits.
     unwatched: Vec<Instant>,
 }
 
@@ -35,7 +35,7 @@ impl Waits {
         id
     }
 
-    /// Opens a wait that ends at an instant, or never if that is past the end of time.
+    /// Opens a wait that ends at an instant, or never if the instant is out of range.
     pub(crate) fn at(&mut self, at: Option<Instant>) -> WaitId {
         match at {
             Some(at) => self.timer(at),
@@ -58,7 +58,7 @@ impl Waits {
         }
     }
 
-    /// Ends the timers of one instant.
+    /// Ends the timers of one instant, and returns them.
     pub(crate) fn end_at(&mut self, at: Instant) -> Vec<WaitId> {
         let timers = self.timers.range((at, WaitId(0))..=(at, WaitId(u64::MAX)));
         let ended: Vec<_> = timers.map(|(_, id)| *id).collect();
@@ -73,7 +73,7 @@ impl Waits {
         id.is_some_and(|id| self.open.contains(&id))
     }
 
-    /// The instants at which somebody must call [`end_until`](Self::end_until).
+    /// Takes the instants at which [`end_until`](Self::end_until) must be called.
     pub(crate) fn take_unwatched(&mut self) -> Vec<Instant> {
         std::mem::take(&mut self.unwatched)
     }

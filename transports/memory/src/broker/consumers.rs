@@ -1,4 +1,4 @@
-//! Requests of consumers, and whom to wake.
+//! Requests of consumers, and the wakers to call.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use crate::errors;
 use crate::groups::{MemberId, Membership, TopicPartition};
 use crate::log::Log;
 
-/// What a consumer finds.
+/// Result of a fetch.
 #[derive(Debug)]
 pub(crate) enum Fetched {
     Record(StoredRecord),
     Nothing,
-    /// More may be there when an open transaction has run out of time.
+    /// More records may be readable when an open transaction times out.
     NothingUntil(Instant),
 }
 
@@ -27,7 +27,7 @@ fn count(log: &Log, topic: &str) -> u32 {
 }
 
 impl State {
-    /// Those who wait for something to happen. Wake them outside the lock.
+    /// Takes the wakers of all waiting consumers. Call them outside the lock.
     pub(super) fn take_readers(&mut self) -> Vec<Waker> {
         if self.readers.is_empty() { Vec::new() } else { std::mem::take(&mut self.readers).into_values().collect() }
     }
@@ -38,10 +38,10 @@ impl Broker {
         self.change_groups(|state| state.store.groups.join(group, topics))
     }
 
-    /// Says whether it was a member.
+    /// Returns whether the consumer was a member.
     pub(crate) fn leave(&self, group: &str, member: MemberId) -> bool {
         self.change_groups(|state| {
-            // A statement of its own would drop the waker under the lock all the same: it is nobody's but ours.
+            // Dropping this waker under the lock is safe: only this consumer uses it.
             state.readers.remove(&member);
             state.store.groups.leave(group, member)
         })
@@ -60,7 +60,7 @@ impl Broker {
         changed
     }
 
-    /// What a member is to do; wakes it when that may have changed, or when there may be more to read.
+    /// Returns the next step of a member, and registers its waker for changes of the group or the log.
     pub(crate) fn membership(&self, group: &str, member: MemberId, cx: &Context<'_>) -> Membership {
         let mut state = self.lock();
         let crate::store::Store { log, groups, .. } = &mut state.store;
@@ -74,14 +74,14 @@ impl Broker {
         membership
     }
 
-    /// Where a group goes on.
+    /// Positions from which a group continues: the committed offsets.
     pub(crate) fn positions(&self, group: &str, partitions: &[TopicPartition]) -> BTreeMap<TopicPartition, i64> {
         let state = self.lock();
         let position = |(topic, partition): &TopicPartition| state.store.groups.committed(group, topic, *partition);
         partitions.iter().map(|at| (at.clone(), position(at).unwrap_or(0))).collect()
     }
 
-    /// The first record in these partitions, by the order of the list.
+    /// Returns the first record in these partitions, in the order of the list.
     pub(crate) fn fetch(&self, positions: &[(&TopicPartition, &i64)], committed_only: bool) -> Fetched {
         let state = self.lock();
         for ((topic, partition), from) in positions {

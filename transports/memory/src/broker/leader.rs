@@ -1,4 +1,4 @@
-//! A partition's leader, as the records on their way find it.
+//! The leader of a partition, as seen by the records in flight.
 
 use kafka_tower_core::{Delivery, Error, Record, Result, Timestamp};
 use tokio::time::Instant;
@@ -10,7 +10,7 @@ use crate::resend::Tries;
 use crate::script::{Action, Script};
 use crate::store::Store;
 
-/// The leader of one partition, for a moment.
+/// The leader of one partition, during one access.
 pub(super) struct LeaderOf<'a> {
     pub(super) partition: i32,
     pub(super) store: &'a mut Store,
@@ -39,7 +39,7 @@ impl Leader<Sender> for LeaderOf<'_> {
 
     fn again(&mut self, who: &Sender, record: &Record, tries: &Tries, error: &Error) -> Option<Action> {
         let mut resend = who.client.resend()?;
-        // Nobody waits for it any more.
+        // The caller has stopped waiting for the record.
         if who.permit.is_none() || !resend.again(tries, error, self.now) {
             resend.give_up(&record.topic, self.partition, tries);
             return None;
@@ -48,7 +48,7 @@ impl Leader<Sender> for LeaderOf<'_> {
     }
 }
 
-/// What happens to a record that is handed over: the script's word goes before the seed's.
+/// Chooses the action for a record that is handed over: the script takes precedence over the seed.
 pub(super) fn next_action(
     script: &mut Script,
     plan: &mut Option<Plan>,
@@ -61,7 +61,7 @@ pub(super) fn next_action(
     scripted.or_else(|| plan.as_mut().and_then(drawn)).unwrap_or_default()
 }
 
-/// The name that a checker gave to a record.
+/// The name that the checker gave to a record.
 #[cfg(feature = "check")]
 fn name_of(record: &Record) -> Option<u32> {
     crate::check::id_of(record)

@@ -15,10 +15,10 @@ use crate::store::Store;
 use crate::transaction::coordinator::{Identity, Refusal};
 use crate::transaction::script::{Answer, Case, CaseId, HeldEnd, Script, TransactionCall};
 
-/// What comes back from a request.
+/// Reply to a request.
 #[derive(Debug)]
 pub(crate) struct Reply<T> {
-    /// None if it got lost.
+    /// `None` if it was lost.
     pub(crate) answer: Option<Result<T>>,
     pub(crate) late: Duration,
 }
@@ -62,7 +62,7 @@ impl Broker {
         client.transaction().map(|state| Arc::clone(&state.id)).unwrap_or_default()
     }
 
-    /// One request, by the script.
+    /// Runs one request under the script.
     fn request<T>(
         &self,
         id: &str,
@@ -103,7 +103,7 @@ impl Broker {
         look(&mut self.lock().transaction_script)
     }
 
-    /// Lets held requests reach the coordinator. Nobody waits for their answers.
+    /// Delivers held requests to the coordinator. Their replies are ignored.
     pub(crate) fn release_ends(&self, hold: CaseId) {
         let mut state = self.lock();
         for HeldEnd { id, who, commit } in state.transaction_script.release(hold) {

@@ -1,5 +1,5 @@
-//! Runs the callers of a workload in one task, each future with a waker of its own: every poll is ours, in an order that
-//! the seed decides.
+//! Runs the callers of a workload in one task, each future with its own waker: the driver makes every poll, in an
+//! order that the seed decides.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -19,7 +19,7 @@ use super::workload::{Step, Then};
 use crate::MemoryKafka;
 use crate::faults::draw::below;
 
-/// What the driver runs on.
+/// Environment of a run.
 pub(crate) struct Stage {
     pub(crate) kafka: MemoryKafka,
     pub(crate) journal: Arc<Journal>,
@@ -31,10 +31,10 @@ pub(crate) struct Driver<'a, S: Service<Record>> {
     callers: Vec<Caller<S>>,
     open: BTreeMap<u32, Open<S::Future>>,
     pub(crate) calls: Vec<Call>,
-    /// Where each id's call is.
+    /// Index of each record's call.
     index: BTreeMap<u32, usize>,
     waker: Arc<Mutex<Waker>>,
-    /// Calls and answers are counted in one row.
+    /// Number of the last event: calls and results share one sequence.
     events: u64,
     turns: u64,
 }
@@ -52,7 +52,7 @@ enum State {
     Pausing(Pin<Box<Sleep>>),
     WaitingForRoom,
     Awaiting(u32),
-    /// Waits for all of its own answers.
+    /// Waiting for all of its own results.
     Settling,
     Done,
 }
@@ -63,12 +63,12 @@ struct Open<F> {
     caller: u32,
 }
 
-/// What never became ready.
+/// A future that never became ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stuck {
-    /// The answer of a record.
+    /// The result of a record.
     Answer(u32),
-    /// A caller who waits for room.
+    /// A caller that waits for room.
     Room(u32),
 }
 
@@ -88,7 +88,7 @@ where
         self.callers.push(Caller { service, steps: steps.into_iter().collect(), state: State::Idle, flag });
     }
 
-    /// Whether all is done; else polls what was woken until nothing moves.
+    /// Polls everything that was woken until nothing changes. Ready when all callers are done.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.waker.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone_from(cx.waker());
         loop {
@@ -101,7 +101,7 @@ where
         if done { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// How much has happened.
+    /// Number of events so far.
     pub(crate) fn events(&self) -> u64 {
         self.events
     }
@@ -140,7 +140,7 @@ where
         }
     }
 
-    /// Each caller goes as far as it can, the first one drawn by the seed.
+    /// Each caller makes one step; the seed chooses the first.
     fn poll_callers(&mut self, cx: &mut Context<'_>) -> bool {
         let count = self.callers.len();
         if count == 0 {
@@ -151,7 +151,7 @@ where
         let mut moved = false;
         for n in 0..count {
             let caller = (first + n) % count;
-            // One step each, so that they take turns.
+            // One step per caller, so that they alternate.
             moved |= self.poll_caller(caller, cx);
         }
         moved
@@ -192,14 +192,14 @@ where
         true
     }
 
-    /// Polls for room, and sends if there is some.
+    /// Polls for readiness, and sends if ready.
     fn try_send(&mut self, n: usize) -> bool {
         let caller = &mut self.callers[n];
         let waker = Waker::from(Arc::clone(&caller.flag));
         match caller.service.poll_ready(&mut Context::from_waker(&waker)) {
             Poll::Pending => return false,
             Poll::Ready(Err(error)) => {
-                // A service that says so is finished for good.
+                // A readiness error means that the service cannot be used any more.
                 let error: Error = error.into();
                 self.stage.journal.note(format!("caller {n} is refused by poll_ready: {error}"));
                 caller.steps.clear();
@@ -232,7 +232,7 @@ where
         }
     }
 
-    /// Who still waits, and whether a poll that nobody asked for finds them ready.
+    /// Returns what is still waiting, and whether a poll without a wake-up finds it ready.
     pub(crate) fn stuck(&mut self) -> Vec<(Stuck, bool)> {
         let mut found = Vec::new();
         for id in self.open.keys().copied().collect::<Vec<_>>() {

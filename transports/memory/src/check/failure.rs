@@ -1,4 +1,4 @@
-//! A failing seed: run again, shrunk and written down.
+//! A failing seed: run again, shrunk and reported.
 
 use std::collections::BTreeSet;
 
@@ -6,16 +6,16 @@ use super::report::Failure;
 use super::run::{Outcome, Schedule};
 use super::shrink;
 
-/// How many sends are made to shrink a failing run,
+/// Maximum number of sends made while shrinking a failing run.
 const SHRINK_SENDS: usize = 40_000;
 
-/// and as how many the run itself counts.
+/// Number of sends that each run counts as, in addition to its own.
 const RUN_COST: usize = 20;
 
-/// Lines of a trace in a report.
+/// Maximum number of trace lines in a report.
 const TRACE_LINES: usize = 200;
 
-/// Runs the seed again, shrinks it and writes it down.
+/// Runs the seed again, shrinks it and describes the failure.
 pub(super) fn failure(seed: u64, first: Outcome, shrinks: bool, once: impl Fn(u64, &Schedule) -> Outcome) -> Failure {
     let again = once(seed, &Schedule::default());
     let not_deterministic = difference(&lines(&first), &lines(&again));
@@ -29,7 +29,7 @@ pub(super) fn failure(seed: u64, first: Outcome, shrinks: bool, once: impl Fn(u6
             let outcome = once(seed, schedule);
             Some(outcome.violations.iter().any(|violation| Some(violation.verdict) == verdict))
         };
-        // Sends first: it makes the runs shorter, and their faults go with them.
+        // Sends first: that shortens the runs, and removes the sends' faults too.
         for _ in 0..2 {
             let sends: Vec<_> = schedule.sends.iter().flatten().copied().collect();
             let kept = shrink::shrink(&sends, |sends| {
@@ -68,7 +68,7 @@ fn lines(outcome: &Outcome) -> Vec<String> {
     outcome.trace.iter().map(ToString::to_string).collect()
 }
 
-/// The first lines that differ.
+/// Returns the first two lines that differ.
 fn difference(first: &[String], second: &[String]) -> Option<String> {
     let end = "the end".to_owned();
     let at = (0..first.len().max(second.len())).find(|at| first.get(*at) != second.get(*at))?;

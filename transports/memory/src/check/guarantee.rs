@@ -1,19 +1,19 @@
 use std::fmt;
 
-/// What a stack promises, and so what [`check`](super::check()) looks for.
+/// Guarantee of a stack: what [`check`](super::check()) verifies.
 ///
-/// Under each of them: who is told that a record was written finds it in the log, who is told that it was not does not,
-/// and everybody is told.
+/// Under each guarantee: a record that was reported as written is in the log, a record reported as not written is
+/// not, and every send gets a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Guarantee {
-    /// No record is in the log twice, and the records of a key are in the order of the calls, unless the stack promises
-    /// [less](super::Check::order_of_answers) of it.
+    /// No record is in the log twice, and records of one key are in call order, unless the stack promises [less
+    /// order](super::Check::order_of_answers).
     AtMostOnce,
-    /// A record may be in the log twice only if somebody was not told of the first time. A record that was called after
+    /// A record may be in the log twice only if its first write was not acknowledged. A record that was called after
     /// another one's `Ok` is behind it.
     AtLeastOnce,
-    /// As at most once, for readers of committed records; the transport is transactional. See
+    /// As at most once, for `read_committed` consumers, over a transactional transport. See
     /// [`Check::transactions`](super::Check::transactions).
     ExactlyOnce,
 }

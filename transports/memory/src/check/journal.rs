@@ -1,4 +1,4 @@
-//! What happened in a run, in order: what callers did and were told, and what the stack did with the transport.
+//! Events of a run in order: calls and results of the callers, and sends of the stack to the transport.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ pub(crate) struct Journal {
 #[derive(Debug, Default)]
 struct State {
     events: Vec<Event>,
-    /// The stack's sends to the transport.
+    /// Sends of the stack to the transport.
     attempts: Vec<Attempt>,
 }
 
@@ -26,7 +26,7 @@ struct State {
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
     pub(crate) id: u32,
-    /// Whether the stack was told `Ok`.
+    /// Whether the stack got `Ok`.
     pub(crate) acknowledged: bool,
 }
 
@@ -60,7 +60,8 @@ impl Journal {
         self.add(What::Note(text.into()));
     }
 
-    /// The stack sends a record. Answers the number of the attempt, if the record is of the workload.
+    /// Records that the stack sends a record. Returns the index of the attempt, if the record belongs to the
+    /// workload.
     pub(crate) fn attempt(&self, record: &Record) -> Option<usize> {
         let id = id_of(record)?;
         self.add(What::Attempt { id });
@@ -69,7 +70,7 @@ impl Journal {
         Some(state.attempts.len() - 1)
     }
 
-    /// The stack is told of an attempt's fate.
+    /// Records the result of an attempt.
     pub(crate) fn report(&self, attempt: usize, outcome: &Result<Delivery>) {
         let mut state = self.lock();
         let Some(attempt) = state.attempts.get_mut(attempt) else { return };
@@ -104,7 +105,7 @@ impl fmt::Display for Event {
     }
 }
 
-/// An outcome in words.
+/// Formats a result.
 pub(crate) fn told(outcome: &Result<Delivery>) -> String {
     match outcome {
         Ok(delivery) => format!("Ok {delivery}"),

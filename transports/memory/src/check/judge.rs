@@ -1,4 +1,4 @@
-//! What callers were told against what readers see. No clock, no lock, no async.
+//! Compares the callers' results with the records that consumers see. No clock, no lock, no async.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use super::{Guarantee, Order};
 
 pub(crate) mod transactions;
 
-/// A send, as its caller knows it. In the order of the calls.
+/// A send as its caller knows it. Calls are kept in call order.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) id: u32,
     pub(crate) key: Option<u32>,
-    /// Events have numbers, over all callers.
+    /// Number of the event, over all callers.
     pub(crate) called: u64,
     pub(crate) answered: Option<Answer>,
 }
@@ -24,11 +24,11 @@ pub(crate) struct Call {
 pub(crate) struct Answer {
     pub(crate) number: u64,
     pub(crate) outcome: Result<Delivery>,
-    /// Whether the record was in the log by then.
+    /// Whether the record was in the log at that time.
     pub(crate) in_log: bool,
 }
 
-/// Where the records of the workload are: partition and offset of each copy, in the order of the offsets.
+/// Partition and offset of each copy of the workload's records, sorted by offset.
 pub(crate) type Seen = BTreeMap<u32, Vec<(i32, i64)>>;
 
 pub(crate) fn judge(
@@ -61,7 +61,7 @@ pub(crate) fn judge(
     found
 }
 
-/// What the caller was told, against the log.
+/// Compares a caller's result with the log.
 fn truth(id: u32, answer: &Answer, copies: &[(i32, i64)]) -> Option<Violation> {
     let outcome = &answer.outcome;
     let persistence = match outcome {
@@ -92,21 +92,21 @@ fn truth(id: u32, answer: &Answer, copies: &[(i32, i64)]) -> Option<Violation> {
     }
 }
 
-/// How often a record may be in the log. At least once: an attempt after an `Ok` is without cause.
+/// Returns how often a record may be in the log. With at least once, an attempt after an `Ok` has no justification.
 fn allowed(guarantee: Guarantee, id: u32, attempts: &[Attempt]) -> usize {
     if guarantee != Guarantee::AtLeastOnce {
         return 1;
     }
     let own = attempts.iter().filter(|attempt| attempt.id == id);
-    // Each attempt writes once at most, and the last one that counts is the first that was acknowledged.
+    // Each attempt writes at most once, and the first acknowledged attempt is the last that is justified.
     let until_acknowledged = own.clone().take_while(|attempt| !attempt.acknowledged).count() + 1;
     until_acknowledged.min(own.count()).max(1)
 }
 
-/// A call, and where its first copy is.
+/// A call, and the position of its first copy.
 type Placed<'a> = (&'a Call, (i32, i64));
 
-/// The first copies of a key's records stand in the order that was promised.
+/// Checks that the first copies of a key's records are in the promised order.
 fn reordered(order: Order, calls: &[Call], seen: &Seen) -> Vec<Violation> {
     let mut keys: BTreeMap<u32, Vec<Placed<'_>>> = BTreeMap::new();
     for call in calls {

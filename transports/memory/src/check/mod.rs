@@ -1,36 +1,37 @@
-//! Checks whether a stack keeps what it promises, under faults that a seed draws.
+//! Checks whether a stack keeps its guarantee, under faults drawn from a seed.
 //!
-//! [`check()`] runs a stack over an in-memory Kafka with callers of its own, lets answers get lost, connections break and
-//! brokers refuse, and compares what callers were told with what readers see. A seed decides everything: the callers,
-//! the faults, the order of the polls. The clock is tokio's, paused, so that a run takes a millisecond or two and the
-//! same seed is the same run on any machine.
+//! [`check()`] runs a stack over an in-memory Kafka with its own callers, loses answers, breaks connections, makes
+//! brokers refuse records, and compares the callers' results with the records that consumers see. A seed decides
+//! everything: the callers, the faults, the order of polls. The clock is tokio's, paused: a run takes one or two
+//! milliseconds, and the same seed is the same run on any machine.
 //!
 //! ```
 //! use kafka_tower_memory::check::{Guarantee, check};
 //!
-//! // A stack of your own: anything that takes records and answers with their fate.
+//! // Your own stack: any service that takes records and returns their outcome.
 //! let report = check(|transport| transport).guarantee(Guarantee::AtMostOnce).seeds(50).run();
 //! report.assert_clean();
 //! ```
 //!
-//! # What is looked for
+//! # What is checked
 //!
 //! See [`Verdict`] and [`Guarantee`].
 //!
 //! # A failing seed
 //!
-//! It is run a second time: another trace means that the stack is not deterministic. Then its sends and its faults are
-//! taken away one after the other as long as it still fails, and the report prints what is left as a script.
-//! `KAFKA_TOWER_SEED=42` runs one seed, `KAFKA_TOWER_SEEDS=100000` so many.
+//! A failing seed is run a second time: a different trace means that the stack is not deterministic. Then its sends
+//! and faults are removed one after another as long as it still fails, and the report prints the rest as a script.
+//! `KAFKA_TOWER_SEED=42` runs one seed, `KAFKA_TOWER_SEEDS=100000` that many.
 //!
-//! # A run of somebody else
+//! # External runs
 //!
-//! [`History`] takes what callers were told and what readers read, over whatever Kafka, and gives the same verdicts.
+//! [`History`] takes the results that callers got and the records that consumers read, over any Kafka, and gives the
+//! same verdicts.
 //!
-//! # What makes a stack repeatable
+//! # Requirements for a repeatable stack
 //!
-//! Time from `tokio::time` only, `biased` where it selects, no iteration over a `HashMap`, no threads, no numbers
-//! by chance but from a seed.
+//! Time only from `tokio::time`, `biased` in `select!`, no iteration over a `HashMap`, no threads, and no random
+//! numbers except from a seed.
 
 mod driver;
 mod failure;
@@ -69,9 +70,9 @@ use failure::failure;
 use run::{Outcome, Schedule, on_paused_clock};
 use workload::Workload;
 
-/// Begins a check of a stack. See the [module](self).
+/// Starts a check of a stack. See the [module](self).
 ///
-/// `stack` is called once for each run, inside the run's runtime.
+/// `stack` is called once per run, inside the run's runtime.
 pub fn check<S, F>(stack: F) -> Check<F>
 where
     F: Fn(MemoryTransport) -> S,
@@ -81,11 +82,12 @@ where
     Check::new(stack, Guarantee::AtLeastOnce)
 }
 
-/// Begins a check of stacks that begin and end their transactions themselves, as a sink does, under [`Guarantee::ExactlyOnce`]: to be
-/// run with [`Check::run_transactions`].
+/// Starts a check of stacks that control their own transactions, as a sink does, under [`Guarantee::ExactlyOnce`].
+/// Run it with [`Check::run_transactions`].
 ///
-/// `connect` takes a transactional transport and takes its id ([`init`](TransactionControl::init)), or has the stack do so. Faults hit that
-/// too: where it fails it is called again with another transport. The time of the calls is the stack's own, whatever they are given.
+/// `connect` takes a transactional transport and acquires its transactional id ([`init`](TransactionControl::init)),
+/// or lets the stack do so. Faults also hit this call: if it fails, it is called again with a new transport. The
+/// stack may apply its own time limits in place of the ones passed to its calls.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -93,7 +95,7 @@ where
 /// use kafka_tower_core::{Control, ControlFuture, ConsumerGroup, TopicOffset, TransactionControl};
 /// use kafka_tower_memory::check::check_transactions;
 ///
-/// /// Where a stack would do something of its own about a transaction.
+/// /// A place for a stack's own transaction logic.
 /// #[derive(Debug)]
 /// struct Mine(Arc<dyn Control>);
 ///
@@ -138,7 +140,7 @@ where
     Check::new(connect, Guarantee::ExactlyOnce)
 }
 
-/// A check to be run.
+/// A configured check.
 #[must_use = "it checks nothing before `run`"]
 pub struct Check<F> {
     stack: F,
@@ -172,23 +174,23 @@ pub(crate) struct Config {
     pub(crate) guarantee: Guarantee,
     pub(crate) workload: Workload,
     pub(crate) faults: Faults,
-    /// How much a new stack admits, if a leak is looked for.
+    /// Number of sends that a new stack admits, if permit leaks are checked.
     pub(crate) capacity: Option<usize>,
-    /// Of a run.
+    /// Number of transactions per run.
     pub(crate) transactions: u32,
-    /// Each transaction has a producer of its own.
+    /// Whether each transaction has its own producer.
     pub(crate) replace: bool,
     pub(crate) order: Order,
     pub(crate) producer: fn(Producer) -> Producer,
 }
 
-/// Which order of a key's records is looked at.
+/// Which order of a key's records is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Order {
     None,
-    /// What was called after an `Ok` is behind it.
+    /// A record called after another one's `Ok` is behind it.
     Answers,
-    /// What was called later is behind it; at least once promises that of nobody.
+    /// A record called later is behind it. Not promised by any at-least-once stack.
     Calls,
 }
 
@@ -199,46 +201,45 @@ impl Config {
 }
 
 impl<F> Check<F> {
-    /// What the stack promises; [`Guarantee::AtLeastOnce`] unless it is said.
+    /// Sets the guarantee. Default: [`Guarantee::AtLeastOnce`].
     pub fn guarantee(mut self, guarantee: Guarantee) -> Self {
         self.config.guarantee = guarantee;
         self
     }
 
-    /// How many seeds to run, 100 unless it is said. The environment's `KAFKA_TOWER_SEEDS` goes before it.
+    /// Sets the number of seeds. Default: 100. The environment variable `KAFKA_TOWER_SEEDS` takes precedence.
     pub fn seeds(mut self, seeds: u64) -> Self {
         self.seeds = seeds;
         self
     }
 
-    /// Runs this seed and no other. The environment's `KAFKA_TOWER_SEED` goes before it.
+    /// Runs only this seed. The environment variable `KAFKA_TOWER_SEED` takes precedence.
     pub fn seed(mut self, seed: u64) -> Self {
         self.first = seed;
         self.seeds = 1;
         self
     }
 
-    /// How often what goes wrong, in place of [`Faults::default`].
+    /// Sets the probabilities of faults. Default: [`Faults::default`].
     pub fn faults(mut self, faults: Faults) -> Self {
         self.config.faults = faults;
         self
     }
 
-    /// How many tasks send, and how often each: 4 and 50 unless it is said.
+    /// Sets the number of callers and of sends per caller. Default: 4 and 50.
     pub fn callers(mut self, callers: u32, sends: u32) -> Self {
         self.config.workload.callers = callers;
         self.config.workload.sends = sends;
         self
     }
 
-    /// What the transport has on its way at most: 8 records and 2,000 bytes unless it is said, so that there is always
-    /// somebody who waits.
+    /// Sets the transport's limits. Default: 8 records and 2,000 bytes, so that some callers always wait for room.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.config.workload.limits = limits;
         self
     }
 
-    /// What kind of producer the transport is: one that sends in batches, or again by itself.
+    /// Configures the transport's producer, for example to send batches or to retry by itself.
     ///
     /// ```
     /// use std::time::Duration;
@@ -252,45 +253,46 @@ impl<F> Check<F> {
         self
     }
 
-    /// The stack may admit less after faults than at its start, as an adaptive limit does: no
-    /// [`Verdict::PermitLeak`] for that.
+    /// Allows the stack to admit less after faults than at its start, as an adaptive limit does, without a
+    /// [`Verdict::PermitLeak`].
     pub fn capacity_may_change(mut self) -> Self {
         self.capacity = false;
         self
     }
 
-    /// How many transactions a run of [`Guarantee::ExactlyOnce`] has, 20 unless it is said.
+    /// Sets the number of transactions per run under [`Guarantee::ExactlyOnce`]. Default: 20.
     ///
-    /// The transport is transactional then, and the check begins and ends transactions of 1 to 6 sends through its
-    /// [control](kafka_tower_core::Control::transactions): three of four are committed. It does what errors say: the same
-    /// call again, an abort, or a new producer with a stack of its own.
+    /// The transport is then transactional. The check begins and ends transactions of 1 to 6 sends through its
+    /// [control](kafka_tower_core::Control::transactions), and commits three of four. It follows the errors'
+    /// recovery: repeats the call, aborts, or creates a new producer with a new stack.
     pub fn transactions(mut self, transactions: u32) -> Self {
         self.config.transactions = transactions;
         self
     }
 
-    /// Makes a new producer for each transaction: the cure against a late end of the one before
-    /// ([`FaultKind::StaleEnd`](crate::FaultKind::StaleEnd)).
+    /// Creates a new producer for each transaction, which prevents a late end of the previous transaction from ending
+    /// the next one ([`FaultKind::StaleEnd`](crate::FaultKind::StaleEnd)).
     pub fn replace_producers(mut self) -> Self {
         self.config.replace = true;
         self
     }
 
-    /// Of the records of a key the stack promises only that what is called after another one's `Ok` is behind it, as
-    /// [`Guarantee::AtLeastOnce`] does: for one that sends again while later sends are on their way. Under
-    /// [`Guarantee::ExactlyOnce`], where answers come with the commit, as [`without_order`](Self::without_order).
+    /// The stack promises for records of a key only that a record called after another one's `Ok` is behind it, as
+    /// [`Guarantee::AtLeastOnce`] does. Use it for a stack that retries while later sends are in flight. Under
+    /// [`Guarantee::ExactlyOnce`], where results arrive with the commit, the same as
+    /// [`without_order`](Self::without_order).
     pub fn order_of_answers(mut self) -> Self {
         self.config.order = Order::Answers;
         self
     }
 
-    /// The stack does not promise any order of a key.
+    /// The stack promises no order of a key's records.
     pub fn without_order(mut self) -> Self {
         self.config.order = Order::None;
         self
     }
 
-    /// Prints a failing run as it is, without shrinking it.
+    /// Reports a failing run without shrinking it.
     pub fn without_shrinking(mut self) -> Self {
         self.shrink = false;
         self
@@ -314,11 +316,11 @@ impl<F> Check<F> {
         self.each_seed(start, |seed, schedule| run::run(&self.config, seed, schedule, &self.stack))
     }
 
-    /// [`run`](Self::run) for [`check_transactions`].
+    /// Runs the seeds of a check created by [`check_transactions`], until one shows a violation.
     ///
     /// # Panics
     ///
-    /// If another guarantee was chosen.
+    /// If another guarantee is set.
     pub fn run_transactions<S, Fut>(self) -> Report
     where
         F: Fn(MemoryTransport) -> Fut,

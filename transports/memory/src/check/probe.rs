@@ -1,4 +1,4 @@
-//! How much a stack admits at once.
+//! Number of sends that a stack admits at once.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,10 +13,10 @@ use super::run::PATIENCE;
 use super::workload::TOPIC;
 use crate::MemoryKafka;
 
-/// It is not asked for more.
+/// Limit of the probe.
 const ENOUGH: usize = 64;
 
-/// How many sends are admitted while no answer comes, each by a handle of its own.
+/// Returns how many sends are admitted while no answer arrives, each by its own handle.
 pub(crate) async fn capacity<S>(kafka: &MemoryKafka, service: &S) -> usize
 where
     S: Service<Record, Response = Delivery> + Clone,
@@ -30,10 +30,10 @@ where
             break;
         }
         let mut future = Box::pin(handle.call(Record::new(TOPIC).with_value("probe")));
-        // What is lazy goes down with its first poll.
+        // A lazy service passes the record down only in the first poll.
         let answered = future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
         if answered {
-            // It was refused or answered without the broker: nothing is held by it.
+            // It was refused or resolved without the broker, so it holds no room.
             return ENOUGH;
         }
         open.push(future);
@@ -41,13 +41,13 @@ where
     hold.release();
     let admitted = open.len();
     for future in open {
-        // A future that is stuck is found by other means.
+        // A stuck future is detected elsewhere.
         let _ = timeout(PATIENCE, future).await;
     }
     admitted
 }
 
-/// Lets the stack's own tasks run between two looks.
+/// Yields between polls, so that the stack's own tasks can run.
 async fn is_ready<S: Service<Record>>(handle: &mut S) -> bool {
     for _ in 0..3 {
         if handle.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready() {

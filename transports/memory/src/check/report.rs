@@ -5,46 +5,46 @@ use super::run::Counts;
 use super::{Guarantee, Verdict, Violation};
 use crate::Fault;
 
-/// How a check ended. `Display` is the report to read.
+/// Result of a check. `Display` prints the full report.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[must_use = "it says whether the stack keeps its guarantee; `assert_clean` fails a test"]
 pub struct Report {
-    /// What was checked.
+    /// The guarantee that was checked.
     pub guarantee: Guarantee,
-    /// How many seeds were run.
+    /// Number of seeds that were run.
     pub seeds: u64,
-    /// How many sends they made.
+    /// Number of sends.
     pub sends: u64,
-    /// How many faults they met.
+    /// Number of faults.
     pub faults: u64,
-    /// By the clock on the wall.
+    /// Wall-clock time.
     pub elapsed: Duration,
-    /// The first seed that showed a violation.
+    /// The first seed with a violation.
     pub failure: Option<Failure>,
     pub(crate) counts: Counts,
 }
 
-/// A seed under which the stack does not keep its guarantee.
+/// A seed under which the stack breaks its guarantee.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Failure {
-    /// It replays the run, on any machine.
+    /// Replays the run on any machine.
     pub seed: u64,
-    /// What is wrong.
+    /// The violations.
     pub violations: Vec<Violation>,
-    /// The sends of the shrunk run, by number.
+    /// Numbers of the sends in the shrunk run.
     pub sends: Vec<u32>,
-    /// The sends before it was shrunk.
+    /// Number of sends before shrinking.
     pub sends_before: usize,
-    /// The faults that the shrunk run needs.
+    /// Faults that the shrunk run needs.
     pub faults: Vec<Fault>,
-    /// The faults before it was shrunk.
+    /// Number of faults before shrinking.
     pub faults_before: usize,
-    /// What happened in the shrunk run, line by line.
+    /// Trace of the shrunk run.
     pub trace: Vec<String>,
-    /// Where a second run of the same seed went another way, if it did: then the stack draws from something else than
-    /// the clock and its inputs, and nothing can be replayed.
+    /// First difference between two runs of the seed, if there is one: the stack then depends on something other than
+    /// the clock and its inputs, and the run cannot be replayed.
     pub not_deterministic: Option<String>,
 }
 
@@ -55,7 +55,7 @@ impl Report {
         self.failure.is_none()
     }
 
-    /// What is wrong, in order and each once.
+    /// The verdicts, sorted and without duplicates.
     #[must_use]
     pub fn verdicts(&self) -> Vec<Verdict> {
         let violations = self.failure.iter().flat_map(|failure| &failure.violations);
@@ -65,7 +65,7 @@ impl Report {
         verdicts
     }
 
-    /// Fails a test with the report.
+    /// Panics with the report if there is a violation.
     ///
     /// # Panics
     ///

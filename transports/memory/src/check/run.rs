@@ -1,4 +1,4 @@
-//! One run of a seed: a runtime of its own, a paused clock, a Kafka with faults, and a stack.
+//! One run of a seed: its own runtime, a paused clock, a Kafka with faults, and a stack.
 
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
@@ -23,16 +23,16 @@ use super::{Config, Guarantee, transactions};
 use crate::faults::plan::Listed;
 use crate::{Fault, MemoryKafka, MemoryTransport};
 
-/// When all stands still for so long, by the paused clock, it stands still for ever.
+/// If nothing happens for this long on the paused clock, the run is stuck.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3_600);
 
-/// How long the close may take, by the paused clock.
+/// Time limit of the close, on the paused clock.
 const CLOSE: Duration = Duration::from_secs(5);
 
-/// What of a seed's run is to happen; all of it unless it is being shrunk.
+/// Part of a seed's run that is executed: all of it, unless the run is being shrunk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Schedule {
-    /// The sends that stay, by id.
+    /// Ids of the sends that are kept.
     pub(crate) sends: Option<BTreeSet<u32>>,
     pub(crate) faults: Option<Listed>,
 }
@@ -53,14 +53,14 @@ pub(crate) struct Outcome {
     pub(crate) counts: Counts,
 }
 
-/// What callers were told.
+/// Numbers of results by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) delivered: u64,
     pub(crate) not_written: u64,
     pub(crate) unknown: u64,
     pub(crate) left: u64,
-    /// Copies beyond the first.
+    /// Number of copies beyond the first.
     pub(crate) copies: u64,
     pub(crate) transactions: u64,
 }
@@ -76,15 +76,15 @@ impl Counts {
     }
 }
 
-/// Runs something on a runtime that nothing else uses, with a paused clock.
+/// Runs a future on its own runtime with a paused clock.
 pub(crate) fn on_paused_clock<T>(run: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime without io needs nothing of the system");
-    // The budget of cooperative scheduling would make a run depend on what is polled beside it.
+    // Tokio's cooperative budget would make a run depend on other futures in the task.
     runtime.block_on(tokio::task::unconstrained(run))
 }
 
-/// Runs a seed; a panic of the stack is a violation like others.
+/// Runs a seed. A panic of the stack becomes a violation.
 pub(crate) fn caught(run: impl FnOnce() -> Outcome) -> Outcome {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
@@ -114,7 +114,7 @@ where
     })
 }
 
-/// A run of stacks that begin and end their transactions themselves.
+/// Runs a seed over stacks that control their own transactions.
 pub(crate) fn run_transactions<S, Fut, F>(config: &Config, seed: u64, schedule: &Schedule, connect: &F) -> Outcome
 where
     F: Fn(MemoryTransport) -> Fut,
@@ -186,7 +186,8 @@ where
     }
 }
 
-/// Runs until all is done, or until nothing moves any more; beside it another future, whose output is given if it ends.
+/// Runs until all callers are done or nothing happens any more. Polls another future alongside, and returns its
+/// output if it ends.
 async fn settle<S, T>(
     driver: &mut Driver<'_, S>,
     beside: impl Future<Output = T>,
@@ -232,7 +233,7 @@ where
     (output, violations)
 }
 
-/// Who waits for room while nothing is on its way waits for a permit that leaked.
+/// Changes the verdict of callers that wait for room while nothing is in flight: they wait for a leaked permit.
 fn explain(violations: &mut [(Stuck, Violation)], in_flight: InFlight) {
     let no_answer = !violations.iter().any(|(what, _)| matches!(what, Stuck::Answer(_)));
     for (what, violation) in violations {
@@ -244,14 +245,14 @@ fn explain(violations: &mut [(Stuck, Violation)], in_flight: InFlight) {
     }
 }
 
-/// Whether the stack admits less than a new one.
+/// Checks whether the stack admits less than a new one.
 async fn leak<S>(config: &Config, stage: &Stage, service: &S) -> Option<Violation>
 where
     S: Service<Record, Response = Delivery> + Clone,
     S::Error: Into<Error>,
 {
     let at_start = config.capacity?;
-    // What opens, slows or limits after a fault has time to recover.
+    // Let parts that react to faults, such as breakers and limits, recover first.
     sleep(PATIENCE).await;
     let now = capacity(&stage.kafka, service).await;
     (now < at_start).then(|| {
@@ -260,13 +261,13 @@ where
     })
 }
 
-/// Closes with sends on their way.
+/// Closes the transport while sends are in flight.
 async fn close<S>(driver: &mut Driver<'_, S>, control: &dyn Control, stage: &Stage) -> Vec<Violation>
 where
     S: Service<Record, Response = Delivery> + Clone,
     S::Error: Into<Error>,
 {
-    // As far as it gets at once.
+    // Let the sends get as far as they can at once.
     poll_fn(|cx| {
         let _ = driver.poll(cx);
         Poll::Ready(())
@@ -277,7 +278,7 @@ where
     stage.journal.note(format!("close, {on_their_way} on their way"));
     let (report, stuck) = settle(driver, control.close(CLOSE)).await;
     let mut found: Vec<_> = stuck.into_iter().map(|(what, violation)| unreported(&what, violation)).collect();
-    // All callers may be done before it.
+    // All callers may be done before the close ends.
     let report = match report {
         Some(report) => report,
         None => control.close(CLOSE).await,

@@ -1,4 +1,4 @@
-//! What readers see of the workload.
+//! The records of the workload that consumers see.
 
 use kafka_tower_core::Delivery;
 
@@ -6,7 +6,7 @@ use super::judge::Seen;
 use super::workload::{TOPIC, id_of};
 use crate::{MemoryKafka, StoredRecord};
 
-/// Each record's copies.
+/// Returns the copies of each record.
 pub(crate) fn seen<'a>(records: impl IntoIterator<Item = &'a StoredRecord>) -> Seen {
     let mut seen = Seen::new();
     for stored in records {
@@ -18,7 +18,7 @@ pub(crate) fn seen<'a>(records: impl IntoIterator<Item = &'a StoredRecord>) -> S
     seen
 }
 
-/// Whether the record is in the log now; looks first where it is said to be.
+/// Whether the record is in the log now. Looks first at the reported position.
 pub(crate) fn is_in_log(kafka: &MemoryKafka, id: u32, delivery: Option<&Delivery>) -> bool {
     kafka.look(|log| {
         let is_it = |stored: &StoredRecord| id_of(&stored.record) == Some(id);

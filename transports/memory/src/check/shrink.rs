@@ -1,7 +1,7 @@
-//! Delta debugging: the smallest part of a list that still fails. No clock, no lock, no async.
+//! Delta debugging: finds a minimal part of a list that still fails. No clock, no lock, no async.
 
-/// Takes away what is not needed, larger parts first, while `fails` says that the rest still fails, or `None` when the
-/// budget is used up. With budget enough, nothing more can be taken away.
+/// Removes what is not needed, larger parts first. `fails` returns whether the rest still fails, or `None` if the
+/// budget is used up. With enough budget, no single item of the result can be removed.
 pub(crate) fn shrink<T: Clone>(items: &[T], mut fails: impl FnMut(&[T]) -> Option<bool>) -> Vec<T> {
     let mut kept = items.to_vec();
     let mut part = kept.len().div_ceil(2);

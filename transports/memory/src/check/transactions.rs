@@ -1,5 +1,5 @@
-//! One run of a seed in transactions: begin, sends through the stack, commit or abort, and a new producer where the old one
-//! is finished.
+//! One run of a seed with transactions: begin, sends through the stack, commit or abort, and a new producer if the
+//! old one cannot be used any more.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -26,13 +26,13 @@ use crate::faults::draw::{below, chance};
 
 const ID: &str = "check";
 
-/// The time of one control call.
+/// Time limit of one control call.
 const WITHIN: Duration = Duration::from_secs(1);
 
-/// The same call is made so often before its fate counts as unknown.
+/// Number of times that a call is repeated before its outcome counts as unknown.
 const CALLS: u32 = 20;
 
-/// Faults do not keep a stack from being made so often.
+/// Number of times that a failed connect is tolerated.
 const CONNECTS: u32 = 100;
 
 /// A producer with its stack.
@@ -41,7 +41,7 @@ pub(super) struct Producer<S> {
     ends: Ends,
 }
 
-/// Who begins and ends its transactions.
+/// Who controls the transactions.
 #[derive(Clone)]
 enum Ends {
     Transport(Arc<dyn Control>),
@@ -57,13 +57,13 @@ impl Ends {
     }
 }
 
-/// Something is never ready: the run ends.
+/// The run ends because something is never ready.
 pub(super) struct Stop(Violation);
 
-/// A stack, or why none could be made.
+/// A stack, or the reason why none could be created.
 type Made<S> = Result<Result<Producer<S>>, Stop>;
 
-/// A stack whose transactions the check begins and ends by itself, on the transport below.
+/// Creates a stack whose transactions the check controls, through the transport below.
 pub(super) async fn over<S>(
     stage: &Stage,
     transport: MemoryTransport,
@@ -75,7 +75,7 @@ pub(super) async fn over<S>(
     Ok(outcome.map(|()| producer))
 }
 
-/// A stack that begins and ends its transactions itself.
+/// Creates a stack that controls its own transactions.
 pub(super) async fn own<S>(
     stage: &Stage,
     connected: impl Future<Output = Result<(S, Arc<dyn TransactionControl>)>>,
@@ -102,7 +102,7 @@ where
     let mut found: Vec<_> = stopped.into_iter().map(|Stop(violation)| violation).collect();
     let faults = (stage.kafka.faults(), stage.kafka.listed_faults());
     stage.kafka.stop_faults();
-    // What was left open runs out of time.
+    // Transactions that were left open time out.
     sleep(PATIENCE).await;
     let seen = seen(&stage.kafka.committed(TOPIC));
     found.extend(judge(&transactions, &seen));
@@ -119,15 +119,16 @@ where
     }
 }
 
-/// A transaction to be made.
+/// A planned transaction.
 struct Round {
     steps: Vec<Step>,
     commits: bool,
-    /// A commit awaits what is on its way by itself: half of the callers look before, half after.
+    /// A commit waits for records in flight by itself: half of the callers await the results before it, half after
+    /// it.
     looks_before: bool,
 }
 
-/// The transactions of a seed; those that lost all of their sends are left out.
+/// Plans the transactions of a seed. Those without remaining sends are left out.
 fn plan(config: &Config, seed: u64, schedule: &Schedule) -> Vec<Round> {
     let mut next_id = 0;
     let rounds = (0..config.transactions).map(|round| {
@@ -182,7 +183,7 @@ async fn connect<S>(
     }
 }
 
-/// One transaction; answers the producer if it can go on.
+/// Runs one transaction. Returns the producer if it can be used again.
 async fn one<S>(
     stage: &Stage,
     mut producer: Producer<S>,
@@ -206,7 +207,7 @@ where
         if !step.pause.is_zero() {
             sleep(step.pause).await;
         }
-        // A stack may give room back with its futures: they are polled meanwhile.
+        // A stack may release room only when its futures are polled, so poll them meanwhile.
         let room = poll_fn(|cx| {
             answers.poll(cx);
             producer.service.poll_ready(cx)
@@ -233,7 +234,7 @@ where
     if round.looks_before {
         answers.all().await?;
     }
-    // Others look while it ends: what a stack does in its futures it goes on to do.
+    // Poll the other futures while the transaction ends: a stack may do work in them.
     let mut ending = pin!(end(stage, control, round.commits));
     let (ended, goes_on) = poll_fn(|cx| {
         answers.poll(cx);
@@ -245,7 +246,7 @@ where
     Ok(goes_on.then_some(producer))
 }
 
-/// The answers that are waited for.
+/// Results that are being awaited.
 struct Answers<'a, F> {
     stage: &'a Stage,
     transaction: &'a mut Transaction,
@@ -270,7 +271,7 @@ where
         });
     }
 
-    /// Its caller goes away.
+    /// The caller drops the future.
     fn leave(&mut self, id: u32) {
         let told = self.transaction.sent.iter().any(|sent| sent.id == id && sent.outcome.is_some());
         self.open.retain(|(open, _)| *open != id);
@@ -289,7 +290,7 @@ where
     }
 }
 
-/// Ends the transaction as its caller wishes, or as it must. Says whether the producer can go on.
+/// Ends the transaction as planned, or as it must be ended. Returns whether the producer can be used again.
 async fn end(stage: &Stage, control: &dyn TransactionControl, commits: bool) -> Result<(Ended, bool), Stop> {
     if commits {
         let (outcome, given_up) = again(stage, "commit", |within| control.commit(within)).await?;
@@ -306,13 +307,13 @@ async fn end(stage: &Stage, control: &dyn TransactionControl, commits: bool) -> 
     let (outcome, _) = again(stage, "abort", |within| control.abort(within)).await?;
     match outcome {
         Ok(()) => Ok((Ended::Aborted, true)),
-        // Nobody asked for a commit, so that none of it may be seen.
+        // No commit was requested, so none of its records may be visible.
         Err(error) if error.persistence() == Persistence::NotPersisted => Ok((Ended::Aborted, false)),
         Err(_) => Ok((Ended::Unknown, false)),
     }
 }
 
-/// Makes the same call while its error says so. Says whether it was given up.
+/// Repeats a call while its error says `Retry`. Also returns whether it was given up.
 async fn again<'a>(
     stage: &Stage,
     name: &'static str,
@@ -337,7 +338,7 @@ fn note(stage: &Stage, name: &str, outcome: &Result<()>) {
     }
 }
 
-/// A future under the watchdog.
+/// Runs a future under the watchdog.
 async fn watched<F: Future>(name: &str, future: F) -> Result<F::Output, Stop> {
     let mut future = Box::pin(future);
     match timeout(PATIENCE, &mut future).await {

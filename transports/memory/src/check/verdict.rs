@@ -1,30 +1,30 @@
 use std::fmt;
 
-/// What is wrong with a stack.
+/// Kind of a violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// The caller was told `Ok`, and the record is not in the log.
+    /// The caller got `Ok`, and the record is not in the log.
     LostAcknowledged,
     /// A record is in the log more often than the guarantee allows.
     Duplicate,
     /// Records of one key are in the log in another order than they were sent.
     Reordered,
-    /// A reader of committed records sees one whose caller was told that it was aborted.
+    /// A `read_committed` consumer sees a record whose transaction was reported as aborted.
     AbortedRead,
-    /// Readers see some records of a transaction and others not.
+    /// Consumers see some records of a transaction and not others.
     TornTransaction,
-    /// The caller was told that the record is not in the log, and it is.
+    /// The record was reported as not written, and is in the log.
     NotPersistedInLog,
-    /// The caller was told that the record is in the log, and it was not there: not then, or not where it was said to be.
+    /// The record was reported as written, and was not in the log at that time or at that position.
     PersistedNotInLog,
-    /// With nothing on its way the stack admits less than at its start.
+    /// The stack admits less than at its start although nothing is in flight.
     PermitLeak,
-    /// A future that is never ready.
+    /// A future never became ready.
     StuckFuture,
-    /// A future that is ready and whose task nobody woke.
+    /// A future is ready and its task was not woken.
     LostWakeUp,
-    /// `close` came back, and neither its report nor an answer tells of a record.
+    /// `close` returned, and neither its report nor a result accounts for a record.
     UnreportedAtClose,
     /// The stack panicked.
     Panicked,
@@ -49,11 +49,11 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// One thing that is wrong, with its evidence.
+/// A violation with its evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Violation {
-    /// What is wrong.
+    /// The kind of the violation.
     pub verdict: Verdict,
     /// The evidence, in one line.
     pub evidence: String,

@@ -1,4 +1,4 @@
-//! A waker that remembers whether somebody used it, so that a lost wake-up can be told from a future that is not ready.
+//! A waker that records wake-ups, to distinguish a lost wake-up from a future that is not ready.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,17 +7,17 @@ use std::task::{Wake, Waker};
 #[derive(Debug)]
 pub(crate) struct Flag {
     woken: AtomicBool,
-    /// Who polls.
+    /// Waker of the driver's task.
     driver: Arc<Mutex<Waker>>,
 }
 
 impl Flag {
-    /// A future that nobody has polled yet is to be polled.
+    /// Starts woken, so that a new future is polled.
     pub(crate) fn new(driver: &Arc<Mutex<Waker>>) -> Arc<Self> {
         Arc::new(Self { woken: AtomicBool::new(true), driver: Arc::clone(driver) })
     }
 
-    /// Whether it is to be polled.
+    /// Takes the wake-up, if there is one.
     pub(crate) fn take(&self) -> bool {
         self.woken.swap(false, Ordering::SeqCst)
     }

@@ -1,4 +1,5 @@
-//! What the callers do, drawn from the seed: each send by itself, so that taking one away changes no other.
+//! Actions of the callers, drawn from the seed. Each send is drawn independently, so that removing one changes no
+//! other.
 
 use std::time::Duration;
 
@@ -7,28 +8,28 @@ use kafka_tower_core::{Headers, Record};
 
 use crate::faults::draw::{below, chance};
 
-/// The topic that a check's records go to.
+/// Topic of a check's records.
 pub const TOPIC: &str = "check";
-/// Names the record, also where a layer changes its value.
+/// Header that identifies the record even if a layer changes its value.
 pub(crate) const HEADER: &str = "kafka-tower-check";
 
 #[derive(Clone, Debug)]
 pub(crate) struct Workload {
     pub(crate) callers: u32,
-    /// Of each caller.
+    /// Per caller.
     pub(crate) sends: u32,
-    /// Of each caller, its own.
+    /// Per caller; callers share no keys.
     pub(crate) keys: u32,
     pub(crate) partitions: u32,
     pub(crate) limits: Limits,
 }
 
-/// What a caller does with the answer of a send.
+/// What a caller does with the future of a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Then {
     /// Awaits it before the next send.
     Await,
-    /// Goes on, and awaits it later.
+    /// Continues, and awaits it later.
     Keep,
     /// Drops the future at once.
     Leave,
@@ -42,17 +43,17 @@ pub(crate) struct Step {
     pub(crate) id: u32,
     pub(crate) caller: u32,
     pub(crate) key: Option<u32>,
-    /// Before the send.
+    /// Pause before the send.
     pub(crate) pause: Duration,
     pub(crate) patience: Option<Duration>,
     pub(crate) bytes: usize,
     pub(crate) then: Then,
-    /// Awaits all that was kept, before the send.
+    /// Awaits all kept futures before the send.
     pub(crate) settle: bool,
 }
 
 impl Workload {
-    /// The last sends, before the close. Their ids follow those of the callers.
+    /// Number of the last sends, made before the close. Their ids follow those of the callers.
     pub(crate) const BURST: u32 = 4;
 
     pub(crate) fn step(&self, seed: u64, caller: u32, index: u32) -> Step {
@@ -88,7 +89,7 @@ impl Workload {
 }
 
 impl Step {
-    /// As the stack gets it, without the time of its patience.
+    /// The record as passed to the stack, without its deadline.
     pub(crate) fn record(&self) -> Record {
         let mut headers = Headers::new();
         headers.push(HEADER, self.id.to_string());
@@ -99,7 +100,7 @@ impl Step {
     }
 }
 
-/// The id of a record of the workload; none for others.
+/// The id of a record of the workload; `None` for other records.
 pub(crate) fn id_of(record: &Record) -> Option<u32> {
     let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().and_then(|text| text.split(':').next()?.parse().ok());
     match record.headers.get(HEADER) {

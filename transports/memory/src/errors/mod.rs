@@ -1,4 +1,4 @@
-//! The errors that this transport makes itself: one place, so that each says its fate.
+//! Errors that this transport creates, in one place so that each one states its persistence.
 
 pub(crate) mod transaction;
 
@@ -57,12 +57,12 @@ pub(crate) fn expired(topic: &str) -> Error {
         .with_unanswered(Unanswered::new(None))
 }
 
-/// Handed over; its report will come.
+/// Handed over; its report will arrive later.
 pub(crate) fn late(topic: &str) -> Error {
     Error::new(ErrorKind::Timeout, format!("time ran out while a record for {topic} is still on its way"))
 }
 
-/// Handed over; nobody waits for its report any more.
+/// Handed over; its report is no longer waited for.
 pub(crate) fn given_up(topic: &str) -> Error {
     Error::new(ErrorKind::Timeout, format!("the transport closed while a record for {topic} was on its way"))
         .with_scope(Scope::Client)
@@ -74,7 +74,7 @@ pub(crate) fn lost(topic: &str, partition: i32) -> Error {
         .with_scope(Scope::Partition)
 }
 
-/// One before it is missing: its client sends both again.
+/// An earlier record is missing: the client sends both again.
 pub(crate) fn out_of_order(topic: &str, partition: i32) -> Error {
     Error::new(ErrorKind::Broker, format!("a record before one for {topic}[{partition}] is missing"))
         .with_persistence(Persistence::NotPersisted)

@@ -4,20 +4,20 @@ use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Scope};
 
 use crate::transaction::coordinator::Refusal;
 
-/// A call in the wrong state: it changed nothing, and however often it is made it will not go well.
+/// A call in the wrong state: it changed nothing, and repeating it never succeeds.
 pub(crate) fn misuse(call: &'static str, why: &'static str) -> Error {
     Error::new(ErrorKind::Transaction, format!("{call}: {why}"))
         .with_recovery(Recovery::Reject)
         .with_help("the order is init, begin, send, commit or abort, begin")
 }
 
-/// The close of the transport has ended what was open, and nothing begins any more.
+/// The close of the transport has ended the transaction, and no new one can begin.
 pub(crate) fn ended_by_close(call: &'static str) -> Error {
     Error::new(ErrorKind::Closed, format!("{call}: the transport was closed"))
         .with_persistence(Persistence::NotPersisted)
 }
 
-/// An end is under way, and only the same call may follow.
+/// A commit or abort has started, and only the same call may follow.
 pub(crate) fn under_way(call: &'static str, end: &'static str) -> Error {
     Error::new(ErrorKind::Transaction, format!("{call}: a {end} is under way"))
         .with_recovery(Recovery::Reject)
@@ -29,14 +29,14 @@ pub(crate) fn must_abort(call: &'static str, cause: &Error) -> Error {
     Error::new(ErrorKind::Transaction, format!("{call}: a part of the transaction failed")).with_source(cause.clone())
 }
 
-/// `abort` took the record out before it was handed over.
+/// `abort` withdrew the record before it was handed over.
 pub(crate) fn withdrawn(topic: &str) -> Error {
     Error::new(ErrorKind::Transaction, format!("not delivered to {topic}: its transaction is being aborted"))
         .with_recovery(Recovery::Reject)
         .with_help("send it again in the next transaction")
 }
 
-/// The broker's refusal. `unanswered`: a request before it may have been carried out.
+/// The broker refused. `unanswered`: an earlier request may have been carried out.
 pub(crate) fn refused(call: &'static str, id: &str, refusal: Refusal, unanswered: bool) -> Error {
     let fate = if unanswered { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
     match refusal {
@@ -45,7 +45,7 @@ pub(crate) fn refused(call: &'static str, id: &str, refusal: Refusal, unanswered
                 .with_persistence(fate)
                 .with_error_type("INVALID_PRODUCER_EPOCH")
         }
-        // Whoever ended the transaction, it was not this call: nobody knows how.
+        // Another call ended the transaction, so its outcome is unknown.
         Refusal::State => {
             Error::new(ErrorKind::Transaction, format!("{call}: the broker has no such transaction of {id}"))
                 .with_recovery(Recovery::Fatal)
@@ -56,7 +56,7 @@ pub(crate) fn refused(call: &'static str, id: &str, refusal: Refusal, unanswered
     }
 }
 
-/// No answer in time. The same call goes on.
+/// No answer in time. Repeating the call continues it.
 pub(crate) fn unanswered(call: &'static str, id: &str) -> Error {
     Error::new(ErrorKind::Timeout, format!("{call}: no answer for {id} in time"))
         .with_recovery(Recovery::Retry)
@@ -65,7 +65,7 @@ pub(crate) fn unanswered(call: &'static str, id: &str) -> Error {
         .with_help("call it again: only its answer tells how the transaction ended")
 }
 
-/// A rebalance has passed the consumer by, outside of a transaction.
+/// A rebalance has replaced the consumer's generation; outside of a transaction.
 pub(crate) fn stale_member(group: &str) -> Error {
     Error::new(ErrorKind::Fenced, format!("commit: the member is not in the present generation of {group}"))
         .with_recovery(Recovery::Reject)
@@ -74,7 +74,7 @@ pub(crate) fn stale_member(group: &str) -> Error {
         .with_help("leave what was revoked to its new owner")
 }
 
-/// A rebalance has passed the consumer by.
+/// A rebalance has replaced the consumer's generation.
 pub(crate) fn illegal_generation(group: &str) -> Error {
     Error::new(ErrorKind::Transaction, format!("send_offsets: the member is not in the present generation of {group}"))
         .with_error_type("ILLEGAL_GENERATION")

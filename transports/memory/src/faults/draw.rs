@@ -1,19 +1,19 @@
-//! Numbers from a seed. No state: the same question has the same answer, whatever was asked before.
+//! Random numbers from a seed. Stateless: the same arguments give the same number.
 
-/// 64 well-mixed bits of a seed and a list of numbers.
+/// Returns 64 well-mixed bits of a seed and a list of numbers.
 pub(crate) fn draw(seed: u64, parts: &[u64]) -> u64 {
     parts.iter().fold(mix(seed), |hash, part| mix(hash ^ part.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
 }
 
-/// `draw` as a number below `end`, which is not 0.
+/// Returns a number below `end`, which must not be 0.
 pub(crate) fn below(seed: u64, parts: &[u64], end: u64) -> u64 {
-    // The high bits of the product: no bias worth a word for small ends.
+    // The high bits of the product: the bias is negligible for small `end`.
     ((u128::from(draw(seed, parts)) * u128::from(end)) >> 64) as u64
 }
 
-/// Whether something of this probability happens.
+/// Returns true with this probability.
 pub(crate) fn chance(seed: u64, parts: &[u64], probability: f64) -> bool {
-    // 53 bits, as many as a float keeps.
+    // 53 bits: the precision of an `f64`.
     ((draw(seed, parts) >> 11) as f64) < probability * (1u64 << 53) as f64
 }
 
@@ -25,7 +25,7 @@ fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// A number for a name.
+/// Hashes a name.
 pub(crate) fn name(name: &str) -> u64 {
     draw(name.len() as u64, &name.bytes().map(u64::from).collect::<Vec<_>>())
 }

@@ -1,4 +1,4 @@
-//! What can go wrong, how often, and where it did.
+//! Kinds of faults, their probabilities, and where they happened.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,38 +9,39 @@ use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Scope};
 
 use crate::transaction::script::TransactionCall;
 
-/// What can go wrong with a record, or with a request of a transaction.
+/// Kind of a fault of a record or of a transaction request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// The record is written and answered late.
+    /// The record is written and its answer is late.
     DelayAnswer,
-    /// The record reaches the log late, and those behind it in the partition wait.
+    /// The record reaches the log late; later records of the partition wait.
     DelayAppend,
-    /// The record is written, and the answer gets lost.
+    /// The record is written, and its answer is lost.
     LoseAnswer,
-    /// The record gets lost, and so its answer.
+    /// The record is lost, and so is its answer.
     LoseRequest,
-    /// The record is refused for now: [`ErrorKind::Broker`], not persisted.
+    /// The record is refused temporarily: [`ErrorKind::Broker`], not persisted.
     Refuse,
-    /// The record is refused for good: [`ErrorKind::Rejected`], not persisted.
+    /// The record is refused permanently: [`ErrorKind::Rejected`], not persisted.
     Reject,
     /// The connection breaks after the record was written: [`ErrorKind::Connection`].
     ResetAfter,
     /// The connection breaks before the record was written: [`ErrorKind::Connection`].
     ResetBefore,
-    /// A request of a transaction is carried out, and answered late.
+    /// A transaction request is carried out, and its answer is late.
     DelayTransaction,
-    /// A request of a transaction is carried out, and the answer gets lost.
+    /// A transaction request is carried out, and its answer is lost.
     LoseTransactionAnswer,
-    /// A request of a transaction gets lost.
+    /// A transaction request is lost.
     LoseTransactionRequest,
-    /// A request of a transaction is refused, so that only the abort is left. It hits no abort and no `init`.
+    /// A transaction request is refused, and only an abort can follow. Does not apply to `abort` and `init`.
     FailTransaction,
-    /// The broker aborts the transaction and fences its producer, as when time runs out.
+    /// The broker aborts the transaction and fences its producer, as at a time-out.
     ExpireTransaction,
-    /// The end of a transaction stays on its way while the client asks again, and ends what is open by then
-    /// (KAFKA-17754). Not among the [defaults](Faults::default): who keeps a producer after that is lost.
+    /// The end of a transaction is delayed while the client repeats it, and then ends whatever transaction is open
+    /// (KAFKA-17754). Not among the [defaults](Faults::default), because keeping the producer after such a fault is
+    /// never safe.
     StaleEnd,
 }
 
@@ -50,15 +51,15 @@ use FaultKind::{
 };
 
 impl FaultKind {
-    /// Those of records.
+    /// Faults of records.
     pub(crate) const PRODUCE: [Self; 8] =
         [DelayAnswer, DelayAppend, LoseAnswer, LoseRequest, Refuse, ResetAfter, ResetBefore, Reject];
 
-    /// Those of requests of transactions.
+    /// Faults of transaction requests.
     pub(crate) const TRANSACTION: [Self; 6] =
         [DelayTransaction, LoseTransactionAnswer, LoseTransactionRequest, StaleEnd, FailTransaction, ExpireTransaction];
 
-    /// The error that it answers with; a lost answer is a time-out.
+    /// The error of this fault; a lost answer is a time-out.
     #[must_use]
     pub fn error(self) -> Error {
         let broker = |text| Error::new(ErrorKind::Broker, text).with_persistence(Persistence::NotPersisted);
@@ -82,7 +83,7 @@ impl FaultKind {
     }
 }
 
-/// How often each kind of fault happens.
+/// Probability of each kind of fault.
 ///
 /// ```
 /// use kafka_tower_memory::{FaultKind, Faults, MemoryKafka};
@@ -112,7 +113,7 @@ impl Faults {
     }
 }
 
-/// Some 30 % for a record and 35 % for a request of a transaction.
+/// About 30 % per record and 35 % per transaction request.
 impl Default for Faults {
     fn default() -> Self {
         let records = [
@@ -140,7 +141,7 @@ impl Default for Faults {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum FaultPlace {
-    /// A produce to a partition.
+    /// A record for a partition.
     Partition {
         /// The topic.
         topic: Arc<str>,
@@ -151,7 +152,7 @@ pub enum FaultPlace {
     Transaction(TransactionCall),
 }
 
-/// A fault that happened. Its `Display` is the line of a script that makes it happen again.
+/// A fault that happened. `Display` prints the script line that reproduces it.
 ///
 /// ```
 /// use kafka_tower_memory::{FaultKind, Faults, MemoryKafka};
@@ -167,13 +168,13 @@ pub enum FaultPlace {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub struct Fault {
-    /// What happened.
+    /// Kind of the fault.
     pub kind: FaultKind,
-    /// Where.
+    /// Place of the fault.
     pub place: FaultPlace,
-    /// To which record or request there, from 0 on.
+    /// Index of the affected record or request at that place, from 0.
     pub nth: u64,
-    /// How late, where that is the fault.
+    /// Delay, if the fault is a delay; otherwise zero.
     pub late: Duration,
 }
 

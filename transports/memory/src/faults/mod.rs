@@ -1,4 +1,4 @@
-//! Faults from a seed: what goes wrong is drawn for each place by itself, so that taking one fault away shifts no other.
+//! Faults from a seed. Each place draws its faults independently, so that removing one fault changes no other.
 
 pub(crate) mod draw;
 mod kind;

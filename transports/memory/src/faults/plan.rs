@@ -1,4 +1,5 @@
-//! Which faults happen: drawn from a seed, or from a list when a schedule is shrunk. No clock, no lock, no async.
+//! Which faults happen: drawn from a seed, or taken from a list while a schedule is shrunk. No clock, no lock, no
+//! async.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,19 +10,19 @@ use super::{Fault, FaultKind, FaultPlace, Faults};
 use crate::script::{Action, Answer};
 use crate::transaction::script::{self as transaction, TransactionCall};
 
-/// The latest that something is late by.
+/// Maximum delay of a fault, in ms.
 const LATEST_MS: u64 = 40;
 
-/// What a fault clings to when other records are taken away.
+/// Identifies a fault independently of other records, so that it stays when those are removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Anchor {
-    /// The n-th time that a record is handed over, by a name that its sender gave it.
+    /// The n-th hand-over of a record, by the name that its sender gave it.
     Record(u32, u64),
     /// The n-th request of a kind.
     Request(TransactionCall, u64),
 }
 
-/// Faults that happen in place of what a seed draws.
+/// Faults that replace those drawn from the seed.
 pub(crate) type Listed = BTreeMap<Anchor, (FaultKind, Duration)>;
 
 #[derive(Debug)]
@@ -29,12 +30,12 @@ pub(crate) struct Plan {
     seed: u64,
     faults: Faults,
     only: Option<Listed>,
-    /// How many records or requests each place has seen.
+    /// Number of records or requests at each place.
     seen: BTreeMap<FaultPlace, u64>,
-    /// How often each named record was handed over.
+    /// Number of hand-overs of each named record.
     named: BTreeMap<u32, u64>,
     happened: Vec<Fault>,
-    /// Of those that can be listed.
+    /// The faults that can be listed.
     listed: Listed,
 }
 
@@ -48,14 +49,14 @@ impl Plan {
         &self.happened
     }
 
-    /// The same as a list.
+    /// The faults that happened, as a list.
     #[cfg(feature = "check")]
     pub(crate) fn listed(&self) -> &Listed {
         &self.listed
     }
 
-    /// What happens to the next record of a partition, which may have a name. `again`: its client sends it once more, and
-    /// what a broker refuses for good it has refused at once.
+    /// Returns the action for the next record of a partition. `name` identifies the record, if it has a name.
+    /// `again`: the client retries it; a broker refuses a record permanently only at its first attempt.
     pub(crate) fn produce(
         &mut self,
         topic: &Arc<str>,
@@ -88,7 +89,7 @@ impl Plan {
         Some(action)
     }
 
-    /// What happens to the next request of a transaction.
+    /// Returns the action for the next request of a transaction.
     pub(crate) fn transaction(&mut self, call: TransactionCall) -> Option<transaction::Action> {
         let kinds = match call {
             TransactionCall::Init => &FaultKind::TRANSACTION[..3],
@@ -142,7 +143,7 @@ impl Plan {
         let up_to = |end| below(!self.seed, &[kind as u64, at, nth], end);
         let millis = match kind {
             FaultKind::DelayAnswer | FaultKind::DelayAppend | FaultKind::DelayTransaction => 1 + up_to(LATEST_MS),
-            // Past the time after which a client asks again.
+            // Later than the client repeats the request.
             FaultKind::StaleEnd => 101 + up_to(LATEST_MS),
             _ => 0,
         };

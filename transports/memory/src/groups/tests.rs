@@ -24,7 +24,7 @@ fn count(topic: &str) -> u32 {
     COUNTS.iter().find(|(name, _)| *name == topic).map_or(0, |(_, count)| *count)
 }
 
-/// What a member believes that it owns: it gives up when it is told, and only then.
+/// A member's view: it gives up its partitions only when told to.
 #[derive(Default)]
 struct Believes {
     both: bool,
@@ -33,7 +33,8 @@ struct Believes {
 }
 
 proptest! {
-    /// No two members ever believe that they own the same partition; who polls long enough owns all of it together.
+    /// No two members ever own the same partition in their own view; after enough polls the members own all
+    /// partitions together.
     #[test]
     fn a_partition_has_one_owner(ops in ops()) {
         let (mut groups, name) = (Groups::default(), Arc::<str>::from("g"));
@@ -92,13 +93,13 @@ proptest! {
     }
 }
 
-/// What is done to a group, and by whom: a member, or somebody who never joined.
+/// Operations on a group, by a member or by a consumer that never joined.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Join(bool),
     Leave(usize),
     Poll(usize),
-    /// By a member, in a generation so far from the present one, of a partition.
+    /// Member, offset of its generation from the current one, and partition of a commit.
     Commit(usize, i32, i32),
     Rebalance,
 }
@@ -115,7 +116,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..150)
 }
 
-/// A naive group: who is in it, in the order of their joining, what each has, and what was committed in which order.
+/// A naive model: the members in the order in which they joined, their partitions, and the commits in order.
 #[derive(Default)]
 struct Naive {
     members: Vec<(MemberId, bool, Vec<TopicPartition>)>,
@@ -164,7 +165,7 @@ impl Naive {
 }
 
 proptest! {
-    /// Generations, assignments and offsets are what a naive group says: an old generation and a stranger move nothing.
+    /// Generations, assignments and offsets match the naive model: an old generation or a non-member changes nothing.
     #[test]
     fn a_group_is_what_a_naive_one_is(steps in steps()) {
         let (mut groups, name, mut naive) = (Groups::default(), Arc::<str>::from("g"), Naive::default());

@@ -39,7 +39,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 1..100)
 }
 
-/// A log whose clients send nothing again.
+/// A log whose clients do not retry.
 struct Plain<'a>(&'a mut Log);
 
 impl Leader<usize> for Plain<'_> {
@@ -132,7 +132,7 @@ impl Bench {
 }
 
 proptest! {
-    /// Log order and answer order are call order, nothing waits for ever, and each answer is its action's.
+    /// Log order and answer order are call order, no record waits for ever, and each answer is that of its action.
     #[test]
     fn a_lane_keeps_order_and_answers_all(ops in ops()) {
         let mut bench = Bench::new();
@@ -146,7 +146,7 @@ proptest! {
                 Op::Release(_) => {}
                 Op::Pass(millis) => bench.pass(millis),
             }
-            // What no held append stands before is in the log.
+            // Only a held append may block records from reaching the log.
             let blocked = bench.lane.queue.get(bench.lane.arrived);
             prop_assert!(blocked.is_none_or(|entry| bench.waits.is_open(entry.action.append_hold)));
         }

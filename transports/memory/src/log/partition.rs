@@ -1,4 +1,4 @@
-//! One partition: records, control markers, and what a `read_committed` reader may see of them.
+//! One partition: records, transaction markers, and what a `read_committed` consumer may see of them.
 
 use std::collections::BTreeMap;
 
@@ -7,34 +7,34 @@ use kafka_tower_core::Timestamp;
 use super::StoredRecord;
 use super::sequences::Sequences;
 
-/// The end of a transaction in a partition. It takes an offset, as in Kafka, and no reader is given it.
+/// The end of a transaction in a partition. As in Kafka it takes an offset, and consumers do not receive it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Marker {
-    /// Its offset.
+    /// Offset of the marker.
     pub offset: i64,
-    /// Whose transaction ended.
+    /// Producer of the transaction.
     pub producer_id: i64,
-    /// Whether it was committed; else it was aborted.
+    /// Whether the transaction was committed; otherwise it was aborted.
     pub committed: bool,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Partition {
-    /// In the order of their offsets, which markers leave gaps in.
+    /// Sorted by offset; markers leave gaps.
     records: Vec<StoredRecord>,
     markers: Vec<Marker>,
     next: i64,
     sequences: Sequences,
     leader_epoch: i32,
-    /// By producer with an open transaction: its first offset.
+    /// First offset of each open transaction, by producer.
     open: BTreeMap<i64, i64>,
-    /// By producer and marker of an aborted transaction: its first offset.
+    /// First offset of each aborted transaction, by producer and offset of its marker.
     aborted: BTreeMap<(i64, i64), i64>,
 }
 
 impl Partition {
-    /// Writes a record, which the partition keeps with its offset. Answers the offset.
+    /// Writes a record and returns its offset.
     pub(crate) fn append(&mut self, mut record: StoredRecord) -> i64 {
         let offset = self.next;
         self.next += 1;
@@ -46,7 +46,7 @@ impl Partition {
         offset
     }
 
-    /// Ends what a producer has open here.
+    /// Ends a producer's open transaction in this partition.
     pub(crate) fn end(&mut self, producer_id: i64, committed: bool) {
         let offset = self.next;
         self.next += 1;
@@ -60,7 +60,7 @@ impl Partition {
         self.leader_epoch
     }
 
-    /// Answers the new leader's epoch.
+    /// Returns the new leader's epoch.
     pub(crate) fn move_leader(&mut self) -> i32 {
         self.leader_epoch += 1;
         self.leader_epoch
@@ -90,19 +90,19 @@ impl Partition {
         self.next
     }
 
-    /// Where the first open transaction begins: `read_committed` readers get no further.
+    /// First offset of the first open transaction: `read_committed` consumers read no further.
     pub(crate) fn last_stable_offset(&self) -> i64 {
         self.open.values().min().copied().unwrap_or(self.next)
     }
 
-    /// What a `read_committed` reader sees.
+    /// The records that a `read_committed` consumer sees.
     pub(crate) fn committed(&self) -> impl Iterator<Item = &StoredRecord> {
         let stable = self.last_stable_offset();
         let below = self.records.iter().take_while(move |record| record.offset < stable);
         below.filter(|record| !self.is_aborted(record))
     }
 
-    /// The first record at an offset or behind it, for a reader of committed records or of all.
+    /// The first record at or after an offset, for a `read_committed` or `read_uncommitted` consumer.
     pub(crate) fn from(&self, offset: i64, committed_only: bool) -> Option<&StoredRecord> {
         let first = self.records.partition_point(|record| record.offset < offset);
         let mut records = self.records[first..].iter();
@@ -117,14 +117,14 @@ impl Partition {
         let Some(producer) = record.producer_id else {
             return false;
         };
-        // The transaction's end is the producer's first marker behind the record.
+        // The transaction's end is the producer's first marker after the record.
         let end = self.aborted.range((producer, record.offset)..=(producer, i64::MAX)).next();
         end.is_some_and(|(_, first)| *first <= record.offset)
     }
 }
 
 impl StoredRecord {
-    /// A record that has no offset yet.
+    /// Creates a record without an offset.
     pub(crate) fn new(
         partition: i32,
         timestamp: Timestamp,

@@ -1,29 +1,29 @@
-//! How a partition tells a record that was sent again from a new one: by producer, epoch and sequence.
+//! How a partition distinguishes a retried record from a new one: by producer, epoch and sequence.
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// So many of a producer's last batches are remembered, as in Kafka.
+/// Number of a producer's last batches that are remembered, as in Kafka.
 const REMEMBERED: usize = 5;
 
-/// A place in a producer's row of records for a partition.
+/// Position of a record in a producer's sequence for a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sequence {
     pub(crate) producer_id: i64,
     pub(crate) epoch: i16,
     pub(crate) number: i32,
-    /// The batch that it is sent in: each time the same.
+    /// The batch of the record; the same in each attempt.
     pub(crate) batch: u64,
 }
 
-/// What a partition makes of a sequence.
+/// A partition's verdict about a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     New,
-    /// It is there already, at this offset.
+    /// It was already written, at this offset.
     Duplicate(i64),
-    /// Kafka's `DUPLICATE_SEQUENCE_NUMBER`: it is there already, too long ago to know where.
+    /// Kafka's `DUPLICATE_SEQUENCE_NUMBER`: it was already written, too long ago to know the offset.
     OldDuplicate,
-    /// Kafka's `OUT_OF_ORDER_SEQUENCE_NUMBER`: one before it is missing.
+    /// Kafka's `OUT_OF_ORDER_SEQUENCE_NUMBER`: an earlier record is missing.
     OutOfOrder,
     /// Kafka's `INVALID_PRODUCER_EPOCH`.
     OldEpoch,
@@ -36,9 +36,9 @@ pub(crate) struct Sequences(BTreeMap<i64, Producer>);
 struct Producer {
     epoch: i16,
     next: i32,
-    /// The records of the last batches.
+    /// Records of the last batches.
     last: VecDeque<Written>,
-    /// So many batches are they.
+    /// Number of batches in `last`.
     batches: usize,
 }
 
@@ -58,7 +58,7 @@ impl Producer {
 impl Sequences {
     pub(crate) fn look(&self, sequence: Sequence) -> Verdict {
         let Some(known) = self.0.get(&sequence.producer_id) else {
-            // Whoever is forgotten or new may begin anywhere.
+            // An unknown producer may start at any number.
             return Verdict::New;
         };
         if sequence.epoch < known.epoch {
@@ -75,7 +75,7 @@ impl Sequences {
         at.map_or(Verdict::OldDuplicate, |written| Verdict::Duplicate(written.offset))
     }
 
-    /// A new one was written.
+    /// Records a write.
     pub(crate) fn write(&mut self, sequence: Sequence, offset: i64) {
         let Sequence { producer_id, epoch, number, batch } = sequence;
         let known = self.0.entry(producer_id).or_insert_with(|| Producer::new(epoch));
@@ -104,14 +104,14 @@ mod tests {
 
     use super::*;
 
-    /// A producer, its epoch, how far from the next number, and whether a batch begins.
+    /// Producer, epoch, distance from the next number, and whether a batch begins.
     fn asked() -> impl Strategy<Value = (i64, i16, i32, bool)> {
         let from_next = prop_oneof![6 => Just(0), 4 => -12..0, 1 => 1..3];
         (0..2i64, prop_oneof![20 => Just(1), 1 => Just(2), 1 => Just(0)], from_next, prop::bool::weighted(0.4))
     }
 
     proptest! {
-        /// Against the whole history of what was written, in batches of one to some.
+        /// Compares with the whole history of writes, in batches of one or more records.
         #[test]
         fn a_partition_judges_as_a_naive_model(asked in prop::collection::vec(asked(), 0..200)) {
             let mut sequences = Sequences::default();

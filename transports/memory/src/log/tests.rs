@@ -23,7 +23,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 1..100)
 }
 
-/// The model: a flat list of what was taken, and a count of partitions.
+/// The model: a flat list of accepted records, and the numbers of partitions.
 #[derive(Default)]
 struct Model {
     counts: [Option<u32>; 3],
@@ -32,7 +32,7 @@ struct Model {
 }
 
 impl Model {
-    /// The kind of the refusal, or the offset.
+    /// Returns the partition and offset, or the kind of the error.
     fn send(&mut self, topic: usize, record: &Record, turn: u32) -> Result<(i32, i64), ErrorKind> {
         let count = self.counts[topic].ok_or(ErrorKind::UnknownTopicOrPartition)?;
         let partition = match (record.partition, &record.key) {
@@ -82,7 +82,7 @@ proptest! {
         }
         for (topic, name) in TOPICS.into_iter().enumerate() {
             let mut expected: Vec<_> = model.taken.iter().filter(|(t, ..)| *t == topic).collect();
-            expected.sort_by_key(|(_, partition, _)| *partition); // stable: keeps the order of the calls
+            expected.sort_by_key(|(_, partition, _)| *partition); // stable sort: keeps the call order
             let got: Vec<_> = log.records(name).collect();
             prop_assert_eq!(got.len(), expected.len());
             for (stored, (_, partition, record)) in got.into_iter().zip(expected) {

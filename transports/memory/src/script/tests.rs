@@ -1,6 +1,6 @@
 use super::*;
 
-/// A case that can be told apart by its delay.
+/// A case identified by its delay.
 fn case(name: u64, after: u64, times: u64) -> Case {
     let action = Action { late: Duration::from_secs(name), ..Action::default() };
     Case { after, times, action, ..Case::default() }
@@ -15,7 +15,7 @@ fn the_oldest_due_case_takes_the_record_and_all_that_match_count_it() {
     let mut script = Script::default();
     let first = script.add(case(1, 1, 2));
     let second = script.add(case(2, 2, 2));
-    // The second one is due from the third record on, but the first one is older.
+    // The second case is due from the third record on, but the first is older.
     assert_eq!(names(&mut script, [("a", 0); 6]), [0, 1, 1, 2, 2, 0]);
     assert_eq!((script.used(first), script.used(second)), (2, 2));
 }

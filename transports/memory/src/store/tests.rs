@@ -6,7 +6,7 @@ use crate::log::StoredRecord;
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Init(usize),
-    /// By one of the producers that there were, old ones too.
+    /// By one of the producers so far, including old ones.
     Send {
         producer: usize,
         partition: i32,
@@ -37,27 +37,27 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 const IDS: [&str; 2] = ["one", "two"];
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A write of somebody's transaction, or of none.
+/// A write in a transaction, or outside of one.
 struct Write {
     partition: i32,
     number: i64,
-    /// The transaction, by number.
+    /// Number of the transaction.
     of: Option<usize>,
 }
 
-/// All that was ever written, and how each transaction ended.
+/// All writes, and the end of each transaction.
 #[derive(Default)]
 struct Naive {
     writes: Vec<Write>,
-    /// By transaction: its fate, once it is known, and the offset that goes with it.
+    /// By transaction: whether it was committed, if it has ended, and its offset.
     transactions: Vec<(Option<bool>, Option<i64>)>,
-    /// By id: its producer, and what that has open.
+    /// By id: its producer, and that producer's open transaction.
     owners: [Option<(usize, Option<usize>)>; 2],
     offset: Option<i64>,
 }
 
 impl Naive {
-    /// The transaction of a producer, opened if need be; none if somebody else has the id.
+    /// Returns the transaction of a producer, and opens one if needed; `None` if another producer owns the id.
     fn open(&mut self, id: usize, producer: usize) -> Option<usize> {
         let (owner, open) = self.owners[id].as_mut()?;
         if *owner != producer {
@@ -79,7 +79,7 @@ impl Naive {
         }
     }
 
-    /// The numbers that readers of committed records see: all up to the first that nobody knows of, but what was aborted.
+    /// The numbers that `read_committed` consumers see: all up to the first open transaction, except aborted ones.
     fn visible(&self, partition: i32) -> Vec<i64> {
         let fate = |write: &Write| write.of.map_or(Some(true), |of| self.transactions[of].0);
         let all = self.writes.iter().filter(|write| write.partition == partition);
@@ -89,7 +89,7 @@ impl Naive {
 }
 
 proptest! {
-    /// Coordinator, log and groups together: what readers see is what the whole history says.
+    /// Coordinator, log and groups together: consumers see what the whole history implies.
     #[test]
     fn transactions_are_all_or_nothing(ops in ops()) {
         let (mut store, mut naive, now) = (Store::default(), Naive::default(), Instant::now());
@@ -115,7 +115,7 @@ proptest! {
                 Op::Send { producer, partition } => if let Some(at) = chosen(producer) {
                     let (id, client) = &mut producers[at];
                     let sent = store.append(Some(client), None, &record, partition, time, now);
-                    // What it registered before an operator's abort is no transaction any more.
+                    // Partitions registered before an operator's abort no longer belong to a transaction.
                     let of = naive.open(*id, at);
                     prop_assert_eq!(sent.is_ok(), of.is_some());
                     match sent {
@@ -140,12 +140,12 @@ proptest! {
                     match open {
                         None => prop_assert_eq!(ended, Err(Refusal::Fenced)),
                         Some(Some(_)) => prop_assert_eq!(ended, Ok(())),
-                        // The same again or not: it changes nothing.
+                        // Repeated or not, it changes nothing.
                         Some(None) => prop_assert_ne!(ended, Err(Refusal::Fenced)),
                     }
                     if open.is_some() {
                         naive.end(*id, commit);
-                        // The next one: it has registered nothing.
+                        // The next transaction: nothing is registered yet.
                         *client = renewed(IDS[*id], who);
                     }
                 },

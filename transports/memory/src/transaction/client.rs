@@ -1,11 +1,11 @@
-//! What a producer knows of its own transaction. No clock, no lock, no async.
+//! A producer's view of its own transaction. No clock, no lock, no async.
 //!
 //! ```text
 //! New --init--> Ready --begin--> Open --commit--> Committing --answer--> Ready
 //!                                  |                   |
 //!                                  +--a record failed--+--> MustAbort --abort--> Aborting --answer--> Ready
 //! ```
-//! A fence ends all of it, and so does a close.
+//! Fencing and closing end it from any phase.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) struct TxnClient {
     pub(crate) timeout: Duration,
     identity: Option<Identity>,
     phase: Phase,
-    /// Partitions that the coordinator was told of in this transaction.
+    /// Partitions registered with the coordinator in this transaction.
     registered: BTreeSet<(Arc<str>, i32)>,
     has_offsets: bool,
 }
@@ -34,30 +34,30 @@ enum Phase {
     Ready,
     Open,
     MustAbort(Error),
-    /// Whether a request has gone out, whose answer may be lost.
+    /// `asked`: a request was sent, whose answer may be lost.
     Committing {
         asked: bool,
     },
     Aborting,
     Finished(Error),
-    /// The transport was closed, and that is how it ended what was open.
+    /// The transport was closed; contains how that ended the transaction.
     Closed(TransactionEnd),
 }
 
-/// What a close has to do with a transaction.
+/// How a close has to end a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AtClose {
     Abort,
-    /// An abort could undo what the coordinator has carried out: only the commit may be continued.
+    /// An abort could undo a commit that the coordinator has carried out: only the commit may be continued.
     Commit,
 }
 
-/// Whether the broker has to be asked.
+/// Whether a request to the broker is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
-    /// With this identity.
+    /// Yes, with this identity.
     As(Identity),
-    /// It was told of nothing, so that nothing has to end there.
+    /// No: nothing was registered there, so nothing has to end.
     Nothing,
 }
 
@@ -110,7 +110,8 @@ impl TxnClient {
         }
     }
 
-    /// As what to append a record that joined before, and whether the coordinator knows of the partition.
+    /// Returns the identity for appending a record that joined before, and whether the coordinator knows the
+    /// partition.
     pub(crate) fn append(&mut self, topic: &Arc<str>, partition: i32) -> Result<(Identity, bool)> {
         match (&self.phase, self.identity) {
             (Phase::Open | Phase::MustAbort(_) | Phase::Committing { .. } | Phase::Aborting, Some(identity)) => {
@@ -126,7 +127,7 @@ impl TxnClient {
         self.registered.insert((Arc::clone(topic), partition));
     }
 
-    /// A record of the transaction did not go well: all of it has to be aborted.
+    /// Records that a record of the transaction failed: the whole transaction must be aborted.
     pub(crate) fn record_failed(&mut self, error: &Error) {
         match self.phase {
             Phase::Open | Phase::Committing { asked: false } if error.kind() == ErrorKind::Fenced => {
@@ -137,7 +138,7 @@ impl TxnClient {
         }
     }
 
-    /// A commit begins or goes on: closes the transaction for records.
+    /// Starts or continues a commit: the transaction accepts no more records.
     pub(crate) fn begin_commit(&mut self) -> Result<()> {
         match &self.phase {
             Phase::Open => self.phase = Phase::Committing { asked: false },
@@ -165,11 +166,11 @@ impl TxnClient {
         Ok(())
     }
 
-    /// All records have their reports: what to ask the coordinator.
+    /// Called when all records have their reports. Returns what to request from the coordinator.
     ///
     /// # Errors
     ///
-    /// A record failed meanwhile.
+    /// If a record failed meanwhile.
     pub(crate) fn ask_end(&mut self, commit: bool) -> Result<Ask> {
         match &mut self.phase {
             Phase::Committing { asked } if commit => *asked = true,
@@ -185,29 +186,29 @@ impl TxnClient {
         }
     }
 
-    /// A request to commit has gone out before.
+    /// Whether a commit request was sent before.
     pub(crate) fn was_asked(&self) -> bool {
         matches!(self.phase, Phase::Committing { asked: true })
     }
 
-    /// The transaction has ended as was asked.
+    /// Records that the transaction ended as requested.
     pub(crate) fn ended(&mut self) {
         if matches!(self.phase, Phase::Committing { .. } | Phase::Aborting) {
             self.phase = Phase::Ready;
         }
     }
 
-    /// The broker refused for a reason that aborting cures.
+    /// Records a refusal by the broker after which only an abort can follow.
     pub(crate) fn failed(&mut self, error: &Error) {
         self.phase = Phase::MustAbort(error.clone());
     }
 
-    /// This producer can do nothing more.
+    /// Marks the producer as unusable.
     pub(crate) fn finish(&mut self, error: &Error) {
         self.phase = Phase::Finished(error.clone());
     }
 
-    /// What a close has to do, if a transaction is open.
+    /// How a close has to end the open transaction, if there is one.
     pub(crate) fn at_close(&self) -> Option<AtClose> {
         match self.phase {
             Phase::Open | Phase::MustAbort(_) | Phase::Aborting => Some(AtClose::Abort),
@@ -216,7 +217,7 @@ impl TxnClient {
         }
     }
 
-    /// The close has ended what was open: later calls have its answer.
+    /// Records how the close ended the transaction: later calls get that result.
     pub(crate) fn closed(&mut self, end: TransactionEnd) {
         self.phase = Phase::Closed(end);
     }

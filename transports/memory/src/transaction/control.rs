@@ -1,4 +1,4 @@
-//! `TransactionControl`: asks the coordinator, again and again while no answer comes.
+//! `TransactionControl`: sends requests to the coordinator, and repeats them until there is an answer.
 
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::broker::Reply;
 use crate::client::Client;
 use crate::errors::transaction as errors;
 
-/// Between a request without an answer and the next one.
+/// Time between a request without an answer and the next one.
 const BACKOFF: Duration = Duration::from_millis(100);
 
-/// The transactional side of a client that has one.
+/// Transaction calls of a transactional client.
 #[derive(Debug)]
 pub(crate) struct MemoryTransactions(pub(crate) Arc<Client>);
 
@@ -30,7 +30,8 @@ impl MemoryTransactions {
         Arc::clone(&self.state().id)
     }
 
-    /// Asks until there is an answer or the time is up. An error without an answer says `Retry`.
+    /// Repeats a request until there is an answer or the time is over. An error without an answer has recovery
+    /// `Retry`.
     async fn ask<T>(
         &self,
         call: &'static str,
@@ -61,7 +62,7 @@ impl MemoryTransactions {
         }
     }
 
-    /// Awaits the reports of all records.
+    /// Waits for the reports of all records.
     async fn reports(
         &self,
         call: &'static str,
@@ -69,7 +70,7 @@ impl MemoryTransactions {
         deadline: Option<Instant>,
     ) -> Result<()> {
         match deadline {
-            // Nothing to wait for: no timer, and so no runtime either.
+            // Nothing to wait for, so neither a timer nor a runtime is needed.
             _ if self.0.gate.in_flight() == InFlight::default() => {}
             None => flush.await,
             Some(deadline) => timeout_at(deadline, flush).await.map_err(|_| errors::unanswered(call, &self.id()))?,
@@ -101,7 +102,7 @@ impl MemoryTransactions {
                 Ok(())
             }
             Err(error) => {
-                // A request before it may have been carried out: what the last one says is not the whole truth.
+                // An earlier request may have been carried out: the last answer alone does not decide.
                 let error = if commit && (unanswered || asked_before) { doubtful(error) } else { error };
                 match error.recovery() {
                     Recovery::AbortTransaction => state.failed(&error),
@@ -114,9 +115,10 @@ impl MemoryTransactions {
     }
 }
 
-/// When the transport closes, or its last handle is dropped.
+/// Ends of transactions when the transport closes or its last handle is dropped.
 impl MemoryTransactions {
-    /// The close begins: records that wait for room are taken back if their transaction is to be aborted. Says whether one is open.
+    /// Starts the close: parked records are withdrawn if their transaction is to be aborted. Returns whether a
+    /// transaction is open.
     pub(crate) fn closing(&self) -> bool {
         let at_close = self.state().at_close();
         if at_close == Some(AtClose::Abort) && self.state().begin_abort().is_ok() {
@@ -125,12 +127,13 @@ impl MemoryTransactions {
         at_close.is_some()
     }
 
-    /// Ends what is open, once all records have their reports. None if nothing is, or another close has ended it.
+    /// Ends the open transaction after all records have their reports. `None` if none is open, or another close has
+    /// ended it.
     pub(crate) async fn end_at_close(&self, deadline: Option<Instant>) -> Option<TransactionEnd> {
         let end = match self.at_close()? {
             AtClose::Abort => match self.finish(false, deadline).await {
                 Ok(()) => TransactionEnd::Aborted,
-                // The coordinator has ended it before it gave the id to another producer.
+                // The coordinator ended it before it gave the id to another producer.
                 Err(error) if error.kind() == ErrorKind::Fenced => TransactionEnd::Aborted,
                 Err(error) => TransactionEnd::Unknown(error),
             },
@@ -147,12 +150,13 @@ impl MemoryTransactions {
         Some(end)
     }
 
-    /// Ends what is open without waiting: one request, which no answer is awaited of. Records on their way come too late for it.
+    /// Ends the open transaction without waiting: sends one request and ignores the answer. Records in flight arrive
+    /// too late for it.
     pub(crate) fn end_at_drop(&self) {
         let in_flight = self.0.gate.in_flight() != InFlight::default();
         let (commit, call) = match self.at_close() {
             None => return,
-            // Without all of its records it must not be committed; and the coordinator was not asked yet.
+            // A transaction that lacks records must not be committed, and no commit was requested yet.
             Some(AtClose::Commit) if self.state().was_asked() => (true, TransactionCall::Commit),
             Some(AtClose::Commit) if !in_flight => (true, TransactionCall::Commit),
             Some(AtClose::Commit) => {
@@ -162,7 +166,7 @@ impl MemoryTransactions {
             Some(AtClose::Abort) => (false, TransactionCall::Abort),
         };
         let begun = if commit { self.state().begin_commit() } else { self.state().begin_abort() };
-        // A statement of its own: the broker's lock is not taken under this one.
+        // A separate statement: the broker's lock must not be taken while this one is held.
         let ask = begun.and_then(|()| self.state().ask_end(commit));
         if let Ok(Ask::As(who)) = ask {
             let _nobody_waits = self.0.broker.end_transaction(&self.0, call, who);
@@ -197,7 +201,7 @@ fn doubtful(error: Error) -> Error {
         true => error,
         false => error.in_doubt_since("an earlier request may have been carried out"),
     };
-    // To abort and replay could write twice what is visible already.
+    // Abort and replay could write records twice that are already visible.
     let aborts = error.recovery() == Recovery::AbortTransaction;
     if aborts { error.with_recovery(Recovery::Fatal) } else { error }
 }
@@ -231,7 +235,7 @@ impl TransactionControl for MemoryTransactions {
 
     fn commit(&self, within: Duration) -> ControlFuture<'_, ()> {
         let deadline = Instant::now().checked_add(within);
-        // Now, not at the first poll: what is called after `commit` does not belong to it.
+        // At the call, not at the first poll: records called after `commit` do not belong to it.
         let begun = self.state().begin_commit();
         let flush = self.0.flush();
         Box::pin(self.end(true, begun, flush, deadline))
@@ -254,7 +258,7 @@ impl TransactionControl for MemoryTransactions {
             let request = || self.0.broker.send_offsets(&self.0, who, &group, &offsets);
             let Answered { answer, .. } = self.ask("send_offsets", deadline, request).await;
             let mut state = self.state();
-            // Also without an answer: the broker may have opened the transaction for them.
+            // Also without an answer: the broker may have opened the transaction for the offsets.
             state.has_offsets();
             if let Err(error) = &answer {
                 match (error.kind(), error.recovery()) {

@@ -1,7 +1,8 @@
-//! The transaction coordinator: who owns a transactional id, what is open, how it ended. No clock, no lock, no async.
+//! The transaction coordinator: owners of transactional ids, open transactions and their ends. No clock, no lock, no
+//! async.
 //!
-//! It speaks as a broker does to a client of librdkafka's age: the epoch grows with each `init` and each time-out, not
-//! with each transaction.
+//! It behaves as a broker does towards a client of librdkafka's protocol version: the epoch grows with each `init`
+//! and each time-out, not with each transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use kafka_tower_core::TopicOffset;
 use tokio::time::Instant;
 
-/// Who a producer says it is in each request.
+/// Identity of a producer in each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) producer_id: i64,
@@ -20,13 +21,13 @@ pub(crate) struct Identity {
 /// Why a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// Kafka's `INVALID_PRODUCER_EPOCH`: another producer took the id, or the transaction's time ran out.
+    /// Kafka's `INVALID_PRODUCER_EPOCH`: another producer acquired the id, or the transaction timed out.
     Fenced,
-    /// Kafka's `INVALID_TXN_STATE`: there is no such transaction, or it ended the other way.
+    /// Kafka's `INVALID_TXN_STATE`: no such transaction, or it ended the other way.
     State,
 }
 
-/// A transaction that ended: where markers go, and the offsets that count if it was committed.
+/// A transaction that ended: the partitions that get markers, and the offsets that take effect if it was committed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
     pub(crate) producer_id: i64,
@@ -69,7 +70,7 @@ impl Coordinator {
         self.next_producer_id - 1
     }
 
-    /// Gives the id to a new owner, and aborts what the old one left open.
+    /// Gives the id to a new owner, and aborts the old one's open transaction.
     pub(crate) fn init(&mut self, id: &Arc<str>, timeout: Duration) -> (Identity, Option<Ended>) {
         if let Some(entry) = self.ids.get_mut(id) {
             let ended = entry.end(false);
@@ -83,7 +84,7 @@ impl Coordinator {
         (owner, None)
     }
 
-    /// `AddPartitionsToTxn`: opens a transaction if none is.
+    /// `AddPartitionsToTxn`: opens a transaction if none is open.
     pub(crate) fn add_partition(
         &mut self,
         id: &str,
@@ -95,7 +96,7 @@ impl Coordinator {
         Ok(())
     }
 
-    /// What a partition's leader asks before it takes a record of a transaction.
+    /// Verification by a partition's leader before it accepts a record of a transaction.
     pub(crate) fn verify(&mut self, id: &str, who: Identity, topic: &str, partition: i32) -> Result<(), Refusal> {
         match &self.entry(id, who)?.state {
             State::Open(open) if open.partitions.iter().any(|(t, p)| **t == *topic && *p == partition) => Ok(()),
@@ -103,7 +104,7 @@ impl Coordinator {
         }
     }
 
-    /// `TxnOffsetCommit`: opens a transaction if none is.
+    /// `TxnOffsetCommit`: opens a transaction if none is open.
     pub(crate) fn add_offsets(
         &mut self,
         id: &str,
@@ -117,7 +118,8 @@ impl Coordinator {
         Ok(())
     }
 
-    /// `EndTxn`: ends whatever is open, whichever transaction the client meant. To say the same again is no error.
+    /// `EndTxn`: ends whatever transaction is open, even if the client meant an earlier one. Repeating the same end
+    /// is no error.
     pub(crate) fn end(&mut self, id: &str, who: Identity, committed: bool) -> Result<Option<Ended>, Refusal> {
         let entry = self.entry(id, who)?;
         match entry.state {
@@ -127,7 +129,7 @@ impl Coordinator {
         }
     }
 
-    /// Aborts what is open under the id and fences its owner, as when its time is up. Nothing if nothing is open.
+    /// Aborts the open transaction of the id and fences its owner, as at a time-out. Does nothing if none is open.
     pub(crate) fn abort(&mut self, id: &str) -> Option<Ended> {
         let entry = self.ids.get_mut(id)?;
         let ended = entry.end(false)?;
@@ -135,7 +137,7 @@ impl Coordinator {
         Some(ended)
     }
 
-    /// Aborts what has been open for too long.
+    /// Aborts transactions that have timed out.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<Ended> {
         let late =
             |entry: &Entry| matches!(&entry.state, State::Open(open) if open.expires_at.is_some_and(|at| at <= now));
@@ -143,7 +145,7 @@ impl Coordinator {
         ids.into_iter().filter_map(|id| self.abort(&id)).collect()
     }
 
-    /// When the next open transaction runs out of time.
+    /// Time at which the next open transaction times out.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         let expiry = |entry: &Entry| match &entry.state {
             State::Open(open) => open.expires_at,
@@ -152,7 +154,7 @@ impl Coordinator {
         self.ids.values().filter_map(expiry).min()
     }
 
-    /// Whether nobody uses transactions, so that there is nothing to expire.
+    /// Whether transactions were never used, so that nothing can expire.
     pub(crate) fn is_unused(&self) -> bool {
         self.ids.is_empty()
     }

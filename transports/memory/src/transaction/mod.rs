@@ -1,4 +1,4 @@
-//! Transactions: the broker's side, the producer's side, and the script of what goes wrong between them.
+//! Transactions: the broker's side, the producer's side, and the script of faults between them.
 
 pub(crate) mod client;
 pub(crate) mod control;

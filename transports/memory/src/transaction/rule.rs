@@ -9,11 +9,11 @@ use kafka_tower_core::{Error, Persistence};
 use super::script::{Answer, Case, CaseId, TransactionCall};
 use crate::broker::Broker;
 
-/// What happens to requests of transactions to come: first which ones, then what. See
+/// Rule of the coordinator's script: first select the requests, then the action. See
 /// [`MemoryKafka::script_transactions`](crate::MemoryKafka::script_transactions).
 ///
-/// It counts as [`Rule`](crate::Rule) does. A client whose request gets no answer asks again after 100 ms, as long as
-/// the call's time lasts, and that request counts anew.
+/// It counts as [`Rule`](crate::Rule) does. A client whose request gets no answer repeats it after 100 ms, as long as
+/// the call's time lasts, and the repeated request counts again.
 #[derive(Debug)]
 #[must_use = "a rule does nothing until it says what is to happen"]
 pub struct TransactionRule {
@@ -26,25 +26,25 @@ impl TransactionRule {
         Self { broker, case: Case::default() }
     }
 
-    /// Only these requests.
+    /// Matches only these requests.
     pub fn on(mut self, call: TransactionCall) -> Self {
         self.case.call = Some(call);
         self
     }
 
-    /// Only requests of this transactional id.
+    /// Matches only requests of this transactional id.
     pub fn of_id(mut self, id: impl Into<Arc<str>>) -> Self {
         self.case.id = Some(id.into());
         self
     }
 
-    /// Lets so many matching requests pass first.
+    /// Skips this many matching requests first.
     pub fn after(mut self, requests: u64) -> Self {
         self.case.after = requests;
         self
     }
 
-    /// Takes so many requests in place of one.
+    /// Takes this many requests. Default: 1.
     pub fn times(mut self, requests: u64) -> Self {
         self.case.times = requests;
         self
@@ -55,30 +55,30 @@ impl TransactionRule {
         self.times(u64::MAX)
     }
 
-    /// Answers truly after a delay, by tokio's clock.
+    /// Answers truthfully after a delay, by tokio's clock.
     pub fn delay(mut self, delay: Duration) -> ScriptedTransaction {
         self.case.action.late = delay;
         self.add()
     }
 
-    /// Carries the request out, and the answer gets lost.
+    /// Carries out the request, and loses the answer.
     pub fn lose_answer(mut self) -> ScriptedTransaction {
         self.case.action.answer = Answer::Lost;
         self.add()
     }
 
-    /// The request gets lost.
+    /// Loses the request.
     pub fn lose_request(mut self) -> ScriptedTransaction {
         self.case.action.apply = false;
         self.case.action.answer = Answer::Lost;
         self.add()
     }
 
-    /// Does nothing and answers with the error, whose recovery says how the producer goes on.
+    /// Does nothing, and answers with `error`, whose recovery decides what the producer does next.
     ///
     /// # Panics
     ///
-    /// If the error says `Persisted`: that would be a lie.
+    /// If the error says `Persisted`, because that would be false.
     pub fn fail(mut self, error: Error) -> ScriptedTransaction {
         assert_ne!(error.persistence(), Persistence::Persisted, "a request that fails does nothing: {error:?}");
         self.case.action.apply = false;
@@ -86,26 +86,26 @@ impl TransactionRule {
         self.add()
     }
 
-    /// Carries the request out, and answers with the error all the same.
+    /// Carries out the request, and answers with `error` nevertheless.
     ///
     /// # Panics
     ///
-    /// If the error says `NotPersisted`: that would be a lie.
+    /// If the error says `NotPersisted`, because that would be false.
     pub fn lose_answer_with(mut self, error: Error) -> ScriptedTransaction {
         assert_ne!(error.persistence(), Persistence::NotPersisted, "the request is carried out: {error:?}");
         self.case.action.answer = Answer::Error(error);
         self.add()
     }
 
-    /// The transaction's time runs out just before: the broker aborts it and fences its producer. See
+    /// Lets the transaction time out just before the request: the broker aborts it and fences its producer. See
     /// [`MemoryKafka::abort_transaction`](crate::MemoryKafka::abort_transaction).
     pub fn expire(mut self) -> ScriptedTransaction {
         self.case.action.expire = true;
         self.add()
     }
 
-    /// Keeps an `EndTxn` on its way until the hold is released, and cuts the connection: the client asks again. What is
-    /// released late ends whatever transaction the producer has open by then (KAFKA-17754).
+    /// Delays an `EndTxn` until the hold is released, and cuts the connection: the client repeats the request. A
+    /// request that is released late ends whatever transaction the producer has open then (KAFKA-17754).
     ///
     /// Other requests than `Commit` and `Abort` are lost.
     pub fn hold(mut self) -> TransactionHold {
@@ -115,7 +115,7 @@ impl TransactionRule {
         TransactionHold { rule: ScriptedTransaction { broker: self.broker, case } }
     }
 
-    /// As [`hold`](Self::hold), until so much later.
+    /// As [`hold`](Self::hold), with release after `late`.
     pub fn stale(mut self, late: Duration) -> ScriptedTransaction {
         self.case.action.apply = false;
         self.case.action.stale = late;
@@ -137,13 +137,13 @@ pub struct ScriptedTransaction {
 }
 
 impl ScriptedTransaction {
-    /// How many requests it has taken.
+    /// Number of requests that the rule has taken.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.broker.with_transaction_script(|script| script.used(self.case))
     }
 
-    /// Takes no more requests.
+    /// Stops taking requests.
     pub fn cancel(&self) {
         self.broker.with_transaction_script(|script| script.cancel(self.case));
     }
@@ -162,13 +162,13 @@ pub struct TransactionHold {
 }
 
 impl TransactionHold {
-    /// How many requests it holds now.
+    /// Number of requests that are held now.
     #[must_use]
     pub fn held(&self) -> usize {
         self.rule.broker.with_transaction_script(|script| script.held_by(self.rule.case))
     }
 
-    /// Lets the requests reach the coordinator, and takes no more.
+    /// Delivers the held requests to the coordinator, and takes no more.
     pub fn release(self) {
         drop(self);
     }

@@ -1,4 +1,4 @@
-//! What happens to the next requests of transactions: a list of cases. No clock, no lock, no async.
+//! Script of transaction requests: a list of cases. No clock, no lock, no async.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,15 +27,15 @@ pub enum TransactionCall {
 /// What happens to one request.
 #[derive(Clone, Debug)]
 pub(crate) struct Action {
-    /// It reaches the coordinator.
+    /// The request reaches the coordinator.
     pub(crate) apply: bool,
-    /// It reaches it when the hold is released, whoever has given up on it by then.
+    /// The request reaches the coordinator when this hold is released, even if the client has given it up.
     pub(crate) hold: Option<CaseId>,
-    /// In place of a hold: it reaches it so much later.
+    /// Alternative to `hold`: delay until the request reaches the coordinator.
     pub(crate) stale: Duration,
-    /// Before it is looked at, the transaction's time runs out.
+    /// The transaction times out before the request is processed.
     pub(crate) expire: bool,
-    /// The answer comes not earlier than this.
+    /// Minimum delay of the answer.
     pub(crate) late: Duration,
     pub(crate) answer: Answer,
 }
@@ -78,7 +78,7 @@ impl Default for Case {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CaseId(u64);
 
-/// An `EndTxn` on its way.
+/// An `EndTxn` that has not reached the coordinator.
 #[derive(Debug)]
 pub(crate) struct HeldEnd {
     pub(crate) id: Arc<str>,
@@ -92,7 +92,7 @@ pub(crate) struct Script {
     cases: Vec<(CaseId, Case)>,
     used: BTreeMap<CaseId, u64>,
     held: Vec<(CaseId, HeldEnd)>,
-    /// Until they are due.
+    /// Delayed requests, with the time at which they are due.
     stale: Vec<(Instant, HeldEnd)>,
 }
 
@@ -118,7 +118,8 @@ impl Script {
         self.used.get(&id).copied().unwrap_or(0)
     }
 
-    /// The action for the next request, if a case takes it: each that matches counts it, the first that is due takes it.
+    /// Returns the action for the next request, if a case takes it. Each matching case counts it; the first due one
+    /// takes it.
     pub(crate) fn next(&mut self, id: &str, call: TransactionCall) -> Option<Action> {
         let mut taken = None;
         for (case_id, case) in &mut self.cases {
@@ -144,7 +145,7 @@ impl Script {
         self.stale.push((due, end));
     }
 
-    /// The requests that are due, in the order in which they are.
+    /// Takes the due requests, sorted by time.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<HeldEnd> {
         if self.stale.is_empty() {
             return Vec::new();
@@ -160,7 +161,7 @@ impl Script {
         self.held.iter().filter(|(by, _)| *by == hold).count()
     }
 
-    /// The requests that a hold kept, in the order in which they came.
+    /// Takes the requests that a hold kept, in the order of arrival.
     pub(crate) fn release(&mut self, hold: CaseId) -> Vec<HeldEnd> {
         self.cancel(hold);
         let (released, kept) = std::mem::take(&mut self.held).into_iter().partition(|(by, _)| *by == hold);

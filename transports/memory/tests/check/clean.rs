@@ -1,4 +1,4 @@
-//! Stacks without a defect, and what makes a run worth a look.
+//! Stacks without a defect, and properties of a run.
 
 use kafka_tower_memory::check::{Guarantee, check};
 use kafka_tower_memory::{FaultKind, Faults, MemoryKafka};
@@ -30,7 +30,7 @@ fn without_faults_all_is_delivered() {
     assert_eq!(report.faults, 0);
 }
 
-/// A failing seed fails alone as it did among others, and its shrunk faults happen again as a script.
+/// A failing seed fails in the same way when it runs alone, and its shrunk faults happen again as a script.
 #[test]
 fn a_seed_replays() {
     let stack = |transport| resending(transport, true);

@@ -1,4 +1,4 @@
-//! The checker: a clean stack is clean, and each planted defect is found, at once and by its name.
+//! Tests of the checker: a clean stack is clean, and each planted defect is found quickly and with the right verdict.
 #![allow(clippy::unwrap_used, reason = "a test's helper may panic")]
 
 mod clean;

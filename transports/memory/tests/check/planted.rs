@@ -1,4 +1,4 @@
-//! Negative controls: each planted defect is found in under a second and named by the right verdict, and the same run
+//! Negative controls: each planted defect is found in less than a second with the right verdict, and the same run
 //! without it is clean.
 
 use std::future::ready;
@@ -21,7 +21,7 @@ fn run<S: Transport>(check: Check<impl Fn(MemoryTransport) -> S>, guarantee: Gua
     check.guarantee(guarantee).seeds(SEEDS).run()
 }
 
-/// The first one has the defect, the second one is the same without it.
+/// `planted` has the defect; `clean` is the same run without it.
 #[track_caller]
 fn assert_found(verdict: Verdict, planted: impl Fn() -> Report, clean: impl Fn() -> Report) {
     let report = found_at_once(planted);
@@ -92,7 +92,7 @@ fn a_reordered_key() {
     assert_found(Verdict::Reordered, || with(20), || with(u64::MAX));
 }
 
-/// Answers before it knows.
+/// Acknowledges before the outcome is known.
 fn early<S: Transport>(inner: S, every: u64) -> impl Transport {
     passing(inner, move |inner: &mut S, record: Record| {
         let (topic, hit) = (Arc::clone(&record.topic), hits(&record, every));
@@ -103,7 +103,7 @@ fn early<S: Transport>(inner: S, every: u64) -> impl Transport {
 
 #[test]
 fn an_early_acknowledgement() {
-    // Nothing gets lost, so that each record is there in the end.
+    // No record may be lost, so that each one is in the log at the end.
     let faults = Faults::none().with(FaultKind::DelayAppend, 0.2).with(FaultKind::DelayAnswer, 0.1);
     let with = |every| run(check(move |t| early(t, every)).faults(faults.clone()), Guarantee::AtMostOnce);
     assert_found(Verdict::PersistedNotInLog, || with(10), || with(u64::MAX));
@@ -124,8 +124,8 @@ fn a_lost_wake_up() {
     assert_found(Verdict::LostWakeUp, || with(Leak::WakeUp), || with(Leak::None));
 }
 
-/// Counts failures in a row and opens for a time. `stale`: what is on its way is answered by what the breaker is when
-/// the answer comes, not by what it was when the record was let through.
+/// Counts failures in a row and opens for a time. `stale`: the result of a call in flight depends on the breaker's
+/// state when the answer arrives, not when the call was admitted.
 fn breaker<S: Transport>(inner: S, stale: bool) -> impl Transport {
     let failures = Arc::new(AtomicU32::new(0));
     passing(inner, move |inner: &mut S, record: Record| {
@@ -133,7 +133,7 @@ fn breaker<S: Transport>(inner: S, stale: bool) -> impl Transport {
         let open = |failures: &AtomicU32| failures.load(Ordering::SeqCst) >= 3;
         if open(&failures) {
             failures.fetch_add(1, Ordering::SeqCst);
-            // So many are refused, then one is tried.
+            // A few calls are refused, then one is tried.
             if failures.load(Ordering::SeqCst) < 10 {
                 return Box::pin(ready(Err(circuit_open())));
             }
@@ -162,7 +162,7 @@ fn a_stale_result_of_a_breaker() {
     with(false).assert_clean();
 }
 
-/// Who sends again what may be in the log promises at least once, and not at most once.
+/// A stack that retries possibly written records keeps at least once, and not at most once.
 #[test]
 fn a_retry_of_what_may_be_there_is_no_at_most_once() {
     let with = |unknown, guarantee| run(check(move |t| resending(t, unknown)), guarantee);
@@ -171,7 +171,7 @@ fn a_retry_of_what_may_be_there_is_no_at_most_once() {
     with(false, Guarantee::AtLeastOnce).assert_clean();
 }
 
-/// A stack that never answers some records.
+/// A stack that never resolves some sends.
 #[test]
 fn a_stuck_future() {
     let stuck = |every: u64| {
@@ -203,7 +203,7 @@ fn a_panic_is_a_verdict_and_keeps_its_seed() {
     assert!(report.to_string().contains("planted"), "{report}");
 }
 
-/// A stack that draws from something else than its inputs.
+/// A stack whose behaviour depends on something other than its inputs.
 #[test]
 fn what_is_not_deterministic_is_said_to_be_so() {
     let draw = Arc::new(AtomicU32::new(0));

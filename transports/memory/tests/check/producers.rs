@@ -1,4 +1,4 @@
-//! What a client does by itself, and which of it breaks a guarantee.
+//! A client's own retries, and which of them break a guarantee.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn an_idempotent_client_keeps_at_most_once() {
     report.assert_clean();
 }
 
-/// The answer gets lost, the client sends again, and nothing knows that it was there.
+/// The answer is lost, the client retries, and the broker cannot recognize the duplicate.
 #[test]
 fn without_idempotence_the_checker_fires() {
     let plain = |p: Producer| p.retries(50).without_idempotence();
@@ -28,8 +28,8 @@ fn without_idempotence_the_checker_fires() {
     }
 }
 
-/// A local time-out shorter than an outage: the client takes a new epoch and writes others a second time, all of them
-/// told `Ok` (2,460 records in one measured outage of a real broker).
+/// A local time-out shorter than an outage: the client takes a new epoch and writes other records a second time, all
+/// of them answered with `Ok` (2,460 records in one measured outage of a real broker).
 #[test]
 fn a_local_time_out_of_an_idempotent_client_writes_twice() {
     let hasty = |p: Producer| p.retries(50).delivery_timeout(Duration::from_millis(150));

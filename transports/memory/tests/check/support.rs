@@ -1,4 +1,4 @@
-//! Small layers, as a user's stack would have them, each with a defect that can be planted.
+//! Small layers, as in a user's stack, each with a defect that can be planted.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -14,14 +14,14 @@ use tower::Service;
 
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Delivery>> + Send>>;
 
-/// Some of the checker's records: one in `every`, the same ones in each run.
+/// Selects some of the checker's records: one in `every`, the same ones in each run.
 pub(crate) fn hits(record: &Record, every: u64) -> bool {
     let value = String::from_utf8_lossy(record.value.as_deref().unwrap_or_default()).into_owned();
     let number = value.split(':').next().and_then(|number| number.parse::<u64>().ok());
     number.is_some_and(|number| number % every == every / 2)
 }
 
-/// A layer that passes calls on, as `call` says.
+/// A layer that sends each record with the function `call`.
 #[derive(Clone)]
 pub(crate) struct Passing<S, F> {
     inner: S,
@@ -49,7 +49,7 @@ impl<S: Transport, F: Fn(&mut S, Record) -> Answer + Clone> Service<Record> for 
     }
 }
 
-/// Sends again what may go well; with `unknown` also what may be in the log.
+/// Retries records that may succeed; with `unknown` also possibly written ones.
 pub(crate) fn resending<S: Transport>(inner: S, unknown: bool) -> impl Transport {
     passing(inner, move |inner: &mut S, record: Record| {
         let first = inner.call(record.clone());
@@ -70,7 +70,7 @@ pub(crate) fn resending<S: Transport>(inner: S, unknown: bool) -> impl Transport
                     break;
                 }
                 outcome = inner.call(record.clone()).await.map_err(|error| {
-                    // What an earlier attempt may have written stays so.
+                    // The earlier attempt may have written the record, so the result stays in doubt.
                     let unknown = before == Persistence::PossiblyPersisted;
                     if unknown { error.with_persistence(before) } else { error }
                 });
@@ -80,17 +80,17 @@ pub(crate) fn resending<S: Transport>(inner: S, unknown: bool) -> impl Transport
     })
 }
 
-/// What goes wrong in [`Limited`].
+/// Defect of [`Limited`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leak {
     None,
-    /// The permit of a future that is dropped is not given back.
+    /// The permit of a dropped future is lost.
     Permit,
-    /// Only the last one who waits is known.
+    /// Only the last waiting handle is remembered.
     WakeUp,
 }
 
-/// A limit of sends at once.
+/// A limit of concurrent sends.
 pub(crate) struct Limited<S> {
     inner: S,
     room: Arc<Mutex<Room>>,
@@ -152,7 +152,7 @@ impl<S: Transport> Service<Record> for Limited<S> {
             return Poll::Pending;
         }
         drop(room);
-        // Whoever waits below must be woken here as well.
+        // Poll the service below as well, so that it can wake this handle.
         self.inner.poll_ready(cx)
     }
 
@@ -173,7 +173,8 @@ impl<S: Transport> Service<Record> for Limited<S> {
     }
 }
 
-/// The report of a planted defect, which was found in under a second: at the best of three, for the machine may be busy.
+/// Returns the report of a planted defect and checks that it was found in less than a second, in the best of three
+/// runs, because the machine may be busy.
 #[track_caller]
 pub(crate) fn found_at_once(planted: impl Fn() -> Report) -> Report {
     for _ in 0..3 {

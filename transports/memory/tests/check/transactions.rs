@@ -1,4 +1,4 @@
-//! Exactly once: a clean stack, and what tears transactions.
+//! Exactly once: a clean stack, and defects that tear transactions.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ fn a_record_beside_its_transaction_is_an_aborted_read() {
                     let control = Arc::clone(&control);
                     return Box::pin(async move {
                         let outcome = answer.await;
-                        // Commits in the middle of somebody else's transaction.
+                        // Commits in the middle of another caller's transaction.
                         let transactions = control.transactions().unwrap();
                         let _ = transactions.commit(Duration::from_secs(1)).await;
                         let _ = transactions.begin().await;
@@ -72,7 +72,8 @@ fn a_record_beside_its_transaction_is_an_aborted_read() {
     assert_found(Verdict::AbortedRead, || with(4), || with(u64::MAX));
 }
 
-/// KAFKA-17754: whoever keeps a producer whose end went unanswered tears the next transaction; a new one does not.
+/// KAFKA-17754: a producer that is kept after its end request got no answer tears the next transaction; a new
+/// producer does not.
 #[test]
 fn a_stale_end_is_found_and_a_new_producer_cures_it() {
     let faults = Faults::default().with(FaultKind::StaleEnd, 0.1);

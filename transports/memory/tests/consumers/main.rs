@@ -1,4 +1,4 @@
-//! Consumer groups of the Kafka in memory, as a source uses them.
+//! Tests of consumer groups of the in-memory Kafka, as a source uses them.
 #![allow(clippy::unwrap_used, reason = "a test's helper may panic")]
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Law 7: a refusal hits a whole batch, and a record that is sent alone learns its own fate.
+//! Law 7: a refusal applies to a whole batch, and an isolated record gets its own outcome.
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;

@@ -1,4 +1,4 @@
-//! `Record::expires_at`: withdrawn while parked, possibly persisted while on its way.
+//! `Record::expires_at`: withdrawn while parked, possibly persisted while in flight.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The same run twice is the same run: outcomes, their order, their times, and the log.
+//! Two runs with the same seed are identical: outcomes, their order, their times, and the log.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::support::*;
 
 type Trace = Arc<Mutex<Vec<String>>>;
 
-/// A run on a runtime of its own.
+/// Runs on its own runtime.
 fn run(seed: u64) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {

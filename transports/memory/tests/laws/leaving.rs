@@ -1,4 +1,4 @@
-//! Law 8, second half: the last handle does not go silently.
+//! Law 8, second half: dropping the last handle logs a warning.
 
 use std::sync::{Arc, Mutex};
 

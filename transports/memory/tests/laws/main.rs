@@ -1,4 +1,4 @@
-//! The memory transport as a test of a stack would use it, mostly under a paused clock: no test sleeps.
+//! The memory transport as used in a test of a stack, mostly with a paused clock: no test sleeps.
 #![allow(clippy::unwrap_used, reason = "a test's helper may panic")]
 
 mod batches;

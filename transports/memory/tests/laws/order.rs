@@ -85,7 +85,7 @@ async fn keys_keep_their_order_across_clones_of_one_task() {
         let n = next.entry(key).or_default();
         let record = Record::new("orders").with_key(key.to_string()).with_value(n.to_string());
         *n += 1;
-        // A clone a record: parked or not, the order is that of the calls.
+        // One clone per record: parked or not, the order is that of the calls.
         drop(transport.clone().call(record));
     }
     watched(transport.control().flush()).await.unwrap();

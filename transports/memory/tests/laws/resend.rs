@@ -1,4 +1,4 @@
-//! Producers that send again by themselves, as measured on Apache Kafka 4.3.1 with librdkafka.
+//! Producers with their own retries; the behaviour was measured on Apache Kafka 4.3.1 with librdkafka.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn an_idempotent_producer_writes_once_whatever_gets_lost() {
     assert_eq!(start.elapsed(), 200 * MS);
 }
 
-/// A broker remembers five batches, however many records are in them.
+/// A broker remembers five batches, whatever the number of records in them.
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_is_sent_again_is_known_by_all_of_its_records() {
     let kafka = kafka();
@@ -107,7 +107,7 @@ async fn a_refusal_whose_answer_gets_lost_is_met_again_and_leaves_a_doubt() {
     assert!(transport.call(to(0, "a").with_key("k")).await.is_ok());
 }
 
-/// Seeds of faults: nothing lost, nothing twice, in order.
+/// Under seeded faults: no record is lost, no record is written twice, and the order is kept.
 #[tokio::test(start_paused = true)]
 async fn an_idempotent_producer_keeps_all_under_seeded_faults() {
     for seed in 0..30 {

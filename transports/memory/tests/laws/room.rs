@@ -16,7 +16,7 @@ const TASKS: usize = 64;
 const SENDS: usize = 10_000;
 const LIMITS: Limits = Limits { records: 10, bytes: 4_000 };
 
-/// The most that was in flight, by the broker's own count and by the gate's, checked at each look.
+/// Maximum in flight, by the broker's own count and by the gate's, checked at each look.
 #[derive(Default)]
 struct Peak(Mutex<InFlight>);
 
@@ -72,7 +72,7 @@ async fn sender(
     let mut kept = VecDeque::new();
     for seq in 0..count {
         if (seq * 7 + task) % 13 == 0 {
-            // Waits, and gives up.
+            // Waits for readiness, and gives up.
             let mut other = own.clone();
             let _ = poll_immediate(poll_fn(|cx| other.poll_ready(cx))).await;
         }

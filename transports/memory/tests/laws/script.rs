@@ -1,4 +1,4 @@
-//! Each kind of answer.
+//! Each kind of scripted answer.
 
 use futures_util::FutureExt;
 use kafka_tower_core::partitioner::partition_for_key;
@@ -48,7 +48,7 @@ async fn partitions_are_the_records_own_the_keys_or_in_turn() {
         let delivery = transport.call(Record::new("orders").with_key(key)).await.unwrap();
         assert_eq!(delivery.partition, partition_for_key(key.as_bytes(), 3), "{key}");
     }
-    // The turn is each transport's own.
+    // Each transport has its own round-robin position.
     let mut second = kafka.transport();
     for expected in [0, 1, 2, 0] {
         assert_eq!(transport.call(Record::new("orders")).await.unwrap().partition, expected);
@@ -140,7 +140,7 @@ async fn a_delayed_answer_is_written_at_once_and_holds_back_those_behind_it() {
     assert_eq!(values(&kafka, 0), ["a", "c"]);
     assert!(other.now_or_never().expect("partitions do not wait for each other").is_ok());
     assert_eq!((kafka.unanswered().records, kafka.unanswered().bytes), (3, 3));
-    // The last one first: it cannot be answered before the others.
+    // Await the last one first: it cannot be answered before the others.
     assert_eq!(watched(third).await.unwrap().offset, Some(1));
     assert_eq!(start.elapsed(), 100 * MS);
     assert_eq!(second.now_or_never().unwrap().unwrap_err().kind(), ErrorKind::Broker);

@@ -13,7 +13,7 @@ pub(crate) fn orders(partitions: u32) -> (MemoryKafka, MemoryTransport) {
     (kafka, transport)
 }
 
-/// A record for a partition of `orders`.
+/// Creates a record for a partition of `orders`.
 #[allow(clippy::needless_pass_by_value, reason = "a text or a number, as it comes")]
 pub(crate) fn to(partition: i32, value: impl ToString) -> Record {
     Record::new("orders").with_partition(partition).with_value(value.to_string())
@@ -25,13 +25,13 @@ pub(crate) async fn send(transport: &mut MemoryTransport, record: Record) -> Mem
     transport.call(record)
 }
 
-/// Fails a test that would wait for ever: a paused clock runs on when nothing else can.
+/// Fails a test that would wait for ever: a paused clock advances when all tasks are idle.
 pub(crate) async fn watched<F: Future>(future: F) -> F::Output {
     let hour = Duration::from_secs(3_600);
     tokio::time::timeout(hour, future).await.expect("stuck")
 }
 
-/// The values of a partition, in the log's order.
+/// The values of a partition, in log order.
 pub(crate) fn values(kafka: &MemoryKafka, partition: i32) -> Vec<String> {
     let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
     let records = kafka.partition("orders", partition);
@@ -47,7 +47,7 @@ pub(crate) fn broker_error() -> Error {
     Error::new(ErrorKind::Broker, "no leader").with_persistence(Persistence::NotPersisted)
 }
 
-/// xorshift64*: the tests draw from a seed and nothing else.
+/// xorshift64*: the tests draw random numbers only from a seed.
 pub(crate) struct Random(u64);
 
 impl Random {

@@ -1,4 +1,4 @@
-//! The same laws where tasks run at once: nothing here is repeatable, so only what always holds is checked.
+//! The same laws with concurrent tasks: runs are not repeatable, so only invariants are checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::support::*;
 
 const TASKS: usize = 16;
 
-/// Sends until the transport is closed; answers what became of each record.
+/// Sends until the transport is closed, and returns the outcome of each record.
 async fn sender(task: usize, mut own: MemoryTransport) -> Vec<(String, Result<Delivery>)> {
     let (mut open, mut done) = (Vec::new(), Vec::new());
     for seq in 0.. {
@@ -99,7 +99,7 @@ async fn a_close_in_the_middle_tells_the_truth_of_each_record() {
                 }
             }
         }
-        // Each task was refused in its last lot only.
+        // Only the last group of sends of each task was refused.
         assert!(refused <= TASKS * 4, "{refused} were not reported");
         assert!(log.iter().all(|value| outcomes.contains_key(value)));
     }

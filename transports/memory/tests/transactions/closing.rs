@@ -1,4 +1,4 @@
-//! What a close, and dropping the last handle, do about a transaction in each of its states.
+//! How a close, and dropping the last handle, end a transaction in each of its states.
 
 use futures_util::FutureExt;
 use kafka_tower_core::{CloseReport, ErrorKind, Persistence, TransactionEnd};
@@ -8,7 +8,7 @@ use tower::Service;
 
 use crate::support::*;
 
-/// Whether readers of committed records see what is written behind now.
+/// Whether `read_committed` consumers cannot see a record that is written now.
 async fn is_held_back(kafka: &MemoryKafka) -> bool {
     let before = committed(kafka).len();
     kafka.transport().call(to(0, "behind")).await.unwrap();

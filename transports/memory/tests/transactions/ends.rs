@@ -1,4 +1,4 @@
-//! Commit, abort, and what readers see of them.
+//! Commit, abort, and what consumers see of them.
 
 use futures_util::FutureExt;
 use kafka_tower_core::gate::Limits;

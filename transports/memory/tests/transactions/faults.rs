@@ -1,4 +1,4 @@
-//! Requests of transactions that go astray.
+//! Lost, delayed and refused transaction requests.
 
 use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery};
 use kafka_tower_memory::TransactionCall;

@@ -1,4 +1,4 @@
-//! Who owns a transactional id: fencing and time-outs.
+//! Ownership of transactional ids: fencing and time-outs.
 
 use std::time::Duration;
 

@@ -18,7 +18,7 @@ impl Producer {
         Self { transport, control }
     }
 
-    /// With the transactional id `id`, initialized.
+    /// Creates a producer with the transactional id `id` and initializes it.
     pub(crate) async fn ready(kafka: &MemoryKafka) -> Self {
         let producer = Self::new(kafka.transactional_transport("id"));
         producer.txn().init(SECOND).await.unwrap();
@@ -54,7 +54,7 @@ pub(crate) fn values(records: &[StoredRecord]) -> Vec<String> {
     records.iter().map(|r| String::from_utf8(r.value().unwrap().to_vec()).unwrap()).collect()
 }
 
-/// What a `read_committed` reader sees.
+/// The records that a `read_committed` consumer sees.
 pub(crate) fn committed(kafka: &MemoryKafka) -> Vec<String> {
     values(&kafka.committed("orders"))
 }

@@ -80,7 +80,7 @@ fn order_is_of_calls_at_most_once_and_of_answers_at_least_once() {
 }
 
 proptest! {
-    /// A log that is written in the order of the calls, and answers that are true, are never a violation.
+    /// A log written in call order, and true results, are never a violation.
     #[test]
     fn an_honest_run_is_clean(fates in prop::collection::vec(0..4u8, 0..60)) {
         let (mut log, mut calls, mut attempts) = (Vec::new(), Vec::new(), Vec::new());
@@ -101,7 +101,7 @@ proptest! {
         for guarantee in [ONCE, LEAST] {
             prop_assert_eq!(verdicts(guarantee, &calls, &attempts, &log), []);
         }
-        // Any acknowledged record that is taken out of it is missed.
+        // Removing any acknowledged record from the log is a violation.
         let acknowledged = calls.iter().find(|call| call.answered.as_ref().unwrap().outcome.is_ok());
         if let Some(id) = acknowledged.map(|call| call.id) {
             log.retain(|there| *there != id);

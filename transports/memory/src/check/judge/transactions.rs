@@ -1,4 +1,5 @@
-//! Transactions, as their caller knows them, against what readers of committed records see. No clock, no lock, no async.
+//! Compares transactions, as their caller knows them, with the records that `read_committed` consumers see. No clock,
+//! no lock, no async.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use kafka_tower_core::{Delivery, Persistence, Result};
 use super::Seen;
 use crate::check::verdict::{Verdict, Violation};
 
-/// How a transaction ended, as its caller was told.
+/// How a transaction ended according to its caller's results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     Committed,
@@ -24,7 +25,7 @@ pub(crate) struct Sent {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Transaction {
-    /// In the order of the calls.
+    /// In call order.
     pub(crate) sent: Vec<Sent>,
     pub(crate) ended: Ended,
 }
@@ -41,7 +42,7 @@ pub(crate) fn judge(transactions: &[Transaction], seen: &Seen) -> Vec<Violation>
 
 fn one(transaction: &Transaction, seen: &Seen) -> Vec<Violation> {
     let is_seen = |sent: &&Sent| seen.contains_key(&sent.id);
-    // Who was told so is not part of it, whatever becomes of it.
+    // A record reported as not written is not part of the transaction, whatever its outcome.
     let refused = |sent: &&Sent| {
         sent.outcome
             .as_ref()
@@ -75,7 +76,7 @@ fn one(transaction: &Transaction, seen: &Seen) -> Vec<Violation> {
     found
 }
 
-/// The records of a key that are seen stand in the order of the calls, over all transactions.
+/// Checks that the visible records of a key are in call order, over all transactions.
 fn order(transactions: &[Transaction], seen: &Seen) -> Vec<Violation> {
     let mut last: BTreeMap<(u32, i32), (u32, i64)> = BTreeMap::new();
     let mut found = Vec::new();

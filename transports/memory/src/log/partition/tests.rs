@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A write or an end, by one of three producers or by nobody's transaction.
+/// A write or an end, by one of three producers or outside a transaction.
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Plain,
@@ -22,7 +22,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 0..80)
 }
 
-/// The model looks at the whole history anew for each record: the first end behind it decides.
+/// The model scans the whole history for each record: the first end after it decides.
 fn visible(ops: &[Op]) -> Vec<i64> {
     let fate = |at: usize, producer: i64| {
         ops[at..].iter().find_map(|op| match op {

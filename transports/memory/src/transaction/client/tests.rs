@@ -90,7 +90,7 @@ fn a_record_that_fails_while_a_commit_waits_for_it_stops_the_commit() {
     client.begin_commit().unwrap();
     client.record_failed(&Error::new(ErrorKind::Timeout, "late"));
     assert_eq!(client.ask_end(true).unwrap_err().recovery(), Recovery::AbortTransaction);
-    // Not after the request went out: the answer decides then.
+    // After the request was sent, its answer decides.
     let mut client = with_record();
     client.begin_commit().unwrap();
     client.ask_end(true).unwrap();
@@ -136,20 +136,20 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         4 => Just(Op::Answered),
         1 => Just(Op::Refused),
     ];
-    // Most runs get beyond the first call.
+    // Most runs should get beyond the first call.
     prop::collection::vec(op, 1..60).prop_map(|mut ops| {
         ops.insert(ops.len() % 2, Op::Init);
         ops
     })
 }
 
-/// What is true of a producer, fact by fact, in place of a phase.
+/// A producer's state as independent facts instead of a phase.
 #[derive(Clone, Copy, Debug, Default)]
 struct Facts {
     has_id: bool,
     open: bool,
     failed: bool,
-    /// A commit, or else an abort.
+    /// `true` for a commit, `false` for an abort.
     ending: Option<bool>,
     asked: bool,
     /// The broker knows of the transaction.
@@ -157,7 +157,7 @@ struct Facts {
     fenced: bool,
 }
 
-/// What a caller makes of a call.
+/// Result of a call as the caller sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
     Ok,
@@ -181,7 +181,7 @@ impl Told {
 }
 
 impl Facts {
-    /// `fits` the state, and if the transaction has failed only an abort does.
+    /// `fits`: the call is legal in this state. If the transaction has failed, only an abort is.
     fn told(&self, fits: bool, fails_first: bool) -> Told {
         match () {
             () if self.fenced => Told::Fenced,

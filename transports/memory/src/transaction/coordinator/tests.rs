@@ -25,7 +25,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 const IDS: [&str; 2] = ["a", "b"];
 const TIMEOUT: u64 = 20;
 
-/// The model of one id: who owns it, the age and the partitions of what is open, and how the last one ended.
+/// Model of one id: its owner, the age and the partitions of its open transaction, and how the last one ended.
 #[derive(Default)]
 struct Model {
     owner: Option<Identity>,
