@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_is_not_made() {
+    fn no_value_is_made_beyond_the_limit() {
         let topics = SharedTopics::new(1);
         let (first, second): (Arc<str>, Arc<str>) = ("first".into(), "second".into());
         assert_eq!(topics.get_or_insert(&first, || 1), Some(1));
@@ -96,7 +96,7 @@ mod tests {
 
     /// `make` runs outside the lock: it may use the topics itself, and of several concurrent values one stays.
     #[test]
-    fn of_two_that_are_made_at_once_one_stays() {
+    fn of_two_concurrent_values_one_stays() {
         let topics = SharedTopics::new(1);
         let topic: Arc<str> = "topic".into();
         let outer = topics.get_or_insert(&topic, || {

@@ -168,7 +168,7 @@ mod bincode {
     }
 
     #[test]
-    fn what_is_no_value_is_refused() {
+    fn invalid_bytes_are_refused() {
         refuses::<MetricResult>(BincodeSerializer::decode, METRIC);
         refuses::<Everything>(BincodeSerializer::decode, EVERYTHING);
     }
@@ -238,7 +238,7 @@ mod postcard {
     }
 
     #[test]
-    fn what_is_no_value_is_refused() {
+    fn invalid_bytes_are_refused() {
         refuses::<MetricResult>(PostcardSerializer::decode, METRIC);
         refuses::<Everything>(PostcardSerializer::decode, EVERYTHING);
     }
@@ -252,7 +252,7 @@ mod postcard {
     }
 
     #[test]
-    fn an_error_says_what_postcard_says() {
+    fn an_error_contains_the_text_of_postcard() {
         let error = error_of(&PostcardSerializer);
         assert_eq!((error.kind(), error.persistence()), (ErrorKind::Serialization, Persistence::NotPersisted));
         assert!(std::error::Error::source(&error).unwrap().is::<::postcard::Error>());

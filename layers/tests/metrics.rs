@@ -103,7 +103,7 @@ impl Service<Record> for Slow {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_call_does_at_once_is_part_of_the_latency() {
+async fn work_inside_call_is_part_of_the_latency() {
     let metrics = Metrics::new();
     MetricsLayer::new(metrics.clone()).layer(Slow).oneshot(order("x")).await.unwrap();
     assert_eq!(metrics.snapshot().max_latency_us, 5_000);
@@ -120,7 +120,7 @@ async fn errors_of_a_foreign_service_become_ours() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_no_delivery_and_has_no_latency() {
+async fn a_failure_is_not_a_delivery_and_has_no_latency() {
     let kafka = kafka();
     let (metrics, mut service) = stack(&kafka);
     kafka.script().late_by(500 * MS).fail(Error::new(ErrorKind::Broker, "not now"));
@@ -232,7 +232,7 @@ impl Service<Record> for Finished {
 }
 
 #[test]
-fn readiness_passes_through_and_is_no_send() {
+fn readiness_passes_through_and_is_not_counted() {
     let metrics = Metrics::new();
     let mut service = MetricsLayer::new(metrics.clone()).layer(metrics.bytes_layer().layer(Finished(false)));
     let mut cx = Context::from_waker(Waker::noop());
@@ -242,7 +242,7 @@ fn readiness_passes_through_and_is_no_send() {
 }
 
 #[test]
-fn others_record_what_only_they_know() {
+fn other_parts_record_retries_and_trips() {
     let metrics = Metrics::new();
     let hook: Arc<dyn Fn() + Send + Sync> = {
         let metrics = metrics.clone();

@@ -145,7 +145,7 @@ fn a_recorder_that_comes_late_is_found() {
 }
 
 #[test]
-fn retries_and_the_breaker_are_told() {
+fn retries_and_the_breaker_are_reported() {
     let values = recorded(async || {
         let kafka = kafka();
         let facade = FacadeLayer::new("orders");
@@ -168,7 +168,7 @@ fn retries_and_the_breaker_are_told() {
 }
 
 #[test]
-fn topics_that_find_no_room_share_a_label() {
+fn topics_beyond_the_limit_share_a_label() {
     let values = recorded(async || {
         let kafka = (0..150).fold(MemoryKafka::new(), |kafka, n| kafka.with_topic(&format!("topic-{n}"), 1));
         let mut orders = FacadeLayer::new("topic-0").layer(kafka.transport());

@@ -83,7 +83,7 @@ async fn a_key_is_left_open_though_the_count_is_known() {
 }
 
 #[tokio::test]
-async fn the_records_own_partition_goes_before_every_strategy() {
+async fn the_records_own_partition_takes_precedence_over_every_strategy() {
     let kafka = MemoryKafka::new().with_topic("orders", 3);
     for strategy in [
         PartitionStrategy::KeyHash,
@@ -139,7 +139,7 @@ fn threads_share_the_turns() {
 }
 
 #[tokio::test]
-async fn an_unknown_count_leaves_the_record_open_and_passes_no_turn() {
+async fn an_unknown_count_leaves_the_record_open_and_does_not_advance() {
     let count = Arc::new(AtomicU32::new(0));
     let known = Arc::clone(&count);
     let counts = move |_: &str| Some(known.load(Ordering::Relaxed)).filter(|count| *count > 0);
@@ -164,13 +164,13 @@ async fn an_unknown_count_leaves_the_record_open_and_passes_no_turn() {
 }
 
 #[tokio::test]
-async fn a_count_of_none_divides_nothing() {
+async fn a_count_of_zero_does_not_panic() {
     let mut service = PartitionLayer::new(PartitionStrategy::RoundRobin, |_: &str| Some(0)).layer(Echo::default());
     assert_eq!(seen(&mut service, record(None)).await, None);
 }
 
 #[tokio::test]
-async fn a_topic_that_the_transport_does_not_know_is_its_to_make() {
+async fn an_unknown_topic_is_left_to_the_transport() {
     let kafka = MemoryKafka::new().with_auto_create(2);
     let mut service = stack(&kafka, PartitionStrategy::RoundRobin);
     let sent = [send(&mut service, record(None)).await, send(&mut service, record(None)).await];

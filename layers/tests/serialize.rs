@@ -186,7 +186,7 @@ async fn a_deadline_counts_while_the_serializer_waits() {
 }
 
 #[tokio::test]
-async fn a_tombstone_asks_no_serializer() {
+async fn a_tombstone_does_not_call_the_serializer() {
     let log = Log::default();
     let mut service = slow(&log, &Slow::with_permits(0));
     service.ready().await.unwrap().call(SinkMessage::tombstone("user-7")).await.unwrap();
@@ -195,7 +195,7 @@ async fn a_tombstone_asks_no_serializer() {
 }
 
 #[tokio::test]
-async fn all_but_the_value_passes_through() {
+async fn everything_except_the_value_is_passed_on() {
     let log = Log::default();
     let message = SinkMessage::new(1)
         .with_key("k")

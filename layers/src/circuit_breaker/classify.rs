@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_speaks_of_kafkas_health_counts() {
+    fn only_results_about_kafkas_health_count() {
         let outcome = |kind| DefaultClassifier.classify(&Err::<(), _>(Error::new(kind, "planted")));
         for kind in [
             ErrorKind::Connection,
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_neighbour_or_a_topic_made_anew_has_spoilt_says_nothing_of_kafka() {
+    fn failures_of_other_records_or_recreated_topics_are_neutral() {
         let outcome =
             |kind, scope| DefaultClassifier.classify(&Err::<(), _>(Error::new(kind, "planted").with_scope(scope)));
         assert_eq!(outcome(ErrorKind::Connection, Scope::Batch), Outcome::Neutral);

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_handed_over_or_throttled_says_nothing() {
+    fn records_not_handed_over_or_throttled_are_neutral() {
         assert_eq!(of(Record::NotHandedOver), Outcome::Neutral);
         let throttled = Record::HandedOver { waited: Duration::from_secs(60), budget: None, throttled: true };
         assert_eq!(of(throttled), Outcome::Neutral);

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_bucket_of_its_own_is_at_most_the_largest() {
+    fn latencies_beyond_the_buckets_are_at_most_the_maximum() {
         let samples = [1, 1 << 40];
         assert_eq!(percentile(&count(&samples), 99, 1 << 40), 1 << 40);
     }

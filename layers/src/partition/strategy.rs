@@ -67,7 +67,7 @@ mod tests {
         }
 
         #[test]
-        fn single_says_its_partition_unchanged(partition: i32) {
+        fn single_returns_its_partition_unchanged(partition: i32) {
             prop_assert_eq!(PartitionStrategy::Single(partition).choose(None), Choice::To(partition));
         }
 

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failed_value_left_is_not_sent() {
+    fn leftovers_of_a_failed_value_are_not_sent() {
         let mut blocks = Blocks::default();
         blocks.begin().extend_from_slice(b"half a val");
         assert_eq!(write(&mut blocks, 3).len(), 3);

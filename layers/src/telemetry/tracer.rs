@@ -158,14 +158,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_suppressed_says_nothing_of_the_tracer() {
+    fn suppression_does_not_mark_the_tracer_as_no_op() {
         let spans = Spans::of(SdkTracerProvider::default().tracer("sdk"));
         assert!(spans.start(builder(), &Context::new().with_telemetry_suppressed()).is_none());
         assert!(spans.are_made());
     }
 
     #[test]
-    fn what_is_sampled_out_is_a_span() {
+    fn a_span_that_is_sampled_out_is_a_span() {
         let provider = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOff).build();
         let spans = Spans::of(provider.tracer_with_scope(InstrumentationScope::default()));
         for parent in [Context::new(), caller()] {

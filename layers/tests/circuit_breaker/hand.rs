@@ -1,7 +1,7 @@
 use super::support::*;
 
 #[tokio::test(start_paused = true)]
-async fn by_hand() {
+async fn forced_by_the_handle() {
     let (mut service, backend, handle) = breaker(config());
     handle.force_open();
     let error = send(&mut service, OK).await.unwrap_err();
@@ -24,7 +24,7 @@ async fn by_hand() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn transitions_are_told_in_order_also_when_a_hook_makes_one() {
+async fn transitions_are_reported_in_order_even_if_a_hook_causes_one() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (log, layer) = (Arc::clone(&seen), CircuitBreakerLayer::new(config()));
     let handle = layer.handle();

@@ -12,7 +12,7 @@ async fn open_it_is_ready_without_asking() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_room_is_woken_when_it_opens() {
+async fn a_handle_that_waits_for_room_is_woken_when_the_breaker_opens() {
     let (mut service, backend, handle) = breaker(config());
     let mut on_their_way = Vec::new();
     for _ in 0..3 {
@@ -41,7 +41,7 @@ async fn who_waits_for_room_is_woken_when_it_opens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_to_probe_is_woken_when_another_one_does() {
+async fn a_handle_that_waits_to_probe_is_woken_when_another_one_probes() {
     let (mut service, backend, _) = breaker(config());
     let mut other = service.clone();
     half_open(&mut service).await;
@@ -57,7 +57,7 @@ async fn who_waits_to_probe_is_woken_when_another_one_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_room_is_woken_by_room() {
+async fn a_handle_that_waits_for_room_is_woken_by_room() {
     let (mut service, backend, _) = breaker(config());
     backend.set_full(true);
     let wakes = Arc::default();

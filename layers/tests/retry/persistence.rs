@@ -1,7 +1,7 @@
 use super::support::*;
 
 #[tokio::test(start_paused = true)]
-async fn duplicates_only_for_those_who_want_them() {
+async fn duplicates_only_by_opt_in() {
     for (guarantee, allow, copies) in [
         (DeliveryGuarantee::AtMostOnce, true, 1),
         (DeliveryGuarantee::AtLeastOnce, false, 1),
@@ -47,7 +47,7 @@ async fn a_refused_batch_is_sent_one_by_one_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_sent_alone_keeps_its_retries_and_stays_alone() {
+async fn an_isolated_record_keeps_its_retries_and_stays_isolated() {
     let refused = error(ErrorKind::Rejected, Persistence::NotPersisted);
     let (inner, begun) = (Scripted::new([not_written(), refused, not_written()]), Instant::now());
     send(&mut retry(policy().max_retries(2), &inner), record()).await.unwrap();
@@ -56,7 +56,7 @@ async fn what_was_sent_alone_keeps_its_retries_and_stays_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_one_attempt_may_have_written_a_later_one_does_not_deny() {
+async fn a_later_attempt_does_not_deny_an_earlier_possible_write() {
     let inner =
         Scripted::new([perhaps_written(), not_written(), error(ErrorKind::Authorization, Persistence::NotPersisted)]);
     let error = send(&mut retry(policy().allow_duplicates(true), &inner), record()).await.unwrap_err();
@@ -73,7 +73,7 @@ async fn what_one_attempt_may_have_written_a_later_one_does_not_deny() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_foreign_error_is_a_nobody_knows() {
+async fn a_foreign_error_is_possibly_persisted() {
     let calls = Arc::new(Mutex::new(0));
     let count = Arc::clone(&calls);
     let foreign = tower::service_fn(move |_: Record| {

@@ -38,7 +38,7 @@ async fn dropping_makes_no_further_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hooks_are_told_of_each_further_attempt() {
+async fn hooks_are_called_for_each_further_attempt() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let (first, second) = (Arc::clone(&told), Arc::clone(&told));
     let refused = error(ErrorKind::Rejected, Persistence::NotPersisted);

@@ -20,7 +20,7 @@ async fn gives_up_with_the_number_of_attempts_and_their_time() {
 /// `elapsed` is `None` if the first attempt's duration is unknown: neither a partial sum nor the last attempt's own
 /// duration.
 #[tokio::test(start_paused = true)]
-async fn says_no_time_where_the_first_attempt_said_none() {
+async fn elapsed_is_none_if_the_first_attempt_has_none() {
     for (retries, later) in [(0, None), (3, None), (3, Some(50 * MS))] {
         let failures = many(9).enumerate().map(|(n, error)| match later {
             Some(took) if n > 0 => error.with_elapsed(took),
@@ -33,7 +33,7 @@ async fn says_no_time_where_the_first_attempt_said_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_of_a_single_attempt_is_its_own() {
+async fn the_duration_of_a_single_attempt_is_kept() {
     for guarantee in [DeliveryGuarantee::AtLeastOnce, DeliveryGuarantee::ExactlyOnce] {
         let inner = Scripted::new([not_written().with_elapsed(50 * MS)]);
         let error = send(&mut retry(policy().guarantee(guarantee).max_retries(0), &inner), record()).await.unwrap_err();
@@ -42,7 +42,7 @@ async fn the_time_of_a_single_attempt_is_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waits_longer_where_less_is_asked_for() {
+async fn waits_longer_if_a_lower_rate_is_requested() {
     let throttled = error(ErrorKind::Throttled, Persistence::NotPersisted);
     let (inner, begun) = (Scripted::new([throttled.clone(), throttled.clone(), throttled]), Instant::now());
     send(&mut retry(policy().max_backoff(Duration::from_secs(2)), &inner), record()).await.unwrap();
@@ -91,7 +91,7 @@ async fn goes_on_when_there_is_room_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_time_out_is_not_sent_again() {
+async fn a_time_out_is_not_retried() {
     for persistence in [Persistence::NotPersisted, Persistence::PossiblyPersisted] {
         let inner = Scripted::new([error(ErrorKind::Timeout, persistence)]);
         let error = send(&mut retry(policy().allow_duplicates(true), &inner), record()).await.unwrap_err();

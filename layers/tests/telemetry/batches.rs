@@ -99,7 +99,7 @@ async fn a_batch_of_many_topics_names_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_fails_is_told_of_the_batch_and_of_the_message() {
+async fn a_failure_is_reported_on_the_batch_and_on_the_message() {
     let (backend, kafka) = (Backend::new(), kafka());
     let layer = backend.telemetry().layer("orders");
     kafka.script().after(1).times(1).fail(no_leader());
@@ -270,7 +270,7 @@ async fn the_events_of_messages_without_a_span_are_the_batchs() {
 
 /// An unrecorded send writes no events into the send that contains it.
 #[tokio::test(start_paused = true)]
-async fn a_send_within_a_send_that_is_not_told_keeps_its_events_to_itself() {
+async fn an_unrecorded_send_within_a_send_writes_no_events_into_it() {
     let (backend, kafka) = (Backend::new(), kafka());
     for telemetry in [
         Telemetry::builder().without_spans().without_metrics().build(),

@@ -47,7 +47,7 @@ async fn a_context_of_the_message_is_kept_and_linked() {
 }
 
 #[tokio::test]
-async fn what_is_no_context_is_replaced() {
+async fn an_invalid_context_is_replaced() {
     let (backend, kafka) = (Backend::new(), kafka());
     let message = SinkMessage::new("x".to_owned()).with_header("traceparent", "00-gibberish");
     send(&mut stack(&backend.telemetry().layer("orders"), &kafka), message).await.unwrap();
@@ -162,7 +162,7 @@ async fn the_applications_context_is_passed_on() {
 }
 
 #[tokio::test]
-async fn what_is_sampled_out_says_so_to_the_consumer() {
+async fn the_headers_say_that_a_span_is_sampled_out() {
     let (backend, kafka) = (Backend::sampling(Sampler::AlwaysOff), kafka());
     send(&mut stack(&backend.telemetry().layer("orders"), &kafka), "x".to_owned()).await.unwrap();
     let headers = headers(&kafka);
@@ -210,7 +210,7 @@ fn headers_are_read_and_written_as_kafka_has_them() {
 }
 
 #[tokio::test]
-async fn what_is_sampled_out_above_is_followed_by_choice() {
+async fn a_parent_that_is_sampled_out_is_followed_by_opt_in() {
     for metrics in [false, true] {
         let (backend, kafka) = (Backend::new(), kafka());
         let builder = backend.builder().follow_parent(true);

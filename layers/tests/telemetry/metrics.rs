@@ -57,7 +57,7 @@ async fn retries_count_by_cause() {
 }
 
 #[tokio::test]
-async fn what_is_dropped_counts_as_abandoned() {
+async fn a_dropped_send_counts_as_abandoned() {
     let (backend, kafka) = (Backend::new(), kafka());
     let hold = kafka.script().hold();
     let mut orders = stack(&backend.telemetry().layer("orders"), &kafka);
@@ -69,7 +69,7 @@ async fn what_is_dropped_counts_as_abandoned() {
 }
 
 #[tokio::test]
-async fn topics_that_find_no_room_share_a_name() {
+async fn topics_beyond_the_limit_share_a_name() {
     let backend = Backend::new();
     let kafka = MemoryKafka::new().with_topic("orders", 1).with_topic("a", 1).with_topic("b", 1).with_topic("c", 1);
     let telemetry = backend.builder().max_topics(2).build();
@@ -106,7 +106,7 @@ async fn partitions_count_by_choice() {
 }
 
 #[tokio::test]
-async fn what_is_in_flight_is_asked_when_metrics_are_read() {
+async fn records_in_flight_are_read_when_metrics_are_collected() {
     let (backend, kafka) = (Backend::new(), kafka());
     let telemetry = backend.telemetry();
     let transport = kafka.transport();
@@ -131,7 +131,7 @@ async fn what_is_in_flight_is_asked_when_metrics_are_read() {
 }
 
 #[tokio::test]
-async fn what_is_in_flight_is_told_of_each_client() {
+async fn records_in_flight_are_reported_per_client() {
     let backend = Backend::new();
     let telemetry = backend.telemetry();
     let kafkas = [kafka(), kafka(), kafka()];

@@ -99,7 +99,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn what_is_opened_below_is_a_child() {
+async fn a_span_opened_below_is_a_child() {
     let (backend, kafka) = (Backend::new(), kafka());
     let tracer = backend.tracers.tracer("app");
     let layer = backend.telemetry().layer("orders");

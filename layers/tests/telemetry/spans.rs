@@ -118,7 +118,7 @@ async fn each_further_attempt_is_an_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_says_what_and_whether_it_may_be_written() {
+async fn a_failure_has_its_error_type_and_persistence() {
     let (backend, kafka) = (Backend::new(), kafka());
     kafka.script().lose_answer_with(Error::new(ErrorKind::Broker, "lost").with_error_type("REQUEST_TIMED_OUT"));
     send(&mut stack(&backend.telemetry().layer("orders"), &kafka), "x".to_owned()).await.unwrap_err();
@@ -144,7 +144,7 @@ async fn the_text_of_an_error_by_choice() {
 }
 
 #[tokio::test]
-async fn what_the_breaker_refuses_says_so() {
+async fn a_rejection_by_the_breaker_is_an_event() {
     let (backend, kafka) = (Backend::new(), kafka());
     kafka.script().lose_answer();
     let mut orders = stack(&backend.telemetry().layer("orders"), &kafka);
@@ -188,7 +188,7 @@ async fn a_send_that_never_was_called_has_a_span_of_its_wait() {
 }
 
 #[tokio::test]
-async fn what_is_suppressed_makes_nothing() {
+async fn suppression_creates_no_span() {
     let (backend, kafka) = (Backend::new(), kafka());
     let mut orders = stack(&backend.telemetry().layer("orders"), &kafka);
     let ready = orders.ready().await.unwrap();
@@ -206,7 +206,7 @@ async fn what_is_suppressed_makes_nothing() {
 
 /// A suppressed context is not passed on either if there is neither tracer nor meter.
 #[tokio::test]
-async fn what_is_suppressed_passes_nothing_on() {
+async fn suppression_writes_no_headers() {
     let (backend, kafka) = (Backend::new(), kafka());
     let request = Context::current_with_span(backend.tracers.tracer("app").start("request"));
     let quiet =

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_send_inside_of_another_one_speaks_for_itself_alone() {
+    fn a_nested_send_reports_only_its_own_events() {
         let (inner, outer) = watch(|| watch(taken).1);
         assert!(inner && !outer);
         let (inner, outer) = watch(|| {
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_that_was_said_tells_where_the_record_is() {
+    fn the_last_event_decides_who_has_the_record() {
         type Said = &'static [fn()];
         let places: [(Said, Option<bool>, bool); 5] = [
             (&[], None, false),

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn is_heard_by_all_who_listen_and_by_nobody_later() {
+    fn all_enclosing_listeners_get_the_description_and_no_later_one() {
         tell(|| panic!("described for nobody"));
         let outer = listen(|| {
             let inner = listen(|| tell(|| Some(unanswered(3))));
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_the_longest_counts() {
+    fn the_longest_hand_over_counts() {
         let told = listen(|| [2, 5, 3].into_iter().for_each(|seconds| tell(|| Some(unanswered(seconds)))));
         assert_eq!(told.unwrap().handed_over_for(), Some(Duration::from_secs(5)));
         let told = listen(|| tell(|| Some(Unanswered::new(None))));

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_go_well_is_sent_again_and_not_more_often_than_it_may() {
+    fn only_records_that_may_succeed_are_retried_and_within_the_limit() {
         let client = resend(2, false);
         let now = Instant::now();
         let tried = |count| Tries { count, ..Tries::new(now) };

@@ -76,7 +76,7 @@ fn each_kind_has_its_row() {
 }
 
 #[test]
-fn a_time_out_is_never_sent_again_whatever_it_says() {
+fn a_time_out_is_never_retried() {
     let policy = policy(AtLeastOnce).allow_duplicates(true);
     for persistence in [NotPersisted, PossiblyPersisted] {
         let error = error(ErrorKind::Timeout, persistence).with_recovery(Recovery::Retry);
@@ -85,7 +85,7 @@ fn a_time_out_is_never_sent_again_whatever_it_says() {
 }
 
 #[test]
-fn a_refused_batch_is_taken_apart_once_without_counting() {
+fn records_of_a_refused_batch_are_isolated_once_without_counting() {
     let refused = error(ErrorKind::Rejected, NotPersisted);
     for guarantee in [AtMostOnce, AtLeastOnce] {
         let policy = policy(guarantee).max_retries(0);
@@ -143,7 +143,7 @@ fn kinds() -> impl Strategy<Value = ErrorKind> {
 proptest! {
     /// The laws, for any combination of error properties.
     #[test]
-    fn nothing_is_sent_again_that_must_not_be(
+    fn only_records_that_may_be_retried_are_retried(
         kind in kinds(),
         recovery in prop::sample::select(vec![Recovery::Retry, Recovery::Wait, Recovery::AbortTransaction, Recovery::Fatal, Recovery::Reject]),
         persistence in prop::sample::select(vec![NotPersisted, PossiblyPersisted, Persisted]),

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_may_have_been_written() {
+    fn an_unknown_error_is_possibly_persisted() {
         for foreign in ["text".into(), wrapped("text"), io::Error::other("text").into()] {
             let error = Error::from(foreign);
             assert_eq!((error.kind(), error.persistence()), (ErrorKind::Unknown, Persistence::PossiblyPersisted));

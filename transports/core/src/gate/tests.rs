@@ -53,7 +53,7 @@ fn items(sent: &Sent) -> Vec<u32> {
 }
 
 #[test]
-fn what_is_larger_than_the_limit_is_handed_back() {
+fn a_record_larger_than_the_limit_is_returned() {
     let gate = Gate::new(Limits { records: 5, bytes: 10 });
     let refused = gate.handle().call(7, 11, |_, _| Ok(()));
     assert_eq!(refused, Err(Refused::TooLarge(7)));
@@ -62,7 +62,7 @@ fn what_is_larger_than_the_limit_is_handed_back() {
 }
 
 #[test]
-fn a_record_that_went_nowhere_gives_its_room_back_and_hands_over_the_next() {
+fn a_record_that_is_not_accepted_returns_its_room_and_hands_over_the_next() {
     let gate = Gate::new(Limits { records: 1, bytes: 10 });
     let (mut a, mut sent) = (gate.handle(), Vec::new());
     call(&mut a, 1, 1, &mut sent);
@@ -81,7 +81,7 @@ fn a_record_that_went_nowhere_gives_its_room_back_and_hands_over_the_next() {
 }
 
 #[test]
-fn newcomers_queue_behind_those_who_wait() {
+fn newcomers_queue_behind_waiting_handles() {
     let gate = Gate::new(Limits { records: 1, bytes: 10 });
     let (mut a, mut sent) = (gate.handle(), Vec::new());
     call(&mut a, 1, 1, &mut sent);
@@ -132,7 +132,7 @@ fn a_turn_that_ends_in_a_refusal_is_passed_on() {
 }
 
 #[test]
-fn a_panic_while_handing_over_parks_nobody_for_ever() {
+fn a_panic_during_the_hand_over_parks_no_record_for_ever() {
     let gate = Gate::new(Limits { records: 1, bytes: 100 });
     let (mut a, mut sent) = (gate.handle(), Vec::new());
     call(&mut a, 1, 1, &mut sent);
@@ -150,7 +150,7 @@ fn a_panic_while_handing_over_parks_nobody_for_ever() {
 }
 
 #[test]
-fn a_flush_waits_for_what_was_called_before_and_for_nothing_later() {
+fn a_flush_waits_only_for_records_called_before() {
     let gate = Gate::new(Limits { records: 1, bytes: 10 });
     let (mut a, mut sent) = (gate.handle(), Vec::new());
     call(&mut a, 1, 1, &mut sent);
@@ -170,7 +170,7 @@ fn a_flush_waits_for_what_was_called_before_and_for_nothing_later() {
 }
 
 #[test]
-fn withdrawn_records_are_settled_and_make_room_for_those_behind() {
+fn withdrawn_records_are_settled_and_make_room_for_later_ones() {
     let gate = Gate::new(Limits { records: 10, bytes: 10 });
     let (mut a, mut sent) = (gate.handle(), Vec::new());
     call(&mut a, 1, 6, &mut sent);
@@ -195,7 +195,7 @@ fn withdrawn_records_are_settled_and_make_room_for_those_behind() {
 }
 
 #[test]
-fn closing_wakes_all_who_wait() {
+fn closing_wakes_all_waiting_handles() {
     let gate = Gate::new(Limits { records: 1, bytes: 10 });
     let (mut a, mut sent) = (gate.handle(), Vec::new());
     call(&mut a, 1, 1, &mut sent);
@@ -280,7 +280,7 @@ proptest! {
 
 /// Woken handles go first; a newcomer yields once and not for ever.
 #[test]
-fn one_who_comes_new_stands_back_for_those_who_were_woken() {
+fn a_newcomer_yields_once_to_woken_handles() {
     let gate = Gate::<()>::new(Limits { records: 1, bytes: 100 });
     let mut permits = Vec::new();
     let mut enqueue = |(), permit| {
@@ -391,7 +391,7 @@ fn poll_ready_is_ready_after_close() {
 }
 
 #[test]
-fn a_waker_that_panics_takes_no_wake_up_with_it() {
+fn a_panicking_waker_loses_no_other_wake_up() {
     struct Bomb;
     impl Wake for Bomb {
         fn wake(self: Arc<Self>) {

@@ -36,7 +36,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_left_is_what_is_needed(len in 0..200usize, needed in prop::collection::btree_set(0..200usize, 0..5)) {
+        fn only_needed_items_remain(len in 0..200usize, needed in prop::collection::btree_set(0..200usize, 0..5)) {
             let items: Vec<_> = (0..len).collect();
             let needed: Vec<_> = needed.into_iter().filter(|n| *n < len).collect();
             let fails = |part: &[usize]| Some(needed.iter().all(|n| part.contains(n)));

@@ -110,7 +110,7 @@ fn errors_name_what_is_wrong() {
 }
 
 #[test]
-fn an_unknown_topic_is_made_by_its_first_record_if_that_is_wished() {
+fn an_unknown_topic_is_created_by_its_first_record_by_opt_in() {
     let mut log = Log::default();
     log.set_auto_create(4);
     assert_eq!(log.route(&Record::new("new"), || 6).unwrap(), 2);

@@ -164,7 +164,7 @@ fn a_stale_result_of_a_breaker() {
 
 /// A stack that retries possibly written records keeps at least once, and not at most once.
 #[test]
-fn a_retry_of_what_may_be_there_is_no_at_most_once() {
+fn retrying_possibly_written_records_breaks_at_most_once() {
     let with = |unknown, guarantee| run(check(move |t| resending(t, unknown)), guarantee);
     assert_eq!(with(true, Guarantee::AtMostOnce).verdicts()[0], Verdict::Duplicate);
     with(true, Guarantee::AtLeastOnce).assert_clean();
@@ -205,7 +205,7 @@ fn a_panic_is_a_verdict_and_keeps_its_seed() {
 
 /// A stack whose behaviour depends on something other than its inputs.
 #[test]
-fn what_is_not_deterministic_is_said_to_be_so() {
+fn a_stack_that_is_not_deterministic_is_reported() {
     let draw = Arc::new(AtomicU32::new(0));
     let report = check(move |t: MemoryTransport| {
         let shift = u64::from(draw.fetch_add(1, Ordering::SeqCst));

@@ -75,7 +75,7 @@ fn a_record_beside_its_transaction_is_an_aborted_read() {
 /// KAFKA-17754: a producer that is kept after its end request got no answer tears the next transaction; a new
 /// producer does not.
 #[test]
-fn a_stale_end_is_found_and_a_new_producer_cures_it() {
+fn a_stale_end_is_found_and_a_new_producer_prevents_it() {
     let faults = Faults::default().with(FaultKind::StaleEnd, 0.1);
     let check = || check(|t| t).guarantee(Guarantee::ExactlyOnce).faults(faults.clone()).seeds(200);
     let report = found_at_once(|| check().run());

@@ -83,7 +83,7 @@ async fn partitions_take_turns_and_a_paused_one_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rebalance_waits_for_who_has_partitions_and_lets_it_commit() {
+async fn a_rebalance_waits_for_members_with_partitions_and_lets_them_commit() {
     let kafka = kafka(2);
     write(&kafka, 1, "a").await;
     let mut first = kafka.consumer("g", ["orders"]);
@@ -101,7 +101,7 @@ async fn a_rebalance_waits_for_who_has_partitions_and_lets_it_commit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_put_out_is_told_and_may_not_commit() {
+async fn an_expelled_consumer_gets_an_event_and_may_not_commit() {
     let kafka = kafka(1);
     let mut stale = kafka.consumer("g", ["orders"]);
     partitions(&mut stale).await;

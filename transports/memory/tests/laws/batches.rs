@@ -54,7 +54,7 @@ async fn a_flush_and_a_close_send_what_lingers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_bad_record_fails_its_neighbours_and_nobody_else() {
+async fn one_bad_record_fails_its_batch_and_no_other() {
     let (kafka, mut transport) = batching(3);
     kafka.set_compacted("orders");
     let batch = [keyed("a"), to(0, "no key"), keyed("c"), keyed("d")];

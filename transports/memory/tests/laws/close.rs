@@ -36,7 +36,7 @@ async fn close_waits_for_reports_and_counts_each_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_held_at_the_deadline_is_unknown_and_what_is_parked_is_not_written() {
+async fn records_held_at_the_deadline_are_unknown_and_parked_ones_not_written() {
     for held_append in [false, true] {
         let kafka = MemoryKafka::new().with_topic("orders", 1);
         let mut transport = kafka.transport_with(Limits { records: 2, bytes: 100 });

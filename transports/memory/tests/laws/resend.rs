@@ -34,7 +34,7 @@ async fn an_idempotent_producer_writes_once_whatever_gets_lost() {
 
 /// A broker remembers five batches, whatever the number of records in them.
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_is_sent_again_is_known_by_all_of_its_records() {
+async fn a_retried_batch_is_recognized_by_all_of_its_records() {
     let kafka = kafka();
     let mut transport = kafka.producer().retries(10).batches(20, 5 * MS).transport();
     kafka.script().times(20).lose_answer();
@@ -72,7 +72,7 @@ async fn a_time_out_of_its_own_makes_an_idempotent_producer_write_others_twice()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_for_good_is_not_sent_again_and_leaves_no_gap() {
+async fn a_permanent_refusal_is_not_retried_and_leaves_no_gap() {
     let kafka = kafka();
     let mut transport = kafka.producer().retries(3).transport();
     kafka.script().fail(FaultKind::Reject.error());
@@ -86,7 +86,7 @@ async fn a_refusal_for_good_is_not_sent_again_and_leaves_no_gap() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_after_an_unanswered_attempt_says_that_nobody_knows() {
+async fn an_error_after_an_unanswered_attempt_is_possibly_persisted() {
     let kafka = kafka();
     let mut transport = kafka.producer().retries(1).transport();
     kafka.script().lose_answer();
@@ -96,7 +96,7 @@ async fn an_error_after_an_unanswered_attempt_says_that_nobody_knows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_whose_answer_gets_lost_is_met_again_and_leaves_a_doubt() {
+async fn a_lost_refusal_is_repeated_and_leaves_the_record_in_doubt() {
     let kafka = kafka();
     kafka.set_compacted("orders");
     let mut transport = kafka.producer().retries(10).transport();
@@ -122,7 +122,7 @@ async fn an_idempotent_producer_keeps_all_under_seeded_faults() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_that_moves_and_brokers_that_are_away_cost_time_and_no_record() {
+async fn leader_changes_and_outages_cost_time_and_no_record() {
     let kafka = kafka();
     let mut transport = kafka.producer().retries(100).transport();
     assert_eq!((kafka.leader_epoch("orders", 0), kafka.move_leader("orders", 0)), (Some(0), 1));

@@ -161,7 +161,7 @@ async fn a_held_answer_comes_with_the_release() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_held_append_keeps_what_is_behind_it_out_of_the_log() {
+async fn a_held_append_keeps_later_records_out_of_the_log() {
     let (kafka, mut transport) = orders(2);
     let hold = kafka.script().on_partition("orders", 0).hold_append();
     let mut sends: Vec<_> = (0..3).map(|n| Box::pin(transport.call(to(0, n)))).collect();

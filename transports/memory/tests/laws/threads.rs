@@ -34,7 +34,7 @@ async fn sender(task: usize, mut own: MemoryTransport) -> Vec<(String, Result<De
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_close_in_the_middle_tells_the_truth_of_each_record() {
+async fn a_close_during_sends_reports_each_record_truthfully() {
     for round in 0..20 {
         let kafka = MemoryKafka::new().with_topic("orders", 3);
         let transport = kafka.transport_with(Limits { records: 7, bytes: 1_000 });

@@ -45,7 +45,7 @@ async fn a_transaction_that_is_open_or_failed_is_aborted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_asked_where_no_transaction_is_open() {
+async fn no_request_is_sent_if_no_transaction_is_open() {
     let kafka = orders();
     let mut producer = Producer::ready(&kafka).await;
     producer.begin(&[(0, "a")]).await;
@@ -154,7 +154,7 @@ async fn a_commit_that_lacks_a_record_at_the_end_of_the_close_is_aborted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_that_wait_for_room_are_told_of_the_abort() {
+async fn parked_records_fail_with_the_abort() {
     let kafka = orders();
     let limits = kafka_tower_core::gate::Limits { records: 1, bytes: 1_000 };
     let mut producer = Producer::new(kafka.producer().transactional("id").limits(limits).transport());

@@ -49,7 +49,7 @@ async fn a_commit_without_an_answer_is_unknown_and_goes_on_with_the_same_call() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fence_after_an_unanswered_commit_says_that_nobody_knows() {
+async fn a_fence_after_an_unanswered_commit_is_possibly_persisted() {
     for carried_out in [true, false] {
         let kafka = orders();
         let mut old = Producer::ready(&kafka).await;

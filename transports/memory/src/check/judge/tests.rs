@@ -33,7 +33,7 @@ const ONCE: Guarantee = Guarantee::AtMostOnce;
 const LEAST: Guarantee = Guarantee::AtLeastOnce;
 
 #[test]
-fn what_was_told_must_be_true() {
+fn results_must_be_true() {
     let told = |outcome, log: &[u32]| verdicts(ONCE, &[call(1, outcome)], &[], log);
     assert_eq!(told(ok(0), &[1]), []);
     assert_eq!(told(ok(0), &[]), [Verdict::LostAcknowledged]);

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn all_or_nothing_by_what_was_told() {
+    fn transactions_are_all_or_nothing_by_their_results() {
         for ended in [Ended::Committed, Ended::Unknown] {
             assert_eq!(verdicts(ended, &[1, 2]), []);
             assert_eq!(verdicts(ended, &[1]), [Verdict::TornTransaction]);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_refused_is_not_part_of_it() {
+    fn a_refused_record_is_not_part_of_the_transaction() {
         let refused = Sent { outcome: Some(Err(Error::new(ErrorKind::CircuitOpen, "open"))), ..sent(2) };
         let transactions = [Transaction { sent: vec![sent(1), refused], ended: Ended::Committed }];
         let look = |ids: &[u32]| {
