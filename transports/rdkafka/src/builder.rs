@@ -162,6 +162,7 @@ impl Builder {
                 probing: OnceCell::new(),
             })?;
         }
+        owner.shared().request_limit.begin();
         Ok(RdkafkaTransport::new(Arc::new(owner)))
     }
 }

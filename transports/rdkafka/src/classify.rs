@@ -115,6 +115,16 @@ pub(crate) fn larger_than_all_room(topic: &str, size: usize, limit: usize) -> Er
     Error::new(ErrorKind::RecordTooLarge, text).with_help("send less in one record, or raise buffer_memory")
 }
 
+/// Error of a record that no broker takes, because its request would be too large.
+pub(crate) fn larger_than_a_request(topic: &str, size: usize, limit: usize) -> Error {
+    let text = format!(
+        "a record of {size} bytes for {topic} is larger than what the brokers take in one request \
+         (socket.request.max.bytes={limit})"
+    );
+    Error::new(ErrorKind::RecordTooLarge, text)
+        .with_help("send less in one record, or raise socket.request.max.bytes of the brokers")
+}
+
 /// Error of a record that was called after the close.
 pub(crate) fn after_close(topic: &str) -> Error {
     Error::new(ErrorKind::Closed, format!("not sent to {topic}: the transport was closed"))

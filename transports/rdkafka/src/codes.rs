@@ -26,6 +26,7 @@ pub(crate) const LOCAL_AUTHENTICATION: i32 = -169;
 pub(crate) const LOCAL_RESOLVE: i32 = -193;
 pub(crate) const LOCAL_TRANSPORT: i32 = -195;
 pub(crate) const LOCAL_TIMED_OUT: i32 = -185;
+pub(crate) const LOCAL_UNSUPPORTED_FEATURE: i32 = -165;
 pub(crate) const LOCAL_SSL: i32 = -181;
 pub(crate) const LOCAL_STATE: i32 = -172;
 pub(crate) const INVALID_TXN_STATE: i32 = 48;

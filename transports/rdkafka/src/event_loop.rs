@@ -123,6 +123,7 @@ impl<'a> EventLoop<'a> {
                     last_report = now;
                 }
                 self.guarded("a record", |this| this.shared.listen(now, now - last_report, &mut listen_until));
+                self.shared.learn_request_limit(now);
                 listen = now + LISTEN;
             }
             if tick <= now {

@@ -90,6 +90,7 @@ mod properties;
 mod refresh;
 mod repeats;
 mod replace;
+mod request_limit;
 mod shared;
 mod slot;
 #[cfg(test)]

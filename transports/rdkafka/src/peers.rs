@@ -3,7 +3,8 @@
 //! Every request and every answer is counted, so counting must be cheap. The clock is read only when the counts are
 //! looked at: what changed since the last look counts as having happened at this one.
 
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -76,8 +77,31 @@ struct Seen {
 }
 
 /// The brokers of one client.
-#[derive(Debug, Default)]
-pub(crate) struct Peers(RwLock<Vec<Arc<Connection>>>);
+#[derive(Debug)]
+pub(crate) struct Peers {
+    all: RwLock<Vec<Arc<Connection>>>,
+    connected: Mutex<BTreeSet<(Vec<u8>, i32)>>,
+    changes: AtomicU64,
+}
+
+/// The state of a client's connections. Equal states mean that none was made or lost in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Connections {
+    /// Unlike that of any other client.
+    changes: u64,
+    pub(crate) any: bool,
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        static CLIENTS: AtomicU64 = AtomicU64::new(0);
+        Self {
+            all: RwLock::default(),
+            connected: Mutex::default(),
+            changes: AtomicU64::new(CLIENTS.fetch_add(1, Ordering::Relaxed) << 40),
+        }
+    }
+}
 
 impl Connection {
     fn new(id: i32, name: &str) -> Self {
@@ -126,6 +150,28 @@ impl Connection {
 }
 
 impl Peers {
+    /// A connection is ready for requests.
+    pub(crate) fn connected(&self, host: &[u8], port: i32) {
+        let mut connected = lock(&self.connected);
+        // A login that is renewed ends in this state, too.
+        if connected.insert((host.to_vec(), port)) {
+            self.changes.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// A connection was lost, or could not be made.
+    pub(crate) fn disconnected(&self, host: &[u8], port: i32) {
+        let mut connected = lock(&self.connected);
+        if connected.remove(&(host.to_vec(), port)) {
+            self.changes.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    pub(crate) fn connection_state(&self) -> Connections {
+        let connected = lock(&self.connected);
+        Connections { changes: self.changes.load(Ordering::Acquire), any: !connected.is_empty() }
+    }
+
     /// Counts a request to a broker.
     pub(crate) fn sent(&self, id: i32, name: &[u8]) {
         self.with(id, name, |connection| {
@@ -186,7 +232,7 @@ impl Peers {
     }
 
     fn connections(&self) -> Vec<Arc<Connection>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.all.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A coordinator has a second connection, with another name and the same id.
@@ -194,13 +240,13 @@ impl Peers {
         let known = |all: &[Arc<Connection>]| {
             all.iter().position(|connection| connection.id == id && connection.name.as_bytes() == name)
         };
-        let connections = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let connections = self.all.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = known(&connections) {
             return change(&connections[at]);
         }
         drop(connections);
         let name = String::from_utf8_lossy(name);
-        let mut connections = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut connections = self.all.write().unwrap_or_else(PoisonError::into_inner);
         // The connection had another name before the broker's id was known or its address changed.
         let is_old = |old: &Connection| {
             let same_place = address(&old.name) == address(&name);
@@ -304,5 +350,24 @@ mod tests {
             peers.sent(id, b"b");
         }
         assert_eq!(peers.all(Instant::now()).len(), KEPT);
+    }
+
+    #[test]
+    fn equal_connections_mean_that_none_was_made_or_lost() {
+        let peers = Peers::default();
+        let start = peers.connection_state();
+        assert!(!start.any);
+        // It could not be made.
+        peers.disconnected(b"a", 9092);
+        assert_eq!(peers.connection_state(), start);
+        peers.connected(b"a", 9092);
+        let one = peers.connection_state();
+        assert!(one.any && one != start);
+        peers.connected(b"a", 9092);
+        assert_eq!(peers.connection_state(), one, "the login was renewed");
+        peers.disconnected(b"a", 9092);
+        peers.connected(b"a", 9092);
+        assert_ne!(peers.connection_state(), one, "another connection to the same broker");
+        assert_ne!(Peers::default().connection_state(), start, "another client");
     }
 }

@@ -24,6 +24,7 @@ use crate::held::Held;
 use crate::log::{Log, Source};
 use crate::refresh::Partitions;
 use crate::replace::Why;
+use crate::request_limit::RequestLimit;
 use crate::slot::{Acknowledged, Slot};
 use crate::transactions::{self, TxnState};
 
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) log: Log,
     pub(crate) partitions: Partitions,
     pub(crate) held: Held,
+    pub(crate) request_limit: RequestLimit,
     /// Number of times that the client was replaced.
     pub(crate) generation: AtomicU64,
     /// Set while the replaced instance gives up its records.
@@ -90,6 +92,7 @@ impl Shared {
             client,
             alone: Alone::default(),
             me: Weak::clone(me),
+            request_limit: RequestLimit::new(&config),
             config,
             gate,
             expiry: Mutex::default(),
@@ -166,13 +169,22 @@ impl Shared {
     /// Hands over a record that was parked, unless its deadline has passed.
     pub(crate) fn enqueue_parked(&self, slot: Arc<Slot>, permit: Permit) -> Result<(), Permit> {
         let now = Instant::now();
-        let enqueued = if slot.record().expires_at.is_none_or(|at| now < at) {
-            slot.leave_gate(now);
-            self.enqueue(slot, permit)
+        let record = slot.record();
+        let refusal = if record.expires_at.is_some_and(|at| at <= now) {
+            Some(self.expired(&slot, false, now, &self.sight()))
         } else {
-            slot.admit(permit);
-            let error = self.expired(&slot, false, now, &self.sight());
-            self.settle(&slot, Err(error)).map_or(Ok(()), Err)
+            // The limit may have become known while it was parked.
+            self.above_request_limit(record, record.size())
+        };
+        let enqueued = match refusal {
+            None => {
+                slot.leave_gate(now);
+                self.enqueue(slot, permit)
+            }
+            Some(error) => {
+                slot.admit(permit);
+                self.settle(&slot, Err(error)).map_or(Ok(()), Err)
+            }
         };
         if enqueued.is_err() {
             self.transactions.part_lost();

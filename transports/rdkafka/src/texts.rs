@@ -97,6 +97,7 @@ fn causes() -> [Option<Explanation>; 4] {
 fn of_records_that_the_transport_does_not_take() {
     assert_all([
         classify::larger_than_all_room("orders", 10, 5),
+        classify::larger_than_a_request("orders", 10, 5),
         classify::after_close("orders"),
         classify::looked_up_at_close("orders"),
         classify::lost("orders"),

@@ -84,8 +84,11 @@ impl Service<Record> for RdkafkaTransport {
             let error = classify::too_late(&record);
             return DeliveryFuture::refused(error.with_unanswered(Unanswered::new(None)));
         }
-        let slot = Arc::new(Slot::new(record, now));
         let shared = &self.owner.shared;
+        if let Some(error) = shared.above_request_limit(&record, size) {
+            return DeliveryFuture::refused(error);
+        }
+        let slot = Arc::new(Slot::new(record, now));
         // Before the hand-over: a replacement of the client must know of the record.
         shared.watch(&slot);
         let admitted = self.admission.call(Arc::clone(&slot), size, |slot, permit| shared.enqueue(slot, permit));

@@ -39,6 +39,27 @@ unsafe extern "C" fn on_new(
     unsafe {
         raw::rd_kafka_interceptor_add_on_request_sent(rk, NAME.as_ptr(), on_sent, peers);
         raw::rd_kafka_interceptor_add_on_response_received(rk, NAME.as_ptr(), on_answer, peers);
+        raw::rd_kafka_interceptor_add_on_broker_state_change(rk, NAME.as_ptr(), on_state, peers);
+    }
+    0
+}
+
+/// librdkafka holds the broker's lock.
+unsafe extern "C" fn on_state(
+    _rk: *mut sys::rd_kafka_t,
+    _id: i32,
+    _protocol: *const c_char,
+    host: *const c_char,
+    port: c_int,
+    state: *const c_char,
+    peers: *mut c_void,
+) -> c_int {
+    // SAFETY: as in `on_sent`.
+    let (peers, host, state) = unsafe { (&*peers.cast_const().cast::<Peers>(), bytes(host), bytes(state)) };
+    match state {
+        b"UP" => peers.connected(host, port),
+        b"DOWN" => peers.disconnected(host, port),
+        _ => {}
     }
     0
 }

@@ -12,7 +12,7 @@ use super::topics::Topics;
 use super::{Event, Queue, activity, produce, raw};
 use crate::codes;
 use crate::context::Context;
-use crate::peers::{Peer, Peers};
+use crate::peers::{Connections, Peer, Peers};
 use crate::slot::Slot;
 
 /// A librdkafka producer, made and owned by the binding's `Client`, which never polls it.
@@ -168,6 +168,20 @@ impl Client {
     /// Returns the activity of the producer's brokers.
     pub(crate) fn peers(&self, now: Instant) -> Vec<Peer> {
         self.with(|native| native.peers.all(now)).unwrap_or_default()
+    }
+
+    /// The state of the producer's connections; none once it is destroyed.
+    pub(crate) fn connections(&self) -> Option<Connections> {
+        self.with(|native| native.peers.connection_state())
+    }
+
+    /// The numbers of the brokers that the producer had something to do with; those that it is connected to come first, as a rule.
+    pub(crate) fn broker_ids(&self, now: Instant) -> Vec<i32> {
+        let mut peers = self.peers(now);
+        peers.retain(|peer| peer.id >= 0);
+        // The last answer first.
+        peers.sort_by_key(|peer| std::cmp::Reverse(peer.answered));
+        peers.iter().map(|peer| peer.id).collect()
     }
 
     /// Updates the activity of the producer's brokers.

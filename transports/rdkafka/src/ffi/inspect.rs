@@ -81,6 +81,26 @@ impl Client {
         self.kept(look).unwrap_or(Err(codes::LOCAL_DESTROY))
     }
 
+    /// The numbers of the cluster's brokers.
+    pub(crate) fn brokers(&self, within: Duration) -> Result<Vec<i32>, i32> {
+        let ask = |rk| {
+            let mut metadata: *const sys::rd_kafka_metadata = ptr::null();
+            // SAFETY: the client lives; no topic is asked for; `metadata` is written only on success.
+            let code = unsafe { raw::rd_kafka_metadata(rk, 0, ptr::null_mut(), &mut metadata, millis(within)) };
+            if code != 0 {
+                return Err(code);
+            }
+            // SAFETY: on success `metadata` points to a valid structure until it is destroyed here; the array is as long as its
+            // count says.
+            unsafe {
+                let ids = (0..count((*metadata).broker_cnt)).map(|i| (*(*metadata).brokers.add(i)).id).collect();
+                sys::rd_kafka_metadata_destroy(metadata);
+                Ok(ids)
+            }
+        };
+        self.kept(ask).unwrap_or(Err(codes::LOCAL_DESTROY))
+    }
+
     /// A topic's settings by one of the brokers, without those that it keeps to itself.
     pub(crate) fn topic_settings(&self, topic: &str, broker: i32, within: Duration) -> Result<Settings, i32> {
         self.settings(Resource::RD_KAFKA_RESOURCE_TOPIC, topic, broker, within)

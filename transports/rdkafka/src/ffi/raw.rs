@@ -25,6 +25,16 @@ pub(super) type OnAnswer = unsafe extern "C" fn(
     c_int,
     *mut c_void,
 ) -> c_int;
+/// Broker's number, protocol, host, port and the state's name.
+pub(super) type OnState = unsafe extern "C" fn(
+    *mut sys::rd_kafka_t,
+    i32,
+    *const c_char,
+    *const c_char,
+    c_int,
+    *const c_char,
+    *mut c_void,
+) -> c_int;
 
 unsafe extern "C" {
     pub(super) fn rd_kafka_conf_interceptor_add_on_new(
@@ -43,6 +53,12 @@ unsafe extern "C" {
         rk: *mut sys::rd_kafka_t,
         name: *const c_char,
         on_answer: OnAnswer,
+        opaque: *mut c_void,
+    ) -> c_int;
+    pub(super) fn rd_kafka_interceptor_add_on_broker_state_change(
+        rk: *mut sys::rd_kafka_t,
+        name: *const c_char,
+        on_state: OnState,
         opaque: *mut c_void,
     ) -> c_int;
     pub(super) fn rd_kafka_err2str(code: c_int) -> *const c_char;
