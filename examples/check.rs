@@ -1,11 +1,11 @@
-//! Tries the configuration of the environment, and says what is wrong with it; sends nothing.
+//! Tries the configuration of the environment and prints what is wrong with it. Sends nothing.
 //!
 //! ```text
 //! KAFKA_BROKERS=localhost:9092 KAFKA_TOPIC=orders cargo run --example check
 //! ```
 //!
-//! All of `docs/config.md` can be set: `KAFKA_LINGER_MS=5`, `KAFKA_SECURITY_PROTOCOL=sasl_ssl`, `KAFKA_SASL_PASSWORD_FILE=…`.
-//! Ends with 1 if a sink would not work.
+//! Everything in `docs/config.md` can be set: `KAFKA_LINGER_MS=5`, `KAFKA_SECURITY_PROTOCOL=sasl_ssl`,
+//! `KAFKA_SASL_PASSWORD_FILE=…`. Exits with 1 if a sink would not work.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
-//! Does a stack of your own keep what it promises? A seed lets answers get lost, connections break and brokers refuse;
-//! the checker compares what callers were told with what is in the log.
+//! Tests whether your own stack keeps its guarantees. From a seed, answers get lost, connections break and brokers
+//! reject records; the checker compares the callers' results with the log.
 //!
 //! ```text
 //! cargo run --features check --example check_your_stack
@@ -18,7 +18,7 @@ use kafka_tower::memory::check::{Guarantee, check};
 use kafka_tower::{Delivery, Error, PartitionStrategy, Record};
 use tower::{Service, ServiceBuilder};
 
-/// The stack: anything that takes records and answers with their fate.
+/// The stack under test: any service that takes records and returns their outcome.
 fn my_stack(
     transport: MemoryTransport,
     policy: RetryPolicy,
@@ -26,7 +26,7 @@ fn my_stack(
     let control = transport.control();
     ServiceBuilder::new()
         .partition(PartitionStrategy::KeyHash, control)
-        // The jitter from a seed: a run can be repeated.
+        // A seed for the jitter, so that a run can be repeated.
         .layer(RetryLayer::new(policy).seed(1))
         .service(transport)
 }

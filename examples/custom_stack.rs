@@ -1,11 +1,11 @@
-//! A stack of your own: a layer of yours, an order of yours, over any transport, and a sink of it.
+//! A stack of your own: a layer of your own, in your order, over any transport, and a sink made from it.
 //!
 //! ```text
 //! cargo run --example custom_stack
 //! KAFKA_BROKERS=host:9092 KAFKA_TOPIC=my-topic cargo run --example custom_stack
 //! ```
 //!
-//! Without `KAFKA_BROKERS` it talks to a Kafka in memory, and a script lets that one fail.
+//! Without `KAFKA_BROKERS` it uses an in-memory Kafka, and a script makes that one fail.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::env;
@@ -29,7 +29,7 @@ use tower::{Layer, Service, ServiceBuilder};
 
 const OPEN_FOR: Duration = Duration::from_secs(1);
 
-/// A layer of your own: it says whose each record is, and lets nobody send more than so many bytes in one.
+/// A layer of your own: adds the tenant to each record and rejects records above a maximum size in bytes.
 #[derive(Clone)]
 struct TenantLayer {
     tenant: &'static str,
@@ -50,7 +50,7 @@ struct Tenant<S> {
     rules: TenantLayer,
 }
 
-/// What a layer owes the laws of `Transport` is in the comments.
+/// The comments show what a layer must do to satisfy the laws of `Transport`.
 impl<S> Service<Record> for Tenant<S>
 where
     S: Service<Record, Response = Delivery, Error = Error> + Clone,
@@ -59,18 +59,19 @@ where
     type Error = Error;
     type Future = TenantFuture<S::Future>;
 
-    /// Back-pressure goes through. A refusal is the call's: an error of `poll_ready` would end the service for good.
+    /// Passes back-pressure on. A rejection is returned by `call`: an error of `poll_ready` would end the service for
+    /// good.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.inner.poll_ready(cx)
     }
 
-    /// Calls the service below at once, so that the order of calls stays the order of the log.
+    /// Calls the inner service at once, so that the log keeps the order of calls.
     fn call(&mut self, mut record: Record) -> Self::Future {
         let Tenant { inner, rules } = self;
         record.headers.insert("tenant", rules.tenant);
         let (size, most) = (record.size(), rules.max_bytes);
         if size > most {
-            *inner = inner.clone(); // the readiness will not be used: a clone has none, and keeps no room from others
+            *inner = inner.clone(); // the readiness will not be used: a clone has none, and so holds no room
             let text = format!("{} may send {most} bytes in a record, and not {size}", rules.tenant);
             return TenantFuture::Refused(Some(Error::new(ErrorKind::RecordTooLarge, text)));
         }
@@ -78,7 +79,7 @@ where
     }
 }
 
-/// A named future: no box. What the service below says of the record's fate goes through untouched.
+/// A named future, without a box. Passes the inner service's outcome on unchanged.
 #[pin_project(project = Projected)]
 enum TenantFuture<F> {
     Sent(#[pin] F),
@@ -96,9 +97,9 @@ impl<F: Future<Output = Result<Delivery>>> Future for TenantFuture<F> {
     }
 }
 
-/// The default order has the breaker around retry: it counts sends. Here retry is around the breaker, which counts attempts:
-/// one send that keeps failing is enough to open it, and an open one ends the retries of others. For those who would rather
-/// stop early than press a cluster that limps.
+/// The default order has the breaker around retry, so that it counts sends. Here retry is around the breaker, which
+/// counts attempts: one send that keeps failing can open it, and an open breaker ends the retries of others. Use this
+/// order to stop early instead of putting load on a failing cluster.
 fn sink(topic: &str, transport: impl IntoTransport) -> (KafkaSink<String>, Metrics) {
     let (transport, control) = transport.into_transport();
     let metrics = Metrics::new();
@@ -116,9 +117,9 @@ fn sink(topic: &str, transport: impl IntoTransport) -> (KafkaSink<String>, Metri
         println!("    breaker: {:?} -> {:?}", transition.from, transition.to);
     });
     let stack = ServiceBuilder::new() // the first is the outermost
-        .measure(metrics.clone()) // as the caller sees it; the sink's own metrics hear of no retries, trips and bytes
-        .serialize_json(topic) // from here on there are records
-        .layer(TenantLayer { tenant: "acme", max_bytes: 200 }) // refused records are no attempts and no failures of Kafka
+        .measure(metrics.clone()) // counts what the caller sees; the sink's own metrics do not include retries, trips and bytes
+        .serialize_json(topic) // below this layer there are records
+        .layer(TenantLayer { tenant: "acme", max_bytes: 200 }) // rejected records count neither as attempts nor as failures of Kafka
         .count_bytes(&metrics)
         .partition(PartitionStrategy::KeyHash, Arc::clone(&control))
         .layer(retry)
@@ -200,7 +201,7 @@ async fn faults(sink: &KafkaSink<String>, kafka: &MemoryKafka) {
     told(sink, "well again").await;
 }
 
-/// Sends, and shows what the sender is told.
+/// Sends, and prints the result.
 async fn told(sink: &KafkaSink<String>, order: &str) {
     let begun = Instant::now();
     match sink.send(order.to_owned()).await {

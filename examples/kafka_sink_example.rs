@@ -1,12 +1,12 @@
-//! What a sink can do, feature by feature.
+//! The features of a sink, one by one.
 //!
 //! ```text
 //! cargo run --example kafka_sink_example --features mock-cluster
 //! KAFKA_BROKERS=host:9092 KAFKA_TOPIC=my-topic cargo run --example kafka_sink_example --features mock-cluster
 //! ```
 //!
-//! Without `KAFKA_BROKERS` it talks to librdkafka's mock cluster in this process. With it, it writes to a topic that has to
-//! exist: `docker compose up -d --wait kafka` starts a Kafka that creates topics when they are asked for.
+//! Without `KAFKA_BROKERS` it uses librdkafka's mock cluster in this process. With it, it writes to a topic that must
+//! exist: `docker compose up -d --wait kafka` starts a Kafka that creates topics on request.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ fn metric(count: u64) -> SinkMessage<MetricResult> {
     SinkMessage::new(MetricResult { service, avg_latency: 12.5, count }).with_key_from(|metric| metric.service.clone())
 }
 
-/// A format of your own.
+/// A serializer of your own.
 struct Csv;
 
 #[async_trait]
@@ -115,13 +115,13 @@ async fn sending(sink: &KafkaSink<MetricResult>) -> Result<()> {
     let results = sink.send_batch((0..1_000).map(metric)).await?;
     let sent = results.iter().filter(|result| result.is_ok()).count();
     println!("  {sent} of {} delivered in {:.0?}", results.len(), begun.elapsed());
-    results.into_iter().collect::<Result<Vec<_>>>()?; // the first error, if there is one
+    results.into_iter().collect::<Result<Vec<_>>>()?; // returns the first error, if any
 
     heading("A stream: as many as there are, with bounded memory");
     let begun = Instant::now();
     let mut results = sink.send_stream(stream::iter((0..STREAM).map(metric))).enumerate();
     while let Some((number, result)) = results.next().await {
-        result?; // the stream would go on
+        result?; // without `?` the stream would go on
         if (number as u64 + 1) % (STREAM / 4) == 0 {
             println!("  {:>6} of {STREAM} delivered, {:.0?}", number + 1, begun.elapsed());
         }
@@ -163,7 +163,7 @@ async fn serializer(config: &KafkaSinkConfig) -> Result<()> {
     Ok(())
 }
 
-/// Leaves a sink with messages that cannot be delivered.
+/// Returns a sink with messages that cannot be delivered.
 async fn errors(sink: &KafkaSink<MetricResult>, config: &KafkaSinkConfig) -> Result<KafkaSink<MetricResult>> {
     heading("Errors: what happened, whether it is in the log, what to do");
     let wrong = KafkaSinkConfig { acks: "1".to_owned(), ..config.clone() };

@@ -1,12 +1,12 @@
-//! The first messages: a few by hand, then ten thousand at once.
+//! First messages: a few by hand, then ten thousand at once.
 //!
 //! ```text
 //! cargo run --example quickstart --features mock-cluster
 //! KAFKA_BROKERS=host:9092 KAFKA_TOPIC=my-topic cargo run --example quickstart --features mock-cluster
 //! ```
 //!
-//! Without `KAFKA_BROKERS` it talks to librdkafka's mock cluster: brokers inside this process that speak Kafka's
-//! protocol over TCP. Nothing to install; what is sent is gone when the program ends.
+//! Without `KAFKA_BROKERS` it uses librdkafka's mock cluster: brokers inside this process that speak Kafka's protocol
+//! over TCP. Nothing needs to be installed; the records are gone when the program ends.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::env;
@@ -34,7 +34,7 @@ impl Reading {
     }
 }
 
-/// Readings of one sensor keep their order: the key chooses the partition.
+/// Readings of one sensor stay in order, because the key determines the partition.
 fn message(number: u32) -> SinkMessage<Reading> {
     SinkMessage::new(Reading::new(number)).with_key_from(|reading| reading.sensor.clone())
 }
@@ -105,7 +105,8 @@ async fn run() -> Result<usize> {
     Ok(failed)
 }
 
-/// The batch is taken message by message, as there is room; so what was taken and is not on its way has an answer.
+/// The batch takes messages one by one as there is room, so a message that was taken and is not in flight has its
+/// answer.
 async fn send_all(sink: &KafkaSink<Reading>) -> Result<Vec<Result<Delivery>>> {
     let taken = AtomicUsize::new(0);
     let messages = (0..BATCH).map(message).inspect(|_| _ = taken.fetch_add(1, Ordering::Relaxed));
@@ -126,7 +127,7 @@ async fn send_all(sink: &KafkaSink<Reading>) -> Result<Vec<Result<Delivery>>> {
     }
 }
 
-/// A bar on a terminal, else a line now and then.
+/// A progress bar on a terminal, otherwise a line now and then.
 struct Progress {
     terminal: bool,
     shown: usize,
@@ -164,7 +165,7 @@ fn config(brokers: Option<String>) -> KafkaSinkConfig {
     let config = KafkaSinkConfig { topic, batch_size: 1_000, linger_ms: 2, ..Default::default() };
     match brokers {
         Some(brokers) => KafkaSinkConfig { brokers, ..config },
-        // librdkafka starts this many brokers of its own and talks to them in place of `brokers`.
+        // librdkafka starts this many mock brokers and uses them instead of `brokers`.
         None => config.with_property("test.mock.num.brokers", "1"),
     }
 }

@@ -1,4 +1,4 @@
-//! The same service over librdkafka in `main` and over memory in its tests: the transport is a line where the sink is made.
+//! One service over librdkafka in `main` and over memory in its tests: only the line that makes the sink differs.
 //!
 //! ```text
 //! cargo run --example swap_transport
@@ -6,8 +6,8 @@
 //! KAFKA_BROKERS=host:9092 KAFKA_TOPIC=my-topic cargo run --example swap_transport
 //! ```
 //!
-//! Without `KAFKA_BROKERS` the program talks to librdkafka's mock cluster in this process. The tests let a Kafka in memory
-//! fail as they please, and wait for nothing: the clock is theirs.
+//! Without `KAFKA_BROKERS` the program uses librdkafka's mock cluster in this process. The tests make an in-memory
+//! Kafka fail, and do not wait, because they control the clock.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::env;
@@ -34,14 +34,14 @@ impl OrderPlaced {
     }
 }
 
-/// What the service's caller can act upon.
+/// Result for the service's caller.
 #[derive(Debug)]
 enum Placed {
-    /// It is in the log.
+    /// The order is in the log.
     Yes(Delivery),
-    /// It is not: place it again.
+    /// The order is not in the log: place it again.
     No(Error),
-    /// Nobody knows: look before placing it again, or the customer pays twice.
+    /// Unknown: look before placing it again, or the customer pays twice.
     Unclear(Error),
 }
 
@@ -55,14 +55,14 @@ impl From<Result<Delivery>> for Placed {
     }
 }
 
-/// Knows neither transport nor layers: there is no type parameter to carry about.
+/// Names neither transport nor layers, so it needs no type parameter for them.
 #[derive(Clone)]
 struct OrderService {
     sink: KafkaSink<OrderPlaced>,
 }
 
 impl OrderService {
-    /// Orders of a customer keep their order: the customer is the key.
+    /// Orders of a customer stay in order: the customer is the key.
     fn message(order: OrderPlaced) -> SinkMessage<OrderPlaced> {
         SinkMessage::new(order).with_key_from(|order| order.customer.clone())
     }
@@ -71,7 +71,7 @@ impl OrderService {
         self.sink.send(Self::message(order)).await.into()
     }
 
-    /// Places many, and tells of each in turn.
+    /// Places many orders, and reports each in turn.
     async fn import(&self, orders: impl Iterator<Item = OrderPlaced>, mut tell: impl FnMut(Placed)) {
         let mut results = self.sink.send_stream(stream::iter(orders.map(Self::message)));
         while let Some(result) = results.next().await {
@@ -113,7 +113,7 @@ async fn run() -> Result<bool> {
     let brokers = if embedded { "librdkafka's mock cluster, in this process" } else { config.brokers.as_str() };
     println!("kafka-tower, one service over two transports\n\n  brokers   {brokers}\n  topic     {}\n", config.topic);
 
-    let service = OrderService { sink: KafkaSink::new(config).await? }; // the line that the tests have otherwise
+    let service = OrderService { sink: KafkaSink::new(config).await? }; // the only line that differs in the tests
 
     println!("Orders one by one:");
     let mut all = true;
@@ -149,7 +149,7 @@ async fn run() -> Result<bool> {
     Ok(all && placed == IMPORT)
 }
 
-/// Minutes of outage in milliseconds: with a paused clock tokio goes on to the next timer when all wait.
+/// Minutes of outage take milliseconds: a paused clock advances to the next timer when all tasks wait.
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -160,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    /// The service as it is, its configuration too, over memory.
+    /// The unchanged service and its configuration, over the memory transport.
     async fn service() -> (OrderService, MemoryKafka) {
         let kafka = MemoryKafka::new().with_topic(TOPIC, 3);
         let config = KafkaSinkConfig { topic: TOPIC.to_owned(), ..config() };
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_hiccup_is_not_the_customers_trouble() {
+    async fn a_short_failure_is_retried() {
         let (service, kafka) = service().await;
         let hiccup = kafka.script().times(2).fail(no_leader());
         assert!(matches!(service.place(OrderPlaced::new(1)).await, Placed::Yes(_)));
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn in_an_outage_customers_are_told_at_once_and_later_served_again() {
+    async fn in_an_outage_orders_fail_at_once_and_later_succeed_again() {
         let (service, kafka) = service().await;
         let outage = kafka.script().always().fail(no_leader());
         for id in 0..5 {
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_import_tells_of_each_order_in_turn() {
+    async fn an_import_reports_each_order_in_turn() {
         let (service, kafka) = service().await;
         kafka.script().after(4).lose_answer();
         let mut placed = Vec::new();

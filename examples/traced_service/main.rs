@@ -1,14 +1,14 @@
-//! A service that sends to Kafka, followed by OpenTelemetry: from the request of its caller to the offset in the log.
+//! A service that sends to Kafka, traced with OpenTelemetry from its caller's request to the offset in the log.
 //!
 //! ```text
 //! cargo run --example traced_service --features opentelemetry,mock-cluster
 //! OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 cargo run --example traced_service --features opentelemetry,mock-cluster
 //! ```
 //!
-//! Without `OTEL_EXPORTER_OTLP_ENDPOINT` spans and metrics are printed. Without `KAFKA_BROKERS` it talks to librdkafka's
-//! mock cluster in this process. `TRACED_SERVICE_SECONDS` lets it serve for a while, for dashboards.
+//! Without `OTEL_EXPORTER_OTLP_ENDPOINT` it prints spans and metrics. Without `KAFKA_BROKERS` it uses librdkafka's mock
+//! cluster in this process. `TRACED_SERVICE_SECONDS` makes it serve for a while, for dashboards.
 //!
-//! `place` is what a handler of axum looks like; `serve` does what its router and a tracing middleware do.
+//! `place` is like a handler of axum; `serve` does what its router and a tracing middleware do.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod otel;
@@ -27,7 +27,7 @@ use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_http::{HeaderExtractor, Request, Response};
 
 const TOPIC: &str = "kafka-tower-orders";
-/// A caller that is traced itself, as W3C's standard writes it in its examples.
+/// Context of a traced caller, from the examples of the W3C standard.
 const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 #[derive(serde::Serialize)]
@@ -42,11 +42,11 @@ impl Order {
     }
 }
 
-/// The state of the handlers.
+/// State of the handlers.
 #[derive(Clone)]
 struct Shop {
     orders: KafkaSink<Order>,
-    /// For what is written together or not at all.
+    /// For orders that must be written together or not at all.
     ledger: KafkaSink<Order>,
 }
 
@@ -54,7 +54,7 @@ fn message(order: Order) -> SinkMessage<Order> {
     SinkMessage::new(order).with_key_from(|order| order.customer.clone())
 }
 
-/// `POST /orders`. The span of the request is current; the send's is its child, and nothing here says so.
+/// `POST /orders`. The request's span is current, so the span of the send becomes its child.
 async fn place(shop: &Shop, request: Request<u64>) -> Response<String> {
     answer(shop.orders.send(message(Order::new(request.into_body()))).await)
 }
@@ -66,7 +66,7 @@ async fn import(shop: &Shop, request: Request<u64>) -> Response<String> {
     answer(results.and_then(|results| results.into_iter().last().expect("five were sent")))
 }
 
-/// `POST /orders/swap`: both or none, in a transaction with a span of its own.
+/// `POST /orders/swap`: both or none, in a transaction with its own span.
 async fn swap(shop: &Shop, request: Request<u64>) -> Response<String> {
     let id = request.into_body();
     let both = async {
@@ -80,7 +80,7 @@ async fn swap(shop: &Shop, request: Request<u64>) -> Response<String> {
     answer(both.await)
 }
 
-/// `POST /orders/late`: a caller that has no time left.
+/// `POST /orders/late`: a request whose deadline has passed.
 async fn late(shop: &Shop, request: Request<u64>) -> Response<String> {
     let order = message(Order::new(request.into_body())).with_deadline(Instant::now());
     answer(shop.orders.send(order).await)
@@ -90,13 +90,14 @@ fn answer(result: Result<Delivery>) -> Response<String> {
     let (status, body) = match result {
         Ok(delivery) => (201, delivery.to_string()),
         Err(error) if error.persistence() == Persistence::NotPersisted => (503, error.message().to_owned()),
-        // Nobody knows: the caller must look before it asks again.
+        // The outcome is unknown: the caller must check before it repeats the request.
         Err(error) => (504, error.message().to_owned()),
     };
     Response::builder().status(status).body(body).expect("a valid status")
 }
 
-/// What a router with a tracing middleware does: a SERVER span whose parent the headers name, current in the handler.
+/// Does what a router with a tracing middleware does: a SERVER span whose parent is in the headers, current in the
+/// handler.
 async fn serve(shop: &Shop, request: Request<u64>) -> Response<String> {
     let route = request.uri().path().to_owned();
     let parent = global::get_text_map_propagator(|w3c| {
@@ -154,7 +155,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn StdError>> {
-    // Before the first `Telemetry::new()`, which takes what is global then.
+    // Before the first `Telemetry::new()`, which takes the global providers at that time.
     let otel = otel::start("traced_service")?;
     let telemetry = Telemetry::new();
     let config = config();
@@ -188,11 +189,11 @@ async fn run() -> Result<(), Box<dyn StdError>> {
     Ok(())
 }
 
-/// A request each 50 ms, answered or not, as callers come.
+/// A request every 50 ms, whether earlier ones were answered or not.
 async fn traffic(shop: &Shop, time: Duration) {
     let end = tokio::time::Instant::now() + time;
     let mut open = tokio::task::JoinSet::new();
-    // Swaps come one after the other: a transaction belongs to the sink.
+    // Swaps run one after the other, because a transaction belongs to the sink.
     let swapping = shop.clone();
     open.spawn(async move {
         for id in 0.. {

@@ -1,4 +1,4 @@
-//! OpenTelemetry's SDK, once for the program: where spans and metrics go.
+//! OpenTelemetry's SDK, set up once per program: the destination of spans and metrics.
 
 use std::env;
 use std::error::Error;
@@ -12,21 +12,21 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 
 use crate::post::Post;
 
-/// What has to be told to send the rest when the program ends.
+/// Must be stopped at the end of the program, which exports the rest.
 pub(crate) struct Otel {
     tracers: SdkTracerProvider,
     meters: SdkMeterProvider,
-    /// For people.
+    /// The destination, for display.
     pub(crate) place: String,
 }
 
-/// Exports to `OTEL_EXPORTER_OTLP_ENDPOINT`, else prints.
+/// Exports to `OTEL_EXPORTER_OTLP_ENDPOINT`, otherwise prints.
 pub(crate) fn start(service: &'static str) -> Result<Otel, Box<dyn Error>> {
     let resource = Resource::builder().with_service_name(service).build();
     let (tracers, meters) = (SdkTracerProvider::builder(), SdkMeterProvider::builder());
     let (tracers, meters, place) = match env::var("OTEL_EXPORTER_OTLP_ENDPOINT") {
         Ok(endpoint) => {
-            // With the default features of opentelemetry-otlp a client is there, and nobody has to name one.
+            // The default features of opentelemetry-otlp include a client, so that it need not be set.
             let spans = opentelemetry_otlp::SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary);
             let metrics = opentelemetry_otlp::MetricExporter::builder().with_http().with_protocol(Protocol::HttpBinary);
             (

@@ -1,5 +1,5 @@
-//! The smallest HTTP client that a Collector on `http://` needs, so that this example builds in seconds. A program of yours
-//! takes the one that opentelemetry-otlp brings, which has TLS.
+//! A minimal HTTP client for a Collector on `http://`, so that this example builds in seconds. Your program should use
+//! the client of opentelemetry-otlp, which supports TLS.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Post;
 
-/// It blocks: the SDK calls it on threads of its own.
+/// Blocking is fine: the SDK calls it on its own threads.
 #[kafka_tower::async_trait]
 impl HttpClient for Post {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {

@@ -1,4 +1,4 @@
-//! The cost of a record in memory: the layers, and the stack that is made of them.
+//! Cost of a record in memory: the single layers, and the whole stack.
 #![allow(missing_docs)]
 
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use kafka_tower_benches::cases;
 
-/// Records in one iteration: what a run costs by itself disappears in them.
+/// Records per iteration: enough to make the fixed cost of a run negligible.
 const RECORDS: usize = 1_000;
 
 fn stack(criterion: &mut Criterion) {
@@ -14,7 +14,7 @@ fn stack(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(case.group);
         group.throughput(Throughput::Elements(RECORDS as u64));
         group.bench_function(case.name, |bencher| {
-            // A fresh one each time: the Kafka in memory keeps what it gets.
+            // A fresh one each time, because the in-memory Kafka keeps its records.
             bencher.iter_batched_ref(case.start, |run| run(RECORDS), BatchSize::LargeInput);
         });
         group.finish();

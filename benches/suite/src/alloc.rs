@@ -1,4 +1,4 @@
-//! An allocator that counts.
+//! A counting allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 static CALLS: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
 
-/// The system's allocator, counting what Rust code asks of it on all threads. librdkafka asks `malloc` by itself.
+/// The system's allocator; counts the allocations of Rust code on all threads. librdkafka calls `malloc` directly.
 #[derive(Debug)]
 pub struct Counting;
 
@@ -41,23 +41,23 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Allocations and their bytes so far, in a program whose global allocator is [`Counting`].
+/// Number of allocations and their bytes, in a program whose global allocator is [`Counting`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Allocations {
-    /// How many; one that is moved to grow counts again.
+    /// Number of allocations; a reallocation counts again.
     pub calls: u64,
-    /// Their bytes.
+    /// Bytes allocated.
     pub bytes: u64,
 }
 
 impl Allocations {
-    /// So far.
+    /// Returns the counts up to now.
     #[must_use]
     pub fn now() -> Self {
         Self { calls: CALLS.load(Ordering::Relaxed), bytes: BYTES.load(Ordering::Relaxed) }
     }
 
-    /// Since then.
+    /// Returns the counts since `self`.
     #[must_use]
     pub fn since(self) -> Self {
         let now = Self::now();

@@ -1,4 +1,4 @@
-//! The brokers: librdkafka's mock cluster in a process of its own, or an Apache Kafka.
+//! Brokers: librdkafka's mock cluster in a separate process, or an Apache Kafka.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -8,10 +8,10 @@ use kafka_tower_test_cluster::Cluster;
 
 use crate::usage;
 
-/// Partitions of the topic.
+/// Number of partitions of the topic.
 pub const PARTITIONS: u32 = 4;
 
-/// The argument with which a program is the mock cluster's process: see [`serve_mock`].
+/// Argument that makes a program the mock cluster's process: see [`serve_mock`].
 pub const SERVE_MOCK: &str = "--serve-mock";
 
 const TOPIC: &str = "checkout.readings.v1";
@@ -23,9 +23,9 @@ pub struct Broker {
     pub bootstrap: String,
     /// The topic.
     pub topic: String,
-    /// The processes whose processor time is the broker's.
+    /// Processes whose CPU time counts as the broker's.
     pub pids: Vec<u32>,
-    /// Ends with it.
+    /// Stops the broker when it is dropped.
     _life: Life,
 }
 
@@ -38,7 +38,7 @@ enum Life {
 #[derive(Debug)]
 struct Mock {
     process: Child,
-    /// Closed, it ends the process.
+    /// Closing it ends the process.
     input: Option<ChildStdin>,
 }
 
@@ -50,7 +50,7 @@ impl Drop for Mock {
 }
 
 impl Broker {
-    /// The mock cluster, one broker, in another process of this program.
+    /// Starts the mock cluster with one broker, as another process of this program.
     ///
     /// # Panics
     ///
@@ -73,7 +73,7 @@ impl Broker {
         }
     }
 
-    /// The Kafka of `KAFKA_BROKERS`, else one node that is started. Nothing if there is none here.
+    /// Uses the Kafka of `KAFKA_BROKERS`, or starts one node. None if no Kafka is available.
     ///
     /// # Panics
     ///
@@ -81,7 +81,7 @@ impl Broker {
     pub async fn kafka() -> Option<Self> {
         let cluster = match std::env::var("KAFKA_BROKERS") {
             Ok(brokers) => Cluster::external(brokers),
-            // What is not read need not be kept: a run writes gigabytes.
+            // Records are not read, so they need not be kept: a run writes gigabytes.
             Err(_) => Cluster::builder()
                 .property("log.retention.check.interval.ms", "1000")
                 .property("file.delete.delay.ms", "1000")
@@ -98,7 +98,7 @@ impl Broker {
     }
 }
 
-/// The mock cluster's process: prints its address, and ends with its standard input.
+/// Runs the mock cluster's process: prints its address, and ends when its standard input ends.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! What is measured in memory: each case sends as many records as it is told to, one at a time but in batches and streams.
+//! Cases measured in memory. Each sends the given number of records, one at a time except in batches and streams.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -25,22 +25,22 @@ use crate::telemetry;
 
 const TOPIC: &str = "readings";
 
-/// Sends so many records.
+/// Sends the given number of records.
 pub type Run = Box<dyn FnMut(usize)>;
 
-/// A thing to measure.
+/// A case to measure.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
-    /// What it stands on.
+    /// Group of comparable cases.
     pub group: &'static str,
-    /// What it is.
+    /// Name of the case.
     pub name: &'static str,
-    /// Makes all but the records.
+    /// Prepares everything but the records.
     pub start: fn() -> Run,
 }
 
 impl Case {
-    /// Group and name.
+    /// Returns group and name.
     #[must_use]
     pub fn id(&self) -> String {
         format!("{}/{}", self.group, self.name)
@@ -113,7 +113,7 @@ fn traced(telemetry: &Telemetry) -> Traced<Null> {
     telemetry.layer(TOPIC).layer(Null)
 }
 
-/// Below a span that is sampled out.
+/// Runs below a span that is sampled out.
 fn below(mut run: Run) -> Run {
     let caller = telemetry::unsampled();
     Box::new(move |n| {
@@ -126,7 +126,7 @@ fn plain(i: usize) -> SinkMessage<Reading> {
     SinkMessage::new(Reading::new(i))
 }
 
-/// The key and the header's value allocate nothing.
+/// Key and header value allocate nothing.
 fn full(i: usize) -> SinkMessage<Reading> {
     plain(i).with_key(Bytes::from_static(b"checkout")).with_header("region", Bytes::from_static(b"eu"))
 }
@@ -149,7 +149,7 @@ fn null_sink() -> KafkaSink<Reading> {
     sink(Null, Null::control())
 }
 
-/// With telemetry, and nobody who gets it.
+/// A sink with telemetry, but without providers.
 fn told_sink() -> KafkaSink<Reading> {
     let builder = KafkaSink::builder(config()).transport((Null, Null::control())).telemetry(telemetry::none());
     runtime().block_on(builder.build()).expect("a configuration that works")
@@ -215,7 +215,7 @@ fn send(sink: KafkaSink<Reading>) -> Run {
     })
 }
 
-/// In batches of 1,000.
+/// Sends batches of 1,000 messages.
 fn send_batch(sink: KafkaSink<Reading>) -> Run {
     const BATCH: usize = 1_000;
     let runtime = runtime();

@@ -1,6 +1,7 @@
-//! What a record costs in kafka-tower: counted in memory, and compared with rust-rdkafka's `FutureProducer`.
+//! Benchmarks: the cost of a record in kafka-tower, counted in memory and compared with rust-rdkafka's
+//! `FutureProducer`.
 //!
-//! See `benches/README.md` for how to run it and for what it measured.
+//! See `benches/README.md` for how to run them and for results.
 
 pub mod alloc;
 pub mod broker;

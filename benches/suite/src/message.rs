@@ -1,9 +1,9 @@
-//! What is sent.
+//! Messages of the benchmarks.
 
 use bytes::Bytes;
 use serde::Serialize;
 
-/// Different payloads in turn, so that not all records are the same.
+/// Number of different payloads, used in turn.
 pub const POOL: usize = 1024;
 
 /// A small message: 63 to 71 bytes of JSON, one allocation.
@@ -15,7 +15,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// The `i`-th.
+    /// Returns the `i`-th message.
     #[must_use]
     pub fn new(i: usize) -> Self {
         let i = (i % POOL) as u32;
@@ -27,7 +27,7 @@ impl Reading {
     }
 }
 
-/// A message that is as many bytes of JSON as wanted, half of them noise.
+/// A message with a given size in bytes of JSON, half of it noise.
 #[derive(Clone, Debug, Serialize)]
 pub struct Event {
     service: &'static str,
@@ -36,7 +36,7 @@ pub struct Event {
     detail: String,
 }
 
-/// Messages of `size` bytes each.
+/// Returns messages of `size` bytes each.
 #[must_use]
 pub fn events(size: usize) -> Vec<Event> {
     let mut noise = Noise::default();
@@ -54,24 +54,24 @@ pub fn events(size: usize) -> Vec<Event> {
     (0..POOL).map(event).collect()
 }
 
-/// Values of `size` bytes each, half of them hexadecimal noise.
+/// Returns values of `size` bytes each, half of them hexadecimal noise.
 #[must_use]
 pub fn values(size: usize) -> Vec<Bytes> {
     let mut noise = Noise::default();
     (0..POOL).map(|_| noise.text(size, size / 2).into()).collect()
 }
 
-/// What `FutureProducer` is given.
+/// Encodes a message as JSON, as a user of `FutureProducer` does.
 ///
 /// # Panics
 ///
-/// Never: JSON can express the messages here.
+/// Never: these messages can be expressed in JSON.
 #[must_use]
 pub fn json(message: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(message).expect("a message")
 }
 
-/// The same noise in each run.
+/// Noise that is the same in each run.
 struct Noise(u64);
 
 impl Default for Noise {
@@ -81,7 +81,7 @@ impl Default for Noise {
 }
 
 impl Noise {
-    /// So many hexadecimal digits, filled up to a length.
+    /// Returns `digits` hexadecimal digits, filled up to `len`.
     fn text(&mut self, len: usize, digits: usize) -> String {
         let digit = |_| {
             self.0 ^= self.0 << 13;

@@ -1,4 +1,4 @@
-//! A transport that has delivered a record before it is awaited: what is left is the cost of the layers.
+//! A transport that answers at once, so that only the cost of the layers remains.
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use std::time::Duration;
 use kafka_tower::{CloseReport, Control, Delivery, Error, InFlight, Record, Result, TransactionControl, handover};
 use tower::Service;
 
-/// Always ready, and drops its records.
+/// Transport that is always ready and drops its records.
 #[derive(Clone, Copy, Debug)]
 pub struct Null;
 
 impl Null {
-    /// Its other side.
+    /// Returns its control.
     #[must_use]
     pub fn control() -> Arc<dyn Control> {
         Arc::new(NullControl)

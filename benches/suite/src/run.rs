@@ -1,4 +1,4 @@
-//! Sends records to a broker in one of several ways and says what it took.
+//! Sends records to a broker in one of several modes and measures the cost.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,18 +20,18 @@ use crate::alloc::Allocations;
 use crate::message::{POOL, events, json, values};
 use crate::usage;
 
-/// A way to send.
+/// A mode of sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// rust-rdkafka's `FutureProducer::send_result`, its futures awaited in order.
     Future,
     /// rust-rdkafka's `FutureProducer::send` in a `FuturesUnordered`, as most code does.
     FutureSend,
-    /// Our transport, its futures awaited in order.
+    /// kafka-tower's transport, its futures awaited in order.
     Transport,
     /// `serde_json::to_vec` and [`Future`](Self::Future).
     FutureJson,
-    /// The same, awaited all before the next are sent: as many as the window.
+    /// The same, all awaited before the next ones are sent: as many as the window.
     FutureBatch,
     /// `stack::default`, its futures awaited in order.
     Typed,
@@ -39,7 +39,7 @@ pub enum Mode {
     Stack,
     /// `KafkaSink::send_stream`.
     Stream,
-    /// `KafkaSink::send_batch`, as many in a batch as the window.
+    /// `KafkaSink::send_batch` with batches of the window's size.
     Batch,
 }
 
@@ -56,7 +56,7 @@ const NAMES: &[(Mode, &str)] = &[
 ];
 
 impl Mode {
-    /// What it is compared with.
+    /// Returns the mode to compare with.
     #[must_use]
     pub fn baseline(self) -> Self {
         match self {
@@ -83,51 +83,51 @@ impl FromStr for Mode {
     }
 }
 
-/// What is to be sent, and where to.
+/// What to send, and to which broker.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// How.
+    /// Mode of sending.
     pub mode: Mode,
-    /// Bytes of a value.
+    /// Size of a value in bytes.
     pub size: usize,
-    /// Records that are measured; the first ones are not.
+    /// Number of measured records, after the warm-up.
     pub records: usize,
-    /// Records that are not awaited yet, at most.
+    /// Maximum number of records not awaited yet.
     pub window: usize,
-    /// Records that our transport's gate admits.
+    /// Number of records that the transport's gate admits.
     pub gate: usize,
     /// `bootstrap.servers`.
     pub bootstrap: String,
     /// The topic.
     pub topic: String,
-    /// The broker's processes.
+    /// Processes of the broker.
     pub broker: Vec<u32>,
 }
 
-/// What it took.
+/// Measured cost of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Took {
-    /// Time.
+    /// Elapsed time.
     pub elapsed: Duration,
-    /// Processor time of this process.
+    /// CPU time of this process.
     pub own: Duration,
-    /// Processor time of the broker.
+    /// CPU time of the broker.
     pub broker: Duration,
-    /// Processor time of all others on the machine.
+    /// CPU time of all other processes on the machine.
     pub foreign: Duration,
-    /// Rust allocations, where they are counted.
+    /// Rust allocations, if they are counted.
     pub allocations: Allocations,
 }
 
 impl Took {
-    /// On one line, for another process.
+    /// Writes the values on one line, for another process.
     #[must_use]
     pub fn write(&self) -> String {
         let nanos = [self.elapsed, self.own, self.broker, self.foreign].map(|time| time.as_nanos().to_string());
         format!("{} {} {}", nanos.join(" "), self.allocations.calls, self.allocations.bytes)
     }
 
-    /// What [`write`](Self::write) wrote.
+    /// Reads the output of [`write`](Self::write).
     #[must_use]
     pub fn read(line: &str) -> Option<Self> {
         let numbers: Vec<u64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
@@ -137,10 +137,10 @@ impl Took {
     }
 }
 
-/// So many records first, so that all is connected and warm.
+/// Number of warm-up records, so that everything is connected.
 const WARM_UP: usize = 20_000;
 
-/// Sends.
+/// Runs a plan.
 ///
 /// # Panics
 ///
@@ -163,7 +163,7 @@ pub fn run(plan: &Plan) -> Took {
     })
 }
 
-/// Runs twice, and measures the second time.
+/// Sends twice, and measures the second time.
 async fn measured<F: AsyncFnMut(usize)>(plan: &Plan, mut send: F) -> Took {
     send(WARM_UP.min(plan.records)).await;
     let (elapsed, own, broker, machine) = (Instant::now(), usage::own(), usage::of(&plan.broker), usage::machine());
@@ -175,7 +175,7 @@ async fn measured<F: AsyncFnMut(usize)>(plan: &Plan, mut send: F) -> Took {
     Took { elapsed, own, broker, foreign: all.saturating_sub(own + broker), allocations }
 }
 
-/// One configuration for all modes: librdkafka's properties follow from it.
+/// One configuration for all modes, from which librdkafka's properties follow.
 fn config(plan: &Plan) -> KafkaSinkConfig {
     KafkaSinkConfig {
         brokers: plan.bootstrap.clone(),

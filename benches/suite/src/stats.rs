@@ -2,23 +2,23 @@
 
 use std::fmt::Write as _;
 
-/// Many values of one thing.
+/// Median and range of several values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
-    /// The middle one.
+    /// The median.
     pub median: f64,
-    /// The smallest.
+    /// The smallest value.
     pub min: f64,
-    /// The largest.
+    /// The largest value.
     pub max: f64,
 }
 
 impl Spread {
-    /// Of at least one value.
+    /// Returns the spread of at least one value.
     ///
     /// # Panics
     ///
-    /// If there is none.
+    /// If there is no value.
     #[must_use]
     pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.into_iter().collect();
@@ -28,14 +28,14 @@ impl Spread {
         Self { median, min: values[0], max: values[values.len() - 1] }
     }
 
-    /// `median (min–max)`.
+    /// Formats `median (min–max)`.
     #[must_use]
     pub fn show(&self, digits: usize) -> String {
         format!("{:.digits$} ({:.digits$}–{:.digits$})", self.median, self.min, self.max)
     }
 }
 
-/// A table in Markdown; all columns but the first to the right.
+/// Formats a Markdown table; all columns but the first are right-aligned.
 #[must_use]
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |i: usize| {

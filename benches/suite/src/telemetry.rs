@@ -8,19 +8,19 @@ use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 
-/// With what is global, and nothing is.
+/// Telemetry with the global providers, of which there are none.
 #[must_use]
 pub fn none() -> Telemetry {
     Telemetry::new()
 }
 
-/// A meter and no tracer.
+/// Telemetry with a meter and no tracer.
 #[must_use]
 pub fn metrics() -> Telemetry {
     Telemetry::builder().without_spans().meter_provider(&meters()).build()
 }
 
-/// A tracer that records nothing; contexts are written.
+/// Telemetry with a tracer that records nothing; trace contexts are written.
 #[must_use]
 pub fn sampled_out() -> Telemetry {
     spans(Sampler::AlwaysOff).without_metrics().build()
@@ -32,7 +32,7 @@ pub fn sampled_out_sdk() -> Telemetry {
     spans(Sampler::AlwaysOff).propagator(TraceContextPropagator::new()).without_metrics().build()
 }
 
-/// A tracer that is not asked below a span that is sampled out.
+/// Telemetry that does not ask the tracer below a span that is sampled out.
 #[must_use]
 pub fn followed() -> Telemetry {
     spans(Sampler::AlwaysOn).follow_parent(true).without_metrics().build()
@@ -46,7 +46,7 @@ pub fn unsampled() -> Context {
     W3cPropagator::new().extract(&HeaderExtractor(&headers))
 }
 
-/// A tracer that records all and exports none of it.
+/// Telemetry with a tracer that records everything and exports nothing.
 #[must_use]
 pub fn recorded() -> Telemetry {
     spans(Sampler::AlwaysOn).without_metrics().build()
@@ -63,7 +63,7 @@ fn spans(sampler: Sampler) -> kafka_tower::telemetry::TelemetryBuilder {
     Telemetry::builder().tracer_provider(&tracers).propagator(W3cPropagator::new())
 }
 
-/// Collects once a minute: not while something is measured.
+/// Collects once a minute, so not during a measurement.
 fn meters() -> SdkMeterProvider {
     SdkMeterProvider::builder().with_periodic_exporter(InMemoryMetricExporter::default()).build()
 }

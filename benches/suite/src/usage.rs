@@ -1,14 +1,14 @@
-//! Who used the processors: this process, the broker, and others.
+//! CPU time of this process, the broker, and other processes.
 
 use std::fs;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-/// The processor time of this process so far, user and system, of all threads.
+/// Returns the CPU time of this process so far: user and system, all threads.
 ///
 /// # Panics
 ///
-/// Never: the system knows the process that asks.
+/// Never: the system knows the calling process.
 #[must_use]
 pub fn own() -> Duration {
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
@@ -28,14 +28,14 @@ fn ticks(ticks: u64) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// The fields of a process from its state on; field 0 is the state.
+/// Returns the fields of a process from its state on; field 0 is the state.
 fn fields(pid: u32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let rest = &text[text.rfind(')')? + 2..];
     Some(rest.split(' ').map(str::to_owned).collect())
 }
 
-/// The processor time of other processes so far; zero where there is no `/proc`.
+/// Returns the CPU time of other processes so far. Zero without `/proc`.
 #[must_use]
 pub fn of(pids: &[u32]) -> Duration {
     let used = |pid: &u32| {
@@ -45,7 +45,7 @@ pub fn of(pids: &[u32]) -> Duration {
     ticks(pids.iter().filter_map(used).sum())
 }
 
-/// The processor time of the whole machine so far, idle time left out; nothing where there is no `/proc`.
+/// Returns the CPU time of the whole machine so far, without idle time. None without `/proc`.
 #[must_use]
 pub fn machine() -> Option<Duration> {
     let text = fs::read_to_string("/proc/stat").ok()?;
@@ -54,7 +54,7 @@ pub fn machine() -> Option<Duration> {
     Some(ticks([0, 1, 2, 5, 6].iter().filter_map(|i| fields.get(*i)).sum()))
 }
 
-/// The processes below this one.
+/// Returns the child processes of this one.
 #[must_use]
 pub fn descendants() -> Vec<u32> {
     let parents: Vec<(u32, u32)> = fs::read_dir("/proc")

@@ -1,4 +1,5 @@
-//! Telemetry that nobody reads allocates nothing, and neither does a meter alone; where a parent is followed it is the header.
+//! Telemetry without a reader allocates nothing, and neither does a meter alone; with a followed parent, only the
+//! header does.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use kafka_tower_benches::alloc::{Allocations, Counting};
@@ -8,8 +9,8 @@ use kafka_tower_benches::cases;
 static ALLOCATOR: Counting = Counting;
 
 const RECORDS: usize = 1_000;
-/// Without a provider telemetry looks for one after 1, 2, 4, … 4,096 sends and then after each 4,096 more. A look allocates; the records
-/// that are counted are between two looks.
+/// Telemetry without a provider looks for one after 1, 2, 4, … 4,096 sends and then after every 4,096. A look
+/// allocates, so the counted records are between two looks.
 const BETWEEN_LOOKS: usize = 5_000;
 
 fn allocations(id: &str) -> u64 {
@@ -20,9 +21,9 @@ fn allocations(id: &str) -> u64 {
     before.since().calls
 }
 
-/// One test: others would allocate meanwhile.
+/// One test only, because others would allocate meanwhile.
 #[test]
-fn what_nobody_reads_allocates_nothing() {
+fn telemetry_without_a_reader_allocates_nothing() {
     assert_eq!(allocations("layer/no layer"), 0, "what is compared with");
     assert_eq!(allocations("layer/telemetry, no provider"), 0);
     assert_eq!(allocations("layer/telemetry, metrics only"), 0);

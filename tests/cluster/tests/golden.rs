@@ -30,7 +30,7 @@ fn keys() -> Vec<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn the_golden_vectors_are_javas() {
+async fn the_golden_vectors_match_java() {
     let keys = keys();
     assert_eq!(keys.len(), 200);
     let Some(hashes) = java::murmur2(&keys).await.unwrap() else {

@@ -110,7 +110,7 @@ async fn the_wrong_clients_stay_out() {
 }
 
 #[tokio::test]
-async fn bob_may_nothing_until_he_may() {
+async fn bob_may_do_nothing_until_allowed() {
     let Some(kafka) = cluster().await else { return };
     let topic = kafka.topic("rights", 1).await.unwrap();
     let producer = |user: &str, password: &str| -> FutureProducer {

@@ -59,7 +59,7 @@ fn without_kafka_a_required_suite_fails() {
 }
 
 #[tokio::test]
-async fn a_foreign_cluster_is_used_and_left_alone() {
+async fn an_external_cluster_is_used_and_left_alone() {
     let Some(kafka) = cluster::shared().await else {
         return;
     };

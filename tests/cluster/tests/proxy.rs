@@ -176,7 +176,7 @@ async fn a_request_is_lost_or_only_its_answer() {
 }
 
 #[tokio::test]
-async fn what_is_no_kafka_is_closed() {
+async fn a_connection_that_is_not_kafka_is_closed() {
     let (proxy, executed, mut client) = start().await;
     client.write_all(b"\x16\x03\x01\x02\x00 a TLS handshake").await.unwrap();
     assert_eq!(answer(&mut client).await, None);

@@ -135,7 +135,7 @@ async fn what_the_dashboard_asks_for_is_exported() {
 
 /// What Grafana would not take, or would draw over each other.
 #[test]
-fn the_dashboard_is_whole() {
+fn the_dashboard_is_valid() {
     let dashboard: serde_json::Value = serde_json::from_str(&docs("dashboard.json")).unwrap();
     assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 36 && dashboard["uid"].is_string());
     let panels = dashboard["panels"].as_array().unwrap();

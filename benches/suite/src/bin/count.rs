@@ -1,7 +1,7 @@
-//! Counts allocations and, under valgrind, instructions per record. Both are the same in each run, on any machine.
+//! Counts allocations and, under valgrind, instructions per record. Both are the same in every run, on any machine.
 //!
-//! `count` prints a table of the cases in memory; `count rdkafka` one of the ways over librdkafka, against its mock cluster in
-//! another process. A text chooses cases by name; `--no-instructions` leaves valgrind out.
+//! `count` prints a table of the cases in memory; `count rdkafka` one of the modes over librdkafka, against its mock
+//! cluster in another process. A text argument selects cases by name; `--no-instructions` skips valgrind.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::process::Command;
@@ -15,7 +15,7 @@ use kafka_tower_benches::stats::table;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Two lengths: what a process costs by itself is in both.
+/// Two lengths: their difference removes the fixed cost of a process.
 const LENGTHS: (usize, usize) = (2_000, 22_000);
 
 const MODES: &[Mode] =
@@ -26,7 +26,7 @@ fn main() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         [broker::SERVE_MOCK] => broker::serve_mock(),
-        // What valgrind is to run.
+        // What valgrind runs.
         ["--case", id, n] => (find(id).start)()(number(n)),
         ["--mode", mode, size, n, bootstrap, topic] => {
             println!("{}", run::run(&plan(mode, number(size), number(n), bootstrap, topic)).write());
@@ -63,7 +63,7 @@ fn plan(mode: &str, size: usize, records: usize, bootstrap: &str, topic: &str) -
 fn in_memory(wanted: impl Fn(&str) -> bool, instructions: bool) -> String {
     let row = |case: &Case| {
         let mut run = (case.start)();
-        // Buffers have grown and rings are as large as they will be.
+        // Warm-up: buffers and rings reach their final size.
         run(LENGTHS.0);
         let before = Allocations::now();
         run(LENGTHS.1);
@@ -113,7 +113,7 @@ fn difference(short: Option<u64>, long: Option<u64>, lengths: (usize, usize)) ->
     short.zip(long).map_or_else(|| "-".to_owned(), |(short, long)| format!("{:.0}", (long - short) as f64 / records))
 }
 
-/// The instructions of this program with these arguments, all threads together.
+/// Returns the number of instructions of this program with these arguments, over all threads.
 fn callgrind(arguments: &[&str]) -> Option<u64> {
     let program = std::env::current_exe().ok()?;
     let output = Command::new("valgrind")

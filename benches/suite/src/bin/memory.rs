@@ -1,6 +1,6 @@
-//! How many records a second the Kafka in memory takes on one core: so many that it is no bottleneck of a test.
+//! Records per second that the in-memory Kafka takes on one core, to show that it is no bottleneck in tests.
 //!
-//! The best of five runs each, as other processes can only slow one down. Fails below a million.
+//! The best of five runs each, because other processes can only slow a run down. Fails below one million.
 #![allow(clippy::print_stdout)]
 
 use std::process::ExitCode;

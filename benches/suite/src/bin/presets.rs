@@ -1,5 +1,5 @@
-//! Every preset with every way to send, in turns with the defaults, on a real Kafka. Ends with 1 if a preset is slower than the
-//! defaults at what it is for. See `benches/README.md`.
+//! Compares every preset with the defaults, in turns, for every way to send, on a real Kafka. Exits with 1 if a preset
+//! is slower than the defaults at its purpose. See `benches/README.md`.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::process::ExitCode;
@@ -18,16 +18,16 @@ presets [options]
   --rounds N     runs of each preset, way and number of partitions (default: 5)
   --records N    records of a run; of those awaited one by one a two-hundredth (default: 200000)";
 
-/// What a preset may lose by chance.
+/// Ratio below which a preset counts as slower; the rest is noise.
 const NOISE: f64 = 0.85;
 
 const PRESETS: [&str; 4] = ["default", "high_throughput", "low_latency", "exactly_once"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// Each awaited before the next.
+    /// Each send awaited before the next.
     One,
-    /// Many futures of `send` at once.
+    /// Many `send` futures at once.
     Join,
     Batch,
     Stream,
@@ -35,7 +35,7 @@ enum Way {
 
 const WAYS: [(&str, Way); 4] = [("one", Way::One), ("join", Way::Join), ("batch", Way::Batch), ("stream", Way::Stream)];
 
-/// What the preset's documentation says that it is for, as far as speed goes.
+/// Returns whether the preset's documentation recommends it for this way to send.
 fn is_for(preset: &str, way: Way) -> bool {
     match preset {
         "high_throughput" => way != Way::One,
@@ -84,7 +84,7 @@ async fn send(sink: &KafkaSink<String>, way: Way, records: usize) -> kafka_tower
     Ok(())
 }
 
-/// Records a second.
+/// Returns records per second.
 async fn run(config: KafkaSinkConfig, way: Way, records: usize) -> kafka_tower::Result<f64> {
     let transactions = config.enable_transactions;
     let sink = KafkaSink::<String>::new(config).await?;
@@ -120,9 +120,9 @@ async fn compare(ways: &[(&str, Way)], rounds: usize, records: usize) -> Option<
                     runs += 1;
                     let config = config(preset, cluster.bootstrap(), &topic, runs);
                     let most = match config {
-                        // Each of them takes as long.
+                        // Each record waits for the linger time.
                         KafkaSinkConfig { linger_ms: 1.., .. } if way == Way::One => 20,
-                        // Each is a request of its own.
+                        // Each record is a request of its own.
                         KafkaSinkConfig { batch_size: 1, .. } => 2_000,
                         _ => records,
                     };

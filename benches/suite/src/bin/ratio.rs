@@ -1,6 +1,6 @@
-//! Compares ways to send in turns: A B C A B C …, so that whatever else the machine does happens to all of them.
+//! Compares ways to send in turns (A B C A B C …), so that other load on the machine affects all of them.
 //!
-//! Each run is a process of its own. See the usage below, and `benches/README.md`.
+//! Each run is a separate process. See the usage below, and `benches/README.md`.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::process::{Command, Stdio};
@@ -28,7 +28,7 @@ ratio (--mock | --kafka) [options]
   --retries N       how often a run is repeated while others used more than 0.3 of a core (default: 2)
   --pin             this program on processor 0, the broker on processor 1 (needs taskset)";
 
-/// Others may use so much of a core.
+/// Maximum share of a core that other processes may use during a run.
 const QUIET: f64 = 0.3;
 
 struct Options {
@@ -199,7 +199,7 @@ fn compare_size(options: &Options, broker: &Broker, size: usize) -> String {
     table(&["mode", "k msgs/s", "x", "CPU µs", "CPU x", "broker µs", "foreign cores"], &rows)
 }
 
-/// A run that others disturbed little, or the least disturbed of several.
+/// Returns a run with little disturbance by other processes, or the least disturbed of several.
 fn quiet(options: &Options, plan: &Plan) -> Took {
     let foreign = |took: &Took| took.foreign.as_secs_f64() / took.elapsed.as_secs_f64();
     let mut best = spawn(options, plan);

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_refused() {
+    fn an_unknown_query_is_rejected() {
         for text in ["sum(", "rate(x[5m]", "x y", "avg(x)", r#"x{a=~"b"}"#, "sum by (le rate(x)", "", "x{a}"] {
             assert!(Expr::parse(text).is_err(), "{text}");
         }
