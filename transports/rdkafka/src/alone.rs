@@ -31,11 +31,20 @@ impl Second {
         self.client.destroy();
     }
 
-    /// Gives up what it has, lets its event loop report that, and ends it.
-    fn end_when_settled(&self) {
-        self.client.purge();
-        // librdkafka reports a purge at once; the loop serves all that is queued before it sees the wish to stop.
-        self.client.flush(Duration::from_secs(1));
+    /// Gives up its records, lets its event loop report them, and ends it.
+    ///
+    /// A thread of librdkafka that resolves a name reports its records only after that. The event loop goes on until then: it
+    /// gives their room back, which nobody else can.
+    fn end_when_settled(&self, shared: &Shared) {
+        loop {
+            self.client.purge();
+            self.client.flush(Duration::from_secs(1));
+            if self.client.queued() == 0 || shared.closing.is_done() {
+                break;
+            }
+            // Events that are no reports end no flush.
+            std::thread::sleep(Duration::from_millis(10));
+        }
         self.end();
     }
 }
@@ -65,12 +74,17 @@ impl Alone {
     }
 
     /// One that has ended takes no more records: the next one gets a new producer.
-    pub(crate) fn retire(&self, client: &Client) {
-        self.retire_after(client, |_| ());
+    pub(crate) fn retire(&self, client: &Client, shared: &Arc<Shared>) {
+        self.retire_after(client, shared, |_| ());
     }
 
     /// As [`retire`](Self::retire), and `last` runs before it gives up what it has, on a thread of its own.
-    pub(crate) fn retire_after(&self, client: &Client, last: impl FnOnce(&Client) + Send + 'static) {
+    pub(crate) fn retire_after(
+        &self,
+        client: &Client,
+        shared: &Arc<Shared>,
+        last: impl FnOnce(&Client) + Send + 'static,
+    ) {
         let retired = {
             let mut alone = lock(&self.0);
             match alone.as_ref() {
@@ -80,9 +94,10 @@ impl Alone {
         };
         if let Some(second) = retired {
             // Not here: this is its own event loop. Its last records are reported first.
+            let shared = Arc::clone(shared);
             let end = move || {
                 last(&second.client);
-                second.end_when_settled();
+                second.end_when_settled(&shared);
             };
             if let Err(error) = std::thread::Builder::new().name("kafka-tower-retire".to_owned()).spawn(end) {
                 tracing::warn!(%error, "no thread to end a producer");

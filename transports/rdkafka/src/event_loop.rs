@@ -77,6 +77,8 @@ pub(crate) fn spawn_second(shared: Arc<Shared>, second: Arc<Second>) -> std::io:
                 events.serve(IDLE);
                 events.guarded("a client in trouble", |this| this.look_after_second(&second.client, Instant::now()));
             }
+            // Reports that came with the wish to stop: their records' room is given back.
+            while events.serve(Duration::ZERO) {}
         }
     })
 }
@@ -323,8 +325,8 @@ fn error(shared: &Shared, client: &Client, code: i32, fatal: bool, text: &str) {
             place.get_or_insert_with(|| (code, text.clone()));
         });
     }
-    if fatal {
-        shared.alone.retire(client);
+    if let Some(its) = shared.arc().filter(|_| fatal) {
+        shared.alone.retire(client, &its);
     }
     user(shared, "error", |events| events.error(&ClientError { code, name, text: &text, fatal }));
 }

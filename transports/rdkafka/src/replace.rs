@@ -20,9 +20,10 @@ use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Scope};
 use crate::classify;
 use crate::codes;
 use crate::event_loop::{self, EventLoop, PURGE_AGAIN, PURGE_TIME};
+use crate::explain::Explanation;
 use crate::ffi::{Client, Event, Instance, Report};
 use crate::log::Source;
-use crate::shared::{Shared, lock};
+use crate::shared::{Shared, Sight, lock};
 use crate::slot::Slot;
 use crate::trouble::{BackOff, Partition, Trouble, Troubles};
 
@@ -67,6 +68,8 @@ pub(crate) struct Why {
     overdue: Vec<Arc<str>>,
     /// The largest record on its way to one of the partitions.
     largest: usize,
+    /// What the brokers did before the client was replaced.
+    sight: Option<Sight>,
 }
 
 impl Why {
@@ -91,7 +94,14 @@ impl Why {
     }
 
     /// The error of a record that the old instance gives up.
-    fn error(&self, slot: &Slot, partition: i32, persistence: Persistence, bound: Duration) -> Error {
+    fn error(
+        &self,
+        slot: &Slot,
+        partition: i32,
+        persistence: Persistence,
+        bound: Duration,
+        cause: Option<&Explanation>,
+    ) -> Error {
         let topic = &slot.record().topic;
         let what = classify::outcome(topic, persistence);
         let placed = classify::outcome(&format!("{topic}[{partition}]"), persistence);
@@ -106,10 +116,16 @@ impl Why {
                     Error::new(ErrorKind::RecordTooLarge, text)
                         .with_help("send less in one record, or raise socket.request.max.bytes of the broker")
                 } else {
-                    let text = format!(
+                    let mut text = format!(
                         "{placed}: the broker closed the connection on {losses} requests to this \
                          partition in a row, and what was on its way to it is given up"
                     );
+                    if self.largest >= LARGE {
+                        let largest = self.largest;
+                        text.push_str(&format!(
+                            "; among it was a record of {largest} bytes, probably more than the broker takes in one request"
+                        ));
+                    }
                     // With a record that is probably too large among them, a neighbour is the cause.
                     let scope = if self.largest >= LARGE { Scope::Batch } else { Scope::Broker };
                     Error::new(ErrorKind::Connection, text)
@@ -122,11 +138,7 @@ impl Why {
                 let text = format!("{placed}: the topic was made anew, and the client had to be replaced to follow it");
                 Error::new(ErrorKind::Broker, text).with_scope(Scope::Topic).with_recovery(Recovery::Retry)
             }
-            None if self.overdue.contains(topic) => {
-                let bound = classify::seconds(bound);
-                let text = format!("{what}: given up, because a record had no answer within {bound}");
-                Error::new(ErrorKind::Timeout, text)
-            }
+            None if self.overdue.contains(topic) => classify::overdue(topic, bound, persistence, cause),
             None => {
                 let text = format!("{what}: its client was replaced, because {}", self.text());
                 Error::new(ErrorKind::Timeout, text).with_scope(Scope::Batch)
@@ -199,7 +211,7 @@ impl EventLoop<'_> {
             return;
         };
         let since = aside.since;
-        let why = Why { partitions: aside.partitions.clone(), overdue: Vec::new(), largest: 0 };
+        let why = Why { partitions: aside.partitions.clone(), overdue: Vec::new(), largest: 0, sight: None };
         if !watch.back_off.is_over(now) {
             return;
         }
@@ -228,16 +240,44 @@ impl EventLoop<'_> {
             shared.tell_overdue(&overdue, now);
             return true;
         }
-        // All wait for the loop meanwhile, but seldom.
-        if shared.client.metadata(None, AGE).is_err() {
+        if !self.broker_answers() {
             return false;
         }
+        let Some(watch) = &self.watch else { return false };
         let partitions = watch.aside.as_ref().map(|aside| aside.partitions.clone()).unwrap_or_default();
         let topics = overdue.iter().map(|slot| Arc::clone(&slot.record().topic)).collect();
-        if !self.replace(Why { partitions, overdue: topics, largest: 0 }) {
+        if !self.replace(Why { partitions, overdue: topics, largest: 0, sight: None }) {
             shared.tell_overdue(&overdue, Instant::now());
         }
         true
+    }
+
+    /// Whether a broker answers now. Events are served and deadlines are kept meanwhile.
+    fn broker_answers(&mut self) -> bool {
+        let shared = self.shared;
+        let (answered, answer) = mpsc::channel();
+        let asks = Arc::clone(shared);
+        let ask = move || {
+            // The event loop may wait no longer.
+            let _ = answered.send(asks.client.metadata(None, AGE).is_ok());
+        };
+        if std::thread::Builder::new().name("kafka-tower-question".to_owned()).spawn(ask).is_err() {
+            return false;
+        }
+        let end = Instant::now() + AGE;
+        loop {
+            let now = Instant::now();
+            match answer.try_recv() {
+                Ok(answers) => return answers,
+                Err(mpsc::TryRecvError::Disconnected) => return false,
+                Err(mpsc::TryRecvError::Empty) => {}
+            }
+            if now >= end || shared.closing.deadline().is_some_and(|deadline| deadline <= now) {
+                return false;
+            }
+            shared.look_again(&shared.expire(now), now + LOOK);
+            self.serve(LOOK);
+        }
     }
 
     fn replace(&mut self, mut why: Why) -> bool {
@@ -266,6 +306,7 @@ impl EventLoop<'_> {
             why.largest = shared.in_producer(false).iter().filter_map(sizes).max().unwrap_or(0);
         });
         let cause = why.text();
+        why.sight = Some(shared.sight());
         let Some(old) = shared.client.swap(new) else {
             shared.let_all_go();
             return false;
@@ -396,9 +437,9 @@ impl EventLoop<'_> {
             return;
         }
         watch.troubles.clear();
-        let why = Why { partitions, overdue: Vec::new(), largest: 0 };
+        let why = Why { partitions, overdue: Vec::new(), largest: 0, sight: None };
         let shared = Arc::clone(self.shared);
-        self.shared.alone.retire_after(client, move |client| shared.end_second(client, why, now));
+        self.shared.alone.retire_after(client, self.shared, move |client| shared.end_second(client, why, now));
     }
 }
 
@@ -436,7 +477,11 @@ impl Shared {
     pub(crate) fn given_up_by_old(&self, slot: &Slot, partition: i32, persistence: Persistence) -> Option<Error> {
         let bound = self.delivery_bound();
         let replaced_for = if slot.record().isolated { &self.second_replaced_for } else { &self.replaced_for };
-        lock(replaced_for).as_ref().map(|why| why.error(slot, partition, persistence, bound))
+        let why = lock(replaced_for);
+        let why = why.as_ref()?;
+        // The new instance has seen nothing yet.
+        let cause = why.sight.as_ref().and_then(|sight| self.why(slot, true, Instant::now(), sight));
+        Some(why.error(slot, partition, persistence, bound, cause.as_ref()))
     }
 }
 
@@ -456,12 +501,16 @@ mod tests {
     #[test]
     fn the_errors_of_what_is_given_up_agree_with_themselves() {
         let partitions = [(("lost".to_owned(), 0), Trouble::Losses(4)), (("anew".to_owned(), 0), Trouble::Stale)];
-        let why = Why { partitions: partitions.into(), overdue: vec!["late".into()], largest: 2 * LARGE };
+        let why = Why { partitions: partitions.into(), overdue: vec!["late".into()], largest: 2 * LARGE, sight: None };
+        let text = "last broker error 0.1 s ago: b:1/1: late[0]: refused".to_owned();
+        let seen = Explanation { code: Some(19), text };
         for topic in ["lost", "anew", "late", "other"] {
             for bytes in [1, LARGE, 2 * LARGE] {
                 let slot = slot(topic, None, bytes);
                 for fate in [Persistence::NotPersisted, Persistence::PossiblyPersisted, Persistence::Persisted] {
-                    let error = why.error(&slot, 0, fate, Duration::from_secs(300));
+                    let error = why.error(&slot, 0, fate, Duration::from_secs(300), Some(&seen));
+                    let cause = topic == "late" && error.to_string().contains(&seen.text);
+                    assert_eq!(cause, topic == "late", "{error}");
                     assert_eq!(error.persistence(), fate);
                     let too_large = topic == "lost" && bytes == 2 * LARGE;
                     assert_eq!(error.kind() == ErrorKind::RecordTooLarge, too_large, "{error}");
@@ -473,7 +522,12 @@ mod tests {
 
     #[test]
     fn only_records_of_partitions_in_trouble_are_concerned() {
-        let why = Why { partitions: [(("t".to_owned(), 0), Trouble::Stale)].into(), overdue: Vec::new(), largest: 0 };
+        let why = Why {
+            partitions: [(("t".to_owned(), 0), Trouble::Stale)].into(),
+            overdue: Vec::new(),
+            largest: 0,
+            sight: None,
+        };
         assert!(why.concerns(&slot("t", Some(0), 1)) && why.concerns(&slot("t", None, 1)));
         assert!(!why.concerns(&slot("t", Some(1), 1)) && !why.concerns(&slot("u", None, 1)));
     }

@@ -31,6 +31,8 @@ use crate::transactions::{self, TxnState};
 mod time;
 mod why;
 
+pub(crate) use why::Sight;
+
 pub(crate) struct Shared {
     pub(crate) client: Client,
     pub(crate) alone: Alone,

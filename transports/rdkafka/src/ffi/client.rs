@@ -413,6 +413,13 @@ impl Client {
         (code != 0).then(|| (code, text.to_string_lossy().into_owned()))
     }
 
+    /// Records without a report that was read, and other events that wait; none once the producer is destroyed.
+    pub(crate) fn queued(&self) -> usize {
+        // SAFETY: the client lives; the function is thread safe.
+        let queued = self.with(|native| unsafe { sys::rd_kafka_outq_len(native.rk()) });
+        queued.and_then(|queued| usize::try_from(queued).ok()).unwrap_or(0)
+    }
+
     /// Answers a token refresh; an `Err` is the text of the error event.
     pub(crate) fn set_token(&self, token: Result<(CString, CString, i64), String>) {
         self.with(|native| native.set_token(token));

@@ -19,7 +19,7 @@ const LATELY: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The brokers' activity at one moment, for all records that expire then.
-pub(super) struct Sight {
+pub(crate) struct Sight {
     peers: Vec<Peer>,
     second: Vec<Peer>,
     /// Whether a line about it was logged.
@@ -57,7 +57,7 @@ impl Shared {
         self.suspects.store(causes.of_partitions(), Ordering::Release);
     }
 
-    pub(super) fn sight(&self) -> Sight {
+    pub(crate) fn sight(&self) -> Sight {
         let now = Instant::now();
         Sight { peers: self.client.peers(now), second: self.alone.peers(now), told: Cell::new(false) }
     }
@@ -73,7 +73,7 @@ impl Shared {
     }
 
     /// Reason why a record has no answer.
-    pub(super) fn why(&self, slot: &Slot, handed_over: bool, now: Instant, sight: &Sight) -> Option<Explanation> {
+    pub(crate) fn why(&self, slot: &Slot, handed_over: bool, now: Instant, sight: &Sight) -> Option<Explanation> {
         let record = slot.record();
         let leader = record.partition.and_then(|partition| self.partitions.leader(&record.topic, partition));
         let wait = Wait {
