@@ -52,8 +52,8 @@
 //! room. A rejection is returned by the call and never by `poll_ready`, whose errors mean that the service cannot be
 //! used any more.
 //!
-//! A handle that became ready while the breaker was open, and is called after it has become half-open, rejects that
-//! one call, because it has not reserved room below.
+//! A handle that became ready while the breaker was open rejects one call that is made when the breaker is no longer
+//! open, because the handle has not reserved room below.
 //!
 //! # Cancellation
 //!

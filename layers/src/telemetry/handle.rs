@@ -175,8 +175,8 @@ impl Looks {
         1 << self.looks.fetch_add(1, Ordering::Relaxed).min(Self::RARELY)
     }
 
-    /// The same for a new service. Of services that live only for a few sends, one in every such period looks at
-    /// once.
+    /// Number of sends until the first look-up of a new service: the current period, but 0 for one service in each
+    /// period, so that services which live for only a few sends look too.
     pub(super) fn of_new_service(&self) -> u32 {
         let period = 1 << self.looks.load(Ordering::Relaxed).min(Self::RARELY);
         if self.services.fetch_add(1, Ordering::Relaxed) % period == 0 { 0 } else { period }

@@ -44,8 +44,8 @@ pub trait Control: Send + Sync + fmt::Debug + 'static {
     /// Dropping the future leaves the transport closed for new records. Calling `close` again continues the close.
     fn close(&self, within: Duration) -> ControlFuture<'_, CloseReport>;
 
-    /// Resolves when the future of every record that has failed so far was polled or dropped. A layer above may send
-    /// such a record again, and a flush does not wait for that before the poll.
+    /// Resolves when the future of every record that has failed so far was polled or dropped. Until then a layer above
+    /// may still send the record again, and [`flush`](Self::flush) does not wait for that.
     ///
     /// Default: resolves at once. A custom transport need not track this.
     ///

@@ -101,8 +101,9 @@ impl Record {
         self
     }
 
-    /// Time allowed for the send, counted from its call: an error text prints it as "within 30 s". It includes the
-    /// time spent waiting for room and in earlier attempts. `None` if no sink set it, or below 1 ms.
+    /// Time allowed for the send, counted from its call: an error text prints it as "within 30 s". It includes the time
+    /// spent waiting for room and in earlier attempts. `None` if no sink set it, below 1 ms, or above 49 days (`u32` in
+    /// ms).
     #[must_use]
     pub fn given(&self) -> Option<Duration> {
         (self.given_ms > 0).then(|| Duration::from_millis(self.given_ms.into()))

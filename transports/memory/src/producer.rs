@@ -87,10 +87,10 @@ impl Producer {
         self
     }
 
-    /// Sets `delivery.timeout.ms` (`message.timeout.ms`): the time limit of the producer's own retries. Default: 120
-    /// s. As with librdkafka, giving up a record that may have been written has a consequence: the producer takes a
-    /// new epoch, and other records that were written and not yet answered are **written a second time** and answered
-    /// with `Ok`.
+    /// Sets `delivery.timeout.ms` (`message.timeout.ms`): the time limit of the producer's own retries. Default: 120 s.
+    /// Also makes the producer retry, without a limit on their number unless [`retries`](Self::retries) sets one. As
+    /// with librdkafka, giving up a record that may have been written has a consequence: the producer takes a new epoch,
+    /// and other records that were written and not yet answered are **written a second time** and answered with `Ok`.
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
         let settings = self.resend.unwrap_or(RESEND);
         self.resend = Some(Settings { timeout, ..settings });

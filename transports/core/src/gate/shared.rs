@@ -55,7 +55,7 @@ impl<P> Gate<P> {
     }
 
     /// Changes the limits, for example when a topic's partitions become known. Hands over parked records that now
-    /// fit, and wakes all waiting handles.
+    /// fit, then wakes all waiting handles if there is room left.
     pub fn set_limits(&self, limits: Limits, enqueue: impl FnMut(P, Permit) -> Result<(), Permit>) {
         self.lock().set_limits(limits);
         self.settle(Vec::new(), usize::MAX, enqueue);
