@@ -16,11 +16,11 @@ pub(super) struct Admission {
     shared: Option<Arc<Shared>>,
     ticket: Ticket,
     /// Number of deliveries through the breaker before the call.
-    deliveries: u64,
+    deliveries: u32,
 }
 
 impl Admission {
-    pub(super) fn new(shared: &Arc<Shared>, deliveries: u64) -> Result<Self> {
+    pub(super) fn new(shared: &Arc<Shared>, deliveries: u32) -> Result<Self> {
         let ticket = shared.admit()?;
         Ok(Self { shared: Some(Arc::clone(shared)), ticket, deliveries })
     }

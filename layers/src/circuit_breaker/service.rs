@@ -17,7 +17,7 @@ pub struct CircuitBreaker<S, C> {
     classifier: C,
     asked: Asked,
     /// Number of deliveries through the breaker before the service below was polled.
-    deliveries: u64,
+    deliveries: u32,
     waiter: Option<Waiter>,
 }
 

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -24,10 +24,11 @@ pub(super) struct Shared {
     state: watch::Sender<CircuitState>,
 }
 
-/// Number of successes. Every success writes it, so it has its own cache line, apart from data that is only read.
+/// Number of successes, modulo 2^32: calls compare it for equality only. Every success writes it, so it has its own cache
+/// line, apart from data that is only read.
 #[derive(Default)]
 #[repr(align(128))]
-struct Deliveries(AtomicU64);
+struct Deliveries(AtomicU32);
 
 /// Admitting a call changes no state.
 const FREE: u64 = 1;
@@ -84,7 +85,7 @@ impl Shared {
     pub(super) fn admit(&self) -> Result<Ticket, Error> {
         let fast = self.fast.load(Ordering::Acquire);
         if fast & FREE != 0 {
-            return Ok(Ticket { generation: fast >> GENERATION });
+            return Ok(Ticket { generation: (fast >> GENERATION) as u32 });
         }
         let now = Instant::now();
         self.update(now, |locked| {
@@ -125,7 +126,7 @@ impl Shared {
 
     /// Number of successes so far.
     #[inline]
-    pub(super) fn deliveries(&self) -> u64 {
+    pub(super) fn deliveries(&self) -> u32 {
         self.deliveries.0.load(Ordering::Relaxed)
     }
 
@@ -233,7 +234,7 @@ impl LateObserver for Shared {
 fn fast(machine: &Machine) -> u64 {
     let free = if machine.admits_freely() { FREE } else { 0 };
     let clean = if machine.is_clean() { CLEAN } else { 0 };
-    machine.generation() << GENERATION | free | clean
+    u64::from(machine.generation()) << GENERATION | free | clean
 }
 
 /// Ends the calling of hooks, also after a panic in one.

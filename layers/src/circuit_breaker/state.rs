@@ -39,7 +39,7 @@ impl CircuitState {
 /// Permission for one call and one result. Not `Clone`, so that no call counts twice.
 #[derive(Debug)]
 pub(super) struct Ticket {
-    pub(super) generation: u64,
+    pub(super) generation: u32,
 }
 
 impl Ticket {
@@ -66,7 +66,7 @@ pub(super) struct Machine {
     config: CircuitBreakerConfig,
     phase: Phase,
     /// Incremented with each phase, so that late results of older phases are recognized.
-    generation: u64,
+    generation: u32,
     trips: u64,
     /// Latest time seen: time never goes backwards here.
     latest: Option<Instant>,
@@ -113,7 +113,7 @@ impl Machine {
         self.trips
     }
 
-    pub(super) fn generation(&self) -> u64 {
+    pub(super) fn generation(&self) -> u32 {
         self.generation
     }
 
@@ -220,7 +220,7 @@ impl Machine {
     }
 
     fn enter(&mut self, phase: Phase) {
-        self.generation += 1;
+        self.generation = self.generation.wrapping_add(1);
         self.phase = phase;
     }
 

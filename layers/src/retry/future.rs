@@ -51,12 +51,19 @@ struct History<S> {
     /// The record to send again; `None` if retries are disabled.
     record: Option<Record>,
     shared: Arc<Shared<S>>,
-    /// Start of the first attempt. Computed after its failure, if the error contains a duration: most attempts
-    /// succeed and need no clock.
+    /// Boxed: rare, and every layer above moves this future.
+    failures: Option<Box<Failures>>,
+}
+
+/// The failed attempts of a send.
+#[derive(Default)]
+struct Failures {
+    /// Start of the first attempt; `None` if its error contains no duration.
     begun: Option<Instant>,
     attempts: u32,
     retries: u32,
-    number: Option<u64>,
+    /// Number of the send among the sends that failed: a seed of its jitter.
+    number: u64,
     /// An attempt may have written the record: a later `NotPersisted` must not be returned as such.
     may_be_written: bool,
 }
@@ -73,8 +80,7 @@ struct Between<S> {
 
 impl<S: Service<Record>> RetryFuture<S> {
     pub(super) fn new(first: S::Future, record: Option<Record>, shared: Arc<Shared<S>>) -> Self {
-        let history =
-            History { record, shared, begun: None, attempts: 0, retries: 0, number: None, may_be_written: false };
+        let history = History { record, shared, failures: None };
         Self { state: State::Attempting(first), history }
     }
 }
@@ -117,21 +123,22 @@ impl<S: Clone> History<S> {
     /// Decides what to do after a failed attempt.
     fn after(&mut self, error: Error) -> Result<Between<S>> {
         let now = Instant::now();
-        if self.attempts == 0 {
-            self.begun = error.elapsed().and_then(|took| now.checked_sub(took));
-        }
-        self.attempts = self.attempts.saturating_add(error.attempts().max(1));
-        self.may_be_written |= error.persistence() == Persistence::PossiblyPersisted;
-        let Self { record: Some(record), shared, number, .. } = self else {
+        let shared = &self.shared;
+        let failures = self.failures.get_or_insert_with(|| {
+            let begun = error.elapsed().and_then(|took| now.checked_sub(took));
+            Box::new(Failures { begun, number: shared.number(), ..Failures::default() })
+        });
+        failures.attempts = failures.attempts.saturating_add(error.attempts().max(1));
+        failures.may_be_written |= error.persistence() == Persistence::PossiblyPersisted;
+        let Some(record) = &mut self.record else {
             return Err(error);
         };
-        let number = *number.get_or_insert_with(|| shared.number());
         let situation = Situation {
-            retries: self.retries,
+            retries: failures.retries,
             isolated: record.isolated,
             expires_at: record.expires_at,
             now: now.into_std(),
-            draw: draw(shared.seed, number, self.attempts),
+            draw: draw(shared.seed, failures.number, failures.attempts),
         };
         let (alone, delay) = match decide(&shared.policy, &error, &situation) {
             Decision::Stop => return Err(error),
@@ -142,38 +149,23 @@ impl<S: Clone> History<S> {
         if alone {
             record.isolated = true;
         } else {
-            self.retries += 1;
+            failures.retries += 1;
         }
         let back_off = (!alone).then(|| Box::pin(sleep(delay)));
         handover::kept(record);
         let between = Between { back_off, service: shared.unready(), expires_at, deadline: None, error };
-        if let Some(Record { topic, .. }) = &self.record {
-            self.tell(&RetryEvent { topic, attempt: self.attempts, delay, alone, error: &between.error });
-        }
+        let (topic, attempt) = (&record.topic, failures.attempts);
+        shared.tell(&RetryEvent { topic, attempt, delay, alone, error: &between.error });
         Ok(between)
     }
 
-    fn tell(&self, event: &RetryEvent<'_>) {
-        tracing::debug!(
-            topic = &**event.topic,
-            attempt = event.attempt,
-            delay_ms = event.delay.as_millis() as u64,
-            alone = event.alone,
-            error.type = event.error.error_type(),
-            persistence = %event.error.persistence(),
-            // Without its cause, into which a foreign layer may write parts of the record.
-            error = event.error.message(),
-            "sending a record again"
-        );
-        self.shared.hooks.call(event);
-    }
-
     fn told(&self, error: Error) -> Error {
-        let lie = self.may_be_written && error.persistence() == Persistence::NotPersisted;
+        let Some(failures) = &self.failures else { return error };
+        let lie = failures.may_be_written && error.persistence() == Persistence::NotPersisted;
         let error = if lie { error.in_doubt_since("an earlier attempt may have been written") } else { error };
-        let error = error.with_attempts(self.attempts);
+        let error = error.with_attempts(failures.attempts);
         // The last error's duration covers only its own attempt.
-        match self.begun {
+        match failures.begun {
             Some(begun) => error.with_elapsed(begun.elapsed()),
             None => error.without_elapsed(),
         }
@@ -216,7 +208,7 @@ impl<S: Service<Record>> fmt::Debug for RetryFuture<S> {
         };
         f.debug_struct("RetryFuture")
             .field("state", &state)
-            .field("attempts", &self.history.attempts)
+            .field("failed_attempts", &self.history.failures.as_ref().map_or(0, |failures| failures.attempts))
             .finish_non_exhaustive()
     }
 }

@@ -7,8 +7,7 @@ use kafka_tower_core::{Error, Record, Result};
 use tower_service::Service;
 
 use super::event::Hooks;
-
-use super::{DeliveryGuarantee, RetryFuture, RetryLayer, RetryPolicy};
+use super::{DeliveryGuarantee, RetryEvent, RetryFuture, RetryLayer, RetryPolicy};
 
 /// Service that retries records. Created by [`RetryLayer`].
 #[derive(Clone)]
@@ -69,6 +68,21 @@ impl<S> Shared<S> {
     pub(super) fn number(&self) -> u64 {
         self.failed.fetch_add(1, Ordering::Relaxed)
     }
+
+    pub(super) fn tell(&self, event: &RetryEvent<'_>) {
+        tracing::debug!(
+            topic = &**event.topic,
+            attempt = event.attempt,
+            delay_ms = event.delay.as_millis() as u64,
+            alone = event.alone,
+            error.type = event.error.error_type(),
+            persistence = %event.error.persistence(),
+            // Without its cause, into which a foreign layer may write parts of the record.
+            error = event.error.message(),
+            "sending a record again"
+        );
+        self.hooks.call(event);
+    }
 }
 
 impl<S> Service<Record> for Retry<S>
@@ -86,7 +100,9 @@ where
 
     /// Makes the first attempt at once: call order is the order of the first attempts.
     fn call(&mut self, record: Record) -> Self::Future {
-        let kept = (self.shared.policy.guarantee != DeliveryGuarantee::ExactlyOnce).then(|| record.clone());
+        // Not `then`: its closure would copy the record once more.
+        let kept =
+            if self.shared.policy.guarantee == DeliveryGuarantee::ExactlyOnce { None } else { Some(record.clone()) };
         let shared = Arc::clone(&self.shared);
         RetryFuture::new(self.inner.call(record), kept, shared)
     }
