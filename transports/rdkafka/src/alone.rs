@@ -1,4 +1,4 @@
-//! A second producer with an event loop of its own, for records that must be alone in their batch.
+//! A second producer with an event loop of its own, for isolated records.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -33,8 +33,8 @@ impl Second {
 
     /// Gives up its records, lets its event loop report them, and ends it.
     ///
-    /// A thread of librdkafka that resolves a name reports its records only after that. The event loop goes on until then: it
-    /// gives their room back, which nobody else can.
+    /// A thread of librdkafka that resolves a name reports its records only afterwards. The event loop continues until
+    /// then, because only it can release their room.
     fn end_when_settled(&self, shared: &Shared) {
         loop {
             self.client.purge();
@@ -42,19 +42,19 @@ impl Second {
             if self.client.queued() == 0 || shared.closing.is_done() {
                 break;
             }
-            // Events that are no reports end no flush.
+            // A flush does not wait for events that are not reports.
             std::thread::sleep(Duration::from_millis(10));
         }
         self.end();
     }
 }
 
-/// The second producer, made when the first record comes that needs it.
+/// The second producer, made for the first isolated record.
 #[derive(Default)]
 pub(crate) struct Alone(Mutex<Option<Arc<Second>>>);
 
 impl Alone {
-    /// `shared` is asked if there is none yet.
+    /// Returns the producer, or makes it; `shared` is called only then.
     pub(crate) fn get_or_start(
         &self,
         config: &ClientConfig,
@@ -73,12 +73,12 @@ impl Alone {
         Ok(Arc::clone(alone.insert(second)))
     }
 
-    /// One that has ended takes no more records: the next one gets a new producer.
+    /// Retires a producer that has ended: the next record gets a new one.
     pub(crate) fn retire(&self, client: &Client, shared: &Arc<Shared>) {
         self.retire_after(client, shared, |_| ());
     }
 
-    /// As [`retire`](Self::retire), and `last` runs before it gives up what it has, on a thread of its own.
+    /// Like [`retire`](Self::retire); runs `last` before it gives up its records, on a separate thread.
     pub(crate) fn retire_after(
         &self,
         client: &Client,
@@ -93,7 +93,7 @@ impl Alone {
             }
         };
         if let Some(second) = retired {
-            // Not here: this is its own event loop. Its last records are reported first.
+            // Not on this thread, which is the producer's own event loop. Its last records are reported first.
             let shared = Arc::clone(shared);
             let end = move || {
                 last(&second.client);
@@ -106,14 +106,14 @@ impl Alone {
     }
 
     pub(crate) fn end(&self) {
-        // A statement of its own: its thread is waited for without the lock.
+        // A separate statement: its thread is joined without the lock.
         let second = lock(&self.0).take();
         if let Some(second) = second {
             second.end();
         }
     }
 
-    /// What the second producer's brokers do.
+    /// Returns the activity of the second producer's brokers.
     pub(crate) fn peers(&self, now: Instant) -> Vec<Peer> {
         lock(&self.0).as_ref().map(|second| second.client.peers(now)).unwrap_or_default()
     }
@@ -130,7 +130,7 @@ impl Alone {
         }
     }
 
-    /// Lets what lingers go, and waits for nothing.
+    /// Sends lingering batches, and does not wait.
     pub(crate) fn flush(&self) {
         if let Some(second) = lock(&self.0).as_ref() {
             second.client.flush(Duration::ZERO);

@@ -77,7 +77,7 @@ pub(crate) fn spawn_second(shared: Arc<Shared>, second: Arc<Second>) -> std::io:
                 events.serve(IDLE);
                 events.guarded("a client in trouble", |this| this.look_after_second(&second.client, Instant::now()));
             }
-            // Reports that came with the wish to stop: their records' room is given back.
+            // Reports that came together with the request to stop: release their records' room.
             while events.serve(Duration::ZERO) {}
         }
     })

@@ -1,4 +1,4 @@
-//! Looks at a cluster and a topic, and sends nothing.
+//! Inspects a cluster and a topic without sending anything.
 
 mod reach;
 #[cfg(test)]
@@ -22,29 +22,30 @@ use crate::shared::{Shared, later};
 use crate::transport::Owner;
 use crate::{classify, codes};
 
-/// How long a new topic may need to be known everywhere.
+/// Time that a new topic may need until all brokers know it.
 const NEW_TOPIC: Duration = Duration::from_secs(1);
-/// What a question about settings has at least, when the time is nearly over.
+/// Minimum time for a request about settings, even when the time is nearly over.
 const ANSWER: Duration = Duration::from_secs(3);
-/// The topic in which brokers keep transactions: its leaders coordinate them.
+/// The topic in which brokers store transactions. The leaders of its partitions coordinate them.
 const TRANSACTIONS: &str = "__transaction_state";
 
-/// What [`inspect`] found.
+/// Result of [`inspect`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Inspection {
-    /// The cluster's id.
+    /// Id of the cluster.
     pub cluster_id: Option<String>,
-    /// The broker that clients are told is the controller. With `KRaft` any broker is told: it passes questions on.
+    /// The broker that clients are given as the controller. With `KRaft` this may be any broker, which forwards
+    /// requests.
     pub controller: Option<i32>,
-    /// All brokers, as the cluster advertises them: clients have to reach each.
+    /// All brokers with their advertised addresses. Clients must be able to reach each one.
     pub brokers: Vec<FoundBroker>,
     /// The topic, or why it cannot be seen.
     pub topic: Result<FoundTopic>,
-    /// Why no producer id was given, where idempotence asks for one.
+    /// Why no producer id was given, if idempotence needs one.
     pub producer_id: Option<Error>,
-    /// With a transactional id: the topic in which the brokers keep transactions, or why it cannot be seen. The first
-    /// transactional producer of a cluster makes it.
+    /// With a transactional id: the topic in which brokers store transactions, or why it cannot be seen. It is created
+    /// for the cluster's first transactional producer.
     pub transactions: Option<Result<FoundTopic>>,
 }
 
@@ -52,15 +53,15 @@ pub struct Inspection {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FoundBroker {
-    /// Its id.
+    /// Id of the broker.
     pub id: i32,
-    /// The host it is advertised with.
+    /// Advertised host.
     pub host: String,
-    /// The port.
+    /// Advertised port.
     pub port: u16,
-    /// Why it could not be reached from here, by these properties.
+    /// Why the broker could not be reached from here with these properties.
     pub unreachable: Option<String>,
-    /// Its settings; empty if this principal may not see them.
+    /// Settings of the broker. Empty if this principal may not see them.
     pub settings: BTreeMap<String, String>,
 }
 
@@ -68,11 +69,11 @@ pub struct FoundBroker {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FoundTopic {
-    /// Its partitions, by id.
+    /// Partitions, by id.
     pub partitions: Vec<FoundPartition>,
-    /// Its settings, if this principal may see them: `max.message.bytes`, `min.insync.replicas`, `cleanup.policy`, …
+    /// Settings, if this principal may see them: `max.message.bytes`, `min.insync.replicas`, `cleanup.policy`, …
     pub settings: Result<BTreeMap<String, String>>,
-    /// Whether this principal may write to it; none where the cluster does not say.
+    /// Whether this principal may write to the topic. None if the cluster does not say.
     pub may_write: Option<bool>,
 }
 
@@ -80,32 +81,32 @@ pub struct FoundTopic {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FoundPartition {
-    /// Its number.
+    /// Id of the partition.
     pub id: i32,
-    /// The broker that takes its records; none while it has no leader.
+    /// Broker that leads the partition. None without a leader.
     pub leader: Option<i32>,
-    /// The brokers that keep it.
+    /// Brokers that have a replica.
     pub replicas: Vec<i32>,
-    /// Those of them that have all of it.
+    /// Those of them that are in sync.
     pub in_sync: Vec<i32>,
-    /// Kafka's name of what is wrong with it.
+    /// Kafka's name of the partition's error.
     pub error: Option<&'static str>,
 }
 
-/// Connects with these properties of librdkafka, looks at the cluster and at one topic, and leaves. Connecting may take
-/// `within`, and so may what follows.
+/// Connects with these properties of librdkafka, inspects the cluster and one topic, and disconnects. Connecting may
+/// take up to `within`, and so may the rest.
 ///
-/// Nothing is sent, no topic is made, and no transactional id is taken. Each broker is connected to under the name that it
-/// advertises: a cluster that advertises names which only it can resolve is the most usual reason why connecting goes well and
+/// It sends nothing, creates no topic, and does not initialise a transactional id. It connects to each broker under its
+/// advertised name: names that resolve only inside the cluster are the most common reason why connecting succeeds and
 /// sending does not.
 ///
 /// # Errors
 ///
-/// As [`Builder::connect`](crate::Builder::connect), but what is wrong with the topic is in the [`Inspection`].
+/// As [`Builder::connect`](crate::Builder::connect), but a problem with the topic is in the [`Inspection`].
 ///
 /// # Cancel safety
 ///
-/// Dropping the future gives the look up; its threads end by themselves.
+/// Dropping the future cancels the inspection; its threads end by themselves.
 ///
 /// ```no_run
 /// # async fn run() -> kafka_tower_core::Result<()> {
@@ -123,7 +124,7 @@ pub async fn inspect<N: Into<String>, V: Into<String>>(
     within: Duration,
 ) -> Result<Inspection> {
     let mut properties: Properties = properties.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
-    // A look makes no topic.
+    // An inspection must not create the topic.
     properties.insert("allow.auto.create.topics".to_owned(), "false".to_owned());
     let topic = topic.to_owned();
     let (sender, receiver) = oneshot::channel();
@@ -159,8 +160,8 @@ fn look(properties: &Properties, topic: &str, within: Duration, given_up: &dyn F
         given_up,
         probing: OnceCell::new(),
     };
-    // The first question is the one about the topic: the broker of `bootstrap.servers` answers it. Later ones go to the brokers
-    // that it names, which may be out of reach.
+    // The topic is asked for first, because a broker of `bootstrap.servers` answers that. Later requests go to the
+    // brokers that it names, which may be unreachable.
     let check = check_until(later(started, within));
     let seen = look_until_known(&check, topic).map_err(Error::without_record)?;
     let brokers = reach::all(owner.shared(), seen.brokers.clone(), later(Instant::now(), within));
@@ -168,7 +169,7 @@ fn look(properties: &Properties, topic: &str, within: Duration, given_up: &dyn F
     let deadline = later(Instant::now(), within);
     let check = check_until(deadline);
     let log = (transactional && reached.is_some()).then(|| look_until_known(&check, TRANSACTIONS));
-    // Without a broker there is none that could give it, and they are told already.
+    // Without a reachable broker no producer id can be given, and that was reported already.
     let producer_id = if properties::is_idempotent(properties) && !transactional && reached.is_some() {
         check.wait_for_producer_id().err().map(Error::without_record)
     } else {
@@ -186,7 +187,7 @@ fn look(properties: &Properties, topic: &str, within: Duration, given_up: &dyn F
     })
 }
 
-/// Asks for a topic until a broker answers; a new topic may be unknown at first.
+/// Asks for a topic until a broker answers. A new topic may be unknown at first.
 fn look_until_known(check: &Check<'_>, topic: &str) -> Result<Seen> {
     let mut first = None;
     loop {

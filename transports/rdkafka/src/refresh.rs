@@ -1,7 +1,7 @@
-//! How many partitions topics have: looked up beside the records, so that asking for the number never waits.
+//! Partition counts of topics, looked up in the background so that asking for a count never waits.
 //!
-//! A topic is looked up when its number is asked for and not known, each `topic.metadata.refresh.interval.ms`, and when
-//! librdkafka refuses a record by what it knows of the topic. The look-up renews what librdkafka knows, too.
+//! A topic is looked up when its count is asked for and unknown, every `topic.metadata.refresh.interval.ms`, and when
+//! librdkafka rejects a record by its cached metadata. The look-up renews librdkafka's metadata too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,39 +12,39 @@ use std::time::{Duration, Instant};
 use crate::log::Source;
 use crate::shared::{Shared, lock};
 
-/// Before an unanswered question is asked again.
+/// Interval before an unanswered request is repeated.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// The longest that refused records are held for an answer.
+/// Maximum time that rejected records are held for an answer.
 const HELD: Duration = Duration::from_secs(10);
-/// The most topics that are kept up to date.
+/// Maximum number of topics that are kept up to date.
 const TOPICS: usize = 1_000;
-/// For how long a look-up is believed where records are refused.
+/// Time after a look-up during which a rejection is not looked up again.
 const BELIEVED: Duration = Duration::from_millis(100);
 
-/// The known numbers, and which are asked for.
+/// The known counts, and the topics asked for.
 #[derive(Default)]
 pub(crate) struct Partitions {
     known: RwLock<BTreeMap<Arc<str>, u32>>,
-    /// The numbers of the brokers that lead a topic's partitions, as of the last look-up.
+    /// Broker ids of the leaders of a topic's partitions, as of the last look-up.
     leaders: RwLock<BTreeMap<Arc<str>, Vec<i32>>>,
     wanted: RwLock<BTreeSet<Arc<str>>>,
     doubted: Mutex<Doubted>,
-    /// Something is doubted, or was looked up.
+    /// A topic is doubted, or was looked up.
     stirred: AtomicBool,
-    /// A thread looks up what is doubted.
+    /// A thread is looking up the doubted topics.
     looking: AtomicBool,
-    /// A thread looks up what is wanted or old: an answer may take long, and one thread is enough.
+    /// A thread is looking up wanted or old topics. One thread is enough, because an answer may take long.
     refreshing: AtomicBool,
 }
 
-/// Topics of refused records.
+/// Topics of rejected records.
 #[derive(Default)]
 struct Doubted {
-    /// Looked up as soon as can be, or at this moment.
+    /// Waiting for a look-up, or being looked up.
     waiting: BTreeSet<Arc<str>>,
-    /// When they were looked up last.
+    /// Time of their last look-up.
     looked: BTreeMap<Arc<str>, Instant>,
-    /// Looked up: their records may go on.
+    /// Looked up: their records may be handed over.
     done: Vec<Arc<str>>,
 }
 
@@ -65,7 +65,7 @@ impl Partitions {
         self.wanted.write().unwrap_or_else(PoisonError::into_inner).remove(topic);
     }
 
-    /// Wants a topic looked up again at once. False if that was done a moment ago.
+    /// Requests a new look-up of a topic. False if it was looked up a moment ago.
     pub(crate) fn doubt(&self, topic: &Arc<str>) -> bool {
         let now = Instant::now();
         let mut doubted = lock(&self.doubted);
@@ -99,7 +99,7 @@ impl Partitions {
         std::mem::take(&mut lock(&self.doubted).done)
     }
 
-    /// The broker that leads a partition, if that is known.
+    /// Returns the broker that leads a partition, if known.
     pub(crate) fn leader(&self, topic: &str, partition: i32) -> Option<i32> {
         let leaders = self.leaders.read().unwrap_or_else(PoisonError::into_inner);
         leaders.get(topic)?.get(usize::try_from(partition).ok()?).copied().filter(|id| *id >= 0)
@@ -124,7 +124,7 @@ impl Partitions {
     }
 }
 
-/// When the next look-up is due. Owned by the event loop.
+/// Schedule of the look-ups. Owned by the event loop.
 pub(crate) struct Refresh {
     every: Option<Duration>,
     due: Option<Instant>,
@@ -132,17 +132,17 @@ pub(crate) struct Refresh {
 }
 
 impl Refresh {
-    /// `every`: how often known topics are looked up again; none for never.
+    /// `every`: the interval at which known topics are looked up again. None: never.
     pub(crate) fn new(every: Option<Duration>, now: Instant) -> Self {
         Self { every, due: every.map(|every| now + every), again: now }
     }
 
-    /// The next look-up that comes by itself.
+    /// Returns when the next periodic look-up is due.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Starts a look-up if one is due: on a thread that ends with it.
+    /// Starts a look-up if one is due, on a thread that ends with it.
     pub(crate) fn run(&mut self, shared: &Arc<Shared>, now: Instant) {
         if shared.partitions.stirred.swap(false, Ordering::AcqRel) {
             look_at_doubted(shared, now);
@@ -179,7 +179,7 @@ fn look_up(shared: &Shared, topic: &str, within: Duration) {
             shared.partitions.set(topic, found.partitions);
             shared.partitions.set_leaders(topic, found.leaders);
         }
-        // A topic that is not there is asked for again when somebody wants its number again.
+        // A missing topic is looked up again when its count is asked for again.
         Ok(_) => shared.partitions.forget(topic),
         Err(_) => {}
     }
@@ -201,7 +201,7 @@ fn look_at_doubted(shared: &Arc<Shared>, now: Instant) {
             its.client.wake();
         }
         its.partitions.looking.store(false, Ordering::Release);
-        // One that was doubted just now found a thread that was at its end.
+        // A topic doubted just now may have seen this thread as still looking.
         its.partitions.stirred.store(true, Ordering::Release);
         its.client.wake();
     });
@@ -217,13 +217,13 @@ fn look_at_doubted(shared: &Arc<Shared>, now: Instant) {
 fn spawn(shared: &Shared, now: Instant, look_up: impl FnOnce() + Send + 'static) -> bool {
     let spawned = thread::Builder::new().name("kafka-tower-topics".to_owned()).spawn(look_up);
     if let Err(error) = &spawned {
-        // Once a second while the system is that full.
+        // Logged once a second while the system has no threads.
         shared.log.tell(Source::Warning, &format!("no thread to look up topics: {error}"), now);
     }
     spawned.is_ok()
 }
 
-/// A refresh that is on its way, or was not given a thread.
+/// A refresh in progress, or one that got no thread.
 struct Refreshing(Arc<Shared>);
 
 impl Drop for Refreshing {

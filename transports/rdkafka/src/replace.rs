@@ -1,13 +1,15 @@
-//! Replacing a client that is stuck: a new instance of librdkafka behind the same handles.
+//! Replaces a client that is stuck: a new instance of librdkafka behind the same handles.
 //!
-//! 1. *Set aside*: partitions in trouble (`trouble.rs`) are paused, so that they harm the others no longer; those go on.
-//!    The new instance is made, and connects.
-//! 2. *Hold*: new calls wait in `held.rs` until what is on its way to other partitions is settled, or some time has passed.
-//! 3. *Swap*: the new instance takes the old one's place, and the old one gives up what it has. Records that it surely never
-//!    sent are taken back; the others end with what is known of them.
-//! 4. *Go on*: what was taken back goes to the new instance first, then what was held, in the order of the calls.
+//! 1. *Set aside*: partitions in trouble (`trouble.rs`) are paused, so that they no longer harm the others, which
+//!    continue. The new instance is made, and connects.
+//! 2. *Hold*: new calls are held in `held.rs` until the records in flight to other partitions are settled, or for a
+//!    limited time.
+//! 3. *Swap*: the new instance takes the old one's place, and the old one gives up its records. Records that it
+//!    certainly never sent are taken back; the others end with the outcome that is known.
+//! 4. *Go on*: the new instance gets the records that were taken back first, then the held ones, in the order of the
+//!    calls.
 //!
-//! A client whose brokers do not answer is not replaced: a new one would find nobody either.
+//! A client whose brokers do not answer is not replaced, because a new client would not reach them either.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,37 +29,37 @@ use crate::shared::{Shared, Sight, lock};
 use crate::slot::Slot;
 use crate::trouble::{BackOff, Partition, Trouble, Troubles};
 
-/// How often those are looked at that are on their way to other partitions.
+/// Interval at which the records in flight to other partitions are checked.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long partitions are set aside at most before the client is replaced: longer than librdkafka's longest wait between two
-/// connections (`reconnect.backoff.max.ms`, 10 s).
+/// Maximum time that partitions are set aside before the client is replaced: longer than librdkafka's longest wait
+/// between two connections (`reconnect.backoff.max.ms`, 10 s).
 const ASIDE: Duration = Duration::from_secs(15);
-/// How long new calls are held for those that are on their way to other partitions.
+/// Maximum time that new calls are held for records in flight to other partitions.
 const HOLD: Duration = Duration::from_secs(2);
-/// How long the new instance has to reach a broker before records are held.
+/// Time for the new instance to reach a broker, before records are held.
 const CONNECT: Duration = Duration::from_secs(5);
-/// A record in trouble is not so young.
+/// Minimum age of a record for its partition to count as in trouble.
 const AGE: Duration = Duration::from_secs(1);
-/// Smaller records are not said to be too large.
+/// Smaller records are not reported as too large, in bytes.
 const LARGE: usize = 16 * 1_024;
 
-/// What the event loop knows of a client in trouble.
+/// The event loop's state about a client in trouble.
 #[derive(Default)]
 pub(crate) struct Watch {
     pub(crate) troubles: Troubles,
     back_off: BackOff,
     aside: Option<Aside>,
     look: Option<Instant>,
-    /// Records of the old instance that go to the new one, while there are two.
+    /// Records of the old instance that go to the new one, while both exist.
     taken_back: Option<Vec<Arc<Slot>>>,
 }
 
 /// Partitions that are paused.
 struct Aside {
     partitions: BTreeMap<Partition, Trouble>,
-    /// Records that were called later are not sent while [`is_sure`](Self::is_sure).
+    /// Records that were called after this are not sent while [`is_sure`](Self::is_sure).
     since: Instant,
-    /// Each is paused, and none was made anew since.
+    /// All of them are paused, and none was recreated since.
     is_sure: bool,
 }
 
@@ -66,9 +68,9 @@ pub(crate) struct Why {
     partitions: BTreeMap<Partition, Trouble>,
     /// Topics of records that had no answer within the bound.
     overdue: Vec<Arc<str>>,
-    /// The largest record on its way to one of the partitions.
+    /// Size of the largest record in flight to one of the partitions, in bytes.
     largest: usize,
-    /// What the brokers did before the client was replaced.
+    /// The brokers' activity before the client was replaced.
     sight: Option<Sight>,
 }
 
@@ -93,7 +95,7 @@ impl Why {
         }
     }
 
-    /// The error of a record that the old instance gives up.
+    /// Error of a record that the old instance gives up.
     fn error(
         &self,
         slot: &Slot,
@@ -126,7 +128,7 @@ impl Why {
                             "; among it was a record of {largest} bytes, probably more than the broker takes in one request"
                         ));
                     }
-                    // With a record that is probably too large among them, a neighbour is the cause.
+                    // If one of the records is probably too large, another record of the batch may be the cause.
                     let scope = if self.largest >= LARGE { Scope::Batch } else { Scope::Broker };
                     Error::new(ErrorKind::Connection, text)
                         .with_scope(scope)
@@ -149,24 +151,25 @@ impl Why {
 }
 
 impl Watch {
-    /// Whether reports have to be looked at.
+    /// Returns whether reports need not be looked at.
     pub(crate) fn is_calm(&self) -> bool {
         self.troubles.is_empty() && self.aside.is_none() && self.taken_back.is_none()
     }
 
-    /// When to look again.
+    /// Returns when to check again.
     pub(crate) fn next(&self) -> Option<Duration> {
         self.aside.is_some().then_some(LOOK)
     }
 
-    /// The number of a topic's partitions changed: new ones are not paused.
+    /// Called when a topic's partition count changed: new partitions are not paused.
     pub(crate) fn partitions_changed(&mut self) {
         if let Some(aside) = &mut self.aside {
             aside.is_sure = false;
         }
     }
 
-    /// Looks at a report. Whether it takes the record of the old instance back, because that surely never sent it.
+    /// Looks at a report. Returns whether it takes the record back from the old instance, which certainly never sent
+    /// it.
     pub(crate) fn takes(&mut self, report: &Report<'_>) -> bool {
         if report.code == 0 {
             self.troubles.delivered(&report.slot.record().topic, report.partition);
@@ -176,7 +179,7 @@ impl Watch {
         if report.code != codes::LOCAL_PURGE_QUEUE || !report.slot.is_on_its_way() {
             return false;
         }
-        // A partition that is paused sends nothing that comes later.
+        // A paused partition sends no record that was called later.
         let is_paused = |aside: &Aside| {
             let partition = (report.slot.record().topic.to_string(), report.partition);
             aside.is_sure && aside.partitions.contains_key(&partition) && report.slot.called_at() > aside.since
@@ -221,8 +224,9 @@ impl EventLoop<'_> {
         }
     }
 
-    /// Records had no answer within the bound: replaces their client if brokers answer, and if it cannot be replaced now, their
-    /// callers are told. False if no broker answers, or the transport closes: then all are to be given up.
+    /// Handles records without an answer within the bound: replaces their client if brokers answer; if it cannot be
+    /// replaced now, returns the time-out to their callers. False if no broker answers or the transport closes: then
+    /// all must be given up.
     pub(crate) fn replace_for_overdue(&mut self, overdue: &[Arc<Slot>], now: Instant) -> bool {
         let (shared, Some(watch)) = (self.shared, &self.watch) else { return false };
         let isolated = overdue.iter().any(|slot| slot.record().isolated);
@@ -252,13 +256,13 @@ impl EventLoop<'_> {
         true
     }
 
-    /// Whether a broker answers now. Events are served and deadlines are kept meanwhile.
+    /// Returns whether a broker answers now. Serves events and deadlines meanwhile.
     fn broker_answers(&mut self) -> bool {
         let shared = self.shared;
         let (answered, answer) = mpsc::channel();
         let asks = Arc::clone(shared);
         let ask = move || {
-            // The event loop may wait no longer.
+            // The event loop may have stopped waiting.
             let _ = answered.send(asks.client.metadata(None, AGE).is_ok());
         };
         if std::thread::Builder::new().name("kafka-tower-question".to_owned()).spawn(ask).is_err() {
@@ -299,7 +303,7 @@ impl EventLoop<'_> {
             return false;
         }
         shared.client.hold_all();
-        // From here to the end of the hold nothing may panic; what is in records, wakers and the log are foreign code.
+        // From here to the end of the hold nothing may panic. Dropped records, wakers and the log are foreign code.
         self.guarded("a record", |this| {
             this.wait_for_others(&why);
             let sizes = |slot: &Arc<Slot>| why.concerns(slot).then(|| slot.record().size());
@@ -315,7 +319,7 @@ impl EventLoop<'_> {
         *lock(&shared.replaced_for) = Some(why);
         let (taken_back, lost) = self.empty(&old);
         *lock(&shared.replaced_for) = None;
-        // Before the old instance ends, whose queue it was.
+        // Before the old instance ends, which owns the old queue.
         if let Some(queue) = shared.client.queue() {
             self.queue = queue;
         }
@@ -330,14 +334,14 @@ impl EventLoop<'_> {
         true
     }
 
-    /// Whether the new instance can deliver: it reached a broker, and has a producer id if it needs one. Waits for that; meanwhile
-    /// the old one goes on.
+    /// Waits until the new instance can deliver: it has reached a broker, and has a producer id if it needs one. The
+    /// old instance continues meanwhile.
     fn is_ready(&mut self, new: &Instance) -> bool {
         let shared = self.shared;
         let (answered, answer) = mpsc::channel();
         let asks = new.clone();
         let ask = move || {
-            // The event loop may wait no longer.
+            // The event loop may have stopped waiting.
             let _ = answered.send(asks.wait_for_broker(CONNECT));
         };
         if std::thread::Builder::new().name("kafka-tower-connect".to_owned()).spawn(ask).is_err() {
@@ -373,13 +377,13 @@ impl EventLoop<'_> {
         }
     }
 
-    /// Until what is on its way to other partitions is settled, but not for long.
+    /// Waits until the records in flight to other partitions are settled, for a limited time.
     fn wait_for_others(&mut self, why: &Why) {
         let shared = self.shared;
         let end = Instant::now() + HOLD;
         loop {
             let now = Instant::now();
-            // The old instance gives up those that are on their way for too long, and all others of their topics.
+            // The old instance gives up records that were in flight for too long, and all others of their topics.
             drop(shared.expire(now));
             let waits = shared.on_their_way().iter().any(|slot| !why.concerns(slot));
             if !waits || now >= end || shared.closing.deadline().is_some_and(|deadline| deadline <= now) {
@@ -390,8 +394,8 @@ impl EventLoop<'_> {
         }
     }
 
-    /// Lets the old instance give up what it has. What it surely never sent, in the order of the calls, and how much it did not
-    /// report.
+    /// Makes the old instance give up its records. Returns those that it certainly never sent, in the order of the
+    /// calls, and the number of records without a report.
     fn empty(&mut self, old: &Instance) -> (Vec<Arc<Slot>>, usize) {
         if let Some(watch) = &mut self.watch {
             watch.taken_back = Some(Vec::new());
@@ -408,13 +412,13 @@ impl EventLoop<'_> {
     }
 }
 
-/// Keeps the partitions that a record waits for which is not young.
+/// Keeps the partitions with a waiting record of at least the minimum age.
 fn keep_old(partitions: &mut BTreeMap<Partition, Trouble>, records: &[Arc<Slot>], now: Instant) {
     let old = |slot: &Arc<Slot>| now.saturating_duration_since(slot.called_at()) >= AGE;
     partitions.retain(|(topic, _), _| records.iter().any(|slot| *slot.record().topic == **topic && old(slot)));
 }
 
-/// Ends an instance. Its threads end elsewhere: one of them may be resolving a name.
+/// Ends an instance, on a thread of its own, because one of its threads may be resolving a name.
 fn retire(shared: &Arc<Shared>, instance: Instance) {
     let retiring = Arc::clone(shared);
     let retire = std::thread::Builder::new().name("kafka-tower-retire".to_owned());
@@ -424,7 +428,7 @@ fn retire(shared: &Arc<Shared>, instance: Instance) {
 }
 
 impl EventLoop<'_> {
-    /// Retires a second producer that has partitions in trouble: the next isolated record gets a new one.
+    /// Retires a second producer with partitions in trouble: the next isolated record gets a new one.
     pub(crate) fn look_after_second(&mut self, client: &Client, now: Instant) {
         let Some(watch) = self.watch.as_mut().filter(|watch| !watch.is_calm()) else { return };
         watch.troubles.forget(now);
@@ -444,7 +448,7 @@ impl EventLoop<'_> {
 }
 
 impl Shared {
-    /// Lets a second producer deliver what is on its way to partitions that are not in trouble, but not for long. Blocks.
+    /// Lets a second producer deliver records to partitions that are not in trouble, for a limited time. Blocks.
     fn end_second(&self, client: &Client, mut why: Why, since: Instant) {
         tracing::warn!(cause = why.text(), "the Kafka client of records that go alone was stuck and is replaced");
         client.pause(why.partitions.keys());
@@ -473,13 +477,13 @@ impl Shared {
         drop(old);
     }
 
-    /// The error of a record that the instance before gives up.
+    /// Error of a record that the previous instance gives up.
     pub(crate) fn given_up_by_old(&self, slot: &Slot, partition: i32, persistence: Persistence) -> Option<Error> {
         let bound = self.delivery_bound();
         let replaced_for = if slot.record().isolated { &self.second_replaced_for } else { &self.replaced_for };
         let why = lock(replaced_for);
         let why = why.as_ref()?;
-        // The new instance has seen nothing yet.
+        // The new instance has no activity yet.
         let cause = why.sight.as_ref().and_then(|sight| self.why(slot, true, Instant::now(), sight));
         Some(why.error(slot, partition, persistence, bound, cause.as_ref()))
     }

@@ -1,28 +1,30 @@
-//! Which partitions are in trouble that only a new client ends. Pure: the time is an argument.
+//! Detects partitions that only a new client can recover. Pure: the time is an argument.
 //!
-//! librdkafka tells both by lines of its log (`debug=topic`), which [`line`] reads:
+//! librdkafka shows both cases by lines of its log (`debug=topic`), which [`line`] reads:
 //!
-//! - The connection is lost each time that a request to the partition is on it. The broker closes it because of the request,
-//!   as for one above its `socket.request.max.bytes`. The other partitions of the broker lose their connection with it.
-//! - The broker refuses the requests to the partition, and each answer about its leader is older than what librdkafka knows,
-//!   by its leader epoch. The topic was made anew, and librdkafka stays with the leader of the old one for good (librdkafka's
-//!   issue 4898).
+//! - The connection is lost whenever a request to the partition is on it. The broker closes it because of the request,
+//!   for example one above its `socket.request.max.bytes`. Other partitions of the broker lose their connection with
+//!   it.
+//! - The broker rejects the requests to the partition, and every answer about its leader has an older leader epoch than
+//!   librdkafka's. The topic was recreated, and librdkafka keeps the leader of the old one for good (librdkafka's issue
+//!   4898).
 //!
 //! A delivery ends the trouble of its partition.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// So many lost connections, with no delivery between them. Twice as many where several partitions lose theirs: the network
-/// may be what ends them.
+/// Number of lost connections without a delivery between them. Twice as many if several partitions lose theirs, because
+/// the network may be the cause.
 const LOSSES: u32 = 4;
-/// Requests that go down with one connection count once. librdkafka waits longer before it connects again.
+/// Losses within this time count once, because all requests on a connection are lost together. librdkafka waits longer
+/// before it reconnects.
 const ONE_LOSS: Duration = Duration::from_millis(50);
-/// For so long each answer is older. A broker that has not heard of a new leader yet says so for less long.
+/// Minimum time of older answers. A broker that has not learned of a new leader yet gives them for less long.
 const STALE: Duration = Duration::from_secs(2);
-/// What was not seen again for so long is over.
+/// Time after which trouble that was not seen again is over.
 const OVER: Duration = Duration::from_secs(60);
-/// More partitions are not watched at a time.
+/// Maximum number of partitions that are watched.
 const PARTITIONS: usize = 10_000;
 
 pub(crate) type Partition = (String, i32);
@@ -30,20 +32,20 @@ pub(crate) type Partition = (String, i32);
 /// Why a partition is in trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// So many connections were lost.
+    /// This many connections were lost.
     Losses(u32),
-    /// Metadata does not get through.
+    /// New metadata is not accepted.
     Stale,
 }
 
-/// What a line of librdkafka's log says of a partition.
+/// What a line of librdkafka's log shows about a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sign {
-    /// A request's connection was lost.
+    /// The connection of a request was lost.
     Lost,
-    /// A request was refused, as by a broker that does not lead the partition.
+    /// A request was rejected, for example by a broker that does not lead the partition.
     Refused,
-    /// An answer about it was older than what librdkafka knows.
+    /// An answer about the partition was older than librdkafka's metadata.
     Older,
 }
 
@@ -52,7 +54,7 @@ struct State {
     losses: u32,
     lost: Option<Instant>,
     refused: bool,
-    /// The first and the last older answer.
+    /// Times of the first and the last older answer.
     older: Option<(Instant, Instant)>,
     seen: Instant,
 }
@@ -88,7 +90,7 @@ impl Troubles {
         }
     }
 
-    /// Forgets what is over.
+    /// Forgets trouble that is over.
     pub(crate) fn forget(&mut self, now: Instant) {
         self.0.retain(|_, state| now.saturating_duration_since(state.seen) < OVER);
     }
@@ -97,7 +99,7 @@ impl Troubles {
         self.0.remove(&(topic.to_owned(), partition));
     }
 
-    /// Those that only a new client helps.
+    /// Returns the partitions that only a new client can recover.
     pub(crate) fn hopeless(&self) -> BTreeMap<Partition, Trouble> {
         let several = self.0.values().filter(|state| state.losses >= LOSSES).count() > 1;
         let enough = if several { 2 * LOSSES } else { LOSSES };
@@ -121,7 +123,7 @@ pub(crate) fn line(facility: &str, text: &str) -> Option<(Sign, Partition)> {
         "BROKER" if text.contains("]: ignoring outdated metadata update ") => Sign::Older,
         _ => return None,
     };
-    // "[thrd:…]: " may stand before the topic, whose name has no blank and no bracket.
+    // "[thrd:…]: " may precede the topic, whose name has no blank and no bracket.
     let (before, _) = text
         .split_once("]: ")
         .filter(|(before, _)| !before.starts_with("[thrd:"))
@@ -130,7 +132,7 @@ pub(crate) fn line(facility: &str, text: &str) -> Option<(Sign, Partition)> {
     Some((sign, (topic.to_owned(), partition.parse().ok()?)))
 }
 
-/// How long to wait before the next replacement: longer each time, so that a cluster in trouble is not flooded with clients.
+/// Time between replacements: longer each time, so that a cluster in trouble is not flooded with new clients.
 #[derive(Debug, Default)]
 pub(crate) struct BackOff {
     last: Option<(Instant, Duration)>,
@@ -138,7 +140,7 @@ pub(crate) struct BackOff {
 
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
-/// After so long without a replacement it begins anew.
+/// The time starts anew after this time without a replacement.
 const CALM: Duration = Duration::from_secs(300);
 
 impl BackOff {
@@ -169,7 +171,7 @@ mod tests {
         let at = |n: u32| start + Duration::from_millis(100) * n;
         for n in 0..LOSSES {
             assert!(troubles.hopeless().is_empty());
-            // Five requests go down with one connection.
+            // Five requests are lost with one connection.
             for _ in 0..5 {
                 troubles.sign(Sign::Lost, p(0), at(n));
             }

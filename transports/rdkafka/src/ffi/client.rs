@@ -413,7 +413,8 @@ impl Client {
         (code != 0).then(|| (code, text.to_string_lossy().into_owned()))
     }
 
-    /// Records without a report that was read, and other events that wait; none once the producer is destroyed.
+    /// Returns the number of records without a report that was read, and of other waiting events. 0 once the producer
+    /// is destroyed.
     pub(crate) fn queued(&self) -> usize {
         // SAFETY: the client lives; the function is thread safe.
         let queued = self.with(|native| unsafe { sys::rd_kafka_outq_len(native.rk()) });

@@ -1,4 +1,4 @@
-//! What a cluster says of itself and of a topic.
+//! Requests information about a cluster and a topic.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -20,7 +20,7 @@ unsafe extern "C" {
 
 type Settings = BTreeMap<String, String>;
 
-/// Brokers by id, host and port, and a topic's code and partitions.
+/// Brokers by id, host and port; code and partitions of a topic.
 pub(crate) struct Seen {
     pub(crate) brokers: Vec<(i32, String, u16)>,
     pub(crate) code: i32,
@@ -30,15 +30,15 @@ pub(crate) struct Seen {
 pub(crate) struct SeenPartition {
     pub(crate) id: i32,
     pub(crate) code: i32,
-    /// -1: none.
+    /// -1 without a leader.
     pub(crate) leader: i32,
     pub(crate) replicas: Vec<i32>,
     pub(crate) in_sync: Vec<i32>,
 }
 
-/// Errors are librdkafka's codes. All block up to `within`.
+/// Errors are librdkafka's codes. All calls block up to `within`.
 impl Client {
-    /// The cluster's id, once a broker has answered.
+    /// Returns the cluster's id, once a broker has answered.
     pub(crate) fn cluster_id(&self, within: Duration) -> Option<String> {
         self.kept(|rk| {
             // SAFETY: the client lives; the string is terminated and ours, and freed as librdkafka asks.
@@ -55,13 +55,13 @@ impl Client {
         .flatten()
     }
 
-    /// The broker that brokers call the controller.
+    /// Returns the broker that brokers give as the controller.
     pub(crate) fn controller(&self, within: Duration) -> Option<i32> {
         // SAFETY: the client lives; -1 is none.
         self.kept(|rk| unsafe { sys::rd_kafka_controllerid(rk, millis(within)) }).filter(|id| *id >= 0)
     }
 
-    /// The brokers, and a topic with its partitions.
+    /// Returns the brokers, and a topic with its partitions.
     pub(crate) fn look(&self, topic: &str, within: Duration) -> Result<Seen, i32> {
         let look = |rk| {
             let handle = produce::Topic::open(rk, topic)?;
@@ -81,7 +81,7 @@ impl Client {
         self.kept(look).unwrap_or(Err(codes::LOCAL_DESTROY))
     }
 
-    /// The numbers of the cluster's brokers.
+    /// Returns the ids of the cluster's brokers.
     pub(crate) fn brokers(&self, within: Duration) -> Result<Vec<i32>, i32> {
         let ask = |rk| {
             let mut metadata: *const sys::rd_kafka_metadata = ptr::null();
@@ -101,12 +101,12 @@ impl Client {
         self.kept(ask).unwrap_or(Err(codes::LOCAL_DESTROY))
     }
 
-    /// A topic's settings by one of the brokers, without those that it keeps to itself.
+    /// Asks a broker for a topic's settings. Sensitive ones are left out.
     pub(crate) fn topic_settings(&self, topic: &str, broker: i32, within: Duration) -> Result<Settings, i32> {
         self.settings(Resource::RD_KAFKA_RESOURCE_TOPIC, topic, broker, within)
     }
 
-    /// A broker's settings, by that broker itself: the question connects to it, as a record does.
+    /// Asks a broker for its own settings. The request connects to that broker, as a record does.
     pub(crate) fn broker_settings(&self, id: i32, within: Duration) -> Result<Settings, i32> {
         self.settings(Resource::RD_KAFKA_RESOURCE_BROKER, &id.to_string(), id, within)
     }
@@ -132,7 +132,7 @@ impl Client {
         self.kept(ask).unwrap_or(Err(codes::LOCAL_DESTROY))
     }
 
-    /// Whether this principal may write to a topic; none where the cluster does not say.
+    /// Returns whether this principal may write to a topic. None if the cluster does not say.
     pub(crate) fn may_write(&self, topic: &str, broker: i32, within: Duration) -> Option<bool> {
         let topic = CString::new(topic).ok()?;
         let ask = |rk| {
@@ -192,7 +192,7 @@ fn count(count: c_int) -> usize {
 
 /// # Safety
 ///
-/// The pointer has so many numbers behind it, or is null.
+/// `first` points to `length` numbers, or is null.
 unsafe fn ids(first: *const i32, length: c_int) -> Vec<i32> {
     if first.is_null() {
         return Vec::new();
@@ -201,7 +201,7 @@ unsafe fn ids(first: *const i32, length: c_int) -> Vec<i32> {
     (0..count(length)).map(|i| unsafe { first.add(i).read() }).collect()
 }
 
-/// Whether WRITE is among the operations that the principal may do.
+/// Returns whether WRITE is among the operations that the principal may do.
 ///
 /// # Safety
 ///

@@ -1,4 +1,4 @@
-//! Whether each broker can be reached from here, under the name that it advertises.
+//! Checks whether each broker can be reached from here, under its advertised name.
 
 use std::collections::BTreeMap;
 use std::net::{TcpStream, ToSocketAddrs};
@@ -10,12 +10,13 @@ use super::FoundBroker;
 use crate::codes;
 use crate::shared::{Shared, later};
 
-/// The most brokers that are tried.
+/// Maximum number of brokers that are tried.
 const BROKERS: usize = 64;
-/// What the system may need to run a thread whose time is over.
+/// Time that the system may need to schedule a thread whose time has passed.
 const MOMENT: Duration = Duration::from_millis(1_200);
 
-/// Connects to each broker as a record would, and asks it for its settings. Side by side: one that is not there takes its time.
+/// Connects to each broker as a record would, and asks it for its settings. In parallel, because an unreachable broker
+/// uses all the time.
 pub(super) fn all(shared: &Shared, mut seen: Vec<(i32, String, u16)>, deadline: Instant) -> Vec<FoundBroker> {
     seen.sort_unstable();
     let (sender, receiver) = mpsc::channel();
@@ -25,7 +26,7 @@ pub(super) fn all(shared: &Shared, mut seen: Vec<(i32, String, u16)>, deadline: 
             let answer = shared.map(|shared| (id, one(&shared, id, &host, port, deadline)));
             drop(sender.send(answer));
         };
-        // A thread that the system does not give is an answer that does not come.
+        // If a thread cannot be started there is no answer.
         drop(thread::Builder::new().name("kafka-tower-reach".to_owned()).spawn(attempt));
     }
     drop(sender);
@@ -46,7 +47,8 @@ pub(super) fn all(shared: &Shared, mut seen: Vec<(i32, String, u16)>, deadline: 
     seen.into_iter().enumerate().map(found).collect()
 }
 
-/// By TCP first, whose errors come at once and are told best; then through the client: TLS, login and an answer.
+/// Connects by TCP first, whose errors are immediate and clear; then through the client, for TLS, authentication and an
+/// answer.
 fn one(shared: &Shared, id: i32, host: &str, port: u16, deadline: Instant) -> Result<BTreeMap<String, String>, String> {
     let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     connect_to(host, port, left())?;
@@ -58,7 +60,8 @@ fn one(shared: &Shared, id: i32, host: &str, port: u16, deadline: Instant) -> Re
                 shared.causes().iter().find(|cause| cause.text.contains(&named)).map(|cause| cause.text.clone());
             Err(cause.unwrap_or_else(|| "its port is open, and no broker answered in time".to_owned()))
         }
-        // An answer, if no settings: this principal may not see them, or the broker does not know the question.
+        // The broker answered, although without settings: this principal may not see them, or the broker does not know
+        // the request.
         Err(_) => Ok(BTreeMap::new()),
     }
 }

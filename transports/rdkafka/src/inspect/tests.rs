@@ -11,7 +11,7 @@ fn a_port_that_cannot_be_reached_says_why() {
     assert!(connect_to("no.invalid", 9092, within).is_err());
 }
 
-/// Also for memcheck: it reads what librdkafka allocates.
+/// Also run under memcheck: it reads memory that librdkafka allocated.
 #[cfg(feature = "mock-cluster")]
 #[tokio::test]
 async fn a_mock_cluster_is_read_whole() {
@@ -24,7 +24,7 @@ async fn a_mock_cluster_is_read_whole() {
     let topic = found.topic.unwrap();
     assert_eq!(topic.partitions.iter().map(|partition| partition.id).collect::<Vec<_>>(), [0, 1, 2]);
     assert!(topic.partitions.iter().all(|partition| partition.leader.is_some() && partition.error.is_none()));
-    // The mock cluster does not know that question.
+    // The mock cluster does not implement that request.
     assert!(topic.settings.is_err());
     // Codes that the binding's enum does not have.
     for (code, kind) in [(29, ErrorKind::Authorization), (4242, ErrorKind::Unknown)] {
