@@ -1,6 +1,6 @@
-//! A Kafka to play with, without Docker: `cargo run -p kafka-tower-test-cluster --example serve [TOPIC…]`.
+//! Runs a Kafka for experiments, without Docker: `cargo run -p kafka-tower-test-cluster --example serve [TOPIC…]`.
 //!
-//! Prints its address and ends with Ctrl-C or the end of standard input.
+//! Prints its address. Ends with Ctrl-C or at the end of standard input.
 #![allow(clippy::print_stdout)]
 
 use kafka_tower_test_cluster::{Cluster, Error};

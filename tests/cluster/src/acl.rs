@@ -1,9 +1,9 @@
-//! Rights of users, for clusters with [`Builder::acl`](crate::Builder::acl). By Kafka's Java
-//! client: the Rust one has no call for it. Each call runs a JVM, about a second.
+//! ACLs of users, for clusters with [`Builder::acl`](crate::Builder::acl). Uses Kafka's Java client, because the Rust
+//! client has no call for it. Each call runs a JVM, about 1 s.
 
 use crate::{Cluster, Error, java};
 
-/// What a right is about.
+/// Resource of an ACL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resource<'a> {
     /// A topic.
@@ -17,8 +17,8 @@ pub enum Resource<'a> {
 }
 
 impl Cluster {
-    /// Gives a user (`User:bob`) rights by the names of Kafka's operations: `WRITE`, `READ`,
-    /// `DESCRIBE`, … Returns when a broker knows of it; others may take a moment more.
+    /// Allows a user (`User:bob`) operations by Kafka's names: `WRITE`, `READ`, `DESCRIBE`, … Returns when one broker
+    /// knows the ACL; others may take a moment longer.
     ///
     /// # Errors
     ///
@@ -27,7 +27,7 @@ impl Cluster {
         self.change_acl("allow", principal, resource, operations).await
     }
 
-    /// Takes rights back.
+    /// Revokes operations.
     ///
     /// # Errors
     ///

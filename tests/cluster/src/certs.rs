@@ -28,7 +28,8 @@ openssl pkcs8 -topk8 -nocrypt -in broker.key -out broker.p8
 cat broker.p8 broker.pem >broker-keystore.pem
 "#;
 
-/// Paths of PEM files. The stranger's are well-formed and signed by nobody the broker knows.
+/// Paths of PEM files. The stranger's certificates are well-formed, but signed by an authority that the broker does not
+/// know.
 #[derive(Debug, Clone)]
 pub struct Certs {
     dir: PathBuf,
@@ -53,43 +54,43 @@ impl Certs {
         self.dir.join("broker-keystore.pem")
     }
 
-    /// Where the files are.
+    /// Directory of the files.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The authority that signed the broker's certificate.
+    /// Certificate of the authority that signed the broker's certificate.
     #[must_use]
     pub fn ca(&self) -> PathBuf {
         self.dir.join("ca.pem")
     }
 
-    /// A client's certificate: `CN=client`.
+    /// Client certificate for `CN=client`.
     #[must_use]
     pub fn client_cert(&self) -> PathBuf {
         self.dir.join("client.pem")
     }
 
-    /// Its key.
+    /// Key of the client certificate.
     #[must_use]
     pub fn client_key(&self) -> PathBuf {
         self.dir.join("client.key")
     }
 
-    /// An authority that signed nothing of this cluster.
+    /// Certificate of an authority that signed nothing in this cluster.
     #[must_use]
     pub fn stranger_ca(&self) -> PathBuf {
         self.dir.join("stranger-ca.pem")
     }
 
-    /// A client's certificate by that authority.
+    /// Client certificate signed by that authority.
     #[must_use]
     pub fn stranger_cert(&self) -> PathBuf {
         self.dir.join("stranger-client.pem")
     }
 
-    /// Its key.
+    /// Key of that certificate.
     #[must_use]
     pub fn stranger_key(&self) -> PathBuf {
         self.dir.join("stranger-client.key")

@@ -1,4 +1,4 @@
-//! The clients this crate needs for itself, set to notice a restarted broker at once.
+//! Clients for this crate's own use, configured to notice a restarted broker at once.
 
 use std::time::Duration;
 
@@ -22,13 +22,13 @@ pub(crate) fn consumer(bootstrap: &str) -> Result<BaseConsumer, Error> {
     config(bootstrap).create().map_err(Error::with("cannot create a consumer"))
 }
 
-/// The ids of the brokers in the metadata.
+/// Returns the ids of the brokers in the metadata.
 pub(crate) fn brokers(bootstrap: &str, limit: Duration) -> Result<Vec<i32>, Error> {
     let metadata = consumer(bootstrap)?.fetch_metadata(None, limit).map_err(Error::with("metadata"))?;
     Ok(metadata.brokers().iter().map(rdkafka::metadata::MetadataBroker::id).collect())
 }
 
-/// Runs blocking work off the test's runtime.
+/// Runs blocking work outside the test's runtime.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {

@@ -1,4 +1,4 @@
-//! The cluster: how it is asked for, started and addressed.
+//! Configuring, starting and addressing a cluster.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::proxy::Proxy;
 use crate::topics::Clients;
 use crate::{Error, jars};
 
-/// An Apache Kafka. Dropped, its processes are killed and its data is removed.
+/// An Apache Kafka cluster. Dropping it kills its processes and removes its data.
 pub struct Cluster {
     pub(crate) bootstrap: String,
     pub(crate) own: Option<Arc<Own>>,
@@ -22,7 +22,7 @@ pub struct Cluster {
     pub(crate) names: AtomicU32,
 }
 
-/// What a cluster shall be: see [`Cluster::builder`].
+/// Builder of a cluster: see [`Cluster::builder`].
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `start`"]
 pub struct Builder {
@@ -30,14 +30,14 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The number of nodes, each of them broker and controller; 1 if not set. Three replicate
-    /// three-fold with two in sync.
+    /// Sets the number of nodes, each of them broker and controller. Default: 1. Three nodes use a replication factor
+    /// of three, with two in sync.
     pub fn brokers(mut self, brokers: usize) -> Self {
         self.spec.brokers = brokers.max(1);
         self
     }
 
-    /// Opens one more listener.
+    /// Adds a listener.
     pub fn listener(mut self, listener: Listener) -> Self {
         if listener != Listener::Plaintext && !self.spec.listeners.contains(&listener) {
             self.spec.listeners.push(listener);
@@ -45,29 +45,29 @@ impl Builder {
         self
     }
 
-    /// Switches authorization on. `User:ANONYMOUS` (whoever comes without a name) and `User:alice`
-    /// may do everything, everyone else nothing.
+    /// Enables authorization. `User:ANONYMOUS` (unauthenticated clients) and `User:alice` may do everything, other
+    /// users nothing.
     pub fn acl(mut self) -> Self {
         self.spec.acl = true;
         self
     }
 
-    /// A line of `server.properties`; it wins over ours.
+    /// Adds a line of `server.properties`, which overrides the defaults of this crate.
     pub fn property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.spec.properties.push((key.into(), value.into()));
         self
     }
 
-    /// Starts the cluster and waits until all its brokers know each other. `None`: there is no
-    /// Kafka here, or it is the foreign one of `KAFKA_BROKERS`; a line has said so.
+    /// Starts the cluster and waits until all its brokers know each other. `None` if no Kafka is available, or if
+    /// `KAFKA_BROKERS` names an external one; a line has been printed.
     ///
     /// # Errors
     ///
-    /// If a broker does not become ready; the text has its command and the end of its log.
+    /// If a broker does not become ready. The text contains its command and the end of its log.
     ///
     /// # Panics
     ///
-    /// If there is no Kafka and `KAFKA_TOWER_REQUIRE_KAFKA=1`.
+    /// If no Kafka is available and `KAFKA_TOWER_REQUIRE_KAFKA=1`.
     pub async fn start(self) -> Result<Option<Cluster>, Error> {
         if provision::external().is_some() {
             provision::skip_own();
@@ -92,18 +92,19 @@ impl Cluster {
         Self { clients: Clients::new(&bootstrap), bootstrap, own, names: AtomicU32::new(0) }
     }
 
-    /// A cluster that somebody else runs, as librdkafka's mock cluster: topics and the reader work, control does not.
+    /// A cluster that is run elsewhere, such as librdkafka's mock cluster: topics and the reader work, process control
+    /// does not.
     #[must_use]
     pub fn external(bootstrap: impl Into<String>) -> Self {
         Self::new(bootstrap.into(), None)
     }
 
-    /// A cluster with more than plaintext.
+    /// Returns a builder, for listeners other than plaintext.
     pub fn builder() -> Builder {
         Builder { spec: Spec::default() }
     }
 
-    /// A plaintext cluster of its own: `Cluster::builder().brokers(brokers).start()`.
+    /// Starts a plaintext cluster: `Cluster::builder().brokers(brokers).start()`.
     ///
     /// # Errors
     ///
@@ -126,7 +127,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the cluster was started without it.
+    /// If the cluster was started without this listener.
     pub fn bootstrap_of(&self, listener: Listener) -> Result<String, Error> {
         let bootstrap = self.own("bootstrap_of")?.bootstrap(listener);
         if bootstrap.is_empty() {
@@ -135,12 +136,12 @@ impl Cluster {
         Ok(bootstrap)
     }
 
-    /// The librdkafka properties of a client that this listener lets in (`alice` with
-    /// SCRAM-SHA-512, the client certificate), `bootstrap.servers` included.
+    /// Returns the librdkafka properties of a client that this listener accepts (`alice` with SCRAM-SHA-512, the client
+    /// certificate), including `bootstrap.servers`.
     ///
     /// # Errors
     ///
-    /// If the cluster was started without it.
+    /// If the cluster was started without this listener.
     pub fn properties(&self, listener: Listener) -> Result<Vec<(&'static str, String)>, Error> {
         let mut properties = vec![("bootstrap.servers", self.bootstrap_of(listener)?)];
         let protocol = match listener {
@@ -165,7 +166,7 @@ impl Cluster {
         Ok(properties)
     }
 
-    /// The certificates, if a listener needs them.
+    /// The certificates, if a listener uses TLS.
     #[must_use]
     pub fn certs(&self) -> Option<&Certs> {
         self.own.as_ref()?.certs.as_ref()
@@ -177,7 +178,7 @@ impl Cluster {
         self.own.as_ref()?.proxy.as_ref()
     }
 
-    /// The number of brokers; 1 is assumed of a foreign cluster.
+    /// The number of brokers. For an external cluster 1 is assumed.
     #[must_use]
     pub fn brokers(&self) -> usize {
         self.own.as_ref().map_or(1, |own| own.spec.brokers)
@@ -187,7 +188,7 @@ impl Cluster {
         self.own.as_ref().ok_or(Error::External(operation))
     }
 
-    /// Where all clusters keep the jars: of interest to continuous integration, which may cache it.
+    /// Directory in which all clusters keep the jars. Continuous integration may cache it.
     #[must_use]
     pub fn cache_dir() -> PathBuf {
         jars::cache_dir()

@@ -1,15 +1,14 @@
-//! One error for everything that can go wrong in a test cluster.
+//! Error of a test cluster.
 
 use std::fmt;
 
-/// What went wrong, in words. `Debug` prints the same text, so that `unwrap` in a test shows a
-/// broker's log readably.
+/// Description of a failure. `Debug` prints the same text, so that `unwrap` in a test shows a broker's log readably.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operation needs a process of ours, and the cluster of `KAFKA_BROKERS` is not.
+    /// The operation controls a process, which the external cluster of `KAFKA_BROKERS` does not allow.
     External(&'static str),
-    /// Everything else.
+    /// Any other failure.
     Failed(String),
 }
 

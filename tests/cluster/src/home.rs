@@ -1,9 +1,8 @@
-//! The directory of one cluster, and the janitor that ends the cluster with the test process.
+//! Directory of one cluster, and the janitor process that ends the cluster with the test process.
 //!
-//! Statics are not dropped and a test process may be killed, so cleaning up is the work of a child
-//! process: a shell that reads from a pipe of ours. The pipe ends when we do, for whatever reason;
-//! then it kills what is left by the pid and container files, and removes the directory. [`Drop`]
-//! closes the pipe: the same way, early.
+//! Statics are not dropped and a test process may be killed, so a child process cleans up: a shell that reads from a
+//! pipe of the test process. The pipe closes when the test process ends for any reason; the shell then kills the
+//! remaining processes by their pid and container files, and removes the directory. [`Drop`] closes the pipe earlier.
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -13,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::{Error, jars};
 
-/// Its own process group and the traps: Ctrl-C ends the tests, not the janitor.
+/// In its own process group and with traps: Ctrl-C ends the tests, not the janitor.
 const JANITOR: &str = r#"
 trap '' INT TERM HUP
 read -r _
@@ -33,7 +32,7 @@ impl Home {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = jars::cache_dir().join("run").join(format!("{}-{number}", std::process::id()));
-        // Left over from a process with this pid that was not cleaned up (a power cut).
+        // Left over from a process with the same pid that was not cleaned up (a power cut).
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).map_err(Error::with(dir.display()))?;
         let janitor = Command::new("sh")

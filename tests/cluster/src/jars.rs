@@ -17,7 +17,7 @@ const OPENTELEMETRY_POM: &str = include_str!("../assets/opentelemetry.xml");
 const OPENTELEMETRY_VERSION: &str = "1.68.0";
 const MAVEN_GOAL: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 
-/// A Java and the class path of Kafka.
+/// A Java and Kafka's class path.
 #[derive(Debug, Clone)]
 pub(crate) struct Jars {
     pub(crate) java: PathBuf,
@@ -30,8 +30,8 @@ pub(crate) fn cache_dir() -> PathBuf {
     target_dir().join(format!("kafka-{KAFKA_VERSION}"))
 }
 
-/// Cargo's target directory, where what tests make once is kept. Cargo marks it with a `CACHEDIR.TAG`, and test binaries lie
-/// below it.
+/// Cargo's target directory, which caches what tests build once. Cargo marks it with a `CACHEDIR.TAG`, and test
+/// binaries are below it.
 #[must_use]
 pub fn target_dir() -> PathBuf {
     let exe = std::env::current_exe().unwrap_or_default();
@@ -44,14 +44,13 @@ pub fn target_dir() -> PathBuf {
     }
 }
 
-/// Finds Java, the jars and the archive, and makes what is missing. The error says which part
-/// cannot be had.
+/// Finds Java, the jars and the archive, and makes what is missing. The error says which part is not available.
 pub(crate) fn prepare() -> Result<Launcher, String> {
     let (java, version) = find_java()?;
     let cache = cache_dir();
     fs::create_dir_all(&cache).map_err(|error| format!("{}: {error}", cache.display()))?;
-    // Test binaries run side by side and share the cache. The file is closed in child processes, so
-    // a broker does not inherit the lock.
+    // Test binaries run in parallel and share the cache. The file is closed in child processes, so a broker does not
+    // inherit the lock.
     let lock = File::create(cache.join("lock")).and_then(|file| file.lock().map(|()| file));
     let _lock = lock.map_err(|error| format!("cannot lock {}: {error}", cache.display()))?;
 
@@ -68,7 +67,7 @@ pub(crate) fn prepare() -> Result<Launcher, String> {
     Ok(Launcher::Java { jars, archive })
 }
 
-/// `JAVA_HOME` first, then the path; version 17 or newer.
+/// Looks at `JAVA_HOME` first, then at the path. Version 17 or newer.
 pub(crate) fn find_java() -> Result<(PathBuf, String), String> {
     let home = std::env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin/java"));
     let mut found = "no Java".to_owned();
@@ -89,7 +88,8 @@ pub(crate) fn find_java() -> Result<(PathBuf, String), String> {
     Err(found)
 }
 
-/// OpenTelemetry's Java API, in which its propagators are. Beside the jars of Kafka: the archive is for those alone.
+/// OpenTelemetry's Java API with its propagators. In a directory of its own, because the archive is only for the jars
+/// of Kafka.
 pub(crate) fn opentelemetry() -> Result<OsString, String> {
     let cache = cache_dir();
     let lock = File::create(cache.join("lock")).and_then(|file| file.lock().map(|()| file));
@@ -101,7 +101,7 @@ pub(crate) fn opentelemetry() -> Result<OsString, String> {
     classpath(&lib)
 }
 
-/// Fetches what a POM depends on.
+/// Fetches the dependencies of a POM.
 fn download(text: &str, lib: &Path) -> Result<(), String> {
     let fresh = lib.with_extension("new");
     let _ = fs::remove_dir_all(&fresh);
@@ -121,7 +121,7 @@ fn download(text: &str, lib: &Path) -> Result<(), String> {
         let name = lib.file_name().unwrap_or_default().to_string_lossy();
         return Err(format!("Maven cannot fetch {name} of Kafka {KAFKA_VERSION}: {first}"));
     }
-    // Whole or not at all.
+    // Renamed in one step: complete or not there.
     fs::rename(&fresh, lib).map_err(|error| format!("{}: {error}", lib.display()))
 }
 
@@ -133,8 +133,7 @@ fn classpath(lib: &Path) -> Result<OsString, String> {
     std::env::join_paths(jars).map_err(|error| error.to_string())
 }
 
-/// Runs a broker once to learn its classes. Without the archive everything works, only slower: no
-/// error.
+/// Runs a broker once to record its classes. Not an error if it fails: without the archive everything is only slower.
 fn make_archive(jars: &Jars, path: &Path) {
     let fresh = path.with_extension("new");
     let launcher = Launcher::Java { jars: jars.clone(), archive: Archive::Write(fresh.clone()) };

@@ -1,5 +1,5 @@
-//! Kafka's own Java code, for golden vectors and what librdkafka cannot do. Each call runs a JVM on
-//! a source file.
+//! Runs Kafka's own Java code, for golden vectors and for functions that librdkafka lacks. Each call runs a JVM on a
+//! source file.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -11,8 +11,7 @@ use crate::launcher::Launcher;
 use crate::provision::{self, Source};
 use crate::{Error, client, jars};
 
-/// `org.apache.kafka.common.utils.Utils.murmur2` of each key. `None`: there is no Java here, or one
-/// without its compiler.
+/// `org.apache.kafka.common.utils.Utils.murmur2` of each key. `None` without Java or its compiler.
 ///
 /// # Errors
 ///
@@ -34,14 +33,14 @@ pub async fn murmur2<K: AsRef<[u8]>>(keys: &[K]) -> Result<Option<Vec<i32>>, Err
     Err(Error::new(format!("{} keys, {} hashes", keys.len(), hashes.len())))
 }
 
-/// The partition that Java's default partitioner gives to a key with this hash.
+/// Returns the partition that Java's default partitioner gives to a key with this hash.
 #[must_use]
 pub fn partition(hash: i32, partitions: i32) -> i32 {
-    // `Utils.toPositive`: the sign bit is cleared, which is not the absolute value.
+    // `Utils.toPositive` clears the sign bit, which is not the absolute value.
     (hash & 0x7fff_ffff) % partitions
 }
 
-/// What OpenTelemetry's Java propagators found in the headers of a record.
+/// Trace context that OpenTelemetry's Java propagators found in the headers of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extracted {
     /// The partition.
@@ -58,12 +57,12 @@ pub struct Extracted {
     pub baggage: Vec<String>,
 }
 
-/// Reads a topic with Kafka's Java consumer and extracts W3C's trace context and baggage from each record by OpenTelemetry's
-/// Java propagators. `None`: there is no Java here, or one without its compiler.
+/// Reads a topic with Kafka's Java consumer, and extracts W3C trace context and baggage from each record with
+/// OpenTelemetry's Java propagators. `None` without Java or its compiler.
 ///
 /// # Errors
 ///
-/// If the jars cannot be had, or the Java program fails.
+/// If the jars are not available, or the Java program fails.
 pub async fn extract(bootstrap: &str, topic: &str) -> Result<Option<Vec<Extracted>>, Error> {
     let more = match client::blocking(|| Ok(Source::find())).await? {
         Ok(Source::Java(_)) => client::blocking(|| jars::opentelemetry().map_err(Error::new)).await?,
@@ -99,7 +98,7 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The client's chatter on stderr, which would bury an exception.
+/// Suppresses the client's log on stderr, which would hide an exception.
 const QUIET: &str = "-Dorg.slf4j.simpleLogger.defaultLogLevel=error";
 
 /// Runs a source file of `assets` with the jars of Kafka.
@@ -134,7 +133,7 @@ async fn run_with(
             .spawn()
             .map_err(Error::with("cannot start java"))?;
         if let Some(mut stdin) = child.stdin.take() {
-            // A JVM that ends early says why by its status.
+            // A JVM that ends early reports the reason by its status.
             let _ = stdin.write_all(input.as_bytes());
         }
         let output = child.wait_with_output().map_err(Error::with("java"))?;

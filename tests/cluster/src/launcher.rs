@@ -1,4 +1,4 @@
-//! How a broker process is started and signalled: the JVM directly, or in a container.
+//! Starts and signals a broker process: the JVM directly, or in a container.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::jars::Jars;
 
 const HEAP: &str = "-Xmx256m";
 
-/// What to do with the class data archive, which halves the start.
+/// Use of the class data archive, which halves the start time.
 #[derive(Debug, Clone)]
 pub(crate) enum Archive {
     None,
@@ -24,8 +24,8 @@ pub(crate) enum Launcher {
         jars: Jars,
         archive: Archive,
     },
-    /// `namespace`: the container that owns the network and the published ports of all nodes.
-    /// `user`: ours, `uid:gid`, so that tests can read and remove the data.
+    /// `namespace`: the container that owns the network and the published ports of all nodes. `user`: `uid:gid` of the
+    /// test process, so that tests can read and remove the data.
     Docker {
         namespace: String,
         user: String,
@@ -49,7 +49,7 @@ impl Launcher {
         match self {
             Self::Java { jars, archive } => {
                 line.push(jars.java.clone().into());
-                // The archive fits only the collector it was written with.
+                // The archive fits only the garbage collector with which it was written.
                 line.extend([HEAP, "-Xss256k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"].map(OsString::from));
                 match archive {
                     Archive::None => {}
@@ -81,7 +81,7 @@ impl Launcher {
     /// Sends a signal by name (`KILL`, `STOP`, …) to the broker in `dir`.
     pub(crate) fn signal(&self, dir: &Path, pid: u32, signal: &str) -> Result<(), Error> {
         let output = match self {
-            // The shell's own `kill`: there is always one.
+            // The shell's built-in `kill` is always available.
             Self::Java { .. } => {
                 Command::new("sh").args(["-c", r#"kill -"$0" "$1""#, signal, &pid.to_string()]).output()
             }
@@ -109,7 +109,7 @@ pub(crate) fn image() -> String {
     format!("apache/kafka:{}", crate::KAFKA_VERSION)
 }
 
-/// Whether a Docker engine answers.
+/// Returns whether a Docker engine answers.
 pub(crate) fn docker_works() -> bool {
     Command::new("docker")
         .args(["version", "--format", "{{.Server.Version}}"])
@@ -119,8 +119,7 @@ pub(crate) fn docker_works() -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// Starts a container that does nothing but hold the network of a cluster: a node may be killed and
-/// the ports stay.
+/// Starts a container that only holds the network of a cluster, so that the ports stay when a node is killed.
 pub(crate) fn docker_namespace(home: &Path, ports: &[u16]) -> Result<Launcher, Error> {
     let number = home.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let namespace = format!("kafka-tower-test-{number}");

@@ -12,17 +12,16 @@
 //! # }
 //! ```
 //!
-//! Where the cluster comes from, the first that is there:
+//! The source of the cluster is the first one available:
 //!
-//! 1. `KAFKA_BROKERS=host:port,…`: that cluster, for [`shared`] only. Nobody kills, stops or
-//!    configures it.
-//! 2. Java 17 or newer and Maven: the jars of [`KAFKA_VERSION`] and a class data archive are kept
-//!    in cargo's target directory, so only the first run needs the network.
+//! 1. `KAFKA_BROKERS=host:port,…`: that cluster, for [`shared`] only. It is never killed, stopped or configured.
+//! 2. Java 17 or newer and Maven: the jars of [`KAFKA_VERSION`] and a class data archive are kept in cargo's target
+//!    directory, so only the first run needs the network.
 //! 3. Docker: the image `apache/kafka`.
-//! 4. Otherwise the test is skipped; one line per test binary says what to install. With
-//!    `KAFKA_TOWER_REQUIRE_KAFKA=1` this is a panic.
+//! 4. Otherwise the test is skipped; one line per test binary says what to install. With `KAFKA_TOWER_REQUIRE_KAFKA=1`
+//!    this is a panic.
 //!
-//! Everything listens on 127.0.0.1 and ends with the test process, however that ends.
+//! Everything listens on 127.0.0.1 and ends with the test process, for whatever reason that ends.
 
 #![forbid(unsafe_code)]
 
@@ -60,5 +59,5 @@ pub use proxy::Proxy;
 pub use reader::{Isolation, ReadRecord};
 pub use shared::shared;
 
-/// The version of Apache Kafka that is started.
+/// Version of Apache Kafka that is started.
 pub const KAFKA_VERSION: &str = "4.3.1";

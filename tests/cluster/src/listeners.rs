@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use crate::certs::Certs;
 use crate::node::Node;
 
-/// A way in for clients. The plaintext one is always there.
+/// A listener for clients. The plaintext one is always open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Listener {
-    /// No encryption, no names: everyone is the super user.
+    /// No encryption and no authentication: every client is the super user.
     Plaintext,
     /// Plaintext behind the fault proxy: see [`Cluster::proxy`](crate::Cluster::proxy).
     Proxy,
@@ -54,11 +54,11 @@ impl Listener {
     }
 }
 
-/// What a cluster is asked to be.
+/// Configuration of a cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Spec {
     pub(crate) brokers: usize,
-    /// Without the plaintext one.
+    /// Listeners other than plaintext.
     pub(crate) listeners: Vec<Listener>,
     pub(crate) acl: bool,
     pub(crate) properties: Vec<(String, String)>,
@@ -76,8 +76,7 @@ impl Spec {
     }
 }
 
-/// The ports of one listener: where the broker binds, and what it tells clients (the proxy's port
-/// differs).
+/// Ports of one listener: the one that the broker binds, and the one that it advertises (different with the proxy).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Port {
     pub(crate) listener: Listener,
@@ -133,8 +132,7 @@ auto.create.topics.enable=false
         advertised = advertised.join(","),
         data = node.data_dir().display(),
     );
-    // A killed leader is replaced after this time, and a killed broker may come back after it; the
-    // default is nine seconds.
+    // A killed leader is replaced after this time, and a killed broker can restart after it; the default is 9 s.
     let session = if spec.brokers > 1 { 3000 } else { 2000 };
     let _ = writeln!(text, "broker.session.timeout.ms={session}\nbroker.heartbeat.interval.ms=500");
     text.push_str("replica.lag.time.max.ms=5000\n");
@@ -163,7 +161,7 @@ user_alice=\"alice-secret\" user_bob=\"bob-secret\";
         text.push_str("authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n");
         text.push_str("super.users=User:ANONYMOUS;User:alice\n");
     }
-    // Last wins.
+    // The last value wins.
     for (key, value) in &spec.properties {
         let _ = writeln!(text, "{key}={value}");
     }

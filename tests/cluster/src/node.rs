@@ -1,4 +1,4 @@
-//! One broker process: its files, its start, its signals. Everything here blocks.
+//! One broker process: its files, its start, its signals. All functions block.
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
@@ -16,8 +16,7 @@ use crate::listeners::{Listener, Port, Spec, server_properties};
 use crate::process::{shorten, tail, threads};
 use crate::{Error, client, ports};
 
-/// Feature levels and SCRAM users of a new cluster, in place of a run of `format`: see
-/// `assets/README.md`.
+/// Feature levels and SCRAM users of a new cluster, instead of running `format`: see `assets/README.md`.
 const CHECKPOINT: &[u8] = include_bytes!("../assets/bootstrap.checkpoint");
 const POLL: Duration = Duration::from_millis(15);
 
@@ -31,7 +30,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Gives every node of a cluster its number, ports and directory.
+    /// Assigns id, ports and directory to every node of a cluster.
     pub(crate) fn plan(spec: &Spec, home: &Home) -> Result<Vec<Self>, Error> {
         let mut nodes = Vec::new();
         for index in 0..spec.brokers {
@@ -65,7 +64,7 @@ impl Node {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
 
-    /// Writes the files a broker wants to find.
+    /// Writes the files that a broker needs.
     pub(crate) fn prepare(
         &self,
         spec: &Spec,
@@ -75,7 +74,7 @@ impl Node {
     ) -> Result<(), Error> {
         let data = self.data_dir();
         fs::create_dir_all(&data).map_err(Error::with(data.display()))?;
-        // Any 22 characters of base64, the directory's different for each node.
+        // Any 22 characters of base64; the directory id must be different for each node.
         let meta = format!(
             "version=1\ncluster.id=AAAAAAAAAAAAAAAAAAAAAA\nnode.id={id}\ndirectory.id=BBBBBBBBBBBBBBBBB{id:04}A\n",
             id = self.id
@@ -94,7 +93,7 @@ impl Node {
         Ok(())
     }
 
-    /// Starts the process; it is not ready yet.
+    /// Starts the process, which is not ready yet.
     pub(crate) fn spawn(&self, launcher: &Launcher) -> Result<(), Error> {
         let mut child = self.child();
         if child.is_some() {
@@ -104,15 +103,14 @@ impl Node {
         let log = File::options().create(true).append(true).open(&path).map_err(Error::with(path.display()))?;
         let errors = log.try_clone().map_err(Error::with(path.display()))?;
         let started = Command::new("sh")
-            // The shell writes the pid before it becomes the broker: there is no moment the janitor
-            // could miss.
+            // The shell writes the pid before it becomes the broker, so that the janitor cannot miss it.
             .args(["-c", r#"echo $$ >"$0" && exec "$@""#])
             .arg(self.pid_file())
             .args(launcher.command(&self.dir))
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)
-            // Ctrl-C is for the tests; the janitor ends the broker.
+            // Ctrl-C is for the tests only; the janitor ends the broker.
             .process_group(0)
             .spawn()
             .map_err(Error::with("cannot start `sh`"))?;
@@ -120,7 +118,7 @@ impl Node {
         Ok(())
     }
 
-    /// Waits until this broker answers and knows `brokers` brokers, itself among them.
+    /// Waits until this broker answers and knows `brokers` brokers, including itself.
     pub(crate) fn wait_ready(&self, launcher: &Launcher, brokers: usize, limit: Duration) -> Result<(), Error> {
         let end = Instant::now() + limit;
         let mut last = "its port is closed".to_owned();
@@ -140,7 +138,7 @@ impl Node {
         }
     }
 
-    /// An error when the process has ended or the time is over.
+    /// Returns an error if the process has ended or the time is over.
     fn check(&self, launcher: &Launcher, end: Instant, last: &str) -> Result<(), Error> {
         let what = match self.child().as_mut().map(Child::try_wait) {
             Some(Ok(None)) if Instant::now() < end => return Ok(()),
@@ -166,11 +164,11 @@ impl Node {
         launcher.signal(&self.dir, child.id(), signal)
     }
 
-    /// SIGSTOP; returns when no thread runs any more. The signal alone leaves a busy machine time for
-    /// a request.
+    /// SIGSTOP. Returns when no thread runs any more: after the signal alone, a busy machine may still answer a
+    /// request.
     pub(crate) fn stop(&self, launcher: &Launcher) -> Result<(), Error> {
         self.signal(launcher, "STOP")?;
-        // A container's threads are not ours to see, and outside Linux there is nothing to look at.
+        // The threads of a container are not visible, and outside Linux there is no way to look.
         let Some(pid) = self.pid().filter(|_| launcher.container(&self.dir).is_none()) else {
             return Ok(());
         };
@@ -184,7 +182,7 @@ impl Node {
         Ok(())
     }
 
-    /// Kills the process, if there is one, and waits for its end.
+    /// Kills the process if it is running, and waits for its end.
     pub(crate) fn kill(&self, launcher: &Launcher) -> Result<(), Error> {
         if let Some(child) = self.child().as_mut()
             && !matches!(child.try_wait(), Ok(Some(_)))
@@ -212,7 +210,7 @@ impl Node {
             sleep(Duration::from_millis(2));
         }
         *self.child() = None;
-        // The number may soon be another process's.
+        // The pid may soon belong to another process.
         let _ = fs::remove_file(self.pid_file());
         Ok(())
     }
@@ -229,7 +227,7 @@ impl Node {
         self.dir.join("broker.log")
     }
 
-    /// Whether the last start failed because someone took a port meanwhile.
+    /// Returns whether the last start failed because another process had taken a port.
     pub(crate) fn port_was_taken(&self) -> bool {
         self.log_tail().contains("Address already in use")
     }

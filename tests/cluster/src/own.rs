@@ -1,4 +1,4 @@
-//! The processes, certificates and proxy of a cluster that we have started. Everything here blocks.
+//! Processes, certificates and proxy of a cluster that this crate has started. All functions block.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) struct Own {
     pub(crate) launcher: Launcher,
     pub(crate) certs: Option<Certs>,
     pub(crate) proxy: Option<Proxy>,
-    // Last: the directory goes after the processes.
+    // Declared last: the directory is removed after the processes.
     _home: Home,
 }
 
@@ -40,7 +40,7 @@ impl Own {
             tries += 1;
             let own = Self::plan(source, spec)?;
             match own.run() {
-                // Others look for ports as well.
+                // Other processes choose ports as well.
                 Err(_) if tries < 3 && own.nodes.iter().any(Node::port_was_taken) => {}
                 result => return result.map(|()| own),
             }
@@ -71,7 +71,7 @@ impl Own {
         self.nodes.iter().try_for_each(|node| node.wait_ready(&self.launcher, self.spec.brokers, START))
     }
 
-    /// The addresses of one listener as clients know them; empty if it is not open.
+    /// The advertised addresses of one listener. Empty if it is not open.
     pub(crate) fn bootstrap(&self, listener: Listener) -> String {
         let ports = self.nodes.iter().filter_map(|node| node.port(listener));
         ports.map(|port| format!("127.0.0.1:{}", port.advertised)).collect::<Vec<_>>().join(",")

@@ -1,8 +1,7 @@
-//! Free ports below the range the kernel gives to outgoing connections.
+//! Free ports below the range that the kernel gives to outgoing connections.
 //!
-//! A broker keeps its ports over a restart. In the ephemeral range, some client's outgoing
-//! connection could take the port of a killed broker meanwhile, or a client that keeps trying could
-//! even connect to itself.
+//! A broker keeps its ports over a restart. In the ephemeral range, an outgoing connection could take the port of a
+//! killed broker, or a client that keeps reconnecting could even connect to itself.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::OnceLock;
@@ -14,10 +13,10 @@ use crate::Error;
 const FIRST: u32 = 20_000;
 const COUNT: u32 = 12_000;
 
-/// `count` ports, each different from all given before by this process.
+/// Returns `count` ports, different from all ports returned before by this process.
 pub(crate) fn free(count: usize) -> Result<Vec<u16>, Error> {
     static NEXT: OnceLock<AtomicU32> = OnceLock::new();
-    // Test binaries run side by side: each begins elsewhere.
+    // Test binaries run in parallel, so each begins at another port.
     let next = NEXT.get_or_init(|| {
         let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
         AtomicU32::new(std::process::id().wrapping_mul(7919).wrapping_add(nanos >> 10))

@@ -1,4 +1,4 @@
-//! Where Kafka comes from, and what happens when it comes from nowhere.
+//! Finds a source of Kafka, and skips tests without one.
 
 use std::io::Write as _;
 use std::sync::{Once, OnceLock};
@@ -43,11 +43,11 @@ pub(crate) fn external() -> Option<String> {
     std::env::var("KAFKA_BROKERS").ok().filter(|brokers| !brokers.trim().is_empty())
 }
 
-/// Says so when there is no Kafka, once per test binary.
+/// Prints once per test binary that there is no Kafka.
 ///
 /// # Panics
 ///
-/// If `KAFKA_TOWER_REQUIRE_KAFKA=1`: a suite that must run has not.
+/// If `KAFKA_TOWER_REQUIRE_KAFKA=1`, because a required suite would not run.
 pub(crate) fn skip(missing: &str) {
     static SAID: Once = Once::new();
     let line =
@@ -55,31 +55,30 @@ pub(crate) fn skip(missing: &str) {
     stand_aside(&SAID, &line);
 }
 
-/// A test that lacks something of the machine stands aside, and says so once for each `said`.
+/// Skips a test whose requirements the machine does not meet, and prints a line once for each `said`.
 ///
 /// # Panics
 ///
-/// If `KAFKA_TOWER_REQUIRE_KAFKA=1`: a suite that must run has not.
+/// If `KAFKA_TOWER_REQUIRE_KAFKA=1`, because a required suite would not run.
 pub fn stand_aside(said: &Once, line: &str) {
     let required = std::env::var("KAFKA_TOWER_REQUIRE_KAFKA").is_ok_and(|value| value == "1");
     assert!(!required, "KAFKA_TOWER_REQUIRE_KAFKA=1, but {line}");
     said.call_once(|| say(line));
 }
 
-/// A test that needs a cluster of its own stands aside for the cluster of `KAFKA_BROKERS`, required
-/// or not.
+/// Skips a test that needs a cluster of its own if `KAFKA_BROKERS` is set, even if Kafka is required.
 pub(crate) fn skip_own() {
     static SAID: Once = Once::new();
     SAID.call_once(|| say("tests that need a cluster of their own do not run with KAFKA_BROKERS"));
 }
 
-/// A test that compares with Kafka's Java code cannot do so with a cluster in Docker.
+/// Skips a comparison with Kafka's Java code, which is not possible with a cluster in Docker.
 pub(crate) fn skip_java() {
     static SAID: Once = Once::new();
     stand_aside(&SAID, "no Java 17 with its compiler and Maven: nothing is compared with Java");
 }
 
-/// Written past the capture of the test harness.
+/// Writes past the test harness's capture.
 fn say(line: &str) {
     let suite = std::env::current_exe().ok().and_then(|exe| exe.file_stem().map(|stem| stem.to_owned()));
     let suite = suite.map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();

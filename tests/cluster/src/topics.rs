@@ -95,7 +95,7 @@ impl Cluster {
         .map(drop)
     }
 
-    /// Creates a topic with a name nobody else has: `prefix-…`.
+    /// Creates a topic with a unique name: `prefix-…`.
     ///
     /// # Errors
     ///
@@ -111,14 +111,14 @@ impl Cluster {
     /// As [`create_topic`](Self::create_topic).
     pub async fn topic_with(&self, prefix: &str, partitions: i32, config: &[(&str, &str)]) -> Result<String, Error> {
         let number = self.names.fetch_add(1, Ordering::Relaxed);
-        // A foreign cluster remembers earlier runs.
+        // An external cluster still has the topics of earlier runs.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_micros());
         let name = format!("{prefix}-{:x}-{now:x}-{number}", std::process::id());
         self.create_topic(&name, partitions, config).await?;
         Ok(name)
     }
 
-    /// Deletes a topic; returns when it is gone from the metadata.
+    /// Deletes a topic. Returns when it is gone from the metadata.
     ///
     /// # Errors
     ///
@@ -131,7 +131,7 @@ impl Cluster {
         self.wait_leaders(name, <[i32]>::is_empty).await.map(drop)
     }
 
-    /// Adds partitions to a topic, up to `total`; returns when each has a leader.
+    /// Adds partitions to a topic, up to `total`. Returns when each has a leader.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ impl Cluster {
             .map(drop)
     }
 
-    /// Replaces the settings of a topic; those not named go back to their defaults.
+    /// Replaces the settings of a topic; settings not named return to their defaults.
     ///
     /// # Errors
     ///
@@ -167,16 +167,16 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If it has no leader for half a minute.
+    /// If it has no leader for 30 s.
     pub async fn leader(&self, topic: &str, partition: i32) -> Result<i32, Error> {
         self.leader_where(topic, partition, |leader| leader >= 0).await
     }
 
-    /// Waits until another node than `old` leads a partition, and returns it.
+    /// Waits until a node other than `old` leads a partition, and returns it.
     ///
     /// # Errors
     ///
-    /// If none does in half a minute.
+    /// If none does within 30 s.
     pub async fn leader_after(&self, topic: &str, partition: i32, old: i32) -> Result<i32, Error> {
         self.leader_where(topic, partition, move |leader| leader >= 0 && leader != old).await
     }
@@ -192,7 +192,7 @@ impl Cluster {
         Ok(leaders.await?[index])
     }
 
-    /// Asks for the metadata until it is as wanted.
+    /// Requests the metadata until `done` returns true.
     async fn wait_leaders(
         &self,
         topic: &str,

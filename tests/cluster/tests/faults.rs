@@ -1,5 +1,4 @@
-//! The proxy in front of a real broker: what a plain producer does to its records when answers get
-//! lost.
+//! The proxy in front of a real broker: what a plain producer does to its records when answers get lost.
 
 #![allow(clippy::unwrap_used)]
 
@@ -19,13 +18,13 @@ async fn cluster() -> Option<(&'static Cluster, String)> {
     Some((cluster, cluster.bootstrap_of(Listener::Proxy).unwrap()))
 }
 
-/// The proxy is one for all: a test at a time.
+/// The proxy is shared: one test at a time.
 async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
     static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     ALONE.lock().await
 }
 
-/// Sends two records, the second under the rule, and says how often it is in the log.
+/// Sends two records, the second under the rule, and returns how often the second is in the log.
 async fn written(kafka: &Cluster, proxied: &str, action: Action, more: &[(&str, &str)]) -> usize {
     let topic = kafka.topic("faults", 1).await.unwrap();
     let producer = producer(proxied, more);
@@ -85,8 +84,7 @@ async fn the_network_goes_away_and_comes_back() {
     assert_eq!(kafka.read(&topic).await.unwrap().len(), 2);
 }
 
-/// KAFKA-17754: librdkafka speaks a transaction protocol in which a late commit ends the next
-/// transaction.
+/// KAFKA-17754: librdkafka uses a transaction protocol in which a late commit ends the next transaction.
 #[tokio::test]
 async fn a_late_commit_commits_the_next_transaction() {
     let Some((kafka, proxied)) = cluster().await else {
@@ -105,7 +103,7 @@ async fn a_late_commit_commits_the_next_transaction() {
     producer.begin_transaction().unwrap();
     send(&producer, FutureRecord::<str, str>::to(&topic).payload("aborted")).await.unwrap();
     proxy(kafka).release().await.unwrap();
-    // The broker has already ended it the other way.
+    // The broker has already committed it.
     let _ = producer.abort_transaction(limit);
     let seen: Vec<_> =
         kafka.read_as(&topic, Isolation::Committed).await.unwrap().iter().map(|record| record.text()).collect();

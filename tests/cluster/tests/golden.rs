@@ -1,5 +1,4 @@
-//! `golden/murmur2.txt`: Java's hash and partitions of 200 keys, for whoever claims to agree with
-//! Java.
+//! `golden/murmur2.txt`: Java's hash and partitions of 200 keys, to check compatibility with Java.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,7 +9,7 @@ use kafka_tower_test_cluster::java;
 
 const PARTITIONS: [i32; 6] = [1, 2, 3, 6, 12, 50];
 
-/// Each length from 0 to 64 three times, and a few that people use.
+/// Every length from 0 to 64 three times, and some typical keys.
 fn keys() -> Vec<Vec<u8>> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut byte = || {

@@ -1,4 +1,4 @@
-//! The cluster ends with the test process, however that ends.
+//! The cluster ends with the test process, for whatever reason that ends.
 
 #![allow(clippy::unwrap_used)]
 
@@ -11,7 +11,7 @@ use kafka_tower_test_cluster as cluster;
 
 const CHILD: &str = "KAFKA_TOWER_LIFETIME_CHILD";
 
-/// The process that is ended: this binary once more, with only this test.
+/// The process that is ended: this binary again, with only this test.
 #[tokio::test]
 #[allow(clippy::print_stdout)]
 async fn child() {
@@ -42,7 +42,7 @@ fn cluster_dies(end: &str) {
     }
     child.wait().unwrap();
     drop(lines);
-    // No Kafka here: nothing to see.
+    // No Kafka available: nothing to check.
     let Some(line) = line else { return };
     let mut words = line.split(' ').skip(1);
     let (pid, data) = (words.next().unwrap(), PathBuf::from(words.next().unwrap()));

@@ -1,4 +1,4 @@
-//! Each listener lets the right client in and no other.
+//! Each listener accepts the right client and no other.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 
 const SECURE: [Listener; 4] = [Listener::Tls, Listener::Mtls, Listener::SaslPlaintext, Listener::SaslSsl];
 
-/// A name, where, and what is changed of the right properties.
+/// A name, the listener, and the changes to the right properties.
 type Case<'a> = (&'a str, Listener, &'a [(&'a str, &'a str)]);
 
 async fn cluster() -> Option<&'static Cluster> {
@@ -47,7 +47,7 @@ fn config(kafka: &Cluster, listener: Listener, changes: &[(&str, &str)]) -> Clie
     config
 }
 
-/// Metadata, or the first error the client reports.
+/// Requests metadata; returns the first error that the client reports.
 async fn ask(config: ClientConfig) -> Result<(), KafkaError> {
     tokio::task::spawn_blocking(move || {
         let consumer: BaseConsumer = config.create()?;

@@ -1,4 +1,4 @@
-//! One node: topics, records, and the end of its process in several ways.
+//! One node: topics, records, and several ways to end its process.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 

@@ -1,4 +1,4 @@
-//! Where the cluster comes from: a foreign one, none, and none although it must be.
+//! Sources of the cluster: an external one, none, and none although one is required.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,7 +8,7 @@ use kafka_tower_test_cluster::{self as cluster, Cluster, Error};
 
 const CHILD: &str = "KAFKA_TOWER_PROVISION_CHILD";
 
-/// What the other tests run in a process of its own, with another environment.
+/// Run by the other tests as a separate process, with another environment.
 #[tokio::test]
 async fn child() {
     match std::env::var(CHILD).as_deref() {

@@ -1,4 +1,4 @@
-//! The proxy alone, against a server that answers every frame.
+//! The proxy without Kafka, against a server that answers every frame.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +12,7 @@ use kafka_tower_test_cluster::proxy::{Action, ApiKey, Direction};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Answers each request with its correlation id; counts what it has executed.
+/// Answers each request with its correlation id, and counts the executed requests.
 async fn server() -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -46,7 +46,7 @@ async fn request(client: &mut TcpStream, key: ApiKey, id: i32) {
     client.write_all(&frame).await.unwrap();
 }
 
-/// The correlation id of the answer; `None`: the connection has ended.
+/// Returns the correlation id of the answer. `None` if the connection has ended.
 async fn answer(client: &mut TcpStream) -> Option<i32> {
     assert_eq!(client.read_i32().await.ok()?, 4);
     Some(client.read_i32().await.unwrap())
@@ -150,7 +150,7 @@ async fn a_late_request_reaches_the_broker_without_its_client() {
     request(&mut client, ApiKey::END_TXN, 1).await;
     assert_eq!(answer(&mut client).await, None);
     proxy.wait_for_held(1).await.unwrap();
-    // A cut is for clients; this one is gone already.
+    // A cut applies to clients; this one is gone already.
     proxy.cut();
     assert_eq!((proxy.held(), executed.load(Ordering::SeqCst)), (1, 0));
     proxy.release().await.unwrap();

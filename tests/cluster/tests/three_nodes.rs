@@ -1,4 +1,4 @@
-//! Three nodes: a leader is killed, another takes over, the first comes back.
+//! Three nodes: a leader is killed, another takes over, and the first is restarted.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 

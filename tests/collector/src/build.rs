@@ -1,4 +1,4 @@
-//! The Collector's binary: built where it is not there yet, or was built from something else.
+//! The Collector's binary, built if it is missing or its sources have changed.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -12,7 +12,7 @@ use kafka_tower_test_cluster as cluster;
 use crate::Error;
 use crate::otlp::Metric;
 
-/// What the binary is made of. `go.sum` has the checksums of all that is fetched.
+/// Sources of the binary. `go.sum` has the checksums of everything that is fetched.
 const SOURCES: [&str; 3] = [
     include_str!("../assets/collector/main.go"),
     include_str!("../assets/collector/go.mod"),
@@ -25,7 +25,7 @@ pub(crate) fn cache_dir() -> PathBuf {
     cluster::target_dir().join(format!("collector-{:016x}", hasher.finish()))
 }
 
-/// The binary. `None`: there is no Go that can build it, and a line has said so.
+/// Returns the binary. `None` without a Go that can build it; a line has been printed.
 ///
 /// # Panics
 ///
@@ -34,7 +34,7 @@ pub(crate) fn binary() -> Result<Option<PathBuf>, Error> {
     static SAID: Once = Once::new();
     let cache = cache_dir();
     fs::create_dir_all(&cache).map_err(Error::with(cache.display()))?;
-    // Test binaries run side by side.
+    // Test binaries run in parallel.
     let lock = File::create(cache.join("lock")).and_then(|file| file.lock().map(|()| file));
     let _lock = lock.map_err(Error::with(format!("cannot lock {}", cache.display())))?;
     let binary = cache.join("collector");
@@ -42,7 +42,7 @@ pub(crate) fn binary() -> Result<Option<PathBuf>, Error> {
         return Ok(Some(binary));
     }
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/collector");
-    // Also whether this Go is new enough, or may fetch one that is.
+    // Also checks whether this Go is new enough, or may fetch one that is.
     let suits = Command::new("go").args(["mod", "download"]).current_dir(&sources).stdin(Stdio::null()).output();
     let missing = match suits {
         Err(_) => "no Go".to_owned(),
@@ -67,17 +67,17 @@ pub(crate) fn binary() -> Result<Option<PathBuf>, Error> {
     if !output.status.success() {
         return Err(Error::new(format!("go build: {}", String::from_utf8_lossy(&output.stderr).trim())));
     }
-    // Whole or not at all.
+    // Renamed in one step: complete or not there.
     fs::rename(&fresh, &binary).map_err(Error::with(binary.display()))?;
     Ok(Some(binary))
 }
 
-/// The names of metrics in Prometheus, by the library that Collector and Prometheus translate with. `None` as
+/// Returns the names of metrics in Prometheus, from the library that the Collector and Prometheus use. `None` as for
 /// [`Collector::start`](crate::Collector::start).
 ///
 /// # Errors
 ///
-/// If the binary cannot be built, or does not take a metric.
+/// If the binary cannot be built, or rejects a metric.
 pub fn prometheus_names(metrics: &[Metric]) -> Result<Option<Vec<String>>, Error> {
     let Some(binary) = binary()? else { return Ok(None) };
     let mut child = Command::new(binary)
@@ -89,7 +89,7 @@ pub fn prometheus_names(metrics: &[Metric]) -> Result<Option<Vec<String>>, Error
     let lines: String =
         metrics.iter().map(|metric| format!("{}\t{}\t{}\n", metric.name, metric.unit, metric.kind.as_str())).collect();
     if let Some(mut stdin) = child.stdin.take() {
-        // A program that ends early says why by its status.
+        // A program that ends early reports the reason by its status.
         let _ = stdin.write_all(lines.as_bytes());
     }
     let output = child.wait_with_output().map_err(Error::with("the translation"))?;

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use crate::otlp::{self, Metric, Span};
 use crate::{Error, build};
 
-/// How long the Collector may take to start, and what is waited for to arrive.
+/// Maximum time for the Collector's start, and for expected data to arrive.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// A port may be taken by somebody else between its choice and the Collector's start.
+/// Another process may take the port between its choice and the Collector's start.
 const TRIES: usize = 3;
 
-/// Ends the Collector with us, however we end: its pipe closes.
+/// Ends the Collector when this process ends for any reason, because the pipe closes.
 const JANITOR: &str = r#"
 trap '' INT TERM HUP
 "$0" --config "$1/config.yaml" >"$1/log" 2>&1 </dev/null &
@@ -27,7 +27,7 @@ wait
 rm -rf "$1"
 "#;
 
-/// A Collector that runs. It ends when this is dropped, or the process ends.
+/// A running Collector. It ends when this is dropped, or when the process ends.
 #[derive(Debug)]
 pub struct Collector {
     endpoint: String,
@@ -36,12 +36,11 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Builds the Collector if it is not there yet, and starts it on a free port. `None`: there is no Go here, and a line has said
-    /// so.
+    /// Builds the Collector if necessary, and starts it on a free port. `None` without Go; a line has been printed.
     ///
     /// # Errors
     ///
-    /// If it cannot be built or does not start: the end of its log.
+    /// If it cannot be built or does not start, with the end of its log.
     ///
     /// # Panics
     ///
@@ -98,17 +97,17 @@ impl Collector {
         }
     }
 
-    /// For `OTEL_EXPORTER_OTLP_ENDPOINT`, with the protocol `http/protobuf`.
+    /// Value for `OTEL_EXPORTER_OTLP_ENDPOINT`, with the protocol `http/protobuf`.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// All spans that it has received.
+    /// Returns all spans received so far.
     ///
     /// # Errors
     ///
-    /// If what it wrote cannot be read.
+    /// If the Collector's files cannot be read.
     pub fn spans(&self) -> Result<Vec<Span>, Error> {
         self.lines("traces.json")?.iter().try_fold(Vec::new(), |mut spans, line| {
             spans.extend(otlp::spans(line)?);
@@ -116,11 +115,11 @@ impl Collector {
         })
     }
 
-    /// All metrics that it has received: each as often as it was reported.
+    /// Returns all metrics received so far, once per report.
     ///
     /// # Errors
     ///
-    /// If what it wrote cannot be read.
+    /// If the Collector's files cannot be read.
     pub fn metrics(&self) -> Result<Vec<Metric>, Error> {
         self.lines("metrics.json")?.iter().try_fold(Vec::new(), |mut metrics, line| {
             metrics.extend(otlp::metrics(line)?);
@@ -128,11 +127,11 @@ impl Collector {
         })
     }
 
-    /// The spans, when they are all there.
+    /// Waits for spans until `there` accepts them, and returns them.
     ///
     /// # Errors
     ///
-    /// If they are not there in a minute: which ones are.
+    /// If that does not happen within 60 s, with the spans received.
     pub async fn spans_when(&self, there: impl Fn(&[Span]) -> bool) -> Result<Vec<Span>, Error> {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -148,11 +147,11 @@ impl Collector {
         }
     }
 
-    /// The metrics, when they are all there.
+    /// Waits for metrics until `there` accepts them, and returns them.
     ///
     /// # Errors
     ///
-    /// If they are not there in a minute: which ones are.
+    /// If that does not happen within 60 s, with the metrics received.
     pub async fn metrics_when(&self, there: impl Fn(&[Metric]) -> bool) -> Result<Vec<Metric>, Error> {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -168,7 +167,7 @@ impl Collector {
         }
     }
 
-    /// One JSON object a line; the last one may be half written.
+    /// One JSON object per line; the last line may be incomplete.
     fn lines(&self, file: &str) -> Result<Vec<String>, Error> {
         let path = self.dir.join(file);
         if !path.is_file() {

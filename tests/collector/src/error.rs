@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// What went wrong, in words. `Debug` prints the same text, so that `unwrap` in a test shows a log readably.
+/// Description of a failure. `Debug` prints the same text, so that `unwrap` in a test shows a log readably.
 #[derive(Clone)]
 pub struct Error(String);
 

@@ -1,4 +1,5 @@
-//! A real OpenTelemetry Collector for tests: built once with Go, started by the test, and what it received read back.
+//! A real OpenTelemetry Collector for tests: built once with Go, started by the test; returns the data that it
+//! received.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), kafka_tower_test_collector::Error> {
@@ -12,8 +13,8 @@
 //! # }
 //! ```
 //!
-//! The binary is kept in cargo's target directory, and Go keeps what it compiled in its own cache: the first build on a machine
-//! takes a minute and a half, later ones seconds. Without Go tests are skipped with a line, and fail with
+//! The binary is kept in cargo's target directory, and Go has its own build cache: the first build on a machine takes
+//! 90 s, later ones some seconds. Without Go the tests are skipped with a line, or fail with
 //! `KAFKA_TOWER_REQUIRE_KAFKA=1`.
 
 #![forbid(unsafe_code)]

@@ -1,4 +1,4 @@
-//! What the Collector's file exporter writes: OTLP as JSON, read into what assertions and pictures need.
+//! Reads the output of the Collector's file exporter, OTLP as JSON, into types for assertions and pictures.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ pub struct Span {
     pub links: Vec<(String, String)>,
     /// Whether its status is an error.
     pub error: bool,
-    /// `service.name` of what sent it.
+    /// `service.name` of the sender.
     pub service: String,
     /// The name of the instrumentation scope.
     pub scope: String,
@@ -95,16 +95,16 @@ pub struct Point {
     pub time: u64,
     /// Its attributes.
     pub attributes: Attributes,
-    /// The value; of a histogram the sum of its values.
+    /// The value; for a histogram the sum of its values.
     pub value: f64,
-    /// Of a histogram: upper bounds and how many values are at most there. The last bound is infinite.
+    /// For a histogram: upper bounds, and the number of values up to each. The last bound is infinite.
     pub buckets: Vec<(f64, u64)>,
 }
 
-/// The spans in a line.
+/// Reads the spans in a line.
 ///
 /// # Errors
-///
+/// If the line is not OTLP.
 /// If it is not OTLP.
 pub fn spans(line: &str) -> Result<Vec<Span>, Error> {
     let line: Value = serde_json::from_str(line).map_err(Error::with("not JSON"))?;
@@ -137,11 +137,11 @@ pub fn spans(line: &str) -> Result<Vec<Span>, Error> {
     Ok(spans)
 }
 
-/// The metrics in a line.
+/// Reads the metrics in a line.
 ///
 /// # Errors
 ///
-/// If it is not OTLP.
+/// If the line is not OTLP.
 pub fn metrics(line: &str) -> Result<Vec<Metric>, Error> {
     let line: Value = serde_json::from_str(line).map_err(Error::with("not JSON"))?;
     let mut metrics = Vec::new();
@@ -196,12 +196,12 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// OTLP's JSON has 64-bit integers as text.
+/// OTLP's JSON has 64-bit integers as strings.
 fn number(value: &Value) -> f64 {
     value.as_f64().or_else(|| value.as_str()?.parse().ok()).unwrap_or_default()
 }
 
-/// Not by way of a float, which has no room for them.
+/// Not via a float, which cannot hold them exactly.
 fn nanos(value: &Value) -> u64 {
     value.as_str().and_then(|text| text.parse().ok()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The dashboard and the alerts ask for what is really exported.
+//! The queries of the dashboard and the alerts match the exported metrics.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::collections::BTreeSet;
@@ -23,7 +23,8 @@ fn docs(file: &str) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// What a healthy broker does not bring about: a send that finds no room, retries, a record that is lost, and a breaker that refuses.
+/// Causes events that do not occur with a healthy broker: a send without room, retries, a lost record, and an open
+/// breaker.
 async fn faults(collector: &Collector) {
     let exporter = opentelemetry_otlp::MetricExporter::builder()
         .with_http()
@@ -63,7 +64,7 @@ async fn faults(collector: &Collector) {
     meters.shutdown().unwrap();
 }
 
-/// The expressions of a file of alerts, which are plain or folded.
+/// Returns the expressions of a file of alerts, which are plain or folded.
 fn alerts(text: &str) -> Vec<(String, String)> {
     let mut alerts = Vec::new();
     for rule in text.split("- alert: ").skip(1) {
@@ -133,7 +134,7 @@ async fn what_the_dashboard_asks_for_is_exported() {
     assert!(!picture::dashboard(&panels, &store, end - start).contains("NaN"));
 }
 
-/// What Grafana would not take, or would draw over each other.
+/// Checks for errors that Grafana would reject, and for overlapping panels.
 #[test]
 fn the_dashboard_is_valid() {
     let dashboard: serde_json::Value = serde_json::from_str(&docs("dashboard.json")).unwrap();

@@ -1,4 +1,5 @@
-//! A trace through three processes, as a real Collector received it, against what a Kafka reader finds.
+//! A trace through three processes as received by a real Collector, compared with the records that a Kafka reader
+//! finds.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 use tokio::process::Command;
 
-/// What the example's own caller sends.
+/// The trace of the example's caller.
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
 /// One order, an import of five, a swap of two.
@@ -57,7 +58,7 @@ async fn a_trace_goes_from_the_request_to_another_processs_consumer() {
     let parent = |span: &Span| by_id.get(span.parent_id.as_str()).copied();
     assert!(spans.iter().all(|span| span.trace_id == TRACE), "one trace: {spans:#?}");
 
-    // What was written, by a reader that knows nothing of traces but the header's text.
+    // The records as read by a reader that only looks at the header's text.
     let written: BTreeMap<_, _> = kafka
         .read(&topic)
         .await
@@ -110,7 +111,7 @@ async fn a_trace_goes_from_the_request_to_another_processs_consumer() {
     let delivered = sent.points.iter().filter(|point| !point.attributes.contains_key("error.type"));
     assert_eq!(delivered.map(|point| point.value).sum::<f64>(), RECORDS as f64, "{sent:?}");
 
-    // OpenTelemetry's own Java code reads what the consumer read.
+    // OpenTelemetry's own Java code reads the same records.
     let Some(extracted) = java::extract(kafka.bootstrap(), &topic).await.unwrap() else { return };
     assert_eq!(extracted.len(), RECORDS);
     for record in extracted {
@@ -119,7 +120,7 @@ async fn a_trace_goes_from_the_request_to_another_processs_consumer() {
     }
 }
 
-/// Baggage by choice: a Java consumer has it, decoded. (Not a `%`: Rust's propagator writes it as it is.)
+/// Optional baggage: a Java consumer gets it decoded. (Not a `%`, which Rust's propagator does not encode.)
 #[tokio::test]
 async fn java_reads_our_context_and_baggage() {
     let Some(kafka) = cluster::shared().await else { return };

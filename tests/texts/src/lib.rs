@@ -1,4 +1,4 @@
-//! What an error says must agree with its facts.
+//! Checks that the text of an error matches its facts.
 //!
 //! Each crate that makes errors runs its constructors through [`assert_consistent`].
 
@@ -6,7 +6,7 @@ use std::error::Error as _;
 
 use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery};
 
-/// Texts that say: the record is not in the log, or the transaction is not committed.
+/// Phrases that say that the record is not in the log, or that the transaction is not committed.
 const SURELY_NOT: [&str; 8] = [
     "not committed",
     "not written",
@@ -17,15 +17,15 @@ const SURELY_NOT: [&str; 8] = [
     "was refused before",
     "nothing was",
 ];
-/// Texts that leave it open.
+/// Phrases that leave it open.
 const PERHAPS: [&str; 6] =
     ["may have been", "may be visible", "not known whether", "not confirmed", "in doubt", "still on its way"];
-/// Texts that ask for the same record again.
+/// Phrases that ask to send the same record again.
 const AGAIN: [&str; 4] = ["send it again", "send the record again", "sends it again", "replay"];
-/// Conditions under which that does no harm.
+/// Conditions under which sending again does no harm.
 const CONDITIONS: [&str; 7] = ["only", "unless", "twice", "read ", "duplicate", "abort", "next transaction"];
 
-/// What is wrong with the texts of an error; empty if they are good.
+/// Returns the faults in an error's texts. Empty if there is none.
 #[must_use]
 pub fn faults(error: &Error) -> Vec<String> {
     let (message, help) = (error.message(), error.help());
@@ -37,9 +37,9 @@ pub fn faults(error: &Error) -> Vec<String> {
     };
     let has = |text: &str, any: &[&str]| any.iter().any(|one| text.contains(one));
 
-    // A time-out says only that there was no answer in that time.
+    // A time-out only says that there was no answer in that time.
     let timed = message.contains("not delivered to") && (message.contains(" within ") || message.contains("in time"));
-    // The last attempt knows of itself; the text says what the persistence is about.
+    // The last attempt describes itself; the text says what the persistence refers to.
     let doubted = message.starts_with("an earlier ");
     let surely_not = has(message, &SURELY_NOT) && !timed && !doubted || has(help, &["was not sent"]);
     fault(error.may_be_written() && surely_not, "the text says no, the persistence maybe");
@@ -54,7 +54,7 @@ pub fn faults(error: &Error) -> Vec<String> {
 
     let of_record = error.to_string().contains(&format!(" ({})", error.persistence()));
     let resends = has(help, &["sent again", "send it again", "send the record", "send again"]);
-    // Codes of these kinds answer records only, and their texts say so.
+    // Errors of these kinds always concern records, and their texts say so.
     let about_records = matches!(error.kind(), ErrorKind::Rejected | ErrorKind::RecordTooLarge);
     fault(!of_record && !about_records && resends, "the help sends a record, and the error concerns none");
 
@@ -70,7 +70,7 @@ pub fn faults(error: &Error) -> Vec<String> {
     fault(numbers, "a number against its noun");
     fault(help.contains("sasl.mechanisms"), "a property by a name that few write");
 
-    // Along the chain each thing is said once.
+    // Nothing is repeated along the chain of causes.
     let mut said = vec![message.to_owned()];
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -84,7 +84,7 @@ pub fn faults(error: &Error) -> Vec<String> {
     faults
 }
 
-/// Panics with all that is wrong with the texts of an error.
+/// Panics with the faults in an error's texts.
 ///
 /// # Panics
 ///
@@ -124,7 +124,7 @@ pub const KINDS: [ErrorKind; 21] = [
 mod tests {
     use super::*;
 
-    /// Each would be a text that contradicts itself.
+    /// Texts that would contradict the error's facts.
     #[test]
     fn planted_faults_are_found() {
         let maybe = |text: &'static str| {

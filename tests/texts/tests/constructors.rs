@@ -1,6 +1,6 @@
-//! Each place of the library that makes an error is known, with the test that checks its texts: a new one fails here until it is in
-//! such a test and in `constructors.txt`, whose lines are "number of places, file, file of the test". `KAFKA_TOWER_BLESS=1` writes the
-//! numbers anew.
+//! Lists every place in the library that makes an error, with the test that checks its texts. A new place fails here
+//! until it is in such a test and in `constructors.txt`, whose lines are "number of places, file, file of the test".
+//! `KAFKA_TOWER_BLESS=1` rewrites the numbers.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 const LIBRARIES: [&str; 5] =
     ["src", "layers/src", "transports/core/src", "transports/memory/src", "transports/rdkafka/src"];
-/// An error of the standard library or of serde is none of ours; `new` of ours begins with a kind.
+/// Calls that make this project's errors: not those of the standard library or serde, since `new` of ours begins with a
+/// kind.
 const MAKES: [&str; 4] = ["Error::new(", "Self::new(ErrorKind", "Error::serialization(", "Error::refused("];
 /// The crate whose functions check texts.
 const CHECKS: &str = "kafka_tower_test_texts";
@@ -25,7 +26,7 @@ fn files(folder: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-/// Places without those in comments and in the tests, which are last in a file.
+/// Counts places outside of comments and of the tests, which are last in a file.
 fn constructors(source: &str) -> usize {
     let source = source.replace("\r\n", "\n");
     let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! The texts of the errors of `kafka-tower-core` agree with their facts. Its own tests cannot say so: for them its types are others.
+//! The texts of `kafka-tower-core`'s errors match their facts. Its own unit tests cannot check this, because they see
+//! other types.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::io;

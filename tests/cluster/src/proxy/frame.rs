@@ -1,5 +1,5 @@
-//! Kafka's frames: a length of four bytes, then a request (API key, version, correlation id, …) or
-//! an answer (correlation id, …).
+//! Kafka's frames: a length of four bytes, then a request (API key, version, correlation id, …) or a response
+//! (correlation id, …).
 
 use std::io::{Error, ErrorKind, Result};
 
@@ -7,15 +7,15 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::rules::ApiKey;
 
-/// Longer than anything a test sends; a TLS handshake read as a length is longer still.
+/// Maximum frame size in bytes: longer than anything a test sends. A TLS handshake read as a length is longer still.
 const MAX: usize = 256 << 20;
 
-/// A frame with its length, as it came.
+/// A frame with its length, as received.
 #[derive(Debug)]
 pub(super) struct Frame(Vec<u8>);
 
 impl Frame {
-    /// Reads one frame. `None`: the other side has closed the connection.
+    /// Reads one frame. `None` if the peer has closed the connection.
     pub(super) async fn read(from: &mut (impl AsyncRead + Unpin)) -> Result<Option<Self>> {
         let mut length = [0; 4];
         match from.read_exact(&mut length).await {
@@ -42,12 +42,12 @@ impl Frame {
         Some((ApiKey(i16::from_be_bytes(self.at(4)?)), i32::from_be_bytes(self.at(8)?)))
     }
 
-    /// Correlation id of an answer.
+    /// Correlation id of a response.
     pub(super) fn answer(&self) -> Option<i32> {
         Some(i32::from_be_bytes(self.at(4)?))
     }
 
-    /// Makes an answer one that cannot be read: its length and correlation id stay.
+    /// Makes a response unreadable; its length and correlation id stay.
     pub(super) fn spoil(&mut self) {
         self.0.iter_mut().skip(8).for_each(|byte| *byte = 0xff);
     }

@@ -1,4 +1,4 @@
-//! The moving of frames: one accepting task for each route, one task for each connection.
+//! Forwards frames: one accepting task per route, one task per connection.
 
 use std::collections::HashMap;
 use std::io::Result;
@@ -18,12 +18,12 @@ type Shared = watch::Sender<State>;
 type ReadSide = tokio::io::ReadHalf<TcpStream>;
 type WriteSide = tokio::io::WriteHalf<TcpStream>;
 
-/// Frames on their way, at most; then the sender has to wait, as with a full socket.
+/// Maximum number of frames in transit; then the sender waits, as with a full socket buffer.
 const QUEUE: usize = 64;
-/// A broker that is asked for the answer to a late request.
+/// Time for the broker to answer a late request.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Runs until the proxy is dropped; the runtime then takes the tasks with it.
+/// Runs until the proxy is dropped; the tasks end with the runtime.
 pub(super) async fn run(listeners: Vec<(StdListener, SocketAddr)>, state: Shared) {
     for (listener, target) in listeners {
         tokio::spawn(accept(listener, target, state.clone()));
@@ -42,7 +42,7 @@ async fn accept(listener: StdListener, target: SocketAddr, state: Shared) -> Res
                 biased;
                 _ = changes.wait_for(|state| state.down) => break,
                 accepted = listener.accept() => if let Ok((client, _)) = accepted {
-                    // Here and not in the task: a cut or `down` after this must meet it.
+                    // Here and not in the task, so that a later `cut` or `down` applies to it.
                     let cuts = state.borrow().cuts;
                     if !state.borrow().down {
                         tokio::spawn(connection(client, target, cuts, state.clone()));
@@ -60,7 +60,7 @@ async fn accept(listener: StdListener, target: SocketAddr, state: Shared) -> Res
 /// How the connection of a client ended.
 enum End<'a> {
     Closed,
-    /// With a request that the broker shall get later.
+    /// With a request that the broker will get later.
     Late(Frame, Held<'a>),
 }
 
@@ -81,7 +81,7 @@ async fn connection(client: TcpStream, target: SocketAddr, cuts: u64, state: Sha
         end = requests(from_client, &mut to_broker, &open, &state) => end.unwrap_or(End::Closed),
         _ = answers(&mut from_broker, to_client, &open, &state) => End::Closed,
     };
-    // Both halves of the client are gone here, so its connection is closed.
+    // Both halves of the client are dropped here, so its connection is closed.
     if let End::Late(frame, held) = end {
         held.released().await;
         let _ = late(&frame, &mut from_broker, &mut to_broker).await;
@@ -113,7 +113,7 @@ async fn requests<'a>(mut from: ReadSide, to: &mut WriteSide, open: &Open, state
             }
         }
         drop(sender);
-        // The writer ends this function, with the frames that are still on their way.
+        // The writer ends this function, with the frames still in transit.
         std::future::pending::<Result<End<'_>>>().await
     };
     let write = async {
@@ -144,7 +144,7 @@ async fn requests<'a>(mut from: ReadSide, to: &mut WriteSide, open: &Open, state
     tokio::select! { end = read => end, end = write => end }
 }
 
-/// Before the request is written: the answer may be fast.
+/// Called before the request is written, because the answer may be fast.
 fn remember(open: &Open, meta: Option<(ApiKey, i32)>, action: Option<Action>) {
     if let Some((key, id)) = meta {
         open.put(id, key, action);
@@ -162,7 +162,7 @@ async fn answers(from: &mut ReadSide, mut to: WriteSide, open: &Open, state: &Sh
                 state.send_modify(|state| state.to_client.see(key));
             }
             if matches!(request, Some((_, Some(Action::DropAnswer)))) {
-                // Earlier answers still pass, this one and the connection end.
+                // Earlier answers still pass; this one and the connection end.
                 break;
             }
             if matches!(request, Some((_, Some(Action::SpoilAnswer)))) {
@@ -185,8 +185,7 @@ async fn answers(from: &mut ReadSide, mut to: WriteSide, open: &Open, state: &Sh
     tokio::select! { end = read => end, end = write => end }
 }
 
-/// Writes a request whose client is gone, and waits for its answer: the broker has then executed
-/// it.
+/// Writes a request whose client is gone, and waits for its answer, which shows that the broker has executed it.
 async fn late(frame: &Frame, from: &mut ReadSide, to: &mut WriteSide) -> Result<()> {
     to.write_all(frame.bytes()).await?;
     let wanted = frame.request().map(|(_, id)| id);
@@ -201,7 +200,7 @@ async fn late(frame: &Frame, from: &mut ReadSide, to: &mut WriteSide) -> Result<
     timeout(ANSWER, answered).await.unwrap_or(Ok(()))
 }
 
-/// Until the direction is not paused and the frame is due.
+/// Waits until the direction is not paused and the frame is due.
 async fn passable(state: &Shared, direction: Direction, due: Instant) {
     let mut changes = state.subscribe();
     let flow = |state: &State| -> bool {
@@ -215,8 +214,8 @@ async fn passable(state: &Shared, direction: Direction, due: Instant) {
     let _ = changes.wait_for(flow).await;
 }
 
-/// A request that waits for the next release. Counted and registered in one step: whoever sees it held
-/// can release it.
+/// A request that waits for the next release. Counted and registered in one step, so that a caller who sees it held can
+/// release it.
 struct Held<'a> {
     counted: Counted<'a>,
     releases: u64,
@@ -238,8 +237,7 @@ impl<'a> Held<'a> {
     }
 }
 
-/// One more in a counter of the state, for as long as this lives: also when a cut drops the task's
-/// future.
+/// Increments a counter of the state while it lives, also when a cut drops the task's future.
 struct Counted<'a> {
     state: &'a Shared,
     field: fn(&mut State) -> &mut usize,

@@ -1,15 +1,13 @@
-//! A fault proxy that knows Kafka's frames.
+//! A fault proxy that parses Kafka's frames.
 //!
-//! It stands between clients and the broker's [`Listener::Proxy`](crate::Listener::Proxy), which
-//! advertises the proxy's port: every connection of a client that came in here stays here, and only
-//! [`Action::SpoilAnswer`] changes bytes. Faults come in two kinds: by direction ([`pause`](Proxy::pause),
-//! [`delay`](Proxy::delay), [`cut`](Proxy::cut), [`down`](Proxy::down)) and by API key, for the
-//! next requests of a kind ([`next`](Proxy::next) with an [`Action`]) or all of a topic
-//! ([`always`](Proxy::always)). What has come through is
-//! counted, and [`wait_for`](Proxy::wait_for) and its siblings wait for it: no test has to sleep.
+//! It stands between clients and the broker's [`Listener::Proxy`](crate::Listener::Proxy), which advertises the proxy's
+//! port: clients that connect to the proxy stay on it, and only [`Action::SpoilAnswer`] changes bytes. There are two
+//! kinds of faults: by direction ([`pause`](Proxy::pause), [`delay`](Proxy::delay), [`cut`](Proxy::cut),
+//! [`down`](Proxy::down)), and by API key, for the next requests of a kind ([`next`](Proxy::next) with an [`Action`])
+//! or for all of a topic ([`always`](Proxy::always)). The proxy counts the frames, and [`wait_for`](Proxy::wait_for)
+//! and similar functions wait for them, so that no test has to sleep.
 //!
-//! The proxy has a thread and a runtime of its own, since a shared cluster outlives the runtime of
-//! each test.
+//! The proxy has its own thread and runtime, because a shared cluster outlives the runtime of each test.
 
 mod frame;
 mod link;
@@ -24,10 +22,10 @@ use crate::Error;
 pub use rules::{Action, ApiKey, Direction};
 use rules::{Flow, State};
 
-/// How long the waiting functions wait.
+/// Time limit of the waiting functions.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The proxy; its faults hold for all its routes. Dropped, it closes everything.
+/// The proxy. Its faults apply to all its routes. Dropping it closes everything.
 #[derive(Debug)]
 pub struct Proxy {
     state: watch::Sender<State>,
@@ -39,13 +37,13 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// If a port cannot be had.
+    /// If no port is free.
     pub fn start(targets: &[SocketAddr]) -> Result<Self, Error> {
         let ports = crate::ports::free(targets.len())?;
         Self::with_routes(&ports.into_iter().zip(targets.iter().copied()).collect::<Vec<_>>())
     }
 
-    /// Listens on the ports that have been chosen.
+    /// Listens on the given ports.
     pub(crate) fn with_routes(routes: &[(u16, SocketAddr)]) -> Result<Self, Error> {
         let (state, _) = watch::channel(State::default());
         let mut listeners = Vec::new();
@@ -66,33 +64,33 @@ impl Proxy {
         Ok(Self { state, addresses })
     }
 
-    /// Where clients connect, one address for each target.
+    /// Addresses for clients, one per target.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Nothing passes in this direction any more; connections stay open.
+    /// Lets nothing pass in this direction any more; connections stay open.
     pub fn pause(&self, direction: Direction) {
         self.state.send_modify(|state| state.flow_mut(direction).paused = true);
     }
 
-    /// The end of [`pause`](Self::pause): what has piled up goes on.
+    /// Ends [`pause`](Self::pause): the waiting frames pass.
     pub fn resume(&self, direction: Direction) {
         self.state.send_modify(|state| state.flow_mut(direction).paused = false);
     }
 
-    /// Every frame in this direction arrives so much later; zero ends it.
+    /// Delays every frame in this direction; zero ends it.
     pub fn delay(&self, direction: Direction, delay: Duration) {
         self.state.send_modify(|state| state.flow_mut(direction).delay = delay);
     }
 
-    /// Closes all connections. New ones are welcome.
+    /// Closes all connections. New ones are accepted.
     pub fn cut(&self) {
         self.state.send_modify(|state| state.cuts += 1);
     }
 
-    /// Closes all connections and the ports: connecting is refused. Returns when it is so.
+    /// Closes all connections and the ports, so that connecting is refused. Returns when it is done.
     ///
     /// # Errors
     ///
@@ -105,18 +103,18 @@ impl Proxy {
         self.wait("going down", |state| state.listening == 0).await
     }
 
-    /// The end of [`down`](Self::down). Returns when the ports are open.
+    /// Ends [`down`](Self::down). Returns when the ports are open.
     ///
     /// # Errors
     ///
-    /// If someone else has taken a port.
+    /// If another process has taken a port.
     pub async fn up(&self) -> Result<(), Error> {
         self.state.send_modify(|state| state.down = false);
         let all = self.addresses.len();
         self.wait("coming up", |state| state.listening == all).await
     }
 
-    /// What happens to the next request of this kind that has no other rule yet.
+    /// Sets the action for the next request of this kind that has no other rule yet.
     pub fn next(&self, key: ApiKey, action: Action) {
         self.state.send_modify(|state| state.rules.push_back((key, action)));
     }
@@ -126,12 +124,12 @@ impl Proxy {
         self.state.send_modify(|state| state.rules.extend(std::iter::repeat_n((key, action), count)));
     }
 
-    /// What happens to each request of this kind that contains the text, as the name of a topic.
+    /// Sets the action for every request of this kind that contains the text, such as the name of a topic.
     pub fn always(&self, key: ApiKey, text: &str, action: Action) {
         self.state.send_modify(|state| state.lasting.push((key, text.to_owned(), action)));
     }
 
-    /// Forgets the rules of [`always`](Self::always), and of the others those that no request has met.
+    /// Removes the rules of [`always`](Self::always), and other rules that no request has met yet.
     pub fn clear_rules(&self) {
         self.state.send_modify(|state| {
             state.rules.clear();
@@ -139,39 +137,39 @@ impl Proxy {
         });
     }
 
-    /// Lets all held requests go to the broker. Returns when they have been written, and, for those
-    /// whose client has been cut off, when the broker has answered.
+    /// Lets all held requests pass to the broker. Returns when they have been written, and, for those whose client was
+    /// cut off, when the broker has answered.
     ///
     /// # Errors
     ///
-    /// If the broker does not take or answer them.
+    /// If the broker does not accept or answer them.
     pub async fn release(&self) -> Result<(), Error> {
         self.state.send_modify(|state| state.releases += 1);
         self.wait("releasing", |state| state.held == 0).await
     }
 
-    /// How many requests are held now.
+    /// Number of requests held now.
     #[must_use]
     pub fn held(&self) -> usize {
         self.state.borrow().held
     }
 
-    /// Waits until so many requests are held.
+    /// Waits until `count` requests are held.
     ///
     /// # Errors
     ///
-    /// If that does not happen in half a minute.
+    /// If that does not happen within 30 s.
     pub async fn wait_for_held(&self, count: usize) -> Result<(), Error> {
         self.wait("requests being held", |state| state.held >= count).await
     }
 
-    /// How many requests of this kind have come from clients, whatever then happened to them.
+    /// Number of requests of this kind from clients, whatever happened to them then.
     #[must_use]
     pub fn requests(&self, key: ApiKey) -> u64 {
         self.state.borrow().to_broker.count(key)
     }
 
-    /// How many answers of this kind have come from the broker, whatever then happened to them.
+    /// Number of answers of this kind from the broker, whatever happened to them then.
     #[must_use]
     pub fn answers(&self, key: ApiKey) -> u64 {
         self.state.borrow().to_client.count(key)
@@ -181,7 +179,7 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// If that does not happen in half a minute.
+    /// If that does not happen within 30 s.
     pub async fn wait_for(&self, key: ApiKey, count: u64) -> Result<(), Error> {
         self.wait("requests", |state| state.to_broker.count(key) >= count).await
     }
@@ -190,12 +188,12 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// If that does not happen in half a minute.
+    /// If that does not happen within 30 s.
     pub async fn wait_for_answer(&self, key: ApiKey, count: u64) -> Result<(), Error> {
         self.wait("answers", |state| state.to_client.count(key) >= count).await
     }
 
-    /// How many connections are open.
+    /// Number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.state.borrow().connections

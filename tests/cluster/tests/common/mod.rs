@@ -1,4 +1,4 @@
-//! What several of these tests do; each uses a part of it.
+//! Helpers shared by these tests; each uses some of them.
 
 #![allow(dead_code, clippy::unwrap_used)]
 
@@ -8,7 +8,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{FutureProducer, FutureRecord, future_producer::Delivery};
 
-/// A producer that sends at once and notices a restarted broker soon.
+/// A producer that sends at once and soon notices a restarted broker.
 pub(crate) fn producer(bootstrap: &str, more: &[(&str, &str)]) -> FutureProducer {
     let mut config = ClientConfig::new();
     config

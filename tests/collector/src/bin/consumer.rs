@@ -1,5 +1,5 @@
-//! A consumer that is traced: for each record of a topic a `process` span, whose parent is what the record's headers name. In
-//! a process of its own: `consumer BROKERS TOPIC RECORDS`.
+//! A traced consumer: makes a `process` span for each record of a topic, with the parent from the record's headers.
+//! Runs as a separate process: `consumer BROKERS TOPIC RECORDS`.
 #![allow(clippy::print_stdout)]
 
 #[path = "../../../../examples/traced_service/otel.rs"]
@@ -70,6 +70,6 @@ fn process(message: &BorrowedMessage<'_>) {
             KeyValue::new("messaging.kafka.offset", message.offset()),
         ])
         .start_with_context(&tracer, &producer);
-    // Work would be done here, in this context.
+    // Real work would be done here, in this context.
     drop(producer.with_span(span));
 }

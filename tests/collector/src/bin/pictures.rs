@@ -1,11 +1,11 @@
-//! Draws the pictures of docs/observability.md from a real run of a minute and a half:
+//! Draws the pictures of docs/observability.md from a real run of 90 s:
 //!
 //! ```text
 //! cargo build -p kafka-tower-test-collector --bins && target/debug/pictures
 //! ```
 //!
-//! The example sends to a Kafka of one broker, which is stopped for a while and started again; a consumer reads in a process of
-//! its own; a Collector receives what both tell.
+//! The example sends to a Kafka of one broker, which is stopped for a while and started again; a consumer reads in a
+//! separate process; a Collector receives the telemetry of both.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -19,7 +19,7 @@ use kafka_tower_test_collector::{Collector, picture, prometheus};
 use tokio::time::sleep;
 
 const SECONDS: u64 = 90;
-/// When the broker is stopped, and how long it takes until it is started again.
+/// Time at which the broker is stopped, and time until it is restarted.
 const OUTAGE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(25));
 const WINDOW: u64 = 5_000_000_000;
 
@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         collector.spans_when(|spans| spans.iter().filter(|span| span.service == "consumer").count() == 8).await?;
     fs::write(docs.join("images/trace.svg"), picture::trace(&spans))?;
 
-    // Another Collector: the metrics are to begin with this run.
+    // Another Collector, so that the metrics begin with this run.
     let Some(collector) = Collector::start().await? else { return Err("no Collector".into()) };
     let mut service = program("traced_service", &collector, &kafka, "orders")?;
     service.env("TRACED_SERVICE_SECONDS", SECONDS.to_string());

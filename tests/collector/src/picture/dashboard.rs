@@ -20,7 +20,7 @@ pub struct Panel {
     pub unit: String,
     /// x, y, width and height in Grafana's grid.
     pub place: [u64; 4],
-    /// The fixed upper end of its axis.
+    /// The fixed maximum of its axis.
     pub max: Option<f64>,
     /// Whether values are drawn as steps.
     pub steps: bool,
@@ -32,7 +32,7 @@ pub struct Panel {
 ///
 /// # Errors
 ///
-/// If it is no dashboard, or has a query that is not known here.
+/// If it is not a dashboard, or has an unknown query.
 pub fn panels(text: &str) -> Result<Vec<Panel>, Error> {
     let dashboard: Value = serde_json::from_str(text).map_err(Error::with("the dashboard"))?;
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Pictures for docs/observability.md, drawn from what a Collector received in a real run.
+//! Pictures for docs/observability.md, drawn from the data of a Collector in a real run.
 
 mod dashboard;
 mod trace;
@@ -13,7 +13,7 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// A time in the unit that people would take.
+/// Formats a time with a suitable unit.
 fn seconds(value: f64) -> String {
     match value {
         value if value >= 1.0 => format!("{} s", short(value)),

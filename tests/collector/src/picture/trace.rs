@@ -9,7 +9,7 @@ const TEXT: f64 = 330.0;
 const BARS: f64 = 520.0;
 const WIDTH: f64 = TEXT + BARS + 170.0;
 
-/// A waterfall of spans: children below their parents, in order of time.
+/// A waterfall of spans: children below their parents, ordered by time.
 #[must_use]
 pub fn trace(spans: &[Span]) -> String {
     let ids: BTreeSet<_> = spans.iter().map(|span| span.span_id.as_str()).collect();
@@ -24,7 +24,7 @@ pub fn trace(spans: &[Span]) -> String {
 
     let start = spans.iter().map(|span| span.start).min().unwrap_or_default();
     let end = spans.iter().map(|span| span.end).max().unwrap_or_default();
-    // What is between the service and the consumer, which starts later, would make all bars thin.
+    // The gap between the service and the consumer, which starts later, would make all bars thin.
     let axis = Axis::of(spans, start, end);
     let height = ROW * (rows.len() as f64 + 2.0);
     let mut svg = format!(
@@ -92,7 +92,7 @@ fn below<'a>(parent: &str, depth: usize, children: &BTreeMap<&str, Vec<&'a Span>
     }
 }
 
-/// Time that no span covers is cut down to a gap.
+/// Maps time to positions. Time that no span covers is shortened to a gap.
 struct Axis(Vec<(u64, u64)>, f64);
 
 const GAP: f64 = 12.0;

@@ -1,4 +1,4 @@
-//! Queries, parsed. What is not known is an error, so that a query with a typo does not pass for one without data.
+//! Parses queries. Unknown syntax is an error, so that a query with a typo is not mistaken for one without data.
 
 use std::iter::Peekable;
 use std::vec::IntoIter;
@@ -38,7 +38,7 @@ impl Expr {
     ///
     /// # Errors
     ///
-    /// If it has what this module does not know.
+    /// If it contains unknown syntax.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let mut words = words(text).into_iter().peekable();
         let expr = binary(&mut words).and_then(|expr| match words.next() {
@@ -48,7 +48,7 @@ impl Expr {
         expr.map_err(Error::with(format!("the query {text}")))
     }
 
-    /// The metrics that it asks for, and the labels that it names of each.
+    /// Returns the metrics in the query, and the labels that it names for each.
     #[must_use]
     pub fn asks_for(&self) -> Vec<(String, Vec<String>)> {
         match self {
@@ -98,7 +98,7 @@ fn is_name(letter: char) -> bool {
 fn binary(words: &mut Words) -> Result<Expr, Error> {
     let mut left = operand(words)?;
     while let Some(operator) = words.next_if(|word| matches!(word.as_str(), "/" | "*" | ">" | ">=" | "<" | "and")) {
-        // From left to right: nothing here needs more.
+        // From left to right: the queries need no precedence.
         left = Expr::Binary(operator, Box::new(left), Box::new(operand(words)?));
     }
     Ok(left)

@@ -1,5 +1,5 @@
-//! What a Prometheus would have of the metrics that a Collector received, and as much of its query language as the dashboard
-//! and the alerts use. No server of its own is needed to see that their queries fit what is exported.
+//! The metrics of a Collector as Prometheus would store them, with the part of its query language that the dashboard
+//! and the alerts use. Shows without a Prometheus server that their queries match the exported metrics.
 
 mod expr;
 mod store;

@@ -14,7 +14,7 @@ pub type Labels = BTreeMap<String, String>;
 pub struct Store(BTreeMap<String, BTreeMap<Labels, Vec<(u64, f64)>>>);
 
 impl Store {
-    /// What a Prometheus has of these metrics. `None` as [`Collector::start`](crate::Collector::start).
+    /// Stores metrics as Prometheus would. `None` as for [`Collector::start`](crate::Collector::start).
     ///
     /// # Errors
     ///
@@ -48,21 +48,21 @@ impl Store {
         self.0.entry(metric.to_owned()).or_default().entry(labels).or_default().push((time, value));
     }
 
-    /// The metrics, and all labels that any of their series has.
+    /// Returns the metrics, and all labels of each one's series.
     #[must_use]
     pub fn metrics(&self) -> BTreeMap<&str, BTreeSet<&str>> {
         let labels = self.0.values().map(|series| series.keys().flat_map(Labels::keys).map(String::as_str).collect());
         self.0.keys().map(String::as_str).zip(labels).collect()
     }
 
-    /// The first and the last time.
+    /// Returns the first and the last time.
     #[must_use]
     pub fn times(&self) -> Option<(u64, u64)> {
         let times = || self.0.values().flat_map(BTreeMap::values).flatten().map(|(time, _)| *time);
         Some((times().min()?, times().max()?))
     }
 
-    /// The values of a query at a time; rates are over the `window` before it.
+    /// Evaluates a query at a time; rates are over the `window` before it.
     #[must_use]
     pub fn at(&self, expr: &Expr, time: u64, window: u64) -> Vec<(Labels, f64)> {
         match expr {
@@ -140,7 +140,7 @@ impl Store {
     }
 }
 
-/// As Prometheus has it: on a line between a bucket's bounds.
+/// Interpolates linearly between a bucket's bounds, as Prometheus does.
 fn in_buckets(quantile: f64, mut buckets: Vec<(f64, f64)>) -> Option<f64> {
     buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
     let all = buckets.last()?.1;
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(ask(r#"rate(x_bucket{le="+Inf", topic="b"}[5s])"#), [("+Inf,b".to_owned(), 30.0)]);
         assert_eq!(ask(r#"sum(increase(x_bucket{le="+Inf"}[5s]))"#), [(String::new(), 200.0)]);
         assert_eq!(ask("max by (topic) (x_bucket)"), [("a".to_owned(), 100.0), ("b".to_owned(), 300.0)]);
-        // Half of the values are at most 0.1; nine tenths at most 1.
+        // Half of the values are at most 0.1; nine tenths are at most 1.
         assert_eq!(ask("histogram_quantile(0.5, sum by (le) (rate(x_bucket[5s])))"), [(String::new(), 0.1)]);
         assert_eq!(ask("histogram_quantile(0.7, sum by (le) (rate(x_bucket[5s])))"), [(String::new(), 0.55)]);
         assert_eq!(ask(r#"sum by (topic) (rate(x_bucket{le="+Inf"}[5s])) > 20"#), [("b".to_owned(), 30.0)]);
