@@ -1,4 +1,4 @@
-//! What the mock cluster and the real Kafka share as subjects.
+//! Helpers for the mock cluster and the real Kafka as subjects.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub async fn open(bootstrap: &str, topic: &str, limits: Limits, kafka: Box<dyn K
     Open { transport, control, topic: Arc::from(topic), kafka }
 }
 
-/// Connects to a topic with transactions, and takes the transactional id.
+/// Connects to a topic with transactions, and initialises the transactional id.
 ///
 /// # Panics
 ///
@@ -45,7 +45,7 @@ pub async fn read(cluster: &Cluster, topic: &str) -> Vec<Written> {
     read_as(cluster, topic, Isolation::Uncommitted).await
 }
 
-/// Reads what a reader with this isolation sees.
+/// Reads the records that a reader with this isolation sees.
 ///
 /// # Panics
 ///

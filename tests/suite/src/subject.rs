@@ -1,4 +1,4 @@
-//! What the laws are run on.
+//! Subjects of the laws.
 
 use std::fmt;
 use std::future::Future;
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use kafka_tower_core::gate::Limits;
 use kafka_tower_core::{Control, Transport};
 
-/// A future in a box: tests are in no hurry.
+/// A boxed future: speed does not matter in tests.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A kind of transport and the Kafka behind it.
@@ -18,7 +18,7 @@ pub trait Subject: Send + Sync {
     /// The transport under test.
     type Transport: Transport;
 
-    /// A transport with these limits, on a fresh topic of so many partitions.
+    /// Opens a transport with these limits, on a new topic with `partitions` partitions.
     fn open(&self, limits: Limits, partitions: u32) -> Boxed<'_, Open<Self::Transport>>;
 
     /// Two transports on a fresh topic: one with transactions, whose transactional id was taken, and one without. `None`: there are no
@@ -27,7 +27,7 @@ pub trait Subject: Send + Sync {
         Box::pin(async { None })
     }
 
-    /// How long what must not hang may take.
+    /// Maximum time for operations that must not hang.
     fn patience(&self) -> Duration {
         Duration::from_secs(60)
     }
@@ -41,16 +41,16 @@ pub struct Open<T> {
     pub control: Arc<dyn Control>,
     /// The topic.
     pub topic: Arc<str>,
-    /// Reads the topic and takes its broker away.
+    /// Reads the topic, and controls its broker.
     pub kafka: Box<dyn Kafka>,
 }
 
 /// The Kafka behind a transport.
 pub trait Kafka: Send + Sync {
-    /// All records of the topic by partition and offset, read by other code than the transport's.
+    /// Reads all records of the topic by partition and offset, independently of the transport.
     fn read(&self) -> Boxed<'_, Vec<Written>>;
 
-    /// What a reader of committed records sees of the topic now.
+    /// Reads the records that a `read_committed` reader sees now.
     fn committed(&self) -> Boxed<'_, Vec<Written>> {
         self.read()
     }
@@ -81,11 +81,11 @@ pub struct Written {
 }
 
 impl Written {
-    /// The number that the value is.
+    /// Parses the value as a number.
     ///
     /// # Panics
     ///
-    /// If it is none.
+    /// If it is not a number.
     #[must_use]
     pub fn number(&self) -> usize {
         let value = self.value.as_deref().expect("a value");

@@ -8,8 +8,8 @@ use tower::Service;
 use super::{all_once, call, delivered, numbered, within};
 use crate::Subject;
 
-/// Law 3: 10 records and 4,000 bytes, 10,000 sends by 64 tasks, 100 idle ready handles, a third of the futures dropped. The
-/// limits hold at each look, nobody sees a full queue, everybody gets through.
+/// Law 3: 10 records and 4,000 bytes, 10,000 sends by 64 tasks, 100 idle ready handles, a third of the futures dropped.
+/// The limits are never exceeded, no send sees a full queue, and every send gets through.
 ///
 /// # Panics
 ///
@@ -49,7 +49,7 @@ pub async fn the_gate_is_exact_and_always_wakes<S: Subject>(subject: &S) {
         .for_each(|task| task.expect("a task"));
     within(subject.patience(), "flush", open.control.flush()).await.expect("flush");
     let numbers: Vec<_> = open.kafka.read().await.iter().map(crate::Written::number).collect();
-    // Each task's own order is the log's.
+    // Each task's own order is the order of the log.
     let mut last = [None; TASKS];
     for number in &numbers {
         let task = number % TASKS;
@@ -60,7 +60,7 @@ pub async fn the_gate_is_exact_and_always_wakes<S: Subject>(subject: &S) {
     drop(idle);
 }
 
-/// Laws 3 and 4: a full gate is a `Pending` whose waker is woken by a delivery report, and no error.
+/// Laws 3 and 4: a full gate returns `Pending`, whose waker is woken by a delivery report, and no error.
 ///
 /// # Panics
 ///

@@ -9,7 +9,7 @@ use tower::Service;
 use super::{WIDE, all_once, call, numbered, within};
 use crate::{Subject, Written};
 
-/// Law 8: close delivers what was called before.
+/// Law 8: close delivers records that were called before.
 ///
 /// # Panics
 ///
@@ -27,7 +27,7 @@ pub async fn close_delivers_everything<S: Subject>(subject: &S) {
     all_once(numbers, RECORDS);
 }
 
-/// Law 8: what close could not deliver it reports, each record once and whole, with a fate that the log does not belie.
+/// Law 8: close reports undelivered records, each once and complete, with an outcome that agrees with the log.
 ///
 /// # Panics
 ///
@@ -38,7 +38,7 @@ pub async fn close_reports_what_it_could_not_deliver<S: Subject>(subject: &S) {
     if !open.kafka.silence().await {
         return;
     }
-    // Each on a handle of its own and without readiness: half of them are parked.
+    // Each on its own handle and without readiness: half of them are parked.
     let mut handles: Vec<_> = (0..RECORDS).map(|_| open.transport.clone()).collect();
     let futures: Vec<_> = handles.iter_mut().enumerate().map(|(n, h)| h.call(numbered(&open.topic, n))).collect();
     let close = open.control.close(Duration::from_millis(300));
@@ -61,7 +61,7 @@ pub async fn close_reports_what_it_could_not_deliver<S: Subject>(subject: &S) {
     assert!(again.undelivered.is_empty(), "a second close reports nothing");
 }
 
-/// The last handle goes without a close: no future hangs, and none lies.
+/// Drops the last handle without a close: every future resolves, with a true outcome.
 ///
 /// # Panics
 ///
@@ -73,7 +73,7 @@ pub async fn dropping_the_last_handle_resolves_all<S: Subject>(subject: &S) {
         futures.push(call(&mut transport, numbered(&topic, number)).await);
     }
     drop(control);
-    // In a place where blocking is allowed: the last handle waits for its threads.
+    // Where blocking is allowed, because the last handle waits for its threads.
     tokio::task::spawn_blocking(move || drop(transport)).await.expect("a drop");
     let outcomes = within(subject.patience(), "futures", join_all(futures)).await;
     let written: BTreeSet<_> = kafka.read().await.iter().map(Written::number).collect();

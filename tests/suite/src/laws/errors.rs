@@ -7,7 +7,7 @@ use tower::Service;
 use super::{call, delivered, numbered, within};
 use crate::Subject;
 
-/// Law 5 on what a caller can do wrong: each error is typed, says that nothing was written, and nothing was.
+/// Law 5 for misuse: each error is typed and says that nothing was written, and nothing was.
 ///
 /// # Panics
 ///
@@ -43,8 +43,8 @@ pub async fn every_error_states_its_persistence<S: Subject>(subject: &S) {
     assert_eq!(open.kafka.read().await, [], "not written means not written");
 }
 
-/// A deadline resolves the future: a parked record is withdrawn and not written, one on its way may be. Its room comes
-/// back with its report.
+/// A deadline resolves the future: a parked record is withdrawn and not written, one in flight may be. Its report frees
+/// its room.
 ///
 /// # Panics
 ///
@@ -56,7 +56,7 @@ pub async fn a_deadline_ends_the_waiting_truthfully<S: Subject>(subject: &S) {
     }
     let soon = || tokio::time::Instant::now() + Duration::from_millis(300);
     let on_its_way = call(&mut open.transport, numbered(&open.topic, 0).with_expires_at(soon())).await;
-    // Without readiness: parked behind the first.
+    // Called without readiness: parked behind the first.
     let parked = open.transport.clone().call(numbered(&open.topic, 1).with_expires_at(soon()));
     let late = open.transport.clone().call(numbered(&open.topic, 2).with_expires_at(tokio::time::Instant::now()));
     for (what, future, persistence) in [

@@ -5,7 +5,7 @@ use kafka_tower_core::{Headers, Record, Timestamp};
 use super::{WIDE, call, delivered, within};
 use crate::Subject;
 
-/// What is sent is what is read: null and empty are told apart, headers keep order and repetition, times are kept.
+/// Records are read as they were sent: null and empty differ, headers keep order and duplicates, timestamps are kept.
 ///
 /// # Panics
 ///
@@ -17,11 +17,11 @@ pub async fn records_arrive_as_they_were<S: Subject>(subject: &S) {
     headers.push("empty", "");
     headers.push_null("null");
     headers.push("region", "eu");
-    // Kafka takes any text as a name.
+    // Kafka accepts any text as a name.
     headers.push("", "no name");
     headers.push("a\r\nb\u{1}", "control characters");
     let base = || Record::new(open.topic.clone()).with_partition(0);
-    // A time that no retention deletes.
+    // A recent time, so that retention does not delete the record.
     let time = Timestamp::from_millis(Timestamp::now().as_millis() - 60_000);
     let records = [
         base().with_key("k").with_value("v").with_headers(headers).with_timestamp(time),

@@ -26,7 +26,7 @@ use kafka_tower_core::gate::Limits;
 use kafka_tower_core::{Delivery, Error, Record, Result, Transport};
 use tower::ServiceExt;
 
-/// Limits that no law runs into.
+/// Limits that no law reaches.
 pub(crate) const WIDE: Limits = Limits { records: 20_000, bytes: 64 << 20 };
 
 /// A record with a number as its value.

@@ -40,7 +40,7 @@ pub async fn call_order_is_log_order<S: Subject>(subject: &S) {
     }
 }
 
-/// Law 2: a dropped future cancels nothing and holds no room.
+/// Law 2: dropping a future neither cancels its record nor keeps its room.
 ///
 /// # Panics
 ///

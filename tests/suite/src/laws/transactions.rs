@@ -5,10 +5,10 @@ use kafka_tower_core::{ErrorKind, Persistence, TransactionEnd, Transport};
 use super::{call, delivered, numbered, within};
 use crate::{Open, Subject, Written};
 
-/// Far less than a broker takes to abort a transaction that was left open: `transaction.timeout.ms` is 60 s.
+/// Much less than a broker takes to abort a transaction that was left open: `transaction.timeout.ms` is 60 s.
 const SOON: Duration = Duration::from_secs(20);
 
-/// A close in the middle of a transaction aborts it: readers of committed records are not held back.
+/// A close during a transaction aborts it, so that `read_committed` readers are not held back.
 ///
 /// # Panics
 ///
@@ -29,7 +29,7 @@ pub async fn a_close_aborts_an_open_transaction<S: Subject>(subject: &S) {
     is_seen(&mut plain).await;
 }
 
-/// So does dropping the last handle.
+/// Dropping the last handle aborts it too.
 ///
 /// # Panics
 ///
@@ -37,7 +37,7 @@ pub async fn a_close_aborts_an_open_transaction<S: Subject>(subject: &S) {
 pub async fn dropping_the_last_handle_aborts_an_open_transaction<S: Subject>(subject: &S) {
     let Some([mut open, mut plain]) = subject.open_transactional().await else { return };
     begin(&mut open).await;
-    // In a place where blocking is allowed: the last handle waits for its threads.
+    // Where blocking is allowed, because the last handle waits for its threads.
     tokio::task::spawn_blocking(move || drop(open)).await.expect("a drop");
     is_seen(&mut plain).await;
 }
@@ -47,7 +47,7 @@ async fn begin<T: Transport>(open: &mut Open<T>) {
     delivered(call(&mut open.transport, numbered(&open.topic, 0)).await.await);
 }
 
-/// A record behind the transaction is seen soon, and nothing of the transaction is.
+/// A record after the transaction is visible soon, and no record of the transaction is.
 async fn is_seen<T: Transport>(plain: &mut Open<T>) {
     delivered(call(&mut plain.transport, numbered(&plain.topic, 1)).await.await);
     within(SOON, "a reader of committed records", async {
