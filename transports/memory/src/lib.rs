@@ -62,7 +62,7 @@
 //!
 //! [`MemoryKafka::script`] and [`MemoryKafka::script_transactions`] set what happens to selected records or requests.
 //! [`MemoryKafka::outage`] and [`MemoryKafka::move_leader`] are shortcuts for common faults.
-//! [`MemoryKafka::seed_faults`] draws faults from a seed. [`check`](crate::check()) runs a stack under many such
+//! [`MemoryKafka::seed_faults`] draws faults from a seed. `check` (feature `check`) runs a stack under many such
 //! faults and reports whether it keeps its guarantee.
 //!
 //! # Consumers
