@@ -97,8 +97,8 @@ pub struct InFlight {
 /// Result of [`Control::close`]. Each record that was in flight when the close began counts once, by its final
 /// outcome.
 ///
-/// `Debug` prints one line: the counts, and the topic and error of the first few records. The records themselves are
-/// in [`undelivered`](Self::undelivered).
+/// `Debug` prints one line: the counts, the end of the transaction, and the topic and error of the first few sends and
+/// records. The records themselves are in [`undelivered`](Self::undelivered).
 #[derive(Default)]
 #[non_exhaustive]
 #[must_use = "it holds the records that were not delivered"]
@@ -200,6 +200,8 @@ impl fmt::Debug for CloseReport {
             .field("failed", &self.failed)
             .field("unknown", &self.unknown)
             .field("unfinished", &self.unfinished)
+            .field("unanswered", &self.unanswered.iter().take(SHOWN).collect::<Vec<_>>())
+            .field("transaction", &self.transaction)
             .field("undelivered", &shown)
             .finish()
     }
@@ -244,7 +246,7 @@ mod tests {
         }
         assert_eq!(
             format!("{report:?}"),
-            "CloseReport { delivered: 0, failed: 0, unknown: 5000, unfinished: 0, undelivered: [\
+            "CloseReport { delivered: 0, failed: 0, unknown: 5000, unfinished: 0, unanswered: [], transaction: None, undelivered: [\
              \"orders: cut (may have been written)\", \"orders: cut (may have been written)\", \
              \"orders: cut (may have been written)\", \"and 4997 more\"] }"
         );
