@@ -79,7 +79,7 @@ pub use kafka_tower_core::gate::Limits;
 pub use kafka_tower_core::{
     BoxError, CloseReport, ConsumerGroup, Control, ControlFuture, Delivery, Envelope, Error, ErrorKind, Header,
     Headers, InFlight, Persistence, Record, Recovery, Result, Scope, SinkMessage, Timestamp, TopicOffset,
-    TransactionControl, TransactionEnd, Transport, UnansweredSend, Undelivered, handover,
+    TransactionControl, TransactionEnd, Transport, UnansweredSend, Undelivered, UnseenFailures, handover, outstanding,
 };
 pub use kafka_tower_layers::metrics::SinkMetrics;
 pub use kafka_tower_layers::partition::{PartitionStrategy, Partitioner};

@@ -24,7 +24,7 @@ pub(super) async fn flush<T>(shared: &Shared<T>) -> Result<()> {
         control.flush().await?;
         sends.settled(epoch).await;
         control.flush().await?;
-        within(SEEN, control.seen()).await.transpose()?;
+        within(SEEN, control.unseen().seen()).await;
         // Failed sends that were retried.
         sends.settled(epoch).await;
         Ok(())
@@ -73,7 +73,7 @@ pub(super) async fn close<T>(shared: &Shared<T>, time: Duration) -> Result<Close
     // The transport rejects the remaining sends from now on.
     within(left(), sends.settled(epoch)).await;
     report.unanswered.extend(sends.list());
-    report.unfinished += (report.unanswered.len() + unseen) as u64;
+    report.unfinished += (report.unanswered.len() + unseen.count()) as u64;
     shared.ended(report.transaction.as_ref());
     Ok(report)
 }
@@ -83,7 +83,7 @@ async fn rested<T>(shared: &Shared<T>, epoch: u64, control: &dyn Control) {
     loop {
         shared.sends.settled(epoch).await;
         // Without an answer from the transport there is nothing to wait for.
-        let _seen = within(SEEN, control.seen()).await;
+        let _seen = within(SEEN, control.unseen().seen()).await;
         if shared.sends.is_settled(epoch) {
             return;
         }

@@ -25,6 +25,8 @@ struct Open {
     what: UnansweredSend,
     /// Waker of a send that waits for room, so that a close can wake it.
     waker: Option<Waker>,
+    /// The transport has the record again, after an attempt that failed: it reports the record, and this set only waits.
+    in_transport: bool,
 }
 
 impl OpenSends {
@@ -47,9 +49,10 @@ impl OpenSends {
         self.0.is_settled(epoch)
     }
 
-    /// Lists what is known of each open send.
+    /// Lists what is known of each open send whose record the transport does not have.
     pub(super) fn list(&self) -> Vec<UnansweredSend> {
-        self.0.each(|open| open.what.clone())
+        let lists = self.0.each(|open| (!open.in_transport).then(|| open.what.clone()));
+        lists.into_iter().flatten().collect()
     }
 
     /// Wakes the sends that wait for room, so that they see that the sink is closed.
@@ -61,7 +64,7 @@ impl OpenSends {
     #[cold]
     #[inline(never)]
     pub(super) fn begin(&self, epoch: u64, what: UnansweredSend) -> OpenSend {
-        let place = self.0.begin(epoch, Open { what, waker: None });
+        let place = self.0.begin(epoch, Open { what, waker: None, in_transport: false });
         OpenSend(Box::new(Begun { sends: Arc::clone(&self.0), place, has_failed: false }))
     }
 }
@@ -91,6 +94,12 @@ impl OpenSend {
         let waker = cx.waker().clone();
         self.0.sends.change(self.0.place, |open| open.waker = Some(waker));
     }
+
+    fn after(&self, seen: Seen) {
+        if let Some(in_transport) = seen.has_record() {
+            self.0.sends.change(self.0.place, |open| open.in_transport = in_transport);
+        }
+    }
 }
 
 impl Drop for Begun {
@@ -118,6 +127,7 @@ fn kept(sends: &OpenSends, epoch: u64, open: Option<OpenSend>, known: Known, see
     let what = || known.map(|known| *known).or_else(|| seen.kept()).unwrap_or_default();
     let mut open = open.unwrap_or_else(|| sends.begin(epoch, what()));
     open.0.has_failed |= seen.was_answered();
+    open.after(seen);
     open
 }
 
@@ -145,10 +155,11 @@ pub(super) fn poll(
 #[cold]
 #[inline(never)]
 fn moved(sends: &OpenSends, epoch: u64, open: &mut Option<OpenSend>, seen: Seen) {
-    if seen.was_answered() {
-        *open = Some(kept(sends, epoch, open.take(), None, seen));
-    } else if seen.has_record() == Some(true) && open.as_ref().is_some_and(|open| !open.0.has_failed) {
-        *open = None;
+    match open {
+        _ if seen.was_answered() => *open = Some(kept(sends, epoch, open.take(), None, seen)),
+        Some(failed) if failed.0.has_failed => failed.after(seen),
+        _ if seen.has_record() == Some(true) => *open = None,
+        _ => {}
     }
 }
 

@@ -213,6 +213,28 @@ async fn futures_that_are_held_hold_nobody_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failure_that_is_seen_during_the_close_is_counted_once() {
+    let kafka = kafka();
+    let sink = sink_of(kafka.transport()).await;
+    kafka.script().fail(no_leader());
+    let mut failed = sink.send(1);
+    assert!(once(&mut failed).is_pending());
+    // It keeps the close waiting.
+    kafka.script().delay(60_000 * MS);
+    let mut late = sink.send(2);
+    assert!(once(&mut late).is_pending());
+    let closes = sink.clone();
+    let close = tokio::spawn(async move { closes.close_within(Duration::from_secs(10)).await });
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    // It backs off, and the transport has it again.
+    assert!(once(&mut failed).is_pending());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(once(&mut failed).is_pending());
+    let error = close.await.unwrap().unwrap_err();
+    assert_eq!((error.report().unfinished, error.report().unknown), (0, 2), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flush_waits_for_sends_batches_and_streams_that_wait_for_room() {
     let kafka = kafka();
     kafka.script().always().delay(10 * MS);

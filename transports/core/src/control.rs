@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::outstanding::Outstanding;
 use crate::{Error, Record, Result, TransactionControl, TransactionEnd};
 
 /// Future returned by the methods of [`Control`]. It is boxed: control calls are rare, so the allocation does not
@@ -44,21 +45,12 @@ pub trait Control: Send + Sync + fmt::Debug + 'static {
     /// Dropping the future leaves the transport closed for new records. Calling `close` again continues the close.
     fn close(&self, within: Duration) -> ControlFuture<'_, CloseReport>;
 
-    /// Resolves when the future of every record that has failed so far was polled or dropped. Until then a layer above
-    /// may still send the record again, and [`flush`](Self::flush) does not wait for that.
+    /// The records that have failed so far and whose futures were neither polled nor dropped since. A layer above may
+    /// still send such a record again, and [`flush`](Self::flush) does not wait for that.
     ///
-    /// Default: resolves at once. A custom transport need not track this.
-    ///
-    /// # Cancel safety
-    ///
-    /// As for [`flush`](Self::flush).
-    fn seen(&self) -> ControlFuture<'_, ()> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    /// Number of failed records that [`seen`](Self::seen) waits for. They take no room.
-    fn unseen(&self) -> usize {
-        0
+    /// Default: none. A custom transport need not track this.
+    fn unseen(&self) -> UnseenFailures {
+        UnseenFailures::default()
     }
 
     /// Number of partitions of the topic, if it is known without asking the cluster. Never blocks.
@@ -80,6 +72,36 @@ pub trait Control: Send + Sync + fmt::Debug + 'static {
 
     /// Transaction calls, if the transport was created for transactions.
     fn transactions(&self) -> Option<&dyn TransactionControl>;
+}
+
+/// Failed records whose futures were neither polled nor dropped: [`Control::unseen`]. It covers the failures before it was
+/// taken, and not later ones.
+#[derive(Clone, Debug, Default)]
+pub struct UnseenFailures(Option<(Arc<Outstanding<()>>, u64)>);
+
+impl UnseenFailures {
+    /// Takes the failures that a transport has entered into `failures` so far.
+    #[must_use]
+    pub fn of(failures: &Arc<Outstanding<()>>) -> Self {
+        Self(Some((Arc::clone(failures), failures.next_epoch())))
+    }
+
+    /// Number of these failures that are still unseen.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.as_ref().map_or(0, |(failures, epoch)| failures.count_before(*epoch))
+    }
+
+    /// Resolves when all these failures were seen.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the waiting and has no other effect.
+    pub async fn seen(&self) {
+        if let Some((failures, epoch)) = &self.0 {
+            failures.settled(*epoch).await;
+        }
+    }
 }
 
 /// Counts of the records that a transport has accepted and not settled.

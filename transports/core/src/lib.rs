@@ -34,7 +34,7 @@ mod transport;
 pub mod unanswered;
 pub mod validate;
 
-pub use control::{CloseReport, Control, ControlFuture, InFlight, UnansweredSend, Undelivered};
+pub use control::{CloseReport, Control, ControlFuture, InFlight, UnansweredSend, Undelivered, UnseenFailures};
 pub use delivery::Delivery;
 pub use error::{BoxError, Error, ErrorKind, Persistence, Recovery, Result, Scope};
 pub use headers::{Header, Headers};

@@ -89,6 +89,11 @@ impl<T> Outstanding<T> {
         self.state().open.len()
     }
 
+    /// Number of open operations that were called before this epoch.
+    pub fn count_before(&self, epoch: u64) -> usize {
+        self.state().open.range(..Place { epoch, number: 0 }).count()
+    }
+
     /// Whether all operations called before this epoch have ended.
     pub fn is_settled(&self, epoch: u64) -> bool {
         self.state().is_settled(epoch)

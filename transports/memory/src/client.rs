@@ -39,7 +39,7 @@ pub(crate) struct Client {
     given_up: AtomicBool,
     closing: Mutex<Closing>,
     /// Failures that their callers' futures have not seen.
-    pub(crate) unseen: Outstanding<()>,
+    pub(crate) unseen: Arc<Outstanding<()>>,
     /// Set for a producer that retries by itself. Taken only under the broker's lock.
     resend: Option<Mutex<Resend>>,
     #[cfg(feature = "check")]
@@ -78,7 +78,7 @@ impl Client {
             turns: Mutex::default(),
             given_up: AtomicBool::new(false),
             closing: Mutex::default(),
-            unseen: Outstanding::new(),
+            unseen: Arc::default(),
             resend: resend.map(Mutex::new),
             #[cfg(feature = "check")]
             journal: None,

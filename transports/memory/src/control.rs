@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl};
+use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl, UnseenFailures};
 use tokio::time::{Instant, timeout_at};
 
 use crate::transaction::control::MemoryTransactions;
@@ -59,17 +59,8 @@ impl Control for MemoryControl {
         })
     }
 
-    fn seen(&self) -> ControlFuture<'_, ()> {
-        let unseen = &self.owner.client.unseen;
-        let seen = unseen.settled(unseen.next_epoch());
-        Box::pin(async move {
-            seen.await;
-            Ok(())
-        })
-    }
-
-    fn unseen(&self) -> usize {
-        self.owner.client.unseen.count()
+    fn unseen(&self) -> UnseenFailures {
+        UnseenFailures::of(&self.owner.client.unseen)
     }
 
     fn partition_count(&self, topic: &str) -> Option<u32> {

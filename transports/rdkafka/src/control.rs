@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl};
+use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl, UnseenFailures};
 
 use crate::event_loop;
 use crate::transactions::RdkafkaTransactions;
@@ -63,17 +63,8 @@ impl Control for RdkafkaControl {
         })
     }
 
-    fn seen(&self) -> ControlFuture<'_, ()> {
-        let unseen = &self.owner.shared().unseen;
-        let seen = unseen.settled(unseen.next_epoch());
-        Box::pin(async move {
-            seen.await;
-            Ok(())
-        })
-    }
-
-    fn unseen(&self) -> usize {
-        self.owner.shared().unseen.count()
+    fn unseen(&self) -> UnseenFailures {
+        UnseenFailures::of(&self.owner.shared().unseen)
     }
 
     fn partition_count(&self, topic: &str) -> Option<u32> {

@@ -62,7 +62,7 @@ pub(crate) struct Shared {
     pub(crate) facts: Arc<Known>,
     pub(crate) closing: Closing,
     /// Failures that their callers' futures have not returned yet.
-    pub(crate) unseen: Outstanding<()>,
+    pub(crate) unseen: Arc<Outstanding<()>>,
     /// Number of event loops that are settling records and will release their room.
     pub(crate) settling: AtomicUsize,
 }
@@ -112,7 +112,7 @@ impl Shared {
             events,
             facts: Arc::default(),
             closing: Closing::default(),
-            unseen: Outstanding::new(),
+            unseen: Arc::default(),
             settling: AtomicUsize::new(0),
         })
     }

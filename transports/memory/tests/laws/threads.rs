@@ -62,7 +62,7 @@ async fn a_close_during_sends_reports_each_record_truthfully() {
             for task in tasks {
                 outcomes.extend(task.await.expect("a task"));
             }
-            assert_eq!(control.unseen(), 0, "all futures were polled or dropped");
+            assert_eq!(control.unseen().count(), 0, "all futures were polled or dropped");
             stop.store(true, Ordering::SeqCst);
             releaser.await.expect("the releaser");
             (report, outcomes)
