@@ -217,15 +217,16 @@ impl fmt::Debug for CloseReport {
         if let more @ 1.. = self.undelivered.len().saturating_sub(SHOWN) {
             shown.push(format!("and {more} more"));
         }
-        f.debug_struct("CloseReport")
-            .field("delivered", &self.delivered)
-            .field("failed", &self.failed)
-            .field("unknown", &self.unknown)
-            .field("unfinished", &self.unfinished)
-            .field("unanswered", &self.unanswered.iter().take(SHOWN).collect::<Vec<_>>())
-            .field("transaction", &self.transaction)
-            .field("undelivered", &shown)
-            .finish()
+        let mut line = f.debug_struct("CloseReport");
+        line.field("delivered", &self.delivered).field("failed", &self.failed).field("unknown", &self.unknown);
+        line.field("unfinished", &self.unfinished);
+        if !self.unanswered.is_empty() {
+            line.field("unanswered", &self.unanswered.iter().take(SHOWN).collect::<Vec<_>>());
+        }
+        if let Some(end) = &self.transaction {
+            line.field("transaction", end);
+        }
+        line.field("undelivered", &shown).finish()
     }
 }
 
@@ -268,7 +269,7 @@ mod tests {
         }
         assert_eq!(
             format!("{report:?}"),
-            "CloseReport { delivered: 0, failed: 0, unknown: 5000, unfinished: 0, unanswered: [], transaction: None, undelivered: [\
+            "CloseReport { delivered: 0, failed: 0, unknown: 5000, unfinished: 0, undelivered: [\
              \"orders: cut (may have been written)\", \"orders: cut (may have been written)\", \
              \"orders: cut (may have been written)\", \"and 4997 more\"] }"
         );
