@@ -2,9 +2,9 @@
 //! reject records; the checker compares the callers' results with the log.
 //!
 //! ```text
-//! cargo run --features check --example check_your_stack
-//! KAFKA_TOWER_SEED=42 cargo run --features check --example check_your_stack     one seed again
-//! KAFKA_TOWER_SEEDS=100000 cargo run --release --features check --example check_your_stack
+//! cargo run --features sim --example check_your_stack
+//! KAFKA_TOWER_SEED=42 cargo run --features sim --example check_your_stack     one seed again
+//! KAFKA_TOWER_SEEDS=100000 cargo run --release --features sim --example check_your_stack
 //! ```
 #![allow(clippy::print_stdout)]
 
@@ -14,7 +14,7 @@ use kafka_tower::DeliveryGuarantee;
 use kafka_tower::layers::ServiceBuilderExt;
 use kafka_tower::layers::retry::{RetryLayer, RetryPolicy};
 use kafka_tower::memory::MemoryTransport;
-use kafka_tower::memory::check::{Guarantee, check};
+use kafka_tower::memory::sim::{Guarantee, check};
 use kafka_tower::{Delivery, Error, PartitionStrategy, Record};
 use tower::{Service, ServiceBuilder};
 

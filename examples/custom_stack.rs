@@ -117,7 +117,7 @@ fn sink(topic: &str, transport: impl IntoTransport) -> (KafkaSink<String>, Metri
         println!("    breaker: {:?} -> {:?}", transition.from, transition.to);
     });
     let stack = ServiceBuilder::new() // the first is the outermost
-        .measure(metrics.clone()) // counts what the caller sees; the sink's own metrics do not include retries, trips and bytes
+        .metered(metrics.clone()) // counts what the caller sees; the sink's own metrics do not include retries, trips and bytes
         .serialize_json(topic) // below this layer there are records
         .layer(TenantLayer { tenant: "acme", max_bytes: 200 }) // rejected records count neither as attempts nor as failures of Kafka
         .count_bytes(&metrics)

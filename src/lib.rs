@@ -45,7 +45,7 @@
 //! | `memory` (default) | the in-memory transport for tests |
 //! | `opentelemetry` | spans, trace context in headers, metrics: `telemetry` |
 //! | `metrics-facade` | a layer that records with the `metrics` crate |
-//! | `check` | `memory::check`: simulation tests of a stack's guarantees |
+//! | `sim` | `memory::sim`: simulation tests of a stack's guarantees |
 //! | `bincode`, `postcard` | serializers for these formats |
 //! | `ssl`, `ssl-vendored`, `gssapi`, `zstd` | options of librdkafka: TLS and SCRAM, Kerberos, zstd |
 //! | `cmake-build` | builds librdkafka with CMake |

@@ -16,8 +16,8 @@ mod sealed {
 /// Adds the layers of this crate to a [`ServiceBuilder`], next to tower's own and yours. The first method is the
 /// outermost layer, as always with the builder.
 ///
-/// The builder itself has methods named `retry` and `concurrency_limit`, so the method for `RetryLayer` is named
-/// `retry_deliveries`.
+/// The builder itself has methods named `retry` and `concurrency_limit`, so the methods for `RetryLayer` and
+/// `ConcurrencyLayer` are named `retry_deliveries` and `limit_concurrency`.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -37,7 +37,7 @@ mod sealed {
 /// let hand = breaker.handle();
 ///
 /// let mut orders = ServiceBuilder::new()
-///     .measure(metrics.clone())
+///     .metered(metrics.clone())
 ///     .serialize_json("orders")
 ///     .partition(PartitionStrategy::RoundRobin, transport.control())
 ///     .circuit_breaker(breaker)
@@ -90,7 +90,7 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
 
     /// Counts sends and their latency.
     #[cfg(feature = "metrics")]
-    fn measure(self, metrics: crate::metrics::Metrics) -> ServiceBuilder<Stack<crate::metrics::MetricsLayer, L>>;
+    fn metered(self, metrics: crate::metrics::Metrics) -> ServiceBuilder<Stack<crate::metrics::MetricsLayer, L>>;
 
     /// Counts the bytes of delivered records.
     #[cfg(feature = "metrics")]
@@ -98,6 +98,20 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
         self,
         metrics: &crate::metrics::Metrics,
     ) -> ServiceBuilder<Stack<crate::metrics::CountBytesLayer, L>>;
+
+    /// Limits the number of concurrent calls. See the [hazards](crate::concurrency) over a transport.
+    #[cfg(feature = "concurrency")]
+    fn limit_concurrency(
+        self,
+        limit: crate::concurrency::ConcurrencyLayer,
+    ) -> ServiceBuilder<Stack<crate::concurrency::ConcurrencyLayer, L>>;
+
+    /// Counts sends with the `metrics` crate. Takes the layer, so that breaker and retry can report to it too.
+    #[cfg(feature = "metrics-facade")]
+    fn metrics_facade(
+        self,
+        facade: crate::metrics_facade::MetricsFacadeLayer,
+    ) -> ServiceBuilder<Stack<crate::metrics_facade::MetricsFacadeLayer, L>>;
 
     /// Traces and measures sends with OpenTelemetry. Takes the layer, so that breaker and retry can report to it too.
     #[cfg(feature = "telemetry")]
@@ -151,7 +165,7 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
     }
 
     #[cfg(feature = "metrics")]
-    fn measure(self, metrics: crate::metrics::Metrics) -> ServiceBuilder<Stack<crate::metrics::MetricsLayer, L>> {
+    fn metered(self, metrics: crate::metrics::Metrics) -> ServiceBuilder<Stack<crate::metrics::MetricsLayer, L>> {
         self.layer(crate::metrics::MetricsLayer::new(metrics))
     }
 
@@ -161,6 +175,22 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
         metrics: &crate::metrics::Metrics,
     ) -> ServiceBuilder<Stack<crate::metrics::CountBytesLayer, L>> {
         self.layer(metrics.bytes_layer())
+    }
+
+    #[cfg(feature = "concurrency")]
+    fn limit_concurrency(
+        self,
+        limit: crate::concurrency::ConcurrencyLayer,
+    ) -> ServiceBuilder<Stack<crate::concurrency::ConcurrencyLayer, L>> {
+        self.layer(limit)
+    }
+
+    #[cfg(feature = "metrics-facade")]
+    fn metrics_facade(
+        self,
+        facade: crate::metrics_facade::MetricsFacadeLayer,
+    ) -> ServiceBuilder<Stack<crate::metrics_facade::MetricsFacadeLayer, L>> {
+        self.layer(facade)
     }
 
     #[cfg(feature = "telemetry")]

@@ -15,10 +15,19 @@
 //! | `metrics_facade` | `metrics-facade` | counts and latencies through the `metrics` crate |
 //! | `telemetry` | `telemetry` | OpenTelemetry: spans, context in headers, metrics |
 //!
-//! `ServiceBuilderExt` (feature `builder`) has a method for each layer except `concurrency` and `metrics_facade`; add
-//! those with `ServiceBuilder::layer`.
+//! `ServiceBuilderExt` (feature `builder`) has a method for each layer.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(any(
+    feature = "circuit-breaker",
+    feature = "metrics",
+    feature = "partition",
+    feature = "retry",
+    feature = "serialize"
+))]
+#[macro_use]
+mod macros;
 
 #[cfg(feature = "circuit-breaker")]
 #[cfg_attr(docsrs, doc(cfg(feature = "circuit-breaker")))]
@@ -48,7 +57,7 @@ pub mod serialize;
 pub mod telemetry;
 
 #[cfg(any(feature = "metrics-facade", feature = "telemetry"))]
-mod outgoing;
+mod message_head;
 #[cfg(any(feature = "metrics-facade", feature = "telemetry"))]
 mod topics;
 
@@ -56,4 +65,4 @@ mod topics;
 #[cfg_attr(docsrs, doc(cfg(feature = "builder")))]
 pub use ext::ServiceBuilderExt;
 #[cfg(any(feature = "metrics-facade", feature = "telemetry"))]
-pub use outgoing::Outgoing;
+pub use message_head::MessageHead;

@@ -1,4 +1,4 @@
-//! Tests of `Measure` and `CountBytes`: each send counts once, by the result that its caller got.
+//! Tests of `Metered` and `CountBytes`: each send counts once, by the result that its caller got.
 #![cfg(feature = "metrics")]
 #![allow(clippy::unwrap_used)]
 
@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use kafka_tower_core::{BoxError, Delivery, Error, ErrorKind, Persistence, Record, Result};
-use kafka_tower_layers::metrics::{CountBytes, Measure, Metrics, MetricsLayer, SinkMetrics};
+use kafka_tower_layers::metrics::{CountBytes, Metered, Metrics, MetricsLayer, SinkMetrics};
 use kafka_tower_memory::{MemoryKafka, MemoryTransport};
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
@@ -24,7 +24,7 @@ fn order(value: &str) -> Record {
     Record::new("orders").with_value(value.to_owned())
 }
 
-fn stack(kafka: &MemoryKafka) -> (Metrics, Measure<CountBytes<MemoryTransport>>) {
+fn stack(kafka: &MemoryKafka) -> (Metrics, Metered<CountBytes<MemoryTransport>>) {
     let metrics = Metrics::new();
     let stack = MetricsLayer::new(metrics.clone()).layer(metrics.bytes_layer().layer(kafka.transport()));
     (metrics, stack)

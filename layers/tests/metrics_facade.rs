@@ -11,7 +11,7 @@ use facade::{
 };
 use kafka_tower_core::{Error, ErrorKind, Persistence, Record};
 use kafka_tower_layers::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
-use kafka_tower_layers::metrics_facade::FacadeLayer;
+use kafka_tower_layers::metrics_facade::MetricsFacadeLayer;
 use kafka_tower_layers::retry::{RetryLayer, RetryPolicy};
 use kafka_tower_memory::MemoryKafka;
 use tower::{Layer, Service, ServiceExt};
@@ -104,7 +104,7 @@ fn kafka() -> MemoryKafka {
 fn each_send_counts_once_by_its_outcome() {
     let values = recorded(async || {
         let kafka = kafka();
-        let mut orders = FacadeLayer::new("orders").layer(kafka.transport());
+        let mut orders = MetricsFacadeLayer::new("orders").layer(kafka.transport());
         let _delay = kafka.script().delay(Duration::from_millis(250));
         orders.ready().await.unwrap().call(Record::new("orders")).await.unwrap();
         orders.ready().await.unwrap().call(Record::new("others")).await.unwrap();
@@ -129,7 +129,7 @@ fn each_send_counts_once_by_its_outcome() {
 #[test]
 fn a_recorder_that_comes_late_is_found() {
     let kafka = kafka();
-    let layer = FacadeLayer::new("orders");
+    let layer = MetricsFacadeLayer::new("orders");
     let mut orders = layer.layer(kafka.transport());
     let breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::new()).handle();
     layer.watch_breaker(&breaker);
@@ -148,7 +148,7 @@ fn a_recorder_that_comes_late_is_found() {
 fn retries_and_the_breaker_are_reported() {
     let values = recorded(async || {
         let kafka = kafka();
-        let facade = FacadeLayer::new("orders");
+        let facade = MetricsFacadeLayer::new("orders");
         let breaker = CircuitBreakerLayer::default();
         facade.watch_breaker(&breaker.handle());
         kafka.script().times(2).fail(Error::new(ErrorKind::Broker, "no").with_persistence(Persistence::NotPersisted));
@@ -171,7 +171,7 @@ fn retries_and_the_breaker_are_reported() {
 fn topics_beyond_the_limit_share_a_label() {
     let values = recorded(async || {
         let kafka = (0..150).fold(MemoryKafka::new(), |kafka, n| kafka.with_topic(&format!("topic-{n}"), 1));
-        let mut orders = FacadeLayer::new("topic-0").layer(kafka.transport());
+        let mut orders = MetricsFacadeLayer::new("topic-0").layer(kafka.transport());
         for n in 0..150 {
             orders.ready().await.unwrap().call(Record::new(format!("topic-{n}"))).await.unwrap();
         }

@@ -162,7 +162,7 @@ impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
         self
     }
 
-    /// Seeds the jitter of retries, so that a run can be repeated in tests, as with `memory::check`. Default: each
+    /// Seeds the jitter of retries, so that a run can be repeated in tests, as with `memory::sim`. Default: each
     /// stack has a random seed, so that records that failed together are not retried together.
     pub fn jitter_seed(mut self, seed: u64) -> Self {
         self.choices.jitter_seed = Some(seed);

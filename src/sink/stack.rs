@@ -23,7 +23,7 @@ use kafka_tower_core::{Control, Delivery, Error, SinkMessage, Transport};
 use kafka_tower_layers::circuit_breaker::{
     CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer, DefaultClassifier,
 };
-use kafka_tower_layers::metrics::{CountBytes, Measure, Metrics, MetricsLayer};
+use kafka_tower_layers::metrics::{CountBytes, Metered, Metrics, MetricsLayer};
 use kafka_tower_layers::partition::{Partition, PartitionLayer};
 use kafka_tower_layers::retry::{Retry, RetryLayer, RetryPolicy};
 use kafka_tower_layers::serialize::{MessageSerializer, Serialize, SerializeLayer};
@@ -37,7 +37,7 @@ use super::whole::Whole;
 use crate::KafkaSinkConfig;
 
 /// Type of the [`default`] stack. It changes when a layer is added.
-pub type DefaultStack<T, F, S> = Measure<Typed<T, F, S>>;
+pub type DefaultStack<T, F, S> = Metered<Typed<T, F, S>>;
 
 /// The default stack without its metrics, around which [`SinkBuilder::layer`](crate::SinkBuilder::layer) puts your
 /// layers.
@@ -76,7 +76,7 @@ where
     assembled(config, &Choices::of(config), serializer, transport, control)
 }
 
-/// The [`default`] stack with seeded retry jitter, so that a run can be repeated in tests, as with `memory::check`.
+/// The [`default`] stack with seeded retry jitter, so that a run can be repeated in tests, as with `memory::sim`.
 /// Give stacks that run side by side different seeds; otherwise records that failed together are retried together.
 #[must_use]
 pub fn seeded<T, F, S>(
@@ -163,7 +163,7 @@ impl Instruments {
         self.breaks.then(|| self.breaker.handle())
     }
 
-    fn measured<S>(&self, stack: S) -> Measure<S> {
+    fn measured<S>(&self, stack: S) -> Metered<S> {
         MetricsLayer::new(self.metrics.clone()).layer(stack)
     }
 
@@ -213,7 +213,7 @@ impl Layers {
             .max_backoff(base_backoff.max(Duration::from_secs(10)));
         let (retries, hooks) = (instruments.metrics.clone(), choices.retry_hooks.clone());
         let retry = RetryLayer::new(policy).on_retry(move |event| {
-            if !event.alone {
+            if !event.isolated {
                 retries.record_retry();
             }
             hooks.iter().for_each(|hook| hook(event));

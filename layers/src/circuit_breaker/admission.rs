@@ -4,7 +4,7 @@ use kafka_tower_core::unanswered::{LateObserver, Unanswered};
 use kafka_tower_core::{Error, Result};
 
 use super::evidence::{Evidence, Record, judge};
-use super::shared::Shared;
+use super::inner::BreakerInner;
 use super::state::Ticket;
 use super::{Outcome, errors};
 
@@ -13,14 +13,14 @@ use super::{Outcome, errors};
 #[derive(Debug)]
 pub(super) struct Admission {
     /// `None` if it has already counted.
-    shared: Option<Arc<Shared>>,
+    shared: Option<Arc<BreakerInner>>,
     ticket: Ticket,
     /// Number of deliveries through the breaker before the call.
     deliveries: u32,
 }
 
 impl Admission {
-    pub(super) fn new(shared: &Arc<Shared>, deliveries: u32) -> Result<Self> {
+    pub(super) fn new(shared: &Arc<BreakerInner>, deliveries: u32) -> Result<Self> {
         let ticket = shared.admit()?;
         Ok(Self { shared: Some(Arc::clone(shared)), ticket, deliveries })
     }
@@ -64,7 +64,7 @@ impl Admission {
         shared.settle(&self.ticket, outcome, || waited.map(errors::abandoned));
     }
 
-    fn judge(&self, shared: &Arc<Shared>, record: Record, unanswered: Option<&Unanswered>) -> Outcome {
+    fn judge(&self, shared: &Arc<BreakerInner>, record: Record, unanswered: Option<&Unanswered>) -> Outcome {
         // Subscribe first: a report that has already arrived counts as a delivery.
         if let Some(unanswered) = unanswered {
             follow(shared, unanswered);
@@ -73,7 +73,7 @@ impl Admission {
     }
 }
 
-fn follow(shared: &Arc<Shared>, unanswered: &Unanswered) {
+fn follow(shared: &Arc<BreakerInner>, unanswered: &Unanswered) {
     unanswered.subscribe(Arc::clone(shared) as Arc<dyn LateObserver>);
 }
 
@@ -92,12 +92,12 @@ impl Drop for Admission {
     #[inline]
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
-            say_nothing(&shared, &self.ticket);
+            settle_neutral(&shared, &self.ticket);
         }
     }
 }
 
 #[cold]
-fn say_nothing(shared: &Shared, ticket: &Ticket) {
+fn settle_neutral(shared: &BreakerInner, ticket: &Ticket) {
     shared.settle(ticket, Outcome::Neutral, || None);
 }

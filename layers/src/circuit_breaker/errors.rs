@@ -23,7 +23,7 @@ pub(super) fn refused(refusal: Refusal, last_failure: Option<&Failure>) -> Error
     }
     if let Some(failure) = last_failure {
         text.push_str("; last failure: ");
-        text.push_str(&failure.told);
+        text.push_str(&failure.text);
     }
     Error::new(ErrorKind::CircuitOpen, text)
 }
@@ -39,20 +39,20 @@ pub(super) fn not_ready() -> Error {
 pub(super) struct Failure {
     pub(super) error_type: &'static str,
     /// For callers.
-    told: String,
+    text: String,
     /// For logs: without the cause, into which a foreign layer may write parts of the record.
     pub(super) logged: String,
 }
 
 pub(super) fn failure(error: &Error) -> Arc<Failure> {
-    let (told, logged) = (error.message_with_causes(), error.message().to_owned());
-    Arc::new(Failure { error_type: error.error_type(), told, logged })
+    let (text, logged) = (error.message_with_causes(), error.message().to_owned());
+    Arc::new(Failure { error_type: error.error_type(), text, logged })
 }
 
 /// Describes a send whose caller dropped the future before the outcome was known.
 pub(super) fn abandoned(waited: Duration) -> Arc<Failure> {
     let logged = format!("a send was dropped after {} without an answer", seconds(waited));
-    Arc::new(Failure { error_type: ErrorKind::Timeout.as_str(), told: logged.clone(), logged })
+    Arc::new(Failure { error_type: ErrorKind::Timeout.as_str(), text: logged.clone(), logged })
 }
 
 /// Formats a duration as "12.3 s".

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::shared::Shared;
+use super::inner::BreakerInner;
 use super::{CircuitState, Transition};
 
 /// Handle to observe and force the circuit breaker. Get it from
@@ -32,7 +32,7 @@ use super::{CircuitState, Transition};
 /// ```
 #[derive(Clone, Debug)]
 pub struct CircuitBreakerHandle {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<BreakerInner>,
 }
 
 impl CircuitBreakerHandle {

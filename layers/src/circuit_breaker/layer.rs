@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::shared::Shared;
+use super::inner::BreakerInner;
 use super::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, DefaultClassifier, Transition};
 
 /// Layer that creates [`CircuitBreaker`] services. See the [module](super).
@@ -10,7 +10,7 @@ use super::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, DefaultC
 /// One layer is one breaker: its clones, the services that it creates and their clones share it.
 #[derive(Clone, Debug)]
 pub struct CircuitBreakerLayer<C = DefaultClassifier> {
-    shared: Arc<Shared>,
+    shared: Arc<BreakerInner>,
     classifier: C,
 }
 
@@ -18,7 +18,7 @@ impl CircuitBreakerLayer {
     /// Creates a closed breaker.
     #[must_use]
     pub fn new(config: CircuitBreakerConfig) -> Self {
-        Self { shared: Shared::new(config), classifier: DefaultClassifier }
+        Self { shared: BreakerInner::new(config), classifier: DefaultClassifier }
     }
 }
 

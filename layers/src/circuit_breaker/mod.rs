@@ -110,9 +110,9 @@ mod errors;
 mod evidence;
 mod future;
 mod handle;
+mod inner;
 mod layer;
 mod service;
-mod shared;
 mod state;
 mod transition;
 

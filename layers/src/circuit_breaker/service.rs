@@ -6,16 +6,16 @@ use kafka_tower_core::{Error, Result};
 use tower_service::Service;
 
 use super::admission::Admission;
-use super::shared::{Shared, Waiter};
+use super::inner::{BreakerInner, Waiter};
 use super::{CircuitBreakerFuture, CircuitBreakerHandle, Classify, errors};
 
 /// Service that calls the service below while that one is healthy. Created by
 /// [`CircuitBreakerLayer`](super::CircuitBreakerLayer).
 pub struct CircuitBreaker<S, C> {
     inner: S,
-    shared: Arc<Shared>,
+    shared: Arc<BreakerInner>,
     classifier: C,
-    asked: Asked,
+    readiness: Readiness,
     /// Number of deliveries through the breaker before the service below was polled.
     deliveries: u32,
     waiter: Option<Waiter>,
@@ -23,8 +23,8 @@ pub struct CircuitBreaker<S, C> {
 
 /// Readiness of the service below since the last call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    Nothing,
+enum Readiness {
+    NotPolled,
     /// It may hold a place in a queue for room.
     Waiting,
     /// It may hold reserved room.
@@ -32,8 +32,8 @@ enum Asked {
 }
 
 impl<S, C> CircuitBreaker<S, C> {
-    pub(super) fn new(inner: S, shared: Arc<Shared>, classifier: C) -> Self {
-        Self { inner, shared, classifier, asked: Asked::Nothing, deliveries: 0, waiter: None }
+    pub(super) fn new(inner: S, shared: Arc<BreakerInner>, classifier: C) -> Self {
+        Self { inner, shared, classifier, readiness: Readiness::NotPolled, deliveries: 0, waiter: None }
     }
 
     /// Handle to observe and force the breaker.
@@ -42,29 +42,16 @@ impl<S, C> CircuitBreaker<S, C> {
         CircuitBreakerHandle { shared: Arc::clone(&self.shared) }
     }
 
-    /// The service below.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service below, mutable.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// Returns the service below.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    inner_service!();
 }
 
 impl<S: Clone, C> CircuitBreaker<S, C> {
     /// Releases room that is reserved below, or a place in a queue, because no call will follow soon. A clone holds
     /// neither.
     fn withdraw(&mut self) {
-        if self.asked != Asked::Nothing {
+        if self.readiness != Readiness::NotPolled {
             self.inner = self.inner.clone();
-            self.asked = Asked::Nothing;
+            self.readiness = Readiness::NotPolled;
         }
         self.waiter = None;
     }
@@ -84,12 +71,12 @@ where
     /// and does not wait for room.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if self.shared.would_admit() {
-            if self.asked == Asked::Nothing {
+            if self.readiness == Readiness::NotPolled {
                 self.deliveries = self.shared.deliveries();
             }
-            self.asked = Asked::Waiting;
+            self.readiness = Readiness::Waiting;
             if let Poll::Ready(ready) = self.inner.poll_ready(cx) {
-                self.asked = Asked::Ready;
+                self.readiness = Readiness::Ready;
                 self.waiter = None;
                 return Poll::Ready(ready.map_err(Into::into));
             }
@@ -104,12 +91,12 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let admission = match Admission::new(&self.shared, self.deliveries) {
             // It became half-open after the poll, which therefore reserved no room.
-            Ok(_) if self.asked != Asked::Ready => Err(errors::not_ready()),
+            Ok(_) if self.readiness != Readiness::Ready => Err(errors::not_ready()),
             admission => admission,
         };
         match admission {
             Ok(admission) => {
-                self.asked = Asked::Nothing;
+                self.readiness = Readiness::NotPolled;
                 CircuitBreakerFuture::called(self.inner.call(request), admission, self.classifier.clone())
             }
             Err(error) => {

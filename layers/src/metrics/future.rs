@@ -9,23 +9,23 @@ use tokio::time::Instant;
 
 use super::Metrics;
 
-/// Response future of [`Measure`](super::Measure). If it is dropped before it resolves, the send counts as abandoned.
+/// Response future of [`Metered`](super::Metered). If it is dropped before it resolves, the send counts as abandoned.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct MeasureFuture<F> {
+pub struct MeteredFuture<F> {
     #[pin]
     inner: F,
-    send: Open,
+    send: CountedSend,
 }
 
 /// A send that counts once, however it ends.
-struct Open {
+struct CountedSend {
     /// Taken when the future resolves.
     metrics: Option<Metrics>,
     called: Instant,
 }
 
-impl Open {
+impl CountedSend {
     fn answered(&mut self, answer: &Result<Delivery>) {
         let Some(metrics) = self.metrics.take() else {
             return;
@@ -37,7 +37,7 @@ impl Open {
     }
 }
 
-impl Drop for Open {
+impl Drop for CountedSend {
     fn drop(&mut self) {
         if let Some(metrics) = &self.metrics {
             metrics.record_abandoned();
@@ -45,13 +45,13 @@ impl Drop for Open {
     }
 }
 
-impl<F> MeasureFuture<F> {
+impl<F> MeteredFuture<F> {
     pub(super) fn new(inner: F, metrics: Metrics, called: Instant) -> Self {
-        Self { inner, send: Open { metrics: Some(metrics), called } }
+        Self { inner, send: CountedSend { metrics: Some(metrics), called } }
     }
 }
 
-impl<F, E> Future for MeasureFuture<F>
+impl<F, E> Future for MeteredFuture<F>
 where
     F: Future<Output = Result<Delivery, E>>,
     E: Into<Error>,
@@ -66,9 +66,9 @@ where
     }
 }
 
-impl<F> fmt::Debug for MeasureFuture<F> {
+impl<F> fmt::Debug for MeteredFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MeasureFuture").field("answered", &self.send.metrics.is_none()).finish_non_exhaustive()
+        f.debug_struct("MeteredFuture").field("answered", &self.send.metrics.is_none()).finish_non_exhaustive()
     }
 }
 

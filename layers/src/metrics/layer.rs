@@ -1,8 +1,8 @@
 use tower_layer::Layer;
 
-use super::{CountBytes, Measure, Metrics};
+use super::{CountBytes, Metered, Metrics};
 
-/// Layer that creates [`Measure`] services. See the [module](super).
+/// Layer that creates [`Metered`] services. See the [module](super).
 #[derive(Clone, Debug, Default)]
 pub struct MetricsLayer {
     metrics: Metrics,
@@ -17,10 +17,10 @@ impl MetricsLayer {
 }
 
 impl<S> Layer<S> for MetricsLayer {
-    type Service = Measure<S>;
+    type Service = Metered<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Measure::new(inner, self.metrics.clone())
+        Metered::new(inner, self.metrics.clone())
     }
 }
 

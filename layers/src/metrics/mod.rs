@@ -79,8 +79,8 @@ mod recorder;
 mod service;
 mod snapshot;
 
-pub use future::{CountBytesFuture, MeasureFuture};
+pub use future::{CountBytesFuture, MeteredFuture};
 pub use layer::{CountBytesLayer, MetricsLayer};
 pub use recorder::Metrics;
-pub use service::{CountBytes, Measure};
+pub use service::{CountBytes, Metered};
 pub use snapshot::SinkMetrics;

@@ -4,23 +4,23 @@ use kafka_tower_core::{Delivery, Error, Record, Result};
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{CountBytesFuture, MeasureFuture, Metrics};
+use super::{CountBytesFuture, MeteredFuture, Metrics};
 
 /// Service that counts sends and their latency. Created by [`MetricsLayer`](super::MetricsLayer).
 #[derive(Clone, Debug)]
-pub struct Measure<S> {
+pub struct Metered<S> {
     inner: S,
     metrics: Metrics,
 }
 
-impl<S, R> Service<R> for Measure<S>
+impl<S, R> Service<R> for Metered<S>
 where
     S: Service<R, Response = Delivery>,
     S::Error: Into<Error>,
 {
     type Response = Delivery;
     type Error = Error;
-    type Future = MeasureFuture<S::Future>;
+    type Future = MeteredFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -29,11 +29,11 @@ where
     fn call(&mut self, request: R) -> Self::Future {
         // Before the call, because the latency includes the work inside it, such as encoding.
         let called = Instant::now();
-        MeasureFuture::new(self.inner.call(request), self.metrics.clone(), called)
+        MeteredFuture::new(self.inner.call(request), self.metrics.clone(), called)
     }
 }
 
-impl<S> Measure<S> {
+impl<S> Metered<S> {
     /// The counters.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -62,30 +62,18 @@ impl<S: Service<Record>> Service<Record> for CountBytes<S> {
     }
 }
 
-macro_rules! inner_service {
-    ($service:ident) => {
-        impl<S> $service<S> {
-            pub(super) fn new(inner: S, metrics: Metrics) -> Self {
-                Self { inner, metrics }
-            }
+impl<S> Metered<S> {
+    pub(super) fn new(inner: S, metrics: Metrics) -> Self {
+        Self { inner, metrics }
+    }
 
-            /// The service below.
-            pub fn get_ref(&self) -> &S {
-                &self.inner
-            }
-
-            /// The service below, mutable.
-            pub fn get_mut(&mut self) -> &mut S {
-                &mut self.inner
-            }
-
-            /// Returns the service below.
-            pub fn into_inner(self) -> S {
-                self.inner
-            }
-        }
-    };
+    inner_service!();
 }
 
-inner_service!(Measure);
-inner_service!(CountBytes);
+impl<S> CountBytes<S> {
+    pub(super) fn new(inner: S, metrics: Metrics) -> Self {
+        Self { inner, metrics }
+    }
+
+    inner_service!();
+}

@@ -10,23 +10,23 @@ use tokio::time::Instant;
 
 use super::counters::Topic;
 
-/// Response future of [`Facade`](super::Facade). If it is dropped before it resolves, the send counts as abandoned.
+/// Response future of [`MetricsFacade`](super::MetricsFacade). If it is dropped before it resolves, the send counts as abandoned.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct FacadeFuture<F> {
+pub struct MetricsFacadeFuture<F> {
     #[pin]
     inner: F,
-    open: Open,
+    send: CountedSend,
 }
 
 /// A send that counts once, however it ends.
-struct Open {
+struct CountedSend {
     /// Taken when the future resolves.
     topic: Option<Arc<Topic>>,
     called: Instant,
 }
 
-impl Drop for Open {
+impl Drop for CountedSend {
     fn drop(&mut self) {
         if let Some(topic) = self.topic.take() {
             topic.abandoned(self.called.elapsed());
@@ -34,13 +34,13 @@ impl Drop for Open {
     }
 }
 
-impl<F> FacadeFuture<F> {
+impl<F> MetricsFacadeFuture<F> {
     pub(super) fn new(inner: F, topic: Arc<Topic>, called: Instant) -> Self {
-        Self { inner, open: Open { topic: Some(topic), called } }
+        Self { inner, send: CountedSend { topic: Some(topic), called } }
     }
 }
 
-impl<F, E> Future for FacadeFuture<F>
+impl<F, E> Future for MetricsFacadeFuture<F>
 where
     F: Future<Output = Result<Delivery, E>>,
     E: Into<Error>,
@@ -50,15 +50,15 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let answer = ready!(this.inner.poll(cx)).map_err(Into::into);
-        if let Some(topic) = this.open.topic.take() {
-            topic.answered(&answer, this.open.called.elapsed());
+        if let Some(topic) = this.send.topic.take() {
+            topic.answered(&answer, this.send.called.elapsed());
         }
         Poll::Ready(answer)
     }
 }
 
-impl<F> fmt::Debug for FacadeFuture<F> {
+impl<F> fmt::Debug for MetricsFacadeFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FacadeFuture").field("answered", &self.open.topic.is_none()).finish_non_exhaustive()
+        f.debug_struct("MetricsFacadeFuture").field("answered", &self.send.topic.is_none()).finish_non_exhaustive()
     }
 }

@@ -3,7 +3,7 @@
 use facade::SharedString;
 use kafka_tower_core::Error;
 
-use super::FacadeLayer;
+use super::MetricsFacadeLayer;
 use crate::circuit_breaker::{CircuitBreakerHandle, CircuitState};
 use crate::retry::RetryEvent;
 
@@ -11,7 +11,7 @@ const RETRIES: &str = "kafka_tower_retries_total";
 const STATE: &str = "kafka_tower_circuit_breaker_state";
 const TRANSITIONS: &str = "kafka_tower_circuit_breaker_transitions_total";
 
-impl FacadeLayer {
+impl MetricsFacadeLayer {
     /// Returns a hook for [`RetryLayer::on_retry`](crate::retry::RetryLayer::on_retry) that counts attempts after the
     /// first.
     pub fn on_retry(&self) -> impl Fn(&RetryEvent<'_>) + Send + Sync + 'static {

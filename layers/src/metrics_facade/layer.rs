@@ -3,17 +3,17 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::Facade;
+use super::MetricsFacade;
 use super::counters::{Counters, Topic};
 
-/// Layer that creates [`Facade`] services. See the [module](super) for what they count.
+/// Layer that creates [`MetricsFacade`] services. See the [module](super) for what they count.
 #[derive(Clone)]
-pub struct FacadeLayer {
+pub struct MetricsFacadeLayer {
     counters: Arc<Counters>,
     topic: Arc<Topic>,
 }
 
-impl FacadeLayer {
+impl MetricsFacadeLayer {
     /// Creates the layer of a sink for `topic`; messages may name other topics. Install the recorder first: sends
     /// before that are not counted.
     #[must_use]
@@ -39,16 +39,16 @@ impl FacadeLayer {
     }
 }
 
-impl<S> Layer<S> for FacadeLayer {
-    type Service = Facade<S>;
+impl<S> Layer<S> for MetricsFacadeLayer {
+    type Service = MetricsFacade<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Facade::new(inner, self.clone())
+        MetricsFacade::new(inner, self.clone())
     }
 }
 
-impl fmt::Debug for FacadeLayer {
+impl fmt::Debug for MetricsFacadeLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FacadeLayer").field("topic", &self.topic.name).finish_non_exhaustive()
+        f.debug_struct("MetricsFacadeLayer").field("topic", &self.topic.name).finish_non_exhaustive()
     }
 }

@@ -32,13 +32,13 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> kafka_tower_core::Result<()> {
 //! use kafka_tower_core::Record;
-//! use kafka_tower_layers::metrics_facade::FacadeLayer;
+//! use kafka_tower_layers::metrics_facade::MetricsFacadeLayer;
 //! use kafka_tower_layers::retry::{RetryLayer, RetryPolicy};
 //! use kafka_tower_memory::MemoryKafka;
 //! use tower::{ServiceBuilder, ServiceExt};
 //!
 //! // After `metrics::set_global_recorder(..)`.
-//! let facade = FacadeLayer::new("orders");
+//! let facade = MetricsFacadeLayer::new("orders");
 //! let kafka = MemoryKafka::new().with_topic("orders", 1);
 //! let orders = ServiceBuilder::new()
 //!     .layer(facade.clone())
@@ -55,6 +55,6 @@ mod hooks;
 mod layer;
 mod service;
 
-pub use future::FacadeFuture;
-pub use layer::FacadeLayer;
-pub use service::Facade;
+pub use future::MetricsFacadeFuture;
+pub use layer::MetricsFacadeLayer;
+pub use service::MetricsFacade;

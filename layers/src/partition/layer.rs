@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::turns::Turns;
+use super::positions::Positions;
 use super::{Partition, PartitionCounts, PartitionStrategy, Partitioner};
 
 /// Layer that creates [`Partition`] services. See the [module](super).
@@ -14,7 +14,7 @@ pub struct PartitionLayer {
     pub(super) strategy: PartitionStrategy,
     pub(super) partitioner: Option<Arc<dyn Partitioner>>,
     pub(super) counts: Arc<dyn PartitionCounts>,
-    pub(super) turns: Arc<Turns>,
+    pub(super) positions: Arc<Positions>,
 }
 
 impl PartitionLayer {
@@ -22,7 +22,7 @@ impl PartitionLayer {
     /// [`Control`](kafka_tower_core::Control).
     #[must_use]
     pub fn new(strategy: PartitionStrategy, partition_counts: impl PartitionCounts + 'static) -> Self {
-        Self { strategy, partitioner: None, counts: Arc::new(partition_counts), turns: Arc::default() }
+        Self { strategy, partitioner: None, counts: Arc::new(partition_counts), positions: Arc::default() }
     }
 
     /// Sets a [`Partitioner`], and the strategy to `Custom`.

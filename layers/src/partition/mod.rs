@@ -66,9 +66,9 @@
 
 mod layer;
 mod partitioner;
+mod positions;
 mod service;
 mod strategy;
-mod turns;
 
 pub use layer::PartitionLayer;
 pub use partitioner::{PartitionCounts, Partitioner};

@@ -5,8 +5,8 @@ use kafka_tower_core::Record;
 use tower_service::Service;
 
 use super::PartitionLayer;
-use super::strategy::{Choice, in_turn};
-use super::turns::LastTopic;
+use super::positions::LastTopic;
+use super::strategy::{Choice, round_robin};
 
 /// Service that picks the partition of records. Created by [`PartitionLayer`].
 #[derive(Clone)]
@@ -21,32 +21,19 @@ impl<S> Partition<S> {
         Self { inner, layer, last: LastTopic::default() }
     }
 
-    /// The service below.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service below, mutable.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// Returns the service below.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    inner_service!();
 
     fn partition(&mut self, record: &Record) -> Option<i32> {
         match self.layer.strategy.choose(record.partition) {
-            Choice::Leave => record.partition,
-            Choice::To(partition) => Some(partition),
+            Choice::Keep => record.partition,
+            Choice::Fixed(partition) => Some(partition),
             // The position does not advance while the count is unknown.
-            Choice::Turn => {
+            Choice::RoundRobin => {
                 let partitions = self.layer.counts.partition_count(&record.topic)?;
-                in_turn(self.last.next(&self.layer.turns, &record.topic), partitions)
+                round_robin(self.last.next(&self.layer.positions, &record.topic), partitions)
             }
             // No lock is held here, so a panic affects only this call.
-            Choice::Ask => {
+            Choice::Partitioner => {
                 let partitioner = self.layer.partitioner.as_ref()?;
                 partitioner.partition(record, self.layer.counts.partition_count(&record.topic)?)
             }

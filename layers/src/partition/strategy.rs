@@ -19,29 +19,29 @@ pub enum PartitionStrategy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
     /// Keep the record as it is.
-    Leave,
-    To(i32),
+    Keep,
+    Fixed(i32),
     /// Use the next partition in turn.
-    Turn,
+    RoundRobin,
     /// Call the partitioner.
-    Ask,
+    Partitioner,
 }
 
 impl PartitionStrategy {
     pub(super) fn choose(self, own: Option<i32>) -> Choice {
         match (own, self) {
-            (Some(_), _) | (None, Self::KeyHash) => Choice::Leave,
-            (None, Self::RoundRobin) => Choice::Turn,
-            (None, Self::Single(partition)) => Choice::To(partition),
-            (None, Self::Custom) => Choice::Ask,
+            (Some(_), _) | (None, Self::KeyHash) => Choice::Keep,
+            (None, Self::RoundRobin) => Choice::RoundRobin,
+            (None, Self::Single(partition)) => Choice::Fixed(partition),
+            (None, Self::Custom) => Choice::Partitioner,
         }
     }
 }
 
-/// Returns the partition of a topic's `turn`-th record; `None` if there are no partitions.
-pub(super) fn in_turn(turn: usize, partitions: u32) -> Option<i32> {
+/// Returns the partition of a topic's `position`-th record; `None` if there are no partitions.
+pub(super) fn round_robin(position: usize, partitions: u32) -> Option<i32> {
     // Remainder in 64 bits: neither cast loses bits.
-    let partition = (turn as u64).checked_rem(u64::from(partitions))?;
+    let partition = (position as u64).checked_rem(u64::from(partitions))?;
     i32::try_from(partition).ok()
 }
 
@@ -63,25 +63,25 @@ mod tests {
     proptest! {
         #[test]
         fn a_record_that_names_its_partition_is_left_alone(strategy in strategies(), own: i32) {
-            prop_assert_eq!(strategy.choose(Some(own)), Choice::Leave);
+            prop_assert_eq!(strategy.choose(Some(own)), Choice::Keep);
         }
 
         #[test]
         fn single_returns_its_partition_unchanged(partition: i32) {
-            prop_assert_eq!(PartitionStrategy::Single(partition).choose(None), Choice::To(partition));
+            prop_assert_eq!(PartitionStrategy::Single(partition).choose(None), Choice::Fixed(partition));
         }
 
         /// From any start, as many records as there are partitions go one to each.
         #[test]
         fn a_round_visits_each_partition_once(first in 0..usize::MAX / 2, partitions in 1..200u32) {
-            let mut round: Vec<_> = (0..partitions as usize).map(|n| in_turn(first + n, partitions).unwrap()).collect();
+            let mut round: Vec<_> = (0..partitions as usize).map(|n| round_robin(first + n, partitions).unwrap()).collect();
             round.sort_unstable();
             prop_assert_eq!(round, (0..partitions as i32).collect::<Vec<_>>());
         }
 
         #[test]
-        fn a_turn_is_a_partition_or_none(turn: usize, partitions: u32) {
-            match in_turn(turn, partitions) {
+        fn a_position_is_a_partition_or_none(position: usize, partitions: u32) {
+            match round_robin(position, partitions) {
                 Some(partition) => prop_assert!(partition >= 0 && (partition as u32) < partitions),
                 None => prop_assert!(partitions == 0 || partitions > i32::MAX as u32),
             }
@@ -91,8 +91,8 @@ mod tests {
     #[test]
     fn the_key_is_left_to_the_transport() {
         assert_eq!(PartitionStrategy::default(), PartitionStrategy::KeyHash);
-        assert_eq!(PartitionStrategy::KeyHash.choose(None), Choice::Leave);
-        assert_eq!(PartitionStrategy::RoundRobin.choose(None), Choice::Turn);
-        assert_eq!(PartitionStrategy::Custom.choose(None), Choice::Ask);
+        assert_eq!(PartitionStrategy::KeyHash.choose(None), Choice::Keep);
+        assert_eq!(PartitionStrategy::RoundRobin.choose(None), Choice::RoundRobin);
+        assert_eq!(PartitionStrategy::Custom.choose(None), Choice::Partitioner);
     }
 }

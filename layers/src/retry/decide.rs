@@ -14,7 +14,7 @@ pub(super) enum Decision {
     Stop,
     /// Send the record again at once and isolated (alone in its batch), to learn whether it or another record was
     /// refused.
-    SendAlone,
+    SendIsolated,
     RetryAfter(Duration),
 }
 
@@ -39,7 +39,7 @@ pub(super) fn decide(policy: &RetryPolicy, error: &Error, at: &Situation) -> Dec
         return Decision::Stop;
     }
     let ahead = match (error.recovery(), error.kind()) {
-        (Recovery::Reject, _) if is_refused_with_its_batch(error) && !at.isolated => return Decision::SendAlone,
+        (Recovery::Reject, _) if is_refused_with_its_batch(error) && !at.isolated => return Decision::SendIsolated,
         // After a time-out the record may still arrive; an open breaker outlasts all retries.
         (_, ErrorKind::Timeout | ErrorKind::CircuitOpen) => return Decision::Stop,
         (Recovery::Wait, ErrorKind::Throttled | ErrorKind::Overloaded) => THROTTLED,

@@ -15,7 +15,7 @@ pub struct RetryEvent<'a> {
     /// Back-off before the next attempt.
     pub delay: Duration,
     /// Whether the record is sent isolated because its batch was refused: this does not count as a retry.
-    pub alone: bool,
+    pub isolated: bool,
     /// The error of the last attempt.
     pub error: &'a Error,
 }

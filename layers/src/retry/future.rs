@@ -13,7 +13,7 @@ use tower_service::Service;
 use super::RetryEvent;
 use super::backoff::draw;
 use super::decide::{Decision, Situation, decide};
-use super::service::Shared;
+use super::service::RetryInner;
 
 /// Response future of [`Retry`](super::Retry).
 ///
@@ -50,7 +50,7 @@ enum State<S, F> {
 struct History<S> {
     /// The record to send again; `None` if retries are disabled.
     record: Option<Record>,
-    shared: Arc<Shared<S>>,
+    shared: Arc<RetryInner<S>>,
     /// Boxed: rare, and every layer above moves this future.
     failures: Option<Box<Failures>>,
 }
@@ -79,7 +79,7 @@ struct Between<S> {
 }
 
 impl<S: Service<Record>> RetryFuture<S> {
-    pub(super) fn new(first: S::Future, record: Option<Record>, shared: Arc<Shared<S>>) -> Self {
+    pub(super) fn new(first: S::Future, record: Option<Record>, shared: Arc<RetryInner<S>>) -> Self {
         let history = History { record, shared, failures: None };
         Self { state: State::Attempting(first), history }
     }
@@ -112,7 +112,7 @@ where
                 Ok(next) => state.set(next),
                 Err(error) => {
                     state.set(State::Over);
-                    return Poll::Ready(Err(history.told(error)));
+                    return Poll::Ready(Err(history.final_error(error)));
                 }
             }
         }
@@ -140,26 +140,26 @@ impl<S: Clone> History<S> {
             now: now.into_std(),
             draw: draw(shared.seed, failures.number, failures.attempts),
         };
-        let (alone, delay) = match decide(&shared.policy, &error, &situation) {
+        let (isolated, delay) = match decide(&shared.policy, &error, &situation) {
             Decision::Stop => return Err(error),
-            Decision::SendAlone => (true, Duration::ZERO),
+            Decision::SendIsolated => (true, Duration::ZERO),
             Decision::RetryAfter(delay) => (false, delay),
         };
         let expires_at = record.expires_at.map(Instant::from_std);
-        if alone {
+        if isolated {
             record.isolated = true;
         } else {
             failures.retries += 1;
         }
-        let back_off = (!alone).then(|| Box::pin(sleep(delay)));
+        let back_off = (!isolated).then(|| Box::pin(sleep(delay)));
         handover::kept(record);
         let between = Between { back_off, service: shared.unready(), expires_at, deadline: None, error };
         let (topic, attempt) = (&record.topic, failures.attempts);
-        shared.tell(&RetryEvent { topic, attempt, delay, alone, error: &between.error });
+        shared.notify(&RetryEvent { topic, attempt, delay, isolated, error: &between.error });
         Ok(between)
     }
 
-    fn told(&self, error: Error) -> Error {
+    fn final_error(&self, error: Error) -> Error {
         let Some(failures) = &self.failures else { return error };
         let lie = failures.may_be_written && error.persistence() == Persistence::NotPersisted;
         let error = if lie { error.in_doubt_since("an earlier attempt may have been written") } else { error };

@@ -31,7 +31,7 @@ impl RetryLayer {
     /// let retries = Arc::new(AtomicU64::new(0));
     /// let count = Arc::clone(&retries);
     /// let layer = RetryLayer::default().on_retry(move |event| {
-    ///     if !event.alone {
+    ///     if !event.isolated {
     ///         count.fetch_add(1, Ordering::Relaxed);
     ///     }
     /// });

@@ -13,11 +13,11 @@ use super::{DeliveryGuarantee, RetryEvent, RetryFuture, RetryLayer, RetryPolicy}
 #[derive(Clone)]
 pub struct Retry<S> {
     inner: S,
-    shared: Arc<Shared<S>>,
+    shared: Arc<RetryInner<S>>,
 }
 
 /// State shared by the handles and their futures.
-pub(super) struct Shared<S> {
+pub(super) struct RetryInner<S> {
     pub(super) policy: RetryPolicy,
     pub(super) hooks: Hooks,
     pub(super) seed: u64,
@@ -29,7 +29,7 @@ pub(super) struct Shared<S> {
 
 impl<S: Clone> Retry<S> {
     pub(super) fn new(inner: S, layer: &RetryLayer) -> Self {
-        let shared = Shared {
+        let shared = RetryInner {
             policy: layer.policy.clone(),
             hooks: layer.hooks.clone(),
             seed: layer.seed_of_a_service(),
@@ -41,40 +41,27 @@ impl<S: Clone> Retry<S> {
 }
 
 impl<S> Retry<S> {
-    /// The service below.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service below, mutable. Retries use the service as it was when the layer was applied.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// Returns the service below.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    inner_service!(" Retries use the service as it was when the layer was applied.");
 }
 
-impl<S: Clone> Shared<S> {
+impl<S: Clone> RetryInner<S> {
     /// Returns a service that must be polled ready before it is called.
     pub(super) fn unready(&self) -> S {
         self.prototype.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl<S> Shared<S> {
+impl<S> RetryInner<S> {
     pub(super) fn number(&self) -> u64 {
         self.failed.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(super) fn tell(&self, event: &RetryEvent<'_>) {
+    pub(super) fn notify(&self, event: &RetryEvent<'_>) {
         tracing::debug!(
             topic = &**event.topic,
             attempt = event.attempt,
             delay_ms = event.delay.as_millis() as u64,
-            alone = event.alone,
+            isolated = event.isolated,
             error.type = event.error.error_type(),
             persistence = %event.error.persistence(),
             // Without its cause, into which a foreign layer may write parts of the record.

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::MessageSerializer;
 use super::decode::{check_limit, not_decoded, trailing};
-use super::gather::Gather;
+use super::small_writes::SmallWrites;
 
 /// Serializer for the bincode 1 format: writes the same bytes as `bincode::serialize` of the 1.x crates. Never waits.
 ///
@@ -66,12 +66,12 @@ impl<T: serde::Serialize + Send + Sync> MessageSerializer<T> for BincodeSerializ
     }
 
     fn serialize_now(&self, message: &T, buffer: &mut BytesMut) -> Option<Result<()>> {
-        let written = encode_into_writer(message, Gather::new(buffer), config::legacy());
+        let written = encode_into_writer(message, SmallWrites::new(buffer), config::legacy());
         Some(written.map_err(not_encoded))
     }
 }
 
-impl Writer for Gather<'_> {
+impl Writer for SmallWrites<'_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
         Self::write(self, bytes);

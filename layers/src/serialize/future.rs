@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -6,11 +7,11 @@ use std::time::Instant;
 
 use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Result};
 use pin_project::pin_project;
+use tokio::sync::oneshot;
 use tokio::time::Sleep;
 use tower_service::Service;
 
 use super::service::serialization;
-use super::turn::TurnGuard;
 
 pub(super) type Encode = Pin<Box<dyn Future<Output = Result<Vec<u8>>> + Send>>;
 
@@ -42,13 +43,18 @@ pub(super) struct Encoding<S> {
     deadline: Option<Pin<Box<Sleep>>>,
     service: S,
     record: Option<Record>,
-    // Last field: dropped, and so ended, after all others.
-    _turn: Option<TurnGuard>,
+    /// Makes the handle ready for its next message when it is dropped. The last field: dropped after all others.
+    _passed_on: Option<oneshot::Sender<Infallible>>,
 }
 
 impl<S> Encoding<S> {
-    pub(super) fn new(encode: Encode, service: S, record: Record, turn: Option<TurnGuard>) -> Self {
-        Self { encode, deadline: None, service, record: Some(record), _turn: turn }
+    pub(super) fn new(
+        encode: Encode,
+        service: S,
+        record: Record,
+        passed_on: Option<oneshot::Sender<Infallible>>,
+    ) -> Self {
+        Self { encode, deadline: None, service, record: Some(record), _passed_on: passed_on }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Record>> {

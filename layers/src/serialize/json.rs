@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use kafka_tower_core::{Error, Result};
 
 use super::MessageSerializer;
-use super::gather::Gather;
+use super::small_writes::SmallWrites;
 
 /// JSON serializer, using `serde_json`. The default serializer of a sink. Never waits.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,12 +22,12 @@ impl<T: serde::Serialize + Send + Sync> MessageSerializer<T> for JsonSerializer 
     }
 
     fn serialize_now(&self, message: &T, buffer: &mut BytesMut) -> Option<Result<()>> {
-        Some(serde_json::to_writer(Writer(Gather::new(buffer)), message).map_err(Error::serialization))
+        Some(serde_json::to_writer(Writer(SmallWrites::new(buffer)), message).map_err(Error::serialization))
     }
 }
 
 /// Adapts to `serde_json`, which writes to `io::Write`.
-struct Writer<'a>(Gather<'a>);
+struct Writer<'a>(SmallWrites<'a>);
 
 impl io::Write for Writer<'_> {
     #[inline]
@@ -50,7 +50,7 @@ impl io::Write for Writer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serialize::gather::CHUNK;
+    use crate::serialize::small_writes::CHUNK;
 
     #[test]
     fn at_once_writes_what_serde_json_does_behind_what_is_there() {

@@ -68,12 +68,10 @@
 
 #[cfg(feature = "bincode")]
 mod bincode;
-mod blocks;
+mod buffer_pool;
 #[cfg(any(feature = "bincode", feature = "postcard"))]
 mod decode;
 mod future;
-#[cfg(any(feature = "bincode", feature = "json", feature = "postcard"))]
-mod gather;
 #[cfg(feature = "json")]
 mod json;
 mod layer;
@@ -81,7 +79,8 @@ mod layer;
 mod postcard;
 mod serializer;
 mod service;
-mod turn;
+#[cfg(any(feature = "bincode", feature = "json", feature = "postcard"))]
+mod small_writes;
 
 pub use async_trait::async_trait;
 

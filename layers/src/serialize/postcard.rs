@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::MessageSerializer;
 use super::decode::{check_limit, not_decoded, trailing};
-use super::gather::Gather;
+use super::small_writes::SmallWrites;
 
 /// Serializer for the [postcard] 1 format: small, maintained and specified. Never waits.
 ///
@@ -55,11 +55,11 @@ impl<T: serde::Serialize + Send + Sync> MessageSerializer<T> for PostcardSeriali
     }
 
     fn serialize_now(&self, message: &T, buffer: &mut BytesMut) -> Option<Result<()>> {
-        Some(serialize_with_flavor(message, Gather::new(buffer)).map_err(Error::serialization))
+        Some(serialize_with_flavor(message, SmallWrites::new(buffer)).map_err(Error::serialization))
     }
 }
 
-impl Flavor for Gather<'_> {
+impl Flavor for SmallWrites<'_> {
     type Output = ();
 
     #[inline]

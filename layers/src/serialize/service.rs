@@ -1,18 +1,19 @@
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use kafka_tower_core::{Envelope, Error, ErrorKind, Persistence, Record, Result, SinkMessage, handover};
+use tokio::sync::oneshot;
 use tokio::task::unconstrained;
 use tower_service::Service;
 
-use super::blocks::Blocks;
+use super::buffer_pool::BufferPool;
 use super::future::{Encode, Encoding};
-use super::turn::Turn;
 use super::{MessageSerializer, SerializeFuture, SerializeLayer};
 
 const CONTENT_TYPE: &str = "content-type";
@@ -26,9 +27,10 @@ pub struct Serialize<S, T, F: ?Sized> {
     serializer: Arc<F>,
     content_type: Option<Bytes>,
     in_order: bool,
-    /// Turn of the last message, while its serializer waits and order is to be kept.
-    turn: Option<Arc<Turn>>,
-    blocks: Blocks,
+    /// Set while the serializer of the last message waits and order is to be kept. Closes when the message has been
+    /// passed to the service below or was dropped.
+    last: Option<oneshot::Receiver<Infallible>>,
+    buffers: BufferPool,
     /// Fixes the message type: a service of every `SinkMessage<_>` would make `ready()` ambiguous for callers.
     message: PhantomData<fn(T)>,
 }
@@ -42,28 +44,15 @@ impl<S, T, F: MessageSerializer<T> + ?Sized> Serialize<S, T, F> {
             serializer: Arc::clone(&layer.serializer),
             content_type: layer.content_type_header.then(content_type),
             in_order: layer.in_order,
-            turn: None,
-            blocks: Blocks::default(),
+            last: None,
+            buffers: BufferPool::default(),
             message: PhantomData,
         }
     }
 }
 
 impl<S, T, F: ?Sized> Serialize<S, T, F> {
-    /// The service below.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service below, mutable.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// Returns the service below.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    inner_service!();
 
     fn record(&self, mut envelope: Envelope, value: Option<Bytes>) -> Record {
         match &self.content_type {
@@ -97,15 +86,15 @@ where
                 // Call the service that was polled ready; the clone has to become ready itself.
                 let unready = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, unready);
-                let turn = self.in_order.then(|| {
-                    let (turn, guard) = Turn::begin();
-                    self.turn = Some(turn);
-                    guard
+                let passed_on = self.in_order.then(|| {
+                    let (passed_on, last) = oneshot::channel();
+                    self.last = Some(last);
+                    passed_on
                 });
                 // The value is set when it is encoded.
                 let record = self.record(envelope, Some(Bytes::new()));
                 handover::kept(&record);
-                SerializeFuture::encoding(Encoding::new(encode, ready, record, turn))
+                SerializeFuture::encoding(Encoding::new(encode, ready, record, passed_on))
             }
         }
     }
@@ -128,9 +117,9 @@ where
     type Future = SerializeFuture<S>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if let Some(turn) = &self.turn {
-            ready!(turn.poll_over(cx));
-            self.turn = None;
+        if let Some(last) = &mut self.last {
+            let _closed = ready!(Pin::new(last).poll(cx));
+            self.last = None;
         }
         self.inner.poll_ready(cx).map_err(Into::into)
     }
@@ -140,9 +129,9 @@ where
         let Some(value) = value else {
             return self.send(envelope, None);
         };
-        match self.serializer.serialize_now(&value, self.blocks.begin()) {
+        match self.serializer.serialize_now(&value, self.buffers.begin()) {
             Some(Ok(())) => {
-                let value = self.blocks.take();
+                let value = self.buffers.take();
                 self.send(envelope, Some(value))
             }
             Some(Err(error)) => SerializeFuture::failed(serialization(error)),
@@ -168,8 +157,8 @@ impl<S: Clone, T, F: ?Sized> Clone for Serialize<S, T, F> {
             serializer: Arc::clone(&self.serializer),
             content_type: self.content_type.clone(),
             in_order: self.in_order,
-            turn: None,
-            blocks: Blocks::default(),
+            last: None,
+            buffers: BufferPool::default(),
             message: PhantomData,
         }
     }

@@ -47,7 +47,7 @@ impl BatchSpan {
         if caller.is_telemetry_suppressed() || !(spans || telemetry.instruments.live().is_some()) {
             return Self { batch: None, context: caller };
         }
-        let kind = if telemetry.choices.create_spans { SpanKind::Client } else { SpanKind::Producer };
+        let kind = if telemetry.options.create_spans { SpanKind::Client } else { SpanKind::Producer };
         let span = spans.then(|| {
             let start = telemetry.client.start(semconv::SEND, None);
             let builder = begin(sink.topic.span_name(semconv::SEND), kind, [sink.transaction.link(), None], start);
@@ -150,7 +150,7 @@ impl Batch {
                 span.set_attribute(destination(&self.sink.topic.name));
             }
             span.set_attribute(KeyValue::new(semconv::BATCH_MESSAGE_COUNT, count(messages)));
-            more(context, self.sink.telemetry.0.choices.error_text);
+            more(context, self.sink.telemetry.0.options.error_text);
         }
         span.end();
     }

@@ -8,7 +8,7 @@ use opentelemetry::trace::{Tracer, TracerProvider};
 
 use super::Telemetry;
 use super::attributes::Client;
-use super::handle::{Choices, Inner};
+use super::handle::{Inner, Options};
 use super::instruments::Instruments;
 use super::propagation::{Propagation, Propagator};
 use super::semconv::{self, Semconv};
@@ -42,7 +42,7 @@ pub struct TelemetryBuilder {
     make_instruments: Option<MakeInstruments>,
     propagation: Propagation,
     client: Client,
-    choices: Choices,
+    options: Options,
     max_topics: usize,
 }
 
@@ -61,7 +61,7 @@ impl TelemetryBuilder {
                 warned: Arc::default(),
             },
             client: Client { semconv: Semconv::from_env(), ..Client::default() },
-            choices: Choices { create_spans: true, ..Choices::default() },
+            options: Options { create_spans: true, ..Options::default() },
             max_topics: MAX_TOPICS,
         }
     }
@@ -124,7 +124,7 @@ impl TelemetryBuilder {
 
     /// Adds the message's key to its span, if the key is UTF-8. Default: false, because keys are often personal data.
     pub fn message_key(mut self, show: bool) -> Self {
-        self.choices.message_key = show;
+        self.options.message_key = show;
         self
     }
 
@@ -138,7 +138,7 @@ impl TelemetryBuilder {
     /// Creates a `create` span for each message of a batch, as the conventions recommend. Default: true. Otherwise
     /// the messages carry the context of the batch's span.
     pub fn create_spans(mut self, make: bool) -> Self {
-        self.choices.create_spans = make;
+        self.options.create_spans = make;
         self
     }
 
@@ -146,21 +146,21 @@ impl TelemetryBuilder {
     /// written into the headers. Default: false. The result is the same as with the SDK's default sampler, which also
     /// follows the parent, at a fraction of the cost. With other samplers the result may differ.
     pub fn follow_parent(mut self, follow: bool) -> Self {
-        self.choices.follow_parent = follow;
+        self.options.follow_parent = follow;
         self
     }
 
     /// Adds the partition to the metrics of messages. Default: false, because it multiplies the number of time
     /// series.
     pub fn partition_in_metrics(mut self, add: bool) -> Self {
-        self.choices.partition_in_metrics = add;
+        self.options.partition_in_metrics = add;
         self
     }
 
     /// Puts an error's [message](kafka_tower_core::Error::message) into the status of its span. Default: false,
     /// because a serializer, a partitioner or a foreign layer may write parts of the message into it.
     pub fn error_text(mut self, show: bool) -> Self {
-        self.choices.error_text = show;
+        self.options.error_text = show;
         self
     }
 
@@ -203,7 +203,7 @@ impl TelemetryBuilder {
             instruments: Arc::new(instruments),
             propagation: self.propagation,
             client: self.client,
-            choices: self.choices,
+            options: self.options,
             topics: SharedTopics::new(self.max_topics),
             max_topics: self.max_topics,
             other,
@@ -215,7 +215,7 @@ impl fmt::Debug for TelemetryBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TelemetryBuilder")
             .field("client", &self.client)
-            .field("choices", &self.choices)
+            .field("options", &self.options)
             .field("propagation", &self.propagation)
             .field("max_topics", &self.max_topics)
             .finish_non_exhaustive()

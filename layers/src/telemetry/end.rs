@@ -25,7 +25,7 @@ pub(super) fn unsent(sink: &Sink, caller: &Context, topic: &Topic, waited: Durat
             .with_start_time(now.checked_sub(waited).unwrap_or(now));
         if let Some(context) = telemetry.spans.start(builder, caller) {
             match error {
-                Some(error) => fail(&context, telemetry.choices.error_text, error, 1),
+                Some(error) => fail(&context, telemetry.options.error_text, error, 1),
                 None => dropped(&context, Persistence::NotPersisted, "dropped while it waited for room"),
             }
             context.span().end();

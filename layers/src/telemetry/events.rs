@@ -18,10 +18,10 @@ impl TelemetryLayer {
         let sink = self.sink();
         move |event| {
             let why = error_type(event.error);
-            let alone = KeyValue::new(semconv::RETRY_ALONE, event.alone);
+            let isolated = KeyValue::new(semconv::RETRY_ISOLATED, event.isolated);
             if let Some(instruments) = sink.telemetry.0.instruments.live() {
                 let topic = sink.topic_of(Some(event.topic));
-                let set = attributes::with(&topic.metrics.topic, [Some(why.clone()), Some(alone.clone())]);
+                let set = attributes::with(&topic.metrics.topic, [Some(why.clone()), Some(isolated.clone())]);
                 instruments.retries.add(1, &set);
             }
             with_current_send(|send| {
@@ -31,7 +31,7 @@ impl TelemetryLayer {
                     vec![
                         KeyValue::new(semconv::RETRY_ATTEMPT, i64::from(event.attempt)),
                         KeyValue::new(semconv::RETRY_DELAY, event.delay.as_secs_f64()),
-                        alone,
+                        isolated,
                         why,
                         attributes::persistence(event.error.persistence()),
                     ],

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use kafka_tower_core::{Delivery, Error, Result};
 use pin_project::pin_project;
 
-use super::open::Open;
+use super::send_span::SendSpan;
 
 /// Response future of [`Traced`](super::Traced).
 ///
@@ -19,12 +19,12 @@ pub struct TracedFuture<F> {
     #[pin]
     inner: F,
     /// `None` if neither a span nor a metric is recorded.
-    open: Option<Open>,
+    span: Option<SendSpan>,
 }
 
 impl<F> TracedFuture<F> {
-    pub(super) fn new(inner: F, open: Option<Open>) -> Self {
-        Self { inner, open }
+    pub(super) fn new(inner: F, span: Option<SendSpan>) -> Self {
+        Self { inner, span }
     }
 }
 
@@ -38,29 +38,29 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        match this.open {
+        match this.span {
             None => this.inner.poll(cx).map_err(Into::into),
-            Some(open) => tell(this.inner, open, cx),
+            Some(span) => poll_recorded(this.inner, span, cx),
         }
     }
 }
 
 #[inline(never)]
-fn tell<F, E>(inner: Pin<&mut F>, open: &mut Open, cx: &mut Context<'_>) -> Poll<Result<Delivery>>
+fn poll_recorded<F, E>(inner: Pin<&mut F>, span: &mut SendSpan, cx: &mut Context<'_>) -> Poll<Result<Delivery>>
 where
     F: Future<Output = Result<Delivery, E>>,
     E: Into<Error>,
 {
     // The span is current only within this poll: this thread may poll another task next.
-    let current = open.attach();
+    let current = span.attach();
     let answer = ready!(inner.poll(cx)).map_err(Into::into);
     drop(current);
-    open.answered(&answer);
+    span.answered(&answer);
     Poll::Ready(answer)
 }
 
 impl<F> fmt::Debug for TracedFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TracedFuture").field("traced", &self.open.is_some()).finish_non_exhaustive()
+        f.debug_struct("TracedFuture").field("traced", &self.span.is_some()).finish_non_exhaustive()
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Inner {
     pub(super) instruments: Arc<Instruments>,
     pub(super) propagation: Propagation,
     pub(super) client: Client,
-    pub(super) choices: Choices,
+    pub(super) options: Options,
     pub(super) topics: SharedTopics<Arc<Topic>>,
     pub(super) max_topics: usize,
     /// Attribute sets of the topics beyond the limit.
@@ -40,7 +40,7 @@ pub(super) struct Inner {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Choices {
+pub(super) struct Options {
     pub(super) create_spans: bool,
     pub(super) message_key: bool,
     pub(super) partition_in_metrics: bool,
@@ -83,7 +83,7 @@ impl Telemetry {
             looks: Arc::clone(&inner.looks),
             instruments: Arc::clone(&inner.instruments),
             propagation: inner.propagation.clone(),
-            choices: inner.choices,
+            options: inner.options,
             topics: SharedTopics::new(inner.max_topics),
             max_topics: inner.max_topics,
             other: Arc::new(client.metrics(&semconv::OTHER_TOPIC.into())),
@@ -149,7 +149,7 @@ impl Inner {
 
     /// Whether to create spans below this context.
     pub(super) fn makes_spans(&self, parent: &Context) -> bool {
-        self.spans.are_made() && !(self.choices.follow_parent && is_sampled_out(parent))
+        self.spans.are_made() && !(self.options.follow_parent && is_sampled_out(parent))
     }
 
     /// Returns the cached data of a topic, or minimal data for one beyond the limit.
@@ -202,7 +202,7 @@ impl fmt::Debug for Telemetry {
             .field("metrics", &self.0.instruments.live().is_some())
             .field("propagation", &self.0.propagation)
             .field("client", &self.0.client)
-            .field("choices", &self.0.choices)
+            .field("options", &self.0.options)
             .finish_non_exhaustive()
     }
 }

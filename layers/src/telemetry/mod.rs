@@ -128,7 +128,7 @@
 //!
 //! | event | on | attributes |
 //! |---|---|---|
-//! | `kafka_tower.retry` | the send, or its batch | `kafka_tower.retry.attempt`, `kafka_tower.retry.delay`, `kafka_tower.retry.alone`, `error.type`, `kafka_tower.persistence`, `kafka_tower.batch.index` |
+//! | `kafka_tower.retry` | the send, or its batch | `kafka_tower.retry.attempt`, `kafka_tower.retry.delay`, `kafka_tower.retry.isolated`, `error.type`, `kafka_tower.persistence`, `kafka_tower.batch.index` |
 //! | `kafka_tower.circuit_breaker.rejection` | the rejected send, or its batch | `kafka_tower.batch.index` |
 //! | `kafka_tower.circuit_breaker.transition` | the send whose result caused the transition, or its batch | `kafka_tower.circuit_breaker.from`, `kafka_tower.circuit_breaker.state` |
 //! | `kafka_tower.transaction.begin`, `.commit`, `.abort` | the transaction | `error.type` if it failed |
@@ -137,7 +137,7 @@
 //! |---|---|---|
 //! | `messaging.client.operation.duration` | histogram, s | operation name and type, destination, `error.type`, server |
 //! | `messaging.client.sent.messages` | counter, `{message}` | operation name, destination, `error.type`, server |
-//! | `kafka_tower.client.retries` | counter, `{retry}` | destination, `error.type`, `kafka_tower.retry.alone` |
+//! | `kafka_tower.client.retries` | counter, `{retry}` | destination, `error.type`, `kafka_tower.retry.isolated` |
 //! | `kafka_tower.client.queue.duration` | histogram, s | destination |
 //! | `kafka_tower.client.in_flight.records`, `.bytes`, `kafka_tower.client.parked.records` | up-down counters | client id |
 //! | `kafka_tower.client.batch.messages` | histogram, `{message}` | destination |
@@ -158,9 +158,9 @@ mod future;
 mod handle;
 mod instruments;
 mod layer;
-mod open;
 mod propagation;
 mod scope;
+mod send_span;
 mod service;
 mod topic;
 mod tracer;

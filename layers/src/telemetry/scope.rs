@@ -20,7 +20,7 @@ pub(super) enum Scope {
     /// It works on a batch: messages that its sink calls now belong to the batch.
     Batch(Arc<Batch>),
     /// It works on a send that is not recorded, inside another send or a batch: its events do not belong to those.
-    Untold,
+    Unrecorded,
 }
 
 /// Returns the context to attach while a send is polled. Its caller's context may belong to another send or to a
@@ -28,7 +28,7 @@ pub(super) enum Scope {
 pub(super) fn scoped(context: Context, recorded: Option<SendScope>) -> Context {
     match recorded {
         Some(send) => context.with_value(Scope::Send(send)),
-        None if is_scoped(&context) => context.with_value(Scope::Untold),
+        None if is_scoped(&context) => context.with_value(Scope::Unrecorded),
         None => context,
     }
 }
@@ -92,11 +92,11 @@ pub(super) fn send_of(context: &Context) -> Option<&SendScope> {
     }
 }
 
-/// Calls `tell` with the recorded send of the current task. Not inside `map_current`: a foreign span may use the
+/// Calls `record` with the recorded send of the current task. Not inside `map_current`: a foreign span may use the
 /// current context.
-pub(super) fn with_current_send(tell: impl FnOnce(&SendScope)) {
+pub(super) fn with_current_send(record: impl FnOnce(&SendScope)) {
     let current = Context::current();
     if let Some(send) = send_of(&current) {
-        tell(send);
+        record(send);
     }
 }

@@ -152,7 +152,7 @@ pub const RETRY_ATTEMPT: &str = "kafka_tower.retry.attempt";
 /// Back-off before the next attempt, in seconds.
 pub const RETRY_DELAY: &str = "kafka_tower.retry.delay";
 /// Whether the record is sent isolated (alone in its batch) because its batch was refused.
-pub const RETRY_ALONE: &str = "kafka_tower.retry.alone";
+pub const RETRY_ISOLATED: &str = "kafka_tower.retry.isolated";
 
 /// Event of a send: the circuit breaker rejected it.
 pub const EVENT_REJECTION: &str = "kafka_tower.circuit_breaker.rejection";

@@ -7,9 +7,9 @@ use tower_service::Service;
 
 use super::TracedFuture;
 use super::layer::Sink;
-use super::open::Open;
 use super::scope::is_anything_current;
-use crate::Outgoing;
+use super::send_span::SendSpan;
+use crate::MessageHead;
 
 /// Service that traces and measures sends. Created by [`TelemetryLayer`](super::TelemetryLayer).
 pub struct Traced<S> {
@@ -28,36 +28,23 @@ impl<S> Traced<S> {
         Self { inner, sink, quiet_for, until_look: 0 }
     }
 
-    /// The service below.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service below, mutable.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// Returns the service below.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    inner_service!();
 
     #[inline(never)]
-    fn tell<R>(&mut self, mut request: R) -> TracedFuture<S::Future>
+    fn call_recorded<R>(&mut self, mut request: R) -> TracedFuture<S::Future>
     where
         S: Service<R>,
-        R: Outgoing,
+        R: MessageHead,
     {
         let telemetry = &self.sink.telemetry.0;
         let left = self.quiet_for.max(self.until_look).checked_sub(1).unwrap_or_else(|| telemetry.look());
         (self.quiet_for, self.until_look) = if telemetry.is_quiet() { (left, 0) } else { (0, left) };
-        let open = Open::begin(&self.sink, &mut request);
+        let span = SendSpan::begin(&self.sink, &mut request);
         let inner = {
-            let _current = open.as_ref().and_then(Open::attach);
+            let _current = span.as_ref().and_then(SendSpan::attach);
             self.inner.call(request)
         };
-        TracedFuture::new(inner, open)
+        TracedFuture::new(inner, span)
     }
 }
 
@@ -65,7 +52,7 @@ impl<S, R> Service<R> for Traced<S>
 where
     S: Service<R, Response = Delivery>,
     S::Error: Into<Error>,
-    R: Outgoing,
+    R: MessageHead,
 {
     type Response = Delivery;
     type Error = Error;
@@ -77,12 +64,12 @@ where
 
     #[inline]
     fn call(&mut self, request: R) -> Self::Future {
-        // A separate path that moves the request directly, because `tell` borrows it.
+        // A separate path that moves the request directly, because `call_recorded` borrows it.
         if self.quiet_for > 0 && !is_anything_current() {
             self.quiet_for -= 1;
             return TracedFuture::new(self.inner.call(request), None);
         }
-        self.tell(request)
+        self.call_recorded(request)
     }
 }
 

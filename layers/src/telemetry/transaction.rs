@@ -17,17 +17,17 @@ use super::topic::Topic;
 /// Handle that records the transactions of a sink. The owner of the transactions calls it. Created by
 /// [`TelemetryLayer::transactions`](super::TelemetryLayer::transactions). Clones share the same state.
 #[derive(Clone)]
-pub struct TransactionSpans(Arc<Shared>);
+pub struct TransactionSpans(Arc<TransactionSpansInner>);
 
-struct Shared {
+struct TransactionSpansInner {
     telemetry: Telemetry,
     topic: Arc<Topic>,
     /// Whether a transaction is open, so that sends outside of transactions take no lock.
     any: AtomicBool,
-    open: Mutex<Option<Open>>,
+    open: Mutex<Option<OpenTransaction>>,
 }
 
-struct Open {
+struct OpenTransaction {
     span: Option<Context>,
     begun: Instant,
     messages: i64,
@@ -45,7 +45,7 @@ enum Outcome {
 
 impl TransactionSpans {
     pub(super) fn new(telemetry: Telemetry, topic: Arc<Topic>) -> Self {
-        Self(Arc::new(Shared { telemetry, topic, any: AtomicBool::new(false), open: Mutex::new(None) }))
+        Self(Arc::new(TransactionSpansInner { telemetry, topic, any: AtomicBool::new(false), open: Mutex::new(None) }))
     }
 
     /// Records the begin of a transaction. Its span is a child of the current one. Nothing is recorded if telemetry
@@ -60,7 +60,7 @@ impl TransactionSpans {
         }
     }
 
-    fn open(&self, current: &Context) -> Open {
+    fn open(&self, current: &Context) -> OpenTransaction {
         self.0.announce();
         let inner = &self.0.telemetry.0;
         let span = inner.makes_spans(current).then(|| {
@@ -73,7 +73,7 @@ impl TransactionSpans {
         if let Some(span) = &span {
             span.span().add_event(semconv::EVENT_TRANSACTION_BEGIN, Vec::new());
         }
-        Open { span, begun: Instant::now(), messages: 0, committing: false }
+        OpenTransaction { span, begun: Instant::now(), messages: 0, committing: false }
     }
 
     /// Records the start of the commit.
@@ -131,7 +131,7 @@ impl TransactionSpans {
         self.look(|open| open.messages += 1)
     }
 
-    fn look(&self, look: impl FnOnce(&mut Open)) -> Option<SpanContext> {
+    fn look(&self, look: impl FnOnce(&mut OpenTransaction)) -> Option<SpanContext> {
         if !self.0.any.load(Ordering::Acquire) {
             return None;
         }
@@ -142,8 +142,8 @@ impl TransactionSpans {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
+impl TransactionSpansInner {
+    fn lock(&self) -> MutexGuard<'_, Option<OpenTransaction>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -157,7 +157,7 @@ impl Shared {
         }
     }
 
-    fn end(&self, open: &Open, outcome: Outcome) {
+    fn end(&self, open: &OpenTransaction, outcome: Outcome) {
         let outcome_is = KeyValue::new(semconv::TRANSACTION_OUTCOME, outcome.as_str());
         if let Some(instruments) = self.telemetry.0.instruments.live() {
             let set = attributes::with(&self.topic.metrics.topic, [Some(outcome_is.clone())]);
@@ -174,7 +174,7 @@ impl Shared {
     }
 }
 
-impl Drop for Shared {
+impl Drop for TransactionSpansInner {
     fn drop(&mut self) {
         let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(open) = open {
@@ -183,7 +183,7 @@ impl Drop for Shared {
     }
 }
 
-impl Open {
+impl OpenTransaction {
     /// Outcome if the owner is gone: the broker aborts the transaction after its time-out, unless a commit has
     /// started.
     fn gone(&self) -> Outcome {

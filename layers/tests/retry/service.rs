@@ -45,9 +45,9 @@ async fn hooks_are_called_for_each_further_attempt() {
     let inner = Scripted::new([not_written(), refused]);
     let layer = RetryLayer::new(policy())
         .on_retry(move |event| {
-            first.lock().unwrap().push((event.attempt, event.delay, event.alone, event.error.kind()));
+            first.lock().unwrap().push((event.attempt, event.delay, event.isolated, event.error.kind()));
         })
-        .on_retry(move |event| second.lock().unwrap().push((0, event.delay, event.alone, event.error.kind())));
+        .on_retry(move |event| second.lock().unwrap().push((0, event.delay, event.isolated, event.error.kind())));
     layer.layer(inner).oneshot(record()).await.unwrap();
     let (broker, rejected) = (ErrorKind::Broker, ErrorKind::Rejected);
     assert_eq!(

@@ -51,7 +51,7 @@ async fn retries_count_by_cause() {
     send(&mut stack(&backend.telemetry().layer("orders"), &kafka), "x".to_owned()).await.unwrap();
     assert_eq!(
         backend.metric("kafka_tower.client.retries"),
-        ["error.type=NOT_LEADER_OR_FOLLOWER kafka_tower.retry.alone=false messaging.destination.name=orders: 2"]
+        ["error.type=NOT_LEADER_OR_FOLLOWER kafka_tower.retry.isolated=false messaging.destination.name=orders: 2"]
     );
     assert_eq!(backend.metric("messaging.client.sent.messages"), ["messaging.destination.name=orders: 1"]);
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use kafka_tower_core::Record;
-use kafka_tower_memory::check::{Guarantee, History, Verdict, Violation};
+use kafka_tower_memory::sim::{Guarantee, History, Verdict, Violation};
 use kafka_tower_rdkafka::RdkafkaTransport;
 use krafka::error::ErrorCode;
 use krafka::testing::{ApiKey, Control, FakeBroker};

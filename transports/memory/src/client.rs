@@ -42,8 +42,8 @@ pub(crate) struct Client {
     pub(crate) unseen: Arc<Outstanding<()>>,
     /// Set for a producer that retries by itself. Taken only under the broker's lock.
     resend: Option<Mutex<Resend>>,
-    #[cfg(feature = "check")]
-    journal: Option<Arc<crate::check::Journal>>,
+    #[cfg(feature = "sim")]
+    journal: Option<Arc<crate::sim::Journal>>,
 }
 
 #[derive(Debug, Default)]
@@ -80,13 +80,13 @@ impl Client {
             closing: Mutex::default(),
             unseen: Arc::default(),
             resend: resend.map(Mutex::new),
-            #[cfg(feature = "check")]
+            #[cfg(feature = "sim")]
             journal: None,
         })
     }
 
-    #[cfg(feature = "check")]
-    pub(crate) fn with_journal(self: Arc<Self>, journal: Option<Arc<crate::check::Journal>>) -> Arc<Self> {
+    #[cfg(feature = "sim")]
+    pub(crate) fn with_journal(self: Arc<Self>, journal: Option<Arc<crate::sim::Journal>>) -> Arc<Self> {
         let mut client = self;
         if let Some(client) = Arc::get_mut(&mut client) {
             client.journal = journal;
@@ -94,8 +94,8 @@ impl Client {
         client
     }
 
-    #[cfg(feature = "check")]
-    pub(crate) fn journal(&self) -> Option<&Arc<crate::check::Journal>> {
+    #[cfg(feature = "sim")]
+    pub(crate) fn journal(&self) -> Option<&Arc<crate::sim::Journal>> {
         self.journal.as_ref()
     }
 

@@ -33,7 +33,7 @@ use crate::slot::Slot;
 /// enabled.
 #[pin_project(PinnedDrop)]
 #[must_use = "futures do nothing unless polled"]
-pub struct MemoryDelivery {
+pub struct MemoryDeliveryFuture {
     #[pin]
     state: State,
     /// Set by the first poll that has to wait: a record that is settled at once reads no clock.
@@ -44,8 +44,8 @@ pub struct MemoryDelivery {
     parked: bool,
     /// The caller has the outcome.
     told: bool,
-    #[cfg(feature = "check")]
-    journal: Option<(Arc<crate::check::Journal>, usize)>,
+    #[cfg(feature = "sim")]
+    journal: Option<(Arc<crate::sim::Journal>, usize)>,
 }
 
 #[pin_project(project = StateProj)]
@@ -63,7 +63,7 @@ enum State {
     },
 }
 
-impl MemoryDelivery {
+impl MemoryDeliveryFuture {
     pub(crate) fn refused(error: Error) -> Self {
         Self::new(State::Refused(Some(error)))
     }
@@ -91,19 +91,19 @@ impl MemoryDelivery {
             given: None,
             parked: false,
             told: false,
-            #[cfg(feature = "check")]
+            #[cfg(feature = "sim")]
             journal: None,
         }
     }
 
-    #[cfg(feature = "check")]
-    pub(crate) fn with_journal(mut self, journal: Arc<crate::check::Journal>, attempt: Option<usize>) -> Self {
+    #[cfg(feature = "sim")]
+    pub(crate) fn with_journal(mut self, journal: Arc<crate::sim::Journal>, attempt: Option<usize>) -> Self {
         self.journal = attempt.map(|attempt| (journal, attempt));
         self
     }
 }
 
-impl Future for MemoryDelivery {
+impl Future for MemoryDeliveryFuture {
     type Output = Result<Delivery>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -119,7 +119,7 @@ impl Future for MemoryDelivery {
         handover::returned();
         let elapsed = |since: &mut Option<Instant>| since.map(|since| since.elapsed()).unwrap_or_default();
         let outcome = outcome.map_err(|error| error.with_elapsed(elapsed(this.waiting_since)));
-        #[cfg(feature = "check")]
+        #[cfg(feature = "sim")]
         if let Some((journal, attempt)) = this.journal.take() {
             journal.report(attempt, &outcome);
         }
@@ -173,7 +173,7 @@ fn describe(
 }
 
 #[pinned_drop]
-impl PinnedDrop for MemoryDelivery {
+impl PinnedDrop for MemoryDeliveryFuture {
     fn drop(self: Pin<&mut Self>) {
         if self.told {
             return;
@@ -195,9 +195,9 @@ impl PinnedDrop for MemoryDelivery {
     }
 }
 
-impl fmt::Debug for MemoryDelivery {
+impl fmt::Debug for MemoryDeliveryFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = f.debug_struct("MemoryDelivery");
+        let mut out = f.debug_struct("MemoryDeliveryFuture");
         match &self.state {
             State::Refused(error) => out.field("refused", error),
             State::Waiting { topic, slot, .. } => out.field("topic", topic).field("slot", slot),

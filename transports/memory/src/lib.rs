@@ -62,7 +62,7 @@
 //!
 //! [`MemoryKafka::script`] and [`MemoryKafka::script_transactions`] set what happens to selected records or requests.
 //! [`MemoryKafka::outage`] and [`MemoryKafka::move_leader`] are shortcuts for common faults.
-//! [`MemoryKafka::seed_faults`] draws faults from a seed. `check` (feature `check`) runs a stack under many such
+//! [`MemoryKafka::seed_faults`] draws faults from a seed. `sim` (feature `sim`) runs a stack under many such
 //! faults and reports whether it keeps its guarantee.
 //!
 //! # Consumers
@@ -104,9 +104,6 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod broker;
-#[cfg(feature = "check")]
-#[cfg_attr(docsrs, doc(cfg(feature = "check")))]
-pub mod check;
 mod client;
 mod consumer;
 mod control;
@@ -123,24 +120,27 @@ mod readers;
 mod resend;
 mod rule;
 mod script;
+#[cfg(feature = "sim")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sim")))]
+pub mod sim;
 mod slot;
 mod store;
 mod transaction;
 mod transport;
 mod waits;
 
-#[cfg(feature = "check")]
-#[cfg_attr(docsrs, doc(cfg(feature = "check")))]
-#[doc(no_inline)]
-pub use check::check;
 pub use consumer::{ConsumerEvent, MemoryConsumer};
 pub use faults::{Fault, FaultKind, FaultPlace, Faults};
-pub use future::MemoryDelivery;
+pub use future::MemoryDeliveryFuture;
 pub use handle::{DEFAULT_LIMITS, EPOCH, MemoryKafka};
 pub use log::{Marker, StoredRecord};
 pub use outage::Outage;
 pub use producer::Producer;
 pub use rule::{Hold, Rule, Scripted};
+#[cfg(feature = "sim")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sim")))]
+#[doc(no_inline)]
+pub use sim::check;
 pub use transaction::rule::{ScriptedTransaction, TransactionHold, TransactionRule};
 pub use transaction::script::TransactionCall;
 pub use transport::MemoryTransport;

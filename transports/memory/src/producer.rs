@@ -28,8 +28,8 @@ pub struct Producer {
     transaction_timeout: Duration,
     resend: Option<Settings>,
     batching: Option<Batching>,
-    #[cfg(feature = "check")]
-    journal: Option<Arc<crate::check::Journal>>,
+    #[cfg(feature = "sim")]
+    journal: Option<Arc<crate::sim::Journal>>,
 }
 
 impl Producer {
@@ -41,14 +41,14 @@ impl Producer {
             transaction_timeout: TRANSACTION_TIMEOUT,
             resend: None,
             batching: None,
-            #[cfg(feature = "check")]
+            #[cfg(feature = "sim")]
             journal: None,
         }
     }
 
     /// Records sends and results in a journal.
-    #[cfg(feature = "check")]
-    pub(crate) fn journal(mut self, journal: &Arc<crate::check::Journal>) -> Self {
+    #[cfg(feature = "sim")]
+    pub(crate) fn journal(mut self, journal: &Arc<crate::sim::Journal>) -> Self {
         self.journal = Some(Arc::clone(journal));
         self
     }
@@ -127,7 +127,7 @@ impl Producer {
         assert!(transaction.is_none() || self.resend.is_none(), "a transactional producer does not send again here");
         let resend = self.resend.map(|settings| Resend::new(settings, self.broker.new_producer_id()));
         let client = Client::new(self.broker, self.limits, transaction, resend, self.batching);
-        #[cfg(feature = "check")]
+        #[cfg(feature = "sim")]
         let client = client.with_journal(self.journal);
         MemoryTransport::new(client)
     }

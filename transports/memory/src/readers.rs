@@ -95,7 +95,7 @@ impl MemoryKafka {
     }
 }
 
-#[cfg(feature = "check")]
+#[cfg(feature = "sim")]
 impl MemoryKafka {
     pub(crate) fn look<T>(&self, look: impl FnOnce(&crate::log::Log) -> T) -> T {
         self.broker.with_log(|log| look(log))

@@ -10,7 +10,7 @@ use tower_service::Service;
 use crate::client::{Call, Client};
 use crate::control::MemoryControl;
 use crate::errors;
-use crate::future::MemoryDelivery;
+use crate::future::MemoryDeliveryFuture;
 use crate::slot::Slot;
 use crate::transaction::control::MemoryTransactions;
 
@@ -49,7 +49,7 @@ impl MemoryTransport {
 impl Service<Record> for MemoryTransport {
     type Response = Delivery;
     type Error = Error;
-    type Future = MemoryDelivery;
+    type Future = MemoryDeliveryFuture;
 
     /// Ready if there is room. It is a hint and reserves nothing. Never an error.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -57,8 +57,8 @@ impl Service<Record> for MemoryTransport {
     }
 
     /// Hands the record over before it returns, or parks it behind other records that wait for room.
-    fn call(&mut self, record: Record) -> MemoryDelivery {
-        #[cfg(feature = "check")]
+    fn call(&mut self, record: Record) -> MemoryDeliveryFuture {
+        #[cfg(feature = "sim")]
         if let Some(journal) = self.owner.client.journal().cloned() {
             let attempt = journal.attempt(&record);
             return self.send(record).with_journal(journal, attempt);
@@ -68,15 +68,15 @@ impl Service<Record> for MemoryTransport {
 }
 
 impl MemoryTransport {
-    fn send(&mut self, record: Record) -> MemoryDelivery {
+    fn send(&mut self, record: Record) -> MemoryDeliveryFuture {
         if let Err(error) = record.validate() {
-            return MemoryDelivery::refused(error);
+            return MemoryDeliveryFuture::refused(error);
         }
         let client = &self.owner.client;
         // A separate statement: the lock must not be held during the hand-over.
         let joins = client.transaction().map(|transaction| transaction.may_join("send"));
         if let Some(Err(error)) = joins {
-            return MemoryDelivery::refused(error);
+            return MemoryDeliveryFuture::refused(error);
         }
         let (slot, topic, expires_at) = (Slot::new(), Arc::clone(&record.topic), record.expires_at);
         let given = record.given();
@@ -94,12 +94,12 @@ impl MemoryTransport {
         match admitted {
             Ok(()) => {
                 handover::taken();
-                MemoryDelivery::waiting(Arc::clone(client), slot, topic, expires_at).given(given, parked)
+                MemoryDeliveryFuture::waiting(Arc::clone(client), slot, topic, expires_at).given(given, parked)
             }
             Err(Refused::TooLarge(_)) => {
-                MemoryDelivery::refused(errors::larger_than_gate(&topic, bytes, client.gate.limits().bytes))
+                MemoryDeliveryFuture::refused(errors::larger_than_gate(&topic, bytes, client.gate.limits().bytes))
             }
-            Err(Refused::Closed(_)) => MemoryDelivery::refused(errors::closed(&topic)),
+            Err(Refused::Closed(_)) => MemoryDeliveryFuture::refused(errors::closed(&topic)),
         }
     }
 }

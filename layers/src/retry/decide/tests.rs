@@ -55,7 +55,7 @@ fn each_kind_has_its_row() {
         (ErrorKind::Unknown, soon),
         (ErrorKind::Throttled, late),
         (ErrorKind::Overloaded, late),
-        (ErrorKind::Rejected, Decision::SendAlone),
+        (ErrorKind::Rejected, Decision::SendIsolated),
         (ErrorKind::Timeout, Decision::Stop),
         (ErrorKind::CircuitOpen, Decision::Stop),
         (ErrorKind::Config, Decision::Stop),
@@ -89,8 +89,8 @@ fn records_of_a_refused_batch_are_isolated_once_without_counting() {
     let refused = error(ErrorKind::Rejected, NotPersisted);
     for guarantee in [AtMostOnce, AtLeastOnce] {
         let policy = policy(guarantee).max_retries(0);
-        assert_eq!(decide(&policy, &refused, &at(5, false, None)), Decision::SendAlone);
-        assert_eq!(decide(&policy, &refused, &at(0, true, None)), Decision::Stop, "it was alone");
+        assert_eq!(decide(&policy, &refused, &at(5, false, None)), Decision::SendIsolated);
+        assert_eq!(decide(&policy, &refused, &at(0, true, None)), Decision::Stop, "it was isolated");
         assert_eq!(decide(&policy, &refused, &at(0, false, Some(Duration::ZERO))), Decision::Stop, "time is up");
         let own = refused.clone().with_scope(Scope::Record);
         assert_eq!(decide(&policy, &own, &fresh()), Decision::Stop);
@@ -164,7 +164,7 @@ proptest! {
         }
         match decision {
             Decision::Stop => {}
-            Decision::SendAlone => {
+            Decision::SendIsolated => {
                 prop_assert!(!isolated && scope == Scope::Batch && recovery == Recovery::Reject);
                 prop_assert!(persistence == NotPersisted);
             }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::future::join_all;
 use kafka_tower_core::{Delivery, Record, Result, Transport};
-use kafka_tower_memory::check::{Guarantee, History};
+use kafka_tower_memory::sim::{Guarantee, History};
 use kafka_tower_memory::{MemoryKafka, Outage};
 use kafka_tower_test_cluster::{Cluster, Isolation, proxy::ApiKey};
 use tower::ServiceExt;

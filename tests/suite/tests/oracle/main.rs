@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use kafka_tower::layers::ServiceBuilderExt;
 use kafka_tower::layers::circuit_breaker::CircuitBreakerLayer;
 use kafka_tower::layers::retry::{RetryLayer, RetryPolicy};
-use kafka_tower::memory::check::{Guarantee, Report, TOPIC, Verdict, check};
+use kafka_tower::memory::sim::{Guarantee, Report, TOPIC, Verdict, check};
 use kafka_tower::memory::{FaultKind, Faults, MemoryTransport};
 use kafka_tower::{
     Delivery, DeliveryGuarantee, Error, KafkaSink, KafkaSinkConfig, MessageSerializer, PartitionStrategy, Record,

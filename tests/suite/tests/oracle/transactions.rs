@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_tower::memory::MemoryTransport;
-use kafka_tower::memory::check::{Verdict, check_transactions};
+use kafka_tower::memory::sim::{Verdict, check_transactions};
 use kafka_tower::{
     ConsumerGroup, Control, ControlFuture, Error, KafkaSink, KafkaSinkConfig, MessageSerializer, Result, TopicOffset,
     TransactionControl, async_trait,

@@ -119,7 +119,7 @@ async fn a_changed_sink_goes_on_telling() {
     sink.circuit_breaker().unwrap().force_open();
     sink.send(8).await.unwrap_err();
     let points = backend.points();
-    assert_eq!(points["kafka_tower.client.retries error.type=broker orders retry.alone=false"], 2.0);
+    assert_eq!(points["kafka_tower.client.retries error.type=broker orders retry.isolated=false"], 2.0);
     assert_eq!(points["kafka_tower.circuit_breaker.state orders"], 2.0);
     assert_eq!(points["kafka_tower.circuit_breaker.transitions circuit_breaker.state=forced_open orders"], 1.0);
     assert_eq!(points["kafka_tower.circuit_breaker.rejections orders"], 1.0);

@@ -10,12 +10,12 @@ pub struct GateHandle<P> {
     /// Position among the waiting handles.
     ticket: Option<u64>,
     /// This handle was woken for free room and has not called yet.
-    turn: bool,
+    woken: bool,
 }
 
 impl<P> GateHandle<P> {
     pub(super) fn new(gate: Arc<Gate<P>>) -> Self {
-        Self { gate, ticket: None, turn: false }
+        Self { gate, ticket: None, woken: false }
     }
 
     /// The gate of this handle.
@@ -27,28 +27,28 @@ impl<P> GateHandle<P> {
     /// Returns `Ready` if there is room. It is a hint and reserves nothing. A closed gate is always ready: `call`
     /// returns the error.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.ticket.is_none() && !self.turn && self.gate.is_easy() {
+        if self.ticket.is_none() && !self.woken && self.gate.fast_ready() {
             return Poll::Ready(());
         }
         let mut state = self.gate.lock();
         let mine = self.ticket.take();
-        let called_up = mine.is_some_and(|ticket| !state.waiting.contains_key(&ticket));
-        state.called_up -= usize::from(called_up);
-        let was_woken = self.turn || called_up;
+        let was_notified = mine.is_some_and(|ticket| !state.waiting.contains_key(&ticket));
+        state.woken_pending -= usize::from(was_notified);
+        let was_woken = self.woken || was_notified;
         let nobody_before = state.waiting.first_key_value().is_none_or(|(first, _)| mine == Some(*first));
         // A newcomer yields once to waiters that were already woken for the free room. Only once: a woken handle may
         // never be used.
-        if state.called_up > 0 && mine.is_none() && !was_woken && nobody_before && state.room() && !state.closed {
+        if state.woken_pending > 0 && mine.is_none() && !was_woken && nobody_before && state.room() && !state.closed {
             self.ticket = Some(state.ticket());
-            state.called_up += 1; // this handle counts as woken too
+            state.woken_pending += 1; // this handle counts as woken too
             drop(state);
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         if state.closed || (state.room() && (was_woken || nobody_before)) {
             let old = mine.and_then(|ticket| state.waiting.remove(&ticket));
-            self.turn = was_woken;
-            let next = (was_woken && state.room_for_two()).then(|| state.call_up()).flatten();
+            self.woken = was_woken;
+            let next = (was_woken && state.room_for_two()).then(|| state.wake_next()).flatten();
             drop(state);
             drop(old);
             if let Some(waker) = next {
@@ -65,7 +65,7 @@ impl<P> GateHandle<P> {
         drop(state);
         drop(old);
         self.ticket = Some(ticket);
-        self.turn = false;
+        self.woken = false;
         Poll::Pending
     }
 
@@ -85,7 +85,7 @@ impl<P> GateHandle<P> {
     ) -> Result<(), Refused<P>> {
         // A refused call takes no room: the handle keeps its wake-up, and its drop passes it on.
         let refused = self.gate.admit(item, bytes, &mut enqueue)?;
-        self.turn = false;
+        self.woken = false;
         if let Some(permit) = refused {
             self.gate.release([permit], enqueue);
         }
@@ -101,14 +101,14 @@ impl<P> Clone for GateHandle<P> {
 
 impl<P> Drop for GateHandle<P> {
     fn drop(&mut self) {
-        if self.ticket.is_none() && !self.turn {
+        if self.ticket.is_none() && !self.woken {
             return;
         }
         let mut state = self.gate.lock();
         let still_waiting = self.ticket.and_then(|ticket| state.waiting.remove(&ticket));
-        let called_up = self.ticket.is_some() && still_waiting.is_none();
-        state.called_up -= usize::from(called_up);
-        let next = ((called_up || self.turn) && state.room()).then(|| state.call_up()).flatten();
+        let was_notified = self.ticket.is_some() && still_waiting.is_none();
+        state.woken_pending -= usize::from(was_notified);
+        let next = ((was_notified || self.woken) && state.room()).then(|| state.wake_next()).flatten();
         drop(state);
         drop(still_waiting);
         if let Some(waker) = next {

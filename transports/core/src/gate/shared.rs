@@ -31,16 +31,16 @@ use crate::InFlight;
 /// ```
 pub struct Gate<P> {
     state: Mutex<State<P>>,
-    /// Copy of [`State::is_easy`] that is read without the lock. It may be stale when it is read, as any answer of
+    /// Copy of [`State::fast_ready`] that is read without the lock. It may be stale when it is read, as any answer of
     /// `poll_ready`.
-    easy: AtomicBool,
+    fast_ready: AtomicBool,
 }
 
 impl<P> Gate<P> {
     /// Creates a gate. A limit of 0 counts as 1.
     #[must_use]
     pub fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State::new(limits)), easy: AtomicBool::new(true) })
+        Arc::new(Self { state: Mutex::new(State::new(limits)), fast_ready: AtomicBool::new(true) })
     }
 
     /// Creates a handle. Each handle of the transport needs its own.
@@ -192,20 +192,20 @@ impl<P> Gate<P> {
     }
 
     /// Whether a handle that neither waits nor was woken is ready. If false, take the lock to decide.
-    pub(super) fn is_easy(&self) -> bool {
-        self.easy.load(Ordering::Acquire)
+    pub(super) fn fast_ready(&self) -> bool {
+        self.fast_ready.load(Ordering::Acquire)
     }
 
     pub(super) fn lock(&self) -> Locked<'_, P> {
         // A poisoned lock is safe to use: counts and queues are consistent whenever the lock is released.
-        Locked { state: self.state.lock().unwrap_or_else(PoisonError::into_inner), easy: &self.easy }
+        Locked { state: self.state.lock().unwrap_or_else(PoisonError::into_inner), fast_ready: &self.fast_ready }
     }
 }
 
 /// The locked state. Dropping it updates the copy that is read without the lock.
 pub(super) struct Locked<'a, P> {
     state: MutexGuard<'a, State<P>>,
-    easy: &'a AtomicBool,
+    fast_ready: &'a AtomicBool,
 }
 
 impl<P> Deref for Locked<'_, P> {
@@ -224,10 +224,10 @@ impl<P> DerefMut for Locked<'_, P> {
 
 impl<P> Drop for Locked<'_, P> {
     fn drop(&mut self) {
-        let easy = self.state.is_easy();
+        let fast_ready = self.state.fast_ready();
         // Only the holder of the lock writes it.
-        if self.easy.load(Ordering::Relaxed) != easy {
-            self.easy.store(easy, Ordering::Release);
+        if self.fast_ready.load(Ordering::Relaxed) != fast_ready {
+            self.fast_ready.store(fast_ready, Ordering::Release);
         }
     }
 }

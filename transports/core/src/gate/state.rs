@@ -40,12 +40,12 @@ pub(super) struct State<P> {
     pub(super) waiting: BTreeMap<u64, Waker>,
     next_ticket: u64,
     /// Number of handles that were woken for free room and have not polled since. Newcomers yield to them.
-    pub(super) called_up: usize,
+    pub(super) woken_pending: usize,
     /// Parked records are being handed over outside the lock; new calls park behind them.
     pub(super) draining: bool,
     pub(super) closed: bool,
     /// Number of unsettled records per epoch. A flush opens a new epoch and waits for the older ones.
-    open: VecDeque<usize>,
+    unsettled: VecDeque<usize>,
     oldest_epoch: u64,
     pub(super) flushing: BTreeMap<(u64, u64), Waker>,
 }
@@ -65,10 +65,10 @@ impl<P> State<P> {
             parked: VecDeque::new(),
             waiting: BTreeMap::new(),
             next_ticket: 0,
-            called_up: 0,
+            woken_pending: 0,
             draining: false,
             closed: false,
-            open: VecDeque::from([0]),
+            unsettled: VecDeque::from([0]),
             oldest_epoch: 0,
             flushing: BTreeMap::new(),
         }
@@ -100,8 +100,8 @@ impl<P> State<P> {
     }
 
     /// Whether there is room, no handle waits, and no handle was woken for the room.
-    pub(super) fn is_easy(&self) -> bool {
-        self.room() && self.waiting.is_empty() && self.called_up == 0 && !self.closed
+    pub(super) fn fast_ready(&self) -> bool {
+        self.room() && self.waiting.is_empty() && self.woken_pending == 0 && !self.closed
     }
 
     pub(super) fn room_for_two(&self) -> bool {
@@ -114,7 +114,7 @@ impl<P> State<P> {
     }
 
     fn epoch(&self) -> u64 {
-        self.oldest_epoch + self.open.len() as u64 - 1
+        self.oldest_epoch + self.unsettled.len() as u64 - 1
     }
 
     pub(super) fn call(&mut self, item: P, bytes: usize) -> Admission<P> {
@@ -125,7 +125,7 @@ impl<P> State<P> {
             return Admission::Refused(Refused::TooLarge(item));
         }
         let permit = Permit { bytes, epoch: self.epoch() };
-        if let Some(count) = self.open.back_mut() {
+        if let Some(count) = self.unsettled.back_mut() {
             *count += 1;
         }
         if self.draining || !self.parked.is_empty() || !self.fits(bytes) {
@@ -160,19 +160,19 @@ impl<P> State<P> {
     /// Marks a record as settled, whether or not it was admitted.
     pub(super) fn settle(&mut self, permit: &Permit) {
         let index = usize::try_from(permit.epoch - self.oldest_epoch).unwrap_or(usize::MAX);
-        if let Some(count) = self.open.get_mut(index) {
+        if let Some(count) = self.unsettled.get_mut(index) {
             *count -= 1;
         }
-        while self.open.len() > 1 && self.open.front() == Some(&0) {
-            self.open.pop_front();
+        while self.unsettled.len() > 1 && self.unsettled.front() == Some(&0) {
+            self.unsettled.pop_front();
             self.oldest_epoch += 1;
         }
     }
 
     /// Opens an epoch for a flush, and returns it: the flush waits until all records of earlier epochs are settled.
     pub(super) fn begin_flush(&mut self) -> u64 {
-        if self.open.back() != Some(&0) {
-            self.open.push_back(0);
+        if self.unsettled.back() != Some(&0) {
+            self.unsettled.push_back(0);
         }
         self.epoch()
     }
@@ -194,13 +194,13 @@ impl<P> State<P> {
             (false, true) => freed,
             (false, false) => 0,
         };
-        wake.extend((0..count).map_while(|_| self.call_up()));
+        wake.extend((0..count).map_while(|_| self.wake_next()));
     }
 
     /// Takes the waker of the handle that has waited longest.
-    pub(super) fn call_up(&mut self) -> Option<Waker> {
+    pub(super) fn wake_next(&mut self) -> Option<Waker> {
         let (_, waker) = self.waiting.pop_first()?;
-        self.called_up += 1;
+        self.woken_pending += 1;
         Some(waker)
     }
 }

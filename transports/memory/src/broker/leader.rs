@@ -62,12 +62,12 @@ pub(super) fn next_action(
 }
 
 /// The name that the checker gave to a record.
-#[cfg(feature = "check")]
+#[cfg(feature = "sim")]
 fn name_of(record: &Record) -> Option<u32> {
-    crate::check::id_of(record)
+    crate::sim::id_of(record)
 }
 
-#[cfg(not(feature = "check"))]
+#[cfg(not(feature = "sim"))]
 fn name_of(_: &Record) -> Option<u32> {
     None
 }

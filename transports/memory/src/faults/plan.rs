@@ -50,7 +50,7 @@ impl Plan {
     }
 
     /// The faults that happened, as a list.
-    #[cfg(feature = "check")]
+    #[cfg(feature = "sim")]
     pub(crate) fn listed(&self) -> &Listed {
         &self.listed
     }

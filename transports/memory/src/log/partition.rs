@@ -75,7 +75,7 @@ impl Partition {
     }
 
     /// The record at an offset.
-    #[cfg(feature = "check")]
+    #[cfg(feature = "sim")]
     pub(crate) fn at(&self, offset: i64) -> Option<&StoredRecord> {
         let index = self.records.binary_search_by_key(&offset, |record| record.offset).ok()?;
         self.records.get(index)

@@ -2,7 +2,7 @@ use std::future::{Future, poll_fn};
 use std::time::Duration;
 
 use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Result};
-use kafka_tower_memory::{MemoryDelivery, MemoryKafka, MemoryTransport};
+use kafka_tower_memory::{MemoryDeliveryFuture, MemoryKafka, MemoryTransport};
 use tower::Service;
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
@@ -20,7 +20,7 @@ pub(crate) fn to(partition: i32, value: impl ToString) -> Record {
 }
 
 /// Waits for readiness and calls.
-pub(crate) async fn send(transport: &mut MemoryTransport, record: Record) -> MemoryDelivery {
+pub(crate) async fn send(transport: &mut MemoryTransport, record: Record) -> MemoryDeliveryFuture {
     poll_fn(|cx| transport.poll_ready(cx)).await.expect("never an error");
     transport.call(record)
 }

@@ -14,7 +14,7 @@ use super::{Guarantee, Order};
 ///
 /// ```
 /// use kafka_tower_core::Delivery;
-/// use kafka_tower_memory::check::{Guarantee, History, Verdict};
+/// use kafka_tower_memory::sim::{Guarantee, History, Verdict};
 ///
 /// let mut history = History::new();
 /// let key = Some(7);

@@ -5,28 +5,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Round-robin positions by topic.
 #[derive(Default)]
-pub(super) struct Turns(Mutex<HashMap<Arc<str>, Arc<AtomicUsize>>>);
+pub(super) struct Positions(Mutex<HashMap<Arc<str>, Arc<AtomicUsize>>>);
 
 /// A handle's cache of the last topic's position, so that most records take no lock.
 #[derive(Clone, Default)]
 pub(super) struct LastTopic(Option<(Arc<str>, Arc<AtomicUsize>)>);
 
-impl Turns {
+impl Positions {
     fn of(&self, topic: &Arc<str>) -> Arc<AtomicUsize> {
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(turns.entry(Arc::clone(topic)).or_default())
+        let mut positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(positions.entry(Arc::clone(topic)).or_default())
     }
 }
 
 impl LastTopic {
-    /// Advances the topic's position and returns the previous one.
-    pub(super) fn next(&mut self, turns: &Turns, topic: &Arc<str>) -> usize {
+    /// Advances the topic's position and repositions the previous one.
+    pub(super) fn next(&mut self, positions: &Positions, topic: &Arc<str>) -> usize {
         match &self.0 {
-            Some((last, turn)) if Arc::ptr_eq(last, topic) || last == topic => turn.fetch_add(1, Ordering::Relaxed),
+            Some((last, position)) if Arc::ptr_eq(last, topic) || last == topic => {
+                position.fetch_add(1, Ordering::Relaxed)
+            }
             _ => {
-                let turn = turns.of(topic);
-                let next = turn.fetch_add(1, Ordering::Relaxed);
-                self.0 = Some((Arc::clone(topic), turn));
+                let position = positions.of(topic);
+                let next = position.fetch_add(1, Ordering::Relaxed);
+                self.0 = Some((Arc::clone(topic), position));
                 next
             }
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kafka_tower_memory::check::{Guarantee, Verdict, check};
+use kafka_tower_memory::sim::{Guarantee, Verdict, check};
 use kafka_tower_memory::{FaultKind, Faults, Producer};
 
 use crate::support::*;

@@ -16,10 +16,10 @@ use super::layer::Sink;
 use super::scope::{SendScope, batch_of, is_scoped, scoped, send_of};
 use super::semconv;
 use super::topic::Topic;
-use crate::Outgoing;
+use crate::MessageHead;
 
 /// A send that is reported once, however it ends.
-pub(super) struct Open {
+pub(super) struct SendSpan {
     telemetry: Arc<Inner>,
     topic: Arc<Topic>,
     /// Context that is current while the send is polled, until it ends. `None` if the caller's context serves as
@@ -33,20 +33,20 @@ pub(super) struct Open {
     answered: bool,
 }
 
-impl Open {
+impl SendSpan {
     /// Starts the span of a message and writes its context into the headers. `None` if nothing is recorded.
     #[inline]
-    pub(super) fn begin<R: Outgoing>(sink: &Sink, message: &mut R) -> Option<Self> {
+    pub(super) fn begin<R: MessageHead>(sink: &Sink, message: &mut R) -> Option<Self> {
         let telemetry = &sink.telemetry.0;
-        if telemetry.instruments.live().is_none() && passed_on(telemetry, message) {
+        if telemetry.instruments.live().is_none() && only_propagated(telemetry, message) {
             return None;
         }
-        Self::told(sink, message)
+        Self::begin_recorded(sink, message)
     }
 
     /// A separate function, to keep the path without telemetry short.
     #[inline(never)]
-    fn told<R: Outgoing>(sink: &Sink, message: &mut R) -> Option<Self> {
+    fn begin_recorded<R: MessageHead>(sink: &Sink, message: &mut R) -> Option<Self> {
         let telemetry = &sink.telemetry.0;
         let metrics = telemetry.instruments.live().is_some();
         let current = Context::current();
@@ -63,7 +63,7 @@ impl Open {
         let own = if spans { sink.start(&current, batch.as_deref(), transaction, &topic, message) } else { None };
         if own.is_none() {
             let caller = batch.as_ref().map_or(&current, |batch| batch.caller());
-            telemetry.pass_on(caller, message);
+            telemetry.propagate(caller, message);
         }
         let recorded = recorded(own.as_ref(), batch.as_deref());
         let called = (metrics && batch.is_none()).then(Instant::now);
@@ -100,7 +100,7 @@ impl Open {
                 let end = self.telemetry.client.delivered(delivery).chain(tried(recorded.attempts()));
                 context.span().set_attributes(end);
             }
-            Err(error) => fail(&context, self.telemetry.choices.error_text, error, recorded.attempts()),
+            Err(error) => fail(&context, self.telemetry.options.error_text, error, recorded.attempts()),
         }
         context.span().end();
     }
@@ -110,7 +110,7 @@ impl Open {
         let sets = &self.topic.metrics;
         let took = self.called.map(|called| called.elapsed());
         let partition = match answer {
-            Ok(delivery) if self.telemetry.choices.partition_in_metrics => {
+            Ok(delivery) if self.telemetry.options.partition_in_metrics => {
                 Some(attributes::partition(delivery.partition))
             }
             _ => None,
@@ -151,7 +151,7 @@ impl Open {
     }
 }
 
-impl Drop for Open {
+impl Drop for SendSpan {
     fn drop(&mut self) {
         if !self.answered {
             self.abandoned();
@@ -161,7 +161,7 @@ impl Drop for Open {
 
 impl Sink {
     /// Starts the span of a message: a `send` span, or a `create` span in a batch.
-    fn start<R: Outgoing>(
+    fn start<R: MessageHead>(
         &self,
         current: &Context,
         batch: Option<&Batch>,
@@ -172,14 +172,14 @@ impl Sink {
         let telemetry = &self.telemetry.0;
         let provided = telemetry.propagation.provided(message.headers());
         let client = &telemetry.client;
-        let key = telemetry.choices.message_key.then(|| message.key()).flatten();
+        let key = telemetry.options.message_key.then(|| message.key()).flatten();
         let of_message = |start: &mut Vec<KeyValue>| client.message(message.is_tombstone(), key, start);
         if let Some(batch) = batch {
             if let Some(provided) = provided {
                 batch.link(provided);
                 return None;
             }
-            if !telemetry.choices.create_spans {
+            if !telemetry.options.create_spans {
                 if let Some(span) = batch.span() {
                     telemetry.propagation.inject(span, message.headers_mut());
                 }
@@ -210,7 +210,7 @@ impl Inner {
     }
 
     /// Writes the application's context into the headers if no span was created, as the API's no-op tracer would.
-    fn pass_on<R: Outgoing>(&self, caller: &Context, message: &mut R) {
+    fn propagate<R: MessageHead>(&self, caller: &Context, message: &mut R) {
         if self.carries(caller) && self.propagation.provided(message.headers()).is_none() {
             self.propagation.inject(caller, message.headers_mut());
         }
@@ -220,34 +220,34 @@ impl Inner {
 /// Writes the current context into the headers if no span will be created. Returns false inside another send or a
 /// batch, whose scope must be left. Clones the context only if it carries something.
 #[inline]
-fn passed_on<R: Outgoing>(telemetry: &Inner, message: &mut R) -> bool {
-    let (tell, carries) = Context::map_current(|current| {
+fn only_propagated<R: MessageHead>(telemetry: &Inner, message: &mut R) -> bool {
+    let (records, carries) = Context::map_current(|current| {
         (telemetry.makes_spans(current) || is_scoped(current), telemetry.carries(current))
     });
-    if !tell && carries {
-        carry_on(telemetry, message);
+    if !records && carries {
+        propagate_current(telemetry, message);
     }
-    !tell
+    !records
 }
 
 /// Not inside `map_current`: a foreign propagator may use the current context itself.
 #[inline(never)]
-fn carry_on<R: Outgoing>(telemetry: &Inner, message: &mut R) {
+fn propagate_current<R: MessageHead>(telemetry: &Inner, message: &mut R) {
     let caller = Context::current();
     if !caller.is_telemetry_suppressed() {
-        telemetry.pass_on(&caller, message);
+        telemetry.propagate(&caller, message);
     }
 }
 
 /// Returns where a send's events are recorded: in its batch's span, or in its own. `None` if nothing is recorded.
 fn recorded(own: Option<&Context>, batch: Option<&Batch>) -> Option<SendScope> {
     let of_batch = batch.and_then(|batch| Some((batch.span()?, batch.index())));
-    let told = own.or(of_batch.map(|(span, _)| span))?;
-    if !told.span().is_recording() {
+    let recorded = own.or(of_batch.map(|(span, _)| span))?;
+    if !recorded.span().is_recording() {
         return None;
     }
     Some(match of_batch {
         Some((span, index)) => SendScope::new(span.clone(), Some(index)),
-        None => SendScope::new(told.clone(), None),
+        None => SendScope::new(recorded.clone(), None),
     })
 }

@@ -4,13 +4,13 @@ pub(super) const CHUNK: usize = 256;
 
 /// Collects a format's many small writes in a chunk: each one would cost the buffer more than its bytes do. Dropping
 /// it flushes the chunk.
-pub(super) struct Gather<'a> {
+pub(super) struct SmallWrites<'a> {
     buffer: &'a mut BytesMut,
     chunk: [u8; CHUNK],
     len: usize,
 }
 
-impl<'a> Gather<'a> {
+impl<'a> SmallWrites<'a> {
     pub(super) fn new(buffer: &'a mut BytesMut) -> Self {
         Self { buffer, chunk: [0; CHUNK], len: 0 }
     }
@@ -38,7 +38,7 @@ impl<'a> Gather<'a> {
     }
 }
 
-impl Drop for Gather<'_> {
+impl Drop for SmallWrites<'_> {
     fn drop(&mut self) {
         self.hand_over();
     }
@@ -54,9 +54,9 @@ mod tests {
         #[test]
         fn all_writes_arrive_in_order(writes in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..600), 0..20)) {
             let mut buffer = BytesMut::from("before");
-            let mut gather = Gather::new(&mut buffer);
-            writes.iter().for_each(|bytes| gather.write(bytes));
-            drop(gather);
+            let mut small_writes = SmallWrites::new(&mut buffer);
+            writes.iter().for_each(|bytes| small_writes.write(bytes));
+            drop(small_writes);
             prop_assert_eq!(buffer.strip_prefix(b"before").unwrap(), writes.concat());
         }
     }

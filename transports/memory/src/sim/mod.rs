@@ -6,7 +6,7 @@
 //! milliseconds, and the same seed is the same run on any machine.
 //!
 //! ```
-//! use kafka_tower_memory::check::{Guarantee, check};
+//! use kafka_tower_memory::sim::{Guarantee, check};
 //!
 //! // Your own stack: any service that takes records and returns their outcome.
 //! let report = check(|transport| transport).guarantee(Guarantee::AtMostOnce).seeds(50).run();
@@ -93,7 +93,7 @@ where
 /// use std::sync::Arc;
 /// use std::time::Duration;
 /// use kafka_tower_core::{Control, ControlFuture, ConsumerGroup, TopicOffset, TransactionControl};
-/// use kafka_tower_memory::check::check_transactions;
+/// use kafka_tower_memory::sim::check_transactions;
 ///
 /// /// A place for a stack's own transaction logic.
 /// #[derive(Debug)]
@@ -243,7 +243,7 @@ impl<F> Check<F> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use kafka_tower_memory::check::{Guarantee, check};
+    /// use kafka_tower_memory::sim::{Guarantee, check};
     ///
     /// let check = check(|transport| transport).guarantee(Guarantee::AtMostOnce);
     /// check.producer(|p| p.retries(20).batches(4, Duration::from_millis(2))).seeds(20).run().assert_clean();

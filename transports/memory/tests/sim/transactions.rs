@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_tower_core::{Control, Delivery, Record, Transport};
-use kafka_tower_memory::check::{Guarantee, Report, Verdict, check};
+use kafka_tower_memory::sim::{Guarantee, Report, Verdict, check};
 use kafka_tower_memory::{FaultKind, Faults, MemoryTransport};
 use tower::Service;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kafka_tower_core::gate::Limits;
 use kafka_tower_core::{Delivery, Record, Transport};
-use kafka_tower_memory::check::{Check, Guarantee, Report, Verdict, check};
+use kafka_tower_memory::sim::{Check, Guarantee, Report, Verdict, check};
 use kafka_tower_memory::{FaultKind, Faults, MemoryTransport};
 use tokio::time::sleep;
 use tower::Service;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::{Delivery, Error, ErrorKind, Persistence, Record, Recovery, Result, Transport};
-use kafka_tower_memory::check::Report;
+use kafka_tower_memory::sim::Report;
 use tokio::time::sleep;
 use tower::Service;
 

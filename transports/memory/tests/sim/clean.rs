@@ -1,6 +1,6 @@
 //! Stacks without a defect, and properties of a run.
 
-use kafka_tower_memory::check::{Guarantee, check};
+use kafka_tower_memory::sim::{Guarantee, check};
 use kafka_tower_memory::{FaultKind, Faults, MemoryKafka};
 
 use crate::support::*;

@@ -5,7 +5,7 @@ use kafka_tower_core::{Headers, Record, SinkMessage};
 
 /// A request whose topic and headers a layer can read: a typed message or a record. Implement it for your own request
 /// types.
-pub trait Outgoing {
+pub trait MessageHead {
     /// The topic, if the request names one.
     fn topic(&self) -> Option<&Arc<str>>;
     /// The key.
@@ -18,7 +18,7 @@ pub trait Outgoing {
     fn headers_mut(&mut self) -> &mut Headers;
 }
 
-impl<T> Outgoing for SinkMessage<T> {
+impl<T> MessageHead for SinkMessage<T> {
     fn topic(&self) -> Option<&Arc<str>> {
         self.envelope().topic.as_ref()
     }
@@ -40,7 +40,7 @@ impl<T> Outgoing for SinkMessage<T> {
     }
 }
 
-impl Outgoing for Record {
+impl MessageHead for Record {
     fn topic(&self) -> Option<&Arc<str>> {
         Some(&self.topic)
     }

@@ -8,14 +8,14 @@ const LARGEST: usize = 16 * 1024;
 /// A block lives as long as any of its values, so blocks are small. The first ones are smaller, for handles that send
 /// only once.
 #[derive(Debug, Default)]
-pub(super) struct Blocks {
+pub(super) struct BufferPool {
     block: BytesMut,
     size: usize,
     /// Size of the last value. A block with less room is not used: the value would have to be moved.
     expected: usize,
 }
 
-impl Blocks {
+impl BufferPool {
     /// Returns an empty buffer with room for a value like the last one.
     pub(super) fn begin(&mut self) -> &mut BytesMut {
         self.block.clear(); // left over from a serializer that failed or panicked
@@ -48,27 +48,27 @@ impl Blocks {
 mod tests {
     use super::*;
 
-    fn write(blocks: &mut Blocks, len: usize) -> Bytes {
-        let buffer = blocks.begin();
+    fn write(pool: &mut BufferPool, len: usize) -> Bytes {
+        let buffer = pool.begin();
         for part in vec![7; len].chunks(1000) {
             buffer.extend_from_slice(part);
         }
-        let value = blocks.take();
+        let value = pool.take();
         assert_eq!(value, vec![7; len]);
         value
     }
 
     #[test]
     fn small_values_share_blocks_that_grow_to_16_kib() {
-        let mut blocks = Blocks::default();
+        let mut pool = BufferPool::default();
         let mut kept = Vec::new();
         let mut sizes = Vec::new();
         for _ in 0..1000 {
-            kept.push(write(&mut blocks, 100));
-            let room = blocks.block.capacity() + 100;
-            if sizes.last() != Some(&blocks.size) {
-                assert_eq!(room, blocks.size, "a new block");
-                sizes.push(blocks.size);
+            kept.push(write(&mut pool, 100));
+            let room = pool.block.capacity() + 100;
+            if sizes.last() != Some(&pool.size) {
+                assert_eq!(room, pool.size, "a new block");
+                sizes.push(pool.size);
             }
             assert!(room <= LARGEST);
         }
@@ -77,37 +77,37 @@ mod tests {
 
     #[test]
     fn a_block_whose_values_are_gone_is_used_again() {
-        let mut blocks = Blocks::default();
+        let mut pool = BufferPool::default();
         for _ in 0..1000 {
-            drop(write(&mut blocks, 100));
+            drop(write(&mut pool, 100));
         }
-        assert_eq!(blocks.size, SMALLEST);
+        assert_eq!(pool.size, SMALLEST);
     }
 
     #[test]
     fn a_large_value_leaves_nothing_behind() {
-        let mut blocks = Blocks::default();
+        let mut pool = BufferPool::default();
         // One byte more than a doubling ends at.
-        let large = write(&mut blocks, (1 << 20) + 1);
-        assert_eq!(blocks.block.capacity(), 0);
-        write(&mut blocks, 10);
-        assert!(blocks.block.capacity() < LARGEST, "the small value is not in the memory of the large one");
+        let large = write(&mut pool, (1 << 20) + 1);
+        assert_eq!(pool.block.capacity(), 0);
+        write(&mut pool, 10);
+        assert!(pool.block.capacity() < LARGEST, "the small value is not in the memory of the large one");
         assert_eq!(Vec::from(large).capacity(), (1 << 20) + 1);
     }
 
     #[test]
     fn leftovers_of_a_failed_value_are_not_sent() {
-        let mut blocks = Blocks::default();
-        blocks.begin().extend_from_slice(b"half a val");
-        assert_eq!(write(&mut blocks, 3).len(), 3);
+        let mut pool = BufferPool::default();
+        pool.begin().extend_from_slice(b"half a val");
+        assert_eq!(write(&mut pool, 3).len(), 3);
     }
 
     #[test]
     fn an_empty_value_keeps_no_block() {
-        let mut blocks = Blocks::default();
-        let kept = write(&mut blocks, 500);
-        assert!(write(&mut blocks, 0).is_empty());
+        let mut pool = BufferPool::default();
+        let kept = write(&mut pool, 500);
+        assert!(write(&mut pool, 0).is_empty());
         drop(kept);
-        assert!(blocks.block.try_reclaim(SMALLEST), "nobody else holds the block");
+        assert!(pool.block.try_reclaim(SMALLEST), "nobody else holds the block");
     }
 }

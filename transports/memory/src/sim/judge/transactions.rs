@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use kafka_tower_core::{Delivery, Persistence, Result};
 
 use super::Seen;
-use crate::check::verdict::{Verdict, Violation};
+use crate::sim::verdict::{Verdict, Violation};
 
 /// How a transaction ended according to its caller's results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use super::state::{Machine, Ticket};
 use super::{CircuitBreakerConfig, CircuitState, Outcome, Transition, errors};
 
 /// State shared by all services and handles of a layer.
-pub(super) struct Shared {
+pub(super) struct BreakerInner {
     /// The generation and the flags [`FREE`] and [`CLEAN`]: calls of a healthy breaker take no lock. Written under
     /// the lock.
     fast: AtomicU64,
@@ -45,19 +45,19 @@ struct Locked {
     waiting: BTreeMap<u64, Waker>,
     next_waiter: u64,
     hooks: Vec<Hook>,
-    untold: VecDeque<Transition>,
+    pending: VecDeque<Transition>,
     /// A thread is calling the hooks, one transition after another.
-    telling: bool,
+    notifying: bool,
 }
 
 /// Registration of a waiting service. Dropping it removes the waker.
 #[derive(Debug)]
 pub(super) struct Waiter {
-    shared: Arc<Shared>,
+    shared: Arc<BreakerInner>,
     id: u64,
 }
 
-impl Shared {
+impl BreakerInner {
     pub(super) fn new(config: CircuitBreakerConfig) -> Arc<Self> {
         let machine = Machine::new(config);
         Arc::new(Self {
@@ -70,8 +70,8 @@ impl Shared {
                 waiting: BTreeMap::new(),
                 next_waiter: 0,
                 hooks: Vec::new(),
-                untold: VecDeque::new(),
-                telling: false,
+                pending: VecDeque::new(),
+                notifying: false,
             }),
         })
     }
@@ -98,12 +98,12 @@ impl Shared {
     pub(super) fn succeed(&self, ticket: &Ticket) {
         self.deliveries.0.fetch_add(1, Ordering::Relaxed);
         if self.fast.load(Ordering::Acquire) & CLEAN == 0 {
-            self.succeed_in_doubt(ticket);
+            self.succeed_slow(ticket);
         }
     }
 
     #[cold]
-    fn succeed_in_doubt(&self, ticket: &Ticket) {
+    fn succeed_slow(&self, ticket: &Ticket) {
         let now = Instant::now();
         self.update(now, |locked| locked.machine.settle(ticket, Outcome::Success, now));
     }
@@ -178,35 +178,35 @@ impl Shared {
         let out = change(&mut locked);
         let after = locked.machine.state();
         self.fast.store(fast(&locked.machine), Ordering::Release);
-        let in_vain =
+        let wakers =
             if locked.machine.would_admit(now) { BTreeMap::new() } else { std::mem::take(&mut locked.waiting) };
         if before != after {
-            locked.untold.push_back(Transition { from: before, to: after });
+            locked.pending.push_back(Transition { from: before, to: after });
         }
         drop(locked);
-        in_vain.into_values().for_each(Waker::wake);
+        wakers.into_values().for_each(Waker::wake);
         if before != after {
-            self.tell();
+            self.notify();
         }
         out
     }
 
     /// Calls the hooks outside the lock, in order, one transition at a time: a hook may use the breaker.
-    fn tell(&self) {
+    fn notify(&self) {
         self.state.send_if_modified(|state| {
             let now = self.lock().machine.state();
             std::mem::replace(state, now) != now
         });
         loop {
             let mut locked = self.lock();
-            if locked.telling {
+            if locked.notifying {
                 return;
             }
-            let Some(transition) = locked.untold.pop_front() else { return };
-            locked.telling = true;
+            let Some(transition) = locked.pending.pop_front() else { return };
+            locked.notifying = true;
             let (hooks, why) = (locked.hooks.clone(), locked.last_failure.clone());
             drop(locked);
-            let _telling = Telling(self);
+            let _telling = Notifying(self);
             transition.trace(why.as_deref());
             hooks.iter().for_each(|hook| hook(&transition));
         }
@@ -218,7 +218,7 @@ impl Shared {
 }
 
 /// Receives late reports of records whose callers got no outcome.
-impl LateObserver for Shared {
+impl LateObserver for BreakerInner {
     fn late_report(&self, delivered: bool) {
         if !delivered {
             return;
@@ -238,11 +238,11 @@ fn fast(machine: &Machine) -> u64 {
 }
 
 /// Ends the calling of hooks, also after a panic in one.
-struct Telling<'a>(&'a Shared);
+struct Notifying<'a>(&'a BreakerInner);
 
-impl Drop for Telling<'_> {
+impl Drop for Notifying<'_> {
     fn drop(&mut self) {
-        self.0.lock().telling = false;
+        self.0.lock().notifying = false;
     }
 }
 
@@ -253,7 +253,7 @@ impl Drop for Waiter {
     }
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for BreakerInner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreaker").field("machine", &self.lock().machine).finish_non_exhaustive()
     }
