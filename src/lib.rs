@@ -28,7 +28,7 @@
 //! |---|---|
 //! | [`KafkaSink`] | sends messages: `send`, `send_batch`, `send_stream`, or as a `tower::Service` |
 //! | [`KafkaSinkConfig`] | its settings, validated before connecting; can be read from the environment or a file |
-//! | [`check()`] | tries a configuration against the cluster and reports what it finds |
+//! | [`preflight()`] | tries a configuration against the cluster and reports what it finds |
 //! | [`SinkMessage`], [`Delivery`], [`Error`] | a message, and the two results of a send |
 //! | [`stack`] | the order of the layers in a sink |
 //! | [`layers`] | the layers, for stacks of your own |
@@ -53,9 +53,9 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "rdkafka")]
-mod check;
 mod config;
+#[cfg(feature = "rdkafka")]
+mod preflight;
 pub mod sink;
 #[cfg(feature = "opentelemetry")]
 #[cfg_attr(docsrs, doc(cfg(feature = "opentelemetry")))]
@@ -69,10 +69,10 @@ pub use kafka_tower_memory as memory;
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
 pub use kafka_tower_rdkafka as rdkafka;
 
-#[cfg(feature = "rdkafka")]
-pub use check::{CheckReport, check};
 pub use config::{Conflict, KafkaSinkConfig, Variables};
 pub use kafka_tower_layers::ServiceBuilderExt;
+#[cfg(feature = "rdkafka")]
+pub use preflight::{PreflightReport, preflight};
 pub use sink::{CloseError, IntoTransport, KafkaSink, SinkBuilder, stack};
 
 pub use kafka_tower_core::gate::Limits;

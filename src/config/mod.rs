@@ -68,7 +68,7 @@ pub struct KafkaSinkConfig {
     /// client has accepted may still arrive, and the error says so.
     pub send_timeout_ms: u64,
 
-    /// Time that connecting may take in milliseconds, also for `check`. Default: 10 000.
+    /// Time that connecting may take in milliseconds, also for `preflight`. Default: 10 000.
     ///
     /// A broker that starts within that time is connected to. A distant broker needs a few round trips.
     pub connect_timeout_ms: u64,

@@ -1,11 +1,11 @@
-//! Brokers that are far away, come up late, or do not answer: connecting, the number of partitions, `check` and the end.
+//! Brokers that are far away, come up late, or do not answer: connecting, the number of partitions, `preflight` and the end.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::time::{Duration, Instant};
 
 use kafka_tower::layers::partition::PartitionStrategy;
 use kafka_tower::rdkafka::{MockCluster, RdkafkaTransport};
-use kafka_tower::{ErrorKind, KafkaSink, KafkaSinkConfig, check};
+use kafka_tower::{ErrorKind, KafkaSink, KafkaSinkConfig, preflight};
 
 fn away(round_trip: Duration) -> (MockCluster, KafkaSinkConfig) {
     let mock = MockCluster::start(1).unwrap();
@@ -44,8 +44,8 @@ async fn works(round_trip: Duration) {
     assert_eq!(partitions, [0, 1, 2], "{round_trip:?}");
     sink.close().await.unwrap();
 
-    let report = check(&config).await;
-    assert!(report.is_good(), "{round_trip:?}: {report}");
+    let report = preflight(&config).await;
+    assert!(report.passed(), "{round_trip:?}: {report}");
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn the_time_to_connect_is_what_was_set_whatever_a_send_has() {
     assert!(begun.elapsed() >= Duration::from_millis(1_200));
     assert_eq!(error.kind(), ErrorKind::Connection, "{error:#}");
     assert!(error.message().contains("within 1.2 s"), "{error}");
-    let report = check(&config).await;
+    let report = preflight(&config).await;
     assert!(report.error.unwrap().message().contains("within 1.2 s"));
 }
 

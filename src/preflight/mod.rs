@@ -1,7 +1,7 @@
-//! Tries a configuration without sending anything.
+//! Tries a configuration against the cluster without sending anything.
 
 mod display;
-mod judge;
+mod evaluate;
 mod transactions;
 
 use std::collections::BTreeMap;
@@ -32,21 +32,21 @@ use crate::{Conflict, KafkaSinkConfig};
 /// use kafka_tower::KafkaSinkConfig;
 ///
 /// let config = KafkaSinkConfig { topic: "orders".to_string(), ..Default::default() };
-/// let report = kafka_tower::check(&config).await;
+/// let report = kafka_tower::preflight(&config).await;
 /// println!("{report}");
-/// assert!(report.is_good());
+/// assert!(report.passed());
 /// # }
 /// ```
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
-pub async fn check(config: &KafkaSinkConfig) -> CheckReport {
+pub async fn preflight(config: &KafkaSinkConfig) -> PreflightReport {
     let started = Instant::now();
-    let mut report = CheckReport::of(config);
+    let mut report = PreflightReport::of(config);
     if report.conflicts.is_empty() {
         let within = config.connect_timeout();
         match inspect(config.librdkafka_properties(), &config.topic, within).await {
             Ok(found) => {
-                judge::judge(config, &found, &mut report);
-                report.found = Some(found);
+                evaluate::evaluate(config, &found, &mut report);
+                report.inspection = Some(found);
             }
             Err(error) => report.error = Some(error),
         }
@@ -55,23 +55,23 @@ pub async fn check(config: &KafkaSinkConfig) -> CheckReport {
     report
 }
 
-/// Result of [`check`]. `Display` prints it for people; it contains no secrets.
+/// Result of [`preflight`]. `Display` prints it for people; it contains no secrets.
 ///
 /// ```no_run
 /// # async fn example() {
 /// # let config = kafka_tower::KafkaSinkConfig::default();
-/// let report = kafka_tower::check(&config).await;
+/// let report = kafka_tower::preflight(&config).await;
 /// for problem in &report.problems {
 ///     println!("{problem}");
 /// }
-/// let partitions = report.found.and_then(|found| found.topic.ok()).map(|topic| topic.partitions.len());
+/// let partitions = report.inspection.and_then(|found| found.topic.ok()).map(|topic| topic.partitions.len());
 /// println!("{partitions:?}");
 /// # }
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
-pub struct CheckReport {
+pub struct PreflightReport {
     /// The brokers, without user information before an `@`.
     pub brokers: String,
     /// The topic.
@@ -84,16 +84,16 @@ pub struct CheckReport {
     /// Settings that may be unintended: [`KafkaSinkConfig::warnings`], and what the cluster's answers add.
     pub warnings: Vec<String>,
     /// The cluster's answers. None if it could not be asked.
-    pub found: Option<Inspection>,
+    pub inspection: Option<Inspection>,
     /// Why connecting failed.
     pub error: Option<Error>,
     /// Reasons why sends to this topic would fail although connecting succeeded.
     pub problems: Vec<String>,
-    /// Time that the check took. Zero without an attempt to connect.
+    /// Time that the preflight took. Zero without an attempt to connect.
     pub elapsed: Duration,
 }
 
-impl CheckReport {
+impl PreflightReport {
     fn of(config: &KafkaSinkConfig) -> Self {
         let properties = shown_properties(config);
         Self {
@@ -102,7 +102,7 @@ impl CheckReport {
             properties,
             conflicts: config.conflicts(),
             warnings: config.warnings(),
-            found: None,
+            inspection: None,
             error: None,
             problems: Vec::new(),
             elapsed: Duration::ZERO,
@@ -111,7 +111,7 @@ impl CheckReport {
 
     /// Returns whether a sink with this configuration would work now. Ignores warnings.
     #[must_use]
-    pub fn is_good(&self) -> bool {
-        self.conflicts.is_empty() && self.problems.is_empty() && self.error.is_none() && self.found.is_some()
+    pub fn passed(&self) -> bool {
+        self.conflicts.is_empty() && self.problems.is_empty() && self.error.is_none() && self.inspection.is_some()
     }
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use kafka_tower_rdkafka::{FoundBroker, FoundPartition, Inspection};
 
-use super::CheckReport;
+use super::PreflightReport;
 use super::transactions;
 use crate::{ErrorKind, KafkaSinkConfig};
 
 /// librdkafka's default, in bytes.
 const MESSAGE_MAX_BYTES: u64 = 1_000_000;
 
-pub(super) fn judge(config: &KafkaSinkConfig, found: &Inspection, report: &mut CheckReport) {
+pub(super) fn evaluate(config: &KafkaSinkConfig, found: &Inspection, report: &mut PreflightReport) {
     if let Some(error) = &found.producer_id {
         report.problems.push(format!("{error:#}"));
     }
@@ -37,7 +37,7 @@ pub(super) fn judge(config: &KafkaSinkConfig, found: &Inspection, report: &mut C
             }
         }
     }
-    transactions::judge(config, found, report);
+    transactions::evaluate(config, found, report);
 }
 
 /// Returns whether the cluster creates a missing topic when a producer asks for it.
@@ -46,7 +46,7 @@ fn made_by_a_sink(brokers: &[FoundBroker]) -> bool {
 }
 
 /// The topic does not exist, and the cluster would create it when a sink connects.
-fn made(config: &KafkaSinkConfig, brokers: &[FoundBroker], report: &mut CheckReport) {
+fn made(config: &KafkaSinkConfig, brokers: &[FoundBroker], report: &mut PreflightReport) {
     let number = |name: &str| setting(brokers, name).and_then(|value| value.parse::<u64>().ok());
     let replicas = number("default.replication.factor");
     if let Some(replicas) = replicas.filter(|replicas| *replicas > brokers.len() as u64) {
@@ -77,7 +77,7 @@ pub(super) fn counted(brokers: &[FoundBroker]) -> String {
     format!("{} broker{}", brokers.len(), if brokers.len() == 1 { "" } else { "s" })
 }
 
-fn brokers(brokers: &[FoundBroker], partitions: &[FoundPartition], report: &mut CheckReport) {
+fn brokers(brokers: &[FoundBroker], partitions: &[FoundPartition], report: &mut PreflightReport) {
     for broker in brokers {
         let Some(why) = &broker.unreachable else { continue };
         let leads: Vec<_> = partitions.iter().filter(|p| p.leader == Some(broker.id)).map(|p| p.id).collect();
@@ -95,7 +95,7 @@ fn brokers(brokers: &[FoundBroker], partitions: &[FoundPartition], report: &mut 
 }
 
 /// Reports leaders that are not among the brokers.
-fn strangers(brokers: &[FoundBroker], partitions: &[FoundPartition], report: &mut CheckReport) {
+fn strangers(brokers: &[FoundBroker], partitions: &[FoundPartition], report: &mut PreflightReport) {
     let mut led = BTreeMap::<i32, Vec<i32>>::new();
     for partition in partitions {
         if let Some(leader) = partition.leader.filter(|leader| brokers.iter().all(|broker| broker.id != *leader)) {
@@ -108,7 +108,7 @@ fn strangers(brokers: &[FoundBroker], partitions: &[FoundPartition], report: &mu
     }
 }
 
-fn partitions(partitions: &[FoundPartition], report: &mut CheckReport) {
+fn partitions(partitions: &[FoundPartition], report: &mut PreflightReport) {
     let of = |bad: fn(&FoundPartition) -> bool| -> Vec<i32> {
         partitions.iter().filter(|partition| bad(partition)).map(|partition| partition.id).collect()
     };
@@ -127,7 +127,7 @@ fn settings(
     config: &KafkaSinkConfig,
     partitions: &[FoundPartition],
     settings: &BTreeMap<String, String>,
-    report: &mut CheckReport,
+    report: &mut PreflightReport,
 ) {
     let all = matches!(config.acks.as_str(), "all" | "-1");
     if let (true, Some(least)) = (all, number(settings, "min.insync.replicas")) {
@@ -192,10 +192,10 @@ mod tests {
         partition
     }
 
-    fn said(judge: impl FnOnce(&KafkaSinkConfig, &mut CheckReport)) -> (Vec<String>, Vec<String>) {
+    fn said(evaluate: impl FnOnce(&KafkaSinkConfig, &mut PreflightReport)) -> (Vec<String>, Vec<String>) {
         let config = KafkaSinkConfig { topic: "t".into(), ..KafkaSinkConfig::default() };
-        let mut report = CheckReport::of(&config);
-        judge(&config, &mut report);
+        let mut report = PreflightReport::of(&config);
+        evaluate(&config, &mut report);
         (report.problems, report.warnings)
     }
 

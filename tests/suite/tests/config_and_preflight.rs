@@ -1,10 +1,10 @@
-//! A configuration from outside, and what `check` says of it: against the mock cluster, nobody, and a real Kafka.
+//! Configurations from the environment and from files, and `preflight`: against the mock cluster, no broker, and a real Kafka.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::time::{Duration, Instant};
 
 use kafka_tower::rdkafka::{MockCluster, RdkafkaTransport};
-use kafka_tower::{ErrorKind, KafkaSink, KafkaSinkConfig, check};
+use kafka_tower::{ErrorKind, KafkaSink, KafkaSinkConfig, preflight};
 use kafka_tower_test_cluster::{self as cluster, Cluster, Listener, Resource};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -73,8 +73,8 @@ fn the_environment_is_read() {
 #[tokio::test]
 async fn with_conflicts_nothing_connects() {
     let config = KafkaSinkConfig { acks: "1".into(), ..config("localhost:9092", "") };
-    let report = check(&config.with_property("sasl.password", "hunter2")).await;
-    assert!(!report.is_good() && report.found.is_none() && report.error.is_none());
+    let report = preflight(&config.with_property("sasl.password", "hunter2")).await;
+    assert!(!report.passed() && report.inspection.is_none() && report.error.is_none());
     assert_eq!((report.conflicts.len(), report.elapsed), (2, Duration::ZERO));
     let shown = report.to_string();
     assert!(shown.contains("  - `topic` is empty: name the topic"), "{shown}");
@@ -86,23 +86,23 @@ async fn with_conflicts_nothing_connects() {
 async fn nobody_there_is_in_the_report() {
     let config = KafkaSinkConfig { connect_timeout_ms: 1_500, ..config("127.0.0.1:1", "orders") };
     let begun = Instant::now();
-    let report = check(&config).await;
+    let report = preflight(&config).await;
     assert!(begun.elapsed() < Duration::from_secs(10));
-    assert!(!report.is_good() && report.found.is_none());
+    assert!(!report.passed() && report.inspection.is_none());
     let error = report.error.as_ref().unwrap();
     assert_eq!(error.kind(), ErrorKind::Connection);
     let shown = report.to_string();
     assert!(shown.contains("Connection refused") && shown.contains("  help: check that the broker runs"), "{shown}");
-    assert!(shown.ends_with("\nNOT GOOD"), "{shown}");
+    assert!(shown.ends_with("\nFAILED"), "{shown}");
 }
 
 #[tokio::test]
 async fn the_mock_cluster() {
     let mock = MockCluster::start(3).unwrap();
     mock.create_topic("orders", 3).unwrap();
-    let report = check(&config(mock.bootstrap(), "orders")).await;
-    let found = report.found.as_ref().unwrap_or_else(|| panic!("{report}"));
-    assert!(report.is_good(), "{report}");
+    let report = preflight(&config(mock.bootstrap(), "orders")).await;
+    let found = report.inspection.as_ref().unwrap_or_else(|| panic!("{report}"));
+    assert!(report.passed(), "{report}");
     assert_eq!(found.brokers.iter().map(|broker| broker.id).collect::<Vec<_>>(), [1, 2, 3]);
     assert!(found.cluster_id.is_some());
     let topic = found.topic.as_ref().unwrap();
@@ -121,8 +121,8 @@ async fn a_leader_that_is_away_is_a_problem() {
     mock.create_topic("orders", 4).unwrap();
     let first = mock.bootstrap().split(',').next().unwrap().to_owned();
     mock.broker_down(2).unwrap();
-    let report = check(&config(&first, "orders")).await;
-    assert!(report.found.is_some() && !report.is_good(), "{report}");
+    let report = preflight(&config(&first, "orders")).await;
+    assert!(report.inspection.is_some() && !report.passed(), "{report}");
     let problem = "broker 2 leads partitions 1, 3 and is none of the cluster's brokers now: look at its health";
     assert_eq!(report.problems, [problem], "{report}");
 }
@@ -133,7 +133,7 @@ async fn an_unknown_code_of_a_topic_is_told() {
     mock.create_topic("orders", 1).unwrap();
     for (code, text) in [(29, "TOPIC_AUTHORIZATION_FAILED"), (4242, "code 4242")] {
         mock.set_topic_error("orders", code).unwrap();
-        let report = check(&config(mock.bootstrap(), "orders")).await;
+        let report = preflight(&config(mock.bootstrap(), "orders")).await;
         assert!(report.problems.iter().any(|problem| problem.contains(text)), "{report}");
     }
 }
@@ -142,22 +142,22 @@ async fn an_unknown_code_of_a_topic_is_told() {
 async fn a_real_topic_and_what_it_allows() {
     let Some(kafka) = cluster::shared().await else { return };
     let topic = kafka.topic("checked", 2).await.unwrap();
-    let report = check(&config(kafka.bootstrap(), &topic)).await;
-    let found = report.found.as_ref().unwrap_or_else(|| panic!("{report}"));
-    assert!(report.is_good() && found.cluster_id.is_some() && found.controller.is_some(), "{report}");
+    let report = preflight(&config(kafka.bootstrap(), &topic)).await;
+    let found = report.inspection.as_ref().unwrap_or_else(|| panic!("{report}"));
+    assert!(report.passed() && found.cluster_id.is_some() && found.controller.is_some(), "{report}");
     let seen = found.topic.as_ref().unwrap();
     assert_eq!(seen.partitions.len(), 2);
     assert!(seen.partitions.iter().all(|p| p.leader.is_some() && !p.in_sync.is_empty() && p.error.is_none()));
     let settings = seen.settings.as_ref().unwrap();
     assert_eq!(settings["cleanup.policy"], "delete");
     let shown = report.to_string();
-    assert!(shown.contains("  max.message.bytes ") && shown.ends_with("\ngood"), "{shown}");
+    assert!(shown.contains("  max.message.bytes ") && shown.ends_with("\npassed"), "{shown}");
 
     let narrow = [("min.insync.replicas", "9"), ("max.message.bytes", "1000"), ("cleanup.policy", "compact")];
     let topic = kafka.topic_with("narrow", 1, &narrow).await.unwrap();
-    let report = check(&config(kafka.bootstrap(), &topic)).await;
+    let report = preflight(&config(kafka.bootstrap(), &topic)).await;
     // A partition with one replica asks for no more, whatever min.insync.replicas says: see the verdicts.
-    assert!(report.is_good(), "{report}");
+    assert!(report.passed(), "{report}");
     assert!(report.warnings.iter().any(|warning| warning.contains("1000 bytes at a time")), "{report}");
     assert!(report.warnings.iter().any(|warning| warning.contains("without a key")), "{report}");
 }
@@ -167,22 +167,19 @@ async fn a_check_makes_no_topic_and_sends_nothing() {
     let builder = Cluster::builder().property("auto.create.topics.enable", "true");
     let Some(kafka) = builder.start().await.unwrap() else { return };
     for _ in 0..2 {
-        let report = check(&config(kafka.bootstrap(), "nobody-made-this")).await;
-        let found = report.found.as_ref().unwrap_or_else(|| panic!("{report}"));
+        let report = preflight(&config(kafka.bootstrap(), "nobody-made-this")).await;
+        let found = report.inspection.as_ref().unwrap_or_else(|| panic!("{report}"));
         assert_eq!(found.topic.as_ref().unwrap_err().kind(), ErrorKind::UnknownTopicOrPartition, "{report}");
         // A sink would make it.
-        assert!(
-            report.is_good() && report.warnings.iter().any(|w| w.contains("auto.create.topics.enable")),
-            "{report}"
-        );
+        assert!(report.passed() && report.warnings.iter().any(|w| w.contains("auto.create.topics.enable")), "{report}");
     }
     let topic = kafka.topic("checked", 1).await.unwrap();
-    assert!(check(&config(kafka.bootstrap(), &topic)).await.is_good());
+    assert!(preflight(&config(kafka.bootstrap(), &topic)).await.passed());
     assert_eq!(kafka.read(&topic).await.unwrap().len(), 0);
     // A sink makes it, on this cluster.
     let sink = RdkafkaTransport::builder().property("bootstrap.servers", kafka.bootstrap()).topic("nobody-made-this");
     sink.connect().await.unwrap();
-    assert!(check(&config(kafka.bootstrap(), "nobody-made-this")).await.is_good());
+    assert!(preflight(&config(kafka.bootstrap(), "nobody-made-this")).await.passed());
 }
 
 #[tokio::test]
@@ -193,8 +190,8 @@ async fn a_check_fences_nobody() {
     let sink = KafkaSink::<u32>::new(config.clone()).await.unwrap();
     sink.begin_transaction().await.unwrap();
     sink.send(1).await.unwrap();
-    let report = check(&config).await;
-    assert!(report.is_good(), "{report}");
+    let report = preflight(&config).await;
+    assert!(report.passed(), "{report}");
     sink.send(2).await.unwrap();
     sink.commit_transaction().await.unwrap();
     sink.close().await.unwrap();
@@ -212,20 +209,20 @@ async fn rights_and_passwords() {
             .with_property("sasl.username", user)
             .with_property("sasl.password", password)
     };
-    let report = check(&login("alice", "alice-secret")).await;
-    assert!(report.is_good(), "{report}");
+    let report = preflight(&login("alice", "alice-secret")).await;
+    assert!(report.passed(), "{report}");
     assert!(!format!("{report}{report:?}").contains("alice"), "{report}");
 
-    let report = check(&login("alice", "not-the-password")).await;
+    let report = preflight(&login("alice", "not-the-password")).await;
     assert_eq!(report.error.as_ref().unwrap().kind(), ErrorKind::Authentication, "{report}");
     assert!(!format!("{report}{report:?}").contains("not-the-password"));
 
-    let report = check(&login("bob", "bob-secret")).await;
-    assert!(!report.is_good() && report.error.is_none(), "{report}");
+    let report = preflight(&login("bob", "bob-secret")).await;
+    assert!(!report.passed() && report.error.is_none(), "{report}");
     assert!(report.problems.iter().any(|problem| problem.contains("TOPIC_AUTHORIZATION_FAILED")), "{report}");
     // May write, and not see the settings.
     kafka.allow("User:bob", Resource::Topic("orders"), &["WRITE"]).await.unwrap();
-    let report = check(&login("bob", "bob-secret")).await;
-    assert!(report.is_good(), "{report}");
+    let report = preflight(&login("bob", "bob-secret")).await;
+    assert!(report.passed(), "{report}");
     assert!(report.warnings.iter().any(|warning| warning.contains("DESCRIBE_CONFIGS")), "{report}");
 }

@@ -1,11 +1,11 @@
-//! Each verdict of `check` in both directions, against real brokers, and what a sink does there: both agree.
+//! Compares each verdict of `preflight`, in both directions, with what a sink does on the same real brokers.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use kafka_tower::{CheckReport, Error, KafkaSink, KafkaSinkConfig, Persistence, SinkMessage, check};
+use kafka_tower::{Error, KafkaSink, KafkaSinkConfig, Persistence, PreflightReport, SinkMessage, preflight};
 use kafka_tower_test_cluster::{Cluster, Listener, Resource};
 
 fn config(brokers: &str, topic: &str) -> KafkaSinkConfig {
@@ -51,20 +51,20 @@ enum Says {
 }
 use Says::{Bad, Good, Warns};
 
-/// The check comes first: a sink may change what there is.
-async fn agree(what: &str, config: &KafkaSinkConfig, says: Says) -> CheckReport {
-    let report = check(config).await;
+/// Preflight runs first, because a sink may change the cluster.
+async fn agree(what: &str, config: &KafkaSinkConfig, says: Says) -> PreflightReport {
+    let report = preflight(config).await;
     let text = report.to_string();
     let sent = sends(config).await;
     let shown = || format!("{what}: sink: {:?}\n{text}", sent.as_ref().map_err(|error| format!("{error:#}")));
     match says {
-        Good => assert!(report.is_good() && sent.is_ok(), "{}", shown()),
+        Good => assert!(report.passed() && sent.is_ok(), "{}", shown()),
         Warns(warning) => {
-            assert!(report.is_good() && sent.is_ok(), "{}", shown());
+            assert!(report.passed() && sent.is_ok(), "{}", shown());
             assert!(report.warnings.iter().any(|told| told.contains(warning)), "{}", shown());
         }
         Bad(problem) => {
-            assert!(!report.is_good() && sent.is_err(), "{}", shown());
+            assert!(!report.passed() && sent.is_err(), "{}", shown());
             assert!(text.contains(problem), "{}", shown());
             assert!(sent.unwrap_err().persistence() != Persistence::Persisted);
         }
@@ -90,9 +90,9 @@ async fn a_topic_and_a_transaction_of_one_broker() {
         .with_property("transaction.timeout.ms", "10000")
         .with_property("socket.timeout.ms", "10000");
     let report = agree("a short transaction, whose log is made by it", &short, Good).await;
-    assert!(report.found.unwrap().transactions.unwrap().is_err(), "it was not there");
+    assert!(report.inspection.unwrap().transactions.unwrap().is_err(), "it was not there");
     let report = agree("a short transaction, whose log is there", &short, Good).await;
-    assert!(report.found.unwrap().transactions.unwrap().is_ok());
+    assert!(report.inspection.unwrap().transactions.unwrap().is_ok());
     agree("a transaction that is too long", &transactional(at, &topic), Bad("transaction.max.timeout.ms")).await;
 }
 
@@ -105,9 +105,9 @@ async fn a_name_that_only_the_broker_knows() {
     let config = KafkaSinkConfig { send_timeout_ms: 4_000, ..config(kafka.bootstrap(), "orders") };
     // The sink lets the cluster make the topic, if it connects; the check must not, and is asked again when it is there.
     for what in ["no topic yet", "a topic"] {
-        let report = check(&config).await;
+        let report = preflight(&config).await;
         let text = report.to_string();
-        assert!(!report.is_good() && text.contains("advertise") && text.contains("kafka.invalid"), "{what}: {text}");
+        assert!(!report.passed() && text.contains("advertise") && text.contains("kafka.invalid"), "{what}: {text}");
         assert!(!text.contains("`brokers`"), "{what}: {text}");
         let error = sends(&config).await.unwrap_err();
         assert!(format!("{error:#}").contains("kafka.invalid"), "{what}: {error:#}");
@@ -125,7 +125,7 @@ async fn a_cluster_that_cannot_make_its_transaction_log_but_topics() {
     let Some(kafka) = builder.start().await.unwrap() else { return };
     let at = kafka.bootstrap();
     let report = agree("a topic that a sink makes", &config(at, "made"), Warns("there is no topic made")).await;
-    assert!(report.found.unwrap().topic.is_err(), "the check made none");
+    assert!(report.inspection.unwrap().topic.is_err(), "preflight made none");
     let transactions = KafkaSinkConfig { send_timeout_ms: 4_000, ..transactional(at, "made") };
     agree("no coordinator", &transactions, Bad("no transaction coordinator")).await;
 }
@@ -164,7 +164,7 @@ async fn brokers_that_are_gone() {
     type Asked<'a> = Pin<Box<dyn Future<Output = bool> + 'a>>;
     let short = |topic: String| -> Asked<'_> {
         let config = config(at, &topic);
-        Box::pin(async move { check(&config).await.to_string().contains("not all replicas are in sync") })
+        Box::pin(async move { preflight(&config).await.to_string().contains("not all replicas are in sync") })
     };
     for topic in [&all, &two] {
         while !short(topic.clone()).await {

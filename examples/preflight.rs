@@ -1,7 +1,7 @@
 //! Tries the configuration of the environment and prints what is wrong with it. Sends nothing.
 //!
 //! ```text
-//! KAFKA_BROKERS=localhost:9092 KAFKA_TOPIC=orders cargo run --example check
+//! KAFKA_BROKERS=localhost:9092 KAFKA_TOPIC=orders cargo run --example preflight
 //! ```
 //!
 //! Everything in `docs/config.md` can be set: `KAFKA_LINGER_MS=5`, `KAFKA_SECURITY_PROTOCOL=sasl_ssl`,
@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let report = kafka_tower::check(&config).await;
+    let report = kafka_tower::preflight(&config).await;
     println!("{report}");
-    if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

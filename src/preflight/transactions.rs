@@ -1,18 +1,18 @@
 //! Compares the cluster's answers with the settings of a sink with transactions.
 //!
-//! The check does not ask for the coordinator of the transactional id, because that would fence the producer that uses
+//! Preflight does not ask for the coordinator of the transactional id, because that would fence the producer that uses
 //! it. Instead it looks at what the coordinator depends on: the topic `__transaction_state`, or the broker settings it
 //! would be created with, and the brokers' maximum transaction timeout.
 
 use kafka_tower_rdkafka::{FoundBroker, FoundPartition, Inspection};
 
-use super::CheckReport;
-use super::judge::{counted, is_short, number, setting};
+use super::PreflightReport;
+use super::evaluate::{counted, is_short, number, setting};
 use crate::{ErrorKind, KafkaSinkConfig};
 
 const TOPIC: &str = "__transaction_state";
 
-pub(super) fn judge(config: &KafkaSinkConfig, found: &Inspection, report: &mut CheckReport) {
+pub(super) fn evaluate(config: &KafkaSinkConfig, found: &Inspection, report: &mut PreflightReport) {
     if !config.enable_transactions {
         return;
     }
@@ -32,7 +32,7 @@ pub(super) fn judge(config: &KafkaSinkConfig, found: &Inspection, report: &mut C
     }
 }
 
-fn timeout(config: &KafkaSinkConfig, brokers: &[FoundBroker], report: &mut CheckReport) {
+fn timeout(config: &KafkaSinkConfig, brokers: &[FoundBroker], report: &mut PreflightReport) {
     let ours = config.librdkafka_properties().get("transaction.timeout.ms").and_then(|value| value.parse::<u64>().ok());
     let theirs = setting(brokers, "transaction.max.timeout.ms").and_then(|value| value.parse().ok());
     if let (Some(ours), Some(theirs)) = (ours, theirs) {
@@ -51,7 +51,7 @@ fn coordinator(
     log: &[FoundPartition],
     least: Option<u64>,
     brokers: &[FoundBroker],
-    report: &mut CheckReport,
+    report: &mut PreflightReport,
 ) {
     let at = partition_of(id, log.len());
     let Some(partition) = log.iter().find(|partition| usize::try_from(partition.id) == Ok(at)) else {
@@ -87,7 +87,7 @@ fn coordinator(
 }
 
 /// The topic does not exist; the first transactional producer makes the brokers create it.
-fn made(brokers: &[FoundBroker], report: &mut CheckReport) {
+fn made(brokers: &[FoundBroker], report: &mut PreflightReport) {
     let replicas =
         setting(brokers, "transaction.state.log.replication.factor").and_then(|value| value.parse::<u64>().ok());
     match replicas {
@@ -115,10 +115,10 @@ fn partition_of(id: &str, partitions: usize) -> usize {
 mod tests {
     use super::*;
 
-    fn problems(judge: impl FnOnce(&KafkaSinkConfig, &mut CheckReport)) -> Vec<String> {
+    fn problems(evaluate: impl FnOnce(&KafkaSinkConfig, &mut PreflightReport)) -> Vec<String> {
         let config = KafkaSinkConfig::exactly_once("a", "t", "id");
-        let mut report = CheckReport::of(&config);
-        judge(&config, &mut report);
+        let mut report = PreflightReport::of(&config);
+        evaluate(&config, &mut report);
         report.problems
     }
 

@@ -2,7 +2,7 @@ use std::fmt::{self, Display, Formatter};
 
 use kafka_tower_rdkafka::{FoundTopic, Inspection};
 
-use super::CheckReport;
+use super::PreflightReport;
 
 /// Maximum number of partitions or brokers listed.
 const LISTED: usize = 16;
@@ -18,16 +18,16 @@ const SETTINGS: [&str; 6] = [
 ];
 
 /// Prints the report on several lines, without a line break at the end.
-impl Display for CheckReport {
+impl Display for PreflightReport {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "Kafka at {}, topic {}", self.brokers, if self.topic.is_empty() { "?" } else { &self.topic })?;
-        writeln!(f, "\nlibrdkafka is told (the rest has its defaults)")?;
+        writeln!(f, "\nproperties for librdkafka (the rest has its defaults)")?;
         let width = self.properties.keys().map(String::len).max().unwrap_or_default();
         for (name, value) in &self.properties {
             writeln!(f, "  {name:width$}  {value}")?;
         }
-        list(f, "cannot work", &self.conflicts)?;
-        match (&self.found, &self.error) {
+        list(f, "conflicts: settings that cannot work", &self.conflicts)?;
+        match (&self.inspection, &self.error) {
             (Some(found), _) => {
                 inspection(f, found, self.elapsed.as_millis())?;
                 if let Ok(found) = &found.topic {
@@ -41,11 +41,11 @@ impl Display for CheckReport {
                     writeln!(f, "  help: {}", error.help())?;
                 }
             }
-            (None, None) => writeln!(f, "\nnot connected: the settings come first")?,
+            (None, None) => writeln!(f, "\nnot connected: resolve the conflicts first")?,
         }
-        list(f, "sends would fail", &self.problems)?;
-        list(f, "to think about", &self.warnings)?;
-        write!(f, "\n{}", if self.is_good() { "good" } else { "NOT GOOD" })
+        list(f, "problems: sends would fail", &self.problems)?;
+        list(f, "warnings", &self.warnings)?;
+        write!(f, "\n{}", if self.passed() { "passed" } else { "FAILED" })
     }
 }
 
