@@ -1,5 +1,4 @@
-//! A sink at its edges, over memory: closing between attempts, turns, budgets, sends that never reach the stack.
-#![allow(clippy::unwrap_used)] // a test may fail
+//! Edge cases: a close between attempts, scheduling order, budgets, sends that never reach the stack.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! One transaction after the other, and calls of more than one task.
+//! Sequences of transactions, and calls from several tasks.
 
 use kafka_tower::DeliveryGuarantee;
 use kafka_tower::memory::TransactionCall;

@@ -1,7 +1,6 @@
-//! A transaction is committed whole or not at all: no send is left out of it in silence.
-#![allow(clippy::unwrap_used)] // a test may fail
+//! A transaction commits all of its sends, or the commit is refused.
 
-mod turns;
+mod sequences;
 
 use std::future::{Future, Ready, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,5 +1,4 @@
-//! The sink with all its layers, over memory: streams, choices, metrics, breaker, retries, layers of one's own.
-#![allow(clippy::unwrap_used)] // a test may fail
+//! All layers together: streams, options, metrics, breaker, retries, custom layers.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
