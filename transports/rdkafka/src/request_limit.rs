@@ -1,11 +1,12 @@
-//! The largest request that the brokers take, where they tell it: their `socket.request.max.bytes`.
+//! Refuses records that are larger than the largest request of every broker (`socket.request.max.bytes`).
 //!
-//! A broker closes the connection of a larger request, and all that is on it is lost with it (see `replace`). A record above the
-//! limit of each broker is refused instead, before it is sent. The question goes to one broker first, which is connected
-//! already: if it takes all that the client's `message.max.bytes` lets through, no record is certainly too large, and nobody
-//! else is asked. So it is with Kafka's defaults (100 MiB, and 1 MB here).
+//! A broker closes the connection on which it receives a larger request, and the other requests on that connection are
+//! lost (see `replace`). Therefore a record above the limit of every broker is refused before it is sent. One connected
+//! broker is asked for its limit first. If that limit is at least the client's `message.max.bytes`, no record is
+//! certainly too large, and no other broker is asked. This is the case with the defaults (Kafka: 100 MiB, this client:
+//! 1 MB).
 //!
-//! With compression a record's size on the wire is not known before it is sent: then nothing is asked.
+//! With compression, the size of a record on the wire is not known in advance. Then no broker is asked.
 
 mod decide;
 
@@ -23,20 +24,21 @@ use crate::classify;
 use crate::log::Source;
 use crate::shared::{Shared, lock};
 
-/// The most brokers that are asked. In a larger cluster nothing is certain.
+/// Maximum number of brokers that are asked. In a larger cluster no record is refused.
 const BROKERS: usize = 64;
-/// How often all brokers are asked until no connection was made or lost meanwhile. The first round makes those that are missing.
+/// Maximum number of rounds over all brokers. A round counts only if no connection was opened or lost during it; the
+/// first round opens the missing connections.
 const ROUNDS: usize = 3;
 
 pub(crate) struct RequestLimit {
-    /// A record that is not larger is not refused: read for each. The largest number while no limit is known.
+    /// Records up to this size are not refused; read for every record. `usize::MAX` while no limit is known.
     least: AtomicUsize,
-    /// The client's own limit; none if no limit of the brokers would be certain to matter.
+    /// The client's own limit; `None` if brokers are never asked.
     ours: Option<usize>,
     schedule: Mutex<Schedule>,
-    /// The client has connected.
+    /// Whether the client has connected.
     begun: AtomicBool,
-    /// A thread asks.
+    /// Whether a thread is asking the brokers.
     asks: AtomicBool,
 }
 
@@ -51,7 +53,7 @@ impl RequestLimit {
         }
     }
 
-    /// From now on the brokers may be asked.
+    /// Allows requests to the brokers from now on.
     pub(crate) fn begin(&self) {
         self.begun.store(true, Ordering::Release);
     }
@@ -66,7 +68,7 @@ impl RequestLimit {
     }
 }
 
-/// `message.max.bytes`, unless records are compressed.
+/// Returns `message.max.bytes`, or `None` if records are compressed.
 fn ours(config: &ClientConfig) -> Option<usize> {
     let compresses = |name| config.get(name).is_some_and(|codec| codec != "none");
     if compresses("compression.codec") || compresses("compression.type") {
@@ -75,13 +77,14 @@ fn ours(config: &ClientConfig) -> Option<usize> {
     Some(bytes(config, "message.max.bytes"))
 }
 
-/// A size that librdkafka has 1,000,000 for if it is not set.
+/// Returns a size from the configuration. Default: 1,000,000, as in librdkafka.
 fn bytes(config: &ClientConfig, name: &str) -> usize {
     config.get(name).and_then(|bytes| bytes.trim().parse().ok()).unwrap_or(1_000_000)
 }
 
 impl Shared {
-    /// Error of a record that no broker takes: a request is larger than what is in it.
+    /// Returns the error for a record that no broker takes. The request is larger than the record in it, so the size of
+    /// the record is enough to decide.
     #[inline]
     pub(crate) fn above_request_limit(&self, record: &Record, size: usize) -> Option<Error> {
         if size <= self.request_limit.least.load(Ordering::Relaxed) {
@@ -97,7 +100,7 @@ impl Shared {
         (size > limit).then(|| classify::larger_than_a_request(topic, size, limit))
     }
 
-    /// Asks the brokers for their limit if that is due, on a thread of its own.
+    /// Starts a thread that asks the brokers for their limit, if that is due.
     pub(crate) fn learn_request_limit(&self, now: Instant) {
         let its = &self.request_limit;
         let (Some(ours), true) = (its.ours, its.begun.load(Ordering::Acquire)) else { return };
@@ -119,13 +122,13 @@ impl Shared {
                 shared.warn_of_batches(limit);
             }
         };
-        // Without a thread it is asked again in a moment.
+        // If no thread could be started, a later call tries again.
         drop(thread::Builder::new().name("kafka-tower-limits".to_owned()).spawn(ask));
     }
 
-    /// Blocks.
+    /// Asks the brokers for their limit. Blocks.
     fn ask_request_limit(&self, ours: usize) -> Known {
-        // As long as librdkafka itself waits for an answer: it ends the connection of a request that has none in its time.
+        // As long as librdkafka itself waits for an answer; then it closes the connection.
         let within = self.question_time();
         let ask = |id: &i32| Answer::of(&self.client.broker_settings(*id, within));
         let Some(mut connections) = self.client.connections() else { return Known::Never };
@@ -142,7 +145,7 @@ impl Shared {
             if brokers.len() > BROKERS {
                 return Known::Never;
             }
-            // One that is gone may come back with another limit.
+            // A broker that is gone may come back with another limit.
             let all = self.client.broker_ids(Instant::now()).iter().all(|id| brokers.contains(id));
             let mut answers = Vec::new();
             for id in &brokers {
@@ -160,7 +163,7 @@ impl Shared {
         Known::Unclear(connections)
     }
 
-    /// One batch of small records may be too large, too, and nobody can refuse that.
+    /// Warns if librdkafka may build a batch of small records that is above the limit: such a batch cannot be refused.
     fn warn_of_batches(&self, limit: usize) {
         let batch = bytes(self.config(), "batch.size").min(bytes(self.config(), "message.max.bytes"));
         if batch > limit {
@@ -173,7 +176,7 @@ impl Shared {
     }
 }
 
-/// A question on its way.
+/// Marks that a thread is asking, until it is dropped.
 struct Asking(Arc<Shared>);
 
 impl Drop for Asking {

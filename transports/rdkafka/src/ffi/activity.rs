@@ -21,7 +21,8 @@ const PRODUCE: i16 = 0;
 /// `conf` is valid. The client is made with a [`Context`] as its opaque pointer, and `peers` lives longer than it.
 pub(super) unsafe fn observe(conf: *mut sys::rd_kafka_conf_t, peers: &Arc<Peers>) {
     let peers = Arc::as_ptr(peers).cast_mut().cast::<c_void>();
-    // SAFETY: the caller's promise; the names are copied. The first interceptor of a configuration is always taken.
+    // SAFETY: `conf` is valid, as the caller promises; the names are copied. The first interceptor of a configuration
+    // is always accepted.
     unsafe {
         raw::rd_kafka_conf_interceptor_add_on_new(conf, NAME.as_ptr(), on_new, peers);
         sys::rd_kafka_conf_set_throttle_cb(conf, Some(on_throttle));
@@ -35,7 +36,7 @@ unsafe extern "C" fn on_new(
     _text: *mut c_char,
     _size: usize,
 ) -> c_int {
-    // SAFETY: librdkafka calls this while it makes the client, which is when interceptors may be added.
+    // SAFETY: librdkafka calls this while it creates the client; interceptors may be added then.
     unsafe {
         raw::rd_kafka_interceptor_add_on_request_sent(rk, NAME.as_ptr(), on_sent, peers);
         raw::rd_kafka_interceptor_add_on_response_received(rk, NAME.as_ptr(), on_answer, peers);
@@ -75,9 +76,9 @@ unsafe extern "C" fn on_sent(
     _size: usize,
     peers: *mut c_void,
 ) -> c_int {
-    // SAFETY: `observe` handed the pointer over, and its target outlives the client.
+    // SAFETY: `observe` passed this pointer, and its target outlives the client.
     let peers = unsafe { &*peers.cast_const().cast::<Peers>() };
-    // SAFETY: librdkafka's own string.
+    // SAFETY: a terminated string of librdkafka's that lives during this call.
     peers.sent(id, unsafe { bytes(name) });
     0
 }
@@ -98,9 +99,9 @@ unsafe extern "C" fn on_answer(
     // SAFETY: as in `on_sent`.
     let (peers, name) = unsafe { (&*peers.cast_const().cast::<Peers>(), bytes(name)) };
     if api < 0 {
-        return 0; // the answer to a request that was given up before
+        return 0; // the answer to a request that had timed out before
     }
-    // A request without an answer by design (acks=0) has neither bytes nor a code.
+    // A request that expects no answer (acks=0) has neither bytes nor a code.
     if size > 0 || code == 0 {
         peers.answered(id, name, api == PRODUCE);
     } else {
@@ -116,7 +117,7 @@ unsafe extern "C" fn on_throttle(
     millis: c_int,
     opaque: *mut c_void,
 ) {
-    // SAFETY: the opaque pointer of the client is its context, which outlives it.
+    // SAFETY: the opaque pointer of the client is its context, which outlives the client.
     let context = unsafe { &*opaque.cast_const().cast::<Context>() };
     context.peers().throttled(id, Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
 }
@@ -128,6 +129,6 @@ unsafe fn bytes<'a>(text: *const c_char) -> &'a [u8] {
     if text.is_null() {
         return &[];
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: the pointer is not null, so the string is terminated and lives long enough, as the caller promises.
     unsafe { CStr::from_ptr(text) }.to_bytes()
 }

@@ -17,11 +17,11 @@ use crate::slot::Slot;
 
 /// A librdkafka producer, made and owned by the binding's `Client`, which never polls it.
 ///
-/// It can be destroyed while handles to it live; then nothing can be produced any more.
+/// It can be destroyed while handles to it exist. Afterwards nothing can be produced.
 pub(crate) struct Client {
     state: RwLock<State>,
-    /// Read-locked by calls that wait for librdkafka. They must not keep `state` locked meanwhile: a writer would wait
-    /// for them, and all records would wait for the writer.
+    /// Read-locked by calls that wait for librdkafka. They must not hold the lock of `state` meanwhile: a writer would
+    /// wait for them, and all records would wait for the writer.
     long_calls: RwLock<()>,
 }
 
@@ -43,7 +43,7 @@ impl State {
     }
 }
 
-/// One instance of librdkafka's producer, before it becomes a client's or after it was replaced.
+/// One instance of librdkafka's producer, before a client uses it or after it was replaced.
 #[derive(Clone)]
 pub(crate) struct Instance(Arc<Native>);
 
@@ -64,10 +64,10 @@ impl Instance {
         let context = Context::new(Arc::clone(&peers));
         let made = rdkafka::client::Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, context);
         let producer = made.inspect_err(|_| {
-            // The binding leaks a client that it could not finish, and its callbacks go on: keep `peers` alive.
+            // The binding leaks a client that it failed to set up, and its callbacks go on: `peers` must stay alive.
             std::mem::forget(Arc::clone(&peers));
         })?;
-        // SAFETY: the producer lives, and longer than the queue: see `Native`.
+        // SAFETY: the producer lives longer than the queue: see `Native`.
         let queue = unsafe { Queue::main(producer.native_ptr()) };
         Ok(Self(Arc::new(Native { topics: Topics::default(), queue, producer, peers })))
     }
@@ -77,9 +77,9 @@ impl Instance {
         self.0.purge();
     }
 
-    /// Returns another reference to its main queue, which must be dropped before the instance.
+    /// Returns a new reference to the main queue of the instance. It must be dropped before the instance.
     pub(crate) fn queue(&self) -> Queue {
-        // SAFETY: the producer lives; the caller drops the queue first.
+        // SAFETY: the producer lives; the caller drops the queue before it.
         unsafe { Queue::main(self.0.rk()) }
     }
 
@@ -91,7 +91,8 @@ impl Instance {
     /// Waits until a broker answers, at most `within`. Returns whether one did.
     pub(crate) fn wait_for_broker(&self, within: Duration) -> bool {
         let mut metadata: *const sys::rd_kafka_metadata = ptr::null();
-        // SAFETY: the client lives; no topic is asked for; `metadata` is written only on success, and destroyed once.
+        // SAFETY: the client lives; a null topic requests none; `metadata` is written only on success, and destroyed
+        // once.
         unsafe {
             let answered = raw::rd_kafka_metadata(self.0.rk(), 0, ptr::null_mut(), &mut metadata, millis(within)) == 0;
             if answered {
@@ -101,14 +102,14 @@ impl Instance {
         }
     }
 
-    /// Returns the number of records without a report that was read, and of other waiting events.
+    /// Returns the number of records whose report was not read yet, plus the number of other waiting events.
     pub(crate) fn queued(&self) -> usize {
         // SAFETY: the client lives; the function is thread safe.
         usize::try_from(unsafe { sys::rd_kafka_outq_len(self.0.rk()) }).unwrap_or(0)
     }
 
-    /// Gives up all records and passes on those that had no report yet. Waits for librdkafka's threads, one of which
-    /// may be resolving a name.
+    /// Gives up all records and passes on those without a report. Waits for librdkafka's threads, one of which may be
+    /// resolving a host name.
     pub(crate) fn give_up(&self, mut last: impl FnMut(&Slot)) {
         self.0.give_up(|event| {
             if let Event::Reports(mut reports) = event {
@@ -118,7 +119,7 @@ impl Instance {
     }
 }
 
-/// Maximum time for the reports of records that a destroyed producer still had.
+/// Maximum time to wait for the reports of records that a destroyed producer still had.
 const LAST_REPORTS: Duration = Duration::from_millis(500);
 
 /// Topic handles and the queue are declared before the producer, because they must be destroyed before it; the target
@@ -137,7 +138,7 @@ impl Native {
 }
 
 impl Drop for Native {
-    /// The event loop has read all reports. Records that are still here end as lost.
+    /// Called when the event loop has read all reports. Records that are still here end as lost.
     fn drop(&mut self) {
         self.give_up(|event| drop(event));
     }
@@ -145,7 +146,7 @@ impl Drop for Native {
 
 /// librdkafka's text for a code.
 pub(crate) fn text_of(code: i32) -> String {
-    // SAFETY: a terminated string that is never freed, or lives in the thread until the next call.
+    // SAFETY: a terminated string that is never freed, or that stays valid in this thread until the next call.
     unsafe { CStr::from_ptr(raw::rd_kafka_err2str(code)) }.to_string_lossy().into_owned()
 }
 
@@ -170,16 +171,16 @@ impl Client {
         self.with(|native| native.peers.all(now)).unwrap_or_default()
     }
 
-    /// The state of the producer's connections; none once it is destroyed.
+    /// Returns the state of the producer's connections; `None` once it is destroyed.
     pub(crate) fn connections(&self) -> Option<Connections> {
         self.with(|native| native.peers.connection_state())
     }
 
-    /// The numbers of the brokers that the producer had something to do with; those that it is connected to come first, as a rule.
+    /// Returns the ids of the brokers that the producer has contacted. Usually connected brokers come first.
     pub(crate) fn broker_ids(&self, now: Instant) -> Vec<i32> {
         let mut peers = self.peers(now);
         peers.retain(|peer| peer.id >= 0);
-        // The last answer first.
+        // Brokers that answered last come first.
         peers.sort_by_key(|peer| std::cmp::Reverse(peer.answered));
         peers.iter().map(|peer| peer.id).collect()
     }
@@ -192,10 +193,12 @@ impl Client {
     /// Switches librdkafka's debug lines about batches on or off. Only for the transport's event loop.
     pub(crate) fn log_batches(&self, on: bool) {
         let value = if on { c"msg" } else { c"-msg" };
-        // SAFETY: the client lives, and with it its configuration, which librdkafka has allocated and not as a constant. It calls
-        // that read-only once the client is made, because its threads read it. This property is an integer of which one bit is set
-        // or cleared, as `rd_kafka_set_log_level` writes its level beside the same threads; all else stays as it is, and the
-        // event loop alone writes. A thread that reads the old value writes a line more or less. There is no error text to write.
+        // SAFETY: the client lives, and so does its configuration, which librdkafka has allocated in writable memory.
+        // librdkafka documents the configuration as read-only once the client is created, because its threads read it
+        // without a lock. This call sets or clears one bit of one integer and changes nothing else;
+        // `rd_kafka_set_log_level` writes the log level beside the same threads in the same way. Only the event loop
+        // writes. A thread that reads the old value logs one line more or less. The error buffer is null and has length
+        // 0, so no error text is written.
         self.with(|native| unsafe {
             let conf = sys::rd_kafka_conf(native.rk()).cast_mut();
             sys::rd_kafka_conf_set(conf, c"debug".as_ptr(), value.as_ptr(), ptr::null_mut(), 0);
@@ -215,7 +218,7 @@ impl Client {
     /// Returns whether each one was paused.
     pub(crate) fn pause<'a>(&self, partitions: impl ExactSizeIterator<Item = &'a (String, i32)>) -> bool {
         let paused = self.with_for_long(|native| {
-            // SAFETY: the list lives until it is destroyed below; names are terminated and copied; the client lives.
+            // SAFETY: the client lives; the list lives until it is destroyed below; names are terminated and copied.
             unsafe {
                 let list = sys::rd_kafka_topic_partition_list_new(c_int::try_from(partitions.len()).unwrap_or(0));
                 let wanted = partitions.len();
@@ -241,13 +244,13 @@ impl Client {
     pub(crate) fn destroy(&self) {
         let mut state = self.write();
         let native = state.native.take();
-        // Nothing would hand over held records from now on.
+        // From now on nothing would hand over held records.
         state.all_held = false;
         state.topics_held.clear();
         state.changed();
         drop(state);
-        // Calls in progress have a reference to it, and the last one would destroy it; only a request to the cluster
-        // may.
+        // Each call in progress has a reference, and the last reference to be dropped destroys the producer. Only a
+        // request to the cluster may be the last one.
         let _no_more = self.long_calls.write().unwrap_or_else(PoisonError::into_inner);
         drop(native);
     }
@@ -256,7 +259,7 @@ impl Client {
         self.read().native.as_deref().map(f)
     }
 
-    /// For calls that may block.
+    /// Runs a call that may block.
     fn with_for_long<R>(&self, f: impl FnOnce(&Native) -> R) -> Option<R> {
         let _last_until = self.long_calls.read().unwrap_or_else(PoisonError::into_inner);
         // A separate statement: the state is not locked during the call.
@@ -266,7 +269,7 @@ impl Client {
 
     /// Like `with_rk`, for a request to the cluster, which may take long: `destroy` does not wait for it.
     pub(super) fn kept<R>(&self, f: impl FnOnce(*mut sys::rd_kafka_t) -> R) -> Option<R> {
-        // A separate statement, as above.
+        // A separate statement, as in `with_rk`.
         let native = self.read().native.clone();
         native.map(|native| f(native.rk()))
     }
@@ -286,7 +289,7 @@ impl Client {
     /// Returns another reference to the main queue, for the event loop. It must be dropped before the client is
     /// destroyed.
     pub(crate) fn queue(&self) -> Option<Queue> {
-        // SAFETY: the producer lives; the caller drops the queue first.
+        // SAFETY: the producer lives; the caller drops the queue before it.
         self.with(|native| unsafe { Queue::main(native.rk()) })
     }
 
@@ -295,7 +298,7 @@ impl Client {
         self.with(|native| native.queue.wake());
     }
 
-    /// Hands the slot's record over without copying its value: the slot keeps it until its report.
+    /// Hands the slot's record over without copying its value: the slot keeps the value until its delivery report.
     ///
     /// While its topic is held, `hold` gets the slot instead. An error is librdkafka's code and returns the slot: the
     /// record was not accepted.
@@ -352,7 +355,8 @@ impl Client {
         ended
     }
 
-    /// Asks a broker for a topic, or only for an answer. Blocks up to `timeout`. An error is librdkafka's code.
+    /// Requests the metadata of a topic, or only an answer, from a broker. Blocks up to `timeout`. An error is
+    /// librdkafka's code.
     pub(crate) fn metadata(&self, topic: Option<&str>, timeout: Duration) -> Result<TopicMetadata, i32> {
         self.kept(|rk| {
             let handle = topic.map(|name| produce::Topic::open(rk, name)).transpose()?;
@@ -363,8 +367,8 @@ impl Client {
             if code != 0 {
                 return Err(code);
             }
-            // SAFETY: on success `metadata` points to a valid structure until it is destroyed below. The code is read as
-            // the integer it is: a reference to the topic would assert that the binding's enum knows it.
+            // SAFETY: on success `metadata` points to a valid structure until it is destroyed below. The code is read
+            // as an integer: a reference to the topic would assert that the binding's enum has this code.
             let found = unsafe {
                 let count = usize::try_from((*metadata).topic_cnt).unwrap_or(0);
                 let found = (0..count)
@@ -397,7 +401,7 @@ impl Client {
     }
 
     /// Gives up all records: queued ones end with `_PURGE_QUEUE`, sent ones with `_PURGE_INFLIGHT`. Does not wait for
-    /// librdkafka's threads, one of which may be resolving a name.
+    /// librdkafka's threads, one of which may be resolving a host name.
     pub(crate) fn purge(&self) {
         self.with(Native::purge);
     }
@@ -405,16 +409,16 @@ impl Client {
     /// Returns the error that ended the producer, if it has ended.
     pub(crate) fn fatal_error(&self) -> Option<(i32, String)> {
         let mut text: [c_char; 512] = [0; 512];
-        // SAFETY: the buffer is as long as said, and librdkafka terminates what it writes.
+        // SAFETY: the length passed is that of the buffer, and librdkafka terminates what it writes.
         let code =
             self.with(|native| unsafe { raw::rd_kafka_fatal_error(native.rk(), text.as_mut_ptr(), text.len()) })?;
-        // SAFETY: terminated, at the latest by the zeros the buffer was made of.
+        // SAFETY: the buffer was filled with zeros, so what is in it is terminated.
         let text = unsafe { CStr::from_ptr(text.as_ptr()) };
         (code != 0).then(|| (code, text.to_string_lossy().into_owned()))
     }
 
-    /// Returns the number of records without a report that was read, and of other waiting events. 0 once the producer
-    /// is destroyed.
+    /// Returns the number of records whose report was not read yet, plus the number of other waiting events. 0 once the
+    /// producer is destroyed.
     pub(crate) fn queued(&self) -> usize {
         // SAFETY: the client lives; the function is thread safe.
         let queued = self.with(|native| unsafe { sys::rd_kafka_outq_len(native.rk()) });
@@ -440,7 +444,7 @@ impl Native {
         // SAFETY: the client lives; the function is thread safe.
         unsafe { raw::rd_kafka_purge(self.rk(), flags) };
         let (end, mut reported) = (Instant::now() + LAST_REPORTS, Vec::new());
-        // SAFETY: as above.
+        // SAFETY: the client lives; the function is thread safe.
         while unsafe { sys::rd_kafka_outq_len(self.rk()) } > 0 && Instant::now() < end {
             self.queue.poll(Duration::from_millis(10), &mut reported, &mut last);
             reported.clear();
@@ -457,7 +461,8 @@ impl Native {
         let failure = match token {
             Ok((token, principal, lifetime_ms)) => {
                 let mut text: [c_char; 512] = [0; 512];
-                // SAFETY: strings are terminated and live through the call; no extensions; the buffer is as long as said.
+                // SAFETY: strings are terminated and live through the call; there are no extensions; the length passed
+                // is that of the buffer.
                 let code = unsafe {
                     raw::rd_kafka_oauthbearer_set_token(
                         self.rk(),
@@ -486,9 +491,10 @@ impl Native {
 
 /// # Safety
 ///
-/// The topic is valid, and a part of metadata that was not destroyed.
+/// The topic is a valid part of metadata that is not destroyed yet.
 unsafe fn leaders(topic: *const sys::rd_kafka_metadata_topic) -> Vec<i32> {
-    // SAFETY: the caller's promise; the array is as long as said. Fields are read one by one, as above.
+    // SAFETY: the topic is valid, as the caller promises; the array is as long as its count says. Fields are read one
+    // by one: a reference to the topic would assert that the binding's enum has its code.
     unsafe {
         let count = usize::try_from((*topic).partition_cnt).unwrap_or(0);
         let mut leaders = vec![-1; count];

@@ -20,7 +20,7 @@ unsafe extern "C" {
 
 type Settings = BTreeMap<String, String>;
 
-/// Brokers by id, host and port; code and partitions of a topic.
+/// Brokers (id, host and port), and a topic's code and partitions.
 pub(crate) struct Seen {
     pub(crate) brokers: Vec<(i32, String, u16)>,
     pub(crate) code: i32,
@@ -36,12 +36,13 @@ pub(crate) struct SeenPartition {
     pub(crate) in_sync: Vec<i32>,
 }
 
-/// Errors are librdkafka's codes. All calls block up to `within`.
+/// Every call blocks up to `within`. Errors are librdkafka's codes.
 impl Client {
     /// Returns the cluster's id, once a broker has answered.
     pub(crate) fn cluster_id(&self, within: Duration) -> Option<String> {
         self.kept(|rk| {
-            // SAFETY: the client lives; the string is terminated and ours, and freed as librdkafka asks.
+            // SAFETY: the client lives; the string is terminated, belongs to the caller, and is freed with librdkafka's
+            // function.
             unsafe {
                 let id = sys::rd_kafka_clusterid(rk, millis(within));
                 if id.is_null() {
@@ -55,13 +56,13 @@ impl Client {
         .flatten()
     }
 
-    /// Returns the broker that brokers give as the controller.
+    /// Returns the controller's id, as brokers report it.
     pub(crate) fn controller(&self, within: Duration) -> Option<i32> {
-        // SAFETY: the client lives; -1 is none.
+        // SAFETY: the client lives. -1 means that there is none.
         self.kept(|rk| unsafe { sys::rd_kafka_controllerid(rk, millis(within)) }).filter(|id| *id >= 0)
     }
 
-    /// Returns the brokers, and a topic with its partitions.
+    /// Requests the brokers, and a topic with its partitions.
     pub(crate) fn look(&self, topic: &str, within: Duration) -> Result<Seen, i32> {
         let look = |rk| {
             let handle = produce::Topic::open(rk, topic)?;
@@ -85,7 +86,7 @@ impl Client {
     pub(crate) fn brokers(&self, within: Duration) -> Result<Vec<i32>, i32> {
         let ask = |rk| {
             let mut metadata: *const sys::rd_kafka_metadata = ptr::null();
-            // SAFETY: the client lives; no topic is asked for; `metadata` is written only on success.
+            // SAFETY: the client lives; a null topic requests none; `metadata` is written only on success.
             let code = unsafe { raw::rd_kafka_metadata(rk, 0, ptr::null_mut(), &mut metadata, millis(within)) };
             if code != 0 {
                 return Err(code);
@@ -101,12 +102,13 @@ impl Client {
         self.kept(ask).unwrap_or(Err(codes::LOCAL_DESTROY))
     }
 
-    /// Asks a broker for a topic's settings. Sensitive ones are left out.
+    /// Requests a topic's settings from a broker. Sensitive ones are left out.
     pub(crate) fn topic_settings(&self, topic: &str, broker: i32, within: Duration) -> Result<Settings, i32> {
         self.settings(Resource::RD_KAFKA_RESOURCE_TOPIC, topic, broker, within)
     }
 
-    /// Asks a broker for its own settings. The request connects to that broker, as a record does.
+    /// Requests a broker's own settings. The request opens a connection to that broker if there is none, as a record
+    /// does.
     pub(crate) fn broker_settings(&self, id: i32, within: Duration) -> Result<Settings, i32> {
         self.settings(Resource::RD_KAFKA_RESOURCE_BROKER, &id.to_string(), id, within)
     }
@@ -115,30 +117,30 @@ impl Client {
         let name = CString::new(name).map_err(|_| codes::LOCAL_INVALID_ARG)?;
         let ask = |rk| {
             let question = Question::new(rk, Admin::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, broker, within)?;
-            // SAFETY: the name is terminated and copied. Null, of an empty name, is asked for.
+            // SAFETY: the name is terminated and copied. The result is null for an empty name, which is checked below.
             let resource = unsafe { sys::rd_kafka_ConfigResource_new(kind, name.as_ptr()) };
             if resource.is_null() {
                 return Err(codes::LOCAL_INVALID_ARG);
             }
-            // SAFETY: the client, the resource, the options and the queue live; librdkafka copies what it keeps, so that the
-            // resource, which is ours, can go.
+            // SAFETY: the client, the resource, the options and the queue live. librdkafka copies what it keeps; the
+            // resource belongs to this function, which destroys it once.
             unsafe {
                 sys::rd_kafka_DescribeConfigs(rk, [resource].as_mut_ptr(), 1, question.options, question.queue);
                 sys::rd_kafka_ConfigResource_destroy(resource);
             }
-            // SAFETY: `settings` reads an event that lives.
+            // SAFETY: the event lives during the call of `settings`.
             question.answer(within, |event| unsafe { settings(event) })
         };
         self.kept(ask).unwrap_or(Err(codes::LOCAL_DESTROY))
     }
 
-    /// Returns whether this principal may write to a topic. None if the cluster does not say.
+    /// Returns whether this principal may write to a topic. `None` if the cluster does not say.
     pub(crate) fn may_write(&self, topic: &str, broker: i32, within: Duration) -> Option<bool> {
         let topic = CString::new(topic).ok()?;
         let ask = |rk| {
             let question = Question::new(rk, Admin::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, broker, within)?;
-            // SAFETY: the client and the options live, and the name is terminated; librdkafka copies what it keeps, so that the
-            // collection, which is ours, can go. An error is ours, and null without one.
+            // SAFETY: the client and the options live, and the name is terminated. librdkafka copies what it keeps. The
+            // collection and the error (null if there is none) belong to this function, which destroys each once.
             unsafe {
                 let error = sys::rd_kafka_AdminOptions_set_include_authorized_operations(question.options, 1);
                 if !error.is_null() {
@@ -149,7 +151,7 @@ impl Client {
                 sys::rd_kafka_DescribeTopics(rk, topics, question.options, question.queue);
                 sys::rd_kafka_TopicCollection_destroy(topics);
             }
-            // SAFETY: `writes` reads an event that lives.
+            // SAFETY: the event lives during the call of `writes`.
             question.answer(within, |event| unsafe { writes(event) })
         };
         self.kept(ask)?.ok().flatten()
@@ -158,10 +160,11 @@ impl Client {
 
 /// # Safety
 ///
-/// The metadata is librdkafka's and lives. Codes are read as the integers they are: a reference to a topic or a partition
-/// would assert that the binding's enum knows them.
+/// The metadata comes from librdkafka and is not destroyed yet. Codes are read as integers: a reference to a topic or a
+/// partition would assert that the binding's enum has its code.
 unsafe fn seen(metadata: *const sys::rd_kafka_metadata, topic: &str) -> Seen {
-    // SAFETY: the caller's promise; each array is as long as its count says, and strings are terminated.
+    // SAFETY: the metadata is valid, as the caller promises: each array is as long as its count says, and strings are
+    // terminated.
     unsafe {
         let brokers = (0..count((*metadata).broker_cnt)).map(|i| (*metadata).brokers.add(i)).map(|broker| {
             let host = CStr::from_ptr((*broker).host).to_string_lossy().into_owned();
@@ -197,7 +200,7 @@ unsafe fn ids(first: *const i32, length: c_int) -> Vec<i32> {
     if first.is_null() {
         return Vec::new();
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: the pointer is not null, so it points to `length` numbers, as the caller promises.
     (0..count(length)).map(|i| unsafe { first.add(i).read() }).collect()
 }
 
@@ -205,11 +208,12 @@ unsafe fn ids(first: *const i32, length: c_int) -> Vec<i32> {
 ///
 /// # Safety
 ///
-/// The event is librdkafka's and lives.
+/// The event comes from librdkafka and is not destroyed yet.
 unsafe fn writes(event: *mut sys::rd_kafka_event_t) -> Result<Option<bool>, i32> {
     const WRITE: c_int = sys::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_WRITE as c_int;
-    // SAFETY: the caller's promise; what is asked of the event and the description lives as long as the event. The result is
-    // null for an event of another type. Each array is as long as its count says. Operations are read as the integers they are.
+    // SAFETY: the event lives, as the caller promises, and what it and the description return lives as long as the
+    // event. The result is null for an event of another type. Each array is as long as its count says. Operations are
+    // read as integers.
     unsafe {
         let code = raw::rd_kafka_event_error(event);
         if code != 0 {
@@ -239,10 +243,10 @@ unsafe fn writes(event: *mut sys::rd_kafka_event_t) -> Result<Option<bool>, i32>
 
 /// # Safety
 ///
-/// The event is librdkafka's and lives.
+/// The event comes from librdkafka and is not destroyed yet.
 unsafe fn settings(event: *mut sys::rd_kafka_event_t) -> Result<Settings, i32> {
-    // SAFETY: the caller's promise; what is asked of the event, the resource and its entries lives as long as the event.
-    // The result is null for an event of another type. Each array is as long as its count says.
+    // SAFETY: the event lives, as the caller promises, and what it, the resource and its entries return lives as long
+    // as the event. The result is null for an event of another type. Each array is as long as its count says.
     unsafe {
         let code = raw::rd_kafka_event_error(event);
         if code != 0 {

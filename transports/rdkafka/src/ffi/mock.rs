@@ -6,7 +6,7 @@ use rdkafka_sys as sys;
 
 use super::{Client, raw};
 
-/// The mock cluster of a client that was made with `test.mock.num.brokers`. It lives as long as the client.
+/// The mock cluster of a client that was created with `test.mock.num.brokers`. It lives as long as the client.
 pub(crate) struct Mock(Client);
 
 impl Mock {
@@ -16,7 +16,8 @@ impl Mock {
     }
 
     fn native(&self) -> *mut sys::rd_kafka_mock_cluster_t {
-        // SAFETY: the client lives, because only this value's drop destroys it; librdkafka returns null without a mock
+        // SAFETY: the client lives, because only the drop of this value destroys it. librdkafka returns null if there
+        // is no mock
         // cluster.
         self.0.with_rk(|rk| unsafe { sys::rd_kafka_handle_mock_cluster(rk) }).unwrap_or(std::ptr::null_mut())
     }
@@ -33,7 +34,7 @@ impl Mock {
     }
 
     pub(crate) fn push_errors(&self, api_key: i16, codes: &[i32]) {
-        // SAFETY: the cluster lives; the codes are copied, as many as said.
+        // SAFETY: the cluster lives; the count passed is that of the codes, which are copied.
         unsafe {
             raw::rd_kafka_mock_push_request_errors_array(self.native(), api_key, codes.len(), codes.as_ptr());
         }

@@ -1,12 +1,13 @@
-//! All `unsafe` code of this project: functions that the binding does not offer, or offers with undefined behaviour.
+//! All `unsafe` code of this project: librdkafka functions that the binding does not offer, or offers with undefined
+//! behaviour.
 //!
-//! The binding turns librdkafka's error codes into a Rust enum with holes, in the delivery callback, the error callback
-//! and the metadata. A code that the enum does not have (of a newer broker or a proxy) is undefined behaviour there.
-//! Here codes are integers from the first read on: [`raw`] declares the functions with C's integer types, and fields
-//! are read through pointers of that type.
+//! The binding converts librdkafka's error codes into a Rust enum that does not have all of them: in the delivery
+//! callback, the error callback and the metadata. A code that the enum does not have (from a newer broker or a proxy)
+//! is undefined behaviour. This module reads every code as an integer: [`raw`] declares the functions with C's integer
+//! type, and fields are read through pointers of that type.
 //!
-//! Other reasons: the persistence status of a message, handing over a payload without a copy, topic handles, and a
-//! flush that does not wait 100 ms.
+//! It also offers what the binding does not: the persistence status of a message, handing over a payload without a
+//! copy, topic handles, and a flush that does not wait 100 ms.
 
 mod activity;
 mod client;

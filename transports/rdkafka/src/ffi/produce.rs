@@ -12,18 +12,19 @@ use crate::slot::Slot;
 /// `RD_KAFKA_PARTITION_UA`: the partitioner decides.
 const PARTITION_UA: i32 = -1;
 
-/// A topic handle. It must be dropped before its client, so it never leaves `Native`.
+/// A topic handle. It must be dropped before its client; therefore it never leaves `Native`.
 pub(super) struct Topic(*mut sys::rd_kafka_topic_t);
 
-// SAFETY: librdkafka's topic handles are thread safe and counted.
+// SAFETY: librdkafka's topic handles are thread safe and reference counted.
 unsafe impl Send for Topic {}
-// SAFETY: as above.
+// SAFETY: as for `Send`: the handles are thread safe.
 unsafe impl Sync for Topic {}
 
 impl Topic {
     pub(super) fn open(rk: *mut sys::rd_kafka_t, name: &str) -> Result<Self, i32> {
         let name = CString::new(name).map_err(|_| codes::LOCAL_INVALID_ARG)?;
-        // SAFETY: the client lives, the name is terminated and copied by librdkafka, no configuration is handed over.
+        // SAFETY: the client lives; the name is terminated and copied by librdkafka; the configuration is null, which
+        // means the default.
         let topic = unsafe { sys::rd_kafka_topic_new(rk, name.as_ptr(), ptr::null_mut()) };
         if topic.is_null() { Err(codes::LOCAL_UNKNOWN_TOPIC) } else { Ok(Self(topic)) }
     }
@@ -40,12 +41,12 @@ impl Drop for Topic {
     }
 }
 
-/// Headers that librdkafka has not taken over yet.
+/// Headers that librdkafka does not own yet.
 struct NativeHeaders(*mut sys::rd_kafka_headers_t);
 
 impl Drop for NativeHeaders {
     fn drop(&mut self) {
-        // SAFETY: ours until librdkafka takes them, which `produce` marks by forgetting this value.
+        // SAFETY: this value owns the headers: `produce` forgets it when librdkafka takes ownership.
         unsafe { sys::rd_kafka_headers_destroy(self.0) };
     }
 }
@@ -54,12 +55,13 @@ fn headers(headers: &kafka_tower_core::Headers) -> Option<NativeHeaders> {
     if headers.is_empty() {
         return None;
     }
-    // SAFETY: a plain allocation; librdkafka aborts where memory ends.
+    // SAFETY: a plain allocation; librdkafka aborts if there is no memory.
     let native = NativeHeaders(unsafe { sys::rd_kafka_headers_new(headers.len()) });
     for header in headers {
         let (value, len) = span(header.value.as_deref());
-        // SAFETY: name and value are copied, by the sizes given; a null value has size 0. The result is an error code
-        // of the binding's own enum that this function only takes for memory it may not write, which ours is not.
+        // SAFETY: name and value are copied, with the sizes passed; a null value has size 0. The only error that this
+        // function returns is for headers that are read-only, which these are not; so the result is a code that the
+        // binding's enum has.
         unsafe {
             sys::rd_kafka_header_add(native.0, header.key.as_ptr().cast(), signed(header.key.len()), value, signed(len))
         };
@@ -67,13 +69,13 @@ fn headers(headers: &kafka_tower_core::Headers) -> Option<NativeHeaders> {
     Some(native)
 }
 
-/// Null for `None` only, and not null for an empty slice: Kafka distinguishes them.
+/// Returns null for `None`, and a non-null pointer for an empty slice: Kafka distinguishes the two.
 fn span(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
     bytes.map_or((ptr::null_mut(), 0), |b| (b.as_ptr().cast_mut().cast(), b.len()))
 }
 
 fn signed(len: usize) -> isize {
-    // A slice is never longer than isize::MAX.
+    // No overflow: a slice is never longer than isize::MAX.
     isize::try_from(len).unwrap_or(isize::MAX)
 }
 
@@ -91,7 +93,7 @@ pub(super) fn produce(rk: *mut sys::rd_kafka_t, topic: &Topic, slot: Arc<Slot>) 
     let arguments = [
         vu(vtype::RD_KAFKA_VTYPE_RKT, Value { rkt: topic.0 }),
         vu(vtype::RD_KAFKA_VTYPE_PARTITION, Value { i32_: partition }),
-        // librdkafka neither copies nor frees the value.
+        // Flags: librdkafka neither copies nor frees the value.
         vu(vtype::RD_KAFKA_VTYPE_MSGFLAGS, Value { i: 0 }),
         vu(vtype::RD_KAFKA_VTYPE_KEY, Value { mem: Span { ptr: key, size: key_len } }),
         vu(vtype::RD_KAFKA_VTYPE_VALUE, Value { mem: Span { ptr: value, size: value_len } }),
@@ -100,15 +102,16 @@ pub(super) fn produce(rk: *mut sys::rd_kafka_t, topic: &Topic, slot: Arc<Slot>) 
         vu(vtype::RD_KAFKA_VTYPE_HEADERS, Value { headers: headers.as_ref().map_or(ptr::null_mut(), |h| h.0) }),
     ];
     let count = arguments.len() - usize::from(headers.is_none());
-    // SAFETY: each argument carries the union's field that its type names. librdkafka copies the key. The value stays
-    // where it is until the delivery report: it belongs to the record in the slot, which nobody changes, and whose
-    // count the opaque pointer holds, and then `Queue::poll` until the report's event was destroyed.
+    // SAFETY: in each argument the union's field is the one that its type names. librdkafka copies the key. The value
+    // does not move until the delivery report: it belongs to the record in the slot, and no code changes that record.
+    // The opaque pointer holds a reference to the slot, and after the report `Queue::poll` holds it until the report's
+    // event is destroyed.
     let error = unsafe { sys::rd_kafka_produceva(rk, arguments.as_ptr(), count) };
     if error.is_null() {
         std::mem::forget(headers); // owned by librdkafka now
         return Ok(());
     }
-    // SAFETY: a non-null error is valid until destroyed, and ours to destroy.
+    // SAFETY: a non-null error is valid until it is destroyed, and the caller of librdkafka destroys it.
     let code = unsafe {
         // After a fatal error, librdkafka returns the code of the error that ended the producer.
         let fatal = sys::rd_kafka_error_is_fatal(error) != 0;
@@ -116,7 +119,7 @@ pub(super) fn produce(rk: *mut sys::rd_kafka_t, topic: &Topic, slot: Arc<Slot>) 
         sys::rd_kafka_error_destroy(error);
         if fatal { codes::LOCAL_FATAL } else { code }
     };
-    // SAFETY: the pointer came from `Arc::into_raw` above; librdkafka did not take the message, so this is the only
-    // owner.
+    // SAFETY: the pointer came from `Arc::into_raw` above. librdkafka did not accept the message, so no one else owns
+    // this reference.
     Err((code, unsafe { Arc::from_raw(opaque) }))
 }

@@ -32,17 +32,17 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// Makes a request to this broker. Without a broker, librdkafka would wait for the controller, which may be
+    /// Prepares a request to this broker. Without a broker id, librdkafka would wait for the controller, which may be
     /// unreachable.
     pub(super) fn new(rk: *mut sys::rd_kafka_t, what: Admin, broker: i32, within: Duration) -> Result<Self, i32> {
-        // SAFETY: the client lives; null options are asked for below.
+        // SAFETY: the client lives. The options may be null, which is checked below.
         let question =
             unsafe { Self { options: sys::rd_kafka_AdminOptions_new(rk, what), queue: sys::rd_kafka_queue_new(rk) } };
         if question.options.is_null() {
             return Err(codes::LOCAL_INVALID_ARG);
         }
         let mut text: [c_char; 128] = [0; 128];
-        // SAFETY: the options live; the buffer is as long as said.
+        // SAFETY: the options live; the length passed is that of the buffer.
         let codes = unsafe {
             [
                 rd_kafka_AdminOptions_set_request_timeout(
@@ -69,7 +69,7 @@ impl Question {
             return Err(codes::LOCAL_TIMED_OUT);
         }
         let answer = read(event);
-        // SAFETY: ours, and read no more.
+        // SAFETY: this value owns the event, and no reference into it is left.
         unsafe { sys::rd_kafka_event_destroy(event) };
         answer
     }
@@ -77,7 +77,8 @@ impl Question {
 
 impl Drop for Question {
     fn drop(&mut self) {
-        // SAFETY: ours, each destroyed once; librdkafka's own references keep what an answer on its way needs.
+        // SAFETY: this value owns both, and destroys each once. librdkafka has its own references to what a pending
+        // answer needs.
         unsafe {
             if !self.options.is_null() {
                 sys::rd_kafka_AdminOptions_destroy(self.options);

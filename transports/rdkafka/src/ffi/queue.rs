@@ -14,15 +14,15 @@ pub(crate) struct Queue(*mut sys::rd_kafka_queue_t);
 
 // SAFETY: librdkafka's queues are thread safe.
 unsafe impl Send for Queue {}
-// SAFETY: as above.
+// SAFETY: as for `Send`: the queues are thread safe.
 unsafe impl Sync for Queue {}
 
 impl Queue {
     /// # Safety
     ///
-    /// The client lives, and is destroyed after this queue was dropped.
+    /// The client lives, and is destroyed only after this queue was dropped.
     pub(super) unsafe fn main(rk: *mut sys::rd_kafka_t) -> Self {
-        // SAFETY: the caller's promise; the queue is a counted reference of its own.
+        // SAFETY: the client lives, as the caller promises; the result is a new counted reference.
         Self(unsafe { sys::rd_kafka_queue_get_main(rk) })
     }
 
@@ -34,8 +34,8 @@ impl Queue {
 
     /// Waits for an event and passes it to `handle`. Returns whether there was one.
     ///
-    /// `reported` gets the slots of the event and holds them until the event was destroyed: librdkafka reads their
-    /// values in place.
+    /// `reported` receives the slots of the event and holds them until the event is destroyed: librdkafka reads their values in
+    /// place.
     pub(crate) fn poll(
         &self,
         timeout: Duration,
@@ -57,12 +57,12 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        // SAFETY: a reference of our own.
+        // SAFETY: this value owns one counted reference.
         unsafe { sys::rd_kafka_queue_destroy(self.0) };
     }
 }
 
-/// Event of librdkafka. Codes are integers.
+/// An event of librdkafka. Codes are integers.
 pub(crate) enum Event<'a> {
     Reports(Reports<'a>),
     Error { code: i32, fatal: bool, text: &'a CStr },
@@ -72,7 +72,7 @@ pub(crate) enum Event<'a> {
     Other(i32),
 }
 
-/// Delivery report of a message, as librdkafka gives it.
+/// The delivery report of a message, as librdkafka returns it.
 pub(crate) struct Report<'a> {
     pub(crate) slot: &'a Arc<Slot>,
     pub(crate) code: i32,
@@ -91,18 +91,18 @@ pub(crate) struct Reports<'a> {
 }
 
 impl Reports<'_> {
-    /// Passes each report on once.
+    /// Passes every report to the callback once.
     pub(crate) fn each(&mut self, mut read: impl FnMut(&Report<'_>)) {
         loop {
-            // SAFETY: the event lives and is a delivery report; the message lives as long as it.
+            // SAFETY: the event lives and is a delivery report; the message lives as long as the event.
             let message = unsafe { sys::rd_kafka_event_message_next(self.event.0) };
             if message.is_null() {
                 return;
             }
             let mut kind: c_int = 0;
             // SAFETY: the message is valid. Its code is read as an integer and never as the binding's enum. Its opaque
-            // pointer is the slot's from `produce`, whose count this takes over: each message is reported once, and
-            // librdkafka yields each message once.
+            // pointer is the slot's reference from `produce`. This call takes that reference over once: librdkafka
+            // reports each message once, and yields it once.
             unsafe {
                 let opaque = ptr::addr_of!((*message)._private).read();
                 let slot = Arc::from_raw(opaque.cast::<Slot>().cast_const());
@@ -132,8 +132,8 @@ struct NativeEvent(*mut sys::rd_kafka_event_t);
 
 impl NativeEvent {
     fn read<'a>(&'a self, reported: &'a mut Vec<Arc<Slot>>) -> Event<'a> {
-        // SAFETY: the event lives as long as `self`, and so do the strings that it owns; each accessor is called on an
-        // event of its own type only.
+        // SAFETY: the event and the strings that it owns live as long as `self`. Each accessor is called only on an
+        // event of its own type.
         unsafe {
             match sys::rd_kafka_event_type(self.0) {
                 sys::RD_KAFKA_EVENT_DR => Event::Reports(Reports { event: self, reported }),
@@ -167,13 +167,13 @@ impl NativeEvent {
 ///
 /// The pointer is null, or a terminated string that lives as long as `'a`.
 unsafe fn text<'a>(pointer: *const c_char) -> Option<&'a CStr> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the pointer is not null, so the string is terminated and lives long enough, as the caller promises.
     (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) })
 }
 
 impl Drop for NativeEvent {
     fn drop(&mut self) {
-        // SAFETY: ours, and read no more.
+        // SAFETY: this value owns the event, and no reference into it is left.
         unsafe { sys::rd_kafka_event_destroy(self.0) };
     }
 }

@@ -8,10 +8,11 @@ use rdkafka_sys as sys;
 
 pub(super) type OnNew =
     unsafe extern "C" fn(*mut sys::rd_kafka_t, *const sys::rd_kafka_conf_t, *mut c_void, *mut c_char, usize) -> c_int;
-/// Socket, broker's name and id, API key and version, correlation id, bytes.
+/// Arguments: socket, broker's name and id, API key and version, correlation id, bytes, opaque pointer.
 pub(super) type OnSent =
     unsafe extern "C" fn(*mut sys::rd_kafka_t, c_int, *const c_char, i32, i16, i16, i32, usize, *mut c_void) -> c_int;
-/// As above, then the round-trip time in microseconds (-1 without an answer) and the code.
+/// Arguments: as above, with the round-trip time in microseconds (-1 without an answer) and the code before the opaque
+/// pointer.
 pub(super) type OnAnswer = unsafe extern "C" fn(
     *mut sys::rd_kafka_t,
     c_int,
@@ -25,7 +26,7 @@ pub(super) type OnAnswer = unsafe extern "C" fn(
     c_int,
     *mut c_void,
 ) -> c_int;
-/// Broker's number, protocol, host, port and the state's name.
+/// Arguments: broker's id, protocol, host, port, the state's name, opaque pointer.
 pub(super) type OnState = unsafe extern "C" fn(
     *mut sys::rd_kafka_t,
     i32,

@@ -8,7 +8,7 @@ use rdkafka_sys as sys;
 use super::produce::{Topic, produce};
 use crate::slot::Slot;
 
-/// Handles by name. Most clients send to a few topics, which are found without a lock or a hash.
+/// Handles by name. The first few topics are found without a lock and without hashing.
 #[derive(Default)]
 pub(super) struct Topics {
     /// Filled from the front, and never emptied.
@@ -18,7 +18,7 @@ pub(super) struct Topics {
 }
 
 impl Topics {
-    /// Hands the slot's record over to its topic, which the first record opens.
+    /// Hands the slot's record over to its topic. The first record of a topic creates the handle.
     ///
     /// An error is librdkafka's code and returns the slot.
     pub(super) fn produce(&self, rk: *mut sys::rd_kafka_t, slot: Arc<Slot>) -> Result<(), (i32, Arc<Slot>)> {

@@ -16,7 +16,7 @@ pub(crate) struct TxnError {
     pub(crate) text: String,
     /// The same call may be repeated.
     pub(crate) retriable: bool,
-    /// The producer has ended.
+    /// The producer is unusable.
     pub(crate) fatal: bool,
     /// The transaction must be aborted.
     pub(crate) abort: bool,
@@ -29,12 +29,13 @@ impl TxnError {
 
     /// # Safety
     ///
-    /// The pointer is null, or an error that nothing else destroys.
+    /// The pointer is null, or an error that this function may destroy.
     unsafe fn take(error: *mut sys::rd_kafka_error_t) -> Result<(), Self> {
         if error.is_null() {
             return Ok(());
         }
-        // SAFETY: the caller's promise; the text lives until the error is destroyed. The code is read as an integer.
+        // SAFETY: the error is valid, as the caller promises; its text lives until the error is destroyed. The code is
+        // read as an integer.
         unsafe {
             let taken = Self {
                 code: raw::rd_kafka_error_code(error),
@@ -52,22 +53,22 @@ impl TxnError {
 /// All calls block up to `within` and are thread safe.
 impl Client {
     pub(crate) fn init_transactions(&self, within: Duration) -> Result<(), TxnError> {
-        // SAFETY: the client lives; the error is ours.
+        // SAFETY: the client lives; `TxnError::take` destroys the error.
         self.transaction(|rk| unsafe { TxnError::take(sys::rd_kafka_init_transactions(rk, millis(within))) })
     }
 
     pub(crate) fn begin_transaction(&self) -> Result<(), TxnError> {
-        // SAFETY: as above.
+        // SAFETY: the client lives; `TxnError::take` destroys the error.
         self.transaction(|rk| unsafe { TxnError::take(sys::rd_kafka_begin_transaction(rk)) })
     }
 
     pub(crate) fn commit_transaction(&self, within: Duration) -> Result<(), TxnError> {
-        // SAFETY: as above.
+        // SAFETY: the client lives; `TxnError::take` destroys the error.
         self.transaction(|rk| unsafe { TxnError::take(sys::rd_kafka_commit_transaction(rk, millis(within))) })
     }
 
     pub(crate) fn abort_transaction(&self, within: Duration) -> Result<(), TxnError> {
-        // SAFETY: as above.
+        // SAFETY: the client lives; `TxnError::take` destroys the error.
         self.transaction(|rk| unsafe { TxnError::take(sys::rd_kafka_abort_transaction(rk, millis(within))) })
     }
 
@@ -80,7 +81,7 @@ impl Client {
         let offsets = Offsets::new(offsets)?;
         let group = Group::new(group)?;
         self.transaction(|rk| {
-            // SAFETY: the client, the list and the group live through the call; the error is ours.
+            // SAFETY: the client, the list and the group live through the call; `TxnError::take` destroys the error.
             unsafe { TxnError::take(sys::rd_kafka_send_offsets_to_transaction(rk, offsets.0, group.0, millis(within))) }
         })
     }
@@ -111,7 +112,7 @@ impl Offsets {
 
 impl Drop for Offsets {
     fn drop(&mut self) {
-        // SAFETY: ours.
+        // SAFETY: this value owns the pointer and destroys it once.
         unsafe { sys::rd_kafka_topic_partition_list_destroy(self.0) };
     }
 }
@@ -137,7 +138,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // SAFETY: ours.
+        // SAFETY: this value owns the pointer and destroys it once.
         unsafe { sys::rd_kafka_consumer_group_metadata_destroy(self.0) };
     }
 }

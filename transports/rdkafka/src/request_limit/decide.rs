@@ -1,4 +1,4 @@
-//! What the answers of brokers say of the largest request, and when to ask again. Pure: the time is an argument.
+//! Decides from the brokers' answers which record is too large, and when to ask again. Pure: the time is an argument.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,23 +6,23 @@ use std::time::{Duration, Instant};
 use crate::codes;
 use crate::peers::Connections;
 
-/// The broker's setting. It can be changed only by restarting the broker, which ends its connections.
+/// The broker's setting. Only a restart of the broker changes it, and a restart closes its connections.
 pub(crate) const SETTING: &str = "socket.request.max.bytes";
-/// Between two questions.
+/// Minimum time between two rounds of requests.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What a broker says of its limit.
+/// A broker's answer about its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Bytes(usize),
     /// No answer this time.
     Missing,
-    /// It does not show its settings, or does not have this one.
+    /// The broker does not show its settings, or does not have this one.
     Refused,
 }
 
 impl Answer {
-    /// From a broker's settings, or librdkafka's code.
+    /// Reads the answer from a broker's settings, or from librdkafka's code.
     pub(super) fn of(settings: &Result<BTreeMap<String, String>, i32>) -> Self {
         match settings {
             Ok(settings) => match settings.get(SETTING).and_then(|bytes| bytes.parse().ok()) {
@@ -30,28 +30,29 @@ impl Answer {
                 None => Self::Refused,
             },
             Err(codes::LOCAL_UNSUPPORTED_FEATURE) => Self::Refused,
-            // librdkafka's own codes: the question did not get through.
+            // librdkafka's own codes: the request failed before a broker answered it.
             Err(..=-1) => Self::Missing,
             Err(_) => Self::Refused,
         }
     }
 }
 
-/// What is known of the largest request.
+/// The conclusion from all answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
-    /// No broker takes a larger one. True as long as no connection is made or lost.
+    /// No broker takes a larger request. Valid until a connection is opened or lost.
     Limit(usize, Connections),
-    /// Some broker takes more than the client's `message.max.bytes`: no record is certainly too large.
+    /// At least one broker takes requests as large as the client's `message.max.bytes`: no record is certainly too
+    /// large.
     AboveOurs,
-    /// Not all brokers answered, or connections were made or lost meanwhile.
+    /// Not all brokers answered, or a connection was opened or lost meanwhile.
     Unclear(Connections),
-    /// The brokers do not say.
+    /// The limit cannot be learned: a broker does not show it, or there are too many brokers.
     Never,
 }
 
-/// What the answers say together. A record may go to any broker, because leaders move: only what is above the limit of each is
-/// certainly too large. `all` says whether each broker is among those that were asked; `largest` is the client's own limit.
+/// Combines the answers. Because leaders move, a record may go to any broker: only a record above the limit of every
+/// broker is certainly too large. `all`: every broker was asked. `largest`: the client's own limit.
 pub(super) fn together(answers: &[Answer], all: bool, largest: usize, connections: Connections) -> Known {
     let limits =
         || answers.iter().filter_map(|answer| if let Answer::Bytes(bytes) = answer { Some(*bytes) } else { None });
@@ -67,7 +68,7 @@ pub(super) fn together(answers: &[Answer], all: bool, largest: usize, connection
     }
 }
 
-/// When to ask.
+/// Decides when to ask.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     known: Option<Known>,
@@ -87,7 +88,7 @@ impl Schedule {
         self.known = Some(known);
     }
 
-    /// `every`: how often what is known is renewed; none for never.
+    /// Returns whether to ask now. `every`: interval at which the limit is requested again; `None` for never.
     pub(super) fn is_due(&self, connections: Connections, every: Option<Duration>, now: Instant) -> bool {
         let since = |at: Instant| now.saturating_duration_since(at);
         if !connections.any || self.asked.is_some_and(|at| since(at) < ASK_AGAIN) {
@@ -102,7 +103,7 @@ impl Schedule {
         }
     }
 
-    /// The limit, if it is certain now.
+    /// Returns the limit, if it is still certain.
     pub(super) fn limit(&self, connections: Connections) -> Option<usize> {
         match self.known {
             Some(Known::Limit(bytes, then)) if then == connections => Some(bytes),
@@ -152,9 +153,10 @@ mod tests {
     }
 
     proptest! {
-        /// A limit is told only if each broker has one, and it is below ours and below no broker's.
+        /// There is a limit only if every broker has answered with one. It is the largest of them, and below the
+        /// client's own.
         #[test]
-        fn a_limit_is_certain(answers in prop::collection::vec(answer(), 0..5), all: bool) {
+        fn the_limit_is_the_largest_of_all_brokers(answers in prop::collection::vec(answer(), 0..5), all: bool) {
             let limits: Option<Vec<_>> =
                 answers.iter().map(|answer| if let Answer::Bytes(bytes) = answer { Some(*bytes) } else { None }).collect();
             let most = limits.and_then(|limits| limits.into_iter().max()).filter(|most| all && *most < OURS);
@@ -165,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_takes_more_than_ours_is_enough() {
+    fn one_broker_with_a_larger_limit_than_the_client_is_enough() {
         let now = connections();
         assert_eq!(together(&[Answer::Bytes(OURS)], false, OURS, now), Known::AboveOurs);
         assert_eq!(together(&[Answer::Refused, Answer::Bytes(OURS)], false, OURS, now), Known::AboveOurs);
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_ends_with_the_connections_that_it_was_asked_over() {
+    fn a_limit_is_valid_only_for_the_connections_that_it_was_asked_over() {
         let mut schedule = Schedule::default();
         let (then, now) = (connections(), connections());
         assert_eq!(schedule.limit(then), None);
@@ -183,13 +185,13 @@ mod tests {
     }
 
     #[test]
-    fn it_is_asked_again_when_the_answer_may_have_changed() {
+    fn brokers_are_asked_again_when_the_answer_may_have_changed() {
         let every = Some(Duration::from_secs(300));
         let (start, then, other) = (Instant::now(), connections(), connections());
         let none = Peers::default().connection_state();
         assert!(!Schedule::default().is_due(none, every, start), "no broker is connected");
         assert!(Schedule::default().is_due(then, every, start));
-        // After a moment and after the interval, with the same connections; with others.
+        // Whether it is due: with the same connections after ASK_AGAIN and after the interval; with other connections.
         for (known, moment, interval, others) in [
             (Known::Limit(100, then), false, true, true),
             (Known::Unclear(then), false, true, true),
@@ -198,7 +200,7 @@ mod tests {
         ] {
             let mut schedule = Schedule::default();
             schedule.asking(start);
-            assert!(!schedule.is_due(other, every, start), "at this moment");
+            assert!(!schedule.is_due(other, every, start), "asked a moment ago");
             schedule.found(known);
             let (soon, late) = (start + ASK_AGAIN, start + Duration::from_secs(300));
             assert_eq!(schedule.is_due(then, every, soon), moment, "{known:?}");
