@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by the scripts beside it. Goes to the root of the repository, and finds and installs what a build needs.
-# Nothing here prompts: what cannot be installed is named, with the line to type.
+# Sourced by the other scripts. Changes to the root of the repository, and finds and installs what a build needs.
+# Never prompts: if something cannot be installed, it prints its name and the command that installs it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -12,14 +12,14 @@ die() { # MESSAGE [LINE...]
 }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# Is it there? One function for each thing that `ensure` knows.
+# has_THING: whether it is installed. One function for each thing that `ensure` knows.
 has_c() { have cc && have c++ && have make && echo '#include <stdlib.h>' | cc -E -x c - >/dev/null 2>&1; }
-has_openssl() { # the library, and the tool for the tests' certificates
+has_openssl() { # the library, and the command-line tool for the tests' certificates
     have openssl || return 1
     [[ -n ${OPENSSL_DIR:-} ]] || { have pkg-config && pkg-config --exists openssl; } ||
         { have brew && brew --prefix --installed openssl@3 >/dev/null 2>&1; }
 }
-has_java() { # 17 or newer, as Kafka 4 wants it, with the compiler: what is compared with Java runs its source files
+has_java() { # 17 or newer, which Kafka 4 requires, with the compiler: comparisons with Java run its source files
     local java version
     for java in "${JAVA_HOME:-}/bin/java" java; do
         version=$("$java" -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p') || continue
@@ -28,9 +28,9 @@ has_java() { # 17 or newer, as Kafka 4 wants it, with the compiler: what is comp
     return 1
 }
 has_maven() { have mvn; }
-has_go() { # one that can build the Collector of the tests, or may fetch one that can
+has_go() { # a Go that can build the tests' Collector, or that can fetch such a version
     local dir
-    for dir in "" "$go_dir/bin" "$(printf '%s\n' /usr/lib/go-1.*/bin | sort -V | tail -n 1)"; do # Debian puts the last on no path
+    for dir in "" "$go_dir/bin" "$(printf '%s\n' /usr/lib/go-1.*/bin | sort -V | tail -n 1)"; do # Debian: not on PATH
         [[ -z $dir || -x $dir/go ]] || continue
         if (cd tests/collector/assets/collector && PATH=${dir:+$dir:}$PATH go list -m) >/dev/null 2>&1; then
             export PATH=${dir:+$dir:}$PATH
@@ -47,12 +47,12 @@ has_cmake() { have cmake; }
 has_valgrind() { have valgrind; }
 has_jq() { have jq; }
 
-# The packages that bring it, by package manager.
+# Prints the packages that provide a thing, for a package manager.
 packages() { # MANAGER THING
     case $1:$2 in
     apt:c) echo gcc g++ make libc6-dev ;;
     apt:openssl) echo libssl-dev openssl pkg-config ;;
-    apt:java) # no release has all versions, and the default may be too old
+    apt:java) # not every release has every version, and the default may be too old
         local version
         for version in 21 17; do
             if [[ -n $(apt-cache search --names-only "^openjdk-$version-jdk-headless\$") ]]; then
@@ -62,7 +62,7 @@ packages() { # MANAGER THING
         done
         echo default-jdk-headless
         ;;
-    apt:go) # the newest that there is; from 1.21 on it fetches a newer one by itself where it has to
+    apt:go) # the newest available; Go 1.21 and later fetch a newer version themselves if needed
         local newest
         newest=$(apt-cache search --names-only '^golang-1\.[0-9]+-go$' | sed 's/ .*//' | sort -V | tail -n 1)
         echo "${newest:-golang-go}"
@@ -94,11 +94,11 @@ apt_install() {
     local thing names=""
     for thing; do names+=" $(packages apt "$thing")"; done
     say "installing$names"
-    # shellcheck disable=SC2086 # words are meant
+    # shellcheck disable=SC2086 # word splitting is intended
     "${apt[@]}" install -y --no-install-recommends $names </dev/null >&2
 }
 
-# The line that a person would type.
+# Prints the command that a person would type.
 install_line() {
     local manager=apt thing names=""
     if [[ $(uname) == Darwin ]]; then manager=brew; elif have dnf; then manager=dnf; fi
@@ -118,7 +118,7 @@ install_line() {
     have apt-get || [[ $manager != apt ]] || say "    (the names are Debian's; yours may differ)"
 }
 
-# ensure THING...: installs what is missing, or names the line that would and returns 1.
+# ensure THING...: installs what is missing, or prints the command that would and returns 1.
 ensure() {
     local thing missing=()
     for thing; do "has_$thing" || missing+=("$thing"); done
@@ -134,8 +134,8 @@ ensure() {
     return 1
 }
 
-# A Go for the tests' Collector: Debian 12 has only one that is too old. This is what Go's own command fetches for
-# `toolchain`, from its module proxy, unpacked by the JDK that Kafka needs.
+# Installs a Go for the tests' Collector, because Debian 12 has only one that is too old. It is the archive that the go
+# command itself fetches for `toolchain` from the module proxy, unpacked with the JDK that Kafka needs.
 go_version=1.24.11 go_sha256=8a9685c09d449928863152512648530dafde05e7d41fcbb21baba3a852e84ef4
 go_dir=$PWD/target/go-$go_version
 fetch_go() {

@@ -1,14 +1,14 @@
-//! Quotas of clients. By Kafka's Java client, as [rights](crate::Resource).
+//! Client quotas, set through Kafka's Java client, as [rights](crate::Resource) are.
 
 use crate::{Cluster, Error, java};
 
 impl Cluster {
-    /// Limits what producers with a client id may write, in bytes per second. A broker knows of it a moment after this
-    /// returns.
+    /// Limits what producers with a client id may write, in bytes per second. A broker learns of the limit shortly
+    /// after this returns.
     ///
     /// # Errors
     ///
-    /// If there is no Java (a cluster in Docker), or the cluster refuses.
+    /// If there is no Java (a cluster in Docker), or the cluster refuses the quota.
     pub async fn limit_producers(&self, client_id: &str, bytes_per_second: u32) -> Result<(), Error> {
         let arguments = vec![self.bootstrap().to_owned(), client_id.to_owned(), bytes_per_second.to_string()];
         match java::run("Quota.java", arguments, String::new()).await? {

@@ -1,4 +1,4 @@
-//! An independent reader: what a topic holds, by a plain consumer and none of the code under test.
+//! An independent reader: reads a topic with a plain consumer, and uses none of the code under test.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -11,37 +11,37 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::client::{self, blocking};
 use crate::{Cluster, Error, topics};
 
-/// How long a read may take.
+/// Maximum time for a read.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Which records of transactions are read.
+/// Selects which records of transactions are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isolation {
-    /// All, also of open and aborted transactions.
+    /// All records, including those of open and aborted transactions.
     Uncommitted,
-    /// Those of committed transactions, up to the first open one.
+    /// Records of committed transactions, up to the first open transaction.
     Committed,
 }
 
-/// A record as the broker has it.
+/// A record as the broker returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadRecord {
     /// The partition.
     pub partition: i32,
-    /// The offset in it.
+    /// The offset in the partition.
     pub offset: i64,
-    /// The key; `None` is a null key, which differs from an empty one.
+    /// The key; `None` is a null key, which is not the same as an empty one.
     pub key: Option<Vec<u8>>,
     /// The value; `None` is a tombstone.
     pub value: Option<Vec<u8>>,
     /// The headers, in their order.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
-    /// Milliseconds since 1970.
+    /// The timestamp in milliseconds since 1970.
     pub timestamp: Option<i64>,
 }
 
 impl ReadRecord {
-    /// The value as text, for assertions.
+    /// Returns the value as text, for assertions.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(self.value.as_deref().unwrap_or_default()).into_owned()
@@ -49,17 +49,17 @@ impl ReadRecord {
 }
 
 impl Cluster {
-    /// Every record of a topic from the beginning to the end, committed or not, ordered by
+    /// Reads every record of a topic from the beginning to the end, committed or not. The result is ordered by
     /// partition and offset.
     ///
     /// # Errors
     ///
-    /// If there is no such topic, or it cannot be read to its end in a minute.
+    /// If there is no such topic, or it cannot be read to its end within a minute.
     pub async fn read(&self, topic: &str) -> Result<Vec<ReadRecord>, Error> {
         self.read_as(topic, Isolation::Uncommitted).await
     }
 
-    /// Every record that this isolation level shows.
+    /// Reads every record that is visible at this isolation level.
     ///
     /// # Errors
     ///
@@ -69,11 +69,11 @@ impl Cluster {
         blocking(move || read(&bootstrap, &topic, isolation)).await
     }
 
-    /// The offset that a group has committed for a partition.
+    /// Returns the offset that a group has committed for a partition.
     ///
     /// # Errors
     ///
-    /// If the group's coordinator does not say.
+    /// If the group's coordinator does not answer.
     pub async fn committed_offset(&self, group: &str, topic: &str, partition: i32) -> Result<Option<i64>, Error> {
         let (bootstrap, group, topic) = (self.bootstrap().to_owned(), group.to_owned(), topic.to_owned());
         blocking(move || {
@@ -134,12 +134,11 @@ fn read(bootstrap: &str, topic: &str, isolation: Isolation) -> Result<Vec<ReadRe
                 }),
                 timestamp: message.timestamp().to_millis(),
             }),
-            // With read_committed this is the last stable offset: also behind aborted records and
-            // markers.
+            // With read_committed this is the last stable offset. It is also behind aborted records and markers.
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 open.remove(&partition);
             }
-            // A broker that went away comes back, or the time is over.
+            // Temporary: either the broker comes back, or the read times out.
             Some(Err(_)) | None => {}
         }
         if Instant::now() > end {

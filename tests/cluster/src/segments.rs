@@ -1,18 +1,17 @@
-//! What is on the disk: the headers of the record batches in a partition's log segments, read
-//! without Kafka.
+//! Reads the headers of the record batches in a partition's log segments on disk, without Kafka.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::{Cluster, Error};
 
-/// The bytes of a batch before its records (message format 2).
+/// Size of a batch's header in bytes (message format 2).
 const HEADER: usize = 61;
 
-/// How the records of a batch are compressed.
+/// The compression of a batch's records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     None,
     /// gzip.
     Gzip,
@@ -22,7 +21,7 @@ pub enum Compression {
     Lz4,
     /// Zstandard.
     Zstd,
-    /// A number that nobody knows yet.
+    /// An unknown number.
     Other(i16),
 }
 
@@ -31,44 +30,43 @@ pub enum Compression {
 pub struct Batch {
     /// The offset of the first record.
     pub base_offset: i64,
-    /// How many records there are.
+    /// The number of records.
     pub records: i32,
-    /// The whole batch, in bytes.
+    /// The size of the whole batch in bytes.
     pub bytes: usize,
     /// The compression, as the broker has stored it.
     pub compression: Compression,
     /// Whether the batch belongs to a transaction.
     pub transactional: bool,
-    /// Whether it is a marker (commit or abort) and holds no records of anyone.
+    /// Whether the batch is a marker (commit or abort) and has no records of a producer.
     pub control: bool,
-    /// Who has written it.
+    /// The producer id.
     pub producer_id: i64,
     /// The epoch of the producer id.
     pub producer_epoch: i16,
     /// The sequence number of the first record.
     pub base_sequence: i32,
-    /// Milliseconds since 1970 of the first record.
+    /// The timestamp of the first record, in milliseconds since 1970.
     pub base_timestamp: i64,
-    /// The greatest timestamp.
+    /// The greatest timestamp, in milliseconds since 1970.
     pub max_timestamp: i64,
 }
 
 impl Cluster {
-    /// The batches of a partition, as its leader has them on disk.
+    /// Reads the batches of a partition from its leader's disk.
     ///
     /// # Errors
     ///
-    /// If the cluster is not ours, or there is no such partition.
+    /// If this process did not start the cluster, or there is no such partition.
     pub async fn batches(&self, topic: &str, partition: i32) -> Result<Vec<Batch>, Error> {
-        // Asked first: a foreign cluster may well have a leader.
+        // Checked before the leader, which an external cluster may have, too.
         self.own("batches")?;
         let leader = self.leader(topic, partition).await?;
         read(&self.data_dir(leader)?.join(format!("{topic}-{partition}")))
     }
 }
 
-/// The batches of all segments in a partition's directory, in their order. A torn batch at the end
-/// is left out.
+/// Reads the batches of all segments in a partition's directory, in order. An incomplete batch at the end is left out.
 ///
 /// # Errors
 ///
@@ -126,7 +124,7 @@ fn parse(bytes: &[u8]) -> Result<Option<Batch>, String> {
     }))
 }
 
-/// `N` bytes of the header; the indices are constants inside it.
+/// Returns `N` bytes of the header. The offsets are constants that are within the header.
 fn at<const N: usize>(header: &[u8; HEADER], index: usize) -> [u8; N] {
     std::array::from_fn(|offset| header[index + offset])
 }

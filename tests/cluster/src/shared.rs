@@ -1,13 +1,13 @@
-//! The one cluster of a test binary.
+//! The cluster that the tests of a binary share.
 
 use tokio::sync::OnceCell;
 
 use crate::{Cluster, Error};
 
-/// The one-node cluster that all tests of a binary share, started by the first that asks; with
-/// `KAFKA_BROKERS` that cluster. `None`: there is no Kafka here, and a line has said so.
+/// Returns the one-node cluster that all tests of a binary share; the first call starts it. With `KAFKA_BROKERS` set,
+/// it is that cluster. `None` if no Kafka is available; a line on stderr says so.
 ///
-/// Whoever kills, stops or configures takes a cluster of its own: [`Cluster::start`].
+/// A test that kills, stops or configures brokers starts its own cluster with [`Cluster::start`].
 ///
 /// # Panics
 ///

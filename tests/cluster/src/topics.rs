@@ -1,4 +1,4 @@
-//! Topics: creating, deleting, configuring, and who leads a partition.
+//! Creates, deletes and configures topics, and finds the leaders of partitions.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
@@ -15,7 +15,7 @@ use crate::{Cluster, Error};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Clients made at the first use and kept.
+/// Clients that are created at the first use and kept.
 pub(crate) struct Clients {
     bootstrap: String,
     admin: OnceLock<AdminClient<DefaultClientContext>>,
@@ -44,7 +44,7 @@ impl Clients {
     }
 }
 
-/// The leaders of a topic's partitions, by partition number; -1: none. Empty: there is no such
+/// Returns the leaders of a topic's partitions, by partition number; -1 means no leader. Empty if there is no such
 /// topic.
 pub(crate) fn leaders(consumer: &BaseConsumer, topic: &str) -> Result<Vec<i32>, Error> {
     let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(3)).map_err(Error::with("metadata"))?;
@@ -56,12 +56,11 @@ pub(crate) fn leaders(consumer: &BaseConsumer, topic: &str) -> Result<Vec<i32>, 
 }
 
 impl Cluster {
-    /// Creates a topic with as many replicas as there are brokers, three at most; returns when each
-    /// partition has a leader.
+    /// Creates a topic with one replica per broker, but at most three. Returns when each partition has a leader.
     ///
     /// # Errors
     ///
-    /// If the broker refuses (the topic exists, a bad setting) or no leader comes up in time.
+    /// If the broker refuses (the topic exists, a setting is invalid), or if a partition has no leader in time.
     pub async fn create_topic(&self, name: &str, partitions: i32, config: &[(&str, &str)]) -> Result<(), Error> {
         let replication = i32::try_from(self.brokers().min(3)).map_err(Error::new)?;
         let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replication));
@@ -71,7 +70,8 @@ impl Cluster {
         self.create(topic).await
     }
 
-    /// Creates a topic whose partitions have one replica each, on these brokers; returns when each partition has a leader.
+    /// Creates a topic whose partitions have one replica each, on these brokers. Returns when each partition has a
+    /// leader.
     ///
     /// # Errors
     ///
@@ -104,21 +104,21 @@ impl Cluster {
         self.topic_with(prefix, partitions, &[]).await
     }
 
-    /// The same with settings.
+    /// Like [`topic`](Self::topic), with settings.
     ///
     /// # Errors
     ///
     /// As [`create_topic`](Self::create_topic).
     pub async fn topic_with(&self, prefix: &str, partitions: i32, config: &[(&str, &str)]) -> Result<String, Error> {
         let number = self.names.fetch_add(1, Ordering::Relaxed);
-        // An external cluster still has the topics of earlier runs.
+        // The name must be unique: an external cluster still has the topics of earlier runs.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_micros());
         let name = format!("{prefix}-{:x}-{now:x}-{number}", std::process::id());
         self.create_topic(&name, partitions, config).await?;
         Ok(name)
     }
 
-    /// Deletes a topic. Returns when it is gone from the metadata.
+    /// Deletes a topic. Returns when it is no longer in the metadata.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ impl Cluster {
             .map(drop)
     }
 
-    /// Replaces the settings of a topic; settings not named return to their defaults.
+    /// Replaces the settings of a topic. Settings that are not named return to their defaults.
     ///
     /// # Errors
     ///
@@ -163,20 +163,20 @@ impl Cluster {
         Ok(())
     }
 
-    /// The node that leads a partition.
+    /// Waits until a partition has a leader, and returns its node id.
     ///
     /// # Errors
     ///
-    /// If it has no leader for 30 s.
+    /// If it has no leader within 30 s.
     pub async fn leader(&self, topic: &str, partition: i32) -> Result<i32, Error> {
         self.leader_where(topic, partition, |leader| leader >= 0).await
     }
 
-    /// Waits until a node other than `old` leads a partition, and returns it.
+    /// Waits until a node other than `old` leads a partition, and returns its node id.
     ///
     /// # Errors
     ///
-    /// If none does within 30 s.
+    /// If there is none within 30 s.
     pub async fn leader_after(&self, topic: &str, partition: i32, old: i32) -> Result<i32, Error> {
         self.leader_where(topic, partition, move |leader| leader >= 0 && leader != old).await
     }
@@ -208,7 +208,7 @@ impl Cluster {
                     Ok(leaders) if done(&leaders) => return Ok(leaders),
                     found if Instant::now() > end => {
                         return Err(Error::new(format!(
-                            "topic {topic}: {LIMIT:?} have not led to it; last: {found:?}"
+                            "topic {topic}: not reached within {LIMIT:?}; last: {found:?}"
                         )));
                     }
                     _ => std::thread::sleep(Duration::from_millis(15)),

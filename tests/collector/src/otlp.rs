@@ -6,21 +6,21 @@ use serde_json::Value;
 
 use crate::Error;
 
-/// Attributes by name, their values as text.
+/// Attributes: values as text, by name.
 pub type Attributes = BTreeMap<String, String>;
 
 /// A span.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// In hex.
+    /// The trace id in hex.
     pub trace_id: String,
-    /// In hex.
+    /// The span id in hex.
     pub span_id: String,
-    /// In hex; empty without a parent.
+    /// The parent's span id in hex; empty without a parent.
     pub parent_id: String,
     /// Its name.
     pub name: String,
-    /// OTLP's number: 1 internal, 2 server, 3 client, 4 producer, 5 consumer.
+    /// OTLP's kind: 1 internal, 2 server, 3 client, 4 producer, 5 consumer.
     pub kind: u64,
     /// Nanoseconds since 1970.
     pub start: u64,
@@ -28,9 +28,9 @@ pub struct Span {
     pub end: u64,
     /// Its attributes.
     pub attributes: Attributes,
-    /// Names and attributes of its events, in order.
+    /// The names and attributes of its events, in order.
     pub events: Vec<(String, Attributes)>,
-    /// Trace and span of its links.
+    /// The trace id and span id of each link.
     pub links: Vec<(String, String)>,
     /// Whether its status is an error.
     pub error: bool,
@@ -42,23 +42,23 @@ pub struct Span {
     pub schema_url: String,
 }
 
-/// OTLP's number of a producer.
+/// OTLP's kind of a producer span.
 pub const PRODUCER: u64 = 4;
-/// OTLP's number of a consumer.
+/// OTLP's kind of a consumer span.
 pub const CONSUMER: u64 = 5;
-/// OTLP's number of a server.
+/// OTLP's kind of a server span.
 pub const SERVER: u64 = 2;
 
 /// The kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A sum that only grows.
+    /// A monotonic sum.
     Counter,
-    /// A sum that also falls.
+    /// A sum that may decrease.
     UpDown,
-    /// A value.
+    /// The current value.
     Gauge,
-    /// Values in buckets.
+    /// A histogram: values counted in buckets.
     Histogram,
 }
 
@@ -88,7 +88,7 @@ pub struct Metric {
     pub scope: String,
 }
 
-/// A value of a metric.
+/// One value of a metric.
 #[derive(Clone, Debug)]
 pub struct Point {
     /// Nanoseconds since 1970.
@@ -97,15 +97,16 @@ pub struct Point {
     pub attributes: Attributes,
     /// The value; for a histogram the sum of its values.
     pub value: f64,
-    /// For a histogram: upper bounds, and the number of values up to each. The last bound is infinite.
+    /// For a histogram: the upper bounds of the buckets, and the number of values up to each. The last bound is
+    /// infinite.
     pub buckets: Vec<(f64, u64)>,
 }
 
 /// Reads the spans in a line.
 ///
 /// # Errors
+///
 /// If the line is not OTLP.
-/// If it is not OTLP.
 pub fn spans(line: &str) -> Result<Vec<Span>, Error> {
     let line: Value = serde_json::from_str(line).map_err(Error::with("not JSON"))?;
     let mut spans = Vec::new();
@@ -196,12 +197,12 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// OTLP's JSON has 64-bit integers as strings.
+/// OTLP's JSON represents 64-bit integers as strings.
 fn number(value: &Value) -> f64 {
     value.as_f64().or_else(|| value.as_str()?.parse().ok()).unwrap_or_default()
 }
 
-/// Not via a float, which cannot hold them exactly.
+/// Parses the text; a float could not represent them exactly.
 fn nanos(value: &Value) -> u64 {
     value.as_str().and_then(|text| text.parse().ok()).unwrap_or_default()
 }

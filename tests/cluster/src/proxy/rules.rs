@@ -1,51 +1,51 @@
-//! What can be asked of the proxy, and its whole state: one value that is watched for changes.
+//! The proxy's rules, and its whole state: one value that its connections watch for changes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// A kind of request: the number that Kafka's protocol gives it.
+/// A kind of request: Kafka's API key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ApiKey(pub i16);
 
-/// Those that tests are likely to disturb.
+/// The kinds that tests are likely to disturb.
 impl ApiKey {
-    /// Records to the broker.
+    /// Writes records.
     pub const PRODUCE: Self = Self(0);
-    /// Records from the broker.
+    /// Reads records.
     pub const FETCH: Self = Self(1);
-    /// Where a partition begins and ends.
+    /// Asks for the first and last offsets of partitions.
     pub const LIST_OFFSETS: Self = Self(2);
-    /// Topics, partitions, leaders.
+    /// Asks for topics, partitions and leaders.
     pub const METADATA: Self = Self(3);
-    /// A group's position.
+    /// Stores a group's offsets.
     pub const OFFSET_COMMIT: Self = Self(8);
-    /// The question for it.
+    /// Asks for a group's offsets.
     pub const OFFSET_FETCH: Self = Self(9);
-    /// Who coordinates a group or a transactional id.
+    /// Asks for the coordinator of a group or a transactional id.
     pub const FIND_COORDINATOR: Self = Self(10);
-    /// A member joins its group.
+    /// A member joins a group.
     pub const JOIN_GROUP: Self = Self(11);
-    /// A member's sign of life.
+    /// A member reports that it is alive.
     pub const HEARTBEAT: Self = Self(12);
-    /// A member leaves its group.
+    /// A member leaves a group.
     pub const LEAVE_GROUP: Self = Self(13);
-    /// A member's share of the partitions.
+    /// A member gets its share of the partitions.
     pub const SYNC_GROUP: Self = Self(14);
-    /// The first request of a connection.
+    /// The first request of a connection: asks for the supported API versions.
     pub const API_VERSIONS: Self = Self(18);
-    /// A producer id and epoch.
+    /// Asks for a producer id and epoch.
     pub const INIT_PRODUCER_ID: Self = Self(22);
-    /// A partition joins a transaction.
+    /// Adds a partition to a transaction.
     pub const ADD_PARTITIONS_TO_TXN: Self = Self(24);
-    /// A group joins a transaction.
+    /// Adds a group's offsets to a transaction.
     pub const ADD_OFFSETS_TO_TXN: Self = Self(25);
-    /// Commit or abort.
+    /// Commits or aborts a transaction.
     pub const END_TXN: Self = Self(26);
-    /// A group's position inside a transaction.
+    /// Stores a group's offsets inside a transaction.
     pub const TXN_OFFSET_COMMIT: Self = Self(28);
 }
 
-/// Which way frames go.
+/// The direction of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// Requests.
@@ -54,25 +54,24 @@ pub enum Direction {
     ToClient,
 }
 
-/// What happens to one request.
+/// What the proxy does with one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action {
-    /// It waits, and all behind it on its connection, until
-    /// [`Proxy::release`](super::Proxy::release).
+    /// Holds the request, and everything behind it on its connection, until [`Proxy::release`](super::Proxy::release).
     Hold,
-    /// Its client is cut off at once; the broker gets it at
+    /// Closes the client's connection at once and passes the request to the broker at
     /// [`Proxy::release`](super::Proxy::release): a late request.
     HoldAndCut,
-    /// Its client is cut off, and the broker never sees it.
+    /// Closes the client's connection and drops the request: the broker never receives it.
     CutBefore,
-    /// The broker executes it; in place of the answer the client is cut off.
+    /// Lets the broker execute the request, then drops the answer and closes the client's connection.
     DropAnswer,
-    /// The broker executes it; its answer arrives, and every byte behind the correlation id is wrong.
+    /// Lets the broker execute the request, then corrupts every byte of the answer behind the correlation id.
     SpoilAnswer,
 }
 
-/// One direction.
+/// The state of one direction.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
     pub(super) paused: bool,
@@ -97,7 +96,7 @@ pub(super) struct State {
     pub(super) rules: VecDeque<(ApiKey, Action)>,
     /// Rules for all requests of a kind that contain a text.
     pub(super) lasting: Vec<(ApiKey, String, Action)>,
-    /// How often all connections have been cut.
+    /// How often all connections have been closed.
     pub(super) cuts: u64,
     /// How often held requests have been released.
     pub(super) releases: u64,
@@ -109,7 +108,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Counts a request and gives the rule that meets it; a rule for the next request is used up by that.
+    /// Counts a request and returns the rule for it. A rule for the next request applies only once.
     pub(super) fn admit(&mut self, key: ApiKey, frame: &[u8]) -> Option<Action> {
         self.to_broker.see(key);
         let contains = |text: &str| text.is_empty() || frame.windows(text.len()).any(|part| part == text.as_bytes());
