@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use kafka_tower_core::gate::Limits;
 use kafka_tower_core::{BoxError, Delivery, Error, ErrorKind, Persistence, Record, Result, SinkMessage};
 use kafka_tower_layers::serialize::{JsonSerializer, MessageSerializer, Serialize, SerializeLayer, async_trait};
+use kafka_tower_memory::MemoryKafka;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
@@ -234,6 +236,61 @@ impl serde::Serialize for Bad {
     fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
         assert!(!self.0, "the value's own panic");
         Err(serde::ser::Error::custom("not today"))
+    }
+}
+
+/// Counts wake-ups.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl std::task::Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_is_not_encoded_leaves_its_room_to_the_next_handle() {
+    let kafka = MemoryKafka::new().with_topic("orders", 2);
+    let mut transport = kafka.transport_with(Limits { records: 2, bytes: 1_000 });
+    let (first_hold, _second_hold) = (kafka.script().on_partition("orders", 0).hold(), kafka.script().hold());
+    let _first = transport.call(Record::new("orders").with_partition(0));
+    let _second = transport.call(Record::new("orders").with_partition(1));
+
+    let serialize = SerializeLayer::<f64, _>::new("orders", Arc::new(Finite)).layer(transport);
+    let (mut one, mut other) = (serialize.clone(), serialize);
+    let (wakes, next) = (Arc::<Wakes>::default(), Arc::<Wakes>::default());
+    assert!(one.poll_ready(&mut Context::from_waker(&Waker::from(wakes.clone()))).is_pending());
+    assert!(other.poll_ready(&mut Context::from_waker(&Waker::from(next.clone()))).is_pending());
+    first_hold.release();
+    assert_eq!((wakes.0.load(Ordering::SeqCst), next.0.load(Ordering::SeqCst)), (1, 0), "one place is free");
+
+    let error = one.ready().await.unwrap().call(SinkMessage::new(f64::NAN)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Serialization);
+    assert_eq!(next.0.load(Ordering::SeqCst), 1, "the place is free and nobody else knows it");
+    assert!(other.ready().await.unwrap().call(SinkMessage::new(1.0)).await.is_ok());
+}
+
+/// Encodes finite numbers only.
+struct Finite;
+
+#[async_trait]
+impl MessageSerializer<f64> for Finite {
+    async fn serialize(&self, message: &f64) -> Result<Vec<u8>> {
+        let mut buffer = bytes::BytesMut::new();
+        self.serialize_now(message, &mut buffer).unwrap().map(|()| buffer.to_vec())
+    }
+
+    fn content_type(&self) -> &str {
+        "text/plain"
+    }
+
+    fn serialize_now(&self, message: &f64, buffer: &mut bytes::BytesMut) -> Option<Result<()>> {
+        if !message.is_finite() {
+            return Some(Err(Error::serialization("no finite number")));
+        }
+        buffer.extend_from_slice(message.to_string().as_bytes());
+        Some(Ok(()))
     }
 }
 

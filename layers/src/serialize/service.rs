@@ -81,7 +81,7 @@ where
         let first = pin!(unconstrained(encode.as_mut())).poll(&mut Context::from_waker(Waker::noop()));
         match first {
             Poll::Ready(Ok(value)) => self.send(envelope, Some(value.into())),
-            Poll::Ready(Err(error)) => SerializeFuture::failed(serialization(error)),
+            Poll::Ready(Err(error)) => self.refuse(error),
             Poll::Pending => {
                 // Call the service that was polled ready; the clone has to become ready itself.
                 let unready = self.inner.clone();
@@ -97,6 +97,13 @@ where
                 SerializeFuture::encoding(Encoding::new(encode, ready, record, passed_on))
             }
         }
+    }
+
+    /// The service below is ready and is not called: a clone holds no room that is reserved or free there.
+    #[cold]
+    fn refuse(&mut self, error: Error) -> SerializeFuture<S> {
+        self.inner = self.inner.clone();
+        SerializeFuture::failed(serialization(error))
     }
 
     fn send(&mut self, envelope: Envelope, value: Option<Bytes>) -> SerializeFuture<S> {
@@ -134,7 +141,7 @@ where
                 let value = self.buffers.take();
                 self.send(envelope, Some(value))
             }
-            Some(Err(error)) => SerializeFuture::failed(serialization(error)),
+            Some(Err(error)) => self.refuse(error),
             None => self.begin(value, envelope),
         }
     }

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kafka_tower_core::gate::{Flush, Gate, Limits, Permit};
 use kafka_tower_core::outstanding::Outstanding;
 use kafka_tower_core::unanswered::Unanswered;
-use kafka_tower_core::{CloseReport, Delivery, Record, Result, TransactionEnd};
-use tokio::time::Instant;
+use kafka_tower_core::{CloseReport, Delivery, Error, Record, Result, TransactionEnd};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep_until};
 
 use crate::broker::{Broker, Sender};
 use crate::errors;
@@ -176,13 +177,28 @@ impl Client {
         slot.leave(&unanswered.report()).unwrap_or_else(|| Err(errors::late(topic).with_unanswered(unanswered)))
     }
 
+    /// Withdraws a parked record at its deadline if it is still parked then. Its caller's future was dropped and no
+    /// longer checks the deadline. Without a runtime the deadline is checked when there is room for the record.
+    pub(crate) fn expire_later(self: &Arc<Self>, slot: &Arc<Slot>, at: Instant) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let (client, slot) = (Arc::clone(self), Arc::clone(slot));
+        runtime.spawn(async move {
+            sleep_until(at).await;
+            client.withdraw(|call| Arc::ptr_eq(&call.slot, &slot), errors::expired);
+        });
+    }
+
     /// Withdraws all parked records.
-    pub(crate) fn withdraw_parked(self: &Arc<Self>, error: impl Fn(&str) -> kafka_tower_core::Error) {
+    pub(crate) fn withdraw_parked(self: &Arc<Self>, error: impl Fn(&str) -> Error) {
+        self.withdraw(|_| true, error);
+    }
+
+    fn withdraw(self: &Arc<Self>, which: impl Fn(&Call) -> bool, error: impl Fn(&str) -> Error) {
         let settle = |call: Call| {
             let error = error(&call.record.topic);
             self.tell(call.record, &call.slot, Err(error));
         };
-        self.gate.withdraw(|_| true, settle, |call, permit| self.hand_over_parked(call, permit));
+        self.gate.withdraw(which, settle, |call, permit| self.hand_over_parked(call, permit));
     }
 
     /// Resolves when all records called before are settled. Lingering batches are sent at once.

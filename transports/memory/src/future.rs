@@ -24,8 +24,8 @@ use crate::slot::Slot;
 ///
 /// # Cancel safety
 ///
-/// Dropping it cancels nothing: the record continues, and its report returns the room. The deadline of a parked
-/// record is then checked only when there is room for it.
+/// Dropping it cancels nothing: the record continues, and its report returns the room. A parked record is withdrawn at
+/// its deadline also then; if the future is dropped outside a runtime, the deadline is checked only when there is room.
 ///
 /// # Panics
 ///
@@ -181,6 +181,9 @@ impl PinnedDrop for MemoryDeliveryFuture {
         let this = self.project();
         let StateProj::Waiting { client, slot, expires_at, .. } = this.state.project() else { return };
         slot.abandon(&client.unseen);
+        if let Some(at) = expires_at.filter(|_| *this.parked && slot.left_gate().is_none()) {
+            client.expire_later(slot, at);
+        }
         unanswered::tell(|| {
             let unanswered = describe(slot, *this.parked, *this.given, *this.waiting_since, *expires_at);
             match slot.leave(&unanswered.report()) {

@@ -70,13 +70,13 @@ impl Service<Record> for MemoryTransport {
 impl MemoryTransport {
     fn send(&mut self, record: Record) -> MemoryDeliveryFuture {
         if let Err(error) = record.validate() {
-            return MemoryDeliveryFuture::refused(error);
+            return self.refuse(error);
         }
         let client = &self.owner.client;
         // A separate statement: the lock must not be held during the hand-over.
         let joins = client.transaction().map(|transaction| transaction.may_join("send"));
         if let Some(Err(error)) = joins {
-            return MemoryDeliveryFuture::refused(error);
+            return self.refuse(error);
         }
         let (slot, topic, expires_at) = (Slot::new(), Arc::clone(&record.topic), record.expires_at);
         let given = record.given();
@@ -101,6 +101,15 @@ impl MemoryTransport {
             }
             Err(Refused::Closed(_)) => MemoryDeliveryFuture::refused(errors::closed(&topic)),
         }
+    }
+}
+
+impl MemoryTransport {
+    /// Refuses a record before the gate: the free room that this handle was woken for goes to another handle.
+    #[cold]
+    fn refuse(&mut self, error: Error) -> MemoryDeliveryFuture {
+        self.handle.pass_on();
+        MemoryDeliveryFuture::refused(error)
     }
 }
 

@@ -60,6 +60,15 @@ impl RdkafkaTransport {
     }
 }
 
+impl RdkafkaTransport {
+    /// Refuses a record before the gate: the free room that this handle was woken for goes to another handle.
+    #[cold]
+    fn refuse(&mut self, error: Error) -> DeliveryFuture {
+        self.admission.pass_on();
+        DeliveryFuture::refused(error)
+    }
+}
+
 impl Service<Record> for RdkafkaTransport {
     type Response = kafka_tower_core::Delivery;
     type Error = Error;
@@ -72,7 +81,7 @@ impl Service<Record> for RdkafkaTransport {
     /// Hands the record to librdkafka before it returns, or parks it behind records that wait for room.
     fn call(&mut self, record: Record) -> DeliveryFuture {
         if let Err(error) = record.validate() {
-            return DeliveryFuture::refused(error);
+            return self.refuse(error);
         }
         let size = record.size();
         let mut now = clock::of_last_tick();
@@ -82,11 +91,11 @@ impl Service<Record> for RdkafkaTransport {
         }
         if record.expires_at.is_some_and(|at| at <= now) {
             let error = classify::too_late(&record);
-            return DeliveryFuture::refused(error.with_unanswered(Unanswered::new(None)));
+            return self.refuse(error.with_unanswered(Unanswered::new(None)));
         }
         let shared = &self.owner.shared;
         if let Some(error) = shared.above_request_limit(&record, size) {
-            return DeliveryFuture::refused(error);
+            return self.refuse(error);
         }
         let slot = Arc::new(Slot::new(record, now));
         // Before the hand-over: a replacement of the client must know of the record.

@@ -83,13 +83,39 @@ impl<P> GateHandle<P> {
         bytes: usize,
         mut enqueue: impl FnMut(P, Permit) -> Result<(), Permit>,
     ) -> Result<(), Refused<P>> {
-        // A refused call takes no room: the handle keeps its wake-up, and its drop passes it on.
-        let refused = self.gate.admit(item, bytes, &mut enqueue)?;
+        let refused = match self.gate.admit(item, bytes, &mut enqueue) {
+            Ok(refused) => refused,
+            Err(refused) => {
+                self.pass_on();
+                return Err(refused);
+            }
+        };
         self.woken = false;
         if let Some(permit) = refused {
             self.gate.release([permit], enqueue);
         }
         Ok(())
+    }
+
+    /// Gives up this handle's place in the queue, and a wake-up for free room, which goes to the next waiting handle.
+    /// Call it if a ready handle takes no room, for example because its record is refused before
+    /// [`call`](Self::call). A call that is refused here does it by itself, and so does a drop.
+    pub fn pass_on(&mut self) {
+        if self.ticket.is_none() && !self.woken {
+            return;
+        }
+        let mut state = self.gate.lock();
+        let ticket = self.ticket.take();
+        let still_waiting = ticket.and_then(|ticket| state.waiting.remove(&ticket));
+        let was_notified = ticket.is_some() && still_waiting.is_none();
+        state.woken_pending -= usize::from(was_notified);
+        let was_woken = std::mem::take(&mut self.woken) || was_notified;
+        let next = (was_woken && state.room()).then(|| state.wake_next()).flatten();
+        drop(state);
+        drop(still_waiting);
+        if let Some(waker) = next {
+            waker.wake();
+        }
     }
 }
 
@@ -101,19 +127,7 @@ impl<P> Clone for GateHandle<P> {
 
 impl<P> Drop for GateHandle<P> {
     fn drop(&mut self) {
-        if self.ticket.is_none() && !self.woken {
-            return;
-        }
-        let mut state = self.gate.lock();
-        let still_waiting = self.ticket.and_then(|ticket| state.waiting.remove(&ticket));
-        let was_notified = self.ticket.is_some() && still_waiting.is_none();
-        state.woken_pending -= usize::from(was_notified);
-        let next = ((was_notified || self.woken) && state.room()).then(|| state.wake_next()).flatten();
-        drop(state);
-        drop(still_waiting);
-        if let Some(waker) = next {
-            waker.wake();
-        }
+        self.pass_on();
     }
 }
 

@@ -12,7 +12,7 @@
 //!   most one per handle (while a record is parked, its handle is not ready).
 //! - A release hands over parked records from the front, then wakes as many handles as it freed places, and all of
 //!   them if nothing is in flight. A woken handle that finds room for two wakes the next one. A woken handle that is
-//!   dropped passes its wake-up on.
+//!   dropped, or whose call is refused, passes its wake-up on.
 //! - Therefore idle ready handles can withhold at most one free place, and none if nothing is in flight.
 //!
 //! # Order

@@ -131,6 +131,38 @@ fn a_turn_that_ends_in_a_refusal_is_passed_on() {
     assert_eq!(second.get(), 1);
 }
 
+/// Two handles wait and one place becomes free: the first is woken for it and does not take it.
+fn a_woken_handle_that_takes_no_room(decline: impl FnOnce(&mut GateHandle<u32>)) {
+    let gate = Gate::new(Limits { records: 2, bytes: 10 });
+    let (mut a, mut b, mut sent) = (gate.handle(), gate.handle(), Vec::new());
+    let (first, second) = (Count::new(), Count::new());
+    call(&mut gate.handle(), 1, 1, &mut sent);
+    call(&mut gate.handle(), 2, 1, &mut sent);
+    assert!(a.poll_ready(&mut Context::from_waker(&first.1)).is_pending());
+    assert!(b.poll_ready(&mut Context::from_waker(&second.1)).is_pending());
+    let (_, permit) = sent.remove(0);
+    release(&gate, permit, &mut sent);
+    assert_eq!((first.0.get(), second.0.get()), (1, 0));
+    assert!(a.poll_ready(&mut Context::from_waker(&first.1)).is_ready());
+    decline(&mut a);
+    assert_eq!(second.0.get(), 1, "the place is free and nobody else knows it");
+    assert!(b.poll_ready(&mut Context::from_waker(&second.1)).is_ready());
+    drop(a);
+    assert_eq!((first.0.get(), second.0.get()), (1, 1), "passed on once");
+}
+
+#[test]
+fn a_handle_passes_its_wake_up_on_without_a_call() {
+    a_woken_handle_that_takes_no_room(GateHandle::pass_on);
+}
+
+#[test]
+fn a_refused_call_passes_the_wake_up_on_although_its_handle_lives() {
+    a_woken_handle_that_takes_no_room(|handle| {
+        assert_eq!(handle.call(3, 11, |_, _| Ok(())), Err(Refused::TooLarge(3)));
+    });
+}
+
 #[test]
 fn a_panic_during_the_hand_over_parks_no_record_for_ever() {
     let gate = Gate::new(Limits { records: 1, bytes: 100 });

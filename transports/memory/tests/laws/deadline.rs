@@ -35,6 +35,45 @@ async fn a_parked_record_is_withdrawn() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_parked_record_whose_future_was_dropped_is_withdrawn_too() {
+    let kafka = MemoryKafka::new().with_topic("orders", 1);
+    let mut transport = kafka.transport_with(Limits { records: 1, bytes: 100 });
+    let control = transport.control();
+    let start = Instant::now();
+    let hold = kafka.script().hold();
+    let first = transport.call(to(0, "first"));
+    drop(transport.call(expiring("second", 20 * MS)));
+    assert!(transport.call(expiring("third", 30 * MS)).now_or_never().is_none(), "polled, then dropped");
+    assert_eq!(control.in_flight().parked, 2);
+    tokio::time::sleep_until(start + 25 * MS).await;
+    assert_eq!(control.in_flight().parked, 1);
+    tokio::time::sleep_until(start + 35 * MS).await;
+    assert_eq!((control.in_flight().parked, control.in_flight().records), (0, 1));
+    hold.release();
+    assert!(first.await.is_ok());
+    assert_eq!(values(&kafka, 0), ["first"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_future_withdraws_no_record_that_was_handed_over() {
+    let kafka = MemoryKafka::new().with_topic("orders", 1);
+    let mut transport = kafka.transport_with(Limits { records: 1, bytes: 100 });
+    let control = transport.control();
+    let start = Instant::now();
+    let holds = [kafka.script().hold(), kafka.script().hold()];
+    let first = transport.call(to(0, "first"));
+    drop(transport.call(expiring("second", 20 * MS)));
+    let [first_hold, second_hold] = holds;
+    first_hold.release();
+    assert!(first.await.is_ok());
+    tokio::time::sleep_until(start + 25 * MS).await;
+    assert_eq!((control.in_flight().parked, control.in_flight().records), (0, 1), "until its report");
+    second_hold.release();
+    assert_eq!(control.in_flight().records, 0);
+    assert_eq!(values(&kafka, 0), ["first", "second"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_parked_head_that_is_withdrawn_lets_the_next_one_pass() {
     let kafka = MemoryKafka::new().with_topic("orders", 2);
     let mut transport = kafka.transport_with(Limits { records: 10, bytes: 10 });

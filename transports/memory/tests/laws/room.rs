@@ -2,11 +2,14 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 
+use futures_util::FutureExt;
 use futures_util::future::poll_immediate;
 use kafka_tower_core::gate::Limits;
-use kafka_tower_core::{Control, InFlight, Record};
+use kafka_tower_core::{Control, ErrorKind, InFlight, Record};
 use kafka_tower_memory::{MemoryKafka, MemoryTransport};
 use tower::Service;
 
@@ -29,6 +32,34 @@ impl Peak {
         peak.records = peak.records.max(broker.records);
         peak.bytes = peak.bytes.max(broker.bytes);
     }
+}
+
+/// Whether it was woken.
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_handle_whose_record_is_refused_leaves_its_room_to_the_next_one() {
+    let kafka = MemoryKafka::new().with_topic("orders", 2);
+    let mut transport = kafka.transport_with(Limits { records: 2, bytes: 100 });
+    let (first_hold, _second_hold) = (kafka.script().on_partition("orders", 0).hold(), kafka.script().hold());
+    let (_first, _second) = (transport.call(to(0, 1)), transport.call(to(1, 2)));
+    let (mut one, mut other) = (transport.clone(), transport);
+    let (woken, next) = (Arc::<Flag>::default(), Arc::<Flag>::default());
+    assert!(one.poll_ready(&mut Context::from_waker(&Waker::from(Arc::clone(&woken)))).is_pending());
+    assert!(other.poll_ready(&mut Context::from_waker(&Waker::from(Arc::clone(&next)))).is_pending());
+    first_hold.release();
+    assert!(woken.0.load(Ordering::SeqCst) && !next.0.load(Ordering::SeqCst), "one place is free");
+    assert!(one.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
+    let refused = one.call(to(-1, "no such partition")).now_or_never().expect("at once");
+    assert_eq!(facts(refused).0, ErrorKind::InvalidRecord);
+    assert!(next.0.load(Ordering::SeqCst), "the place is free and nobody else knows it");
 }
 
 #[tokio::test(start_paused = true)]
