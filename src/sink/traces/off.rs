@@ -5,7 +5,7 @@ use kafka_tower_core::{Control, Delivery, Error, Result, SinkMessage};
 use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
 use kafka_tower_layers::retry::RetryLayer;
 #[cfg(feature = "rdkafka")]
-use kafka_tower_rdkafka::Builder as RdkafkaBuilder;
+use kafka_tower_rdkafka::RdkafkaBuilder;
 use tower_service::Service;
 
 use super::super::edge::{self, Edge};

@@ -6,7 +6,7 @@ use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
 use kafka_tower_layers::retry::RetryLayer;
 use kafka_tower_layers::telemetry::{BatchSpan, Telemetry, TelemetryLayer};
 #[cfg(feature = "rdkafka")]
-use kafka_tower_rdkafka::Builder as RdkafkaBuilder;
+use kafka_tower_rdkafka::RdkafkaBuilder;
 use opentelemetry::{Context, ContextGuard};
 use tower_layer::Layer;
 use tower_service::Service;

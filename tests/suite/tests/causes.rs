@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kafka_tower::{KafkaSink, KafkaSinkConfig};
 use kafka_tower_core::{Delivery, Error, ErrorKind, Persistence, Record, Recovery, Result};
-use kafka_tower_rdkafka::{Builder, ClientError, ClientEvents, MockCluster, RdkafkaTransport};
+use kafka_tower_rdkafka::{ClientError, ClientEvents, MockCluster, RdkafkaBuilder, RdkafkaTransport};
 use kafka_tower_test_cluster::{self as cluster, Cluster};
 use kafka_tower_test_texts::faults;
 use tokio::sync::Notify;
@@ -57,7 +57,7 @@ async fn mock(topic: &str) -> (MockCluster, RdkafkaTransport) {
     (mock, transport)
 }
 
-fn builder(bootstrap: &str, topic: &str) -> Builder {
+fn builder(bootstrap: &str, topic: &str) -> RdkafkaBuilder {
     RdkafkaTransport::builder().property("bootstrap.servers", bootstrap).topic(topic)
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use kafka_tower_core::{ErrorKind, Persistence, Record};
-use kafka_tower_rdkafka::{Builder, ClientError, ClientEvents, OauthToken, RdkafkaTransport};
+use kafka_tower_rdkafka::{ClientError, ClientEvents, OauthToken, RdkafkaBuilder, RdkafkaTransport};
 use kafka_tower_test_cluster::{Cluster, Listener};
 use tokio::sync::OnceCell;
 use tower::ServiceExt;
@@ -21,7 +21,7 @@ async fn secure() -> Option<&'static Cluster> {
     SECURE.get_or_init(start).await.as_ref()
 }
 
-fn builder(kafka: &Cluster, listener: Listener) -> Builder {
+fn builder(kafka: &Cluster, listener: Listener) -> RdkafkaBuilder {
     let properties = kafka.properties(listener).unwrap();
     RdkafkaTransport::builder().properties(properties).topic("orders").connect_timeout(Duration::from_secs(10))
 }

@@ -8,12 +8,12 @@ use kafka_tower_core::gate::{Gate, Limits};
 use kafka_tower_core::{Error, Result, validate};
 use tokio::sync::oneshot;
 
-use crate::connect::{self, Check};
+use crate::connect::{self, ConnectCheck};
 use crate::event_loop;
 use crate::events::ClientEvents;
 use crate::ffi::Client;
+use crate::inner::{TransportInner, later};
 use crate::properties::{self, Properties};
-use crate::shared::{Shared, later};
 use crate::transport::{Owner, RdkafkaTransport};
 
 /// Builds a [`RdkafkaTransport`] from librdkafka's properties and the transport's own options.
@@ -23,7 +23,7 @@ use crate::transport::{Owner, RdkafkaTransport};
 /// `reconnect.backoff.max.ms=1000` (the Java client's; not if you set `reconnect.backoff.ms`), and no limits of
 /// librdkafka's own queue, because the gate enforces them.
 #[must_use = "a builder does nothing until `connect`"]
-pub struct Builder {
+pub struct RdkafkaBuilder {
     properties: Properties,
     topics: Vec<String>,
     limits: Limits,
@@ -34,7 +34,7 @@ pub struct Builder {
     events: Option<Arc<dyn ClientEvents>>,
 }
 
-impl Builder {
+impl RdkafkaBuilder {
     pub(crate) fn new() -> Self {
         Self {
             properties: Properties::new(),
@@ -143,13 +143,13 @@ impl Builder {
         let config = properties::client_config(&self.properties)?;
         let client = Client::create(&config).map_err(|error| properties::creation_error(&error, &config))?;
         let gate = Gate::new(self.limits);
-        let shared = Shared::new(client, config, gate, self.events, self.delivery_bound, self.per_partition);
-        let thread = event_loop::spawn(Arc::clone(&shared)).map_err(event_loop::no_thread)?;
+        let inner = TransportInner::new(client, config, gate, self.events, self.delivery_bound, self.per_partition);
+        let thread = event_loop::spawn(Arc::clone(&inner)).map_err(event_loop::no_thread)?;
         let transactional = properties::get(&self.properties, "transactional.id").is_some();
-        let owner = Owner::new(shared, thread, transactional);
+        let owner = Owner::new(inner, thread, transactional);
         if self.check {
-            connect::check(&Check {
-                shared: owner.shared(),
+            connect::check(&ConnectCheck {
+                inner: owner.inner(),
                 brokers: properties::get(&self.properties, "bootstrap.servers").unwrap_or_default(),
                 plaintext: properties::get(&self.properties, "security.protocol")
                     .is_none_or(|protocol| protocol.to_ascii_lowercase().ends_with("plaintext")),
@@ -162,15 +162,15 @@ impl Builder {
                 probing: OnceCell::new(),
             })?;
         }
-        owner.shared().request_limit.begin();
+        owner.inner().request_limit.begin();
         Ok(RdkafkaTransport::new(Arc::new(owner)))
     }
 }
 
 /// Shows the names of properties only, because some values are secret.
-impl fmt::Debug for Builder {
+impl fmt::Debug for RdkafkaBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
+        f.debug_struct("RdkafkaBuilder")
             .field("properties", &self.properties.keys().collect::<Vec<_>>())
             .field("topics", &self.topics)
             .field("limits", &self.limits)

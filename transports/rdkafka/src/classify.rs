@@ -7,9 +7,9 @@ use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Recovery, Scope};
 
 pub(crate) use kafka_tower_core::text::seconds;
 
+use crate::advertised_names;
 use crate::codes::{Fate, row_of};
 use crate::explain::Explanation;
-use crate::names;
 
 /// `RD_KAFKA_MSG_STATUS_…` of `rdkafka.h`.
 const NOT_PERSISTED: i32 = 0;
@@ -102,7 +102,7 @@ pub(crate) fn left(code: i32, persistence: Persistence, record: &Record, why: &E
 
 /// Adds help if the cause is an advertised host name that does not resolve.
 fn helped(error: Error, why: Option<&Explanation>) -> Error {
-    match why.and_then(|why| names::advertised_help(&why.text)) {
+    match why.and_then(|why| advertised_names::advertised_help(&why.text)) {
         Some(help) if error.may_be_written() => error.with_help(format!("{help}; the record may still arrive")),
         Some(help) => error.with_help(help),
         None => error,
@@ -232,10 +232,10 @@ mod tests {
     fn errors_of_a_batch_have_its_scope_until_the_record_is_isolated() {
         for code in [10, 32, 87] {
             assert_eq!(error(code, NOT_PERSISTED).scope(), Scope::Batch, "{code}");
-            let mut alone = Record::new("t");
-            alone.isolated = true;
+            let mut isolated = Record::new("t");
+            isolated.isolated = true;
             assert_eq!(
-                record_error(code, Persistence::NotPersisted, &alone, Duration::ZERO).scope(),
+                record_error(code, Persistence::NotPersisted, &isolated, Duration::ZERO).scope(),
                 Scope::Record,
                 "{code}"
             );

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-/// Maximum lag of [`of_last_tick`]: Linux ticks 100 to 1,000 times per second.
+/// Maximum lag of [`coarse_now`]: Linux ticks 100 to 1,000 times per second.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 /// Returns the time of the system's last tick: never in the future, at most one [`TICK`] in the past.
-pub(crate) fn of_last_tick() -> Instant {
+pub(crate) fn coarse_now() -> Instant {
     #[cfg(target_os = "linux")]
-    return linux::of_last_tick();
+    return linux::coarse_now();
     #[cfg(not(target_os = "linux"))]
     return Instant::now();
 }
@@ -23,7 +23,7 @@ mod linux {
     /// One tick on both clocks: an `Instant` cannot be built from a number.
     static ORIGIN: OnceLock<(Instant, Timespec)> = OnceLock::new();
 
-    pub(super) fn of_last_tick() -> Instant {
+    pub(super) fn coarse_now() -> Instant {
         let (origin, tick) = *ORIGIN.get_or_init(|| {
             loop {
                 let tick = clock_gettime(ClockId::MonotonicCoarse);
@@ -49,10 +49,10 @@ mod tests {
 
     #[test]
     fn it_advances_and_is_never_ahead() {
-        let begun = of_last_tick();
+        let begun = coarse_now();
         let mut last = begun;
         while last == begun {
-            let tick = of_last_tick();
+            let tick = coarse_now();
             assert!(tick >= last && tick <= Instant::now());
             last = tick;
         }

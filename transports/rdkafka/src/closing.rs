@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kafka_tower_core::{CloseReport, Record, Result, TransactionEnd};
 use tokio::sync::oneshot;
 
-use crate::shared::{later, lock};
+use crate::inner::{later, lock};
 use crate::slot::Acknowledged;
 use crate::transactions::unanswered;
 

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::{Error, ErrorKind, Result};
 
+use crate::advertised_names;
 use crate::classify::{self, seconds};
 use crate::codes;
+use crate::connect_state::ConnectFacts;
 use crate::event_loop;
 use crate::explain::Explanation;
-use crate::facts::Facts;
 use crate::ffi::{Client, TopicMetadata};
-use crate::names;
-use crate::peer;
-use crate::probe::{self, Probing, Speaks};
-use crate::shared::{Shared, lock};
+use crate::inner::{TransportInner, lock};
+use crate::probe::{self, PeerProtocol, Probing};
+use crate::wrong_protocol;
 
 /// Interval of the check whether the caller still waits. Answers and facts end the wait at once.
 const SLICE: Duration = Duration::from_millis(250);
@@ -27,8 +27,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 const UNKNOWN_TOPIC: Duration = Duration::from_secs(3);
 const UNKNOWN_ANSWERS: u32 = 3;
 
-pub(crate) struct Check<'a> {
-    pub(crate) shared: &'a Shared,
+pub(crate) struct ConnectCheck<'a> {
+    pub(crate) inner: &'a TransportInner,
     pub(crate) brokers: &'a str,
     pub(crate) plaintext: bool,
     pub(crate) topics: &'a [String],
@@ -41,27 +41,27 @@ pub(crate) struct Check<'a> {
     pub(crate) probing: OnceCell<Probing>,
 }
 
-pub(crate) fn check(check: &Check<'_>) -> Result<()> {
+pub(crate) fn check(check: &ConnectCheck<'_>) -> Result<()> {
     connected(check).map_err(Error::without_record)
 }
 
-fn connected(check: &Check<'_>) -> Result<()> {
+fn connected(check: &ConnectCheck<'_>) -> Result<()> {
     if check.topics.is_empty() {
         check.ask(None)?;
     }
     for topic in check.topics {
         let found = check.ask(Some(topic))?;
-        check.shared.partitions.set(topic, found.partitions);
-        check.shared.partitions.set_leaders(topic, found.leaders);
+        check.inner.partitions.set(topic, found.partitions);
+        check.inner.partitions.set_leaders(topic, found.leaders);
     }
-    check.shared.partitions_changed();
+    check.inner.partitions_changed();
     if check.producer_id {
         check.wait_for_producer_id()?;
     }
     Ok(())
 }
 
-impl Check<'_> {
+impl ConnectCheck<'_> {
     /// Asks for a topic until a broker gives a final answer.
     fn ask(&self, topic: Option<&str>) -> Result<TopicMetadata> {
         let (mut unknown_since, mut unknown_answers) = (None, 0);
@@ -114,31 +114,31 @@ impl Check<'_> {
         &self,
         ask: impl FnOnce(&Client, Duration) -> R + Send + 'static,
     ) -> Result<Option<R>> {
-        let Some(shared) = self.shared.arc() else { return Ok(None) };
-        let within = self.deadline.saturating_duration_since(Instant::now()).min(shared.question_time());
-        let (answer, its) = (Arc::new(Mutex::new(None)), Arc::clone(&self.shared.facts));
+        let Some(inner) = self.inner.arc() else { return Ok(None) };
+        let within = self.deadline.saturating_duration_since(Instant::now()).min(inner.request_timeout());
+        let (answer, its) = (Arc::new(Mutex::new(None)), Arc::clone(&self.inner.connect_state));
         let place = Arc::clone(&answer);
         let asks = move || {
-            let answered = ask(&shared.client, within);
+            let answered = ask(&inner.client, within);
             *lock(&place) = Some(answered);
             its.change(|_| ());
         };
         thread::Builder::new().name("kafka-tower-question".to_owned()).spawn(asks).map_err(event_loop::no_thread)?;
         let waited = self.wait(self.deadline, |facts| {
-            let hopeless = facts.fatal.clone().or_else(|| facts.denied.clone()).map(Err);
-            hopeless.or_else(|| lock(&answer).take().map(Ok))
+            let stuck = facts.fatal.clone().or_else(|| facts.denied.clone()).map(Err);
+            stuck.or_else(|| lock(&answer).take().map(Ok))
         });
         waited.transpose().map_err(|(code, text): (i32, String)| self.ended(code, &text))
     }
 
     /// Waits until the facts give an answer. None if the time is up or the caller has stopped waiting.
-    fn wait<R>(&self, until: Instant, mut answer: impl FnMut(&Facts) -> Option<R>) -> Option<R> {
+    fn wait<R>(&self, until: Instant, mut answer: impl FnMut(&ConnectFacts) -> Option<R>) -> Option<R> {
         loop {
             let now = Instant::now();
             if now + probe::share_of(self.timeout) >= self.deadline {
                 self.probing.get_or_init(|| Probing::start(self.brokers, probe::share_of(self.timeout)));
             }
-            let answered = self.shared.facts.wait(until.min(now + SLICE), &mut answer);
+            let answered = self.inner.connect_state.wait(until.min(now + SLICE), &mut answer);
             if answered.is_some() || Instant::now() >= until || (self.given_up)() {
                 return answered;
             }
@@ -146,7 +146,7 @@ impl Check<'_> {
     }
 
     pub(crate) fn wait_for_producer_id(&self) -> Result<()> {
-        let end = |facts: &Facts| match &facts.fatal {
+        let end = |facts: &ConnectFacts| match &facts.fatal {
             Some(fatal) => Some(Err(fatal.clone())),
             None => facts.producer_id.then_some(Ok(())),
         };
@@ -161,7 +161,7 @@ impl Check<'_> {
                     seconds(self.timeout),
                     self.cause(now)
                 );
-                let help = names::advertised_help(&text).unwrap_or_else(|| {
+                let help = advertised_names::advertised_help(&text).unwrap_or_else(|| {
                     "look at the health of the brokers; enable.idempotence=false needs no producer id".to_owned()
                 });
                 Err(Error::new(ErrorKind::Timeout, text).with_help(help))
@@ -195,11 +195,11 @@ impl Check<'_> {
             Some(row) => error.with_error_type(row.name),
             None => error,
         };
-        if let Some(help) = names::advertised_help(&cause) {
+        if let Some(help) = advertised_names::advertised_help(&cause) {
             return error.with_help(help);
         }
         match row.map(|row| row.code) {
-            _ if cause.contains(peer::NOT_KAFKA) => {
+            _ if cause.contains(wrong_protocol::NOT_KAFKA) => {
                 return error
                     .with_help("name Kafka's own listeners in `brokers`, as host:port; their port is 9092 by default");
             }
@@ -210,11 +210,11 @@ impl Check<'_> {
             _ => {}
         }
         match (self.plaintext, self.probing.get().and_then(Probing::answer)) {
-            (true, Some(Speaks::Tls)) => error.with_help(
+            (true, Some(PeerProtocol::Tls)) => error.with_help(
                 "is this a TLS listener? It answers as one: set security.protocol to ssl or sasl_ssl, or use the plaintext \
                  listener's port",
             ),
-            (false, Some(Speaks::Plaintext)) => error.with_help(
+            (false, Some(PeerProtocol::Plaintext)) => error.with_help(
                 "is this a plaintext listener? It answers as one, without TLS: use the TLS listener's port, or set \
                  security.protocol to plaintext or sasl_plaintext",
             ),
@@ -230,6 +230,6 @@ impl Check<'_> {
     }
 
     fn why(&self, now: Instant) -> Option<Explanation> {
-        self.shared.why_call(now.checked_sub(self.timeout).unwrap_or(now), false, now)
+        self.inner.reason_for_call(now.checked_sub(self.timeout).unwrap_or(now), false, now)
     }
 }

@@ -2,18 +2,18 @@ use std::sync::Arc;
 
 use rdkafka::ClientContext;
 
-use crate::peers::Peers;
+use crate::broker_activity::BrokerActivities;
 
 /// Context of the binding's client, which is the opaque pointer of librdkafka's callbacks. The binding never polls the
 /// client, so that its own callbacks do not run.
-pub(crate) struct Context(Arc<Peers>);
+pub(crate) struct Context(Arc<BrokerActivities>);
 
 impl Context {
-    pub(crate) fn new(peers: Arc<Peers>) -> Self {
+    pub(crate) fn new(peers: Arc<BrokerActivities>) -> Self {
         Self(peers)
     }
 
-    pub(crate) fn peers(&self) -> &Peers {
+    pub(crate) fn peers(&self) -> &BrokerActivities {
         &self.0
     }
 }

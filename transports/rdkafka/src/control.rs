@@ -26,9 +26,9 @@ impl RdkafkaControl {
 
 impl Control for RdkafkaControl {
     fn flush(&self) -> ControlFuture<'_, ()> {
-        let shared = self.owner.shared();
+        let inner = self.owner.inner();
         // At the call and not at the first poll: records called later are not waited for.
-        let flush = shared.gate.flush();
+        let flush = inner.gate.flush();
         Box::pin(async move {
             let mut flush = pin!(flush);
             let mut told = false;
@@ -36,12 +36,12 @@ impl Control for RdkafkaControl {
                 let mut flushed = flush.as_mut().poll(cx);
                 // A waker that flushes runs on the event loop itself, which must not wait for itself.
                 if flushed.is_pending() && !told && !event_loop::is_loop() {
-                    shared.settled();
+                    inner.settled();
                     flushed = flush.as_mut().poll(cx);
                 }
                 if flushed.is_pending() && !told {
                     // The gate knows of the flush now, so the loop sends lingering batches.
-                    shared.client.wake();
+                    inner.client.wake();
                     told = true;
                 }
                 flushed
@@ -52,35 +52,35 @@ impl Control for RdkafkaControl {
     }
 
     fn close(&self, within: Duration) -> ControlFuture<'_, CloseReport> {
-        let shared = self.owner.shared();
-        let end = shared.begin_close(within);
+        let inner = self.owner.inner();
+        let end = inner.begin_close(within);
         Box::pin(async move {
             if let Some(end) = end {
                 // An error means that the event loop is gone; then there is nothing to wait for.
                 let _ended = end.await;
             }
-            Ok(shared.closing.take_report())
+            Ok(inner.closing.take_report())
         })
     }
 
     fn unseen(&self) -> UnseenFailures {
-        UnseenFailures::of(&self.owner.shared().unseen)
+        UnseenFailures::of(&self.owner.inner().unseen)
     }
 
     fn partition_count(&self, topic: &str) -> Option<u32> {
-        self.owner.shared().partitions.get(topic)
+        self.owner.inner().partitions.get(topic)
     }
 
     fn in_flight(&self) -> InFlight {
-        self.owner.shared().gate.in_flight()
+        self.owner.inner().gate.in_flight()
     }
 
     fn last_error(&self) -> Option<String> {
-        self.owner.shared().last_error(Instant::now()).map(|why| why.text)
+        self.owner.inner().last_error(Instant::now()).map(|why| why.text)
     }
 
     fn generation(&self) -> u64 {
-        self.owner.shared().generation.load(Ordering::Acquire)
+        self.owner.inner().generation.load(Ordering::Acquire)
     }
 
     fn transactions(&self) -> Option<&dyn TransactionControl> {

@@ -12,21 +12,21 @@ use std::time::{Duration, Instant, SystemTime};
 use kafka_tower_core::gate::Permit;
 use kafka_tower_core::{Error, ErrorKind, Persistence, Result};
 
-use crate::alone::Second;
-use crate::causes;
 use crate::classify;
 use crate::codes;
 use crate::events::ClientError;
 use crate::ffi::{Client, Event, Queue, Report};
 use crate::held;
-use crate::lines;
+use crate::inner::TransportInner;
+use crate::isolated::IsolatedProducer;
 use crate::log::Source;
-use crate::peer;
-use crate::refresh::Refresh;
-use crate::replace::Watch;
-use crate::shared::Shared;
+use crate::log_lines;
+use crate::partition_refresh::PartitionRefresh;
+use crate::recent_errors;
+use crate::replace::StuckWatch;
 use crate::slot::{Acknowledged, Slot};
-use crate::trouble;
+use crate::stuck_partitions;
+use crate::wrong_protocol;
 
 /// Longest wait for an event. Deadlines and wake-ups end it earlier.
 const IDLE: Duration = Duration::from_millis(500);
@@ -37,7 +37,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// The call that ends a transaction gets the close's time and returns at most this much later.
 const TRANSACTION_GRACE: Duration = Duration::from_millis(100);
 /// Interval of the check for records that take long.
-const LISTEN: Duration = Duration::from_millis(100);
+const SLOW_RECORD_CHECK: Duration = Duration::from_millis(100);
 /// Interval between two purges.
 pub(crate) const PURGE_AGAIN: Duration = Duration::from_millis(5);
 /// Maximum time for the reports of a purge, which librdkafka's threads produce at once.
@@ -54,28 +54,33 @@ pub(crate) fn is_loop() -> bool {
 }
 
 /// Spawns the transport's event loop. It lives until the transport is closed, and ends its producers.
-pub(crate) fn spawn(shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
+pub(crate) fn spawn(inner: Arc<TransportInner>) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name("kafka-tower-events".to_owned()).spawn(move || {
         IS_LOOP.set(true);
-        if let Some(mut events) = EventLoop::new(&shared, &shared.client) {
+        if let Some(mut events) = EventLoop::new(&inner, &inner.client) {
             events.run();
         }
         // The queue was dropped before, as `destroy` requires.
-        shared.end();
-        shared.log.end(Instant::now());
+        inner.end();
+        inner.log.end(Instant::now());
     })
 }
 
-/// Serves the events of a second producer until it is stopped, and retires it if it is stuck. Events cannot be
+/// Serves the events of an isolated producer until it is stopped, and retires it if it is stuck. Events cannot be
 /// forwarded from client to client, because librdkafka would then subtract the messages from the wrong client's count.
-pub(crate) fn spawn_second(shared: Arc<Shared>, second: Arc<Second>) -> std::io::Result<JoinHandle<()>> {
-    thread::Builder::new().name("kafka-tower-alone".to_owned()).spawn(move || {
+pub(crate) fn spawn_isolated(
+    inner: Arc<TransportInner>,
+    isolated: Arc<IsolatedProducer>,
+) -> std::io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("kafka-tower-isolated".to_owned()).spawn(move || {
         IS_LOOP.set(true);
-        if let Some(mut events) = EventLoop::new(&shared, &second.client) {
-            events.watch = (!shared.is_transactional()).then(Watch::default);
-            while !second.stop.load(Ordering::Acquire) {
+        if let Some(mut events) = EventLoop::new(&inner, &isolated.client) {
+            events.watch = (!inner.is_transactional()).then(StuckWatch::default);
+            while !isolated.stop.load(Ordering::Acquire) {
                 events.serve(IDLE);
-                events.guarded("a client in trouble", |this| this.look_after_second(&second.client, Instant::now()));
+                events.guarded("a client in trouble", |this| {
+                    this.handle_stuck_isolated(&isolated.client, Instant::now())
+                });
             }
             // Reports that came together with the request to stop: release their records' room.
             while events.serve(Duration::ZERO) {}
@@ -95,11 +100,11 @@ pub(crate) fn panicked(what: &str) -> Error {
 }
 
 pub(crate) struct EventLoop<'a> {
-    pub(crate) shared: &'a Arc<Shared>,
+    pub(crate) inner: &'a Arc<TransportInner>,
     client: &'a Client,
     pub(crate) queue: Queue,
     /// None with transactions, where no producer is replaced.
-    pub(crate) watch: Option<Watch>,
+    pub(crate) watch: Option<StuckWatch>,
     /// Slots of the current event, see [`Queue::poll`].
     reported: Vec<Arc<Slot>>,
     permits: Vec<Permit>,
@@ -108,69 +113,71 @@ pub(crate) struct EventLoop<'a> {
 }
 
 impl<'a> EventLoop<'a> {
-    fn new(shared: &'a Arc<Shared>, client: &'a Client) -> Option<Self> {
+    fn new(inner: &'a Arc<TransportInner>, client: &'a Client) -> Option<Self> {
         let queue = client.queue()?;
-        Some(Self { shared, client, queue, watch: None, reported: Vec::new(), permits: Vec::new(), any_report: false })
+        Some(Self { inner, client, queue, watch: None, reported: Vec::new(), permits: Vec::new(), any_report: false })
     }
 
     fn run(&mut self) {
-        self.watch = (!self.shared.is_transactional()).then(Watch::default);
-        let mut refresh = Refresh::new(self.shared.refresh_interval(), Instant::now());
+        self.watch = (!self.inner.is_transactional()).then(StuckWatch::default);
+        let mut refresh = PartitionRefresh::new(self.inner.refresh_interval(), Instant::now());
         let mut tick = Instant::now();
-        let (mut listen, mut last_report, mut listen_until) = (tick, tick, None);
+        let (mut next_check, mut last_report, mut log_batches_until) = (tick, tick, None);
         loop {
             let now = Instant::now();
-            if listen <= now {
+            if next_check <= now {
                 if std::mem::take(&mut self.any_report) {
                     last_report = now;
                 }
-                self.guarded("a record", |this| this.shared.listen(now, now - last_report, &mut listen_until));
-                self.shared.learn_request_limit(now);
-                listen = now + LISTEN;
+                self.guarded("a record", |this| {
+                    this.inner.adjust_batch_logging(now, now - last_report, &mut log_batches_until)
+                });
+                self.inner.learn_request_limit(now);
+                next_check = now + SLOW_RECORD_CHECK;
             }
             if tick <= now {
                 // Subscribers, and what records own, are foreign code and may panic.
-                self.guarded("a subscriber", |this| this.shared.log.tick(now));
-                self.guarded("a record", |this| this.shared.tidy());
+                self.guarded("a subscriber", |this| this.inner.log.tick(now));
+                self.guarded("a record", |this| this.inner.drain_settled());
                 tick = now + TICK;
             }
-            self.guarded("a subscriber", |this| refresh.run(this.shared, now));
-            let deadline = self.shared.closing.deadline();
+            self.guarded("a subscriber", |this| refresh.run(this.inner, now));
+            let deadline = self.inner.closing.deadline();
             if let Some(deadline) = deadline {
-                let left = self.shared.gate.in_flight();
-                let awaits_transaction = self.shared.closing.awaits_transaction();
+                let left = self.inner.gate.in_flight();
+                let awaits_transaction = self.inner.closing.awaits_transaction();
                 let settled = left.records == 0 && left.parked == 0 && !awaits_transaction;
                 let grace = if awaits_transaction { TRANSACTION_GRACE } else { Duration::ZERO };
                 if settled || deadline + grace <= now {
                     return self.give_up();
                 }
             }
-            let next_expiry = self.shared.next_expiry();
+            let next_expiry = self.inner.next_expiry();
             if next_expiry.is_some_and(|at| at <= now) {
                 self.guarded("a deadline", |this| {
-                    let overdue = this.shared.expire(now);
+                    let overdue = this.inner.expire(now);
                     if !overdue.is_empty() && !this.replace_for_overdue(&overdue, now) {
-                        this.shared.give_up_overdue();
+                        this.inner.give_up_overdue();
                     }
                 });
                 continue;
             }
-            self.guarded("a client in trouble", |this| this.look_after(now));
+            self.guarded("a client in trouble", |this| this.handle_stuck(now));
             let mut wait = [next_expiry, deadline, refresh.due()]
                 .into_iter()
                 .flatten()
                 .map(|at| at - now)
                 .fold(IDLE, Duration::min);
-            if let Some(look) = self.watch.as_ref().and_then(Watch::next) {
+            if let Some(look) = self.watch.as_ref().and_then(StuckWatch::next) {
                 wait = wait.min(look);
             }
             if next_expiry.is_some() {
-                wait = wait.min(LISTEN);
+                wait = wait.min(SLOW_RECORD_CHECK);
             }
             // Records that an abort will take back must not be sent before it.
-            let closes = deadline.is_some() && !self.shared.closing.awaits_transaction();
-            if closes || self.shared.gate.is_flushing() {
-                self.shared.flush(FLUSH_SLICE);
+            let closes = deadline.is_some() && !self.inner.closing.awaits_transaction();
+            if closes || self.inner.gate.is_flushing() {
+                self.inner.flush(FLUSH_SLICE);
                 wait = wait.min(FLUSH_SLICE);
             }
             self.serve(wait);
@@ -179,25 +186,25 @@ impl<'a> EventLoop<'a> {
 
     /// Gives up the remaining records: the close ran out of time, or has nothing left to wait for.
     fn give_up(&mut self) {
-        let shared = self.shared;
+        let inner = self.inner;
         let settle = |slot: Arc<Slot>| {
             let topic = &slot.record().topic;
-            let error = classify::without_room_at_close(topic, shared.why_left(&slot, false).as_ref());
-            let _never_admitted = shared.settle(&slot, Err(error));
+            let error = classify::without_room_at_close(topic, inner.reason_for_unanswered(&slot, false).as_ref());
+            let _never_admitted = inner.settle(&slot, Err(error));
         };
-        shared.guarded("a waker", || {
-            shared.gate.withdraw(|_| true, settle, |slot, permit| shared.enqueue_parked(slot, permit));
+        inner.guarded("a waker", || {
+            inner.gate.withdraw(|_| true, settle, |slot, permit| inner.enqueue_parked(slot, permit));
         });
         let end = Instant::now() + PURGE_TIME;
-        while shared.gate.in_flight().records > 0 && Instant::now() < end {
+        while inner.gate.in_flight().records > 0 && Instant::now() < end {
             // Repeated, because a call that was admitted before the close may hand over its record after a purge.
-            shared.purge();
-            shared.give_up_held(classify::looked_up_at_close);
+            inner.purge();
+            inner.give_up_held(classify::looked_up_at_close);
             while self.serve(PURGE_AGAIN) {}
         }
-        let lost = shared.gate.in_flight().records;
+        let lost = inner.gate.in_flight().records;
         if lost > 0 {
-            shared.closing.count_lost(lost as u64);
+            inner.closing.count_lost(lost as u64);
             tracing::error!(records = lost, "librdkafka did not report records that it was told to give up");
         }
     }
@@ -206,66 +213,66 @@ impl<'a> EventLoop<'a> {
     pub(crate) fn serve(&mut self, wait: Duration) -> bool {
         let (mut served, mut settles) = (false, false);
         self.guarded("an event", |this| {
-            let (shared, client, permits, watch) = (this.shared, this.client, &mut this.permits, this.watch.as_mut());
+            let (inner, client, permits, watch) = (this.inner, this.client, &mut this.permits, this.watch.as_mut());
             served = this
                 .queue
-                .poll(wait, &mut this.reported, |event| handle(shared, client, permits, watch, &mut settles, event));
+                .poll(wait, &mut this.reported, |event| handle(inner, client, permits, watch, &mut settles, event));
         });
         if !self.reported.is_empty() {
             self.any_report = true;
-            self.shared.leave(&mut self.reported);
+            self.inner.defer_drop(&mut self.reported);
         }
         if !self.permits.is_empty() {
-            self.shared.release(self.permits.drain(..));
+            self.inner.release(self.permits.drain(..));
         }
         if settles {
-            self.shared.settling.fetch_sub(1, Ordering::AcqRel);
+            self.inner.settling.fetch_sub(1, Ordering::AcqRel);
         }
         served
     }
 
     /// Catches panics, for example of wakers: the loop must survive, because it delivers all reports.
     pub(crate) fn guarded(&mut self, what: &'static str, f: impl FnOnce(&mut Self)) {
-        let shared = self.shared;
-        shared.guarded(what, || f(self));
+        let inner = self.inner;
+        inner.guarded(what, || f(self));
     }
 }
 
 fn handle(
-    shared: &Shared,
+    inner: &TransportInner,
     client: &Client,
     permits: &mut Vec<Permit>,
-    mut watch: Option<&mut Watch>,
+    mut watch: Option<&mut StuckWatch>,
     settles: &mut bool,
     event: Event<'_>,
 ) {
     match event {
         Event::Reports(mut reports) => {
-            let suspects = shared.suspects.load(Ordering::Acquire);
-            shared.settling.fetch_add(1, Ordering::AcqRel);
+            let has_partition_errors = inner.has_partition_errors.load(Ordering::Acquire);
+            inner.settling.fetch_add(1, Ordering::AcqRel);
             *settles = true;
             reports.each(|report| {
-                if watch.as_deref_mut().is_some_and(|watch| !watch.is_calm() && watch.takes(report)) {
+                if watch.as_deref_mut().is_some_and(|watch| !watch.has_no_trouble() && watch.takes(report)) {
                     return;
                 }
-                let outcome = outcome(shared, report);
-                if suspects && outcome.is_ok() {
-                    shared.delivered(&report.slot.record().topic, report.partition);
+                let outcome = outcome(inner, report);
+                if has_partition_errors && outcome.is_ok() {
+                    inner.record_delivery(&report.slot.record().topic, report.partition);
                 }
-                permits.extend(shared.settle(report.slot, outcome));
+                permits.extend(inner.settle(report.slot, outcome));
             });
         }
-        Event::Error { code, fatal, text } => error(shared, client, code, fatal, &text.to_string_lossy()),
+        Event::Error { code, fatal, text } => error(inner, client, code, fatal, &text.to_string_lossy()),
         Event::Log { level, facility, text } => {
-            log(shared, watch, level, &facility.to_string_lossy(), &text.to_string_lossy());
+            log(inner, watch, level, &facility.to_string_lossy(), &text.to_string_lossy());
         }
-        Event::Statistics(json) => user(shared, "statistics", |events| events.statistics(&json.to_string_lossy())),
-        Event::TokenRefresh { config } => client.set_token(token(shared, config)),
+        Event::Statistics(json) => user(inner, "statistics", |events| events.statistics(&json.to_string_lossy())),
+        Event::TokenRefresh { config } => client.set_token(token(inner, config)),
         Event::Other(kind) => tracing::debug!(kind, "an event that nobody asked for"),
     }
 }
 
-fn outcome(shared: &Shared, report: &Report<'_>) -> Result<Acknowledged> {
+fn outcome(inner: &TransportInner, report: &Report<'_>) -> Result<Acknowledged> {
     let record = report.slot.record();
     if report.code != 0 {
         let elapsed = report.slot.called_at().elapsed();
@@ -276,19 +283,19 @@ fn outcome(shared: &Shared, report: &Report<'_>) -> Result<Acknowledged> {
         };
         let given_up = match report.code {
             codes::LOCAL_PURGE_QUEUE | codes::LOCAL_PURGE_INFLIGHT => {
-                let why = || shared.why_left(report.slot, true);
+                let why = || inner.reason_for_unanswered(report.slot, true);
                 let left = || why().map(|why| classify::left(report.code, persistence, record, &why));
-                shared.given_up(report.slot, report.partition, persistence).or_else(left)
+                inner.given_up(report.slot, report.partition, persistence).or_else(left)
             }
             _ => None,
         };
         if held::may_be_out_of_date(report.code) {
             // The cached partition count may be out of date.
-            shared.partitions.doubt(&record.topic);
+            inner.partitions.request_look_up(&record.topic);
         }
         let error = given_up.unwrap_or_else(|| {
             let error = classify::record_error(report.code, persistence, record, elapsed);
-            shared.explained(error, record)
+            inner.explained(error, record)
         });
         let error = error.with_elapsed(elapsed);
         // librdkafka had accepted the record and gave it up.
@@ -303,32 +310,32 @@ fn outcome(shared: &Shared, report: &Report<'_>) -> Result<Acknowledged> {
     })
 }
 
-fn error(shared: &Shared, client: &Client, code: i32, fatal: bool, text: &str) {
+fn error(inner: &TransportInner, client: &Client, code: i32, fatal: bool, text: &str) {
     // A fatal event has either the code that ended the producer or only says that it ended.
     let fatal = fatal || code == codes::LOCAL_FATAL;
     let (code, text) = match client.fatal_error() {
         Some((code, text)) if fatal => (code, text),
-        _ => (code, peer::told(text).unwrap_or_else(|| text.to_owned())),
+        _ => (code, wrong_protocol::explain(text).unwrap_or_else(|| text.to_owned())),
     };
     let name = codes::row_of(code).map(|row| row.name);
     let now = Instant::now();
-    shared.failed(code, &text, now);
+    inner.record_error_event(code, &text, now);
     if fatal {
         tracing::error!(code, name, text, "the producer has ended");
     } else if code != codes::LOCAL_ALL_BROKERS_DOWN {
-        shared.log.tell(Source::Client { code }, &text, now);
+        inner.log.write(Source::Client { code }, &text, now);
     }
     let denied = matches!(code, codes::LOCAL_AUTHENTICATION | codes::SASL_AUTHENTICATION_FAILED);
     if fatal || denied {
-        shared.facts.change(|facts| {
+        inner.connect_state.change(|facts| {
             let place = if fatal { &mut facts.fatal } else { &mut facts.denied };
             place.get_or_insert_with(|| (code, text.clone()));
         });
     }
-    if let Some(its) = shared.arc().filter(|_| fatal) {
-        shared.alone.retire(client, &its);
+    if let Some(its) = inner.arc().filter(|_| fatal) {
+        inner.isolated.retire(client, &its);
     }
-    user(shared, "error", |events| events.error(&ClientError { code, name, text: &text, fatal }));
+    user(inner, "error", |events| events.error(&ClientError { code, name, text: &text, fatal }));
 }
 
 /// Log line by which the producer id of a producer without transactions shows; `debug=eos` enables it.
@@ -336,44 +343,44 @@ pub(crate) fn is_producer_id(facility: &str, text: &str) -> bool {
     facility == "GETPID" && text.contains("Acquired PID")
 }
 
-fn log(shared: &Shared, watch: Option<&mut Watch>, level: i32, facility: &str, text: &str) {
+fn log(inner: &TransportInner, watch: Option<&mut StuckWatch>, level: i32, facility: &str, text: &str) {
     if let Some(watch) = watch {
         if facility == "PARTCNT" {
             watch.partitions_changed();
-        } else if let Some((sign, partition)) = trouble::line(facility, text) {
+        } else if let Some((sign, partition)) = stuck_partitions::symptom(facility, text) {
             watch.troubles.sign(sign, partition, Instant::now());
         }
     }
     if facility == "TXNERR" {
-        shared.transactions.fails(text);
+        inner.transactions.fails(text);
     }
     if is_producer_id(facility, text) {
-        shared.facts.change(|facts| facts.producer_id = true);
+        inner.connect_state.change(|facts| facts.producer_id = true);
     }
     let now = Instant::now();
-    shared.log.librdkafka(level, facility, text, now);
-    if let Some(line) = lines::read(facility, text, causes::code_of) {
-        let said = shared.heard(&line, now);
+    inner.log.librdkafka(level, facility, text, now);
+    if let Some(line) = log_lines::read(facility, text, recent_errors::code_of) {
+        let said = inner.record_log_line(&line, now);
         // Lines that librdkafka logs as warnings are in the log already.
         if let Some(text) = said.filter(|_| level > 6) {
-            shared.log.tell(Source::Warning, &format!("{text}; librdkafka tries again"), now);
+            inner.log.write(Source::Warning, &format!("{text}; librdkafka tries again"), now);
         }
     }
 }
 
 /// Runs a callback of the user, which may panic.
-fn user(shared: &Shared, what: &'static str, call: impl FnOnce(&dyn crate::ClientEvents)) {
-    if let Some(events) = &shared.events {
+fn user(inner: &TransportInner, what: &'static str, call: impl FnOnce(&dyn crate::ClientEvents)) {
+    if let Some(events) = &inner.events {
         if catch_unwind(AssertUnwindSafe(|| call(events.as_ref()))).is_err() {
-            shared.log.tell(Source::Panic { of: what }, "a panic in a callback of the user was caught", Instant::now());
+            inner.log.write(Source::Panic { of: what }, "a panic in a callback of the user was caught", Instant::now());
         }
     }
 }
 
 /// Gets a token for a client that asks for one, in the form that `set_token` takes.
-pub(crate) fn token(shared: &Shared, config: Option<&CStr>) -> Result<(CString, CString, i64), String> {
+pub(crate) fn token(inner: &TransportInner, config: Option<&CStr>) -> Result<(CString, CString, i64), String> {
     let config = config.map(CStr::to_string_lossy);
-    let asked = match &shared.events {
+    let asked = match &inner.events {
         Some(events) => catch_unwind(AssertUnwindSafe(|| events.oauth_token(config.as_deref())))
             .unwrap_or_else(|_| Err("the callback oauth_token panicked".into())),
         None => Err("SASL/OAUTHBEARER needs a token: implement ClientEvents::oauth_token".into()),

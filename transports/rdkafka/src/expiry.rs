@@ -21,7 +21,7 @@ pub(crate) struct ExpiryQueue {
     clean_at: usize,
     /// Settled records, to be freed by threads that push.
     settled: VecDeque<Arc<Slot>>,
-    /// Whether a record was pushed since the last call of [`forsaken`](Self::forsaken).
+    /// Whether a record was pushed since the last call of [`take_stale`](Self::take_stale).
     pushed: bool,
 }
 
@@ -81,7 +81,7 @@ impl ExpiryQueue {
         first
     }
 
-    pub(crate) fn leave(&mut self, settled: &mut Vec<Arc<Slot>>) {
+    pub(crate) fn defer_drop(&mut self, settled: &mut Vec<Arc<Slot>>) {
         self.settled.extend(settled.drain(..));
     }
 
@@ -91,7 +91,7 @@ impl ExpiryQueue {
     }
 
     /// Takes the settled records, if no record was pushed since the last call.
-    pub(crate) fn forsaken(&mut self) -> Option<VecDeque<Arc<Slot>>> {
+    pub(crate) fn take_stale(&mut self) -> Option<VecDeque<Arc<Slot>>> {
         (!std::mem::take(&mut self.pushed)).then(|| self.take_all_settled())
     }
 
@@ -205,10 +205,10 @@ mod tests {
         let mut settled: Vec<_> = (0..3).map(|i| slot(i, now)).collect();
         let last = Arc::downgrade(&settled[2]);
         queue.push(now, &slot(3, now));
-        queue.leave(&mut settled);
-        assert!(settled.is_empty() && queue.forsaken().is_none(), "somebody pushes");
+        queue.defer_drop(&mut settled);
+        assert!(settled.is_empty() && queue.take_stale().is_none(), "somebody pushes");
         assert!(queue.take_settled().iter().all(Option::is_some));
-        assert_eq!(queue.forsaken().map(|left| left.len()), Some(1), "nobody does");
+        assert_eq!(queue.take_stale().map(|left| left.len()), Some(1), "nobody does");
         assert_eq!(last.strong_count(), 0);
     }
 

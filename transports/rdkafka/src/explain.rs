@@ -5,10 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::causes::{Cause, Place, told};
+use crate::broker_activity::{BrokerActivity, address};
 use crate::classify::seconds;
 use crate::codes;
-use crate::peers::{Peer, address};
+use crate::recent_errors::{ErrorPlace, RecentError, describe};
 
 /// How long an unreachable broker explains waits that began later: librdkafka repeats a connection's error every 30 s.
 const LASTS: Duration = Duration::from_secs(60);
@@ -71,19 +71,19 @@ impl Wait<'_> {
 /// Selects the reason for a wait. `causes` has the most recent one first.
 pub(crate) fn explain<'a>(
     wait: &Wait<'_>,
-    causes: impl Iterator<Item = &'a Cause> + Clone,
-    peers: &[Peer],
+    causes: impl Iterator<Item = &'a RecentError> + Clone,
+    peers: &[BrokerActivity],
 ) -> Option<Explanation> {
     let without_leader =
-        |cause: &Cause| cause.has_no_leader() && wait.now.saturating_duration_since(cause.last) <= NO_LEADER;
+        |cause: &RecentError| cause.has_no_leader() && wait.now.saturating_duration_since(cause.last) <= NO_LEADER;
     let seen = causes.clone().filter(|cause| cause.last >= wait.since || without_leader(cause));
-    let of_partition = |cause: &&Cause| match &cause.place {
-        Place::Partition { topic, partition } => !wait.coordinator && wait.is_for(topic, *partition),
+    let of_partition = |cause: &&RecentError| match &cause.place {
+        ErrorPlace::Partition { topic, partition } => !wait.coordinator && wait.is_for(topic, *partition),
         _ => false,
     };
-    let of = |place: Place| seen.clone().find(move |cause| cause.place == place);
+    let of = |place: ErrorPlace| seen.clone().find(move |cause| cause.place == place);
     let its = || peers.iter().filter(|peer| wait.leader.is_none_or(|leader| peer.id == leader));
-    let first = if wait.coordinator { of(Place::Coordinator) } else { seen.clone().find(of_partition) };
+    let first = if wait.coordinator { of(ErrorPlace::Coordinator) } else { seen.clone().find(of_partition) };
     if let Some(cause) = first {
         return Some(error(cause, wait.now));
     }
@@ -91,7 +91,7 @@ pub(crate) fn explain<'a>(
         return Some(found);
     }
     let unreachable = causes.filter(|cause| {
-        matches!(&cause.place, Place::Broker(name) if concerns(wait, name, peers) && lasts(wait, cause, name, peers))
+        matches!(&cause.place, ErrorPlace::Broker(name) if concerns(wait, name, peers) && lasts(wait, cause, name, peers))
     });
     if let Some(cause) = unreachable.max_by_key(|cause| cause.last) {
         return Some(error(cause, wait.now));
@@ -101,31 +101,32 @@ pub(crate) fn explain<'a>(
     }
     let answered = peers.iter().filter_map(|peer| peer.answered).max();
     let of_client = seen.clone().find(|cause| {
-        cause.place == Place::Client
+        cause.place == ErrorPlace::Client
             && (cause.code != codes::LOCAL_ALL_BROKERS_DOWN || answered.is_none_or(|at| at <= cause.last))
     });
-    let rest = of(Place::Coordinator).or(of_client).map(|cause| error(cause, wait.now));
+    let rest = of(ErrorPlace::Coordinator).or(of_client).map(|cause| error(cause, wait.now));
     rest.or_else(|| unsent(wait, peers))
 }
 
 /// "last broker error 0.4 s ago: …"
-fn error(cause: &Cause, now: Instant) -> Explanation {
+fn error(cause: &RecentError, now: Instant) -> Explanation {
     let ago = now.saturating_duration_since(cause.last);
     let text = format!("last broker error {:.1} s ago: {}", ago.as_secs_f64(), cause.text);
     Explanation { code: (cause.code != 0).then_some(cause.code), text }
 }
 
 /// A broker throttles this client, or did so for at least half of the wait.
-fn throttled<'a>(wait: &Wait<'_>, peers: impl Iterator<Item = &'a Peer>) -> Option<Explanation> {
-    let overlap = |peer: &&Peer| {
+fn throttled<'a>(wait: &Wait<'_>, peers: impl Iterator<Item = &'a BrokerActivity>) -> Option<Explanation> {
+    let overlap = |peer: &&BrokerActivity| {
         peer.throttled.map_or(Duration::ZERO, |(at, time)| {
             let end = at.checked_add(time).map_or(wait.now, |end| end.min(wait.now));
             end.saturating_duration_since(at.max(wait.since))
         })
     };
     // The answer after the pause takes time of its own; it announces a new pause, or ends this one.
-    let lasts =
-        |peer: &Peer| peer.throttled.is_some_and(|(at, time)| wait.now.saturating_duration_since(at) <= time * 2);
+    let lasts = |peer: &BrokerActivity| {
+        peer.throttled.is_some_and(|(at, time)| wait.now.saturating_duration_since(at) <= time * 2)
+    };
     let peer = peers.max_by_key(|peer| (lasts(peer), overlap(peer)))?;
     if !lasts(peer) && (overlap(&peer).is_zero() || overlap(&peer) < wait.time() / 2) {
         return None;
@@ -136,8 +137,8 @@ fn throttled<'a>(wait: &Wait<'_>, peers: impl Iterator<Item = &'a Peer>) -> Opti
 }
 
 /// A broker has requests and answers none of them.
-fn silent<'a>(wait: &Wait<'_>, peers: impl Iterator<Item = &'a Peer>) -> Option<Explanation> {
-    let silence = |peer: &&Peer| match peer.unanswered {
+fn silent<'a>(wait: &Wait<'_>, peers: impl Iterator<Item = &'a BrokerActivity>) -> Option<Explanation> {
+    let silence = |peer: &&BrokerActivity| match peer.unanswered {
         0 => Duration::ZERO,
         _ => wait.now.saturating_duration_since(peer.silent_since),
     };
@@ -149,18 +150,18 @@ fn silent<'a>(wait: &Wait<'_>, peers: impl Iterator<Item = &'a Peer>) -> Option<
 }
 
 /// A connection was lost while requests were on it, and no produce request was answered since.
-fn lost<'a>(wait: &Wait<'_>, peers: impl Iterator<Item = &'a Peer>) -> Option<Explanation> {
+fn lost<'a>(wait: &Wait<'_>, peers: impl Iterator<Item = &'a BrokerActivity>) -> Option<Explanation> {
     let lost = peers.filter_map(|peer| peer.lost.map(|(code, at)| (at, code, peer)));
     let open = lost.filter(|(at, _, peer)| *at >= wait.since && peer.produced.is_none_or(|produced| produced <= *at));
     let (at, code, peer) = open.max_by_key(|(at, ..)| *at)?;
     let ago = wait.now.saturating_duration_since(at).as_secs_f64();
-    let text = format!("last broker error {ago:.1} s ago: {}: a request had no answer: {}", peer.name, told(code));
+    let text = format!("last broker error {ago:.1} s ago: {}: a request had no answer: {}", peer.name, describe(code));
     Some(Explanation { code: Some(code), text })
 }
 
 /// Nothing was sent that could have carried the record.
-fn unsent(wait: &Wait<'_>, peers: &[Peer]) -> Option<Explanation> {
-    let sent = |peer: &Peer| peer.sent.is_some_and(|at| at >= wait.since);
+fn unsent(wait: &Wait<'_>, peers: &[BrokerActivity]) -> Option<Explanation> {
+    let sent = |peer: &BrokerActivity| peer.sent.is_some_and(|at| at >= wait.since);
     if wait.topic.is_none()
         || peers
             .iter()
@@ -179,14 +180,14 @@ fn unsent(wait: &Wait<'_>, peers: &[Peer]) -> Option<Explanation> {
 }
 
 /// Returns whether an error of the broker with this name can be why the record waits.
-fn concerns(wait: &Wait<'_>, name: &str, peers: &[Peer]) -> bool {
+fn concerns(wait: &Wait<'_>, name: &str, peers: &[BrokerActivity]) -> bool {
     let Some(leader) = wait.leader else { return true };
-    let same = |peer: &Peer| peer.id == leader && peer.address() == address(name);
+    let same = |peer: &BrokerActivity| peer.id == leader && peer.address() == address(name);
     number(name) == Some(leader) || peers.iter().any(same)
 }
 
 /// Returns whether the cause was seen in time or lasts from before, and no answer of the broker ended it.
-fn lasts(wait: &Wait<'_>, cause: &Cause, name: &str, peers: &[Peer]) -> bool {
+fn lasts(wait: &Wait<'_>, cause: &RecentError, name: &str, peers: &[BrokerActivity]) -> bool {
     let recent = cause.last >= wait.since || wait.now.saturating_duration_since(cause.last) <= LASTS;
     let mut same = peers.iter().filter(|peer| peer.address() == address(name));
     recent && !same.any(|peer| peer.answered.is_some_and(|at| at > cause.last))
@@ -211,8 +212,8 @@ mod tests {
         origin: Instant,
         since: u64,
         now: u64,
-        causes: Vec<Cause>,
-        peers: Vec<Peer>,
+        causes: Vec<RecentError>,
+        peers: Vec<BrokerActivity>,
     }
 
     impl Line {
@@ -224,23 +225,23 @@ mod tests {
             self.origin + ms(at)
         }
 
-        fn cause(mut self, place: Place, code: i32, at: u64) -> Self {
+        fn cause(mut self, place: ErrorPlace, code: i32, at: u64) -> Self {
             let last = self.at(at);
             let text = format!("{place:?}");
-            self.causes.insert(0, Cause { place, code, text, first: last, last });
+            self.causes.insert(0, RecentError { place, code, text, first: last, last });
             self
         }
 
         fn partition(self, partition: i32, at: u64) -> Self {
-            self.cause(Place::Partition { topic: "t".into(), partition }, 19, at)
+            self.cause(ErrorPlace::Partition { topic: "t".into(), partition }, 19, at)
         }
 
         fn broker(self, name: &str, at: u64) -> Self {
-            self.cause(Place::Broker(name.into()), -195, at)
+            self.cause(ErrorPlace::Broker(name.into()), -195, at)
         }
 
-        fn peer(mut self, id: i32, name: &str, change: impl FnOnce(&mut Peer, Instant)) -> Self {
-            let mut peer = Peer::new(id, name.into(), self.origin);
+        fn peer(mut self, id: i32, name: &str, change: impl FnOnce(&mut BrokerActivity, Instant)) -> Self {
+            let mut peer = BrokerActivity::new(id, name.into(), self.origin);
             peer.sent = Some(self.at(self.now));
             change(&mut peer, self.origin);
             self.peers.push(peer);
@@ -260,7 +261,7 @@ mod tests {
 
     const B1: &str = "b1:9092/1";
 
-    fn healthy(peer: &mut Peer, origin: Instant) {
+    fn healthy(peer: &mut BrokerActivity, origin: Instant) {
         peer.answered = Some(origin + ms(3_900));
         peer.silent_since = origin + ms(3_900);
         peer.produced = peer.answered;
@@ -277,13 +278,13 @@ mod tests {
 
     #[test]
     fn a_cause_from_before_the_wait_explains_nothing() {
-        let line = Line::new(1_000, 4_000).partition(0, 999).cause(Place::Client, -194, 999).peer(1, B1, healthy);
+        let line = Line::new(1_000, 4_000).partition(0, 999).cause(ErrorPlace::Client, -194, 999).peer(1, B1, healthy);
         assert_eq!(line.explain(), None);
     }
 
     #[test]
     fn a_broker_that_throttles_or_is_silent_is_named() {
-        let throttles = |peer: &mut Peer, origin: Instant| {
+        let throttles = |peer: &mut BrokerActivity, origin: Instant| {
             peer.throttled = Some((origin + ms(500), ms(5_000)));
             peer.unanswered = 1;
         };
@@ -291,29 +292,29 @@ mod tests {
             Line::new(0, 4_000).peer(1, B1, throttles).explain().unwrap(),
             "b1:9092/1 throttles this client (a quota): it asked for a pause of 5 s"
         );
-        let silent = |peer: &mut Peer, _: Instant| peer.unanswered = 1;
+        let silent = |peer: &mut BrokerActivity, _: Instant| peer.unanswered = 1;
         assert_eq!(Line::new(0, 4_000).peer(1, B1, silent).explain().unwrap(), "b1:9092/1 has not answered for 4 s");
         // Not the leader.
         let line =
             Line::new(0, 4_000).peer(1, B1, healthy).peer(2, "b2:9092/2", silent).peer(3, "b3:9092/3", throttles);
         assert_eq!(line.explain(), None);
         // It answered meanwhile.
-        let late = |peer: &mut Peer, origin: Instant| {
+        let late = |peer: &mut BrokerActivity, origin: Instant| {
             peer.unanswered = 1;
             peer.silent_since = origin + ms(3_000);
         };
         assert_eq!(Line::new(0, 4_000).peer(1, B1, late).explain(), None);
         // The throttling ended long before.
-        let over = |peer: &mut Peer, origin: Instant| peer.throttled = Some((origin, ms(1_000)));
+        let over = |peer: &mut BrokerActivity, origin: Instant| peer.throttled = Some((origin, ms(1_000)));
         assert_eq!(Line::new(0, 4_000).peer(1, B1, over).explain(), None);
     }
 
     #[test]
     fn a_broker_that_cannot_be_reached_explains_later_waits_until_it_answers() {
         let line = || Line::new(20_000, 24_000).broker("sasl_ssl://b1:9092/bootstrap", 5_000);
-        let known = |peer: &mut Peer, origin: Instant| peer.answered = Some(origin + ms(4_000));
+        let known = |peer: &mut BrokerActivity, origin: Instant| peer.answered = Some(origin + ms(4_000));
         assert!(line().peer(1, B1, known).explain().unwrap().starts_with("last broker error 19.0 s ago: Broker"));
-        let again = |peer: &mut Peer, origin: Instant| {
+        let again = |peer: &mut BrokerActivity, origin: Instant| {
             healthy(peer, origin);
             peer.answered = Some(origin + ms(6_000));
         };
@@ -331,7 +332,7 @@ mod tests {
     #[test]
     fn a_lost_connection_says_something_until_a_batch_is_answered() {
         let lost = |produced: Option<u64>| {
-            move |peer: &mut Peer, origin: Instant| {
+            move |peer: &mut BrokerActivity, origin: Instant| {
                 peer.lost = Some((codes::LOCAL_TRANSPORT, origin + ms(3_000)));
                 peer.answered = Some(origin + ms(3_100));
                 peer.produced = produced.map(|at| origin + ms(at));
@@ -347,22 +348,22 @@ mod tests {
 
     #[test]
     fn all_brokers_down_explains_only_while_it_lasts() {
-        let down = || Line::new(0, 4_000).cause(Place::Client, codes::LOCAL_ALL_BROKERS_DOWN, 1_000);
+        let down = || Line::new(0, 4_000).cause(ErrorPlace::Client, codes::LOCAL_ALL_BROKERS_DOWN, 1_000);
         assert!(down().explain().is_some());
         assert_eq!(down().peer(1, B1, healthy).explain(), None);
         // Any other cause comes first.
-        let line = down().cause(Place::Broker(B1.into()), -195, 900);
+        let line = down().cause(ErrorPlace::Broker(B1.into()), -195, 900);
         assert!(line.explain().unwrap().contains("Broker"));
     }
 
     #[test]
     fn the_coordinator_explains_its_calls_first() {
-        let line = Line::new(0, 4_000).cause(Place::Coordinator, 15, 1_000).partition(0, 3_000);
+        let line = Line::new(0, 4_000).cause(ErrorPlace::Coordinator, 15, 1_000).partition(0, 3_000);
         let call = Wait { topic: None, partition: None, leader: None, coordinator: true, ..line.wait() };
         let why = explain(&call, line.causes.iter(), &[]).unwrap();
         assert_eq!((why.code, why.text.as_str()), (Some(15), "last broker error 3.0 s ago: Coordinator"));
         // It also explains a record, as the last choice.
-        let line = Line::new(0, 4_000).cause(Place::Coordinator, 15, 1_000).peer(1, B1, healthy);
+        let line = Line::new(0, 4_000).cause(ErrorPlace::Coordinator, 15, 1_000).peer(1, B1, healthy);
         assert!(line.explain().is_some());
     }
 
@@ -377,12 +378,12 @@ mod tests {
         assert_eq!(why.text, "nothing was sent to any broker in that time");
     }
 
-    fn place() -> impl Strategy<Value = Place> {
+    fn place() -> impl Strategy<Value = ErrorPlace> {
         prop_oneof![
-            (0..3i32).prop_map(|partition| Place::Partition { topic: "t".into(), partition }),
-            (0..3i32).prop_map(|id| Place::Broker(format!("b{id}:9092/{id}"))),
-            Just(Place::Coordinator),
-            Just(Place::Client),
+            (0..3i32).prop_map(|partition| ErrorPlace::Partition { topic: "t".into(), partition }),
+            (0..3i32).prop_map(|id| ErrorPlace::Broker(format!("b{id}:9092/{id}"))),
+            Just(ErrorPlace::Coordinator),
+            Just(ErrorPlace::Client),
         ]
     }
 
@@ -401,17 +402,17 @@ mod tests {
                 line = line.cause(place.clone(), 1, *at);
             }
             line = line.peer(1, "b1:9092/1", |peer, origin| peer.answered = answered.map(|at| origin + ms(at)));
-            let told = line.explain();
-            let of = |wanted: fn(&Place) -> bool| seen.iter().rev().find(move |(place, _)| wanted(place)).filter(|(_, at)| *at >= since);
-            let own = of(|place| matches!(place, Place::Partition { partition: 0, .. }));
-            let leader = seen.iter().rev().find(|(place, _)| matches!(place, Place::Broker(name) if name == "b1:9092/1"))
+            let describe = line.explain();
+            let of = |wanted: fn(&ErrorPlace) -> bool| seen.iter().rev().find(move |(place, _)| wanted(place)).filter(|(_, at)| *at >= since);
+            let own = of(|place| matches!(place, ErrorPlace::Partition { partition: 0, .. }));
+            let leader = seen.iter().rev().find(|(place, _)| matches!(place, ErrorPlace::Broker(name) if name == "b1:9092/1"))
                 .filter(|(_, at)| answered.is_none_or(|answer| answer <= *at));
-            let rest = of(|place| *place == Place::Coordinator).or(of(|place| *place == Place::Client));
+            let rest = of(|place| *place == ErrorPlace::Coordinator).or(of(|place| *place == ErrorPlace::Client));
             let expected = own.or(leader).or(rest).map(|(place, _)| format!("{place:?}"));
-            match (told, expected) {
+            match (describe, expected) {
                 (None, None) => {}
-                (Some(told), Some(expected)) => prop_assert!(told.ends_with(&expected), "{told}: {expected}"),
-                (told, expected) => prop_assert!(false, "{told:?}: {expected:?}"),
+                (Some(describe), Some(expected)) => prop_assert!(describe.ends_with(&expected), "{describe}: {expected}"),
+                (describe, expected) => prop_assert!(false, "{describe:?}: {expected:?}"),
             }
         }
     }

@@ -46,7 +46,7 @@ impl Future for DeliveryFuture {
                     Poll::Ready(outcome) => {
                         handover::returned();
                         if outcome.is_err() {
-                            slot.seen().into_iter().for_each(|unseen| owner.shared().unseen.end(unseen));
+                            slot.seen().into_iter().for_each(|unseen| owner.inner().unseen.end(unseen));
                         }
                     }
                 }
@@ -64,8 +64,8 @@ impl Future for DeliveryFuture {
 impl Drop for DeliveryFuture {
     fn drop(&mut self) {
         if let State::Waiting(slot, owner) = &self.0 {
-            let unseen = slot.abandon(|| owner.shared().is_throttled(slot));
-            unseen.into_iter().for_each(|unseen| owner.shared().unseen.end(unseen));
+            let unseen = slot.abandon(|| owner.inner().is_throttled(slot));
+            unseen.into_iter().for_each(|unseen| owner.inner().unseen.end(unseen));
         }
     }
 }

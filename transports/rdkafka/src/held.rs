@@ -12,14 +12,14 @@ use kafka_tower_core::gate::Permit;
 use kafka_tower_core::{Error, Result};
 
 use crate::codes;
-use crate::shared::{Shared, lock};
+use crate::inner::{TransportInner, lock};
 use crate::slot::Slot;
 
 /// The held records, oldest first.
 #[derive(Default)]
-pub(crate) struct Held(Mutex<VecDeque<Arc<Slot>>>);
+pub(crate) struct HeldRecords(Mutex<VecDeque<Arc<Slot>>>);
 
-impl Held {
+impl HeldRecords {
     /// Called under the client's read lock; see [`Client::produce`](crate::ffi::Client::produce).
     pub(crate) fn push(&self, slot: Arc<Slot>) {
         slot.hold();
@@ -65,25 +65,25 @@ pub(crate) fn may_be_out_of_date(code: i32) -> bool {
     )
 }
 
-impl Shared {
+impl TransportInner {
     /// Holds a rejected record until its topic is looked up. Returns it if the topic was looked up a moment ago.
-    pub(crate) fn hold_for_a_look(&self, code: i32, slot: Arc<Slot>) -> Result<(), Arc<Slot>> {
+    pub(crate) fn hold_for_look_up(&self, code: i32, slot: Arc<Slot>) -> Result<(), Arc<Slot>> {
         let topic = &slot.record().topic;
-        if !may_be_out_of_date(code) || self.is_transactional() || !self.partitions.doubt(topic) {
+        if !may_be_out_of_date(code) || self.is_transactional() || !self.partitions.request_look_up(topic) {
             return Err(slot);
         }
         let topic = Arc::clone(topic);
         self.client.hold(Arc::clone(&topic), || {
             self.held.push(slot);
             // Again, after the record was added: an earlier look-up may have ended meanwhile.
-            self.partitions.look_at(topic);
+            self.partitions.force_look_up(topic);
         });
         self.client.wake();
         Ok(())
     }
 
     /// Hands all held records over after the client was replaced.
-    pub(crate) fn let_all_go(&self) {
+    pub(crate) fn hand_over_all_held(&self) {
         loop {
             self.hand_over_all(self.held.take(None));
             if self.client.end_hold_of_all(|| self.held.is_empty()) {
@@ -94,7 +94,7 @@ impl Shared {
 
     /// Hands the held records of a topic over after its look-up succeeded or failed, or settles them with the
     /// rejection. Only the event loop does this, so that they keep their order.
-    pub(crate) fn let_go(&self, topic: &Arc<str>) {
+    pub(crate) fn hand_over_held_of(&self, topic: &Arc<str>) {
         loop {
             self.hand_over_all(self.held.take(Some(topic)));
             if self.client.end_hold(topic, || !self.held.has(topic)) {

@@ -1,6 +1,6 @@
 //! Inspects a cluster and a topic without sending anything.
 
-mod reach;
+mod reachability;
 #[cfg(test)]
 mod tests;
 
@@ -14,11 +14,11 @@ use kafka_tower_core::gate::{Gate, Limits};
 use kafka_tower_core::{Error, ErrorKind, Result, validate};
 use tokio::sync::oneshot;
 
-use crate::connect::Check;
+use crate::connect::ConnectCheck;
 use crate::event_loop;
-use crate::ffi::{Client, Seen, SeenPartition};
+use crate::ffi::{Client, DescribedPartition, DescribedTopic};
+use crate::inner::{TransportInner, later};
 use crate::properties::{self, Properties};
-use crate::shared::{Shared, later};
 use crate::transport::Owner;
 use crate::{classify, codes};
 
@@ -144,12 +144,12 @@ fn look(properties: &Properties, topic: &str, within: Duration, given_up: &dyn F
     let config = properties::client_config(properties)?;
     let client = Client::create(&config).map_err(|error| properties::creation_error(&error, &config))?;
     let gate = Gate::new(Limits { records: 1, bytes: 1 });
-    let shared = Shared::new(client, config, gate, None, within, None);
-    let thread = event_loop::spawn(Arc::clone(&shared)).map_err(event_loop::no_thread)?;
+    let inner = TransportInner::new(client, config, gate, None, within, None);
+    let thread = event_loop::spawn(Arc::clone(&inner)).map_err(event_loop::no_thread)?;
     let transactional = properties::get(properties, "transactional.id").is_some();
-    let owner = Owner::new(shared, thread, transactional);
-    let check_until = |deadline| Check {
-        shared: owner.shared(),
+    let owner = Owner::new(inner, thread, transactional);
+    let check_until = |deadline| ConnectCheck {
+        inner: owner.inner(),
         brokers: properties::get(properties, "bootstrap.servers").unwrap_or_default(),
         plaintext: properties::get(properties, "security.protocol")
             .is_none_or(|protocol| protocol.to_ascii_lowercase().ends_with("plaintext")),
@@ -164,7 +164,7 @@ fn look(properties: &Properties, topic: &str, within: Duration, given_up: &dyn F
     // brokers that it names, which may be unreachable.
     let check = check_until(later(started, within));
     let seen = look_until_known(&check, topic).map_err(Error::without_record)?;
-    let brokers = reach::all(owner.shared(), seen.brokers.clone(), later(Instant::now(), within));
+    let brokers = reachability::all(owner.inner(), seen.brokers.clone(), later(Instant::now(), within));
     let reached = brokers.iter().find(|broker| broker.unreachable.is_none()).map(|broker| broker.id);
     let deadline = later(Instant::now(), within);
     let check = check_until(deadline);
@@ -175,7 +175,7 @@ fn look(properties: &Properties, topic: &str, within: Duration, given_up: &dyn F
     } else {
         None
     };
-    let client = &owner.shared().client;
+    let client = &owner.inner().client;
     let left = || deadline.saturating_duration_since(Instant::now()).max(ANSWER);
     Ok(Inspection {
         cluster_id: client.cluster_id(Duration::ZERO),
@@ -188,11 +188,11 @@ fn look(properties: &Properties, topic: &str, within: Duration, given_up: &dyn F
 }
 
 /// Asks for a topic until a broker answers. A new topic may be unknown at first.
-fn look_until_known(check: &Check<'_>, topic: &str) -> Result<Seen> {
+fn look_until_known(check: &ConnectCheck<'_>, topic: &str) -> Result<DescribedTopic> {
     let mut first = None;
     loop {
         let owned = topic.to_owned();
-        let answer = check.question(move |client, within| client.look(&owned, within))?;
+        let answer = check.question(move |client, within| client.describe_topic(&owned, within))?;
         let now = Instant::now();
         match answer {
             Some(Ok(seen)) => {
@@ -212,7 +212,7 @@ fn found_topic(
     client: &Client,
     topic: &str,
     brokers: &str,
-    seen: &Seen,
+    seen: &DescribedTopic,
     broker: Option<i32>,
     within: Duration,
 ) -> Result<FoundTopic> {
@@ -256,7 +256,7 @@ fn settings_not_seen(topic: &str, code: i32) -> Error {
     }
 }
 
-fn found_partition(seen: &SeenPartition) -> FoundPartition {
+fn found_partition(seen: &DescribedPartition) -> FoundPartition {
     FoundPartition {
         id: seen.id,
         leader: (seen.leader >= 0).then_some(seen.leader),

@@ -56,50 +56,50 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![deny(unsafe_code)]
 
-mod alone;
+mod advertised_names;
+mod batch_logging;
+mod broker_activity;
 mod builder;
-mod causes;
 mod classify;
 mod clock;
 mod closing;
 mod codes;
 mod connect;
+mod connect_state;
 mod context;
 mod control;
+#[cfg(test)]
+mod error_texts;
 mod event_loop;
 mod events;
 mod expiry;
 mod explain;
-mod facts;
 #[allow(unsafe_code)]
 mod ffi;
 mod future;
 mod held;
+mod inner;
 mod inspect;
-mod lines;
-mod listen;
+mod isolated;
 mod log;
+mod log_dedup;
+mod log_lines;
 #[cfg(feature = "mock-cluster")]
 mod mock;
-mod names;
 mod open_transaction;
-mod peer;
-mod peers;
+mod partition_refresh;
 mod probe;
 mod properties;
-mod refresh;
-mod repeats;
+mod recent_errors;
 mod replace;
 mod request_limit;
-mod shared;
 mod slot;
-#[cfg(test)]
-mod texts;
+mod stuck_partitions;
 mod transactions;
 mod transport;
-mod trouble;
+mod wrong_protocol;
 
-pub use builder::Builder;
+pub use builder::RdkafkaBuilder;
 pub use events::{ClientError, ClientEvents, OauthToken};
 pub use future::DeliveryFuture;
 pub use inspect::{FoundBroker, FoundPartition, FoundTopic, Inspection, inspect};

@@ -1,10 +1,10 @@
-//! Writes the event loop's lines to the application's log, with fields, and suppresses repeats (see `repeats`).
+//! Writes the event loop's lines to the application's log, with fields, and suppresses repeats (see `log_dedup`).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::codes;
-use crate::repeats::{Kind, Repeats, Said};
+use crate::log_dedup::{LineKind, LogDedup, LoggedLine};
 
 /// Source of a log line.
 #[derive(Debug)]
@@ -20,26 +20,28 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    fn kind(&self, text: &str) -> Kind {
+    fn kind(&self, text: &str) -> LineKind {
         match self {
-            Self::Client { code } => Kind::new(4, &code.to_string(), text),
-            Self::Librdkafka { level, facility } => Kind::new(u8::try_from(*level).unwrap_or_default(), facility, text),
-            Self::Panic { of } => Kind::new(3, of, text),
-            Self::Warning => Kind::new(4, "", text),
+            Self::Client { code } => LineKind::new(4, &code.to_string(), text),
+            Self::Librdkafka { level, facility } => {
+                LineKind::new(u8::try_from(*level).unwrap_or_default(), facility, text)
+            }
+            Self::Panic { of } => LineKind::new(3, of, text),
+            Self::Warning => LineKind::new(4, "", text),
         }
     }
 }
 
 /// One per transport, shared by its event loops.
 #[derive(Default)]
-pub(crate) struct Log(Mutex<Repeats<(Source, String)>>);
+pub(crate) struct Log(Mutex<LogDedup<(Source, String)>>);
 
 impl Log {
-    pub(crate) fn tell(&self, source: Source, text: &str, now: Instant) {
+    pub(crate) fn write(&self, source: Source, text: &str, now: Instant) {
         let kind = source.kind(text);
         // A separate statement: the subscriber must not run under the lock.
-        let said = self.repeats().push(kind, (source, text.trim().to_owned()), now);
-        said.iter().for_each(say);
+        let lines = self.dedup().push(kind, (source, text.trim().to_owned()), now);
+        lines.iter().for_each(log);
     }
 
     /// Logs a line of librdkafka.
@@ -49,32 +51,33 @@ impl Log {
         if level > 6 || (level <= 3 && facility == "FAIL") {
             tracing::debug!(target: "librdkafka", facility, "{text}");
         } else {
-            self.tell(Source::Librdkafka { level, facility: facility.to_owned() }, text, now);
+            self.write(Source::Librdkafka { level, facility: facility.to_owned() }, text, now);
         }
     }
 
     /// Logs lines that were suppressed long enough.
     pub(crate) fn tick(&self, now: Instant) {
-        let said = self.repeats().due(now);
-        said.iter().for_each(say);
+        let lines = self.dedup().due(now);
+        lines.iter().for_each(log);
     }
 
     /// Logs everything that is still suppressed.
     pub(crate) fn end(&self, now: Instant) {
-        let said = self.repeats().end(now);
-        said.iter().for_each(say);
+        let lines = self.dedup().end(now);
+        lines.iter().for_each(log);
     }
 
-    fn repeats(&self) -> MutexGuard<'_, Repeats<(Source, String)>> {
+    fn dedup(&self) -> MutexGuard<'_, LogDedup<(Source, String)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn say(said: &Said<(Source, String)>) {
-    let Said { line: (source, text), held, within } = said;
-    let repeats = (*held > 0).then_some(*held);
-    let like_it =
-        repeats.map(|held| format!(", and {held} like it in {:.0} s", within.as_secs_f64())).unwrap_or_default();
+fn log(logged: &LoggedLine<(Source, String)>) {
+    let LoggedLine { line: (source, text), suppressed, since_last } = logged;
+    let repeats = (*suppressed > 0).then_some(*suppressed);
+    let like_it = repeats
+        .map(|suppressed| format!(", and {suppressed} like it in {:.0} s", since_last.as_secs_f64()))
+        .unwrap_or_default();
     match source {
         Source::Client { code } => {
             let name = codes::row_of(*code).map(|row| row.name);

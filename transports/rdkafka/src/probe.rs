@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const TIME: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Speaks {
+pub(crate) enum PeerProtocol {
     Tls,
     Plaintext,
 }
@@ -43,7 +43,7 @@ const CLIENT_HELLO: &[u8] = &[
 const API_VERSIONS: &[u8] = &[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
 
 /// A probe running on its own thread.
-pub(crate) struct Probing(Receiver<Option<Speaks>>);
+pub(crate) struct Probing(Receiver<Option<PeerProtocol>>);
 
 impl Probing {
     pub(crate) fn start(brokers: &str, within: Duration) -> Self {
@@ -60,14 +60,14 @@ impl Probing {
 
     /// A probe with a given answer.
     #[cfg(test)]
-    pub(crate) fn answered(answer: Option<Speaks>) -> Self {
+    pub(crate) fn answered(answer: Option<PeerProtocol>) -> Self {
         let (sender, receiver) = mpsc::channel();
         let _there_is_room = sender.send(answer);
         Self(receiver)
     }
 
     /// Waits for the answer, until the probe's time has passed plus [`MOMENT`].
-    pub(crate) fn answer(&self) -> Option<Speaks> {
+    pub(crate) fn answer(&self) -> Option<PeerProtocol> {
         self.0.recv_timeout(MOMENT).ok().flatten()
     }
 }
@@ -81,7 +81,7 @@ pub(crate) fn share_of(timeout: Duration) -> Duration {
 }
 
 /// Returns what the first broker's port speaks, if it shows within this time.
-fn probe(brokers: &str, within: Duration) -> Option<Speaks> {
+fn probe(brokers: &str, within: Duration) -> Option<PeerProtocol> {
     let first = brokers.split(',').next()?.trim();
     // librdkafka allows "PROTOCOL://host:port", and a host without a port.
     let first = first.split_once("://").map_or(first, |(_, address)| address);
@@ -107,9 +107,9 @@ fn probe(brokers: &str, within: Duration) -> Option<Speaks> {
         Some(answer)
     };
     if ask(CLIENT_HELLO).is_some_and(|answer| is_tls(&answer)) {
-        return Some(Speaks::Tls);
+        return Some(PeerProtocol::Tls);
     }
-    ask(API_VERSIONS).filter(|answer| is_api_versions(answer)).map(|_| Speaks::Plaintext)
+    ask(API_VERSIONS).filter(|answer| is_api_versions(answer)).map(|_| PeerProtocol::Plaintext)
 }
 
 /// Returns whether the answer is a TLS handshake or alert record.

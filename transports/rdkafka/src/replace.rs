@@ -1,6 +1,6 @@
 //! Replaces a client that is stuck: a new instance of librdkafka behind the same handles.
 //!
-//! 1. *Set aside*: partitions in trouble (`trouble.rs`) are paused, so that they no longer harm the others, which
+//! 1. *Pause*: partitions in trouble (`stuck_partitions.rs`) are paused, so that they no longer harm the others, which
 //!    continue. The new instance is made, and connects.
 //! 2. *Hold*: new calls are held in `held.rs` until the records in flight to other partitions are settled, or for a
 //!    limited time.
@@ -24,39 +24,39 @@ use crate::codes;
 use crate::event_loop::{self, EventLoop, PURGE_AGAIN, PURGE_TIME};
 use crate::explain::Explanation;
 use crate::ffi::{Client, Event, Instance, Report};
+use crate::inner::{ActivitySnapshot, TransportInner, lock};
 use crate::log::Source;
-use crate::shared::{Shared, Sight, lock};
 use crate::slot::Slot;
-use crate::trouble::{BackOff, Partition, Trouble, Troubles};
+use crate::stuck_partitions::{Partition, PartitionTroubles, ReplaceBackOff, StuckReason};
 
 /// Interval at which the records in flight to other partitions are checked.
-const LOOK: Duration = Duration::from_millis(20);
-/// Maximum time that partitions are set aside before the client is replaced: longer than librdkafka's longest wait
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
+/// Maximum time that partitions are paused before the client is replaced: longer than librdkafka's longest wait
 /// between two connections (`reconnect.backoff.max.ms`, 10 s).
-const ASIDE: Duration = Duration::from_secs(15);
+const MAX_PAUSE: Duration = Duration::from_secs(15);
 /// Maximum time that new calls are held for records in flight to other partitions.
-const HOLD: Duration = Duration::from_secs(2);
+const MAX_HOLD: Duration = Duration::from_secs(2);
 /// Time for the new instance to reach a broker, before records are held.
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// Minimum age of a record for its partition to count as in trouble.
-const AGE: Duration = Duration::from_secs(1);
+const MIN_AGE: Duration = Duration::from_secs(1);
 /// Smaller records are not reported as too large, in bytes.
 const LARGE: usize = 16 * 1_024;
 
 /// The event loop's state about a client in trouble.
 #[derive(Default)]
-pub(crate) struct Watch {
-    pub(crate) troubles: Troubles,
-    back_off: BackOff,
-    aside: Option<Aside>,
+pub(crate) struct StuckWatch {
+    pub(crate) troubles: PartitionTroubles,
+    back_off: ReplaceBackOff,
+    paused: Option<PausedPartitions>,
     look: Option<Instant>,
     /// Records of the old instance that go to the new one, while both exist.
     taken_back: Option<Vec<Arc<Slot>>>,
 }
 
 /// Partitions that are paused.
-struct Aside {
-    partitions: BTreeMap<Partition, Trouble>,
+struct PausedPartitions {
+    partitions: BTreeMap<Partition, StuckReason>,
     /// Records that were called after this are not sent while [`is_sure`](Self::is_sure).
     since: Instant,
     /// All of them are paused, and none was recreated since.
@@ -64,17 +64,17 @@ struct Aside {
 }
 
 /// Why a client is replaced, for the errors of the records that it gives up.
-pub(crate) struct Why {
-    partitions: BTreeMap<Partition, Trouble>,
+pub(crate) struct ReplaceReason {
+    partitions: BTreeMap<Partition, StuckReason>,
     /// Topics of records that had no answer within the bound.
     overdue: Vec<Arc<str>>,
     /// Size of the largest record in flight to one of the partitions, in bytes.
     largest: usize,
     /// The brokers' activity before the client was replaced.
-    sight: Option<Sight>,
+    activity_snapshot: Option<ActivitySnapshot>,
 }
 
-impl Why {
+impl ReplaceReason {
     fn concerns(&self, slot: &Slot) -> bool {
         let record = slot.record();
         let in_trouble = |(topic, partition): &Partition| {
@@ -85,10 +85,10 @@ impl Why {
 
     fn text(&self) -> String {
         match self.partitions.iter().next() {
-            Some(((topic, partition), Trouble::Losses(losses))) => {
+            Some(((topic, partition), StuckReason::LostConnections(losses))) => {
                 format!("the broker closed the connection {losses} times in a row on requests to {topic}[{partition}]")
             }
-            Some(((topic, partition), Trouble::Stale)) => {
+            Some(((topic, partition), StuckReason::StaleMetadata)) => {
                 format!("librdkafka does not follow {topic}[{partition}] to its new leader: the topic was made anew")
             }
             None => "records had no answer for too long, though brokers answer".to_owned(),
@@ -108,7 +108,7 @@ impl Why {
         let what = classify::outcome(topic, persistence);
         let placed = classify::outcome(&format!("{topic}[{partition}]"), persistence);
         let error = match self.partitions.get(&(topic.to_string(), partition)) {
-            Some(Trouble::Losses(losses)) => {
+            Some(StuckReason::LostConnections(losses)) => {
                 let size = slot.record().size();
                 if size >= LARGE && size >= self.largest {
                     let text = format!(
@@ -136,7 +136,7 @@ impl Why {
                         .with_help("look for a request above the socket.request.max.bytes of the broker; a lower batch.size makes smaller ones")
                 }
             }
-            Some(Trouble::Stale) => {
+            Some(StuckReason::StaleMetadata) => {
                 let text = format!("{placed}: the topic was made anew, and the client had to be replaced to follow it");
                 Error::new(ErrorKind::Broker, text).with_scope(Scope::Topic).with_recovery(Recovery::Retry)
             }
@@ -150,21 +150,21 @@ impl Why {
     }
 }
 
-impl Watch {
+impl StuckWatch {
     /// Returns whether reports need not be looked at.
-    pub(crate) fn is_calm(&self) -> bool {
-        self.troubles.is_empty() && self.aside.is_none() && self.taken_back.is_none()
+    pub(crate) fn has_no_trouble(&self) -> bool {
+        self.troubles.is_empty() && self.paused.is_none() && self.taken_back.is_none()
     }
 
     /// Returns when to check again.
     pub(crate) fn next(&self) -> Option<Duration> {
-        self.aside.is_some().then_some(LOOK)
+        self.paused.is_some().then_some(CHECK_INTERVAL)
     }
 
     /// Called when a topic's partition count changed: new partitions are not paused.
     pub(crate) fn partitions_changed(&mut self) {
-        if let Some(aside) = &mut self.aside {
-            aside.is_sure = false;
+        if let Some(paused) = &mut self.paused {
+            paused.is_sure = false;
         }
     }
 
@@ -176,15 +176,15 @@ impl Watch {
             return false;
         }
         let Some(taken_back) = &mut self.taken_back else { return false };
-        if report.code != codes::LOCAL_PURGE_QUEUE || !report.slot.is_on_its_way() {
+        if report.code != codes::LOCAL_PURGE_QUEUE || !report.slot.is_awaited_in_producer() {
             return false;
         }
         // A paused partition sends no record that was called later.
-        let is_paused = |aside: &Aside| {
+        let is_paused = |paused: &PausedPartitions| {
             let partition = (report.slot.record().topic.to_string(), report.partition);
-            aside.is_sure && aside.partitions.contains_key(&partition) && report.slot.called_at() > aside.since
+            paused.is_sure && paused.partitions.contains_key(&partition) && report.slot.called_at() > paused.since
         };
-        if report.partition >= 0 && !self.aside.as_ref().is_some_and(is_paused) {
+        if report.partition >= 0 && !self.paused.as_ref().is_some_and(is_paused) {
             return false;
         }
         taken_back.push(Arc::clone(report.slot));
@@ -193,33 +193,39 @@ impl Watch {
 }
 
 impl EventLoop<'_> {
-    /// Sets partitions in trouble aside, and replaces the client when the others no longer need it.
-    pub(crate) fn look_after(&mut self, now: Instant) {
+    /// Pauses partitions in trouble, and replaces the client when the others no longer need it.
+    pub(crate) fn handle_stuck(&mut self, now: Instant) {
         let Some(watch) = &mut self.watch else { return };
-        if watch.is_calm() || watch.look.is_some_and(|at| now < at) || self.shared.closing.has_begun() {
+        if watch.has_no_trouble() || watch.look.is_some_and(|at| now < at) || self.inner.closing.has_begun() {
             return;
         }
-        watch.look = Some(now + LOOK);
+        watch.look = Some(now + CHECK_INTERVAL);
         watch.troubles.forget(now);
-        let Some(aside) = &watch.aside else {
-            let mut partitions = watch.troubles.hopeless();
+        let Some(paused) = &watch.paused else {
+            let mut partitions = watch.troubles.stuck();
             if partitions.is_empty() {
                 return;
             }
-            keep_old(&mut partitions, &self.shared.in_producer(false), now);
+            keep_old(&mut partitions, &self.inner.in_producer(false), now);
             if !partitions.is_empty() {
-                let is_sure = self.shared.client.pause(partitions.keys());
-                watch.aside = Some(Aside { partitions, since: Instant::now(), is_sure });
+                let is_sure = self.inner.client.pause(partitions.keys());
+                watch.paused = Some(PausedPartitions { partitions, since: Instant::now(), is_sure });
             }
             return;
         };
-        let since = aside.since;
-        let why = Why { partitions: aside.partitions.clone(), overdue: Vec::new(), largest: 0, sight: None };
+        let since = paused.since;
+        let why = ReplaceReason {
+            partitions: paused.partitions.clone(),
+            overdue: Vec::new(),
+            largest: 0,
+            activity_snapshot: None,
+        };
         if !watch.back_off.is_over(now) {
             return;
         }
-        let waits = self.shared.on_their_way().iter().any(|slot| slot.called_at() <= since && !why.concerns(slot));
-        if !waits || now.saturating_duration_since(since) >= ASIDE {
+        let waits =
+            self.inner.awaited_in_producer().iter().any(|slot| slot.called_at() <= since && !why.concerns(slot));
+        if !waits || now.saturating_duration_since(since) >= MAX_PAUSE {
             self.replace(why);
         }
     }
@@ -228,47 +234,47 @@ impl EventLoop<'_> {
     /// replaced now, returns the time-out to their callers. False if no broker answers or the transport closes: then
     /// all must be given up.
     pub(crate) fn replace_for_overdue(&mut self, overdue: &[Arc<Slot>], now: Instant) -> bool {
-        let (shared, Some(watch)) = (self.shared, &self.watch) else { return false };
+        let (inner, Some(watch)) = (self.inner, &self.watch) else { return false };
         let isolated = overdue.iter().any(|slot| slot.record().isolated);
         let overdue: Vec<_> = overdue.iter().filter(|slot| !slot.record().isolated).cloned().collect();
         if isolated {
-            shared.alone.purge();
+            inner.isolated.purge();
         }
         if overdue.is_empty() {
             return true;
         }
-        if shared.closing.has_begun() {
+        if inner.closing.has_begun() {
             return false;
         }
         if !watch.back_off.is_over(now) {
-            shared.tell_overdue(&overdue, now);
+            inner.time_out_overdue(&overdue, now);
             return true;
         }
         if !self.broker_answers() {
             return false;
         }
         let Some(watch) = &self.watch else { return false };
-        let partitions = watch.aside.as_ref().map(|aside| aside.partitions.clone()).unwrap_or_default();
+        let partitions = watch.paused.as_ref().map(|paused| paused.partitions.clone()).unwrap_or_default();
         let topics = overdue.iter().map(|slot| Arc::clone(&slot.record().topic)).collect();
-        if !self.replace(Why { partitions, overdue: topics, largest: 0, sight: None }) {
-            shared.tell_overdue(&overdue, Instant::now());
+        if !self.replace(ReplaceReason { partitions, overdue: topics, largest: 0, activity_snapshot: None }) {
+            inner.time_out_overdue(&overdue, Instant::now());
         }
         true
     }
 
     /// Returns whether a broker answers now. Serves events and deadlines meanwhile.
     fn broker_answers(&mut self) -> bool {
-        let shared = self.shared;
+        let inner = self.inner;
         let (answered, answer) = mpsc::channel();
-        let asks = Arc::clone(shared);
+        let asks = Arc::clone(inner);
         let ask = move || {
             // The event loop may have stopped waiting.
-            let _ = answered.send(asks.client.metadata(None, AGE).is_ok());
+            let _ = answered.send(asks.client.metadata(None, MIN_AGE).is_ok());
         };
         if std::thread::Builder::new().name("kafka-tower-question".to_owned()).spawn(ask).is_err() {
             return false;
         }
-        let end = Instant::now() + AGE;
+        let end = Instant::now() + MIN_AGE;
         loop {
             let now = Instant::now();
             match answer.try_recv() {
@@ -276,17 +282,17 @@ impl EventLoop<'_> {
                 Err(mpsc::TryRecvError::Disconnected) => return false,
                 Err(mpsc::TryRecvError::Empty) => {}
             }
-            if now >= end || shared.closing.deadline().is_some_and(|deadline| deadline <= now) {
+            if now >= end || inner.closing.deadline().is_some_and(|deadline| deadline <= now) {
                 return false;
             }
-            shared.look_again(&shared.expire(now), now + LOOK);
-            self.serve(LOOK);
+            inner.watch_again(&inner.expire(now), now + CHECK_INTERVAL);
+            self.serve(CHECK_INTERVAL);
         }
     }
 
-    fn replace(&mut self, mut why: Why) -> bool {
-        let shared = self.shared;
-        let new = Instance::create(shared.config());
+    fn replace(&mut self, mut why: ReplaceReason) -> bool {
+        let inner = self.inner;
+        let new = Instance::create(inner.config());
         if let Some(watch) = &mut self.watch {
             watch.back_off.replaced(Instant::now());
         }
@@ -299,70 +305,70 @@ impl EventLoop<'_> {
         };
         if !self.is_ready(&new) {
             tracing::warn!("a Kafka client that is stuck is not replaced now: a new one cannot deliver");
-            retire(shared, new);
+            retire(inner, new);
             return false;
         }
-        shared.client.hold_all();
+        inner.client.hold_all();
         // From here to the end of the hold nothing may panic. Dropped records, wakers and the log are foreign code.
         self.guarded("a record", |this| {
             this.wait_for_others(&why);
             let sizes = |slot: &Arc<Slot>| why.concerns(slot).then(|| slot.record().size());
-            why.largest = shared.in_producer(false).iter().filter_map(sizes).max().unwrap_or(0);
+            why.largest = inner.in_producer(false).iter().filter_map(sizes).max().unwrap_or(0);
         });
         let cause = why.text();
-        why.sight = Some(shared.sight());
-        let Some(old) = shared.client.swap(new) else {
-            shared.let_all_go();
+        why.activity_snapshot = Some(inner.activity_snapshot());
+        let Some(old) = inner.client.swap(new) else {
+            inner.hand_over_all_held();
             return false;
         };
-        let generation = shared.generation.fetch_add(1, Ordering::AcqRel) + 1;
-        *lock(&shared.replaced_for) = Some(why);
+        let generation = inner.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        *lock(&inner.replaced_for) = Some(why);
         let (taken_back, lost) = self.empty(&old);
-        *lock(&shared.replaced_for) = None;
+        *lock(&inner.replaced_for) = None;
         // Before the old instance ends, which owns the old queue.
-        if let Some(queue) = shared.client.queue() {
+        if let Some(queue) = inner.client.queue() {
             self.queue = queue;
         }
         let sent_again = taken_back.len();
-        shared.held.put_first(taken_back);
-        shared.let_all_go();
+        inner.held.put_first(taken_back);
+        inner.hand_over_all_held();
         tracing::warn!(generation, cause, sent_again, "a Kafka client that was stuck was replaced");
         if lost > 0 {
             tracing::error!(records = lost, "librdkafka did not report records that it was told to give up");
         }
-        retire(shared, old);
+        retire(inner, old);
         true
     }
 
     /// Waits until the new instance can deliver: it has reached a broker, and has a producer id if it needs one. The
     /// old instance continues meanwhile.
     fn is_ready(&mut self, new: &Instance) -> bool {
-        let shared = self.shared;
+        let inner = self.inner;
         let (answered, answer) = mpsc::channel();
         let asks = new.clone();
         let ask = move || {
             // The event loop may have stopped waiting.
-            let _ = answered.send(asks.wait_for_broker(CONNECT));
+            let _ = answered.send(asks.wait_for_broker(CONNECT_TIME));
         };
         if std::thread::Builder::new().name("kafka-tower-connect".to_owned()).spawn(ask).is_err() {
             return false;
         }
-        let (mut reached, mut has_id) = (false, !shared.is_idempotent());
+        let (mut reached, mut has_id) = (false, !inner.is_idempotent());
         let (queue, mut none) = (new.queue(), Vec::new());
-        let end = Instant::now() + CONNECT;
+        let end = Instant::now() + CONNECT_TIME;
         loop {
             let now = Instant::now();
-            shared.look_again(&shared.expire(now), now + LOOK);
+            inner.watch_again(&inner.expire(now), now + CHECK_INTERVAL);
             let mut event = |event: Event<'_>| match event {
                 Event::Log { level, facility, text } => {
                     let (facility, text) = (facility.to_string_lossy(), text.to_string_lossy());
                     has_id |= event_loop::is_producer_id(&facility, &text);
-                    shared.log.librdkafka(level, &facility, &text, now);
+                    inner.log.librdkafka(level, &facility, &text, now);
                 }
                 Event::Error { code, text, .. } => {
-                    shared.log.tell(Source::Client { code }, &text.to_string_lossy(), now);
+                    inner.log.write(Source::Client { code }, &text.to_string_lossy(), now);
                 }
-                Event::TokenRefresh { config } => new.set_token(event_loop::token(shared, config)),
+                Event::TokenRefresh { config } => new.set_token(event_loop::token(inner, config)),
                 Event::Reports(_) | Event::Statistics(_) | Event::Other(_) => {}
             };
             while queue.poll(Duration::ZERO, &mut none, &mut event) {}
@@ -370,27 +376,27 @@ impl EventLoop<'_> {
             if reached && has_id {
                 return true;
             }
-            if now >= end || shared.closing.deadline().is_some_and(|deadline| deadline <= now) {
+            if now >= end || inner.closing.deadline().is_some_and(|deadline| deadline <= now) {
                 return false;
             }
-            self.serve(LOOK);
+            self.serve(CHECK_INTERVAL);
         }
     }
 
     /// Waits until the records in flight to other partitions are settled, for a limited time.
-    fn wait_for_others(&mut self, why: &Why) {
-        let shared = self.shared;
-        let end = Instant::now() + HOLD;
+    fn wait_for_others(&mut self, why: &ReplaceReason) {
+        let inner = self.inner;
+        let end = Instant::now() + MAX_HOLD;
         loop {
             let now = Instant::now();
             // The old instance gives up records that were in flight for too long, and all others of their topics.
-            drop(shared.expire(now));
-            let waits = shared.on_their_way().iter().any(|slot| !why.concerns(slot));
-            if !waits || now >= end || shared.closing.deadline().is_some_and(|deadline| deadline <= now) {
+            drop(inner.expire(now));
+            let waits = inner.awaited_in_producer().iter().any(|slot| !why.concerns(slot));
+            if !waits || now >= end || inner.closing.deadline().is_some_and(|deadline| deadline <= now) {
                 return;
             }
-            shared.client.flush(Duration::ZERO);
-            self.serve(LOOK / 4);
+            inner.client.flush(Duration::ZERO);
+            self.serve(CHECK_INTERVAL / 4);
         }
     }
 
@@ -406,21 +412,21 @@ impl EventLoop<'_> {
             while self.serve(PURGE_AGAIN) {}
         }
         let Some(watch) = &mut self.watch else { return (Vec::new(), old.queued()) };
-        watch.aside = None;
+        watch.paused = None;
         watch.troubles.clear();
         (watch.taken_back.take().unwrap_or_default(), old.queued())
     }
 }
 
 /// Keeps the partitions with a waiting record of at least the minimum age.
-fn keep_old(partitions: &mut BTreeMap<Partition, Trouble>, records: &[Arc<Slot>], now: Instant) {
-    let old = |slot: &Arc<Slot>| now.saturating_duration_since(slot.called_at()) >= AGE;
+fn keep_old(partitions: &mut BTreeMap<Partition, StuckReason>, records: &[Arc<Slot>], now: Instant) {
+    let old = |slot: &Arc<Slot>| now.saturating_duration_since(slot.called_at()) >= MIN_AGE;
     partitions.retain(|(topic, _), _| records.iter().any(|slot| *slot.record().topic == **topic && old(slot)));
 }
 
 /// Ends an instance, on a thread of its own, because one of its threads may be resolving a name.
-fn retire(shared: &Arc<Shared>, instance: Instance) {
-    let retiring = Arc::clone(shared);
+fn retire(inner: &Arc<TransportInner>, instance: Instance) {
+    let retiring = Arc::clone(inner);
     let retire = std::thread::Builder::new().name("kafka-tower-retire".to_owned());
     if let Err(error) = retire.spawn(move || retiring.retire(instance)) {
         tracing::warn!(%error, "no thread to end a producer");
@@ -428,31 +434,31 @@ fn retire(shared: &Arc<Shared>, instance: Instance) {
 }
 
 impl EventLoop<'_> {
-    /// Retires a second producer with partitions in trouble: the next isolated record gets a new one.
-    pub(crate) fn look_after_second(&mut self, client: &Client, now: Instant) {
-        let Some(watch) = self.watch.as_mut().filter(|watch| !watch.is_calm()) else { return };
+    /// Retires an isolated producer with partitions in trouble: the next isolated record gets a new one.
+    pub(crate) fn handle_stuck_isolated(&mut self, client: &Client, now: Instant) {
+        let Some(watch) = self.watch.as_mut().filter(|watch| !watch.has_no_trouble()) else { return };
         watch.troubles.forget(now);
-        let mut partitions = watch.troubles.hopeless();
+        let mut partitions = watch.troubles.stuck();
         if partitions.is_empty() {
             return;
         }
-        keep_old(&mut partitions, &self.shared.in_producer(true), now);
+        keep_old(&mut partitions, &self.inner.in_producer(true), now);
         if partitions.is_empty() {
             return;
         }
         watch.troubles.clear();
-        let why = Why { partitions, overdue: Vec::new(), largest: 0, sight: None };
-        let shared = Arc::clone(self.shared);
-        self.shared.alone.retire_after(client, self.shared, move |client| shared.end_second(client, why, now));
+        let why = ReplaceReason { partitions, overdue: Vec::new(), largest: 0, activity_snapshot: None };
+        let inner = Arc::clone(self.inner);
+        self.inner.isolated.retire_after(client, self.inner, move |client| inner.end_isolated(client, why, now));
     }
 }
 
-impl Shared {
-    /// Lets a second producer deliver records to partitions that are not in trouble, for a limited time. Blocks.
-    fn end_second(&self, client: &Client, mut why: Why, since: Instant) {
-        tracing::warn!(cause = why.text(), "the Kafka client of records that go alone was stuck and is replaced");
+impl TransportInner {
+    /// Lets an isolated producer deliver records to partitions that are not in trouble, for a limited time. Blocks.
+    fn end_isolated(&self, client: &Client, mut why: ReplaceReason, since: Instant) {
+        tracing::warn!(cause = why.text(), "the Kafka client of isolated records was stuck and is replaced");
         client.pause(why.partitions.keys());
-        let end = Instant::now() + HOLD;
+        let end = Instant::now() + MAX_HOLD;
         loop {
             let now = Instant::now();
             let records = self.in_producer(true);
@@ -463,9 +469,9 @@ impl Shared {
                 break;
             }
             client.flush(Duration::ZERO);
-            std::thread::sleep(LOOK);
+            std::thread::sleep(CHECK_INTERVAL);
         }
-        *lock(&self.second_replaced_for) = Some(why);
+        *lock(&self.isolated_replaced_for) = Some(why);
     }
 
     /// Ends an instance. Blocks.
@@ -480,11 +486,14 @@ impl Shared {
     /// Error of a record that the previous instance gives up.
     pub(crate) fn given_up_by_old(&self, slot: &Slot, partition: i32, persistence: Persistence) -> Option<Error> {
         let bound = self.delivery_bound();
-        let replaced_for = if slot.record().isolated { &self.second_replaced_for } else { &self.replaced_for };
+        let replaced_for = if slot.record().isolated { &self.isolated_replaced_for } else { &self.replaced_for };
         let why = lock(replaced_for);
         let why = why.as_ref()?;
         // The new instance has no activity yet.
-        let cause = why.sight.as_ref().and_then(|sight| self.why(slot, true, Instant::now(), sight));
+        let cause = why
+            .activity_snapshot
+            .as_ref()
+            .and_then(|activity_snapshot| self.reason_for(slot, true, Instant::now(), activity_snapshot));
         Some(why.error(slot, partition, persistence, bound, cause.as_ref()))
     }
 }
@@ -504,8 +513,16 @@ mod tests {
 
     #[test]
     fn the_errors_of_what_is_given_up_agree_with_themselves() {
-        let partitions = [(("lost".to_owned(), 0), Trouble::Losses(4)), (("anew".to_owned(), 0), Trouble::Stale)];
-        let why = Why { partitions: partitions.into(), overdue: vec!["late".into()], largest: 2 * LARGE, sight: None };
+        let partitions = [
+            (("lost".to_owned(), 0), StuckReason::LostConnections(4)),
+            (("anew".to_owned(), 0), StuckReason::StaleMetadata),
+        ];
+        let why = ReplaceReason {
+            partitions: partitions.into(),
+            overdue: vec!["late".into()],
+            largest: 2 * LARGE,
+            activity_snapshot: None,
+        };
         let text = "last broker error 0.1 s ago: b:1/1: late[0]: refused".to_owned();
         let seen = Explanation { code: Some(19), text };
         for topic in ["lost", "anew", "late", "other"] {
@@ -526,11 +543,11 @@ mod tests {
 
     #[test]
     fn only_records_of_partitions_in_trouble_are_concerned() {
-        let why = Why {
-            partitions: [(("t".to_owned(), 0), Trouble::Stale)].into(),
+        let why = ReplaceReason {
+            partitions: [(("t".to_owned(), 0), StuckReason::StaleMetadata)].into(),
             overdue: Vec::new(),
             largest: 0,
-            sight: None,
+            activity_snapshot: None,
         };
         assert!(why.concerns(&slot("t", Some(0), 1)) && why.concerns(&slot("t", None, 1)));
         assert!(!why.concerns(&slot("t", Some(1), 1)) && !why.concerns(&slot("u", None, 1)));

@@ -19,10 +19,10 @@ use std::time::Instant;
 use kafka_tower_core::{Error, Record};
 use rdkafka::ClientConfig;
 
-use self::decide::{Answer, Known, SETTING, Schedule};
+use self::decide::{Knowledge, LimitAnswer, SETTING, Schedule};
 use crate::classify;
+use crate::inner::{TransportInner, lock};
 use crate::log::Source;
-use crate::shared::{Shared, lock};
 
 /// Maximum number of brokers that are asked. In a larger cluster no record is refused.
 const BROKERS: usize = 64;
@@ -58,13 +58,13 @@ impl RequestLimit {
         self.begun.store(true, Ordering::Release);
     }
 
-    fn found(&self, known: Known) -> Option<usize> {
-        let limit = if let Known::Limit(limit, _) = known { Some(limit) } else { None };
+    fn found(&self, known: Knowledge) -> Option<usize> {
+        let limit = if let Knowledge::Limit(limit, _) = known { Some(limit) } else { None };
         let mut schedule = lock(&self.schedule);
         let before = schedule.known();
         schedule.found(known);
         self.least.store(limit.unwrap_or(usize::MAX), Ordering::Relaxed);
-        limit.filter(|limit| !matches!(before, Some(Known::Limit(before, _)) if before == *limit))
+        limit.filter(|limit| !matches!(before, Some(Knowledge::Limit(before, _)) if before == *limit))
     }
 }
 
@@ -82,7 +82,7 @@ fn bytes(config: &ClientConfig, name: &str) -> usize {
     config.get(name).and_then(|bytes| bytes.trim().parse().ok()).unwrap_or(1_000_000)
 }
 
-impl Shared {
+impl TransportInner {
     /// Returns the error for a record that no broker takes. The request is larger than the record in it, so the size of
     /// the record is enough to decide.
     #[inline]
@@ -111,15 +111,15 @@ impl Shared {
         }
         schedule.asking(now);
         drop(schedule);
-        let Some(shared) = self.arc() else { return };
-        let asking = Asking(shared);
+        let Some(inner) = self.arc() else { return };
+        let asking = Asking(inner);
         let ask = move || {
-            let shared = &asking.0;
-            let known = shared.ask_request_limit(ours);
-            let new = shared.request_limit.found(known);
+            let inner = &asking.0;
+            let known = inner.ask_request_limit(ours);
+            let new = inner.request_limit.found(known);
             tracing::debug!(?known, "asked the brokers for their {SETTING}");
             if let Some(limit) = new {
-                shared.warn_of_batches(limit);
+                inner.warn_of_batches(limit);
             }
         };
         // If no thread could be started, a later call tries again.
@@ -127,40 +127,40 @@ impl Shared {
     }
 
     /// Asks the brokers for their limit. Blocks.
-    fn ask_request_limit(&self, ours: usize) -> Known {
+    fn ask_request_limit(&self, ours: usize) -> Knowledge {
         // As long as librdkafka itself waits for an answer; then it closes the connection.
-        let within = self.question_time();
-        let ask = |id: &i32| Answer::of(&self.client.broker_settings(*id, within));
-        let Some(mut connections) = self.client.connections() else { return Known::Never };
+        let within = self.request_timeout();
+        let ask = |id: &i32| LimitAnswer::of(&self.client.broker_settings(*id, within));
+        let Some(mut connections) = self.client.connections() else { return Knowledge::Never };
         let seen = self.client.broker_ids(Instant::now());
-        let Some(first) = seen.first() else { return Known::Unclear(connections) };
-        match decide::together(&[ask(first)], true, ours, connections) {
-            Known::Limit(..) => {}
+        let Some(first) = seen.first() else { return Knowledge::Unclear(connections) };
+        match decide::combine(&[ask(first)], true, ours, connections) {
+            Knowledge::Limit(..) => {}
             known => return known,
         }
         for _ in 0..ROUNDS {
-            let Some(before) = self.client.connections() else { return Known::Never };
-            let Ok(brokers) = self.client.brokers(within) else { return Known::Unclear(before) };
+            let Some(before) = self.client.connections() else { return Knowledge::Never };
+            let Ok(brokers) = self.client.brokers(within) else { return Knowledge::Unclear(before) };
             let brokers: BTreeSet<_> = brokers.into_iter().collect();
             if brokers.len() > BROKERS {
-                return Known::Never;
+                return Knowledge::Never;
             }
             // A broker that is gone may come back with another limit.
             let all = self.client.broker_ids(Instant::now()).iter().all(|id| brokers.contains(id));
             let mut answers = Vec::new();
             for id in &brokers {
                 answers.push(ask(id));
-                if !matches!(decide::together(&answers, true, ours, before), Known::Limit(..)) {
+                if !matches!(decide::combine(&answers, true, ours, before), Knowledge::Limit(..)) {
                     break;
                 }
             }
-            let known = decide::together(&answers, all, ours, before);
+            let known = decide::combine(&answers, all, ours, before);
             connections = before;
-            if !matches!(known, Known::Limit(..)) || self.client.connections() == Some(before) {
+            if !matches!(known, Knowledge::Limit(..)) || self.client.connections() == Some(before) {
                 return known;
             }
         }
-        Known::Unclear(connections)
+        Knowledge::Unclear(connections)
     }
 
     /// Warns if librdkafka may build a batch of small records that is above the limit: such a batch cannot be refused.
@@ -171,13 +171,13 @@ impl Shared {
                 "batches may be larger than what a broker takes in one request, which closes the connection of such: lower \
                  batch.size ({batch}) below the broker's {SETTING} ({limit})"
             );
-            self.guarded("a subscriber", || self.log.tell(Source::Warning, &text, Instant::now()));
+            self.guarded("a subscriber", || self.log.write(Source::Warning, &text, Instant::now()));
         }
     }
 }
 
 /// Marks that a thread is asking, until it is dropped.
-struct Asking(Arc<Shared>);
+struct Asking(Arc<TransportInner>);
 
 impl Drop for Asking {
     fn drop(&mut self) {

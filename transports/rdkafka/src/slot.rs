@@ -22,7 +22,7 @@ pub(crate) struct Slot {
 
 #[derive(Default)]
 struct State {
-    place: Place,
+    stage: Stage,
     outcome: Option<Result<Acknowledged>>,
     waker: Option<Waker>,
     permit: Option<Permit>,
@@ -43,7 +43,7 @@ struct Rare {
 }
 
 impl State {
-    fn tell(&mut self, outcome: Result<Acknowledged>, unseen: Option<&Outstanding<()>>) -> Option<Waker> {
+    fn set_outcome(&mut self, outcome: Result<Acknowledged>, unseen: Option<&Outstanding<()>>) -> Option<Waker> {
         if outcome.is_err() && !self.abandoned {
             if let Some(unseen) = unseen {
                 self.rare().unseen = Some(unseen.begin(unseen.epoch(), ()));
@@ -85,7 +85,7 @@ impl Acknowledged {
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Place {
+enum Stage {
     /// Waits for room in the gate, not handed over.
     #[default]
     Parked,
@@ -120,7 +120,7 @@ impl Slot {
     pub(crate) fn admit(&self, permit: Permit) {
         let mut state = self.state();
         state.permit = Some(permit);
-        state.place = Place::HandedOver;
+        state.stage = Stage::HandedOver;
     }
 
     /// There is room for it after it was parked.
@@ -135,7 +135,7 @@ impl Slot {
 
     fn describe(&self, state: &State, now: Instant) -> Unanswered {
         let handed_over_at = state.rare.as_ref().and_then(|rare| rare.handed_over_at).unwrap_or(self.called_at);
-        let has_none = matches!(state.place, Place::Parked | Place::Held);
+        let has_none = matches!(state.stage, Stage::Parked | Stage::Held);
         let handed_over_for = (!has_none).then(|| now.saturating_duration_since(handed_over_at));
         let left = || self.record.expires_at.map(|at| at.saturating_duration_since(self.called_at));
         let budget = self.record.given().or_else(left);
@@ -148,12 +148,12 @@ impl Slot {
         let mut state = self.state();
         let (permit, delivered) = (state.permit.take(), outcome.is_ok());
         let late = state.rare.as_mut().and_then(|rare| rare.late.take());
-        let waker = match state.place {
-            Place::Settled => return permit,
-            Place::Expired => None,
-            Place::Parked | Place::HandedOver | Place::Held => state.tell(outcome, unseen),
+        let waker = match state.stage {
+            Stage::Settled => return permit,
+            Stage::Expired => None,
+            Stage::Parked | Stage::HandedOver | Stage::Held => state.set_outcome(outcome, unseen),
         };
-        state.place = Place::Settled;
+        state.stage = Stage::Settled;
         drop(state);
         wake(waker);
         if let Some(late) = late {
@@ -165,18 +165,18 @@ impl Slot {
     /// Marks that no producer has it any more, or that none accepted it.
     pub(crate) fn hold(&self) {
         let mut state = self.state();
-        if state.place == Place::HandedOver {
-            state.place = Place::Held;
+        if state.stage == Stage::HandedOver {
+            state.stage = Stage::Held;
         }
     }
 
     /// Marks that a producer gets it. False if its deadline passed meanwhile.
     pub(crate) fn hand_over(&self) -> bool {
         let mut state = self.state();
-        if state.place != Place::Held {
+        if state.stage != Stage::Held {
             return false;
         }
-        state.place = Place::HandedOver;
+        state.stage = Stage::HandedOver;
         state.rare().handed_over_at = Some(Instant::now());
         true
     }
@@ -186,12 +186,12 @@ impl Slot {
     pub(crate) fn expire(&self, now: Instant, error: impl FnOnce(bool) -> Error, unseen: &Outstanding<()>) {
         let mut state = self.state();
         let unanswered = self.describe(&state, now);
-        let handed_over = match state.place {
-            Place::Parked | Place::Expired | Place::Settled => return,
-            Place::HandedOver => true,
-            Place::Held => false,
+        let handed_over = match state.stage {
+            Stage::Parked | Stage::Expired | Stage::Settled => return,
+            Stage::HandedOver => true,
+            Stage::Held => false,
         };
-        state.place = Place::Expired;
+        state.stage = Stage::Expired;
         let late = &mut state.rare().late;
         let waker = match late {
             Some(_) => state.waker.take(),
@@ -199,7 +199,7 @@ impl Slot {
                 *late = Some(unanswered.report());
                 let error = error(handed_over);
                 let throttled = error.unanswered().is_some_and(Unanswered::is_throttled);
-                state.tell(Err(error.with_unanswered(unanswered.with_throttled(throttled))), Some(unseen))
+                state.set_outcome(Err(error.with_unanswered(unanswered.with_throttled(throttled))), Some(unseen))
             }
         };
         drop(state);
@@ -208,33 +208,33 @@ impl Slot {
 
     /// Returns whether it waits for room.
     pub(crate) fn is_parked(&self) -> bool {
-        self.state().place == Place::Parked
+        self.state().stage == Stage::Parked
     }
 
     /// Returns whether it was admitted and its caller waits for it.
     pub(crate) fn is_awaited(&self) -> bool {
-        matches!(self.state().place, Place::HandedOver | Place::Held)
+        matches!(self.state().stage, Stage::HandedOver | Stage::Held)
     }
 
     /// Returns whether a producer has it and its caller waits for it.
-    pub(crate) fn is_on_its_way(&self) -> bool {
-        self.state().place == Place::HandedOver
+    pub(crate) fn is_awaited_in_producer(&self) -> bool {
+        self.state().stage == Stage::HandedOver
     }
 
     /// Returns whether a producer has it, even if its caller got a time-out.
-    pub(crate) fn is_in_a_producer(&self) -> bool {
-        matches!(self.state().place, Place::HandedOver | Place::Expired)
+    pub(crate) fn is_in_producer(&self) -> bool {
+        matches!(self.state().stage, Stage::HandedOver | Stage::Expired)
     }
 
     /// Returns whether its outcome is known.
     pub(crate) fn is_settled(&self) -> bool {
-        self.state().place == Place::Settled
+        self.state().stage == Stage::Settled
     }
 
     /// Returns whether it has failed and its caller has not received the error yet.
     pub(crate) fn has_failed(&self) -> bool {
         let state = self.state();
-        state.place == Place::Settled && matches!(state.outcome, Some(Err(_)))
+        state.stage == Stage::Settled && matches!(state.outcome, Some(Err(_)))
     }
 
     #[inline]

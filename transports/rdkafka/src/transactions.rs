@@ -18,9 +18,9 @@ use tokio::sync::oneshot;
 
 use crate::classify;
 use crate::codes;
-use crate::ffi::TxnError;
+use crate::ffi::TransactionError;
+use crate::inner::{TransportInner, later, lock};
 use crate::open_transaction::{AtClose, OpenTransaction};
-use crate::shared::{Shared, later, lock};
 use crate::slot::Slot;
 use crate::transport::Owner;
 
@@ -29,7 +29,7 @@ const SLICE: Duration = Duration::from_secs(1);
 
 /// State shared by the transactional calls.
 #[derive(Debug, Default)]
-pub(crate) struct TxnState {
+pub(crate) struct TransactionState {
     /// Records and offsets that failed since the client was made.
     failed: AtomicU64,
     /// The number at `begin`.
@@ -44,12 +44,12 @@ pub(crate) struct TxnState {
     error: Mutex<Option<String>>,
 }
 
-impl TxnState {
-    pub(crate) fn part_failed(&self) {
+impl TransactionState {
+    pub(crate) fn record_failed(&self) {
         self.failed.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub(crate) fn part_lost(&self) {
+    pub(crate) fn record_lost(&self) {
         self.lost.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -76,11 +76,11 @@ impl TxnState {
         self.lost_before.store(lost, Ordering::Release);
     }
 
-    fn a_part_failed(&self) -> bool {
+    fn any_record_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire) != self.failed_before.load(Ordering::Acquire)
     }
 
-    fn a_part_was_lost(&self) -> bool {
+    fn any_record_lost(&self) -> bool {
         self.lost.load(Ordering::Acquire) != self.lost_before.load(Ordering::Acquire)
     }
 }
@@ -95,13 +95,13 @@ impl RdkafkaTransactions {
     fn run(
         &self,
         what: &'static str,
-        call: impl FnOnce(&Shared) -> Result<()> + Send + 'static,
+        call: impl FnOnce(&TransportInner) -> Result<()> + Send + 'static,
     ) -> ControlFuture<'_, ()> {
         // The thread keeps the producer alive: a call that has begun continues when its future is dropped.
         let owner = Arc::clone(&self.0);
         let (sender, receiver) = oneshot::channel();
         let thread = thread::Builder::new().name(format!("kafka-tower-{what}"));
-        let spawned = thread.spawn(move || drop(sender.send(call(owner.shared()))));
+        let spawned = thread.spawn(move || drop(sender.send(call(owner.inner()))));
         Box::pin(async move {
             spawned.map_err(crate::event_loop::no_thread)?;
             receiver.await.unwrap_or_else(|_| Err(crate::event_loop::panicked(what)))
@@ -111,34 +111,34 @@ impl RdkafkaTransactions {
 
 impl TransactionControl for RdkafkaTransactions {
     fn init(&self, within: Duration) -> ControlFuture<'_, ()> {
-        let init = self.run("init", move |shared| {
-            let call = Call::new(shared, within);
-            sliced(&call, |slice| shared.client.init_transactions(slice))
+        let init = self.run("init", move |inner| {
+            let call = Call::new(inner, within);
+            sliced(&call, |slice| inner.client.init_transactions(slice))
                 .map_err(|error| call.error("the transactional id was not taken", &error, Persistence::NotPersisted))
         });
         without_record(init)
     }
 
     fn begin(&self) -> ControlFuture<'_, ()> {
-        let begin = self.run("begin", |shared| {
-            let before = shared.transactions.counts();
-            let begun = shared.transactions.open.begin(|| shared.client.begin_transaction());
-            let call = Call::until(shared, Instant::now());
+        let begin = self.run("begin", |inner| {
+            let before = inner.transactions.counts();
+            let begun = inner.transactions.open.begin(|| inner.client.begin_transaction());
+            let call = Call::until(inner, Instant::now());
             begun
                 .ok_or_else(|| closed("the transaction was not begun"))?
                 .map_err(|error| call.error("the transaction was not begun", &error, Persistence::NotPersisted))?;
             // Only if `begin` succeeded: failures in a transaction that is open already must be kept.
-            shared.transactions.begun(before);
+            inner.transactions.begun(before);
             Ok(())
         });
         without_record(begin)
     }
 
     fn commit(&self, within: Duration) -> ControlFuture<'_, ()> {
-        self.run("commit", move |shared| {
+        self.run("commit", move |inner| {
             let end = later(Instant::now(), within);
-            match shared.transactions.open.enter(end) {
-                Ok(_call) => commit(shared, end),
+            match inner.transactions.open.enter(end) {
+                Ok(_call) => commit(inner, end),
                 Err(Some(TransactionEnd::Committed)) => Ok(()),
                 Err(Some(TransactionEnd::Unknown(error))) => Err(error),
                 Err(_) => Err(closed("the transaction was not committed")),
@@ -147,10 +147,10 @@ impl TransactionControl for RdkafkaTransactions {
     }
 
     fn abort(&self, within: Duration) -> ControlFuture<'_, ()> {
-        self.run("abort", move |shared| {
+        self.run("abort", move |inner| {
             let end = later(Instant::now(), within);
-            match shared.transactions.open.enter(end) {
-                Ok(_call) => abort(shared, end),
+            match inner.transactions.open.enter(end) {
+                Ok(_call) => abort(inner, end),
                 Err(Some(TransactionEnd::Aborted)) => Ok(()),
                 Err(Some(TransactionEnd::Unknown(error))) => Err(error),
                 Err(_) => Err(closed("the transaction was not aborted")),
@@ -160,23 +160,23 @@ impl TransactionControl for RdkafkaTransactions {
 
     fn send_offsets(&self, offsets: Vec<TopicOffset>, group: ConsumerGroup, within: Duration) -> ControlFuture<'_, ()> {
         let owner = Arc::clone(&self.0);
-        self.run("offsets", move |shared| {
-            let call = Call::new(shared, within);
+        self.run("offsets", move |inner| {
+            let call = Call::new(inner, within);
             let (sender, receiver) = mpsc::channel();
             let ask = move || {
-                let shared = owner.shared();
-                let call = Call::new(shared, within);
-                drop(sender.send(sliced(&call, |slice| shared.client.send_offsets(&offsets, &group, slice))));
+                let inner = owner.inner();
+                let call = Call::new(inner, within);
+                drop(sender.send(sliced(&call, |slice| inner.client.send_offsets(&offsets, &group, slice))));
             };
             thread::Builder::new().name("kafka-tower-group".into()).spawn(ask).map_err(crate::event_loop::no_thread)?;
             let left = call.end.saturating_duration_since(Instant::now());
             let Ok(answer) = receiver.recv_timeout(left.saturating_add(2 * SLICE)) else {
-                shared.transactions.part_failed();
+                inner.transactions.record_failed();
                 return Err(no_group_coordinator());
             };
             answer.map_err(|error| {
                 if error.abort {
-                    shared.transactions.part_failed();
+                    inner.transactions.record_failed();
                 }
                 call.error("the offsets are not in the transaction", &error, Persistence::NotPersisted)
             })
@@ -208,31 +208,31 @@ pub(crate) fn closed(what: &str) -> Error {
 }
 
 /// Ends the open transaction while the transport closes, until `end`. Blocks, and needs the event loop meanwhile.
-pub(crate) fn end_at_close(shared: &Shared, end: Instant) -> Option<TransactionEnd> {
-    let ended = match shared.transactions.open.at_close(end) {
+pub(crate) fn end_at_close(inner: &TransportInner, end: Instant) -> Option<TransactionEnd> {
+    let ended = match inner.transactions.open.at_close(end) {
         AtClose::Nothing => None,
         AtClose::Abort { asked } => {
             tracing::warn!("a transaction was open when its transport was closed: it is aborted");
-            Some(match abort(shared, end) {
+            Some(match abort(inner, end) {
                 Ok(()) => TransactionEnd::Aborted,
                 // The coordinator aborted it before it gave the id to another producer.
                 Err(error) if error.kind() == ErrorKind::Fenced && !asked => TransactionEnd::Aborted,
                 Err(error) => TransactionEnd::Unknown(error),
             })
         }
-        AtClose::Commit => Some(match commit(shared, end) {
+        AtClose::Commit => Some(match commit(inner, end) {
             Ok(()) => TransactionEnd::Committed,
             Err(error) => {
                 // Refused for good: a transaction that stays open would hold readers back.
-                if matches!(shared.transactions.open.at_close(end), AtClose::Abort { .. }) {
-                    let _the_commit_says_what_is_known = abort(shared, end);
+                if matches!(inner.transactions.open.at_close(end), AtClose::Abort { .. }) {
+                    let _the_commit_says_what_is_known = abort(inner, end);
                 }
                 TransactionEnd::Unknown(error)
             }
         }),
         AtClose::Busy => Some(TransactionEnd::Unknown(unanswered())),
     };
-    shared.transactions.open.closed(ended.clone());
+    inner.transactions.open.closed(ended.clone());
     ended
 }
 
@@ -244,22 +244,22 @@ pub(crate) fn unanswered() -> Error {
         .with_help("give the close more time; a new producer with the same transactional id ends what is still open")
 }
 
-fn commit(shared: &Shared, end: Instant) -> Result<()> {
-    let call = &Call::until(shared, end);
-    let state = &shared.transactions;
+fn commit(inner: &TransportInner, end: Instant) -> Result<()> {
+    let call = &Call::until(inner, end);
+    let state = &inner.transactions;
     // The coordinator was not asked yet.
     if !state.open.is_committing() {
-        if !flushed(shared, end) {
+        if !flushed(inner, end) {
             return Err(not_flushed(&call.because(false)));
         }
         // A producer that has ended reports that error itself.
-        if state.a_part_was_lost() && shared.client.fatal_error().is_none() {
+        if state.any_record_lost() && inner.client.fatal_error().is_none() {
             return Err(not_handed_over());
         }
     }
     let mut asked = state.open.committing();
     let committed = sliced(call, |slice| {
-        let answer = shared.client.commit_transaction(slice);
+        let answer = inner.client.commit_transaction(slice);
         asked |= answer.as_ref().is_err_and(|error| error.retriable);
         answer
     });
@@ -269,7 +269,7 @@ fn commit(shared: &Shared, end: Instant) -> Result<()> {
     };
     // librdkafka repeats the request by itself, and a later answer may be a refusal although an earlier request was
     // carried out. It sends no request if a record or an offset failed before, or if the call was in the wrong order.
-    let surely_not = !asked && (state.a_part_failed() || error.code == codes::LOCAL_STATE);
+    let surely_not = !asked && (state.any_record_failed() || error.code == codes::LOCAL_STATE);
     if surely_not || !error.retriable {
         state.open.refused(!surely_not);
     }
@@ -278,7 +278,7 @@ fn commit(shared: &Shared, end: Instant) -> Result<()> {
 }
 
 /// Error of a commit that the coordinator did not confirm.
-pub(crate) fn commit_error(call: &Call<'_>, error: &TxnError, fate: Persistence) -> Error {
+pub(crate) fn commit_error(call: &Call<'_>, error: &TransactionError, fate: Persistence) -> Error {
     let error = call.error(commit_failed(fate), error, fate);
     match error.recovery() {
         Recovery::AbortTransaction if fate == Persistence::PossiblyPersisted => error.with_help(
@@ -288,20 +288,20 @@ pub(crate) fn commit_error(call: &Call<'_>, error: &TxnError, fate: Persistence)
     }
 }
 
-fn abort(shared: &Shared, end: Instant) -> Result<()> {
-    let call = &Call::until(shared, end);
-    shared.transactions.aborting.store(true, Ordering::Release);
+fn abort(inner: &TransportInner, end: Instant) -> Result<()> {
+    let call = &Call::until(inner, end);
+    inner.transactions.aborting.store(true, Ordering::Release);
     let settle = |slot: Arc<Slot>| {
         let error = aborted(&slot.record().topic, Persistence::NotPersisted);
-        let _never_admitted = shared.settle(&slot, Err(error));
+        let _never_admitted = inner.settle(&slot, Err(error));
     };
-    shared.guarded("a waker", || {
-        shared.gate.withdraw(|_| true, settle, |slot, permit| shared.enqueue_parked(slot, permit));
+    inner.guarded("a waker", || {
+        inner.gate.withdraw(|_| true, settle, |slot, permit| inner.enqueue_parked(slot, permit));
     });
-    let ended = sliced(call, |slice| shared.client.abort_transaction(slice));
-    shared.transactions.aborting.store(false, Ordering::Release);
+    let ended = sliced(call, |slice| inner.client.abort_transaction(slice));
+    inner.transactions.aborting.store(false, Ordering::Release);
     let Err(error) = ended else {
-        shared.transactions.open.ended();
+        inner.transactions.open.ended();
         return Ok(());
     };
     // A late request of the previous transaction ended it, which may have been a commit (KAFKA-17754).
@@ -354,27 +354,27 @@ pub(crate) fn aborted(topic: &str, persistence: Persistence) -> Error {
 
 /// A transactional call that waits for the coordinator.
 pub(crate) struct Call<'a> {
-    shared: &'a Shared,
+    inner: &'a TransportInner,
     since: Instant,
     end: Instant,
 }
 
 impl<'a> Call<'a> {
-    pub(crate) fn new(shared: &'a Shared, within: Duration) -> Self {
-        Self::until(shared, later(Instant::now(), within))
+    pub(crate) fn new(inner: &'a TransportInner, within: Duration) -> Self {
+        Self::until(inner, later(Instant::now(), within))
     }
 
-    fn until(shared: &'a Shared, end: Instant) -> Self {
-        Self { shared, since: Instant::now(), end }
+    fn until(inner: &'a TransportInner, end: Instant) -> Self {
+        Self { inner, since: Instant::now(), end }
     }
 
     /// Returns "; last broker error 0.4 s ago: …", if it is known why there is no answer.
     fn because(&self, coordinator: bool) -> String {
-        let why = self.shared.why_call(self.since, coordinator, Instant::now());
+        let why = self.inner.reason_for_call(self.since, coordinator, Instant::now());
         why.map(|why| format!("; {}", why.text)).unwrap_or_default()
     }
 
-    pub(crate) fn error(&self, what: &str, error: &TxnError, persistence: Persistence) -> Error {
+    pub(crate) fn error(&self, what: &str, error: &TransactionError, persistence: Persistence) -> Error {
         let made = if error.code == codes::LOCAL_TIMED_OUT && error.retriable {
             self.no_answer(what)
         } else {
@@ -397,7 +397,7 @@ impl<'a> Call<'a> {
     /// Error of a call whose time ran out. librdkafka's text for it has no further information.
     fn no_answer(&self, what: &str) -> Error {
         let time = classify::seconds(self.since.elapsed());
-        let why = self.shared.why_call(self.since, true, Instant::now());
+        let why = self.inner.reason_for_call(self.since, true, Instant::now());
         let because = match &why {
             Some(why) => format!("; {}", why.text),
             None => " from the transaction coordinator".to_owned(),
@@ -415,14 +415,17 @@ impl<'a> Call<'a> {
 }
 
 /// Repeats a call until it has a final answer, the time is up, or the producer has ended.
-fn sliced(call: &Call<'_>, mut ask: impl FnMut(Duration) -> Result<(), TxnError>) -> Result<(), TxnError> {
+fn sliced(
+    call: &Call<'_>,
+    mut ask: impl FnMut(Duration) -> Result<(), TransactionError>,
+) -> Result<(), TransactionError> {
     loop {
         let left = call.end.saturating_duration_since(Instant::now());
         match ask(left.min(SLICE)) {
             Err(error) if error.retriable && !error.fatal => {
                 // A fatal error can occur during the call, which continues to wait nevertheless.
-                if let Some((code, text)) = call.shared.client.fatal_error() {
-                    return Err(TxnError { code, text, fatal: true, retriable: false, abort: false });
+                if let Some((code, text)) = call.inner.client.fatal_error() {
+                    return Err(TransactionError { code, text, fatal: true, retriable: false, abort: false });
                 }
                 if Instant::now() >= call.end {
                     return Err(error);
@@ -434,7 +437,7 @@ fn sliced(call: &Call<'_>, mut ask: impl FnMut(Duration) -> Result<(), TxnError>
 }
 
 /// Waits until every record that was called before is settled.
-fn flushed(shared: &Shared, end: Instant) -> bool {
+fn flushed(inner: &TransportInner, end: Instant) -> bool {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -442,13 +445,13 @@ fn flushed(shared: &Shared, end: Instant) -> bool {
         }
     }
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut flush = pin!(shared.gate.flush());
+    let mut flush = pin!(inner.gate.flush());
     loop {
         if flush.as_mut().poll(&mut Context::from_waker(&waker)) == Poll::Ready(()) {
             return true;
         }
         // The event loop sends lingering batches while a flush waits.
-        shared.client.wake();
+        inner.client.wake();
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return false;

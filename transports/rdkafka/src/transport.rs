@@ -9,13 +9,13 @@ use kafka_tower_core::unanswered::Unanswered;
 use kafka_tower_core::{Control, Error, Record, Result, handover};
 use tower_service::Service;
 
-use crate::builder::Builder;
+use crate::builder::RdkafkaBuilder;
 use crate::classify;
 use crate::clock;
 use crate::control::RdkafkaControl;
 use crate::event_loop;
 use crate::future::DeliveryFuture;
-use crate::shared::Shared;
+use crate::inner::TransportInner;
 use crate::slot::Slot;
 
 /// Sends records with librdkafka. A clone is another handle on the same producer. See the [crate](crate) documentation
@@ -32,12 +32,12 @@ pub struct RdkafkaTransport {
 
 impl RdkafkaTransport {
     /// Returns a builder of a transport.
-    pub fn builder() -> Builder {
-        Builder::new()
+    pub fn builder() -> RdkafkaBuilder {
+        RdkafkaBuilder::new()
     }
 
     pub(crate) fn new(owner: Arc<Owner>) -> Self {
-        let admission = owner.shared.gate.handle();
+        let admission = owner.inner.gate.handle();
         Self { owner, admission }
     }
 
@@ -50,13 +50,13 @@ impl RdkafkaTransport {
     /// Limits of the records admitted and not settled.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        self.owner.shared.gate.limits()
+        self.owner.inner.gate.limits()
     }
 
     /// Changes the limits.
     pub fn set_limits(&self, limits: Limits) {
-        let shared = &self.owner.shared;
-        shared.gate.set_limits(limits, |slot, permit| shared.enqueue_parked(slot, permit));
+        let inner = &self.owner.inner;
+        inner.gate.set_limits(limits, |slot, permit| inner.enqueue_parked(slot, permit));
     }
 }
 
@@ -84,7 +84,7 @@ impl Service<Record> for RdkafkaTransport {
             return self.refuse(error);
         }
         let size = record.size();
-        let mut now = clock::of_last_tick();
+        let mut now = clock::coarse_now();
         // Errors show shorter times in milliseconds, so they need the exact clock.
         if record.expires_at.is_some_and(|at| at < now + Duration::from_secs(2)) {
             now = Instant::now();
@@ -93,14 +93,14 @@ impl Service<Record> for RdkafkaTransport {
             let error = classify::too_late(&record);
             return self.refuse(error.with_unanswered(Unanswered::new(None)));
         }
-        let shared = &self.owner.shared;
-        if let Some(error) = shared.above_request_limit(&record, size) {
+        let inner = &self.owner.inner;
+        if let Some(error) = inner.above_request_limit(&record, size) {
             return self.refuse(error);
         }
         let slot = Arc::new(Slot::new(record, now));
         // Before the hand-over: a replacement of the client must know of the record.
-        shared.watch(&slot);
-        let admitted = self.admission.call(Arc::clone(&slot), size, |slot, permit| shared.enqueue(slot, permit));
+        inner.watch(&slot);
+        let admitted = self.admission.call(Arc::clone(&slot), size, |slot, permit| inner.enqueue(slot, permit));
         match admitted {
             Ok(()) => {
                 // A record that librdkafka rejected at once is not part of its transaction.
@@ -110,7 +110,7 @@ impl Service<Record> for RdkafkaTransport {
                 DeliveryFuture::waiting(slot, Arc::clone(&self.owner))
             }
             Err(Refused::TooLarge(slot)) => {
-                let limit = shared.gate.limits().bytes;
+                let limit = inner.gate.limits().bytes;
                 DeliveryFuture::refused(classify::larger_than_all_room(&slot.record().topic, size, limit))
             }
             Err(Refused::Closed(slot)) => DeliveryFuture::refused(classify::after_close(&slot.record().topic)),
@@ -126,7 +126,7 @@ impl Clone for RdkafkaTransport {
 
 impl fmt::Debug for RdkafkaTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RdkafkaTransport").field("gate", &self.owner.shared.gate).finish_non_exhaustive()
+        f.debug_struct("RdkafkaTransport").field("gate", &self.owner.inner.gate).finish_non_exhaustive()
     }
 }
 
@@ -135,29 +135,29 @@ const ABORT_TIME: Duration = Duration::from_secs(3);
 
 /// State dropped with the last handle, control and awaited future: the producer and its event loop.
 pub(crate) struct Owner {
-    shared: Arc<Shared>,
+    inner: Arc<TransportInner>,
     transactional: bool,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Owner {
-    pub(crate) fn new(shared: Arc<Shared>, thread: JoinHandle<()>, transactional: bool) -> Self {
-        Self { shared, transactional, thread: Some(thread) }
+    pub(crate) fn new(inner: Arc<TransportInner>, thread: JoinHandle<()>, transactional: bool) -> Self {
+        Self { inner, transactional, thread: Some(thread) }
     }
 
     pub(crate) fn is_transactional(&self) -> bool {
         self.transactional
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
-        &self.shared
+    pub(crate) fn inner(&self) -> &TransportInner {
+        &self.inner
     }
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        if !self.shared.closing.is_done() {
-            let left = self.shared.gate.in_flight();
+        if !self.inner.closing.is_done() {
+            let left = self.inner.gate.in_flight();
             let undelivered = left.records + left.parked;
             if undelivered > 0 {
                 tracing::warn!(
@@ -165,8 +165,8 @@ impl Drop for Owner {
                     "a Kafka transport was dropped with records on their way: close it first, and none is lost"
                 );
             }
-            let open = self.shared.transactions.open.is_open();
-            drop(self.shared.begin_close(if open { ABORT_TIME } else { Duration::ZERO }));
+            let open = self.inner.transactions.open.is_open();
+            drop(self.inner.begin_close(if open { ABORT_TIME } else { Duration::ZERO }));
         }
         if let Some(thread) = self.thread.take() {
             // Event loops run foreign wakers, and one of them may hold the last handle.

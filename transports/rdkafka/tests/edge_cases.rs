@@ -8,13 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use kafka_tower_core::{ErrorKind, Persistence, Record};
-use kafka_tower_rdkafka::{Builder, DeliveryFuture, MockCluster, RdkafkaTransport};
+use kafka_tower_rdkafka::{DeliveryFuture, MockCluster, RdkafkaBuilder, RdkafkaTransport};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tower::{Service, ServiceExt};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn mock() -> (MockCluster, Builder) {
+fn mock() -> (MockCluster, RdkafkaBuilder) {
     let cluster = MockCluster::start(1).unwrap();
     cluster.create_topic("t", 3).unwrap();
     let builder = RdkafkaTransport::builder().property("bootstrap.servers", cluster.bootstrap()).topic("t");

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use kafka_tower_core::gate::Limits;
 use kafka_tower_core::{ErrorKind, Headers, Persistence, Record, Scope, TransactionEnd};
-use kafka_tower_rdkafka::{Builder, ClientError, ClientEvents, DeliveryFuture, MockCluster, RdkafkaTransport};
+use kafka_tower_rdkafka::{ClientError, ClientEvents, DeliveryFuture, MockCluster, RdkafkaBuilder, RdkafkaTransport};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tower::{Service, ServiceExt};
 
-fn mock() -> (MockCluster, Builder) {
+fn mock() -> (MockCluster, RdkafkaBuilder) {
     let cluster = MockCluster::start(1).unwrap();
     cluster.create_topic("t", 3).unwrap();
     let builder = RdkafkaTransport::builder().property("bootstrap.servers", cluster.bootstrap()).topic("t");

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use kafka_tower_core::gate::Limits;
 use kafka_tower_core::unanswered::{LateObserver, Unanswered, listen};
 use kafka_tower_core::{ErrorKind, Persistence, Record};
-use kafka_tower_rdkafka::{Builder, DeliveryFuture, MockCluster, RdkafkaTransport};
+use kafka_tower_rdkafka::{DeliveryFuture, MockCluster, RdkafkaBuilder, RdkafkaTransport};
 use tower::{Service, ServiceExt};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const ROUND_TRIP: Duration = Duration::from_millis(1_500);
 
 /// A cluster whose broker answers late, but only after connecting.
-async fn slow(configure: impl FnOnce(Builder) -> Builder) -> (MockCluster, RdkafkaTransport) {
+async fn slow(configure: impl FnOnce(RdkafkaBuilder) -> RdkafkaBuilder) -> (MockCluster, RdkafkaTransport) {
     let cluster = MockCluster::start(1).unwrap();
     cluster.create_topic("t", 1).unwrap();
     let builder = RdkafkaTransport::builder().property("bootstrap.servers", cluster.bootstrap()).topic("t");

@@ -107,7 +107,7 @@ pub(crate) async fn real() -> Option<Cluster> {
     Cluster::builder().listener(Listener::Proxy).start().await.unwrap()
 }
 
-pub(crate) fn client(kafka: &Cluster) -> kafka_tower_rdkafka::Builder {
+pub(crate) fn client(kafka: &Cluster) -> kafka_tower_rdkafka::RdkafkaBuilder {
     RdkafkaTransport::builder()
         .property("bootstrap.servers", kafka.bootstrap_of(Listener::Proxy).unwrap())
         .property("reconnect.backoff.ms", "1")

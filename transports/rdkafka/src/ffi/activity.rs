@@ -7,8 +7,8 @@ use std::time::Duration;
 use rdkafka_sys as sys;
 
 use super::raw;
+use crate::broker_activity::BrokerActivities;
 use crate::context::Context;
-use crate::peers::Peers;
 
 const NAME: &CStr = c"kafka-tower";
 /// Kafka's API key of the Produce request.
@@ -19,7 +19,7 @@ const PRODUCE: i16 = 0;
 /// # Safety
 ///
 /// `conf` is valid. The client is made with a [`Context`] as its opaque pointer, and `peers` lives longer than it.
-pub(super) unsafe fn observe(conf: *mut sys::rd_kafka_conf_t, peers: &Arc<Peers>) {
+pub(super) unsafe fn observe(conf: *mut sys::rd_kafka_conf_t, peers: &Arc<BrokerActivities>) {
     let peers = Arc::as_ptr(peers).cast_mut().cast::<c_void>();
     // SAFETY: `conf` is valid, as the caller promises; the names are copied. The first interceptor of a configuration
     // is always accepted.
@@ -56,7 +56,7 @@ unsafe extern "C" fn on_state(
     peers: *mut c_void,
 ) -> c_int {
     // SAFETY: as in `on_sent`.
-    let (peers, host, state) = unsafe { (&*peers.cast_const().cast::<Peers>(), bytes(host), bytes(state)) };
+    let (peers, host, state) = unsafe { (&*peers.cast_const().cast::<BrokerActivities>(), bytes(host), bytes(state)) };
     match state {
         b"UP" => peers.connected(host, port),
         b"DOWN" => peers.disconnected(host, port),
@@ -77,7 +77,7 @@ unsafe extern "C" fn on_sent(
     peers: *mut c_void,
 ) -> c_int {
     // SAFETY: `observe` passed this pointer, and its target outlives the client.
-    let peers = unsafe { &*peers.cast_const().cast::<Peers>() };
+    let peers = unsafe { &*peers.cast_const().cast::<BrokerActivities>() };
     // SAFETY: a terminated string of librdkafka's that lives during this call.
     peers.sent(id, unsafe { bytes(name) });
     0
@@ -97,7 +97,7 @@ unsafe extern "C" fn on_answer(
     peers: *mut c_void,
 ) -> c_int {
     // SAFETY: as in `on_sent`.
-    let (peers, name) = unsafe { (&*peers.cast_const().cast::<Peers>(), bytes(name)) };
+    let (peers, name) = unsafe { (&*peers.cast_const().cast::<BrokerActivities>(), bytes(name)) };
     if api < 0 {
         return 0; // the answer to a request that had timed out before
     }

@@ -10,9 +10,9 @@ use rdkafka_sys as sys;
 
 use super::topics::Topics;
 use super::{Event, Queue, activity, produce, raw};
+use crate::broker_activity::{BrokerActivities, BrokerActivity, ConnectionState};
 use crate::codes;
 use crate::context::Context;
-use crate::peers::{Connections, Peer, Peers};
 use crate::slot::Slot;
 
 /// A librdkafka producer, made and owned by the binding's `Client`, which never polls it.
@@ -50,7 +50,7 @@ pub(crate) struct Instance(Arc<Native>);
 impl Instance {
     pub(crate) fn create(config: &ClientConfig) -> Result<Self, KafkaError> {
         let native = config.create_native_config()?;
-        let peers = Arc::new(Peers::default());
+        let peers = Arc::new(BrokerActivities::default());
         let events = sys::RD_KAFKA_EVENT_DR
             | sys::RD_KAFKA_EVENT_STATS
             | sys::RD_KAFKA_EVENT_ERROR
@@ -128,7 +128,7 @@ struct Native {
     topics: Topics,
     queue: Queue,
     producer: rdkafka::client::Client<Context>,
-    peers: Arc<Peers>,
+    peers: Arc<BrokerActivities>,
 }
 
 impl Native {
@@ -167,12 +167,12 @@ impl Client {
     }
 
     /// Returns the activity of the producer's brokers.
-    pub(crate) fn peers(&self, now: Instant) -> Vec<Peer> {
+    pub(crate) fn peers(&self, now: Instant) -> Vec<BrokerActivity> {
         self.with(|native| native.peers.all(now)).unwrap_or_default()
     }
 
     /// Returns the state of the producer's connections; `None` once it is destroyed.
-    pub(crate) fn connections(&self) -> Option<Connections> {
+    pub(crate) fn connections(&self) -> Option<ConnectionState> {
         self.with(|native| native.peers.connection_state())
     }
 
@@ -186,7 +186,7 @@ impl Client {
     }
 
     /// Updates the activity of the producer's brokers.
-    pub(crate) fn look_at_peers(&self, now: Instant) {
+    pub(crate) fn update_broker_activity(&self, now: Instant) {
         self.with(|native| native.peers.look(now));
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use rdkafka_sys as sys;
 use sys::{rd_kafka_ResourceType_t as Resource, rd_kafka_admin_op_t as Admin};
 
+use super::admin_request::AdminRequest;
 use super::client::millis;
-use super::question::Question;
 use super::{Client, produce, raw};
 use crate::codes;
 
@@ -21,13 +21,13 @@ unsafe extern "C" {
 type Settings = BTreeMap<String, String>;
 
 /// Brokers (id, host and port), and a topic's code and partitions.
-pub(crate) struct Seen {
+pub(crate) struct DescribedTopic {
     pub(crate) brokers: Vec<(i32, String, u16)>,
     pub(crate) code: i32,
-    pub(crate) partitions: Vec<SeenPartition>,
+    pub(crate) partitions: Vec<DescribedPartition>,
 }
 
-pub(crate) struct SeenPartition {
+pub(crate) struct DescribedPartition {
     pub(crate) id: i32,
     pub(crate) code: i32,
     /// -1 without a leader.
@@ -63,7 +63,7 @@ impl Client {
     }
 
     /// Requests the brokers, and a topic with its partitions.
-    pub(crate) fn look(&self, topic: &str, within: Duration) -> Result<Seen, i32> {
+    pub(crate) fn describe_topic(&self, topic: &str, within: Duration) -> Result<DescribedTopic, i32> {
         let look = |rk| {
             let handle = produce::Topic::open(rk, topic)?;
             let mut metadata: *const sys::rd_kafka_metadata = ptr::null();
@@ -116,7 +116,7 @@ impl Client {
     fn settings(&self, kind: Resource, name: &str, broker: i32, within: Duration) -> Result<Settings, i32> {
         let name = CString::new(name).map_err(|_| codes::LOCAL_INVALID_ARG)?;
         let ask = |rk| {
-            let question = Question::new(rk, Admin::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, broker, within)?;
+            let question = AdminRequest::new(rk, Admin::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, broker, within)?;
             // SAFETY: the name is terminated and copied. The result is null for an empty name, which is checked below.
             let resource = unsafe { sys::rd_kafka_ConfigResource_new(kind, name.as_ptr()) };
             if resource.is_null() {
@@ -138,7 +138,7 @@ impl Client {
     pub(crate) fn may_write(&self, topic: &str, broker: i32, within: Duration) -> Option<bool> {
         let topic = CString::new(topic).ok()?;
         let ask = |rk| {
-            let question = Question::new(rk, Admin::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, broker, within)?;
+            let question = AdminRequest::new(rk, Admin::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, broker, within)?;
             // SAFETY: the client and the options live, and the name is terminated. librdkafka copies what it keeps. The
             // collection and the error (null if there is none) belong to this function, which destroys each once.
             unsafe {
@@ -162,7 +162,7 @@ impl Client {
 ///
 /// The metadata comes from librdkafka and is not destroyed yet. Codes are read as integers: a reference to a topic or a
 /// partition would assert that the binding's enum has its code.
-unsafe fn seen(metadata: *const sys::rd_kafka_metadata, topic: &str) -> Seen {
+unsafe fn seen(metadata: *const sys::rd_kafka_metadata, topic: &str) -> DescribedTopic {
     // SAFETY: the metadata is valid, as the caller promises: each array is as long as its count says, and strings are
     // terminated.
     unsafe {
@@ -170,13 +170,16 @@ unsafe fn seen(metadata: *const sys::rd_kafka_metadata, topic: &str) -> Seen {
             let host = CStr::from_ptr((*broker).host).to_string_lossy().into_owned();
             ((*broker).id, host, u16::try_from((*broker).port).unwrap_or(0))
         });
-        let mut seen =
-            Seen { brokers: brokers.collect(), code: codes::UNKNOWN_TOPIC_OR_PARTITION, partitions: Vec::new() };
+        let mut seen = DescribedTopic {
+            brokers: brokers.collect(),
+            code: codes::UNKNOWN_TOPIC_OR_PARTITION,
+            partitions: Vec::new(),
+        };
         let mut topics = (0..count((*metadata).topic_cnt)).map(|i| (*metadata).topics.add(i));
         if let Some(topic) = topics.find(|found| CStr::from_ptr((**found).topic).to_bytes() == topic.as_bytes()) {
             seen.code = ptr::addr_of!((*topic).err).cast::<c_int>().read();
             let partitions = (0..count((*topic).partition_cnt)).map(|i| (*topic).partitions.add(i));
-            let partition = |partition: *mut sys::rd_kafka_metadata_partition| SeenPartition {
+            let partition = |partition: *mut sys::rd_kafka_metadata_partition| DescribedPartition {
                 id: (*partition).id,
                 code: ptr::addr_of!((*partition).err).cast::<c_int>().read(),
                 leader: (*partition).leader,

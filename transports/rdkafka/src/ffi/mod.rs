@@ -10,18 +10,18 @@
 //! copy, topic handles, and a flush that does not wait 100 ms.
 
 mod activity;
+mod admin_request;
 mod client;
 mod inspect;
 #[cfg(feature = "mock-cluster")]
 pub(crate) mod mock;
 mod produce;
-mod question;
 mod queue;
 mod raw;
 mod topics;
 mod transactions;
 
 pub(crate) use client::{Client, Instance, TopicMetadata, text_of};
-pub(crate) use inspect::{Seen, SeenPartition};
+pub(crate) use inspect::{DescribedPartition, DescribedTopic};
 pub(crate) use queue::{Event, Queue, Report};
-pub(crate) use transactions::TxnError;
+pub(crate) use transactions::TransactionError;

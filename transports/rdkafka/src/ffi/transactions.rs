@@ -11,7 +11,7 @@ use crate::codes;
 
 /// Error of a transactional call of librdkafka.
 #[derive(Debug)]
-pub(crate) struct TxnError {
+pub(crate) struct TransactionError {
     pub(crate) code: i32,
     pub(crate) text: String,
     /// The same call may be repeated.
@@ -22,7 +22,7 @@ pub(crate) struct TxnError {
     pub(crate) abort: bool,
 }
 
-impl TxnError {
+impl TransactionError {
     fn local(code: i32) -> Self {
         Self { code, text: String::new(), retriable: false, fatal: false, abort: false }
     }
@@ -52,24 +52,24 @@ impl TxnError {
 
 /// All calls block up to `within` and are thread safe.
 impl Client {
-    pub(crate) fn init_transactions(&self, within: Duration) -> Result<(), TxnError> {
-        // SAFETY: the client lives; `TxnError::take` destroys the error.
-        self.transaction(|rk| unsafe { TxnError::take(sys::rd_kafka_init_transactions(rk, millis(within))) })
+    pub(crate) fn init_transactions(&self, within: Duration) -> Result<(), TransactionError> {
+        // SAFETY: the client lives; `TransactionError::take` destroys the error.
+        self.transaction(|rk| unsafe { TransactionError::take(sys::rd_kafka_init_transactions(rk, millis(within))) })
     }
 
-    pub(crate) fn begin_transaction(&self) -> Result<(), TxnError> {
-        // SAFETY: the client lives; `TxnError::take` destroys the error.
-        self.transaction(|rk| unsafe { TxnError::take(sys::rd_kafka_begin_transaction(rk)) })
+    pub(crate) fn begin_transaction(&self) -> Result<(), TransactionError> {
+        // SAFETY: the client lives; `TransactionError::take` destroys the error.
+        self.transaction(|rk| unsafe { TransactionError::take(sys::rd_kafka_begin_transaction(rk)) })
     }
 
-    pub(crate) fn commit_transaction(&self, within: Duration) -> Result<(), TxnError> {
-        // SAFETY: the client lives; `TxnError::take` destroys the error.
-        self.transaction(|rk| unsafe { TxnError::take(sys::rd_kafka_commit_transaction(rk, millis(within))) })
+    pub(crate) fn commit_transaction(&self, within: Duration) -> Result<(), TransactionError> {
+        // SAFETY: the client lives; `TransactionError::take` destroys the error.
+        self.transaction(|rk| unsafe { TransactionError::take(sys::rd_kafka_commit_transaction(rk, millis(within))) })
     }
 
-    pub(crate) fn abort_transaction(&self, within: Duration) -> Result<(), TxnError> {
-        // SAFETY: the client lives; `TxnError::take` destroys the error.
-        self.transaction(|rk| unsafe { TxnError::take(sys::rd_kafka_abort_transaction(rk, millis(within))) })
+    pub(crate) fn abort_transaction(&self, within: Duration) -> Result<(), TransactionError> {
+        // SAFETY: the client lives; `TransactionError::take` destroys the error.
+        self.transaction(|rk| unsafe { TransactionError::take(sys::rd_kafka_abort_transaction(rk, millis(within))) })
     }
 
     pub(crate) fn send_offsets(
@@ -77,25 +77,35 @@ impl Client {
         offsets: &[TopicOffset],
         group: &ConsumerGroup,
         within: Duration,
-    ) -> Result<(), TxnError> {
+    ) -> Result<(), TransactionError> {
         let offsets = Offsets::new(offsets)?;
         let group = Group::new(group)?;
         self.transaction(|rk| {
-            // SAFETY: the client, the list and the group live through the call; `TxnError::take` destroys the error.
-            unsafe { TxnError::take(sys::rd_kafka_send_offsets_to_transaction(rk, offsets.0, group.0, millis(within))) }
+            // SAFETY: the client, the list and the group live through the call; `TransactionError::take` destroys the error.
+            unsafe {
+                TransactionError::take(sys::rd_kafka_send_offsets_to_transaction(
+                    rk,
+                    offsets.0,
+                    group.0,
+                    millis(within),
+                ))
+            }
         })
     }
 
-    fn transaction(&self, call: impl FnOnce(*mut sys::rd_kafka_t) -> Result<(), TxnError>) -> Result<(), TxnError> {
-        self.with_rk(call).unwrap_or_else(|| Err(TxnError::local(codes::LOCAL_DESTROY)))
+    fn transaction(
+        &self,
+        call: impl FnOnce(*mut sys::rd_kafka_t) -> Result<(), TransactionError>,
+    ) -> Result<(), TransactionError> {
+        self.with_rk(call).unwrap_or_else(|| Err(TransactionError::local(codes::LOCAL_DESTROY)))
     }
 }
 
 struct Offsets(*mut sys::rd_kafka_topic_partition_list_t);
 
 impl Offsets {
-    fn new(offsets: &[TopicOffset]) -> Result<Self, TxnError> {
-        let size = i32::try_from(offsets.len()).map_err(|_| TxnError::local(codes::LOCAL_INVALID_ARG))?;
+    fn new(offsets: &[TopicOffset]) -> Result<Self, TransactionError> {
+        let size = i32::try_from(offsets.len()).map_err(|_| TransactionError::local(codes::LOCAL_INVALID_ARG))?;
         // SAFETY: a plain allocation.
         let list = Self(unsafe { sys::rd_kafka_topic_partition_list_new(size) });
         for offset in offsets {
@@ -120,7 +130,7 @@ impl Drop for Offsets {
 struct Group(*mut sys::rd_kafka_consumer_group_metadata_t);
 
 impl Group {
-    fn new(group: &ConsumerGroup) -> Result<Self, TxnError> {
+    fn new(group: &ConsumerGroup) -> Result<Self, TransactionError> {
         let (id, member) = (string(&group.group_id)?, string(&group.member_id)?);
         let instance = group.group_instance_id.as_deref().map(string).transpose()?;
         let instance = instance.as_ref().map_or(ptr::null(), |instance| instance.as_ptr());
@@ -143,6 +153,6 @@ impl Drop for Group {
     }
 }
 
-fn string(text: &str) -> Result<CString, TxnError> {
-    CString::new(text).map_err(|_| TxnError::local(codes::LOCAL_INVALID_ARG))
+fn string(text: &str) -> Result<CString, TransactionError> {
+    CString::new(text).map_err(|_| TransactionError::local(codes::LOCAL_INVALID_ARG))
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::broker_activity::ConnectionState;
 use crate::codes;
-use crate::peers::Connections;
 
 /// The broker's setting. Only a restart of the broker changes it, and a restart closes its connections.
 pub(crate) const SETTING: &str = "socket.request.max.bytes";
@@ -13,7 +13,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A broker's answer about its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum LimitAnswer {
     Bytes(usize),
     /// No answer this time.
     Missing,
@@ -21,7 +21,7 @@ pub(super) enum Answer {
     Refused,
 }
 
-impl Answer {
+impl LimitAnswer {
     /// Reads the answer from a broker's settings, or from librdkafka's code.
     pub(super) fn of(settings: &Result<BTreeMap<String, String>, i32>) -> Self {
         match settings {
@@ -39,44 +39,44 @@ impl Answer {
 
 /// The conclusion from all answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known {
+pub(super) enum Knowledge {
     /// No broker takes a larger request. Valid until a connection is opened or lost.
-    Limit(usize, Connections),
+    Limit(usize, ConnectionState),
     /// At least one broker takes requests as large as the client's `message.max.bytes`: no record is certainly too
     /// large.
     AboveOurs,
     /// Not all brokers answered, or a connection was opened or lost meanwhile.
-    Unclear(Connections),
+    Unclear(ConnectionState),
     /// The limit cannot be learned: a broker does not show it, or there are too many brokers.
     Never,
 }
 
 /// Combines the answers. Because leaders move, a record may go to any broker: only a record above the limit of every
 /// broker is certainly too large. `all`: every broker was asked. `largest`: the client's own limit.
-pub(super) fn together(answers: &[Answer], all: bool, largest: usize, connections: Connections) -> Known {
+pub(super) fn combine(answers: &[LimitAnswer], all: bool, largest: usize, connections: ConnectionState) -> Knowledge {
     let limits =
-        || answers.iter().filter_map(|answer| if let Answer::Bytes(bytes) = answer { Some(*bytes) } else { None });
+        || answers.iter().filter_map(|answer| if let LimitAnswer::Bytes(bytes) = answer { Some(*bytes) } else { None });
     if limits().any(|bytes| bytes >= largest) {
-        return Known::AboveOurs;
+        return Knowledge::AboveOurs;
     }
-    if answers.contains(&Answer::Refused) {
-        return Known::Never;
+    if answers.contains(&LimitAnswer::Refused) {
+        return Knowledge::Never;
     }
     match limits().max() {
-        Some(most) if all && limits().count() == answers.len() => Known::Limit(most, connections),
-        _ => Known::Unclear(connections),
+        Some(most) if all && limits().count() == answers.len() => Knowledge::Limit(most, connections),
+        _ => Knowledge::Unclear(connections),
     }
 }
 
 /// Decides when to ask.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    known: Option<Known>,
+    known: Option<Knowledge>,
     asked: Option<Instant>,
 }
 
 impl Schedule {
-    pub(super) fn known(&self) -> Option<Known> {
+    pub(super) fn known(&self) -> Option<Knowledge> {
         self.known
     }
 
@@ -84,12 +84,12 @@ impl Schedule {
         self.asked = Some(now);
     }
 
-    pub(super) fn found(&mut self, known: Known) {
+    pub(super) fn found(&mut self, known: Knowledge) {
         self.known = Some(known);
     }
 
     /// Returns whether to ask now. `every`: interval at which the limit is requested again; `None` for never.
-    pub(super) fn is_due(&self, connections: Connections, every: Option<Duration>, now: Instant) -> bool {
+    pub(super) fn is_due(&self, connections: ConnectionState, every: Option<Duration>, now: Instant) -> bool {
         let since = |at: Instant| now.saturating_duration_since(at);
         if !connections.any || self.asked.is_some_and(|at| since(at) < ASK_AGAIN) {
             return false;
@@ -97,16 +97,16 @@ impl Schedule {
         let is_old = every.zip(self.asked).is_some_and(|(every, at)| since(at) >= every);
         match self.known {
             None => true,
-            Some(Known::Never) => false,
-            Some(Known::AboveOurs) => is_old,
-            Some(Known::Limit(_, then) | Known::Unclear(then)) => is_old || then != connections,
+            Some(Knowledge::Never) => false,
+            Some(Knowledge::AboveOurs) => is_old,
+            Some(Knowledge::Limit(_, then) | Knowledge::Unclear(then)) => is_old || then != connections,
         }
     }
 
     /// Returns the limit, if it is still certain.
-    pub(super) fn limit(&self, connections: Connections) -> Option<usize> {
+    pub(super) fn limit(&self, connections: ConnectionState) -> Option<usize> {
         match self.known {
-            Some(Known::Limit(bytes, then)) if then == connections => Some(bytes),
+            Some(Knowledge::Limit(bytes, then)) if then == connections => Some(bytes),
             _ => None,
         }
     }
@@ -117,12 +117,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::peers::Peers;
+    use crate::broker_activity::BrokerActivities;
 
     const OURS: usize = 1_000_000;
 
-    fn connections() -> Connections {
-        let peers = Peers::default();
+    fn connections() -> ConnectionState {
+        let peers = BrokerActivities::default();
         peers.connected(b"b", 9092);
         peers.connection_state()
     }
@@ -131,24 +131,24 @@ mod tests {
     fn answers_are_read() {
         let settings = |value: &str| Ok(BTreeMap::from([(SETTING.to_owned(), value.to_owned())]));
         for (settings, answer) in [
-            (settings("102400"), Answer::Bytes(102_400)),
-            (settings("many"), Answer::Refused),
-            (Ok(BTreeMap::new()), Answer::Refused),
-            (Err(31), Answer::Refused),
-            (Err(codes::LOCAL_UNSUPPORTED_FEATURE), Answer::Refused),
-            (Err(codes::LOCAL_TIMED_OUT), Answer::Missing),
-            (Err(codes::LOCAL_TRANSPORT), Answer::Missing),
+            (settings("102400"), LimitAnswer::Bytes(102_400)),
+            (settings("many"), LimitAnswer::Refused),
+            (Ok(BTreeMap::new()), LimitAnswer::Refused),
+            (Err(31), LimitAnswer::Refused),
+            (Err(codes::LOCAL_UNSUPPORTED_FEATURE), LimitAnswer::Refused),
+            (Err(codes::LOCAL_TIMED_OUT), LimitAnswer::Missing),
+            (Err(codes::LOCAL_TRANSPORT), LimitAnswer::Missing),
         ] {
-            assert_eq!(Answer::of(&settings), answer, "{settings:?}");
+            assert_eq!(LimitAnswer::of(&settings), answer, "{settings:?}");
         }
     }
 
-    fn answer() -> impl Strategy<Value = Answer> {
+    fn answer() -> impl Strategy<Value = LimitAnswer> {
         prop_oneof![
-            (1..2 * OURS).prop_map(Answer::Bytes),
-            (1..OURS).prop_map(Answer::Bytes),
-            Just(Answer::Missing),
-            Just(Answer::Refused),
+            (1..2 * OURS).prop_map(LimitAnswer::Bytes),
+            (1..OURS).prop_map(LimitAnswer::Bytes),
+            Just(LimitAnswer::Missing),
+            Just(LimitAnswer::Refused),
         ]
     }
 
@@ -158,21 +158,21 @@ mod tests {
         #[test]
         fn the_limit_is_the_largest_of_all_brokers(answers in prop::collection::vec(answer(), 0..5), all: bool) {
             let limits: Option<Vec<_>> =
-                answers.iter().map(|answer| if let Answer::Bytes(bytes) = answer { Some(*bytes) } else { None }).collect();
+                answers.iter().map(|answer| if let LimitAnswer::Bytes(bytes) = answer { Some(*bytes) } else { None }).collect();
             let most = limits.and_then(|limits| limits.into_iter().max()).filter(|most| all && *most < OURS);
             let now = connections();
-            let found = together(&answers, all, OURS, now);
-            prop_assert_eq!(most, if let Known::Limit(limit, _) = found { Some(limit) } else { None });
+            let found = combine(&answers, all, OURS, now);
+            prop_assert_eq!(most, if let Knowledge::Limit(limit, _) = found { Some(limit) } else { None });
         }
     }
 
     #[test]
     fn one_broker_with_a_larger_limit_than_the_client_is_enough() {
         let now = connections();
-        assert_eq!(together(&[Answer::Bytes(OURS)], false, OURS, now), Known::AboveOurs);
-        assert_eq!(together(&[Answer::Refused, Answer::Bytes(OURS)], false, OURS, now), Known::AboveOurs);
-        assert_eq!(together(&[Answer::Refused, Answer::Missing], true, OURS, now), Known::Never);
-        assert_eq!(together(&[], true, OURS, now), Known::Unclear(now));
+        assert_eq!(combine(&[LimitAnswer::Bytes(OURS)], false, OURS, now), Knowledge::AboveOurs);
+        assert_eq!(combine(&[LimitAnswer::Refused, LimitAnswer::Bytes(OURS)], false, OURS, now), Knowledge::AboveOurs);
+        assert_eq!(combine(&[LimitAnswer::Refused, LimitAnswer::Missing], true, OURS, now), Knowledge::Never);
+        assert_eq!(combine(&[], true, OURS, now), Knowledge::Unclear(now));
     }
 
     #[test]
@@ -180,7 +180,7 @@ mod tests {
         let mut schedule = Schedule::default();
         let (then, now) = (connections(), connections());
         assert_eq!(schedule.limit(then), None);
-        schedule.found(Known::Limit(100, then));
+        schedule.found(Knowledge::Limit(100, then));
         assert_eq!((schedule.limit(then), schedule.limit(now)), (Some(100), None));
     }
 
@@ -188,15 +188,15 @@ mod tests {
     fn brokers_are_asked_again_when_the_answer_may_have_changed() {
         let every = Some(Duration::from_secs(300));
         let (start, then, other) = (Instant::now(), connections(), connections());
-        let none = Peers::default().connection_state();
+        let none = BrokerActivities::default().connection_state();
         assert!(!Schedule::default().is_due(none, every, start), "no broker is connected");
         assert!(Schedule::default().is_due(then, every, start));
         // Whether it is due: with the same connections after ASK_AGAIN and after the interval; with other connections.
         for (known, moment, interval, others) in [
-            (Known::Limit(100, then), false, true, true),
-            (Known::Unclear(then), false, true, true),
-            (Known::AboveOurs, false, true, false),
-            (Known::Never, false, false, false),
+            (Knowledge::Limit(100, then), false, true, true),
+            (Knowledge::Unclear(then), false, true, true),
+            (Knowledge::AboveOurs, false, true, false),
+            (Knowledge::Never, false, false, false),
         ] {
             let mut schedule = Schedule::default();
             schedule.asking(start);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::FoundBroker;
 use crate::codes;
-use crate::shared::{Shared, later};
+use crate::inner::{TransportInner, later};
 
 /// Maximum number of brokers that are tried.
 const BROKERS: usize = 64;
@@ -17,13 +17,13 @@ const MOMENT: Duration = Duration::from_millis(1_200);
 
 /// Connects to each broker as a record would, and asks it for its settings. In parallel, because an unreachable broker
 /// uses all the time.
-pub(super) fn all(shared: &Shared, mut seen: Vec<(i32, String, u16)>, deadline: Instant) -> Vec<FoundBroker> {
+pub(super) fn all(inner: &TransportInner, mut seen: Vec<(i32, String, u16)>, deadline: Instant) -> Vec<FoundBroker> {
     seen.sort_unstable();
     let (sender, receiver) = mpsc::channel();
     for (id, host, port) in seen.iter().take(BROKERS).cloned() {
-        let (sender, shared) = (sender.clone(), shared.arc());
+        let (sender, inner) = (sender.clone(), inner.arc());
         let attempt = move || {
-            let answer = shared.map(|shared| (id, one(&shared, id, &host, port, deadline)));
+            let answer = inner.map(|inner| (id, one(&inner, id, &host, port, deadline)));
             drop(sender.send(answer));
         };
         // If a thread cannot be started there is no answer.
@@ -49,15 +49,21 @@ pub(super) fn all(shared: &Shared, mut seen: Vec<(i32, String, u16)>, deadline: 
 
 /// Connects by TCP first, whose errors are immediate and clear; then through the client, for TLS, authentication and an
 /// answer.
-fn one(shared: &Shared, id: i32, host: &str, port: u16, deadline: Instant) -> Result<BTreeMap<String, String>, String> {
+fn one(
+    inner: &TransportInner,
+    id: i32,
+    host: &str,
+    port: u16,
+    deadline: Instant,
+) -> Result<BTreeMap<String, String>, String> {
     let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     connect_to(host, port, left())?;
-    match shared.client.broker_settings(id, left()) {
+    match inner.client.broker_settings(id, left()) {
         Ok(settings) => Ok(settings),
         Err(codes::LOCAL_TIMED_OUT | codes::LOCAL_TRANSPORT) => {
             let named = format!("/{id}: ");
             let cause =
-                shared.causes().iter().find(|cause| cause.text.contains(&named)).map(|cause| cause.text.clone());
+                inner.recent_errors().iter().find(|cause| cause.text.contains(&named)).map(|cause| cause.text.clone());
             Err(cause.unwrap_or_else(|| "its port is open, and no broker answered in time".to_owned()))
         }
         // The broker answered, although without settings: this principal may not see them, or the broker does not know

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::inner::{TransportInner, lock};
 use crate::log::Source;
-use crate::shared::{Shared, lock};
 
 /// Interval before an unanswered request is repeated.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -23,14 +23,14 @@ const BELIEVED: Duration = Duration::from_millis(100);
 
 /// The known counts, and the topics asked for.
 #[derive(Default)]
-pub(crate) struct Partitions {
+pub(crate) struct PartitionCounts {
     known: RwLock<BTreeMap<Arc<str>, u32>>,
     /// Broker ids of the leaders of a topic's partitions, as of the last look-up.
     leaders: RwLock<BTreeMap<Arc<str>, Vec<i32>>>,
     wanted: RwLock<BTreeSet<Arc<str>>>,
-    doubted: Mutex<Doubted>,
+    rejected: Mutex<RejectedTopics>,
     /// A topic is doubted, or was looked up.
-    stirred: AtomicBool,
+    rejected_changed: AtomicBool,
     /// A thread is looking up the doubted topics.
     looking: AtomicBool,
     /// A thread is looking up wanted or old topics. One thread is enough, because an answer may take long.
@@ -39,7 +39,7 @@ pub(crate) struct Partitions {
 
 /// Topics of rejected records.
 #[derive(Default)]
-struct Doubted {
+struct RejectedTopics {
     /// Waiting for a look-up, or being looked up.
     waiting: BTreeSet<Arc<str>>,
     /// Time of their last look-up.
@@ -48,7 +48,7 @@ struct Doubted {
     done: Vec<Arc<str>>,
 }
 
-impl Partitions {
+impl PartitionCounts {
     pub(crate) fn get(&self, topic: &str) -> Option<u32> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(topic).copied();
         if known.is_none() {
@@ -66,37 +66,37 @@ impl Partitions {
     }
 
     /// Requests a new look-up of a topic. False if it was looked up a moment ago.
-    pub(crate) fn doubt(&self, topic: &Arc<str>) -> bool {
+    pub(crate) fn request_look_up(&self, topic: &Arc<str>) -> bool {
         let now = Instant::now();
-        let mut doubted = lock(&self.doubted);
-        doubted.looked.retain(|_, at| now.saturating_duration_since(*at) < BELIEVED);
-        if doubted.looked.contains_key(topic) || doubted.waiting.len() >= TOPICS {
-            return doubted.waiting.contains(topic);
+        let mut rejected = lock(&self.rejected);
+        rejected.looked.retain(|_, at| now.saturating_duration_since(*at) < BELIEVED);
+        if rejected.looked.contains_key(topic) || rejected.waiting.len() >= TOPICS {
+            return rejected.waiting.contains(topic);
         }
-        doubted.waiting.insert(Arc::clone(topic));
-        self.stirred.store(true, Ordering::Release);
+        rejected.waiting.insert(Arc::clone(topic));
+        self.rejected_changed.store(true, Ordering::Release);
         true
     }
 
-    pub(crate) fn look_at(&self, topic: Arc<str>) {
-        lock(&self.doubted).waiting.insert(topic);
-        self.stirred.store(true, Ordering::Release);
+    pub(crate) fn force_look_up(&self, topic: Arc<str>) {
+        lock(&self.rejected).waiting.insert(topic);
+        self.rejected_changed.store(true, Ordering::Release);
     }
 
-    fn first_doubted(&self) -> Option<Arc<str>> {
-        lock(&self.doubted).waiting.first().cloned()
+    fn first_rejected(&self) -> Option<Arc<str>> {
+        lock(&self.rejected).waiting.first().cloned()
     }
 
     fn looked_up(&self, topic: &Arc<str>) {
-        let mut doubted = lock(&self.doubted);
-        doubted.waiting.remove(topic);
-        doubted.looked.insert(Arc::clone(topic), Instant::now());
-        doubted.done.push(Arc::clone(topic));
-        self.stirred.store(true, Ordering::Release);
+        let mut rejected = lock(&self.rejected);
+        rejected.waiting.remove(topic);
+        rejected.looked.insert(Arc::clone(topic), Instant::now());
+        rejected.done.push(Arc::clone(topic));
+        self.rejected_changed.store(true, Ordering::Release);
     }
 
     fn take_done(&self) -> Vec<Arc<str>> {
-        std::mem::take(&mut lock(&self.doubted).done)
+        std::mem::take(&mut lock(&self.rejected).done)
     }
 
     /// Returns the broker that leads a partition, if known.
@@ -125,13 +125,13 @@ impl Partitions {
 }
 
 /// Schedule of the look-ups. Owned by the event loop.
-pub(crate) struct Refresh {
+pub(crate) struct PartitionRefresh {
     every: Option<Duration>,
     due: Option<Instant>,
     again: Instant,
 }
 
-impl Refresh {
+impl PartitionRefresh {
     /// `every`: the interval at which known topics are looked up again. None: never.
     pub(crate) fn new(every: Option<Duration>, now: Instant) -> Self {
         Self { every, due: every.map(|every| now + every), again: now }
@@ -143,58 +143,58 @@ impl Refresh {
     }
 
     /// Starts a look-up if one is due, on a thread that ends with it.
-    pub(crate) fn run(&mut self, shared: &Arc<Shared>, now: Instant) {
-        if shared.partitions.stirred.swap(false, Ordering::AcqRel) {
-            look_at_doubted(shared, now);
-            for topic in shared.partitions.take_done() {
-                shared.let_go(&topic);
+    pub(crate) fn run(&mut self, inner: &Arc<TransportInner>, now: Instant) {
+        if inner.partitions.rejected_changed.swap(false, Ordering::AcqRel) {
+            look_up_rejected(inner, now);
+            for topic in inner.partitions.take_done() {
+                inner.hand_over_held_of(&topic);
             }
         }
-        let missing = shared.partitions.missing() && self.again <= now;
+        let missing = inner.partitions.missing() && self.again <= now;
         if !missing && self.due.is_none_or(|due| now < due) {
             return;
         }
         self.due = self.every.map(|every| now + every);
         self.again = now + ASK_AGAIN;
-        if shared.partitions.refreshing.swap(true, Ordering::AcqRel) {
+        if inner.partitions.refreshing.swap(true, Ordering::AcqRel) {
             return;
         }
-        let refreshing = Refreshing(Arc::clone(shared));
-        spawn(shared, now, move || {
+        let refreshing = Refreshing(Arc::clone(inner));
+        spawn(inner, now, move || {
             let its = &refreshing.0;
             for topic in its.partitions.topics() {
                 if its.gate.is_closed() {
                     return;
                 }
-                look_up(its, &topic, its.question_time());
+                look_up(its, &topic, its.request_timeout());
             }
             its.partitions_changed();
         });
     }
 }
 
-fn look_up(shared: &Shared, topic: &str, within: Duration) {
-    match shared.client.metadata(Some(topic), within) {
+fn look_up(inner: &TransportInner, topic: &str, within: Duration) {
+    match inner.client.metadata(Some(topic), within) {
         Ok(found) if found.code == 0 && found.partitions > 0 => {
-            shared.partitions.set(topic, found.partitions);
-            shared.partitions.set_leaders(topic, found.leaders);
+            inner.partitions.set(topic, found.partitions);
+            inner.partitions.set_leaders(topic, found.leaders);
         }
         // A missing topic is looked up again when its count is asked for again.
-        Ok(_) => shared.partitions.forget(topic),
+        Ok(_) => inner.partitions.forget(topic),
         Err(_) => {}
     }
 }
 
-fn look_at_doubted(shared: &Arc<Shared>, now: Instant) {
-    let partitions = &shared.partitions;
-    if partitions.first_doubted().is_none() || partitions.looking.swap(true, Ordering::AcqRel) {
+fn look_up_rejected(inner: &Arc<TransportInner>, now: Instant) {
+    let partitions = &inner.partitions;
+    if partitions.first_rejected().is_none() || partitions.looking.swap(true, Ordering::AcqRel) {
         return;
     }
-    let its = Arc::clone(shared);
-    let spawned = spawn(shared, now, move || {
-        while let Some(topic) = its.partitions.first_doubted() {
+    let its = Arc::clone(inner);
+    let spawned = spawn(inner, now, move || {
+        while let Some(topic) = its.partitions.first_rejected() {
             if !its.gate.is_closed() {
-                look_up(&its, &topic, its.question_time().min(HELD));
+                look_up(&its, &topic, its.request_timeout().min(HELD));
                 its.partitions_changed();
             }
             its.partitions.looked_up(&topic);
@@ -202,29 +202,29 @@ fn look_at_doubted(shared: &Arc<Shared>, now: Instant) {
         }
         its.partitions.looking.store(false, Ordering::Release);
         // A topic doubted just now may have seen this thread as still looking.
-        its.partitions.stirred.store(true, Ordering::Release);
+        its.partitions.rejected_changed.store(true, Ordering::Release);
         its.client.wake();
     });
     if !spawned {
         // The records must not wait for ever.
-        while let Some(topic) = partitions.first_doubted() {
+        while let Some(topic) = partitions.first_rejected() {
             partitions.looked_up(&topic);
         }
         partitions.looking.store(false, Ordering::Release);
     }
 }
 
-fn spawn(shared: &Shared, now: Instant, look_up: impl FnOnce() + Send + 'static) -> bool {
+fn spawn(inner: &TransportInner, now: Instant, look_up: impl FnOnce() + Send + 'static) -> bool {
     let spawned = thread::Builder::new().name("kafka-tower-topics".to_owned()).spawn(look_up);
     if let Err(error) = &spawned {
         // Logged once a second while the system has no threads.
-        shared.log.tell(Source::Warning, &format!("no thread to look up topics: {error}"), now);
+        inner.log.write(Source::Warning, &format!("no thread to look up topics: {error}"), now);
     }
     spawned.is_ok()
 }
 
 /// A refresh in progress, or one that got no thread.
-struct Refreshing(Arc<Shared>);
+struct Refreshing(Arc<TransportInner>);
 
 impl Drop for Refreshing {
     fn drop(&mut self) {

@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::codes;
-use crate::shared::lock;
+use crate::inner::lock;
 
 /// Maximum number of brokers observed; further ones are ignored.
 const KEPT: usize = 1_000;
 
 /// State of a broker, as its requests and answers show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Peer {
+pub(crate) struct BrokerActivity {
     /// Negative until the broker's id is known.
     pub(crate) id: i32,
     /// "host:9092/1", in librdkafka's notation.
@@ -35,7 +35,7 @@ pub(crate) struct Peer {
     pub(crate) throttled: Option<(Instant, Duration)>,
 }
 
-impl Peer {
+impl BrokerActivity {
     pub(crate) fn address(&self) -> &str {
         address(&self.name)
     }
@@ -64,21 +64,21 @@ struct Connection {
     answered: AtomicU32,
     produced: AtomicU32,
     unanswered: AtomicI32,
-    seen: Mutex<Seen>,
+    seen: Mutex<LastLook>,
 }
 
 /// State at the last look.
 #[derive(Debug)]
-struct Seen {
+struct LastLook {
     sent: u32,
     answered: u32,
     produced: u32,
-    peer: Peer,
+    peer: BrokerActivity,
 }
 
 /// The brokers of one client.
 #[derive(Debug)]
-pub(crate) struct Peers {
+pub(crate) struct BrokerActivities {
     all: RwLock<Vec<Arc<Connection>>>,
     connected: Mutex<BTreeSet<(Vec<u8>, i32)>>,
     changes: AtomicU64,
@@ -86,13 +86,13 @@ pub(crate) struct Peers {
 
 /// The state of a client's connections. Equal states mean that none was made or lost in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Connections {
+pub(crate) struct ConnectionState {
     /// Unlike that of any other client.
     changes: u64,
     pub(crate) any: bool,
 }
 
-impl Default for Peers {
+impl Default for BrokerActivities {
     fn default() -> Self {
         static CLIENTS: AtomicU64 = AtomicU64::new(0);
         Self {
@@ -105,7 +105,7 @@ impl Default for Peers {
 
 impl Connection {
     fn new(id: i32, name: &str) -> Self {
-        let peer = Peer::new(id, name.to_owned(), Instant::now());
+        let peer = BrokerActivity::new(id, name.to_owned(), Instant::now());
         Self {
             id,
             name: name.to_owned(),
@@ -113,7 +113,7 @@ impl Connection {
             answered: AtomicU32::new(0),
             produced: AtomicU32::new(0),
             unanswered: AtomicI32::new(0),
-            seen: Mutex::new(Seen { sent: 0, answered: 0, produced: 0, peer }),
+            seen: Mutex::new(LastLook { sent: 0, answered: 0, produced: 0, peer }),
         }
     }
 
@@ -123,9 +123,9 @@ impl Connection {
         }
     }
 
-    fn look(&self, now: Instant, change: impl FnOnce(&mut Peer)) -> Peer {
+    fn look(&self, now: Instant, change: impl FnOnce(&mut BrokerActivity)) -> BrokerActivity {
         let mut seen = lock(&self.seen);
-        let Seen { sent, answered, produced, peer } = &mut *seen;
+        let LastLook { sent, answered, produced, peer } = &mut *seen;
         let new = |count: &AtomicU32, old: &mut u32| {
             let current = count.load(Ordering::Relaxed);
             std::mem::replace(old, current) != current
@@ -149,7 +149,7 @@ impl Connection {
     }
 }
 
-impl Peers {
+impl BrokerActivities {
     /// A connection is ready for requests.
     pub(crate) fn connected(&self, host: &[u8], port: i32) {
         let mut connected = lock(&self.connected);
@@ -167,9 +167,9 @@ impl Peers {
         }
     }
 
-    pub(crate) fn connection_state(&self) -> Connections {
+    pub(crate) fn connection_state(&self) -> ConnectionState {
         let connected = lock(&self.connected);
-        Connections { changes: self.changes.load(Ordering::Acquire), any: !connected.is_empty() }
+        ConnectionState { changes: self.changes.load(Ordering::Acquire), any: !connected.is_empty() }
     }
 
     /// Counts a request to a broker.
@@ -220,7 +220,7 @@ impl Peers {
         }
     }
 
-    pub(crate) fn all(&self, now: Instant) -> Vec<Peer> {
+    pub(crate) fn all(&self, now: Instant) -> Vec<BrokerActivity> {
         self.connections().iter().map(|connection| connection.look(now, |_| {})).collect()
     }
 
@@ -275,13 +275,13 @@ mod tests {
     const NAME: &[u8] = b"b:9092/1";
     const TRANSPORT: i32 = -195;
 
-    fn only(peers: &Peers) -> Peer {
+    fn only(peers: &BrokerActivities) -> BrokerActivity {
         peers.all(Instant::now()).pop().unwrap()
     }
 
     #[test]
     fn an_answer_is_taken_off_and_ends_the_silence() {
-        let peers = Peers::default();
+        let peers = BrokerActivities::default();
         peers.sent(1, NAME);
         peers.sent(1, NAME);
         let first = only(&peers);
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_ends_takes_its_requests_along() {
-        let peers = Peers::default();
+        let peers = BrokerActivities::default();
         peers.sent(1, NAME);
         peers.sent(1, NAME);
         peers.lost(1, NAME, TRANSPORT);
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn an_idle_connection_that_ends_is_no_loss() {
-        let peers = Peers::default();
+        let peers = BrokerActivities::default();
         peers.sent(1, NAME);
         peers.answered(1, NAME, false);
         peers.lost(1, NAME, TRANSPORT);
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_request_that_was_never_sent_says_nothing_about_the_broker() {
-        let peers = Peers::default();
+        let peers = BrokerActivities::default();
         peers.sent(1, NAME);
         for code in [codes::LOCAL_TIMED_OUT_QUEUE, codes::LOCAL_PURGE_QUEUE] {
             peers.lost(1, NAME, code);
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_throttle_ends_when_the_broker_says_so() {
-        let peers = Peers::default();
+        let peers = BrokerActivities::default();
         peers.sent(1, NAME);
         peers.throttled(1, Duration::from_secs(5));
         assert_eq!(only(&peers).throttled.map(|(_, time)| time.as_secs()), Some(5));
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn brokers_are_distinguished_and_bounded() {
-        let peers = Peers::default();
+        let peers = BrokerActivities::default();
         let names = || peers.all(Instant::now()).into_iter().map(|peer| peer.name).collect::<Vec<_>>();
         for (id, name) in [(-1, "b1:9092/bootstrap"), (-1, "b2:9092/bootstrap"), (1, "TxnCoordinator/1")] {
             peers.sent(id, name.as_bytes());
@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn equal_connections_mean_that_none_was_made_or_lost() {
-        let peers = Peers::default();
+        let peers = BrokerActivities::default();
         let start = peers.connection_state();
         assert!(!start.any);
         // It could not be made.
@@ -368,6 +368,6 @@ mod tests {
         peers.disconnected(b"a", 9092);
         peers.connected(b"a", 9092);
         assert_ne!(peers.connection_state(), one, "another connection to the same broker");
-        assert_ne!(Peers::default().connection_state(), start, "another client");
+        assert_ne!(BrokerActivities::default().connection_state(), start, "another client");
     }
 }

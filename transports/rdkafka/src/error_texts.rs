@@ -10,15 +10,15 @@ use kafka_tower_core::{Error, Persistence, Record};
 use kafka_tower_test_texts::faults;
 use rdkafka::ClientConfig;
 
-use crate::connect::Check;
+use crate::connect::ConnectCheck;
 use crate::explain::Explanation;
-use crate::ffi::{Client, TxnError};
-use crate::probe::{Probing, Speaks};
+use crate::ffi::{Client, TransactionError};
+use crate::inner::TransportInner;
+use crate::probe::{PeerProtocol, Probing};
 use crate::properties::{self, Properties};
-use crate::shared::Shared;
 use crate::slot::Slot;
 use crate::transport::RdkafkaTransport;
-use crate::{classify, codes, event_loop, peer, transactions};
+use crate::{classify, codes, event_loop, transactions, wrong_protocol};
 
 const ALL: [Persistence; 3] = [Persistence::NotPersisted, Persistence::PossiblyPersisted, Persistence::Persisted];
 
@@ -32,11 +32,11 @@ fn all_codes() -> impl Iterator<Item = i32> {
 }
 
 fn records() -> [Record; 3] {
-    let mut alone = Record::new("orders");
-    alone.isolated = true;
+    let mut isolated = Record::new("orders");
+    isolated.isolated = true;
     let mut placed = Record::new("orders");
     placed.partition = Some(1);
-    [Record::new("orders"), placed, alone]
+    [Record::new("orders"), placed, isolated]
 }
 
 #[test]
@@ -75,14 +75,21 @@ fn of_time_outs() {
 const ADVERTISED: &str = "kafka:9092/1: Failed to resolve 'kafka:9092': Name or service not known";
 
 /// A client without a broker.
-fn shared() -> Arc<Shared> {
+fn inner() -> Arc<TransportInner> {
     let config = ClientConfig::new();
     let client = Client::create(&config).unwrap();
-    Shared::new(client, config, Gate::new(Limits { records: 1, bytes: 1 }), None, Duration::from_secs(300), None)
+    TransportInner::new(
+        client,
+        config,
+        Gate::new(Limits { records: 1, bytes: 1 }),
+        None,
+        Duration::from_secs(300),
+        None,
+    )
 }
 
 /// No cause, one with its own help, and others without.
-fn causes() -> [Option<Explanation>; 4] {
+fn explanations() -> [Option<Explanation>; 4] {
     let last =
         |code, text: &str| Explanation { code: Some(code), text: format!("last broker error 0.4 s ago: {text}") };
     [
@@ -102,23 +109,23 @@ fn of_records_that_the_transport_does_not_take() {
         classify::looked_up_at_close("orders"),
         classify::lost("orders"),
     ]);
-    assert_all(causes().map(|why| classify::without_room_at_close("orders", why.as_ref())));
-    let shared = shared();
+    assert_all(explanations().map(|why| classify::without_room_at_close("orders", why.as_ref())));
+    let inner = inner();
     assert_all(all_codes().flat_map(|code| {
         let slots = records().map(|record| Slot::new(record, Instant::now()));
-        slots.map(|slot| shared.refused(code, &slot, &shared.client))
+        slots.map(|slot| inner.refused(code, &slot, &inner.client))
     }));
 }
 
 #[test]
 fn of_records_that_are_given_up() {
-    let shared = shared();
+    let inner = inner();
     let slot = Slot::new(Record::new("orders"), Instant::now());
     for aborting in [false, true] {
-        shared.transactions.aborting.store(aborting, Ordering::Release);
-        assert_all(ALL.map(|persistence| shared.given_up(&slot, 0, persistence).unwrap()));
+        inner.transactions.aborting.store(aborting, Ordering::Release);
+        assert_all(ALL.map(|persistence| inner.given_up(&slot, 0, persistence).unwrap()));
     }
-    for why in causes() {
+    for why in explanations() {
         let bound = Duration::from_secs(300);
         assert_all(ALL.map(|persistence| classify::overdue("orders", bound, persistence, why.as_ref())));
         if let Some(why) = &why {
@@ -131,7 +138,7 @@ fn of_records_that_are_given_up() {
 
 #[test]
 fn a_name_that_a_broker_advertises_is_named_with_its_cure() {
-    let [_, why, ..] = causes();
+    let [_, why, ..] = explanations();
     let (record, now) = (Record::new("orders"), Instant::now());
     let why = why.as_ref();
     let expired = |handed_over| classify::expired(&record, handed_over, now, now + Duration::from_secs(1), why);
@@ -185,14 +192,14 @@ async fn of_calls_that_concern_no_record() {
 /// Wrong call order too: its code is `_STATE`.
 #[test]
 fn of_calls_of_transactions() {
-    let shared = shared();
-    let call = transactions::Call::new(&shared, Duration::from_secs(1));
+    let inner = inner();
+    let call = transactions::Call::new(&inner, Duration::from_secs(1));
     for code in all_codes() {
         for (retriable, fatal, abort) in
             [(false, false, false), (true, false, false), (false, true, false), (false, false, true)]
         {
             for text in ["", "Operation not valid in state Ready"] {
-                let error = TxnError { code, text: text.to_owned(), retriable, fatal, abort };
+                let error = TransactionError { code, text: text.to_owned(), retriable, fatal, abort };
                 let fates = [Persistence::NotPersisted, Persistence::PossiblyPersisted];
                 assert_all(fates.map(|fate| transactions::commit_error(&call, &error, fate)));
                 assert_all(fates.map(|fate| call.error("the transaction was not aborted", &error, fate)));
@@ -215,22 +222,22 @@ fn of_connecting() {
         (codes::LOCAL_AUTHENTICATION, "SASL authentication error: no such user"),
         (codes::LOCAL_SSL, "SSL handshake failed: certificate verify failed"),
         (codes::LOCAL_TRANSPORT, "Connect to ipv4#127.0.0.1:1 failed: Connection refused"),
-        (codes::LOCAL_TRANSPORT, &format!("{}it answers as an HTTP server", peer::NOT_KAFKA)),
+        (codes::LOCAL_TRANSPORT, &format!("{}it answers as an HTTP server", wrong_protocol::NOT_KAFKA)),
         (29, "not allowed"),
     ];
     let no_fail = [None].into_iter().chain(fails.map(Some));
     for fail in no_fail {
-        let shared = shared();
+        let inner = inner();
         let now = Instant::now();
         if let Some((code, text)) = fail {
-            shared.causes().error(code, text, now);
+            inner.recent_errors().push_event(code, text, now);
         }
         for plaintext in [false, true] {
-            for speaks in [None, Some(Speaks::Tls), Some(Speaks::Plaintext)] {
+            for speaks in [None, Some(PeerProtocol::Tls), Some(PeerProtocol::Plaintext)] {
                 let probing = OnceCell::new();
                 let _first = probing.set(Probing::answered(speaks));
-                let check = Check {
-                    shared: &shared,
+                let check = ConnectCheck {
+                    inner: &inner,
                     brokers: "kafka-1:9092",
                     plaintext,
                     topics: &[],

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::{Error, Persistence};
 
-use super::why::Sight;
-use super::{Shared, later, lock};
+use super::reasons::ActivitySnapshot;
+use super::{TransportInner, later, lock};
 use crate::log::Source;
 use crate::slot::Slot;
 use crate::{classify, clock, transactions};
@@ -16,7 +16,7 @@ use crate::{classify, clock, transactions};
 /// Interval at which records are checked again that were in flight for too long and still are.
 const OVERDUE_AGAIN: Duration = Duration::from_secs(1);
 
-impl Shared {
+impl TransportInner {
     /// Adds the record to the expiry queue, for its deadline and for the delivery bound.
     pub(crate) fn watch(&self, slot: &Arc<Slot>) {
         let bound = self.bound(slot);
@@ -33,16 +33,16 @@ impl Shared {
 
     /// Leaves settled records to calling threads: memory is freed best by the thread that allocated it. Two threads
     /// that free and allocate in one arena block each other.
-    pub(crate) fn leave(&self, settled: &mut Vec<Arc<Slot>>) {
-        lock(&self.expiry).leave(settled);
+    pub(crate) fn defer_drop(&self, settled: &mut Vec<Arc<Slot>>) {
+        lock(&self.expiry).defer_drop(settled);
     }
 
     /// Frees settled records that were left to callers, if there was no call since the last time.
-    pub(crate) fn tidy(&self) {
+    pub(crate) fn drain_settled(&self) {
         // A separate statement: not under the lock, as above.
-        let forsaken = lock(&self.expiry).forsaken();
-        if forsaken.is_some() {
-            drop(forsaken);
+        let take_stale = lock(&self.expiry).take_stale();
+        if take_stale.is_some() {
+            drop(take_stale);
             lock(&self.expiry).pop_gone(usize::MAX);
         }
     }
@@ -60,9 +60,15 @@ impl Shared {
     pub(crate) fn expire(&self, now: Instant) -> Vec<Arc<Slot>> {
         let is_due = |slot: &Slot| slot.record().expires_at.is_some_and(|at| at <= now) || self.bound(slot) <= now;
         let (mut parked, mut overdue) = (Vec::new(), Vec::new());
-        let sight = OnceCell::new();
+        let activity_snapshot = OnceCell::new();
         let expired = |slot: &Slot, admitted, handed_over| {
-            self.expired_with(slot, admitted, handed_over, now, sight.get_or_init(|| self.sight()))
+            self.expired_with(
+                slot,
+                admitted,
+                handed_over,
+                now,
+                activity_snapshot.get_or_init(|| self.activity_snapshot()),
+            )
         };
         loop {
             // A separate statement: callers are woken without the lock.
@@ -76,10 +82,10 @@ impl Shared {
             if deadline_passed && slot.is_awaited() {
                 // Before the record is locked, because this locks the client and writes to the log.
                 let error = expired(&slot, true, true);
-                let told = |handed_over| {
+                let for_caller = |handed_over| {
                     if handed_over { error } else { error.with_persistence(Persistence::NotPersisted) }
                 };
-                slot.expire(now, told, &self.unseen);
+                slot.expire(now, for_caller, &self.unseen);
             }
             if !slot.is_settled() {
                 let bound = self.bound(&slot);
@@ -93,7 +99,7 @@ impl Shared {
         if !parked.is_empty() {
             let settle = |slot: Arc<Slot>| {
                 let error = expired(&slot, false, false);
-                self.transactions.part_lost();
+                self.transactions.record_lost();
                 let _never_admitted = self.settle(&slot, Err(error));
             };
             self.guarded("a waker", || {
@@ -109,7 +115,7 @@ impl Shared {
 
     /// Puts records that were in flight for too long back into the queue, because their client may be replaced
     /// meanwhile.
-    pub(crate) fn look_again(&self, overdue: &[Arc<Slot>], at: Instant) {
+    pub(crate) fn watch_again(&self, overdue: &[Arc<Slot>], at: Instant) {
         for slot in overdue {
             lock(&self.expiry).push(at, slot);
         }
@@ -117,16 +123,16 @@ impl Shared {
 
     /// Returns a time-out to the callers of records that were in flight for too long, and leaves the records to the
     /// client.
-    pub(crate) fn tell_overdue(&self, overdue: &[Arc<Slot>], now: Instant) {
-        let sight = self.sight();
+    pub(crate) fn time_out_overdue(&self, overdue: &[Arc<Slot>], now: Instant) {
+        let activity_snapshot = self.activity_snapshot();
         for slot in overdue {
             let error = |handed_over| {
                 let persistence = if handed_over { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
-                self.overdue(slot, persistence, now, &sight)
+                self.overdue(slot, persistence, now, &activity_snapshot)
             };
             slot.expire(now, error, &self.unseen);
         }
-        self.look_again(overdue, later(now, OVERDUE_AGAIN));
+        self.watch_again(overdue, later(now, OVERDUE_AGAIN));
     }
 
     /// Gives up all records in flight.
@@ -140,19 +146,19 @@ impl Shared {
         self.purge();
     }
 
-    /// Returns the records of the client whose callers wait, without those of the second producer.
-    pub(crate) fn on_their_way(&self) -> Vec<Arc<Slot>> {
+    /// Returns the records of the client whose callers wait, without those of the isolated producer.
+    pub(crate) fn awaited_in_producer(&self) -> Vec<Arc<Slot>> {
         // A separate statement: dropping a record may run foreign code.
         let mut all = lock(&self.expiry).all();
-        all.retain(|slot| !slot.record().isolated && slot.is_on_its_way());
+        all.retain(|slot| !slot.record().isolated && slot.is_awaited_in_producer());
         all
     }
 
-    /// Returns the records of the client, or of the second producer, whether their callers wait or not.
+    /// Returns the records of the client, or of the isolated producer, whether their callers wait or not.
     pub(crate) fn in_producer(&self, isolated: bool) -> Vec<Arc<Slot>> {
         // A separate statement, as above.
         let mut all = lock(&self.expiry).all();
-        all.retain(|slot| slot.record().isolated == isolated && slot.is_in_a_producer());
+        all.retain(|slot| slot.record().isolated == isolated && slot.is_in_producer());
         all
     }
 
@@ -169,7 +175,7 @@ impl Shared {
             return None;
         }
         let by_itself = self.given_up_by_itself(slot, persistence);
-        Some(by_itself.unwrap_or_else(|| self.overdue(slot, persistence, Instant::now(), &self.sight())))
+        Some(by_itself.unwrap_or_else(|| self.overdue(slot, persistence, Instant::now(), &self.activity_snapshot())))
     }
 
     /// Error of a record that librdkafka gave up by itself, because the producer or its transaction cannot continue.
@@ -183,28 +189,47 @@ impl Shared {
         Some(transactions::failed(&what, &why, persistence))
     }
 
-    fn overdue(&self, slot: &Slot, persistence: Persistence, now: Instant, sight: &Sight) -> Error {
-        let why = self.why(slot, true, now, sight);
+    fn overdue(
+        &self,
+        slot: &Slot,
+        persistence: Persistence,
+        now: Instant,
+        activity_snapshot: &ActivitySnapshot,
+    ) -> Error {
+        let why = self.reason_for(slot, true, now, activity_snapshot);
         classify::overdue(&slot.record().topic, self.delivery_bound, persistence, why.as_ref())
     }
 
     /// Error of an expired record. No lock may be held, because the log is foreign code.
-    pub(super) fn expired(&self, slot: &Slot, handed_over: bool, now: Instant, sight: &Sight) -> Error {
-        let why = self.why(slot, handed_over, now, sight);
-        if let Some(why) = why.as_ref().filter(|_| !sight.told.replace(true)) {
+    pub(super) fn expired(
+        &self,
+        slot: &Slot,
+        handed_over: bool,
+        now: Instant,
+        activity_snapshot: &ActivitySnapshot,
+    ) -> Error {
+        let why = self.reason_for(slot, handed_over, now, activity_snapshot);
+        if let Some(why) = why.as_ref().filter(|_| !activity_snapshot.logged.replace(true)) {
             let text = format!("records to {} are not delivered in time: {}", slot.record().topic, why.text);
-            self.guarded("a subscriber", || self.log.tell(Source::Warning, &text, now));
+            self.guarded("a subscriber", || self.log.write(Source::Warning, &text, now));
         }
         classify::expired(slot.record(), handed_over, slot.called_at(), now, why.as_ref())
     }
 
     /// Error of an admitted record that no producer has.
     pub(crate) fn expired_while_held(&self, slot: &Slot, now: Instant) -> Error {
-        self.expired_with(slot, true, false, now, &self.sight())
+        self.expired_with(slot, true, false, now, &self.activity_snapshot())
     }
 
-    fn expired_with(&self, slot: &Slot, admitted: bool, handed_over: bool, now: Instant, sight: &Sight) -> Error {
-        let error = self.expired(slot, admitted, now, sight);
+    fn expired_with(
+        &self,
+        slot: &Slot,
+        admitted: bool,
+        handed_over: bool,
+        now: Instant,
+        activity_snapshot: &ActivitySnapshot,
+    ) -> Error {
+        let error = self.expired(slot, admitted, now, activity_snapshot);
         if handed_over { error } else { error.with_persistence(Persistence::NotPersisted) }
     }
 }

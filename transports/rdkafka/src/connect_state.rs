@@ -3,10 +3,10 @@
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::shared::lock;
+use crate::inner::lock;
 
 #[derive(Clone, Default)]
-pub(crate) struct Facts {
+pub(crate) struct ConnectFacts {
     pub(crate) producer_id: bool,
     pub(crate) fatal: Option<(i32, String)>,
     pub(crate) denied: Option<(i32, String)>,
@@ -14,19 +14,19 @@ pub(crate) struct Facts {
 
 /// Shared facts, with a condition variable for changes.
 #[derive(Default)]
-pub(crate) struct Known {
-    facts: Mutex<Facts>,
+pub(crate) struct ConnectState {
+    facts: Mutex<ConnectFacts>,
     changed: Condvar,
 }
 
-impl Known {
-    pub(crate) fn change(&self, change: impl FnOnce(&mut Facts)) {
+impl ConnectState {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut ConnectFacts)) {
         change(&mut lock(&self.facts));
         self.changed.notify_all();
     }
 
     /// Waits until the facts give an answer, or until the deadline.
-    pub(crate) fn wait<R>(&self, until: Instant, mut answer: impl FnMut(&Facts) -> Option<R>) -> Option<R> {
+    pub(crate) fn wait<R>(&self, until: Instant, mut answer: impl FnMut(&ConnectFacts) -> Option<R>) -> Option<R> {
         let mut facts = lock(&self.facts);
         loop {
             if let Some(answer) = answer(&facts) {

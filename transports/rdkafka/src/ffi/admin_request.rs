@@ -26,12 +26,12 @@ unsafe extern "C" {
 }
 
 /// Options of a request, and the queue for its answer. Must be dropped before its client is destroyed.
-pub(super) struct Question {
+pub(super) struct AdminRequest {
     pub(super) options: *mut sys::rd_kafka_AdminOptions_t,
     pub(super) queue: *mut sys::rd_kafka_queue_t,
 }
 
-impl Question {
+impl AdminRequest {
     /// Prepares a request to this broker. Without a broker id, librdkafka would wait for the controller, which may be
     /// unreachable.
     pub(super) fn new(rk: *mut sys::rd_kafka_t, what: Admin, broker: i32, within: Duration) -> Result<Self, i32> {
@@ -75,7 +75,7 @@ impl Question {
     }
 }
 
-impl Drop for Question {
+impl Drop for AdminRequest {
     fn drop(&mut self) {
         // SAFETY: this value owns both, and destroys each once. librdkafka has its own references to what a pending
         // answer needs.

@@ -9,23 +9,23 @@ use kafka_tower_core::gate::Limits;
 use super::*;
 use crate::ffi::Instance;
 
-fn shared() -> Arc<Shared> {
+fn inner() -> Arc<TransportInner> {
     with_room_for(10)
 }
 
-fn with_room_for(records: usize) -> Arc<Shared> {
+fn with_room_for(records: usize) -> Arc<TransportInner> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", "127.0.0.1:1");
     let client = Client::create(&config).unwrap();
     let gate = Gate::new(Limits { records, bytes: 1_000 });
-    Shared::new(client, config, gate, None, Duration::from_secs(300), None)
+    TransportInner::new(client, config, gate, None, Duration::from_secs(300), None)
 }
 
-fn send(shared: &Shared, record: Record) -> Arc<Slot> {
+fn send(inner: &TransportInner, record: Record) -> Arc<Slot> {
     let slot = Arc::new(Slot::new(record, Instant::now()));
-    let mut handle = shared.gate.handle();
-    handle.call(Arc::clone(&slot), 1, |slot, permit| shared.enqueue(slot, permit)).ok().unwrap();
-    shared.watch(&slot);
+    let mut handle = inner.gate.handle();
+    handle.call(Arc::clone(&slot), 1, |slot, permit| inner.enqueue(slot, permit)).ok().unwrap();
+    inner.watch(&slot);
     slot
 }
 
@@ -45,12 +45,12 @@ fn is_free(slot: &Arc<Slot>) -> bool {
 
 #[test]
 fn an_expired_record_is_not_locked_while_the_client_is_waited_for() {
-    let shared = shared();
-    let slot = send(&shared, late());
+    let inner = inner();
+    let slot = send(&inner, late());
     let mut free = true;
     // The client's lock is held from here on, as while a record is held.
-    shared.client.hold("other".into(), || {
-        let (expiring, (begins, begun)) = (Arc::clone(&shared), mpsc::channel());
+    inner.client.hold("other".into(), || {
+        let (expiring, (begins, begun)) = (Arc::clone(&inner), mpsc::channel());
         thread::spawn(move || {
             begins.send(()).unwrap();
             expiring.expire(Instant::now())
@@ -90,23 +90,23 @@ impl tracing::Subscriber for Watching {
 
 #[test]
 fn a_subscriber_may_read_the_record_of_its_line() {
-    let shared = shared();
-    let slot = send(&shared, late());
-    shared.failed(codes::LOCAL_TRANSPORT, "127.0.0.1:1/bootstrap: Connect failed: refused", Instant::now());
+    let inner = inner();
+    let slot = send(&inner, late());
+    inner.record_error_event(codes::LOCAL_TRANSPORT, "127.0.0.1:1/bootstrap: Connect failed: refused", Instant::now());
     let (sender, found) = mpsc::channel();
-    tracing::subscriber::with_default(Watching(Arc::clone(&slot), sender), || shared.expire(Instant::now()));
+    tracing::subscriber::with_default(Watching(Arc::clone(&slot), sender), || inner.expire(Instant::now()));
     assert_eq!(found.try_iter().collect::<Vec<_>>(), [true]);
 }
 
 #[test]
 fn a_late_report_of_an_old_instance_releases_room() {
-    let shared = shared();
-    let slot = send(&shared, Record::new("t").with_value("v"));
-    let old = shared.client.swap(Instance::create(shared.config()).unwrap()).unwrap();
-    assert_eq!(shared.gate.in_flight().records, 1);
-    shared.retire(old);
+    let inner = inner();
+    let slot = send(&inner, Record::new("t").with_value("v"));
+    let old = inner.client.swap(Instance::create(inner.config()).unwrap()).unwrap();
+    assert_eq!(inner.gate.in_flight().records, 1);
+    inner.retire(old);
     assert!(slot.has_failed());
-    assert_eq!(shared.gate.in_flight().records, 0);
+    assert_eq!(inner.gate.in_flight().records, 0);
 }
 
 struct Panics;
@@ -119,23 +119,23 @@ impl Wake for Panics {
 
 #[test]
 fn a_waker_that_panics_leaves_no_record_held() {
-    let shared = with_room_for(1);
+    let inner = with_room_for(1);
     let topic = Arc::from("t");
-    shared.client.hold(Arc::clone(&topic), || ());
-    send(&shared, late());
-    shared.expire(Instant::now());
+    inner.client.hold(Arc::clone(&topic), || ());
+    send(&inner, late());
+    inner.expire(Instant::now());
     let waker = Waker::from(Arc::new(Panics));
-    let mut waiting = shared.gate.handle();
+    let mut waiting = inner.gate.handle();
     assert!(waiting.poll_ready(&mut Context::from_waker(&waker)).is_pending());
-    shared.let_go(&topic);
-    let next = send(&shared, Record::new("t").with_value("v"));
-    assert!(next.is_on_its_way(), "and not held");
+    inner.hand_over_held_of(&topic);
+    let next = send(&inner, Record::new("t").with_value("v"));
+    assert!(next.is_awaited_in_producer(), "and not held");
 }
 
 #[test]
 fn a_client_that_is_destroyed_holds_nothing() {
-    let shared = shared();
-    shared.client.hold_all();
-    shared.client.destroy();
-    assert!(send(&shared, Record::new("t").with_value("v")).has_failed());
+    let inner = inner();
+    inner.client.hold_all();
+    inner.client.destroy();
+    assert!(send(&inner, Record::new("t").with_value("v")).has_failed());
 }

@@ -1,4 +1,4 @@
-//! A second producer with an event loop of its own, for isolated records.
+//! The producer for isolated records, with an event loop of its own.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,25 +8,25 @@ use std::time::{Duration, Instant};
 use kafka_tower_core::Result;
 use rdkafka::ClientConfig;
 
+use crate::broker_activity::BrokerActivity;
 use crate::event_loop;
 use crate::ffi::Client;
-use crate::peers::Peer;
+use crate::inner::{TransportInner, lock};
 use crate::properties;
-use crate::shared::{Shared, lock};
 
-pub(crate) struct Second {
+pub(crate) struct IsolatedProducer {
     pub(crate) client: Client,
     pub(crate) stop: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl Second {
+impl IsolatedProducer {
     fn end(&self) {
         self.stop.store(true, Ordering::Release);
         self.client.wake();
         let thread = lock(&self.thread).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the event loop of the second producer had panicked");
+            tracing::error!("the event loop of the isolated producer had panicked");
         }
         self.client.destroy();
     }
@@ -35,11 +35,11 @@ impl Second {
     ///
     /// A thread of librdkafka that resolves a name reports its records only afterwards. The event loop continues until
     /// then, because only it can release their room.
-    fn end_when_settled(&self, shared: &Shared) {
+    fn end_when_settled(&self, inner: &TransportInner) {
         loop {
             self.client.purge();
             self.client.flush(Duration::from_secs(1));
-            if self.client.queued() == 0 || shared.closing.is_done() {
+            if self.client.queued() == 0 || inner.closing.is_done() {
                 break;
             }
             // A flush does not wait for events that are not reports.
@@ -49,55 +49,55 @@ impl Second {
     }
 }
 
-/// The second producer, made for the first isolated record.
+/// The isolated producer, made for the first isolated record.
 #[derive(Default)]
-pub(crate) struct Alone(Mutex<Option<Arc<Second>>>);
+pub(crate) struct LazyIsolatedProducer(Mutex<Option<Arc<IsolatedProducer>>>);
 
-impl Alone {
-    /// Returns the producer, or makes it; `shared` is called only then.
+impl LazyIsolatedProducer {
+    /// Returns the producer, or makes it; `inner` is called only then.
     pub(crate) fn get_or_start(
         &self,
         config: &ClientConfig,
-        shared: impl FnOnce() -> Result<Arc<Shared>>,
-    ) -> Result<Arc<Second>> {
-        let mut alone = lock(&self.0);
-        if let Some(second) = alone.as_ref() {
-            return Ok(Arc::clone(second));
+        inner: impl FnOnce() -> Result<Arc<TransportInner>>,
+    ) -> Result<Arc<IsolatedProducer>> {
+        let mut current = lock(&self.0);
+        if let Some(producer) = current.as_ref() {
+            return Ok(Arc::clone(producer));
         }
         let mut one_by_one = config.clone();
         one_by_one.set("batch.num.messages", "1");
         let client = Client::create(&one_by_one).map_err(|error| properties::creation_error(&error, config))?;
-        let second = Arc::new(Second { client, stop: AtomicBool::new(false), thread: Mutex::default() });
-        let thread = event_loop::spawn_second(shared()?, Arc::clone(&second)).map_err(event_loop::no_thread)?;
-        *lock(&second.thread) = Some(thread);
-        Ok(Arc::clone(alone.insert(second)))
+        let producer = Arc::new(IsolatedProducer { client, stop: AtomicBool::new(false), thread: Mutex::default() });
+        let thread = event_loop::spawn_isolated(inner()?, Arc::clone(&producer)).map_err(event_loop::no_thread)?;
+        *lock(&producer.thread) = Some(thread);
+        Ok(Arc::clone(current.insert(producer)))
     }
 
     /// Retires a producer that has ended: the next record gets a new one.
-    pub(crate) fn retire(&self, client: &Client, shared: &Arc<Shared>) {
-        self.retire_after(client, shared, |_| ());
+    pub(crate) fn retire(&self, client: &Client, inner: &Arc<TransportInner>) {
+        self.retire_after(client, inner, |_| ());
     }
 
     /// Like [`retire`](Self::retire); runs `last` before it gives up its records, on a separate thread.
     pub(crate) fn retire_after(
         &self,
         client: &Client,
-        shared: &Arc<Shared>,
+        inner: &Arc<TransportInner>,
         last: impl FnOnce(&Client) + Send + 'static,
     ) {
         let retired = {
-            let mut alone = lock(&self.0);
-            match alone.as_ref() {
-                Some(second) if std::ptr::eq(&second.client, client) => alone.take(),
+            let mut current = lock(&self.0);
+            match current.as_ref() {
+                Some(producer) if std::ptr::eq(&producer.client, client) => current.take(),
                 _ => None,
             }
         };
-        if let Some(second) = retired {
+        if let Some(producer) = retired {
             // Not on this thread, which is the producer's own event loop. Its last records are reported first.
-            let shared = Arc::clone(shared);
+            let inner = Arc::clone(inner);
             let end = move || {
-                last(&second.client);
-                second.end_when_settled(&shared);
+                last(&producer.client);
+                producer.end_when_settled(&inner);
             };
             if let Err(error) = std::thread::Builder::new().name("kafka-tower-retire".to_owned()).spawn(end) {
                 tracing::warn!(%error, "no thread to end a producer");
@@ -107,33 +107,33 @@ impl Alone {
 
     pub(crate) fn end(&self) {
         // A separate statement: its thread is joined without the lock.
-        let second = lock(&self.0).take();
-        if let Some(second) = second {
-            second.end();
+        let producer = lock(&self.0).take();
+        if let Some(producer) = producer {
+            producer.end();
         }
     }
 
-    /// Returns the activity of the second producer's brokers.
-    pub(crate) fn peers(&self, now: Instant) -> Vec<Peer> {
-        lock(&self.0).as_ref().map(|second| second.client.peers(now)).unwrap_or_default()
+    /// Returns the activity of the isolated producer's brokers.
+    pub(crate) fn peers(&self, now: Instant) -> Vec<BrokerActivity> {
+        lock(&self.0).as_ref().map(|producer| producer.client.peers(now)).unwrap_or_default()
     }
 
     pub(crate) fn log_batches(&self, on: bool) {
-        if let Some(second) = lock(&self.0).as_ref() {
-            second.client.log_batches(on);
+        if let Some(producer) = lock(&self.0).as_ref() {
+            producer.client.log_batches(on);
         }
     }
 
     pub(crate) fn purge(&self) {
-        if let Some(second) = lock(&self.0).as_ref() {
-            second.client.purge();
+        if let Some(producer) = lock(&self.0).as_ref() {
+            producer.client.purge();
         }
     }
 
     /// Sends lingering batches, and does not wait.
     pub(crate) fn flush(&self) {
-        if let Some(second) = lock(&self.0).as_ref() {
-            second.client.flush(Duration::ZERO);
+        if let Some(producer) = lock(&self.0).as_ref() {
+            producer.client.flush(Duration::ZERO);
         }
     }
 }

@@ -10,7 +10,7 @@ const FRAME: &str = "Invalid frame size ";
 
 /// Replaces the advice in librdkafka's text by what the peer speaks. None if the text is about something else, or if
 /// the length may be that of a large Kafka response.
-pub(crate) fn told(text: &str) -> Option<String> {
+pub(crate) fn explain(text: &str) -> Option<String> {
     let (before, rest) = text.split_once(RESPONSE).or_else(|| text.split_once(FRAME))?;
     let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '-').unwrap_or(rest.len());
     let length: i32 = rest[..digits].parse().ok()?;
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn a_peer_that_is_not_kafka_is_named() {
         assert_eq!(
-            told(&response(*b"HTTP")).unwrap(),
+            explain(&response(*b"HTTP")).unwrap(),
             "127.0.0.1:80/bootstrap: Receive failed: the peer does not speak Kafka: it answers as an HTTP server (after 1ms in \
              state APIVERSION_QUERY)"
         );
@@ -62,17 +62,17 @@ mod tests {
             (*b"220 ", "with \"220 \""),
             ([0xff, 0xfd, 1, 3], "the bytes [ff, fd, 01, 03]"),
         ] {
-            let text = told(&response(bytes)).unwrap();
+            let text = explain(&response(bytes)).unwrap();
             assert!(text.contains(says) && !text.contains("receive.message.max.bytes"), "{text}");
         }
-        let frame = told("127.0.0.1:80/1: Receive failed: Invalid frame size 1213486160").unwrap();
+        let frame = explain("127.0.0.1:80/1: Receive failed: Invalid frame size 1213486160").unwrap();
         assert!(frame.ends_with("an HTTP server"), "{frame}");
     }
 
     #[test]
     fn a_large_answer_keeps_librdkafkas_advice() {
-        assert_eq!(told(&response(120_000_000_i32.to_be_bytes())), None);
-        assert_eq!(told("127.0.0.1:80/bootstrap: Connect failed: Connection refused"), None);
-        assert_eq!(told("Invalid response size many"), None);
+        assert_eq!(explain(&response(120_000_000_i32.to_be_bytes())), None);
+        assert_eq!(explain("127.0.0.1:80/bootstrap: Connect failed: Connection refused"), None);
+        assert_eq!(explain("Invalid response size many"), None);
     }
 }

@@ -11,55 +11,55 @@ use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Result, Scope, Tra
 use rdkafka::ClientConfig;
 use tokio::sync::oneshot;
 
-use crate::alone::{Alone, Second};
-use crate::causes::Causes;
 use crate::classify;
 use crate::closing::Closing;
 use crate::codes;
+use crate::connect_state::ConnectState;
 use crate::events::ClientEvents;
 use crate::expiry::ExpiryQueue;
-use crate::facts::Known;
 use crate::ffi::Client;
-use crate::held::Held;
+use crate::held::HeldRecords;
+use crate::isolated::{IsolatedProducer, LazyIsolatedProducer};
 use crate::log::{Log, Source};
-use crate::refresh::Partitions;
-use crate::replace::Why;
+use crate::partition_refresh::PartitionCounts;
+use crate::recent_errors::RecentErrors;
+use crate::replace::ReplaceReason;
 use crate::request_limit::RequestLimit;
 use crate::slot::{Acknowledged, Slot};
-use crate::transactions::{self, TxnState};
+use crate::transactions::{self, TransactionState};
 
-mod time;
-mod why;
+mod deadlines;
+mod reasons;
 
-pub(crate) use why::Sight;
+pub(crate) use reasons::ActivitySnapshot;
 
-pub(crate) struct Shared {
+pub(crate) struct TransportInner {
     pub(crate) client: Client,
-    pub(crate) alone: Alone,
+    pub(crate) isolated: LazyIsolatedProducer,
     me: Weak<Self>,
     config: ClientConfig,
     pub(crate) gate: Arc<Gate<Arc<Slot>>>,
     expiry: Mutex<ExpiryQueue>,
-    causes: Mutex<Causes>,
+    recent_errors: Mutex<RecentErrors>,
     /// Whether a delivery would end a cause. Read for each report of a batch, without the lock.
-    pub(crate) suspects: AtomicBool,
+    pub(crate) has_partition_errors: AtomicBool,
     pub(crate) log: Log,
-    pub(crate) partitions: Partitions,
-    pub(crate) held: Held,
+    pub(crate) partitions: PartitionCounts,
+    pub(crate) held: HeldRecords,
     pub(crate) request_limit: RequestLimit,
     /// Number of times that the client was replaced.
     pub(crate) generation: AtomicU64,
     /// Set while the replaced instance gives up its records.
-    pub(crate) replaced_for: Mutex<Option<Why>>,
-    /// The same for the second producer.
-    pub(crate) second_replaced_for: Mutex<Option<Why>>,
-    pub(crate) transactions: TxnState,
+    pub(crate) replaced_for: Mutex<Option<ReplaceReason>>,
+    /// The same for the isolated producer.
+    pub(crate) isolated_replaced_for: Mutex<Option<ReplaceReason>>,
+    pub(crate) transactions: TransactionState,
     /// Time that a record may be in flight, independent of its deadline.
     delivery_bound: Duration,
     /// Records admitted per partition of a topic.
     per_partition: Option<(Arc<str>, usize)>,
     pub(crate) events: Option<Arc<dyn ClientEvents>>,
-    pub(crate) facts: Arc<Known>,
+    pub(crate) connect_state: Arc<ConnectState>,
     pub(crate) closing: Closing,
     /// Failures that their callers' futures have not returned yet.
     pub(crate) unseen: Arc<Outstanding<()>>,
@@ -81,7 +81,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Shared {
+impl TransportInner {
     pub(crate) fn new(
         client: Client,
         config: ClientConfig,
@@ -92,25 +92,25 @@ impl Shared {
     ) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             client,
-            alone: Alone::default(),
+            isolated: LazyIsolatedProducer::default(),
             me: Weak::clone(me),
             request_limit: RequestLimit::new(&config),
             config,
             gate,
             expiry: Mutex::default(),
-            causes: Mutex::default(),
-            suspects: AtomicBool::new(false),
+            recent_errors: Mutex::default(),
+            has_partition_errors: AtomicBool::new(false),
             log: Log::default(),
-            partitions: Partitions::default(),
-            held: Held::default(),
+            partitions: PartitionCounts::default(),
+            held: HeldRecords::default(),
             generation: AtomicU64::new(0),
             replaced_for: Mutex::default(),
-            second_replaced_for: Mutex::default(),
-            transactions: TxnState::default(),
+            isolated_replaced_for: Mutex::default(),
+            transactions: TransactionState::default(),
             delivery_bound,
             per_partition,
             events,
-            facts: Arc::default(),
+            connect_state: Arc::default(),
             closing: Closing::default(),
             unseen: Arc::default(),
             settling: AtomicUsize::new(0),
@@ -122,14 +122,15 @@ impl Shared {
     }
 
     /// Time that librdkafka waits for a response to a request.
-    pub(crate) fn question_time(&self) -> Duration {
+    pub(crate) fn request_timeout(&self) -> Duration {
         let millis = self.config.get("socket.timeout.ms").and_then(|millis| millis.parse().ok());
         Duration::from_millis(millis.unwrap_or(60_000))
     }
 
     /// Runs code that wakes callers or writes to the log, and catches its panic so that the code after it still runs.
     pub(crate) fn guarded(&self, what: &'static str, f: impl FnOnce()) {
-        let tell = || self.log.tell(Source::Panic { of: what }, "a panic in the event loop was caught", Instant::now());
+        let tell =
+            || self.log.write(Source::Panic { of: what }, "a panic in the event loop was caught", Instant::now());
         if catch_unwind(AssertUnwindSafe(f)).is_err() {
             let _the_log_panics_itself = catch_unwind(AssertUnwindSafe(tell));
         }
@@ -145,13 +146,13 @@ impl Shared {
     /// Hands an admitted record over. A rejection settles it and returns its permit.
     pub(crate) fn enqueue(&self, slot: Arc<Slot>, permit: Permit) -> Result<(), Permit> {
         slot.admit(permit);
-        let second = if slot.record().isolated { Some(self.second()) } else { None };
-        let second = match second.transpose() {
-            Ok(second) => second,
+        let isolated = if slot.record().isolated { Some(self.isolated()) } else { None };
+        let isolated = match isolated.transpose() {
+            Ok(isolated) => isolated,
             Err(error) => return self.settle(&slot, Err(error)).map_or(Ok(()), Err),
         };
-        let Some(second) = second else { return self.produce(slot) };
-        let client = &second.client;
+        let Some(isolated) = isolated else { return self.produce(slot) };
+        let client = &isolated.client;
         let Err((code, slot)) = client.produce_held(slot) else { return Ok(()) };
         let error = self.refused(code, &slot, client);
         self.settle(&slot, Err(error)).map_or(Ok(()), Err)
@@ -159,7 +160,7 @@ impl Shared {
 
     fn produce(&self, slot: Arc<Slot>) -> Result<(), Permit> {
         let Err((code, slot)) = self.client.produce(slot, |slot| self.held.push(slot)) else { return Ok(()) };
-        match self.hold_for_a_look(code, slot) {
+        match self.hold_for_look_up(code, slot) {
             Ok(()) => Ok(()),
             Err(slot) => {
                 let error = self.refused(code, &slot, &self.client);
@@ -173,7 +174,7 @@ impl Shared {
         let now = Instant::now();
         let record = slot.record();
         let refusal = if record.expires_at.is_some_and(|at| at <= now) {
-            Some(self.expired(&slot, false, now, &self.sight()))
+            Some(self.expired(&slot, false, now, &self.activity_snapshot()))
         } else {
             // The limit may have become known while it was parked.
             self.above_request_limit(record, record.size())
@@ -189,14 +190,14 @@ impl Shared {
             }
         };
         if enqueued.is_err() {
-            self.transactions.part_lost();
+            self.transactions.record_lost();
         }
         enqueued
     }
 
-    fn second(&self) -> Result<Arc<Second>> {
+    fn isolated(&self) -> Result<Arc<IsolatedProducer>> {
         let gone = || Error::new(ErrorKind::Closed, "the transport is closed");
-        self.alone.get_or_start(&self.config, || self.me.upgrade().ok_or_else(gone))
+        self.isolated.get_or_start(&self.config, || self.me.upgrade().ok_or_else(gone))
     }
 
     pub(crate) fn refused(&self, code: i32, slot: &Slot, client: &Client) -> Error {
@@ -242,7 +243,7 @@ impl Shared {
     /// Settles a record: notifies the caller, counts it if the transport is closing, and returns its permit.
     pub(crate) fn settle(&self, slot: &Slot, outcome: Result<Acknowledged>) -> Option<Permit> {
         if outcome.is_err() {
-            self.transactions.part_failed();
+            self.transactions.record_failed();
         }
         self.closing.count(slot.record(), &outcome);
         slot.settle(outcome, Some(&self.unseen))
@@ -321,12 +322,12 @@ impl Shared {
 
     /// Ends the transaction on a thread of its own, because librdkafka's calls block and need the event loop meanwhile.
     fn end_transaction(&self) {
-        let (Some(shared), Some(until)) = (self.me.upgrade(), self.closing.deadline()) else { return };
+        let (Some(inner), Some(until)) = (self.me.upgrade(), self.closing.deadline()) else { return };
         let thread = std::thread::Builder::new().name("kafka-tower-close".to_owned());
         let spawned = thread.spawn(move || {
-            let ended = transactions::end_at_close(&shared, until);
-            shared.closing.transaction_ended(ended);
-            shared.client.wake();
+            let ended = transactions::end_at_close(&inner, until);
+            inner.closing.transaction_ended(ended);
+            inner.client.wake();
         });
         if let Err(error) = spawned {
             let ended = TransactionEnd::Unknown(crate::event_loop::no_thread(error));
@@ -339,7 +340,7 @@ impl Shared {
     /// while a broker's name is being resolved.
     pub(crate) fn end(&self) {
         self.closing.done();
-        self.alone.end();
+        self.isolated.end();
         self.client.destroy();
         let settled = lock(&self.expiry).take_all_settled();
         drop(settled);
@@ -347,11 +348,11 @@ impl Shared {
 
     pub(crate) fn purge(&self) {
         self.client.purge();
-        self.alone.purge();
+        self.isolated.purge();
     }
 
     pub(crate) fn flush(&self, timeout: Duration) {
-        self.alone.flush();
+        self.isolated.flush();
         self.client.flush(timeout);
     }
 }

@@ -21,7 +21,7 @@ pub(crate) fn takes_long(age: Duration, budget: Option<Duration>, since_report: 
 }
 
 /// Returns until when the lines stay enabled if a record takes long now.
-pub(crate) fn until(now: Instant) -> Instant {
+pub(crate) fn enabled_until(now: Instant) -> Instant {
     now + LINGER
 }
 

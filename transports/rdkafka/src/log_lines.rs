@@ -4,7 +4,7 @@
 
 /// Meaning of a line.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Line<'a> {
+pub(crate) enum LogLine<'a> {
     /// A broker rejected a batch.
     Refused { broker: &'a str, topic: &'a str, partition: i32, code: i32 },
     /// A broker answered that the partition has no leader, or has one again.
@@ -16,14 +16,14 @@ pub(crate) enum Line<'a> {
 }
 
 /// Reads a line. `code_of` finds codes by librdkafka's text and by name.
-pub(crate) fn read<'a>(facility: &str, line: &'a str, code_of: impl Fn(&str) -> Option<i32>) -> Option<Line<'a>> {
+pub(crate) fn read<'a>(facility: &str, line: &'a str, code_of: impl Fn(&str) -> Option<i32>) -> Option<LogLine<'a>> {
     let line = without_thread(line);
     match facility {
         "MSGSET" => refused(line, code_of),
         "BROKER" => leader(line),
         "TXNCOORD" => coordinator(line, code_of),
         "GETPID" => producer_id(line, code_of),
-        "PIDBROKER" => Some(Line::NoCoordinator { what: "no producer id", who: "", code: None, text: line }),
+        "PIDBROKER" => Some(LogLine::NoCoordinator { what: "no producer id", who: "", code: None, text: line }),
         "ADDPARTS" => {
             let (who, rest) = line.split_once(": AddPartitionsToTxn response: ")?;
             let text = rest.rsplit_once("]: ")?.1;
@@ -48,25 +48,25 @@ fn without_thread(line: &str) -> &str {
 }
 
 /// Reads "host:9092/1: topic [0]: `MessageSet` with 1 message(s) (…) encountered error: Broker: … (actions …)".
-fn refused(line: &str, code_of: impl Fn(&str) -> Option<i32>) -> Option<Line<'_>> {
+fn refused(line: &str, code_of: impl Fn(&str) -> Option<i32>) -> Option<LogLine<'_>> {
     let (broker, rest) = line.split_once(": ")?;
     let (place, rest) = rest.split_once("]: MessageSet with ")?;
     let (topic, partition) = place.rsplit_once(" [")?;
     let (text, _actions) = rest.split_once(" encountered error: ")?.1.rsplit_once(" (actions ")?;
     // Codes below -1 are librdkafka's own (a lost connection, a purge), which other sources report better.
     let code = code_of(text).filter(|code| *code > 0 || *code == -1)?;
-    Some(Line::Refused { broker, topic, partition: partition.parse().ok()?, code })
+    Some(LogLine::Refused { broker, topic, partition: partition.parse().ok()?, code })
 }
 
 /// Reads "topic [0]: leader 1 epoch 0 -> leader -1 epoch 1".
-fn leader(line: &str) -> Option<Line<'_>> {
+fn leader(line: &str) -> Option<LogLine<'_>> {
     let (place, rest) = line.split_once("]: leader ")?;
     let (topic, partition) = place.rsplit_once(" [")?;
     let number: i32 = rest.split_once(" -> leader ")?.1.split(' ').next()?.parse().ok()?;
-    Some(Line::Leader { topic, partition: partition.parse().ok()?, is_there: number >= 0 })
+    Some(LogLine::Leader { topic, partition: partition.parse().ok()?, is_there: number >= 0 })
 }
 
-fn coordinator(line: &str, code_of: impl Fn(&str) -> Option<i32>) -> Option<Line<'_>> {
+fn coordinator(line: &str, code_of: impl Fn(&str) -> Option<i32>) -> Option<LogLine<'_>> {
     const WHAT: &str = "no transaction coordinator";
     // The code's name, followed by the broker's text or librdkafka's.
     for cause in ["Failed to find transaction coordinator: ", "AddPartitionsToTxn failed: ", "EndTxn failed: "] {
@@ -78,12 +78,12 @@ fn coordinator(line: &str, code_of: impl Fn(&str) -> Option<i32>) -> Option<Line
         return Some(no_coordinator(WHAT, "", text.split_once(": ").map_or(text, |(_, text)| text), code_of));
     }
     let (_, to) = line.split_once("Transaction coordinator changed from ")?.1.split_once(" -> ")?;
-    (!to.starts_with("(none)")).then_some(Line::Coordinator)
+    (!to.starts_with("(none)")).then_some(LogLine::Coordinator)
 }
 
-fn producer_id(line: &str, code_of: impl Fn(&str) -> Option<i32>) -> Option<Line<'_>> {
+fn producer_id(line: &str, code_of: impl Fn(&str) -> Option<i32>) -> Option<LogLine<'_>> {
     if line.contains("Acquired PID") {
-        return Some(Line::Coordinator);
+        return Some(LogLine::Coordinator);
     }
     let (_, rest) = line.split_once("Failed to acquire ")?;
     let (who, text) = rest.split_once(" PID from broker ")?.1.split_once(": ")?;
@@ -95,8 +95,8 @@ fn ended_by<'a>(
     who: &'a str,
     name: &'a str,
     code_of: impl Fn(&str) -> Option<i32>,
-) -> Option<Line<'a>> {
-    Some(if name == "NO_ERROR" { Line::Coordinator } else { no_coordinator(what, who, name, code_of) })
+) -> Option<LogLine<'a>> {
+    Some(if name == "NO_ERROR" { LogLine::Coordinator } else { no_coordinator(what, who, name, code_of) })
 }
 
 /// The code's text comes first, followed by the broker's own.
@@ -105,10 +105,10 @@ fn no_coordinator<'a>(
     who: &'a str,
     text: &'a str,
     code_of: impl Fn(&str) -> Option<i32>,
-) -> Line<'a> {
+) -> LogLine<'a> {
     let ends = text.match_indices(": ").map(|(at, _)| at).chain([text.len()]);
     let code = ends.filter_map(|end| code_of(&text[..end])).next();
-    Line::NoCoordinator { what, who, code, text }
+    LogLine::NoCoordinator { what, who, code, text }
 }
 
 #[cfg(test)]
@@ -139,11 +139,11 @@ mod tests {
     #[test]
     fn a_refused_batch_names_broker_partition_and_code() {
         for (text, code) in [("Broker: Not enough in-sync replicas", 19), ("Broker: Unknown broker error", -1)] {
-            let expected = Line::Refused { broker: "127.0.0.1:33003/1", topic: "t.a", partition: 12, code };
+            let expected = LogLine::Refused { broker: "127.0.0.1:33003/1", topic: "t.a", partition: 12, code };
             assert_eq!(read("MSGSET", &msgset(text), code_of), Some(expected));
         }
         let other = format!("{} [NOT LEADER]", msgset("Broker: Not enough in-sync replicas"));
-        assert!(matches!(read("MSGSET", &other, code_of), Some(Line::Refused { code: 19, .. })));
+        assert!(matches!(read("MSGSET", &other, code_of), Some(LogLine::Refused { code: 19, .. })));
     }
 
     #[test]
@@ -158,7 +158,7 @@ mod tests {
     fn a_partition_without_leader_is_seen_and_its_new_leader() {
         for (to, is_there) in [("-1 epoch 3", false), ("2 epoch 4", true)] {
             let line = format!("[thrd:main]: t.a [12]: leader 1 epoch 2 -> leader {to}");
-            let expected = Line::Leader { topic: "t.a", partition: 12, is_there };
+            let expected = LogLine::Leader { topic: "t.a", partition: 12, is_there };
             assert_eq!(read("BROKER", &line, code_of), Some(expected));
         }
         let outdated =
@@ -210,7 +210,7 @@ mod tests {
             ),
         ] {
             match read(facility, line, code_of) {
-                Some(Line::NoCoordinator { who: by, code: found, .. }) => {
+                Some(LogLine::NoCoordinator { who: by, code: found, .. }) => {
                     assert_eq!((by, found), (who, code), "{line}")
                 }
                 other => panic!("{line}: {other:?}"),
@@ -226,7 +226,7 @@ mod tests {
             ("ENDTXN", "EndTxn returned NO_ERROR in state CommittingTransaction (may_retry=false)"),
             ("ADDOFFSETS", "AddOffsetsToTxn response from b:1/1: NO_ERROR ()"),
         ] {
-            assert_eq!(read(facility, line, code_of), Some(Line::Coordinator), "{line}");
+            assert_eq!(read(facility, line, code_of), Some(LogLine::Coordinator), "{line}");
         }
         let lost = "Transaction coordinator changed from b:1/1 -> (none): lost";
         assert_eq!(read("TXNCOORD", lost, code_of), None);

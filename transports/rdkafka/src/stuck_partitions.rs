@@ -1,6 +1,6 @@
 //! Detects partitions that only a new client can recover. Pure: the time is an argument.
 //!
-//! librdkafka shows both cases by lines of its log (`debug=topic`), which [`line`] reads:
+//! librdkafka shows both cases by lines of its log (`debug=topic`), which [`symptom`] reads:
 //!
 //! - The connection is lost whenever a request to the partition is on it. The broker closes it because of the request,
 //!   for example one above its `socket.request.max.bytes`. Other partitions of the broker lose their connection with
@@ -31,16 +31,16 @@ pub(crate) type Partition = (String, i32);
 
 /// Why a partition is in trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum StuckReason {
     /// This many connections were lost.
-    Losses(u32),
+    LostConnections(u32),
     /// New metadata is not accepted.
-    Stale,
+    StaleMetadata,
 }
 
 /// What a line of librdkafka's log shows about a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sign {
+pub(crate) enum Symptom {
     /// The connection of a request was lost.
     Lost,
     /// A request was rejected, for example by a broker that does not lead the partition.
@@ -60,9 +60,9 @@ struct State {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Troubles(BTreeMap<Partition, State>);
+pub(crate) struct PartitionTroubles(BTreeMap<Partition, State>);
 
-impl Troubles {
+impl PartitionTroubles {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -71,7 +71,7 @@ impl Troubles {
         self.0.clear();
     }
 
-    pub(crate) fn sign(&mut self, sign: Sign, partition: Partition, now: Instant) {
+    pub(crate) fn sign(&mut self, sign: Symptom, partition: Partition, now: Instant) {
         self.forget(now);
         if self.0.len() >= PARTITIONS && !self.0.contains_key(&partition) {
             return;
@@ -80,13 +80,13 @@ impl Troubles {
             self.0.entry(partition).or_insert(State { losses: 0, lost: None, refused: false, older: None, seen: now });
         state.seen = now;
         match sign {
-            Sign::Lost if state.lost.is_none_or(|lost| now.saturating_duration_since(lost) >= ONE_LOSS) => {
+            Symptom::Lost if state.lost.is_none_or(|lost| now.saturating_duration_since(lost) >= ONE_LOSS) => {
                 state.losses += 1;
                 state.lost = Some(now);
             }
-            Sign::Lost => {}
-            Sign::Refused => state.refused = true,
-            Sign::Older => state.older = Some((state.older.map_or(now, |(first, _)| first), now)),
+            Symptom::Lost => {}
+            Symptom::Refused => state.refused = true,
+            Symptom::Older => state.older = Some((state.older.map_or(now, |(first, _)| first), now)),
         }
     }
 
@@ -100,27 +100,27 @@ impl Troubles {
     }
 
     /// Returns the partitions that only a new client can recover.
-    pub(crate) fn hopeless(&self) -> BTreeMap<Partition, Trouble> {
+    pub(crate) fn stuck(&self) -> BTreeMap<Partition, StuckReason> {
         let several = self.0.values().filter(|state| state.losses >= LOSSES).count() > 1;
         let enough = if several { 2 * LOSSES } else { LOSSES };
         let of = |state: &State| match state.older {
             Some((first, last)) if state.refused && last.saturating_duration_since(first) >= STALE => {
-                Some(Trouble::Stale)
+                Some(StuckReason::StaleMetadata)
             }
-            _ => (state.losses >= enough).then_some(Trouble::Losses(state.losses)),
+            _ => (state.losses >= enough).then_some(StuckReason::LostConnections(state.losses)),
         };
         self.0.iter().filter_map(|(partition, state)| Some((partition.clone(), of(state)?))).collect()
     }
 }
 
 /// Reads a line of `debug=topic`.
-pub(crate) fn line(facility: &str, text: &str) -> Option<(Sign, Partition)> {
+pub(crate) fn symptom(facility: &str, text: &str) -> Option<(Symptom, Partition)> {
     // "t [0]: broker unavailable: produce: Local: Broker transport failure"
     // "t [0]: ignoring outdated metadata update with leader epoch 0 which is older than our cached epoch 3"
     let sign = match facility {
-        "BROKERUA" if text.ends_with(": broker unavailable: produce: Local: Broker transport failure") => Sign::Lost,
-        "BROKERUA" if text.contains("]: broker unavailable: produce: Broker: ") => Sign::Refused,
-        "BROKER" if text.contains("]: ignoring outdated metadata update ") => Sign::Older,
+        "BROKERUA" if text.ends_with(": broker unavailable: produce: Local: Broker transport failure") => Symptom::Lost,
+        "BROKERUA" if text.contains("]: broker unavailable: produce: Broker: ") => Symptom::Refused,
+        "BROKER" if text.contains("]: ignoring outdated metadata update ") => Symptom::Older,
         _ => return None,
     };
     // "[thrd:…]: " may precede the topic, whose name has no blank and no bracket.
@@ -134,7 +134,7 @@ pub(crate) fn line(facility: &str, text: &str) -> Option<(Sign, Partition)> {
 
 /// Time between replacements: longer each time, so that a cluster in trouble is not flooded with new clients.
 #[derive(Debug, Default)]
-pub(crate) struct BackOff {
+pub(crate) struct ReplaceBackOff {
     last: Option<(Instant, Duration)>,
 }
 
@@ -143,7 +143,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// The time starts anew after this time without a replacement.
 const CALM: Duration = Duration::from_secs(300);
 
-impl BackOff {
+impl ReplaceBackOff {
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         self.last.is_none_or(|(at, wait)| now.saturating_duration_since(at) >= wait)
     }
@@ -167,70 +167,70 @@ mod tests {
 
     #[test]
     fn lost_connections_count_until_a_delivery() {
-        let (mut troubles, start) = (Troubles::default(), Instant::now());
+        let (mut troubles, start) = (PartitionTroubles::default(), Instant::now());
         let at = |n: u32| start + Duration::from_millis(100) * n;
         for n in 0..LOSSES {
-            assert!(troubles.hopeless().is_empty());
+            assert!(troubles.stuck().is_empty());
             // Five requests are lost with one connection.
             for _ in 0..5 {
-                troubles.sign(Sign::Lost, p(0), at(n));
+                troubles.sign(Symptom::Lost, p(0), at(n));
             }
-            troubles.sign(Sign::Lost, p(1), at(n));
+            troubles.sign(Symptom::Lost, p(1), at(n));
             troubles.delivered("t", 1);
         }
-        assert_eq!(troubles.hopeless(), BTreeMap::from([(p(0), Trouble::Losses(LOSSES))]));
+        assert_eq!(troubles.stuck(), BTreeMap::from([(p(0), StuckReason::LostConnections(LOSSES))]));
         troubles.delivered("t", 0);
         assert!(troubles.is_empty());
     }
 
     #[test]
     fn several_partitions_may_lose_their_connections_by_the_network() {
-        let (mut troubles, start) = (Troubles::default(), Instant::now());
+        let (mut troubles, start) = (PartitionTroubles::default(), Instant::now());
         for n in 0..2 * LOSSES {
-            assert!(n < LOSSES || troubles.hopeless().is_empty(), "{n}");
-            troubles.sign(Sign::Lost, p(0), start + ONE_LOSS * n);
-            troubles.sign(Sign::Lost, p(1), start + ONE_LOSS * n);
+            assert!(n < LOSSES || troubles.stuck().is_empty(), "{n}");
+            troubles.sign(Symptom::Lost, p(0), start + ONE_LOSS * n);
+            troubles.sign(Symptom::Lost, p(1), start + ONE_LOSS * n);
         }
-        assert_eq!(troubles.hopeless().len(), 2);
+        assert_eq!(troubles.stuck().len(), 2);
     }
 
     #[test]
     fn what_was_long_ago_does_not_count() {
-        let (mut troubles, start) = (Troubles::default(), Instant::now());
+        let (mut troubles, start) = (PartitionTroubles::default(), Instant::now());
         for n in 0..10 * LOSSES {
-            troubles.sign(Sign::Lost, p(0), start + OVER * n);
+            troubles.sign(Symptom::Lost, p(0), start + OVER * n);
         }
-        assert!(troubles.hopeless().is_empty());
+        assert!(troubles.stuck().is_empty());
     }
 
     #[test]
     fn older_answers_are_hopeless_when_they_go_on() {
-        let (mut troubles, start) = (Troubles::default(), Instant::now());
-        troubles.sign(Sign::Older, p(0), start);
-        troubles.sign(Sign::Older, p(0), start + STALE / 2);
-        assert!(troubles.hopeless().is_empty());
-        troubles.sign(Sign::Older, p(0), start + STALE);
-        assert!(troubles.hopeless().is_empty(), "records are not refused");
-        troubles.sign(Sign::Refused, p(0), start + STALE);
-        assert_eq!(troubles.hopeless(), BTreeMap::from([(p(0), Trouble::Stale)]));
+        let (mut troubles, start) = (PartitionTroubles::default(), Instant::now());
+        troubles.sign(Symptom::Older, p(0), start);
+        troubles.sign(Symptom::Older, p(0), start + STALE / 2);
+        assert!(troubles.stuck().is_empty());
+        troubles.sign(Symptom::Older, p(0), start + STALE);
+        assert!(troubles.stuck().is_empty(), "records are not refused");
+        troubles.sign(Symptom::Refused, p(0), start + STALE);
+        assert_eq!(troubles.stuck(), BTreeMap::from([(p(0), StuckReason::StaleMetadata)]));
     }
 
     #[test]
     fn lines_of_librdkafka_are_read() {
         let lost = "a.b [12]: broker unavailable: produce: Local: Broker transport failure";
-        assert_eq!(line("BROKERUA", lost), Some((Sign::Lost, ("a.b".to_owned(), 12))));
+        assert_eq!(symptom("BROKERUA", lost), Some((Symptom::Lost, ("a.b".to_owned(), 12))));
         let thread = format!("[thrd:127.0.0.1:9092/1]: {lost}");
-        assert_eq!(line("BROKERUA", &thread), Some((Sign::Lost, ("a.b".to_owned(), 12))));
+        assert_eq!(symptom("BROKERUA", &thread), Some((Symptom::Lost, ("a.b".to_owned(), 12))));
         let other = "t [0]: broker unavailable: produce: Broker: Not leader for partition";
-        assert_eq!(line("BROKERUA", other), Some((Sign::Refused, p(0))));
+        assert_eq!(symptom("BROKERUA", other), Some((Symptom::Refused, p(0))));
         let older = "[thrd:main]: t [0]: ignoring outdated metadata update with leader epoch 0 which is older than our cached epoch 3";
-        assert_eq!(line("BROKER", older), Some((Sign::Older, p(0))));
-        assert_eq!(line("BROKER", "t [0]: leader 1 epoch 1 -> leader 2 epoch 2"), None);
+        assert_eq!(symptom("BROKER", older), Some((Symptom::Older, p(0))));
+        assert_eq!(symptom("BROKER", "t [0]: leader 1 epoch 1 -> leader 2 epoch 2"), None);
     }
 
     #[test]
     fn replacements_come_less_and_less_often() {
-        let (mut back_off, mut now) = (BackOff::default(), Instant::now());
+        let (mut back_off, mut now) = (ReplaceBackOff::default(), Instant::now());
         let mut waits = Vec::new();
         for _ in 0..9 {
             assert!(back_off.is_over(now));
