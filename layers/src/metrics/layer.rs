@@ -38,6 +38,15 @@ impl CountBytesLayer {
     }
 }
 
+impl Metrics {
+    /// Creates the layer that counts the bytes of delivered records. Put it where requests are records: inside of
+    /// `SerializeLayer` and outside of retry.
+    #[must_use]
+    pub fn bytes_layer(&self) -> CountBytesLayer {
+        CountBytesLayer::new(self.clone())
+    }
+}
+
 impl<S> Layer<S> for CountBytesLayer {
     type Service = CountBytes<S>;
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use kafka_tower_core::Error;
 
+use super::SinkMetrics;
 use super::buckets::{self, percentile};
-use super::{CountBytesLayer, SinkMetrics};
 
 /// Counters of sends. Clones share the same counters.
 ///
@@ -73,13 +73,6 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Creates the layer that counts the bytes of delivered records. Put it where requests are records: inside of
-    /// `SerializeLayer` and outside of retry.
-    #[must_use]
-    pub fn bytes_layer(&self) -> CountBytesLayer {
-        CountBytesLayer::new(self.clone())
     }
 
     /// Counts a delivered send and its latency, from its call.

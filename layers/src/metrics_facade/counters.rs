@@ -1,5 +1,6 @@
 //! Counters per topic.
 
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -19,6 +20,13 @@ pub(super) struct Counters {
     other: Arc<Topic>,
 }
 
+/// Counters of the services of a layer, whose messages go to `topic` unless they name their own.
+#[derive(Clone)]
+pub(super) struct SinkCounters {
+    pub(super) counters: Arc<Counters>,
+    pub(super) topic: Arc<Topic>,
+}
+
 /// Counters of a topic. Those of a delivery are fetched once, as soon as a recorder is installed; the others are
 /// rare.
 pub(super) struct Topic {
@@ -27,7 +35,7 @@ pub(super) struct Topic {
 }
 
 impl Counters {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         describe();
         Self { topics: SharedTopics::new(MAX_TOPICS), other: Arc::new(Topic::new(OTHER.into())) }
     }
@@ -35,6 +43,27 @@ impl Counters {
     pub(super) fn topic(&self, topic: &Arc<str>) -> Arc<Topic> {
         let new = || Arc::new(Topic::new(SharedString::from_shared(Arc::clone(topic))));
         self.topics.get_or_insert(topic, new).unwrap_or_else(|| Arc::clone(&self.other))
+    }
+}
+
+impl SinkCounters {
+    pub(super) fn new(topic: &Arc<str>) -> Self {
+        let counters = Arc::new(Counters::new());
+        let topic = counters.topic(topic);
+        Self { counters, topic }
+    }
+
+    pub(super) fn topic_of(&self, topic: Option<&Arc<str>>) -> Arc<Topic> {
+        match topic {
+            Some(topic) if **topic != *self.topic.name => self.counters.topic(topic),
+            _ => Arc::clone(&self.topic),
+        }
+    }
+}
+
+impl fmt::Debug for SinkCounters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SinkCounters").field("topic", &self.topic.name).finish_non_exhaustive()
     }
 }
 

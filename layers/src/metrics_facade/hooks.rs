@@ -1,5 +1,7 @@
 //! Hooks for the layers below.
 
+use std::sync::Arc;
+
 use facade::SharedString;
 use kafka_tower_core::Error;
 
@@ -15,7 +17,7 @@ impl MetricsFacadeLayer {
     /// Returns a hook for [`RetryLayer::on_retry`](crate::retry::RetryLayer::on_retry) that counts attempts after the
     /// first.
     pub fn on_retry(&self) -> impl Fn(&RetryEvent<'_>) + Send + Sync + 'static {
-        let counters = self.counters();
+        let counters = Arc::clone(&self.sink.counters);
         move |event| {
             let topic = counters.topic(event.topic).name.clone();
             facade::counter!(RETRIES, "topic" => topic, "error_type" => Error::error_type(event.error)).increment(1);
@@ -24,7 +26,7 @@ impl MetricsFacadeLayer {
 
     /// Reports a circuit breaker's state and its transitions.
     pub fn watch_breaker(&self, breaker: &CircuitBreakerHandle) {
-        let topic = self.topic().name.clone();
+        let topic = self.sink.topic.name.clone();
         let set = |topic: &SharedString, state| facade::gauge!(STATE, "topic" => topic.clone()).set(level(state));
         set(&topic, breaker.state());
         breaker.on_transition(move |transition| {

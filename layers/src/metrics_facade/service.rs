@@ -4,19 +4,21 @@ use kafka_tower_core::{Delivery, Error, Result};
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{MetricsFacadeFuture, MetricsFacadeLayer};
+use super::MetricsFacadeFuture;
+use super::counters::SinkCounters;
 use crate::MessageHead;
 
-/// Service that counts sends with the `metrics` crate. Created by [`MetricsFacadeLayer`].
+/// Service that counts sends with the `metrics` crate. Created by
+/// [`MetricsFacadeLayer`](super::MetricsFacadeLayer).
 #[derive(Clone, Debug)]
 pub struct MetricsFacade<S> {
     inner: S,
-    layer: MetricsFacadeLayer,
+    sink: SinkCounters,
 }
 
 impl<S> MetricsFacade<S> {
-    pub(super) fn new(inner: S, layer: MetricsFacadeLayer) -> Self {
-        Self { inner, layer }
+    pub(super) fn new(inner: S, sink: SinkCounters) -> Self {
+        Self { inner, sink }
     }
 
     inner_service!();
@@ -37,7 +39,7 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let topic = self.layer.topic_of(request.topic());
+        let topic = self.sink.topic_of(request.topic());
         // Before the call, because the duration includes the work inside it, such as encoding.
         let called = Instant::now();
         MetricsFacadeFuture::new(self.inner.call(request), topic, called)

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::positions::Positions;
+use super::picker::Picker;
 use super::{Partition, PartitionCounts, PartitionStrategy, Partitioner};
 
 /// Layer that creates [`Partition`] services. See the [module](super).
@@ -11,10 +11,7 @@ use super::{Partition, PartitionCounts, PartitionStrategy, Partitioner};
 /// All services of a layer and its clones share the round-robin position.
 #[derive(Clone)]
 pub struct PartitionLayer {
-    pub(super) strategy: PartitionStrategy,
-    pub(super) partitioner: Option<Arc<dyn Partitioner>>,
-    pub(super) counts: Arc<dyn PartitionCounts>,
-    pub(super) positions: Arc<Positions>,
+    picker: Picker,
 }
 
 impl PartitionLayer {
@@ -22,7 +19,8 @@ impl PartitionLayer {
     /// [`Control`](kafka_tower_core::Control).
     #[must_use]
     pub fn new(strategy: PartitionStrategy, partition_counts: impl PartitionCounts + 'static) -> Self {
-        Self { strategy, partitioner: None, counts: Arc::new(partition_counts), positions: Arc::default() }
+        let counts = Arc::new(partition_counts);
+        Self { picker: Picker { strategy, partitioner: None, counts, positions: Arc::default() } }
     }
 
     /// Sets a [`Partitioner`], and the strategy to `Custom`.
@@ -38,8 +36,8 @@ impl PartitionLayer {
     /// ```
     #[must_use]
     pub fn with_partitioner(mut self, partitioner: impl Partitioner + 'static) -> Self {
-        self.strategy = PartitionStrategy::Custom;
-        self.partitioner = Some(Arc::new(partitioner));
+        self.picker.strategy = PartitionStrategy::Custom;
+        self.picker.partitioner = Some(Arc::new(partitioner));
         self
     }
 }
@@ -48,15 +46,15 @@ impl<S> Layer<S> for PartitionLayer {
     type Service = Partition<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Partition::new(inner, self.clone())
+        Partition::new(inner, self.picker.clone())
     }
 }
 
 impl fmt::Debug for PartitionLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PartitionLayer")
-            .field("strategy", &self.strategy)
-            .field("partitioner", &self.partitioner.is_some())
+            .field("strategy", &self.picker.strategy)
+            .field("partitioner", &self.picker.partitioner.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -66,6 +66,7 @@
 
 mod layer;
 mod partitioner;
+mod picker;
 mod positions;
 mod service;
 mod strategy;

@@ -13,7 +13,7 @@ use tower_service::Service;
 use super::RetryEvent;
 use super::backoff::draw;
 use super::decide::{Decision, Situation, decide};
-use super::service::RetryInner;
+use super::inner::RetryInner;
 
 /// Response future of [`Retry`](super::Retry).
 ///

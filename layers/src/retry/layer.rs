@@ -3,13 +3,14 @@ use std::hash::{BuildHasher, RandomState};
 use tower_layer::Layer;
 
 use super::event::Hooks;
+use super::inner::RetryInner;
 use super::{Retry, RetryEvent, RetryPolicy};
 
 /// Layer that creates [`Retry`] services. See the [module](super).
 #[derive(Clone, Debug, Default)]
 pub struct RetryLayer {
-    pub(super) policy: RetryPolicy,
-    pub(super) hooks: Hooks,
+    policy: RetryPolicy,
+    hooks: Hooks,
     seed: Option<u64>,
 }
 
@@ -49,10 +50,6 @@ impl RetryLayer {
         self.seed = Some(seed);
         self
     }
-
-    pub(super) fn seed_of_a_service(&self) -> u64 {
-        self.seed.unwrap_or_else(|| RandomState::new().hash_one(0))
-    }
 }
 
 impl From<RetryPolicy> for RetryLayer {
@@ -65,6 +62,8 @@ impl<S: Clone> Layer<S> for RetryLayer {
     type Service = Retry<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Retry::new(inner, self)
+        let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
+        let shared = RetryInner::new(self.policy.clone(), self.hooks.clone(), seed, inner.clone());
+        Retry::new(inner, shared)
     }
 }

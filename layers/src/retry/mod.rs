@@ -77,6 +77,7 @@ mod decide;
 mod event;
 mod future;
 mod guarantee;
+mod inner;
 mod layer;
 mod policy;
 mod service;

@@ -1,75 +1,26 @@
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use kafka_tower_core::{Error, Record, Result};
 use tower_service::Service;
 
-use super::event::Hooks;
-use super::{DeliveryGuarantee, RetryEvent, RetryFuture, RetryLayer, RetryPolicy};
+use super::inner::RetryInner;
+use super::{DeliveryGuarantee, RetryFuture};
 
-/// Service that retries records. Created by [`RetryLayer`].
+/// Service that retries records. Created by [`RetryLayer`](super::RetryLayer).
 #[derive(Clone)]
 pub struct Retry<S> {
     inner: S,
     shared: Arc<RetryInner<S>>,
 }
 
-/// State shared by the handles and their futures.
-pub(super) struct RetryInner<S> {
-    pub(super) policy: RetryPolicy,
-    pub(super) hooks: Hooks,
-    pub(super) seed: u64,
-    /// Number of records that failed an attempt. Used to randomize the back-offs.
-    failed: AtomicU64,
-    /// Never polled, so it holds no reserved room. Cloned for each retry, not for each call.
-    prototype: Mutex<S>,
-}
-
-impl<S: Clone> Retry<S> {
-    pub(super) fn new(inner: S, layer: &RetryLayer) -> Self {
-        let shared = RetryInner {
-            policy: layer.policy.clone(),
-            hooks: layer.hooks.clone(),
-            seed: layer.seed_of_a_service(),
-            failed: AtomicU64::new(0),
-            prototype: Mutex::new(inner.clone()),
-        };
+impl<S> Retry<S> {
+    pub(super) fn new(inner: S, shared: RetryInner<S>) -> Self {
         Self { inner, shared: Arc::new(shared) }
     }
-}
 
-impl<S> Retry<S> {
     inner_service!(" Retries use the service as it was when the layer was applied.");
-}
-
-impl<S: Clone> RetryInner<S> {
-    /// Returns a service that must be polled ready before it is called.
-    pub(super) fn unready(&self) -> S {
-        self.prototype.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl<S> RetryInner<S> {
-    pub(super) fn number(&self) -> u64 {
-        self.failed.fetch_add(1, Ordering::Relaxed)
-    }
-
-    pub(super) fn notify(&self, event: &RetryEvent<'_>) {
-        tracing::debug!(
-            topic = &**event.topic,
-            attempt = event.attempt,
-            delay_ms = event.delay.as_millis() as u64,
-            isolated = event.isolated,
-            error.type = event.error.error_type(),
-            persistence = %event.error.persistence(),
-            // Without its cause, into which a foreign layer may write parts of the record.
-            error = event.error.message(),
-            "sending a record again"
-        );
-        self.hooks.call(event);
-    }
 }
 
 impl<S> Service<Record> for Retry<S>

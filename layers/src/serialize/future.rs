@@ -5,13 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Result};
+use kafka_tower_core::{Error, Record, Result};
 use pin_project::pin_project;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 use tower_service::Service;
 
-use super::service::serialization;
+use super::errors::{not_encoded_in_time, serialization};
 
 pub(super) type Encode = Pin<Box<dyn Future<Output = Result<Vec<u8>>> + Send>>;
 
@@ -73,13 +73,6 @@ impl<S> Encoding<S> {
         ready!(self.deadline.get_or_insert_with(|| timer(expires_at)).as_mut().poll(cx));
         Poll::Ready(Err(not_encoded_in_time()))
     }
-}
-
-/// The serializer was still waiting at the deadline.
-pub(super) fn not_encoded_in_time() -> Error {
-    Error::new(ErrorKind::Timeout, "the serializer had no answer before the deadline")
-        .with_persistence(Persistence::NotPersisted)
-        .with_help("nothing was sent: find out what the serializer waits for")
 }
 
 fn timer(at: Instant) -> Pin<Box<Sleep>> {

@@ -10,10 +10,10 @@ use super::{MessageSerializer, Serialize};
 ///
 /// `F` is a [`MessageSerializer<T>`](MessageSerializer), also a `dyn` one.
 pub struct SerializeLayer<T, F: ?Sized> {
-    pub(super) topic: Arc<str>,
-    pub(super) serializer: Arc<F>,
-    pub(super) content_type_header: bool,
-    pub(super) in_order: bool,
+    topic: Arc<str>,
+    serializer: Arc<F>,
+    content_type_header: bool,
+    in_order: bool,
     message: PhantomData<fn(T)>,
 }
 
@@ -59,7 +59,8 @@ impl<S, T, F: MessageSerializer<T> + ?Sized> Layer<S> for SerializeLayer<T, F> {
     type Service = Serialize<S, T, F>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Serialize::new(inner, self)
+        let (topic, serializer) = (Arc::clone(&self.topic), Arc::clone(&self.serializer));
+        Serialize::new(inner, topic, serializer, self.content_type_header, self.in_order)
     }
 }
 

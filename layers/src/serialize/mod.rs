@@ -71,6 +71,7 @@ mod bincode;
 mod buffer_pool;
 #[cfg(any(feature = "bincode", feature = "postcard"))]
 mod decode;
+mod errors;
 mod future;
 #[cfg(feature = "json")]
 mod json;

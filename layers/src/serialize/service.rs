@@ -7,18 +7,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use kafka_tower_core::{Envelope, Error, ErrorKind, Persistence, Record, Result, SinkMessage, handover};
+use kafka_tower_core::{Envelope, Error, Record, Result, SinkMessage, handover};
 use tokio::sync::oneshot;
 use tokio::task::unconstrained;
 use tower_service::Service;
 
 use super::buffer_pool::BufferPool;
+use super::errors::serialization;
 use super::future::{Encode, Encoding};
-use super::{MessageSerializer, SerializeFuture, SerializeLayer};
+use super::{MessageSerializer, SerializeFuture};
 
 const CONTENT_TYPE: &str = "content-type";
 
-/// Service that encodes typed messages as records. Created by [`SerializeLayer`].
+/// Service that encodes typed messages as records. Created by [`SerializeLayer`](super::SerializeLayer).
 ///
 /// A clone writes into memory of its own.
 pub struct Serialize<S, T, F: ?Sized> {
@@ -36,14 +37,20 @@ pub struct Serialize<S, T, F: ?Sized> {
 }
 
 impl<S, T, F: MessageSerializer<T> + ?Sized> Serialize<S, T, F> {
-    pub(super) fn new(inner: S, layer: &SerializeLayer<T, F>) -> Self {
-        let content_type = || Bytes::copy_from_slice(layer.serializer.content_type().as_bytes());
+    pub(super) fn new(
+        inner: S,
+        topic: Arc<str>,
+        serializer: Arc<F>,
+        content_type_header: bool,
+        in_order: bool,
+    ) -> Self {
+        let content_type = content_type_header.then(|| Bytes::copy_from_slice(serializer.content_type().as_bytes()));
         Self {
             inner,
-            topic: Arc::clone(&layer.topic),
-            serializer: Arc::clone(&layer.serializer),
-            content_type: layer.content_type_header.then(content_type),
-            in_order: layer.in_order,
+            topic,
+            serializer,
+            content_type,
+            in_order,
             last: None,
             buffers: BufferPool::default(),
             message: PhantomData,
@@ -147,15 +154,6 @@ where
     }
 }
 
-/// Converts the error of a serializer: nothing was sent. Its kind becomes `Serialization`, unless the serializer
-/// refused the value.
-pub(super) fn serialization(error: Error) -> Error {
-    match error.kind() {
-        ErrorKind::Serialization | ErrorKind::Refused => error.with_persistence(Persistence::NotPersisted),
-        _ => Error::serialization(error),
-    }
-}
-
 impl<S: Clone, T, F: ?Sized> Clone for Serialize<S, T, F> {
     fn clone(&self) -> Self {
         Self {
@@ -174,31 +172,5 @@ impl<S: Clone, T, F: ?Sized> Clone for Serialize<S, T, F> {
 impl<S: fmt::Debug, T, F: ?Sized> fmt::Debug for Serialize<S, T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Serialize").field("topic", &self.topic).field("inner", &self.inner).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use kafka_tower_test_texts::{KINDS, assert_consistent};
-
-    use super::super::future::not_encoded_in_time;
-    use super::*;
-
-    #[test]
-    fn all_texts_agree_with_their_facts() {
-        for kind in KINDS {
-            for persistence in [Persistence::NotPersisted, Persistence::PossiblyPersisted] {
-                let error = serialization(Error::new(kind, "the price is no number").with_persistence(persistence));
-                assert_eq!(error.persistence(), Persistence::NotPersisted, "{error}");
-                assert_consistent(&error);
-            }
-        }
-        assert_consistent(&not_encoded_in_time());
-    }
-
-    #[test]
-    fn a_refusal_of_a_serializer_keeps_its_kind_and_sent_nothing() {
-        let error = serialization(Error::refused("no").with_persistence(Persistence::PossiblyPersisted));
-        assert_eq!((error.kind(), error.persistence()), (ErrorKind::Refused, Persistence::NotPersisted));
     }
 }

@@ -1,31 +1,18 @@
-//! Span of messages that are sent with one call.
+//! Messages that are sent with one call, and their span.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use kafka_tower_core::{Delivery, Result};
-use opentelemetry::trace::{SpanContext, SpanKind, TraceContextExt};
-use opentelemetry::{Context, ContextGuard, KeyValue};
+use opentelemetry::trace::{SpanContext, TraceContextExt};
+use opentelemetry::{Context, KeyValue};
 use tokio::time::Instant;
 
 use super::attributes::{self, destination, error_type};
 use super::end::fail;
-use super::layer::Sink;
-use super::scope::Scope;
 use super::semconv;
-use super::topic::{Topic, begin};
-
-/// Span of a batch, from its first message to its last result. Created by
-/// [`TelemetryLayer::batch`](super::TelemetryLayer::batch).
-///
-/// While its [context](Self::attach) is current, sends through the layer's services belong to it. If it is dropped
-/// before [`finish`](Self::finish), it ends as abandoned.
-pub struct BatchSpan {
-    batch: Option<Arc<Batch>>,
-    /// Context that contains the batch.
-    context: Context,
-}
+use super::sink::Sink;
+use super::topic::Topic;
 
 pub(super) struct Batch {
     sink: Arc<Sink>,
@@ -39,55 +26,16 @@ pub(super) struct Batch {
     mixed: AtomicBool,
 }
 
-impl BatchSpan {
-    pub(super) fn begin(sink: &Arc<Sink>) -> Self {
-        let telemetry = &sink.telemetry.0;
-        let caller = Context::current();
-        let spans = telemetry.makes_spans(&caller);
-        if caller.is_telemetry_suppressed() || !(spans || telemetry.instruments.live().is_some()) {
-            return Self { batch: None, context: caller };
-        }
-        let kind = if telemetry.options.create_spans { SpanKind::Client } else { SpanKind::Producer };
-        let span = spans.then(|| {
-            let start = telemetry.client.start(semconv::SEND, None);
-            let builder = begin(sink.topic.span_name(semconv::SEND), kind, [sink.transaction.link(), None], start);
-            telemetry.spans.start(builder, &caller)
-        });
-        let batch = Arc::new(Batch {
-            sink: Arc::clone(sink),
-            caller,
-            span: span.flatten(),
-            begun: Instant::now(),
-            messages: AtomicUsize::new(0),
-            mixed: AtomicBool::new(false),
-        });
-        let context = batch.span.as_ref().unwrap_or(&batch.caller).with_value(Scope::Batch(Arc::clone(&batch)));
-        Self { batch: Some(batch), context }
-    }
-
-    /// Makes the batch current until the guard is dropped, which must happen in the same poll.
-    #[must_use = "the batch is current until the guard is dropped"]
-    pub fn attach(&self) -> Option<ContextGuard> {
-        self.batch.as_ref().map(|_| self.context.clone().attach())
-    }
-
-    /// Records that a message of the batch was dropped while it waited for readiness. `topic` is the message's own
-    /// topic.
-    pub fn record_abandoned(&self, topic: Option<&Arc<str>>) {
-        if let Some(batch) = &self.batch {
-            batch.joined(&batch.sink.topic_of(topic));
-        }
-    }
-
-    /// Ends the span with the results of all messages, including those that were never called.
-    pub fn finish(mut self, results: &[Result<Delivery>]) {
-        if let Some(batch) = self.batch.take() {
-            batch.finish(results);
-        }
-    }
-}
-
 impl Batch {
+    pub(super) fn new(sink: Arc<Sink>, caller: Context, span: Option<Context>) -> Self {
+        let (begun, messages, mixed) = (Instant::now(), AtomicUsize::new(0), AtomicBool::new(false));
+        Self { sink, caller, span, begun, messages, mixed }
+    }
+
+    pub(super) fn topic_of(&self, topic: Option<&Arc<str>>) -> Arc<Topic> {
+        self.sink.topic_of(topic)
+    }
+
     pub(super) fn is_of(&self, sink: &Sink) -> bool {
         std::ptr::eq(&*self.sink, sink)
     }
@@ -120,7 +68,7 @@ impl Batch {
         }
     }
 
-    fn finish(&self, results: &[Result<Delivery>]) {
+    pub(super) fn finish(&self, results: &[Result<Delivery>]) {
         let failed = results.iter().filter(|result| result.is_err()).count();
         let first = results.iter().find_map(|result| result.as_ref().err());
         self.end(results.len(), |span, text| {
@@ -132,7 +80,7 @@ impl Batch {
         self.record(results.len(), first.map(error_type));
     }
 
-    fn abandoned(&self) {
+    pub(super) fn abandoned(&self) {
         let abandoned = KeyValue::new(semconv::ERROR_TYPE, semconv::ABANDONED);
         let messages = self.messages.load(Ordering::Relaxed);
         self.end(messages, |span, _| {
@@ -166,18 +114,4 @@ impl Batch {
 
 fn count(messages: usize) -> i64 {
     i64::try_from(messages).unwrap_or(i64::MAX)
-}
-
-impl Drop for BatchSpan {
-    fn drop(&mut self) {
-        if let Some(batch) = &self.batch {
-            batch.abandoned();
-        }
-    }
-}
-
-impl fmt::Debug for BatchSpan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BatchSpan").field("context", &self.context).finish_non_exhaustive()
-    }
 }

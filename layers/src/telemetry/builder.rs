@@ -6,9 +6,8 @@ use opentelemetry::metrics::MeterProvider;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{Tracer, TracerProvider};
 
-use super::Telemetry;
 use super::attributes::Client;
-use super::handle::{Inner, Options};
+use super::handle::{Inner, Options, Telemetry};
 use super::instruments::Instruments;
 use super::propagation::{Propagation, Propagator};
 use super::semconv::{self, Semconv};
@@ -49,8 +48,30 @@ pub struct TelemetryBuilder {
 type MakeSpans = Box<dyn FnOnce(InstrumentationScope) -> Spans + Send>;
 type MakeInstruments = Box<dyn FnOnce(InstrumentationScope) -> Instruments + Send>;
 
+impl Telemetry {
+    /// Creates a `Telemetry` with the global tracer and meter provider, the global propagator, and the attribute
+    /// names that the environment selects.
+    ///
+    /// Set the global providers first: sends before they are found are not recorded. See [`TelemetryBuilder::build`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Returns a builder.
+    pub fn builder() -> TelemetryBuilder {
+        TelemetryBuilder::new()
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl TelemetryBuilder {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self {
             make_spans: Some(Box::new(Spans::global)),
             make_instruments: Some(Box::new(Instruments::global)),

@@ -7,8 +7,8 @@ use opentelemetry::trace::{SpanKind, Status, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
 
 use super::attributes::{self, error_type, persistence, status};
-use super::layer::Sink;
 use super::semconv;
+use super::sink::Sink;
 use super::topic::Topic;
 
 /// Records a send that ended before it was called: it found no room, or nothing can be sent. Without an error its

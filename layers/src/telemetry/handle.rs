@@ -13,7 +13,6 @@ use super::propagation::Propagation;
 use super::semconv;
 use super::topic::Topic;
 use super::tracer::Spans;
-use super::{TelemetryBuilder, TelemetryLayer};
 use crate::topics::SharedTopics;
 
 /// Tracer, meter, propagator and client attributes: one per application. Clones share them.
@@ -49,26 +48,6 @@ pub(super) struct Options {
 }
 
 impl Telemetry {
-    /// Creates a `Telemetry` with the global tracer and meter provider, the global propagator, and the attribute
-    /// names that the environment selects.
-    ///
-    /// Set the global providers first: sends before they are found are not recorded. See [`TelemetryBuilder::build`].
-    #[must_use]
-    pub fn new() -> Self {
-        Self::builder().build()
-    }
-
-    /// Returns a builder.
-    pub fn builder() -> TelemetryBuilder {
-        TelemetryBuilder::new()
-    }
-
-    /// Creates the layer of a sink for `topic`; messages may name other topics.
-    #[must_use]
-    pub fn layer(&self, topic: impl Into<Arc<str>>) -> TelemetryLayer {
-        TelemetryLayer::new(self.clone(), &topic.into())
-    }
-
     /// Returns a copy for the client `id` and its server, if it has a single one. Values that were set in the builder
     /// stay.
     #[must_use]
@@ -187,12 +166,6 @@ fn is_sampled_out(parent: &Context) -> bool {
     let span = parent.span();
     let context = span.span_context();
     context.is_valid() && !context.is_sampled()
-}
-
-impl Default for Telemetry {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl fmt::Debug for Telemetry {

@@ -7,7 +7,7 @@ use tower_layer::Layer;
 
 use super::end;
 use super::scope::batch_of;
-use super::topic::Topic;
+use super::sink::Sink;
 use super::{BatchSpan, Telemetry, Traced, TransactionSpans};
 
 /// Layer that creates [`Traced`] services. Created by [`Telemetry::layer`]. See the [module](super).
@@ -18,16 +18,16 @@ pub struct TelemetryLayer {
     sink: Arc<Sink>,
 }
 
-/// State shared by the services of a layer.
-#[derive(Debug)]
-pub(super) struct Sink {
-    pub(super) telemetry: Telemetry,
-    pub(super) topic: Arc<Topic>,
-    pub(super) transaction: TransactionSpans,
+impl Telemetry {
+    /// Creates the layer of a sink for `topic`; messages may name other topics.
+    #[must_use]
+    pub fn layer(&self, topic: impl Into<Arc<str>>) -> TelemetryLayer {
+        TelemetryLayer::new(self.clone(), &topic.into())
+    }
 }
 
 impl TelemetryLayer {
-    pub(super) fn new(telemetry: Telemetry, topic: &Arc<str>) -> Self {
+    fn new(telemetry: Telemetry, topic: &Arc<str>) -> Self {
         telemetry.0.instruments.look();
         telemetry.0.instruments.warn();
         let topic = telemetry.0.topic(topic);
@@ -80,15 +80,6 @@ impl TelemetryLayer {
     /// starts and ends here, as a child of the caller's context.
     pub fn record_abandoned(&self, topic: Option<&Arc<str>>, waited: Duration, caller: &Context) {
         end::unsent(&self.sink, caller, &self.sink.topic_of(topic), waited, None);
-    }
-}
-
-impl Sink {
-    pub(super) fn topic_of(&self, topic: Option<&Arc<str>>) -> Arc<Topic> {
-        match topic {
-            Some(topic) if **topic != *self.topic.name => self.telemetry.0.topic(topic),
-            _ => Arc::clone(&self.topic),
-        }
     }
 }
 

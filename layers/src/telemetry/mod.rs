@@ -151,6 +151,7 @@ pub mod semconv;
 
 mod attributes;
 mod batch;
+mod batch_span;
 mod builder;
 mod end;
 mod events;
@@ -162,12 +163,13 @@ mod propagation;
 mod scope;
 mod send_span;
 mod service;
+mod sink;
 mod topic;
 mod tracer;
 mod transaction;
 mod w3c;
 
-pub use batch::BatchSpan;
+pub use batch_span::BatchSpan;
 pub use builder::TelemetryBuilder;
 pub use future::TracedFuture;
 pub use handle::Telemetry;

@@ -10,8 +10,8 @@ use opentelemetry::trace::TraceContextExt;
 use opentelemetry::{Context, KeyValue};
 
 use super::batch::Batch;
-use super::layer::Sink;
 use super::semconv;
+use super::sink::Sink;
 
 /// What the current task is doing.
 pub(super) enum Scope {

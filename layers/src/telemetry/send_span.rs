@@ -12,9 +12,9 @@ use super::attributes::{self, error_type, was_sent};
 use super::batch::Batch;
 use super::end::{abandoned, dropped, fail, tried};
 use super::handle::Inner;
-use super::layer::Sink;
 use super::scope::{SendScope, batch_of, is_scoped, scoped, send_of};
 use super::semconv;
+use super::sink::Sink;
 use super::topic::Topic;
 use crate::MessageHead;
 

@@ -6,9 +6,9 @@ use kafka_tower_core::{Delivery, Error, Result};
 use tower_service::Service;
 
 use super::TracedFuture;
-use super::layer::Sink;
 use super::scope::is_anything_current;
 use super::send_span::SendSpan;
+use super::sink::Sink;
 use crate::MessageHead;
 
 /// Service that traces and measures sends. Created by [`TelemetryLayer`](super::TelemetryLayer).

@@ -1,17 +1,11 @@
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::outstanding::Outstanding;
-use crate::{Error, Record, Result, TransactionControl, TransactionEnd};
-
-/// Future returned by the methods of [`Control`]. It is boxed: control calls are rare, so the allocation does not
-/// matter.
-pub type ControlFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+use crate::{ControlFuture, Error, Record, Result, TransactionControl, TransactionEnd};
 
 /// Control handle of a transport: flush, close, and what is known about its state.
 ///

@@ -18,6 +18,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod control;
+mod control_future;
 mod delivery;
 pub mod error;
 pub mod gate;
@@ -34,7 +35,8 @@ mod transport;
 pub mod unanswered;
 pub mod validate;
 
-pub use control::{CloseReport, Control, ControlFuture, InFlight, UnansweredSend, Undelivered, UnseenFailures};
+pub use control::{CloseReport, Control, InFlight, UnansweredSend, Undelivered, UnseenFailures};
+pub use control_future::ControlFuture;
 pub use delivery::Delivery;
 pub use error::{BoxError, Error, ErrorKind, Persistence, Recovery, Result, Scope};
 pub use headers::{Header, Headers};

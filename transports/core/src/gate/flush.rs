@@ -14,9 +14,14 @@ pub struct Flush<P> {
     id: u64,
 }
 
-impl<P> Flush<P> {
-    pub(super) fn new(gate: Arc<Gate<P>>, epoch: u64, id: u64) -> Self {
-        Self { gate, epoch, id }
+impl<P> Gate<P> {
+    /// Resolves when all records called before are settled.
+    pub fn flush(self: &Arc<Self>) -> Flush<P> {
+        let (epoch, id) = {
+            let mut state = self.lock();
+            (state.begin_flush(), state.ticket())
+        };
+        Flush { gate: Arc::clone(self), epoch, id }
     }
 }
 

@@ -13,8 +13,16 @@ pub struct GateHandle<P> {
     woken: bool,
 }
 
+impl<P> Gate<P> {
+    /// Creates a handle. Each handle of the transport needs its own.
+    #[must_use]
+    pub fn handle(self: &Arc<Self>) -> GateHandle<P> {
+        GateHandle::new(Arc::clone(self))
+    }
+}
+
 impl<P> GateHandle<P> {
-    pub(super) fn new(gate: Arc<Gate<P>>) -> Self {
+    fn new(gate: Arc<Gate<P>>) -> Self {
         Self { gate, ticket: None, woken: false }
     }
 

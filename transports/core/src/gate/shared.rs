@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use super::state::{Admission, Limits, Permit, Refused, State};
-use super::{Flush, GateHandle};
 use crate::InFlight;
 
 /// Admission shared by the handles of a transport. See the [module](super) for its rules.
@@ -41,12 +40,6 @@ impl<P> Gate<P> {
     #[must_use]
     pub fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self { state: Mutex::new(State::new(limits)), fast_ready: AtomicBool::new(true) })
-    }
-
-    /// Creates a handle. Each handle of the transport needs its own.
-    #[must_use]
-    pub fn handle(self: &Arc<Self>) -> GateHandle<P> {
-        GateHandle::new(Arc::clone(self))
     }
 
     /// The current limits.
@@ -160,15 +153,6 @@ impl<P> Gate<P> {
     /// Whether the gate is closed.
     pub fn is_closed(&self) -> bool {
         self.lock().closed
-    }
-
-    /// Resolves when all records called before are settled.
-    pub fn flush(self: &Arc<Self>) -> Flush<P> {
-        let (epoch, id) = {
-            let mut state = self.lock();
-            (state.begin_flush(), state.ticket())
-        };
-        Flush::new(Arc::clone(self), epoch, id)
     }
 
     /// Whether a [`flush`](Self::flush) is waiting.
