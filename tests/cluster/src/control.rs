@@ -33,6 +33,10 @@ impl Cluster {
 
     /// SIGCONT: ends [`stop`](Self::stop).
     ///
+    /// If another node became the leader meanwhile, this node takes itself for the leader until it has read the cluster's
+    /// metadata, and a reader that gets its metadata from it misses the records written since `stop`. Read by way of the
+    /// other nodes.
+    ///
     /// # Errors
     ///
     /// If the cluster is external or the node is not running.

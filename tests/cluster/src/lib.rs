@@ -54,7 +54,7 @@ pub use cluster::{Builder, Cluster};
 pub use error::Error;
 pub use jars::target_dir;
 pub use listeners::Listener;
-pub use provision::stand_aside;
+pub use provision::{skipped, stand_aside};
 pub use proxy::Proxy;
 pub use reader::{Isolation, ReadRecord};
 pub use shared::shared;

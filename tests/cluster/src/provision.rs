@@ -63,13 +63,13 @@ pub(crate) fn skip(missing: &str) {
 pub fn stand_aside(said: &Once, line: &str) {
     let required = std::env::var("KAFKA_TOWER_REQUIRE_KAFKA").is_ok_and(|value| value == "1");
     assert!(!required, "KAFKA_TOWER_REQUIRE_KAFKA=1, but {line}");
-    said.call_once(|| say(line));
+    said.call_once(|| skipped(line));
 }
 
 /// Skips a test that needs a cluster of its own if `KAFKA_BROKERS` is set, even if Kafka is required.
 pub(crate) fn skip_own() {
     static SAID: Once = Once::new();
-    SAID.call_once(|| say("tests that need a cluster of their own do not run with KAFKA_BROKERS"));
+    SAID.call_once(|| skipped("tests that need a cluster of their own do not run with KAFKA_BROKERS"));
 }
 
 /// Skips a comparison with Kafka's Java code, which is not possible with a cluster in Docker.
@@ -78,8 +78,8 @@ pub(crate) fn skip_java() {
     stand_aside(&SAID, "no Java 17 with its compiler and Maven: nothing is compared with Java");
 }
 
-/// Writes past the test harness's capture.
-fn say(line: &str) {
+/// Prints that something was skipped, past the test harness's capture.
+pub fn skipped(line: &str) {
     let suite = std::env::current_exe().ok().and_then(|exe| exe.file_stem().map(|stem| stem.to_owned()));
     let suite = suite.map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let suite = suite.rsplit_once('-').map_or(suite.as_str(), |(name, _hash)| name);

@@ -5,9 +5,35 @@
 use std::time::{Duration, SystemTime};
 
 use kafka_tower::{ErrorKind, KafkaSink, KafkaSinkConfig, Persistence, Scope, SinkMessage};
+use kafka_tower_test_cluster::segments::Batch;
 use kafka_tower_test_cluster::{self as cluster, Cluster};
 
 const BAD: usize = 4;
+
+/// Ten records make a batch, and fewer wait for longer than the tests take: the ten of a test are one batch.
+fn in_one_batch(kafka: &Cluster, topic: &str) -> KafkaSinkConfig {
+    KafkaSinkConfig {
+        brokers: kafka.bootstrap().to_string(),
+        topic: topic.to_string(),
+        batch_size: 10,
+        linger_ms: 20_000,
+        compression_type: "none".to_string(),
+        ..Default::default()
+    }
+}
+
+/// Asserts that `count` records were sent again one by one: each is alone in its batch, by the producer for isolated
+/// records, whose id is not that of the producer that sends batches. The latter writes ten more records to show its id.
+async fn assert_sent_one_by_one(kafka: &Cluster, sink: &KafkaSink<String>, topic: &str, count: usize) {
+    let more = (0..10).map(|n| SinkMessage::new(n.to_string()).with_key("more").with_partition(0));
+    assert!(sink.send_batch(more).await.unwrap().iter().all(Result::is_ok));
+    sink.close().await.unwrap();
+    let Ok(batches) = kafka.batches(topic, 0).await else { return }; // somebody else's cluster
+    let (last, isolated) = batches.split_last().unwrap();
+    assert_eq!((last.records, isolated.len()), (10, count), "{batches:?}");
+    let alone = |batch: &Batch| batch.records == 1 && batch.producer_id != last.producer_id;
+    assert!(isolated.iter().all(alone), "{batches:?}");
+}
 
 /// Ten messages in one batch; `spoil` makes one of them bad. Says how it ended.
 async fn ten(
@@ -16,14 +42,7 @@ async fn ten(
     spoil: impl Fn(SinkMessage<String>) -> SinkMessage<String>,
 ) -> kafka_tower::Error {
     let topic = kafka.topic_with("neighbours", 1, config).await.unwrap();
-    let config = KafkaSinkConfig {
-        brokers: kafka.bootstrap().to_string(),
-        topic: topic.clone(),
-        linger_ms: 200,
-        compression_type: "none".to_string(),
-        ..Default::default()
-    };
-    let sink = KafkaSink::<String>::new(config).await.unwrap();
+    let sink = KafkaSink::<String>::new(in_one_batch(kafka, &topic)).await.unwrap();
     let messages = (0..10).map(|n| {
         let message = SinkMessage::new(format!("value {n}")).with_key(format!("key {n}")).with_partition(0);
         if n == BAD { spoil(message) } else { message }
@@ -33,13 +52,13 @@ async fn ten(
     for result in results {
         result.unwrap_or_else(|error| panic!("a neighbour: {error:#}"));
     }
-    sink.close().await.unwrap();
     let mut read: Vec<_> = kafka.read(&topic).await.unwrap().iter().map(|r| r.text()).collect();
     read.sort();
     let expected: Vec<_> = (0..10).filter(|n| *n != BAD).map(|n| format!("\"value {n}\"")).collect();
     assert_eq!(read, expected, "each neighbour once");
     assert_eq!((bad.persistence(), bad.scope()), (Persistence::NotPersisted, Scope::Record), "{bad:#}");
     assert_eq!(sink.metrics().await.retries, 0, "sending alone is no retry");
+    assert_sent_one_by_one(kafka, &sink, &topic, 9).await;
     bad
 }
 
@@ -81,18 +100,12 @@ async fn a_record_above_the_topics_limit() {
 async fn a_batch_above_the_topics_limit() {
     let Some(kafka) = cluster::shared().await else { return };
     let topic = kafka.topic_with("batch-limit", 1, &[("max.message.bytes", "1000")]).await.unwrap();
-    let config = KafkaSinkConfig {
-        brokers: kafka.bootstrap().to_string(),
-        topic: topic.clone(),
-        linger_ms: 200,
-        compression_type: "none".to_string(),
-        ..Default::default()
-    };
-    let sink = KafkaSink::<String>::new(config).await.unwrap();
+    let sink = KafkaSink::<String>::new(in_one_batch(kafka, &topic)).await.unwrap();
     let messages = (0..10).map(|n| SinkMessage::new(format!("{n}{}", "x".repeat(200))).with_partition(0));
     let results = sink.send_batch(messages).await.unwrap();
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     assert_eq!(kafka.read(&topic).await.unwrap().len(), 10);
+    assert_sent_one_by_one(kafka, &sink, &topic, 10).await;
 }
 
 /// A send whose budget is shorter than the outage is told so, and nothing is in the log twice afterwards.

@@ -7,8 +7,12 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use kafka_tower_core::{Delivery, ErrorKind, Persistence, Record, Result};
 use kafka_tower_rdkafka::{DeliveryFuture, RdkafkaTransport};
-use kafka_tower_test_cluster::{self as cluster, Cluster, segments::Compression};
+use kafka_tower_test_cluster::proxy::{ApiKey, Direction};
+use kafka_tower_test_cluster::{self as cluster, Cluster, Listener, segments::Compression};
 use tower::{Service, ServiceExt};
+
+/// A busy machine needs no more.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn call(transport: &mut RdkafkaTransport, record: Record) -> DeliveryFuture {
     transport.ready().await.unwrap().call(record)
@@ -225,4 +229,34 @@ async fn an_isolated_record_is_refused_or_delivered_for_itself() {
         }
     }
     assert_eq!(kafka.read(&topic).await.unwrap().len(), 9);
+}
+
+/// Appended, its answer lost, back in librdkafka's queue, and then closed: the status "not persisted" is wrong.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_waits_for_a_retry_is_possibly_persisted() {
+    let Some(kafka) = Cluster::builder().listener(Listener::Proxy).start().await.unwrap() else { return };
+    let (bootstrap, proxy) = (kafka.bootstrap_of(Listener::Proxy).unwrap(), kafka.proxy().unwrap());
+    let topic = kafka.topic("retry", 1).await.unwrap();
+    let builder = RdkafkaTransport::builder().property("bootstrap.servers", bootstrap).topic(topic.as_str());
+    let mut transport = builder.connect().await.unwrap();
+    let control = transport.control();
+    call(&mut transport, Record::new(topic.as_str()).with_value("first")).await.await.unwrap();
+    let answers = proxy.answers(ApiKey::PRODUCE);
+    proxy.pause(Direction::ToClient);
+    let lost = call(&mut transport, Record::new(topic.as_str()).with_value("its answer is lost")).await;
+    proxy.wait_for_answer(ApiKey::PRODUCE, answers + 1).await.unwrap();
+    proxy.down().await.unwrap();
+    // librdkafka has put the record back into its queue when it finds that nobody accepts a new connection.
+    tokio::time::timeout(PATIENCE, async {
+        while !control.last_error().is_some_and(|error| error.contains("Connection refused")) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("a lost connection");
+    let report = control.close(Duration::from_millis(100)).await.unwrap();
+    assert_eq!((report.delivered, report.failed, report.unknown), (0, 0, 1), "{report}");
+    assert_eq!(lost.await.unwrap_err().persistence(), Persistence::PossiblyPersisted);
+    let log: Vec<_> = kafka.read(&topic).await.unwrap().iter().map(|record| record.text()).collect();
+    assert_eq!(log, ["first", "its answer is lost"]);
 }

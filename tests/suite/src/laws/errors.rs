@@ -4,7 +4,7 @@ use kafka_tower_core::gate::Limits;
 use kafka_tower_core::{ErrorKind, Persistence, Record, Timestamp};
 use tower::Service;
 
-use super::{call, delivered, numbered, within};
+use super::{call, delivered, numbered, silenced, within};
 use crate::Subject;
 
 /// Law 5 for misuse: each error is typed and says that nothing was written, and nothing was.
@@ -51,7 +51,7 @@ pub async fn every_error_states_its_persistence<S: Subject>(subject: &S) {
 /// If not.
 pub async fn a_deadline_ends_the_waiting_truthfully<S: Subject>(subject: &S) {
     let mut open = subject.open(Limits { records: 1, bytes: 1_000 }, 1).await;
-    if !open.kafka.silence().await {
+    if !silenced(&*open.kafka, "a_deadline_ends_the_waiting_truthfully").await {
         return;
     }
     let soon = || tokio::time::Instant::now() + Duration::from_millis(300);

@@ -26,6 +26,8 @@ use kafka_tower_core::gate::Limits;
 use kafka_tower_core::{Delivery, Error, Record, Result, Transport};
 use tower::ServiceExt;
 
+use crate::subject::Kafka;
+
 /// Limits that no law reaches.
 pub(crate) const WIDE: Limits = Limits { records: 20_000, bytes: 64 << 20 };
 
@@ -45,6 +47,18 @@ pub(crate) async fn within<F: Future>(patience: Duration, what: &str, future: F)
         Ok(output) => output,
         Err(_) => panic!("{what}: not done within {patience:?}"),
     }
+}
+
+/// Silences the broker of a law. A cluster that somebody else runs cannot be silenced: then a line says that the law does
+/// not run, and the result is false.
+pub(crate) async fn silenced(kafka: &dyn Kafka, law: &str) -> bool {
+    if kafka.silence().await {
+        return true;
+    }
+    let external = std::env::var_os("KAFKA_BROKERS").is_some();
+    assert!(external, "{law}: the broker cannot be silenced, though the tests have started it");
+    kafka_tower_test_cluster::skipped(&format!("the law {law} does not run: the broker cannot be silenced"));
+    false
 }
 
 /// Unwraps a delivery.

@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 use futures_util::future::poll_fn;
 use futures_util::stream::FuturesUnordered;
 
-use super::{WIDE, all_once, call, delivered, numbered, within};
+use super::{WIDE, all_once, call, delivered, numbered, silenced, within};
 use crate::Subject;
 use crate::random::Random;
 
@@ -72,7 +72,7 @@ pub async fn dropped_futures_deliver_and_give_their_room_back<S: Subject>(subjec
 /// If it is early or never.
 pub async fn flush_waits_for_earlier_records<S: Subject>(subject: &S) {
     let mut open = subject.open(WIDE, 1).await;
-    if !open.kafka.silence().await {
+    if !silenced(&*open.kafka, "flush_waits_for_earlier_records").await {
         return;
     }
     let future = call(&mut open.transport, numbered(&open.topic, 0)).await;
