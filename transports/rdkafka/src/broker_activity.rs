@@ -3,13 +3,14 @@
 //! Every request and every answer is counted, so counting must be cheap. The clock is read only when the counts are
 //! looked at: what changed since the last look counts as having happened at this one.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::codes;
-use crate::inner::lock;
+use crate::sync::lock;
 
 /// Maximum number of brokers observed; further ones are ignored.
 const KEPT: usize = 1_000;
@@ -53,6 +54,14 @@ impl BrokerActivity {
             throttled: None,
         }
     }
+}
+
+/// The brokers' activity at one moment, for all records that expire then.
+pub(crate) struct ActivitySnapshot {
+    pub(crate) peers: Vec<BrokerActivity>,
+    pub(crate) isolated: Vec<BrokerActivity>,
+    /// Whether a line about it was logged.
+    pub(crate) logged: Cell<bool>,
 }
 
 /// Counters of a connection. As a rule only its broker's thread changes them.

@@ -8,13 +8,16 @@ use kafka_tower_core::gate::{Gate, Limits};
 use kafka_tower_core::{Error, Result, validate};
 use tokio::sync::oneshot;
 
+use crate::clock::later;
 use crate::connect::{self, ConnectCheck};
 use crate::event_loop;
 use crate::events::ClientEvents;
 use crate::ffi::Client;
-use crate::inner::{TransportInner, later};
+use crate::inner::TransportInner;
+use crate::owner::Owner;
 use crate::properties::{self, Properties};
-use crate::transport::{Owner, RdkafkaTransport};
+use crate::threads;
+use crate::transport::RdkafkaTransport;
 
 /// Builds a [`RdkafkaTransport`] from librdkafka's properties and the transport's own options.
 ///
@@ -132,8 +135,8 @@ impl RdkafkaBuilder {
             let connected = self.connect_now(&|| sender.is_closed());
             drop(sender.send(connected));
         };
-        thread.spawn(connect).map_err(|error| event_loop::no_thread(error).without_record())?;
-        let connected = receiver.await.unwrap_or_else(|_| Err(event_loop::panicked("cannot connect")));
+        thread.spawn(connect).map_err(|error| threads::no_thread(error).without_record())?;
+        let connected = receiver.await.unwrap_or_else(|_| Err(threads::panicked("cannot connect")));
         connected.map_err(Error::without_record)
     }
 
@@ -143,8 +146,16 @@ impl RdkafkaBuilder {
         let config = properties::client_config(&self.properties)?;
         let client = Client::create(&config).map_err(|error| properties::creation_error(&error, &config))?;
         let gate = Gate::new(self.limits);
-        let inner = TransportInner::new(client, config, gate, self.events, self.delivery_bound, self.per_partition);
-        let thread = event_loop::spawn(Arc::clone(&inner)).map_err(event_loop::no_thread)?;
+        let inner = TransportInner::new(
+            client,
+            config,
+            gate,
+            self.events,
+            self.delivery_bound,
+            self.per_partition,
+            event_loop::spawn_isolated,
+        );
+        let thread = event_loop::spawn(Arc::clone(&inner)).map_err(threads::no_thread)?;
         let transactional = properties::get(&self.properties, "transactional.id").is_some();
         let owner = Owner::new(inner, thread, transactional);
         if self.check {

@@ -1,4 +1,4 @@
-//! A clock that is ten times cheaper than `Instant::now`, with a resolution of some milliseconds.
+//! A clock that is ten times cheaper than `Instant::now`, with a resolution of some milliseconds, and safe sums of times.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,12 @@ pub(crate) fn coarse_now() -> Instant {
     return linux::coarse_now();
     #[cfg(not(target_os = "linux"))]
     return Instant::now();
+}
+
+/// Returns `time + by`, limited to 30 years because the clock may overflow.
+pub(crate) fn later(time: Instant, by: Duration) -> Instant {
+    const YEARS: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
+    time.checked_add(by.min(YEARS)).unwrap_or(time)
 }
 
 #[cfg(target_os = "linux")]

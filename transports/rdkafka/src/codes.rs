@@ -331,6 +331,14 @@ pub(crate) static TABLE: &[Row] = &[
     row(132, "STREAMS_TOPOLOGY_FENCED", OTHER, Record, Unknown, ""),
     row(133, "SHARE_SESSION_LIMIT_REACHED", OTHER_RETRY, Record, Unknown, ""),];
 
+/// Text and name of a code.
+pub(crate) fn describe(code: i32) -> String {
+    match row_of(code) {
+        Some(row) => format!("{} ({})", row.text(), row.name),
+        None => format!("code {code}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,11 +11,12 @@ use crate::advertised_names;
 use crate::classify::{self, seconds};
 use crate::codes;
 use crate::connect_state::ConnectFacts;
-use crate::event_loop;
 use crate::explain::Explanation;
 use crate::ffi::{Client, TopicMetadata};
-use crate::inner::{TransportInner, lock};
+use crate::inner::TransportInner;
 use crate::probe::{self, PeerProtocol, Probing};
+use crate::sync::lock;
+use crate::threads;
 use crate::wrong_protocol;
 
 /// Interval of the check whether the caller still waits. Answers and facts end the wait at once.
@@ -123,7 +124,7 @@ impl ConnectCheck<'_> {
             *lock(&place) = Some(answered);
             its.change(|_| ());
         };
-        thread::Builder::new().name("kafka-tower-question".to_owned()).spawn(asks).map_err(event_loop::no_thread)?;
+        thread::Builder::new().name("kafka-tower-question".to_owned()).spawn(asks).map_err(threads::no_thread)?;
         let waited = self.wait(self.deadline, |facts| {
             let stuck = facts.fatal.clone().or_else(|| facts.denied.clone()).map(Err);
             stuck.or_else(|| lock(&answer).take().map(Ok))

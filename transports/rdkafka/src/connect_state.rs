@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::inner::lock;
+use crate::sync::lock;
 
 #[derive(Clone, Default)]
 pub(crate) struct ConnectFacts {

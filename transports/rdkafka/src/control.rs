@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl, UnseenFailures};
 
+use crate::close;
 use crate::event_loop;
+use crate::owner::Owner;
 use crate::transactions::RdkafkaTransactions;
-use crate::transport::Owner;
 
 /// The control side of the transport: flush, close, counts.
 pub(crate) struct RdkafkaControl {
@@ -53,7 +54,7 @@ impl Control for RdkafkaControl {
 
     fn close(&self, within: Duration) -> ControlFuture<'_, CloseReport> {
         let inner = self.owner.inner();
-        let end = inner.begin_close(within);
+        let end = close::begin(inner, within);
         Box::pin(async move {
             if let Some(end) = end {
                 // An error means that the event loop is gone; then there is nothing to wait for.

@@ -18,7 +18,7 @@ use crate::probe::{PeerProtocol, Probing};
 use crate::properties::{self, Properties};
 use crate::slot::Slot;
 use crate::transport::RdkafkaTransport;
-use crate::{classify, codes, event_loop, transactions, wrong_protocol};
+use crate::{classify, codes, event_loop, threads, transactions, wrong_protocol};
 
 const ALL: [Persistence; 3] = [Persistence::NotPersisted, Persistence::PossiblyPersisted, Persistence::Persisted];
 
@@ -57,7 +57,7 @@ fn of_calls_without_a_record() {
         let texts = [None, Some("127.0.0.1:1/1: it failed")];
         texts.map(|text| classify::client_error(code, "cannot connect to kafka-1:9092", text).without_record())
     }));
-    assert_all([event_loop::no_thread(std::io::Error::other("no memory"))]);
+    assert_all([threads::no_thread(std::io::Error::other("no memory"))]);
 }
 
 #[test]
@@ -85,6 +85,7 @@ fn inner() -> Arc<TransportInner> {
         None,
         Duration::from_secs(300),
         None,
+        event_loop::spawn_isolated,
     )
 }
 
@@ -152,25 +153,25 @@ fn a_name_that_a_broker_advertises_is_named_with_its_cure() {
 
 #[test]
 fn of_transactions() {
-    assert_all(ALL.into_iter().take(2).map(|persistence| transactions::aborted("orders", persistence)));
+    assert_all(ALL.into_iter().take(2).map(|persistence| transactions::errors::aborted("orders", persistence)));
     assert_all(ALL.into_iter().take(2).map(|persistence| {
-        transactions::failed(&classify::outcome("orders", persistence), "it was refused", persistence)
+        transactions::errors::failed(&classify::outcome("orders", persistence), "it was refused", persistence)
     }));
-    let unseen = transactions::aborted("orders", Persistence::PossiblyPersisted);
+    let unseen = transactions::errors::aborted("orders", Persistence::PossiblyPersisted);
     assert_eq!(
         unseen.to_string(),
         "the delivery to orders was not confirmed: its transaction is being aborted (may have been written) [help: send it \
          again in the next transaction: readers of committed records never see this one]"
     );
     assert_all([
-        transactions::unanswered(),
-        transactions::closed("the transaction was not begun"),
-        transactions::no_group_coordinator(),
-        transactions::not_handed_over(),
-        transactions::not_flushed(""),
-        transactions::not_flushed("; last broker error 0.4 s ago: it failed"),
-        event_loop::panicked("commit"),
-        event_loop::panicked("cannot connect").without_record(),
+        transactions::errors::unanswered(),
+        transactions::errors::closed("the transaction was not begun"),
+        transactions::errors::no_group_coordinator(),
+        transactions::errors::not_handed_over(),
+        transactions::errors::not_flushed(""),
+        transactions::errors::not_flushed("; last broker error 0.4 s ago: it failed"),
+        threads::panicked("commit"),
+        threads::panicked("cannot connect").without_record(),
     ]);
 }
 
@@ -193,7 +194,7 @@ async fn of_calls_that_concern_no_record() {
 #[test]
 fn of_calls_of_transactions() {
     let inner = inner();
-    let call = transactions::Call::new(&inner, Duration::from_secs(1));
+    let call = transactions::call::Call::new(&inner, Duration::from_secs(1));
     for code in all_codes() {
         for (retriable, fatal, abort) in
             [(false, false, false), (true, false, false), (false, true, false), (false, false, true)]
@@ -201,7 +202,7 @@ fn of_calls_of_transactions() {
             for text in ["", "Operation not valid in state Ready"] {
                 let error = TransactionError { code, text: text.to_owned(), retriable, fatal, abort };
                 let fates = [Persistence::NotPersisted, Persistence::PossiblyPersisted];
-                assert_all(fates.map(|fate| transactions::commit_error(&call, &error, fate)));
+                assert_all(fates.map(|fate| transactions::call::commit_error(&call, &error, fate)));
                 assert_all(fates.map(|fate| call.error("the transaction was not aborted", &error, fate)));
                 let without = |what| call.error(what, &error, Persistence::NotPersisted);
                 assert_all([

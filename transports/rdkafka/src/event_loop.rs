@@ -10,9 +10,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use kafka_tower_core::gate::Permit;
-use kafka_tower_core::{Error, ErrorKind, Persistence, Result};
+use kafka_tower_core::{ErrorKind, Persistence, Result};
 
 use crate::classify;
+use crate::code_lookup;
 use crate::codes;
 use crate::events::ClientError;
 use crate::ffi::{Client, Event, Queue, Report};
@@ -22,8 +23,7 @@ use crate::isolated::IsolatedProducer;
 use crate::log::Source;
 use crate::log_lines;
 use crate::partition_refresh::PartitionRefresh;
-use crate::recent_errors;
-use crate::replace::StuckWatch;
+use crate::replace::watch::StuckWatch;
 use crate::slot::{Acknowledged, Slot};
 use crate::stuck_partitions;
 use crate::wrong_protocol;
@@ -86,17 +86,6 @@ pub(crate) fn spawn_isolated(
             while events.serve(Duration::ZERO) {}
         }
     })
-}
-
-pub(crate) fn no_thread(error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Fatal, "the system gave no thread")
-        .with_persistence(Persistence::NotPersisted)
-        .with_source(error)
-}
-
-/// Error of a call whose thread panicked, so that its outcome is unknown.
-pub(crate) fn panicked(what: &str) -> Error {
-    Error::new(ErrorKind::Fatal, format!("{what}: its thread panicked"))
 }
 
 pub(crate) struct EventLoop<'a> {
@@ -333,7 +322,7 @@ fn error(inner: &TransportInner, client: &Client, code: i32, fatal: bool, text: 
         });
     }
     if let Some(its) = inner.arc().filter(|_| fatal) {
-        inner.isolated.retire(client, &its);
+        inner.isolated.retire(client, move || its.closing.is_done());
     }
     user(inner, "error", |events| events.error(&ClientError { code, name, text: &text, fatal }));
 }
@@ -359,7 +348,7 @@ fn log(inner: &TransportInner, watch: Option<&mut StuckWatch>, level: i32, facil
     }
     let now = Instant::now();
     inner.log.librdkafka(level, facility, text, now);
-    if let Some(line) = log_lines::read(facility, text, recent_errors::code_of) {
+    if let Some(line) = log_lines::read(facility, text, code_lookup::code_of) {
         let said = inner.record_log_line(&line, now);
         // Lines that librdkafka logs as warnings are in the log already.
         if let Some(text) = said.filter(|_| level > 6) {

@@ -6,9 +6,10 @@
 use std::time::{Duration, Instant};
 
 use crate::broker_activity::{BrokerActivity, address};
-use crate::classify::seconds;
+use kafka_tower_core::text::seconds;
+
 use crate::codes;
-use crate::recent_errors::{ErrorPlace, RecentError, describe};
+use crate::recent_errors::{ErrorPlace, RecentError};
 
 /// How long an unreachable broker explains waits that began later: librdkafka repeats a connection's error every 30 s.
 const LASTS: Duration = Duration::from_secs(60);
@@ -155,7 +156,8 @@ fn lost<'a>(wait: &Wait<'_>, peers: impl Iterator<Item = &'a BrokerActivity>) ->
     let open = lost.filter(|(at, _, peer)| *at >= wait.since && peer.produced.is_none_or(|produced| produced <= *at));
     let (at, code, peer) = open.max_by_key(|(at, ..)| *at)?;
     let ago = wait.now.saturating_duration_since(at).as_secs_f64();
-    let text = format!("last broker error {ago:.1} s ago: {}: a request had no answer: {}", peer.name, describe(code));
+    let text =
+        format!("last broker error {ago:.1} s ago: {}: a request had no answer: {}", peer.name, codes::describe(code));
     Some(Explanation { code: Some(code), text })
 }
 

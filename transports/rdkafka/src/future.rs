@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use kafka_tower_core::{Delivery, Error, Result, handover};
 
+use crate::owner::Owner;
 use crate::slot::Slot;
-use crate::transport::Owner;
 
 /// Future of a record: resolves with its outcome, or when its deadline has passed.
 ///

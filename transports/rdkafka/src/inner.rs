@@ -2,17 +2,17 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::gate::{Gate, Permit};
 use kafka_tower_core::outstanding::Outstanding;
-use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Result, Scope, TransactionEnd, text};
+use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Result, Scope, text};
 use rdkafka::ClientConfig;
-use tokio::sync::oneshot;
 
 use crate::classify;
-use crate::closing::Closing;
+use crate::close_state::CloseState;
 use crate::codes;
 use crate::connect_state::ConnectState;
 use crate::events::ClientEvents;
@@ -21,22 +21,27 @@ use crate::ffi::Client;
 use crate::held::HeldRecords;
 use crate::isolated::{IsolatedProducer, LazyIsolatedProducer};
 use crate::log::{Log, Source};
-use crate::partition_refresh::PartitionCounts;
+use crate::partition_counts::PartitionCounts;
 use crate::recent_errors::RecentErrors;
-use crate::replace::ReplaceReason;
+use crate::replace::reason::ReplaceReason;
 use crate::request_limit::RequestLimit;
 use crate::slot::{Acknowledged, Slot};
-use crate::transactions::{self, TransactionState};
+use crate::sync::lock;
+use crate::threads;
+use crate::transactions::state::TransactionState;
 
 mod deadlines;
+mod hold;
 mod reasons;
 
-pub(crate) use reasons::ActivitySnapshot;
+pub(crate) type SpawnIsolated = fn(Arc<TransportInner>, Arc<IsolatedProducer>) -> std::io::Result<JoinHandle<()>>;
 
 pub(crate) struct TransportInner {
     pub(crate) client: Client,
     pub(crate) isolated: LazyIsolatedProducer,
     me: Weak<Self>,
+    /// Starts the event loop of the isolated producer. A function, because the event loop knows this type.
+    spawn_isolated: SpawnIsolated,
     config: ClientConfig,
     pub(crate) gate: Arc<Gate<Arc<Slot>>>,
     expiry: Mutex<ExpiryQueue>,
@@ -60,7 +65,7 @@ pub(crate) struct TransportInner {
     per_partition: Option<(Arc<str>, usize)>,
     pub(crate) events: Option<Arc<dyn ClientEvents>>,
     pub(crate) connect_state: Arc<ConnectState>,
-    pub(crate) closing: Closing,
+    pub(crate) closing: CloseState,
     /// Failures that their callers' futures have not returned yet.
     pub(crate) unseen: Arc<Outstanding<()>>,
     /// Number of event loops that are settling records and will release their room.
@@ -70,17 +75,6 @@ pub(crate) struct TransportInner {
 /// Maximum time that a flush waits for room that is about to be released.
 const SETTLING: Duration = Duration::from_millis(50);
 
-/// Returns `time + by`, limited to 30 years because the clock may overflow.
-pub(crate) fn later(time: Instant, by: Duration) -> Instant {
-    const YEARS: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
-    time.checked_add(by.min(YEARS)).unwrap_or(time)
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic leaves none of these states half changed.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl TransportInner {
     pub(crate) fn new(
         client: Client,
@@ -89,11 +83,13 @@ impl TransportInner {
         events: Option<Arc<dyn ClientEvents>>,
         delivery_bound: Duration,
         per_partition: Option<(Arc<str>, usize)>,
+        spawn_isolated: SpawnIsolated,
     ) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             client,
             isolated: LazyIsolatedProducer::default(),
             me: Weak::clone(me),
+            spawn_isolated,
             request_limit: RequestLimit::new(&config),
             config,
             gate,
@@ -111,7 +107,7 @@ impl TransportInner {
             per_partition,
             events,
             connect_state: Arc::default(),
-            closing: Closing::default(),
+            closing: CloseState::default(),
             unseen: Arc::default(),
             settling: AtomicUsize::new(0),
         })
@@ -177,7 +173,7 @@ impl TransportInner {
             Some(self.expired(&slot, false, now, &self.activity_snapshot()))
         } else {
             // The limit may have become known while it was parked.
-            self.above_request_limit(record, record.size())
+            self.request_limit.refusal(&self.client, record, record.size())
         };
         let enqueued = match refusal {
             None => {
@@ -197,7 +193,10 @@ impl TransportInner {
 
     fn isolated(&self) -> Result<Arc<IsolatedProducer>> {
         let gone = || Error::new(ErrorKind::Closed, "the transport is closed");
-        self.isolated.get_or_start(&self.config, || self.me.upgrade().ok_or_else(gone))
+        self.isolated.get_or_start(&self.config, |producer| {
+            let inner = self.me.upgrade().ok_or_else(gone)?;
+            (self.spawn_isolated)(inner, Arc::clone(producer)).map_err(threads::no_thread)
+        })
     }
 
     pub(crate) fn refused(&self, code: i32, slot: &Slot, client: &Client) -> Error {
@@ -302,39 +301,6 @@ impl TransportInner {
     }
 
     // ---- the end
-
-    /// Begins the close: no new records; records in flight and the open transaction have until the deadline. None if it
-    /// is done already.
-    pub(crate) fn begin_close(&self, within: Duration) -> Option<oneshot::Receiver<()>> {
-        // Before the event loop can see that the close has begun.
-        let (first, open) = self.transactions.open.close();
-        if first && open {
-            self.closing.ends_transaction();
-        }
-        let end = self.closing.begin(within);
-        self.gate.close();
-        if first && open {
-            self.end_transaction();
-        }
-        self.client.wake();
-        end
-    }
-
-    /// Ends the transaction on a thread of its own, because librdkafka's calls block and need the event loop meanwhile.
-    fn end_transaction(&self) {
-        let (Some(inner), Some(until)) = (self.me.upgrade(), self.closing.deadline()) else { return };
-        let thread = std::thread::Builder::new().name("kafka-tower-close".to_owned());
-        let spawned = thread.spawn(move || {
-            let ended = transactions::end_at_close(&inner, until);
-            inner.closing.transaction_ended(ended);
-            inner.client.wake();
-        });
-        if let Err(error) = spawned {
-            let ended = TransactionEnd::Unknown(crate::event_loop::no_thread(error));
-            self.transactions.open.closed(Some(ended.clone()));
-            self.closing.transaction_ended(Some(ended));
-        }
-    }
 
     /// Called when all records are settled: wakes the waiters first, then ends the producers, which may take seconds
     /// while a broker's name is being resolved.

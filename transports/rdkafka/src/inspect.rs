@@ -14,12 +14,14 @@ use kafka_tower_core::gate::{Gate, Limits};
 use kafka_tower_core::{Error, ErrorKind, Result, validate};
 use tokio::sync::oneshot;
 
+use crate::clock::later;
 use crate::connect::ConnectCheck;
 use crate::event_loop;
 use crate::ffi::{Client, DescribedPartition, DescribedTopic};
-use crate::inner::{TransportInner, later};
+use crate::inner::TransportInner;
+use crate::owner::Owner;
 use crate::properties::{self, Properties};
-use crate::transport::Owner;
+use crate::threads;
 use crate::{classify, codes};
 
 /// Time that a new topic may need until all brokers know it.
@@ -133,8 +135,8 @@ pub async fn inspect<N: Into<String>, V: Into<String>>(
         let found = look(&properties, &topic, within, &|| sender.is_closed());
         drop(sender.send(found));
     };
-    thread.spawn(look).map_err(|error| event_loop::no_thread(error).without_record())?;
-    let found = receiver.await.unwrap_or_else(|_| Err(event_loop::panicked("cannot look at the cluster")));
+    thread.spawn(look).map_err(|error| threads::no_thread(error).without_record())?;
+    let found = receiver.await.unwrap_or_else(|_| Err(threads::panicked("cannot look at the cluster")));
     found.map_err(Error::without_record)
 }
 
@@ -144,8 +146,8 @@ fn look(properties: &Properties, topic: &str, within: Duration, given_up: &dyn F
     let config = properties::client_config(properties)?;
     let client = Client::create(&config).map_err(|error| properties::creation_error(&error, &config))?;
     let gate = Gate::new(Limits { records: 1, bytes: 1 });
-    let inner = TransportInner::new(client, config, gate, None, within, None);
-    let thread = event_loop::spawn(Arc::clone(&inner)).map_err(event_loop::no_thread)?;
+    let inner = TransportInner::new(client, config, gate, None, within, None, event_loop::spawn_isolated);
+    let thread = event_loop::spawn(Arc::clone(&inner)).map_err(threads::no_thread)?;
     let transactional = properties::get(properties, "transactional.id").is_some();
     let owner = Owner::new(inner, thread, transactional);
     let check_until = |deadline| ConnectCheck {

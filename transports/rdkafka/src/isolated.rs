@@ -9,10 +9,9 @@ use kafka_tower_core::Result;
 use rdkafka::ClientConfig;
 
 use crate::broker_activity::BrokerActivity;
-use crate::event_loop;
 use crate::ffi::Client;
-use crate::inner::{TransportInner, lock};
 use crate::properties;
+use crate::sync::lock;
 
 pub(crate) struct IsolatedProducer {
     pub(crate) client: Client,
@@ -35,11 +34,11 @@ impl IsolatedProducer {
     ///
     /// A thread of librdkafka that resolves a name reports its records only afterwards. The event loop continues until
     /// then, because only it can release their room.
-    fn end_when_settled(&self, inner: &TransportInner) {
+    fn end_when_settled(&self, closed: impl Fn() -> bool) {
         loop {
             self.client.purge();
             self.client.flush(Duration::from_secs(1));
-            if self.client.queued() == 0 || inner.closing.is_done() {
+            if self.client.queued() == 0 || closed() {
                 break;
             }
             // A flush does not wait for events that are not reports.
@@ -54,11 +53,11 @@ impl IsolatedProducer {
 pub(crate) struct LazyIsolatedProducer(Mutex<Option<Arc<IsolatedProducer>>>);
 
 impl LazyIsolatedProducer {
-    /// Returns the producer, or makes it; `inner` is called only then.
+    /// Returns the producer, or makes it; `spawn` starts its event loop.
     pub(crate) fn get_or_start(
         &self,
         config: &ClientConfig,
-        inner: impl FnOnce() -> Result<Arc<TransportInner>>,
+        spawn: impl FnOnce(&Arc<IsolatedProducer>) -> Result<JoinHandle<()>>,
     ) -> Result<Arc<IsolatedProducer>> {
         let mut current = lock(&self.0);
         if let Some(producer) = current.as_ref() {
@@ -68,21 +67,22 @@ impl LazyIsolatedProducer {
         one_by_one.set("batch.num.messages", "1");
         let client = Client::create(&one_by_one).map_err(|error| properties::creation_error(&error, config))?;
         let producer = Arc::new(IsolatedProducer { client, stop: AtomicBool::new(false), thread: Mutex::default() });
-        let thread = event_loop::spawn_isolated(inner()?, Arc::clone(&producer)).map_err(event_loop::no_thread)?;
+        let thread = spawn(&producer)?;
         *lock(&producer.thread) = Some(thread);
         Ok(Arc::clone(current.insert(producer)))
     }
 
-    /// Retires a producer that has ended: the next record gets a new one.
-    pub(crate) fn retire(&self, client: &Client, inner: &Arc<TransportInner>) {
-        self.retire_after(client, inner, |_| ());
+    /// Retires a producer that has ended: the next record gets a new one. `closed` tells whether the close is done,
+    /// after which nothing is waited for.
+    pub(crate) fn retire(&self, client: &Client, closed: impl Fn() -> bool + Send + 'static) {
+        self.retire_after(client, closed, |_| ());
     }
 
     /// Like [`retire`](Self::retire); runs `last` before it gives up its records, on a separate thread.
     pub(crate) fn retire_after(
         &self,
         client: &Client,
-        inner: &Arc<TransportInner>,
+        closed: impl Fn() -> bool + Send + 'static,
         last: impl FnOnce(&Client) + Send + 'static,
     ) {
         let retired = {
@@ -94,10 +94,9 @@ impl LazyIsolatedProducer {
         };
         if let Some(producer) = retired {
             // Not on this thread, which is the producer's own event loop. Its last records are reported first.
-            let inner = Arc::clone(inner);
             let end = move || {
                 last(&producer.client);
-                producer.end_when_settled(&inner);
+                producer.end_when_settled(closed);
             };
             if let Err(error) = std::thread::Builder::new().name("kafka-tower-retire".to_owned()).spawn(end) {
                 tracing::warn!(%error, "no thread to end a producer");

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use kafka_tower_core::{Result, TransactionEnd};
 
-use crate::inner::lock;
+use crate::sync::lock;
 
 /// Shared by the transactional calls, each on a thread of its own, and the close.
 #[derive(Debug, Default)]

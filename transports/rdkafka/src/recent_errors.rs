@@ -1,11 +1,9 @@
 //! Recent errors by place, until they end: partitions, brokers, the transaction coordinator, the client.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::OnceLock;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::codes;
-use crate::ffi;
 use crate::log_dedup::essence;
 use crate::log_lines::LogLine;
 
@@ -75,18 +73,18 @@ impl RecentErrors {
     pub(crate) fn push_line(&mut self, line: &LogLine<'_>, now: Instant) -> Option<&str> {
         let error = match *line {
             LogLine::Refused { broker, topic, partition, code } => {
-                let text = format!("{broker}: {topic}[{partition}]: {}", describe(code));
+                let text = format!("{broker}: {topic}[{partition}]: {}", codes::describe(code));
                 RecentError::new(ErrorPlace::Partition { topic: topic.to_owned(), partition }, code, text, now)
             }
             LogLine::NoCoordinator { what, who, code, text } => {
                 let who = if who.is_empty() { String::new() } else { format!("{who}: ") };
-                let text = code.map_or_else(|| text.to_owned(), describe);
+                let text = code.map_or_else(|| text.to_owned(), codes::describe);
                 let text = format!("{who}{what}: {text}");
                 RecentError::new(ErrorPlace::Coordinator, code.unwrap_or(0), text, now)
             }
             LogLine::Leader { topic, partition, is_there: false } => {
                 let (code, place) = (codes::LEADER_NOT_AVAILABLE, topic.to_owned());
-                let text = format!("{topic}[{partition}]: {}", describe(code));
+                let text = format!("{topic}[{partition}]: {}", codes::describe(code));
                 RecentError::new(ErrorPlace::Partition { topic: place, partition }, code, text, now)
             }
             LogLine::Leader { topic, partition, is_there: true } => {
@@ -132,27 +130,6 @@ impl RecentErrors {
         }
         self.0.push_back(error);
     }
-}
-
-/// Text and name of a code.
-pub(crate) fn describe(code: i32) -> String {
-    match codes::row_of(code) {
-        Some(row) => format!("{} ({})", row.text(), row.name),
-        None => format!("code {code}"),
-    }
-}
-
-/// Finds a code by librdkafka's text for it, or by its name.
-pub(crate) fn code_of(text: &str) -> Option<i32> {
-    // Not a `HashMap`: it points into the middle of its allocation, which memcheck reports as lost.
-    static CODES: OnceLock<BTreeMap<String, i32>> = OnceLock::new();
-    let codes = CODES.get_or_init(|| {
-        codes::all().flat_map(|row| [(ffi::text_of(row.code), row.code), (row.name.to_owned(), row.code)]).collect()
-    });
-    // librdkafka's text for a code that it does not know: "Err-200?".
-    let unknown =
-        || text.strip_prefix("Err-").and_then(|rest| rest.strip_suffix('?')).and_then(|code| code.parse().ok());
-    codes.get(text).copied().or_else(unknown)
 }
 
 #[cfg(test)]
@@ -226,21 +203,5 @@ mod tests {
         }
         assert_eq!(errors.0.len(), MAX_ERRORS);
         assert_eq!(errors.iter().next().unwrap().place, ErrorPlace::Partition { topic: "t".into(), partition: 499 });
-    }
-
-    #[test]
-    fn codes_are_known_by_librdkafkas_text_and_by_name() {
-        for (text, code) in [
-            ("Broker: Not enough in-sync replicas", Some(19)),
-            ("COORDINATOR_NOT_AVAILABLE", Some(15)),
-            ("Err-200?", Some(200)),
-            ("Err-x?", None),
-            ("something", None),
-        ] {
-            assert_eq!(code_of(text), code, "{text}");
-        }
-        for code in [2, 6, 7, 19, 20, 56, 87, -195] {
-            assert_eq!(code_of(&ffi::text_of(code)), Some(code));
-        }
     }
 }

@@ -11,26 +11,25 @@
 //!
 //! A client whose brokers do not answer is not replaced, because a new client would not reach them either.
 
+pub(crate) mod reason;
+pub(crate) mod watch;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Scope};
-
-use crate::classify;
-use crate::codes;
+use self::reason::ReplaceReason;
+use self::watch::{CHECK_INTERVAL, PausedPartitions};
 use crate::event_loop::{self, EventLoop, PURGE_AGAIN, PURGE_TIME};
-use crate::explain::Explanation;
-use crate::ffi::{Client, Event, Instance, Report};
-use crate::inner::{ActivitySnapshot, TransportInner, lock};
+use crate::ffi::{Client, Event, Instance};
+use crate::inner::TransportInner;
 use crate::log::Source;
 use crate::slot::Slot;
-use crate::stuck_partitions::{Partition, PartitionTroubles, ReplaceBackOff, StuckReason};
+use crate::stuck_partitions::{Partition, StuckReason};
+use crate::sync::lock;
 
-/// Interval at which the records in flight to other partitions are checked.
-const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// Maximum time that partitions are paused before the client is replaced: longer than librdkafka's longest wait
 /// between two connections (`reconnect.backoff.max.ms`, 10 s).
 const MAX_PAUSE: Duration = Duration::from_secs(15);
@@ -40,158 +39,6 @@ const MAX_HOLD: Duration = Duration::from_secs(2);
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// Minimum age of a record for its partition to count as in trouble.
 const MIN_AGE: Duration = Duration::from_secs(1);
-/// Smaller records are not reported as too large, in bytes.
-const LARGE: usize = 16 * 1_024;
-
-/// The event loop's state about a client in trouble.
-#[derive(Default)]
-pub(crate) struct StuckWatch {
-    pub(crate) troubles: PartitionTroubles,
-    back_off: ReplaceBackOff,
-    paused: Option<PausedPartitions>,
-    look: Option<Instant>,
-    /// Records of the old instance that go to the new one, while both exist.
-    taken_back: Option<Vec<Arc<Slot>>>,
-}
-
-/// Partitions that are paused.
-struct PausedPartitions {
-    partitions: BTreeMap<Partition, StuckReason>,
-    /// Records that were called after this are not sent while [`is_sure`](Self::is_sure).
-    since: Instant,
-    /// All of them are paused, and none was recreated since.
-    is_sure: bool,
-}
-
-/// Why a client is replaced, for the errors of the records that it gives up.
-pub(crate) struct ReplaceReason {
-    partitions: BTreeMap<Partition, StuckReason>,
-    /// Topics of records that had no answer within the bound.
-    overdue: Vec<Arc<str>>,
-    /// Size of the largest record in flight to one of the partitions, in bytes.
-    largest: usize,
-    /// The brokers' activity before the client was replaced.
-    activity_snapshot: Option<ActivitySnapshot>,
-}
-
-impl ReplaceReason {
-    fn concerns(&self, slot: &Slot) -> bool {
-        let record = slot.record();
-        let in_trouble = |(topic, partition): &Partition| {
-            **topic == *record.topic && record.partition.is_none_or(|own| own == *partition)
-        };
-        self.partitions.keys().any(in_trouble) || self.overdue.contains(&record.topic)
-    }
-
-    fn text(&self) -> String {
-        match self.partitions.iter().next() {
-            Some(((topic, partition), StuckReason::LostConnections(losses))) => {
-                format!("the broker closed the connection {losses} times in a row on requests to {topic}[{partition}]")
-            }
-            Some(((topic, partition), StuckReason::StaleMetadata)) => {
-                format!("librdkafka does not follow {topic}[{partition}] to its new leader: the topic was made anew")
-            }
-            None => "records had no answer for too long, though brokers answer".to_owned(),
-        }
-    }
-
-    /// Error of a record that the old instance gives up.
-    fn error(
-        &self,
-        slot: &Slot,
-        partition: i32,
-        persistence: Persistence,
-        bound: Duration,
-        cause: Option<&Explanation>,
-    ) -> Error {
-        let topic = &slot.record().topic;
-        let what = classify::outcome(topic, persistence);
-        let placed = classify::outcome(&format!("{topic}[{partition}]"), persistence);
-        let error = match self.partitions.get(&(topic.to_string(), partition)) {
-            Some(StuckReason::LostConnections(losses)) => {
-                let size = slot.record().size();
-                if size >= LARGE && size >= self.largest {
-                    let text = format!(
-                        "{placed}: the broker closed the connection each of the {losses} times that \
-                         it was sent; its {size} bytes are probably more than the broker takes in one request"
-                    );
-                    Error::new(ErrorKind::RecordTooLarge, text)
-                        .with_help("send less in one record, or raise socket.request.max.bytes of the broker")
-                } else {
-                    let mut text = format!(
-                        "{placed}: the broker closed the connection on {losses} requests to this \
-                         partition in a row, and what was on its way to it is given up"
-                    );
-                    if self.largest >= LARGE {
-                        let largest = self.largest;
-                        text.push_str(&format!(
-                            "; among it was a record of {largest} bytes, probably more than the broker takes in one request"
-                        ));
-                    }
-                    // If one of the records is probably too large, another record of the batch may be the cause.
-                    let scope = if self.largest >= LARGE { Scope::Batch } else { Scope::Broker };
-                    Error::new(ErrorKind::Connection, text)
-                        .with_scope(scope)
-                        .with_recovery(Recovery::Retry)
-                        .with_help("look for a request above the socket.request.max.bytes of the broker; a lower batch.size makes smaller ones")
-                }
-            }
-            Some(StuckReason::StaleMetadata) => {
-                let text = format!("{placed}: the topic was made anew, and the client had to be replaced to follow it");
-                Error::new(ErrorKind::Broker, text).with_scope(Scope::Topic).with_recovery(Recovery::Retry)
-            }
-            None if self.overdue.contains(topic) => classify::overdue(topic, bound, persistence, cause),
-            None => {
-                let text = format!("{what}: its client was replaced, because {}", self.text());
-                Error::new(ErrorKind::Timeout, text).with_scope(Scope::Batch)
-            }
-        };
-        error.with_persistence(persistence)
-    }
-}
-
-impl StuckWatch {
-    /// Returns whether reports need not be looked at.
-    pub(crate) fn has_no_trouble(&self) -> bool {
-        self.troubles.is_empty() && self.paused.is_none() && self.taken_back.is_none()
-    }
-
-    /// Returns when to check again.
-    pub(crate) fn next(&self) -> Option<Duration> {
-        self.paused.is_some().then_some(CHECK_INTERVAL)
-    }
-
-    /// Called when a topic's partition count changed: new partitions are not paused.
-    pub(crate) fn partitions_changed(&mut self) {
-        if let Some(paused) = &mut self.paused {
-            paused.is_sure = false;
-        }
-    }
-
-    /// Looks at a report. Returns whether it takes the record back from the old instance, which certainly never sent
-    /// it.
-    pub(crate) fn takes(&mut self, report: &Report<'_>) -> bool {
-        if report.code == 0 {
-            self.troubles.delivered(&report.slot.record().topic, report.partition);
-            return false;
-        }
-        let Some(taken_back) = &mut self.taken_back else { return false };
-        if report.code != codes::LOCAL_PURGE_QUEUE || !report.slot.is_awaited_in_producer() {
-            return false;
-        }
-        // A paused partition sends no record that was called later.
-        let is_paused = |paused: &PausedPartitions| {
-            let partition = (report.slot.record().topic.to_string(), report.partition);
-            paused.is_sure && paused.partitions.contains_key(&partition) && report.slot.called_at() > paused.since
-        };
-        if report.partition >= 0 && !self.paused.as_ref().is_some_and(is_paused) {
-            return false;
-        }
-        taken_back.push(Arc::clone(report.slot));
-        true
-    }
-}
-
 impl EventLoop<'_> {
     /// Pauses partitions in trouble, and replaces the client when the others no longer need it.
     pub(crate) fn handle_stuck(&mut self, now: Instant) {
@@ -449,7 +296,12 @@ impl EventLoop<'_> {
         watch.troubles.clear();
         let why = ReplaceReason { partitions, overdue: Vec::new(), largest: 0, activity_snapshot: None };
         let inner = Arc::clone(self.inner);
-        self.inner.isolated.retire_after(client, self.inner, move |client| inner.end_isolated(client, why, now));
+        let closed = Arc::clone(&inner);
+        self.inner.isolated.retire_after(
+            client,
+            move || closed.closing.is_done(),
+            move |client| inner.end_isolated(client, why, now),
+        );
     }
 }
 
@@ -481,75 +333,5 @@ impl TransportInner {
             self.release(permit);
         });
         drop(old);
-    }
-
-    /// Error of a record that the previous instance gives up.
-    pub(crate) fn given_up_by_old(&self, slot: &Slot, partition: i32, persistence: Persistence) -> Option<Error> {
-        let bound = self.delivery_bound();
-        let replaced_for = if slot.record().isolated { &self.isolated_replaced_for } else { &self.replaced_for };
-        let why = lock(replaced_for);
-        let why = why.as_ref()?;
-        // The new instance has no activity yet.
-        let cause = why
-            .activity_snapshot
-            .as_ref()
-            .and_then(|activity_snapshot| self.reason_for(slot, true, Instant::now(), activity_snapshot));
-        Some(why.error(slot, partition, persistence, bound, cause.as_ref()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use kafka_tower_core::Record;
-    use kafka_tower_test_texts::faults;
-
-    use super::*;
-
-    fn slot(topic: &str, partition: Option<u32>, bytes: usize) -> Slot {
-        let mut record = Record::new(topic).with_value(vec![0; bytes]);
-        record.partition = partition.map(|partition| i32::try_from(partition).unwrap());
-        Slot::new(record, Instant::now())
-    }
-
-    #[test]
-    fn the_errors_of_what_is_given_up_agree_with_themselves() {
-        let partitions = [
-            (("lost".to_owned(), 0), StuckReason::LostConnections(4)),
-            (("anew".to_owned(), 0), StuckReason::StaleMetadata),
-        ];
-        let why = ReplaceReason {
-            partitions: partitions.into(),
-            overdue: vec!["late".into()],
-            largest: 2 * LARGE,
-            activity_snapshot: None,
-        };
-        let text = "last broker error 0.1 s ago: b:1/1: late[0]: refused".to_owned();
-        let seen = Explanation { code: Some(19), text };
-        for topic in ["lost", "anew", "late", "other"] {
-            for bytes in [1, LARGE, 2 * LARGE] {
-                let slot = slot(topic, None, bytes);
-                for fate in [Persistence::NotPersisted, Persistence::PossiblyPersisted, Persistence::Persisted] {
-                    let error = why.error(&slot, 0, fate, Duration::from_secs(300), Some(&seen));
-                    let cause = topic == "late" && error.to_string().contains(&seen.text);
-                    assert_eq!(cause, topic == "late", "{error}");
-                    assert_eq!(error.persistence(), fate);
-                    let too_large = topic == "lost" && bytes == 2 * LARGE;
-                    assert_eq!(error.kind() == ErrorKind::RecordTooLarge, too_large, "{error}");
-                    assert!(faults(&error).is_empty(), "{:?}", faults(&error));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn only_records_of_partitions_in_trouble_are_concerned() {
-        let why = ReplaceReason {
-            partitions: [(("t".to_owned(), 0), StuckReason::StaleMetadata)].into(),
-            overdue: Vec::new(),
-            largest: 0,
-            activity_snapshot: None,
-        };
-        assert!(why.concerns(&slot("t", Some(0), 1)) && why.concerns(&slot("t", None, 1)));
-        assert!(!why.concerns(&slot("t", Some(1), 1)) && !why.concerns(&slot("u", None, 1)));
     }
 }

@@ -1,7 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::gate::{GateHandle, Limits, Refused};
@@ -13,9 +12,8 @@ use crate::builder::RdkafkaBuilder;
 use crate::classify;
 use crate::clock;
 use crate::control::RdkafkaControl;
-use crate::event_loop;
 use crate::future::DeliveryFuture;
-use crate::inner::TransportInner;
+use crate::owner::Owner;
 use crate::slot::Slot;
 
 /// Sends records with librdkafka. A clone is another handle on the same producer. See the [crate](crate) documentation
@@ -94,7 +92,7 @@ impl Service<Record> for RdkafkaTransport {
             return self.refuse(error.with_unanswered(Unanswered::new(None)));
         }
         let inner = &self.owner.inner;
-        if let Some(error) = inner.above_request_limit(&record, size) {
+        if let Some(error) = inner.request_limit.refusal(&inner.client, &record, size) {
             return self.refuse(error);
         }
         let slot = Arc::new(Slot::new(record, now));
@@ -127,52 +125,5 @@ impl Clone for RdkafkaTransport {
 impl fmt::Debug for RdkafkaTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RdkafkaTransport").field("gate", &self.owner.inner.gate).finish_non_exhaustive()
-    }
-}
-
-/// Maximum time that the drop of the last handle waits for the abort of an open transaction.
-const ABORT_TIME: Duration = Duration::from_secs(3);
-
-/// State dropped with the last handle, control and awaited future: the producer and its event loop.
-pub(crate) struct Owner {
-    inner: Arc<TransportInner>,
-    transactional: bool,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Owner {
-    pub(crate) fn new(inner: Arc<TransportInner>, thread: JoinHandle<()>, transactional: bool) -> Self {
-        Self { inner, transactional, thread: Some(thread) }
-    }
-
-    pub(crate) fn is_transactional(&self) -> bool {
-        self.transactional
-    }
-
-    pub(crate) fn inner(&self) -> &TransportInner {
-        &self.inner
-    }
-}
-
-impl Drop for Owner {
-    fn drop(&mut self) {
-        if !self.inner.closing.is_done() {
-            let left = self.inner.gate.in_flight();
-            let undelivered = left.records + left.parked;
-            if undelivered > 0 {
-                tracing::warn!(
-                    undelivered,
-                    "a Kafka transport was dropped with records on their way: close it first, and none is lost"
-                );
-            }
-            let open = self.inner.transactions.open.is_open();
-            drop(self.inner.begin_close(if open { ABORT_TIME } else { Duration::ZERO }));
-        }
-        if let Some(thread) = self.thread.take() {
-            // Event loops run foreign wakers, and one of them may hold the last handle.
-            if !event_loop::is_loop() && thread.join().is_err() {
-                tracing::error!("the event loop of a Kafka transport had panicked");
-            }
-        }
     }
 }

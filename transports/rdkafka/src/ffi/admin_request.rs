@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdkafka_sys as sys;
 use sys::rd_kafka_admin_op_t as Admin;
 
-use super::client::millis;
+use super::raw::millis;
 use crate::codes;
 
 unsafe extern "C" {

@@ -8,6 +8,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaType;
 use rdkafka_sys as sys;
 
+use super::raw::millis;
 use super::topics::Topics;
 use super::{Event, Queue, activity, produce, raw};
 use crate::broker_activity::{BrokerActivities, BrokerActivity, ConnectionState};
@@ -506,9 +507,4 @@ unsafe fn leaders(topic: *const sys::rd_kafka_metadata_topic) -> Vec<i32> {
         }
         leaders
     }
-}
-
-pub(super) fn millis(timeout: Duration) -> c_int {
-    // Rounded up: a wait of 0 ms would spin during the rest of the last millisecond.
-    c_int::try_from(timeout.as_micros().div_ceil(1_000)).unwrap_or(c_int::MAX)
 }

@@ -9,7 +9,7 @@ use rdkafka_sys as sys;
 use sys::{rd_kafka_ResourceType_t as Resource, rd_kafka_admin_op_t as Admin};
 
 use super::admin_request::AdminRequest;
-use super::client::millis;
+use super::raw::millis;
 use super::{Client, produce, raw};
 use crate::codes;
 

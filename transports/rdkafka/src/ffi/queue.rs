@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rdkafka_sys as sys;
 
-use super::client::millis;
 use super::raw;
+use super::raw::millis;
 use crate::slot::Slot;
 
 /// The main queue of a client, with all its events.

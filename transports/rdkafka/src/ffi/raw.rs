@@ -3,6 +3,7 @@
 //! Source: `rdkafka.h` of librdkafka 2.12.1. The C enum is an `int`, because it has values below 0.
 
 use std::ffi::{c_char, c_int, c_void};
+use std::time::Duration;
 
 use rdkafka_sys as sys;
 
@@ -120,4 +121,9 @@ unsafe extern "C" {
         topic: *const c_char,
         error: c_int,
     );
+}
+
+pub(super) fn millis(timeout: Duration) -> c_int {
+    // Rounded up: a wait of 0 ms would spin during the rest of the last millisecond.
+    c_int::try_from(timeout.as_micros().div_ceil(1_000)).unwrap_or(c_int::MAX)
 }

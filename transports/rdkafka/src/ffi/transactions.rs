@@ -5,7 +5,7 @@ use std::time::Duration;
 use kafka_tower_core::{ConsumerGroup, TopicOffset};
 use rdkafka_sys as sys;
 
-use super::client::millis;
+use super::raw::millis;
 use super::{Client, raw};
 use crate::codes;
 

@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::{Error, Persistence};
 
-use super::reasons::ActivitySnapshot;
-use super::{TransportInner, later, lock};
+use super::TransportInner;
+use crate::broker_activity::ActivitySnapshot;
+use crate::clock::later;
 use crate::log::Source;
 use crate::slot::Slot;
-use crate::{classify, clock, transactions};
+use crate::sync::lock;
+use crate::transactions::errors;
+use crate::{classify, clock};
 
 /// Interval at which records are checked again that were in flight for too long and still are.
 const OVERDUE_AGAIN: Duration = Duration::from_secs(1);
@@ -169,13 +172,27 @@ impl TransportInner {
         }
         let topic = &slot.record().topic;
         if self.transactions.aborting.load(Ordering::Acquire) {
-            return Some(transactions::aborted(topic, persistence));
+            return Some(errors::aborted(topic, persistence));
         }
         if self.closing.has_begun() {
             return None;
         }
         let by_itself = self.given_up_by_itself(slot, persistence);
         Some(by_itself.unwrap_or_else(|| self.overdue(slot, persistence, Instant::now(), &self.activity_snapshot())))
+    }
+
+    /// Error of a record that the previous instance gives up.
+    fn given_up_by_old(&self, slot: &Slot, partition: i32, persistence: Persistence) -> Option<Error> {
+        let bound = self.delivery_bound();
+        let replaced_for = if slot.record().isolated { &self.isolated_replaced_for } else { &self.replaced_for };
+        let why = lock(replaced_for);
+        let why = why.as_ref()?;
+        // The new instance has no activity yet.
+        let cause = why
+            .activity_snapshot
+            .as_ref()
+            .and_then(|activity_snapshot| self.reason_for(slot, true, Instant::now(), activity_snapshot));
+        Some(why.error(slot, partition, persistence, bound, cause.as_ref()))
     }
 
     /// Error of a record that librdkafka gave up by itself, because the producer or its transaction cannot continue.
@@ -186,7 +203,7 @@ impl TransportInner {
             return Some(classify::client_error(code, &what, Some(&text)).with_persistence(persistence));
         }
         let why = self.transactions.error()?;
-        Some(transactions::failed(&what, &why, persistence))
+        Some(errors::failed(&what, &why, persistence))
     }
 
     fn overdue(

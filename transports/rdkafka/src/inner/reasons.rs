@@ -5,26 +5,19 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::{TransportInner, lock};
-use crate::broker_activity::BrokerActivity;
+use super::TransportInner;
+use crate::broker_activity::ActivitySnapshot;
 use crate::explain::{Explanation, Wait, explain};
 use crate::log_lines::LogLine;
 use crate::recent_errors::RecentErrors;
 use crate::slot::Slot;
+use crate::sync::lock;
 use crate::{batch_logging, codes, properties};
 
 /// Maximum age of an error for [`TransportInner::last_error`].
 const RECENT: Duration = Duration::from_secs(60);
 /// Time without an answer after which [`TransportInner::last_error`] names a broker.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// The brokers' activity at one moment, for all records that expire then.
-pub(crate) struct ActivitySnapshot {
-    peers: Vec<BrokerActivity>,
-    isolated: Vec<BrokerActivity>,
-    /// Whether a line about it was logged.
-    pub(super) logged: Cell<bool>,
-}
 
 impl TransportInner {
     pub(crate) fn recent_errors(&self) -> MutexGuard<'_, RecentErrors> {

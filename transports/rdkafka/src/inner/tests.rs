@@ -7,6 +7,7 @@ use std::thread;
 use kafka_tower_core::gate::Limits;
 
 use super::*;
+use crate::event_loop;
 use crate::ffi::Instance;
 
 fn inner() -> Arc<TransportInner> {
@@ -18,7 +19,7 @@ fn with_room_for(records: usize) -> Arc<TransportInner> {
     config.set("bootstrap.servers", "127.0.0.1:1");
     let client = Client::create(&config).unwrap();
     let gate = Gate::new(Limits { records, bytes: 1_000 });
-    TransportInner::new(client, config, gate, None, Duration::from_secs(300), None)
+    TransportInner::new(client, config, gate, None, Duration::from_secs(300), None, event_loop::spawn_isolated)
 }
 
 fn send(inner: &TransportInner, record: Record) -> Arc<Slot> {

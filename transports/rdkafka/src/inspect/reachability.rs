@@ -7,8 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::FoundBroker;
+use crate::clock::later;
 use crate::codes;
-use crate::inner::{TransportInner, later};
+use crate::inner::TransportInner;
 
 /// Maximum number of brokers that are tried.
 const BROKERS: usize = 64;

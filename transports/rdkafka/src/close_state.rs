@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use kafka_tower_core::{CloseReport, Record, Result, TransactionEnd};
 use tokio::sync::oneshot;
 
-use crate::inner::{later, lock};
+use crate::clock::later;
 use crate::slot::Acknowledged;
-use crate::transactions::unanswered;
+use crate::sync::lock;
+use crate::transactions::errors::unanswered;
 
 #[derive(Default)]
-pub(crate) struct Closing {
+pub(crate) struct CloseState {
     /// Read for each record, without the lock.
     begun: AtomicBool,
     state: Mutex<State>,
@@ -28,7 +29,7 @@ struct State {
     done: bool,
 }
 
-impl Closing {
+impl CloseState {
     /// Begins the close. Records in flight have until the deadline, or that of an earlier close. None if it is done
     /// already.
     pub(crate) fn begin(&self, within: Duration) -> Option<oneshot::Receiver<()>> {

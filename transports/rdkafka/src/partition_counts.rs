@@ -1,0 +1,116 @@
+//! Partition counts and leaders of topics, and the topics that are to be looked up (by `partition_refresh`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use crate::sync::lock;
+
+/// Maximum number of topics that are kept up to date.
+const TOPICS: usize = 1_000;
+/// Time after a look-up during which a rejection is not looked up again.
+const BELIEVED: Duration = Duration::from_millis(100);
+
+/// The known counts, and the topics asked for.
+#[derive(Default)]
+pub(crate) struct PartitionCounts {
+    known: RwLock<BTreeMap<Arc<str>, u32>>,
+    /// Broker ids of the leaders of a topic's partitions, as of the last look-up.
+    leaders: RwLock<BTreeMap<Arc<str>, Vec<i32>>>,
+    wanted: RwLock<BTreeSet<Arc<str>>>,
+    rejected: Mutex<RejectedTopics>,
+    /// A topic is doubted, or was looked up.
+    pub(crate) rejected_changed: AtomicBool,
+    /// A thread is looking up the doubted topics.
+    pub(crate) looking: AtomicBool,
+    /// A thread is looking up wanted or old topics. One thread is enough, because an answer may take long.
+    pub(crate) refreshing: AtomicBool,
+}
+
+/// Topics of rejected records.
+#[derive(Default)]
+struct RejectedTopics {
+    /// Waiting for a look-up, or being looked up.
+    waiting: BTreeSet<Arc<str>>,
+    /// Time of their last look-up.
+    looked: BTreeMap<Arc<str>, Instant>,
+    /// Looked up: their records may be handed over.
+    done: Vec<Arc<str>>,
+}
+
+impl PartitionCounts {
+    pub(crate) fn get(&self, topic: &str) -> Option<u32> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(topic).copied();
+        if known.is_none() {
+            let mut wanted = self.wanted.write().unwrap_or_else(PoisonError::into_inner);
+            if wanted.len() < TOPICS && !wanted.contains(topic) {
+                wanted.insert(topic.into());
+            }
+        }
+        known
+    }
+
+    pub(crate) fn set(&self, topic: &str, count: u32) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(topic.into(), count);
+        self.wanted.write().unwrap_or_else(PoisonError::into_inner).remove(topic);
+    }
+
+    /// Requests a new look-up of a topic. False if it was looked up a moment ago.
+    pub(crate) fn request_look_up(&self, topic: &Arc<str>) -> bool {
+        let now = Instant::now();
+        let mut rejected = lock(&self.rejected);
+        rejected.looked.retain(|_, at| now.saturating_duration_since(*at) < BELIEVED);
+        if rejected.looked.contains_key(topic) || rejected.waiting.len() >= TOPICS {
+            return rejected.waiting.contains(topic);
+        }
+        rejected.waiting.insert(Arc::clone(topic));
+        self.rejected_changed.store(true, Ordering::Release);
+        true
+    }
+
+    pub(crate) fn force_look_up(&self, topic: Arc<str>) {
+        lock(&self.rejected).waiting.insert(topic);
+        self.rejected_changed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn first_rejected(&self) -> Option<Arc<str>> {
+        lock(&self.rejected).waiting.first().cloned()
+    }
+
+    pub(crate) fn looked_up(&self, topic: &Arc<str>) {
+        let mut rejected = lock(&self.rejected);
+        rejected.waiting.remove(topic);
+        rejected.looked.insert(Arc::clone(topic), Instant::now());
+        rejected.done.push(Arc::clone(topic));
+        self.rejected_changed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn take_done(&self) -> Vec<Arc<str>> {
+        std::mem::take(&mut lock(&self.rejected).done)
+    }
+
+    /// Returns the broker that leads a partition, if known.
+    pub(crate) fn leader(&self, topic: &str, partition: i32) -> Option<i32> {
+        let leaders = self.leaders.read().unwrap_or_else(PoisonError::into_inner);
+        leaders.get(topic)?.get(usize::try_from(partition).ok()?).copied().filter(|id| *id >= 0)
+    }
+
+    pub(crate) fn set_leaders(&self, topic: &str, leaders: Vec<i32>) {
+        self.leaders.write().unwrap_or_else(PoisonError::into_inner).insert(topic.into(), leaders);
+    }
+
+    pub(crate) fn forget(&self, topic: &str) {
+        self.wanted.write().unwrap_or_else(PoisonError::into_inner).remove(topic);
+    }
+
+    pub(crate) fn missing(&self) -> bool {
+        !self.wanted.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    pub(crate) fn topics(&self) -> Vec<Arc<str>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let wanted = self.wanted.read().unwrap_or_else(PoisonError::into_inner);
+        wanted.iter().chain(known.keys()).take(TOPICS).cloned().collect()
+    }
+}

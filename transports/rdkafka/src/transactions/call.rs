@@ -1,0 +1,117 @@
+//! One transactional call: repeats librdkafka's call until it has an answer, and makes its error.
+
+use std::time::{Duration, Instant};
+
+use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Result};
+
+use crate::classify;
+use crate::clock::later;
+use crate::codes;
+use crate::ffi::TransactionError;
+use crate::inner::TransportInner;
+
+/// Maximum duration of one call of librdkafka, so that a close does not wait for a call without an answer.
+pub(super) const SLICE: Duration = Duration::from_secs(1);
+
+/// A transactional call that waits for the coordinator.
+pub(crate) struct Call<'a> {
+    inner: &'a TransportInner,
+    since: Instant,
+    pub(super) end: Instant,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn new(inner: &'a TransportInner, within: Duration) -> Self {
+        Self::until(inner, later(Instant::now(), within))
+    }
+
+    pub(super) fn until(inner: &'a TransportInner, end: Instant) -> Self {
+        Self { inner, since: Instant::now(), end }
+    }
+
+    /// Returns "; last broker error 0.4 s ago: …", if it is known why there is no answer.
+    pub(super) fn because(&self, coordinator: bool) -> String {
+        let why = self.inner.reason_for_call(self.since, coordinator, Instant::now());
+        why.map(|why| format!("; {}", why.text)).unwrap_or_default()
+    }
+
+    pub(crate) fn error(&self, what: &str, error: &TransactionError, persistence: Persistence) -> Error {
+        let made = if error.code == codes::LOCAL_TIMED_OUT && error.retriable {
+            self.no_answer(what)
+        } else {
+            let text = Some(error.text.as_str()).filter(|text| !text.is_empty());
+            let made = classify::client_error(error.code, what, text);
+            if error.retriable { made.with_help("call it again to go on waiting") } else { made }
+        };
+        let made = if error.fatal {
+            made.with_recovery(Recovery::Fatal)
+        } else if error.abort {
+            made.with_recovery(Recovery::AbortTransaction)
+        } else if error.retriable {
+            made.with_recovery(Recovery::Retry)
+        } else {
+            made
+        };
+        made.with_persistence(persistence)
+    }
+
+    /// Error of a call whose time ran out. librdkafka's text for it has no further information.
+    fn no_answer(&self, what: &str) -> Error {
+        let time = classify::seconds(self.since.elapsed());
+        let why = self.inner.reason_for_call(self.since, true, Instant::now());
+        let because = match &why {
+            Some(why) => format!("; {}", why.text),
+            None => " from the transaction coordinator".to_owned(),
+        };
+        let error = Error::new(ErrorKind::Timeout, format!("{what}: no answer within {time}{because}"))
+            .with_error_type("_TIMED_OUT");
+        match why.and_then(|why| why.code) {
+            Some(codes::COORDINATOR_NOT_AVAILABLE) => error.with_help(
+                "call it again to go on waiting; if it stays so, the brokers cannot make the log of transactions: \
+                 transaction.state.log.replication.factor (default 3) must not be larger than the number of brokers",
+            ),
+            _ => error.with_help("call it again to go on waiting"),
+        }
+    }
+}
+
+/// Repeats a call until it has a final answer, the time is up, or the producer has ended.
+pub(super) fn sliced(
+    call: &Call<'_>,
+    mut ask: impl FnMut(Duration) -> Result<(), TransactionError>,
+) -> Result<(), TransactionError> {
+    loop {
+        let left = call.end.saturating_duration_since(Instant::now());
+        match ask(left.min(SLICE)) {
+            Err(error) if error.retriable && !error.fatal => {
+                // A fatal error can occur during the call, which continues to wait nevertheless.
+                if let Some((code, text)) = call.inner.client.fatal_error() {
+                    return Err(TransactionError { code, text, fatal: true, retriable: false, abort: false });
+                }
+                if Instant::now() >= call.end {
+                    return Err(error);
+                }
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Error of a commit that the coordinator did not confirm.
+pub(crate) fn commit_error(call: &Call<'_>, error: &TransactionError, fate: Persistence) -> Error {
+    let error = call.error(commit_failed(fate), error, fate);
+    match error.recovery() {
+        Recovery::AbortTransaction if fate == Persistence::PossiblyPersisted => error.with_help(
+            "abort the transaction; its records may be visible, so read the topic before they are sent again",
+        ),
+        _ => error,
+    }
+}
+
+/// Text of a commit without success, by its persistence.
+fn commit_failed(fate: Persistence) -> &'static str {
+    match fate {
+        Persistence::NotPersisted => "the transaction was not committed",
+        _ => "it is not known whether the transaction was committed",
+    }
+}
