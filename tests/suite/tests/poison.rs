@@ -146,7 +146,7 @@ async fn a_poison_harms_no_other_beyond_a_short_deadline() {
     until_delivered(&sink, &poison).await;
     sink.close().await.unwrap();
 
-    // The same for records that go alone: the transport has a second client for them.
+    // The same for isolated records: the transport has a second client for them.
     let mut transport = RdkafkaTransport::builder()
         .property("bootstrap.servers", kafka.bootstrap_of(Listener::Proxy).unwrap())
         .connect()

@@ -123,6 +123,7 @@ unsafe extern "C" {
     );
 }
 
+/// A time-out for librdkafka.
 pub(super) fn millis(timeout: Duration) -> c_int {
     // Rounded up: a wait of 0 ms would spin during the rest of the last millisecond.
     c_int::try_from(timeout.as_micros().div_ceil(1_000)).unwrap_or(c_int::MAX)
