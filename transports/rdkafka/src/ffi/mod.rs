@@ -13,6 +13,7 @@ mod activity;
 mod admin_request;
 mod client;
 mod inspect;
+mod instance;
 #[cfg(feature = "mock-cluster")]
 pub(crate) mod mock;
 mod produce;
@@ -21,7 +22,8 @@ mod raw;
 mod topics;
 mod transactions;
 
-pub(crate) use client::{Client, Instance, TopicMetadata, text_of};
+pub(crate) use client::{Client, TopicMetadata};
 pub(crate) use inspect::{DescribedPartition, DescribedTopic};
+pub(crate) use instance::{Instance, text_of};
 pub(crate) use queue::{Event, Queue, Report};
 pub(crate) use transactions::TransactionError;
