@@ -32,18 +32,18 @@ impl Control for RdkafkaControl {
         let flush = inner.gate.flush();
         Box::pin(async move {
             let mut flush = pin!(flush);
-            let mut told = false;
+            let mut loop_woken = false;
             poll_fn(|cx| {
                 let mut flushed = flush.as_mut().poll(cx);
                 // A waker that flushes runs on the event loop itself, which must not wait for itself.
-                if flushed.is_pending() && !told && !event_loop::is_loop() {
-                    inner.settled();
+                if flushed.is_pending() && !loop_woken && !event_loop::is_loop() {
+                    inner.wait_for_releases();
                     flushed = flush.as_mut().poll(cx);
                 }
-                if flushed.is_pending() && !told {
+                if flushed.is_pending() && !loop_woken {
                     // The gate knows of the flush now, so the loop sends lingering batches.
                     inner.client.wake();
-                    told = true;
+                    loop_woken = true;
                 }
                 flushed
             })

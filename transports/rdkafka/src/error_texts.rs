@@ -43,8 +43,8 @@ fn records() -> [Record; 3] {
 fn of_reports() {
     assert_all(all_codes().flat_map(|code| {
         // With each status, and with the event loop's knowledge that a record without a partition was never sent.
-        let told = [-1, 0, 1, 2].map(|status| classify::persistence(code, status));
-        let known = told.into_iter().chain([Persistence::NotPersisted]);
+        let by_status = [-1, 0, 1, 2].map(|status| classify::persistence(code, status));
+        let known = by_status.into_iter().chain([Persistence::NotPersisted]);
         known.flat_map(move |persistence| {
             records().map(|record| classify::record_error(code, persistence, &record, Duration::ZERO))
         })

@@ -232,7 +232,7 @@ impl TransportInner {
 
     /// Waits, for some microseconds, until the room of records whose callers have their answer is released. Otherwise a
     /// flush right after the last answer would have to wait, and would need a timer.
-    pub(crate) fn settled(&self) {
+    pub(crate) fn wait_for_releases(&self) {
         let begun = Instant::now();
         while self.settling.load(Ordering::Acquire) > 0 && begun.elapsed() < SETTLING {
             std::thread::yield_now();

@@ -113,8 +113,8 @@ impl LazyIsolatedProducer {
     }
 
     /// Returns the activity of the isolated producer's brokers.
-    pub(crate) fn peers(&self, now: Instant) -> Vec<BrokerActivity> {
-        lock(&self.0).as_ref().map(|producer| producer.client.peers(now)).unwrap_or_default()
+    pub(crate) fn broker_activity(&self, now: Instant) -> Vec<BrokerActivity> {
+        lock(&self.0).as_ref().map(|producer| producer.client.broker_activity(now)).unwrap_or_default()
     }
 
     pub(crate) fn log_batches(&self, on: bool) {

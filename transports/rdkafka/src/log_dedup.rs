@@ -165,7 +165,7 @@ mod tests {
         fn every_line_is_logged_or_counted_and_the_log_is_bounded(steps in steps()) {
             let (start, mut ms) = (Instant::now(), 0);
             let mut dedup = LogDedup::default();
-            let (mut pushed, mut told) = (0, 0);
+            let (mut pushed, mut counted) = (0, 0);
             let (mut all, mut last) = (Vec::new(), BTreeMap::new());
             for (pause, step) in steps {
                 ms += pause;
@@ -185,15 +185,15 @@ mod tests {
                     Step::Tick => dedup.due(now),
                 };
                 for logged in logged {
-                    told += 1 + logged.suppressed;
+                    counted += 1 + logged.suppressed;
                     prop_assert!(logged.suppressed == 0 || logged.since_last >= INTERVAL);
                     let before = last.insert(logged.line, (ms, full)).filter(|(_, then)| !full && !then);
                     prop_assert!(before.is_none_or(|(before, _)| ms - before >= 10_000), "{:?} twice", logged.line);
                     all.push(ms);
                 }
             }
-            told += dedup.end(start + Duration::from_millis(ms)).iter().map(|line| 1 + line.suppressed).sum::<u64>();
-            prop_assert_eq!(told, pushed);
+            counted += dedup.end(start + Duration::from_millis(ms)).iter().map(|line| 1 + line.suppressed).sum::<u64>();
+            prop_assert_eq!(counted, pushed);
             for (i, from) in all.iter().enumerate() {
                 let within = all[i..].iter().take_while(|ms| *ms - from < 10_000).count();
                 prop_assert!(within <= MAX_KINDS + 3, "{} lines in 10 s", within);

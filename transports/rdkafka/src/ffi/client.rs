@@ -59,7 +59,7 @@ impl Client {
     }
 
     /// Returns the activity of the producer's brokers.
-    pub(crate) fn peers(&self, now: Instant) -> Vec<BrokerActivity> {
+    pub(crate) fn broker_activity(&self, now: Instant) -> Vec<BrokerActivity> {
         self.with(|native| native.peers.all(now)).unwrap_or_default()
     }
 
@@ -70,7 +70,7 @@ impl Client {
 
     /// Returns the ids of the brokers that the producer has contacted. Usually connected brokers come first.
     pub(crate) fn broker_ids(&self, now: Instant) -> Vec<i32> {
-        let mut peers = self.peers(now);
+        let mut peers = self.broker_activity(now);
         peers.retain(|peer| peer.id >= 0);
         // Brokers that answered last come first.
         peers.sort_by_key(|peer| std::cmp::Reverse(peer.answered));

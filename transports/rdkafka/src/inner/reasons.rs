@@ -52,7 +52,11 @@ impl TransportInner {
 
     pub(crate) fn activity_snapshot(&self) -> ActivitySnapshot {
         let now = Instant::now();
-        ActivitySnapshot { peers: self.client.peers(now), isolated: self.isolated.peers(now), logged: Cell::new(false) }
+        ActivitySnapshot {
+            peers: self.client.broker_activity(now),
+            isolated: self.isolated.broker_activity(now),
+            logged: Cell::new(false),
+        }
     }
 
     /// Returns whether a broker throttles the client for a record.
@@ -101,7 +105,7 @@ impl TransportInner {
 
     fn reason_since(&self, since: Instant, patience: Duration, coordinator: bool, now: Instant) -> Option<Explanation> {
         let wait = Wait { topic: None, partition: None, leader: None, coordinator, patience, since, now };
-        explain(&wait, self.recent_errors().iter(), &self.client.peers(now))
+        explain(&wait, self.recent_errors().iter(), &self.client.broker_activity(now))
     }
 
     /// Enables librdkafka's debug lines about batches if a record takes long, and disables them some time later.
