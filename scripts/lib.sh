@@ -28,16 +28,11 @@ has_java() { # 17 or newer, which Kafka 4 requires, with the compiler: compariso
     return 1
 }
 has_maven() { have mvn; }
-has_go() { # a Go that can build the tests' Collector, or that can fetch such a version
+has_go() { # any Go; Debian puts one with its version in its package's name on no path
     local dir
-    for dir in "" "$go_dir/bin" "$(printf '%s\n' /usr/lib/go-1.*/bin | sort -V | tail -n 1)"; do # Debian: not on PATH
-        [[ -z $dir || -x $dir/go ]] || continue
-        if (cd tests/collector/assets/collector && PATH=${dir:+$dir:}$PATH go list -m) >/dev/null 2>&1; then
-            export PATH=${dir:+$dir:}$PATH
-            return 0
-        fi
-    done
-    return 1
+    ! have go || return 0
+    dir=$(printf '%s\n' /usr/lib/go-1.*/bin | sort -V | tail -n 1)
+    [[ -x $dir/go ]] && export PATH=$dir:$PATH
 }
 has_docker() { have docker && docker info >/dev/null 2>&1; }
 has_sasl() { have pkg-config && pkg-config --exists libsasl2; }
@@ -134,24 +129,31 @@ ensure() {
     return 1
 }
 
-# Installs a Go for the tests' Collector, because Debian 12 has only one that is too old. It is the archive that the go
-# command itself fetches for `toolchain` from the module proxy, unpacked with the JDK that Kafka needs.
-go_version=1.24.11 go_sha256=8a9685c09d449928863152512648530dafde05e7d41fcbb21baba3a852e84ef4
+# Ensures a Go that can build the tests' Collector. Go 1.21 and newer fetch a newer version by themselves; with an older
+# one (Debian 12 has 1.19) this downloads the same module.
+go_version=1.24.11
 go_dir=$PWD/target/go-$go_version
-fetch_go() {
-    [[ $(uname -sm) == "Linux x86_64" ]] && have curl && have jar || return 1
-    local name=v0.0.1-go$go_version.linux-amd64 fresh=$go_dir.new
-    say "fetching Go $go_version"
+builds_collector() { (cd tests/collector/assets/collector && go list -m) >/dev/null 2>&1; }
+download_go() {
+    local module dir fresh=$go_dir.new
+    module=golang.org/toolchain@v0.0.1-go$go_version.$(go env GOOS)-$(go env GOARCH)
+    say "downloading Go $go_version as a Go module"
+    # Go checks the module against its checksum database.
+    dir=$(cd / && go mod download -json "$module" | sed -n 's/^\t"Dir": "\(.*\)",\{0,1\}$/\1/p') || return 1
+    [[ -d $dir ]] || return 1
     rm -rf "$fresh" "$go_dir"
-    mkdir -p "$fresh"
-    curl -fsSL --retry 3 -o "$fresh/go.zip" "https://proxy.golang.org/golang.org/toolchain/@v/$name.zip" || return 1
-    echo "$go_sha256  $fresh/go.zip" | sha256sum --check --quiet || return 1
-    (cd "$fresh" && jar xf go.zip) || return 1
-    mv "$fresh/golang.org/toolchain@$name" "$go_dir"
-    chmod +x "$go_dir"/bin/* "$go_dir"/pkg/tool/*/*
-    rm -rf "$fresh"
+    cp -r "$dir" "$fresh" # the module's files are read-only and not executable
+    chmod -R u+w "$fresh"
+    chmod +x "$fresh"/bin/* "$fresh"/pkg/tool/*/*
+    mv "$fresh" "$go_dir"
 }
-ensure_go() { has_go || { fetch_go && has_go; } || ensure go; }
+ensure_go() {
+    ensure go || return 1
+    ! builds_collector || return 0
+    [[ -x $go_dir/bin/go ]] || download_go || return 1
+    export PATH=$go_dir/bin:$PATH
+    builds_collector
+}
 
 need_rust() {
     local wanted rustc
