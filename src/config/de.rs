@@ -6,10 +6,9 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::KafkaSinkConfig;
-use super::fields::is_text;
 use super::overlay::{Overlay, Setting};
-use super::properties::{FIELDS, closest, find, table};
+use super::properties::{closest, find, table};
+use super::{FIELDS, KafkaSinkConfig};
 
 /// Longer names are cut to this number of characters when shown.
 const SHOWN: usize = 60;
@@ -83,7 +82,7 @@ fn set(overlay: &mut Overlay, name: &str, node: Node) {
     match (field, node) {
         (Some(_), Node::Null) => {}
         (Some(field), Node::Text(text)) => overlay.set(Setting::Field(field), &text),
-        (Some(field), Node::Plain(_)) if is_text(field) => {
+        (Some(field), Node::Plain(_)) if KafkaSinkConfig::is_text(field) => {
             overlay.fault(&format!("`{field}` is a number or a flag: write it in quotes"));
         }
         (Some(field), Node::Plain(text)) => overlay.set(Setting::Field(field), &text),
@@ -137,7 +136,9 @@ fn unknown(name: &str) -> String {
     } else if let Some(property) = closest(name, table::TABLE.iter().map(|property| property.name)) {
         format!("did you mean {property:?}, below `properties`?")
     } else {
-        format!("the fields are {}, and properties", FIELDS.join(", "))
+        let mut fields = FIELDS;
+        fields.sort_unstable();
+        format!("the fields are {}, and properties", fields.join(", "))
     };
     format!("{shown:?} is no field: {cure}")
 }

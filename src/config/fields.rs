@@ -1,71 +1,138 @@
-//! Sets fields by name, from text.
+//! The list of fields, and setting them by name, from text.
 
 use std::str::FromStr;
 
-use kafka_tower_core::Result;
-
-use super::properties::value::{self, Fault, shown};
+pub(super) use super::properties::value::Fault;
+use super::properties::value::{self, shown};
 use super::{Conflict, KafkaSinkConfig, built::Built, validate};
 
-/// For every field: sets it from text, and compares it.
-macro_rules! fields {
-    ($($field:ident: $kind:ident),* $(,)?) => {
-        fn assign(config: &mut KafkaSinkConfig, field: &str, text: &str) -> Result<(), Fault> {
-            match field {
-                $(stringify!($field) => config.$field = $kind(text)?,)*
-                _ => return Err(Fault { problem: "is no field".to_owned(), cure: "correct its name".to_owned() }),
-            }
-            Ok(())
+/// Declares the configuration: its fields with their defaults, and, after `..`, what is not set by a text of its own.
+/// Everything that goes through all fields by name comes from this list.
+macro_rules! config {
+    (
+        $(#[$meta:meta])*
+        pub struct $config:ident {
+            $($(#[$doc:meta])* pub $field:ident: $kind:ty = $default:expr,)*
+            ..
+            $($(#[$other_doc:meta])* pub $other:ident: $other_kind:ty,)*
+        }
+    ) => {
+        $(#[$meta])*
+        pub struct $config {
+            $($(#[$doc])* pub $field: $kind,)*
+            $($(#[$other_doc])* pub $other: $other_kind,)*
         }
 
-        /// Returns whether a field is equal in both.
-        pub(super) fn same(a: &KafkaSinkConfig, b: &KafkaSinkConfig, field: &str) -> bool {
-            match field {
-                $(stringify!($field) => a.$field == b.$field,)*
-                _ => false,
+        impl Default for $config {
+            fn default() -> Self {
+                Self { $($field: $default,)* $($other: <$other_kind>::default(),)* }
             }
         }
 
-        /// Returns whether a field is a text, and not a number or a flag.
-        #[cfg(feature = "serde")]
-        pub(super) fn is_text(field: &str) -> bool {
-            // `acks` is a text whose value may look like a number.
-            field != "acks" && match field {
-                $(stringify!($field) => matches!(stringify!($kind), "text" | "optional"),)*
-                _ => false,
+        /// Names of the fields that a text can set.
+        const FIELDS: [&str; [$(stringify!($field)),*].len()] = [$(stringify!($field)),*];
+
+        impl $config {
+            /// Calls `visit` with the name and the value of each field.
+            fn each(&self, visit: &mut dyn FnMut(&'static str, &dyn fmt::Debug)) {
+                $(visit(stringify!($field), &self.$field);)*
+            }
+
+            /// Sets a field from text.
+            fn assign(&mut self, field: &str, text: &str) -> Result<(), fields::Fault> {
+                match field {
+                    $(stringify!($field) => self.$field = fields::Value::parse(text)?,)*
+                    _ => return Err(fields::no_field()),
+                }
+                Ok(())
+            }
+
+            /// Returns whether a field is equal in both.
+            fn same(&self, other: &Self, field: &str) -> bool {
+                match field {
+                    $(stringify!($field) => self.$field == other.$field,)*
+                    _ => false,
+                }
+            }
+
+            /// Returns whether a field is a text, and not a number or a flag.
+            #[cfg(feature = "serde")]
+            fn is_text(field: &str) -> bool {
+                match field {
+                    // Its value may look like a number.
+                    "acks" => false,
+                    $(stringify!($field) => <$kind as fields::Value>::IS_TEXT,)*
+                    _ => false,
+                }
             }
         }
     };
 }
+pub(super) use config;
 
-fields! {
-    acks: text,
-    base_backoff_ms: number,
-    batch_size: number,
-    brokers: text,
-    buffer_memory: number,
-    circuit_breaker_threshold: number,
-    circuit_breaker_timeout_secs: number,
-    client_id: text,
-    compression_type: text,
-    connect_timeout_ms: number,
-    delivery_bound_ms: number,
-    enable_circuit_breaker: flag,
-    enable_idempotence: flag,
-    enable_transactions: flag,
-    linger_ms: number,
-    max_in_flight_requests: number,
-    max_retries: number,
-    send_timeout_ms: number,
-    topic: text,
-    transactional_id: optional,
+/// The value of a field.
+pub(super) trait Value: Sized {
+    #[cfg(feature = "serde")]
+    const IS_TEXT: bool = false;
+
+    fn parse(text: &str) -> Result<Self, Fault>;
 }
 
-/// Sets one of [`FIELDS`](super::properties::FIELDS). If the value cannot work with any other settings and any build,
+impl Value for String {
+    #[cfg(feature = "serde")]
+    const IS_TEXT: bool = true;
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        Ok(text.to_owned())
+    }
+}
+
+impl Value for Option<String> {
+    #[cfg(feature = "serde")]
+    const IS_TEXT: bool = true;
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        Ok(Some(text.to_owned()))
+    }
+}
+
+impl Value for bool {
+    fn parse(text: &str) -> Result<Self, Fault> {
+        value::flag(text).ok_or_else(|| Fault {
+            problem: format!("{} is neither true nor false", shown(text)),
+            cure: "write true or false".to_owned(),
+        })
+    }
+}
+
+macro_rules! numbers {
+    ($($number:ty)*) => {$(
+        impl Value for $number {
+            fn parse(text: &str) -> Result<Self, Fault> {
+                number(text)
+            }
+        }
+    )*};
+}
+numbers! { u32 u64 usize }
+
+fn number<T: FromStr>(text: &str) -> Result<T, Fault> {
+    let number = if value::is_whole(text) { text.parse().ok() } else { None };
+    number.ok_or_else(|| Fault {
+        problem: format!("{} is no whole number, or out of range", shown(text)),
+        cure: "write digits, without a unit".to_owned(),
+    })
+}
+
+pub(super) fn no_field() -> Fault {
+    Fault { problem: "is no field".to_owned(), cure: "correct its name".to_owned() }
+}
+
+/// Sets one of [`FIELDS`](super::FIELDS). If the value cannot work with any other settings and any build,
 /// sets nothing and returns the conflicts.
 pub(super) fn set(config: &mut KafkaSinkConfig, field: &'static str, text: &str) -> Vec<Conflict> {
     let mut changed = config.clone();
-    if let Err(Fault { problem, cure }) = assign(&mut changed, field, text) {
+    if let Err(Fault { problem, cure }) = changed.assign(field, text) {
         return vec![Conflict::new(field, format!("`{field}`: {problem}"), cure)];
     }
     let mut found = validate::alone(&changed, Built::WHOLE);
@@ -76,34 +143,9 @@ pub(super) fn set(config: &mut KafkaSinkConfig, field: &'static str, text: &str)
     found
 }
 
-#[allow(clippy::unnecessary_wraps)] // the macro needs one signature
-fn text(text: &str) -> Result<String, Fault> {
-    Ok(text.to_owned())
-}
-
-#[allow(clippy::unnecessary_wraps)] // the macro needs one signature
-fn optional(text: &str) -> Result<Option<String>, Fault> {
-    Ok(Some(text.to_owned()))
-}
-
-fn number<T: FromStr>(text: &str) -> Result<T, Fault> {
-    let number = if value::is_whole(text) { text.parse().ok() } else { None };
-    number.ok_or_else(|| Fault {
-        problem: format!("{} is no whole number, or out of range", shown(text)),
-        cure: "write digits, without a unit".to_owned(),
-    })
-}
-
-fn flag(text: &str) -> Result<bool, Fault> {
-    value::flag(text).ok_or_else(|| Fault {
-        problem: format!("{} is neither true nor false", shown(text)),
-        cure: "write true or false".to_owned(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::properties::FIELDS;
+    use super::super::FIELDS;
     use super::*;
 
     #[test]
@@ -113,9 +155,9 @@ mod tests {
                 let mut config = KafkaSinkConfig::default();
                 let set = set(&mut config, field, value).is_empty() && config != KafkaSinkConfig::default();
                 let others = FIELDS.into_iter().filter(|other| *other != field);
-                let mut others = others.filter(|other| !same(&config, &KafkaSinkConfig::default(), other));
+                let mut others = others.filter(|other| !config.same(&KafkaSinkConfig::default(), other));
                 assert_eq!(others.next(), None, "{field}");
-                set && !same(&config, &KafkaSinkConfig::default(), field)
+                set && !config.same(&KafkaSinkConfig::default(), field)
             });
             assert!(changed, "{field}");
         }

@@ -28,140 +28,115 @@ pub use conflict::Conflict;
 pub(crate) use shown::properties as shown_properties;
 pub use variables::Variables;
 
-/// Settings of a [`KafkaSink`](crate::KafkaSink).
-///
-/// Create it with `..Default::default()`; with a preset ([`high_throughput`](Self::high_throughput),
-/// [`low_latency`](Self::low_latency), [`exactly_once`](Self::exactly_once)); from the environment with
-/// [`from_env`](Self::from_env); or from a file with serde. [`validate`](Self::validate) reports all conflicts at once;
-/// connecting calls it first.
-///
-/// ```
-/// use kafka_tower::KafkaSinkConfig;
-///
-/// let config = KafkaSinkConfig {
-///     brokers: "kafka-1:9092,kafka-2:9092".to_string(),
-///     topic: "orders".to_string(),
-///     linger_ms: 5,
-///     ..Default::default()
-/// }
-/// .with_property("socket.keepalive.enable", "true");
-/// config.validate()?;
-/// # Ok::<(), kafka_tower::Error>(())
-/// ```
-#[derive(Clone, PartialEq, Eq)]
-pub struct KafkaSinkConfig {
-    /// Addresses of brokers, `host:port`, separated by commas. Default: `localhost:9092`. Default port: 9092.
-    pub brokers: String,
-
-    /// Topic of messages that do not set one. Required.
-    pub topic: String,
-
-    /// Name of this producer in the brokers' logs and quotas. Default: `kafka-tower`.
-    pub client_id: String,
-
-    /// Maximum number of records per request. Default: 100.
-    pub batch_size: usize,
-
-    /// Time budget of one send in milliseconds, shared by the wait for room, retries and the broker. Default: 30 000.
+fields::config! {
+    /// Settings of a [`KafkaSink`](crate::KafkaSink).
     ///
-    /// When it is used up, the caller gets an error. A record that waits for room is then not sent; a record that the
-    /// client has accepted may still arrive, and the error says so.
-    pub send_timeout_ms: u64,
-
-    /// Time that connecting may take in milliseconds, also for `preflight`. Default: 10 000.
+    /// Create it with `..Default::default()`; with a preset ([`high_throughput`](Self::high_throughput),
+    /// [`low_latency`](Self::low_latency), [`exactly_once`](Self::exactly_once)); from the environment with
+    /// [`from_env`](Self::from_env); or from a file with serde. [`validate`](Self::validate) reports all conflicts at once;
+    /// connecting calls it first.
     ///
-    /// A broker that starts within that time is connected to. A distant broker needs a few round trips.
-    pub connect_timeout_ms: u64,
-
-    /// Time that a record may be in flight in milliseconds, independent of its deadline. Default: 300 000.
+    /// ```
+    /// use kafka_tower::KafkaSinkConfig;
     ///
-    /// If a record has no answer for that long while brokers answer, the client is replaced, and the records in flight
-    /// are `PossiblyPersisted`.
-    pub delivery_bound_ms: u64,
+    /// let config = KafkaSinkConfig {
+    ///     brokers: "kafka-1:9092,kafka-2:9092".to_string(),
+    ///     topic: "orders".to_string(),
+    ///     linger_ms: 5,
+    ///     ..Default::default()
+    /// }
+    /// .with_property("socket.keepalive.enable", "true");
+    /// config.validate()?;
+    /// # Ok::<(), kafka_tower::Error>(())
+    /// ```
+    #[derive(Clone, PartialEq, Eq)]
+    pub struct KafkaSinkConfig {
+        /// Addresses of brokers, `host:port`, separated by commas. Default: `localhost:9092`. Default port: 9092.
+        pub brokers: String = "localhost:9092".to_owned(),
 
-    /// Whether brokers discard duplicates from the client's own retries and keep the records in order. Default: true.
-    pub enable_idempotence: bool,
+        /// Topic of messages that do not set one. Required.
+        pub topic: String = String::new(),
 
-    /// Whether sends belong to transactions. Needs `transactional_id`, `enable_idempotence`, and `acks` of `all`.
-    /// Default: false.
-    pub enable_transactions: bool,
+        /// Name of this producer in the brokers' logs and quotas. Default: `kafka-tower`.
+        pub client_id: String = "kafka-tower".to_owned(),
 
-    /// The transactional id. Required with transactions, ignored without.
-    pub transactional_id: Option<String>,
+        /// Maximum number of records per request. Default: 100.
+        pub batch_size: usize = 100,
 
-    /// Compression: `none`, `gzip`, `snappy`, `lz4` or `zstd` (crate feature `zstd`). Default: `snappy`.
-    pub compression_type: String,
+        /// Time budget of one send in milliseconds, shared by the wait for room, retries and the broker. Default: 30 000.
+        ///
+        /// When it is used up, the caller gets an error. A record that waits for room is then not sent; a record that the
+        /// client has accepted may still arrive, and the error says so.
+        pub send_timeout_ms: u64 = 30_000,
 
-    /// Replicas that must have a record before it is acknowledged: `0` (none), `1` (the leader), `all`. Default: `all`.
-    pub acks: String,
+        /// Time that connecting may take in milliseconds, also for `preflight`. Default: 10 000.
+        ///
+        /// A broker that starts within that time is connected to. A distant broker needs a few round trips.
+        pub connect_timeout_ms: u64 = 10_000,
 
-    /// Maximum number of retries of a send by the retry layer, in addition to the client's own. Default: 5.
-    pub max_retries: u32,
+        /// Time that a record may be in flight in milliseconds, independent of its deadline. Default: 300 000.
+        ///
+        /// If a record has no answer for that long while brokers answer, the client is replaced, and the records in flight
+        /// are `PossiblyPersisted`.
+        pub delivery_bound_ms: u64 = 300_000,
 
-    /// First delay between these retries in milliseconds; it doubles with each retry. Default: 100.
-    pub base_backoff_ms: u64,
+        /// Whether brokers discard duplicates from the client's own retries and keep the records in order. Default: true.
+        pub enable_idempotence: bool = true,
 
-    /// Maximum number of requests in flight per broker. Default: 5.
-    ///
-    /// With idempotence the client uses at most 5, Kafka's limit. The number also bounds the records that the sink
-    /// admits: 2 × `max_in_flight_requests` × `batch_size` for each partition of its topic.
-    pub max_in_flight_requests: usize,
+        /// Whether sends belong to transactions. Needs `transactional_id`, `enable_idempotence`, and `acks` of `all`.
+        /// Default: false.
+        pub enable_transactions: bool = false,
 
-    /// Time that a record waits for others to share its request, in milliseconds. Default: 0.
-    pub linger_ms: u64,
+        /// The transactional id. Required with transactions, ignored without.
+        pub transactional_id: Option<String> = None,
 
-    /// Maximum size of the records that are admitted and not settled, in bytes. Default: 33 554 432 (32 MiB).
-    pub buffer_memory: usize,
+        /// Compression: `none`, `gzip`, `snappy`, `lz4` or `zstd` (crate feature `zstd`). Default: `snappy`.
+        pub compression_type: String = "snappy".to_owned(),
 
-    /// Whether sends are rejected at once while Kafka is failing. Has no effect with transactions, because a commit
-    /// would lack the rejected records. Default: true.
-    pub enable_circuit_breaker: bool,
+        /// Replicas that must have a record before it is acknowledged: `0` (none), `1` (the leader), `all`. Default: `all`.
+        pub acks: String = "all".to_owned(),
 
-    /// Number of consecutive failures that open the circuit breaker. Default: 5.
-    pub circuit_breaker_threshold: u32,
+        /// Maximum number of retries of a send by the retry layer, in addition to the client's own. Default: 5.
+        pub max_retries: u32 = 5,
 
-    /// Time until an open circuit breaker lets a probe through, in seconds. Default: 60.
-    pub circuit_breaker_timeout_secs: u64,
+        /// First delay between these retries in milliseconds; it doubles with each retry. Default: 100.
+        pub base_backoff_ms: u64 = 100,
 
-    /// Other properties of librdkafka 2.12.1, by librdkafka's names: `security.protocol`, `sasl.username`, …
-    ///
-    /// [`validate`](Self::validate) checks their names and values; a property that a field above sets is rejected.
-    /// `Debug` does not show the values.
-    pub properties: BTreeMap<String, String>,
+        /// Maximum number of requests in flight per broker. Default: 5.
+        ///
+        /// With idempotence the client uses at most 5, Kafka's limit. The number also bounds the records that the sink
+        /// admits: 2 × `max_in_flight_requests` × `batch_size` for each partition of its topic.
+        pub max_in_flight_requests: usize = 5,
 
-    /// The environment variables that these settings come from, so that conflicts and warnings can name them. Default:
-    /// none.
-    ///
-    /// [`with_vars`](Self::with_vars) fills it.
-    pub variables: Variables,
-}
+        /// Time that a record waits for others to share its request, in milliseconds. Default: 0.
+        pub linger_ms: u64 = 0,
 
-impl Default for KafkaSinkConfig {
-    fn default() -> Self {
-        Self {
-            brokers: "localhost:9092".to_owned(),
-            topic: String::new(),
-            client_id: "kafka-tower".to_owned(),
-            batch_size: 100,
-            send_timeout_ms: 30_000,
-            connect_timeout_ms: 10_000,
-            delivery_bound_ms: 300_000,
-            enable_idempotence: true,
-            enable_transactions: false,
-            transactional_id: None,
-            compression_type: "snappy".to_owned(),
-            acks: "all".to_owned(),
-            max_retries: 5,
-            base_backoff_ms: 100,
-            max_in_flight_requests: 5,
-            linger_ms: 0,
-            buffer_memory: 33_554_432,
-            enable_circuit_breaker: true,
-            circuit_breaker_threshold: 5,
-            circuit_breaker_timeout_secs: 60,
-            properties: BTreeMap::new(),
-            variables: Variables::default(),
-        }
+        /// Maximum size of the records that are admitted and not settled, in bytes. Default: 33 554 432 (32 MiB).
+        pub buffer_memory: usize = 33_554_432,
+
+        /// Whether sends are rejected at once while Kafka is failing. Has no effect with transactions, because a commit
+        /// would lack the rejected records. Default: true.
+        pub enable_circuit_breaker: bool = true,
+
+        /// Number of consecutive failures that open the circuit breaker. Default: 5.
+        pub circuit_breaker_threshold: u32 = 5,
+
+        /// Time until an open circuit breaker lets a probe through, in seconds. Default: 60.
+        pub circuit_breaker_timeout_secs: u64 = 60,
+
+        ..
+
+        /// Other properties of librdkafka 2.12.1, by librdkafka's names: `security.protocol`, `sasl.username`, …
+        ///
+        /// [`validate`](Self::validate) checks their names and values; a property that a field above sets is rejected.
+        /// `Debug` does not show the values.
+        pub properties: BTreeMap<String, String>,
+
+        /// The environment variables that these settings come from, so that conflicts and warnings can name them. Default:
+        /// none.
+        ///
+        /// [`with_vars`](Self::with_vars) fills it.
+        pub variables: Variables,
     }
 }
 
@@ -267,29 +242,11 @@ impl KafkaSinkConfig {
 /// be secret.
 impl fmt::Debug for KafkaSinkConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KafkaSinkConfig")
-            .field("brokers", &validate::masked(&self.brokers))
-            .field("topic", &self.topic)
-            .field("client_id", &self.client_id)
-            .field("batch_size", &self.batch_size)
-            .field("send_timeout_ms", &self.send_timeout_ms)
-            .field("connect_timeout_ms", &self.connect_timeout_ms)
-            .field("delivery_bound_ms", &self.delivery_bound_ms)
-            .field("enable_idempotence", &self.enable_idempotence)
-            .field("enable_transactions", &self.enable_transactions)
-            .field("transactional_id", &self.transactional_id)
-            .field("compression_type", &self.compression_type)
-            .field("acks", &self.acks)
-            .field("max_retries", &self.max_retries)
-            .field("base_backoff_ms", &self.base_backoff_ms)
-            .field("max_in_flight_requests", &self.max_in_flight_requests)
-            .field("linger_ms", &self.linger_ms)
-            .field("buffer_memory", &self.buffer_memory)
-            .field("enable_circuit_breaker", &self.enable_circuit_breaker)
-            .field("circuit_breaker_threshold", &self.circuit_breaker_threshold)
-            .field("circuit_breaker_timeout_secs", &self.circuit_breaker_timeout_secs)
-            .field("properties", &self.properties.keys())
-            .finish()
+        let mut shown = f.debug_struct("KafkaSinkConfig");
+        Self { brokers: validate::masked(&self.brokers), ..self.clone() }.each(&mut |name, value| {
+            shown.field(name, value);
+        });
+        shown.field("properties", &self.properties.keys()).finish()
     }
 }
 

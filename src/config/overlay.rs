@@ -1,7 +1,7 @@
 //! Applies settings one by one over a configuration, and collects everything that is wrong.
 
 use super::built::Built;
-use super::variables::canonical;
+use super::properties::canonical;
 use super::{Conflict, KafkaSinkConfig, fields, properties, validate};
 
 /// The target of a value.

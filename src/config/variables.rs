@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::properties::{FIELDS, find, table};
-use super::{KafkaSinkConfig, fields};
+use super::properties::table;
+use super::{FIELDS, KafkaSinkConfig, fields};
 
 /// The environment variables that set a [`KafkaSinkConfig`]. Its conflicts and warnings name these variables instead of
 /// fields and properties.
@@ -59,7 +59,7 @@ impl Variables {
         let is_field = FIELDS.contains(&name);
         let Some((variable, value)) = self.set.get(name) else {
             let untouched = if is_field {
-                fields::same(config, &KafkaSinkConfig::default(), name)
+                config.same(&KafkaSinkConfig::default(), name)
             } else {
                 !config.properties.contains_key(name)
             };
@@ -67,7 +67,7 @@ impl Variables {
         };
         let unchanged = if is_field {
             let mut as_set = config.clone();
-            fields::set(&mut as_set, name, value).is_empty() && fields::same(config, &as_set, name)
+            fields::set(&mut as_set, name, value).is_empty() && config.same(&as_set, name)
         } else {
             config.properties.get(name) == Some(value)
         };
@@ -126,11 +126,6 @@ pub(super) fn image(name: &str) -> String {
 fn has_word(text: &str, word: &str) -> bool {
     let of_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.match_indices(word).any(|(at, _)| !text[at + word.len()..].starts_with(of_word))
-}
-
-/// The main name of a property.
-pub(super) fn canonical(name: &str) -> &str {
-    find(name).map_or(name, |property| property.canonical())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use kafka_tower_core::{Error, ErrorKind, Result};
 
 use super::KafkaSinkConfig;
 use super::overlay::Overlay;
-use super::variables::canonical;
+use super::properties::canonical;
 use names::{Meaning, Target, meaning};
 
 const PREFIX: &str = "KAFKA_";

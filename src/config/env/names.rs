@@ -2,8 +2,9 @@
 
 use std::ffi::OsStr;
 
+use crate::config::FIELDS;
 use crate::config::overlay::Setting;
-use crate::config::properties::{FIELDS, SET_BY_FIELDS, closest, java, table};
+use crate::config::properties::{closest, java, set_by, table};
 use crate::config::variables::image;
 
 /// The setting that a variable sets.
@@ -72,11 +73,6 @@ fn target(name: &str) -> Option<Target> {
 
 fn property(name: &str) -> Option<&'static str> {
     table::TABLE.iter().map(|property| property.name).find(|known| image(known) == name)
-}
-
-/// Returns the field that sets a property.
-fn set_by(property: &str) -> Option<&'static str> {
-    SET_BY_FIELDS.iter().find(|(name, _)| *name == property).map(|(_, field)| *field)
 }
 
 fn unknown(name: &str, file: &str) -> (String, String) {

@@ -15,47 +15,18 @@ use property::{Needs, Property};
 
 pub(super) use nearest::closest;
 
-/// Names of the fields of [`KafkaSinkConfig`].
-pub(super) const FIELDS: [&str; 20] = [
-    "acks",
-    "base_backoff_ms",
-    "batch_size",
-    "brokers",
-    "buffer_memory",
-    "circuit_breaker_threshold",
-    "circuit_breaker_timeout_secs",
-    "client_id",
-    "compression_type",
-    "connect_timeout_ms",
-    "delivery_bound_ms",
-    "enable_circuit_breaker",
-    "enable_idempotence",
-    "enable_transactions",
-    "linger_ms",
-    "max_in_flight_requests",
-    "max_retries",
-    "send_timeout_ms",
-    "topic",
-    "transactional_id",
-];
-
-/// Properties of librdkafka that a field sets, with the field.
-pub(super) const SET_BY_FIELDS: [(&str, &str); 16] = [
+/// Properties of librdkafka that a field sets under each of their names, with the field.
+const SET_BY_FIELDS: [(&str, &str); 11] = [
     ("acks", "acks"),
     ("batch.num.messages", "batch_size"),
     ("bootstrap.servers", "brokers"),
     ("client.id", "client_id"),
-    ("compression.codec", "compression_type"),
     ("compression.type", "compression_type"),
     ("enable.idempotence", "enable_idempotence"),
     ("linger.ms", "linger_ms"),
     ("max.in.flight", "max_in_flight_requests"),
-    ("max.in.flight.requests.per.connection", "max_in_flight_requests"),
-    ("metadata.broker.list", "brokers"),
     ("queue.buffering.max.kbytes", "buffer_memory"),
     ("queue.buffering.max.messages", "buffer_memory"),
-    ("queue.buffering.max.ms", "linger_ms"),
-    ("request.required.acks", "acks"),
     ("transactional.id", "transactional_id"),
 ];
 
@@ -87,7 +58,7 @@ fn look_at(config: &KafkaSinkConfig, built: Built, name: &str, value: &str) -> R
     if let Some(cure) = of(&SET_BY_TRANSPORT) {
         return Err((format!("{name:?}, which the transport sets"), cure.to_owned()));
     }
-    if let Some(field) = of(&SET_BY_FIELDS) {
+    if let Some(field) = set_by(name) {
         let problem = format!("{name:?}, which `{field}` sets");
         return Err((problem, format!("set the field `{field}`, remove the property")));
     }
@@ -147,13 +118,24 @@ fn unknown(name: &str, value: &str) -> (String, String) {
         Some(Meant::Field(field)) => {
             return (format!("{shown:?}, which is a field"), format!("set the field `{field}`, remove the property"));
         }
-        Some(Meant::Property(meant)) => match SET_BY_FIELDS.iter().find(|(name, _)| *name == meant) {
-            Some((_, field)) => format!("did you mean {meant:?}? The field `{field}` sets it"),
+        Some(Meant::Property(meant)) => match set_by(meant) {
+            Some(field) => format!("did you mean {meant:?}? The field `{field}` sets it"),
             None => format!("did you mean {meant:?}?"),
         },
         None => "correct it by CONFIGURATION.md of librdkafka 2.12.1, or remove it".to_owned(),
     };
     (format!("{shown:?}, which librdkafka does not know"), cure)
+}
+
+/// The main name of a property.
+pub(super) fn canonical(name: &str) -> &str {
+    find(name).map_or(name, |property| property.canonical())
+}
+
+/// Returns the field that sets a property.
+pub(super) fn set_by(property: &str) -> Option<&'static str> {
+    let property = canonical(property);
+    SET_BY_FIELDS.iter().find(|(name, _)| canonical(name) == property).map(|(_, field)| *field)
 }
 
 pub(super) fn find(name: &str) -> Option<&'static Property> {
@@ -187,12 +169,13 @@ pub(super) fn flag(config: &KafkaSinkConfig, name: &str) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::FIELDS;
     use super::*;
 
     #[test]
     fn tables_are_sorted_and_agree() {
         let names: Vec<_> = table::TABLE.iter().map(|property| property.name).collect();
-        assert!(names.is_sorted() && table::CONSUMER.is_sorted() && table::API.is_sorted() && FIELDS.is_sorted());
+        assert!(names.is_sorted() && table::CONSUMER.is_sorted() && table::API.is_sorted());
         for property in table::TABLE {
             assert!(property.alias_of.is_none_or(|other| find(other).is_some_and(|p| p.alias_of.is_none())));
             assert!(!table::CONSUMER.contains(&property.name) && !table::API.contains(&property.name));
@@ -207,12 +190,11 @@ mod tests {
     #[test]
     fn the_list_of_fields_is_complete() {
         let shown = format!("{:#?}", KafkaSinkConfig::default());
-        let mut fields: Vec<_> = shown
+        let fields: Vec<_> = shown
             .lines()
             .filter_map(|line| line.strip_prefix("    ")?.split_once(':').map(|(name, _)| name))
             .filter(|name| !name.starts_with(' ') && *name != "properties")
             .collect();
-        fields.sort_unstable();
         assert_eq!(fields, FIELDS);
     }
 

@@ -1,6 +1,9 @@
 //! "Did you mean": finds the known name nearest to an unknown one.
 
-use super::{FIELDS, table};
+use strsim::osa_distance;
+
+use super::table;
+use crate::config::FIELDS;
 
 /// Prefixes that are common where settings of several kinds are in one place.
 const PREFIXES: [&str; 5] = ["kafka.", "librdkafka.", "producer.", "rdkafka.", "topic."];
@@ -36,7 +39,7 @@ pub(in crate::config) fn closest(name: &str, known: impl Iterator<Item = &'stati
         _ => 3,
     };
     known
-        .map(|known| (distance(bare, &known.replace('_', ".")), known))
+        .map(|known| (osa_distance(bare, &known.replace('_', ".")), known))
         .filter(|(far, _)| *far <= limit)
         .min()
         .map(|(_, known)| known)
@@ -57,25 +60,6 @@ fn bare(mut name: &str) -> &str {
     name
 }
 
-/// Edit distance: letters added, removed, changed, or swapped with their neighbour.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut before = vec![0; b.len() + 1];
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let changed = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            row[j] = changed.min(last[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(before[j - 2] + 1);
-            }
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,10 +68,10 @@ mod tests {
     fn distances() {
         for (a, b, far) in [("", "", 0), ("", "abc", 3), ("abc", "abc", 0), ("lingr", "linger", 1), ("acsk", "acks", 1)]
         {
-            assert_eq!(distance(a, b), far, "{a} {b}");
-            assert_eq!(distance(b, a), far, "{b} {a}");
+            assert_eq!(osa_distance(a, b), far, "{a} {b}");
+            assert_eq!(osa_distance(b, a), far, "{b} {a}");
         }
-        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(osa_distance("kitten", "sitting"), 3);
     }
 
     #[test]

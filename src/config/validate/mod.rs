@@ -14,8 +14,8 @@ pub(super) use brokers::masked;
 pub(super) use warnings::warnings;
 
 /// librdkafka's limits.
-const MAX_BATCH: usize = 1_000_000;
-const MAX_IN_FLIGHT: usize = 1_000_000;
+const MAX_BATCH: u64 = 1_000_000;
+const MAX_IN_FLIGHT: u64 = 1_000_000;
 const MAX_LINGER_MS: u64 = 900_000;
 /// Maximum length of a string in Kafka's protocol, in bytes.
 const MAX_NAME: usize = 32_767;
@@ -64,50 +64,30 @@ fn name(field: &'static str, value: &str, found: &mut Vec<Conflict>) {
     }
 }
 
+#[rustfmt::skip]
 fn sizes(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
-    let mut range = |field: &'static str, value: u64, most: u64, cure: &'static str| {
+    const ANY: u64 = u64::MAX;
+    let c = config;
+    // Without the breaker its threshold is of no account.
+    let threshold = if c.enable_circuit_breaker { c.circuit_breaker_threshold.into() } else { 1 };
+    // The field, its value, the most that it may be, and what to do about a 0.
+    for (field, value, most, cure) in [
+        ("batch_size", c.batch_size as u64, MAX_BATCH, "set it to 1 to send each record alone"),
+        ("max_in_flight_requests", c.max_in_flight_requests as u64, MAX_IN_FLIGHT, "set it to 1 for one request at a time"),
+        ("buffer_memory", c.buffer_memory as u64, ANY, "give it the bytes that may be on their way"),
+        ("send_timeout_ms", c.send_timeout_ms, ANY, "give a send the milliseconds that it may take"),
+        ("connect_timeout_ms", c.connect_timeout_ms, ANY, "give connecting the milliseconds that it may take"),
+        ("delivery_bound_ms", c.delivery_bound_ms, ANY, "give a record the milliseconds that it may be on its way"),
+        ("circuit_breaker_threshold", threshold, ANY, "set it to 1 or more, or `enable_circuit_breaker` to false"),
+        // No linger is as good as one.
+        ("linger_ms", c.linger_ms.max(1), MAX_LINGER_MS, ""),
+    ] {
         if value == 0 {
             found.push(Conflict::new(field, format!("`{field}` is 0"), cure));
         } else if value > most {
-            found.push(Conflict::new(
-                field,
-                format!("`{field}` is {value}"),
-                format!("librdkafka allows up to {most}"),
-            ));
+            let cure = format!("librdkafka allows up to {most}");
+            found.push(Conflict::new(field, format!("`{field}` is {value}"), cure));
         }
-    };
-    range("batch_size", config.batch_size as u64, MAX_BATCH as u64, "set it to 1 to send each record alone");
-    range(
-        "max_in_flight_requests",
-        config.max_in_flight_requests as u64,
-        MAX_IN_FLIGHT as u64,
-        "set it to 1 for one request at a time",
-    );
-    range("buffer_memory", config.buffer_memory as u64, u64::MAX, "give it the bytes that may be on their way");
-    range("send_timeout_ms", config.send_timeout_ms, u64::MAX, "give a send the milliseconds that it may take");
-    range(
-        "connect_timeout_ms",
-        config.connect_timeout_ms,
-        u64::MAX,
-        "give connecting the milliseconds that it may take",
-    );
-    range(
-        "delivery_bound_ms",
-        config.delivery_bound_ms,
-        u64::MAX,
-        "give a record the milliseconds that it may be on its way",
-    );
-    if config.enable_circuit_breaker {
-        range(
-            "circuit_breaker_threshold",
-            config.circuit_breaker_threshold.into(),
-            u64::MAX,
-            "set it to 1 or more, or `enable_circuit_breaker` to false",
-        );
-    }
-    if config.linger_ms > MAX_LINGER_MS {
-        let problem = format!("`linger_ms` is {}", config.linger_ms);
-        found.push(Conflict::new("linger_ms", problem, format!("librdkafka allows up to {MAX_LINGER_MS}")));
     }
 }
 
