@@ -8,11 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use kafka_tower_core::gate::Permit;
-use kafka_tower_core::{InFlight, Record, Timestamp};
+use kafka_tower_core::{InFlight, Record};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::client::Client;
 use crate::errors;
 use crate::faults::plan::Plan;
 use crate::groups::MemberId;
@@ -24,32 +23,25 @@ use crate::store::Store;
 use crate::transaction::script::HeldEnd;
 use crate::waits::{WaitId, Waits};
 
+mod client;
+mod clock;
 mod consumers;
 mod leader;
 mod transaction;
 
-/// Kafka's default for `message.timestamp.after.max.ms`, in ms.
-const AFTER_MAX_MS: i64 = 3_600_000;
+pub use clock::EPOCH;
 
+pub(crate) use client::{BrokerClient, Recipient};
+use clock::{Clock, is_ahead};
 pub(crate) use consumers::Fetched;
 use leader::{LeaderOf, next_action};
 pub(crate) use transaction::Reply;
 
-/// Receiver of a record's outcome.
-#[derive(Debug)]
-pub(crate) struct Sender {
-    pub(crate) client: Arc<Client>,
-    pub(crate) slot: Arc<Slot>,
-    /// `None` once the client gave the record up: its outcome is then reported to no one.
-    pub(crate) permit: Option<Permit>,
+pub(crate) struct Broker<C> {
+    state: Mutex<State<C>>,
 }
 
-pub(crate) struct Broker {
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
+struct State<C> {
     store: Store,
     script: Script,
     transaction_script: crate::transaction::script::Script,
@@ -58,18 +50,26 @@ struct State {
     /// Wakers of consumers that wait for any change.
     readers: BTreeMap<MemberId, Waker>,
     waits: Waits,
-    lanes: BTreeMap<(Arc<str>, i32), Lane<Sender>>,
-    /// Zero of the clock: the first time it was read.
-    origin: Option<Instant>,
+    lanes: BTreeMap<(Arc<str>, i32), Lane<Recipient<C>>>,
+    clock: Clock,
 }
 
-impl State {
-    fn timestamp(&mut self, now: Instant) -> Timestamp {
-        let elapsed = now.duration_since(*self.origin.get_or_insert(now));
-        let millis = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
-        Timestamp::from_millis(crate::EPOCH.as_millis().saturating_add(millis))
+impl<C> Default for State<C> {
+    fn default() -> Self {
+        Self {
+            store: Store::default(),
+            script: Script::default(),
+            transaction_script: crate::transaction::script::Script::default(),
+            plan: None,
+            readers: BTreeMap::new(),
+            waits: Waits::default(),
+            lanes: BTreeMap::new(),
+            clock: Clock::default(),
+        }
     }
+}
 
+impl<C: BrokerClient> State<C> {
     /// Applies everything that was due since the last access. The effect is the same as with a timer.
     fn catch_up(&mut self, now: Instant) {
         for HeldEnd { id, who, commit } in self.transaction_script.due(now) {
@@ -79,7 +79,7 @@ impl State {
         self.store.expire(now);
     }
 
-    fn advance_all(&mut self, now: Instant) -> Vec<Settled<Sender>> {
+    fn advance_all(&mut self, now: Instant) -> Vec<Settled<Recipient<C>>> {
         let mut settled = Vec::new();
         let Self { store, script, plan, waits, lanes, .. } = self;
         for lane in lanes.values_mut() {
@@ -91,21 +91,14 @@ impl State {
     }
 }
 
-/// Whether a timestamp is more than an hour ahead of now: the later one of tokio's clock, which may be paused, and
-/// the system's.
-fn is_ahead(timestamp: Timestamp, now: Timestamp) -> bool {
-    let latest = now.as_millis().max(Timestamp::now().as_millis()).saturating_add(AFTER_MAX_MS);
-    timestamp.as_millis() > latest
-}
-
-impl Broker {
+impl<C: BrokerClient> Broker<C> {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { state: Mutex::default() })
     }
 
     /// Accepts a record: its position in the partition is fixed when this returns. Returns the record if it is
     /// settled at once.
-    pub(crate) fn produce(self: &Arc<Self>, record: Record, who: Sender) -> Option<Settled<Sender>> {
+    pub(crate) fn produce(self: &Arc<Self>, record: Record, who: Recipient<C>) -> Option<Settled<Recipient<C>>> {
         let now = Instant::now();
         let mut settled = Vec::new();
         let slot = Arc::clone(&who.slot);
@@ -115,7 +108,7 @@ impl Broker {
             let outcome = Err(errors::closed(&record.topic));
             return Some(Settled { who, record, outcome });
         }
-        let partition = match state.store.log.route(&record, || who.client.turn(&record.topic)) {
+        let partition = match state.store.log.route(&record, || who.client.next_position(&record.topic)) {
             Ok(partition) => partition,
             Err(error) => {
                 return Some(Settled { who, record, outcome: Err(error) });
@@ -125,11 +118,11 @@ impl Broker {
         if !action.append_late.is_zero() {
             action.append_hold = Some(state.waits.at(now.checked_add(action.append_late)));
         }
-        let timestamp = record.timestamp.unwrap_or_else(|| state.timestamp(now));
-        let misdated = record.timestamp.is_some_and(|timestamp| is_ahead(timestamp, state.timestamp(now)));
+        let timestamp = record.timestamp.unwrap_or_else(|| state.clock.timestamp(now));
+        let misdated = record.timestamp.is_some_and(|timestamp| is_ahead(timestamp, state.clock.timestamp(now)));
         let key = (Arc::clone(&record.topic), partition);
         let lane = state.lanes.entry(key).or_insert_with(|| Lane::new(partition));
-        let batching = who.client.batching.filter(|_| !record.isolated);
+        let batching = who.client.batching().filter(|_| !record.isolated);
         let owner = Arc::as_ptr(&who.client) as usize;
         let entry = Entry::new(who, record, timestamp, action, now).misdated(misdated);
         match batching {
@@ -147,7 +140,7 @@ impl Broker {
         // The record may have completed or ended a batch: report the others here; the caller reports its own.
         let own = settled.iter().position(|settled| Arc::ptr_eq(&settled.who.slot, &slot));
         let own = own.map(|own| settled.remove(own));
-        settled.into_iter().for_each(Client::report);
+        settled.into_iter().for_each(C::report);
         own
     }
 
@@ -160,8 +153,8 @@ impl Broker {
     }
 
     /// Sends the lingering batches of a client.
-    pub(crate) fn end_batches(self: &Arc<Self>, client: &Arc<Client>) {
-        if client.batching.is_some() {
+    pub(crate) fn end_batches(self: &Arc<Self>, client: &Arc<C>) {
+        if client.batching().is_some() {
             let owner = Arc::as_ptr(client) as usize;
             self.change(|State { lanes, waits, .. }, _| {
                 lanes.values_mut().for_each(|lane| lane.end_batch_of(owner, waits));
@@ -181,7 +174,7 @@ impl Broker {
     }
 
     /// Applies a change that records may wait for, and reports the records that it settles.
-    fn change(self: &Arc<Self>, change: impl FnOnce(&mut State, Instant)) {
+    fn change(self: &Arc<Self>, change: impl FnOnce(&mut State<C>, Instant)) {
         let now = Instant::now();
         let mut state = self.lock();
         change(&mut state, now);
@@ -191,7 +184,7 @@ impl Broker {
         drop(state);
         self.watch(unwatched);
         readers.into_iter().for_each(Waker::wake);
-        settled.into_iter().for_each(Client::report);
+        settled.into_iter().for_each(C::report);
     }
 
     /// Spawns one task for each instant at which a wait ends.
@@ -206,7 +199,7 @@ impl Broker {
     }
 
     /// Takes what is needed to give up the client's records in flight. The records themselves continue.
-    pub(crate) fn give_up(&self, client: &Arc<Client>) -> Vec<(Record, Arc<Slot>, Permit)> {
+    pub(crate) fn give_up(&self, client: &Arc<C>) -> Vec<(Record, Arc<Slot>, Permit)> {
         let mut state = self.lock();
         client.set_given_up();
         let entries = state.lanes.values_mut().flat_map(Lane::entries_mut);
@@ -272,7 +265,7 @@ impl Broker {
         looked
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<C>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.store.has_transactions() {
             state.catch_up(Instant::now());
@@ -281,20 +274,20 @@ impl Broker {
     }
 }
 
-impl fmt::Debug for Broker {
+impl<C> fmt::Debug for Broker<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Broker").finish_non_exhaustive()
     }
 }
 
 /// Ends the timers of an instant. If the runtime ends before that, it fails them, so that no record waits for ever.
-struct Watch {
-    broker: Arc<Broker>,
+struct Watch<C: BrokerClient> {
+    broker: Arc<Broker<C>>,
     at: Instant,
     fired: bool,
 }
 
-impl Watch {
+impl<C: BrokerClient> Watch<C> {
     async fn run(mut self) {
         sleep_until(self.at).await;
         self.fired = true;
@@ -302,7 +295,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl<C: BrokerClient> Drop for Watch<C> {
     fn drop(&mut self) {
         if !self.fired {
             self.broker.fail_timers(self.at);

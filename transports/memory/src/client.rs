@@ -12,12 +12,14 @@ use kafka_tower_core::{CloseReport, Delivery, Error, Record, Result, Transaction
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::broker::{Broker, Sender};
+use crate::broker::{self, BrokerClient, Recipient};
 use crate::errors;
 use crate::lane::{Batching, Settled};
 use crate::resend::Resend;
 use crate::slot::Slot;
 use crate::transaction::client::TxnClient;
+
+pub(crate) type Broker = broker::Broker<Client>;
 
 /// A record with the slot for its outcome: the item that the gate parks.
 #[derive(Debug)]
@@ -33,9 +35,9 @@ pub(crate) struct Client {
     /// held.
     transaction: Option<Mutex<TxnClient>>,
     /// Set if the producer sends batches of more than one record.
-    pub(crate) batching: Option<Batching>,
+    batching: Option<Batching>,
     /// Number of records without key and partition, by topic.
-    turns: Mutex<BTreeMap<Arc<str>, u32>>,
+    positions: Mutex<BTreeMap<Arc<str>, u32>>,
     /// Written and read under the broker's lock, so that a concurrent hand-over is refused.
     given_up: AtomicBool,
     closing: Mutex<Closing>,
@@ -76,7 +78,7 @@ impl Client {
             gate: Gate::new(limits),
             transaction: transaction.map(Mutex::new),
             batching,
-            turns: Mutex::default(),
+            positions: Mutex::default(),
             given_up: AtomicBool::new(false),
             closing: Mutex::default(),
             unseen: Arc::default(),
@@ -100,16 +102,6 @@ impl Client {
         self.journal.as_ref()
     }
 
-    /// The producer's transaction state, if it is transactional.
-    pub(crate) fn transaction(&self) -> Option<MutexGuard<'_, TxnClient>> {
-        self.transaction.as_ref().map(|state| state.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// The producer's own retries, if it has them.
-    pub(crate) fn resend(&self) -> Option<MutexGuard<'_, Resend>> {
-        self.resend.as_ref().map(|state| state.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     /// Hands over a record that was parked and is now admitted.
     pub(crate) fn hand_over_parked(self: &Arc<Self>, call: Call, permit: Permit) -> Result<(), Permit> {
         call.slot.leave_gate();
@@ -122,23 +114,15 @@ impl Client {
         // It may have been parked beyond its deadline.
         if record.expires_at.is_some_and(|at| Instant::from_std(at) <= Instant::now()) {
             let error = errors::expired(&record.topic);
-            self.tell(record, &slot, Err(error));
+            self.settle(record, &slot, Err(error));
             return Err(permit);
         }
-        let who = Sender { client: Arc::clone(self), slot, permit: Some(permit) };
+        let who = Recipient { client: Arc::clone(self), slot, permit: Some(permit) };
         let Some(Settled { who, record, outcome }) = self.broker.produce(record, who) else {
             return Ok(());
         };
-        self.tell(record, &who.slot, outcome);
+        self.settle(record, &who.slot, outcome);
         who.permit.map_or(Ok(()), Err)
-    }
-
-    /// Processes the delivery report of a record.
-    pub(crate) fn report(settled: Settled<Sender>) {
-        let Settled { who: Sender { client, slot, permit }, record, outcome } = settled;
-        let Some(permit) = permit else { return };
-        client.tell(record, &slot, outcome);
-        client.release([permit]);
     }
 
     pub(crate) fn release(self: &Arc<Self>, permits: impl IntoIterator<Item = Permit>) {
@@ -146,7 +130,7 @@ impl Client {
     }
 
     /// Called before the record's room is returned, so that whoever waits for the room finds the record counted.
-    fn tell(&self, record: Record, slot: &Slot, outcome: Result<Delivery>) {
+    fn settle(&self, record: Record, slot: &Slot, outcome: Result<Delivery>) {
         self.count(record, &outcome);
         slot.settle(outcome, &self.unseen);
     }
@@ -196,7 +180,7 @@ impl Client {
     fn withdraw(self: &Arc<Self>, which: impl Fn(&Call) -> bool, error: impl Fn(&str) -> Error) {
         let settle = |call: Call| {
             let error = error(&call.record.topic);
-            self.tell(call.record, &call.slot, Err(error));
+            self.settle(call.record, &call.slot, Err(error));
         };
         self.gate.withdraw(which, settle, |call, permit| self.hand_over_parked(call, permit));
     }
@@ -214,19 +198,11 @@ impl Client {
         let mut permits = Vec::new();
         for (record, slot, permit) in given_up {
             let error = errors::given_up(&record.topic);
-            self.tell(record, &slot, Err(error));
+            self.settle(record, &slot, Err(error));
             permits.push(permit);
         }
         // Parked records that now get the room are refused by the broker's side of the hand-over.
         self.release(permits);
-    }
-
-    pub(crate) fn has_given_up(&self) -> bool {
-        self.given_up.load(Ordering::SeqCst)
-    }
-
-    pub(crate) fn set_given_up(&self) {
-        self.given_up.store(true, Ordering::SeqCst);
     }
 
     /// Rejects new records. The first call starts the count.
@@ -246,14 +222,42 @@ impl Client {
     fn closing(&self) -> MutexGuard<'_, Closing> {
         self.closing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Returns the next round-robin position of a topic.
-    pub(crate) fn turn(&self, topic: &Arc<str>) -> u32 {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = turns.entry(Arc::clone(topic)).or_default();
-        let turn = *next;
+impl BrokerClient for Client {
+    fn transaction(&self) -> Option<MutexGuard<'_, TxnClient>> {
+        self.transaction.as_ref().map(|state| state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn resend(&self) -> Option<MutexGuard<'_, Resend>> {
+        self.resend.as_ref().map(|state| state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn report(settled: Settled<Recipient<Self>>) {
+        let Settled { who: Recipient { client, slot, permit }, record, outcome } = settled;
+        let Some(permit) = permit else { return };
+        client.settle(record, &slot, outcome);
+        client.release([permit]);
+    }
+
+    fn has_given_up(&self) -> bool {
+        self.given_up.load(Ordering::SeqCst)
+    }
+
+    fn set_given_up(&self) {
+        self.given_up.store(true, Ordering::SeqCst);
+    }
+
+    fn next_position(&self, topic: &Arc<str>) -> u32 {
+        let mut positions = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = positions.entry(Arc::clone(topic)).or_default();
+        let position = *next;
         *next = next.wrapping_add(1);
-        turn
+        position
+    }
+
+    fn batching(&self) -> Option<Batching> {
+        self.batching
     }
 }
 

@@ -11,7 +11,8 @@ use kafka_tower_core::{ConsumerGroup, Result, TopicOffset};
 use tokio::time::{Sleep, sleep_until};
 
 use crate::StoredRecord;
-use crate::broker::{Broker, Fetched};
+use crate::broker::Fetched;
+use crate::client::Broker;
 use crate::groups::{MemberId, Membership, TopicPartition};
 
 /// Event of a [`MemoryConsumer`].

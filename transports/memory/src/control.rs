@@ -6,8 +6,9 @@ use std::time::Duration;
 use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl, UnseenFailures};
 use tokio::time::{Instant, timeout_at};
 
+use crate::broker::BrokerClient;
+use crate::owner::Owner;
 use crate::transaction::control::MemoryTransactions;
-use crate::transport::Owner;
 
 #[derive(Debug)]
 pub(crate) struct MemoryControl {

@@ -43,7 +43,7 @@ pub struct MemoryDeliveryFuture {
     /// The record was parked by the gate.
     parked: bool,
     /// The caller has the outcome.
-    told: bool,
+    answered: bool,
     #[cfg(feature = "sim")]
     journal: Option<(Arc<crate::sim::Journal>, usize)>,
 }
@@ -90,7 +90,7 @@ impl MemoryDeliveryFuture {
             waiting_since: None,
             given: None,
             parked: false,
-            told: false,
+            answered: false,
             #[cfg(feature = "sim")]
             journal: None,
         }
@@ -115,7 +115,7 @@ impl Future for MemoryDeliveryFuture {
             this.waiting_since.get_or_insert_with(Instant::now);
             return Poll::Pending;
         };
-        *this.told = true;
+        *this.answered = true;
         handover::returned();
         let elapsed = |since: &mut Option<Instant>| since.map(|since| since.elapsed()).unwrap_or_default();
         let outcome = outcome.map_err(|error| error.with_elapsed(elapsed(this.waiting_since)));
@@ -175,7 +175,7 @@ fn describe(
 #[pinned_drop]
 impl PinnedDrop for MemoryDeliveryFuture {
     fn drop(self: Pin<&mut Self>) {
-        if self.told {
+        if self.answered {
             return;
         }
         let this = self.project();

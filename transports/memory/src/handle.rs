@@ -4,23 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use kafka_tower_core::gate::Limits;
-use kafka_tower_core::{Timestamp, validate};
+use kafka_tower_core::validate;
 
-use crate::broker::Broker;
+use crate::client::Broker;
 use crate::consumer::MemoryConsumer;
 use crate::faults::plan::Plan;
 use crate::faults::{Fault, Faults};
-use crate::producer::Producer;
+use crate::producer::{DEFAULT_LIMITS, Producer};
 use crate::rule::Rule;
 use crate::transaction::rule::TransactionRule;
 use crate::transport::MemoryTransport;
-
-/// Default limits: 10,000 records and 32 MiB.
-pub const DEFAULT_LIMITS: Limits = Limits { records: 10_000, bytes: 32 << 20 };
-
-/// Zero of the broker's clock, 2024-01-01 00:00 UTC: the timestamp of the first record without one of its own. Later
-/// timestamps follow tokio's clock, so that they are the same in each run with a paused clock.
-pub const EPOCH: Timestamp = Timestamp::from_millis(1_704_067_200_000);
 
 /// An in-memory Kafka. A clone is another handle to the same Kafka.
 ///

@@ -115,6 +115,7 @@ mod handle;
 mod lane;
 mod log;
 mod outage;
+mod owner;
 mod producer;
 mod readers;
 mod resend;
@@ -129,13 +130,14 @@ mod transaction;
 mod transport;
 mod waits;
 
+pub use broker::EPOCH;
 pub use consumer::{ConsumerEvent, MemoryConsumer};
 pub use faults::{Fault, FaultKind, FaultPlace, Faults};
 pub use future::MemoryDeliveryFuture;
-pub use handle::{DEFAULT_LIMITS, EPOCH, MemoryKafka};
+pub use handle::MemoryKafka;
 pub use log::{Marker, StoredRecord};
 pub use outage::Outage;
-pub use producer::Producer;
+pub use producer::{DEFAULT_LIMITS, Producer};
 pub use rule::{Hold, Rule, Scripted};
 #[cfg(feature = "sim")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sim")))]

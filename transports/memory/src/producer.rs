@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use kafka_tower_core::gate::Limits;
 
-use crate::broker::Broker;
-use crate::client::Client;
-use crate::handle::DEFAULT_LIMITS;
+use crate::client::{Broker, Client};
 use crate::lane::Batching;
 use crate::resend::{Resend, Settings};
 use crate::transaction::client::TxnClient;
 use crate::transport::MemoryTransport;
+
+/// Default limits: 10,000 records and 32 MiB.
+pub const DEFAULT_LIMITS: Limits = Limits { records: 10_000, bytes: 32 << 20 };
 
 /// Kafka's default for `transaction.timeout.ms`.
 pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);

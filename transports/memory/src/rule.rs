@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kafka_tower_core::{Error, Persistence};
 
-use crate::broker::Broker;
+use crate::client::Broker;
 use crate::script::{Answer, Case, CaseId};
 use crate::waits::WaitId;
 

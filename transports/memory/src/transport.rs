@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use kafka_tower_core::gate::{GateHandle, Refused};
-use kafka_tower_core::{Control, Delivery, Error, InFlight, Record, handover};
+use kafka_tower_core::{Control, Delivery, Error, Record, handover};
 use tower_service::Service;
 
+use crate::broker::BrokerClient;
 use crate::client::{Call, Client};
 use crate::control::MemoryControl;
 use crate::errors;
 use crate::future::MemoryDeliveryFuture;
+use crate::owner::Owner;
 use crate::slot::Slot;
-use crate::transaction::control::MemoryTransactions;
 
 /// A producer on a [`MemoryKafka`](crate::MemoryKafka): a [`Transport`](kafka_tower_core::Transport) for tests.
 ///
@@ -25,12 +26,6 @@ use crate::transaction::control::MemoryTransactions;
 pub struct MemoryTransport {
     owner: Arc<Owner>,
     handle: GateHandle<Call>,
-}
-
-/// Dropped with the last handle.
-#[derive(Debug)]
-pub(crate) struct Owner {
-    pub(crate) client: Arc<Client>,
 }
 
 impl MemoryTransport {
@@ -110,18 +105,5 @@ impl MemoryTransport {
     fn refuse(&mut self, error: Error) -> MemoryDeliveryFuture {
         self.handle.pass_on();
         MemoryDeliveryFuture::refused(error)
-    }
-}
-
-impl Drop for Owner {
-    fn drop(&mut self) {
-        let InFlight { records, parked, .. } = self.client.gate.in_flight();
-        let undelivered = records + parked;
-        if undelivered > 0 && !self.client.gate.is_closed() {
-            tracing::warn!(undelivered, "the last handle of a transport was dropped without close");
-        }
-        if self.client.transaction().is_some() {
-            MemoryTransactions(Arc::clone(&self.client)).end_at_drop();
-        }
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Waker};
 use kafka_tower_core::{ConsumerGroup, Result, TopicOffset};
 use tokio::time::Instant;
 
-use super::{Broker, State};
+use super::{Broker, BrokerClient, State};
 use crate::StoredRecord;
 use crate::errors;
 use crate::groups::{MemberId, Membership, TopicPartition};
@@ -26,14 +26,14 @@ fn count(log: &Log, topic: &str) -> u32 {
     log.partition_count(topic).unwrap_or(0)
 }
 
-impl State {
+impl<C> State<C> {
     /// Takes the wakers of all waiting consumers. Call them outside the lock.
     pub(super) fn take_readers(&mut self) -> Vec<Waker> {
         if self.readers.is_empty() { Vec::new() } else { std::mem::take(&mut self.readers).into_values().collect() }
     }
 }
 
-impl Broker {
+impl<C: BrokerClient> Broker<C> {
     pub(crate) fn join(&self, group: &Arc<str>, topics: BTreeSet<Arc<str>>) -> MemberId {
         self.change_groups(|state| state.store.groups.join(group, topics))
     }
@@ -51,7 +51,7 @@ impl Broker {
         self.change_groups(|state| state.store.groups.rejoin(group, member));
     }
 
-    fn change_groups<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn change_groups<T>(&self, change: impl FnOnce(&mut State<C>) -> T) -> T {
         let mut state = self.lock();
         let changed = change(&mut state);
         let readers = state.take_readers();

@@ -3,7 +3,7 @@
 use kafka_tower_core::{Delivery, Error, Record, Result, Timestamp};
 use tokio::time::Instant;
 
-use super::Sender;
+use super::client::{BrokerClient, Recipient};
 use crate::faults::plan::Plan;
 use crate::lane::Leader;
 use crate::resend::Tries;
@@ -19,8 +19,8 @@ pub(super) struct LeaderOf<'a> {
     pub(super) now: Instant,
 }
 
-impl Leader<Sender> for LeaderOf<'_> {
-    fn number(&mut self, who: &Sender, record: &Record, tries: &mut Tries) {
+impl<C: BrokerClient> Leader<Recipient<C>> for LeaderOf<'_> {
+    fn number(&mut self, who: &Recipient<C>, record: &Record, tries: &mut Tries) {
         if let Some(mut resend) = who.client.resend() {
             tries.resends = true;
             tries.sequence = resend.number(&record.topic, self.partition, tries);
@@ -31,13 +31,13 @@ impl Leader<Sender> for LeaderOf<'_> {
         self.store.log.judge(batch)
     }
 
-    fn write(&mut self, who: &Sender, record: &Record, timestamp: Timestamp, tries: &Tries) -> Result<Delivery> {
+    fn write(&mut self, who: &Recipient<C>, record: &Record, timestamp: Timestamp, tries: &Tries) -> Result<Delivery> {
         let Self { partition, store, now, .. } = self;
         let mut transaction = who.client.transaction();
         store.append(transaction.as_deref_mut(), tries.sequence, record, *partition, timestamp, *now)
     }
 
-    fn again(&mut self, who: &Sender, record: &Record, tries: &Tries, error: &Error) -> Option<Action> {
+    fn again(&mut self, who: &Recipient<C>, record: &Record, tries: &Tries, error: &Error) -> Option<Action> {
         let mut resend = who.client.resend()?;
         // The caller has stopped waiting for the record.
         if who.permit.is_none() || !resend.again(tries, error, self.now) {

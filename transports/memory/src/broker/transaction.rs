@@ -7,8 +7,7 @@ use std::time::Duration;
 use kafka_tower_core::{ConsumerGroup, Result, TopicOffset};
 use tokio::time::Instant;
 
-use super::Broker;
-use crate::client::Client;
+use super::{Broker, BrokerClient};
 use crate::errors::transaction as errors;
 use crate::faults::plan::Plan;
 use crate::store::Store;
@@ -23,15 +22,15 @@ pub(crate) struct Reply<T> {
     pub(crate) late: Duration,
 }
 
-impl Broker {
-    pub(crate) fn init_transactions(&self, client: &Client) -> Reply<Identity> {
+impl<C: BrokerClient> Broker<C> {
+    pub(crate) fn init_transactions(&self, client: &C) -> Reply<Identity> {
         let Some((id, timeout)) = client.transaction().map(|state| (Arc::clone(&state.id), state.timeout)) else {
             unreachable!("asked for transactional clients only");
         };
         self.request(&id, TransactionCall::Init, None, |store| Ok(store.init(&id, timeout)))
     }
 
-    pub(crate) fn end_transaction(&self, client: &Client, call: TransactionCall, who: Identity) -> Reply<()> {
+    pub(crate) fn end_transaction(&self, client: &C, call: TransactionCall, who: Identity) -> Reply<()> {
         let id = self.id(client);
         let commit = call == TransactionCall::Commit;
         let name = if commit { "commit" } else { "abort" };
@@ -42,7 +41,7 @@ impl Broker {
 
     pub(crate) fn send_offsets(
         &self,
-        client: &Client,
+        client: &C,
         who: Identity,
         group: &ConsumerGroup,
         offsets: &[TopicOffset],
@@ -58,7 +57,7 @@ impl Broker {
         })
     }
 
-    fn id(&self, client: &Client) -> Arc<str> {
+    fn id(&self, client: &C) -> Arc<str> {
         client.transaction().map(|state| Arc::clone(&state.id)).unwrap_or_default()
     }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::outcome::{Outcome, Schedule};
 use super::report::Failure;
-use super::run::{Outcome, Schedule};
 use super::shrink;
 
 /// Maximum number of sends made while shrinking a failing run.

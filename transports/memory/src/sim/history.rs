@@ -2,10 +2,12 @@ use std::collections::BTreeMap;
 
 use kafka_tower_core::{Delivery, Result};
 
+use super::Guarantee;
+use super::config::Order;
 use super::journal::Attempt;
-use super::judge::{Answer, Call, Seen, judge};
+use super::judge::{Answer, Call, judge};
+use super::seen::Seen;
 use super::verdict::Violation;
-use super::{Guarantee, Order};
 
 /// Record of an external run, to be judged as [`check()`](super::check()) judges its own: for example of a run over a
 /// real Kafka, with the records that its consumers have read.

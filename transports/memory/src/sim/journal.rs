@@ -96,17 +96,17 @@ impl fmt::Display for Event {
         match &self.what {
             What::Called { caller, id, key: Some(key) } => write!(f, "caller {caller} sends r{id} of key k{key}"),
             What::Called { caller, id, key: None } => write!(f, "caller {caller} sends r{id}"),
-            What::Answered { id, outcome } => write!(f, "r{id} is answered {}", told(outcome)),
+            What::Answered { id, outcome } => write!(f, "r{id} is answered {}", outcome_text(outcome)),
             What::Left { id } => write!(f, "the caller of r{id} goes away"),
             What::Attempt { id } => write!(f, "  the stack hands r{id} to the transport"),
-            What::Reported { id, outcome } => write!(f, "  the transport answers r{id} {}", told(outcome)),
+            What::Reported { id, outcome } => write!(f, "  the transport answers r{id} {}", outcome_text(outcome)),
             What::Note(text) => f.write_str(text),
         }
     }
 }
 
 /// Formats a result.
-pub(crate) fn told(outcome: &Result<Delivery>) -> String {
+pub(crate) fn outcome_text(outcome: &Result<Delivery>) -> String {
     match outcome {
         Ok(delivery) => format!("Ok {delivery}"),
         Err(error) => format!("{}: {error}", error.kind()),

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use kafka_tower_core::{Delivery, Persistence, Result};
 
-use super::journal::{Attempt, told};
+use super::Guarantee;
+use super::config::Order;
+use super::journal::{Attempt, outcome_text};
+use super::seen::Seen;
 use super::verdict::{Verdict, Violation};
-use super::{Guarantee, Order};
 
 pub(crate) mod transactions;
 
@@ -27,9 +29,6 @@ pub(crate) struct Answer {
     /// Whether the record was in the log at that time.
     pub(crate) in_log: bool,
 }
-
-/// Partition and offset of each copy of the workload's records, sorted by offset.
-pub(crate) type Seen = BTreeMap<u32, Vec<(i32, i64)>>;
 
 pub(crate) fn judge(
     guarantee: Guarantee,
@@ -68,7 +67,7 @@ fn truth(id: u32, answer: &Answer, copies: &[(i32, i64)]) -> Option<Violation> {
         Ok(delivery) => delivery.persistence,
         Err(error) => error.persistence(),
     };
-    let said = format!("r{id} was answered {}", told(outcome));
+    let said = format!("r{id} was answered {}", outcome_text(outcome));
     let is_at = |d: &Delivery| d.offset.is_none_or(|offset| copies.contains(&(d.partition, offset)));
     match (persistence, outcome) {
         (Persistence::NotPersisted, _) if !copies.is_empty() => {

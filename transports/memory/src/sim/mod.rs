@@ -33,12 +33,14 @@
 //! Time only from `tokio::time`, `biased` in `select!`, no iteration over a `HashMap`, no threads, and no random
 //! numbers except from a seed.
 
+mod config;
 mod driver;
 mod failure;
 mod guarantee;
 mod history;
 mod journal;
 mod judge;
+mod outcome;
 mod probe;
 mod report;
 mod run;
@@ -66,8 +68,9 @@ pub use workload::TOPIC;
 pub(crate) use workload::id_of;
 
 use crate::{Faults, MemoryKafka, MemoryTransport, Producer};
+use config::{Config, Order};
 use failure::failure;
-use run::{Outcome, Schedule, on_paused_clock};
+use outcome::{Counts, Outcome, Schedule, on_paused_clock};
 use workload::Workload;
 
 /// Starts a check of a stack. See the [module](self).
@@ -166,37 +169,6 @@ impl<F> Check<F> {
             producer: |producer| producer,
         };
         Self { stack, config, seeds: 100, first: 0, shrink: true, capacity: true }
-    }
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Config {
-    pub(crate) guarantee: Guarantee,
-    pub(crate) workload: Workload,
-    pub(crate) faults: Faults,
-    /// Number of sends that a new stack admits, if permit leaks are checked.
-    pub(crate) capacity: Option<usize>,
-    /// Number of transactions per run.
-    pub(crate) transactions: u32,
-    /// Whether each transaction has its own producer.
-    pub(crate) replace: bool,
-    pub(crate) order: Order,
-    pub(crate) producer: fn(Producer) -> Producer,
-}
-
-/// Which order of a key's records is checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Order {
-    None,
-    /// A record called after another one's `Ok` is behind it.
-    Answers,
-    /// A record called later is behind it. Not promised by any at-least-once stack.
-    Calls,
-}
-
-impl Config {
-    pub(crate) fn producer(&self, kafka: &MemoryKafka) -> Producer {
-        (self.producer)(kafka.producer().limits(self.workload.limits))
     }
 }
 
@@ -346,7 +318,7 @@ impl<F> Check<F> {
             faults: 0,
             elapsed: start.elapsed(),
             failure: None,
-            counts: run::Counts::default(),
+            counts: Counts::default(),
         };
         for seed in (0..seeds).map(|n| first.wrapping_add(n)) {
             let outcome = once(seed, &Schedule::default());

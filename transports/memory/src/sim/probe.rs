@@ -9,7 +9,7 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use super::run::PATIENCE;
+use super::outcome::PATIENCE;
 use super::workload::TOPIC;
 use crate::MemoryKafka;
 

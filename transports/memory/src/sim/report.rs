@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::run::Counts;
+use super::outcome::Counts;
 use super::{Guarantee, Verdict, Violation};
 use crate::Fault;
 

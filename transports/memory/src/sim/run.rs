@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -12,87 +11,20 @@ use kafka_tower_core::{Control, Delivery, Error, InFlight, Record, Result, Trans
 use tokio::time::{Instant, sleep};
 use tower_service::Service;
 
+use super::config::Config;
 use super::driver::{Driver, Stage, Stuck};
-use super::journal::{Event, Journal};
-use super::judge::{Seen, judge};
+use super::journal::Journal;
+use super::judge::judge;
+use super::outcome::{Outcome, PATIENCE, Schedule, caught, count, on_paused_clock};
 use super::probe::capacity;
 use super::seen::seen;
 use super::verdict::{Verdict, Violation};
 use super::workload::{TOPIC, Workload};
-use super::{Config, Guarantee, transactions};
-use crate::faults::plan::Listed;
-use crate::{Fault, MemoryKafka, MemoryTransport};
-
-/// If nothing happens for this long on the paused clock, the run is stuck.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(3_600);
+use super::{Guarantee, transactions};
+use crate::{MemoryKafka, MemoryTransport};
 
 /// Time limit of the close, on the paused clock.
 const CLOSE: Duration = Duration::from_secs(5);
-
-/// Part of a seed's run that is executed: all of it, unless the run is being shrunk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Schedule {
-    /// Ids of the sends that are kept.
-    pub(crate) sends: Option<BTreeSet<u32>>,
-    pub(crate) faults: Option<Listed>,
-}
-
-impl Schedule {
-    pub(crate) fn has(&self, send: u32) -> bool {
-        self.sends.as_ref().is_none_or(|sends| sends.contains(&send))
-    }
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    pub(crate) violations: Vec<Violation>,
-    pub(crate) faults: Vec<Fault>,
-    pub(crate) listed: Listed,
-    pub(crate) sends: BTreeSet<u32>,
-    pub(crate) trace: Vec<Event>,
-    pub(crate) counts: Counts,
-}
-
-/// Numbers of results by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) delivered: u64,
-    pub(crate) not_written: u64,
-    pub(crate) unknown: u64,
-    pub(crate) left: u64,
-    /// Number of copies beyond the first.
-    pub(crate) copies: u64,
-    pub(crate) transactions: u64,
-}
-
-impl Counts {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.delivered += other.delivered;
-        self.not_written += other.not_written;
-        self.unknown += other.unknown;
-        self.left += other.left;
-        self.copies += other.copies;
-        self.transactions += other.transactions;
-    }
-}
-
-/// Runs a future on its own runtime with a paused clock.
-pub(crate) fn on_paused_clock<T>(run: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let runtime = runtime.expect("a runtime without io needs nothing of the system");
-    // Tokio's cooperative budget would make a run depend on other futures in the task.
-    runtime.block_on(tokio::task::unconstrained(run))
-}
-
-/// Runs a seed. A panic of the stack becomes a violation.
-pub(crate) fn caught(run: impl FnOnce() -> Outcome) -> Outcome {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".to_owned());
-        let violations = vec![Violation::new(Verdict::Panicked, text)];
-        Outcome { violations, ..Outcome::default() }
-    })
-}
 
 pub(crate) fn run<S, F>(config: &Config, seed: u64, schedule: &Schedule, stack: &F) -> Outcome
 where
@@ -301,20 +233,4 @@ fn unreported(what: &Stuck, violation: Violation) -> Violation {
         }
         _ => violation,
     }
-}
-
-pub(crate) fn count<'a>(answers: impl Iterator<Item = Option<&'a Result<Delivery>>>, seen: &Seen) -> Counts {
-    let mut counts = Counts { copies: seen.values().map(|copies| copies.len() as u64 - 1).sum(), ..Counts::default() };
-    for answer in answers {
-        let place = match answer {
-            None => &mut counts.left,
-            Some(Ok(_)) => &mut counts.delivered,
-            Some(Err(error)) if error.persistence() == kafka_tower_core::Persistence::NotPersisted => {
-                &mut counts.not_written
-            }
-            Some(Err(_)) => &mut counts.unknown,
-        };
-        *place += 1;
-    }
-    counts
 }

@@ -1,10 +1,14 @@
 //! The records of the workload that consumers see.
 
+use std::collections::BTreeMap;
+
 use kafka_tower_core::Delivery;
 
-use super::judge::Seen;
 use super::workload::{TOPIC, id_of};
 use crate::{MemoryKafka, StoredRecord};
+
+/// Partition and offset of each copy of the workload's records, sorted by offset.
+pub(crate) type Seen = BTreeMap<u32, Vec<(i32, i64)>>;
 
 /// Returns the copies of each record.
 pub(crate) fn seen<'a>(records: impl IntoIterator<Item = &'a StoredRecord>) -> Seen {

@@ -13,14 +13,14 @@ use kafka_tower_core::{
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
+use super::config::{Config, Order};
 use super::driver::Stage;
 use super::journal::What;
 use super::judge::transactions::{Ended, Sent, Transaction, judge};
-use super::run::{Counts, Outcome, PATIENCE, Schedule, count};
+use super::outcome::{Counts, Outcome, PATIENCE, Schedule, count};
 use super::seen::seen;
 use super::verdict::{Verdict, Violation};
 use super::workload::{Step, TOPIC, Then};
-use super::{Config, Order};
 use crate::MemoryTransport;
 use crate::faults::draw::{below, chance};
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use super::client::{Ask, AtClose, TxnClient};
 use super::coordinator::Identity;
 use super::script::TransactionCall;
-use crate::broker::Reply;
+use crate::broker::{BrokerClient, Reply};
 use crate::client::Client;
 use crate::errors::transaction as errors;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use kafka_tower_core::{Error, Persistence};
 
 use super::script::{Answer, Case, CaseId, TransactionCall};
-use crate::broker::Broker;
+use crate::client::Broker;
 
 /// Rule of the coordinator's script: first select the requests, then the action. See
 /// [`MemoryKafka::script_transactions`](crate::MemoryKafka::script_transactions).

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use kafka_tower_core::{Delivery, Persistence, Result};
 
-use super::Seen;
+use crate::sim::seen::Seen;
 use crate::sim::verdict::{Verdict, Violation};
 
 /// How a transaction ended according to its caller's results.
