@@ -1,4 +1,4 @@
-//! What the circuit breaker of a sink takes as evidence that Kafka is ill, and what it does not.
+//! Tests which outcomes a sink's circuit breaker counts as failures of Kafka, and which are neutral.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ fn patience(millis: u64) -> KafkaSinkConfig {
     KafkaSinkConfig { send_timeout_ms: millis, ..Default::default() }
 }
 
-/// Nobody answers.
+/// A Kafka that never answers.
 fn silent() -> MemoryKafka {
     let kafka = MemoryKafka::new().with_topic("orders", 1);
     kafka.script().always().delay_append(36_000 * SECOND);
@@ -62,7 +62,7 @@ fn tally<T>(results: &[Result<T>]) -> BTreeMap<&'static str, usize> {
     tally
 }
 
-/// A stack of the user's own whose filter lets at most 10 bytes through.
+/// A user's own stack with a filter that refuses records of more than 10 bytes.
 fn filtered(kafka: &MemoryKafka, refusal: fn() -> BoxError) -> KafkaSink<String> {
     let transport = kafka.transport();
     let control = transport.control();
@@ -89,13 +89,13 @@ async fn a_refusal_of_the_users_layer_is_neutral() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_foreign_error_may_have_been_written() {
+async fn the_record_of_an_unknown_error_is_possibly_persisted() {
     let kafka = MemoryKafka::new().with_topic("orders", 1);
     let sink = filtered(&kafka, || "more than 10 bytes".into());
     let error = sink.send("x".repeat(20)).await.unwrap_err();
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::Unknown, Persistence::PossiblyPersisted));
     assert_eq!(error.kind().to_string(), "unknown");
-    assert_eq!(error.error_type(), "_OTHER", "what OpenTelemetry calls it");
+    assert_eq!(error.error_type(), "_OTHER", "OpenTelemetry's name for it");
     sink.send("ok".to_owned()).await.unwrap();
 }
 
@@ -130,14 +130,14 @@ async fn a_burst_over_a_healthy_kafka_leaves_it_closed() {
         assert!(tally["delivered"] > 0 && tally["no room"] > 0, "{tally:?}");
         assert!(!tally.contains_key("refused") && !tally.contains_key("other"), "{records}, {delay} ms: {tally:?}");
         assert_eq!((state(&sink), trips(&sink).await), (CircuitState::Closed, 0));
-        // What the burst left is answered by then.
+        // By then the rest of the burst has been answered.
         sleep(2 * SECOND).await;
         sink.send(0).await.unwrap();
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn deadlines_that_passed_before_are_neutral() {
+async fn sends_whose_deadline_has_already_passed_are_neutral() {
     let kafka = MemoryKafka::new().with_topic("orders", 1);
     let sink = sink(&kafka, patience(30_000), 100).await;
     for n in 0..20 {
@@ -150,8 +150,8 @@ async fn deadlines_that_passed_before_are_neutral() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_that_give_up_in_an_outage_open_it() {
-    // (the callers' time-out, until it opens), in seconds; a send gives up by itself after 30.
+async fn callers_that_give_up_in_an_outage_open_the_breaker() {
+    // Seconds: the callers' time-out, and when the breaker opens. A send itself times out after 30.
     for (http, opens) in [(10, 50), (1, 5), (60, 150)] {
         let sink = sink(&silent(), patience(30_000), 100).await;
         let begun = Instant::now();
@@ -172,7 +172,7 @@ async fn callers_that_give_up_early_are_neutral() {
         _ = timeout(SECOND / 2, sink.send(n)).await;
     }
     assert_eq!(state(&sink), CircuitState::Closed);
-    // Half of a short budget is enough.
+    // Waiting for half of a short time budget is enough evidence.
     for n in 0..5 {
         assert_eq!(state(&sink), CircuitState::Closed);
         let message = SinkMessage::new(n).with_deadline(Instant::now() + SECOND);
@@ -183,7 +183,7 @@ async fn callers_that_give_up_early_are_neutral() {
 
 #[tokio::test(start_paused = true)]
 async fn callers_that_give_up_while_they_wait_for_room_are_neutral() {
-    // One record is on its way and four are parked or wait at the sink; only the first says something of Kafka.
+    // One record is in flight; the others are parked or wait at the sink, and are no evidence about Kafka.
     let sink = sink(&silent(), patience(30_000), 1).await;
     let given_up = join_all((0..50).map(|n| timeout(10 * SECOND, sink.send(n)))).await;
     assert!(given_up.iter().all(std::result::Result::is_err));
@@ -211,14 +211,14 @@ async fn a_delivery_meanwhile_makes_time_outs_neutral() {
     assert_eq!(state(&sink), CircuitState::Open, "nothing was delivered meanwhile");
 }
 
-/// Drops what does not answer within 10 s, and says whether the breaker opened.
+/// Drops the send if it has no answer within 10 s, and returns whether the breaker opened.
 async fn opens_when_given_up<F: Future>(sink: &KafkaSink<u32>, send: F) -> bool {
-    assert!(timeout(10 * SECOND, send).await.is_err(), "nobody answers");
+    assert!(timeout(10 * SECOND, send).await.is_err(), "Kafka does not answer");
     state(sink) == CircuitState::Open
 }
 
 #[tokio::test(start_paused = true)]
-async fn batches_and_streams_that_are_given_up_in_an_outage_open_it() {
+async fn batches_and_streams_that_are_given_up_in_an_outage_open_the_breaker() {
     let sink5 = sink(&silent(), patience(30_000), 100).await;
     assert!(opens_when_given_up(&sink5, sink5.send_batch(0..5)).await);
     let sink5 = sink(&silent(), patience(30_000), 100).await;
@@ -226,11 +226,14 @@ async fn batches_and_streams_that_are_given_up_in_an_outage_open_it() {
     let sink5 = sink(&silent(), patience(30_000), 100).await;
     assert!(opens_when_given_up(&sink5, join_all((0..5).map(|n| sink5.send(n)))).await);
     let sink4 = sink(&silent(), patience(30_000), 100).await;
-    assert!(!opens_when_given_up(&sink4, sink4.send_batch(0..4)).await, "four are not five");
+    assert!(
+        !opens_when_given_up(&sink4, sink4.send_batch(0..4)).await,
+        "four failures are below the threshold of five"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_time_out_layer_above_opens_it_in_an_outage() {
+async fn a_time_out_layer_above_opens_the_breaker_in_an_outage() {
     let config = KafkaSinkConfig { topic: "orders".into(), ..Default::default() };
     let builder = KafkaSink::<u32>::builder(config).layer(TimeoutLayer::new(10 * SECOND));
     let sink = builder.transport(silent().transport()).build().await.unwrap();
@@ -242,9 +245,9 @@ async fn a_time_out_layer_above_opens_it_in_an_outage() {
     assert_eq!(sink.send(5).await.unwrap_err().kind(), ErrorKind::CircuitOpen);
 }
 
-/// A stack of the user's own: the breaker over `Buffer` and `Timeout`.
+/// A user's own stack: the breaker over `Timeout` and `Buffer`.
 #[tokio::test(start_paused = true)]
-async fn a_time_out_layer_below_tells_where_the_record_was() {
+async fn a_time_out_layer_below_opens_the_breaker_only_after_a_long_wait() {
     for (within, opens) in [(10 * SECOND, true), (SECOND / 2, false)] {
         let transport = silent().transport();
         let control = transport.control();
@@ -266,7 +269,7 @@ async fn a_time_out_layer_below_tells_where_the_record_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_is_given_up_opens_it_again_and_blocks_nothing() {
+async fn a_probe_that_is_given_up_opens_the_breaker_again_and_blocks_no_other_call() {
     let sink = sink(&silent(), patience(30_000), 100).await;
     for n in 0..5 {
         _ = timeout(10 * SECOND, sink.send(n)).await;
@@ -274,14 +277,14 @@ async fn a_probe_that_is_given_up_opens_it_again_and_blocks_nothing() {
     for round in 1..5 {
         assert_eq!((state(&sink), trips(&sink).await), (CircuitState::Open, round));
         sleep(60 * SECOND).await;
-        // Given up too early to say anything: the next call probes.
+        // Given up too early to be evidence: the next call is a probe again.
         assert!(timeout(SECOND / 2, sink.send(5)).await.is_err());
         assert_eq!(state(&sink), CircuitState::HalfOpen);
         assert!(timeout(10 * SECOND, sink.send(6)).await.is_err());
     }
 }
 
-/// The client gets over an outage by itself: its late deliveries bring the probe forward.
+/// The client recovers from an outage by itself. Its late deliveries allow the probe earlier.
 #[tokio::test(start_paused = true)]
 async fn a_late_delivery_in_the_open_state_brings_the_probe_forward() {
     for http in [10, 60] {
@@ -301,9 +304,9 @@ async fn a_late_delivery_in_the_open_state_brings_the_probe_forward() {
     }
 }
 
-/// Its callers wait longer than the breaker's time: their sends go well while it is open.
+/// The callers wait longer than the breaker stays open: their sends are delivered while it is open.
 #[tokio::test(start_paused = true)]
-async fn a_delivery_of_the_period_before_brings_the_probe_forward() {
+async fn a_delivery_of_a_send_from_before_the_trip_brings_the_probe_forward() {
     let kafka = MemoryKafka::new().with_topic("orders", 1);
     let outage = kafka.script().hold_append();
     let sink = sink(&kafka, patience(30_000), 100).await;
@@ -331,15 +334,15 @@ async fn a_late_failure_in_the_open_state_changes_nothing() {
     let sink = sink(&kafka, patience(10_000), 100).await;
     let failed = join_all((0..5).map(|n| sink.send(n))).await;
     assert_eq!(tally(&failed), BTreeMap::from([("late", 5)]));
-    // Open from 10 s on, until 70 s.
+    // The breaker is open from 10 s to 70 s.
     sleep(59 * SECOND).await;
     assert_eq!(sink.send(5).await.unwrap_err().kind(), ErrorKind::CircuitOpen);
     assert_eq!((state(&sink), trips(&sink).await), (CircuitState::Open, 1));
 }
 
-/// A classifier of the user's own is obeyed, and may leave time-outs to the rule.
+/// A user's own classifier decides, and may leave time-outs to the default one.
 #[tokio::test(start_paused = true)]
-async fn classifiers_of_the_users_own_are_obeyed() {
+async fn a_users_own_classifier_decides() {
     use kafka_tower::layers::circuit_breaker::{Classify, DefaultClassifier, Outcome};
     for (delegates, opens) in [(true, false), (false, true)] {
         let kafka = MemoryKafka::new().with_topic("orders", 1);
@@ -354,7 +357,7 @@ async fn classifiers_of_the_users_own_are_obeyed() {
         let breaker = layer.handle();
         let stack = ServiceBuilder::new().serialize_json("orders").circuit_breaker(layer).service(transport);
         let sink = KafkaSink::<u32>::from_service(stack, control, 2 * SECOND);
-        // All past the sink's edge at once, so that most time out in the transport.
+        // All handles are ready before the first call, so that most sends time out in the transport.
         let mut handles: Vec<_> = (0..1_000).map(|_| sink.clone()).collect();
         for handle in &mut handles {
             handle.ready().await.unwrap();

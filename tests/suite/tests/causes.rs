@@ -1,4 +1,4 @@
-//! A time-out names what kept the record from being delivered, and nothing that had ended by then.
+//! A time-out's error names what kept the record from being delivered, and no cause that had ended before.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::fmt;
@@ -38,7 +38,7 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Warnings {
     }
 }
 
-/// Whether a WARN line has all of these in it. Each test has topics of its own.
+/// Returns whether a WARN line contains all parts. Every test uses its own topics.
 fn warned(parts: &[&str]) -> bool {
     let warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
     warnings.iter().any(|line| parts.iter().all(|part| line.contains(part)))
@@ -104,15 +104,15 @@ async fn a_send_of_one_second_names_its_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cause_that_ended_is_not_told() {
+async fn a_cause_that_ended_is_not_named() {
     let (mock, mut transport) = mock("ended").await;
-    // So many attempts take longer than the record's time, and the broker takes the next one.
+    // Five failing attempts take longer than the record's time. The broker accepts the next attempt.
     mock.fail_produce(&[19; 5]);
     let error = send(&mut transport, "ended", 0, Duration::from_millis(1_100)).await.unwrap_err();
     assert!(error.message().contains("NOT_ENOUGH_REPLICAS"), "{error}");
     transport.control().flush().await.unwrap();
     assert_eq!(transport.control().last_error(), None);
-    // Another trouble, of which alone the next time-out tells.
+    // The next time-out has another cause, and names only that.
     mock.set_round_trip(1, Duration::from_secs(60)).unwrap();
     let error = send(&mut transport, "ended", 0, SOON).await.unwrap_err();
     assert!(!error.message().contains("REPLICAS"), "{error}");
@@ -134,7 +134,7 @@ async fn a_broker_that_does_not_answer_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_neighbours_code_is_not_told() {
+async fn the_code_of_another_partition_is_not_named() {
     let (mock, mut transport) = mock("neighbour").await;
     mock.fail_produce(&[19; 500]);
     let mut other = transport.clone();
@@ -163,18 +163,18 @@ async fn a_sink_names_the_cause() {
     assert!(sink.control().last_error().unwrap().contains("NOT_ENOUGH_REPLICAS"));
 }
 
-/// A cluster of three: quotas, a replica that is missing, a coordinator that cannot be had.
+/// Three brokers: a quota, an unavailable coordinator, missing replicas.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_real_kafka_is_understood() {
+async fn the_causes_of_a_real_kafka_are_named() {
     listen();
     let builder = Cluster::builder().brokers(3).property("transaction.state.log.replication.factor", "4");
     let Some(kafka) = builder.start().await.unwrap() else { return };
-    a_throttled_client_is_told_so(&kafka).await;
+    the_time_out_of_a_throttled_client_says_so(&kafka).await;
     a_coordinator_that_cannot_be_had_is_named(&kafka).await;
     missing_replicas_are_named(&kafka).await;
 }
 
-/// Hears of `_ALL_BROKERS_DOWN`.
+/// Notifies about `_ALL_BROKERS_DOWN`.
 #[derive(Clone, Default)]
 struct AllDown(Arc<Notify>);
 
@@ -195,17 +195,19 @@ async fn an_idle_connection_that_the_broker_closes_is_no_error() {
     let down = AllDown::default();
     let mut transport = builder(kafka.bootstrap(), &topic).events(down.clone()).connect().await.unwrap();
     send(&mut transport, &topic, 0, 4 * SOON).await.unwrap();
-    tokio::time::timeout(Duration::from_secs(30), down.0.notified()).await.expect("the broker closes it");
+    tokio::time::timeout(Duration::from_secs(30), down.0.notified())
+        .await
+        .expect("the broker closes the idle connection");
     assert_eq!(transport.control().last_error(), None);
     send(&mut transport, &topic, 0, 4 * SOON).await.unwrap();
 }
 
-async fn a_throttled_client_is_told_so(kafka: &Cluster) {
+async fn the_time_out_of_a_throttled_client_says_so(kafka: &Cluster) {
     let topic = kafka.topic("quota", 1).await.unwrap();
     kafka.limit_producers("limited", 100).await.unwrap();
     let builder = builder(kafka.bootstrap(), &topic).property("client.id", "limited").property("max.in.flight", "1");
     let mut transport = builder.property("batch.num.messages", "1").connect().await.unwrap();
-    // A pause comes with each answer, so that the last of them cannot be answered in time.
+    // The broker throttles the client after each answer, so that the last records cannot be answered in time.
     let expires_at = Instant::now() + 2 * SOON;
     let mut futures = Vec::new();
     for _ in 0..30 {
@@ -214,7 +216,7 @@ async fn a_throttled_client_is_told_so(kafka: &Cluster) {
     }
     let error = futures.pop().unwrap().await.unwrap_err();
     assert!(error.message().contains("throttles this client"), "{error}");
-    // So it says nothing of Kafka's health, whether it is read or dropped.
+    // The time-out is marked as throttled, so it is no evidence about Kafka, whether the answer is read or dropped.
     assert!(error.unanswered().unwrap().is_throttled());
     let on_its_way = transport.ready().await.unwrap().call(Record::new(&*topic).with_value("x").with_partition(0));
     let dropped = kafka_tower_core::unanswered::listen(|| drop(on_its_way)).unwrap();
@@ -246,7 +248,7 @@ async fn missing_replicas_are_named(kafka: &Cluster) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_time_of_a_transaction_that_the_broker_does_not_allow_is_told_at_once() {
+async fn a_transaction_timeout_above_the_brokers_maximum_fails_at_once() {
     listen();
     let Some(kafka) = cluster::shared().await else { return };
     let topic = kafka.topic("too-long", 1).await.unwrap();
@@ -264,9 +266,9 @@ async fn a_time_of_a_transaction_that_the_broker_does_not_allow_is_told_at_once(
     assert!(begun.elapsed() < Duration::from_secs(40));
 }
 
-/// librdkafka then gives up by itself what waits to be sent.
+/// When a transaction fails, librdkafka gives up the records that wait to be sent.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_that_fails_by_itself_says_why_its_records_were_given_up() {
+async fn a_failed_transaction_says_why_its_records_were_given_up() {
     const ADD_PARTITIONS_TO_TXN: i16 = 24;
     for (code, kind, name) in
         [(29, ErrorKind::Transaction, "TOPIC_AUTHORIZATION_FAILED"), (90, ErrorKind::Fenced, "_FENCED")]
@@ -291,7 +293,7 @@ async fn a_transaction_that_fails_by_itself_says_why_its_records_were_given_up()
     }
 }
 
-/// The answer comes a moment before the room is given back.
+/// The answer arrives a moment before the record's room is free again; `flush` must not need a timer to wait for that.
 #[test]
 fn a_flush_after_the_last_answer_needs_no_timer() {
     let mock = MockCluster::start(1).unwrap();

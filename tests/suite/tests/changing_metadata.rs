@@ -1,4 +1,5 @@
-//! Topics that change under a sink: partitions added, a topic made anew. Against a real Apache Kafka.
+//! Topics that change while a sink uses them: partitions are added, a topic is deleted and created again. Against a
+//! real Apache Kafka.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::collections::BTreeSet;
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use kafka_tower::{ErrorKind, KafkaSink, KafkaSinkConfig, PartitionStrategy, Persistence, SinkMessage};
 use kafka_tower_test_cluster::{self as cluster, Cluster};
 
-/// A machine that is busy needs no more.
+/// Enough time even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn sink(kafka: &Cluster, topic: &str, refresh_ms: &str) -> KafkaSink<String> {
@@ -16,7 +17,7 @@ async fn sink(kafka: &Cluster, topic: &str, refresh_ms: &str) -> KafkaSink<Strin
     KafkaSink::new(config).await.unwrap()
 }
 
-/// Sends until a round of sends uses exactly these partitions, and none is refused.
+/// Sends until a round of sends uses exactly these partitions and no send is refused.
 async fn until_used(sink: &KafkaSink<String>, partitions: i32) {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -54,10 +55,10 @@ async fn round_robin_follows_a_topic_within_the_refresh_interval() {
 }
 
 #[tokio::test]
-async fn a_partition_that_is_not_known_is_looked_for_before_it_is_refused() {
+async fn an_unknown_partition_is_looked_up_before_it_is_refused() {
     let Some(kafka) = cluster::shared().await else { return };
     let topic = kafka.topic("looked-for", 1).await.unwrap();
-    // No renewal by time.
+    // No refresh at intervals.
     let sink = sink(kafka, &topic, "-1").await;
     let to = |partition| SinkMessage::new("x".to_string()).with_partition(partition);
     let refused = sink.send(to(1)).await.unwrap_err();
@@ -69,17 +70,17 @@ async fn a_partition_that_is_not_known_is_looked_for_before_it_is_refused() {
         refused.help()
     );
     kafka.add_partitions(&topic, 3).await.unwrap();
-    // A look-up is believed for a second.
+    // The result of a look-up is used for a second.
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     let sends = (0..20).map(|n| sink.send(to(1 + n % 2)));
     let offsets: Vec<_> =
         futures_util::future::join_all(sends).await.into_iter().map(|sent| sent.unwrap().offset.unwrap()).collect();
-    assert_eq!(offsets, (0..10).flat_map(|n| [n, n]).collect::<Vec<_>>(), "in the order of their calls");
-    assert_eq!(sink.control().partition_count(&topic), Some(3), "the refusal told it");
+    assert_eq!(offsets, (0..10).flat_map(|n| [n, n]).collect::<Vec<_>>(), "offsets are in the order of the calls");
+    assert_eq!(sink.control().partition_count(&topic), Some(3), "the look-up found the new partitions");
 }
 
 #[tokio::test]
-async fn a_topic_that_comes_back_takes_records_at_once() {
+async fn a_topic_that_is_created_again_accepts_records_at_once() {
     let Some(kafka) = cluster::shared().await else { return };
     let topic = kafka.topic("comes-back", 1).await.unwrap();
     let sink = sink(kafka, &topic, "-1").await;
@@ -87,7 +88,7 @@ async fn a_topic_that_comes_back_takes_records_at_once() {
     kafka.delete_topic(&topic).await.unwrap();
     let end = Instant::now() + PATIENCE;
     loop {
-        // The first may be asked for at a broker that makes topics.
+        // The first sends may still succeed.
         match sink.send("x".to_string()).await {
             Ok(_) => assert!(Instant::now() < end),
             Err(error) => {

@@ -1,4 +1,4 @@
-//! The configuration: `validate` never panics, what it accepts librdkafka accepts, and no text shows a secret.
+//! Configuration: `validate` never panics, librdkafka accepts whatever it accepts, and no text shows a secret.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::cell::Cell;
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
-/// Runs a property with the seed of `KAFKA_TOWER_SEED`, else of the clock, and prints it.
+/// Runs a property test. The seed comes from `KAFKA_TOWER_SEED` or else from the clock, and is printed.
 #[allow(clippy::print_stdout)]
 fn run<S: Strategy>(cases: u32, strategy: &S, test: impl Fn(S::Value) -> Result<(), TestCaseError>)
 where
@@ -28,7 +28,7 @@ where
     runner.run(strategy, test).unwrap_or_else(|failed| panic!("{failed}"));
 }
 
-/// Mostly what is good, at times what is not, at times anything.
+/// Mostly valid texts, sometimes invalid ones, sometimes arbitrary ones.
 fn text(good: &[&str], bad: &[&str]) -> impl Strategy<Value = String> + use<> {
     let of = |all: &[&str]| select(all.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
     prop_oneof![60 => of(good), 2 => of(bad), 1 => any::<String>()]
@@ -38,7 +38,7 @@ fn number(good: &[u64]) -> impl Strategy<Value = u64> + use<> {
     prop_oneof![60 => select(good.to_vec()), 1 => select(vec![0, 1, 900_001, 1_000_001, u64::MAX]), 1 => any::<u64>()]
 }
 
-/// Values of each kind, good and bad ones.
+/// Valid and invalid values of each kind.
 #[rustfmt::skip]
 const VALUES: &[&str] = &[
     "0", "1", "2", "5", "-1", "100", "999", "1000", "59999", "60000", "60100", "60101", "2147483547", "2147483647",
@@ -48,7 +48,7 @@ const VALUES: &[&str] = &[
 const FLAGS: &[&str] = &["true", "false", "1"];
 const NUMBERS: &[&str] = &["0", "1", "2", "100", "1000", "59999", "60000", "60100", "60101"];
 
-/// Names whose values are flags or numbers.
+/// Names of properties whose values are flags or numbers.
 #[rustfmt::skip]
 const PLAIN: &[&str] = &[
     "allow.auto.create.topics", "api.version.fallback.ms", "batch.size", "buffer.memory",
@@ -61,7 +61,7 @@ const PLAIN: &[&str] = &[
     "topic.metadata.refresh.interval.ms", "transaction.timeout.ms",
 ];
 
-/// Names and the values that go with them.
+/// Names of properties, with values that fit each.
 const OWN: &[(&str, &[&str])] = &[
     ("acks", &["all"]),
     ("broker.address.family", &["v4", "V6", "ipv4"]),
@@ -96,7 +96,7 @@ fn property() -> impl Strategy<Value = (String, String)> {
     prop_oneof![60 => known, 1 => (any::<String>(), any::<String>())]
 }
 
-/// What logs in, whole: by chance it would hardly come together.
+/// Complete settings for a login: independent random properties would hardly ever make one.
 fn login() -> impl Strategy<Value = BTreeMap<String, String>> {
     let protocol = select(vec!["sasl_plaintext", "SASL_SSL"]);
     let mechanism = select(vec!["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"]);
@@ -152,7 +152,7 @@ fn config() -> impl Strategy<Value = KafkaSinkConfig> {
     )
 }
 
-/// A client of librdkafka, as a sink makes it, at an address where nobody is.
+/// Creates a librdkafka client as a sink does, for an address at which no broker listens.
 fn client(config: &KafkaSinkConfig) -> kafka_tower::Result<()> {
     let mut properties = config.librdkafka_properties();
     properties.insert("bootstrap.servers".to_owned(), "127.0.0.1:1".to_owned());
@@ -166,7 +166,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 #[test]
-fn validate_answers_whatever_it_is_given() {
+fn validate_never_panics() {
     run(10_000, &config(), |config| {
         let (answer, conflicts) = (config.validate(), config.conflicts());
         let (_, _, _) = (config.warnings(), config.librdkafka_properties(), config.limits(u32::MAX));
@@ -176,7 +176,7 @@ fn validate_answers_whatever_it_is_given() {
             for conflict in conflicts {
                 prop_assert!(error.message().contains(&conflict.to_string()));
                 prop_assert!(!conflict.problem.is_empty() && !conflict.cure.is_empty());
-                // Nothing is quoted at length, but the lists of what librdkafka knows.
+                // No text is long, except for lists of the values that librdkafka knows.
                 prop_assert!(conflict.problem.len() < 1000, "{}", conflict);
             }
         }
@@ -184,7 +184,7 @@ fn validate_answers_whatever_it_is_given() {
     });
 }
 
-/// Files, ciphers, patterns and plug-ins apart: only OpenSSL and the system know those.
+/// Except for files, ciphers, patterns and plug-ins, which only OpenSSL and the system can check.
 #[test]
 fn what_validate_accepts_librdkafka_accepts() {
     let (accepted, transactional, sasl, start) = (Cell::new(0), Cell::new(0), Cell::new(0), Instant::now());
@@ -201,11 +201,11 @@ fn what_validate_accepts_librdkafka_accepts() {
         Ok(())
     });
     let counts = (accepted.get(), transactional.get(), sasl.get());
-    assert!(counts.0 >= 200 && counts.1 >= 20 && counts.2 >= 20, "too few to say something: {counts:?}");
+    assert!(counts.0 >= 200 && counts.1 >= 20 && counts.2 >= 20, "too few cases for a conclusion: {counts:?}");
     assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
 }
 
-/// Properties that are secret or may have secrets in them; among them names that people write by mistake.
+/// Properties that are secrets or may contain secrets, including names that people write by mistake.
 const SECRET: &[&str] = &[
     "sasl.jaas.config",
     "sasl.oauthbearer.assertion.private.key.passphrase",
@@ -252,7 +252,7 @@ fn no_text_shows_a_secret() {
         if let Err(error) = runtime().block_on(built) {
             show(&error);
         }
-        // Those who go past `validate`.
+        // Code paths without `validate`.
         if let Err(error) = client(&config) {
             show(&error);
         }
@@ -262,7 +262,7 @@ fn no_text_shows_a_secret() {
     });
 }
 
-/// A login whose password is refused by nobody, because nobody is there: the cause has no secret either.
+/// The cause of a connection error shows no password either. No broker listens at the address.
 #[tokio::test]
 async fn an_error_of_the_connection_shows_no_secret() {
     const SECRET: &str = "hunter2hunter2";

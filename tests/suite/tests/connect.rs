@@ -1,4 +1,5 @@
-//! Connecting means connected, or the cause: on listeners with TLS, mTLS, SASL and rights.
+//! Connecting succeeds only if the client is really connected; otherwise the error names the cause. On listeners with
+//! TLS, mTLS, SASL and ACLs.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::time::Duration;
@@ -27,10 +28,10 @@ fn builder(kafka: &Cluster, listener: Listener) -> RdkafkaBuilder {
 }
 
 #[tokio::test]
-async fn right_clients_connect_on_each_listener() {
+async fn clients_with_matching_settings_connect_on_each_listener() {
     let Some(kafka) = secure().await else { return };
     for listener in [Listener::Plaintext, Listener::Tls, Listener::Mtls, Listener::SaslPlaintext, Listener::SaslSsl] {
-        // The certificate's principal has no rights of its own.
+        // The certificate's principal has no rights yet.
         if listener == Listener::Mtls {
             kafka
                 .allow("User:CN=client", kafka_tower_test_cluster::Resource::Topic("orders"), &["WRITE"])
@@ -44,7 +45,7 @@ async fn right_clients_connect_on_each_listener() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_at_once_and_not_shown() {
+async fn a_wrong_password_fails_at_once_and_is_not_shown() {
     let Some(kafka) = secure().await else { return };
     for mechanism in ["SCRAM-SHA-512", "PLAIN"] {
         let error = builder(kafka, Listener::SaslPlaintext)
@@ -55,16 +56,16 @@ async fn a_wrong_password_is_told_at_once_and_not_shown() {
             .await
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Authentication, "{error:#}");
-        assert!(!error.message().contains("within"), "it does not wait for the time-out: {error}");
+        assert!(!error.message().contains("within"), "the error must not wait for the time-out: {error}");
         let shown = format!("{error} {error:#} {error:?}");
         assert!(!shown.contains("not-the-password"), "{shown}");
     }
 }
 
 #[tokio::test]
-async fn tls_and_plaintext_that_meet_say_so() {
+async fn the_error_of_tls_against_plaintext_suggests_the_other_protocol() {
     let Some(kafka) = secure().await else { return };
-    // A quarter of it is the probe's, which a busy machine needs.
+    // A quarter of it is for the probe, which needs that time on a busy machine.
     let quick = Duration::from_secs(8);
     // A TLS client at a plaintext listener.
     let error = builder(kafka, Listener::Tls)
@@ -76,7 +77,7 @@ async fn tls_and_plaintext_that_meet_say_so() {
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::Connection, Persistence::NotPersisted), "{error:#}");
     assert!(error.message().contains("last broker error"), "{error:#}");
     assert!(error.help().starts_with("is this a plaintext listener?"), "{error:#}");
-    // A plaintext client at a TLS listener: no broker says why.
+    // A plaintext client at a TLS listener: the broker gives no reason.
     let error = RdkafkaTransport::builder()
         .property("bootstrap.servers", kafka.bootstrap_of(Listener::Tls).unwrap())
         .connect_timeout(quick)
@@ -85,7 +86,7 @@ async fn tls_and_plaintext_that_meet_say_so() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connection, "{error:#}");
     assert!(error.help().starts_with("is this a TLS listener?"), "{error:#}");
-    // A broker whose certificate nobody trusts.
+    // A broker whose certificate the client does not trust.
     let error = builder(kafka, Listener::Tls)
         .property("ssl.ca.location", kafka.certs().unwrap().stranger_ca().display().to_string())
         .connect_timeout(quick)
@@ -97,7 +98,7 @@ async fn tls_and_plaintext_that_meet_say_so() {
 }
 
 #[tokio::test]
-async fn nobody_at_the_address_and_a_name_that_is_none_are_told_apart() {
+async fn a_refused_connection_and_an_unknown_host_have_different_errors() {
     let quick = Duration::from_secs(2);
     let connect = |brokers: &str| {
         RdkafkaTransport::builder().property("bootstrap.servers", brokers).connect_timeout(quick).connect()
@@ -115,12 +116,12 @@ async fn nobody_at_the_address_and_a_name_that_is_none_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_missing_right_is_told() {
+async fn a_missing_right_is_an_authorization_error() {
     let Some(kafka) = secure().await else { return };
     let bob = || {
         builder(kafka, Listener::SaslPlaintext).property("sasl.username", "bob").property("sasl.password", "bob-secret")
     };
-    // Without a right to describe it, the topic is not visible: told while connecting.
+    // Without the right to describe it, the topic is not visible: connecting fails.
     let error = bob().connect().await.unwrap_err();
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::Authorization, Persistence::NotPersisted), "{error:#}");
     let transport = bob().without_connect_check().connect().await.unwrap();
@@ -145,7 +146,7 @@ impl ClientEvents for Errors {
 
     fn oauth_token(&self, config: Option<&str>) -> Result<OauthToken, kafka_tower_core::BoxError> {
         assert_eq!(config, Some("scope=test"));
-        Err("the token server is on holiday".into())
+        Err("the token server is down for maintenance".into())
     }
 }
 
@@ -164,11 +165,11 @@ async fn a_token_callback_that_fails_or_panics_is_the_cause() {
     assert!(error.message().contains("panicked"), "{error:#}");
     let seen = std::sync::Arc::default();
     let error = oauth().events(Errors(std::sync::Arc::clone(&seen))).connect().await.unwrap_err();
-    assert!(error.message().contains("on holiday"), "{error:#}");
-    assert!(seen.lock().unwrap().iter().any(|text| text.contains("on holiday")));
+    assert!(error.message().contains("for maintenance"), "{error:#}");
+    assert!(seen.lock().unwrap().iter().any(|text| text.contains("for maintenance")));
 }
 
-/// The same through the front door: the specification's `KafkaSink::new`.
+/// The same through the public API: the specification's `KafkaSink::new`.
 #[tokio::test]
 async fn a_sink_says_why_it_cannot_connect() {
     use kafka_tower::{KafkaSink, KafkaSinkConfig};

@@ -1,4 +1,5 @@
-//! Brokers that are far away, come up late, or do not answer: connecting, the number of partitions, `preflight` and the end.
+//! Distant brokers, brokers that start late, and brokers that do not answer: connecting, the number of partitions,
+//! `preflight` and closing.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ fn away(round_trip: Duration) -> (MockCluster, KafkaSinkConfig) {
     (mock, config)
 }
 
-/// Without an end but the test's: the machine may be busy.
+/// Has no time-out of its own, because the machine may be busy.
 async fn until<R>(mut ask: impl FnMut() -> Option<R>) -> R {
     loop {
         match ask() {
@@ -49,9 +50,9 @@ async fn works(round_trip: Duration) {
 }
 
 #[tokio::test]
-async fn a_broker_that_is_far_away_is_connected_to() {
+async fn connecting_to_a_distant_broker_succeeds() {
     let second = Duration::from_secs(1);
-    // 3 s is beyond 10 s of three round trips and what the machine adds: its owner gives it more.
+    // With 3 s, three round trips and the machine's own time may exceed the default of 10 s: such a user sets more.
     tokio::join!(works(second * 3 / 10), works(second), connects(second * 3, 20_000));
 }
 
@@ -65,7 +66,7 @@ async fn the_number_of_partitions_becomes_known_without_the_check() {
 }
 
 #[tokio::test]
-async fn a_transactional_id_is_taken_from_far_away() {
+async fn a_transactional_id_works_with_a_distant_broker() {
     let (_mock, config) = away(Duration::from_millis(700));
     let transactional = KafkaSinkConfig::exactly_once(config.brokers, "t", "id");
     let sink = KafkaSink::<u32>::new(transactional).await.unwrap();
@@ -75,9 +76,9 @@ async fn a_transactional_id_is_taken_from_far_away() {
     sink.close().await.unwrap();
 }
 
-/// All of the time is used: not three quarters of it, and the client looks again often enough.
+/// The client uses all of the time to connect, not only three quarters of it, and retries often enough.
 #[tokio::test]
-async fn a_broker_that_comes_up_late_is_connected_to() {
+async fn connecting_to_a_broker_that_comes_up_late_succeeds() {
     let (mock, config) = away(Duration::ZERO);
     mock.broker_down(1).unwrap();
     let connect = KafkaSink::<u32>::builder(config).connect_timeout(Duration::from_secs(8)).build();
@@ -90,7 +91,7 @@ async fn a_broker_that_comes_up_late_is_connected_to() {
 }
 
 #[tokio::test]
-async fn the_time_to_connect_is_what_was_set_whatever_a_send_has() {
+async fn the_connect_timeout_does_not_depend_on_the_send_timeout() {
     let config = KafkaSinkConfig { topic: "t".into(), brokers: "127.0.0.1:1".into(), ..Default::default() };
     let config = KafkaSinkConfig { send_timeout_ms: 1, connect_timeout_ms: 1_200, ..config };
     let begun = Instant::now();
@@ -102,15 +103,15 @@ async fn the_time_to_connect_is_what_was_set_whatever_a_send_has() {
     assert!(report.error.unwrap().message().contains("within 1.2 s"));
 }
 
-/// A question that has no answer holds nobody up: it would take librdkafka's 60 s.
+/// A pending request must not delay `close` or a dropped `connect`: it would take librdkafka's 60 s.
 #[tokio::test]
-async fn who_ends_does_not_wait_for_a_question() {
+async fn close_and_a_dropped_connect_do_not_wait_for_a_pending_request() {
     let (_mock, config) = away(Duration::from_secs(100));
     let quick = Duration::from_secs(20);
     let begun = Instant::now();
     let sink = KafkaSink::<u32>::builder(config.clone()).without_connect_check().build().await.unwrap();
     assert_eq!(sink.control().partition_count("t"), None);
-    // The look-up is on its way.
+    // The look-up is in flight.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     sink.close().await.unwrap();
     drop(sink);

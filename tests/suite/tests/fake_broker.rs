@@ -1,5 +1,5 @@
-//! librdkafka through lost answers at a rate that no real broker has: on krafka's `FakeBroker`, which speaks Kafka's
-//! protocol and de-duplicates as a broker does, and which can leave it. The memory transport's checker judges.
+//! Runs librdkafka against a broker that loses far more answers than a real one: krafka's `FakeBroker`, which speaks
+//! Kafka's protocol and can switch de-duplication off. The checker of the memory transport judges the result.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test may fail
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ const KEYS: u32 = 7;
 const IN_FLIGHT: &str = "5";
 const WITHIN: Duration = Duration::from_secs(120);
 
-/// splitmix64: a request's fate is its number's.
+/// Random number for a request (splitmix64): depends only on the seed and the request's number.
 fn draw(seed: u64, request: u64) -> u64 {
     let x = (seed ^ request.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_add(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -30,31 +30,31 @@ fn draw(seed: u64, request: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// What came of a run.
+/// The result of a run.
 struct Run {
     violations: Vec<Violation>,
     delivered: usize,
     written: usize,
-    /// Produce requests, and so many of them were applied without an answer.
+    /// The number of produce requests; `unanswered` of them were applied without an answer.
     requests: usize,
     unanswered: usize,
 }
 
-/// What keeps records from being written twice.
+/// Whether batches have sequence numbers, which keep records from being written twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Numbers {
-    /// The client numbers its batches, and the broker looks.
+    /// The client numbers its batches, and the broker checks the numbers.
     Kept,
-    /// The broker does not look.
+    /// The broker does not check the numbers.
     Ignored,
-    /// The client gives none.
+    /// The client does not number its batches.
     Absent,
 }
 
-/// Sends all records at once in batches of two, loses the answer of each tenth request with its connection, and
-/// refuses each fiftieth.
+/// Sends all records at once in batches of two. The broker closes the connection in place of every tenth answer, and
+/// refuses every fiftieth request.
 async fn run(seed: u64, numbers: Numbers) -> Run {
-    println!("seed {seed}, numbers of batches: {numbers:?}");
+    println!("seed {seed}, sequence numbers: {numbers:?}");
     let broker = FakeBroker::start().await.unwrap();
     broker.create_topic(TOPIC, 1);
     broker.set_idempotence(numbers != Numbers::Ignored);
@@ -66,7 +66,7 @@ async fn run(seed: u64, numbers: Numbers) -> Run {
                 count.fetch_add(1, Ordering::Relaxed);
                 Control::ApplyThen(Box::new(Control::Disconnect))
             }
-            // Those behind it are on their way already.
+            // The requests behind it are already in flight.
             5 => Control::Error(ErrorCode::NotEnoughReplicas),
             _ => Control::Pass,
         }
@@ -99,7 +99,7 @@ async fn run(seed: u64, numbers: Numbers) -> Run {
             history.answered(number, outcome);
         }
     };
-    tokio::time::timeout(WITHIN, all).await.expect("all are answered");
+    tokio::time::timeout(WITHIN, all).await.expect("every record is answered");
     assert!(control.close(WITHIN).await.unwrap().is_complete());
 
     let written = broker.all_records(TOPIC).unwrap();
@@ -124,7 +124,7 @@ fn count(violations: &[Violation]) -> BTreeMap<Verdict, usize> {
 }
 
 impl Run {
-    /// Enough has gone wrong, or the run proves nothing.
+    /// Asserts that enough answers were lost; otherwise the run proves nothing.
     fn assert_is_hard(&self) {
         let Self { requests, unanswered, .. } = self;
         assert!(*unanswered * 20 > *requests, "{unanswered} of {requests} requests were left without an answer");
@@ -140,10 +140,10 @@ async fn lost_answers_lose_duplicate_and_reorder_nothing() {
     assert_eq!((run.delivered, run.written), (RECORDS as usize, RECORDS as usize));
 }
 
-/// The negative controls: a broker that writes what comes, as often as it comes. It also loses some, as the client
-/// trusts it to take nothing behind a gap.
+/// Negative control: the broker writes every batch that it receives, also again. Records may be lost, too, because the
+/// client relies on the broker to refuse batches behind a gap.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_de_duplication_the_checker_fires() {
+async fn without_de_duplication_the_checker_finds_duplicates() {
     let run = run(1, Numbers::Ignored).await;
     run.assert_is_hard();
     let found = count(&run.violations);
@@ -151,9 +151,10 @@ async fn without_de_duplication_the_checker_fires() {
     assert!(found.contains_key(&Verdict::Duplicate), "{found:?}");
 }
 
-/// And a client that keeps five requests on their way without numbering them: what is behind a lost one overtakes it.
+/// Negative control: the client has five requests in flight and does not number them. A request behind a lost one
+/// overtakes it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_idempotence_the_checker_names_the_order_too() {
+async fn without_idempotence_the_checker_finds_reordered_records_too() {
     let run = run(1, Numbers::Absent).await;
     run.assert_is_hard();
     let found = count(&run.violations);

@@ -1,5 +1,5 @@
-//! The same key lands on the same partition through core, memory, librdkafka and the Java client. The vectors come from the
-//! Java client's own `Utils.murmur2`; a test of the test cluster compares them with the jar's.
+//! Core, memory, librdkafka and the Java client put the same key on the same partition. The test vectors come from the
+//! Java client's `Utils.murmur2`; a test of the test cluster compares them with the jar.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use bytes::Bytes;
@@ -38,7 +38,7 @@ fn vectors() -> Vec<Vector> {
         let partitions = counts.iter().copied().zip(columns.map(|c| c.parse().unwrap())).collect();
         vectors.push(Vector { key: key.into(), hash, partitions });
     }
-    assert!(vectors.len() >= 200 && counts.len() >= 6, "the file was read");
+    assert!(vectors.len() >= 200 && counts.len() >= 6, "the file has too few vectors");
     vectors
 }
 

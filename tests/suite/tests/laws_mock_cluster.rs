@@ -14,7 +14,7 @@ impl Subject for Mock {
 
     fn open(&self, limits: Limits, partitions: u32) -> Boxed<'_, Open<RdkafkaTransport>> {
         Box::pin(async move {
-            // One for each test, because a test takes its broker down.
+            // One cluster for each test, because a test may stop its broker.
             let mock = MockCluster::start(1).unwrap();
             mock.create_topic("laws", partitions).unwrap();
             let (bootstrap, reader) = (mock.bootstrap().to_owned(), Cluster::external(mock.bootstrap()));
@@ -30,7 +30,7 @@ struct Broker {
 
 impl Kafka for Broker {
     fn read(&self) -> Boxed<'_, Vec<Written>> {
-        // The mock cluster writes times of its own.
+        // The mock cluster writes its own timestamps.
         Box::pin(async {
             let mut read = rdkafka::read(&self.reader, "laws").await;
             read.iter_mut().for_each(|record| record.timestamp = None);

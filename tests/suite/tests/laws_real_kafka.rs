@@ -8,7 +8,7 @@ use kafka_tower_test_suite::subject::{Boxed, Kafka};
 use kafka_tower_test_suite::{Open, Subject, Written, rdkafka, run_laws};
 use tokio::sync::{Mutex, MutexGuard};
 
-/// One at a time: a law stops the broker.
+/// One test at a time, because a test may stop the broker.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 struct Real(&'static Cluster, #[allow(dead_code)] MutexGuard<'static, ()>);

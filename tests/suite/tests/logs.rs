@@ -1,4 +1,5 @@
-//! What a dead broker does to the log of an application. A binary of its own: it counts what a global subscriber gets.
+//! Tests what an application logs while a broker is down. It is its own binary because it counts the events of a global
+//! subscriber.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::fmt;
@@ -23,7 +24,7 @@ struct Line {
     code: i64,
     name: String,
     repeats: u64,
-    /// How many failures there were when it was said.
+    /// The number of failures at the time of the line.
     failures: u64,
 }
 
@@ -57,7 +58,7 @@ impl tracing::field::Visit for Line {
     }
 }
 
-/// What was logged, and how many failures librdkafka told.
+/// The logged lines, and the number of failures that librdkafka reported.
 #[derive(Clone, Default)]
 struct Capture {
     lines: Arc<Mutex<Vec<Line>>>,
@@ -70,7 +71,7 @@ impl Capture {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// What was held back of the broker that refuses was said, and there were failures since.
+    /// Returns whether the count of suppressed lines for the refusing broker was logged, and failures have followed.
     fn is_enough(&self) -> bool {
         let lines = self.lines.lock().unwrap();
         let refused = lines.iter().filter(|line| line.is_ours() && line.message.contains("refused")).nth(1);
@@ -98,7 +99,7 @@ impl ClientEvents for Capture {
     }
 }
 
-/// A broker whose connections fail in two ways by turns: librdkafka holds back only what is the same as the last time.
+/// A broker whose connections fail in two ways by turns: librdkafka suppresses only a failure that equals the last one.
 fn broken_broker() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -115,7 +116,7 @@ fn broken_broker() -> u16 {
 }
 
 #[tokio::test]
-async fn a_dead_broker_is_a_line_in_ten_seconds_with_a_count() {
+async fn a_dead_broker_logs_one_line_with_a_count_every_ten_seconds() {
     let log = Capture::default();
     tracing_subscriber::registry().with(log.clone()).init();
     let refusing = 1;
@@ -135,29 +136,34 @@ async fn a_dead_broker_is_a_line_in_ten_seconds_with_a_count() {
             log.more.notified().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), enough).await.expect("the count after 10 s");
+    tokio::time::timeout(Duration::from_secs(60), enough).await.expect("a line with a count after 10 s");
     assert!(transport.control().close(Duration::ZERO).await.unwrap().is_complete());
-    // With it the client goes, which says what it still held back.
+    // This drops the client, which then logs the count of what it still suppressed.
     drop(transport);
     let lines = log.lines.lock().unwrap().clone();
     let failures = log.failures();
-    assert!(failures > 100, "the control: librdkafka itself told {failures} failures");
+    assert!(failures > 100, "negative control: librdkafka itself reported only {failures} failures");
     let loud: Vec<_> = lines.iter().filter(|line| !matches!(line.level.as_str(), "DEBUG" | "TRACE")).collect();
     let all = loud.iter().map(|line| format!("{line:?}\n")).collect::<String>();
 
     let ours: Vec<_> = loud.iter().filter(|line| line.is_ours()).collect();
     assert!(ours.iter().all(|line| line.level == "WARN" && line.code < 0 && !line.name.is_empty()), "{all}");
-    assert_eq!(ours.iter().map(|line| 1 + line.repeats).sum::<u64>(), failures, "said or counted:\n{all}");
-    // librdkafka tells this one twice in 30 s. What was held back is said when its time is over, not when another comes.
+    assert_eq!(
+        ours.iter().map(|line| 1 + line.repeats).sum::<u64>(),
+        failures,
+        "every failure is logged or counted:\n{all}"
+    );
+    // librdkafka reports this one twice in 30 s. The count of suppressed lines is logged when the interval ends, not
+    // when the next failure arrives.
     let refused: Vec<_> = ours.iter().filter(|line| line.message.contains("refused")).collect();
     assert!((2..=3).contains(&refused.len()) && refused[1].failures < failures, "{all}");
-    // Said at once, after 10 s, and at the end what had come since.
+    // Logged at once, after 10 s, and at the end for the rest.
     let broken: Vec<_> = ours.iter().filter(|line| line.message.contains(&format!(":{broken}/"))).collect();
     assert!((2..=3).contains(&broken.len()), "{all}");
     assert!(broken[0].repeats == 0 && broken[1].repeats > 20, "{all}");
-    // Or some more: a machine may be busy.
+    // Maybe some more seconds, because the machine may be busy.
     assert!(broken[1].message.contains(&format!(", and {} like it in 1", broken[1].repeats)), "{all}");
-    // librdkafka's own lines are held back too: two kinds, of which one is called so or so.
+    // librdkafka's own log lines are limited too. There are two kinds, and one of them has two names.
     let librdkafka: Vec<_> = loud.iter().filter(|line| line.target == "librdkafka").collect();
     assert!(librdkafka.len() <= 9, "{all}");
     assert!(librdkafka.iter().all(|line| !line.facility.is_empty()), "{all}");

@@ -1,5 +1,5 @@
-//! How transactions end: with the records of a caller and the offsets of a consumer in them, through lost requests and
-//! answers, and through ends that reach the broker late.
+//! Ends of transactions with records and a consumer's offsets: with lost requests and answers, and with ends that reach
+//! the broker late.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tower::ServiceExt;
 
 use crate::support::*;
 
-/// One transactional id on both.
+/// A producer with the same transactional id on each Kafka.
 pub(crate) struct Pair {
     there: RdkafkaTransport,
     here: MemoryTransport,
@@ -24,7 +24,8 @@ impl Pair {
     pub(crate) async fn new(kafka: &Cluster, memory: &MemoryKafka, topic: &str, id: &str) -> Self {
         let there = client(kafka)
             .property("transactional.id", id)
-            // The first offsets of a new group wait for its coordinator: with 1 ms librdkafka asks without an end.
+            // The first offsets of a new group wait for its coordinator. With a back-off of 1 ms librdkafka would ask
+            // forever.
             .property("retry.backoff.ms", "100")
             .property("batch.num.messages", "1")
             .topic(topic)
@@ -45,14 +46,15 @@ impl Pair {
         }
     }
 
-    /// Sends all at once and awaits the answers, which are the same on both.
+    /// Sends all records at once and asserts that both give the same answers.
     pub(crate) async fn send(&mut self, records: &[(i32, String)], what: &str) -> Vec<Told> {
         let real = burst(&mut self.there, &self.topic, records).await;
         assert_eq!(burst(&mut self.here, &self.topic, records).await, real, "{what}");
         real
     }
 
-    /// Ends the transaction: the same answer from both, but that the real one may not know what memory knows.
+    /// Ends the transaction and asserts that both give the same answer, except that the real one may not know the
+    /// result.
     pub(crate) async fn end(&self, commit: bool, what: &str) -> Option<Facts> {
         let mut told = Vec::new();
         for control in &self.controls {
@@ -63,7 +65,7 @@ impl Pair {
         }
         let (real, ours) = (told.remove(0), told.remove(0));
         match (real, ours) {
-            // librdkafka asks again by itself, and does not say whether it did.
+            // librdkafka retries by itself, and does not report whether it did.
             (Some((kind, recovery, Persistence::PossiblyPersisted)), Some((our_kind, our_recovery, _))) => {
                 assert_eq!((our_kind, our_recovery), (kind, recovery), "{what}: commit {commit}");
             }
@@ -72,7 +74,7 @@ impl Pair {
         real
     }
 
-    /// Puts a consumer's offset into the transaction: the same answer from both.
+    /// Puts a consumer's offset into the transaction and asserts that both give the same answer.
     pub(crate) async fn offsets(&self, group: &ConsumerGroup, offset: i64, what: &str) -> Option<Facts> {
         let offsets = vec![TopicOffset { topic: self.topic.as_str().into(), partition: 0, offset }];
         let mut told = Vec::new();
@@ -95,7 +97,7 @@ async fn burst<T: Transport>(transport: &mut T, topic: &str, records: &[(i32, St
     outcomes.iter().map(Told::of).collect()
 }
 
-/// A consumer that takes no part in a group's protocol.
+/// A consumer that does not take part in the group protocol.
 pub(crate) fn group(topic: &str) -> ConsumerGroup {
     ConsumerGroup {
         group_id: format!("{topic}-group"),
@@ -122,7 +124,7 @@ async fn eighty_transactions_end_alike() {
             number += 1;
             records.push((random.below(2) as i32, number.to_string()));
         }
-        // Markers take offsets: the answers show where they are.
+        // Markers occupy offsets, so the answers show where they are.
         pair.send(&records, &what).await;
         if random.below(3) == 0 {
             let told = pair.offsets(&group, number, &what).await;
@@ -139,16 +141,16 @@ async fn eighty_transactions_end_alike() {
     assert_eq!(memory.committed_offset(&group.group_id, &topic, 0), real);
 }
 
-/// KAFKA-17754: the end of a transaction that was retried ends the next one too, when it arrives late.
+/// KAFKA-17754: if the end of a transaction was retried and arrives late, it also ends the next transaction.
 #[tokio::test]
-async fn ten_late_ends_do_the_same_harm() {
+async fn ten_late_ends_have_the_same_effect() {
     let Some(kafka) = real().await else { return };
     let topic = kafka.topic("differential-late", 2).await.unwrap();
     let memory = MemoryKafka::new().with_topic(&topic, 2);
     for scenario in 0..10 {
         let (what, late_commit) = (format!("late end {scenario}"), scenario % 2 == 0);
         let value = |n: i32| (n % 2, format!("{scenario}.{n}"));
-        // A new owner each time: after a late end the old one is finished.
+        // A new owner each time, because a late end makes the old one unusable.
         let mut pair = Pair::new(&kafka, &memory, &topic, &topic).await;
         pair.begin().await;
         pair.send(&[value(0), value(1)], &what).await;
@@ -163,7 +165,7 @@ async fn ten_late_ends_do_the_same_harm() {
         pair.send(&[value(2), value(3), value(4)], &what).await;
         kafka.proxy().unwrap().release().await.unwrap();
         held.release();
-        // The caller wants the other end.
+        // The caller ends the transaction in the other way.
         let (_, recovery, persistence) = pair.end(!late_commit, &what).await.expect("there is no such transaction");
         assert_eq!((recovery, persistence), (Recovery::Fatal, Persistence::PossiblyPersisted), "{what}");
         assert_alike(&kafka, &memory, &topic).await;

@@ -1,5 +1,5 @@
-//! The Kafka in memory against a real one behind a fault proxy: scripted scenarios on both, the same answers, the same log,
-//! and the same verdicts of the checker.
+//! Compares the in-memory Kafka with a real one behind a fault proxy. Scripted scenarios run on both and must give the
+//! same answers, the same log and the same verdicts of the checker.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 mod ends;

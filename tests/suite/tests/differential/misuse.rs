@@ -1,4 +1,4 @@
-//! Calls out of place, and offsets of a consumer that is no member.
+//! Out-of-order calls, and offsets of a consumer that is not a group member.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use kafka_tower_memory::MemoryKafka;
 use crate::ends::group;
 use crate::support::*;
 
-/// What is told in the end, call by call.
+/// The results of all calls, in order.
 async fn script<T: Transport>(
     mut transport: T,
     control: Arc<dyn Control>,
@@ -41,7 +41,7 @@ async fn script<T: Transport>(
 }
 
 #[tokio::test]
-async fn calls_out_of_place_are_told_alike() {
+async fn out_of_order_calls_have_the_same_results() {
     let Some(kafka) = real().await else { return };
     let topic = kafka.topic("differential-misuse", 1).await.unwrap();
     let memory = MemoryKafka::new().with_topic(&topic, 1);

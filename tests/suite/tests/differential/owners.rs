@@ -1,4 +1,4 @@
-//! Who owns a transactional id, and whose offsets a group takes.
+//! Ownership of a transactional id, and which consumer's offsets a group accepts.
 
 use kafka_tower_core::{ErrorKind, Recovery};
 use kafka_tower_memory::MemoryKafka;
@@ -6,9 +6,9 @@ use kafka_tower_memory::MemoryKafka;
 use crate::ends::{Pair, group};
 use crate::support::*;
 
-/// A successor takes the id in each state of the old owner, which is told so by whatever it does next.
+/// A new producer takes the id in each state of the old owner. The old owner's next call must fail.
 #[tokio::test]
-async fn ten_fences_are_told_alike() {
+async fn ten_fenced_producers_have_the_same_results() {
     let Some(kafka) = real().await else { return };
     let topic = kafka.topic("differential-fenced", 2).await.unwrap();
     let memory = MemoryKafka::new().with_topic(&topic, 2);
@@ -35,7 +35,7 @@ async fn ten_fences_are_told_alike() {
                 old.end(true, &what).await
             }
         };
-        let (kind, recovery, _) = told.expect("it is fenced");
+        let (kind, recovery, _) = told.expect("the old owner is fenced");
         assert_eq!((kind, recovery), (ErrorKind::Fenced, Recovery::Fatal), "{what}");
         if scenario % 5 < 4 {
             new.begin().await;

@@ -1,4 +1,4 @@
-//! Bursts of records: up to five on their way at once, each a request of its own.
+//! Bursts of records: up to five in flight at once, each in its own request.
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -51,16 +51,16 @@ impl Send {
     }
 }
 
-/// What becomes of the broker while a burst is on its way.
+/// A fault of the broker while a burst is in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Weather {
-    /// The first request meets this.
+    /// The first request has this fault.
     Fair(Fault),
-    /// Nobody can connect.
+    /// The broker accepts no connections.
     Away,
-    /// It stands still, and connections stay.
+    /// The broker is paused, and its connections stay open.
     Frozen,
-    /// It is killed, and started again.
+    /// The broker is killed and started again.
     Killed,
 }
 
@@ -98,7 +98,7 @@ impl Weather {
     }
 }
 
-/// All of a burst is called before the first is awaited.
+/// Calls all records of a burst before it awaits the first.
 async fn send<T: Transport>(transport: &mut T, topic: &str, burst: &[Send], history: &mut History) -> Vec<T::Future> {
     let mut answers = Vec::new();
     for step in burst {
@@ -156,12 +156,12 @@ async fn a_hundred_scripts_of_records_end_alike() {
             };
             let (real, ours) = (exact(real), exact(ours));
             assert_eq!(ours, real, "scenario {scenario}: {weather:?} {burst:?}");
-            // Where the script met nothing, it meets nothing later either.
+            // A fault that hit no request must not hit a later one.
             memory.clear_script();
             kafka.proxy().unwrap().clear_rules();
         }
     }
-    assert!(at_once == 5 && outages >= 10, "dull: {at_once} at once, {outages} outages");
+    assert!(at_once == 5 && outages >= 10, "the scripts prove too little: {at_once} at once, {outages} outages");
     assert_alike(&kafka, &memory, &topic).await;
     for (history, log) in [
         (&mut real_history, read(&kafka, &topic, Isolation::Uncommitted).await),

@@ -1,4 +1,4 @@
-//! Both Kafkas, and what is compared.
+//! Sets up both Kafkas and compares them.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use kafka_tower_test_cluster::{Cluster, Isolation, Listener, proxy::Action, prox
 
 pub(crate) const WITHIN: Duration = Duration::from_secs(30);
 
-/// What goes wrong with a request: it or its answer gets lost with its connection.
+/// A fault: a request or its answer is lost together with the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     None,
@@ -26,7 +26,7 @@ impl Fault {
         }
     }
 
-    /// The next request of the kind meets it.
+    /// Applies the fault to the next request of the kind.
     pub(crate) fn meet(self, kafka: &Cluster, key: ApiKey) {
         match self {
             Self::None => {}
@@ -35,7 +35,7 @@ impl Fault {
         }
     }
 
-    /// The next record does.
+    /// Applies the fault to the next record.
     pub(crate) fn script(self, memory: &MemoryKafka) {
         match self {
             Self::None => {}
@@ -44,7 +44,7 @@ impl Fault {
         }
     }
 
-    /// The next end of a transaction does.
+    /// Applies the fault to the next end of a transaction.
     pub(crate) fn script_end(self, memory: &MemoryKafka, call: TransactionCall) {
         match self {
             Self::None => {}
@@ -54,7 +54,7 @@ impl Fault {
     }
 }
 
-/// xorshift64*: a scenario is its number.
+/// Random numbers (xorshift64*): the number of a scenario determines it.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -70,7 +70,7 @@ impl Random {
     }
 }
 
-/// What the caller of a send learns, without words.
+/// The result of a send, without texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     Offset(i64),
@@ -85,8 +85,8 @@ impl Told {
         }
     }
 
-    /// Whether a refused record was on its way when its connection broke, and so whether its refusal is the first one, is
-    /// the wire's to decide.
+    /// Whether a refused record was in flight when its connection broke, and therefore whether its refusal is the first
+    /// one, depends on timing.
     pub(crate) fn without_fate(self) -> Self {
         match self {
             Self::Failed(kind, _) => Self::Failed(kind, Persistence::PossiblyPersisted),
@@ -95,14 +95,14 @@ impl Told {
     }
 }
 
-/// What the caller of a control learns from an error.
+/// The facts of an error of a control call.
 pub(crate) type Facts = (ErrorKind, Recovery, Persistence);
 
 pub(crate) fn facts<T>(outcome: Result<T>) -> Option<Facts> {
     outcome.err().map(|error| (error.kind(), error.recovery(), error.persistence()))
 }
 
-/// A Kafka behind the fault proxy; none where there is no way to one.
+/// Starts a Kafka behind the fault proxy. `None` if no Kafka is available.
 pub(crate) async fn real() -> Option<Cluster> {
     Cluster::builder().listener(Listener::Proxy).start().await.unwrap()
 }
@@ -115,7 +115,7 @@ pub(crate) fn client(kafka: &Cluster) -> kafka_tower_rdkafka::RdkafkaBuilder {
         .property("retry.backoff.ms", "1")
 }
 
-/// Partition, offset and value of what readers see.
+/// Partition, offset and value of the records that are visible to readers.
 pub(crate) type Log = Vec<(i32, i64, String)>;
 
 pub(crate) async fn read(kafka: &Cluster, topic: &str, isolation: Isolation) -> Log {
@@ -129,7 +129,7 @@ pub(crate) fn look(memory: &MemoryKafka, topic: &str, isolation: Isolation) -> L
     stored.iter().map(|r| (r.partition, r.offset, text(r))).collect()
 }
 
-/// Readers of both see the same.
+/// Asserts that readers of both see the same records.
 pub(crate) async fn assert_alike(kafka: &Cluster, memory: &MemoryKafka, topic: &str) {
     for isolation in [Isolation::Committed, Isolation::Uncommitted] {
         let real = read(kafka, topic, isolation).await;

@@ -1,4 +1,4 @@
-//! Records of every shape, one by one: what a real Kafka takes or refuses, the one in memory does too.
+//! Records of every shape, one by one: the in-memory Kafka accepts and refuses the same records as a real one.
 
 use kafka_tower_core::{Headers, Persistence, Record, Timestamp, Transport};
 use kafka_tower_memory::MemoryKafka;
@@ -58,7 +58,7 @@ async fn send<T: Transport>(mut transport: T, topic: &str) -> Vec<(&'static str,
 }
 
 #[tokio::test]
-async fn what_kafka_takes_and_refuses() {
+async fn both_accept_and_refuse_the_same_records() {
     let Some(kafka) = real().await else { return };
     let topic = kafka.topic("differential-values", 1).await.unwrap();
     let memory = MemoryKafka::new().with_topic(&topic, 1);

@@ -32,7 +32,7 @@ async fn sink_over(transport: MemoryTransport) -> KafkaSink<Order> {
     KafkaSink::builder(config()).transport(transport).build().await.unwrap()
 }
 
-/// A Kafka with one partition, and a sink that admits so many records.
+/// A Kafka with one partition, and a sink with room for this number of records.
 async fn limited(records: usize) -> (MemoryKafka, KafkaSink<Order>) {
     let kafka = MemoryKafka::new().with_topic("orders", 1);
     let transport = kafka.transport_with(Limits { records, bytes: 1 << 20 });
@@ -49,7 +49,7 @@ fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     std::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// What went wrong, and whether the record may be in the log.
+/// The error's kind, and whether the record may be in the log.
 fn facts<T>(result: &Result<T>) -> Option<(ErrorKind, Persistence)> {
     result.as_ref().err().map(|error| (error.kind(), error.persistence()))
 }
@@ -93,7 +93,7 @@ async fn a_message_arrives_as_it_was_sent() {
 }
 
 #[tokio::test]
-async fn a_send_is_lazy_and_its_first_poll_is_its_place() {
+async fn a_send_is_lazy_and_is_ordered_by_its_first_poll() {
     let (kafka, sink) = limited(100).await;
     let (mut first, mut second, third) = (sink.send(order(1)), sink.send(order(2)), sink.send(order(3)));
     drop(third);
@@ -127,11 +127,11 @@ async fn a_send_without_room_times_out_and_sent_nothing() {
     assert_eq!((facts(&own.0), own.1.as_secs()), (NO_ROOM, 2));
     assert_eq!(default.0.unwrap_err().elapsed().unwrap().as_secs(), 30);
     hold.release();
-    assert_eq!(sink.send(order(4)).await.unwrap().offset, Some(1), "neither took the place of another");
+    assert_eq!(sink.send(order(4)).await.unwrap().offset, Some(1), "neither send has taken another's room");
     assert_eq!(ids(&kafka), [1, 4]);
 }
 
-/// What `poll` cannot be without: a future kept beside others.
+/// A future that is stored and polled beside others.
 struct Kept<F>(std::pin::Pin<Box<F>>);
 
 trait Keep: Future + Sized {
@@ -149,7 +149,7 @@ impl<F: Future> Kept<F> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_budget_of_a_send_becomes_the_records_deadline() {
+async fn the_send_timeout_becomes_the_records_deadline() {
     let kafka = MemoryKafka::new().with_topic("orders", 1);
     let (transport, seen) = (kafka.transport(), Arc::new(Mutex::new(Vec::new())));
     let control = transport.control();
@@ -176,7 +176,7 @@ async fn the_budget_of_a_send_becomes_the_records_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_budget_without_end_is_possible() {
+async fn an_unlimited_send_timeout_is_possible() {
     let kafka = MemoryKafka::new().with_topic("orders", 1);
     let hold = kafka.script().hold();
     let config = KafkaSinkConfig { send_timeout_ms: u64::MAX, ..config() };
@@ -191,7 +191,7 @@ async fn a_budget_without_end_is_possible() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiting_send_that_is_dropped_passes_its_turn_on() {
+async fn a_waiting_send_that_is_dropped_wakes_the_next() {
     let (kafka, sink) = limited(1).await;
     let hold = kafka.script().hold();
     let mut first = sink.send(order(1)).with_own_waker();
@@ -206,7 +206,7 @@ async fn a_waiting_send_that_is_dropped_passes_its_turn_on() {
     assert_eq!(ids(&kafka), [1, 3]);
 }
 
-/// Waits longer for smaller numbers.
+/// A serializer that waits longer for smaller numbers.
 struct Slow;
 
 #[async_trait]
@@ -232,7 +232,7 @@ async fn a_batch_keeps_order_with_a_serializer_that_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sends_wait_for_their_serializers_side_by_side() {
+async fn sends_wait_for_their_serializers_concurrently() {
     let (kafka, sink) = slow().await;
     let begun = Instant::now();
     let sends: Vec<_> = (0..50).map(|id| tokio::spawn(sink.send(order(id)))).collect();
@@ -240,7 +240,7 @@ async fn sends_wait_for_their_serializers_side_by_side() {
         send.await.unwrap().unwrap();
     }
     assert_eq!(begun.elapsed().as_millis(), 100);
-    assert_eq!(ids(&kafka), (0..50).rev().collect::<Vec<_>>(), "a place when encoded");
+    assert_eq!(ids(&kafka), (0..50).rev().collect::<Vec<_>>(), "a record gets its place when it is encoded");
 }
 
 mod as_the_specification_writes_it {
@@ -326,7 +326,7 @@ async fn one_struct_holds_a_sink_over_any_transport() {
     struct App {
         sink: KafkaSink<Order>,
     }
-    /// A transport that delivers nothing anywhere.
+    /// A transport that delivers no record.
     #[derive(Clone)]
     struct Nowhere;
     impl Service<Record> for Nowhere {
@@ -346,7 +346,11 @@ async fn one_struct_holds_a_sink_over_any_transport() {
     for app in [App { sink: sink_over(kafka.transport()).await }, App { sink: own }] {
         app.sink.send(order(1)).await.unwrap();
         app.sink.close().await.unwrap();
-        assert_eq!(facts(&app.sink.send(order(2)).await), CLOSED, "also where the transport does not know");
+        assert_eq!(
+            facts(&app.sink.send(order(2)).await),
+            CLOSED,
+            "even though the transport does not know that the sink is closed"
+        );
     }
     assert_eq!(ids(&kafka), [1]);
 }
@@ -361,7 +365,7 @@ async fn a_configuration_that_cannot_work_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_sink_refuses_and_waits_for_what_is_on_its_way() {
+async fn a_close_refuses_new_sends_and_waits_for_records_in_flight() {
     let (kafka, sink) = limited(10).await;
     kafka.script().delay(Duration::from_secs(20));
     let first = tokio::spawn(sink.send(order(1)));
@@ -392,7 +396,7 @@ async fn a_close_in_the_middle_of_a_batch_fails_the_rest_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_that_is_not_complete_hands_the_records_back() {
+async fn an_incomplete_close_returns_the_records() {
     let (kafka, sink) = limited(1).await;
     let hold = kafka.script().hold();
     let waiting = tokio::spawn(sink.send(order(1)));
@@ -442,7 +446,7 @@ mod through_librdkafka {
     }
 
     #[tokio::test]
-    async fn a_broker_that_is_not_there_is_told_in_time_or_not_asked() {
+    async fn an_unreachable_broker_fails_connecting_unless_the_check_is_off() {
         let config = KafkaSinkConfig {
             brokers: "127.0.0.1:1".into(),
             send_timeout_ms: 700,
@@ -458,11 +462,11 @@ mod through_librdkafka {
         let error = sink.send(order(1)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
         let error = sink.close_within(Duration::ZERO).await.unwrap_err();
-        assert_eq!(error.report().undelivered.len(), 1, "what was answered late is still ours to report: {error}");
+        assert_eq!(error.report().undelivered.len(), 1, "a record that timed out is still in the report: {error}");
     }
 
     #[tokio::test]
-    async fn a_configuration_that_cannot_work_connects_nothing() {
+    async fn an_invalid_configuration_opens_no_connection() {
         let error = KafkaSink::<Order>::new(KafkaSinkConfig { acks: "1".into(), ..mock() }).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
     }

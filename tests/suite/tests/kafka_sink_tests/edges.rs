@@ -19,7 +19,7 @@ fn config() -> KafkaSinkConfig {
     KafkaSinkConfig { topic: "numbers".into(), send_timeout_ms: 5_000, ..Default::default() }
 }
 
-/// Polls once, with nobody to be woken.
+/// Polls once with a waker that does nothing.
 fn once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
@@ -41,12 +41,12 @@ fn no_leader() -> Error {
     Error::new(ErrorKind::Broker, "no leader").with_persistence(Persistence::NotPersisted)
 }
 
-/// A message that has more time than any test.
+/// A message whose deadline is later than the end of any test.
 fn patient(n: u32) -> SinkMessage<u32> {
     SinkMessage::new(n).with_deadline(Instant::now() + Duration::from_secs(1_000))
 }
 
-/// Waits 1 ms for each unit of the value, and for 0 without end.
+/// A serializer that waits 1 ms for each unit of the value, and forever for 0.
 struct Slow;
 
 #[async_trait]
@@ -67,7 +67,7 @@ async fn slow() -> (MemoryKafka, KafkaSink<u32>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flush_waits_for_what_backs_off() {
+async fn a_flush_waits_for_sends_that_back_off() {
     let (kafka, sink) = limited(10).await;
     kafka.script().fail(no_leader());
     let send = tokio::spawn(sink.send(1));
@@ -89,7 +89,7 @@ async fn a_flush_ends_though_a_serializer_never_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_waits_for_what_backs_off_and_for_serializers() {
+async fn a_close_waits_for_sends_that_back_off_and_for_serializers() {
     let (kafka, sink) = limited(10).await;
     kafka.script().fail(no_leader());
     let send = tokio::spawn(sink.send(1));
@@ -105,7 +105,7 @@ async fn a_close_waits_for_what_backs_off_and_for_serializers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_without_time_tells_of_sends_that_were_between() {
+async fn a_close_without_time_reports_sends_between_two_attempts() {
     let (_kafka, sink) = slow().await;
     let send = tokio::spawn(sink.send(100));
     tokio::task::yield_now().await;
@@ -135,7 +135,7 @@ async fn a_send_that_waits_for_room_fails_when_the_sink_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_poll_is_the_place_though_room_comes_in_between() {
+async fn sends_are_ordered_by_their_first_poll_even_if_room_is_freed_in_between() {
     let (kafka, sink) = limited(1).await;
     let hold = kafka.script().hold();
     let mut first = sink.send(0);
@@ -149,7 +149,7 @@ async fn the_first_poll_is_the_place_though_room_comes_in_between() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_budget_of_a_streams_message_begins_when_it_is_its_turn() {
+async fn the_deadline_of_a_streams_message_starts_at_its_turn() {
     let (kafka, sink) = limited(1).await;
     let hold = kafka.script().hold();
     let other = tokio::spawn(sink.send(patient(0)));
@@ -167,7 +167,7 @@ async fn the_budget_of_a_streams_message_begins_when_it_is_its_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_message_of_a_stream_has_a_budget_of_its_own() {
+async fn each_message_of_a_stream_has_its_own_deadline() {
     let (kafka, sink) = limited(1).await;
     let _hold = kafka.script().hold();
     let _other = tokio::spawn(sink.send(patient(0)));
@@ -178,7 +178,7 @@ async fn each_message_of_a_stream_has_a_budget_of_its_own() {
     assert_eq!(ends.into_iter().map(Result::unwrap_err).collect::<Vec<_>>(), [5, 10, 15]);
 }
 
-/// Finished for good.
+/// A service that fails readiness permanently.
 #[derive(Clone)]
 struct Dead;
 
@@ -197,7 +197,7 @@ impl<R> Service<R> for Dead {
 }
 
 #[tokio::test]
-async fn what_did_not_reach_the_stack_is_not_written_and_counts() {
+async fn sends_that_did_not_reach_the_stack_are_not_persisted_and_are_counted() {
     let control = MemoryKafka::new().transport().control();
     let sink = KafkaSink::<u32>::from_service(Dead, control, Duration::from_secs(1));
     let mut errors = vec![sink.send(1).await.unwrap_err()];
@@ -210,7 +210,7 @@ async fn what_did_not_reach_the_stack_is_not_written_and_counts() {
     assert_eq!((errors.len(), sink.metrics().await.messages_failed), (3, 5));
 }
 
-/// Finished for good after a while.
+/// A service that fails readiness permanently after a while.
 #[derive(Default)]
 struct Dying(Option<Pin<Box<tokio::time::Sleep>>>);
 
@@ -235,9 +235,9 @@ impl<R> Service<R> for Dying {
     }
 }
 
-/// Its error says how long, and what comes behind it in a stream has a budget of its own.
+/// The error contains the time that the send has waited. The next message of a stream has its own deadline.
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_a_stack_that_dies_has_waited_so_long() {
+async fn a_send_that_waits_for_a_failing_stack_reports_its_wait() {
     let wait = Duration::from_secs(3);
     let control = MemoryKafka::new().transport().control();
     let sink = KafkaSink::<u32>::from_service(Dying::default(), control, wait + wait / 2);
@@ -249,7 +249,7 @@ async fn what_waits_for_a_stack_that_dies_has_waited_so_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_dropped_while_it_waits_for_room_is_abandoned() {
+async fn a_send_that_is_dropped_while_it_waits_for_room_is_abandoned() {
     let (kafka, sink) = limited(1).await;
     let _hold = kafka.script().hold();
     let mut first = sink.send(0);
@@ -271,7 +271,7 @@ async fn at_most_once_knows_both_names_of_the_clients_retries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_base_back_off_above_the_usual_bound_is_kept() {
+async fn a_base_back_off_above_the_default_maximum_is_kept() {
     let kafka = MemoryKafka::new().with_topic("numbers", 1);
     kafka.script().fail(no_leader());
     let config = KafkaSinkConfig { base_backoff_ms: 60_000, send_timeout_ms: 600_000, ..config() };
@@ -281,7 +281,8 @@ async fn a_base_back_off_above_the_usual_bound_is_kept() {
     assert!(begun.elapsed() >= Duration::from_secs(30), "{:?}", begun.elapsed());
 }
 
-/// A serializer that asks tokio for something it has: tokio's budget makes that wait now and then.
+/// A serializer that awaits a tokio resource that is always available. Tokio's cooperative budget makes it yield now
+/// and then.
 struct Registry(tokio::sync::RwLock<()>);
 
 #[async_trait]
@@ -312,7 +313,7 @@ async fn a_serializer_that_does_not_wait_keeps_order() {
     assert_eq!(values(&kafka), (0..=200).collect::<Vec<_>>());
 }
 
-/// A record that a breaker refused and nobody asked for would be missing from the transaction.
+/// If the breaker rejects a record and its error is not observed, the record would be missing from the transaction.
 #[tokio::test]
 async fn a_transaction_is_not_committed_without_one_of_its_records() {
     let kafka = MemoryKafka::new().with_topic("numbers", 1);
@@ -324,7 +325,7 @@ async fn a_transaction_is_not_committed_without_one_of_its_records() {
     };
     let builder = KafkaSink::builder(config).transport(kafka.transactional_transport("id"));
     let mut sink: KafkaSink<u32> = builder.build().await.unwrap();
-    // Nobody has the hand whose reset would make it count.
+    // There is no breaker handle that could reset it.
     assert!(sink.circuit_breaker().is_none());
     assert!(sink.clone().with_partition_strategy(PartitionStrategy::RoundRobin).circuit_breaker().is_none());
     sink.begin_transaction().await.unwrap();

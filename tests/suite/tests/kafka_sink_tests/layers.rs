@@ -34,7 +34,7 @@ fn transient(persistence: Persistence) -> Error {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_yields_each_result_in_order_and_looks_ahead_no_further_than_told() {
+async fn a_stream_yields_results_in_order_and_stays_within_its_look_ahead() {
     let kafka = MemoryKafka::new().with_topic("numbers", 1);
     kafka.script().always().delay(Duration::from_millis(1));
     let taken = AtomicUsize::new(0);
@@ -58,7 +58,7 @@ async fn a_result_does_not_wait_for_later_messages() {
     let sink = sink(&kafka, config()).await;
     let message = |n: u32| SinkMessage::new(n).with_partition((n % 2) as i32);
     let mut results = pin!(sink.send_stream(stream::iter(0..2).map(message).chain(stream::pending())));
-    // 0 is answered, 1 is held: 0 comes though 1 does not.
+    // 0 is answered and 1 is held: the stream yields 0 without waiting for 1.
     assert_eq!(results.next().await.unwrap().unwrap().partition, 0);
     assert!(poll!(results.next()).is_pending());
     hold.release();
@@ -93,7 +93,7 @@ async fn a_stream_waits_for_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retries_send_again_what_was_not_written_and_count() {
+async fn records_that_were_not_written_are_retried_and_counted() {
     let kafka = MemoryKafka::new().with_topic("numbers", 1);
     kafka.script().times(3).fail(transient(Persistence::NotPersisted));
     let sink = sink(&kafka, config()).await;
@@ -104,7 +104,7 @@ async fn retries_send_again_what_was_not_written_and_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_have_been_written_is_sent_again_only_on_request() {
+async fn possibly_persisted_records_are_retried_only_on_request() {
     let kafka = MemoryKafka::new().with_topic("numbers", 1);
     kafka.script().lose_answer_with(transient(Persistence::PossiblyPersisted));
     let sink = sink(&kafka, config()).await;
@@ -116,7 +116,7 @@ async fn what_may_have_been_written_is_sent_again_only_on_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_breaker_opens_after_five_outcomes_and_is_shared_by_what_is_rebuilt() {
+async fn the_breaker_opens_after_five_failures_and_rebuilt_sinks_share_it() {
     let kafka = MemoryKafka::new().with_topic("numbers", 1);
     let outage = kafka.script().always().fail(transient(Persistence::NotPersisted));
     let sink = sink(&kafka, KafkaSinkConfig { max_retries: 2, ..config() }).await;
@@ -138,7 +138,7 @@ async fn the_breaker_opens_after_five_outcomes_and_is_shared_by_what_is_rebuilt(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_breaker_that_is_switched_off_lets_all_through() {
+async fn a_disabled_breaker_rejects_nothing() {
     let kafka = MemoryKafka::new().with_topic("numbers", 1);
     kafka.script().times(20).fail(transient(Persistence::NotPersisted));
     let sink = sink(&kafka, KafkaSinkConfig { max_retries: 0, enable_circuit_breaker: false, ..config() }).await;
@@ -149,7 +149,7 @@ async fn a_breaker_that_is_switched_off_lets_all_through() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn strategies_choose_partitions_and_the_messages_own_goes_first() {
+async fn strategies_choose_partitions_but_a_messages_own_partition_wins() {
     let kafka = MemoryKafka::new().with_topic("numbers", 4);
     let sink = sink(&kafka, config()).await;
     let round = sink.clone().with_partition_strategy(PartitionStrategy::RoundRobin);
@@ -170,7 +170,7 @@ async fn strategies_choose_partitions_and_the_messages_own_goes_first() {
 }
 
 #[tokio::test]
-async fn an_impossible_guarantee_is_told_by_the_first_operation_and_by_the_builder_before() {
+async fn the_builder_or_the_first_operation_refuses_an_impossible_guarantee() {
     let kafka = MemoryKafka::new().with_topic("numbers", 1);
     let faulty = sink(&kafka, config()).await.with_delivery_guarantee(DeliveryGuarantee::ExactlyOnce);
     for error in [
@@ -191,7 +191,7 @@ async fn an_impossible_guarantee_is_told_by_the_first_operation_and_by_the_build
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stack_of_ones_own_may_fail_as_tower_does_and_is_measured() {
+async fn a_users_own_stack_may_fail_with_any_error_and_is_measured() {
     let kafka = MemoryKafka::new().with_topic("numbers", 1);
     let transport = kafka.transport();
     let control = transport.control();
@@ -212,7 +212,7 @@ async fn a_stack_of_ones_own_may_fail_as_tower_does_and_is_measured() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn layers_of_ones_own_stand_around_the_typed_stack_the_first_outermost() {
+async fn a_users_layers_wrap_the_typed_stack_and_the_first_is_the_outermost() {
     let kafka = MemoryKafka::new().with_topic("numbers", 1);
     let tag = |name: &'static str| {
         tower::util::MapRequestLayer::new(move |message: SinkMessage<u32>| message.with_header("via", name))
@@ -222,7 +222,7 @@ async fn layers_of_ones_own_stand_around_the_typed_stack_the_first_outermost() {
     sink.send(1).await.unwrap();
     let headers: Vec<_> = kafka.records("numbers")[0].record.headers.iter().map(|h| h.value.clone().unwrap()).collect();
     assert_eq!(headers, ["outer", "inner"]);
-    // They stay when the sink is rebuilt.
+    // A rebuilt sink keeps the layers.
     sink.with_partition_strategy(PartitionStrategy::RoundRobin).send(2).await.unwrap();
     assert_eq!(kafka.records("numbers")[1].record.headers.len(), 2);
 }
@@ -247,7 +247,7 @@ async fn a_send_that_found_no_room_and_one_after_close_are_counted() {
 }
 
 #[tokio::test]
-async fn clones_that_were_made_before_keep_their_layers() {
+async fn earlier_clones_keep_their_layers() {
     let kafka = MemoryKafka::new().with_topic("numbers", 2);
     let sink = sink(&kafka, config()).await;
     let before = sink.clone();
@@ -261,7 +261,11 @@ async fn clones_that_were_made_before_keep_their_layers() {
     assert_eq!(spread.len(), 2);
     assert_eq!(after.send(key(1)).await.unwrap().partition, 1);
     after.close().await.unwrap();
-    assert_eq!(before.send(1).await.unwrap_err().kind(), ErrorKind::Closed, "one transport, one end");
+    assert_eq!(
+        before.send(1).await.unwrap_err().kind(),
+        ErrorKind::Closed,
+        "they share one transport, which is closed"
+    );
 }
 
 #[tokio::test]

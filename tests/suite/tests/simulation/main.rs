@@ -1,6 +1,6 @@
-//! Whether the stacks of this project keep their guarantees, under a thousand seeds of faults each.
+//! Checks that the stacks of this project keep their guarantees, with a thousand seeds of faults each.
 //!
-//! A soak runs more: `scripts/campaign`; one seed again: `KAFKA_TOWER_SEED=42`.
+//! `scripts/campaign` runs more seeds; `KAFKA_TOWER_SEED=42` runs one seed again.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod transactions;
@@ -23,8 +23,8 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 
 const SEEDS: u64 = 1_000;
 
-/// The layers of the default stack below its serializer. The jitter of its retries is drawn from a seed, so that a run
-/// can be repeated.
+/// The layers of the default stack below its serializer. The jitter of retries comes from a seed, so that a run is
+/// repeatable.
 fn layers(policy: RetryPolicy) -> impl Fn(MemoryTransport) -> BoxedStack {
     move |transport| {
         let control = transport.control();
@@ -45,14 +45,15 @@ fn assert_kept(report: &Report) {
     report.assert_clean();
 }
 
-/// What is sent again lands behind what was called meanwhile: with retries only what was called after an `Ok` is behind it.
+/// A retried record is written behind records that were called meanwhile. With retries, the only order is that a record
+/// called after another's `Ok` is written behind it.
 #[test]
 fn at_most_once() {
     let policy = RetryPolicy::new().guarantee(DeliveryGuarantee::AtMostOnce);
     assert_kept(&check(layers(policy)).guarantee(Guarantee::AtMostOnce).order_of_answers().seeds(SEEDS).run());
 }
 
-/// Without the retry layer the log has the order of the calls, whatever the client sends again by itself.
+/// Without the retry layer the log has the order of the calls, even if the client sends requests again by itself.
 #[test]
 fn at_most_once_in_the_order_of_the_calls() {
     let stack = |transport: MemoryTransport| {
@@ -66,7 +67,8 @@ fn at_most_once_in_the_order_of_the_calls() {
     assert_kept(&check.producer(|p| p.retries(50).batches(4, Duration::from_millis(2))).seeds(SEEDS).run());
 }
 
-/// With it, that is no promise: not even without retries, as what its batch may have spoilt is sent alone afterwards.
+/// With the retry layer the order of calls is not guaranteed. Not even with 0 retries: a record that failed because of
+/// its batch is sent alone afterwards.
 #[test]
 fn retries_are_found_not_to_keep_the_order_of_the_calls() {
     for retries in [5, 0] {
@@ -87,16 +89,17 @@ fn at_least_once_with_duplicates() {
     let policy = RetryPolicy::new().guarantee(DeliveryGuarantee::AtLeastOnce).allow_duplicates(true);
     let report = check(layers(policy)).guarantee(Guarantee::AtLeastOnce).seeds(SEEDS).run();
     assert_kept(&report);
-    assert!(!report.to_string().contains("; 0 copies"), "nothing was written twice: {report}");
+    assert!(!report.to_string().contains("; 0 copies"), "the test needs records that are written twice: {report}");
 }
 
-/// Over a client that sends in batches and again by itself, as librdkafka does: refusals hit neighbours, which the retry
-/// sends alone.
+/// Over a client that sends batches and retries by itself, as librdkafka does: a refusal fails a whole batch, and the
+/// retry layer sends its records alone.
 #[test]
 fn over_batches_and_retries_of_the_client() {
     let policy = RetryPolicy::new().guarantee(DeliveryGuarantee::AtMostOnce);
     let check = check(layers(policy)).guarantee(Guarantee::AtMostOnce).order_of_answers();
-    // As often as librdkafka does: one that gives up what may be there takes a new epoch, and writes others twice.
+    // As many client retries as librdkafka has: a client that gives up a request in doubt takes a new epoch, and writes
+    // other records twice.
     assert_kept(&check.producer(|p| p.retries(1_000).batches(4, Duration::from_millis(2))).seeds(SEEDS).run());
 }
 
@@ -116,8 +119,8 @@ fn exactly_once() {
     assert_kept(&check(transactional).guarantee(Guarantee::ExactlyOnce).seeds(SEEDS).run());
 }
 
-/// A record that the breaker refuses never gets to the transport. If its caller goes away, nobody knows when the transaction
-/// is committed without it.
+/// A record that the breaker rejects never reaches the transport. If its caller drops the error, the transaction is
+/// committed without the record.
 #[test]
 fn a_breaker_is_found_to_tear_transactions() {
     let stack = |transport| {
@@ -130,7 +133,7 @@ fn a_breaker_is_found_to_tear_transactions() {
     assert_kept(&check(transactional).guarantee(Guarantee::ExactlyOnce).faults(faults).run());
 }
 
-/// A retry that sends again what may be there, under a stack that promises at most once.
+/// A retry layer that allows duplicates, checked for at-most-once.
 #[test]
 fn allowing_duplicates_is_found_to_be_no_at_most_once() {
     let policy = RetryPolicy::new().allow_duplicates(true);
@@ -138,7 +141,7 @@ fn allowing_duplicates_is_found_to_be_no_at_most_once() {
     assert_eq!(report.verdicts(), [Verdict::Duplicate], "{report}");
 }
 
-/// The bytes as they are.
+/// Passes the bytes unchanged.
 struct Raw;
 
 #[async_trait]
@@ -168,7 +171,7 @@ fn config() -> KafkaSinkConfig {
     KafkaSinkConfig { topic: TOPIC.into(), ..Default::default() }
 }
 
-/// Takes records as the checker makes them.
+/// Accepts the checker's records.
 fn typed<S>(stack: S) -> BoxedStack
 where
     S: Service<SinkMessage<Bytes>, Response = Delivery, Error = Error> + Clone + Send + Sync + 'static,
@@ -182,7 +185,7 @@ fn default_stack(transport: MemoryTransport) -> BoxedStack {
     typed(stack::seeded(&config(), Arc::new(Raw), transport, control, 1))
 }
 
-/// The sink over its box, as it is used.
+/// The sink as users build it, with its type-erased stack.
 fn sink(transport: MemoryTransport) -> BoxedStack {
     let builder = KafkaSink::<Bytes>::builder(config()).serializer(Arc::new(Raw)).transport(transport);
     typed(builder.jitter_seed(1).build().now_or_never().expect("there is nothing to wait for").unwrap())
@@ -195,7 +198,7 @@ fn the_default_stack_keeps_at_least_once() {
 
 #[test]
 fn the_default_stack_keeps_at_most_once() {
-    // It sends nothing again that may be there, whatever it is called.
+    // Whatever the guarantee is called, this stack does not retry possibly persisted records.
     assert_kept(&check(default_stack).guarantee(Guarantee::AtMostOnce).order_of_answers().seeds(SEEDS).run());
 }
 
@@ -204,8 +207,8 @@ fn the_sink_keeps_at_least_once() {
     assert_kept(&check(sink).guarantee(Guarantee::AtLeastOnce).seeds(SEEDS).run());
 }
 
-/// A seed is one run. It is seen at seeds that fail, because these are run twice and show what happened: here for an order
-/// that nobody promised.
+/// A seed determines a run. Only failing seeds show their history, so this test expects an order that the stack does
+/// not guarantee.
 #[test]
 fn a_seed_of_the_default_stack_replays() {
     let failure = |stack: fn(MemoryTransport) -> BoxedStack| {
@@ -217,7 +220,7 @@ fn a_seed_of_the_default_stack_replays() {
         assert_eq!(first.not_deterministic, None);
         assert_eq!((first.seed, first.violations, first.trace), (second.seed, second.violations, second.trace));
     }
-    // The control: the jitter is the one thing that no seed decides by itself.
+    // Negative control: the jitter is the only thing that the checker's seed does not determine.
     let unseeded = |transport: MemoryTransport| {
         let control = transport.control();
         typed(stack::default(&config(), Arc::new(Raw), transport, control))

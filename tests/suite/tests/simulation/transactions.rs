@@ -1,4 +1,4 @@
-//! A sink's own transactions under the same faults, judged by the same verdicts.
+//! Checks a sink's transactions with the same faults and verdicts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use kafka_tower::{
 
 use super::{BoxedStack, Raw, SEEDS, assert_kept, config, typed};
 
-/// Encodes the bytes as they are; some it refuses, at once or after a while. Which ones their first byte says: they begin with their number.
+/// Encodes the bytes unchanged, but refuses some, at once or after a while. The first byte, which is the record's
+/// number, decides.
 struct Moody {
     waits: bool,
 }
@@ -37,12 +38,12 @@ impl MessageSerializer<Bytes> for Moody {
     }
 }
 
-/// The number of the checker's record.
+/// Returns the number of the checker's record.
 fn mood(message: &[u8]) -> u64 {
     message.iter().take_while(|byte| byte.is_ascii_digit()).fold(0, |n, digit| n * 10 + u64::from(digit - b'0'))
 }
 
-/// A sink's transactions by its own methods, whose time is the sink's.
+/// A sink's transactions through its own methods, with the sink's timeout.
 #[derive(Debug)]
 struct OfSink(KafkaSink<Bytes>);
 
@@ -68,7 +69,7 @@ impl TransactionControl for OfSink {
     }
 }
 
-/// The transport's own.
+/// The transport's transactions.
 #[derive(Debug)]
 struct OfTransport(Arc<dyn Control>);
 
@@ -114,24 +115,26 @@ async fn transactional_sink(transport: MemoryTransport, serializer: Moody) -> Re
     Ok((typed(sink.clone()), Arc::new(OfSink(sink))))
 }
 
-/// As it is used: typed, with the default stack, its own begin, commit and abort; callers who drop their futures; and values that have no
-/// encoding, of which the callers who look are told.
+/// The sink as users build it, with the default stack and its own begin, commit and abort. Some callers drop their
+/// futures, and some values cannot be encoded.
 #[test]
 fn the_sink_keeps_exactly_once() {
     let check = check_transactions(|transport| transactional_sink(transport, Moody { waits: false }));
     assert_kept(&check.seeds(SEEDS).run_transactions());
 }
 
-/// With a serializer that waits: who is dropped meanwhile sends nothing. A message that waits is behind those that do not.
+/// With a serializer that waits. A send that is dropped meanwhile sends no record, and later messages may overtake one
+/// that waits.
 #[test]
 fn the_sink_keeps_exactly_once_with_a_serializer_that_waits() {
     let check = check_transactions(|transport| transactional_sink(transport, Moody { waits: true }));
     assert_kept(&check.without_order().seeds(SEEDS).run_transactions());
 }
 
-/// The same sends over the transport's transactions: nobody hears of what failed above it and was dropped.
+/// The same sends with the transport's own transactions, which do not see sends that failed above the transport and
+/// were dropped.
 #[test]
-fn transactions_of_the_transport_alone_are_found_to_be_torn() {
+fn without_the_sinks_guard_transactions_are_incomplete() {
     for waits in [false, true] {
         let connect = async |transport: MemoryTransport| {
             let control = transport.control();

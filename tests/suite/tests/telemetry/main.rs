@@ -1,4 +1,4 @@
-//! What a sink with telemetry tells, and what it never does.
+//! Tests what a sink with telemetry exports, and what it must never export.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 mod nesting;

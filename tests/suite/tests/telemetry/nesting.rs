@@ -1,4 +1,4 @@
-//! Our spans and those of an application that traces with `tracing` and bridges it with tracing-opentelemetry.
+//! Nesting of this library's spans and those of an application that uses `tracing` with tracing-opentelemetry.
 
 use kafka_tower::memory::MemoryKafka;
 use kafka_tower::{KafkaSink, KafkaSinkConfig, MessageSerializer, Result, SinkMessage, async_trait};
@@ -10,7 +10,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::support::*;
 
-/// Asks its schema registry, in a span of `tracing`, and waits for it.
+/// A serializer that asks a schema registry, in a span of `tracing`, and waits for the answer.
 struct Registry;
 
 #[async_trait]
@@ -21,15 +21,15 @@ impl MessageSerializer<u32> for Registry {
             tracing::info_span!("parse").in_scope(|| {});
         };
         schema.instrument(tracing::info_span!("look up")).await;
-        // A later poll than the first, which was within `call`.
+        // Runs in a later poll than the first one, which was inside `call`.
         Ok(tracing::info_span!("encode").in_scope(|| message.to_string().into_bytes()))
     }
 }
 
-/// Runs within a span of the application, with the bridge as its `main` would set it up.
+/// Runs within a span of the application, with the bridge set up as in its `main`.
 async fn bridged(backend: &Backend, run: impl Future<Output = ()>) -> Vec<SpanData> {
     let bridge = tracing_opentelemetry::layer().with_tracer(backend.tracers.tracer("app"));
-    // The span is made where the bridge is there already.
+    // The span is created only after the bridge is set up.
     let request = async { run.instrument(tracing::info_span!("request")).await };
     request.with_subscriber(tracing_subscriber::registry().with(bridge)).await;
     backend.spans()
@@ -42,7 +42,7 @@ async fn sink(backend: &Backend) -> KafkaSink<u32> {
     builder.telemetry(backend.telemetry()).build().await.unwrap()
 }
 
-/// The parents' names, from the span up to the root.
+/// Returns the names from a span up to the root.
 fn path(spans: &[SpanData], name: &str) -> String {
     let mut at = spans.iter().find(|span| span.name == name);
     let mut path = Vec::new();
@@ -69,7 +69,7 @@ async fn spans_nest_both_ways() {
     assert_eq!(path(&spans, "send orders"), "send orders < place order < request");
     assert_eq!(path(&spans, "parse"), "parse < look up < send orders < place order < request");
     assert_eq!(path(&spans, "encode"), "encode < send orders < place order < request");
-    assert_eq!(path(&spans, "respond"), "respond < request", "nothing of ours is left behind");
+    assert_eq!(path(&spans, "respond"), "respond < request", "no span of this library is still the current one");
     assert_eq!(spans.len(), 7, "{spans:?}");
 }
 

@@ -1,4 +1,5 @@
-//! A secret in each property, key, value, header and foreign error: nothing that is exported or logged has it.
+//! Puts a secret into every property, key, value, header and foreign error, and checks that no exported or logged text
+//! contains it.
 
 use std::io;
 use std::pin::Pin;
@@ -25,7 +26,7 @@ use tower::util::MapErrLayer;
 
 use crate::support::*;
 
-/// What is looked for, and where it was put.
+/// The secrets, and where each was put.
 #[derive(Clone, Debug)]
 struct Secret(String);
 
@@ -39,13 +40,13 @@ impl Secret {
         format!("{}at-{place}", self.0)
     }
 
-    /// The lines of a text that have it.
+    /// Returns the lines of a text that contain a secret.
     fn hits<'a>(&self, text: &'a str) -> Vec<&'a str> {
         text.lines().filter(|line| line.contains(&self.0)).collect()
     }
 }
 
-/// All that is logged by whichever thread, at each level.
+/// Captures all log lines of all threads at all levels.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -69,7 +70,7 @@ impl Log {
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();
-        tracing::subscriber::set_global_default(subscriber).expect("the only one of this program");
+        tracing::subscriber::set_global_default(subscriber).expect("the only global subscriber of this process");
         log
     }
 
@@ -78,7 +79,7 @@ impl Log {
     }
 }
 
-/// A value that holds a secret, and may not be encoded.
+/// A value that contains a secret, and that may fail to encode.
 #[derive(Clone)]
 struct Value {
     secret: String,
@@ -101,7 +102,7 @@ fn message(secret: &Secret) -> SinkMessage<Value> {
         .with_header("baggage", format!("token={}", secret.at("baggage-header")))
 }
 
-/// A transport of somebody's who is less careful.
+/// A third party's transport that puts secrets into its errors.
 #[derive(Clone)]
 struct Careless {
     secret: Secret,
@@ -146,7 +147,7 @@ fn config() -> KafkaSinkConfig {
     }
 }
 
-/// One send, one batch and one stream.
+/// Sends one message, one batch and one stream.
 async fn all_ways(sink: &KafkaSink<Value>, secret: &Secret) {
     let _ = sink.send(message(secret)).await;
     let _ = sink.send(SinkMessage::new(Value { secret: secret.at("unencoded"), fails: true })).await;
@@ -219,9 +220,9 @@ async fn in_memory(telemetry: &Telemetry, secret: &Secret) {
     drop(format!("{sink:?}"));
 }
 
-/// Each of librdkafka's properties that can be a text, and the fields that may be wrong.
+/// All properties of librdkafka that may contain a secret text, and invalid fields.
 async fn of_properties(mock: &MockCluster, telemetry: &Telemetry, secret: &Secret) {
-    // Not `sasl.kerberos.principal`: a name, which `debug` shows.
+    // Not `sasl.kerberos.principal`, which is a name that librdkafka's `debug` shows.
     const SECRET: [&str; 12] = [
         "sasl.password",
         "sasl.username",
@@ -255,7 +256,7 @@ async fn of_properties(mock: &MockCluster, telemetry: &Telemetry, secret: &Secre
     }
 }
 
-/// What a broker says no to.
+/// Sends that a broker refuses.
 async fn of_the_broker(mock: &MockCluster, telemetry: &Telemetry, secret: &Secret) {
     let config = KafkaSinkConfig { brokers: mock.bootstrap().into(), enable_idempotence: false, ..config() };
     let config = config.with_property("debug", "all").with_property("statistics.interval.ms", "20");
@@ -297,7 +298,10 @@ async fn no_secret_is_exported_or_logged() {
     }
     assert!(types.contains("TOPIC_AUTHORIZATION_FAILED") && types.len() > 25, "{types:?}");
     let (metrics, log) = (format!("{:#?}", backend.exported()), log.text());
-    assert!(log.contains("sending a record again") && log.contains("the circuit breaker opened"), "what is searched");
+    assert!(
+        log.contains("sending a record again") && log.contains("the circuit breaker opened"),
+        "the captured log is incomplete"
+    );
     assert!(metrics.contains("messaging.client.operation.duration"));
     for (what, text) in [("a span", format!("{spans:#?}")), ("a metric", metrics), ("the log", log)] {
         let hits = secret.hits(&text);

@@ -1,4 +1,4 @@
-//! Against a real Apache Kafka: what a span says is what a reader finds.
+//! Against a real Apache Kafka: the attributes of spans match what a reader finds in the log.
 
 use kafka_tower::{KafkaSink, KafkaSinkConfig, SinkMessage};
 use kafka_tower_test_cluster as cluster;

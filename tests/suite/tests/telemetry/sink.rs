@@ -1,4 +1,4 @@
-//! Over memory: what of a sink reaches the backend.
+//! Tests over memory: which spans and metrics of a sink reach the backend.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ async fn limited(backend: &Backend, records: usize) -> (MemoryKafka, KafkaSink<u
     (kafka, builder.build().await.unwrap())
 }
 
-/// A sink without room, until what its first send waits for is released.
+/// A sink without room until the first send is released.
 async fn full(
     backend: &Backend,
 ) -> (MemoryKafka, KafkaSink<u32>, Hold, impl Future<Output = Result<Delivery, Error>> + Unpin) {
@@ -42,9 +42,9 @@ fn names(backend: &Backend) -> Vec<String> {
     backend.spans().iter().map(|span| span.name.to_string()).collect()
 }
 
-/// Two sinks to one topic share a meter, and have a breaker each.
+/// Two sinks for one topic share a meter, but each has its own breaker.
 #[tokio::test(start_paused = true)]
-async fn of_two_breakers_to_a_topic_the_worse_is_told() {
+async fn of_two_breakers_for_a_topic_the_worse_state_is_reported() {
     let backend = Backend::new();
     let telemetry = backend.telemetry();
     let kafka = MemoryKafka::new().with_topic("orders", 1);
@@ -77,12 +77,12 @@ async fn a_send_is_a_child_of_its_callers_span() {
     assert_eq!(points["messaging.client.sent.messages orders"], 1.0);
     assert_eq!(points["kafka_tower.client.in_flight.records"], 0.0);
     assert_eq!(points["kafka_tower.circuit_breaker.state orders"], 0.0);
-    assert_eq!(sink.metrics().await.messages_sent, 1, "the snapshot goes on counting");
+    assert_eq!(sink.metrics().await.messages_sent, 1, "the snapshot counts as well");
 }
 
-/// Those that find no room have a place in the batch too.
+/// Messages that find no room have an index in the batch, too.
 #[tokio::test(start_paused = true)]
-async fn an_event_tells_the_messages_place_in_its_batch() {
+async fn an_event_contains_the_messages_index_in_its_batch() {
     let backend = Backend::new();
     let (kafka, sink, hold, first) = full(&backend).await;
     let late = tokio::time::Instant::now() + Duration::from_secs(60);
@@ -103,9 +103,9 @@ async fn an_event_tells_the_messages_place_in_its_batch() {
     assert_eq!((event.name.as_ref(), place.value.to_string().as_str()), ("kafka_tower.retry", "1"));
 }
 
-/// The spans stay with a sink that is changed, and retries and the breaker are told.
+/// A rebuilt sink still makes spans, and reports retries and the breaker.
 #[tokio::test(start_paused = true)]
-async fn a_changed_sink_goes_on_telling() {
+async fn a_rebuilt_sink_keeps_its_telemetry() {
     let backend = Backend::new();
     let (kafka, sink) = limited(&backend, 10).await;
     let sink = sink.with_partition_strategy(PartitionStrategy::RoundRobin);
@@ -175,7 +175,11 @@ async fn a_dropped_batch_ends_all_its_spans() {
     let spans = backend.spans();
     assert!(spans.iter().all(|span| attribute(span, "error.type").as_deref() == Some("abandoned")));
     let count = attribute(&spans[2], "messaging.batch.message_count");
-    assert_eq!(count.as_deref(), Some("3"), "with the one that waited for room, without what was not taken");
+    assert_eq!(
+        count.as_deref(),
+        Some("3"),
+        "including the message that waited for room, without those that were not taken from the iterator"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,7 +192,7 @@ async fn the_messages_of_a_stream_are_sends_of_their_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_send_that_finds_no_room_is_told() {
+async fn a_send_that_finds_no_room_has_a_span() {
     let backend = Backend::new();
     let (_, sink, hold, _first) = full(&backend).await;
     let error = sink.send(2).await.unwrap_err();
@@ -197,9 +201,9 @@ async fn a_send_that_finds_no_room_is_told() {
     let refused = spans.iter().find(|span| span.status == Status::error("not written")).unwrap();
     assert_eq!(attribute(refused, "error.type").as_deref(), Some("timeout"));
     let took = refused.end_time.duration_since(refused.start_time).unwrap();
-    assert!(took >= Duration::from_secs(1), "the span is its wait: {took:?}");
+    assert!(took >= Duration::from_secs(1), "the span covers the wait: {took:?}");
 
-    // And one that waits and goes.
+    // And a send that waits and is called.
     let mut third = Box::pin(sink.send(SinkMessage::new(3)));
     assert!(futures_util::poll!(&mut third).is_pending());
     tokio::time::advance(Duration::from_millis(10)).await;
@@ -208,9 +212,9 @@ async fn a_send_that_finds_no_room_is_told() {
     assert_eq!(backend.points()["kafka_tower.client.queue.duration orders"], 1.0);
 }
 
-/// As long as the wait, and its caller's, like one that finds no room in time.
+/// Its span covers the wait and belongs to the caller, as for a send that finds no room in time.
 #[tokio::test(start_paused = true)]
-async fn a_send_that_waits_until_the_sink_is_closed_is_told() {
+async fn a_send_that_waits_until_the_sink_is_closed_has_a_span() {
     let backend = Backend::new();
     let (_, sink, hold, first) = full(&backend).await;
     let request = Context::current_with_span(backend.tracers.tracer("app").start("request"));
@@ -242,7 +246,7 @@ async fn a_send_that_waits_until_the_sink_is_closed_is_told() {
     let (waited, others): (Vec<_>, Vec<_>) = closed.into_iter().partition(|span| took(span) >= wait);
     assert_eq!((waited.len(), others.len()), (2, 2), "the send and the first of the stream; one of it, and the batch");
     let parent = request.span().span_context().span_id();
-    assert_eq!(waited[0].parent_span_id, parent, "of whom it was first polled by");
+    assert_eq!(waited[0].parent_span_id, parent, "the parent is the span of the first poll");
     assert_eq!(backend.durations("messaging.client.operation.duration").1, wait * 3, "{spans:#?}");
     hold.release();
     first.await.unwrap();
@@ -250,7 +254,7 @@ async fn a_send_that_waits_until_the_sink_is_closed_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_send_that_waited_is_of_whom_it_was_first_polled_by() {
+async fn the_parent_of_a_send_that_waited_is_the_span_of_its_first_poll() {
     let backend = Backend::new();
     let (_, sink, hold, first) = full(&backend).await;
     let request = Context::current_with_span(backend.tracers.tracer("app").start("request"));
@@ -265,9 +269,9 @@ async fn a_send_that_waited_is_of_whom_it_was_first_polled_by() {
     assert_eq!(backend.spans()[1].parent_span_id, request.span().span_context().span_id());
 }
 
-/// Each from its own turn on, until it is called.
+/// Each wait is measured from the message's turn until its call.
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_room_in_batches_and_streams_is_measured() {
+async fn waits_for_room_in_batches_and_streams_are_measured() {
     const QUEUE: &str = "kafka_tower.client.queue.duration";
     let delay = Duration::from_millis(10);
     for streamed in [false, true] {
@@ -282,7 +286,7 @@ async fn what_waits_for_room_in_batches_and_streams_is_measured() {
         assert_eq!(backend.durations(QUEUE), (4, delay * 4), "all but the first, each for the one before: {streamed}");
     }
 
-    // The budgets of a batch run out together, but what came to its turn later has waited less.
+    // The deadlines of a batch pass together, but a message with a later turn has waited less.
     let backend = Backend::new();
     let (_, sink, hold, first) = full(&backend).await;
     let late = tokio::time::Instant::now() + Duration::from_secs(60);
@@ -295,11 +299,11 @@ async fn what_waits_for_room_in_batches_and_streams_is_measured() {
     first.await.unwrap();
     let results = batch.await.unwrap();
     assert!(results[0].is_err() && results[1].is_ok());
-    assert_eq!(backend.durations(QUEUE), (1, Duration::from_secs(3)), "what was never called is not in it");
+    assert_eq!(backend.durations(QUEUE), (1, Duration::from_secs(3)), "sends that were never called are not counted");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_get_to_the_stack_is_told_under_its_own_topic() {
+async fn sends_that_do_not_reach_the_stack_are_reported_under_their_own_topic() {
     let backend = Backend::new();
     let (kafka, sink) = limited(&backend, 1).await;
     let own = |value| SinkMessage::new(value).with_topic("others");
@@ -332,7 +336,7 @@ async fn what_does_not_get_to_the_stack_is_told_under_its_own_topic() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_send_that_is_dropped_while_it_waits_is_told() {
+async fn a_send_that_is_dropped_while_it_waits_has_a_span() {
     let backend = Backend::new();
     let (_, sink, hold, first) = full(&backend).await;
     let request = Context::current_with_span(backend.tracers.tracer("app").start("request"));
@@ -352,20 +356,27 @@ async fn a_send_that_is_dropped_while_it_waits_is_told() {
         assert_eq!(attribute(span, "error.type").as_deref(), Some("abandoned"));
         assert_eq!(attribute(span, "kafka_tower.persistence").as_deref(), Some("not_persisted"));
         assert_eq!(span.status, Status::error("dropped while it waited for room"));
-        assert_eq!(span.parent_span_id, request.span().span_context().span_id(), "of whom it was first polled by");
+        assert_eq!(
+            span.parent_span_id,
+            request.span().span_context().span_id(),
+            "the parent is the span of the first poll"
+        );
         let took = span.end_time.duration_since(span.start_time).unwrap();
-        assert!(took >= Duration::from_millis(100), "the span is its wait: {took:?}");
+        assert!(took >= Duration::from_millis(100), "the span covers the wait: {took:?}");
     }
     let points = backend.points();
     assert_eq!(points["messaging.client.operation.duration error.type=abandoned others"], 2.0);
-    assert!(!points.contains_key("messaging.client.sent.messages error.type=abandoned others"), "nobody was handed it");
+    assert!(
+        !points.contains_key("messaging.client.sent.messages error.type=abandoned others"),
+        "it was not handed to the stack"
+    );
     hold.release();
     first.await.unwrap();
     assert_eq!(sink.metrics().await.abandoned, 2);
 }
 
 #[tokio::test]
-async fn a_closed_sink_tells_why() {
+async fn sends_to_a_closed_sink_have_spans() {
     let backend = Backend::new();
     let (_kafka, sink) = limited(&backend, 1).await;
     sink.close().await.unwrap();
@@ -392,7 +403,7 @@ async fn transactions_have_spans_that_sends_link_to() {
     sink.begin_transaction().await.unwrap();
     sink.send(4).await.unwrap();
     let faulty = sink.clone().with_delivery_guarantee(DeliveryGuarantee::AtMostOnce);
-    faulty.send(5).await.unwrap_err(); // linked, though it never was in it
+    faulty.send(5).await.unwrap_err(); // linked, although it was never part of the transaction
     sink.abort_transaction().await.unwrap();
 
     let spans = backend.spans();
@@ -406,9 +417,13 @@ async fn transactions_have_spans_that_sends_link_to() {
     assert_eq!(transactions.iter().map(|span| linked(span.span_context.span_id())).collect::<Vec<_>>(), [2, 2]);
     let messages: Vec<_> =
         transactions.iter().map(|span| attribute(span, "kafka_tower.transaction.messages").unwrap()).collect();
-    assert_eq!(messages, ["3", "1"], "those of batches one by one, and not what never got to the stack");
+    assert_eq!(
+        messages,
+        ["3", "1"],
+        "messages of batches count one by one; sends that did not reach the stack do not count"
+    );
     let points = backend.points();
-    assert!(!points.contains_key("kafka_tower.circuit_breaker.state orders"), "it has none");
+    assert!(!points.contains_key("kafka_tower.circuit_breaker.state orders"), "there is no breaker");
     assert_eq!(points["kafka_tower.transactions orders transaction.outcome=committed"], 1.0);
     assert_eq!(points["kafka_tower.transactions orders transaction.outcome=aborted"], 1.0);
     assert_eq!(points["kafka_tower.transaction.duration orders transaction.outcome=aborted"], 1.0);
@@ -423,9 +438,9 @@ impl MessageSerializer<u32> for Never {
     }
 }
 
-/// The transport was not asked to commit: nobody has to wonder how the transaction ended.
+/// The transport was not asked to commit, so the end of the transaction is known.
 #[tokio::test(start_paused = true)]
-async fn a_commit_that_was_not_asked_for_is_no_unknown() {
+async fn a_refused_commit_is_not_reported_as_unknown() {
     let backend = Backend::new();
     let kafka = MemoryKafka::new().with_topic("orders", 1);
     let config = KafkaSinkConfig { enable_transactions: true, transactional_id: Some("orders-1".into()), ..config() };
@@ -445,7 +460,7 @@ async fn a_commit_that_was_not_asked_for_is_no_unknown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_of_ones_own_hears_of_retries() {
+async fn a_users_own_hook_is_called_for_retries() {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     let kafka = MemoryKafka::new().with_topic("orders", 1);

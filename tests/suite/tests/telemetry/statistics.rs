@@ -20,7 +20,7 @@ async fn a_connected_sink_reports_what_librdkafka_measures() {
     let config = config.with_property("statistics.interval.ms", "50");
     let sink = KafkaSink::<u32>::builder(config).telemetry(backend.telemetry()).build().await.unwrap();
 
-    // An interval reports what was sent in it.
+    // Each interval reports only the records that were sent in it.
     let has = |name: &str| backend.points().keys().any(|point| point.starts_with(name));
     for round in 0.. {
         sink.send(round).await.unwrap();
@@ -91,11 +91,11 @@ fn windows_are_in_seconds_and_only_of_what_was_measured() {
     let later = json.replace(&format!(r#""throttle":{}"#, window(2)), &format!(r#""throttle":{}"#, window(0)));
     statistics.record(&later).unwrap();
     let throttle = format!("kafka_tower.librdkafka.broker.throttle {broker} statistic=max");
-    assert_eq!(backend.points()[&throttle], 0.0, "nobody asks to wait any more");
+    assert_eq!(backend.points()[&throttle], 0.0, "the broker no longer throttles");
     statistics.record("no JSON").unwrap_err();
 }
 
-/// A gauge has one value under the same attributes: the last.
+/// A gauge keeps only the last value for the same attributes, so each sink needs its own.
 #[test]
 fn two_sinks_of_one_client_hide_nothing_of_each_other() {
     let backend = Backend::new();

@@ -45,7 +45,7 @@ impl Backend {
         self.metrics.get_finished_metrics().unwrap()
     }
 
-    /// The values (counts, of histograms) of all points of all metrics.
+    /// Returns the values of all points of all metrics; for histograms, the counts.
     pub(crate) fn points(&self) -> BTreeMap<String, f64> {
         let mut points = BTreeMap::new();
         let exported = self.exported();
@@ -84,7 +84,7 @@ impl Backend {
 }
 
 impl Backend {
-    /// How often a histogram of durations was recorded, and how long all together.
+    /// Returns the count and the sum of a histogram of durations.
     pub(crate) fn durations(&self, name: &str) -> (u64, Duration) {
         let exported = self.exported();
         let metrics = exported.iter().flat_map(ResourceMetrics::scope_metrics).flat_map(|scope| scope.metrics());
@@ -100,7 +100,7 @@ impl Backend {
     }
 }
 
-/// Without what all have; the topic by itself.
+/// Formats attributes without those that all points have. The topic is shown without its name.
 fn text(attributes: &[&KeyValue]) -> String {
     let few = attributes.iter().filter(|attribute| {
         let key = attribute.key.as_str();

@@ -22,16 +22,16 @@ use tokio::time::{Instant, sleep};
 use tower::layer::layer_fn;
 use tower::{Layer, Service, ServiceExt};
 
-/// Has no encoding.
+/// A value that the serializer refuses.
 const BAD: u32 = 1_000;
-/// Its serializer waits without end.
+/// A value for which the serializer waits forever.
 const NEVER: u32 = 0;
-/// Its serializer panics.
+/// A value for which the serializer panics.
 const PANIC: u32 = 666;
-/// It has no place in the transport, whoever goes before it.
+/// A value that is too large for the transport's room, even if nothing else is in it.
 const LARGE: u32 = 77;
 
-/// With `waits` it encodes later, else at once.
+/// Encodes later if `waits` is set, otherwise at once.
 struct Picky {
     waits: bool,
 }
@@ -76,7 +76,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// In an open transaction, which has a record.
+    /// Opens a transaction with one record in it.
     async fn new(waits: bool, records: usize) -> Self {
         let kafka = MemoryKafka::new().with_topic("numbers", 1);
         let producer = kafka.producer().limits(Limits { records, bytes: 1_000 }).transactional("id");
@@ -103,7 +103,7 @@ impl Stage {
         records.iter().map(|stored| String::from_utf8_lossy(stored.value().unwrap()).parse().unwrap()).collect()
     }
 
-    /// The commit is refused until the abort, and the next transaction knows nothing of it.
+    /// Asserts that the commit is refused until the abort, and that the next transaction is not affected.
     async fn assert_refused(self) {
         for _ in 0..2 {
             let error = self.sink.commit_transaction().await.unwrap_err();
@@ -112,7 +112,7 @@ impl Stage {
             assert_eq!(facts, expected, "{error:#}");
             assert!(error.message().contains("nobody took the answer"), "{error:#}");
             assert!(error.help().contains("abort"), "{error:#}");
-            // Out of place, and so it changes nothing.
+            // An out-of-order call changes nothing.
             self.sink.begin_transaction().await.unwrap_err();
         }
         self.sink.abort_transaction().await.unwrap();
@@ -127,7 +127,7 @@ impl Stage {
     }
 }
 
-/// Polls once, with nobody to be woken.
+/// Polls once with a waker that does nothing.
 fn once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
@@ -146,9 +146,9 @@ async fn a_serializer_that_fails() {
     stage.assert_refused().await;
 }
 
-/// To send what failed elsewhere, in the same transaction, is a way to handle it.
+/// A caller may handle a failure by sending the record elsewhere in the same transaction.
 #[tokio::test(start_paused = true)]
-async fn who_took_the_answer_decides_alone() {
+async fn a_caller_that_observed_the_error_may_commit() {
     for waits in [false, true] {
         let stage = Stage::new(waits, 8).await;
         assert_eq!(stage.call(BAD).await.await.unwrap_err().kind(), ErrorKind::Serialization);
@@ -185,20 +185,20 @@ async fn a_commit_waits_for_serializers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_commit_does_not_wait_for_ever() {
+async fn a_commit_does_not_wait_forever() {
     let stage = Stage::new(true, 8).await;
     let send = stage.call(2).await;
     let error = stage.sink.commit_transaction().await.unwrap_err();
     let facts = (error.kind(), error.recovery(), error.persistence());
     assert_eq!(facts, (ErrorKind::Timeout, Recovery::Retry, Persistence::NotPersisted), "{error:#}");
-    // Nothing was asked of the transport: it goes on.
+    // The transport was not asked to commit, so the transaction goes on.
     send.await.unwrap();
     stage.assert_whole(&[1, 2]).await;
 }
 
-/// One that waits is no reason to wait where another one is missing already.
+/// If a send is already missing, the commit does not wait for another pending send.
 #[tokio::test(start_paused = true)]
-async fn a_send_that_goes_away_is_heard_at_once() {
+async fn a_dropped_send_makes_a_waiting_commit_fail_at_once() {
     let stage = Stage::new(true, 8).await;
     let (waits, goes) = (stage.call(NEVER).await, stage.call(NEVER).await);
     let begun = Instant::now();
@@ -213,7 +213,7 @@ async fn a_send_that_goes_away_is_heard_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn to_fire_and_forget_is_fine() {
+async fn fire_and_forget_is_allowed() {
     let stage = Stage::new(false, 8).await;
     drop(stage.call(2).await);
     assert!(once(&mut stage.sink.send(3)).is_ready());
@@ -228,9 +228,9 @@ async fn to_fire_and_forget_is_fine() {
     stage.assert_whole(&[1, 2, 3, 4, 5, 6, 7, 8]).await;
 }
 
-/// What the transport has taken it answers for, as before.
+/// The transport answers for the records that it has accepted.
 #[tokio::test(start_paused = true)]
-async fn what_fails_in_the_transport_makes_the_commit_a_no() {
+async fn a_failure_in_the_transport_makes_the_commit_fail() {
     let stage = Stage::new(false, 8).await;
     stage.kafka.script().lose_request();
     drop(stage.call(2).await);
@@ -240,7 +240,7 @@ async fn what_fails_in_the_transport_makes_the_commit_a_no() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_transport_refuses_in_the_call() {
+async fn a_record_that_the_transport_refuses_in_the_call() {
     let stage = Stage::new(false, 8).await;
     assert_eq!(stage.call(LARGE).await.await.unwrap_err().kind(), ErrorKind::RecordTooLarge);
     stage.assert_whole(&[1]).await;
@@ -259,7 +259,7 @@ async fn a_future_that_is_dropped_while_it_waits_for_room() {
     hold.release();
     stage.assert_refused().await;
 
-    // Whose time was up was told so.
+    // The caller of the send that timed out has observed its error.
     let stage = Stage::new(false, 1).await;
     let hold = stage.kafka.script().always().hold();
     let mut sent = stage.sink.send(2);
@@ -267,12 +267,12 @@ async fn a_future_that_is_dropped_while_it_waits_for_room() {
     assert_eq!(stage.sink.send(3).await.unwrap_err().kind(), ErrorKind::Timeout);
     hold.release();
     drop(sent);
-    // The transport does not know how the first one's time-out ended, but for its report.
+    // The transport learns the result of the record that timed out only from its delivery report.
     stage.assert_whole(&[1, 2]).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_commit_waits_for_those_who_wait_for_room() {
+async fn a_commit_waits_for_sends_that_wait_for_room() {
     let stage = Stage::new(false, 1).await;
     stage.kafka.script().always().delay(Duration::from_millis(10));
     let sends = tokio::spawn(futures_util::future::join_all((2..6).map(|n| stage.sink.send(n))));
@@ -297,7 +297,7 @@ async fn a_batch_that_is_dropped() {
     hold.release();
     stage.assert_refused().await;
 
-    // With an error that nobody saw, at once or later.
+    // With an error that was not observed, at once or later.
     for waits in [false, true] {
         let stage = Stage::new(waits, 8).await;
         let hold = stage.kafka.script().always().hold();
@@ -329,7 +329,7 @@ async fn a_stream_that_is_dropped() {
     stage.assert_refused().await;
 }
 
-/// It has no end: what waits for room finds its place in a later transaction.
+/// A stream may have no end. Its messages that wait for room go into a later transaction.
 #[tokio::test(start_paused = true)]
 async fn a_commit_does_not_wait_for_a_stream() {
     let stage = Stage::new(false, 1).await;
@@ -353,7 +353,7 @@ async fn a_serializer_that_panics() {
     stage.assert_refused().await;
 }
 
-/// Refuses 13, and tells another sink of it.
+/// A layer that refuses 13 and sends a message about it through another sink.
 #[derive(Clone)]
 struct Refuse<S> {
     inner: S,
@@ -408,7 +408,7 @@ async fn a_layer_that_refuses() {
             drop(send);
             stage.assert_refused().await;
         }
-        // The other sink's own send was handed over, and is no excuse.
+        // The other sink's send was handed over; that must not make this commit succeed.
         audit.assert_whole(&[1, 13]).await;
     }
 }

@@ -25,9 +25,10 @@ async fn a_send_of_an_aborted_transaction_joins_no_other() {
     stage.assert_whole(&[1]).await;
 }
 
-/// A layer gave it to a task of its own, which sends it in the next transaction: nobody may say that it was not written.
+/// A layer passed the record to a task, which sends it in the next transaction. Its send must not end as
+/// `NotPersisted`.
 #[tokio::test(start_paused = true)]
-async fn a_send_that_another_task_has_is_a_maybe() {
+async fn a_send_that_another_task_owns_is_possibly_persisted() {
     let kafka = MemoryKafka::new().with_topic("numbers", 1);
     let transport = kafka.producer().transactional("id").transport();
     let control = transport.control();
@@ -52,9 +53,9 @@ async fn a_send_that_another_task_has_is_a_maybe() {
     stage.assert_whole(&[2, 1]).await;
 }
 
-/// What it was refused for is not hidden by an abort.
+/// An abort does not hide the reason for which the send was refused.
 #[tokio::test(start_paused = true)]
-async fn a_send_that_never_was_called_keeps_its_error() {
+async fn a_send_that_was_never_called_keeps_its_error() {
     let stage = Stage::new(false, 8).await;
     let mut faulty = stage.sink.clone().with_delivery_guarantee(DeliveryGuarantee::AtMostOnce);
     let refused = faulty.ready().await.unwrap().call(SinkMessage::new(2));
@@ -64,10 +65,10 @@ async fn a_send_that_never_was_called_keeps_its_error() {
     stage.assert_whole(&[1]).await;
 }
 
-/// Its errors come to light in the next one, and are not missing there.
+/// Errors of an aborted transaction that are returned during the next one do not make its commit fail.
 #[tokio::test(start_paused = true)]
 async fn errors_of_an_aborted_transaction_are_not_the_next_ones() {
-    // The transport's.
+    // Errors of the transport.
     let stage = Stage::new(false, 8).await;
     let broken = Error::new(ErrorKind::Broker, "planted").with_persistence(Persistence::NotPersisted);
     stage.kafka.script().times(2).late_by(Duration::from_millis(10)).fail(broken);
@@ -79,7 +80,7 @@ async fn errors_of_an_aborted_transaction_are_not_the_next_ones() {
     drop(sends);
     stage.assert_whole(&[1]).await;
 
-    // Ours.
+    // Errors above the transport.
     let stage = Stage::new(true, 8).await;
     let mut batch = stage.sink.send_batch([NEVER, 2]);
     assert!(once(&mut batch).is_pending());
@@ -90,7 +91,7 @@ async fn errors_of_an_aborted_transaction_are_not_the_next_ones() {
     assert!(batch.await.unwrap().iter().all(Result::is_err));
 }
 
-/// Nor do they hide those of the next one.
+/// Errors of an aborted transaction do not hide errors of the next one.
 #[tokio::test(start_paused = true)]
 async fn errors_of_the_next_transaction_are_its_own() {
     let stage = Stage::new(false, 8).await;
@@ -109,9 +110,9 @@ async fn errors_of_the_next_transaction_are_its_own() {
     stage.assert_refused().await;
 }
 
-/// The transport says no: there is nothing to wait for.
+/// The transport refuses the commit, so there is nothing to wait for.
 #[tokio::test(start_paused = true)]
-async fn what_the_transport_has_taken_and_lost_is_not_waited_for() {
+async fn a_commit_does_not_wait_if_an_accepted_record_was_lost() {
     let stage = Stage::new(false, 8).await;
     let broken = Error::new(ErrorKind::Broker, "planted").with_persistence(Persistence::NotPersisted);
     stage.kafka.script().after(1).fail(broken);
@@ -123,9 +124,9 @@ async fn what_the_transport_has_taken_and_lost_is_not_waited_for() {
     assert_eq!(facts, (ErrorKind::Transaction, Recovery::AbortTransaction, Duration::ZERO), "{error:#}");
 }
 
-/// Not even where sends were left out afterwards.
+/// This also holds if sends were left out afterwards.
 #[tokio::test(start_paused = true)]
-async fn a_commit_that_nobody_knows_the_end_of_is_never_said_not_to_be() {
+async fn a_commit_with_an_unknown_result_stays_possibly_persisted() {
     let stage = Stage::new(false, 8).await;
     let unknown = Error::new(ErrorKind::Transaction, "planted")
         .with_recovery(Recovery::Fatal)
@@ -139,7 +140,7 @@ async fn a_commit_that_nobody_knows_the_end_of_is_never_said_not_to_be() {
     assert_eq!(stage.committed(), [1]);
 }
 
-/// A commit that waits is of the transaction in which it was called.
+/// A waiting commit belongs to the transaction in which it was called.
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_waits_does_not_end_the_next_transaction() {
     let stage = Stage::new(true, 8).await;
@@ -160,7 +161,7 @@ async fn a_commit_that_waits_does_not_end_the_next_transaction() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_commit_that_waits_hears_of_an_abort() {
+async fn a_waiting_commit_ends_at_an_abort() {
     let stage = Stage::new(true, 8).await;
     let waits = stage.call(NEVER).await;
     let begun = Instant::now();
