@@ -1,5 +1,5 @@
-//! One bad record among ten: the broker refuses the whole batch, the nine neighbours arrive, and only the bad one is refused.
-//! Against a real Apache Kafka.
+//! One bad record in a batch of ten: the broker refuses the whole batch; the sink delivers the other nine records and
+//! reports only the bad one as refused. Against a real Apache Kafka.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::time::{Duration, SystemTime};
@@ -50,12 +50,12 @@ async fn ten(
     let mut results = sink.send_batch(messages).await.unwrap();
     let bad = results.remove(BAD).unwrap_err();
     for result in results {
-        result.unwrap_or_else(|error| panic!("a neighbour: {error:#}"));
+        result.unwrap_or_else(|error| panic!("another record of the batch: {error:#}"));
     }
     let mut read: Vec<_> = kafka.read(&topic).await.unwrap().iter().map(|r| r.text()).collect();
     read.sort();
     let expected: Vec<_> = (0..10).filter(|n| *n != BAD).map(|n| format!("\"value {n}\"")).collect();
-    assert_eq!(read, expected, "each neighbour once");
+    assert_eq!(read, expected, "each other record is in the log once");
     assert_eq!((bad.persistence(), bad.scope()), (Persistence::NotPersisted, Scope::Record), "{bad:#}");
     assert_eq!(sink.metrics().await.retries, 0, "sending alone is no retry");
     assert_sent_one_by_one(kafka, &sink, &topic, 9).await;
@@ -83,7 +83,7 @@ async fn a_time_stamp_too_old() {
     assert_eq!(bad.kind(), ErrorKind::Rejected, "{bad:#}");
 }
 
-/// Alone it is too large too: the batch was above the topic's limit because of it.
+/// The batch is above the topic's limit because of one record, which is too large on its own, too.
 #[tokio::test]
 async fn a_record_above_the_topics_limit() {
     let Some(kafka) = cluster::shared().await else { return };
@@ -95,7 +95,7 @@ async fn a_record_above_the_topics_limit() {
     assert_eq!(bad.kind(), ErrorKind::RecordTooLarge, "{bad:#}");
 }
 
-/// Ten small records whose batch is above the topic's limit: all arrive.
+/// Ten small records whose batch is above the topic's limit are all delivered.
 #[tokio::test]
 async fn a_batch_above_the_topics_limit() {
     let Some(kafka) = cluster::shared().await else { return };
@@ -108,9 +108,9 @@ async fn a_batch_above_the_topics_limit() {
     assert_sent_one_by_one(kafka, &sink, &topic, 10).await;
 }
 
-/// A send whose budget is shorter than the outage is told so, and nothing is in the log twice afterwards.
+/// A send whose deadline is shorter than the outage times out, and afterwards no record is in the log twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_budget_shorter_than_the_outage() {
+async fn a_deadline_shorter_than_the_outage() {
     let Some(kafka) = Cluster::start(1).await.unwrap() else { return };
     let topic = kafka.topic("budget", 1).await.unwrap();
     let config = KafkaSinkConfig {
@@ -136,5 +136,5 @@ async fn a_budget_shorter_than_the_outage() {
     assert!(read.is_sorted());
     read.dedup();
     assert_eq!(read, (0..=50).collect::<Vec<_>>());
-    assert_eq!(kafka.read(&topic).await.unwrap().len(), 51, "each one once");
+    assert_eq!(kafka.read(&topic).await.unwrap().len(), 51, "each record is in the log once");
 }

@@ -14,7 +14,8 @@ fn config(brokers: &str, topic: &str) -> KafkaSinkConfig {
     KafkaSinkConfig { brokers: brokers.to_owned(), topic: topic.to_owned(), ..Default::default() }
 }
 
-/// Names of what is secret, right and wrong ones, and of what is no text and so never shown whole.
+/// Names of secret settings, correct and misspelt ones, and of settings that are not texts and therefore not shown
+/// whole.
 #[rustfmt::skip]
 const NAMES: &[&str] = &[
     "SASL_PASSWORD", "SASL_USERNAME", "SASL_OAUTHBEARER_CONFIG", "SSL_KEY_PASSWORD", "SSL_KEY_PEM", "SSL_KEYSTORE_PASSWORD",
@@ -59,7 +60,7 @@ fn a_secret_may_come_from_a_file() {
     assert!(error.message().contains("APP_SASL_PASSWORD_FILE: its file cannot be read"), "{error}");
 }
 
-/// The environment of the test process: nobody's here, and so the defaults.
+/// The environment of the test process sets none of the variables, so the defaults apply.
 #[test]
 fn the_environment_is_read() {
     let prefix = "KAFKA_TOWER_NOBODY_SETS_THIS_";
@@ -83,7 +84,7 @@ async fn with_conflicts_nothing_connects() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_in_the_report() {
+async fn a_refused_connection_is_in_the_report() {
     let config = KafkaSinkConfig { connect_timeout_ms: 1_500, ..config("127.0.0.1:1", "orders") };
     let begun = Instant::now();
     let report = preflight(&config).await;
@@ -107,7 +108,7 @@ async fn the_mock_cluster() {
     assert!(found.cluster_id.is_some());
     let topic = found.topic.as_ref().unwrap();
     assert_eq!(topic.partitions.iter().map(|partition| partition.id).collect::<Vec<_>>(), [0, 1, 2]);
-    // It does not know the question.
+    // The mock cluster does not support the request.
     assert!(topic.settings.is_err());
     assert!(
         report.warnings.iter().any(|warning| warning.starts_with("what the topic allows is not known")),
@@ -128,7 +129,7 @@ async fn a_leader_that_is_away_is_a_problem() {
 }
 
 #[tokio::test]
-async fn an_unknown_code_of_a_topic_is_told() {
+async fn an_unknown_code_of_a_topic_is_in_the_report() {
     let mock = MockCluster::start(1).unwrap();
     mock.create_topic("orders", 1).unwrap();
     for (code, text) in [(29, "TOPIC_AUTHORIZATION_FAILED"), (4242, "code 4242")] {
@@ -156,34 +157,34 @@ async fn a_real_topic_and_what_it_allows() {
     let narrow = [("min.insync.replicas", "9"), ("max.message.bytes", "1000"), ("cleanup.policy", "compact")];
     let topic = kafka.topic_with("narrow", 1, &narrow).await.unwrap();
     let report = preflight(&config(kafka.bootstrap(), &topic)).await;
-    // A partition with one replica asks for no more, whatever min.insync.replicas says: see the verdicts.
+    // A partition with one replica needs no more in sync, whatever min.insync.replicas says: see preflight_verdicts.
     assert!(report.passed(), "{report}");
     assert!(report.warnings.iter().any(|warning| warning.contains("1000 bytes at a time")), "{report}");
     assert!(report.warnings.iter().any(|warning| warning.contains("without a key")), "{report}");
 }
 
 #[tokio::test]
-async fn a_check_makes_no_topic_and_sends_nothing() {
+async fn preflight_creates_no_topic_and_sends_no_record() {
     let builder = Cluster::builder().property("auto.create.topics.enable", "true");
     let Some(kafka) = builder.start().await.unwrap() else { return };
     for _ in 0..2 {
         let report = preflight(&config(kafka.bootstrap(), "nobody-made-this")).await;
         let found = report.inspection.as_ref().unwrap_or_else(|| panic!("{report}"));
         assert_eq!(found.topic.as_ref().unwrap_err().kind(), ErrorKind::UnknownTopicOrPartition, "{report}");
-        // A sink would make it.
+        // A sink would create it.
         assert!(report.passed() && report.warnings.iter().any(|w| w.contains("auto.create.topics.enable")), "{report}");
     }
     let topic = kafka.topic("checked", 1).await.unwrap();
     assert!(preflight(&config(kafka.bootstrap(), &topic)).await.passed());
     assert_eq!(kafka.read(&topic).await.unwrap().len(), 0);
-    // A sink makes it, on this cluster.
+    // On this cluster, a sink creates it.
     let sink = RdkafkaTransport::builder().property("bootstrap.servers", kafka.bootstrap()).topic("nobody-made-this");
     sink.connect().await.unwrap();
     assert!(preflight(&config(kafka.bootstrap(), "nobody-made-this")).await.passed());
 }
 
 #[tokio::test]
-async fn a_check_fences_nobody() {
+async fn preflight_fences_no_producer() {
     let Some(kafka) = cluster::shared().await else { return };
     let topic = kafka.topic("fenced", 1).await.unwrap();
     let config = KafkaSinkConfig::exactly_once(kafka.bootstrap(), topic.as_str(), format!("{topic}-id"));
@@ -220,7 +221,7 @@ async fn rights_and_passwords() {
     let report = preflight(&login("bob", "bob-secret")).await;
     assert!(!report.passed() && report.error.is_none(), "{report}");
     assert!(report.problems.iter().any(|problem| problem.contains("TOPIC_AUTHORIZATION_FAILED")), "{report}");
-    // May write, and not see the settings.
+    // May write, but not see the settings.
     kafka.allow("User:bob", Resource::Topic("orders"), &["WRITE"]).await.unwrap();
     let report = preflight(&login("bob", "bob-secret")).await;
     assert!(report.passed(), "{report}");

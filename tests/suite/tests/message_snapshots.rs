@@ -1,7 +1,7 @@
-//! What users read: the texts of conflicts, warnings and errors, as they are in `snapshots/`.
+//! Compares the texts of conflicts, warnings and errors with the files in `snapshots/`.
 //!
 //! Under each heading stands the error as `{}`, and as `{:#}` where that differs. Times are `TIME`, addresses of mock brokers `BROKER`.
-//! `KAFKA_TOWER_BLESS=1` writes the files anew; read the difference before it is kept.
+//! `KAFKA_TOWER_BLESS=1` rewrites the files; read the difference before you commit it.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use kafka_tower::memory::MemoryKafka;
 use kafka_tower::rdkafka::MockCluster;
 use kafka_tower::{Error, ErrorKind, KafkaSink, KafkaSinkConfig, Limits, SinkMessage, Timestamp};
 
-/// The file of a test.
+/// The snapshot file of a test.
 #[derive(Default)]
 struct Texts(String);
 
@@ -49,12 +49,12 @@ impl Texts {
         };
         let (kept, now) = (sections(&kept), sections(&self.0));
         for heading in kept.keys().chain(now.keys()) {
-            assert_eq!(now.get(heading), kept.get(heading), "{heading}: KAFKA_TOWER_BLESS=1 keeps the left one");
+            assert_eq!(now.get(heading), kept.get(heading), "{heading}: KAFKA_TOWER_BLESS=1 accepts the left text");
         }
     }
 }
 
-/// Without what differs from run to run.
+/// Replaces whatever differs from run to run.
 fn normal(text: &str) -> String {
     let mut words: Vec<String> = Vec::new();
     for word in text.split(' ') {
@@ -247,8 +247,8 @@ async fn sends_through_librdkafka() {
     texts.error("a negative partition", &sink.send(message("x").with_partition(-1)).await.unwrap_err());
     texts.error("a partition that is none", &sink.send(message("x").with_partition(99)).await.unwrap_err());
     texts.error("a bad topic name", &sink.send(message("x").with_topic("bad topic!")).await.unwrap_err());
-    // What a neighbour in the batch may have caused is sent alone once, and refused again. The last one stays: librdkafka
-    // remembers it for the topic.
+    // An error that another record of the batch may have caused: the record is sent alone once, and refused again. The
+    // last code must stay the last: librdkafka remembers it for the topic.
     for codes in [&[10, 10][..], &[87, 87], &[200], &[29]] {
         cluster.fail_produce(codes);
         texts.error(&format!("code {}", codes[0]), &sink.send(message("x")).await.unwrap_err());
@@ -256,7 +256,7 @@ async fn sends_through_librdkafka() {
     sink.close().await.unwrap();
     texts.error("closed", &sink.send(message("x")).await.unwrap_err());
 
-    // Slow, and room for two records.
+    // A slow broker, and room for two records.
     cluster.set_round_trip(1, Duration::from_secs(3)).unwrap();
     let low = KafkaSinkConfig { send_timeout_ms: 400, max_retries: 0, ..KafkaSinkConfig::low_latency("", "orders") };
     let low = KafkaSinkConfig { brokers: cluster.bootstrap().to_owned(), enable_circuit_breaker: false, ..low };
@@ -279,7 +279,7 @@ async fn connecting() {
     let error = KafkaSink::<String>::new(at("127.0.0.1:1")).await.unwrap_err();
     texts.error("nobody at the address", &error);
     let error = KafkaSink::<String>::new(at("no-such-host.invalid:9092")).await.unwrap_err();
-    // The last words are the resolver's.
+    // The end of the text comes from the resolver.
     let cut = |line: String| match line.split_once("Failed to resolve 'no-such-host.invalid:9092': ") {
         Some((before, after)) => format!("{before}CAUSE{}", after.find(" [help").map_or("", |at| &after[at..])),
         None => line,
@@ -296,7 +296,7 @@ async fn connecting() {
     texts.are("connecting.txt");
 }
 
-/// librdkafka takes the first bytes of the answer for a length and advises to raise a limit.
+/// librdkafka reads the first bytes of the answer as a length and advises to raise a limit.
 #[tokio::test]
 async fn a_peer_that_is_not_kafka() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

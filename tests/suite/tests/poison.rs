@@ -1,4 +1,4 @@
-//! What goes wrong for one topic alone stays with that topic: the sends to others go on. Against a real Apache Kafka.
+//! A failure that concerns one topic does not affect sends to other topics. Against a real Apache Kafka.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tower::Service as _;
 
-/// A machine that is busy needs no more.
+/// Enough time even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn config(brokers: &str, topic: &str) -> KafkaSinkConfig {
@@ -24,7 +24,7 @@ fn to(topic: &str, n: usize) -> SinkMessage<String> {
     SinkMessage::new(n.to_string()).with_topic(topic.to_owned())
 }
 
-/// Sends to one topic again and again, many of them at a time, until it is told to stop.
+/// Sends to one topic, many records at a time, until it is stopped.
 struct Stream {
     stop: watch::Sender<bool>,
     sends: JoinHandle<Vec<JoinHandle<Result<Delivery>>>>,
@@ -46,7 +46,7 @@ impl Stream {
         Self { stop, sends }
     }
 
-    /// How many there were. Each was delivered.
+    /// Stops sending, asserts that every record was delivered, and returns their number.
     async fn all_delivered(self) -> usize {
         self.stop.send(true).unwrap();
         let sends = join_all(self.sends.await.unwrap()).await;
@@ -66,7 +66,7 @@ async fn until_delivered(sink: &KafkaSink<String>, topic: &str) {
     }
 }
 
-/// The broker's answers about one topic cannot be read.
+/// A proxy corrupts the broker's answers about one topic.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_cannot_be_read_fail_the_sends_to_their_topic_only() {
     let Some(kafka) = Cluster::builder().listener(Listener::Proxy).start().await.unwrap() else { return };
@@ -74,7 +74,7 @@ async fn answers_that_cannot_be_read_fail_the_sends_to_their_topic_only() {
     let proxy = kafka.proxy().unwrap();
     let config =
         KafkaSinkConfig { send_timeout_ms: 5_000, ..config(&kafka.bootstrap_of(Listener::Proxy).unwrap(), &poison) };
-    // Connecting gets over some.
+    // Connecting survives some corrupted answers.
     proxy.next_n(ApiKey::METADATA, 2, Action::SpoilAnswer);
     let sink = KafkaSink::<String>::new(config).await.unwrap();
     sink.send(to(&poison, 0)).await.unwrap();
@@ -93,10 +93,11 @@ async fn answers_that_cannot_be_read_fail_the_sends_to_their_topic_only() {
     until_delivered(&sink, &poison).await;
     let count = others.all_delivered().await;
     sink.close().await.unwrap();
-    assert_eq!(kafka.read(&other).await.unwrap().len(), count, "each once");
+    assert_eq!(kafka.read(&other).await.unwrap().len(), count, "each record is in the log once");
 }
 
-/// A client in trouble stays in use while a new one gets no producer id: it still delivers to other topics.
+/// A client with a stuck partition stays in use until a new client has a producer id, because it still delivers to
+/// other topics.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_is_replaced_only_by_one_that_can_deliver() {
     let Some(kafka) = Cluster::builder().listener(Listener::Proxy).start().await.unwrap() else { return };
@@ -116,12 +117,12 @@ async fn a_client_is_replaced_only_by_one_that_can_deliver() {
     assert_eq!(sink.control().generation(), 0);
     proxy.clear_rules();
     until_delivered(&sink, &poison).await;
-    assert_eq!(sink.control().generation(), 1, "the partition was set aside until then");
+    assert_eq!(sink.control().generation(), 1, "the client is replaced once");
     others.all_delivered().await;
     sink.close().await.unwrap();
 }
 
-/// The caller of the record that the broker closes the connection for has long been told.
+/// A record for which the broker closes the connection keeps other records waiting no longer than its short deadline.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_poison_harms_no_other_beyond_a_short_deadline() {
     let Some(kafka) = Cluster::builder().listener(Listener::Proxy).start().await.unwrap() else { return };
@@ -178,9 +179,9 @@ async fn a_poison_harms_no_other_beyond_a_short_deadline() {
     alone(&poison, Some(PATIENCE)).await.unwrap();
 }
 
-/// The broker of a partition's only replica is gone.
+/// The broker with a partition's only replica is down.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_partition_without_leader_holds_no_other_back() {
+async fn a_partition_without_leader_does_not_delay_others() {
     let Some(kafka) = Cluster::start(2).await.unwrap() else { return };
     for (topic, brokers) in [("gone", &[1][..]), ("half", &[1, 2]), ("there", &[2])] {
         kafka.create_topic_on(topic, brokers).await.unwrap();
@@ -211,9 +212,9 @@ async fn a_partition_without_leader_holds_no_other_back() {
     sink.close().await.unwrap();
 }
 
-/// A right is taken away while records go to the topic, and given back.
+/// A right is removed while records are sent to the topic, and restored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_right_that_is_lost_for_one_topic_fails_the_sends_to_it_only() {
+async fn a_removed_right_for_one_topic_fails_only_sends_to_that_topic() {
     let Some(kafka) = Cluster::builder().listener(Listener::SaslPlaintext).acl().start().await.unwrap() else { return };
     let topics = ["free", "seen", "unseen"];
     for topic in topics {
@@ -240,7 +241,7 @@ async fn a_right_that_is_lost_for_one_topic_fails_the_sends_to_it_only() {
         while refused < 50 {
             let start = Instant::now();
             match sink.send(to(topic, 1)).await {
-                // The broker may not know of it yet.
+                // The broker may not have the change yet.
                 Ok(_) => assert!(Instant::now() < end && refused == 0),
                 Err(error) => {
                     assert_eq!(error.kind(), ErrorKind::Authorization, "{error:#}");

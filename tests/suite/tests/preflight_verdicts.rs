@@ -28,7 +28,7 @@ fn transactional(brokers: &str, topic: &str) -> KafkaSinkConfig {
     }
 }
 
-/// What a sink of this configuration does: it connects and delivers a record, in a transaction if it has them.
+/// Runs a sink with this configuration: connects and delivers a record, in a transaction if configured.
 async fn sends(config: &KafkaSinkConfig) -> Result<(), Error> {
     let sink = KafkaSink::<String>::new(config.clone()).await?;
     let message = SinkMessage::new("x".to_owned()).with_key("key");
@@ -42,10 +42,10 @@ async fn sends(config: &KafkaSinkConfig) -> Result<(), Error> {
     Ok(())
 }
 
-/// Good, or what the report says is wrong.
+/// The expected verdict; the text is a part of the report.
 enum Says {
     Good,
-    /// Good, with a warning.
+    /// No problem, but a warning.
     Warns(&'static str),
     Bad(&'static str),
 }
@@ -90,20 +90,20 @@ async fn a_topic_and_a_transaction_of_one_broker() {
         .with_property("transaction.timeout.ms", "10000")
         .with_property("socket.timeout.ms", "10000");
     let report = agree("a short transaction, whose log is made by it", &short, Good).await;
-    assert!(report.inspection.unwrap().transactions.unwrap().is_err(), "it was not there");
+    assert!(report.inspection.unwrap().transactions.unwrap().is_err(), "the transaction log exists already");
     let report = agree("a short transaction, whose log is there", &short, Good).await;
     assert!(report.inspection.unwrap().transactions.unwrap().is_ok());
     agree("a transaction that is too long", &transactional(at, &topic), Bad("transaction.max.timeout.ms")).await;
 }
 
 #[tokio::test]
-async fn a_name_that_only_the_broker_knows() {
+async fn an_advertised_name_that_the_client_cannot_resolve() {
     let builder = Cluster::builder()
         .property("advertised.listeners", "PLAINTEXT://kafka.invalid:9092")
         .property("auto.create.topics.enable", "true");
     let Some(kafka) = builder.start().await.unwrap() else { return };
     let config = KafkaSinkConfig { send_timeout_ms: 4_000, ..config(kafka.bootstrap(), "orders") };
-    // The sink lets the cluster make the topic, if it connects; the check must not, and is asked again when it is there.
+    // If the sink connects, the cluster creates the topic. Preflight must not create it, and runs again when it exists.
     for what in ["no topic yet", "a topic"] {
         let report = preflight(&config).await;
         let text = report.to_string();
@@ -118,14 +118,14 @@ async fn a_name_that_only_the_broker_knows() {
 }
 
 #[tokio::test]
-async fn a_cluster_that_cannot_make_its_transaction_log_but_topics() {
+async fn a_cluster_that_can_create_topics_but_not_its_transaction_log() {
     let builder = Cluster::builder()
         .property("transaction.state.log.replication.factor", "3")
         .property("auto.create.topics.enable", "true");
     let Some(kafka) = builder.start().await.unwrap() else { return };
     let at = kafka.bootstrap();
     let report = agree("a topic that a sink makes", &config(at, "made"), Warns("there is no topic made")).await;
-    assert!(report.inspection.unwrap().topic.is_err(), "preflight made none");
+    assert!(report.inspection.unwrap().topic.is_err(), "preflight must not create the topic");
     let transactions = KafkaSinkConfig { send_timeout_ms: 4_000, ..transactional(at, "made") };
     agree("no coordinator", &transactions, Bad("no transaction coordinator")).await;
 }
@@ -160,7 +160,7 @@ async fn brokers_that_are_gone() {
     agree("all three in sync", &config(at, &all), Good).await;
     let gone = 1 + kafka.leader(&two, 0).await.unwrap() % 3;
     kafka.kill(gone).unwrap();
-    // The cluster notices after its session time.
+    // The cluster notices after the broker's session timeout.
     type Asked<'a> = Pin<Box<dyn Future<Output = bool> + 'a>>;
     let short = |topic: String| -> Asked<'_> {
         let config = config(at, &topic);

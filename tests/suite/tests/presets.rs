@@ -1,4 +1,4 @@
-//! Presets at what they are for, and defaults that follow the configuration.
+//! Tests that presets do what they are for, and that defaults follow the configuration.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tower::ServiceBuilder;
 
 const MESSAGES: u32 = 40_000;
 
-/// A client that fills batches as librdkafka does with this configuration.
+/// Returns a transport that fills batches as librdkafka does with this configuration.
 fn client(kafka: &MemoryKafka, config: &KafkaSinkConfig, partitions: u32) -> MemoryTransport {
     let linger = Duration::from_millis(config.linger_ms);
     let producer = kafka.producer().limits(config.limits(partitions));
@@ -35,7 +35,8 @@ async fn streamed(config: KafkaSinkConfig, partitions: u32) -> Duration {
     begun.elapsed()
 }
 
-/// Time moves when everybody waits: each time that a stream waits for the linger time it is a tenth of a second older.
+/// The clock is paused: it advances only while all tasks wait, by a tenth of a second for each linger time that a
+/// stream waits for.
 #[tokio::test(start_paused = true)]
 async fn a_stream_fills_the_batches_that_the_preset_makes() {
     for partitions in [1, 4] {
@@ -44,9 +45,9 @@ async fn a_stream_fills_the_batches_that_the_preset_makes() {
     }
 }
 
-/// The same over a stack of one's own, whose sink knows of no configuration.
+/// The same over a user's own stack, whose sink has no configuration.
 #[tokio::test(start_paused = true)]
-async fn a_stream_over_a_stack_of_ones_own_fills_batches_too() {
+async fn a_stream_over_a_users_own_stack_fills_batches_too() {
     let kafka = MemoryKafka::new().with_topic("clicks", 1);
     let config = KafkaSinkConfig::high_throughput("localhost:9092", "clicks");
     let transport = client(&kafka, &config, 1);
@@ -59,7 +60,7 @@ async fn a_stream_over_a_stack_of_ones_own_fills_batches_too() {
     assert!(begun.elapsed() <= Duration::from_millis(200), "{:?}", begun.elapsed());
 }
 
-/// Results that nobody takes bound a stream, also where the transport has room for ever.
+/// Results that are not taken limit a stream, even if the transport has unlimited room.
 #[tokio::test(start_paused = true)]
 async fn a_stream_does_not_run_ahead_of_its_results() {
     let kafka = MemoryKafka::new().with_topic("clicks", 1);
@@ -73,7 +74,7 @@ async fn a_stream_does_not_run_ahead_of_its_results() {
 }
 
 #[test]
-fn presets_agree_with_themselves() {
+fn presets_are_consistent() {
     for config in [
         KafkaSinkConfig { topic: "t".into(), ..Default::default() },
         KafkaSinkConfig::high_throughput("localhost:9092", "t"),

@@ -1,4 +1,4 @@
-//! What only a real broker proves: what is on the wire and in the log.
+//! Tests that need a real broker: what is on the wire and in the log.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::collections::BTreeMap;
@@ -45,14 +45,14 @@ async fn each_compression_is_on_the_disk() {
         assert!(join_all(futures).await.iter().all(Result::is_ok));
         let Ok(batches) = kafka.batches(&topic, 0).await else { return };
         assert!(!batches.is_empty());
-        // librdkafka sends a batch that would not shrink as it is; these all shrink.
+        // librdkafka sends a batch uncompressed if compression would not make it smaller; these become smaller.
         assert!(batches.iter().all(|batch| batch.compression == expected), "{name}: {batches:?}");
         assert!(batches.iter().all(|batch| batch.producer_id >= 0), "an idempotent producer");
     }
 }
 
-/// 2,000 records a second while the broker is killed with `kill -9` and started again: what was acknowledged is there, once
-/// and in order of its key.
+/// Sends 2,000 records a second while the broker is killed with `kill -9` and started again. Every acknowledged record
+/// is in the log once, and in order within its key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_broker_loses_and_repeats_nothing() {
     const KEYS: usize = 16;
@@ -89,7 +89,8 @@ async fn a_killed_broker_loses_and_repeats_nothing() {
         restarted.unwrap();
         send(&mut futures, 100).await;
     }
-    let outcomes = tokio::time::timeout(Duration::from_secs(60), join_all(futures)).await.expect("all have a fate");
+    let outcomes =
+        tokio::time::timeout(Duration::from_secs(60), join_all(futures)).await.expect("every record is settled");
     let report = control.close(Duration::from_secs(10)).await.unwrap();
     assert!(report.is_complete(), "{report}");
 
@@ -115,8 +116,8 @@ async fn a_killed_broker_loses_and_repeats_nothing() {
     }
 }
 
-/// A deadline that is shorter than the outage tells the caller and sends nothing a second time. (As `message.timeout.ms` it
-/// wrote thousands of records twice.)
+/// A deadline that is shorter than the outage ends the send for the caller and causes no second copy. (As
+/// `message.timeout.ms` it would write thousands of records twice.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadline_shorter_than_the_outage_repeats_nothing() {
     let Some(kafka) = Cluster::start(1).await.unwrap() else { return };
@@ -148,26 +149,26 @@ async fn a_deadline_shorter_than_the_outage_repeats_nothing() {
             "{error}"
         );
     }
-    // Longer than the socket's time-out, so that librdkafka sends again what had no answer.
+    // Longer than the socket's time-out, so that librdkafka sends unanswered requests again.
     tokio::time::sleep(Duration::from_secs(3)).await;
     kafka.cont(1).unwrap();
     transport.control().flush().await.unwrap();
     let mut numbers: Vec<usize> = kafka.read(&topic).await.unwrap().iter().map(|r| r.text().parse().unwrap()).collect();
     let all = numbers.len();
-    assert!(numbers.is_sorted(), "in order");
+    assert!(numbers.is_sorted(), "records are in order");
     numbers.dedup();
-    assert_eq!((all, numbers.len()), (2_000, 2_000), "each one once");
+    assert_eq!((all, numbers.len()), (2_000, 2_000), "each record is in the log once");
 }
 
 #[tokio::test]
-async fn an_unknown_topic_is_told_at_connect_and_at_send() {
+async fn an_unknown_topic_fails_connecting_and_sending() {
     let Some(kafka) = cluster::shared().await else { return };
     let builder = || RdkafkaTransport::builder().property("bootstrap.servers", kafka.bootstrap());
     let error = builder().topic("nobody-made-this").connect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownTopicOrPartition);
     assert!(error.help().contains("kafka-topics.sh --bootstrap-server"), "{error:#}");
     let mut transport = builder().connect().await.unwrap();
-    // Before the deadline, and so not after the 30 s of librdkafka's default.
+    // Before the deadline, and therefore before the 30 s of librdkafka's default.
     let record =
         Record::new("nobody-made-this").with_value("x").with_expires_at(Instant::now() + Duration::from_secs(20));
     let error = call(&mut transport, record).await.await.unwrap_err();
@@ -175,7 +176,7 @@ async fn an_unknown_topic_is_told_at_connect_and_at_send() {
 }
 
 #[tokio::test]
-async fn without_acknowledgement_nothing_is_claimed() {
+async fn without_acknowledgements_no_offset_is_reported() {
     let Some(kafka) = cluster::shared().await else { return };
     let topic = kafka.topic("acks0", 1).await.unwrap();
     let mut transport = RdkafkaTransport::builder()
@@ -190,9 +191,10 @@ async fn without_acknowledgement_nothing_is_claimed() {
     assert_eq!((delivery.offset, delivery.persistence), (None, Persistence::PossiblyPersisted));
 }
 
-/// The broker refuses a whole batch for one record; alone, the innocent neighbours arrive and the guilty one knows itself.
+/// The broker refuses a whole batch because of one record. Sent alone, the other records are delivered, and only the
+/// bad one is refused.
 #[tokio::test]
-async fn an_isolated_record_is_refused_or_delivered_for_itself() {
+async fn an_isolated_record_is_refused_or_delivered_on_its_own() {
     let Some(kafka) = cluster::shared().await else { return };
     let topic = kafka.topic_with("compacted", 1, &[("cleanup.policy", "compact")]).await.unwrap();
     let mut transport = RdkafkaTransport::builder()

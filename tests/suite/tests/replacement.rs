@@ -1,4 +1,4 @@
-//! A client that is stuck is replaced behind the handles of a sink. Against a real Apache Kafka.
+//! A stuck client is replaced while handles to the sink stay valid. Against a real Apache Kafka.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use kafka_tower::{ErrorKind, KafkaSink, KafkaSinkConfig, Persistence, SinkMessage};
 use kafka_tower_test_cluster::Cluster;
 
-/// A machine that is busy needs no more.
+/// Enough time even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn config(kafka: &Cluster, topic: &str) -> KafkaSinkConfig {
@@ -20,7 +20,7 @@ fn config(kafka: &Cluster, topic: &str) -> KafkaSinkConfig {
     }
 }
 
-/// Text that cannot be compressed.
+/// Returns text that cannot be compressed.
 fn noise(length: usize) -> String {
     let mut state = 1u64;
     let mut letter = || {
@@ -30,10 +30,10 @@ fn noise(length: usize) -> String {
     (0..length).map(|_| letter()).collect()
 }
 
-/// The broker closes each connection on which it gets the record. Only that record fails, and long before its time is over.
-/// With compression its size on the wire is not known before.
+/// The broker closes each connection on which it receives the record. Only that record fails, and long before its
+/// deadline. With compression, its size on the wire is not known in advance.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_that_the_broker_closes_the_connection_for_harms_no_other() {
+async fn a_record_for_which_the_broker_closes_the_connection_fails_alone() {
     let Some(kafka) = Cluster::builder().property("socket.request.max.bytes", "102400").start().await.unwrap() else {
         return;
     };
@@ -46,7 +46,7 @@ async fn a_record_that_the_broker_closes_the_connection_for_harms_no_other() {
     let large = sink.send(SinkMessage::new(noise(200_000)));
     let others = async {
         let mut sends = Vec::new();
-        // More than the six connections take.
+        // More records than the requests in flight take.
         for n in 1..200 {
             let (sink, message) = (sink.clone(), message(n));
             sends.push(tokio::spawn(async move { sink.send(message).await }));
@@ -54,12 +54,12 @@ async fn a_record_that_the_broker_closes_the_connection_for_harms_no_other() {
         }
         join_all(sends).await
     };
-    // They come behind the large one: to the same partition.
+    // Called after the large record, for the same partition.
     let behind = async {
         let mut sends = Vec::new();
         for n in 0..100 {
             sends.push(Box::pin(sink.send(n.to_string())));
-            // The first poll calls the transport: in this order.
+            // The first poll calls the transport, so the calls are in this order.
             assert!(futures_util::poll!(sends.last_mut().unwrap()).is_pending());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -83,29 +83,33 @@ async fn a_record_that_the_broker_closes_the_connection_for_harms_no_other() {
             Err(error) => {
                 assert_eq!(error.persistence(), Persistence::PossiblyPersisted, "{error:#}");
                 assert_eq!(error.kind(), ErrorKind::Connection, "{error:#}");
-                assert!(delivered.is_empty(), "only what was on its way with the large one fails");
+                assert!(delivered.is_empty(), "only records that were in flight with the large one fail");
             }
         }
     }
     sink.send("later".to_string()).await.unwrap();
-    assert_eq!(sink.metrics().await.circuit_breaker_trips, 0, "what the large one has spoilt says nothing of Kafka");
+    assert_eq!(
+        sink.metrics().await.circuit_breaker_trips,
+        0,
+        "failures that the large record caused are no evidence about Kafka"
+    );
     sink.close().await.unwrap();
     delivered.push("\"later\"".to_owned());
     assert!(delivered.len() > 10, "{}", delivered.len());
     let read: Vec<_> = kafka.read(&big).await.unwrap().iter().map(|r| r.text()).collect();
     let known: Vec<_> = read.iter().filter(|text| delivered.contains(text)).cloned().collect();
-    assert_eq!(known, delivered, "in order, each once");
+    assert_eq!(known, delivered, "each record is in the log once, in order");
     let mut read: Vec<_> = kafka.read(&small).await.unwrap().iter().map(|r| r.text()).collect();
     read.sort();
     read.dedup();
-    assert_eq!(read.len(), 200, "each is there");
+    assert_eq!(read.len(), 200, "each record is in the log");
     assert_eq!(kafka.read(&small).await.unwrap().len(), 200, "once");
 }
 
-/// The new topic's leader is another broker, with a lower leader epoch: librdkafka takes its metadata for old, and stays with
-/// the broker that led the topic before.
+/// The new topic's leader is another broker, with a lower leader epoch. librdkafka takes its metadata for outdated, and
+/// continues to send to the previous leader.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_topic_made_anew_on_another_leader_takes_records_again() {
+async fn a_topic_created_again_with_another_leader_accepts_records() {
     let Some(kafka) = Cluster::start(2).await.unwrap() else { return };
     let (topic, other) = (kafka.topic("anew", 1).await.unwrap(), kafka.topic("other", 1).await.unwrap());
     let sink =
@@ -122,12 +126,12 @@ async fn a_topic_made_anew_on_another_leader_takes_records_again() {
         if kafka.leader(&topic, 0).await.unwrap() != second {
             break;
         }
-        assert!(Instant::now() < end, "the old leader leads again and again");
+        assert!(Instant::now() < end, "the topic always gets the previous leader");
     }
     while let Err(error) = sink.send("new".to_string()).await {
         assert_eq!(error.persistence(), Persistence::PossiblyPersisted, "{error:#}");
         assert!(Instant::now() < end, "stuck: {error:#}");
-        // Another topic goes on.
+        // Sends to another topic go on.
         sink.send(SinkMessage::new("x".to_string()).with_topic(other.clone())).await.unwrap();
     }
     sink.send("newer".to_string()).await.unwrap();

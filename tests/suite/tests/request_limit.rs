@@ -1,5 +1,5 @@
-//! Records above the brokers' `socket.request.max.bytes` are refused where the brokers tell that limit. Against a real Apache
-//! Kafka. A binary of its own: it reads its own log.
+//! Records above the brokers' `socket.request.max.bytes` are refused if the brokers show that limit. Against a real
+//! Apache Kafka. It is its own binary because it reads the log of the process.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::fmt::{self, Write as _};
@@ -16,11 +16,11 @@ use tower::Service as _;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// A machine that is busy needs no more.
+/// Enough time even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 const DESCRIBE_CONFIGS: ApiKey = ApiKey(32);
 
-/// What the transport says of its questions for the limit.
+/// The transport's log lines about its requests for the limit.
 #[derive(Default)]
 struct Answers {
     lines: Mutex<Vec<String>>,
@@ -58,7 +58,7 @@ fn answers() -> &'static Answers {
 }
 
 impl Answers {
-    /// Until the transport has said this so often.
+    /// Waits until the transport has logged this text so often.
     async fn wait_for(&self, text: &str, times: usize) {
         let wait = async {
             loop {
@@ -88,7 +88,7 @@ async fn a_record_above_the_limit_of_the_brokers_is_refused_before_it_is_sent() 
     let Some(kafka) = started.await.unwrap() else { return };
     let (topic, proxy) = (kafka.topic("limit", 1).await.unwrap(), kafka.proxy().unwrap());
     let brokers = kafka.bootstrap_of(Listener::Proxy).unwrap();
-    // Records are compressed: their size on the wire is not known.
+    // With compression, the size on the wire is not known.
     let compressing = KafkaSinkConfig { compression_type: "snappy".into(), ..config(brokers.clone(), &topic) };
     let compressing = KafkaSink::<String>::new(compressing).await.unwrap();
     compressing.send("x".repeat(200_000)).await.unwrap();
@@ -107,9 +107,9 @@ async fn a_record_above_the_limit_of_the_brokers_is_refused_before_it_is_sent() 
         assert!(error.to_string().contains("socket.request.max.bytes=102400"), "{error:#}");
     }
     assert_eq!(counts(), before, "no connection and no request");
-    // Below it nothing is refused.
+    // Below the limit nothing is refused.
     sink.send("x".repeat(100_000)).await.unwrap();
-    // A broker that is made anew may have another limit.
+    // A restarted broker may have another limit.
     proxy.cut();
     answers().wait_for("known=Limit(102400,", 2).await;
     let error = sink.send(SinkMessage::new("x".repeat(200_000))).await.unwrap_err();
@@ -117,7 +117,7 @@ async fn a_record_above_the_limit_of_the_brokers_is_refused_before_it_is_sent() 
     assert_eq!(sink.control().generation(), 0);
     sink.close().await.unwrap();
 
-    // What is in a record counts, wherever it is; and a record that goes alone is refused by the same limit.
+    // Key, value and headers all count. The same limit applies to isolated records.
     let mut transport =
         RdkafkaTransport::builder().property("bootstrap.servers", brokers).topic(&topic).connect().await.unwrap();
     answers().wait_for("known=Limit(102400,", 3).await;
@@ -131,9 +131,9 @@ async fn a_record_above_the_limit_of_the_brokers_is_refused_before_it_is_sent() 
     assert_eq!(kafka.read(&topic).await.unwrap().len(), 3);
 }
 
-/// Without the right to see the limit, a record above it ends as one that the connection is lost for.
+/// Without the right to see the limit, a record above it fails because its connection is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn brokers_that_do_not_tell_their_limit_refuse_by_closing_the_connection() {
+async fn brokers_that_do_not_show_their_limit_close_the_connection() {
     answers();
     let started =
         Cluster::builder().listener(Listener::SaslPlaintext).acl().property("socket.request.max.bytes", "204800");

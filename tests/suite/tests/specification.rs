@@ -1,5 +1,5 @@
-//! Every code block of the specification, as written but for addresses and topic names, against a real Apache Kafka. An
-//! independent reader finds what was sent.
+//! Runs every code block of the specification, unchanged except for addresses and topic names, against a real Apache
+//! Kafka. An independent reader checks what was sent.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test may fail, and show what it does
 
 use kafka_tower_test_cluster::{self as cluster, Cluster, Isolation};
@@ -329,7 +329,7 @@ mod configuration {
         } = KafkaSinkConfig::default();
         let _: (String, String, String) = (brokers, topic, client_id);
         assert_eq!((batch_size, send_timeout_ms), (100usize, 30_000u64));
-        // Ours: the specification has no such field.
+        // Additional fields that the specification does not have.
         assert_eq!((connect_timeout_ms, delivery_bound_ms), (10_000u64, 300_000u64));
         assert_eq!((enable_idempotence, enable_transactions, transactional_id), (true, false, None::<String>));
         assert_eq!((compression_type.as_str(), acks.as_str()), ("snappy", "all"));

@@ -1,4 +1,4 @@
-//! `TransactionControl` straight on librdkafka, and a sink's transactions over it, against a real Apache Kafka.
+//! `TransactionControl` directly on librdkafka, and a sink's transactions over it, against a real Apache Kafka.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::sync::Arc;
@@ -75,7 +75,7 @@ async fn committed_records_are_visible_and_aborted_ones_are_not() {
 }
 
 #[tokio::test]
-async fn an_abort_tells_records_that_were_not_sent() {
+async fn an_abort_fails_records_that_were_not_sent() {
     let Some(kafka) = cluster::shared().await else { return };
     let topic = kafka.topic("aborted", 1).await.unwrap();
     // Both wait for others to share their request when the transaction ends.
@@ -112,7 +112,7 @@ async fn misuse_is_a_typed_error_and_sends_nothing() {
 }
 
 #[tokio::test]
-async fn a_successor_fences_and_the_old_one_is_told() {
+async fn a_new_producer_with_the_same_id_fences_the_old_one() {
     let Some(kafka) = cluster::shared().await else { return };
     let topic = kafka.topic("fenced", 1).await.unwrap();
     let id = format!("{topic}-id");
@@ -134,7 +134,7 @@ async fn a_successor_fences_and_the_old_one_is_told() {
 }
 
 #[tokio::test]
-async fn a_record_that_is_refused_makes_the_commit_a_no() {
+async fn a_refused_record_makes_the_commit_fail() {
     let Some(kafka) = cluster::shared().await else { return };
     let topic = kafka.topic_with("refused", 1, &[("max.message.bytes", "1000")]).await.unwrap();
     let mut producer = Producer::new(kafka, &format!("{topic}-id"), &topic).await;
@@ -157,9 +157,9 @@ async fn a_record_that_is_refused_makes_the_commit_a_no() {
     assert!(values(kafka, &topic, Isolation::Committed).await.is_empty());
 }
 
-/// librdkafka never heard of it, and would commit without it.
+/// librdkafka never received the record, and would commit without it.
 #[tokio::test]
-async fn a_record_that_waited_for_room_in_vain_makes_the_commit_a_no() {
+async fn a_record_that_timed_out_while_parked_makes_the_commit_fail() {
     let Some(kafka) = cluster::shared().await else { return };
     let topic = kafka.topic("parked", 1).await.unwrap();
     let builder = RdkafkaTransport::builder().property("bootstrap.servers", kafka.bootstrap());
@@ -169,7 +169,7 @@ async fn a_record_that_waited_for_room_in_vain_makes_the_commit_a_no() {
     let mut producer = Producer { transport, control, topic };
     producer.transactions().init(TIME).await.unwrap();
     producer.transactions().begin().await.unwrap();
-    // Two handles are ready, and the room is for one.
+    // Two handles are ready, but there is room for one record.
     let (mut first, mut second) = (producer.transport.clone(), producer.transport.clone());
     let record = || Record::new(producer.topic.as_str()).with_value("lingers");
     let (first, second) = (first.ready().await.unwrap(), second.ready().await.unwrap());
@@ -180,7 +180,7 @@ async fn a_record_that_waited_for_room_in_vain_makes_the_commit_a_no() {
     let error = producer.transactions().commit(TIME).await.unwrap_err();
     let facts = (error.kind(), error.recovery(), error.persistence());
     assert_eq!(facts, (ErrorKind::Transaction, Recovery::AbortTransaction, Persistence::NotPersisted), "{error:#}");
-    // Out of place, it changes nothing.
+    // An out-of-order call changes nothing.
     producer.transactions().begin().await.unwrap_err();
     producer.transactions().commit(TIME).await.unwrap_err();
     producer.transactions().abort(TIME).await.unwrap();
@@ -190,7 +190,7 @@ async fn a_record_that_waited_for_room_in_vain_makes_the_commit_a_no() {
     assert_eq!(values(kafka, &producer.topic, Isolation::Committed).await, ["next"]);
 }
 
-/// Encodes a text as it is, but for those that it refuses, and waits over others.
+/// Encodes a text unchanged. Refuses some texts, and waits before encoding others.
 struct Picky;
 
 #[async_trait]
@@ -204,7 +204,7 @@ impl MessageSerializer<String> for Picky {
 }
 
 #[tokio::test]
-async fn a_sink_does_not_commit_without_a_send_that_nobody_saw_fail() {
+async fn a_sink_does_not_commit_if_the_failure_of_a_send_was_not_observed() {
     let Some(kafka) = cluster::shared().await else { return };
     let topic = kafka.topic("whole", 1).await.unwrap();
     let config = KafkaSinkConfig {
@@ -230,7 +230,7 @@ async fn a_sink_does_not_commit_without_a_send_that_nobody_saw_fail() {
         sink.abort_transaction().await.unwrap();
     }
     assert!(values(kafka, &topic, Isolation::Committed).await.is_empty());
-    // Who looks may commit all the same; who drops what was handed over too.
+    // A caller that has observed the failure may commit. So may one that drops a future after hand-over.
     sink.begin_transaction().await.unwrap();
     sink.send("bad".to_owned()).await.unwrap_err();
     sink.send(large).await.unwrap_err();
@@ -241,7 +241,7 @@ async fn a_sink_does_not_commit_without_a_send_that_nobody_saw_fail() {
     sink.close().await.unwrap();
 }
 
-/// Readers of committed records are not held back by a sink that was closed or dropped in the middle of a transaction.
+/// A sink that is closed or dropped during a transaction does not block readers of committed records.
 #[tokio::test]
 async fn a_sink_that_is_closed_or_dropped_aborts_its_open_transaction() {
     let Some(kafka) = cluster::shared().await else { return };
@@ -258,7 +258,7 @@ async fn a_sink_that_is_closed_or_dropped_aborts_its_open_transaction() {
     }
     let config = KafkaSinkConfig { brokers: kafka.bootstrap().to_owned(), topic: topic.clone(), ..Default::default() };
     KafkaSink::<String>::new(config).await.unwrap().send("behind".to_owned()).await.unwrap();
-    // Far less than transaction.timeout.ms, and the reader takes its time as well.
+    // Far less than transaction.timeout.ms, including the reader's own time.
     let seen = tokio::time::timeout(TIME, async {
         loop {
             let seen = values(kafka, &topic, Isolation::Committed).await;
@@ -267,7 +267,7 @@ async fn a_sink_that_is_closed_or_dropped_aborts_its_open_transaction() {
             }
         }
     });
-    assert_eq!(seen.await.expect("held back"), ["\"behind\""]);
+    assert_eq!(seen.await.expect("the open transaction blocks readers"), ["\"behind\""]);
 }
 
 #[tokio::test]
@@ -290,10 +290,11 @@ async fn offsets_travel_with_the_transaction() {
     assert_eq!(values(kafka, &topic, Isolation::Committed).await, ["out"]);
 }
 
-/// Where the topic of offsets cannot be made nobody coordinates groups, and with so short a back-off librdkafka forgets its question: its
-/// call would never come back. (Where it can, a broker may have made it by the third question.)
+/// If the offsets topic cannot be created, groups have no coordinator. With such a short back-off librdkafka loses its
+/// request for the coordinator, so its call would never return. (If the topic can be created, a broker may have created
+/// it by the third request.)
 #[tokio::test]
-async fn offsets_of_a_group_that_nobody_coordinates_come_back_in_time() {
+async fn sending_offsets_of_a_group_without_coordinator_ends_in_time() {
     let builder = Cluster::builder().property("offsets.topic.replication.factor", "3");
     let Some(kafka) = builder.start().await.unwrap() else { return };
     let topic = kafka.topic("forgotten", 1).await.unwrap();
@@ -312,6 +313,6 @@ async fn offsets_of_a_group_that_nobody_coordinates_come_back_in_time() {
     };
     let offsets = vec![TopicOffset { topic: topic.as_str().into(), partition: 0, offset: 1 }];
     let told = transactions.send_offsets(offsets, group, Duration::from_secs(2));
-    let error = tokio::time::timeout(TIME, told).await.expect("an answer in time").unwrap_err();
+    let error = tokio::time::timeout(TIME, told).await.expect("no answer in time").unwrap_err();
     assert_eq!((error.kind(), error.recovery()), (ErrorKind::Timeout, Recovery::Fatal), "{error:#}");
 }

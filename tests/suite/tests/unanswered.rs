@@ -1,4 +1,5 @@
-//! What `flush` and `close` answer for, over memory: sends that are above the transport, in whatever stack, and open transactions.
+//! Tests over memory that `flush` and `close` cover sends that are still above the transport, in any stack, and open
+//! transactions.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::future::Future;
@@ -36,12 +37,12 @@ async fn sink_of(transport: MemoryTransport) -> KafkaSink<u32> {
     KafkaSink::builder(config()).transport(transport).build().await.unwrap()
 }
 
-/// Polls once, with nobody to be woken.
+/// Polls once with a waker that does nothing.
 fn once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Stacks of a user's own that keep a record for a while before the transport has it.
+/// A user's own stacks that keep a record for a while before they pass it to the transport.
 fn own_stacks(kafka: &MemoryKafka) -> Vec<(&'static str, KafkaSink<u32>)> {
     let retries = {
         let transport = kafka.transport();
@@ -70,11 +71,11 @@ fn own_stacks(kafka: &MemoryKafka) -> Vec<(&'static str, KafkaSink<u32>)> {
         });
         KafkaSink::from_service(stack, control, TIME)
     };
-    vec![("retry", retries), ("buffer and rate limit", limited), ("a task of a layer's own", task)]
+    vec![("retry", retries), ("buffer and rate limit", limited), ("a task spawned by a layer", task)]
 }
 
 #[tokio::test(start_paused = true)]
-async fn flush_and_close_wait_for_what_a_stack_of_ones_own_keeps() {
+async fn flush_and_close_wait_for_records_that_a_users_own_stack_keeps() {
     for which in 0..3 {
         for close in [false, true] {
             let kafka = kafka();
@@ -84,7 +85,7 @@ async fn flush_and_close_wait_for_what_a_stack_of_ones_own_keeps() {
             }
             let sends: Vec<_> = (0..2).map(|n| tokio::spawn(sink.send(n))).collect();
             sleep(10 * MS).await;
-            assert!(kafka.len("numbers") < 2, "{name}: the test lets something be kept");
+            assert!(kafka.len("numbers") < 2, "{name}: the stack keeps no record, so the test proves nothing");
             if close {
                 sink.close().await.unwrap_or_else(|error| panic!("{name}: {error}"));
             } else {
@@ -92,14 +93,14 @@ async fn flush_and_close_wait_for_what_a_stack_of_ones_own_keeps() {
             }
             assert_eq!(kafka.len("numbers"), 2, "{name}");
             for send in sends {
-                send.now_or_never().expect("it has its answer").unwrap().unwrap();
+                send.now_or_never().expect("the send is answered").unwrap().unwrap();
             }
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_without_time_says_how_many_have_no_answer_and_which() {
+async fn a_close_without_time_reports_the_unanswered_sends() {
     for which in 0..3 {
         let kafka = kafka();
         let (name, sink) = own_stacks(&kafka).swap_remove(which);
@@ -122,7 +123,7 @@ async fn a_close_without_time_says_how_many_have_no_answer_and_which() {
     }
 }
 
-/// The record is on its way when the close or the flush begins, and backs off only then.
+/// The record is in flight when the close or the flush begins, and its retry backs off only afterwards.
 #[tokio::test(start_paused = true)]
 async fn a_send_that_fails_while_a_flush_waits_is_waited_for() {
     let kafka = kafka();
@@ -148,7 +149,7 @@ impl MessageSerializer<u32> for Never {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flush_does_not_wait_for_what_is_called_later() {
+async fn a_flush_does_not_wait_for_later_calls() {
     let kafka = kafka();
     kafka.script().delay(50 * MS);
     let builder = KafkaSink::builder(config()).transport(kafka.transport()).serializer(Arc::new(Never));
@@ -169,7 +170,7 @@ async fn a_flush_does_not_wait_for_what_is_called_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_not_called_or_was_dropped_does_not_count() {
+async fn sends_that_were_not_called_or_were_dropped_do_not_count() {
     let kafka = kafka();
     let builder = KafkaSink::builder(config()).transport(kafka.transport()).serializer(Arc::new(Never));
     let sink: KafkaSink<u32> = builder.build().await.unwrap();
@@ -186,7 +187,7 @@ async fn what_was_not_called_or_was_dropped_does_not_count() {
 
 /// A caller that flushes before it looks at its futures, as with `FuturesUnordered`.
 #[tokio::test(start_paused = true)]
-async fn futures_that_are_held_hold_nobody_up() {
+async fn futures_that_are_not_polled_do_not_block_flush_and_close() {
     let kafka = kafka();
     let sink = sink_of(kafka.transport()).await;
     kafka.script().delay(50 * MS);
@@ -200,7 +201,7 @@ async fn futures_that_are_held_hold_nobody_up() {
     held.await.unwrap();
     called.await.unwrap();
 
-    // A failure that nobody looks at is waited for, but not for long: nothing goes on in it.
+    // The close waits for a failure that is not polled, but not for long, because nothing makes progress in it.
     kafka.script().late_by(50 * MS).fail(no_leader());
     let mut held = sink.send(3);
     assert!(once(&mut held).is_pending());
@@ -213,20 +214,20 @@ async fn futures_that_are_held_hold_nobody_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_that_is_seen_during_the_close_is_counted_once() {
+async fn a_failure_that_is_observed_during_the_close_is_counted_once() {
     let kafka = kafka();
     let sink = sink_of(kafka.transport()).await;
     kafka.script().fail(no_leader());
     let mut failed = sink.send(1);
     assert!(once(&mut failed).is_pending());
-    // It keeps the close waiting.
+    // The close waits for it.
     kafka.script().delay(60_000 * MS);
     let mut late = sink.send(2);
     assert!(once(&mut late).is_pending());
     let closes = sink.clone();
     let close = tokio::spawn(async move { closes.close_within(Duration::from_secs(10)).await });
     tokio::time::sleep(Duration::from_secs(5)).await;
-    // It backs off, and the transport has it again.
+    // It backs off, and then the transport has it again.
     assert!(once(&mut failed).is_pending());
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(once(&mut failed).is_pending());
@@ -244,16 +245,16 @@ async fn a_flush_waits_for_sends_batches_and_streams_that_wait_for_room() {
     let sends: Vec<_> = (0..5).map(|n| tokio::spawn(sink.send(n))).collect();
     tokio::task::yield_now().await;
     sink.flush().await.unwrap();
-    // The stream's messages that were not taken from their source were not called.
+    // Messages that the stream has not taken from its source were not called.
     assert!(kafka.len("numbers") > 10, "{}", kafka.len("numbers"));
-    assert!(batch.now_or_never().expect("it has its answers").unwrap().unwrap().iter().all(Result::is_ok));
+    assert!(batch.now_or_never().expect("the batch is answered").unwrap().unwrap().iter().all(Result::is_ok));
     for send in sends {
-        send.now_or_never().expect("it has its answer").unwrap().unwrap();
+        send.now_or_never().expect("the send is answered").unwrap().unwrap();
     }
     assert!(streamed.await.unwrap().iter().all(Result::is_ok));
 }
 
-/// Never ready, and wakes nobody, as a rate limit whose period is long.
+/// A service that is never ready and wakes no task, like a rate limit with a long period.
 #[derive(Clone)]
 struct Unready;
 
@@ -272,7 +273,7 @@ impl Service<SinkMessage<u32>> for Unready {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_answers_those_that_wait_for_room_at_once() {
+async fn a_close_fails_sends_that_wait_for_room_at_once() {
     let sink = KafkaSink::from_service(Unready, kafka().transport().control(), TIME);
     let patient = |n| SinkMessage::new(n).with_deadline(Instant::now() + 10 * TIME);
     let send = tokio::spawn(sink.send(patient(1)));
@@ -320,7 +321,7 @@ async fn uses_transactions(kafka: MemoryKafka) {
 }
 
 #[test]
-fn nothing_needs_a_timer_where_there_is_nothing_to_wait_for() {
+fn no_timer_is_needed_if_there_is_nothing_to_wait_for() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap(); // no `enable_time`
     runtime.block_on(uses_all(kafka()));
     runtime.block_on(uses_transactions(kafka()));
@@ -368,7 +369,7 @@ async fn a_close_and_a_drop_abort_an_open_transaction() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_whose_abort_has_no_answer_says_so_in_its_time() {
+async fn a_close_whose_abort_has_no_answer_reports_that_in_time() {
     let kafka = kafka();
     let sink = in_a_transaction(&kafka).await;
     let _outage = kafka.script_transactions().on(TransactionCall::Abort).always().lose_request();
@@ -378,9 +379,9 @@ async fn a_close_whose_abort_has_no_answer_says_so_in_its_time() {
     assert!(matches!(error.report().transaction, Some(TransactionEnd::Unknown(_))), "{error}");
 }
 
-/// A send that the transaction's transport does not have yet is refused, and answered.
+/// A send that the transport does not have yet is refused, and its future is answered.
 #[tokio::test(start_paused = true)]
-async fn a_close_with_an_open_transaction_does_not_wait_for_sends_in_vain() {
+async fn a_close_with_an_open_transaction_does_not_wait_for_sends() {
     let kafka = kafka();
     let config = KafkaSinkConfig { enable_transactions: true, transactional_id: Some("id".into()), ..config() };
     let builder = KafkaSink::builder(config).transport(kafka.transactional_transport("id")).serializer(Arc::new(Slow));
@@ -389,7 +390,7 @@ async fn a_close_with_an_open_transaction_does_not_wait_for_sends_in_vain() {
     let send = tokio::spawn(sink.send(50));
     tokio::task::yield_now().await;
     sink.close().await.unwrap();
-    let error = send.now_or_never().expect("it has its answer").unwrap().unwrap_err();
+    let error = send.now_or_never().expect("the send is answered").unwrap().unwrap_err();
     assert_eq!(error.persistence(), Persistence::NotPersisted, "{error}");
 }
 
