@@ -10,7 +10,7 @@ use kafka_tower_test_cluster::{self as cluster, Cluster};
 
 const BAD: usize = 4;
 
-/// Ten records make a batch, and fewer wait for longer than the tests take: the ten of a test are one batch.
+/// A batch of ten records is sent at once; fewer would wait for longer than the tests take. So ten records are one batch.
 fn in_one_batch(kafka: &Cluster, topic: &str) -> KafkaSinkConfig {
     KafkaSinkConfig {
         brokers: kafka.bootstrap().to_string(),
@@ -28,14 +28,14 @@ async fn assert_sent_one_by_one(kafka: &Cluster, sink: &KafkaSink<String>, topic
     let more = (0..10).map(|n| SinkMessage::new(n.to_string()).with_key("more").with_partition(0));
     assert!(sink.send_batch(more).await.unwrap().iter().all(Result::is_ok));
     sink.close().await.unwrap();
-    let Ok(batches) = kafka.batches(topic, 0).await else { return }; // somebody else's cluster
+    let Ok(batches) = kafka.batches(topic, 0).await else { return }; // an external cluster
     let (last, isolated) = batches.split_last().unwrap();
     assert_eq!((last.records, isolated.len()), (10, count), "{batches:?}");
     let alone = |batch: &Batch| batch.records == 1 && batch.producer_id != last.producer_id;
     assert!(isolated.iter().all(alone), "{batches:?}");
 }
 
-/// Ten messages in one batch; `spoil` makes one of them bad. Says how it ended.
+/// Sends ten messages in one batch. `spoil` makes one of them bad; returns the result of that one.
 async fn ten(
     kafka: &Cluster,
     config: &[(&str, &str)],

@@ -1,7 +1,7 @@
-//! Negative control of "the budget of a send is not `message.timeout.ms`": with a local time-out in librdkafka that is
-//! shorter than an outage, an idempotent producer writes records twice and reports each as delivered.
+//! Negative control for the decision not to use `message.timeout.ms` as a send's time-out: if this local time-out of
+//! librdkafka is shorter than an outage, an idempotent producer writes records twice and reports each as delivered.
 //!
-//! `scripts/chaos` runs the outages of three brokers too; others see one line.
+//! The outages with three brokers run only in `scripts/chaos`; otherwise a line says that they did not run.
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // a test may fail
 
 use std::collections::BTreeMap;
