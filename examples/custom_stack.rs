@@ -72,7 +72,7 @@ where
         let (size, most) = (record.size(), rules.max_bytes);
         if size > most {
             *inner = inner.clone(); // the readiness will not be used: a clone has none, and so holds no room
-            let text = format!("{} may send {most} bytes in a record, and not {size}", rules.tenant);
+            let text = format!("{} may send {most} bytes in a record, but this one has {size}", rules.tenant);
             return TenantFuture::Refused(Some(Error::new(ErrorKind::RecordTooLarge, text)));
         }
         TenantFuture::Sent(inner.call(record))
@@ -92,7 +92,7 @@ impl<F: Future<Output = Result<Delivery>>> Future for TenantFuture<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
             Projected::Sent(future) => future.poll(cx),
-            Projected::Refused(error) => Poll::Ready(Err(error.take().expect("polled after it was ready"))),
+            Projected::Refused(error) => Poll::Ready(Err(error.take().expect("polled after completion"))),
         }
     }
 }
@@ -172,7 +172,7 @@ async fn run() -> Result<()> {
 }
 
 async fn orders(sink: &KafkaSink<String>) -> Result<()> {
-    println!("All is well: the layer adds its header and lets orders through.");
+    println!("Normal operation: the layer adds its header and lets orders through.");
     for number in 1..=3 {
         let order = SinkMessage::new(format!("order {number}")).with_key(format!("customer-{number}"));
         println!("    order {number} -> {}", sink.send(order).await?);
@@ -184,18 +184,18 @@ async fn orders(sink: &KafkaSink<String>) -> Result<()> {
 
 async fn faults(sink: &KafkaSink<String>, kafka: &MemoryKafka) {
     let no_leader = Error::new(ErrorKind::Broker, "no leader").with_persistence(Persistence::NotPersisted);
-    println!("\nA hiccup: two attempts fail, the third one goes well.");
+    println!("\nA short fault: two attempts fail, the third succeeds.");
     kafka.script().times(2).fail(no_leader.clone());
     told(sink, "hiccup").await;
 
-    println!("\nAn outage: the third failure opens the breaker; the next attempt meets that and is the last.");
+    println!("\nAn outage: the third failure opens the breaker, which rejects the next attempt: that is the last.");
     let outage = kafka.script().always().fail(no_leader);
     told(sink, "outage").await;
 
-    println!("\nThe next send is told so at once, and Kafka is not asked.");
+    println!("\nThe next send is rejected at once, without asking Kafka.");
     told(sink, "at once").await;
 
-    println!("\nKafka is well again. After {OPEN_FOR:?} the next send tries, and closes the breaker.");
+    println!("\nKafka has recovered. After {OPEN_FOR:?} the next send is the probe, and it closes the breaker.");
     outage.cancel();
     tokio::time::sleep(OPEN_FOR).await;
     told(sink, "well again").await;

@@ -110,14 +110,14 @@ async fn sending(sink: &KafkaSink<MetricResult>) -> Result<()> {
     println!("  {}   topic[partition]@offset", sink.send(message).await?);
     println!("  {}   a tombstone", sink.send(SinkMessage::tombstone("service-1")).await?);
 
-    heading("A batch: in order, a result for each");
+    heading("A batch: results in the order of the messages");
     let begun = Instant::now();
     let results = sink.send_batch((0..1_000).map(metric)).await?;
     let sent = results.iter().filter(|result| result.is_ok()).count();
     println!("  {sent} of {} delivered in {:.0?}", results.len(), begun.elapsed());
     results.into_iter().collect::<Result<Vec<_>>>()?; // returns the first error, if any
 
-    heading("A stream: as many as there are, with bounded memory");
+    heading("A stream: any number of messages, with bounded memory");
     let begun = Instant::now();
     let mut results = sink.send_stream(stream::iter((0..STREAM).map(metric))).enumerate();
     while let Some((number, result)) = results.next().await {
@@ -176,7 +176,7 @@ async fn errors(sink: &KafkaSink<MetricResult>, config: &KafkaSinkConfig) -> Res
         println!("  {error:#}");
     }
 
-    heading("The circuit breaker, and a Kafka that is not there");
+    heading("The circuit breaker, and a Kafka that cannot be reached");
     let nobody = "127.0.0.1:1".to_owned();
     let down =
         KafkaSinkConfig { brokers: nobody, send_timeout_ms: 400, circuit_breaker_threshold: 3, ..config.clone() };
@@ -231,14 +231,14 @@ async fn metrics(sink: &KafkaSink<MetricResult>) {
 }
 
 async fn shut_down(sink: KafkaSink<MetricResult>, down: KafkaSink<MetricResult>) -> Result<()> {
-    heading("Shutting down: what is on its way is awaited, and the rest reported");
+    heading("Shutting down: what is in flight is awaited, and the rest reported");
     let (results, closed) = tokio::join!(biased; sink.send_batch((0..200).map(metric)), sink.close());
     let delivered = results.iter().flatten().filter(|result| result.is_ok()).count();
-    println!("  close while 200 are on their way: {delivered} delivered");
+    println!("  close while 200 are in flight: {delivered} delivered");
     closed?;
     if let Err(error) = down.close_within(Duration::from_millis(200)).await {
-        println!("  close of the sink whose Kafka is not there: {}", error.report());
-        println!("  what \"may have been written\" is decided now, and the records are handed back:");
+        println!("  close of the sink whose Kafka cannot be reached: {}", error.report());
+        println!("  records in doubt are settled by the close report, and handed back:");
         for undelivered in error.into_report().undelivered {
             println!("    {:?}: {}", undelivered.record.key.unwrap_or_default(), undelivered.error);
         }

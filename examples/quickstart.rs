@@ -95,7 +95,7 @@ async fn run() -> Result<usize> {
     }
 
     sink.close().await?;
-    println!("\nClosed: nothing was left on its way.\n");
+    println!("\nClosed: nothing was left in flight.\n");
     println!("Next:");
     if embedded {
         println!("  your own Kafka    KAFKA_BROKERS=host:9092 KAFKA_TOPIC=my-topic scripts/quickstart");

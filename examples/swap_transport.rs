@@ -123,7 +123,7 @@ async fn run() -> Result<bool> {
         match placed {
             Placed::Yes(delivery) => println!("  order {id}   placed: {delivery}"),
             Placed::No(error) => println!("  order {id}   not placed, try again: {error:#}"),
-            Placed::Unclear(error) => println!("  order {id}   nobody knows, look first: {error:#}"),
+            Placed::Unclear(error) => println!("  order {id}   in doubt, read the topic first: {error:#}"),
         }
     }
 
@@ -140,7 +140,7 @@ async fn run() -> Result<bool> {
     service.import((0..IMPORT).map(OrderPlaced::new), tell).await;
 
     service.shut_down().await?;
-    println!("\nShut down: nothing was left on its way.\n\nNext:");
+    println!("\nShut down: nothing was left in flight.\n\nNext:");
     println!("  the same service, tested   cargo test --example swap_transport");
     println!(
         "  your own Kafka             KAFKA_BROKERS=host:9092 KAFKA_TOPIC=my-topic cargo run --example swap_transport"

@@ -83,7 +83,7 @@ as_root() {
 apt_install() {
     local apt=(as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get -qq -o DPkg::Lock::Timeout=120)
     if [[ -z ${apt_updated:-} ]]; then
-        "${apt[@]}" update </dev/null >&2 || say "apt-get update failed; going on with the package lists of before"
+        "${apt[@]}" update </dev/null >&2 || say "apt-get update failed; continuing with the old package lists"
         apt_updated=1
     fi
     local thing names=""
@@ -164,7 +164,7 @@ need_rust() {
         die "no Rust toolchain. This installs it (or see https://rustup.rs):" \
             "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile default"
     fi
-    ((rustc >= wanted)) || die "Rust 1.$wanted or newer is needed, this is 1.$rustc. This brings it:" "    rustup update stable"
+    ((rustc >= wanted)) || die "Rust 1.$wanted or newer is needed, this is 1.$rustc. This updates it:" "    rustup update stable"
 }
 
-need() { ensure "$@" || die "cannot go on without it"; }
+need() { ensure "$@" || die "cannot continue without it"; }

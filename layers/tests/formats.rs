@@ -110,11 +110,11 @@ fn refuses<T: Debug + DeserializeOwned>(decode: fn(&[u8], usize) -> Result<T, Er
         error.message_with_causes()
     };
     for len in 0..bytes.len() {
-        assert!(refused(&bytes[..len], 1024).starts_with("the bytes are no value of this type: "));
+        assert!(refused(&bytes[..len], 1024).starts_with("the bytes are not a value of this type: "));
     }
     assert_eq!(refused(&[bytes, b"xy"].concat(), 1024), "2 bytes are left over after the value");
     let text = refused(bytes, bytes.len() - 1);
-    assert_eq!(text, format!("the value has {} bytes, {} are allowed", bytes.len(), bytes.len() - 1));
+    assert_eq!(text, format!("the value has {} bytes, but at most {} are allowed", bytes.len(), bytes.len() - 1));
 }
 
 /// Changes some bytes, including lengths and variants.
@@ -179,7 +179,11 @@ mod bincode {
         for claimed in [u64::MAX, u64::MAX / 2, i64::MAX as u64 - 8, 1 << 40, 1 << 21] {
             let bytes = claimed.to_le_bytes();
             let error = BincodeSerializer::decode::<String>(&bytes, 1024).unwrap_err();
-            assert_eq!(error.message_with_causes(), "the bytes are no value of this type: LimitExceeded", "{claimed}");
+            assert_eq!(
+                error.message_with_causes(),
+                "the bytes are not a value of this type: LimitExceeded",
+                "{claimed}"
+            );
             BincodeSerializer::decode::<Vec<u64>>(&bytes, 1024).unwrap_err();
             BincodeSerializer::decode::<BTreeMap<u8, u8>>(&bytes, 1024).unwrap_err();
         }

@@ -36,7 +36,7 @@ const SHOWN: usize = 60;
 /// assert_eq!(config.properties["socket.keepalive.enable"], "true");
 ///
 /// let wrong = serde_json::from_str::<KafkaSinkConfig>(r#"{ "lingr_ms": 5 }"#).unwrap_err();
-/// assert!(wrong.to_string().starts_with("\"lingr_ms\" is no field: did you mean `linger_ms`?"));
+/// assert!(wrong.to_string().starts_with("unknown field \"lingr_ms\": did you mean `linger_ms`?"));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
@@ -61,7 +61,7 @@ impl<'de> Visitor<'de> for ConfigVisitor {
         while let Some(Name(name)) = map.next_key()? {
             let node: Node = map.next_value().map_err(|error| A::Error::custom(format_args!("`{name}`: {error}")))?;
             if seen.contains(&name) {
-                overlay.fault(&format!("`{name}` is there twice: remove one of them"));
+                overlay.fault(&format!("`{name}` is given twice: remove one of them"));
             } else {
                 set(&mut overlay, &name, node);
                 seen.insert(name);
@@ -88,18 +88,18 @@ fn set(overlay: &mut Overlay, name: &str, node: Node) {
         (Some(field), Node::Plain(text)) => overlay.set(Setting::Field(field), &text),
         (Some("brokers"), Node::List(list)) => match list.into_iter().map(text).collect::<Option<Vec<_>>>() {
             Some(all) => overlay.set(Setting::Field("brokers"), &all.join(",")),
-            None => overlay.fault("`brokers` has what is no text in its list: write each as host:port, in quotes"),
+            None => overlay.fault("`brokers` has an entry that is not a string: write each as host:port, in quotes"),
         },
         (Some(field), Node::List(_)) => overlay.fault(&format!("`{field}` is a list: write one value")),
         (Some(field), Node::Table(_)) => overlay.fault(&format!("`{field}` is a table: write one value")),
-        (Some(field), Node::Other) => overlay.fault(&format!("`{field}` is of another kind: write a text")),
+        (Some(field), Node::Other) => overlay.fault(&format!("`{field}` has an unsupported type: write a string")),
         (None, Node::Null) if name == "properties" => {}
         (None, Node::Table(table)) if name == "properties" => {
             let mut seen = BTreeSet::new();
             flatten("", table, &mut |name, node| property(overlay, &mut seen, &name, node));
         }
         (None, _) if name == "properties" => overlay.fault(
-            "`properties` is no table of librdkafka's properties: write names and values below it, or leave it out",
+            "`properties` is not a table: write librdkafka's properties in it as names and values, or leave it out",
         ),
         (None, _) => overlay.fault(&unknown(name)),
     }
@@ -114,8 +114,9 @@ fn property(overlay: &mut Overlay, seen: &mut BTreeSet<String>, name: &str, node
         }
         Node::Text(value) | Node::Plain(value) => overlay.set(Setting::Property(name), &value),
         Node::List(_) | Node::Table(_) | Node::Other => {
-            overlay
-                .fault(&format!("`properties` has {shown:?} with what is no text, number or flag: write one of these"));
+            overlay.fault(&format!(
+                "`properties` has {shown:?} with a value that is not a string, number or flag: write one of these"
+            ));
         }
     }
 }
@@ -130,17 +131,17 @@ fn text(node: Node) -> Option<String> {
 fn unknown(name: &str) -> String {
     let shown: String = name.chars().take(SHOWN).collect();
     let cure = if find(name).is_some() {
-        "it is a property of librdkafka: write it below `properties`".to_owned()
+        "it is a property of librdkafka: write it in `properties`".to_owned()
     } else if let Some(field) = closest(name, FIELDS.into_iter()) {
         format!("did you mean `{field}`?")
     } else if let Some(property) = closest(name, table::TABLE.iter().map(|property| property.name)) {
-        format!("did you mean {property:?}, below `properties`?")
+        format!("did you mean {property:?}, in `properties`?")
     } else {
         let mut fields = FIELDS;
         fields.sort_unstable();
-        format!("the fields are {}, and properties", fields.join(", "))
+        format!("the fields are {} and properties", fields.join(", "))
     };
-    format!("{shown:?} is no field: {cure}")
+    format!("unknown field {shown:?}: {cure}")
 }
 
 fn flatten(prefix: &str, table: Vec<(String, Node)>, each: &mut impl FnMut(String, Node)) {
@@ -323,33 +324,33 @@ mod tests {
     #[test]
     fn faults_name_their_setting() {
         for (json, text) in [
-            (r#"{"lingr_ms": 5}"#, "\"lingr_ms\" is no field: did you mean `linger_ms`?"),
+            (r#"{"lingr_ms": 5}"#, "unknown field \"lingr_ms\": did you mean `linger_ms`?"),
             (
                 r#"{"sasl.password": "hunter2"}"#,
-                "\"sasl.password\" is no field: it is a property of librdkafka: write it below `properties`",
+                "unknown field \"sasl.password\": it is a property of librdkafka: write it in `properties`",
             ),
             (
                 r#"{"security_protocol": "ssl"}"#,
-                "\"security_protocol\" is no field: did you mean \"security.protocol\", below `properties`?",
+                "unknown field \"security_protocol\": did you mean \"security.protocol\", in `properties`?",
             ),
             (
                 r#"{"batch_size": -1}"#,
-                "`batch_size`: \"-1\" is no whole number, or out of range: write digits, without a unit",
+                "`batch_size`: expected a whole number in range, got \"-1\": write digits, without a unit",
             ),
             (r#"{"batch_size": [1]}"#, "`batch_size` is a list: write one value"),
             (r#"{"client_id": 7}"#, "`client_id` is a number or a flag: write it in quotes"),
             (
                 r#"{"brokers": ["a", 1]}"#,
-                "`brokers` has what is no text in its list: write each as host:port, in quotes",
+                "`brokers` has an entry that is not a string: write each as host:port, in quotes",
             ),
-            (r#"{"topic": "a", "topic": "b"}"#, "`topic` is there twice: remove one of them"),
+            (r#"{"topic": "a", "topic": "b"}"#, "`topic` is given twice: remove one of them"),
             (
                 r#"{"properties": "x"}"#,
-                "`properties` is no table of librdkafka's properties: write names and values below it, or leave it out",
+                "`properties` is not a table: write librdkafka's properties in it as names and values, or leave it out",
             ),
             (
                 r#"{"properties": {"sasl.password": ["hunter2"]}}"#,
-                "`properties` has \"sasl.password\" with what is no text, number or flag: write one of these",
+                "`properties` has \"sasl.password\" with a value that is not a string, number or flag: write one of these",
             ),
             (
                 r#"{"properties": {"client.rack": "a", "client": {"rack": "b"}}}"#,
@@ -372,15 +373,15 @@ mod tests {
         );
         assert_eq!(
             faults.unwrap_err(),
-            "`linger_ms`: \"5ms\" is no whole number, or out of range: write digits, without a unit; \
-             `acks` is \"2\": use one of 0, 1, all, -1; \
-             `brokers` has \"kafka://a\", which is a URL: write host:port, several with commas; \
-             `brokers` has \"b:x\", which has no port from 1 to 65535 behind its colon: write host:port, several with commas; \
-             `compression_type` is \"brotli\": use one of none, gzip, snappy, lz4, zstd; \
-             \"topc\" is no field: did you mean `topic`?; \
-             `properties` has \"security.protocol\": \"tls\" is none of its values: use one of plaintext, ssl, sasl_plaintext, sasl_ssl; \
-             `properties` has \"socket.keepalive.enable\": \"maybe\" is neither true nor false: write true or false; \
-             \"reconnect.backoff.ms\" (20000) is above \"reconnect.backoff.max.ms\" (10000): raise the second at line 2 column 127"
+            "`linger_ms`: expected a whole number in range, got \"5ms\": write digits, without a unit; `acks` is \
+             \"2\": use one of 0, 1, all, -1; `brokers` has \"kafka://a\", which is a URL: write host:port, \
+             separated by commas; `brokers` has \"b:x\", which needs a port from 1 to 65535 after its colon: write \
+             host:port, separated by commas; `compression_type` is \"brotli\": use one of none, gzip, snappy, lz4, \
+             zstd; unknown field \"topc\": did you mean `topic`?; `properties` has \"security.protocol\": unknown \
+             value \"tls\": use one of plaintext, ssl, sasl_plaintext, sasl_ssl; `properties` has \
+             \"socket.keepalive.enable\": \"maybe\" is neither true nor false: write true or false; \
+             \"reconnect.backoff.ms\" (20000) is above \"reconnect.backoff.max.ms\" (10000): raise the second at \
+             line 2 column 127"
         );
     }
 }

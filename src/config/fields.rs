@@ -119,7 +119,7 @@ numbers! { u32 u64 usize }
 fn number<T: FromStr>(text: &str) -> Result<T, Fault> {
     let number = if value::is_whole(text) { text.parse().ok() } else { None };
     number.ok_or_else(|| Fault {
-        problem: format!("{} is no whole number, or out of range", shown(text)),
+        problem: format!("expected a whole number in range, got {}", shown(text)),
         cure: "write digits, without a unit".to_owned(),
     })
 }

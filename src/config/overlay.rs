@@ -70,7 +70,7 @@ impl Overlay {
             let rest = problem.strip_prefix(&setting.shown());
             let problem = match rest.or_else(|| problem.strip_prefix(&format!("`properties` has {}", setting.shown())))
             {
-                _ if from_file => ": what its file has is no value for it".to_owned(),
+                _ if from_file => ": the content of its file is not a valid value".to_owned(),
                 Some(rest) => rest.to_owned(),
                 None => format!(": {problem}"),
             };

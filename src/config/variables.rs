@@ -150,8 +150,8 @@ mod tests {
         assert_eq!(
             conflicts(&config),
             [
-                "MY_TOPIC is empty: name the topic of messages that name none",
-                "MY_LINGER_MS (40000) leaves nothing of MY_SEND_TIMEOUT_MS (30000): lower MY_LINGER_MS, or raise MY_SEND_TIMEOUT_MS",
+                "MY_TOPIC is empty: set the topic for messages that name none",
+                "MY_LINGER_MS (40000) uses up MY_SEND_TIMEOUT_MS (30000): lower MY_LINGER_MS, or raise MY_SEND_TIMEOUT_MS",
                 "no MY_SASL_USERNAME, which PLAIN needs: set it",
                 "no MY_SASL_PASSWORD, which PLAIN needs: set it",
             ]
@@ -159,7 +159,7 @@ mod tests {
         let warnings =
             read(&[("MY_BOOTSTRAP_SERVERS", "a"), ("MY_RETRIES", "1"), ("MY_TRANSACTION_TIMEOUT_MS", "5000")])
                 .warnings();
-        assert_eq!(warnings, ["MY_TRANSACTION_TIMEOUT_MS is set and unused: MY_ENABLE_TRANSACTIONS is false"]);
+        assert_eq!(warnings, ["MY_TRANSACTION_TIMEOUT_MS is set but unused: MY_ENABLE_TRANSACTIONS is false"]);
     }
 
     #[test]

@@ -21,7 +21,7 @@ const SETTINGS: [&str; 6] = [
 impl Display for PreflightReport {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "Kafka at {}, topic {}", self.brokers, if self.topic.is_empty() { "?" } else { &self.topic })?;
-        writeln!(f, "\nproperties for librdkafka (the rest has its defaults)")?;
+        writeln!(f, "\nlibrdkafka's properties (all others have their defaults)")?;
         let width = self.properties.keys().map(String::len).max().unwrap_or_default();
         for (name, value) in &self.properties {
             writeln!(f, "  {name:width$}  {value}")?;

@@ -25,7 +25,7 @@ pub(super) fn evaluate(config: &KafkaSinkConfig, found: &Inspection, report: &mu
         Ok(topic) => {
             if topic.may_write == Some(false) {
                 report.problems.push(format!(
-                    "this principal may see {} and not write to it (TOPIC_AUTHORIZATION_FAILED): let it write",
+                    "this principal may describe {} but not write to it (TOPIC_AUTHORIZATION_FAILED): grant it WRITE",
                     config.topic
                 ));
             }
@@ -33,7 +33,7 @@ pub(super) fn evaluate(config: &KafkaSinkConfig, found: &Inspection, report: &mu
             strangers(&found.brokers, &topic.partitions, report);
             match &topic.settings {
                 Ok(of_topic) => settings(config, &topic.partitions, of_topic, report),
-                Err(error) => report.warnings.push(format!("what the topic allows is not known: {error:#}")),
+                Err(error) => report.warnings.push(format!("the topic's limits are not known: {error:#}")),
             }
         }
     }
@@ -51,16 +51,16 @@ fn made(config: &KafkaSinkConfig, brokers: &[FoundBroker], report: &mut Prefligh
     let replicas = number("default.replication.factor");
     if let Some(replicas) = replicas.filter(|replicas| *replicas > brokers.len() as u64) {
         report.problems.push(format!(
-            "there is no topic {}, and the cluster cannot make it: default.replication.factor is {replicas} and it has {}: create the \
-             topic, or lower the factor",
+            "topic {} does not exist, and the cluster cannot create it: default.replication.factor is {replicas}, \
+             but it has {}: create the topic, or lower the factor",
             config.topic,
             counted(brokers)
         ));
         return;
     }
     report.warnings.push(format!(
-        "there is no topic {}: a sink that connects lets the cluster make it (auto.create.topics.enable), with {} partitions and \
-         {} replicas",
+        "topic {} does not exist: when a sink connects, the cluster creates it (auto.create.topics.enable), with {} \
+         partitions and {} replicas",
         config.topic,
         number("num.partitions").unwrap_or(1),
         replicas.unwrap_or(1)
@@ -103,8 +103,8 @@ fn strangers(brokers: &[FoundBroker], partitions: &[FoundPartition], report: &mu
         }
     }
     for (leader, ids) in led {
-        let text = format!("broker {leader} leads {} and is none of the cluster's brokers now", named(&ids));
-        report.problems.push(format!("{text}: look at its health"));
+        let text = format!("broker {leader} leads {} but is not in the cluster now", named(&ids));
+        report.problems.push(format!("{text}: check its health"));
     }
 }
 
@@ -114,12 +114,12 @@ fn partitions(partitions: &[FoundPartition], report: &mut PreflightReport) {
     };
     let headless = of(|partition| partition.leader.is_none());
     if !headless.is_empty() {
-        let cure = "look at the health of the brokers that keep it";
+        let cure = "check the health of the brokers that hold it";
         report.problems.push(format!("no broker leads {}: {cure}", named(&headless)));
     }
     let behind = of(|partition| partition.in_sync.len() < partition.replicas.len());
     if !behind.is_empty() {
-        report.warnings.push(format!("not all replicas are in sync of {}", named(&behind)));
+        report.warnings.push(format!("not all replicas of {} are in sync", named(&behind)));
     }
 }
 
@@ -134,8 +134,8 @@ fn settings(
         let short: Vec<_> = partitions.iter().filter(|p| is_short(p, least)).map(|partition| partition.id).collect();
         if !short.is_empty() {
             report.problems.push(format!(
-                "fewer replicas than min.insync.replicas ({least}) are in sync of {}, and `acks` is {:?}: bring the other brokers \
-                 back, or lower the topic's setting",
+                "fewer replicas of {} are in sync than min.insync.replicas ({least}), and `acks` is {:?}: bring the \
+                 other brokers back, or lower the topic's setting",
                 named(&short),
                 config.acks
             ));
@@ -143,8 +143,8 @@ fn settings(
         let several = partitions.iter().any(|partition| partition.replicas.len() > 1);
         if least == 1 && several {
             report.warnings.push(
-                "min.insync.replicas of the topic is 1: with `acks` of all a record counts as delivered while the leader \
-                 alone has it, if the others have fallen behind"
+                "min.insync.replicas of the topic is 1: with `acks` set to all, a record counts as delivered \
+                 although only the leader has it, if the other replicas have fallen behind"
                     .to_owned(),
             );
         }
@@ -153,8 +153,8 @@ fn settings(
     let ours = ours.unwrap_or(MESSAGE_MAX_BYTES);
     if let Some(theirs) = number(settings, "max.message.bytes").filter(|theirs| *theirs < ours) {
         report.warnings.push(format!(
-            "the topic takes {theirs} bytes at a time (max.message.bytes), and the client's message.max.bytes is {ours}: a \
-             larger batch is refused"
+            "the topic accepts batches of up to {theirs} bytes (max.message.bytes), but the client's \
+             message.max.bytes is {ours}: a larger batch is refused"
         ));
     }
     if settings.get("cleanup.policy").is_some_and(|policy| policy.contains("compact")) {
@@ -238,20 +238,17 @@ mod tests {
         assert_eq!((problems.len(), warnings.len()), (0, 1));
         let (problems, warnings) = factor("3");
         assert_eq!((problems.len(), warnings.len()), (1, 0));
-        assert!(problems[0].contains("default.replication.factor is 3 and it has 1 broker: create"), "{problems:?}");
+        assert!(problems[0].contains("default.replication.factor is 3, but it has 1 broker: create"), "{problems:?}");
     }
 
     #[test]
     fn partitions_without_a_leader_or_with_replicas_behind() {
         let all = [partition(0, Some(1), &[1, 2], &[1, 2]), partition(1, None, &[1, 2], &[2])];
         let (problems, _) = said(|_, report| strangers(&[], &all, report));
-        assert_eq!(
-            problems,
-            ["broker 1 leads partition 0 and is none of the cluster's brokers now: look at its health"]
-        );
+        assert_eq!(problems, ["broker 1 leads partition 0 but is not in the cluster now: check its health"]);
         let (problems, warnings) = said(|_, report| partitions(&all, report));
-        assert_eq!(problems, ["no broker leads partition 1: look at the health of the brokers that keep it"]);
-        assert_eq!(warnings, ["not all replicas are in sync of partition 1"]);
+        assert_eq!(problems, ["no broker leads partition 1: check the health of the brokers that hold it"]);
+        assert_eq!(warnings, ["not all replicas of partition 1 are in sync"]);
     }
 
     #[test]
@@ -265,7 +262,7 @@ mod tests {
             })
         };
         let (problems, warnings) = with("all", &of("min.insync.replicas", "2"));
-        assert!(problems[0].starts_with("fewer replicas than min.insync.replicas (2) are in sync of partition 0"));
+        assert!(problems[0].starts_with("fewer replicas of partition 0 are in sync than min.insync.replicas (2)"));
         assert_eq!(warnings.len(), 0);
         let one = [partition(0, Some(1), &[1], &[1])];
         let alone = said(|config, report| settings(config, &one, &of("min.insync.replicas", "2"), report));
@@ -273,7 +270,7 @@ mod tests {
         assert_eq!(with("1", &of("min.insync.replicas", "2")), (vec![], vec![]), "nobody waits for them");
         assert_eq!(with("all", &of("min.insync.replicas", "1")).1.len(), 1);
         assert_eq!(with("all", &of("max.message.bytes", "1000000")), (vec![], vec![]));
-        assert!(with("all", &of("max.message.bytes", "999999")).1[0].contains("999999 bytes at a time"));
+        assert!(with("all", &of("max.message.bytes", "999999")).1[0].contains("batches of up to 999999 bytes"));
         assert_eq!(with("all", &of("cleanup.policy", "compact,delete")).1.len(), 1);
         assert_eq!(with("all", &BTreeMap::new()), (vec![], vec![]));
     }

@@ -26,8 +26,9 @@ pub(super) fn evaluate(config: &KafkaSinkConfig, found: &Inspection, report: &mu
         }
         Some(Err(error)) if error.kind() == ErrorKind::UnknownTopicOrPartition => made(&found.brokers, report),
         Some(Err(_)) => report.warnings.push(format!(
-            "whether this principal may use the transactional id, and the cluster has a coordinator for it, is not known: it may not \
-             see {TOPIC}, and asking the coordinator would take the id from the producer that has it"
+            "it is not known whether this principal may use the transactional id, or whether the cluster has a \
+             coordinator for it: this principal may not describe {TOPIC}, and asking the coordinator would fence \
+             the producer that uses the id"
         )),
     }
 }
@@ -60,13 +61,13 @@ fn coordinator(
     let place = format!("partition {at} of {TOPIC}, where the transactional id belongs");
     let Some(leader) = partition.leader else {
         report.problems.push(format!(
-            "no transaction coordinator: no broker leads {place}: look at the health of the brokers that keep it"
+            "no transaction coordinator: no broker leads {place}: check the health of the brokers that hold it"
         ));
         return;
     };
     match brokers.iter().find(|broker| broker.id == leader) {
         None => report.problems.push(format!(
-            "no transaction coordinator: broker {leader} leads {place}, and is none of the cluster's brokers now: look at its health"
+            "no transaction coordinator: broker {leader} leads {place}, but is not in the cluster now: check its health"
         )),
         Some(broker) => {
             if let Some(why) = &broker.unreachable {
@@ -80,8 +81,8 @@ fn coordinator(
     }
     if let Some(least) = least.filter(|least| is_short(partition, *least)) {
         report.problems.push(format!(
-            "the transaction coordinator cannot work: fewer replicas than min.insync.replicas ({least}) are in sync of {place}: bring \
-             the other brokers back"
+            "the transaction coordinator cannot work: fewer replicas of {place} are in sync than \
+             min.insync.replicas ({least}): bring the other brokers back"
         ));
     }
 }
@@ -92,14 +93,15 @@ fn made(brokers: &[FoundBroker], report: &mut PreflightReport) {
         setting(brokers, "transaction.state.log.replication.factor").and_then(|value| value.parse::<u64>().ok());
     match replicas {
         Some(replicas) if replicas > brokers.len() as u64 => report.problems.push(format!(
-            "no transaction coordinator: the cluster cannot make {TOPIC}, because transaction.state.log.replication.factor is {replicas} \
-             and it has {}: lower the factor, or add brokers",
+            "no transaction coordinator: the cluster cannot create {TOPIC}, because \
+             transaction.state.log.replication.factor is {replicas}, but it has {}: lower the factor, or add \
+             brokers",
             counted(brokers)
         )),
         Some(_) => {}
         None => report.warnings.push(format!(
-            "whether the cluster has a transaction coordinator is not known: {TOPIC} is not there yet, and this principal may not see \
-             the brokers' settings"
+            "it is not known whether the cluster has a transaction coordinator: {TOPIC} does not exist yet, and \
+             this principal may not read the brokers' settings"
         )),
     }
 }
@@ -146,16 +148,13 @@ mod tests {
         away.unreachable = Some("no such name".into());
         let place = "partition 0 of __transaction_state, where the transactional id belongs";
         for (problem, begins) in [
-            (of(None, None, broker(&[])), format!("no transaction coordinator: no broker leads {place}: look at")),
-            (
-                of(Some(2), None, broker(&[])),
-                format!("no transaction coordinator: broker 2 leads {place}, and is none"),
-            ),
+            (of(None, None, broker(&[])), format!("no transaction coordinator: no broker leads {place}: check")),
+            (of(Some(2), None, broker(&[])), format!("no transaction coordinator: broker 2 leads {place}, but is not")),
             (
                 of(Some(1), None, away),
                 "the transaction coordinator, broker 1, cannot be reached from here at kafka:9092, which".into(),
             ),
-            (of(Some(1), Some(2), broker(&[])), "the transaction coordinator cannot work: fewer replicas than".into()),
+            (of(Some(1), Some(2), broker(&[])), "the transaction coordinator cannot work: fewer replicas of".into()),
         ] {
             assert!(problem.len() == 1 && problem[0].starts_with(&begins), "{begins}: {problem:?}");
         }
@@ -167,7 +166,7 @@ mod tests {
             problems(|_, report| made(&[broker(&[("transaction.state.log.replication.factor", replicas)])], report))
         };
         assert_eq!((factor("1").len(), factor("3").len()), (0, 1));
-        assert!(factor("3")[0].contains("is 3 and it has 1 broker: lower"), "{:?}", factor("3"));
+        assert!(factor("3")[0].contains("is 3, but it has 1 broker: lower"), "{:?}", factor("3"));
         assert_eq!(problems(|_, report| made(&[broker(&[])], report)).len(), 0, "not known");
         let most = |most: &str| {
             problems(|config, report| timeout(config, &[broker(&[("transaction.max.timeout.ms", most)])], report))

@@ -235,7 +235,7 @@ where
 pub(super) fn transactions(control: &dyn Control) -> Result<&dyn TransactionControl> {
     control.transactions().ok_or_else(|| {
         Error::new(ErrorKind::Config, "this sink has no transactions")
-            .with_help("set `enable_transactions` and a `transactional_id`; a transport of your own must have them too")
+            .with_help("set `enable_transactions` and a `transactional_id`; your own transport must support them too")
     })
 }
 

@@ -48,12 +48,12 @@ impl Choices {
         let (text, help) = match self.guarantee {
             DeliveryGuarantee::ExactlyOnce if !config.enable_transactions => (
                 "the guarantee ExactlyOnce needs transactions",
-                "set `enable_transactions` and a `transactional_id`, or take AtLeastOnce",
+                "set `enable_transactions` and a `transactional_id`, or use AtLeastOnce",
             ),
             DeliveryGuarantee::ExactlyOnce => return None,
             _ if config.enable_transactions => (
                 "a transactional sink guarantees ExactlyOnce and nothing else",
-                "leave the guarantee out, or `enable_transactions`",
+                "leave the guarantee out, or set `enable_transactions` to false",
             ),
             DeliveryGuarantee::AtMostOnce if !config.enable_idempotence && client_retries => (
                 "the guarantee AtMostOnce is broken by the client's own retries, which can write twice without idempotence",

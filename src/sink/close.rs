@@ -72,7 +72,7 @@ impl fmt::Display for CloseError {
         if self.0.report.is_complete() {
             return f.write_str("the sink could not be closed");
         }
-        write!(f, "the sink was closed with records on their way, which `into_report` returns: {}", self.0.report)
+        write!(f, "the sink was closed with records in flight (see `into_report`): {}", self.0.report)
     }
 }
 
@@ -111,7 +111,7 @@ fn incomplete(report: &CloseReport) -> Error {
     let counts: Vec<_> =
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     let text = if counts.is_empty() {
-        "the sink was closed before its transaction had a known end".to_owned()
+        "the sink was closed before the outcome of its transaction was known".to_owned()
     } else {
         format!("the sink was closed with undelivered records: {}", counts.join(", "))
     };
@@ -149,8 +149,8 @@ mod tests {
         let error = incomplete();
         assert_eq!(
             error.to_string(),
-            "the sink was closed with records on their way, which `into_report` returns: 1 delivered, 0 not written, \
-             1 may have been written"
+            "the sink was closed with records in flight (see `into_report`): 1 delivered, 0 not written, 1 may have \
+             been written"
         );
         let source = error.source().unwrap().to_string();
         assert!(source.starts_with("cut (may have been written) [help: "), "{source}");

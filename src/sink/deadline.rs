@@ -79,7 +79,10 @@ pub(super) fn no_room(since: Instant, deadline: Option<Instant>, control: &dyn C
     Error::new(ErrorKind::Timeout, text + &cause)
         .with_persistence(Persistence::NotPersisted)
         .with_elapsed(waited)
-        .with_help("see whether the brokers keep up; else send less, or raise `buffer_memory` or `send_timeout_ms`")
+        .with_help(
+            "check whether the brokers keep up; otherwise send at a lower rate, or raise `buffer_memory` or \
+             `send_timeout_ms`",
+        )
 }
 
 #[cfg(all(test, feature = "memory"))]

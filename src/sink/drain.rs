@@ -44,15 +44,15 @@ fn unanswered<T>(shared: &Shared<T>, time: Duration) -> Error {
 /// Error of a flush that timed out. `to` names topics of the sends without an answer.
 fn not_flushed(time: Duration, on_their_way: usize, sends: usize, to: &str) -> Error {
     let was = if on_their_way == 1 { "was" } else { "were" };
-    let mut text = format!("after {} {} {was} on the way", seconds(time), count(on_their_way, "record"));
+    let mut text = format!("after {} {} {was} in flight", seconds(time), count(on_their_way, "record"));
     if sends > 0 {
         text += &format!(
-            " and {} had no answer{to}: waiting for room, backing off, being encoded or kept by a layer",
+            " and {} had no answer{to}: waiting for room, backing off, being encoded or held by a layer",
             count(sends, "send")
         );
     }
     Error::new(ErrorKind::Timeout, text)
-        .with_help("flush again to go on waiting; sends go on only while they are polled")
+        .with_help("flush again to keep waiting; sends make progress only while they are polled")
 }
 
 pub(super) async fn close<T>(shared: &Shared<T>, time: Duration) -> Result<CloseReport> {
@@ -117,8 +117,8 @@ mod tests {
         }
         assert_eq!(
             not_flushed(Duration::from_secs(2), 1, 1, " (to orders)").message(),
-            "after 2 s 1 record was on the way and 1 send had no answer (to orders): waiting for room, backing off, being encoded or \
-             kept by a layer"
+            "after 2 s 1 record was in flight and 1 send had no answer (to orders): waiting for room, backing off, \
+             being encoded or held by a layer"
         );
     }
 }

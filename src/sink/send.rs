@@ -189,7 +189,7 @@ impl<T> fmt::Debug for SendFuture<T> {
         let state = match self.state {
             State::Start(_) => "not polled",
             State::Waiting(_) => "waiting for room",
-            State::Called(_) | State::Kept(..) => "on its way",
+            State::Called(_) | State::Kept(..) => "in flight",
             State::Done => "done",
         };
         f.debug_struct("SendFuture").field("state", &state).finish()

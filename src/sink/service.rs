@@ -45,7 +45,7 @@ impl<T> Service<SinkMessage<T>> for KafkaSink<T> {
             });
         }
         deadline::stamp(&mut message, deadline::now(), self.shared.send_timeout);
-        let Some(mine) = &mut self.mine else { panic!("`poll_ready` comes before `call`") };
+        let Some(mine) = &mut self.mine else { panic!("`poll_ready` must be ready before `call`") };
         let known = self.shared.known(&message);
         let sends = &self.shared.sends;
         let epoch = sends.epoch();

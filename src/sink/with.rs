@@ -55,8 +55,8 @@ impl<T> KafkaSink<T> {
 
 /// Error for a sink whose layers are in the caller's own stack.
 fn unchangeable() -> Error {
-    Error::new(ErrorKind::Config, "a sink over a stack of your own has no layers that could be changed")
-        .with_help("choose strategy and guarantee in the layers of the stack")
+    Error::new(ErrorKind::Config, "the layers of a sink over your own stack cannot be changed")
+        .with_help("set the strategy and the guarantee in the layers of that stack")
 }
 
 #[cfg(test)]

@@ -111,9 +111,19 @@ impl Statistics {
         Self {
             client: telemetry.client_attributes(),
             rtt: window(meter, metric::BROKER_RTT, "s", "Round-trip time of requests."),
-            queue_latency: window(meter, metric::BROKER_QUEUE_LATENCY, "s", "Records' wait in the client's queue."),
-            outbuf_latency: window(meter, metric::BROKER_OUTBUF_LATENCY, "s", "Requests' wait in the output buffer."),
-            throttle: window(meter, metric::BROKER_THROTTLE, "s", "How long the broker asked to wait."),
+            queue_latency: window(
+                meter,
+                metric::BROKER_QUEUE_LATENCY,
+                "s",
+                "Time that records wait in the client's queue.",
+            ),
+            outbuf_latency: window(
+                meter,
+                metric::BROKER_OUTBUF_LATENCY,
+                "s",
+                "Time that requests wait in the output buffer.",
+            ),
+            throttle: window(meter, metric::BROKER_THROTTLE, "s", "Time that the broker asked the client to wait."),
             outbuf: count(meter, metric::BROKER_OUTBUF_REQUESTS, "{request}", "Requests that wait to be written."),
             waiting: count(meter, metric::BROKER_WAITING_REQUESTS, "{request}", "Requests that wait for an answer."),
             batch_bytes: window(meter, metric::TOPIC_BATCH_BYTES, "By", "Size of batches."),

@@ -79,7 +79,7 @@ impl FromStr for Mode {
     fn from_str(text: &str) -> Result<Self, String> {
         let names = || NAMES.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
         let found = NAMES.iter().find(|(_, name)| *name == text);
-        found.map(|(mode, _)| *mode).ok_or_else(|| format!("{text} is no mode; they are {}", names()))
+        found.map(|(mode, _)| *mode).ok_or_else(|| format!("unknown mode {text}; the modes are {}", names()))
     }
 }
 

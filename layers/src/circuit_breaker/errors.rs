@@ -12,9 +12,9 @@ pub(super) fn refused(refusal: Refusal, last_failure: Option<&Failure>) -> Error
         Refusal::Open { failures: 0, .. } => "the circuit breaker is open again after a probe failed".to_owned(),
         Refusal::Open { failures: 1, .. } => "the circuit breaker is open after 1 failure".to_owned(),
         Refusal::Open { failures, .. } => format!("the circuit breaker is open after {failures} failures"),
-        Refusal::Probing => "the circuit breaker is half-open and its probes are on their way".to_owned(),
+        Refusal::Probing => "the circuit breaker is half-open and its probes are in flight".to_owned(),
         Refusal::Forced => {
-            return Error::new(ErrorKind::CircuitOpen, "the circuit breaker is held open by hand")
+            return Error::new(ErrorKind::CircuitOpen, "the circuit breaker was forced open")
                 .with_help("reset the circuit breaker through its handle");
         }
     };
@@ -30,8 +30,8 @@ pub(super) fn refused(refusal: Refusal, last_failure: Option<&Failure>) -> Error
 
 /// The breaker was open when the handle was polled, so no room was requested from the service below.
 pub(super) fn not_ready() -> Error {
-    Error::new(ErrorKind::CircuitOpen, "the circuit breaker was open when the handle was polled ready")
-        .with_help("poll the handle ready again before the next call")
+    Error::new(ErrorKind::CircuitOpen, "the circuit breaker was open when this handle was polled for readiness")
+        .with_help("call `poll_ready` again before the next call")
 }
 
 /// Description of the last failure in one line, without persistence, which applied to that record only.
@@ -51,7 +51,7 @@ pub(super) fn failure(error: &Error) -> Arc<Failure> {
 
 /// Describes a send whose caller dropped the future before the outcome was known.
 pub(super) fn abandoned(waited: Duration) -> Arc<Failure> {
-    let logged = format!("a send was dropped after {} without an answer", seconds(waited));
+    let logged = format!("the future of a send was dropped after {} without an answer", seconds(waited));
     Arc::new(Failure { error_type: ErrorKind::Timeout.as_str(), text: logged.clone(), logged })
 }
 

@@ -25,7 +25,7 @@ impl Transition {
             let last_failure = last_failure.map(|failure| &*failure.logged);
             tracing::warn!(?from, ?to, error.type = error_type, last_failure, "the circuit breaker opened");
         } else {
-            tracing::info!(?from, ?to, "the circuit breaker changed");
+            tracing::info!(?from, ?to, "the circuit breaker changed state");
         }
     }
 }

@@ -69,7 +69,7 @@ impl fmt::Debug for SinkCounters {
 
 fn describe() {
     facade::describe_counter!(MESSAGES, "Messages by outcome.");
-    facade::describe_histogram!(DURATION, facade::Unit::Seconds, "From the call of a send to its answer.");
+    facade::describe_histogram!(DURATION, facade::Unit::Seconds, "Time from the call of a send to its answer.");
 }
 
 impl Topic {

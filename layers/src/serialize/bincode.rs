@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn all_texts_agree_with_their_facts() {
-        assert_consistent(&not_encoded(EncodeError::OtherString("the price is no number".to_owned())));
+        assert_consistent(&not_encoded(EncodeError::OtherString("the price is not a number".to_owned())));
         assert_consistent(&not_encoded(EncodeError::UnexpectedEnd));
         assert_consistent(&cause(DecodeError::OtherString("an unknown variant".to_owned())));
         assert_consistent(&cause(DecodeError::UnexpectedEnd { additional: 3 }));

@@ -8,12 +8,12 @@ pub(super) fn check_limit(bytes: &[u8], limit: usize) -> Result<()> {
     if bytes.len() <= limit {
         return Ok(());
     }
-    Err(error(format!("the value has {}, {limit} are allowed", count(bytes.len(), "byte")))
-        .with_help("raise the limit, if values of this size are to be expected"))
+    Err(error(format!("the value has {}, but at most {limit} are allowed", count(bytes.len(), "byte")))
+        .with_help("raise the limit if values of this size are expected"))
 }
 
 pub(super) fn not_decoded(source: impl Into<BoxError>) -> Error {
-    error("the bytes are no value of this type".to_owned()).with_source(source)
+    error("the bytes are not a value of this type".to_owned()).with_source(source)
 }
 
 /// Bytes were left over: the value was written as another type.

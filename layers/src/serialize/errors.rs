@@ -11,7 +11,7 @@ pub(super) fn serialization(error: Error) -> Error {
 
 /// The serializer was still waiting at the deadline.
 pub(super) fn not_encoded_in_time() -> Error {
-    Error::new(ErrorKind::Timeout, "the serializer had no answer before the deadline")
+    Error::new(ErrorKind::Timeout, "the serializer did not finish before the deadline")
         .with_persistence(Persistence::NotPersisted)
         .with_help("nothing was sent: find out what the serializer waits for")
 }
@@ -26,7 +26,7 @@ mod tests {
     fn all_texts_agree_with_their_facts() {
         for kind in KINDS {
             for persistence in [Persistence::NotPersisted, Persistence::PossiblyPersisted] {
-                let error = serialization(Error::new(kind, "the price is no number").with_persistence(persistence));
+                let error = serialization(Error::new(kind, "the price is not a number").with_persistence(persistence));
                 assert_eq!(error.persistence(), Persistence::NotPersisted, "{error}");
                 assert_consistent(&error);
             }

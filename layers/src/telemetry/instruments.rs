@@ -90,8 +90,8 @@ impl Instruments {
     pub(super) fn warn(&self) {
         if self.may_come() && !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "no global OpenTelemetry meter provider is set: sends are not measured until one is; set it before the sink is \
-                 made, or choose Telemetry::builder().without_metrics()"
+                "no global OpenTelemetry meter provider is set: sends are not measured until one is set; set it \
+                 before the sink is made, or choose Telemetry::builder().without_metrics()"
             );
         }
     }
@@ -119,17 +119,17 @@ impl Set {
                 "Number of messages producer attempted to send to the broker.",
             ),
             retries: count(metric::RETRIES, "{retry}", "Attempts after the first."),
-            queue: seconds(metric::QUEUE_DURATION, "How long sends that found no room waited for it."),
+            queue: seconds(metric::QUEUE_DURATION, "Time that sends waited for room."),
             batch: meter
                 .u64_histogram(metric::BATCH_MESSAGES)
                 .with_unit("{message}")
-                .with_description("Messages of a batch that was sent with one call.")
+                .with_description("Messages in a batch that was sent with one call.")
                 .with_boundaries(metric::MESSAGE_BUCKETS.to_vec())
                 .build(),
-            transitions: count(metric::BREAKER_TRANSITIONS, "{transition}", "Changes of the circuit breaker's state."),
-            rejections: count(metric::BREAKER_REJECTIONS, "{message}", "Sends that the circuit breaker refused."),
+            transitions: count(metric::BREAKER_TRANSITIONS, "{transition}", "State changes of the circuit breaker."),
+            rejections: count(metric::BREAKER_REJECTIONS, "{message}", "Sends that the circuit breaker rejected."),
             transactions: count(metric::TRANSACTIONS, "{transaction}", "Transactions that ended, by outcome."),
-            transaction: seconds(metric::TRANSACTION_DURATION, "From the begin of a transaction to its end."),
+            transaction: seconds(metric::TRANSACTION_DURATION, "Time from the begin of a transaction to its end."),
         }
     }
 
@@ -220,7 +220,12 @@ impl Watched {
             now.records
         });
         in_flight(metric::IN_FLIGHT_BYTES, "By", "Bytes of the records in flight.", |now| now.bytes);
-        in_flight(metric::PARKED_RECORDS, "{record}", "Records that were called and wait for room.", |now| now.parked);
+        in_flight(
+            metric::PARKED_RECORDS,
+            "{record}",
+            "Records that are parked: called, and waiting for room.",
+            |now| now.parked,
+        );
         let watched = Arc::clone(self);
         meter
             .u64_observable_gauge(metric::BREAKER_STATE)

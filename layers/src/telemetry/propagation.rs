@@ -167,8 +167,9 @@ impl Propagation {
         }
         if !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "no global OpenTelemetry propagator is set: the context of spans goes into no headers, and consumers' traces begin \
-                 anew; set one, as W3cPropagator, or choose Telemetry::builder().without_propagation()"
+                "no global OpenTelemetry propagator is set: trace context is not written into headers, so consumers \
+                 start new traces; set one, for example W3cPropagator, or choose \
+                 Telemetry::builder().without_propagation()"
             );
         }
     }

@@ -110,8 +110,8 @@ impl Spans {
             self.tracer.get_or_init(|| Box::new(tracer));
         } else if !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "no global OpenTelemetry tracer provider is set: sends have no spans until one is; set it before the first send, \
-                 or choose Telemetry::builder().without_spans()"
+                "no global OpenTelemetry tracer provider is set: sends have no spans until one is set; set it \
+                 before the first send, or choose Telemetry::builder().without_spans()"
             );
         }
         context

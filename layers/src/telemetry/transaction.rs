@@ -168,7 +168,7 @@ impl TransactionSpansInner {
         let span = context.span();
         span.set_attributes([outcome_is, KeyValue::new(semconv::TRANSACTION_MESSAGES, open.messages)]);
         if outcome == Outcome::Unknown {
-            span.set_status(Status::error("nobody knows whether it was committed"));
+            span.set_status(Status::error("it is not known whether it was committed"));
         }
         span.end();
     }

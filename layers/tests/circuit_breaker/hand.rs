@@ -5,7 +5,7 @@ async fn forced_by_the_handle() {
     let (mut service, backend, handle) = breaker(config());
     handle.force_open();
     let error = send(&mut service, OK).await.unwrap_err();
-    assert_eq!(error.message(), "the circuit breaker is held open by hand");
+    assert_eq!(error.message(), "the circuit breaker was forced open");
     tokio::time::advance(1_000 * SECOND).await;
     assert_rejected(&send(&mut service, OK).await);
     assert_eq!((handle.state(), backend.calls()), (CircuitState::ForcedOpen, 0));

@@ -14,7 +14,7 @@ async fn as_many_probes_as_allowed_and_no_more() {
         let error = rejected.await.unwrap_err();
         assert_eq!(
             error.message(),
-            "the circuit breaker is half-open and its probes are on their way; last failure: no leader"
+            "the circuit breaker is half-open and its probes are in flight; last failure: no leader"
         );
     }
     for (probe, state) in [CircuitState::HalfOpen, CircuitState::Closed].into_iter().enumerate() {

@@ -62,7 +62,7 @@ async fn a_later_attempt_does_not_deny_an_earlier_possible_write() {
     let error = send(&mut retry(policy().allow_duplicates(true), &inner), record()).await.unwrap_err();
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::Authorization, Persistence::PossiblyPersisted));
     assert_eq!(error.recovery(), Recovery::Reject);
-    assert!(error.message().starts_with("an earlier attempt may have been written; the last one: "), "{error}");
+    assert!(error.message().starts_with("an earlier attempt may have been written; last error: "), "{error}");
     kafka_tower_test_texts::assert_consistent(&error);
 
     let inner = Scripted::new([perhaps_written()]);

@@ -87,8 +87,8 @@ impl KafkaSinkConfig {
     /// let wrong = KafkaSinkConfig::default().with_vars("KAFKA_", [("KAFKA_LINGR_MS", "5"), ("KAFKA_MAX_RETRIES", "many")]);
     /// assert_eq!(
     ///     wrong.unwrap_err().message(),
-    ///     "the environment cannot be used: KAFKA_LINGR_MS is no setting: did you mean KAFKA_LINGER_MS?; \
-    ///      KAFKA_MAX_RETRIES: \"many\" is no whole number, or out of range: write digits, without a unit",
+    ///     "the environment cannot be used: KAFKA_LINGR_MS is an unknown setting: did you mean KAFKA_LINGER_MS?; \
+    ///      KAFKA_MAX_RETRIES: expected a whole number in range, got \"many\": write digits, without a unit",
     /// );
     /// # Ok::<(), kafka_tower::Error>(())
     /// ```
@@ -165,7 +165,8 @@ fn overlay(
         match look_at(&variable, prefix, value, &read) {
             Found::Sets(one) => match given.iter().find(|other| one.is_same(other)) {
                 Some(other) if other.value != one.value => {
-                    overlay.fault(&format!("{} and {variable} set the same: remove one of them", other.variable));
+                    overlay
+                        .fault(&format!("{} and {variable} set the same setting: remove one of them", other.variable));
                 }
                 Some(_) => {}
                 None => given.push(one),
@@ -185,7 +186,7 @@ fn overlay(
         // Sorted by the names of the variables, which the texts begin with.
         faults.sort_unstable();
         Error::new(ErrorKind::Config, format!("the environment cannot be used: {}", faults.join("; "))).with_help(
-            "correct the variables; if some are not meant for the sink, read another prefix \
+            "correct the variables; if some are not meant for the sink, use another prefix \
              (KafkaSinkConfig::from_env_with_prefix) or ignore them (KafkaSinkConfig::with_vars_lenient)",
         )
     })
@@ -219,13 +220,13 @@ fn look_at(variable: &str, prefix: &str, value: OsString, read: &impl Fn(&Path) 
             }
             Err(error) => {
                 let problem = format!("its file cannot be read ({error})");
-                return Found::Fault(format!("{variable}: {problem}: correct the path, or the rights to it"));
+                return Found::Fault(format!("{variable}: {problem}: correct the path, or the file's permissions"));
             }
         }
     } else {
         match value.into_string() {
             Ok(value) => value,
-            Err(_) => return Found::Fault(format!("{variable}: its value is no UTF-8: write it in UTF-8")),
+            Err(_) => return Found::Fault(format!("{variable}: its value is not UTF-8: write it in UTF-8")),
         }
     };
     Found::Sets(Given { target, variable: variable.to_owned(), value, from_file })

@@ -79,10 +79,10 @@ fn unknown(name: &str, file: &str) -> (String, String) {
     let dotted = name.to_ascii_lowercase().replace('_', ".");
     if let Some(field) = property(name).and_then(set_by) {
         let field = image(field);
-        return (format!("sets what ${field} does"), format!("set ${field}{file} in its place"));
+        return (format!("sets the same as ${field}"), format!("set ${field}{file} instead"));
     }
     if let Some(cure) = java::cure(&dotted) {
-        return ("is named as a setting of the Java client".to_owned(), cure.to_owned());
+        return ("is a setting of the Java client".to_owned(), cure.to_owned());
     }
     let hint = HINTS.iter().find(|(written, _)| *written == name).map(|(_, meant)| (*meant).to_owned());
     let near = || {
@@ -91,9 +91,9 @@ fn unknown(name: &str, file: &str) -> (String, String) {
     };
     let cure = match hint.or_else(near) {
         Some(meant) => format!("did you mean ${meant}{file}?"),
-        None => "correct or remove it, or read another prefix".to_owned(),
+        None => "correct or remove it, or use another prefix".to_owned(),
     };
-    ("is no setting".to_owned(), cure)
+    ("is an unknown setting".to_owned(), cure)
 }
 
 fn is_of_kafka(name: &str) -> bool {
@@ -228,12 +228,12 @@ mod tests {
             ("brokers", "did you mean $BROKERS?"),
             ("BROKER", "did you mean $BROKERS?"),
             ("PASSWORD", "did you mean $SASL_PASSWORD?"),
-            ("BATCH_NUM_MESSAGES", "set $BATCH_SIZE in its place"),
-            ("MAX_IN_FLIGHT_REQUESTS_PER_CONNECTION", "set $MAX_IN_FLIGHT_REQUESTS in its place"),
+            ("BATCH_NUM_MESSAGES", "set $BATCH_SIZE instead"),
+            ("MAX_IN_FLIGHT_REQUESTS_PER_CONNECTION", "set $MAX_IN_FLIGHT_REQUESTS instead"),
             ("SSL_TRUSTSTORE_LOCATION", "use \"ssl.ca.location\" with a PEM file"),
-            ("DLQ_TOPIC", "correct or remove it, or read another prefix"),
+            ("DLQ_TOPIC", "correct or remove it, or use another prefix"),
             ("TOPIC_NAME", "did you mean $TOPIC?"),
-            ("", "correct or remove it, or read another prefix"),
+            ("", "correct or remove it, or use another prefix"),
         ] {
             match meaning(name, true) {
                 Meaning::Unknown(_, found) => assert_eq!(found, cure, "{name}"),

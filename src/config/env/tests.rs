@@ -100,7 +100,7 @@ fn another_name_of_the_brokers() {
     assert!(read(&[("KAFKA_BOOTSTRAP_SERVERS", "a:1"), ("KAFKA_BROKERS", "a:1")]).is_ok());
     assert_eq!(
         fault(&[("KAFKA_BOOTSTRAP_SERVERS", "a:1"), ("KAFKA_BROKERS", "b:1")]),
-        "KAFKA_BOOTSTRAP_SERVERS and KAFKA_BROKERS set the same: remove one of them"
+        "KAFKA_BOOTSTRAP_SERVERS and KAFKA_BROKERS set the same setting: remove one of them"
     );
 }
 
@@ -108,7 +108,7 @@ fn another_name_of_the_brokers() {
 fn two_names_of_one_property() {
     assert_eq!(
         fault(&[("KAFKA_SASL_MECHANISM", "PLAIN"), ("KAFKA_SASL_MECHANISMS", "GSSAPI")]),
-        "KAFKA_SASL_MECHANISM and KAFKA_SASL_MECHANISMS set the same: remove one of them"
+        "KAFKA_SASL_MECHANISM and KAFKA_SASL_MECHANISMS set the same setting: remove one of them"
     );
     let base = KafkaSinkConfig::default().with_property("sasl.mechanisms", "PLAIN").with_property("retries", "1");
     let config = base.with_vars("MY_", [("MY_SASL_MECHANISM", "SCRAM-SHA-512")]).unwrap();
@@ -129,15 +129,16 @@ fn files() {
     assert_eq!(config.properties["ssl.key.password"], "a\nb\n", "one line break is the file's");
     assert_eq!(
         fault(&[("KAFKA_SASL_PASSWORD_FILE", SECRET)]),
-        "KAFKA_SASL_PASSWORD_FILE: its file cannot be read (entity not found): correct the path, or the rights to it"
+        "KAFKA_SASL_PASSWORD_FILE: its file cannot be read (entity not found): correct the path, or the \
+         file's permissions"
     );
     assert_eq!(
         fault(&[("KAFKA_SASL_PASSWORD_FILE", "/run/secrets/x"), ("KAFKA_SASL_PASSWORD", "other")]),
-        "KAFKA_SASL_PASSWORD and KAFKA_SASL_PASSWORD_FILE set the same: remove one of them"
+        "KAFKA_SASL_PASSWORD and KAFKA_SASL_PASSWORD_FILE set the same setting: remove one of them"
     );
     assert_eq!(
         fault(&[("KAFKA_BATCH_SIZE_FILE", "/run/secrets/x")]),
-        "KAFKA_BATCH_SIZE_FILE: what its file has is no value for it: write digits, without a unit"
+        "KAFKA_BATCH_SIZE_FILE: the content of its file is not a valid value: write digits, without a unit"
     );
 }
 
@@ -152,11 +153,11 @@ fn all_faults_at_once_by_name() {
             ("KAFKA_TOPIC", "good"),
             ("KAFKA_QUEUE_BUFFERING_MAX_KBYTES", "1"),
         ]),
-        "KAFKA_ENABLE_IDEMPOTENCE: \"maybe\" is neither true nor false: write true or false; \
-         KAFKA_LINGER_MS: \"5ms\" is no whole number, or out of range: write digits, without a unit; \
-         KAFKA_QUEUE_BUFFERING_MAX_KBYTES sets what KAFKA_BUFFER_MEMORY does: set KAFKA_BUFFER_MEMORY in its place; \
-         KAFKA_SASL_PASWORD is no setting: did you mean KAFKA_SASL_PASSWORD?; \
-         KAFKA_SECURITY_PROTOCOL: \"tls\" is none of its values: use one of plaintext, ssl, sasl_plaintext, sasl_ssl"
+        "KAFKA_ENABLE_IDEMPOTENCE: \"maybe\" is neither true nor false: write true or false; KAFKA_LINGER_MS: \
+         expected a whole number in range, got \"5ms\": write digits, without a unit; \
+         KAFKA_QUEUE_BUFFERING_MAX_KBYTES sets the same as KAFKA_BUFFER_MEMORY: set KAFKA_BUFFER_MEMORY instead; \
+         KAFKA_SASL_PASWORD is an unknown setting: did you mean KAFKA_SASL_PASSWORD?; KAFKA_SECURITY_PROTOCOL: \
+         unknown value \"tls\": use one of plaintext, ssl, sasl_plaintext, sasl_ssl"
     );
 }
 
@@ -174,13 +175,12 @@ fn the_values_of_choices_are_among_the_faults() {
     ];
     assert_eq!(
         fault(&vars),
-        "KAFKA_ACKS is \"2\": use one of 0, 1, all, -1; \
-         KAFKA_BOOTSTRAP_SERVERS has \"b:x\", which has no port from 1 to 65535 behind its colon: write host:port, several with commas; \
-         KAFKA_BOOTSTRAP_SERVERS has \"kafka://a\", which is a URL: write host:port, several with commas; \
-         KAFKA_COMPRESSION_TYPE is \"brotli\": use one of none, gzip, snappy, lz4, zstd; \
-         KAFKA_LINGER_MS: \"5ms\" is no whole number, or out of range: write digits, without a unit; \
-         KAFKA_RECONNECT_BACKOFF_MS (20000) is above KAFKA_RECONNECT_BACKOFF_MAX_MS (10000): raise the second; \
-         KAFKA_SEND_TIMEOUT_MS is 0: give a send the milliseconds that it may take"
+        "KAFKA_ACKS is \"2\": use one of 0, 1, all, -1; KAFKA_BOOTSTRAP_SERVERS has \"b:x\", which needs a port \
+         from 1 to 65535 after its colon: write host:port, separated by commas; KAFKA_BOOTSTRAP_SERVERS has \
+         \"kafka://a\", which is a URL: write host:port, separated by commas; KAFKA_COMPRESSION_TYPE is \"brotli\": \
+         use one of none, gzip, snappy, lz4, zstd; KAFKA_LINGER_MS: expected a whole number in range, got \"5ms\": \
+         write digits, without a unit; KAFKA_RECONNECT_BACKOFF_MS (20000) is above KAFKA_RECONNECT_BACKOFF_MAX_MS \
+         (10000): raise the second; KAFKA_SEND_TIMEOUT_MS is 0: set it to the milliseconds that a send may take"
     );
     assert!(fault(&vars[1..2]).starts_with("KAFKA_ACKS is \"2\": use one of"), "also alone");
 }
@@ -212,8 +212,8 @@ fn a_fault_and_the_setting_it_lacks_are_reported_once() {
     ]);
     assert_eq!(
         text,
-        "KAFKA_MAX_BLOCK_MS is named as a setting of the Java client: set KAFKA_SEND_TIMEOUT_MS; \
-         KAFKA_SASL_JAAS_CONFIG is named as a setting of the Java client: use KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
+        "KAFKA_MAX_BLOCK_MS is a setting of the Java client: set KAFKA_SEND_TIMEOUT_MS; KAFKA_SASL_JAAS_CONFIG is a \
+         setting of the Java client: use KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
     );
 }
 
@@ -223,7 +223,7 @@ fn a_value_from_a_file_is_never_shown() {
         ["KAFKA_BROKERS_FILE", "KAFKA_ACKS_FILE", "KAFKA_TOPIC_FILE", "KAFKA_SSL_CA_PEM_FILE", "KAFKA_LINGER_MS_FILE"]
     {
         let text = fault(&[(name, "/two lines")]);
-        assert!(text.contains(&format!("{name}: what its file has is no value for it: ")), "{text}");
+        assert!(text.contains(&format!("{name}: the content of its file is not a valid value: ")), "{text}");
         assert!(!text.contains("a\\n"), "{text}");
     }
 }
@@ -255,8 +255,8 @@ fn unknown_variables_can_be_ignored() {
     assert_eq!(
         said,
         [
-            "KAFKA_BROKER_ID is no setting: correct or remove it, or read another prefix",
-            "KAFKA_SASL_JAAS_CONFIG is named as a setting of the Java client: use KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD",
+            "KAFKA_BROKER_ID is an unknown setting: correct or remove it, or use another prefix",
+            "KAFKA_SASL_JAAS_CONFIG is a setting of the Java client: use KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD",
         ]
     );
     let (config, _) = vars(&[("KAFKA_BROKER_ID", "1"), ("KAFKA_ACKS", "2")]);
@@ -301,7 +301,7 @@ fn other_prefixes() {
     assert_eq!(config("ORDERS_", "ORDERS_TOPIC").unwrap().topic, "x");
     assert_eq!(config("ORDERS_", "KAFKA_TOPIC").unwrap().topic, "");
     let error = config("ORDERS_", "ORDERS_TOPICS").unwrap_err();
-    assert!(error.message().ends_with("ORDERS_TOPICS is no setting: did you mean ORDERS_TOPIC?"), "{error}");
+    assert!(error.message().ends_with("ORDERS_TOPICS is an unknown setting: did you mean ORDERS_TOPIC?"), "{error}");
     assert!(config("", "TOPIC").is_err());
 }
 
@@ -312,7 +312,7 @@ fn values_that_are_not_utf_8() {
 
     let bytes = OsString::from_vec(b"\xff\xfehunter2".to_vec());
     let error = KafkaSinkConfig::default().with_vars("KAFKA_", [("KAFKA_SASL_PASSWORD", bytes.clone())]).unwrap_err();
-    assert!(error.message().ends_with("KAFKA_SASL_PASSWORD: its value is no UTF-8: write it in UTF-8"), "{error}");
+    assert!(error.message().ends_with("KAFKA_SASL_PASSWORD: its value is not UTF-8: write it in UTF-8"), "{error}");
     assert!(!format!("{error:?}").contains(SECRET));
     assert!(KafkaSinkConfig::default().with_vars("KAFKA_", [(bytes, OsString::from("x"))]).is_ok());
 }

@@ -1,6 +1,6 @@
 //! Names of Java client settings that librdkafka does not have.
 
-const NONE: &str = "remove it, librdkafka has no counterpart";
+const NONE: &str = "remove it, because librdkafka has no counterpart";
 const PEM: &str = "use \"ssl.ca.location\" with a PEM file";
 const LEVEL: &str = "use \"compression.level\"";
 const STATISTICS: &str = "use \"statistics.interval.ms\", or remove it";
@@ -16,7 +16,7 @@ const NAMES: &[(&str, &str)] = &[
     ("compression.zstd.level", LEVEL),
     ("config.providers", NONE),
     ("interceptor.classes", "write a tower layer"),
-    ("key.serializer", "remove it, keys are bytes"),
+    ("key.serializer", "remove it, because keys are bytes"),
     ("max.block.ms", "set the field `send_timeout_ms`"),
     ("max.request.size", "use \"message.max.bytes\""),
     ("metadata.max.idle.ms", "use \"metadata.max.age.ms\""),

@@ -32,10 +32,10 @@ const SET_BY_FIELDS: [(&str, &str); 11] = [
 
 /// Properties that the transport sets because it depends on them.
 const SET_BY_TRANSPORT: [(&str, &str); 5] = [
-    ("builtin.features", "remove it, it only says what librdkafka is built with"),
-    ("delivery.report.only.error", "remove it, no send would ever end well without its report"),
-    ("enabled_events", "remove it, the transport needs all of them"),
-    ("log.queue", "remove it, the log goes to `tracing`"),
+    ("builtin.features", "remove it, because it only lists what librdkafka was built with"),
+    ("delivery.report.only.error", "remove it, because no send is answered without its delivery report"),
+    ("enabled_events", "remove it, because the transport needs all of them"),
+    ("log.queue", "remove it, because the log goes to `tracing`"),
     ("log_level", "remove it, and filter the target `librdkafka` of `tracing`"),
 ];
 
@@ -60,7 +60,7 @@ fn look_at(config: &KafkaSinkConfig, built: Built, name: &str, value: &str) -> R
     }
     if let Some(field) = set_by(name) {
         let problem = format!("{name:?}, which `{field}` sets");
-        return Err((problem, format!("set the field `{field}`, remove the property")));
+        return Err((problem, format!("set the field `{field}` and remove the property")));
     }
     let Some(property) = find(name) else { return Err(unknown(name, value)) };
     if let Some(cure) = property.needs.and_then(|needs| missing(needs, built)) {
@@ -68,11 +68,15 @@ fn look_at(config: &KafkaSinkConfig, built: Built, name: &str, value: &str) -> R
     }
     if property.alias_of.is_some_and(|other| config.properties.contains_key(other)) {
         let other = property.canonical();
-        return Err((format!("{name:?} and {other:?}, two names of one property"), "remove one of them".to_owned()));
+        return Err((
+            format!("{name:?} and {other:?}, which are two names of one property"),
+            "remove one of them".to_owned(),
+        ));
     }
     if PEM.contains(&name) && !value.contains("-----BEGIN ") {
-        let cure = "give it the text from -----BEGIN on; a path goes into the property of that name with .location";
-        return Err((format!("{name:?} with what is no PEM"), cure.to_owned()));
+        let cure = "write the PEM text itself, starting with -----BEGIN; for a path use the property whose name ends \
+                    with .location";
+        return Err((format!("{name:?} with a value that is not PEM"), cure.to_owned()));
     }
     value::check(&property.kind, value).map_err(|fault| (format!("{name:?}: {}", fault.problem), fault.cure))
 }
@@ -92,7 +96,7 @@ fn missing(needs: Needs, built: Built) -> Option<(&'static str, &'static str)> {
         Needs::Tls if !built.tls => Some(("needs TLS", Built::TLS)),
         Needs::Curl => Some((
             "needs libcurl, and librdkafka is built without it",
-            "remove it, tokens come from `ClientEvents::oauth_token` of the transport",
+            "remove it, because tokens come from `ClientEvents::oauth_token` of the transport",
         )),
         Needs::Windows if !cfg!(windows) => Some(("is for Windows", "use \"ssl.ca.location\"")),
         Needs::Tls | Needs::Windows => None,
@@ -105,10 +109,10 @@ fn unknown(name: &str, value: &str) -> (String, String) {
         return (format!("{name:?}, which is for consumers"), "remove it".to_owned());
     }
     if table::API.contains(&name) {
-        return (format!("{name:?}, which is no text"), "remove it".to_owned());
+        return (format!("{name:?}, which can only be set in code"), "remove it".to_owned());
     }
     if let Some(cure) = java::cure(name) {
-        return (format!("{shown:?}, a name of the Java client"), cure.to_owned());
+        return (format!("{shown:?}, which is a name of the Java client"), cure.to_owned());
     }
     // Name and value may be swapped, and the name then be the secret.
     if find(value).is_some() {
@@ -116,13 +120,16 @@ fn unknown(name: &str, value: &str) -> (String, String) {
     }
     let cure = match nearest(name) {
         Some(Meant::Field(field)) => {
-            return (format!("{shown:?}, which is a field"), format!("set the field `{field}`, remove the property"));
+            return (
+                format!("{shown:?}, which is a field"),
+                format!("set the field `{field}` and remove the property"),
+            );
         }
         Some(Meant::Property(meant)) => match set_by(meant) {
             Some(field) => format!("did you mean {meant:?}? The field `{field}` sets it"),
             None => format!("did you mean {meant:?}?"),
         },
-        None => "correct it by CONFIGURATION.md of librdkafka 2.12.1, or remove it".to_owned(),
+        None => "correct it (see CONFIGURATION.md of librdkafka 2.12.1), or remove it".to_owned(),
     };
     (format!("{shown:?}, which librdkafka does not know"), cure)
 }

@@ -27,32 +27,30 @@ pub(in crate::config) fn check(kind: &Kind, value: &str) -> Result<(), Fault> {
             Some(number) if (*least..=*most).contains(&number) => Ok(()),
             Some(number) => fault(format!("{number} is out of range"), format!("librdkafka allows {least} to {most}")),
             None => fault(
-                format!("{} is no whole number", shown(value)),
+                format!("expected a whole number, got {}", shown(value)),
                 format!("write one from {least} to {most}, without a unit"),
             ),
         },
         Kind::Float(least, most) => match value.parse::<f64>() {
             Ok(number) if number >= *least && number <= *most => Ok(()),
             _ => fault(
-                format!("{} is no number from {least} to {most}", shown(value)),
+                format!("expected a number from {least} to {most}, got {}", shown(value)),
                 "write it with digits and a point, without a unit",
             ),
         },
         Kind::OneOf(known) if known.iter().any(|one| one.eq_ignore_ascii_case(value)) => Ok(()),
         Kind::Exactly(known) if known.contains(&value) => Ok(()),
         Kind::OneOf(known) | Kind::Exactly(known) => {
-            fault(format!("{} is none of its values", shown(value)), format!("use one of {}", known.join(", ")))
+            fault(format!("unknown value {}", shown(value)), format!("use one of {}", known.join(", ")))
         }
         Kind::SomeOf(known) => match value.split(',').find(|one| !is_switch(known, one)) {
             None => Ok(()),
-            Some(one) => {
-                fault(format!("{} is none of its values", shown(one)), format!("use some of {}", known.join(",")))
-            }
+            Some(one) => fault(format!("unknown value {}", shown(one)), format!("use any of {}", known.join(","))),
         },
         Kind::Version if is_version(value) => Ok(()),
         Kind::Version => fault(
-            format!("{} is no version of Kafka from 0.8 on", shown(value)),
-            "write it as 2.4.0, or remove the property, brokers say their version",
+            format!("expected a Kafka version of 0.8 or newer, got {}", shown(value)),
+            "write it like 2.4.0, or remove the property, because brokers report their version",
         ),
     }
 }

@@ -2,7 +2,7 @@ use std::net::Ipv6Addr;
 
 use crate::config::Conflict;
 
-const CURE: &str = "write host:port, several with commas";
+const CURE: &str = "write host:port, separated by commas";
 
 pub(super) fn check(brokers: &str, found: &mut Vec<Conflict>) {
     let mut named = false;
@@ -45,7 +45,7 @@ fn look_at(broker: &str) -> Result<(), (String, &'static str)> {
         return fault(&format!("has the character {c:?}"));
     }
     match port {
-        Some(port) if !is_port(port) => fault("has no port from 1 to 65535 behind its colon"),
+        Some(port) if !is_port(port) => fault("needs a port from 1 to 65535 after its colon"),
         _ => Ok(()),
     }
 }
@@ -108,11 +108,11 @@ mod tests {
             ("", "`brokers` is empty"),
             (" , ", "`brokers` is empty"),
             ("kafka://a:9092", "`brokers` has \"kafka://a:9092\", which is a URL"),
-            ("a:9092,b:x", "`brokers` has \"b:x\", which has no port from 1 to 65535 behind its colon"),
-            ("a:0", "`brokers` has \"a:0\", which has no port from 1 to 65535 behind its colon"),
-            ("a:+1", "`brokers` has \"a:+1\", which has no port from 1 to 65535 behind its colon"),
-            ("a:", "`brokers` has \"a:\", which has no port from 1 to 65535 behind its colon"),
-            ("zoo:2181/kafka", "`brokers` has \"zoo:2181/kafka\", which has no port from 1 to 65535 behind its colon"),
+            ("a:9092,b:x", "`brokers` has \"b:x\", which needs a port from 1 to 65535 after its colon"),
+            ("a:0", "`brokers` has \"a:0\", which needs a port from 1 to 65535 after its colon"),
+            ("a:+1", "`brokers` has \"a:+1\", which needs a port from 1 to 65535 after its colon"),
+            ("a:", "`brokers` has \"a:\", which needs a port from 1 to 65535 after its colon"),
+            ("zoo:2181/kafka", "`brokers` has \"zoo:2181/kafka\", which needs a port from 1 to 65535 after its colon"),
             (":9092", "`brokers` has \":9092\", which has no host"),
             ("a:9092 b:9092", "`brokers` has \"a:9092 b:9092\", which has a space"),
             ("\"a:9092\"", "`brokers` has \"\\\"a:9092\\\"\", which has the character '\"'"),

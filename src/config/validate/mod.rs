@@ -47,7 +47,7 @@ pub(super) fn alone(config: &KafkaSinkConfig, built: Built) -> Vec<Conflict> {
 
 fn topic(topic: &str, found: &mut Vec<Conflict>) {
     if topic.is_empty() {
-        found.push(Conflict::new("topic", "`topic` is empty", "name the topic of messages that name none"));
+        found.push(Conflict::new("topic", "`topic` is empty", "set the topic for messages that name none"));
     } else if let Err(error) = topic_name(topic) {
         found.push(Conflict::new("topic", format!("`topic`: {}", error.message()), error.help().to_owned()));
     }
@@ -74,10 +74,10 @@ fn sizes(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
     for (field, value, most, cure) in [
         ("batch_size", c.batch_size as u64, MAX_BATCH, "set it to 1 to send each record alone"),
         ("max_in_flight_requests", c.max_in_flight_requests as u64, MAX_IN_FLIGHT, "set it to 1 for one request at a time"),
-        ("buffer_memory", c.buffer_memory as u64, ANY, "give it the bytes that may be on their way"),
-        ("send_timeout_ms", c.send_timeout_ms, ANY, "give a send the milliseconds that it may take"),
-        ("connect_timeout_ms", c.connect_timeout_ms, ANY, "give connecting the milliseconds that it may take"),
-        ("delivery_bound_ms", c.delivery_bound_ms, ANY, "give a record the milliseconds that it may be on its way"),
+        ("buffer_memory", c.buffer_memory as u64, ANY, "set it to the bytes of records that may be in flight"),
+        ("send_timeout_ms", c.send_timeout_ms, ANY, "set it to the milliseconds that a send may take"),
+        ("connect_timeout_ms", c.connect_timeout_ms, ANY, "set it to the milliseconds that connecting may take"),
+        ("delivery_bound_ms", c.delivery_bound_ms, ANY, "set it to the milliseconds that a record may be in flight"),
         ("circuit_breaker_threshold", threshold, ANY, "set it to 1 or more, or `enable_circuit_breaker` to false"),
         // No linger is as good as one.
         ("linger_ms", c.linger_ms.max(1), MAX_LINGER_MS, ""),

@@ -64,12 +64,12 @@ fn transactions(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
         None | Some("") => found.push(Conflict::new(
             "transactional_id",
             "`transactional_id` is missing while `enable_transactions` is true",
-            "give each producer an id of its own that outlives restarts",
+            "give each producer its own id that stays the same after a restart",
         )),
         Some(id) if id.trim() != id => found.push(Conflict::new(
             "transactional_id",
             "`transactional_id` starts or ends with a space",
-            "remove the space, librdkafka would do so at the front",
+            "remove the space, because librdkafka drops it at the start",
         )),
         Some(id) => super::name("transactional_id", id, found),
     }
@@ -77,7 +77,7 @@ fn transactions(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
         found.push(Conflict::new(
             "enable_idempotence",
             "`enable_idempotence` is false while `enable_transactions` is true",
-            "set it to true, transactions rest on it",
+            "set it to true, because transactions need it",
         ));
     }
     let whole = transaction_timeout_ms(config);
@@ -85,7 +85,8 @@ fn transactions(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
         found.push(Conflict::new(
             "send_timeout_ms",
             format!(
-                "`send_timeout_ms` ({}) is longer than a transaction may take, the property \"transaction.timeout.ms\" ({whole})",
+                "`send_timeout_ms` ({}) is longer than a transaction may take, which is the property \
+                 \"transaction.timeout.ms\" ({whole})",
                 config.send_timeout_ms
             ),
             "lower `send_timeout_ms`, or raise the property",
@@ -110,10 +111,7 @@ fn times(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
     if config.linger_ms > 0 && config.linger_ms >= config.send_timeout_ms {
         found.push(Conflict::new(
             "linger_ms",
-            format!(
-                "`linger_ms` ({}) leaves nothing of `send_timeout_ms` ({})",
-                config.linger_ms, config.send_timeout_ms
-            ),
+            format!("`linger_ms` ({}) uses up `send_timeout_ms` ({})", config.linger_ms, config.send_timeout_ms),
             "lower `linger_ms`, or raise `send_timeout_ms`",
         ));
     }
@@ -122,7 +120,7 @@ fn times(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
         let of = properties::get(config, "message.timeout.ms").map_or("transaction.timeout.ms", |(name, _)| name);
         found.push(Conflict::new(
             "linger_ms",
-            format!("`linger_ms` ({}) leaves nothing of the {timeout} ms that {of:?} gives a record", config.linger_ms),
+            format!("`linger_ms` ({}) uses up the {timeout} ms that {of:?} gives a record", config.linger_ms),
             "lower `linger_ms`, or raise the property",
         ));
     }

@@ -78,11 +78,11 @@ fn certificates(config: &KafkaSinkConfig, add: &mut impl FnMut(String, &'static 
     let certificate = one(["ssl.certificate.location", "ssl.certificate.pem"]);
     match (key, certificate) {
         (Some(key), None) if !keystore => add(
-            format!("`properties` has {key:?} and no certificate to it"),
+            format!("`properties` has {key:?} and no certificate for it"),
             "set \"ssl.certificate.location\" or \"ssl.certificate.pem\"",
         ),
         (None, Some(certificate)) if !keystore => add(
-            format!("`properties` has {certificate:?} and no key to it"),
+            format!("`properties` has {certificate:?} and no key for it"),
             "set \"ssl.key.location\" or \"ssl.key.pem\"",
         ),
         _ => {}

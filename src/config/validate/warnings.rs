@@ -25,8 +25,8 @@ fn guarantees(config: &KafkaSinkConfig, found: &mut Vec<String>) {
     // Factor 2: one set of requests on the wire, one being filled.
     if config.enable_idempotence && config.max_in_flight_requests > 2 * IN_FLIGHT_WITH_IDEMPOTENCE {
         found.push(format!(
-            "`max_in_flight_requests` is {}: with idempotence the client keeps to {IN_FLIGHT_WITH_IDEMPOTENCE} requests \
-             a broker, Kafka's rule; the number still bounds what the sink admits",
+            "`max_in_flight_requests` is {}: with idempotence the client sends at most {IN_FLIGHT_WITH_IDEMPOTENCE} \
+             requests at a time to a broker, which is Kafka's limit; the number still bounds what the sink admits",
             config.max_in_flight_requests
         ));
     }
@@ -65,9 +65,10 @@ fn times(config: &KafkaSinkConfig, found: &mut Vec<String>) {
         && properties::whole(config, "connections.max.idle.ms").unwrap_or(MAX_IDLE_MS) == 0;
     if forgets && i128::from(socket) > i128::from(budget) {
         found.push(format!(
-            "\"socket.timeout.ms\" ({socket}) is above `send_timeout_ms` ({budget}), while \"socket.keepalive.enable\" and \
-             \"connections.max.idle.ms\" are off: sends fail for so long where a load balancer has forgotten an idle connection; leave \
-             \"connections.max.idle.ms\" out, or lower \"socket.timeout.ms\""
+            "\"socket.timeout.ms\" ({socket}) is above `send_timeout_ms` ({budget}), while \
+             \"socket.keepalive.enable\" and \"connections.max.idle.ms\" are off: if a load balancer has dropped an \
+             idle connection, sends on it fail until that time has passed; leave \"connections.max.idle.ms\" out, \
+             or lower \"socket.timeout.ms\""
         ));
     }
     let backoff = u128::from(config.base_backoff_ms);
@@ -97,7 +98,7 @@ fn sizes(config: &KafkaSinkConfig, found: &mut Vec<String>) {
         ));
     }
     if config.compression_type == "none" && properties::get(config, "compression.level").is_some() {
-        let text = "the property \"compression.level\" is set and unused: `compression_type` is none";
+        let text = "the property \"compression.level\" is set but unused: `compression_type` is none";
         found.push(text.to_owned());
     }
 }
@@ -105,10 +106,10 @@ fn sizes(config: &KafkaSinkConfig, found: &mut Vec<String>) {
 fn transactions(config: &KafkaSinkConfig, found: &mut Vec<String>) {
     if !config.enable_transactions {
         if config.transactional_id.is_some() {
-            found.push("`transactional_id` is set and unused: `enable_transactions` is false".to_owned());
+            found.push("`transactional_id` is set but unused: `enable_transactions` is false".to_owned());
         }
         if properties::get(config, "transaction.timeout.ms").is_some() {
-            let text = "the property \"transaction.timeout.ms\" is set and unused: `enable_transactions` is false";
+            let text = "the property \"transaction.timeout.ms\" is set but unused: `enable_transactions` is false";
             found.push(text.to_owned());
         }
         return;
@@ -117,7 +118,7 @@ fn transactions(config: &KafkaSinkConfig, found: &mut Vec<String>) {
     if timeout > TRANSACTION_MAX_MS {
         found.push(format!(
             "the property \"transaction.timeout.ms\" is {timeout}: brokers refuse more than their \
-             transaction.max.timeout.ms, {TRANSACTION_MAX_MS} unless they were told otherwise"
+             transaction.max.timeout.ms (default {TRANSACTION_MAX_MS})"
         ));
     }
     if properties::whole(config, "message.timeout.ms") == Some(0) {
@@ -150,23 +151,24 @@ fn security(config: &KafkaSinkConfig, found: &mut Vec<String>) {
     if !security.is_sasl() {
         let sasl = config.properties.keys().find(|name| name.starts_with("sasl."));
         if let Some(name) = sasl {
-            add(format!("the property {name:?} is set and unused: \"security.protocol\" is {protocol}"));
+            add(format!("the property {name:?} is set but unused: \"security.protocol\" is {protocol}"));
         }
     }
     if !security.is_tls() {
         let tls = config.properties.keys().find(|name| name.starts_with("ssl."));
         if let Some(name) = tls {
             add(format!(
-                "the property {name:?} is set and unused: \"security.protocol\" is {protocol}, and nothing is encrypted"
+                "the property {name:?} is set but unused: \"security.protocol\" is {protocol}, and nothing is encrypted"
             ));
         }
     }
     if properties::flag(config, "enable.ssl.certificate.verification") == Some(false) {
-        add("\"enable.ssl.certificate.verification\" is off: anybody can claim to be the broker".to_owned());
+        add("\"enable.ssl.certificate.verification\" is off: any server can claim to be the broker".to_owned());
     } else if properties::get(config, "ssl.endpoint.identification.algorithm")
         .is_some_and(|(_, value)| value.eq_ignore_ascii_case("none"))
     {
-        add("\"ssl.endpoint.identification.algorithm\" is none: any certificate of the same authority passes for the broker's"
+        add("\"ssl.endpoint.identification.algorithm\" is none: any certificate of the same authority \
+             is accepted as the broker's"
             .to_owned());
     }
     if properties::flag(config, "enable.sasl.oauthbearer.unsecure.jwt") == Some(true) {
@@ -183,10 +185,10 @@ fn security(config: &KafkaSinkConfig, found: &mut Vec<String>) {
         }
         if value.trim() != value {
             add(format!(
-                "the property {name:?} starts or ends with a space or a line break: remove it, unless it is meant"
+                "the property {name:?} starts or ends with a space or a line break: remove it unless it is intended"
             ));
         } else if value.contains(['\n', '\r']) {
-            add(format!("the property {name:?} has a line break: remove it, unless it is meant"));
+            add(format!("the property {name:?} has a line break: remove it unless it is intended"));
         }
     }
 }

@@ -43,8 +43,8 @@ impl Told {
             Some(telemetry) if wanted => builder.events(crate::telemetry::statistics::Late::new(telemetry)),
             None if wanted => {
                 tracing::warn!(
-                    "\"statistics.interval.ms\" is set, and the sink has no Telemetry that would record the statistics: give it one \
-                     with SinkBuilder::telemetry, or remove the property"
+                    "\"statistics.interval.ms\" is set, and the sink has no Telemetry that would record the \
+                     statistics: set one with SinkBuilder::telemetry, or remove the property"
                 );
                 builder
             }

@@ -212,23 +212,23 @@ fn sends(count: usize) -> String {
 
 fn left_out(count: usize) -> Error {
     let text = format!(
-        "not committed: {} of the transaction never got to the transport, and nobody took the answer",
+        "not committed: {} of the transaction did not reach the transport, and no caller observed the outcome",
         sends(count)
     );
     Error::new(ErrorKind::Transaction, text)
-        .with_help("abort the transaction and send all of it again; do not drop a send before it has answered")
+        .with_help("abort the transaction and replay it; do not drop a send before it is answered")
 }
 
 fn still_waiting(count: usize, within: Duration) -> Error {
     let text = format!(
-        "not committed: after {} {} of the transaction had neither got to the transport nor been answered",
+        "not committed: after {} {} of the transaction had neither reached the transport nor been answered",
         seconds(within),
         sends(count)
     );
     Error::new(ErrorKind::Timeout, text)
         .with_recovery(Recovery::Retry)
         .with_persistence(Persistence::NotPersisted)
-        .with_help("poll the sends and take their answers, then commit again; or abort")
+        .with_help("poll the sends to their outcomes and commit again, or abort")
 }
 
 /// Error of a commit that waited while another call ended the transaction. The other call's answer says how.
@@ -240,7 +240,7 @@ pub(super) fn ended_meanwhile() -> Error {
 }
 
 fn late() -> Error {
-    Error::new(ErrorKind::Transaction, "not sent: it began before the present transaction did")
+    Error::new(ErrorKind::Transaction, "not sent: the send began before the current transaction")
         .with_recovery(Recovery::Reject)
         .with_persistence(Persistence::NotPersisted)
         .with_help("send it again in the next transaction")
@@ -250,11 +250,13 @@ fn late() -> Error {
 fn late_on_its_way() -> Error {
     Error::new(
         ErrorKind::Transaction,
-        "given up: it began before the present transaction did, and was still in a layer",
+        "given up: the send began before the current transaction and was still in a layer",
     )
     .with_recovery(Recovery::Reject)
     .with_persistence(Persistence::PossiblyPersisted)
-    .with_help("send it again in the next transaction; a layer of yours that hands records to a task of its own may still send this one")
+    .with_help(
+        "send it again in the next transaction; a layer that hands records to its own task may still send this one",
+    )
 }
 
 #[cfg(test)]

@@ -117,7 +117,7 @@ fn download(text: &str, lib: &Path) -> Result<(), String> {
         .map_err(|_| "Java, but no Maven".to_owned())?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let first = text.lines().find(|line| line.contains("ERROR")).unwrap_or("it failed without a word");
+        let first = text.lines().find(|line| line.contains("ERROR")).unwrap_or("it failed without output");
         let name = lib.file_name().unwrap_or_default().to_string_lossy();
         return Err(format!("Maven cannot fetch {name} of Kafka {KAFKA_VERSION}: {first}"));
     }

@@ -97,7 +97,7 @@ impl Node {
     pub(crate) fn spawn(&self, launcher: &Launcher) -> Result<(), Error> {
         let mut child = self.child();
         if child.is_some() {
-            return Err(Error::new(format!("node {} runs already", self.id)));
+            return Err(Error::new(format!("node {} is already running", self.id)));
         }
         let path = self.log_file();
         let log = File::options().create(true).append(true).open(&path).map_err(Error::with(path.display()))?;
@@ -143,9 +143,9 @@ impl Node {
         let what = match self.child().as_mut().map(Child::try_wait) {
             Some(Ok(None)) if Instant::now() < end => return Ok(()),
             Some(Ok(None)) => format!("is not ready in time: {last}"),
-            Some(Ok(Some(status))) => format!("ended at its start: {status}"),
+            Some(Ok(Some(status))) => format!("exited at its start: {status}"),
             Some(Err(error)) => error.to_string(),
-            None => "does not run".to_owned(),
+            None => "is not running".to_owned(),
         };
         let line: Vec<_> = launcher.command(&self.dir).iter().map(|word| shorten(&word.to_string_lossy())).collect();
         Err(Error::new(format!(
@@ -159,7 +159,7 @@ impl Node {
     pub(crate) fn signal(&self, launcher: &Launcher, signal: &str) -> Result<(), Error> {
         let child = self.child();
         let Some(child) = child.as_ref() else {
-            return Err(Error::new(format!("node {} does not run", self.id)));
+            return Err(Error::new(format!("node {} is not running", self.id)));
         };
         launcher.signal(&self.dir, child.id(), signal)
     }

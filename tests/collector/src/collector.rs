@@ -141,7 +141,7 @@ impl Collector {
             }
             if Instant::now() > end {
                 let names: Vec<_> = spans.iter().map(|span| &span.name).collect();
-                return Err(Error::new(format!("what was waited for is not among {names:?}")));
+                return Err(Error::new(format!("the expected items are not among {names:?}")));
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
@@ -161,7 +161,7 @@ impl Collector {
             }
             if Instant::now() > end {
                 let names: std::collections::BTreeSet<_> = metrics.iter().map(|metric| &metric.name).collect();
-                return Err(Error::new(format!("what was waited for is not among {names:?}")));
+                return Err(Error::new(format!("the expected items are not among {names:?}")));
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }

@@ -67,7 +67,7 @@ fn the_environment_is_read() {
     assert_eq!(KafkaSinkConfig::from_env_with_prefix(prefix).unwrap(), KafkaSinkConfig::default());
     let path = std::env::var("CARGO_PKG_NAME").unwrap();
     let error = KafkaSinkConfig::from_env_with_prefix("CARGO_PKG_").unwrap_err();
-    assert!(error.message().contains("CARGO_PKG_NAME is no setting"), "{error}");
+    assert!(error.message().contains("CARGO_PKG_NAME is an unknown setting"), "{error}");
     assert!(!error.message().contains(&path), "no value is shown: {error}");
 }
 
@@ -78,7 +78,7 @@ async fn with_conflicts_nothing_connects() {
     assert!(!report.passed() && report.inspection.is_none() && report.error.is_none());
     assert_eq!((report.conflicts.len(), report.elapsed), (2, Duration::ZERO));
     let shown = report.to_string();
-    assert!(shown.contains("  - `topic` is empty: name the topic"), "{shown}");
+    assert!(shown.contains("  - `topic` is empty: set the topic"), "{shown}");
     assert!(shown.contains("  sasl.password                      ***\n"), "{shown}");
     assert!(!format!("{shown}{report:?}").contains("hunter2"));
 }
@@ -110,10 +110,7 @@ async fn the_mock_cluster() {
     assert_eq!(topic.partitions.iter().map(|partition| partition.id).collect::<Vec<_>>(), [0, 1, 2]);
     // The mock cluster does not support the request.
     assert!(topic.settings.is_err());
-    assert!(
-        report.warnings.iter().any(|warning| warning.starts_with("what the topic allows is not known")),
-        "{report}"
-    );
+    assert!(report.warnings.iter().any(|warning| warning.starts_with("the topic's limits are not known")), "{report}");
 }
 
 #[tokio::test]
@@ -124,7 +121,7 @@ async fn a_leader_that_is_away_is_a_problem() {
     mock.broker_down(2).unwrap();
     let report = preflight(&config(&first, "orders")).await;
     assert!(report.inspection.is_some() && !report.passed(), "{report}");
-    let problem = "broker 2 leads partitions 1, 3 and is none of the cluster's brokers now: look at its health";
+    let problem = "broker 2 leads partitions 1, 3 but is not in the cluster now: check its health";
     assert_eq!(report.problems, [problem], "{report}");
 }
 
@@ -159,7 +156,7 @@ async fn a_real_topic_and_what_it_allows() {
     let report = preflight(&config(kafka.bootstrap(), &topic)).await;
     // A partition with one replica needs no more in sync, whatever min.insync.replicas says: see preflight_verdicts.
     assert!(report.passed(), "{report}");
-    assert!(report.warnings.iter().any(|warning| warning.contains("1000 bytes at a time")), "{report}");
+    assert!(report.warnings.iter().any(|warning| warning.contains("batches of up to 1000 bytes")), "{report}");
     assert!(report.warnings.iter().any(|warning| warning.contains("without a key")), "{report}");
 }
 

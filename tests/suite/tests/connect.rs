@@ -204,7 +204,7 @@ async fn a_sink_says_why_it_cannot_connect() {
                 .with_property("sasl.username", "bob")
                 .with_property("sasl.password", "bob-secret"),
             ErrorKind::Authorization,
-            "let this principal write",
+            "grant this principal WRITE on the topic",
         ),
     ];
     for (config, kind, help) in cases {

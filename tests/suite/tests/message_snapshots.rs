@@ -205,16 +205,13 @@ async fn sends_through_memory() {
     texts.error("a bad topic name", &sink.send(message("x").with_topic("bad topic!")).await.unwrap_err());
     texts.error("an unknown topic", &sink.send(message("x").with_topic("nowhere")).await.unwrap_err());
     let tomorrow = Timestamp::from_millis(i64::MAX);
-    texts.error("a time stamp ahead", &sink.send(message("x").with_timestamp(tomorrow)).await.unwrap_err());
+    texts.error("a timestamp ahead", &sink.send(message("x").with_timestamp(tomorrow)).await.unwrap_err());
 
     let hold = kafka.script().hold();
     let (held, parked) = tokio::join!(sink.send(message("held")), sink.send(message("parked")));
     texts.error("handed over when the time is up", &held.unwrap_err());
     texts.error("no room until the time is up", &parked.unwrap_err());
-    texts.error(
-        "closed with records on their way",
-        &sink.close_within(Duration::from_secs(1)).await.unwrap_err().into(),
-    );
+    texts.error("closed with records in flight", &sink.close_within(Duration::from_secs(1)).await.unwrap_err().into());
     drop(hold);
     texts.error("closed", &sink.send(message("x")).await.unwrap_err());
 

@@ -19,7 +19,7 @@ const SURELY_NOT: [&str; 8] = [
 ];
 /// Phrases that leave it open.
 const PERHAPS: [&str; 6] =
-    ["may have been", "may be visible", "not known whether", "not confirmed", "in doubt", "still on its way"];
+    ["may have been", "may be visible", "not known whether", "not confirmed", "in doubt", "still in flight"];
 /// Phrases that ask to send the same record again.
 const AGAIN: [&str; 4] = ["send it again", "send the record again", "sends it again", "replay"];
 /// Conditions under which sending again does no harm.

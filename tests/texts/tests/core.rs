@@ -24,7 +24,7 @@ fn of_invalid_records() {
 
 #[test]
 fn of_layers_and_serializers() {
-    assert_consistent(&Error::serialization("the price is no number"));
+    assert_consistent(&Error::serialization("the price is not a number"));
     assert_consistent(&Error::refused("more than 10 bytes"));
     let mut errors: Vec<BoxError> = vec![
         "it failed".into(),

@@ -234,7 +234,7 @@ impl fmt::Display for CloseReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} delivered, {} not written, {} may have been written", self.delivered, self.failed, self.unknown)?;
         if self.unfinished > 0 {
-            write!(f, ", {} waited to be sent", self.unfinished)?;
+            write!(f, ", {} without an answer", self.unfinished)?;
         }
         match &self.transaction {
             None => Ok(()),

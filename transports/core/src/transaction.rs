@@ -73,7 +73,7 @@ impl fmt::Display for TransactionEnd {
         match self {
             Self::Aborted => f.write_str("the open transaction was aborted"),
             Self::Committed => f.write_str("the transaction whose commit was under way was committed"),
-            Self::Unknown(error) => write!(f, "how the open transaction ended is unknown: {}", error.message()),
+            Self::Unknown(error) => write!(f, "it is unknown how the open transaction ended: {}", error.message()),
         }
     }
 }

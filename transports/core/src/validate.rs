@@ -37,17 +37,17 @@ pub fn topic_name(name: &str) -> Result<()> {
     let fault = if name.is_empty() {
         "it is empty".to_owned()
     } else if name.len() > MAX_TOPIC_NAME {
-        format!("it has {} characters, Kafka allows {MAX_TOPIC_NAME}", name.chars().count())
+        format!("it has {} characters, and Kafka allows {MAX_TOPIC_NAME}", name.chars().count())
     } else if name == "." || name == ".." {
         "Kafka reserves it".to_owned()
     } else if let Some(at) = name.bytes().position(|b| !IN_TOPIC_NAMES[usize::from(b)]) {
         // All bytes before `at` are ASCII, so a character starts there.
-        format!("it has the character {:?}", name[at..].chars().next().unwrap_or_default())
+        format!("it contains the character {:?}", name[at..].chars().next().unwrap_or_default())
     } else {
         return Ok(());
     };
     let shown: String = name.chars().take(60).collect();
-    Err(Error::new(ErrorKind::InvalidRecord, format!("{shown:?} is no topic name: {fault}"))
+    Err(Error::new(ErrorKind::InvalidRecord, format!("{shown:?} is not a valid topic name: {fault}"))
         .with_help("use 1 to 249 letters, digits, '.', '_' and '-'"))
 }
 
@@ -60,8 +60,8 @@ pub fn partition(partition: i32) -> Result<()> {
     if partition >= 0 {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::InvalidRecord, format!("{partition} is no partition"))
-        .with_help("partitions count from 0; leave the partition out to let the key decide"))
+    Err(Error::new(ErrorKind::InvalidRecord, format!("{partition} is not a valid partition"))
+        .with_help("partitions are numbered from 0; leave the partition out to let the key decide"))
 }
 
 /// Checks that a timestamp is after 1970: clients use 0 for "none", and brokers refuse negative ones.
@@ -73,8 +73,8 @@ pub fn timestamp(timestamp: Timestamp) -> Result<()> {
     if timestamp.as_millis() > 0 {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::InvalidRecord, format!("{timestamp} is no time stamp for a record"))
-        .with_help("time stamps are milliseconds since 1970, from 1 on; leave it out for the time of the send"))
+    Err(Error::new(ErrorKind::InvalidRecord, format!("{timestamp} is not a valid record timestamp"))
+        .with_help("timestamps are milliseconds since 1970 and at least 1; leave it out to use the time of the send"))
 }
 
 #[cfg(test)]

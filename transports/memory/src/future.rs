@@ -134,7 +134,7 @@ impl State {
         describe: impl FnOnce(&Slot, Option<Instant>) -> Unanswered,
     ) -> Poll<Result<Delivery>> {
         match self.project() {
-            StateProj::Refused(error) => Poll::Ready(Err(error.take().expect("polled after it was ready"))),
+            StateProj::Refused(error) => Poll::Ready(Err(error.take().expect("polled after completion"))),
             StateProj::Waiting { client, slot, topic, expires_at, mut timer } => {
                 if let Poll::Ready(outcome) = slot.poll(cx) {
                     if outcome.is_err() {

@@ -255,7 +255,7 @@ impl MemoryKafka {
 
 fn check_partitions(partitions: u32) {
     assert!(partitions > 0, "a topic has at least one partition");
-    assert!(i32::try_from(partitions).is_ok(), "{partitions} are more partitions than Kafka counts");
+    assert!(i32::try_from(partitions).is_ok(), "{partitions} partitions are more than Kafka supports");
 }
 
 impl Default for MemoryKafka {

@@ -125,7 +125,10 @@ impl Producer {
     #[must_use]
     pub fn transport(self) -> MemoryTransport {
         let transaction = self.transactional_id.map(|id| TxnClient::new(id, self.transaction_timeout));
-        assert!(transaction.is_none() || self.resend.is_none(), "a transactional producer does not send again here");
+        assert!(
+            transaction.is_none() || self.resend.is_none(),
+            "a transactional producer in memory has no retries of its own"
+        );
         let resend = self.resend.map(|settings| Resend::new(settings, self.broker.new_producer_id()));
         let client = Client::new(self.broker, self.limits, transaction, resend, self.batching);
         #[cfg(feature = "sim")]

@@ -84,7 +84,11 @@ impl Rule {
     ///
     /// If the error says `Persisted`, because that would be false.
     pub fn fail(mut self, error: Error) -> Scripted {
-        assert_ne!(error.persistence(), Persistence::Persisted, "a record that fails is not in the log: {error:?}");
+        assert_ne!(
+            error.persistence(),
+            Persistence::Persisted,
+            "a failure cannot be Persisted, because the record is not in the log: {error:?}"
+        );
         self.case.action.write = false;
         self.case.action.answer = Answer::Error(error);
         self.add()
@@ -102,7 +106,11 @@ impl Rule {
     ///
     /// If the error says `NotPersisted`, because that would be false.
     pub fn lose_answer_with(mut self, error: Error) -> Scripted {
-        assert_ne!(error.persistence(), Persistence::NotPersisted, "the record is in the log: {error:?}");
+        assert_ne!(
+            error.persistence(),
+            Persistence::NotPersisted,
+            "the error cannot be NotPersisted, because the record is in the log: {error:?}"
+        );
         self.case.action.answer = Answer::Error(error);
         self.add()
     }

@@ -68,7 +68,7 @@ impl Slot {
             State::Open(waker) => waker.replace(cx.waker().clone()),
             State::Settled(_) | State::Empty(_) => {
                 drop(state);
-                return Poll::Ready(self.take().expect("polled after it was ready"));
+                return Poll::Ready(self.take().expect("polled after completion"));
             }
         };
         drop(state);

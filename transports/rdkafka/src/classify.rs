@@ -82,8 +82,8 @@ pub(crate) fn record_error(code: i32, persistence: Persistence, record: &Record,
     }
     // Isolated in its batch, so the record itself was rejected.
     let help = match error.kind() {
-        ErrorKind::RecordTooLarge => "send less in one record, or raise max.message.bytes of the topic",
-        _ => "correct the record: its key or its time stamp is against the topic's rules",
+        ErrorKind::RecordTooLarge => "send a smaller record, or raise max.message.bytes of the topic",
+        _ => "correct the record: its key or timestamp violates the topic's rules",
     };
     error.with_scope(Scope::Record).with_help(help)
 }
@@ -111,8 +111,9 @@ fn helped(error: Error, why: Option<&Explanation>) -> Error {
 
 /// Error of a record that is larger than the whole limit.
 pub(crate) fn larger_than_all_room(topic: &str, size: usize, limit: usize) -> Error {
-    let text = format!("a record of {size} bytes for {topic} is larger than the whole limit of {limit} bytes");
-    Error::new(ErrorKind::RecordTooLarge, text).with_help("send less in one record, or raise buffer_memory")
+    let text =
+        format!("a record of {size} bytes for {topic} is larger than the transport's whole limit of {limit} bytes");
+    Error::new(ErrorKind::RecordTooLarge, text).with_help("send a smaller record, or raise buffer_memory")
 }
 
 /// Error of a record that no broker takes, because its request would be too large.
@@ -122,7 +123,7 @@ pub(crate) fn larger_than_a_request(topic: &str, size: usize, limit: usize) -> E
          (socket.request.max.bytes={limit})"
     );
     Error::new(ErrorKind::RecordTooLarge, text)
-        .with_help("send less in one record, or raise socket.request.max.bytes of the brokers")
+        .with_help("send a smaller record, or raise socket.request.max.bytes of the brokers")
 }
 
 /// Error of a record that was called after the close.
@@ -169,7 +170,7 @@ pub(crate) fn too_late(record: &Record) -> Error {
     Error::new(ErrorKind::Timeout, text)
         .with_persistence(Persistence::NotPersisted)
         .with_unanswered(Unanswered::new(None))
-        .with_help("allow more time; the serializer, a layer, the wait for room or a back-off took what there was")
+        .with_help("allow more time; the serializer, a layer, the wait for room or a back-off used it up")
 }
 
 /// Shorter times are not shown as numbers.

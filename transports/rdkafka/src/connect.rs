@@ -163,7 +163,7 @@ impl ConnectCheck<'_> {
                     self.cause(now)
                 );
                 let help = advertised_names::advertised_help(&text).unwrap_or_else(|| {
-                    "look at the health of the brokers; enable.idempotence=false needs no producer id".to_owned()
+                    "check the health of the brokers; enable.idempotence=false needs no producer id".to_owned()
                 });
                 Err(Error::new(ErrorKind::Timeout, text).with_help(help))
             }
@@ -175,12 +175,14 @@ impl ConnectCheck<'_> {
     }
 
     pub(crate) fn unknown_topic(&self, topic: &str) -> Error {
-        Error::new(ErrorKind::UnknownTopicOrPartition, format!("{} has no topic {topic}, or does not show it", self.brokers))
-            .with_error_type("UNKNOWN_TOPIC_OR_PARTITION")
-            .with_help(format!(
-                "create it: kafka-topics.sh --bootstrap-server {} --create --topic {topic}; or let this principal describe it",
+        let text = format!("{} has no topic {topic}, or does not show it to this principal", self.brokers);
+        Error::new(ErrorKind::UnknownTopicOrPartition, text).with_error_type("UNKNOWN_TOPIC_OR_PARTITION").with_help(
+            format!(
+                "create it: kafka-topics.sh --bootstrap-server {} --create --topic {topic}; or grant this principal \
+                 DESCRIBE on it",
                 self.brokers
-            ))
+            ),
+        )
     }
 
     pub(crate) fn no_broker(&self, now: Instant) -> Error {

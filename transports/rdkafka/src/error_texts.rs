@@ -206,9 +206,9 @@ fn of_calls_of_transactions() {
                 assert_all(fates.map(|fate| call.error("the transaction was not aborted", &error, fate)));
                 let without = |what| call.error(what, &error, Persistence::NotPersisted);
                 assert_all([
-                    without("the transactional id was not taken").without_record(),
+                    without("the transactional id was not acquired").without_record(),
                     without("the transaction was not begun").without_record(),
-                    without("the offsets are not in the transaction"),
+                    without("the offsets were not added to the transaction"),
                 ]);
             }
         }

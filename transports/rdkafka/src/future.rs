@@ -56,7 +56,7 @@ impl Future for DeliveryFuture {
                 handover::returned();
                 Poll::Ready(Err(error))
             }
-            State::Done => panic!("a delivery future was polled after it was ready"),
+            State::Done => panic!("a delivery future was polled after completion"),
         }
     }
 }

@@ -219,7 +219,7 @@ impl TransportInner {
                 );
                 Error::new(ErrorKind::RecordTooLarge, text)
                     .with_error_type("MESSAGE_TOO_LARGE")
-                    .with_help("send less in one record, or raise message.max.bytes")
+                    .with_help("send a smaller record, or raise message.max.bytes")
             }
             _ => classify::record_error(code, Persistence::NotPersisted, record, elapsed),
         };
@@ -253,7 +253,7 @@ impl TransportInner {
         match (error.kind(), record.partition, self.partitions.get(&record.topic)) {
             (ErrorKind::UnknownTopicOrPartition, Some(partition), Some(count)) if partition as u32 >= count => error
                 .with_help(format!(
-                    "{} has {}, and they count from 0",
+                    "{} has {}, numbered from 0",
                     record.topic,
                     text::count(count as usize, "partition")
                 )),

@@ -104,7 +104,7 @@ pub struct FoundPartition {
 ///
 /// # Errors
 ///
-/// As [`RdkafkaBuilder::connect`](crate::RdkafkaBuilder::connect), but a problem with the topic is in the [`Inspection`].
+/// As [`Builder::connect`](crate::Builder::connect), but a problem with the topic is in the [`Inspection`].
 ///
 /// # Cancel safety
 ///
@@ -221,12 +221,13 @@ fn found_topic(
     match seen.code {
         0 => {}
         codes::UNKNOWN_TOPIC_OR_PARTITION => {
-            let text = format!("{brokers} has no topic {topic}, or does not show it");
+            let text = format!("{brokers} has no topic {topic}, or does not show it to this principal");
             return Err(Error::new(ErrorKind::UnknownTopicOrPartition, text)
                 .with_error_type("UNKNOWN_TOPIC_OR_PARTITION")
                 .with_help(format!(
-                    "create it: kafka-topics.sh --bootstrap-server {brokers} --create --topic {topic}; or let this principal \
-                     describe it; a cluster that creates topics by itself does so when a sink connects"
+                    "create it: kafka-topics.sh --bootstrap-server {brokers} --create --topic {topic}; or grant \
+                     this principal DESCRIBE on it; a cluster that creates topics by itself does so when a sink \
+                     connects"
                 ))
                 .without_record());
         }
@@ -249,11 +250,9 @@ fn found_topic(
 }
 
 fn settings_not_seen(topic: &str, code: i32) -> Error {
-    let error = classify::client_error(code, &format!("the settings of {topic} cannot be seen"), None).without_record();
+    let error = classify::client_error(code, &format!("the settings of {topic} cannot be read"), None).without_record();
     match error.kind() {
-        ErrorKind::Authorization => {
-            error.with_help("this needs the right to DESCRIBE_CONFIGS of the topic; sending does not")
-        }
+        ErrorKind::Authorization => error.with_help("this needs DESCRIBE_CONFIGS on the topic; sending does not"),
         _ => error,
     }
 }

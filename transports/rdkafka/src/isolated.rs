@@ -25,7 +25,7 @@ impl IsolatedProducer {
         self.client.wake();
         let thread = lock(&self.thread).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the event loop of the isolated producer had panicked");
+            tracing::error!("the event loop of the isolated producer panicked");
         }
         self.client.destroy();
     }
@@ -99,7 +99,7 @@ impl LazyIsolatedProducer {
                 producer.end_when_settled(closed);
             };
             if let Err(error) = std::thread::Builder::new().name("kafka-tower-retire".to_owned()).spawn(end) {
-                tracing::warn!(%error, "no thread to end a producer");
+                tracing::warn!(%error, "no thread could be started to destroy a producer");
             }
         }
     }

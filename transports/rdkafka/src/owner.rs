@@ -40,7 +40,7 @@ impl Drop for Owner {
             if undelivered > 0 {
                 tracing::warn!(
                     undelivered,
-                    "a Kafka transport was dropped with records on their way: close it first, and none is lost"
+                    "a Kafka transport was dropped with records in flight: close it before the last handle is dropped, so that none is lost"
                 );
             }
             let open = self.inner.transactions.open.is_open();
@@ -49,7 +49,7 @@ impl Drop for Owner {
         if let Some(thread) = self.thread.take() {
             // Event loops run foreign wakers, and one of them may hold the last handle.
             if !event_loop::is_loop() && thread.join().is_err() {
-                tracing::error!("the event loop of a Kafka transport had panicked");
+                tracing::error!("the event loop of a Kafka transport panicked");
             }
         }
     }

@@ -109,7 +109,7 @@ fn spawn(inner: &TransportInner, now: Instant, look_up: impl FnOnce() + Send + '
     let spawned = thread::Builder::new().name("kafka-tower-topics".to_owned()).spawn(look_up);
     if let Err(error) = &spawned {
         // Logged once a second while the system has no threads.
-        inner.log.write(Source::Warning, &format!("no thread to look up topics: {error}"), now);
+        inner.log.write(Source::Warning, &format!("no thread could be started to look up topics: {error}"), now);
     }
     spawned.is_ok()
 }

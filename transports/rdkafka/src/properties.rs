@@ -55,7 +55,7 @@ pub(crate) fn get<'a>(properties: &'a Properties, name: &str) -> Option<&'a str>
 pub(crate) fn client_config(properties: &Properties) -> Result<ClientConfig> {
     features(properties)?;
     if let Some(ours) = OURS.iter().find(|name| properties.contains_key(**name)) {
-        return Err(Error::new(ErrorKind::Config, format!("the property `{ours}` belongs to the transport"))
+        return Err(Error::new(ErrorKind::Config, format!("the property `{ours}` is set by the transport"))
             .with_help("leave it out: without its reports no send would ever resolve"));
     }
     // In a transaction a local time-out aborts; it must be below transaction.timeout.ms, and librdkafka sets it so by
@@ -164,9 +164,9 @@ pub(crate) fn creation_error(error: &KafkaError, config: &ClientConfig) -> Error
                 .with_help("correct its value: see CONFIGURATION.md of librdkafka 2.12")
         }
         KafkaError::ClientCreation(text) => {
-            Error::new(ErrorKind::Config, format!("the client could not be made: {}", redact(text, config)))
+            Error::new(ErrorKind::Config, format!("the client could not be created: {}", redact(text, config)))
         }
-        _ => Error::new(ErrorKind::Config, "the client could not be made"),
+        _ => Error::new(ErrorKind::Config, "the client could not be created"),
     }
 }
 

@@ -276,7 +276,7 @@ fn retire(inner: &Arc<TransportInner>, instance: Instance) {
     let retiring = Arc::clone(inner);
     let retire = std::thread::Builder::new().name("kafka-tower-retire".to_owned());
     if let Err(error) = retire.spawn(move || retiring.retire(instance)) {
-        tracing::warn!(%error, "no thread to end a producer");
+        tracing::warn!(%error, "no thread could be started to destroy a producer");
     }
 }
 

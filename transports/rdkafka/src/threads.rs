@@ -4,7 +4,7 @@ use kafka_tower_core::{Error, ErrorKind, Persistence};
 
 /// Error of a call for which the system started no thread.
 pub(crate) fn no_thread(error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Fatal, "the system gave no thread")
+    Error::new(ErrorKind::Fatal, "the system could not start a thread")
         .with_persistence(Persistence::NotPersisted)
         .with_source(error)
 }

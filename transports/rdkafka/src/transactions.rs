@@ -59,7 +59,7 @@ impl TransactionControl for RdkafkaTransactions {
         let init = self.run("init", move |inner| {
             let call = Call::new(inner, within);
             sliced(&call, |slice| inner.client.init_transactions(slice))
-                .map_err(|error| call.error("the transactional id was not taken", &error, Persistence::NotPersisted))
+                .map_err(|error| call.error("the transactional id was not acquired", &error, Persistence::NotPersisted))
         });
         without_record(init)
     }
@@ -123,7 +123,7 @@ impl TransactionControl for RdkafkaTransactions {
                 if error.abort {
                     inner.transactions.record_failed();
                 }
-                call.error("the offsets are not in the transaction", &error, Persistence::NotPersisted)
+                call.error("the offsets were not added to the transaction", &error, Persistence::NotPersisted)
             })
         })
     }

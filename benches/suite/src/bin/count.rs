@@ -47,11 +47,11 @@ fn main() {
 }
 
 fn number(text: &str) -> usize {
-    text.parse().unwrap_or_else(|_| panic!("{text} is no number"))
+    text.parse().unwrap_or_else(|_| panic!("{text} is not a number"))
 }
 
 fn find(id: &str) -> Case {
-    *cases::ALL.iter().find(|case| case.id() == id).unwrap_or_else(|| panic!("there is no case {id}"))
+    *cases::ALL.iter().find(|case| case.id() == id).unwrap_or_else(|| panic!("unknown case {id}"))
 }
 
 fn plan(mode: &str, size: usize, records: usize, bootstrap: &str, topic: &str) -> Plan {

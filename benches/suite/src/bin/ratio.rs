@@ -94,11 +94,11 @@ fn options(arguments: &[String]) -> Result<Options, String> {
             "--gate" => options.gate = Some(parsed(value()?)?),
             "--retries" => options.retries = parsed(value()?)?,
             "--pin" => options.pin = true,
-            _ => return Err(format!("{name} is no option")),
+            _ => return Err(format!("unknown option {name}")),
         }
     }
     if !target {
-        return Err("which broker?".to_owned());
+        return Err("one of --mock and --kafka is required".to_owned());
     }
     for mode in options.modes.clone() {
         let baseline = options.baseline(mode);

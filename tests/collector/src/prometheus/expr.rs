@@ -43,7 +43,7 @@ impl Expr {
         let mut words = words(text).into_iter().peekable();
         let expr = binary(&mut words).and_then(|expr| match words.next() {
             None => Ok(expr),
-            Some(word) => Err(Error::new(format!("`{word}` is too much"))),
+            Some(word) => Err(Error::new(format!("unexpected `{word}`"))),
         });
         expr.map_err(Error::with(format!("the query {text}")))
     }
@@ -105,7 +105,7 @@ fn binary(words: &mut Words) -> Result<Expr, Error> {
 }
 
 fn operand(words: &mut Words) -> Result<Expr, Error> {
-    let word = words.next().ok_or_else(|| Error::new("it ends too early"))?;
+    let word = words.next().ok_or_else(|| Error::new("unexpected end"))?;
     match word.as_str() {
         "(" => {
             let inner = binary(words)?;
@@ -147,7 +147,7 @@ fn selector(metric: String, words: &mut Words) -> Result<Selector, Error> {
         while words.next_if(|word| word == "}").is_none() {
             let (label, operator, value) = (words.next(), words.next(), words.next());
             let (Some(label), Some(operator), Some(value)) = (label, operator, value) else {
-                return Err(Error::new("a matcher is not whole"));
+                return Err(Error::new("incomplete matcher"));
             };
             let equal = match operator.as_str() {
                 "=" => true,

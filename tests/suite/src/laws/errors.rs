@@ -20,7 +20,7 @@ pub async fn every_error_states_its_persistence<S: Subject>(subject: &S) {
         ("a topic name", Record::new("bad topic!"), ErrorKind::InvalidRecord),
         ("no topic name", Record::new(""), ErrorKind::InvalidRecord),
         ("a negative partition", Record::new(topic.clone()).with_partition(-7), ErrorKind::InvalidRecord),
-        ("a time stamp", Record::new(topic.clone()).with_timestamp(year_1969), ErrorKind::InvalidRecord),
+        ("a timestamp", Record::new(topic.clone()).with_timestamp(year_1969), ErrorKind::InvalidRecord),
         ("a size", Record::new(topic.clone()).with_value(vec![0; 1_001]), ErrorKind::RecordTooLarge),
         ("a partition", Record::new(topic.clone()).with_partition(7), ErrorKind::UnknownTopicOrPartition),
     ];
@@ -60,7 +60,7 @@ pub async fn a_deadline_ends_the_waiting_truthfully<S: Subject>(subject: &S) {
     let parked = open.transport.clone().call(numbered(&open.topic, 1).with_expires_at(soon()));
     let late = open.transport.clone().call(numbered(&open.topic, 2).with_expires_at(tokio::time::Instant::now()));
     for (what, future, persistence) in [
-        ("on its way", on_its_way, Persistence::PossiblyPersisted),
+        ("in flight", on_its_way, Persistence::PossiblyPersisted),
         ("parked", parked, Persistence::NotPersisted),
         ("late", late, Persistence::NotPersisted),
     ] {

@@ -69,11 +69,12 @@ fn inner<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 
 #[cfg(feature = "tower")]
 fn tower(error: &(dyn StdError + 'static)) -> Option<Error> {
     if error.is::<tower::timeout::error::Elapsed>() || error.is::<tokio::time::error::Elapsed>() {
-        let error = Error::new(ErrorKind::Timeout, "the stack's time-out passed");
+        let error = Error::new(ErrorKind::Timeout, "a time-out layer of the stack elapsed");
         return Some(error.with_persistence(Persistence::PossiblyPersisted));
     }
     error.is::<tower::load_shed::error::Overloaded>().then(|| {
-        Error::new(ErrorKind::Overloaded, "the stack shed the load").with_persistence(Persistence::NotPersisted)
+        Error::new(ErrorKind::Overloaded, "a load-shed layer of the stack refused the send")
+            .with_persistence(Persistence::NotPersisted)
     })
 }
 

@@ -7,7 +7,9 @@ impl ErrorKind {
         use Persistence::{NotPersisted, Persisted, PossiblyPersisted};
         use Recovery::{AbortTransaction, Fatal, Reject, Retry, Wait};
         match (self, persistence, recovery) {
-            (_, Persisted, _) => "the record is in the log: do not send another one",
+            (_, Persisted, _) => {
+                "the error cannot be NotPersisted, because the record is in the log: do not send another one"
+            }
 
             (Self::Transaction, PossiblyPersisted, AbortTransaction) => {
                 "abort the transaction; its records may be visible, so read the topic before they are sent again"
@@ -17,9 +19,7 @@ impl ErrorKind {
             (Self::Transaction, PossiblyPersisted, Fatal) => {
                 "create a new sink; the transaction's records may be visible, so read the topic before they are sent again"
             }
-            (Self::Transaction, NotPersisted, Reject) => {
-                "make the calls of a transaction in order: begin, send, commit or abort"
-            }
+            (Self::Transaction, NotPersisted, Reject) => "call in order: begin, send, commit or abort",
             (Self::Transaction, PossiblyPersisted, Reject) => {
                 "the transaction's records may be visible: read the topic before they are sent again"
             }
@@ -29,7 +29,7 @@ impl ErrorKind {
             (Self::Rejected, PossiblyPersisted, Retry | Wait) => "read the topic before the record is sent again",
 
             _ if self.has_its_cure() => match recovery {
-                AbortTransaction => "correct what the text names, abort the transaction and replay it",
+                AbortTransaction => "correct what the message names, abort the transaction and replay it",
                 _ => self.facts().help,
             },
             (_, NotPersisted, AbortTransaction) => "abort the transaction and replay it",
@@ -57,10 +57,10 @@ impl ErrorKind {
             (Self::Connection, PossiblyPersisted, _) => {
                 "check that the broker runs and is reachable; a record that is sent again may be written twice"
             }
-            (Self::Broker, _, Reject) => "look at the broker's health",
-            (Self::Broker, NotPersisted, _) => "try again later; look at the broker's health",
+            (Self::Broker, _, Reject) => "check the broker's health",
+            (Self::Broker, NotPersisted, _) => "try again later; check the broker's health",
             (Self::Broker, PossiblyPersisted, _) => {
-                "look at the broker's health; a record that is sent again may be written twice"
+                "check the broker's health; a record that is sent again may be written twice"
             }
             (Self::Fatal, PossiblyPersisted, _) => {
                 "create a new sink; a record that is sent again may be written twice"

@@ -108,12 +108,10 @@ impl ErrorKind {
         use Persistence::{NotPersisted, PossiblyPersisted};
         use Recovery::{AbortTransaction, Fatal, Reject, Retry, Wait};
         let (recovery, persistence, scope, help) = match self {
-            Self::Config => (Reject, NotPersisted, Scope::Client, "correct the settings that it names"),
+            Self::Config => (Reject, NotPersisted, Scope::Client, "correct the settings that the message names"),
             Self::Serialization => (Reject, NotPersisted, Scope::Record, "correct the value or its serializer"),
             Self::InvalidRecord => (Reject, NotPersisted, Scope::Record, "correct the record"),
-            Self::RecordTooLarge => {
-                (Reject, NotPersisted, Scope::Record, "send less in one record, or raise the limit")
-            }
+            Self::RecordTooLarge => (Reject, NotPersisted, Scope::Record, "send a smaller record, or raise the limit"),
             Self::Rejected => (
                 Reject,
                 NotPersisted,
@@ -126,7 +124,7 @@ impl ErrorKind {
                 Scope::Topic,
                 "create the topic or correct its name: kafka-topics.sh --create --topic NAME",
             ),
-            Self::Authorization => (Reject, NotPersisted, Scope::Topic, "let this principal write to the topic"),
+            Self::Authorization => (Reject, NotPersisted, Scope::Topic, "grant this principal WRITE on the topic"),
             Self::Authentication => {
                 (Fatal, NotPersisted, Scope::Client, "check user name, password and `sasl.mechanism`")
             }
@@ -139,8 +137,8 @@ impl ErrorKind {
                 Scope::Record,
                 "the record may still arrive: do not send it again unless duplicates do no harm",
             ),
-            Self::Broker => (Retry, PossiblyPersisted, Scope::Broker, "try again later; look at the broker's health"),
-            Self::Throttled => (Wait, NotPersisted, Scope::Client, "send less, or raise the quota"),
+            Self::Broker => (Retry, PossiblyPersisted, Scope::Broker, "try again later; check the broker's health"),
+            Self::Throttled => (Wait, NotPersisted, Scope::Client, "send at a lower rate, or raise the quota"),
             Self::CircuitOpen => (Wait, NotPersisted, Scope::Client, "wait for the circuit breaker to close"),
             Self::Overloaded => (Wait, NotPersisted, Scope::Client, "wait for room, or raise the limit"),
             Self::Closed => (Fatal, NotPersisted, Scope::Client, "create a new sink"),
@@ -152,8 +150,10 @@ impl ErrorKind {
             ),
             Self::Transaction => (AbortTransaction, NotPersisted, Scope::Client, "abort the transaction and replay it"),
             Self::Fatal => (Fatal, PossiblyPersisted, Scope::Client, "create a new sink"),
-            Self::Callback => (Wait, PossiblyPersisted, Scope::Client, "find the panic in the callback"),
-            Self::Refused => (Reject, NotPersisted, Scope::Record, "send what the application's own layers accept"),
+            Self::Callback => (Wait, PossiblyPersisted, Scope::Client, "fix the panic in the callback"),
+            Self::Refused => {
+                (Reject, NotPersisted, Scope::Record, "send a message that the application's own layers accept")
+            }
             Self::Unknown => (
                 Retry,
                 PossiblyPersisted,

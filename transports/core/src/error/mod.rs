@@ -243,12 +243,12 @@ impl Error {
     /// let last = Error::new(ErrorKind::Authorization, "not delivered to orders: this principal may not write to the topic");
     /// let error = last.in_doubt_since("an earlier attempt may have been written");
     /// assert_eq!(error.persistence(), Persistence::PossiblyPersisted);
-    /// assert!(error.message().starts_with("an earlier attempt may have been written; the last one: not delivered to orders"));
+    /// assert!(error.message().starts_with("an earlier attempt may have been written; last error: not delivered to orders"));
     /// ```
     #[must_use]
     pub fn in_doubt_since(mut self, earlier: &str) -> Self {
         self.0.persistence = Persistence::PossiblyPersisted;
-        self.0.message = format!("{earlier}; the last one: {}", self.0.message).into();
+        self.0.message = format!("{earlier}; last error: {}", self.0.message).into();
         self
     }
 

@@ -8,45 +8,48 @@ use kafka_tower_core::{Error, ErrorKind, Persistence, Scope, Timestamp};
 pub(crate) fn unknown_topic(topic: &str) -> Error {
     Error::new(ErrorKind::UnknownTopicOrPartition, format!("topic {topic} does not exist"))
         .with_error_type("UNKNOWN_TOPIC_OR_PARTITION")
-        .with_help("make it with MemoryKafka::create_topic, or let MemoryKafka::with_auto_create do so")
+        .with_help("create it with MemoryKafka::create_topic, or enable MemoryKafka::with_auto_create")
 }
 
 pub(crate) fn unknown_partition(topic: &str, partition: i32, count: u32) -> Error {
-    Error::new(ErrorKind::UnknownTopicOrPartition, format!("partition {partition} of {topic}: it has {count}"))
+    Error::new(ErrorKind::UnknownTopicOrPartition, format!("{topic} has no partition {partition}: it has {count}"))
         .with_error_type("UNKNOWN_TOPIC_OR_PARTITION")
-        .with_help("partitions count from 0")
+        .with_help("partitions are numbered from 0")
 }
 
 pub(crate) fn larger_than_topic(topic: &str, bytes: usize, limit: usize) -> Error {
-    Error::new(ErrorKind::RecordTooLarge, format!("a record of {bytes} bytes, {topic} takes {limit}"))
-        .with_error_type("MESSAGE_TOO_LARGE")
+    Error::new(
+        ErrorKind::RecordTooLarge,
+        format!("a record of {bytes} bytes is larger than the {limit} bytes that {topic} accepts"),
+    )
+    .with_error_type("MESSAGE_TOO_LARGE")
 }
 
 pub(crate) fn without_key(topic: &str) -> Error {
-    Error::new(ErrorKind::Rejected, format!("a record without a key: {topic} is compacted"))
+    Error::new(ErrorKind::Rejected, format!("a record without a key was refused: {topic} is compacted"))
         .with_error_type("INVALID_RECORD")
 }
 
 pub(crate) fn misdated(topic: &str, timestamp: Timestamp) -> Error {
     Error::new(
         ErrorKind::Rejected,
-        format!("the time stamp {timestamp} of a record for {topic} is more than an hour ahead"),
+        format!("the timestamp {timestamp} of a record for {topic} is more than an hour ahead"),
     )
     .with_error_type("INVALID_TIMESTAMP")
     .with_help(
-        "give a time from 1970 until an hour from now; Kafka's limit is message.timestamp.after.max.ms of the topic",
+        "use a time between 1970 and one hour from now; Kafka's limit is the topic's message.timestamp.after.max.ms",
     )
 }
 
 pub(crate) fn larger_than_gate(topic: &str, bytes: usize, limit: usize) -> Error {
     Error::new(
         ErrorKind::RecordTooLarge,
-        format!("a record of {bytes} bytes for {topic}, the transport takes {limit} bytes at once"),
+        format!("a record of {bytes} bytes for {topic} is larger than the transport's whole limit of {limit} bytes"),
     )
 }
 
 pub(crate) fn closed(topic: &str) -> Error {
-    Error::new(ErrorKind::Closed, format!("a record for {topic}: the transport was closed"))
+    Error::new(ErrorKind::Closed, format!("not sent to {topic}: the transport was closed"))
 }
 
 /// Withdrawn before it was handed over.
@@ -59,12 +62,12 @@ pub(crate) fn expired(topic: &str) -> Error {
 
 /// Handed over; its report will arrive later.
 pub(crate) fn late(topic: &str) -> Error {
-    Error::new(ErrorKind::Timeout, format!("time ran out while a record for {topic} is still on its way"))
+    Error::new(ErrorKind::Timeout, format!("time ran out while a record for {topic} is still in flight"))
 }
 
 /// Handed over; its report is no longer waited for.
 pub(crate) fn given_up(topic: &str) -> Error {
-    Error::new(ErrorKind::Timeout, format!("the transport closed while a record for {topic} was on its way"))
+    Error::new(ErrorKind::Timeout, format!("the transport closed while a record for {topic} was in flight"))
         .with_scope(Scope::Client)
 }
 
@@ -76,16 +79,16 @@ pub(crate) fn lost(topic: &str, partition: i32) -> Error {
 
 /// An earlier record is missing: the client sends both again.
 pub(crate) fn out_of_order(topic: &str, partition: i32) -> Error {
-    Error::new(ErrorKind::Broker, format!("a record before one for {topic}[{partition}] is missing"))
+    Error::new(ErrorKind::Broker, format!("out of sequence: a record before one for {topic}[{partition}] is missing"))
         .with_persistence(Persistence::NotPersisted)
         .with_error_type("OUT_OF_ORDER_SEQUENCE_NUMBER")
         .with_scope(Scope::Partition)
 }
 
 pub(crate) fn no_runtime(topic: &str) -> Error {
-    Error::new(ErrorKind::Timeout, format!("no runtime is left to run the delay of an answer from {topic}"))
+    Error::new(ErrorKind::Timeout, format!("the delayed answer from {topic} was lost: its tokio runtime has ended"))
         .with_scope(Scope::Client)
-        .with_help("send inside a tokio runtime and keep it until the answers are there")
+        .with_help("keep the tokio runtime until all answers have arrived")
 }
 
 #[cfg(test)]

@@ -21,12 +21,13 @@ pub(crate) fn ended_by_close(call: &'static str) -> Error {
 pub(crate) fn under_way(call: &'static str, end: &'static str) -> Error {
     Error::new(ErrorKind::Transaction, format!("{call}: a {end} is under way"))
         .with_recovery(Recovery::Reject)
-        .with_help(format!("finish the {end} first: make that call until it has an answer"))
+        .with_help(format!("finish the {end} first: repeat that call until it is answered"))
 }
 
 /// A part of the transaction failed before.
 pub(crate) fn must_abort(call: &'static str, cause: &Error) -> Error {
-    Error::new(ErrorKind::Transaction, format!("{call}: a part of the transaction failed")).with_source(cause.clone())
+    Error::new(ErrorKind::Transaction, format!("{call}: a record or an offset of the transaction failed"))
+        .with_source(cause.clone())
 }
 
 /// `abort` withdrew the record before it was handed over.
@@ -40,17 +41,18 @@ pub(crate) fn withdrawn(topic: &str) -> Error {
 pub(crate) fn refused(call: &'static str, id: &str, refusal: Refusal, unanswered: bool) -> Error {
     let fate = if unanswered { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
     match refusal {
-        Refusal::Fenced => {
-            Error::new(ErrorKind::Fenced, format!("{call}: {id} belongs to another producer, or its time ran out"))
-                .with_persistence(fate)
-                .with_error_type("INVALID_PRODUCER_EPOCH")
-        }
+        Refusal::Fenced => Error::new(
+            ErrorKind::Fenced,
+            format!("{call}: another producer took over {id}, or the transaction timed out"),
+        )
+        .with_persistence(fate)
+        .with_error_type("INVALID_PRODUCER_EPOCH"),
         // Another call ended the transaction, so its outcome is unknown.
         Refusal::State => {
             Error::new(ErrorKind::Transaction, format!("{call}: the broker has no such transaction of {id}"))
                 .with_recovery(Recovery::Fatal)
                 .with_persistence(Persistence::PossiblyPersisted)
-                .with_help("make a new producer, and read the records of the transaction before replaying them")
+                .with_help("create a new producer, and read the records of the transaction before replaying them")
                 .with_error_type("INVALID_TXN_STATE")
         }
     }
@@ -67,16 +69,16 @@ pub(crate) fn unanswered(call: &'static str, id: &str) -> Error {
 
 /// A rebalance has replaced the consumer's generation; outside of a transaction.
 pub(crate) fn stale_member(group: &str) -> Error {
-    Error::new(ErrorKind::Fenced, format!("commit: the member is not in the present generation of {group}"))
+    Error::new(ErrorKind::Fenced, format!("commit: the member is not in the current generation of {group}"))
         .with_recovery(Recovery::Reject)
         .with_persistence(Persistence::NotPersisted)
         .with_error_type("ILLEGAL_GENERATION")
-        .with_help("leave what was revoked to its new owner")
+        .with_help("leave the revoked partitions to their new owner")
 }
 
 /// A rebalance has replaced the consumer's generation.
 pub(crate) fn illegal_generation(group: &str) -> Error {
-    Error::new(ErrorKind::Transaction, format!("send_offsets: the member is not in the present generation of {group}"))
+    Error::new(ErrorKind::Transaction, format!("send_offsets: the member is not in the current generation of {group}"))
         .with_error_type("ILLEGAL_GENERATION")
-        .with_help("abort, take the group's identity from the consumer anew and replay")
+        .with_help("abort, take the group's identity from the consumer again, and replay")
 }

@@ -99,14 +99,14 @@ fn errors_name_what_is_wrong() {
     log.create("orders".into(), 3).unwrap();
     let route = |log: &mut Log, record: Record| log.route(&record, || 0).unwrap_err();
     let error = route(&mut log, Record::new("orders").with_partition(7));
-    assert_eq!(error.message(), "partition 7 of orders: it has 3");
+    assert_eq!(error.message(), "orders has no partition 7: it has 3");
     let error = route(&mut log, Record::new("bills"));
     assert_eq!(error.message(), "topic bills does not exist");
     assert_eq!(error.persistence(), kafka_tower_core::Persistence::NotPersisted);
     assert!(log.set_max_record_bytes("orders", 3));
     let record = Record::new("orders").with_value("1234");
     let error = log.append(&record, 0, Timestamp::from_millis(0), Origin::default()).unwrap_err();
-    assert_eq!(error.message(), "a record of 4 bytes, orders takes 3");
+    assert_eq!(error.message(), "a record of 4 bytes is larger than the 3 bytes that orders accepts");
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub(super) fn failure(seed: u64, first: Outcome, shrinks: bool, once: impl Fn(u6
     if trace.len() > TRACE_LINES {
         let left = trace.len() - TRACE_LINES;
         trace.truncate(TRACE_LINES);
-        trace.push(format!("… and {left} lines more"));
+        trace.push(format!("… and {left} more lines"));
     }
     Failure {
         seed,

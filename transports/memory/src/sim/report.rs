@@ -82,7 +82,7 @@ impl fmt::Display for Report {
         let verdict = if failure.is_none() { "kept" } else { "NOT kept" };
         writeln!(f, "{guarantee}: {verdict} in {seeds} seeds, {sends} sends, {faults} faults, {elapsed:.1?}")?;
         let Counts { delivered, not_written, unknown, left, copies, transactions } = counts;
-        write!(f, "  told: {delivered} delivered, {not_written} not written, {unknown} may have been written, ")?;
+        write!(f, "  answers: {delivered} delivered, {not_written} not written, {unknown} may have been written, ")?;
         write!(f, "{left} callers went away; {copies} copies in the log")?;
         if *transactions > 0 {
             write!(f, "; {transactions} transactions")?;
@@ -105,7 +105,7 @@ impl fmt::Display for Failure {
         }
         writeln!(f, "\n  replay: KAFKA_TOWER_SEED={} and the same test", self.seed)?;
         write!(f, "\n  {} of {} sends and ", self.sends.len(), self.sends_before)?;
-        writeln!(f, "{} of {} faults are enough:", self.faults.len(), self.faults_before)?;
+        writeln!(f, "{} of {} faults are enough to show it:", self.faults.len(), self.faults_before)?;
         for fault in &self.faults {
             writeln!(f, "    {fault}")?;
         }

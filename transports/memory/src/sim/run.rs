@@ -151,7 +151,7 @@ where
     let stuck = if all_done { Vec::new() } else { driver.stuck() };
     let violations = stuck.into_iter().map(|(what, ready)| {
         let (verdict, why) = if ready {
-            (Verdict::LostWakeUp, "is ready, and nobody was woken")
+            (Verdict::LostWakeUp, "is ready, but its task was not woken")
         } else {
             (Verdict::StuckFuture, "is never ready")
         };
@@ -172,7 +172,7 @@ fn explain(violations: &mut [(Stuck, Violation)], in_flight: InFlight) {
         let waits = matches!(what, Stuck::Room(_)) && violation.verdict == Verdict::StuckFuture;
         if waits && no_answer && in_flight == InFlight::default() {
             violation.verdict = Verdict::PermitLeak;
-            violation.evidence.push_str(", and nothing is on its way");
+            violation.evidence.push_str(", and nothing is in flight");
         }
     }
 }
@@ -188,7 +188,7 @@ where
     sleep(PATIENCE).await;
     let now = capacity(&stage.kafka, service).await;
     (now < at_start).then(|| {
-        let text = format!("{now} sends at once were admitted with nothing on its way, {at_start} by a new stack");
+        let text = format!("{now} sends were admitted with nothing in flight, and {at_start} by a new stack");
         Violation::new(Verdict::PermitLeak, text)
     })
 }
@@ -207,7 +207,7 @@ where
     .await;
     let before = control.in_flight();
     let on_their_way = (before.records + before.parked) as u64;
-    stage.journal.note(format!("close, {on_their_way} on their way"));
+    stage.journal.note(format!("close, {on_their_way} in flight"));
     let (report, stuck) = settle(driver, control.close(CLOSE)).await;
     let mut found: Vec<_> = stuck.into_iter().map(|(what, violation)| unreported(&what, violation)).collect();
     // All callers may be done before the close ends.
@@ -219,7 +219,7 @@ where
         stage.journal.note(format!("closed: {report}"));
         let told = report.delivered + report.failed + report.unknown;
         if told < on_their_way {
-            let text = format!("{on_their_way} records were on their way, the report tells of {told}");
+            let text = format!("{on_their_way} records were in flight, the close report covers {told}");
             found.push(Violation::new(Verdict::UnreportedAtClose, text));
         }
     }

@@ -346,7 +346,7 @@ async fn watched<F: Future>(name: &str, future: F) -> Result<F::Output, Stop> {
         Err(_) => {
             let ready = Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop())).is_ready();
             let (verdict, why) = if ready {
-                (Verdict::LostWakeUp, "is ready, and nobody was woken")
+                (Verdict::LostWakeUp, "is ready, but its task was not woken")
             } else {
                 (Verdict::StuckFuture, "is never ready")
             };

@@ -71,7 +71,7 @@ impl TxnClient {
         match &self.phase {
             Phase::New => Ok(()),
             Phase::Finished(error) => Err(error.clone()),
-            _ => Err(errors::misuse("init", "the transactional id was taken already")),
+            _ => Err(errors::misuse("init", "init was already called")),
         }
     }
 
@@ -84,7 +84,7 @@ impl TxnClient {
         match &self.phase {
             Phase::Ready => {}
             Phase::New => return Err(errors::misuse("begin", "call init first")),
-            Phase::Open => return Err(errors::misuse("begin", "a transaction is open already")),
+            Phase::Open => return Err(errors::misuse("begin", "a transaction is already open")),
             Phase::MustAbort(_) => return Err(errors::misuse("begin", "abort the failed transaction first")),
             Phase::Committing { .. } => return Err(errors::under_way("begin", "commit")),
             Phase::Aborting => return Err(errors::under_way("begin", "abort")),

@@ -80,7 +80,11 @@ impl TransactionRule {
     ///
     /// If the error says `Persisted`, because that would be false.
     pub fn fail(mut self, error: Error) -> ScriptedTransaction {
-        assert_ne!(error.persistence(), Persistence::Persisted, "a request that fails does nothing: {error:?}");
+        assert_ne!(
+            error.persistence(),
+            Persistence::Persisted,
+            "a failure cannot be Persisted, because the request is not carried out: {error:?}"
+        );
         self.case.action.apply = false;
         self.case.action.answer = Answer::Error(error);
         self.add()
@@ -92,7 +96,11 @@ impl TransactionRule {
     ///
     /// If the error says `NotPersisted`, because that would be false.
     pub fn lose_answer_with(mut self, error: Error) -> ScriptedTransaction {
-        assert_ne!(error.persistence(), Persistence::NotPersisted, "the request is carried out: {error:?}");
+        assert_ne!(
+            error.persistence(),
+            Persistence::NotPersisted,
+            "the error cannot be NotPersisted, because the request is carried out: {error:?}"
+        );
         self.case.action.answer = Answer::Error(error);
         self.add()
     }

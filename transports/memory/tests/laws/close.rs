@@ -59,7 +59,7 @@ async fn records_held_at_the_deadline_are_unknown_and_parked_ones_not_written() 
         watched(control.flush()).await.unwrap();
 
         hold.release();
-        assert_eq!(values(&kafka, 0), ["0", "1"], "they were on their way");
+        assert_eq!(values(&kafka, 0), ["0", "1"], "they were in flight");
         let again = watched(control.close(MS)).await.unwrap();
         assert_eq!(counts(&again), (0, 0, 0, 0), "late reports change nothing");
         assert_eq!(control.in_flight(), InFlight::default());

@@ -55,7 +55,7 @@ async fn dropping_the_last_handle_warns_and_the_records_go_on() {
     drop(clone);
     assert!(warnings.0.lock().unwrap().is_empty(), "the control is a handle: it can close");
     drop(control);
-    assert_eq!(*warnings.0.lock().unwrap(), [3], "two on their way and one parked");
+    assert_eq!(*warnings.0.lock().unwrap(), [3], "two in flight and one parked");
     hold.release();
     assert!(sends.into_iter().all(|send| send.now_or_never().expect("settled").is_ok()));
     assert_eq!(kafka.unanswered(), Default::default());

@@ -63,14 +63,17 @@ async fn refusals_say_what_is_wrong() {
     let kafka = MemoryKafka::new().with_topic("orders", 3).with_max_record_bytes("orders", 10);
     let mut transport = kafka.transport_with(kafka_tower_core::gate::Limits { records: 5, bytes: 100 });
     let error = transport.call(to(7, "")).await.unwrap_err();
-    assert_eq!(error.message(), "partition 7 of orders: it has 3");
+    assert_eq!(error.message(), "orders has no partition 7: it has 3");
     assert_eq!(error.kind(), ErrorKind::UnknownTopicOrPartition);
     let bills = Record::new("bills");
     assert_eq!(facts(transport.call(bills.clone()).await).0, ErrorKind::UnknownTopicOrPartition);
     let error = transport.call(to(0, "x".repeat(11))).await.unwrap_err();
-    assert_eq!(error.message(), "a record of 11 bytes, orders takes 10");
+    assert_eq!(error.message(), "a record of 11 bytes is larger than the 10 bytes that orders accepts");
     let error = transport.call(to(0, "x".repeat(101))).await.unwrap_err();
-    assert_eq!(error.message(), "a record of 101 bytes for orders, the transport takes 100 bytes at once");
+    assert_eq!(
+        error.message(),
+        "a record of 101 bytes for orders is larger than the transport's whole limit of 100 bytes"
+    );
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::RecordTooLarge, Persistence::NotPersisted));
     assert_eq!(facts(transport.call(Record::new("no topic!")).await).0, ErrorKind::InvalidRecord);
     assert!(kafka.is_empty());

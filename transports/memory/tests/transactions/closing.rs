@@ -95,7 +95,7 @@ async fn a_coordinator_that_does_not_answer_makes_the_end_unknown_in_time() {
         let report = close(&producer).await;
         assert_eq!(start.elapsed(), SECOND);
         assert!(matches!(report.transaction, Some(TransactionEnd::Unknown(_))) && !report.is_complete(), "{report}");
-        assert!(report.to_string().contains("how the open transaction ended is unknown"), "{report}");
+        assert!(report.to_string().contains("it is unknown how the open transaction ended"), "{report}");
         assert!(is_held_back(&kafka).await);
     }
 }

@@ -46,7 +46,7 @@ impl Instance {
         Ok(Self(Arc::new(Native { topics: Topics::default(), queue, producer, peers })))
     }
 
-    /// Like [`Client::purge`](super::Client::purge).
+    /// Like [`Client::purge`].
     pub(crate) fn purge(&self) {
         self.0.purge();
     }
@@ -57,7 +57,7 @@ impl Instance {
         unsafe { Queue::main(self.0.rk()) }
     }
 
-    /// Like [`Client::set_token`](super::Client::set_token).
+    /// Like [`Client::set_token`].
     pub(crate) fn set_token(&self, token: Result<(CString, CString, i64), String>) {
         self.0.set_token(token);
     }

@@ -144,7 +144,7 @@ impl TransportInner {
         tracing::error!(
             records = left.records,
             bound = ?self.delivery_bound,
-            "a record was without an answer for too long: all that are on their way are given up"
+            "a record had no answer for too long: all records in flight are given up"
         );
         self.purge();
     }

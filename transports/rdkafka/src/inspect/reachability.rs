@@ -65,7 +65,7 @@ fn one(
             let named = format!("/{id}: ");
             let cause =
                 inner.recent_errors().iter().find(|cause| cause.text.contains(&named)).map(|cause| cause.text.clone());
-            Err(cause.unwrap_or_else(|| "its port is open, and no broker answered in time".to_owned()))
+            Err(cause.unwrap_or_else(|| "its port is open, but no broker answered in time".to_owned()))
         }
         // The broker answered, although without settings: this principal may not see them, or the broker does not know
         // the request.

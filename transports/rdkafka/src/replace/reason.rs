@@ -41,7 +41,7 @@ impl ReplaceReason {
                 format!("the broker closed the connection {losses} times in a row on requests to {topic}[{partition}]")
             }
             Some(((topic, partition), StuckReason::StaleMetadata)) => {
-                format!("librdkafka does not follow {topic}[{partition}] to its new leader: the topic was made anew")
+                format!("librdkafka does not follow {topic}[{partition}] to its new leader: the topic was recreated")
             }
             None => "records had no answer for too long, though brokers answer".to_owned(),
         }
@@ -68,11 +68,11 @@ impl ReplaceReason {
                          it was sent; its {size} bytes are probably more than the broker takes in one request"
                     );
                     Error::new(ErrorKind::RecordTooLarge, text)
-                        .with_help("send less in one record, or raise socket.request.max.bytes of the broker")
+                        .with_help("send a smaller record, or raise socket.request.max.bytes of the broker")
                 } else {
                     let mut text = format!(
-                        "{placed}: the broker closed the connection on {losses} requests to this \
-                         partition in a row, and what was on its way to it is given up"
+                        "{placed}: the broker closed the connection on {losses} requests to this partition in a \
+                         row, and what was in flight to it is given up"
                     );
                     if self.largest >= LARGE {
                         let largest = self.largest;
@@ -85,11 +85,11 @@ impl ReplaceReason {
                     Error::new(ErrorKind::Connection, text)
                         .with_scope(scope)
                         .with_recovery(Recovery::Retry)
-                        .with_help("look for a request above the socket.request.max.bytes of the broker; a lower batch.size makes smaller ones")
+                        .with_help("find requests above the broker's socket.request.max.bytes; a lower batch.size makes requests smaller")
                 }
             }
             Some(StuckReason::StaleMetadata) => {
-                let text = format!("{placed}: the topic was made anew, and the client had to be replaced to follow it");
+                let text = format!("{placed}: the topic was recreated, and the client had to be replaced to follow it");
                 Error::new(ErrorKind::Broker, text).with_scope(Scope::Topic).with_recovery(Recovery::Retry)
             }
             None if self.overdue.contains(topic) => classify::overdue(topic, bound, persistence, cause),

@@ -41,7 +41,7 @@ impl<'a> Call<'a> {
         } else {
             let text = Some(error.text.as_str()).filter(|text| !text.is_empty());
             let made = classify::client_error(error.code, what, text);
-            if error.retriable { made.with_help("call it again to go on waiting") } else { made }
+            if error.retriable { made.with_help("call it again to keep waiting") } else { made }
         };
         let made = if error.fatal {
             made.with_recovery(Recovery::Fatal)
@@ -67,10 +67,10 @@ impl<'a> Call<'a> {
             .with_error_type("_TIMED_OUT");
         match why.and_then(|why| why.code) {
             Some(codes::COORDINATOR_NOT_AVAILABLE) => error.with_help(
-                "call it again to go on waiting; if it stays so, the brokers cannot make the log of transactions: \
+                "call it again to keep waiting; if this persists, the brokers cannot create the transaction log: \
                  transaction.state.log.replication.factor (default 3) must not be larger than the number of brokers",
             ),
-            _ => error.with_help("call it again to go on waiting"),
+            _ => error.with_help("call it again to keep waiting"),
         }
     }
 }

@@ -8,12 +8,13 @@ use crate::classify;
 /// none yet, it drops the request and its call never returns, whatever its time-out, and it accepts no other call. The
 /// waiting thread stays.
 pub(crate) fn no_group_coordinator() -> Error {
-    Error::new(ErrorKind::Timeout, "the offsets are not in the transaction: no answer about the group's coordinator")
-        .with_recovery(Recovery::Fatal)
-        .with_persistence(Persistence::NotPersisted)
-        .with_help(
-            "create a new sink, which aborts the transaction, and replay it; a larger retry.backoff.ms waits longer",
-        )
+    Error::new(
+        ErrorKind::Timeout,
+        "the offsets were not added to the transaction: no answer about the group's coordinator",
+    )
+    .with_recovery(Recovery::Fatal)
+    .with_persistence(Persistence::NotPersisted)
+    .with_help("create a new sink, which aborts the transaction, and replay it; a larger retry.backoff.ms waits longer")
 }
 
 /// Error of a call that came after the close.
@@ -36,7 +37,7 @@ pub(crate) fn not_flushed(because: &str) -> Error {
     Error::new(ErrorKind::Timeout, text)
         .with_recovery(Recovery::Retry)
         .with_persistence(Persistence::NotPersisted)
-        .with_help("commit again to go on waiting, or abort")
+        .with_help("commit again to keep waiting, or abort")
 }
 
 /// Error of a commit that would leave out a record that was called.

@@ -110,7 +110,7 @@ impl Stage {
             let facts = (error.kind(), error.recovery(), error.persistence());
             let expected = (ErrorKind::Transaction, Recovery::AbortTransaction, Persistence::NotPersisted);
             assert_eq!(facts, expected, "{error:#}");
-            assert!(error.message().contains("nobody took the answer"), "{error:#}");
+            assert!(error.message().contains("no caller observed the outcome"), "{error:#}");
             assert!(error.help().contains("abort"), "{error:#}");
             // An out-of-order call changes nothing.
             self.sink.begin_transaction().await.unwrap_err();
@@ -236,7 +236,7 @@ async fn a_failure_in_the_transport_makes_the_commit_fail() {
     drop(stage.call(2).await);
     let error = stage.sink.commit_transaction().await.unwrap_err();
     assert_eq!((error.kind(), error.recovery()), (ErrorKind::Transaction, Recovery::AbortTransaction));
-    assert!(error.message().contains("a part of the transaction failed"), "{error:#}");
+    assert!(error.message().contains("a record or an offset of the transaction failed"), "{error:#}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -70,7 +70,7 @@ fn one(transaction: &Transaction, seen: &Seen) -> Vec<Violation> {
             found.push(Violation::new(Verdict::LostAcknowledged, text));
         }
         (Ended::Committed, false, false) => found.push(torn("the transaction was committed")),
-        (Ended::Unknown, false, false) => found.push(torn("nobody was told how the transaction ended")),
+        (Ended::Unknown, false, false) => found.push(torn("no answer told how the transaction ended")),
         _ => {}
     }
     found
