@@ -3,18 +3,17 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use kafka_tower_core::{Control, Delivery, Error, ErrorKind, Result, SinkMessage, TransactionControl, Transport};
+use kafka_tower_core::{Control, Delivery, Error, Result, SinkMessage, Transport};
 use kafka_tower_layers::partition::{PartitionStrategy, Partitioner};
 use kafka_tower_layers::retry::{DeliveryGuarantee, RetryEvent};
 use kafka_tower_layers::serialize::MessageSerializer;
 use tower_layer::{Identity, Layer, Stack};
 use tower_service::Service;
 
-use super::choices::Choices;
-use super::edge::Shared;
-use super::recipe::Recipe;
-use super::stack::{Instruments, Typed};
-use super::traces::Told;
+use super::inner::{SharedParts, SinkInner};
+use super::options::StackOptions;
+use super::stack::{Instruments, StackFactory, TypedStack};
+use super::telemetry::{TelemetrySetting, transactions};
 use super::{IntoTransport, KafkaSink};
 use crate::KafkaSinkConfig;
 
@@ -56,14 +55,14 @@ pub struct SinkBuilder<T, F: ?Sized = DefaultSerializer, S = Connect, L = Identi
     pub(super) serializer: Arc<F>,
     pub(super) source: S,
     layer: L,
-    choices: Choices,
-    pub(super) told: Told,
+    options: StackOptions,
+    pub(super) telemetry: TelemetrySetting,
     message: PhantomData<fn(T)>,
 }
 
 impl<T> SinkBuilder<T> {
     pub(super) fn new(config: KafkaSinkConfig) -> Self {
-        let choices = Choices::of(&config);
+        let options = StackOptions::of(&config);
         let serializer = Arc::new(DefaultSerializer::default());
         let source = Connect { check: true };
         Self {
@@ -71,8 +70,8 @@ impl<T> SinkBuilder<T> {
             serializer,
             source,
             layer: Identity::new(),
-            choices,
-            told: Told::default(),
+            options,
+            telemetry: TelemetrySetting::default(),
             message: PhantomData,
         }
     }
@@ -81,16 +80,16 @@ impl<T> SinkBuilder<T> {
 impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
     /// Sets the serializer. Default: JSON. Also accepts an `Arc<dyn MessageSerializer<T>>`.
     pub fn serializer<G: MessageSerializer<T> + ?Sized>(self, serializer: Arc<G>) -> SinkBuilder<T, G, S, L> {
-        let Self { config, source, layer, choices, told, message, .. } = self;
-        SinkBuilder { config, serializer, source, layer, choices, told, message }
+        let Self { config, source, layer, options, telemetry, message, .. } = self;
+        SinkBuilder { config, serializer, source, layer, options, telemetry, message }
     }
 
     /// Sends through this transport instead of connecting through librdkafka. The configuration's settings for the
     /// transport then have no effect.
     pub fn transport<X: IntoTransport>(self, transport: X) -> SinkBuilder<T, F, Given<X::Transport>, L> {
         let (transport, control) = transport.into_transport();
-        let Self { config, serializer, layer, choices, told, message, .. } = self;
-        SinkBuilder { config, serializer, source: Given { transport, control }, layer, choices, told, message }
+        let Self { config, serializer, layer, options, telemetry, message, .. } = self;
+        SinkBuilder { config, serializer, source: Given { transport, control }, layer, options, telemetry, message }
     }
 
     /// Adds a layer around the stack, where messages still have their type. The first layer is the outermost, as in
@@ -123,56 +122,56 @@ impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
     /// # }
     /// ```
     pub fn layer<M>(self, layer: M) -> SinkBuilder<T, F, S, Stack<M, L>> {
-        let Self { config, serializer, source, layer: outer, choices, told, message } = self;
-        SinkBuilder { config, serializer, source, layer: Stack::new(layer, outer), choices, told, message }
+        let Self { config, serializer, source, layer: outer, options, telemetry, message } = self;
+        SinkBuilder { config, serializer, source, layer: Stack::new(layer, outer), options, telemetry, message }
     }
 
     /// Sets the partition strategy for records without an explicit partition. Default: `KeyHash`.
     pub fn partition_strategy(mut self, strategy: PartitionStrategy) -> Self {
-        self.choices.strategy = strategy;
-        self.choices.partitioner = None;
+        self.options.strategy = strategy;
+        self.options.partitioner = None;
         self
     }
 
     /// Sets a custom partitioner for records without an explicit partition.
     pub fn partitioner(mut self, partitioner: impl Partitioner + 'static) -> Self {
-        self.choices.strategy = PartitionStrategy::Custom;
-        self.choices.partitioner = Some(Arc::new(partitioner));
+        self.options.strategy = PartitionStrategy::Custom;
+        self.options.partitioner = Some(Arc::new(partitioner));
         self
     }
 
     /// Sets the delivery guarantee, which limits what a retry may do. Default: `ExactlyOnce` with transactions,
     /// otherwise `AtLeastOnce`.
     pub fn delivery_guarantee(mut self, guarantee: DeliveryGuarantee) -> Self {
-        self.choices.guarantee = guarantee;
+        self.options.guarantee = guarantee;
         self
     }
 
     /// Under `AtLeastOnce`, also retries records that are `PossiblyPersisted`; such a record may then be in the log
     /// twice. Default: false, and the caller gets the `PossiblyPersisted` error.
     pub fn allow_duplicates(mut self, allow: bool) -> Self {
-        self.choices.allow_duplicates = allow;
+        self.options.allow_duplicates = allow;
         self
     }
 
     /// Adds the serializer's content type as the header `content-type` to each message that has none. Default: false,
     /// because one header doubles the cost of a small record.
     pub fn content_type_header(mut self, add: bool) -> Self {
-        self.choices.content_type_header = add;
+        self.options.content_type_header = add;
         self
     }
 
     /// Seeds the jitter of retries, so that a run can be repeated in tests, as with `memory::sim`. Default: each
     /// stack has a random seed, so that records that failed together are not retried together.
     pub fn jitter_seed(mut self, seed: u64) -> Self {
-        self.choices.jitter_seed = Some(seed);
+        self.options.jitter_seed = Some(seed);
         self
     }
 
     /// Calls `hook` before each retry of a record, as
     /// [`RetryLayer::on_retry`](kafka_tower_layers::retry::RetryLayer::on_retry) does. Use it for your own metrics.
     pub fn on_retry(mut self, hook: impl Fn(&RetryEvent<'_>) + Send + Sync + 'static) -> Self {
-        self.choices.retry_hooks.push(Arc::new(hook));
+        self.options.retry_hooks.push(Arc::new(hook));
         self
     }
 
@@ -185,14 +184,14 @@ impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
     #[cfg(feature = "opentelemetry")]
     #[cfg_attr(docsrs, doc(cfg(feature = "opentelemetry")))]
     pub fn telemetry(mut self, telemetry: kafka_tower_layers::telemetry::Telemetry) -> Self {
-        self.told = Told::of(telemetry);
+        self.telemetry = TelemetrySetting::of(telemetry);
         self
     }
 
     /// Reports configuration errors that can be found without connecting.
     pub(super) fn check(&self) -> Result<()> {
         self.config.validate()?;
-        self.choices.fault(&self.config).map_or(Ok(()), Err)
+        self.options.fault(&self.config).map_or(Ok(()), Err)
     }
 }
 
@@ -201,7 +200,7 @@ where
     T: Send + Sync + 'static,
     F: MessageSerializer<T> + ?Sized + 'static,
     S: Transport,
-    L: Layer<Typed<T, F, S>> + Send + Sync + 'static,
+    L: Layer<TypedStack<T, F, S>> + Send + Sync + 'static,
     L::Service: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
     <L::Service as Service<SinkMessage<T>>>::Future: Send + 'static,
 {
@@ -220,23 +219,15 @@ where
         if self.config.enable_transactions {
             transactions(&*control)?.init(self.config.send_timeout()).await?;
         }
-        let instruments = Instruments::new(&self.config).whole(&*control);
-        let instruments = instruments.traced(self.told.traces(&self.config.topic), &control);
+        let telemetry = self.telemetry.of_topic(&self.config.topic);
+        let instruments = Instruments::new(&self.config).traced(telemetry.clone(), &control);
+        let (metrics, breaker) = (instruments.metrics.clone(), instruments.breaker());
+        let foreign = TypeId::of::<L>() != TypeId::of::<Identity>();
         let send_timeout = self.config.send_timeout();
-        let (layer, serializer) = (self.layer, self.serializer);
-        let recipe = Recipe::new(self.config, serializer, layer, transport, Arc::clone(&control), instruments.clone());
-        let mut shared = Shared::of_recipe(recipe, self.choices, control, send_timeout, &instruments);
-        shared.foreign = TypeId::of::<L>() != TypeId::of::<Identity>();
-        Ok(KafkaSink::of(shared))
+        let parts = SharedParts::new(Arc::clone(&control), send_timeout, metrics, telemetry, breaker, foreign);
+        let factory = StackFactory::new(self.config, self.serializer, self.layer, transport, control, instruments);
+        Ok(KafkaSink::of(SinkInner::made(Arc::new(factory), self.options, parts)))
     }
-}
-
-/// The transactional side of a transport.
-pub(super) fn transactions(control: &dyn Control) -> Result<&dyn TransactionControl> {
-    control.transactions().ok_or_else(|| {
-        Error::new(ErrorKind::Config, "this sink has no transactions")
-            .with_help("set `enable_transactions` and a `transactional_id`; your own transport must support them too")
-    })
 }
 
 impl<T, F: ?Sized, S: fmt::Debug, L> fmt::Debug for SinkBuilder<T, F, S, L> {
@@ -244,7 +235,7 @@ impl<T, F: ?Sized, S: fmt::Debug, L> fmt::Debug for SinkBuilder<T, F, S, L> {
         f.debug_struct("SinkBuilder")
             .field("config", &self.config)
             .field("source", &self.source)
-            .field("choices", &self.choices)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }

@@ -10,14 +10,14 @@ use kafka_tower_core::text::{count, seconds};
 use kafka_tower_core::{CloseReport, Control, Error, ErrorKind, Result, TransactionEnd};
 
 use super::deadline::{self, within};
-use super::edge::Shared;
+use super::inner::SinkInner;
 
 /// How long to wait until a failed send is polled, in seconds: the poll returns its answer or begins a backoff. A send
 /// that is not polled for that long makes no progress.
 const SEEN: Duration = Duration::from_secs(1);
 
-pub(super) async fn flush<T>(shared: &Shared<T>) -> Result<()> {
-    let (sends, control) = (&shared.sends, &shared.control);
+pub(super) async fn flush<T>(inner: &SinkInner<T>) -> Result<()> {
+    let (sends, control) = (&inner.parts.sends, &inner.parts.transport);
     let epoch = sends.next_epoch();
     let flushed = async {
         // Sends lingering batches, which frees room for waiting sends.
@@ -29,13 +29,13 @@ pub(super) async fn flush<T>(shared: &Shared<T>) -> Result<()> {
         sends.settled(epoch).await;
         Ok(())
     };
-    let time = shared.send_timeout;
-    within(time, flushed).await.unwrap_or_else(|| Err(unanswered(shared, time)))
+    let time = inner.parts.send_timeout;
+    within(time, flushed).await.unwrap_or_else(|| Err(unanswered(inner, time)))
 }
 
-fn unanswered<T>(shared: &Shared<T>, time: Duration) -> Error {
-    let on_their_way = shared.control.in_flight().records;
-    let open = shared.sends.list();
+fn unanswered<T>(inner: &SinkInner<T>, time: Duration) -> Error {
+    let on_their_way = inner.parts.transport.in_flight().records;
+    let open = inner.parts.sends.list();
     let topics: BTreeSet<_> = open.iter().filter_map(|open| open.topic.as_deref()).take(3).collect();
     let to = if topics.is_empty() { String::new() } else { format!(" (to {})", Vec::from_iter(topics).join(", ")) };
     not_flushed(time, on_their_way, open.len(), &to)
@@ -55,16 +55,16 @@ fn not_flushed(time: Duration, on_their_way: usize, sends: usize, to: &str) -> E
         .with_help("flush again to keep waiting; sends make progress only while they are polled")
 }
 
-pub(super) async fn close<T>(shared: &Shared<T>, time: Duration) -> Result<CloseReport> {
-    let (sends, control) = (&shared.sends, &shared.control);
-    shared.close();
+pub(super) async fn close<T>(inner: &SinkInner<T>, time: Duration) -> Result<CloseReport> {
+    let (sends, control) = (&inner.parts.sends, &inner.parts.transport);
+    inner.close();
     sends.wake();
     let begun = deadline::now();
     let left = || time.saturating_sub(deadline::now().saturating_duration_since(begun));
     // With transactions an open one is aborted, and the transport rejects the sends above it in any case: no wait.
-    if shared.whole.is_none() {
+    if inner.parts.completeness.is_none() {
         let epoch = sends.next_epoch();
-        within(left(), rested(shared, epoch, &**control)).await;
+        within(left(), rested(inner, epoch, &**control)).await;
     }
     // Failed records whose futures have not been polled: the transport's report does not contain them.
     let unseen = control.unseen();
@@ -74,33 +74,33 @@ pub(super) async fn close<T>(shared: &Shared<T>, time: Duration) -> Result<Close
     within(left(), sends.settled(epoch)).await;
     report.unanswered.extend(sends.list());
     report.unfinished += (report.unanswered.len() + unseen.count()) as u64;
-    shared.ended(report.transaction.as_ref());
+    inner.ended(report.transaction.as_ref());
     Ok(report)
 }
 
 /// Waits until the transport tracks every earlier send, and none of them is about to back off.
-async fn rested<T>(shared: &Shared<T>, epoch: u64, control: &dyn Control) {
+async fn rested<T>(inner: &SinkInner<T>, epoch: u64, control: &dyn Control) {
     loop {
-        shared.sends.settled(epoch).await;
+        inner.parts.sends.settled(epoch).await;
         // Without an answer from the transport there is nothing to wait for.
         let _seen = within(SEEN, control.unseen().seen()).await;
-        if shared.sends.is_settled(epoch) {
+        if inner.parts.sends.is_settled(epoch) {
             return;
         }
     }
 }
 
-impl<T> Shared<T> {
+impl<T> SinkInner<T> {
     /// Reports the end of a transaction that was open when the transport closed.
     fn ended(&self, end: Option<&TransactionEnd>) {
         let result = match end {
             None => return,
-            Some(TransactionEnd::Committed) => return self.traces.committed(&Ok(())),
+            Some(TransactionEnd::Committed) => return self.parts.telemetry.committed(&Ok(())),
             Some(TransactionEnd::Unknown(error)) => Err(error.clone()),
             Some(_) => Ok(()),
         };
-        self.traces.aborting();
-        self.traces.aborted(&result);
+        self.parts.telemetry.aborting();
+        self.parts.telemetry.aborted(&result);
     }
 }
 

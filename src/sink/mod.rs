@@ -4,25 +4,30 @@
 //! holds a sink over librdkafka in production and over the memory transport in a test. The cost is one allocation per
 //! message; [`stack::default`] is the same stack without the box.
 
+mod admission;
 mod batch;
+mod boxed;
 mod builder;
-mod choices;
 mod close;
+mod completeness;
+#[cfg(feature = "rdkafka")]
+mod connect_rdkafka;
+mod control;
 mod deadline;
 mod drain;
-mod edge;
+mod in_flight;
+mod inner;
 mod into_transport;
+mod many;
 mod open_sends;
-#[cfg(feature = "rdkafka")]
-mod rdkafka;
-mod recipe;
+mod options;
 mod send;
 mod service;
 pub mod stack;
 mod stream;
-mod traces;
+mod telemetry;
 mod transaction;
-mod whole;
+mod waker_group;
 mod with;
 
 use std::fmt;
@@ -36,9 +41,9 @@ use kafka_tower_layers::metrics::{Metrics, MetricsLayer, SinkMetrics};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use edge::{Edge, Shared};
-use recipe::Stacks;
-use whole::Whole;
+use boxed::DynStack;
+use inner::{SharedParts, SinkInner};
+use telemetry::SinkTelemetry;
 
 pub use batch::SendBatch;
 pub use builder::{Connect, DefaultSerializer, Given, NoSerializer, SinkBuilder};
@@ -88,9 +93,9 @@ pub use stream::SendStream;
 /// # }
 /// ```
 pub struct KafkaSink<T> {
-    shared: Arc<Shared<T>>,
+    inner: Arc<SinkInner<T>>,
     /// The handle that `poll_ready` prepared for `call`.
-    mine: Option<Box<dyn Edge<T>>>,
+    stack: Option<Box<dyn DynStack<T>>>,
 }
 
 impl<T> KafkaSink<T> {
@@ -139,15 +144,13 @@ impl<T> KafkaSink<T> {
         S::Future: Send + 'static,
     {
         let metrics = Metrics::new();
-        let stack = MetricsLayer::new(metrics.clone()).layer(stack);
-        let whole = Whole::of(&*control);
-        let stacks =
-            Stacks { prototype: edge::boxed(stack.clone(), whole.as_ref()), ordered: edge::boxed(stack, None) };
-        Self::of(Shared::of_service(stacks, control, send_timeout, metrics, whole))
+        let stack = boxed::erase(MetricsLayer::new(metrics.clone()).layer(stack));
+        let parts = SharedParts::new(control, send_timeout, metrics, SinkTelemetry::default(), None, true);
+        Self::of(SinkInner::over(stack, parts))
     }
 
-    fn of(shared: Shared<T>) -> Self {
-        Self { shared: Arc::new(shared), mine: None }
+    fn of(inner: SinkInner<T>) -> Self {
+        Self { inner: Arc::new(inner), stack: None }
     }
 
     /// Sends one message and resolves with its outcome: a [`Delivery`], or an [`Error`] that says whether the record
@@ -173,7 +176,7 @@ impl<T> KafkaSink<T> {
     /// Outside of a tokio runtime with a timer, if it has to wait for room or for its serializer, or to back off before
     /// a retry; over the memory transport also if it has to wait for its answer.
     pub fn send(&self, message: impl Into<SinkMessage<T>>) -> SendFuture<T> {
-        SendFuture::new(Arc::clone(&self.shared), message.into())
+        SendFuture::new(Arc::clone(&self.inner), message.into())
     }
 
     /// Sends messages in order and resolves with the outcome of each, in the same order.
@@ -213,7 +216,7 @@ impl<T> KafkaSink<T> {
         I: IntoIterator,
         I::Item: Into<SinkMessage<T>>,
     {
-        SendBatch::new(Arc::clone(&self.shared), messages.into_iter())
+        SendBatch::new(Arc::clone(&self.inner), messages.into_iter())
     }
 
     /// Sends messages as they arrive from a stream, and yields the outcome of each, in the same order. Use it to send
@@ -250,7 +253,7 @@ impl<T> KafkaSink<T> {
         S: Stream,
         S::Item: Into<SinkMessage<T>>,
     {
-        SendStream::new(Arc::clone(&self.shared), messages)
+        SendStream::new(Arc::clone(&self.inner), messages)
     }
 
     /// Returns a snapshot of the sink's counters. Cheap enough to call often.
@@ -258,14 +261,14 @@ impl<T> KafkaSink<T> {
     /// Sinks derived from this one with `with_…` share its counters.
     #[allow(clippy::unused_async)] // the specification awaits it
     pub async fn metrics(&self) -> SinkMetrics {
-        self.shared.metrics.snapshot()
+        self.inner.parts.metrics.snapshot()
     }
 
     /// Handle to observe and force the circuit breaker. `None` for a sink over your own stack, and for a sink with
     /// transactions, whose breaker always stays closed.
     #[must_use]
     pub fn circuit_breaker(&self) -> Option<&CircuitBreakerHandle> {
-        self.shared.breaker.as_ref()
+        self.inner.parts.breaker.as_ref()
     }
 
     /// Resolves when every send that was called before has its answer. Sends lingering batches at once. Sends that are
@@ -294,7 +297,7 @@ impl<T> KafkaSink<T> {
     ///
     /// If it has to wait outside of a tokio runtime with a timer.
     pub async fn flush(&self) -> Result<()> {
-        drain::flush(&self.shared).await
+        drain::flush(&self.inner).await
     }
 
     /// Closes the sink and all its clones. Later sends fail, sends that wait for room fail at once, and sends that were
@@ -319,7 +322,7 @@ impl<T> KafkaSink<T> {
     /// If it has to wait for a send above the transport outside of a tokio runtime with a timer; over the memory
     /// transport also if it has to wait for a record in flight.
     pub async fn close(&self) -> Result<(), CloseError> {
-        self.close_within(self.shared.send_timeout).await
+        self.close_within(self.inner.parts.send_timeout).await
     }
 
     /// Closes like [`close`](Self::close), waiting at most `within`.
@@ -336,27 +339,27 @@ impl<T> KafkaSink<T> {
     ///
     /// As [`close`](Self::close).
     pub async fn close_within(&self, within: Duration) -> Result<(), CloseError> {
-        CloseError::check(drain::close(&self.shared, within).await)
+        CloseError::check(drain::close(&self.inner, within).await)
     }
 
     /// The control side of the transport: records in flight, partition counts, transactions.
     #[must_use]
     pub fn control(&self) -> &Arc<dyn Control> {
-        &self.shared.control
+        &self.inner.parts.control
     }
 }
 
 impl<T> Clone for KafkaSink<T> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), mine: None }
+        Self { inner: Arc::clone(&self.inner), stack: None }
     }
 }
 
 impl<T> fmt::Debug for KafkaSink<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KafkaSink")
-            .field("in_flight", &self.shared.control.in_flight())
-            .field("closed", &self.shared.is_closed())
+            .field("in_flight", &self.inner.parts.control.in_flight())
+            .field("closed", &self.inner.is_closed())
             .finish_non_exhaustive()
     }
 }

@@ -5,16 +5,12 @@
 //! Once an attempt has failed, a send counts until it has its answer, even while the transport has its record again. A
 //! send that succeeds at the first attempt without waiting is never entered here.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use kafka_tower_core::handover::{Observing, Seen};
 use kafka_tower_core::outstanding::{Outstanding, Place};
 use kafka_tower_core::{Delivery, Result, SinkMessage, UnansweredSend};
-
-use super::edge::BoxFuture;
 
 /// The open sends of a sink. A clone shares them.
 #[derive(Clone, Debug, Default)]
@@ -160,35 +156,5 @@ fn moved(sends: &OpenSends, epoch: u64, open: &mut Option<OpenSend>, seen: Seen)
         Some(failed) if failed.0.has_failed => failed.after(seen),
         _ if seen.has_record() == Some(true) => *open = None,
         _ => {}
-    }
-}
-
-/// Future of an answer, with its entry among the open sends.
-#[derive(Debug)]
-pub(super) struct Counted<F> {
-    future: F,
-    sends: OpenSends,
-    epoch: u64,
-    open: Option<OpenSend>,
-}
-
-impl Counted<BoxFuture> {
-    /// Wraps the answer of a call made in this epoch; `seen` is what the handover reported during it. The future may
-    /// never be polled, so the send counts from the call on.
-    #[inline]
-    pub(super) fn new(sends: &OpenSends, epoch: u64, known: Known, future: BoxFuture, seen: Seen) -> Self {
-        let with_transport = seen.has_record() == Some(true);
-        let open = if with_transport { None } else { Some(kept(sends, epoch, None, known, seen)) };
-        Self { future, sends: sends.clone(), epoch, open }
-    }
-}
-
-impl Future for Counted<BoxFuture> {
-    type Output = Result<Delivery>;
-
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        poll(&this.sends, this.epoch, &mut this.open, || this.future.as_mut().poll(cx))
     }
 }

@@ -3,13 +3,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use kafka_tower_core::handover::Observing;
+use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::{Delivery, Error, Result, SinkMessage};
 use tower_service::Service;
 
-use super::edge::BoxFuture;
-use super::open_sends::Counted;
-use super::{KafkaSink, deadline, whole};
+use super::admission::Called;
+use super::completeness::answered;
+use super::open_sends::OpenSends;
+use super::{KafkaSink, deadline};
 
 /// Each clone is a handle with its own readiness. The call determines the place in the order.
 ///
@@ -20,15 +21,15 @@ impl<T> Service<SinkMessage<T>> for KafkaSink<T> {
     type Future = ResponseFuture;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if self.shared.refusal().is_some() {
+        if self.inner.refusal().is_some() {
             // `call` returns the refusal. An error here is permanent for the service, and `Buffer` would return it to
             // earlier requests too.
             return Poll::Ready(Ok(()));
         }
-        let shared = &self.shared;
-        let ready = self.mine.get_or_insert_with(|| shared.fresh()).poll_ready(cx);
+        let inner = &self.inner;
+        let ready = self.stack.get_or_insert_with(|| inner.fresh()).poll_ready(cx);
         if matches!(ready, Poll::Ready(Err(_))) {
-            self.mine = None;
+            self.stack = None;
         }
         ready
     }
@@ -37,23 +38,18 @@ impl<T> Service<SinkMessage<T>> for KafkaSink<T> {
     ///
     /// If `poll_ready` was not ready before, as tower's contract requires.
     fn call(&mut self, mut message: SinkMessage<T>) -> Self::Future {
-        if let Some(error) = self.shared.refusal() {
-            let error = self.shared.failed(Some(&message), None, error);
-            return ResponseFuture(match self.shared.part() {
-                Some(part) => Inner::Untold(whole::untold(error, part)),
-                None => Inner::Failed(Some(error)),
-            });
+        let inner = &self.inner;
+        if let Some(error) = inner.refusal() {
+            let ticket = inner.ticket(&mut message);
+            let error = inner.failed(Some(&message), None, error);
+            return ResponseFuture(State::Rejected(Some(error), ticket));
         }
-        deadline::stamp(&mut message, deadline::now(), self.shared.send_timeout);
-        let Some(mine) = &mut self.mine else { panic!("`poll_ready` must be ready before `call`") };
-        let known = self.shared.known(&message);
-        let sends = &self.shared.sends;
-        let epoch = sends.epoch();
-        // Not a closure: it would copy the message once more.
-        let observing = Observing::begin();
-        let future = mine.call(message);
-        let seen = observing.end();
-        ResponseFuture(Inner::Called(Counted::new(sends, epoch, known, future, seen)))
+        let Some(stack) = &mut self.stack else { panic!("`poll_ready` must be ready before `call`") };
+        let ticket = inner.admit(&mut message, deadline::now());
+        let sends = &inner.parts.sends;
+        let (call, epoch) = (inner.observe(&message), sends.epoch());
+        let called = call.called(sends, stack.call(message), (ticket, None, epoch));
+        ResponseFuture(State::Called(called, sends.clone()))
     }
 }
 
@@ -65,13 +61,12 @@ impl<T> Service<SinkMessage<T>> for KafkaSink<T> {
 ///
 /// As [`KafkaSink::send`].
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture(Inner);
+pub struct ResponseFuture(State);
 
-enum Inner {
-    Called(Counted<BoxFuture>),
-    /// Rejected in a sink with transactions: counts as observed only when the caller polls it.
-    Untold(BoxFuture),
-    Failed(Option<Error>),
+enum State {
+    Called(Called, OpenSends),
+    /// Rejected by the sink. If it is never polled, the send is missing from its transaction.
+    Rejected(Option<Error>, Option<Ticket>),
 }
 
 impl Future for ResponseFuture {
@@ -79,9 +74,17 @@ impl Future for ResponseFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            Inner::Called(future) => Pin::new(future).poll(cx),
-            Inner::Untold(future) => future.as_mut().poll(cx),
-            Inner::Failed(error) => error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
+            State::Called(called, sends) => {
+                let answer = called.poll(sends, cx);
+                if answer.is_ready() {
+                    answered(called.take_ticket());
+                }
+                answer
+            }
+            State::Rejected(error, ticket) => {
+                answered(ticket.take());
+                error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error)))
+            }
         }
     }
 }

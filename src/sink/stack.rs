@@ -30,18 +30,17 @@ use kafka_tower_layers::serialize::{MessageSerializer, Serialize, SerializeLayer
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::choices::Choices;
-use super::edge::Edge;
-use super::traces::Traces;
-use super::whole::Whole;
+use super::boxed::DynStack;
+use super::options::StackOptions;
+use super::telemetry::SinkTelemetry;
 use crate::KafkaSinkConfig;
 
 /// Type of the [`default`] stack. It changes when a layer is added.
-pub type DefaultStack<T, F, S> = Metered<Typed<T, F, S>>;
+pub type DefaultStack<T, F, S> = Metered<TypedStack<T, F, S>>;
 
 /// The default stack without its metrics, around which [`SinkBuilder::layer`](crate::SinkBuilder::layer) puts your
 /// layers.
-pub type Typed<T, F, S> = Serialize<CountBytes<Partition<CircuitBreaker<Retry<S>, DefaultClassifier>>>, T, F>;
+pub type TypedStack<T, F, S> = Serialize<CountBytes<Partition<CircuitBreaker<Retry<S>, DefaultClassifier>>>, T, F>;
 
 /// Returns the sink's stack without the sink: no box, and no deadline except the messages' own. For telemetry, wrap it
 /// in the layer of a `Telemetry`, which records each send but not the reasons for retries.
@@ -73,7 +72,7 @@ where
     F: MessageSerializer<T> + ?Sized,
     S: Transport,
 {
-    assembled(config, &Choices::of(config), serializer, transport, control)
+    assembled(config, &StackOptions::of(config), serializer, transport, control)
 }
 
 /// The [`default`] stack with seeded retry jitter, so that a run can be repeated in tests, as with `memory::sim`.
@@ -90,13 +89,13 @@ where
     F: MessageSerializer<T> + ?Sized,
     S: Transport,
 {
-    let choices = Choices { jitter_seed: Some(seed), ..Choices::of(config) };
-    assembled(config, &choices, serializer, transport, control)
+    let options = StackOptions { jitter_seed: Some(seed), ..StackOptions::of(config) };
+    assembled(config, &options, serializer, transport, control)
 }
 
 fn assembled<T, F, S>(
     config: &KafkaSinkConfig,
-    choices: &Choices,
+    options: &StackOptions,
     serializer: Arc<F>,
     transport: S,
     control: Arc<dyn Control>,
@@ -106,17 +105,15 @@ where
     S: Transport,
 {
     let instruments = Instruments::new(config);
-    let layers = Layers::new(config, choices, &instruments, control);
-    instruments.measured(layers.stack(serializer, false, transport))
+    let layers = Layers::new(config, options, &instruments, control);
+    instruments.metered(layers.stack(serializer, transport))
 }
 
 /// State that survives when a sink's layers are rebuilt.
 #[derive(Clone, Debug)]
 pub(super) struct Instruments {
     pub(super) metrics: Metrics,
-    pub(super) traces: Traces,
-    /// Present if the transport has transactions.
-    pub(super) whole: Option<Whole>,
+    pub(super) telemetry: SinkTelemetry,
     breaker: CircuitBreakerLayer,
     /// False if the breaker must stay closed.
     breaks: bool,
@@ -141,19 +138,13 @@ impl Instruments {
         if !config.enable_circuit_breaker || config.enable_transactions {
             breaker.handle().force_closed();
         }
-        Self { metrics, traces: Traces::default(), whole: None, breaker, breaks: !config.enable_transactions }
+        Self { metrics, telemetry: SinkTelemetry::default(), breaker, breaks: !config.enable_transactions }
     }
 
     /// Reports the sink to telemetry from now on.
-    pub(super) fn traced(mut self, traces: Traces, control: &Arc<dyn Control>) -> Self {
-        traces.watch(self.breaker().as_ref(), control);
-        self.traces = traces;
-        self
-    }
-
-    /// Adds the completeness guard if the transport has transactions.
-    pub(super) fn whole(mut self, control: &dyn Control) -> Self {
-        self.whole = Whole::of(control);
+    pub(super) fn traced(mut self, telemetry: SinkTelemetry, control: &Arc<dyn Control>) -> Self {
+        telemetry.watch(self.breaker().as_ref(), control);
+        self.telemetry = telemetry;
         self
     }
 
@@ -163,26 +154,55 @@ impl Instruments {
         self.breaks.then(|| self.breaker.handle())
     }
 
-    fn measured<S>(&self, stack: S) -> Metered<S> {
+    fn metered<S>(&self, stack: S) -> Metered<S> {
         MetricsLayer::new(self.metrics.clone()).layer(stack)
     }
+}
 
-    /// Adds the layers above the typed stack and the user's layers. With `in_order` (batches and streams) the
-    /// completeness guard is left out: batches and streams track their sends themselves.
-    pub(super) fn boxed<T, S>(&self, stack: S, in_order: bool) -> Box<dyn Edge<T>>
+type Make<T> = Box<dyn Fn(&StackOptions) -> Box<dyn DynStack<T>> + Send + Sync>;
+
+/// Makes the stack of a sink, again with other options if they change, over one transport, breaker and set of metrics.
+pub(super) struct StackFactory<T> {
+    config: KafkaSinkConfig,
+    make: Make<T>,
+}
+
+impl<T: Send + Sync + 'static> StackFactory<T> {
+    /// `outer` are the user's layers.
+    pub(super) fn new<F, S, L>(
+        config: KafkaSinkConfig,
+        serializer: Arc<F>,
+        outer: L,
+        transport: S,
+        control: Arc<dyn Control>,
+        instruments: Instruments,
+    ) -> Self
     where
-        T: 'static,
-        S: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
-        S::Future: Send + 'static,
+        F: MessageSerializer<T> + ?Sized + 'static,
+        S: Transport,
+        L: Layer<TypedStack<T, F, S>> + Send + Sync + 'static,
+        L::Service: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
+        <L::Service as Service<SinkMessage<T>>>::Future: Send + 'static,
     {
-        let whole = if in_order { None } else { self.whole.as_ref() };
-        self.traces.boxed(self.measured(stack), whole)
+        let settings = config.clone();
+        let make = move |options: &StackOptions| {
+            let layers = Layers::new(&settings, options, &instruments, Arc::clone(&control));
+            let stack = outer.layer(layers.stack(Arc::clone(&serializer), transport.clone()));
+            instruments.telemetry.erase(instruments.metered(stack))
+        };
+        Self { config, make: Box::new(make) }
+    }
+}
+
+impl<T> StackFactory<T> {
+    /// Makes a stack with these options. The error says which of them cannot be combined, if so.
+    pub(super) fn make(&self, options: &StackOptions) -> (Box<dyn DynStack<T>>, Option<Error>) {
+        ((self.make)(options), options.fault(&self.config))
     }
 }
 
 /// The layers of a sink, except the outermost ones.
-#[derive(Clone)]
-pub(super) struct Layers {
+struct Layers {
     topic: Arc<str>,
     metrics: Metrics,
     partition: PartitionLayer,
@@ -192,48 +212,48 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    pub(super) fn new(
+    fn new(
         config: &KafkaSinkConfig,
-        choices: &Choices,
+        options: &StackOptions,
         instruments: &Instruments,
         control: Arc<dyn Control>,
     ) -> Self {
-        let partition = PartitionLayer::new(choices.strategy, control);
-        let partition = match &choices.partitioner {
+        let partition = PartitionLayer::new(options.strategy, control);
+        let partition = match &options.partitioner {
             Some(partitioner) => partition.with_partitioner(Arc::clone(partitioner)),
             None => partition,
         };
         let base_backoff = Duration::from_millis(config.base_backoff_ms);
         let policy = RetryPolicy::new()
-            .guarantee(choices.guarantee)
-            .allow_duplicates(choices.allow_duplicates)
+            .guarantee(options.guarantee)
+            .allow_duplicates(options.allow_duplicates)
             .max_retries(config.max_retries)
             .base_backoff(base_backoff)
             // A base backoff above 10 s is the user's choice and is not cut.
             .max_backoff(base_backoff.max(Duration::from_secs(10)));
-        let (retries, hooks) = (instruments.metrics.clone(), choices.retry_hooks.clone());
+        let (retries, hooks) = (instruments.metrics.clone(), options.retry_hooks.clone());
         let retry = RetryLayer::new(policy).on_retry(move |event| {
             if !event.isolated {
                 retries.record_retry();
             }
             hooks.iter().for_each(|hook| hook(event));
         });
-        let retry = match choices.jitter_seed {
+        let retry = match options.jitter_seed {
             Some(seed) => retry.seed(seed),
             None => retry,
         };
-        let retry = instruments.traces.retries(retry);
+        let retry = instruments.telemetry.retries(retry);
         Self {
             topic: config.topic.as_str().into(),
             metrics: instruments.metrics.clone(),
             partition,
             breaker: instruments.breaker.clone(),
             retry,
-            content_type_header: choices.content_type_header,
+            content_type_header: options.content_type_header,
         }
     }
 
-    pub(super) fn stack<T, F, S>(&self, serializer: Arc<F>, in_order: bool, transport: S) -> Typed<T, F, S>
+    fn stack<T, F, S>(&self, serializer: Arc<F>, transport: S) -> TypedStack<T, F, S>
     where
         F: MessageSerializer<T> + ?Sized,
         S: Transport,
@@ -241,7 +261,6 @@ impl Layers {
         let records = self.partition.layer(self.breaker.layer(self.retry.layer(transport)));
         let records = self.metrics.bytes_layer().layer(records);
         SerializeLayer::new(Arc::clone(&self.topic), serializer)
-            .in_order(in_order)
             .with_content_type_header(self.content_type_header)
             .layer(records)
     }

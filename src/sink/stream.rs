@@ -2,18 +2,17 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use futures_core::Stream;
 use kafka_tower_core::{Delivery, Result, SinkMessage};
 use pin_project::{pin_project, pinned_drop};
 
-use super::batch::open::Open;
-use super::deadline::{self, Patience};
-use super::edge::{Edge, Shared};
+use super::completeness::Completeness;
+use super::deadline;
+use super::inner::SinkInner;
+use super::many::{Admitted, Budget, Head, Many};
 use super::open_sends::{self, OpenSend};
-use super::traces::Caller;
-use super::whole::Whole;
+use super::telemetry::CallerContext;
 
 /// Default number of messages taken ahead of their results, and the step by which it grows while the transport has room
 /// and waits for more messages.
@@ -25,42 +24,29 @@ const LOOK_AHEAD: usize = 1_000;
 #[pin_project(PinnedDrop)]
 #[must_use = "nothing is sent unless it is polled"]
 pub struct SendStream<T, S> {
-    shared: Arc<Shared<T>>,
+    many: Many<T>,
     #[pin]
     messages: S,
     /// The stream of messages has ended.
     ended: bool,
     /// None: as many messages as the transport has room for.
     look_ahead: Option<usize>,
-    edge: Option<Box<dyn Edge<T>>>,
-    /// The message that waits for room.
-    head: Option<SinkMessage<T>>,
-    /// Counts the waiting message as an open send, for `flush` and `close`.
-    head_open: Option<(u64, OpenSend)>,
-    /// Time at which the wait for room began.
-    waiting_since: Option<Instant>,
-    patience: Patience,
-    /// Trace context for the waiting message, used if it is dropped.
-    caller: Caller,
-    open: Open,
+    waiting: Option<Waiting<T>>,
+}
+
+/// The message that waits for room.
+struct Waiting<T> {
+    head: Head<T>,
+    epoch: u64,
+    /// Counts the message as an open send, for `flush` and `close`.
+    open: OpenSend,
+    /// Trace context, used if the message is dropped.
+    caller: CallerContext,
 }
 
 impl<T, S> SendStream<T, S> {
-    pub(super) fn new(shared: Arc<Shared<T>>, messages: S) -> Self {
-        let open = Open::new(shared.whole.clone(), shared.sends.clone());
-        Self {
-            shared,
-            messages,
-            ended: false,
-            look_ahead: None,
-            edge: None,
-            head: None,
-            head_open: None,
-            waiting_since: None,
-            patience: Patience::default(),
-            caller: Caller::default(),
-            open,
-        }
+    pub(super) fn new(inner: Arc<SinkInner<T>>, messages: S) -> Self {
+        Self { many: Many::new(inner, Budget::Own), messages, ended: false, look_ahead: None, waiting: None }
     }
 
     /// Sets how many messages are taken ahead of their results, at least 1.
@@ -83,67 +69,52 @@ where
     /// Calls messages in order as they arrive and as there is room, until `most` messages are held.
     fn fill(self: Pin<&mut Self>, most: usize, cx: &mut Context<'_>) {
         let mut this = self.project();
-        if this.open.held() >= most {
+        let many = this.many;
+        if many.in_flight.held() >= most {
             return;
         }
         let now = deadline::now();
-        let budget = this.shared.send_timeout;
-        while this.open.held() < most {
-            let message = match this.head.take() {
-                Some(message) => Some(message),
-                None if *this.ended => None,
+        while many.in_flight.held() < most {
+            let (mut message, waited, epoch, open): (SinkMessage<T>, _, _, _);
+            match this.waiting.take() {
+                // A waiting message keeps its epoch.
+                Some(waiting) => {
+                    message = waiting.head.message;
+                    (waited, epoch, open) = (Some(waiting.head.since), waiting.epoch, Some(waiting.open));
+                }
+                None if *this.ended => return,
                 None => match this.messages.as_mut().poll_next(cx) {
                     Poll::Pending => return,
-                    Poll::Ready(message) => message.map(Into::into),
+                    Poll::Ready(None) => {
+                        *this.ended = true;
+                        many.stack = None;
+                        return;
+                    }
+                    Poll::Ready(Some(next)) => {
+                        message = next.into();
+                        (waited, epoch, open) = (None, many.inner.parts.sends.epoch(), None);
+                    }
                 },
-            };
-            let Some(mut message) = message else {
-                *this.ended = true;
-                *this.edge = None;
-                return;
-            };
-            // A message taken from the stream now is called now; a waiting head keeps its epoch.
-            let (epoch, head_open) = match this.head_open.take() {
-                Some((epoch, open)) => (epoch, Some(open)),
-                None => (this.shared.sends.epoch(), None),
-            };
-            if let Some(error) = this.shared.refusal() {
-                this.open.failed(this.shared.failed(Some(&message), this.waiting_since.take(), error));
-                continue;
             }
-            let edge = this.edge.get_or_insert_with(|| this.shared.fresh_ordered());
-            match edge.poll_ready(cx) {
-                Poll::Ready(Ok(())) => {
-                    let since = this.waiting_since.take();
-                    if let Some(since) = since {
-                        this.shared.waited(&message, since);
-                    }
-                    deadline::stamp(&mut message, since.unwrap_or(now), budget);
-                    let known = this.shared.known(&message);
-                    this.open.push(epoch, known, || edge.call(message));
-                }
-                Poll::Ready(Err(error)) => {
-                    *this.edge = None; // a failed handle stays failed; the next message takes a fresh one
-                    this.open.failed(this.shared.unready(&message, this.waiting_since.take(), error));
-                }
-                Poll::Pending => {
-                    let since = *this.waiting_since.get_or_insert(now);
-                    if this.patience.is_over(deadline::of(&message, since, budget), cx) {
-                        *this.waiting_since = None; // the next message has its own budget
-                        this.open.failed(this.shared.no_room(&message, since));
-                        continue;
-                    }
-                    *this.caller = this.shared.traces.caller();
-                    let begin = || this.shared.sends.begin(epoch, open_sends::known(&message));
-                    let open = head_open.unwrap_or_else(begin);
-                    open.waits(cx);
-                    *this.head_open = Some((epoch, open));
-                    *this.head = Some(message);
+            match many.admit(&mut message, waited, now, cx) {
+                Admitted::Ready(ticket) => many.call(message, ticket, epoch),
+                Admitted::Failed => {}
+                Admitted::Waits(since) => {
+                    *this.waiting = Some(many.waits(Head { message, since }, epoch, open, cx));
                     return;
                 }
             }
         }
         // Nothing more to call: an idle handle must not keep its readiness. The next message polls readiness again.
+    }
+}
+
+impl<T> Many<T> {
+    fn waits(&self, head: Head<T>, epoch: u64, open: Option<OpenSend>, cx: &Context<'_>) -> Waiting<T> {
+        let parts = &self.inner.parts;
+        let open = open.unwrap_or_else(|| parts.sends.begin(epoch, open_sends::known(&head.message)));
+        open.waits(cx);
+        Waiting { head, epoch, open, caller: parts.telemetry.caller() }
     }
 }
 
@@ -155,13 +126,13 @@ where
     /// Takes more than the usual number of messages once the results of all settled ones are taken: the transport may
     /// hold back batches that are not full. Takes one slice per poll, so that it does not block the thread.
     fn fill_the_room(mut self: Pin<&mut Self>, cx: &mut Context<'_>) {
-        let (held, on_their_way) = (self.open.held(), self.open.on_their_way());
+        let (held, on_their_way) = (self.many.in_flight.held(), self.many.in_flight.in_flight());
         let settled = held - on_their_way;
         if held < LOOK_AHEAD || settled > on_their_way {
             return;
         }
         self.as_mut().fill(held.saturating_add(LOOK_AHEAD), cx);
-        if self.open.held() > held {
+        if self.many.in_flight.held() > held {
             // The new futures need a poll before the task sleeps, and there may be room for more.
             cx.waker().wake_by_ref();
         }
@@ -179,11 +150,11 @@ where
         let look_ahead = self.look_ahead.unwrap_or(LOOK_AHEAD);
         self.as_mut().fill(look_ahead, cx);
         let this = self.as_mut().project();
-        if let Some(result) = this.open.next() {
+        if let Some(result) = this.many.in_flight.next() {
             return Poll::Ready(Some(result)); // the caller polls again, and that poll reaches the other messages before the task sleeps
         }
-        let settled = this.open.poll(cx);
-        if let Some(result) = this.open.next() {
+        let settled = this.many.in_flight.poll(cx);
+        if let Some(result) = this.many.in_flight.next() {
             return Poll::Ready(Some(result));
         }
         if *this.ended && settled.is_ready() {
@@ -196,7 +167,7 @@ where
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let held = self.open.held() + usize::from(self.head.is_some());
+        let held = self.many.in_flight.held() + usize::from(self.waiting.is_some());
         let (least, most) = if self.ended { (0, Some(0)) } else { self.messages.size_hint() };
         (least.saturating_add(held), most.and_then(|most| most.checked_add(held)))
     }
@@ -205,9 +176,10 @@ where
 #[pinned_drop]
 impl<T, S> PinnedDrop for SendStream<T, S> {
     fn drop(self: Pin<&mut Self>) {
-        if let Some(message) = &self.head {
-            self.shared.abandoned(message, self.waiting_since, &self.caller);
-            self.shared.whole.as_ref().into_iter().for_each(Whole::leave_out);
+        if let Some(Waiting { head, caller, .. }) = &self.waiting {
+            let inner = &self.many.inner;
+            inner.abandoned(&head.message, Some(head.since), caller);
+            inner.parts.completeness.as_ref().into_iter().for_each(Completeness::leave_out);
         }
     }
 }
@@ -216,7 +188,7 @@ impl<T, S> fmt::Debug for SendStream<T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SendStream")
             .field("look_ahead", &self.look_ahead)
-            .field("held", &self.open.held())
+            .field("held", &self.many.in_flight.held())
             .field("ended", &self.ended)
             .finish_non_exhaustive()
     }

@@ -1,9 +1,9 @@
 //! Transaction methods of the sink.
 
-use kafka_tower_core::{Result, TransactionControl};
+use kafka_tower_core::{ConsumerGroup, Result, TopicOffset, TransactionControl};
 
-use super::whole::{self, Whole};
-use super::{KafkaSink, builder, deadline};
+use super::KafkaSink;
+use super::telemetry::transactions;
 
 /// A transaction belongs to the sink and is shared by its clones: after `begin_transaction`, every message that a clone
 /// sends joins it. Needs `enable_transactions` and a `transactional_id`.
@@ -39,15 +39,7 @@ impl<T> KafkaSink<T> {
     /// [`ErrorKind::Transaction`](crate::ErrorKind::Transaction) if a transaction is open;
     /// [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) if another producer took over the transactional id.
     pub async fn begin_transaction(&self) -> Result<()> {
-        let transactions = self.transactions()?;
-        let was_open = self.shared.whole.as_ref().map(Whole::beginning);
-        let result = transactions.begin().await;
-        if let (Some(whole), Some(was_open)) = (&self.shared.whole, was_open) {
-            whole.begun(was_open, &result);
-        }
-        result?;
-        self.shared.traces.begun();
-        Ok(())
+        self.transactions()?.begin().await
     }
 
     /// Waits for the records of the transaction, then makes all of them visible or none, within `send_timeout_ms`. It
@@ -74,12 +66,7 @@ impl<T> KafkaSink<T> {
     ///
     /// If it has to wait for a send outside of a tokio runtime with a timer.
     pub async fn commit_transaction(&self) -> Result<()> {
-        let transactions = self.transactions()?;
-        let Some(result) = self.commit_whole(transactions).await else {
-            return Err(whole::ended_meanwhile()); // another transaction may be open by now, so the transport is not asked
-        };
-        self.shared.traces.committed(&result);
-        result
+        self.transactions()?.commit(self.inner.parts.send_timeout).await
     }
 
     /// Aborts the transaction within `send_timeout_ms`: none of its records ever becomes visible to `read_committed`
@@ -94,42 +81,30 @@ impl<T> KafkaSink<T> {
     ///
     /// An abort that has begun goes on.
     pub async fn abort_transaction(&self) -> Result<()> {
-        let transactions = self.transactions()?;
-        self.shared.traces.aborting();
-        let transaction = self.shared.whole.as_ref().map(Whole::aborting);
-        let result = transactions.abort(self.shared.send_timeout).await;
-        if let (Some(whole), Some(transaction)) = (&self.shared.whole, transaction) {
-            whole.aborted(transaction, &result);
-        }
-        self.shared.traces.aborted(&result);
-        result
+        self.transactions()?.abort(self.inner.parts.send_timeout).await
     }
 
-    /// Waits until every send of the transaction is accepted or answered, and commits in the remaining time. None if
-    /// another call ended the transaction meanwhile.
-    async fn commit_whole(&self, transactions: &dyn TransactionControl) -> Option<Result<()>> {
-        let within = self.shared.send_timeout;
-        let Some(whole) = &self.shared.whole else {
-            self.shared.traces.committing();
-            return Some(transactions.commit(within).await);
-        };
-        let begun = deadline::now();
-        let transaction = match whole.committing(within).await {
-            Ok(transaction) => transaction?,
-            Err(error) => return Some(Err(error)),
-        };
-        let left = within.saturating_sub(deadline::now().saturating_duration_since(begun));
-        // Not earlier: until here the transport was not asked, and the transaction is certainly not committed.
-        self.shared.traces.committing();
-        let result = transactions.commit(left).await;
-        whole.committed(transaction, &result);
-        Some(result)
+    /// Adds consumed offsets to the transaction, within `send_timeout_ms`: they take effect if and when it commits. The
+    /// consumer of a consume-transform-produce loop commits them here and not by itself.
+    ///
+    /// Get `group` from the consumer for each transaction: a rebalance invalidates older metadata.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Transaction`](crate::ErrorKind::Transaction) if no transaction is open, or if the group's metadata is
+    /// not current: abort, and consume again from the committed offsets.
+    ///
+    /// # Cancel safety
+    ///
+    /// A request that was sent goes on. Abort the transaction, or send the same offsets again.
+    pub async fn send_offsets(&self, offsets: Vec<TopicOffset>, group: ConsumerGroup) -> Result<()> {
+        self.transactions()?.send_offsets(offsets, group, self.inner.parts.send_timeout).await
     }
 
     fn transactions(&self) -> Result<&dyn TransactionControl> {
-        match self.shared.refusal() {
+        match self.inner.refusal() {
             Some(error) => Err(error),
-            None => builder::transactions(&*self.shared.control),
+            None => transactions(&*self.inner.parts.control),
         }
     }
 }

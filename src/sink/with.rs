@@ -7,7 +7,7 @@ use kafka_tower_layers::partition::{PartitionStrategy, Partitioner};
 use kafka_tower_layers::retry::DeliveryGuarantee;
 
 use super::KafkaSink;
-use super::choices::Choices;
+use super::options::StackOptions;
 
 /// Each method rebuilds the stack over the same transport, breaker and metrics; earlier clones keep their stack. These
 /// methods cannot fail: an unsupported option, or a sink over your own stack, is stored as an error that the first
@@ -16,18 +16,18 @@ impl<T> KafkaSink<T> {
     /// Sets the partition strategy for records without an explicit partition.
     #[must_use]
     pub fn with_partition_strategy(self, strategy: PartitionStrategy) -> Self {
-        self.rebuilt(|choices| {
-            choices.strategy = strategy;
-            choices.partitioner = None;
+        self.rebuilt(|options| {
+            options.strategy = strategy;
+            options.partitioner = None;
         })
     }
 
     /// Sets a custom partitioner for records without an explicit partition.
     #[must_use]
     pub fn with_partitioner(self, partitioner: impl Partitioner + 'static) -> Self {
-        self.rebuilt(|choices| {
-            choices.strategy = PartitionStrategy::Custom;
-            choices.partitioner = Some(Arc::new(partitioner));
+        self.rebuilt(|options| {
+            options.strategy = PartitionStrategy::Custom;
+            options.partitioner = Some(Arc::new(partitioner));
         })
     }
 
@@ -35,20 +35,20 @@ impl<T> KafkaSink<T> {
     /// otherwise `AtLeastOnce`.
     #[must_use]
     pub fn with_delivery_guarantee(self, guarantee: DeliveryGuarantee) -> Self {
-        self.rebuilt(|choices| choices.guarantee = guarantee)
+        self.rebuilt(|options| options.guarantee = guarantee)
     }
 
     /// Under `AtLeastOnce`, also retries records that are `PossiblyPersisted`; such a record may then be in the log
     /// twice.
     #[must_use]
     pub fn with_duplicates_allowed(self, allow: bool) -> Self {
-        self.rebuilt(|choices| choices.allow_duplicates = allow)
+        self.rebuilt(|options| options.allow_duplicates = allow)
     }
 
-    fn rebuilt(self, change: impl FnOnce(&mut Choices)) -> Self {
-        match self.shared.rebuilt(change) {
-            Some(shared) => Self::of(shared),
-            None => Self::of(self.shared.with_fault(unchangeable())),
+    fn rebuilt(self, change: impl FnOnce(&mut StackOptions)) -> Self {
+        match self.inner.rebuilt(change) {
+            Some(inner) => Self::of(inner),
+            None => Self::of(self.inner.with_fault(unchangeable())),
         }
     }
 }

@@ -93,7 +93,7 @@ where
                 // Call the service that was polled ready; the clone has to become ready itself.
                 let unready = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, unready);
-                let passed_on = self.in_order.then(|| {
+                let passed_on = (self.in_order || envelope.in_order()).then(|| {
                     let (passed_on, last) = oneshot::channel();
                     self.last = Some(last);
                     passed_on

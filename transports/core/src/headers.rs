@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::ticket::Ticket;
+
 /// A header: a name and a value, which may be null in Kafka.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Header {
@@ -42,6 +44,8 @@ pub struct Headers(Option<Arc<List>>);
 enum List {
     One(Header),
     Many(Vec<Header>),
+    /// The ticket of a send in a transaction, and the headers.
+    Ticketed(Ticket, Headers),
 }
 
 impl List {
@@ -56,6 +60,10 @@ impl List {
                 all.push(header);
                 *self = Self::Many(all);
             }
+            Self::Ticketed(ticket, mut headers) => {
+                headers.push_header(header);
+                *self = Self::Ticketed(ticket, headers);
+            }
         }
     }
 
@@ -63,6 +71,7 @@ impl List {
         match self {
             Self::One(header) => slice::from_ref(header),
             Self::Many(all) => all,
+            Self::Ticketed(_, headers) => headers.as_slice(),
         }
     }
 }
@@ -104,11 +113,29 @@ impl Headers {
             return false;
         }
         match self.0.as_mut().map(Arc::make_mut) {
+            Some(List::Ticketed(_, headers)) => return headers.remove(key),
             Some(List::Many(all)) if all.iter().any(|h| h.key != key) => all.retain(|h| h.key != key),
             // No other header is left.
             _ => self.0 = None,
         }
         true
+    }
+
+    pub(crate) fn set_ticket(&mut self, ticket: Ticket) {
+        drop(self.take_ticket());
+        self.0 = Some(Arc::new(List::Ticketed(ticket, std::mem::take(self))));
+    }
+
+    #[inline]
+    pub(crate) fn take_ticket(&mut self) -> Option<Ticket> {
+        if self.0.is_some() { self.take_ticket_of_list() } else { None }
+    }
+
+    fn take_ticket_of_list(&mut self) -> Option<Ticket> {
+        let list = self.0.take_if(|list| matches!(**list, List::Ticketed(..)))?;
+        let List::Ticketed(ticket, headers) = Arc::unwrap_or_clone(list) else { return None };
+        *self = headers;
+        Some(ticket)
     }
 
     /// Whether a header of this name exists.
@@ -130,6 +157,7 @@ impl Headers {
 
     /// All headers in order.
     #[must_use]
+    #[inline]
     pub fn as_slice(&self) -> &[Header] {
         self.0.as_ref().map_or(&[], |headers| headers.as_slice())
     }
@@ -149,7 +177,8 @@ impl Headers {
     /// Total bytes of all names and values.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.iter().map(|h| h.key.len() + h.value.as_ref().map_or(0, Bytes::len)).sum()
+        let size = |h: &Header| h.key.len() + h.value.as_ref().map_or(0, Bytes::len);
+        if self.0.is_none() { 0 } else { self.iter().map(size).sum() }
     }
 }
 

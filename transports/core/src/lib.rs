@@ -12,6 +12,7 @@
 //! | [`Transport`] | a `tower::Service<Record>` with laws |
 //! | [`Control`] | flush, close, partition counts; [`TransactionControl`] for transactions |
 //! | [`handover`] | tells a sink whether the transport has accepted a record |
+//! | [`ticket`] | follows a send of a transaction from the sink to the transport, through queues and tasks |
 //! | [`outstanding`] | open sends, by epoch: what a flush waits for |
 //! | [`unanswered`] | tells a layer about a record whose caller dropped its future or got a time-out, and about its late report |
 #![forbid(unsafe_code)]
@@ -29,6 +30,7 @@ pub mod outstanding;
 pub mod partitioner;
 mod record;
 pub mod text;
+pub mod ticket;
 mod timestamp;
 mod transaction;
 mod transport;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::ticket::Ticket;
 use crate::{Headers, Record, Timestamp};
 
 /// A typed message to send: a value, or a tombstone, with key, headers and options.
@@ -45,6 +46,7 @@ pub struct Envelope {
     pub deadline: Option<Instant>,
     /// In milliseconds; 0 if it is not known. See [`Record::given`].
     given_ms: u32,
+    in_order: bool,
 }
 
 impl<T> SinkMessage<T> {
@@ -168,6 +170,23 @@ impl<T> SinkMessage<T> {
 }
 
 impl Envelope {
+    /// Asks the layers to call this message's record only after those of the messages called before, even if its
+    /// serializer does not wait. Set by `send_batch` and `send_stream`.
+    pub fn set_in_order(&mut self, in_order: bool) {
+        self.in_order = in_order;
+    }
+
+    /// Whether the record must follow those of the messages called before.
+    #[must_use]
+    pub fn in_order(&self) -> bool {
+        self.in_order
+    }
+
+    /// Attaches the message to a transaction. The ticket travels with the headers: see [`ticket`](crate::ticket).
+    pub fn set_ticket(&mut self, ticket: Ticket) {
+        self.headers.set_ticket(ticket);
+    }
+
     /// Sets the time allowed for the send, counted from its call: see [`Record::given`]. The sink sets it.
     pub fn set_given(&mut self, given: Duration) {
         self.given_ms = u32::try_from(given.as_millis()).unwrap_or(0);

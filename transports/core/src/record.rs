@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::ticket::Ticket;
 use crate::{Headers, Result, Timestamp, validate};
 
 /// An encoded message: layers pass it on and a transport sends it.
@@ -128,6 +129,12 @@ impl Record {
     pub fn size(&self) -> usize {
         let len = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
         len(&self.key) + len(&self.value) + self.headers.size()
+    }
+
+    /// Takes the ticket of the record's transaction, if there is one. For a transport, in `call`.
+    #[inline]
+    pub fn take_ticket(&mut self) -> Option<Ticket> {
+        self.headers.take_ticket()
     }
 
     /// Checks everything that can be checked before the record is sent.

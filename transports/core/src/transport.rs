@@ -24,7 +24,7 @@ use crate::{Delivery, Error, Record};
 /// 8. **Nothing is lost silently**: `close` delivers or reports, and dropping the last handle without `close` logs a
 ///    warning with the number of undelivered records. The transport reports when it has
 ///    [accepted](crate::handover::taken) a record and when its future has [resolved](crate::handover::returned). With
-///    transactions, no [commit](crate::TransactionControl) succeeds without every accepted record, and a close or the
+///    transactions, it accounts for the record's [ticket](crate::ticket) when it accepts the record, and no [commit](crate::TransactionControl) succeeds without every accepted record, and a close or the
 ///    drop of the last handle [aborts](crate::Control::close) an open transaction.
 ///
 /// One test suite checks them on every transport of this project.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use kafka_tower_core::gate::{GateHandle, Refused};
+use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::{Control, Delivery, Error, Record, handover};
 use tower_service::Service;
 
@@ -63,8 +64,12 @@ impl Service<Record> for MemoryTransport {
 }
 
 impl MemoryTransport {
-    fn send(&mut self, record: Record) -> MemoryDeliveryFuture {
+    fn send(&mut self, mut record: Record) -> MemoryDeliveryFuture {
         if let Err(error) = record.validate() {
+            return self.refuse(error);
+        }
+        let ticket = record.take_ticket();
+        if let Some(error) = ticket.as_ref().and_then(Ticket::refusal) {
             return self.refuse(error);
         }
         let client = &self.owner.client;
@@ -89,6 +94,7 @@ impl MemoryTransport {
         match admitted {
             Ok(()) => {
                 handover::taken();
+                ticket.inspect(Ticket::account);
                 MemoryDeliveryFuture::waiting(Arc::clone(client), slot, topic, expires_at).given(given, parked)
             }
             Err(Refused::TooLarge(_)) => {

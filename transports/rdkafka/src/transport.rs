@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::gate::{GateHandle, Limits, Refused};
+use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::unanswered::Unanswered;
 use kafka_tower_core::{Control, Error, Record, Result, handover};
 use tower_service::Service;
@@ -77,8 +78,12 @@ impl Service<Record> for RdkafkaTransport {
     }
 
     /// Hands the record to librdkafka before it returns, or parks it behind records that wait for room.
-    fn call(&mut self, record: Record) -> DeliveryFuture {
+    fn call(&mut self, mut record: Record) -> DeliveryFuture {
         if let Err(error) = record.validate() {
+            return self.refuse(error);
+        }
+        let ticket = record.take_ticket();
+        if let Some(error) = ticket.as_ref().and_then(Ticket::refusal) {
             return self.refuse(error);
         }
         let size = record.size();
@@ -104,6 +109,7 @@ impl Service<Record> for RdkafkaTransport {
                 // A record that librdkafka rejected at once is not part of its transaction.
                 if !(self.owner.transactional && slot.has_failed()) {
                     handover::taken();
+                    ticket.inspect(Ticket::account);
                 }
                 DeliveryFuture::waiting(slot, Arc::clone(&self.owner))
             }

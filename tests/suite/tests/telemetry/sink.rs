@@ -429,6 +429,25 @@ async fn transactions_have_spans_that_sends_link_to() {
     assert_eq!(points["kafka_tower.transaction.duration orders transaction.outcome=aborted"], 1.0);
 }
 
+/// The control handle of a sink has the sink's transactions, not the transport's own.
+#[tokio::test(start_paused = true)]
+async fn transactions_of_the_control_handle_have_spans_too() {
+    let backend = Backend::new();
+    let kafka = MemoryKafka::new().with_topic("orders", 1);
+    let config = KafkaSinkConfig { enable_transactions: true, transactional_id: Some("orders-1".into()), ..config() };
+    let builder = KafkaSink::<u32>::builder(config).transport(kafka.transactional_transport("orders-1"));
+    let sink = builder.telemetry(backend.telemetry()).build().await.unwrap();
+    let transactions = sink.control().transactions().unwrap();
+    transactions.begin().await.unwrap();
+    sink.send(1).await.unwrap();
+    transactions.commit(Duration::from_secs(1)).await.unwrap();
+    transactions.begin().await.unwrap();
+    transactions.abort(Duration::from_secs(1)).await.unwrap();
+    let spans = backend.spans();
+    let outcomes: Vec<_> = spans.iter().filter_map(|span| attribute(span, "kafka_tower.transaction.outcome")).collect();
+    assert_eq!(outcomes, ["committed", "aborted"]);
+}
+
 struct Never;
 
 #[async_trait]

@@ -1,6 +1,7 @@
 //! A transaction commits all of its sends, or the commit is refused.
 
 mod sequences;
+mod tasks;
 
 use std::future::{Future, Ready, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};

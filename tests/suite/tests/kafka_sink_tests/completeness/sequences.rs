@@ -3,7 +3,6 @@
 use kafka_tower::DeliveryGuarantee;
 use kafka_tower::memory::TransactionCall;
 use tokio::sync::mpsc;
-use tower::service_fn;
 
 use super::*;
 
@@ -23,34 +22,6 @@ async fn a_send_of_an_aborted_transaction_joins_no_other() {
     assert!(batch.await.unwrap()[0].is_err());
     drop(dropped);
     stage.assert_whole(&[1]).await;
-}
-
-/// A layer passed the record to a task, which sends it in the next transaction. Its send must not end as
-/// `NotPersisted`.
-#[tokio::test(start_paused = true)]
-async fn a_send_that_another_task_owns_is_possibly_persisted() {
-    let kafka = MemoryKafka::new().with_topic("numbers", 1);
-    let transport = kafka.producer().transactional("id").transport();
-    let control = transport.control();
-    control.transactions().unwrap().init(Duration::from_secs(1)).await.unwrap();
-    let below = SerializeLayer::json("numbers").layer(transport);
-    let stack = service_fn(move |message: SinkMessage<u32>| {
-        let mut below = below.clone();
-        let task = tokio::spawn(async move {
-            sleep(Duration::from_millis(100)).await;
-            below.ready().await?.call(message).await
-        });
-        async move { task.await.unwrap() }
-    });
-    let sink = KafkaSink::from_service(stack, control, Duration::from_secs(1));
-    let stage = Stage { kafka, sink };
-    stage.begin().await;
-    let mut late = stage.call(2).await;
-    assert!(once(&mut late).is_pending());
-    stage.sink.abort_transaction().await.unwrap();
-    stage.begin().await;
-    assert_eq!(late.await.unwrap_err().persistence(), Persistence::PossiblyPersisted);
-    stage.assert_whole(&[2, 1]).await;
 }
 
 /// An abort does not hide the reason for which the send was refused.

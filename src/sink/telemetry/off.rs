@@ -8,18 +8,17 @@ use kafka_tower_layers::retry::RetryLayer;
 use kafka_tower_rdkafka::RdkafkaBuilder;
 use tower_service::Service;
 
-use super::super::edge::{self, Edge};
-use super::super::whole::Whole;
+use super::super::boxed::{self, DynStack};
 #[cfg(feature = "rdkafka")]
 use crate::KafkaSinkConfig;
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::sink) struct Told(());
+pub(in crate::sink) struct TelemetrySetting(());
 
 #[allow(clippy::unused_self)] // same signature as with the feature
-impl Told {
-    pub(in crate::sink) fn traces(self, _: &str) -> Traces {
-        Traces(())
+impl TelemetrySetting {
+    pub(in crate::sink) fn of_topic(self, _: &str) -> SinkTelemetry {
+        SinkTelemetry(())
     }
 
     #[cfg(feature = "rdkafka")]
@@ -40,16 +39,16 @@ impl Told {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(in crate::sink) struct Traces(());
+pub(in crate::sink) struct SinkTelemetry(());
 
 #[allow(clippy::unused_self)] // same signature as with the feature
-impl Traces {
-    pub(in crate::sink) fn boxed<T, S>(&self, stack: S, whole: Option<&Whole>) -> Box<dyn Edge<T>>
+impl SinkTelemetry {
+    pub(in crate::sink) fn erase<T, S>(&self, stack: S) -> Box<dyn DynStack<T>>
     where
         S: Service<SinkMessage<T>, Response = Delivery, Error = Error> + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
     {
-        edge::boxed(stack, whole)
+        boxed::erase(stack)
     }
 
     pub(in crate::sink) fn retries(&self, retry: RetryLayer) -> RetryLayer {
@@ -62,14 +61,14 @@ impl Traces {
 
     pub(in crate::sink) fn refused(&self, _: Option<&Arc<str>>, _: &Error) {}
 
-    pub(in crate::sink) fn caller(&self) -> Caller {
-        Caller(())
+    pub(in crate::sink) fn caller(&self) -> CallerContext {
+        CallerContext(())
     }
 
-    pub(in crate::sink) fn abandoned(&self, _: Option<&Arc<str>>, _: Option<Instant>, _: &Caller) {}
+    pub(in crate::sink) fn abandoned(&self, _: Option<&Arc<str>>, _: Option<Instant>, _: &CallerContext) {}
 
-    pub(in crate::sink) fn batch(&self) -> Batch {
-        Batch(())
+    pub(in crate::sink) fn batch(&self) -> BatchTelemetry {
+        BatchTelemetry(())
     }
 
     pub(in crate::sink) fn begun(&self) {}
@@ -84,9 +83,9 @@ impl Traces {
 }
 
 #[derive(Debug, Default)]
-pub(in crate::sink) struct Caller(());
+pub(in crate::sink) struct CallerContext(());
 
-impl Caller {
+impl CallerContext {
     #[allow(clippy::unused_self)] // same signature as with the feature
     pub(in crate::sink) fn attach(&self) -> Current {
         Current(())
@@ -94,9 +93,9 @@ impl Caller {
 }
 
 #[derive(Debug)]
-pub(in crate::sink) struct Batch(());
+pub(in crate::sink) struct BatchTelemetry(());
 
-impl Batch {
+impl BatchTelemetry {
     pub(in crate::sink) fn attach(&self) -> Current {
         Current(())
     }

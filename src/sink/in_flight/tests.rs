@@ -1,10 +1,11 @@
-use std::sync::atomic::AtomicUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
 
 use kafka_tower_core::{Error, ErrorKind};
 use proptest::prelude::*;
 use tokio::sync::oneshot;
 
-use super::super::super::open_sends::OpenSends;
 use super::*;
 
 /// Counts wake-ups of the task.
@@ -50,7 +51,7 @@ proptest! {
     /// No result is lost and their order is kept, by a task that polls only when it was woken or has pushed.
     #[test]
     fn no_result_is_lost_and_the_order_is_kept(steps in prop::collection::vec(step(), 1..400)) {
-        let mut open = Open::new(None, OpenSends::default());
+        let mut set = InFlightSet::new(OpenSends::default());
         let mut task = Arc::new(Woken::default());
         let mut unanswered = Vec::new();
         let (mut pushed, mut taken) = (0, 0);
@@ -59,11 +60,11 @@ proptest! {
                 Step::Push => {
                     let (answer, answered) = oneshot::channel();
                     unanswered.push((answer, pushed));
-                    open.push(0, None, || Box::pin(async move { failed(answered.await.unwrap()) }));
+                    set.push(Box::pin(async move { failed(answered.await.unwrap()) }), ObservedCall::of_test(), (None, None, 0));
                     pushed += 1;
                 }
                 Step::Failed => {
-                    open.failed(failed(pushed).unwrap_err());
+                    set.failed(failed(pushed).unwrap_err(), None);
                     pushed += 1;
                 }
                 Step::Answer(which) if !unanswered.is_empty() => {
@@ -75,38 +76,38 @@ proptest! {
                     if !same {
                         task = Arc::default();
                     }
-                    let all = open.poll(&mut Context::from_waker(&Waker::from(Arc::clone(&task))));
+                    let all = set.poll(&mut Context::from_waker(&Waker::from(Arc::clone(&task))));
                     prop_assert_eq!(all.is_ready(), unanswered.is_empty());
                 }
                 Step::Next => {
-                    if let Some(result) = open.next() {
+                    if let Some(result) = set.next() {
                         prop_assert_eq!(name(&result), taken);
                         taken += 1;
                     }
                 }
             }
-            prop_assert_eq!(open.held(), pushed - taken);
+            prop_assert_eq!(set.held(), pushed - taken);
         }
         // The task sleeps; each new answer wakes it once.
         let waker = Waker::from(Arc::clone(&task));
-        let _ = open.poll(&mut Context::from_waker(&waker));
+        let _ = set.poll(&mut Context::from_waker(&waker));
         while let Some((answer, name)) = unanswered.pop() {
             let before = task.0.load(Ordering::SeqCst);
             answer.send(name).unwrap();
             prop_assert_eq!(task.0.load(Ordering::SeqCst), before + 1);
-            let all = open.poll(&mut Context::from_waker(&waker));
+            let all = set.poll(&mut Context::from_waker(&waker));
             prop_assert_eq!(all.is_ready(), unanswered.is_empty());
         }
-        let rest: Vec<usize> = open.take().iter().map(name).collect();
+        let rest: Vec<usize> = set.take().iter().map(name).collect();
         prop_assert_eq!(rest, (taken..pushed).collect::<Vec<_>>());
-        prop_assert!(open.bells.len() <= pushed.div_ceil(NEIGHBOURS));
+        prop_assert!(set.groups.len() <= pushed.div_ceil(GROUP));
     }
 }
 
 /// A future that wakes its task during its own poll is polled again.
 #[test]
 fn a_future_that_yields_is_polled_again() {
-    let (mut open, task) = (Open::new(None, OpenSends::default()), Arc::new(Woken::default()));
+    let (mut set, task) = (InFlightSet::new(OpenSends::default()), Arc::new(Woken::default()));
     let waker = Waker::from(Arc::clone(&task));
     let mut left = 3;
     let future = std::future::poll_fn(move |cx| {
@@ -114,21 +115,21 @@ fn a_future_that_yields_is_polled_again() {
         left -= 1;
         if left == 0 { Poll::Ready(failed(0)) } else { Poll::Pending }
     });
-    open.push(0, None, || Box::pin(future));
-    assert!(open.poll(&mut Context::from_waker(&waker)).is_pending());
-    assert_eq!(task.0.load(Ordering::SeqCst), 1, "it rang in its poll");
-    assert!(open.poll(&mut Context::from_waker(&waker)).is_ready());
+    set.push(Box::pin(future), ObservedCall::of_test(), (None, None, 0));
+    assert!(set.poll(&mut Context::from_waker(&waker)).is_pending());
+    assert_eq!(task.0.load(Ordering::SeqCst), 1, "it woke its group in its poll");
+    assert!(set.poll(&mut Context::from_waker(&waker)).is_ready());
 }
 
-/// A long stream needs no more bells than messages are in flight at once.
+/// A long stream needs no more wakers than messages are in flight at once.
 #[test]
-fn bells_are_reused() {
-    let mut open = Open::new(None, OpenSends::default());
+fn wakers_are_reused() {
+    let mut set = InFlightSet::new(OpenSends::default());
     for i in 0..1_000 {
-        open.push(0, None, || Box::pin(async move { failed(i) }));
-        if i >= 2 * NEIGHBOURS {
-            assert_eq!(name(&open.next().unwrap()), i - 2 * NEIGHBOURS);
+        set.push(Box::pin(async move { failed(i) }), ObservedCall::of_test(), (None, None, 0));
+        if i >= 2 * GROUP {
+            assert_eq!(name(&set.next().unwrap()), i - 2 * GROUP);
         }
     }
-    assert!(open.bells.len() <= 4, "{}", open.bells.len());
+    assert!(set.groups.len() <= 4, "{}", set.groups.len());
 }

@@ -11,23 +11,22 @@ use opentelemetry::{Context, ContextGuard};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::super::boxed::{self, DynStack};
 use super::super::deadline;
-use super::super::edge::{self, Edge};
-use super::super::whole::Whole;
 #[cfg(feature = "rdkafka")]
 use crate::KafkaSinkConfig;
 
 /// The telemetry that the builder was given.
 #[derive(Clone, Debug, Default)]
-pub(in crate::sink) struct Told(Option<Telemetry>);
+pub(in crate::sink) struct TelemetrySetting(Option<Telemetry>);
 
-impl Told {
+impl TelemetrySetting {
     pub(in crate::sink) fn of(telemetry: Telemetry) -> Self {
         Self(Some(telemetry))
     }
 
-    pub(in crate::sink) fn traces(&self, topic: &str) -> Traces {
-        Traces(self.0.as_ref().map(|telemetry| telemetry.layer(topic)))
+    pub(in crate::sink) fn of_topic(&self, topic: &str) -> SinkTelemetry {
+        SinkTelemetry(self.0.as_ref().map(|telemetry| telemetry.layer(topic)))
     }
 
     /// Adds the client id and the server address from the configuration.
@@ -70,19 +69,19 @@ fn only_broker(brokers: &str) -> Option<(&str, u16)> {
 
 /// The sink's telemetry layer, if any.
 #[derive(Clone, Debug, Default)]
-pub(in crate::sink) struct Traces(Option<TelemetryLayer>);
+pub(in crate::sink) struct SinkTelemetry(Option<TelemetryLayer>);
 
-impl Traces {
+impl SinkTelemetry {
     /// Wraps the stack in the telemetry layer, if any, and erases its type. Without a layer the type stays as it was.
-    pub(in crate::sink) fn boxed<T, S>(&self, stack: S, whole: Option<&Whole>) -> Box<dyn Edge<T>>
+    pub(in crate::sink) fn erase<T, S>(&self, stack: S) -> Box<dyn DynStack<T>>
     where
         T: 'static,
         S: Service<SinkMessage<T>, Response = Delivery, Error = Error> + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
     {
         match &self.0 {
-            Some(layer) => edge::boxed(layer.layer(stack), whole),
-            None => edge::boxed(stack, whole),
+            Some(layer) => boxed::erase(layer.layer(stack)),
+            None => boxed::erase(stack),
         }
     }
 
@@ -117,19 +116,19 @@ impl Traces {
     }
 
     /// The trace context of the task that polls now.
-    pub(in crate::sink) fn caller(&self) -> Caller {
-        Caller(self.0.as_ref().map(|_| Context::current()))
+    pub(in crate::sink) fn caller(&self) -> CallerContext {
+        CallerContext(self.0.as_ref().map(|_| Context::current()))
     }
 
     /// Records a send that was dropped while it waited for room.
-    pub(in crate::sink) fn abandoned(&self, topic: Option<&Arc<str>>, since: Option<Instant>, caller: &Caller) {
+    pub(in crate::sink) fn abandoned(&self, topic: Option<&Arc<str>>, since: Option<Instant>, caller: &CallerContext) {
         if let (Some(layer), Some(caller)) = (&self.0, &caller.0) {
             layer.record_abandoned(topic, passed(since), caller);
         }
     }
 
-    pub(in crate::sink) fn batch(&self) -> Batch {
-        Batch(self.0.as_ref().map(TelemetryLayer::batch))
+    pub(in crate::sink) fn batch(&self) -> BatchTelemetry {
+        BatchTelemetry(self.0.as_ref().map(TelemetryLayer::batch))
     }
 
     pub(in crate::sink) fn begun(&self) {
@@ -169,9 +168,9 @@ fn passed(since: Option<Instant>) -> Duration {
 
 /// Trace context of the caller, if the sink has telemetry.
 #[derive(Debug, Default)]
-pub(in crate::sink) struct Caller(Option<Context>);
+pub(in crate::sink) struct CallerContext(Option<Context>);
 
-impl Caller {
+impl CallerContext {
     /// Makes the context current again until the guard is dropped, in the same poll.
     pub(in crate::sink) fn attach(&self) -> Option<ContextGuard> {
         self.0.clone().map(Context::attach)
@@ -180,9 +179,9 @@ impl Caller {
 
 /// Span of a batch, if the sink has telemetry.
 #[derive(Debug)]
-pub(in crate::sink) struct Batch(Option<BatchSpan>);
+pub(in crate::sink) struct BatchTelemetry(Option<BatchSpan>);
 
-impl Batch {
+impl BatchTelemetry {
     /// Sends belong to the batch until the guard is dropped, in the same poll.
     pub(in crate::sink) fn attach(&self) -> Option<ContextGuard> {
         self.0.as_ref().and_then(BatchSpan::attach)

@@ -11,8 +11,8 @@ use tower_service::Service;
 
 use super::KafkaSink;
 use super::builder::{Connect, SinkBuilder};
-use super::stack::Typed;
-use super::traces::Told;
+use super::stack::TypedStack;
+use super::telemetry::TelemetrySetting;
 use crate::KafkaSinkConfig;
 
 #[cfg(feature = "json")]
@@ -86,7 +86,7 @@ impl<T, F, L> SinkBuilder<T, F, Connect, L>
 where
     T: Send + Sync + 'static,
     F: MessageSerializer<T> + ?Sized + 'static,
-    L: Layer<Typed<T, F, RdkafkaTransport>> + Send + Sync + 'static,
+    L: Layer<TypedStack<T, F, RdkafkaTransport>> + Send + Sync + 'static,
     L::Service: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
     <L::Service as Service<SinkMessage<T>>>::Future: Send + 'static,
 {
@@ -103,13 +103,13 @@ where
     /// Dropping the future cancels the connection.
     pub async fn build(mut self) -> Result<KafkaSink<T>> {
         self.check()?;
-        self.told = self.told.for_client(&self.config);
-        let transport = connect(&self.config, self.source.check, &self.told).await?;
+        self.telemetry = self.telemetry.for_client(&self.config);
+        let transport = connect(&self.config, self.source.check, &self.telemetry).await?;
         self.transport(transport).build().await
     }
 }
 
-async fn connect(config: &KafkaSinkConfig, check: bool, told: &Told) -> Result<RdkafkaTransport> {
+async fn connect(config: &KafkaSinkConfig, check: bool, telemetry: &TelemetrySetting) -> Result<RdkafkaTransport> {
     for warning in config.warnings() {
         tracing::warn!(topic = config.topic, "{warning}");
     }
@@ -123,7 +123,7 @@ async fn connect(config: &KafkaSinkConfig, check: bool, told: &Told) -> Result<R
     for (name, value) in config.librdkafka_properties() {
         builder = builder.property(name, value);
     }
-    builder = told.statistics(config, builder);
+    builder = telemetry.statistics(config, builder);
     if !check {
         builder = builder.without_connect_check();
     }

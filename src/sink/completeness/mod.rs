@@ -5,7 +5,8 @@
 //! serializer waited). If the caller did not take that error either, the transaction would be committed without the
 //! send, and nothing would report it.
 //!
-//! So a sink whose transport has transactions tracks each send until the transport has accepted its record or the
+//! So a sink whose transport has transactions gives each message a [ticket](kafka_tower_core::ticket), which travels with
+//! it through queues and tasks of any layer, and tracks the send until the transport has accepted its record or the
 //! caller has the answer:
 //!
 //! | a send of the transaction | its commit |
@@ -23,56 +24,56 @@
 //! A send that began in one transaction never joins another: after an abort its caller gets an error. Metrics and
 //! spans, which are below this guard, count it as abandoned.
 //!
-//! Sinks without transactions have no guard.
+//! The guard decorates the transport's [`TransactionControl`](kafka_tower_core::TransactionControl), so that
+//! [`KafkaSink::control`](crate::KafkaSink::control) gives no way around it. Sinks without transactions have no guard.
 
-mod edge;
-mod future;
-mod parts;
+mod control;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kafka_tower_core::text::seconds;
+use kafka_tower_core::ticket::{Ticket, TicketOwner};
 use kafka_tower_core::{Control, Error, ErrorKind, Persistence, Recovery, Result};
 use tokio::sync::Notify;
 
 use self::state::{Commit, State};
 use super::deadline;
-use super::edge::BoxFuture;
 
-pub(super) use self::edge::Watched;
-pub(super) use self::parts::Parts;
+pub(super) use self::control::CompleteTransactions;
 
 /// Tracks the sends of a sink's transactions. A clone shares the state.
 #[derive(Clone, Debug)]
-pub(super) struct Whole(Arc<Shared>);
+pub(super) struct Completeness(Arc<Inner>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct Inner {
     state: Mutex<State>,
     /// Notified when a send that a commit waits for was accepted, answered or dropped.
     gone: Notify,
 }
 
-impl Whole {
+impl Completeness {
     /// Returns a guard if the transport has transactions.
     pub(super) fn of(control: &dyn Control) -> Option<Self> {
         control.transactions().map(|_| Self(Arc::default()))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state()
     }
 
-    /// Begins tracking a send in the current transaction.
-    pub(super) fn part(&self) -> Part {
-        Part { transaction: self.state().join(), whole: Some(self.clone()) }
+    /// Returns the ticket of a send that begins now, in the current transaction.
+    #[inline(never)] // kept out of line: most sinks have no transactions
+    pub(super) fn ticket(&self) -> Ticket {
+        let transaction = self.state().join();
+        Ticket::new(Arc::clone(&self.0) as Arc<dyn TicketOwner>, transaction)
     }
 
     /// Records that a message of the current transaction was dropped.
     pub(super) fn leave_out(&self) {
-        drop(self.part());
+        drop(self.ticket());
     }
 
     /// Called before the transport is asked to begin. Returns whether a transaction seems to be open.
@@ -146,64 +147,40 @@ impl Whole {
     }
 }
 
-/// Tracks one send until the transport accepts its record or its caller has the answer. If it is dropped before that,
-/// the send is missing from its transaction.
-#[derive(Debug)]
-pub(super) struct Part {
-    /// None once it was accounted for.
-    whole: Option<Whole>,
-    transaction: u64,
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl Part {
-    /// Called when the transport has the record or the caller has the answer.
-    #[inline(never)]
-    pub(super) fn done(mut self) {
-        if let Some(whole) = self.whole.take() {
-            self.end(&whole, false);
-        }
+impl TicketOwner for Inner {
+    fn refusal(&self, transaction: u64) -> Option<Error> {
+        let is_present = self.state().is_present(transaction);
+        (!is_present).then(late)
     }
 
-    /// Returns the error of a send that was not called yet, if another transaction has begun since.
-    #[inline(never)] // kept out of line: most sinks have no transactions
-    pub(super) fn is_late(&self) -> Option<Error> {
-        self.is_over().then(late)
-    }
-
-    /// Returns the error of a send that was called, if another transaction has begun since.
-    fn is_late_on_its_way(&self) -> Option<Error> {
-        self.is_over().then(late_on_its_way)
-    }
-
-    fn is_over(&self) -> bool {
-        self.whole.as_ref().is_some_and(|whole| !whole.state().is_present(self.transaction))
-    }
-
-    fn end(&self, whole: &Whole, left_out: bool) {
+    fn end(&self, transaction: u64, missing: bool) {
         // A separate statement: tasks are woken without holding the lock.
-        let heard = whole.state().leave(self.transaction, left_out);
+        let heard = self.state().leave(transaction, missing);
         if heard {
-            whole.0.gone.notify_waiters();
+            self.gone.notify_waiters();
         }
     }
 }
 
-/// Answer of a send that did not reach the stack. If the caller never polls it, the send is missing from its
-/// transaction.
-pub(super) fn untold(error: Error, part: Part) -> BoxFuture {
-    // The part is dropped together with the future, unless the future is polled.
-    Box::pin(async move {
-        part.done();
-        Err(error)
-    })
+/// The caller has the answer of this send.
+#[inline]
+pub(super) fn answered(ticket: Option<Ticket>) {
+    if let Some(ticket) = ticket {
+        ticket.account();
+    }
 }
 
-impl Drop for Part {
-    fn drop(&mut self) {
-        if let Some(whole) = self.whole.take() {
-            self.end(&whole, true);
-        }
-    }
+/// The error of a send that was called and not accepted, if another transaction has begun since.
+#[inline(never)]
+pub(super) fn late_on_the_way(ticket: &Ticket) -> Option<Error> {
+    let is_late = !ticket.is_accounted() && ticket.refusal().is_some();
+    is_late.then(late_on_its_way)
 }
 
 fn sends(count: usize) -> String {

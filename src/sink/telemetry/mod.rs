@@ -5,8 +5,10 @@
 mod off;
 #[cfg(feature = "opentelemetry")]
 mod on;
+mod transactions;
 
 #[cfg(not(feature = "opentelemetry"))]
-pub(super) use off::{Batch, Caller, Told, Traces};
+pub(super) use off::{BatchTelemetry, CallerContext, SinkTelemetry, TelemetrySetting};
 #[cfg(feature = "opentelemetry")]
-pub(super) use on::{Batch, Caller, Told, Traces};
+pub(super) use on::{BatchTelemetry, CallerContext, SinkTelemetry, TelemetrySetting};
+pub(super) use transactions::{TracedTransactions, transactions};

@@ -10,7 +10,7 @@ use kafka_tower_layers::retry::{DeliveryGuarantee, RetryEvent};
 use crate::KafkaSinkConfig;
 
 #[derive(Clone)]
-pub(super) struct Choices {
+pub(super) struct StackOptions {
     pub(super) strategy: PartitionStrategy,
     pub(super) partitioner: Option<Arc<dyn Partitioner>>,
     pub(super) guarantee: DeliveryGuarantee,
@@ -23,7 +23,13 @@ pub(super) struct Choices {
 
 pub(super) type RetryHook = Arc<dyn Fn(&RetryEvent<'_>) + Send + Sync>;
 
-impl Choices {
+impl Default for StackOptions {
+    fn default() -> Self {
+        Self::of(&KafkaSinkConfig::default())
+    }
+}
+
+impl StackOptions {
     /// Default options. With transactions the guarantee is `ExactlyOnce`, the only one that a transactional sink
     /// supports.
     pub(super) fn of(config: &KafkaSinkConfig) -> Self {
@@ -65,9 +71,9 @@ impl Choices {
     }
 }
 
-impl fmt::Debug for Choices {
+impl fmt::Debug for StackOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Choices")
+        f.debug_struct("StackOptions")
             .field("strategy", &self.strategy)
             .field("partitioner", &self.partitioner.is_some())
             .field("guarantee", &self.guarantee)
@@ -91,8 +97,8 @@ mod tests {
             enable_idempotence: idempotence,
             ..KafkaSinkConfig::default()
         };
-        let choices = Choices { guarantee, ..Choices::of(&config) };
-        let fault = choices.fault(&config);
+        let options = StackOptions { guarantee, ..StackOptions::of(&config) };
+        let fault = options.fault(&config);
         fault.iter().for_each(assert_consistent);
         fault.map(|error| error.message().to_owned())
     }
@@ -101,7 +107,7 @@ mod tests {
     fn the_default_guarantee_is_supported() {
         for transactions in [false, true] {
             let config = KafkaSinkConfig { enable_transactions: transactions, ..KafkaSinkConfig::default() };
-            assert!(Choices::of(&config).fault(&config).is_none());
+            assert!(StackOptions::of(&config).fault(&config).is_none());
         }
         assert_eq!(fault(false, true, DeliveryGuarantee::AtMostOnce), None);
         assert_eq!(fault(true, true, DeliveryGuarantee::ExactlyOnce), None);
@@ -114,7 +120,7 @@ mod tests {
         assert!(fault(false, false, DeliveryGuarantee::AtMostOnce).unwrap().contains("write twice"));
         let config = KafkaSinkConfig { enable_idempotence: false, ..KafkaSinkConfig::default() };
         let config = config.with_property("message.send.max.retries", "0");
-        let choices = Choices { guarantee: DeliveryGuarantee::AtMostOnce, ..Choices::of(&config) };
-        assert!(choices.fault(&config).is_none());
+        let options = StackOptions { guarantee: DeliveryGuarantee::AtMostOnce, ..StackOptions::of(&config) };
+        assert!(options.fault(&config).is_none());
     }
 }

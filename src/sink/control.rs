@@ -1,0 +1,62 @@
+//! The control handle that a sink returns: the transport's, with the transactions of the sink.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl, UnseenFailures};
+
+use super::completeness::{CompleteTransactions, Completeness};
+use super::telemetry::{SinkTelemetry, TracedTransactions};
+
+/// Control of a transport with transactions: its transaction calls are recorded, and refuse to commit if a send is missing.
+#[derive(Debug)]
+struct SinkControl {
+    transport: Arc<dyn Control>,
+    transactions: CompleteTransactions,
+}
+
+/// Returns the control handle of a sink over this transport.
+pub(super) fn decorate(
+    transport: &Arc<dyn Control>,
+    completeness: Option<&Completeness>,
+    telemetry: &SinkTelemetry,
+) -> Arc<dyn Control> {
+    let Some(completeness) = completeness else { return Arc::clone(transport) };
+    let traced = TracedTransactions::new(telemetry.clone(), Arc::clone(transport));
+    let transactions = CompleteTransactions::new(completeness.clone(), traced);
+    Arc::new(SinkControl { transport: Arc::clone(transport), transactions })
+}
+
+impl Control for SinkControl {
+    fn flush(&self) -> ControlFuture<'_, ()> {
+        self.transport.flush()
+    }
+
+    fn close(&self, within: Duration) -> ControlFuture<'_, CloseReport> {
+        self.transport.close(within)
+    }
+
+    fn unseen(&self) -> UnseenFailures {
+        self.transport.unseen()
+    }
+
+    fn partition_count(&self, topic: &str) -> Option<u32> {
+        self.transport.partition_count(topic)
+    }
+
+    fn in_flight(&self) -> InFlight {
+        self.transport.in_flight()
+    }
+
+    fn last_error(&self) -> Option<String> {
+        self.transport.last_error()
+    }
+
+    fn generation(&self) -> u64 {
+        self.transport.generation()
+    }
+
+    fn transactions(&self) -> Option<&dyn TransactionControl> {
+        Some(&self.transactions)
+    }
+}

@@ -1,0 +1,177 @@
+//! Messages of a batch or a stream in flight, and their results in order.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use kafka_tower_core::ticket::Ticket;
+use kafka_tower_core::{Delivery, Error, Result};
+
+use super::admission::{Called, ObservedCall, Tracked};
+use super::boxed::BoxFuture;
+use super::open_sends::OpenSends;
+use super::waker_group::{ReadyQueue, WakerGroup};
+
+/// Number of neighbouring messages that share a waker: all are polled when it is woken. More per group cost useless
+/// polls while delivery reports arrive; fewer cost memory.
+const GROUP: usize = 32;
+
+pub(super) struct InFlightSet {
+    slots: VecDeque<Slot>,
+    /// Number of the message in the first slot, counted from the first message.
+    first: usize,
+    /// Number of slots whose messages are in flight.
+    in_flight: usize,
+    /// All groups ever needed at once, with the number of their first message. A late wake-up for an earlier use of a
+    /// group only causes useless polls.
+    groups: Vec<(usize, WakerGroup)>,
+    /// Indices of the groups of the slots, one for each `GROUP` messages.
+    used: VecDeque<usize>,
+    /// Indices of groups whose messages are done, for reuse.
+    spare: Vec<usize>,
+    queue: Arc<ReadyQueue>,
+    /// Buffer for groups that were woken. Empty between polls; kept to reuse its memory.
+    woken: Vec<usize>,
+    sends: OpenSends,
+    /// In a sink with transactions: tickets of messages that failed and whose errors were not taken, by number.
+    unread: BTreeMap<usize, Ticket>,
+}
+
+enum Slot {
+    InFlight(Called),
+    Done(Result<Delivery>),
+}
+
+impl InFlightSet {
+    pub(super) fn new(sends: OpenSends) -> Self {
+        Self {
+            slots: VecDeque::new(),
+            first: 0,
+            in_flight: 0,
+            groups: Vec::new(),
+            used: VecDeque::new(),
+            spare: Vec::new(),
+            queue: Arc::default(),
+            woken: Vec::new(),
+            sends,
+            unread: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a message that was called, and polls it once: a wake-up would poll its whole group. The caller must call
+    /// [`poll`](Self::poll) before the task sleeps, because the stored waker may be of an older task.
+    #[inline(always)]
+    pub(super) fn push(&mut self, mut future: BoxFuture, call: ObservedCall, tracked: Tracked) {
+        let group = self.group();
+        let slot = match future.as_mut().poll(&mut Context::from_waker(self.groups[group].1.waker())) {
+            Poll::Pending => {
+                self.in_flight += 1;
+                Slot::InFlight(call.called(&self.sends, future, tracked))
+            }
+            Poll::Ready(result) => {
+                settle(&mut self.unread, self.first + self.slots.len(), &result, tracked.0);
+                Slot::Done(result)
+            }
+        };
+        self.slots.push_back(slot);
+    }
+
+    /// Adds a message that did not reach the stack.
+    pub(super) fn failed(&mut self, error: Error, ticket: Option<Ticket>) {
+        self.group();
+        let result = Err(error);
+        settle(&mut self.unread, self.first + self.slots.len(), &result, ticket);
+        self.slots.push_back(Slot::Done(result));
+    }
+
+    /// Returns the group of the next message.
+    fn group(&mut self) -> usize {
+        let next = (self.first + self.slots.len()) / GROUP;
+        let place = next - self.first / GROUP;
+        if place == self.used.len() {
+            let group = self.spare.pop().unwrap_or_else(|| {
+                self.groups.push((0, WakerGroup::new(self.groups.len(), &self.queue)));
+                self.groups.len() - 1
+            });
+            self.groups[group].0 = next * GROUP;
+            self.used.push_back(group);
+        }
+        self.used[place]
+    }
+
+    /// Polls the groups that were woken. Ready when no message is in flight.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.queue.take(cx.waker(), &mut self.woken);
+        for i in 0..self.woken.len() {
+            self.poll_group(self.woken[i]);
+        }
+        self.woken.clear();
+        if self.in_flight == 0 { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn poll_group(&mut self, group: usize) {
+        let (number, group) = &self.groups[group];
+        group.begin_poll();
+        let mut cx = Context::from_waker(group.waker());
+        // The first messages of the group may be taken already, and the last ones not called yet.
+        let from = number.saturating_sub(self.first);
+        let to = (number + GROUP).saturating_sub(self.first).min(self.slots.len());
+        for i in from..to {
+            if let Slot::InFlight(called) = &mut self.slots[i] {
+                if let Poll::Ready(result) = called.poll(&self.sends, &mut cx) {
+                    settle(&mut self.unread, self.first + i, &result, called.take_ticket());
+                    self.slots[i] = Slot::Done(result);
+                    self.in_flight -= 1;
+                }
+            }
+        }
+    }
+
+    /// Returns all results in the order of the messages, once [`poll`](Self::poll) was ready.
+    pub(super) fn take(&mut self) -> Vec<Result<Delivery>> {
+        std::iter::from_fn(|| self.next()).collect()
+    }
+
+    /// Returns the next result in the order of the messages, if it is known.
+    pub(super) fn next(&mut self) -> Option<Result<Delivery>> {
+        let result = match self.slots.pop_front()? {
+            Slot::Done(result) => result,
+            in_flight @ Slot::InFlight(_) => {
+                self.slots.push_front(in_flight);
+                return None;
+            }
+        };
+        if !self.unread.is_empty() {
+            self.unread.remove(&self.first).inspect(Ticket::account);
+        }
+        self.first += 1;
+        if self.first % GROUP == 0 {
+            self.spare.extend(self.used.pop_front());
+        }
+        Some(result)
+    }
+
+    /// Number of messages without a result at the last [`poll`](Self::poll).
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Number of messages whose results were not taken.
+    pub(super) fn held(&self) -> usize {
+        self.slots.len()
+    }
+}
+
+/// A delivered message is accounted for. One that failed is when its caller takes the error.
+#[inline]
+fn settle(unread: &mut BTreeMap<usize, Ticket>, number: usize, result: &Result<Delivery>, ticket: Option<Ticket>) {
+    let Some(ticket) = ticket else { return };
+    if result.is_ok() {
+        ticket.account();
+    } else {
+        unread.insert(number, ticket);
+    }
+}

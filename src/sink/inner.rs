@@ -1,0 +1,195 @@
+//! State that the clones of a sink share.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use kafka_tower_core::ticket::Ticket;
+use kafka_tower_core::{Control, Error, ErrorKind, Persistence, SinkMessage};
+use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
+use kafka_tower_layers::metrics::Metrics;
+
+use super::boxed::DynStack;
+use super::completeness::Completeness;
+use super::open_sends::{self, Known, OpenSends};
+use super::options::StackOptions;
+use super::stack::StackFactory;
+use super::telemetry::{CallerContext, SinkTelemetry};
+use super::{control, deadline};
+
+/// State shared by all clones of a sink.
+pub(super) struct SinkInner<T> {
+    stack: Box<dyn DynStack<T>>,
+    /// A handle that sends borrow for one poll, so that its buffers are reused.
+    idle: Mutex<Option<Box<dyn DynStack<T>>>>,
+    pub(super) parts: SharedParts,
+    /// Rebuilds the stack. None if the user supplied it.
+    factory: Option<Arc<StackFactory<T>>>,
+    options: StackOptions,
+    /// An unsupported option: every operation returns this error.
+    fault: Option<Error>,
+}
+
+/// What a sink shares with the sinks that were derived from it: they use, flush and close the same transport.
+#[derive(Clone)]
+pub(super) struct SharedParts {
+    pub(super) transport: Arc<dyn Control>,
+    /// The transport's control with the transactions of the sink.
+    pub(super) control: Arc<dyn Control>,
+    pub(super) send_timeout: Duration,
+    pub(super) metrics: Metrics,
+    pub(super) telemetry: SinkTelemetry,
+    /// Present in a sink with transactions.
+    pub(super) completeness: Option<Completeness>,
+    pub(super) breaker: Option<CircuitBreakerHandle>,
+    pub(super) sends: OpenSends,
+    /// The stack contains layers of the user, which may hold messages: topic and key of each open send are kept for the
+    /// close report.
+    pub(super) foreign: bool,
+    closed: Arc<AtomicBool>,
+}
+
+impl SharedParts {
+    pub(super) fn new(
+        transport: Arc<dyn Control>,
+        send_timeout: Duration,
+        metrics: Metrics,
+        telemetry: SinkTelemetry,
+        breaker: Option<CircuitBreakerHandle>,
+        foreign: bool,
+    ) -> Self {
+        let completeness = Completeness::of(&*transport);
+        let control = control::decorate(&transport, completeness.as_ref(), &telemetry);
+        Self {
+            transport,
+            control,
+            send_timeout,
+            metrics,
+            telemetry,
+            completeness,
+            breaker,
+            sends: OpenSends::default(),
+            foreign,
+            closed: Arc::default(),
+        }
+    }
+}
+
+impl<T> SinkInner<T> {
+    /// State of a sink over the user's own stack.
+    pub(super) fn over(stack: Box<dyn DynStack<T>>, parts: SharedParts) -> Self {
+        Self { stack, idle: Mutex::new(None), parts, factory: None, options: StackOptions::default(), fault: None }
+    }
+
+    /// State of a sink whose stack the factory makes.
+    pub(super) fn made(factory: Arc<StackFactory<T>>, options: StackOptions, parts: SharedParts) -> Self {
+        let (stack, fault) = factory.make(&options);
+        Self { stack, idle: Mutex::new(None), parts, factory: Some(factory), options, fault }
+    }
+
+    /// Returns a copy with other options, over the same transport, breaker and metrics.
+    pub(super) fn rebuilt(&self, change: impl FnOnce(&mut StackOptions)) -> Option<Self> {
+        let factory = Arc::clone(self.factory.as_ref()?);
+        let mut options = self.options.clone();
+        change(&mut options);
+        Some(Self::made(factory, options, self.parts.clone()))
+    }
+
+    /// Returns a copy whose operations all fail with `fault`.
+    pub(super) fn with_fault(&self, fault: Error) -> Self {
+        Self { fault: Some(fault), ..Self::over(self.fresh(), self.parts.clone()) }
+    }
+
+    pub(super) fn fresh(&self) -> Box<dyn DynStack<T>> {
+        self.stack.fresh()
+    }
+
+    /// Takes the idle handle, or makes a fresh one. Never blocks on the lock.
+    pub(super) fn take(&self) -> Box<dyn DynStack<T>> {
+        self.idle.try_lock().ok().and_then(|mut idle| idle.take()).unwrap_or_else(|| self.fresh())
+    }
+
+    /// Returns a handle whose readiness was used.
+    pub(super) fn give(&self, stack: Box<dyn DynStack<T>>) {
+        let unwanted = match self.idle.try_lock() {
+            Ok(mut idle) if idle.is_none() => idle.replace(stack),
+            _ => Some(stack),
+        };
+        drop(unwanted);
+    }
+
+    pub(super) fn close(&self) {
+        self.parts.closed.store(true, Ordering::Release);
+    }
+
+    /// What a close reports of a message that a user's layer holds. The layers of this project report their own.
+    #[inline]
+    pub(super) fn known(&self, message: &SinkMessage<T>) -> Known {
+        self.parts.foreign.then(|| Box::new(open_sends::known(message)))
+    }
+
+    /// Returns the reason why the sink rejects every send, if it does.
+    #[inline]
+    pub(super) fn refusal(&self) -> Option<Error> {
+        if self.is_closed() || self.fault.is_some() { self.why_refused() } else { None }
+    }
+
+    #[cold]
+    fn why_refused(&self) -> Option<Error> {
+        if self.is_closed() {
+            return Some(Error::new(ErrorKind::Closed, "the sink was closed"));
+        }
+        self.fault.clone()
+    }
+
+    /// Records a send that ended without reaching the stack; without a message, a batch that ended before its first.
+    /// `since` is the time at which the wait for room began.
+    pub(super) fn failed(&self, message: Option<&SinkMessage<T>>, since: Option<Instant>, error: Error) -> Error {
+        let error = match since {
+            Some(since) => error.with_elapsed(deadline::now().saturating_duration_since(since)),
+            None => error,
+        };
+        self.parts.metrics.record_failed(&error);
+        self.parts.telemetry.refused(message.and_then(topic), &error);
+        error
+    }
+
+    /// Records a send that failed in `poll_ready`: the stack has failed for good, and the message did not reach it.
+    pub(super) fn unready(&self, message: &SinkMessage<T>, since: Option<Instant>, error: Error) -> Error {
+        self.failed(Some(message), since, error.with_persistence(Persistence::NotPersisted))
+    }
+
+    /// Records a send that found no room in time.
+    pub(super) fn no_room(&self, message: &SinkMessage<T>, since: Instant) -> Error {
+        let deadline = deadline::of(message, since, self.parts.send_timeout);
+        self.failed(Some(message), None, deadline::no_room(since, deadline, &*self.parts.transport))
+    }
+
+    /// Records the end of a wait for room.
+    pub(super) fn waited(&self, message: &SinkMessage<T>, since: Instant) {
+        self.parts.telemetry.waited(topic(message), since);
+    }
+
+    /// Records a send that was dropped while it waited for room.
+    pub(super) fn abandoned(&self, message: &SinkMessage<T>, since: Option<Instant>, caller: &CallerContext) {
+        self.parts.metrics.record_abandoned();
+        self.parts.telemetry.abandoned(topic(message), since, caller);
+    }
+
+    /// Attaches the message to the current transaction, if the sink has transactions.
+    #[inline]
+    pub(super) fn ticket(&self, message: &mut SinkMessage<T>) -> Option<Ticket> {
+        let ticket = self.parts.completeness.as_ref()?.ticket();
+        message.envelope_mut().set_ticket(ticket.clone());
+        Some(ticket)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.parts.closed.load(Ordering::Acquire)
+    }
+}
+
+/// The topic set on the message, if any.
+pub(super) fn topic<T>(message: &SinkMessage<T>) -> Option<&Arc<str>> {
+    message.envelope().topic.as_ref()
+}
