@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kafka_tower_rdkafka::{FoundBroker, FoundPartition, Inspection};
 
 use super::PreflightReport;
+use super::found::{counted, is_short, number, setting};
 use super::transactions;
 use crate::{ErrorKind, KafkaSinkConfig};
 
@@ -65,16 +66,6 @@ fn made(config: &KafkaSinkConfig, brokers: &[FoundBroker], report: &mut Prefligh
         number("num.partitions").unwrap_or(1),
         replicas.unwrap_or(1)
     ));
-}
-
-/// Returns a setting from the first broker that shows it.
-pub(super) fn setting<'a>(brokers: &'a [FoundBroker], name: &str) -> Option<&'a str> {
-    brokers.iter().find_map(|broker| broker.settings.get(name)).map(String::as_str)
-}
-
-/// "1 broker", "3 brokers".
-pub(super) fn counted(brokers: &[FoundBroker]) -> String {
-    format!("{} broker{}", brokers.len(), if brokers.len() == 1 { "" } else { "s" })
 }
 
 fn brokers(brokers: &[FoundBroker], partitions: &[FoundPartition], report: &mut PreflightReport) {
@@ -160,16 +151,6 @@ fn settings(
     if settings.get("cleanup.policy").is_some_and(|policy| policy.contains("compact")) {
         report.warnings.push("the topic is compacted (cleanup.policy): it refuses messages without a key".to_owned());
     }
-}
-
-/// Returns whether too few replicas are in sync, so that the leader rejects records with `acks` of `all`. A partition
-/// with fewer than `least` replicas needs all of them.
-pub(super) fn is_short(partition: &FoundPartition, least: u64) -> bool {
-    (partition.in_sync.len() as u64) < least.min(partition.replicas.len() as u64)
-}
-
-pub(super) fn number(settings: &BTreeMap<String, String>, name: &str) -> Option<u64> {
-    settings.get(name)?.parse().ok()
 }
 
 /// "partition 0", "partitions 0, 1 and 7 more".

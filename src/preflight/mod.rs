@@ -2,6 +2,7 @@
 
 mod display;
 mod evaluate;
+mod found;
 mod transactions;
 
 use std::collections::BTreeMap;

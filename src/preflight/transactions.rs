@@ -7,7 +7,7 @@
 use kafka_tower_rdkafka::{FoundBroker, FoundPartition, Inspection};
 
 use super::PreflightReport;
-use super::evaluate::{counted, is_short, number, setting};
+use super::found::{counted, is_short, number, setting};
 use crate::{ErrorKind, KafkaSinkConfig};
 
 const TOPIC: &str = "__transaction_state";
