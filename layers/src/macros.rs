@@ -1,4 +1,4 @@
-/// Methods of a service for the service below, its field `inner: S`. The argument is an additional sentence for the
+/// Accessor methods for the inner service of a layer's service (field `inner: S`). The argument is an additional sentence for the
 /// documentation of `get_mut`.
 macro_rules! inner_service {
     ($($note:literal)?) => {

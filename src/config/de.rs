@@ -21,8 +21,8 @@ const SHOWN: usize = 60;
 /// `security.protocol`.
 ///
 /// An unknown setting is an error that suggests the nearest known name. A value that cannot work with any other
-/// settings is an error too. One error contains everything that is wrong, including settings that do not fit together;
-/// the position that a parser adds to it is the end of the settings.
+/// settings is an error too. One error contains everything that is wrong, including settings that do not fit together.
+/// A parser that adds a position to the error names the end of the settings, not the line of the fault.
 ///
 /// There is no `Serialize`, because a configuration contains passwords.
 ///
@@ -70,7 +70,7 @@ impl<'de> Visitor<'de> for ConfigVisitor {
         overlay.finish().map_err(|faults| A::Error::custom(faults.join("; ")))
     }
 
-    /// An empty file.
+    /// An empty file gives the defaults.
     fn visit_unit<E: Error>(self) -> Result<KafkaSinkConfig, E> {
         Ok(KafkaSinkConfig::default())
     }

@@ -8,7 +8,7 @@ use super::{KafkaSinkConfig, validate};
 
 /// Shown in place of a value that may be secret.
 const HIDDEN: &str = "***";
-/// A longer text is not taken for a file name, in characters.
+/// Maximum length of a shown text, in bytes: a longer one is more likely a secret than a file name.
 const LONGEST: usize = 200;
 
 /// Text properties that are not secret.
@@ -39,7 +39,7 @@ pub(crate) fn properties(config: &KafkaSinkConfig) -> BTreeMap<String, String> {
     all.map(|(name, text)| match name.as_str() {
         "bootstrap.servers" => (name, validate::masked(&text)),
         _ if is_open(&name, &text) => (name, text),
-        // Name and value may be swapped, and the name then be the secret.
+        // Name and value may be swapped: then the name is the secret.
         _ if find(&name).is_none() && find(&text).is_some() => (HIDDEN.to_owned(), HIDDEN.to_owned()),
         _ => (name, HIDDEN.to_owned()),
     })

@@ -1,4 +1,4 @@
-//! Tests of `CircuitBreaker`: it opens, probes and closes; each call has one result, which counts in its own period;
+//! Tests of `CircuitBreaker`: it opens, probes and closes; each call counts once, in the generation that admitted it;
 //! rejections are immediate; dropped or stuck calls do not keep it from closing again.
 #![cfg(feature = "circuit-breaker")]
 #![allow(clippy::unwrap_used)]

@@ -9,7 +9,7 @@ use crate::ffi::{Client, mock::Mock};
 use crate::properties;
 
 /// librdkafka's mock cluster: brokers in this process that speak the real protocol on the loopback interface. Use it
-/// for demonstrations, benchmarks, and errors by code. It is not suited for transactions: it does not fence producers
+/// for demonstrations, benchmarks, and planted error codes. It is not suited for transactions: it does not fence producers
 /// or hide aborted records.
 ///
 /// ```

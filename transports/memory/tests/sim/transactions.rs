@@ -1,4 +1,4 @@
-//! Exactly once: a clean stack, and defects that tear transactions.
+//! Exactly once: a stack without defects, and stacks whose defects make part of a transaction visible.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -72,8 +72,8 @@ fn a_record_beside_its_transaction_is_an_aborted_read() {
     assert_found(Verdict::AbortedRead, || with(4), || with(u64::MAX));
 }
 
-/// KAFKA-17754: a producer that is kept after its end request got no answer tears the next transaction; a new
-/// producer does not.
+/// KAFKA-17754: an end request without an answer may arrive late and end the producer's next transaction. A new producer
+/// avoids this, because the broker fences the old request.
 #[test]
 fn a_stale_end_is_found_and_a_new_producer_prevents_it() {
     let faults = Faults::default().with(FaultKind::StaleEnd, 0.1);
