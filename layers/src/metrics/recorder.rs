@@ -11,7 +11,8 @@ use super::buckets::{self, percentile};
 
 /// Counters of sends. Clones share the same counters.
 ///
-/// [`MetricsLayer`](super::MetricsLayer) and [`CountBytesLayer`] record what they see. Other parts of a stack record
+/// [`MetricsLayer`](super::MetricsLayer) and [`CountBytesLayer`](super::CountBytesLayer) record what they see. Other parts
+/// of a stack record
 /// what only they know: [a retry](Self::record_retry) and [a trip of the breaker](Self::record_trip). Each record is
 /// a few relaxed atomic operations, without a lock or allocation except for a failure.
 ///

@@ -104,7 +104,7 @@ pub struct FoundPartition {
 ///
 /// # Errors
 ///
-/// As [`Builder::connect`](crate::Builder::connect), but a problem with the topic is in the [`Inspection`].
+/// As [`RdkafkaBuilder::connect`](crate::RdkafkaBuilder::connect), but a problem with the topic is in the [`Inspection`].
 ///
 /// # Cancel safety
 ///
