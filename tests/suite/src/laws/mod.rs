@@ -18,7 +18,10 @@ pub use fidelity::{keys_choose_partitions_as_java_does, records_arrive_as_they_w
 pub use order::{
     call_order_is_log_order, dropped_futures_deliver_and_give_their_room_back, flush_waits_for_earlier_records,
 };
-pub use transactions::{a_close_aborts_an_open_transaction, dropping_the_last_handle_aborts_an_open_transaction};
+pub use transactions::{
+    a_close_aborts_an_open_transaction, dropping_the_last_handle_aborts_an_open_transaction,
+    tickets_are_checked_and_accounted_for,
+};
 
 use std::time::Duration;
 
@@ -93,6 +96,7 @@ macro_rules! run_laws {
             dropping_the_last_handle_resolves_all
             records_arrive_as_they_were
             keys_choose_partitions_as_java_does
+            tickets_are_checked_and_accounted_for
             a_close_aborts_an_open_transaction
             dropping_the_last_handle_aborts_an_open_transaction
         );

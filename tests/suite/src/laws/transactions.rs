@@ -1,8 +1,10 @@
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kafka_tower_core::{ErrorKind, Persistence, TransactionEnd, Transport};
+use kafka_tower_core::ticket::{Ticket, TicketOwner};
+use kafka_tower_core::{Error, ErrorKind, Persistence, SinkMessage, TransactionEnd, Transport};
 
-use super::{call, delivered, numbered, within};
+use super::{WIDE, call, delivered, numbered, within};
 use crate::{Open, Subject, Written};
 
 /// Much less than a broker takes to abort a transaction that was left open: `transaction.timeout.ms` is 60 s.
@@ -40,6 +42,49 @@ pub async fn dropping_the_last_handle_aborts_an_open_transaction<S: Subject>(sub
     // Where blocking is allowed, because the last handle waits for its threads.
     tokio::task::spawn_blocking(move || drop(open)).await.expect("a drop");
     is_seen(&mut plain).await;
+}
+
+/// A record whose transaction has ended is refused and not sent. The ticket of an accepted record is accounted for, even
+/// if its future is dropped.
+///
+/// # Panics
+///
+/// If it is not.
+pub async fn tickets_are_checked_and_accounted_for<S: Subject>(subject: &S) {
+    let Open { mut transport, control, topic, kafka } = subject.open(WIDE, 1).await;
+    let owner = Arc::<Tickets>::default();
+    let record = |number, transaction| {
+        let mut message = SinkMessage::new(());
+        let owner = Arc::clone(&owner) as Arc<dyn TicketOwner>;
+        message.envelope_mut().set_ticket(Ticket::new(owner, transaction));
+        let value = Some(bytes::Bytes::from(usize::to_string(&number)));
+        message.into_parts().1.into_record(&topic, value)
+    };
+    let refused = call(&mut transport, record(0, ENDED)).await.await.expect_err("its transaction has ended");
+    assert_eq!((refused.kind(), refused.persistence()), (ErrorKind::Transaction, Persistence::NotPersisted));
+    drop(call(&mut transport, record(1, ENDED + 1)).await);
+    assert_eq!(*owner.0.lock().unwrap_or_else(PoisonError::into_inner), [(ENDED, true), (ENDED + 1, false)]);
+    within(subject.patience(), "flush", control.flush()).await.expect("flush");
+    assert_eq!(kafka.read().await.iter().map(Written::number).collect::<Vec<_>>(), [1]);
+    drop(control.close(subject.patience()).await);
+}
+
+/// A transaction that has ended.
+const ENDED: u64 = 1;
+
+/// Lists the tickets that ended, and whether their send is missing.
+#[derive(Default)]
+struct Tickets(Mutex<Vec<(u64, bool)>>);
+
+impl TicketOwner for Tickets {
+    fn refusal(&self, transaction: u64) -> Option<Error> {
+        let error = || Error::new(ErrorKind::Transaction, "planted").with_persistence(Persistence::NotPersisted);
+        (transaction == ENDED).then(error)
+    }
+
+    fn end(&self, transaction: u64, missing: bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((transaction, missing));
+    }
 }
 
 async fn begin<T: Transport>(open: &mut Open<T>) {
