@@ -91,7 +91,7 @@ impl<T> Many<T> {
     #[inline(always)]
     pub(super) fn call(&mut self, message: SinkMessage<T>, ticket: Option<Ticket>, epoch: u64) {
         let Self { inner, stack, in_flight, .. } = self;
-        let Some(stack) = stack else { return };
+        let Some(stack) = stack else { panic!("`admit` must be ready before `call`") };
         let call = inner.observe(&message);
         let future = stack.call(message);
         in_flight.push(future, call, (ticket, None, epoch));

@@ -30,7 +30,7 @@ enum State<T> {
     /// `None` after the call.
     Start(Option<SinkMessage<T>>),
     /// Boxed: rare, and large beside the others.
-    Waiting(Option<Box<Waiting<T>>>),
+    Waiting(Box<Waiting<T>>),
     Called(Called),
     Done,
 }
@@ -57,8 +57,8 @@ impl<T> SendFuture<T> {
     /// The first poll. The message stays in its place until it is called: each move copies it.
     #[inline]
     fn start(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery>> {
-        let (inner, State::Start(place)) = (&*self.inner, &mut self.state) else { panic!("polled after completion") };
-        let Some(message) = place else { panic!("polled after completion") };
+        let (inner, State::Start(place)) = (&*self.inner, &mut self.state) else { completed() };
+        let Some(message) = place else { completed() };
         if let Some(error) = inner.refusal() {
             let error = inner.failed(Some(message), None, error);
             self.state = State::Done;
@@ -76,12 +76,12 @@ impl<T> SendFuture<T> {
         let ticket = inner.admit(message, since);
         if ready.is_ready() {
             let call = inner.observe(message);
-            let Some(message) = place.take() else { panic!("polled after completion") };
+            let Some(message) = place.take() else { completed() };
             let future = stack.call(message);
             return self.called(call, stack, future, (ticket, None, epoch), cx);
         }
         let open = inner.parts.sends.begin(epoch, open_sends::known(message));
-        let Some(message) = place.take() else { panic!("polled after completion") };
+        let Some(message) = place.take() else { completed() };
         let caller = inner.parts.telemetry.caller();
         let waiting = Waiting { stack, message, since, patience: Patience::default(), caller, ticket, open, epoch };
         self.wait(Box::new(waiting), cx)
@@ -94,7 +94,7 @@ impl<T> SendFuture<T> {
             return Poll::Ready(Err(self.inner.no_room(&waiting.message, waiting.since)));
         }
         waiting.open.waits(cx);
-        self.state = State::Waiting(Some(waiting));
+        self.state = State::Waiting(waiting);
         Poll::Pending
     }
 
@@ -139,6 +139,11 @@ impl<T> SendFuture<T> {
     }
 }
 
+#[cold]
+fn completed() -> ! {
+    panic!("polled after completion")
+}
+
 // All pinned parts are boxed.
 impl<T> Unpin for SendFuture<T> {}
 
@@ -160,18 +165,17 @@ impl<T> Future for SendFuture<T> {
                 answer
             }
             State::Start(_) => this.start(cx),
-            State::Waiting(waiting) => match waiting.take() {
-                Some(waiting) => this.wait_again(waiting, cx),
-                None => panic!("polled after completion"),
+            _ => match std::mem::replace(&mut this.state, State::Done) {
+                State::Waiting(waiting) => this.wait_again(waiting, cx),
+                _ => completed(),
             },
-            State::Done => panic!("polled after completion"),
         }
     }
 }
 
 impl<T> Drop for SendFuture<T> {
     fn drop(&mut self) {
-        if let State::Waiting(Some(waiting)) = &self.state {
+        if let State::Waiting(waiting) = &self.state {
             self.inner.abandoned(&waiting.message, Some(waiting.since), &waiting.caller);
         }
     }
