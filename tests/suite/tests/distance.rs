@@ -1,5 +1,7 @@
 //! Distant brokers, brokers that start late, and brokers that do not answer: connecting, the number of partitions,
 //! `preflight` and closing.
+//!
+//! No test here starts a process: see [`MockCluster::broker_down`].
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::time::{Duration, Instant};
@@ -119,4 +121,17 @@ async fn close_and_a_dropped_connect_do_not_wait_for_a_pending_request() {
     let connect = transport.connect_timeout(Duration::from_secs(3_600)).connect();
     assert!(tokio::time::timeout(Duration::from_millis(800), connect).await.is_err());
     assert!(begun.elapsed() < quick, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_leader_that_is_away_is_a_problem() {
+    let mock = MockCluster::start(2).unwrap();
+    mock.create_topic("orders", 4).unwrap();
+    let first = mock.bootstrap().split(',').next().unwrap().to_owned();
+    let config = KafkaSinkConfig { brokers: first, topic: "orders".into(), ..Default::default() };
+    mock.broker_down(2).unwrap();
+    let report = preflight(&config).await;
+    assert!(report.inspection.is_some() && !report.passed(), "{report}");
+    let problem = "broker 2 leads partitions 1, 3 but is not in the cluster now: check its health";
+    assert_eq!(report.problems, [problem], "{report}");
 }

@@ -92,6 +92,10 @@ impl MockCluster {
 
     /// Takes a broker down: its connections end and new ones are refused.
     ///
+    /// Do not call it while another thread starts a child process. librdkafka closes the broker's port and binds it again;
+    /// until the child has executed its program, it holds a copy of the old socket, so the port is in use and librdkafka
+    /// aborts the process.
+    ///
     /// # Errors
     ///
     /// If the broker does not exist.
