@@ -14,7 +14,7 @@
 //! |---|---|
 //! | delivered | success |
 //! | `Timeout`, and a dropped future | see [below](#time-outs-and-dropped-sends) |
-//! | `Connection`, `Authentication`, `Broker`, `Fatal`, `Callback`, `Unknown` | failure |
+//! | `Connection`, `Authentication`, `Broker`, `Fatal`, `Unknown` | failure |
 //! | `Serialization`, `InvalidRecord`, `Refused`, `RecordTooLarge`, `Rejected`, `UnknownTopicOrPartition`, `Authorization`, `Config`, `Transaction` | neutral: the fault of the record or the caller |
 //! | `Connection` and `Timeout` of [`Scope::Batch`](kafka_tower_core::Scope::Batch), `Broker` of [`Scope::Topic`](kafka_tower_core::Scope::Topic) | neutral: another record of the batch was the cause, or the topic was recreated |
 //! | `Throttled` | neutral: Kafka is reachable, and retries wait longer |

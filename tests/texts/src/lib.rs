@@ -96,7 +96,7 @@ pub fn assert_consistent(error: &Error) {
 }
 
 /// All kinds.
-pub const KINDS: [ErrorKind; 21] = [
+pub const KINDS: [ErrorKind; 20] = [
     ErrorKind::Config,
     ErrorKind::Serialization,
     ErrorKind::InvalidRecord,
@@ -115,7 +115,6 @@ pub const KINDS: [ErrorKind; 21] = [
     ErrorKind::Fenced,
     ErrorKind::Transaction,
     ErrorKind::Fatal,
-    ErrorKind::Callback,
     ErrorKind::Refused,
     ErrorKind::Unknown,
 ];

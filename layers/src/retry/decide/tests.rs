@@ -69,7 +69,6 @@ fn each_kind_has_its_row() {
         (ErrorKind::Fenced, Decision::Stop),
         (ErrorKind::Transaction, Decision::Stop),
         (ErrorKind::Fatal, Decision::Stop),
-        (ErrorKind::Callback, Decision::Stop),
     ] {
         assert_eq!(decide(&policy(AtLeastOnce), &error(kind, NotPersisted), &fresh()), expected, "{kind}");
     }
@@ -135,7 +134,6 @@ fn kinds() -> impl Strategy<Value = ErrorKind> {
         Fenced,
         Transaction,
         Fatal,
-        Callback,
         Unknown,
     ])
 }

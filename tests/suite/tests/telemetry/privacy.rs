@@ -175,7 +175,6 @@ async fn in_memory(telemetry: &Telemetry, secret: &Secret) {
         ErrorKind::Fenced,
         ErrorKind::Transaction,
         ErrorKind::Fatal,
-        ErrorKind::Callback,
         ErrorKind::Unknown,
     ];
     for kind in kinds.into_iter().map(Some).chain([None]) {

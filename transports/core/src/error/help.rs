@@ -90,7 +90,6 @@ impl ErrorKind {
                 | Self::UnknownTopicOrPartition
                 | Self::Authorization
                 | Self::Authentication
-                | Self::Callback
                 | Self::Refused
         )
     }

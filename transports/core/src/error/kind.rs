@@ -40,8 +40,6 @@ pub enum ErrorKind {
     Transaction,
     /// The producer cannot go on.
     Fatal,
-    /// A callback of the user panicked.
-    Callback,
     /// A layer, filter or serializer of the application refused the message. See
     /// [`Error::refused`](super::Error::refused).
     Refused,
@@ -150,7 +148,6 @@ impl ErrorKind {
             ),
             Self::Transaction => (AbortTransaction, NotPersisted, Scope::Client, "abort the transaction and replay it"),
             Self::Fatal => (Fatal, PossiblyPersisted, Scope::Client, "create a new sink"),
-            Self::Callback => (Wait, PossiblyPersisted, Scope::Client, "fix the panic in the callback"),
             Self::Refused => {
                 (Reject, NotPersisted, Scope::Record, "send a message that the application's own layers accept")
             }
@@ -186,7 +183,6 @@ impl ErrorKind {
             Self::Fenced => "fenced",
             Self::Transaction => "transaction",
             Self::Fatal => "fatal",
-            Self::Callback => "callback",
             Self::Refused => "refused",
             Self::Unknown => "unknown",
         }
