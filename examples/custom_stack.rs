@@ -22,8 +22,9 @@ use kafka_tower::layers::metrics::Metrics;
 use kafka_tower::layers::retry::{RetryLayer, RetryPolicy};
 use kafka_tower::memory::MemoryKafka;
 use kafka_tower::rdkafka::RdkafkaTransport;
-use kafka_tower::sink::IntoTransport;
-use kafka_tower::{Delivery, Error, ErrorKind, KafkaSink, PartitionStrategy, Persistence, Record, Result, SinkMessage};
+use kafka_tower::{
+    Delivery, Error, ErrorKind, IntoTransport, KafkaSink, PartitionStrategy, Persistence, Record, Result, SinkMessage,
+};
 use pin_project::pin_project;
 use tower::{Layer, Service, ServiceBuilder};
 

@@ -73,13 +73,14 @@ pub use config::{Conflict, KafkaSinkConfig, Variables};
 pub use kafka_tower_layers::ServiceBuilderExt;
 #[cfg(feature = "rdkafka")]
 pub use preflight::{PreflightReport, preflight};
-pub use sink::{CloseError, IntoTransport, KafkaSink, SinkBuilder, stack};
+pub use sink::{CloseError, KafkaSink, SinkBuilder, stack};
 
 pub use kafka_tower_core::gate::Limits;
 pub use kafka_tower_core::{
     BoxError, CloseReport, ConsumerGroup, Control, ControlFuture, Delivery, Envelope, Error, ErrorKind, Header,
-    Headers, InFlight, Persistence, Record, Recovery, Result, Scope, SinkMessage, Timestamp, TopicOffset,
-    TransactionControl, TransactionEnd, Transport, UnansweredSend, Undelivered, UnseenFailures, handover, outstanding,
+    Headers, InFlight, IntoTransport, Persistence, Record, Recovery, Result, Scope, SinkMessage, Timestamp,
+    TopicOffset, TransactionControl, TransactionEnd, Transport, UnansweredSend, Undelivered, UnseenFailures, handover,
+    outstanding,
 };
 pub use kafka_tower_layers::metrics::SinkMetrics;
 pub use kafka_tower_layers::partition::{PartitionStrategy, Partitioner};

@@ -3,18 +3,18 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use kafka_tower_core::{Control, Delivery, Error, Result, SinkMessage, Transport};
+use kafka_tower_core::{Control, Delivery, Error, IntoTransport, Result, SinkMessage, Transport};
 use kafka_tower_layers::partition::{PartitionStrategy, Partitioner};
 use kafka_tower_layers::retry::{DeliveryGuarantee, RetryEvent};
 use kafka_tower_layers::serialize::MessageSerializer;
 use tower_layer::{Identity, Layer, Stack};
 use tower_service::Service;
 
+use super::KafkaSink;
 use super::inner::{SharedParts, SinkInner};
 use super::options::StackOptions;
 use super::stack::{Instruments, StackFactory, TypedStack};
 use super::telemetry::{TelemetrySetting, transactions};
-use super::{IntoTransport, KafkaSink};
 use crate::KafkaSinkConfig;
 
 /// Default serializer: JSON with the feature `json`. Without it there is none, and [`SinkBuilder::serializer`] must be
@@ -86,6 +86,29 @@ impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
 
     /// Sends through this transport instead of connecting through librdkafka. The configuration's settings for the
     /// transport then have no effect.
+    ///
+    /// The transports of this project are passed alone. So is your own, if it implements [`IntoTransport`]. A layered
+    /// transport is passed as a pair with its control:
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kafka_tower::Result<()> {
+    /// use kafka_tower::memory::MemoryKafka;
+    /// use kafka_tower::{KafkaSink, KafkaSinkConfig, Record};
+    /// use tower::ServiceBuilder;
+    ///
+    /// let transport = MemoryKafka::new().with_topic("orders", 1).transport();
+    /// let control = transport.control();
+    /// let audited = ServiceBuilder::new()
+    ///     .map_request(|record: Record| { println!("{} bytes", record.size()); record })
+    ///     .service(transport);
+    ///
+    /// let config = KafkaSinkConfig { topic: "orders".into(), ..Default::default() };
+    /// let sink = KafkaSink::<String>::builder(config).transport((audited, control)).build().await?;
+    /// # sink.send("hello".to_string()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn transport<X: IntoTransport>(self, transport: X) -> SinkBuilder<T, F, Given<X::Transport>, L> {
         let (transport, control) = transport.into_transport();
         let Self { config, serializer, layer, options, telemetry, message, .. } = self;
@@ -95,9 +118,8 @@ impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
     /// Adds a layer around the stack, where messages still have their type. The first layer is the outermost, as in
     /// tower's `ServiceBuilder`. The sink's metrics are outside of all layers, so that they count what the caller sees.
     ///
-    /// The layer is applied more than once: batches and streams have a stack of their own, and each `with_…` method
-    /// builds new stacks. Keep state that must be shared in the layer itself, as tower's `GlobalConcurrencyLimitLayer`
-    /// does.
+    /// The layer is applied once, and again by each `with_…` method of the sink. Keep state that must be shared in the
+    /// layer itself, as tower's `GlobalConcurrencyLimitLayer` does.
     ///
     /// To add a layer around the transport, pass the layered transport to [`transport`](Self::transport) together with
     /// its control. For another order of all layers use [`KafkaSink::from_service`](super::KafkaSink::from_service).

@@ -14,7 +14,8 @@ use kafka_tower::layers::serialize::SerializeLayer;
 use kafka_tower::memory::MemoryKafka;
 use kafka_tower::telemetry::{Telemetry, Traced};
 use kafka_tower::{
-    Control, JsonSerializer, KafkaSink, KafkaSinkConfig, PartitionStrategy, Record, SinkMessage, Transport, stack,
+    Control, IntoTransport, JsonSerializer, KafkaSink, KafkaSinkConfig, PartitionStrategy, Record, SinkMessage,
+    Transport, stack,
 };
 use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, Service, ServiceExt};
@@ -139,26 +140,22 @@ fn config() -> KafkaSinkConfig {
     KafkaSinkConfig { topic: TOPIC.to_owned(), ..Default::default() }
 }
 
-fn sink<S: Transport>(transport: S, control: Arc<dyn Control>) -> KafkaSink<Reading> {
-    runtime()
-        .block_on(KafkaSink::builder(config()).transport((transport, control)).build())
-        .expect("a configuration that works")
+fn sink(transport: impl IntoTransport) -> KafkaSink<Reading> {
+    runtime().block_on(KafkaSink::builder(config()).transport(transport).build()).expect("a configuration that works")
 }
 
 fn null_sink() -> KafkaSink<Reading> {
-    sink(Null, Null::control())
+    sink(Null)
 }
 
 /// A sink with telemetry, but without providers.
 fn told_sink() -> KafkaSink<Reading> {
-    let builder = KafkaSink::builder(config()).transport((Null, Null::control())).telemetry(telemetry::none());
+    let builder = KafkaSink::builder(config()).transport(Null).telemetry(telemetry::none());
     runtime().block_on(builder.build()).expect("a configuration that works")
 }
 
 fn memory_sink() -> KafkaSink<Reading> {
-    let transport = kafka().transport();
-    let control = transport.control();
-    sink(transport, control)
+    sink(kafka().transport())
 }
 
 fn runtime() -> Runtime {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use kafka_tower::{CloseReport, Control, Delivery, Error, InFlight, Record, Result, TransactionControl, handover};
+use kafka_tower::{
+    CloseReport, Control, Delivery, Error, InFlight, IntoTransport, Record, Result, TransactionControl, handover,
+};
 use tower::Service;
 
 /// Transport that is always ready and drops its records.
@@ -17,6 +19,14 @@ impl Null {
     #[must_use]
     pub fn control() -> Arc<dyn Control> {
         Arc::new(NullControl)
+    }
+}
+
+impl IntoTransport for Null {
+    type Transport = Self;
+
+    fn into_transport(self) -> (Self, Arc<dyn Control>) {
+        (self, Self::control())
     }
 }
 

@@ -10,6 +10,7 @@
 //! | [`Error`] | what happened, what can be done, whether the record may be in the log |
 //! | [`Gate`](gate::Gate) | admission by records and bytes, shared by all transports |
 //! | [`Transport`] | a `tower::Service<Record>` with laws |
+//! | [`IntoTransport`] | a transport together with its control, as a sink's builder takes it |
 //! | [`Control`] | flush, close, partition counts; [`TransactionControl`] for transactions |
 //! | [`handover`] | tells a sink whether the transport has accepted a record |
 //! | [`ticket`] | follows a send of a transaction from the sink to the transport, through queues and tasks |
@@ -25,6 +26,7 @@ pub mod error;
 pub mod gate;
 pub mod handover;
 mod headers;
+mod into_transport;
 mod message;
 pub mod outstanding;
 pub mod partitioner;
@@ -42,6 +44,7 @@ pub use control_future::ControlFuture;
 pub use delivery::Delivery;
 pub use error::{BoxError, Error, ErrorKind, Persistence, Recovery, Result, Scope};
 pub use headers::{Header, Headers};
+pub use into_transport::IntoTransport;
 pub use message::{Envelope, SinkMessage};
 pub use record::Record;
 pub use timestamp::Timestamp;

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use kafka_tower_core::gate::{GateHandle, Refused};
 use kafka_tower_core::ticket::Ticket;
-use kafka_tower_core::{Control, Delivery, Error, Record, handover};
+use kafka_tower_core::{Control, Delivery, Error, IntoTransport, Record, handover};
 use tower_service::Service;
 
 use crate::broker::BrokerClient;
@@ -39,6 +39,15 @@ impl MemoryTransport {
     #[must_use]
     pub fn control(&self) -> Arc<dyn Control> {
         Arc::new(MemoryControl::new(Arc::clone(&self.owner)))
+    }
+}
+
+impl IntoTransport for MemoryTransport {
+    type Transport = Self;
+
+    fn into_transport(self) -> (Self, Arc<dyn Control>) {
+        let control = self.control();
+        (self, control)
     }
 }
 

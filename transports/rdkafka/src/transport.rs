@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use kafka_tower_core::gate::{GateHandle, Limits, Refused};
 use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::unanswered::Unanswered;
-use kafka_tower_core::{Control, Error, Record, Result, handover};
+use kafka_tower_core::{Control, Error, IntoTransport, Record, Result, handover};
 use tower_service::Service;
 
 use crate::builder::RdkafkaBuilder;
@@ -65,6 +65,15 @@ impl RdkafkaTransport {
     fn refuse(&mut self, error: Error) -> DeliveryFuture {
         self.admission.pass_on();
         DeliveryFuture::refused(error)
+    }
+}
+
+impl IntoTransport for RdkafkaTransport {
+    type Transport = Self;
+
+    fn into_transport(self) -> (Self, Arc<dyn Control>) {
+        let control = self.control();
+        (self, control)
     }
 }
 
