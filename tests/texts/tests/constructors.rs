@@ -11,7 +11,8 @@ const LIBRARIES: [&str; 5] =
     ["src", "layers/src", "transports/core/src", "transports/memory/src", "transports/rdkafka/src"];
 /// Calls that make this project's errors: not those of the standard library or serde, since `new` of ours begins with a
 /// kind.
-const MAKES: [&str; 4] = ["Error::new(", "Self::new(ErrorKind", "Error::serialization(", "Error::refused("];
+const MAKES: [&str; 5] =
+    ["Error::new(", "Self::new(ErrorKind", "Error::serialization(", "Error::refused(", "codes::error("];
 /// The crate whose functions check texts.
 const CHECKS: &str = "kafka_tower_test_texts";
 

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use kafka_tower_core::validate::{partition, timestamp, topic_name};
-use kafka_tower_core::{BoxError, Error, Timestamp};
+use kafka_tower_core::{BoxError, Error, Persistence, Timestamp, codes};
 use kafka_tower_test_texts::{KINDS, assert_consistent};
 
 #[test]
@@ -19,6 +19,20 @@ fn of_invalid_records() {
     [-1, i32::MIN].iter().for_each(|number| assert_consistent(&partition(*number).unwrap_err()));
     for millis in [0, -1, i64::MIN] {
         assert_consistent(&timestamp(Timestamp::from_millis(millis)).unwrap_err());
+    }
+}
+
+#[test]
+fn of_codes() {
+    for code in codes::all().map(|facts| facts.code).chain([134, -1_000]) {
+        for (persistence, outcome) in [
+            (Persistence::NotPersisted, "not delivered to orders"),
+            (Persistence::PossiblyPersisted, "the delivery to orders was not confirmed"),
+            (Persistence::Persisted, "written to orders without an acknowledgement"),
+        ] {
+            assert_consistent(&codes::error(code, persistence, format!("{outcome}: {}", codes::describe(code))));
+        }
+        assert_consistent(&codes::error(code, Persistence::NotPersisted, codes::describe(code)).without_record());
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::codes::{INCONSISTENT_TOPIC_ID, TRANSACTION_ABORTABLE};
 use kafka_tower_core::unanswered::Unanswered;
-use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Recovery, Scope};
+use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Scope};
 
 pub(crate) use kafka_tower_core::text::seconds;
 
 use crate::advertised_names;
-use crate::codes::{Fate, row_of};
+use crate::codes;
 use crate::explain::Explanation;
 
 /// `RD_KAFKA_MSG_STATUS_…` of `rdkafka.h`.
@@ -17,11 +18,12 @@ const PERSISTED: i32 = 2;
 
 /// Returns the persistence for a code and librdkafka's status. An unknown code or status is `PossiblyPersisted`.
 pub(crate) fn persistence(code: i32, status: i32) -> Persistence {
-    match row_of(code).map_or(Fate::Unknown, |row| row.fate) {
-        Fate::Persisted => Persistence::Persisted,
-        Fate::Told if status == NOT_PERSISTED => Persistence::NotPersisted,
-        Fate::Told | Fate::Unknown if status == PERSISTED => Persistence::Persisted,
-        Fate::Told | Fate::Unknown => Persistence::PossiblyPersisted,
+    // librdkafka does not know these codes, so its status is only its default.
+    let guessed = matches!(code, INCONSISTENT_TOPIC_ID | TRANSACTION_ABORTABLE);
+    match codes::find(code).map_or(Persistence::PossiblyPersisted, |facts| facts.persistence) {
+        Persistence::NotPersisted if status == NOT_PERSISTED && !guessed => Persistence::NotPersisted,
+        Persistence::Persisted => Persistence::Persisted,
+        _ => acknowledged(status),
     }
 }
 
@@ -30,34 +32,14 @@ pub(crate) fn acknowledged(status: i32) -> Persistence {
     if status == PERSISTED { Persistence::Persisted } else { Persistence::PossiblyPersisted }
 }
 
-/// Error for a code, without a record.
+/// Error for a code, without a record. `text` replaces the code's own text.
 pub(crate) fn client_error(code: i32, what: &str, text: Option<&str>) -> Error {
-    let error = match row_of(code) {
-        Some(row) => {
-            let error = Error::new(
-                row.class.kind,
-                format!("{what}: {} ({})", text.map_or_else(|| row.text(), str::to_owned), row.name),
-            )
-            .with_recovery(row.class.recovery)
-            .with_scope(row.scope)
-            .with_error_type(row.name);
-            match row.class.help {
-                Some(help) => error.with_help(help),
-                None => error,
-            }
-        }
-        None => Error::new(
-            ErrorKind::Unknown,
-            format!(
-                "{what}: code {code}, which Kafka 4.3.1 does not have{}",
-                text.map(|t| format!(": {t}")).unwrap_or_default()
-            ),
-        )
-        .with_recovery(Recovery::Retry)
-        .with_scope(Scope::Batch)
-        .with_help("look the code up in the broker's documentation; a newer client may know it"),
+    let cause = match (codes::find(code), text) {
+        (Some(facts), Some(text)) => format!("{text} ({})", facts.name),
+        (None, Some(text)) => format!("{}: {text}", codes::describe(code)),
+        (_, None) => codes::describe(code),
     };
-    error.with_persistence(Persistence::NotPersisted)
+    codes::error(code, Persistence::NotPersisted, format!("{what}: {cause}"))
 }
 
 /// Beginning of a text about a record's error.
@@ -221,7 +203,7 @@ mod tests {
 
     #[test]
     fn guesses_of_librdkafka_are_possibly_persisted() {
-        for code in [-1, 3, 6, 13, 20, 56, 120, 131, 200, 32_767, -152, -169] {
+        for code in [-1, 1, 3, 6, 13, 20, 36, 56, 103, 120, 131, 200, 32_767, -152, -169] {
             assert_eq!(error(code, NOT_PERSISTED).persistence(), Persistence::PossiblyPersisted, "{code}");
         }
         for code in [10, 29, 32, 87, -190] {
@@ -308,7 +290,7 @@ mod tests {
         fn every_code_has_an_answer(code in any::<i32>(), status in -1..5) {
             let error = error(code, status);
             prop_assert!(!error.message().is_empty());
-            if row_of(code).is_none() {
+            if codes::find(code).is_none() {
                 prop_assert!(error.persistence() != Persistence::NotPersisted);
             }
         }

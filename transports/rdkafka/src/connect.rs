@@ -188,8 +188,8 @@ impl ConnectCheck<'_> {
     pub(crate) fn no_broker(&self, now: Instant) -> Error {
         let cause = self.cause(now);
         let text = format!("cannot connect to {} within {}{cause}", self.brokers, seconds(self.timeout));
-        let row = self.why(now).and_then(|why| why.code).and_then(codes::row_of);
-        let kind = row.map_or(ErrorKind::Connection, |row| match row.class.kind {
+        let row = self.why(now).and_then(|why| why.code).and_then(codes::find);
+        let kind = row.map_or(ErrorKind::Connection, |row| match row.kind {
             kind @ (ErrorKind::Authentication | ErrorKind::Authorization) => kind,
             _ => ErrorKind::Connection,
         });
@@ -207,7 +207,7 @@ impl ConnectCheck<'_> {
                     .with_help("name Kafka's own listeners in `brokers`, as host:port; their port is 9092 by default");
             }
             Some(codes::LOCAL_RESOLVE) => return error.with_help("correct the name in `brokers`, or the DNS"),
-            Some(code) if codes::row_of(code).is_some_and(|row| row.class.kind == ErrorKind::Authentication) => {
+            Some(code) if codes::find(code).is_some_and(|row| row.kind == ErrorKind::Authentication) => {
                 return error;
             }
             _ => {}

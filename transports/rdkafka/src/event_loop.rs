@@ -306,7 +306,7 @@ fn error(inner: &TransportInner, client: &Client, code: i32, fatal: bool, text: 
         Some((code, text)) if fatal => (code, text),
         _ => (code, wrong_protocol::explain(text).unwrap_or_else(|| text.to_owned())),
     };
-    let name = codes::row_of(code).map(|row| row.name);
+    let name = codes::find(code).map(|row| row.name);
     let now = Instant::now();
     inner.record_error_event(code, &text, now);
     if fatal {

@@ -263,6 +263,6 @@ fn found_partition(seen: &DescribedPartition) -> FoundPartition {
         leader: (seen.leader >= 0).then_some(seen.leader),
         replicas: seen.replicas.clone(),
         in_sync: seen.in_sync.clone(),
-        error: (seen.code != 0).then(|| codes::row_of(seen.code).map_or("unknown", |row| row.name)),
+        error: (seen.code != 0).then(|| codes::find(seen.code).map_or("unknown", |row| row.name)),
     }
 }

@@ -80,7 +80,7 @@ fn log(logged: &LoggedLine<(Source, String)>) {
         .unwrap_or_default();
     match source {
         Source::Client { code } => {
-            let name = codes::row_of(*code).map(|row| row.name);
+            let name = codes::find(*code).map(|row| row.name);
             tracing::warn!(code, name, repeats, "kafka client: {text}{like_it}");
         }
         Source::Librdkafka { level: ..=3, facility } => {

@@ -94,15 +94,15 @@ pub enum Scope {
 }
 
 /// Default properties of an error kind.
-pub(super) struct Facts {
-    pub(super) recovery: Recovery,
+pub(crate) struct Facts {
+    pub(crate) recovery: Recovery,
     pub(super) persistence: Persistence,
     pub(super) scope: Scope,
     pub(super) help: &'static str,
 }
 
 impl ErrorKind {
-    pub(super) const fn facts(self) -> Facts {
+    pub(crate) const fn facts(self) -> Facts {
         use Persistence::{NotPersisted, PossiblyPersisted};
         use Recovery::{AbortTransaction, Fatal, Reject, Retry, Wait};
         let (recovery, persistence, scope, help) = match self {

@@ -2,19 +2,18 @@
 
 pub(crate) mod transaction;
 
+use Persistence::NotPersisted;
 use kafka_tower_core::unanswered::Unanswered;
-use kafka_tower_core::{Error, ErrorKind, Persistence, Scope, Timestamp};
+use kafka_tower_core::{Error, ErrorKind, Persistence, Scope, Timestamp, codes};
 
 pub(crate) fn unknown_topic(topic: &str) -> Error {
-    Error::new(ErrorKind::UnknownTopicOrPartition, format!("topic {topic} does not exist"))
-        .with_error_type("UNKNOWN_TOPIC_OR_PARTITION")
+    codes::error(codes::UNKNOWN_TOPIC_OR_PARTITION, NotPersisted, format!("topic {topic} does not exist"))
         .with_help("create it with MemoryKafka::create_topic, or enable MemoryKafka::with_auto_create")
 }
 
 pub(crate) fn unknown_partition(topic: &str, partition: i32, count: u32) -> Error {
-    Error::new(ErrorKind::UnknownTopicOrPartition, format!("{topic} has no partition {partition}: it has {count}"))
-        .with_error_type("UNKNOWN_TOPIC_OR_PARTITION")
-        .with_help("partitions are numbered from 0")
+    let text = format!("{topic} has no partition {partition}: it has {count}");
+    codes::error(codes::UNKNOWN_TOPIC_OR_PARTITION, NotPersisted, text).with_help("partitions are numbered from 0")
 }
 
 pub(crate) fn larger_than_topic(topic: &str, bytes: usize, limit: usize) -> Error {
@@ -26,17 +25,13 @@ pub(crate) fn larger_than_topic(topic: &str, bytes: usize, limit: usize) -> Erro
 }
 
 pub(crate) fn without_key(topic: &str) -> Error {
-    Error::new(ErrorKind::Rejected, format!("a record without a key was refused: {topic} is compacted"))
-        .with_error_type("INVALID_RECORD")
+    let text = format!("a record without a key was refused: {topic} is compacted");
+    codes::error(codes::INVALID_RECORD, NotPersisted, text)
 }
 
 pub(crate) fn misdated(topic: &str, timestamp: Timestamp) -> Error {
-    Error::new(
-        ErrorKind::Rejected,
-        format!("the timestamp {timestamp} of a record for {topic} is more than an hour ahead"),
-    )
-    .with_error_type("INVALID_TIMESTAMP")
-    .with_help(
+    let text = format!("the timestamp {timestamp} of a record for {topic} is more than an hour ahead");
+    codes::error(codes::INVALID_TIMESTAMP, NotPersisted, text).with_help(
         "use a time between 1970 and one hour from now; Kafka's limit is the topic's message.timestamp.after.max.ms",
     )
 }
@@ -55,7 +50,7 @@ pub(crate) fn closed(topic: &str) -> Error {
 /// Withdrawn before it was handed over.
 pub(crate) fn expired(topic: &str) -> Error {
     Error::new(ErrorKind::Timeout, format!("time ran out while a record for {topic} waited for room"))
-        .with_persistence(Persistence::NotPersisted)
+        .with_persistence(NotPersisted)
         .with_help("give the send more time, or the transport more room")
         .with_unanswered(Unanswered::new(None))
 }
@@ -80,7 +75,7 @@ pub(crate) fn lost(topic: &str, partition: i32) -> Error {
 /// An earlier record is missing: the client sends both again.
 pub(crate) fn out_of_order(topic: &str, partition: i32) -> Error {
     Error::new(ErrorKind::Broker, format!("out of sequence: a record before one for {topic}[{partition}] is missing"))
-        .with_persistence(Persistence::NotPersisted)
+        .with_persistence(NotPersisted)
         .with_error_type("OUT_OF_ORDER_SEQUENCE_NUMBER")
         .with_scope(Scope::Partition)
 }

@@ -1,6 +1,6 @@
 //! Errors of transactions.
 
-use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Scope};
+use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Scope, codes};
 
 use crate::transaction::coordinator::Refusal;
 
@@ -41,19 +41,15 @@ pub(crate) fn withdrawn(topic: &str) -> Error {
 pub(crate) fn refused(call: &'static str, id: &str, refusal: Refusal, unanswered: bool) -> Error {
     let fate = if unanswered { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
     match refusal {
-        Refusal::Fenced => Error::new(
-            ErrorKind::Fenced,
-            format!("{call}: another producer took over {id}, or the transaction timed out"),
-        )
-        .with_persistence(fate)
-        .with_error_type("INVALID_PRODUCER_EPOCH"),
+        Refusal::Fenced => {
+            let text = format!("{call}: another producer took over {id}, or the transaction timed out");
+            codes::error(codes::INVALID_PRODUCER_EPOCH, fate, text)
+        }
         // Another call ended the transaction, so its outcome is unknown.
         Refusal::State => {
-            Error::new(ErrorKind::Transaction, format!("{call}: the broker has no such transaction of {id}"))
-                .with_recovery(Recovery::Fatal)
-                .with_persistence(Persistence::PossiblyPersisted)
+            let text = format!("{call}: the broker has no such transaction of {id}");
+            codes::error(codes::INVALID_TXN_STATE, Persistence::PossiblyPersisted, text)
                 .with_help("create a new producer, and read the records of the transaction before replaying them")
-                .with_error_type("INVALID_TXN_STATE")
         }
     }
 }
@@ -78,7 +74,7 @@ pub(crate) fn stale_member(group: &str) -> Error {
 
 /// A rebalance has replaced the consumer's generation.
 pub(crate) fn illegal_generation(group: &str) -> Error {
-    Error::new(ErrorKind::Transaction, format!("send_offsets: the member is not in the current generation of {group}"))
-        .with_error_type("ILLEGAL_GENERATION")
+    let text = format!("send_offsets: the member is not in the current generation of {group}");
+    codes::error(codes::ILLEGAL_GENERATION, Persistence::NotPersisted, text)
         .with_help("abort, take the group's identity from the consumer again, and replay")
 }
