@@ -12,7 +12,7 @@ use super::telemetry::{SinkTelemetry, TracedTransactions};
 #[derive(Debug)]
 struct SinkControl {
     transport: Arc<dyn Control>,
-    transactions: CompleteTransactions,
+    transactions: Arc<dyn TransactionControl>,
 }
 
 /// Returns the control handle of a sink over this transport.
@@ -21,9 +21,11 @@ pub(super) fn decorate(
     completeness: Option<&Completeness>,
     telemetry: &SinkTelemetry,
 ) -> Arc<dyn Control> {
-    let Some(completeness) = completeness else { return Arc::clone(transport) };
-    let traced = TracedTransactions::new(telemetry.clone(), Arc::clone(transport));
-    let transactions = CompleteTransactions::new(completeness.clone(), traced);
+    let (Some(completeness), Some(transactions)) = (completeness, transport.transactions()) else {
+        return Arc::clone(transport);
+    };
+    let traced = TracedTransactions::new(telemetry.clone(), transactions);
+    let transactions = Arc::new(CompleteTransactions::new(completeness.clone(), traced));
     Arc::new(SinkControl { transport: Arc::clone(transport), transactions })
 }
 
@@ -56,7 +58,7 @@ impl Control for SinkControl {
         self.transport.generation()
     }
 
-    fn transactions(&self) -> Option<&dyn TransactionControl> {
-        Some(&self.transactions)
+    fn transactions(&self) -> Option<Arc<dyn TransactionControl>> {
+        Some(Arc::clone(&self.transactions))
     }
 }

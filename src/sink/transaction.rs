@@ -1,5 +1,7 @@
 //! Transaction methods of the sink.
 
+use std::sync::Arc;
+
 use kafka_tower_core::{ConsumerGroup, Result, TopicOffset, TransactionControl};
 
 use super::KafkaSink;
@@ -31,15 +33,17 @@ use super::telemetry::transactions;
 /// # }
 /// ```
 impl<T> KafkaSink<T> {
-    /// Begins a transaction.
+    /// Begins a transaction, within `send_timeout_ms`. It waits only with a transport that asks a broker; librdkafka does
+    /// not.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) without `enable_transactions`;
     /// [`ErrorKind::Transaction`](crate::ErrorKind::Transaction) if a transaction is open;
-    /// [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) if another producer took over the transactional id.
+    /// [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) if another producer took over the transactional id. With
+    /// [`Recovery::Retry`](crate::Recovery::Retry), no transaction is open: call it again to go on waiting.
     pub async fn begin_transaction(&self) -> Result<()> {
-        self.transactions()?.begin().await
+        self.transactions()?.begin(self.inner.parts.send_timeout).await
     }
 
     /// Waits for the records of the transaction, then makes all of them visible or none, within `send_timeout_ms`. It
@@ -101,7 +105,7 @@ impl<T> KafkaSink<T> {
         self.transactions()?.send_offsets(offsets, group, self.inner.parts.send_timeout).await
     }
 
-    fn transactions(&self) -> Result<&dyn TransactionControl> {
+    fn transactions(&self) -> Result<Arc<dyn TransactionControl>> {
         match self.inner.refusal() {
             Some(error) => Err(error),
             None => transactions(&*self.inner.parts.control),

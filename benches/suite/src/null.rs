@@ -67,7 +67,7 @@ impl Control for NullControl {
         InFlight::default()
     }
 
-    fn transactions(&self) -> Option<&dyn TransactionControl> {
+    fn transactions(&self) -> Option<Arc<dyn TransactionControl>> {
         None
     }
 }

@@ -26,10 +26,10 @@ impl TransactionControl for CompleteTransactions {
         self.transactions.init(within)
     }
 
-    fn begin(&self) -> ControlFuture<'_, ()> {
-        Box::pin(async {
+    fn begin(&self, within: Duration) -> ControlFuture<'_, ()> {
+        Box::pin(async move {
             let was_open = self.completeness.beginning();
-            let result = self.transactions.begin().await;
+            let result = self.transactions.begin(within).await;
             self.completeness.begun(was_open, &result);
             result
         })

@@ -11,21 +11,17 @@ use super::SinkTelemetry;
 #[derive(Debug)]
 pub(in crate::sink) struct TracedTransactions {
     telemetry: SinkTelemetry,
-    transport: Arc<dyn Control>,
+    transport: Arc<dyn TransactionControl>,
 }
 
 impl TracedTransactions {
-    pub(in crate::sink) fn new(telemetry: SinkTelemetry, transport: Arc<dyn Control>) -> Self {
+    pub(in crate::sink) fn new(telemetry: SinkTelemetry, transport: Arc<dyn TransactionControl>) -> Self {
         Self { telemetry, transport }
     }
 
     /// Records a commit that the transport was not asked for.
     pub(in crate::sink) fn refused(&self, error: &Error) {
         self.telemetry.committed(&Err(error.clone()));
-    }
-
-    fn transport(&self) -> Result<&dyn TransactionControl> {
-        transactions(&*self.transport)
     }
 }
 
@@ -34,7 +30,7 @@ impl TracedTransactions {
 /// # Errors
 ///
 /// `Config` if it was not created for transactions.
-pub(in crate::sink) fn transactions(control: &dyn Control) -> Result<&dyn TransactionControl> {
+pub(in crate::sink) fn transactions(control: &dyn Control) -> Result<Arc<dyn TransactionControl>> {
     control.transactions().ok_or_else(|| {
         Error::new(ErrorKind::Config, "this sink has no transactions")
             .with_help("set `enable_transactions` and a `transactional_id`; your own transport must support them too")
@@ -43,12 +39,12 @@ pub(in crate::sink) fn transactions(control: &dyn Control) -> Result<&dyn Transa
 
 impl TransactionControl for TracedTransactions {
     fn init(&self, within: Duration) -> ControlFuture<'_, ()> {
-        Box::pin(async move { self.transport()?.init(within).await })
+        self.transport.init(within)
     }
 
-    fn begin(&self) -> ControlFuture<'_, ()> {
-        Box::pin(async {
-            self.transport()?.begin().await?;
+    fn begin(&self, within: Duration) -> ControlFuture<'_, ()> {
+        Box::pin(async move {
+            self.transport.begin(within).await?;
             self.telemetry.begun();
             Ok(())
         })
@@ -56,9 +52,8 @@ impl TransactionControl for TracedTransactions {
 
     fn commit(&self, within: Duration) -> ControlFuture<'_, ()> {
         Box::pin(async move {
-            let transport = self.transport()?;
             self.telemetry.committing();
-            let result = transport.commit(within).await;
+            let result = self.transport.commit(within).await;
             self.telemetry.committed(&result);
             result
         })
@@ -66,15 +61,14 @@ impl TransactionControl for TracedTransactions {
 
     fn abort(&self, within: Duration) -> ControlFuture<'_, ()> {
         Box::pin(async move {
-            let transport = self.transport()?;
             self.telemetry.aborting();
-            let result = transport.abort(within).await;
+            let result = self.transport.abort(within).await;
             self.telemetry.aborted(&result);
             result
         })
     }
 
     fn send_offsets(&self, offsets: Vec<TopicOffset>, group: ConsumerGroup, within: Duration) -> ControlFuture<'_, ()> {
-        Box::pin(async move { self.transport()?.send_offsets(offsets, group, within).await })
+        self.transport.send_offsets(offsets, group, within)
     }
 }

@@ -37,7 +37,7 @@ impl Producer {
         Self { transport, control, topic: topic.to_owned() }
     }
 
-    fn transactions(&self) -> &dyn kafka_tower_core::TransactionControl {
+    fn transactions(&self) -> Arc<dyn kafka_tower_core::TransactionControl> {
         self.control.transactions().expect("a transactional transport")
     }
 
@@ -58,7 +58,7 @@ async fn committed_records_are_visible_and_aborted_ones_are_not() {
     let mut producer = Producer::new(kafka, &format!("{topic}-id"), &topic).await;
     producer.transactions().init(TIME).await.unwrap();
     for (values, commit) in [(["a", "b"], true), (["c", "d"], false), (["e", "f"], true)] {
-        producer.transactions().begin().await.unwrap();
+        producer.transactions().begin(TIME).await.unwrap();
         let mut futures = Vec::new();
         for value in values {
             futures.push(producer.call(value).await);
@@ -81,7 +81,7 @@ async fn an_abort_fails_records_that_were_not_sent() {
     // Both wait for others to share their request when the transaction ends.
     let mut producer = Producer::with_linger(kafka, &format!("{topic}-id"), &topic, TIME).await;
     producer.transactions().init(TIME).await.unwrap();
-    producer.transactions().begin().await.unwrap();
+    producer.transactions().begin(TIME).await.unwrap();
     let futures = [producer.call("a").await, producer.call("b").await];
     producer.transactions().abort(TIME).await.unwrap();
     for outcome in join_all(futures).await {
@@ -99,12 +99,12 @@ async fn misuse_is_a_typed_error_and_sends_nothing() {
     let mut producer = Producer::new(kafka, &format!("{topic}-id"), &topic).await;
     let error = producer.call("before init").await.await.unwrap_err();
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::Transaction, Persistence::NotPersisted), "{error:#}");
-    assert_eq!(producer.transactions().begin().await.unwrap_err().kind(), ErrorKind::Transaction);
+    assert_eq!(producer.transactions().begin(TIME).await.unwrap_err().kind(), ErrorKind::Transaction);
     producer.transactions().init(TIME).await.unwrap();
     let error = producer.transactions().commit(TIME).await.unwrap_err();
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::Transaction, Persistence::NotPersisted), "{error:#}");
-    producer.transactions().begin().await.unwrap();
-    assert_eq!(producer.transactions().begin().await.unwrap_err().kind(), ErrorKind::Transaction);
+    producer.transactions().begin(TIME).await.unwrap();
+    assert_eq!(producer.transactions().begin(TIME).await.unwrap_err().kind(), ErrorKind::Transaction);
     producer.transactions().abort(TIME).await.unwrap();
     let plain = RdkafkaTransport::builder().property("bootstrap.servers", kafka.bootstrap()).connect().await.unwrap();
     assert!(plain.control().transactions().is_none());
@@ -118,7 +118,7 @@ async fn a_new_producer_with_the_same_id_fences_the_old_one() {
     let id = format!("{topic}-id");
     let mut old = Producer::new(kafka, &id, &topic).await;
     old.transactions().init(TIME).await.unwrap();
-    old.transactions().begin().await.unwrap();
+    old.transactions().begin(TIME).await.unwrap();
     old.call("old").await.await.unwrap();
     let mut new = Producer::new(kafka, &id, &topic).await;
     new.transactions().init(TIME).await.unwrap();
@@ -126,7 +126,7 @@ async fn a_new_producer_with_the_same_id_fences_the_old_one() {
     assert_eq!((error.kind(), error.recovery()), (ErrorKind::Fenced, Recovery::Fatal), "{error:#}");
     assert_eq!(error.persistence(), Persistence::PossiblyPersisted, "{error:#}");
     kafka_tower_test_texts::assert_consistent(&error);
-    new.transactions().begin().await.unwrap();
+    new.transactions().begin(TIME).await.unwrap();
     let sent = new.call("new").await;
     new.transactions().commit(TIME).await.unwrap();
     sent.await.unwrap();
@@ -139,7 +139,7 @@ async fn a_refused_record_makes_the_commit_fail() {
     let topic = kafka.topic_with("refused", 1, &[("max.message.bytes", "1000")]).await.unwrap();
     let mut producer = Producer::new(kafka, &format!("{topic}-id"), &topic).await;
     producer.transactions().init(TIME).await.unwrap();
-    producer.transactions().begin().await.unwrap();
+    producer.transactions().begin(TIME).await.unwrap();
     let good = producer.call("good").await;
     good.await.unwrap();
     let noise: String =
@@ -168,7 +168,7 @@ async fn a_record_that_timed_out_while_parked_makes_the_commit_fail() {
     let control = transport.control();
     let mut producer = Producer { transport, control, topic };
     producer.transactions().init(TIME).await.unwrap();
-    producer.transactions().begin().await.unwrap();
+    producer.transactions().begin(TIME).await.unwrap();
     // Two handles are ready, but there is room for one record.
     let (mut first, mut second) = (producer.transport.clone(), producer.transport.clone());
     let record = || Record::new(producer.topic.as_str()).with_value("lingers");
@@ -181,10 +181,10 @@ async fn a_record_that_timed_out_while_parked_makes_the_commit_fail() {
     let facts = (error.kind(), error.recovery(), error.persistence());
     assert_eq!(facts, (ErrorKind::Transaction, Recovery::AbortTransaction, Persistence::NotPersisted), "{error:#}");
     // An out-of-order call changes nothing.
-    producer.transactions().begin().await.unwrap_err();
+    producer.transactions().begin(TIME).await.unwrap_err();
     producer.transactions().commit(TIME).await.unwrap_err();
     producer.transactions().abort(TIME).await.unwrap();
-    producer.transactions().begin().await.unwrap();
+    producer.transactions().begin(TIME).await.unwrap();
     producer.call("next").await.await.unwrap();
     producer.transactions().commit(TIME).await.unwrap();
     assert_eq!(values(kafka, &producer.topic, Isolation::Committed).await, ["next"]);
@@ -276,7 +276,7 @@ async fn offsets_travel_with_the_transaction() {
     let topic = kafka.topic("offsets", 1).await.unwrap();
     let mut producer = Producer::new(kafka, &format!("{topic}-id"), &topic).await;
     producer.transactions().init(TIME).await.unwrap();
-    producer.transactions().begin().await.unwrap();
+    producer.transactions().begin(TIME).await.unwrap();
     producer.call("out").await.await.unwrap();
     let group = ConsumerGroup {
         group_id: format!("{topic}-group"),
@@ -304,7 +304,7 @@ async fn sending_offsets_of_a_group_without_coordinator_ends_in_time() {
     let control = transport.control();
     let transactions = control.transactions().unwrap();
     transactions.init(TIME).await.unwrap();
-    transactions.begin().await.unwrap();
+    transactions.begin(TIME).await.unwrap();
     let group = ConsumerGroup {
         group_id: format!("{topic}-group"),
         generation: -1,

@@ -64,8 +64,9 @@ pub trait Control: Send + Sync + fmt::Debug + 'static {
         0
     }
 
-    /// Transaction calls, if the transport was created for transactions.
-    fn transactions(&self) -> Option<&dyn TransactionControl>;
+    /// Transaction calls, if the transport was created for transactions. The handle keeps the transport alive as this
+    /// one does.
+    fn transactions(&self) -> Option<Arc<dyn TransactionControl>>;
 }
 
 /// Failed records whose futures were neither polled nor dropped: [`Control::unseen`]. It covers the failures before it was

@@ -18,7 +18,7 @@ use crate::{ControlFuture, Error};
 /// A commit fails if a record that the transport has [accepted](crate::handover::taken) has failed, even if its
 /// caller dropped the future. A record that the transport refused inside `call` was not accepted: only its caller
 /// gets that error.
-pub trait TransactionControl: Send + Sync + fmt::Debug {
+pub trait TransactionControl: Send + Sync + fmt::Debug + 'static {
     /// Acquires the transactional id: fences older producers with the same id and ends the transactions that they
     /// left open. Call it once, before the first [`begin`](Self::begin).
     ///
@@ -27,8 +27,13 @@ pub trait TransactionControl: Send + Sync + fmt::Debug {
     /// `Retry` if the time ran out (call again to continue waiting), `Fatal` if the id may not be used.
     fn init(&self, within: Duration) -> ControlFuture<'_, ()>;
 
-    /// Opens a transaction: records sent later belong to it.
-    fn begin(&self) -> ControlFuture<'_, ()>;
+    /// Opens a transaction: records sent later belong to it. A transport that has nothing to wait for, because it asks
+    /// no broker, ignores `within`.
+    ///
+    /// # Errors
+    ///
+    /// `Retry` and `NotPersisted` if the time ran out: no transaction is open, and the same call may be made again.
+    fn begin(&self, within: Duration) -> ControlFuture<'_, ()>;
 
     /// Delivers the records sent since `begin` and makes them visible, all or none.
     ///

@@ -13,13 +13,15 @@ use crate::transaction::control::MemoryTransactions;
 #[derive(Debug)]
 pub(crate) struct MemoryControl {
     owner: Arc<Owner>,
-    transactions: Option<MemoryTransactions>,
+    transactions: Option<Arc<MemoryTransactions>>,
 }
 
 impl MemoryControl {
     pub(crate) fn new(owner: Arc<Owner>) -> Self {
         let client = &owner.client;
-        let transactions = client.transaction().map(|_| MemoryTransactions(Arc::clone(client)));
+        let is_transactional = client.transaction().is_some();
+        let transactions = is_transactional
+            .then(|| Arc::new(MemoryTransactions::new(Arc::clone(client), Some(Arc::clone(&owner) as _))));
         Self { owner, transactions }
     }
 }
@@ -72,7 +74,7 @@ impl Control for MemoryControl {
         self.owner.client.gate.in_flight()
     }
 
-    fn transactions(&self) -> Option<&dyn TransactionControl> {
-        self.transactions.as_ref().map(|transactions| transactions as _)
+    fn transactions(&self) -> Option<Arc<dyn TransactionControl>> {
+        self.transactions.as_ref().map(|transactions| Arc::clone(transactions) as _)
     }
 }

@@ -135,7 +135,7 @@ impl MemoryKafka {
     /// let second = Duration::from_secs(1);
     ///
     /// transactions.init(second).await.unwrap();
-    /// transactions.begin().await.unwrap();
+    /// transactions.begin(second).await.unwrap();
     /// transport.call(Record::new("orders").with_value("first")).await.unwrap();
     /// assert_eq!((kafka.len("orders"), kafka.committed("orders").len()), (1, 0));
     /// transactions.commit(second).await.unwrap();

@@ -22,7 +22,7 @@ impl Drop for Owner {
             tracing::warn!(undelivered, "the last handle of a transport was dropped without close");
         }
         if self.client.transaction().is_some() {
-            MemoryTransactions(Arc::clone(&self.client)).end_at_drop();
+            MemoryTransactions::new(Arc::clone(&self.client), None).end_at_drop();
         }
     }
 }

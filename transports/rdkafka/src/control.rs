@@ -15,12 +15,12 @@ use crate::transactions::RdkafkaTransactions;
 /// The control side of the transport: flush, close, counts.
 pub(crate) struct RdkafkaControl {
     owner: Arc<Owner>,
-    transactions: Option<RdkafkaTransactions>,
+    transactions: Option<Arc<RdkafkaTransactions>>,
 }
 
 impl RdkafkaControl {
     pub(crate) fn new(owner: Arc<Owner>) -> Self {
-        let transactions = owner.is_transactional().then(|| RdkafkaTransactions::new(Arc::clone(&owner)));
+        let transactions = owner.is_transactional().then(|| Arc::new(RdkafkaTransactions::new(Arc::clone(&owner))));
         Self { owner, transactions }
     }
 }
@@ -84,8 +84,8 @@ impl Control for RdkafkaControl {
         self.owner.inner().generation.load(Ordering::Acquire)
     }
 
-    fn transactions(&self) -> Option<&dyn TransactionControl> {
-        self.transactions.as_ref().map(|transactions| transactions as &dyn TransactionControl)
+    fn transactions(&self) -> Option<Arc<dyn TransactionControl>> {
+        self.transactions.as_ref().map(|transactions| Arc::clone(transactions) as _)
     }
 }
 

@@ -181,7 +181,7 @@ async fn of_calls_that_concern_no_record() {
     let builder = builder.property("transactional.id", "payments-1").without_connect_check();
     let control = builder.connect().await.unwrap().control();
     let transactions = control.transactions().unwrap();
-    let too_early = transactions.begin().await.unwrap_err();
+    let too_early = transactions.begin(Duration::from_secs(1)).await.unwrap_err();
     let unanswered = transactions.init(Duration::from_millis(100)).await.unwrap_err();
     let bad_topic = RdkafkaTransport::builder().topic("orders of today").connect().await.unwrap_err();
     for error in [too_early, unanswered, bad_topic] {

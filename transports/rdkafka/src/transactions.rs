@@ -64,7 +64,8 @@ impl TransactionControl for RdkafkaTransactions {
         without_record(init)
     }
 
-    fn begin(&self) -> ControlFuture<'_, ()> {
+    /// Local: librdkafka asks no broker.
+    fn begin(&self, _: Duration) -> ControlFuture<'_, ()> {
         let begin = self.run("begin", |inner| {
             let before = inner.transactions.counts();
             let begun = inner.transactions.open.begin(|| inner.client.begin_transaction());

@@ -22,7 +22,7 @@ pub async fn a_close_aborts_an_open_transaction<S: Subject>(subject: &S) {
     assert!(matches!(report.transaction, Some(TransactionEnd::Aborted)), "{report}");
     assert!(report.is_complete(), "{report}");
     let transactions = open.control.transactions().expect("transactions");
-    let calls = [transactions.begin().await, transactions.commit(SOON).await];
+    let calls = [transactions.begin(SOON).await, transactions.commit(SOON).await];
     for error in calls.map(|call| call.expect_err("it is closed")) {
         assert_eq!((error.kind(), error.persistence()), (ErrorKind::Closed, Persistence::NotPersisted), "{error:#}");
     }
@@ -88,7 +88,7 @@ impl TicketOwner for Tickets {
 }
 
 async fn begin<T: Transport>(open: &mut Open<T>) {
-    open.control.transactions().expect("transactions").begin().await.expect("begin");
+    open.control.transactions().expect("transactions").begin(SOON).await.expect("begin");
     delivered(call(&mut open.transport, numbered(&open.topic, 0)).await.await);
 }
 

@@ -42,7 +42,7 @@ impl Pair {
 
     pub(crate) async fn begin(&self) {
         for control in &self.controls {
-            control.transactions().unwrap().begin().await.unwrap();
+            control.transactions().unwrap().begin(WITHIN).await.unwrap();
         }
     }
 

@@ -25,7 +25,7 @@ async fn script<T: Transport>(
     ] {
         let facts = match line {
             "init" => facts(transactions.init(WITHIN).await),
-            "begin" => facts(transactions.begin().await),
+            "begin" => facts(transactions.begin(WITHIN).await),
             "commit" => facts(transactions.commit(WITHIN).await),
             "abort" => facts(transactions.abort(WITHIN).await),
             "offsets" => facts(transactions.send_offsets(offsets(5), group(topic), WITHIN).await),

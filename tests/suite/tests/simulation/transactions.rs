@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use kafka_tower::memory::MemoryTransport;
 use kafka_tower::memory::sim::{Verdict, check_transactions};
 use kafka_tower::{
-    ConsumerGroup, Control, ControlFuture, Error, KafkaSink, KafkaSinkConfig, MessageSerializer, Result, TopicOffset,
+    ConsumerGroup, ControlFuture, Error, KafkaSink, KafkaSinkConfig, MessageSerializer, Result, TopicOffset,
     TransactionControl, async_trait,
 };
 
@@ -52,7 +52,7 @@ impl TransactionControl for OfSink {
         Box::pin(std::future::ready(Ok(()))) // making the sink did it
     }
 
-    fn begin(&self) -> ControlFuture<'_, ()> {
+    fn begin(&self, _: Duration) -> ControlFuture<'_, ()> {
         Box::pin(self.0.begin_transaction())
     }
 
@@ -64,40 +64,34 @@ impl TransactionControl for OfSink {
         Box::pin(self.0.abort_transaction())
     }
 
-    fn send_offsets(&self, o: Vec<TopicOffset>, group: ConsumerGroup, within: Duration) -> ControlFuture<'_, ()> {
-        self.0.control().transactions().expect("a sink with transactions").send_offsets(o, group, within)
+    fn send_offsets(&self, offsets: Vec<TopicOffset>, group: ConsumerGroup, _: Duration) -> ControlFuture<'_, ()> {
+        Box::pin(self.0.send_offsets(offsets, group))
     }
 }
 
 /// The transport's transactions.
 #[derive(Debug)]
-struct OfTransport(Arc<dyn Control>);
-
-impl OfTransport {
-    fn below(&self) -> &dyn TransactionControl {
-        self.0.transactions().expect("a transactional transport")
-    }
-}
+struct OfTransport(Arc<dyn TransactionControl>);
 
 impl TransactionControl for OfTransport {
     fn init(&self, _: Duration) -> ControlFuture<'_, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn begin(&self) -> ControlFuture<'_, ()> {
-        self.below().begin()
+    fn begin(&self, within: Duration) -> ControlFuture<'_, ()> {
+        self.0.begin(within)
     }
 
     fn commit(&self, within: Duration) -> ControlFuture<'_, ()> {
-        self.below().commit(within)
+        self.0.commit(within)
     }
 
     fn abort(&self, within: Duration) -> ControlFuture<'_, ()> {
-        self.below().abort(within)
+        self.0.abort(within)
     }
 
     fn send_offsets(&self, o: Vec<TopicOffset>, group: ConsumerGroup, within: Duration) -> ControlFuture<'_, ()> {
-        self.below().send_offsets(o, group, within)
+        self.0.send_offsets(o, group, within)
     }
 }
 
@@ -137,9 +131,9 @@ fn the_sink_keeps_exactly_once_with_a_serializer_that_waits() {
 fn without_the_sinks_guard_transactions_are_incomplete() {
     for waits in [false, true] {
         let connect = async |transport: MemoryTransport| {
-            let control = transport.control();
+            let transactions = transport.control().transactions().expect("a transactional transport");
             let (stack, _) = transactional_sink(transport, Moody { waits }).await?;
-            Ok((stack, Arc::new(OfTransport(control)) as Arc<dyn TransactionControl>))
+            Ok((stack, Arc::new(OfTransport(transactions)) as Arc<dyn TransactionControl>))
         };
         let report = check_transactions(connect).without_order().run_transactions();
         let torn = [Verdict::LostAcknowledged, Verdict::TornTransaction];

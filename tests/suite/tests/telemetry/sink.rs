@@ -438,10 +438,10 @@ async fn transactions_of_the_control_handle_have_spans_too() {
     let builder = KafkaSink::<u32>::builder(config).transport(kafka.transactional_transport("orders-1"));
     let sink = builder.telemetry(backend.telemetry()).build().await.unwrap();
     let transactions = sink.control().transactions().unwrap();
-    transactions.begin().await.unwrap();
+    transactions.begin(Duration::from_secs(1)).await.unwrap();
     sink.send(1).await.unwrap();
     transactions.commit(Duration::from_secs(1)).await.unwrap();
-    transactions.begin().await.unwrap();
+    transactions.begin(Duration::from_secs(1)).await.unwrap();
     transactions.abort(Duration::from_secs(1)).await.unwrap();
     let spans = backend.spans();
     let outcomes: Vec<_> = spans.iter().filter_map(|span| attribute(span, "kafka_tower.transaction.outcome")).collect();

@@ -95,39 +95,33 @@ where
 /// ```
 /// use std::sync::Arc;
 /// use std::time::Duration;
-/// use kafka_tower_core::{Control, ControlFuture, ConsumerGroup, TopicOffset, TransactionControl};
+/// use kafka_tower_core::{ControlFuture, ConsumerGroup, TopicOffset, TransactionControl};
 /// use kafka_tower_memory::sim::check_transactions;
 ///
 /// /// A place for a stack's own transaction logic.
 /// #[derive(Debug)]
-/// struct Mine(Arc<dyn Control>);
-///
-/// impl Mine {
-///     fn below(&self) -> &dyn TransactionControl {
-///         self.0.transactions().unwrap()
-///     }
-/// }
+/// struct Mine(Arc<dyn TransactionControl>);
 ///
 /// impl TransactionControl for Mine {
 ///     fn init(&self, within: Duration) -> ControlFuture<'_, ()> {
-///         self.below().init(within)
+///         self.0.init(within)
 ///     }
-///     fn begin(&self) -> ControlFuture<'_, ()> {
-///         self.below().begin()
+///     fn begin(&self, within: Duration) -> ControlFuture<'_, ()> {
+///         self.0.begin(within)
 ///     }
 ///     fn commit(&self, within: Duration) -> ControlFuture<'_, ()> {
-///         self.below().commit(within)
+///         self.0.commit(within)
 ///     }
 ///     fn abort(&self, within: Duration) -> ControlFuture<'_, ()> {
-///         self.below().abort(within)
+///         self.0.abort(within)
 ///     }
 ///     fn send_offsets(&self, o: Vec<TopicOffset>, group: ConsumerGroup, within: Duration) -> ControlFuture<'_, ()> {
-///         self.below().send_offsets(o, group, within)
+///         self.0.send_offsets(o, group, within)
 ///     }
 /// }
 ///
 /// let report = check_transactions(|transport| async {
-///     let mine = Mine(transport.control());
+///     let mine = Mine(transport.control().transactions().unwrap());
 ///     mine.init(Duration::from_secs(1)).await?;
 ///     Ok((transport, Arc::new(mine) as Arc<dyn TransactionControl>))
 /// });

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use kafka_tower_core::{
-    Control, ControlFuture, Delivery, Error, Persistence, Record, Recovery, Result, TransactionControl,
-};
+use kafka_tower_core::{ControlFuture, Delivery, Error, Persistence, Record, Recovery, Result, TransactionControl};
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
@@ -38,23 +36,7 @@ const CONNECTS: u32 = 100;
 /// A producer with its stack.
 pub(super) struct Producer<S> {
     service: S,
-    ends: Ends,
-}
-
-/// Who controls the transactions.
-#[derive(Clone)]
-enum Ends {
-    Transport(Arc<dyn Control>),
-    Own(Arc<dyn TransactionControl>),
-}
-
-impl Ends {
-    fn get(&self) -> &dyn TransactionControl {
-        match self {
-            Self::Transport(control) => control.transactions().expect("the producer has a transactional id"),
-            Self::Own(control) => &**control,
-        }
-    }
+    transactions: Arc<dyn TransactionControl>,
 }
 
 /// The run ends because something is never ready.
@@ -69,9 +51,9 @@ pub(super) async fn over<S>(
     transport: MemoryTransport,
     stack: &impl Fn(MemoryTransport) -> S,
 ) -> Made<S> {
-    let control = transport.control();
-    let producer = Producer { service: stack(transport), ends: Ends::Transport(control) };
-    let (outcome, _) = again(stage, "init", |within| producer.ends.get().init(within)).await?;
+    let transactions = transport.control().transactions().expect("the producer has a transactional id");
+    let producer = Producer { service: stack(transport), transactions };
+    let (outcome, _) = again(stage, "init", |within| producer.transactions.init(within)).await?;
     Ok(outcome.map(|()| producer))
 }
 
@@ -82,7 +64,7 @@ pub(super) async fn own<S>(
 ) -> Made<S> {
     let connected = watched("connect", connected).await?;
     note(stage, "connect", &connected.as_ref().map(drop).map_err(Clone::clone));
-    Ok(connected.map(|(service, control)| Producer { service, ends: Ends::Own(control) }))
+    Ok(connected.map(|(service, transactions)| Producer { service, transactions }))
 }
 
 pub(super) async fn drive<S>(
@@ -194,9 +176,8 @@ where
     S: Service<Record, Response = Delivery> + Clone,
     S::Error: Into<Error>,
 {
-    let ends = producer.ends.clone();
-    let control = ends.get();
-    let begun = watched("begin", control.begin()).await?;
+    let control = Arc::clone(&producer.transactions);
+    let begun = watched("begin", control.begin(WITHIN)).await?;
     note(stage, "begin", &begun);
     if begun.is_err() {
         transaction.ended = Ended::Aborted;
@@ -235,7 +216,7 @@ where
         answers.all().await?;
     }
     // Poll the other futures while the transaction ends: a stack may do work in them.
-    let mut ending = pin!(end(stage, control, round.commits));
+    let mut ending = pin!(end(stage, &*control, round.commits));
     let (ended, goes_on) = poll_fn(|cx| {
         answers.poll(cx);
         ending.as_mut().poll(cx)

@@ -1,5 +1,6 @@
 //! `TransactionControl`: sends requests to the coordinator, and repeats them until there is an answer.
 
+use std::any::Any;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
@@ -19,11 +20,19 @@ const BACKOFF: Duration = Duration::from_millis(100);
 
 /// Transaction calls of a transactional client.
 #[derive(Debug)]
-pub(crate) struct MemoryTransactions(pub(crate) Arc<Client>);
+pub(crate) struct MemoryTransactions {
+    client: Arc<Client>,
+    /// Keeps the transport alive, as a handle does. None while its last handle is dropped.
+    _owner: Option<Arc<dyn Any + Send + Sync>>,
+}
 
 impl MemoryTransactions {
+    pub(crate) fn new(client: Arc<Client>, owner: Option<Arc<dyn Any + Send + Sync>>) -> Self {
+        Self { client, _owner: owner }
+    }
+
     fn state(&self) -> MutexGuard<'_, TxnClient> {
-        self.0.transaction().expect("made only for transactional clients")
+        self.client.transaction().expect("made only for transactional clients")
     }
 
     fn id(&self) -> Arc<str> {
@@ -71,7 +80,7 @@ impl MemoryTransactions {
     ) -> Result<()> {
         match deadline {
             // Nothing to wait for, so neither a timer nor a runtime is needed.
-            _ if self.0.gate.in_flight() == InFlight::default() => {}
+            _ if self.client.gate.in_flight() == InFlight::default() => {}
             None => flush.await,
             Some(deadline) => timeout_at(deadline, flush).await.map_err(|_| errors::unanswered(call, &self.id()))?,
         }
@@ -92,7 +101,9 @@ impl MemoryTransactions {
         let ask = self.state().ask_end(commit)?;
         let answered = match ask {
             Ask::Nothing => Answered { unanswered: false, answer: Ok(()) },
-            Ask::As(who) => self.ask(name, deadline, || self.0.broker.end_transaction(&self.0, call, who)).await,
+            Ask::As(who) => {
+                self.ask(name, deadline, || self.client.broker.end_transaction(&self.client, call, who)).await
+            }
         };
         let Answered { unanswered, answer } = answered;
         let mut state = self.state();
@@ -122,7 +133,7 @@ impl MemoryTransactions {
     pub(crate) fn closing(&self) -> bool {
         let at_close = self.state().at_close();
         if at_close == Some(AtClose::Abort) && self.state().begin_abort().is_ok() {
-            self.0.withdraw_parked(errors::withdrawn);
+            self.client.withdraw_parked(errors::withdrawn);
         }
         at_close.is_some()
     }
@@ -153,7 +164,7 @@ impl MemoryTransactions {
     /// Ends the open transaction without waiting: sends one request and ignores the answer. Records in flight arrive
     /// too late for it.
     pub(crate) fn end_at_drop(&self) {
-        let in_flight = self.0.gate.in_flight() != InFlight::default();
+        let in_flight = self.client.gate.in_flight() != InFlight::default();
         let (commit, call) = match self.at_close() {
             None => return,
             // A transaction that lacks records must not be committed, and no commit was requested yet.
@@ -169,7 +180,7 @@ impl MemoryTransactions {
         // A separate statement: the broker's lock must not be taken while this one is held.
         let ask = begun.and_then(|()| self.state().ask_end(commit));
         if let Ok(Ask::As(who)) = ask {
-            let _nobody_waits = self.0.broker.end_transaction(&self.0, call, who);
+            let _nobody_waits = self.client.broker.end_transaction(&self.client, call, who);
         }
     }
 
@@ -211,7 +222,7 @@ impl TransactionControl for MemoryTransactions {
         let deadline = Instant::now().checked_add(within);
         Box::pin(async move {
             self.state().may_init().map_err(Error::without_record)?;
-            let answered = self.ask("init", deadline, || self.0.broker.init_transactions(&self.0)).await;
+            let answered = self.ask("init", deadline, || self.client.broker.init_transactions(&self.client)).await;
             match answered.answer {
                 Ok(identity) => {
                     self.state().initialized(identity);
@@ -228,8 +239,10 @@ impl TransactionControl for MemoryTransactions {
         })
     }
 
-    fn begin(&self) -> ControlFuture<'_, ()> {
-        let begun = if self.0.gate.is_closed() { Err(errors::ended_by_close("begin")) } else { self.state().begin() };
+    /// Local: the coordinator is not asked.
+    fn begin(&self, _: Duration) -> ControlFuture<'_, ()> {
+        let begun =
+            if self.client.gate.is_closed() { Err(errors::ended_by_close("begin")) } else { self.state().begin() };
         Box::pin(async move { begun.map_err(Error::without_record) })
     }
 
@@ -237,7 +250,7 @@ impl TransactionControl for MemoryTransactions {
         let deadline = Instant::now().checked_add(within);
         // At the call, not at the first poll: records called after `commit` do not belong to it.
         let begun = self.state().begin_commit();
-        let flush = self.0.flush();
+        let flush = self.client.flush();
         Box::pin(self.end(true, begun, flush, deadline))
     }
 
@@ -245,9 +258,9 @@ impl TransactionControl for MemoryTransactions {
         let deadline = Instant::now().checked_add(within);
         let begun = self.state().begin_abort();
         if begun.is_ok() {
-            self.0.withdraw_parked(errors::withdrawn);
+            self.client.withdraw_parked(errors::withdrawn);
         }
-        let flush = self.0.flush();
+        let flush = self.client.flush();
         Box::pin(self.end(false, begun, flush, deadline))
     }
 
@@ -255,7 +268,7 @@ impl TransactionControl for MemoryTransactions {
         let deadline = Instant::now().checked_add(within);
         Box::pin(async move {
             let who: Identity = self.state().ask_offsets()?;
-            let request = || self.0.broker.send_offsets(&self.0, who, &group, &offsets);
+            let request = || self.client.broker.send_offsets(&self.client, who, &group, &offsets);
             let Answered { answer, .. } = self.ask("send_offsets", deadline, request).await;
             let mut state = self.state();
             // Also without an answer: the broker may have opened the transaction for the offsets.

@@ -123,7 +123,7 @@ async fn offsets_of_a_member_count_with_its_transaction() {
     transactions.init(SECOND).await.unwrap();
     let mut consumer = kafka.consumer("g", ["orders"]);
     partitions(&mut consumer).await;
-    transactions.begin().await.unwrap();
+    transactions.begin(SECOND).await.unwrap();
     transactions.send_offsets(next_offset(0, 3).to_vec(), consumer.group(), SECOND).await.unwrap();
     transactions.commit(SECOND).await.unwrap();
     assert_eq!(kafka.committed_offset("g", "orders", 0), Some(3));
@@ -131,7 +131,7 @@ async fn offsets_of_a_member_count_with_its_transaction() {
     drop(consumer);
     let mut next = kafka.consumer("g", ["orders"]);
     partitions(&mut next).await;
-    transactions.begin().await.unwrap();
+    transactions.begin(SECOND).await.unwrap();
     let refused = transactions.send_offsets(next_offset(0, 9).to_vec(), stale, SECOND).await.unwrap_err();
     assert_eq!(refused.error_type(), "ILLEGAL_GENERATION");
 }
@@ -144,7 +144,7 @@ async fn an_open_transaction_holds_a_reader_back_until_it_runs_out_of_time() {
     let control = open.control();
     let transactions = control.transactions().unwrap();
     transactions.init(SECOND).await.unwrap();
-    transactions.begin().await.unwrap();
+    transactions.begin(SECOND).await.unwrap();
     open.call(Record::new("orders").with_value("open")).await.unwrap();
     write(&kafka, 0, "behind").await;
     let mut all = kafka.consumer("all", ["orders"]).read_uncommitted();
@@ -164,7 +164,7 @@ async fn a_commit_wakes_a_reader() {
     let control = producer.control();
     let transactions = control.transactions().unwrap();
     transactions.init(SECOND).await.unwrap();
-    transactions.begin().await.unwrap();
+    transactions.begin(SECOND).await.unwrap();
     producer.call(Record::new("orders").with_value("a")).await.unwrap();
     let mut consumer = kafka.consumer("g", ["orders"]);
     partitions(&mut consumer).await;

@@ -59,7 +59,7 @@ fn a_record_beside_its_transaction_is_an_aborted_read() {
                         // Commits in the middle of another caller's transaction.
                         let transactions = control.transactions().unwrap();
                         let _ = transactions.commit(Duration::from_secs(1)).await;
-                        let _ = transactions.begin().await;
+                        let _ = transactions.begin(Duration::from_secs(1)).await;
                         outcome
                     });
                 }

@@ -34,7 +34,7 @@ async fn a_transaction_that_is_open_or_failed_is_aborted() {
         } else {
             let report = close(&producer).await;
             assert!(matches!(report.transaction, Some(TransactionEnd::Aborted)) && report.is_complete(), "{report}");
-            assert_eq!(facts(producer.txn().begin().await).0, ErrorKind::Closed);
+            assert_eq!(facts(producer.txn().begin(SECOND).await).0, ErrorKind::Closed);
             let refused = facts(producer.txn().commit(SECOND).await);
             assert_eq!((refused.0, refused.2), (ErrorKind::Closed, Persistence::NotPersisted));
             assert!(close(&producer).await.transaction.is_none(), "it is reported once");
@@ -52,7 +52,7 @@ async fn no_request_is_sent_if_no_transaction_is_open() {
     producer.txn().commit(SECOND).await.unwrap();
     let rule = kafka.script_transactions().always().lose_request();
     assert!(close(&producer).await.transaction.is_none());
-    assert_eq!(facts(producer.txn().begin().await).0, ErrorKind::Closed);
+    assert_eq!(facts(producer.txn().begin(SECOND).await).0, ErrorKind::Closed);
     drop(producer);
     assert_eq!(rule.used(), 0);
     assert_eq!(committed(&kafka), ["a"]);
@@ -105,7 +105,7 @@ async fn a_close_continues_an_abort_and_a_commit_under_way() {
     for commit in [false, true] {
         let kafka = orders();
         let mut producer = Producer::ready(&kafka).await;
-        producer.txn().begin().await.unwrap();
+        producer.txn().begin(SECOND).await.unwrap();
         let hold = kafka.script().hold_append();
         let send = producer.transport.call(to(0, "a"));
         let control = producer.control.clone();
@@ -159,7 +159,7 @@ async fn parked_records_fail_with_the_abort() {
     let limits = kafka_tower_core::gate::Limits { records: 1, bytes: 1_000 };
     let mut producer = Producer::new(kafka.producer().transactional("id").limits(limits).transport());
     producer.txn().init(SECOND).await.unwrap();
-    producer.txn().begin().await.unwrap();
+    producer.txn().begin(SECOND).await.unwrap();
     let hold = kafka.script().hold();
     let first = producer.transport.call(to(0, "first"));
     let parked = producer.transport.call(to(0, "parked"));
@@ -181,4 +181,19 @@ async fn a_producer_that_was_fenced_has_nothing_left_to_end() {
     let _new = Producer::ready(&kafka).await;
     let report = close(&old).await;
     assert!(matches!(report.transaction, Some(TransactionEnd::Aborted)) && report.is_complete(), "{report}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_to_the_transactions_keeps_the_transport_alive() {
+    let kafka = orders();
+    let mut producer = Producer::ready(&kafka).await;
+    producer.begin(&[(0, "a")]).await;
+    let transactions = producer.txn();
+    drop(producer);
+    transactions.commit(SECOND).await.unwrap();
+    assert_eq!(committed(&kafka), ["a"]);
+
+    transactions.begin(SECOND).await.unwrap();
+    drop(transactions);
+    assert!(!is_held_back(&kafka).await);
 }

@@ -49,7 +49,7 @@ async fn calls_in_the_wrong_order_are_typed_and_change_nothing() {
     let kafka = orders();
     let mut producer = Producer::new(kafka.transactional_transport("id"));
     let misuse = (ErrorKind::Transaction, Recovery::Reject, Persistence::NotPersisted);
-    let too_early = producer.txn().begin().await.unwrap_err();
+    let too_early = producer.txn().begin(SECOND).await.unwrap_err();
     assert!(!too_early.to_string().contains("written"), "it concerns no record: {too_early}");
     assert_eq!(facts::<()>(Err(too_early)), misuse);
     assert_eq!(facts(producer.send(0, "early").await), misuse);
@@ -59,7 +59,7 @@ async fn calls_in_the_wrong_order_are_typed_and_change_nothing() {
     assert_eq!(facts(producer.txn().abort(SECOND).await), misuse);
     assert_eq!(facts(producer.send(0, "outside").await), misuse);
     producer.begin(&[(0, "a")]).await;
-    assert_eq!(facts(producer.txn().begin().await), misuse);
+    assert_eq!(facts(producer.txn().begin(SECOND).await), misuse);
     producer.txn().commit(SECOND).await.unwrap();
     assert_eq!(facts(producer.send(0, "late").await), misuse);
     assert_eq!(committed(&kafka), ["a"]);
@@ -71,9 +71,9 @@ async fn an_empty_transaction_ends_without_the_broker() {
     let kafka = orders();
     let producer = Producer::ready(&kafka).await;
     let rule = kafka.script_transactions().always().lose_request();
-    producer.txn().begin().await.unwrap();
+    producer.txn().begin(SECOND).await.unwrap();
     producer.txn().commit(SECOND).await.unwrap();
-    producer.txn().begin().await.unwrap();
+    producer.txn().begin(SECOND).await.unwrap();
     producer.txn().abort(SECOND).await.unwrap();
     assert_eq!(rule.used(), 0);
 }
@@ -82,11 +82,12 @@ async fn an_empty_transaction_ends_without_the_broker() {
 async fn a_commit_waits_for_the_reports_and_refuses_later_records() {
     let kafka = orders();
     let mut producer = Producer::ready(&kafka).await;
-    producer.txn().begin().await.unwrap();
+    producer.txn().begin(SECOND).await.unwrap();
     let hold = kafka.script().hold_append();
     let send = producer.transport.call(to(0, "a"));
     let (mut late, control) = (producer.transport.clone(), producer.control.clone());
-    let mut commit = control.transactions().unwrap().commit(SECOND);
+    let transactions = control.transactions().unwrap();
+    let mut commit = transactions.commit(SECOND);
     assert!((&mut commit).now_or_never().is_none());
     assert_eq!(facts(late.call(to(0, "late")).await).0, ErrorKind::Transaction);
     hold.release();
@@ -99,7 +100,7 @@ async fn a_commit_waits_for_the_reports_and_refuses_later_records() {
 async fn a_commit_whose_records_are_late_goes_on_with_the_same_call() {
     let kafka = orders();
     let mut producer = Producer::ready(&kafka).await;
-    producer.txn().begin().await.unwrap();
+    producer.txn().begin(SECOND).await.unwrap();
     let hold = kafka.script().hold_append();
     let _send = producer.transport.call(to(0, "a"));
     let timeout = facts(producer.txn().commit(SECOND).await);
@@ -132,11 +133,12 @@ async fn an_abort_takes_parked_records_back_and_waits_for_the_others() {
     let limits = Limits { records: 1, bytes: 1_000 };
     let mut producer = Producer::new(kafka.producer().transactional("id").limits(limits).transport());
     producer.txn().init(SECOND).await.unwrap();
-    producer.txn().begin().await.unwrap();
+    producer.txn().begin(SECOND).await.unwrap();
     let hold = kafka.script().hold();
     let first = producer.transport.call(to(0, "first"));
     let parked = producer.transport.call(to(0, "parked"));
-    let mut abort = producer.txn().abort(SECOND);
+    let transactions = producer.txn();
+    let mut abort = transactions.abort(SECOND);
     assert_eq!(facts(parked.await), (ErrorKind::Transaction, Recovery::Reject, Persistence::NotPersisted));
     assert!((&mut abort).now_or_never().is_none());
     hold.release();
@@ -151,24 +153,24 @@ async fn offsets_count_with_the_commit_and_only_from_the_present_generation() {
     let producer = Producer::ready(&kafka).await;
     let offset = |offset| vec![TopicOffset { topic: "in".into(), partition: 0, offset }];
     let group = ConsumerGroup { group_id: "g".into(), generation: -1, member_id: "".into(), group_instance_id: None };
-    producer.txn().begin().await.unwrap();
+    producer.txn().begin(SECOND).await.unwrap();
     producer.txn().send_offsets(offset(7), group.clone(), SECOND).await.unwrap();
     assert_eq!(kafka.committed_offset("g", "in", 0), None);
     producer.txn().commit(SECOND).await.unwrap();
     assert_eq!(kafka.committed_offset("g", "in", 0), Some(7));
 
-    producer.txn().begin().await.unwrap();
+    producer.txn().begin(SECOND).await.unwrap();
     producer.txn().send_offsets(offset(9), group, SECOND).await.unwrap();
     producer.txn().abort(SECOND).await.unwrap();
     assert_eq!(kafka.committed_offset("g", "in", 0), Some(7));
 
     let stale = kafka.rebalance("g");
     let fresh = kafka.rebalance("g");
-    producer.txn().begin().await.unwrap();
+    producer.txn().begin(SECOND).await.unwrap();
     let refused = producer.txn().send_offsets(offset(11), stale, SECOND).await.unwrap_err();
     assert_eq!((refused.error_type(), refused.recovery()), ("ILLEGAL_GENERATION", Recovery::AbortTransaction));
     producer.txn().abort(SECOND).await.unwrap();
-    producer.txn().begin().await.unwrap();
+    producer.txn().begin(SECOND).await.unwrap();
     producer.txn().send_offsets(offset(11), fresh, SECOND).await.unwrap();
     producer.txn().commit(SECOND).await.unwrap();
     assert_eq!(kafka.committed_offset("g", "in", 0), Some(11));

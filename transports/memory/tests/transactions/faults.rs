@@ -40,7 +40,7 @@ async fn a_commit_without_an_answer_is_unknown_and_goes_on_with_the_same_call() 
         assert_eq!(start.elapsed(), SECOND);
         assert_eq!(committed(&kafka).len(), usize::from(carried_out));
         assert_eq!(facts(producer.txn().abort(SECOND).await).0, ErrorKind::Transaction);
-        assert_eq!(facts(producer.txn().begin().await).0, ErrorKind::Transaction);
+        assert_eq!(facts(producer.txn().begin(SECOND).await).0, ErrorKind::Transaction);
         outage.cancel();
         producer.txn().commit(SECOND).await.unwrap();
         assert_eq!(committed(&kafka), ["a"]);
@@ -83,7 +83,7 @@ async fn an_error_goes_on_as_its_recovery_says() {
     producer.begin(&[(0, "c")]).await;
     let _ = kafka.script_transactions().fail(broker(Recovery::Fatal));
     assert!(producer.txn().abort(SECOND).await.is_err());
-    assert_eq!(facts(producer.txn().begin().await).1, Recovery::Fatal);
+    assert_eq!(facts(producer.txn().begin(SECOND).await).1, Recovery::Fatal);
     assert_eq!(committed(&kafka), ["a"]);
 }
 

@@ -18,7 +18,7 @@ async fn a_new_owner_aborts_what_the_old_one_left_open_and_fences_it() {
     assert_eq!(kafka.last_stable_offset("orders", 0), kafka.high_watermark("orders", 0), "nothing is open");
     assert_eq!(facts(old.send(0, "zombie").await), FENCED);
     assert_eq!(facts(old.txn().commit(SECOND).await), FENCED);
-    assert_eq!(facts(old.txn().begin().await), FENCED);
+    assert_eq!(facts(old.txn().begin(SECOND).await), FENCED);
     assert_eq!(facts(old.send(0, "zombie").await), FENCED);
     new.begin(&[(0, "new")]).await;
     new.txn().commit(SECOND).await.unwrap();

@@ -25,12 +25,12 @@ impl Producer {
         producer
     }
 
-    pub(crate) fn txn(&self) -> &dyn TransactionControl {
+    pub(crate) fn txn(&self) -> Arc<dyn TransactionControl> {
         self.control.transactions().expect("transactional")
     }
 
     pub(crate) async fn begin(&mut self, values: &[(i32, &str)]) {
-        self.txn().begin().await.unwrap();
+        self.txn().begin(SECOND).await.unwrap();
         for (partition, value) in values {
             self.send(*partition, value).await.unwrap();
         }

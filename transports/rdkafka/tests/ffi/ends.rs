@@ -63,13 +63,14 @@ async fn an_open_transaction_costs_a_close_and_a_drop_no_more_than_their_time() 
         let control = transport.control();
         let transactions = control.transactions().unwrap();
         transactions.init(Duration::from_secs(20)).await.unwrap();
-        transactions.begin().await.unwrap();
+        transactions.begin(Duration::from_secs(20)).await.unwrap();
         call(&mut transport, record("a")).await.await.unwrap();
         if !reachable {
             cluster.broker_down(1).unwrap();
         }
         let begun = Instant::now();
         if dropped {
+            drop(transactions);
             drop(control);
             drop(transport);
             // The bound is 3 s; the rest allows for a slow machine.
@@ -84,7 +85,7 @@ async fn an_open_transaction_costs_a_close_and_a_drop_no_more_than_their_time() 
             Some(TransactionEnd::Unknown(_)) if !reachable => assert!(!report.is_complete(), "{report}"),
             end => panic!("reachable: {reachable}: {end:?}"),
         }
-        let error = transactions.begin().await.unwrap_err();
+        let error = transactions.begin(Duration::from_secs(20)).await.unwrap_err();
         assert_eq!((error.kind(), error.persistence()), (ErrorKind::Closed, Persistence::NotPersisted));
     }
 }
@@ -98,7 +99,7 @@ async fn a_close_reports_the_records_of_the_transaction_that_it_aborts() {
     let control = transport.control();
     let transactions = control.transactions().unwrap();
     transactions.init(Duration::from_secs(20)).await.unwrap();
-    transactions.begin().await.unwrap();
+    transactions.begin(Duration::from_secs(20)).await.unwrap();
     let lingers = call(&mut transport, record("a")).await;
     let report = control.close(Duration::from_secs(20)).await.unwrap();
     assert!(matches!(report.transaction, Some(TransactionEnd::Aborted)), "{report}");

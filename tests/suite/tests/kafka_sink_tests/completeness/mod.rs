@@ -1,5 +1,6 @@
 //! A transaction commits all of its sends, or the commit is refused.
 
+mod begin;
 mod sequences;
 mod tasks;
 

@@ -137,7 +137,7 @@ async fn the_control_handle_is_no_way_around_the_guard() {
     let error = transactions.commit(Duration::from_secs(1)).await.unwrap_err();
     assert_eq!((error.kind(), error.recovery()), (ErrorKind::Transaction, Recovery::AbortTransaction), "{error:#}");
     transactions.abort(Duration::from_secs(1)).await.unwrap();
-    transactions.begin().await.unwrap();
+    transactions.begin(Duration::from_secs(1)).await.unwrap();
     stage.sink.send(3).await.unwrap();
     transactions.commit(Duration::from_secs(1)).await.unwrap();
     assert_eq!(stage.committed(), [3]);
