@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::clock::later;
 use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Scope};
 
 use super::backoff::delay;
@@ -51,7 +52,7 @@ pub(super) fn decide(policy: &RetryPolicy, error: &Error, at: &Situation) -> Dec
     }
     let doublings = at.retries.saturating_add(ahead);
     let delay = delay(policy.base_backoff, policy.max_backoff, doublings, policy.jitter, at.draw);
-    let in_time = |expires_at| at.now.checked_add(delay).is_some_and(|then| then < expires_at);
+    let in_time = |expires_at| later(at.now, delay) < expires_at;
     if at.expires_at.is_none_or(in_time) { Decision::RetryAfter(delay) } else { Decision::Stop }
 }
 

@@ -9,6 +9,7 @@
 //! | [`Delivery`] | where the record was written: topic, partition, offset |
 //! | [`Error`] | what happened, what can be done, whether the record may be in the log |
 //! | [`codes`] | Kafka's error codes, and what each one says about the log |
+//! | [`clock`] | a cheap clock for the times of records |
 //! | [`Gate`](gate::Gate) | admission by records and bytes, shared by all transports |
 //! | [`Transport`] | a `tower::Service<Record>` with laws |
 //! | [`IntoTransport`] | a transport together with its control, as a sink's builder takes it |
@@ -20,6 +21,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod clock;
 pub mod codes;
 mod control;
 mod control_future;

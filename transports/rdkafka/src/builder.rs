@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::clock::later;
 use kafka_tower_core::gate::{Gate, Limits};
 use kafka_tower_core::{Error, Result, validate};
 use tokio::sync::oneshot;
 
-use crate::clock::later;
 use crate::connect::{self, ConnectCheck};
 use crate::event_loop;
 use crate::events::ClientEvents;

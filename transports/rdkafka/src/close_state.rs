@@ -4,10 +4,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::clock::later;
 use kafka_tower_core::{CloseReport, Record, Result, TransactionEnd};
 use tokio::sync::oneshot;
 
-use crate::clock::later;
 use crate::slot::Acknowledged;
 use crate::sync::lock;
 use crate::transactions::errors::unanswered;

@@ -5,9 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::broker_activity::{BrokerActivity, address};
+use kafka_tower_core::clock::later;
 use kafka_tower_core::text::seconds;
 
+use crate::broker_activity::{BrokerActivity, address};
 use crate::codes;
 use crate::recent_errors::{ErrorPlace, RecentError};
 
@@ -120,7 +121,7 @@ fn error(cause: &RecentError, now: Instant) -> Explanation {
 fn throttled<'a>(wait: &Wait<'_>, peers: impl Iterator<Item = &'a BrokerActivity>) -> Option<Explanation> {
     let overlap = |peer: &&BrokerActivity| {
         peer.throttled.map_or(Duration::ZERO, |(at, time)| {
-            let end = at.checked_add(time).map_or(wait.now, |end| end.min(wait.now));
+            let end = later(at, time).min(wait.now);
             end.saturating_duration_since(at.max(wait.since))
         })
     };

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::clock::later;
 use kafka_tower_core::gate::{Gate, Limits};
 use kafka_tower_core::{Error, ErrorKind, Result, validate};
 use tokio::sync::oneshot;
 
-use crate::clock::later;
 use crate::connect::ConnectCheck;
 use crate::event_loop;
 use crate::ffi::{Client, DescribedPartition, DescribedTopic};

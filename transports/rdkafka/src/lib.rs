@@ -61,7 +61,6 @@ mod batch_logging;
 mod broker_activity;
 mod builder;
 mod classify;
-mod clock;
 mod close;
 mod close_state;
 mod code_lookup;

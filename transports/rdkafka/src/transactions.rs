@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::clock::later;
 use kafka_tower_core::{
     ConsumerGroup, ControlFuture, Error, ErrorKind, Persistence, Result, TopicOffset, TransactionControl,
     TransactionEnd,
@@ -22,7 +23,6 @@ use tokio::sync::oneshot;
 
 use self::call::{Call, SLICE, commit_error, sliced};
 use self::errors::{aborted, closed, no_group_coordinator, not_flushed, not_handed_over, unanswered};
-use crate::clock::later;
 use crate::codes;
 use crate::inner::TransportInner;
 use crate::open_transaction::AtClose;

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::clock::coarse_now;
 use kafka_tower_core::gate::{GateHandle, Limits, Refused};
 use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::unanswered::Unanswered;
@@ -11,7 +12,6 @@ use tower_service::Service;
 
 use crate::builder::RdkafkaBuilder;
 use crate::classify;
-use crate::clock;
 use crate::control::RdkafkaControl;
 use crate::future::DeliveryFuture;
 use crate::owner::Owner;
@@ -96,7 +96,7 @@ impl Service<Record> for RdkafkaTransport {
             return self.refuse(error);
         }
         let size = record.size();
-        let mut now = clock::coarse_now();
+        let mut now = coarse_now();
         // Errors show shorter times in milliseconds, so they need the exact clock.
         if record.expires_at.is_some_and(|at| at < now + Duration::from_secs(2)) {
             now = Instant::now();

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::clock::{TICK, later};
 use kafka_tower_core::{Error, Persistence};
 
 use super::TransportInner;
 use crate::broker_activity::ActivitySnapshot;
-use crate::clock::later;
+use crate::classify;
 use crate::log::Source;
 use crate::slot::Slot;
 use crate::sync::lock;
 use crate::transactions::errors;
-use crate::{classify, clock};
 
 /// Interval at which records are checked again that were in flight for too long and still are.
 const OVERDUE_AGAIN: Duration = Duration::from_secs(1);
@@ -51,7 +51,7 @@ impl TransportInner {
     }
 
     fn bound(&self, slot: &Slot) -> Instant {
-        later(slot.called_at(), self.delivery_bound.saturating_add(clock::TICK))
+        later(slot.called_at(), self.delivery_bound.saturating_add(TICK))
     }
 
     pub(crate) fn next_expiry(&self) -> Option<Instant> {

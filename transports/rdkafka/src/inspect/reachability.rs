@@ -7,7 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::FoundBroker;
-use crate::clock::later;
+use kafka_tower_core::clock::later;
+
 use crate::codes;
 use crate::inner::TransportInner;
 

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::clock::later;
 use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Result};
 
 use crate::classify;
-use crate::clock::later;
 use crate::codes;
 use crate::ffi::TransactionError;
 use crate::inner::TransportInner;
