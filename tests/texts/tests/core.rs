@@ -4,9 +4,11 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+use kafka_tower_core::error::transport;
 use kafka_tower_core::validate::{partition, timestamp, topic_name};
-use kafka_tower_core::{BoxError, Error, Persistence, Timestamp, codes};
+use kafka_tower_core::{BoxError, Error, Persistence, Record, Timestamp, codes};
 use kafka_tower_test_texts::{KINDS, assert_consistent};
 
 #[test]
@@ -22,18 +24,49 @@ fn of_invalid_records() {
     }
 }
 
+const PERSISTENCES: [Persistence; 3] =
+    [Persistence::NotPersisted, Persistence::PossiblyPersisted, Persistence::Persisted];
+
 #[test]
 fn of_codes() {
     for code in codes::all().map(|facts| facts.code).chain([134, -1_000]) {
-        for (persistence, outcome) in [
-            (Persistence::NotPersisted, "not delivered to orders"),
-            (Persistence::PossiblyPersisted, "the delivery to orders was not confirmed"),
-            (Persistence::Persisted, "written to orders without an acknowledgement"),
-        ] {
-            assert_consistent(&codes::error(code, persistence, format!("{outcome}: {}", codes::describe(code))));
+        for persistence in PERSISTENCES {
+            let what = transport::outcome("orders", persistence);
+            assert_consistent(&codes::error(code, persistence, format!("{what}: {}", codes::describe(code))));
         }
         assert_consistent(&codes::error(code, Persistence::NotPersisted, codes::describe(code)).without_record());
     }
+}
+
+#[test]
+fn of_transports() {
+    const WHY: [Option<&str>; 2] = [None, Some("last broker error 0.4 s ago: it failed")];
+    let given = [0, 1, 400, 1_000, 8_000, 30_000].map(|millis| Some(Duration::from_millis(millis)));
+    let mut errors = vec![
+        transport::larger_than_gate("orders", 10, 5),
+        transport::larger_than_request("orders", 10, 5),
+        transport::after_close("orders"),
+        transport::call_after_close("the transaction was not begun"),
+        transport::looked_up_at_close("orders"),
+        transport::lost("orders"),
+        transport::too_late(&Record::new("orders")),
+        transport::too_late(&Record::new("orders").with_given(Duration::from_secs(30))),
+    ];
+    for why in WHY {
+        errors.push(transport::without_room_at_close("orders", why));
+        for given in given.into_iter().chain([None]) {
+            errors.extend([true, false].map(|handed_over| transport::expired("orders", given, handed_over, why)));
+        }
+        let overdue = |persistence| transport::overdue("orders", Duration::from_secs(300), persistence, why);
+        errors.extend(PERSISTENCES.map(overdue));
+    }
+    errors.extend(PERSISTENCES.into_iter().take(2).map(|persistence| transport::aborted("orders", persistence)));
+    for persistence in PERSISTENCES {
+        let what = transport::outcome(&transport::destination(&Record::new("orders")), persistence);
+        let refused = |code: i32| codes::error(code, persistence, format!("{what}: {}", codes::describe(code)));
+        errors.extend([codes::MESSAGE_TOO_LARGE, codes::INVALID_RECORD].map(refused).map(transport::of_isolated));
+    }
+    errors.iter().for_each(assert_consistent);
 }
 
 #[test]

@@ -105,7 +105,7 @@ impl<C: BrokerClient> Broker<C> {
         let mut guard = self.lock();
         let state = &mut *guard;
         if who.client.has_given_up() {
-            let outcome = Err(errors::closed(&record.topic));
+            let outcome = Err(errors::after_close(&record.topic));
             return Some(Settled { who, record, outcome });
         }
         let partition = match state.store.log.route(&record, || who.client.next_position(&record.topic)) {

@@ -109,7 +109,7 @@ impl MemoryTransport {
             Err(Refused::TooLarge(_)) => {
                 MemoryDeliveryFuture::refused(errors::larger_than_gate(&topic, bytes, client.gate.limits().bytes))
             }
-            Err(Refused::Closed(_)) => MemoryDeliveryFuture::refused(errors::closed(&topic)),
+            Err(Refused::Closed(_)) => MemoryDeliveryFuture::refused(errors::after_close(&topic)),
         }
     }
 }

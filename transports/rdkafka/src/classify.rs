@@ -3,10 +3,13 @@
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::codes::{INCONSISTENT_TOPIC_ID, TRANSACTION_ABORTABLE};
+use kafka_tower_core::error::transport;
 use kafka_tower_core::unanswered::Unanswered;
-use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Scope};
+use kafka_tower_core::{Error, Persistence, Record};
 
-pub(crate) use kafka_tower_core::text::seconds;
+pub(crate) use kafka_tower_core::error::transport::{
+    after_close, larger_than_request, looked_up_at_close, lost, outcome, too_late,
+};
 
 use crate::advertised_names;
 use crate::codes;
@@ -42,32 +45,12 @@ pub(crate) fn client_error(code: i32, what: &str, text: Option<&str>) -> Error {
     codes::error(code, Persistence::NotPersisted, format!("{what}: {cause}"))
 }
 
-/// Beginning of a text about a record's error.
-pub(crate) fn outcome(to: &str, persistence: Persistence) -> String {
-    match persistence {
-        Persistence::NotPersisted => format!("not delivered to {to}"),
-        Persistence::PossiblyPersisted => format!("the delivery to {to} was not confirmed"),
-        Persistence::Persisted => format!("written to {to} without an acknowledgement"),
-    }
-}
-
 /// Error of a record that was rejected or reported with a code.
 pub(crate) fn record_error(code: i32, persistence: Persistence, record: &Record, elapsed: Duration) -> Error {
-    let to = match record.partition {
-        Some(partition) => format!("{}[{partition}]", record.topic),
-        None => record.topic.to_string(),
-    };
-    let error =
-        client_error(code, &outcome(&to, persistence), None).with_persistence(persistence).with_elapsed(elapsed);
-    if !record.isolated || error.scope() != Scope::Batch {
-        return error;
-    }
-    // Isolated in its batch, so the record itself was rejected.
-    let help = match error.kind() {
-        ErrorKind::RecordTooLarge => "send a smaller record, or raise max.message.bytes of the topic",
-        _ => "correct the record: its key or timestamp violates the topic's rules",
-    };
-    error.with_scope(Scope::Record).with_help(help)
+    let error = client_error(code, &outcome(&transport::destination(record), persistence), None)
+        .with_persistence(persistence)
+        .with_elapsed(elapsed);
+    if record.isolated { transport::of_isolated(error) } else { error }
 }
 
 /// Error of a record that a close gives up, with the reason for the missing answer if it is known.
@@ -92,71 +75,20 @@ fn helped(error: Error, why: Option<&Explanation>) -> Error {
 }
 
 /// Error of a record that is larger than the whole limit.
-pub(crate) fn larger_than_all_room(topic: &str, size: usize, limit: usize) -> Error {
-    let text =
-        format!("a record of {size} bytes for {topic} is larger than the transport's whole limit of {limit} bytes");
-    Error::new(ErrorKind::RecordTooLarge, text).with_help("send a smaller record, or raise buffer_memory")
-}
-
-/// Error of a record that no broker takes, because its request would be too large.
-pub(crate) fn larger_than_a_request(topic: &str, size: usize, limit: usize) -> Error {
-    let text = format!(
-        "a record of {size} bytes for {topic} is larger than what the brokers take in one request \
-         (socket.request.max.bytes={limit})"
-    );
-    Error::new(ErrorKind::RecordTooLarge, text)
-        .with_help("send a smaller record, or raise socket.request.max.bytes of the brokers")
-}
-
-/// Error of a record that was called after the close.
-pub(crate) fn after_close(topic: &str) -> Error {
-    Error::new(ErrorKind::Closed, format!("not sent to {topic}: the transport was closed"))
+pub(crate) fn larger_than_gate(topic: &str, size: usize, limit: usize) -> Error {
+    transport::larger_than_gate(topic, size, limit).with_help("send a smaller record, or raise buffer_memory")
 }
 
 /// Error of a record that found no room before the close ended.
 pub(crate) fn without_room_at_close(topic: &str, why: Option<&Explanation>) -> Error {
-    let cause = why.map(|why| format!("; {}", why.text)).unwrap_or_default();
-    let text = format!("not delivered to {topic}: the transport was closed before there was room for it{cause}");
-    Error::new(ErrorKind::Closed, text)
-}
-
-/// Error of a record whose topic was being looked up when the transport was closed.
-pub(crate) fn looked_up_at_close(topic: &str) -> Error {
-    let text = format!("not delivered to {topic}: the transport was closed while the topic was looked up");
-    Error::new(ErrorKind::Closed, text)
-}
-
-/// Error of a record whose producer ended without a report for it.
-pub(crate) fn lost(topic: &str) -> Error {
-    Error::new(ErrorKind::Closed, format!("the producer ended before the fate of a record to {topic} was known"))
-        .with_persistence(Persistence::PossiblyPersisted)
+    transport::without_room_at_close(topic, why.map(|why| &*why.text))
 }
 
 /// Error of a record that is given up because some record had no answer for too long.
 pub(crate) fn overdue(topic: &str, bound: Duration, persistence: Persistence, why: Option<&Explanation>) -> Error {
     let why = why.filter(|why| persistence == Persistence::NotPersisted || !why.is_unsent());
-    let cause = why.map(|why| format!("; {}", why.text)).unwrap_or_default();
-    let bound = seconds(bound);
-    let text = format!("the delivery to {topic} was given up, because a record had no answer within {bound}{cause}");
-    helped(Error::new(ErrorKind::Timeout, text).with_persistence(persistence), why)
+    helped(transport::overdue(topic, bound, persistence, why.map(|why| &*why.text)), why)
 }
-
-/// Error of a record whose deadline had passed when it reached the transport.
-pub(crate) fn too_late(record: &Record) -> Error {
-    let text = match record.given() {
-        Some(given) => {
-            format!("not sent to {} within {}: it reached the transport too late", record.topic, seconds(given))
-        }
-        None => format!("not sent to {}: its deadline had passed before the call", record.topic),
-    };
-    Error::new(ErrorKind::Timeout, text)
-        .with_persistence(Persistence::NotPersisted)
-        .with_unanswered(Unanswered::new(None))
-        .with_help("allow more time; the serializer, a layer, the wait for room or a back-off used it up")
-}
-
-/// Shorter times are not shown as numbers.
-const A_MILLISECOND: Duration = Duration::from_millis(1);
 
 /// Error of a record whose deadline passed; `handed_over` says whether librdkafka has it.
 pub(crate) fn expired(
@@ -166,33 +98,20 @@ pub(crate) fn expired(
     now: Instant,
     why: Option<&Explanation>,
 ) -> Error {
-    let elapsed = now.saturating_duration_since(called_at);
     // The time that the caller gave, from the caller's call on: it includes the wait for room and earlier attempts, and
     // excludes the delay of the sweep.
     let given = record.given().unwrap_or_else(|| record.expires_at.unwrap_or(now).saturating_duration_since(called_at));
-    let mut text = if given < A_MILLISECOND {
-        format!("not delivered to {} in time", record.topic)
-    } else {
-        format!("not delivered to {} within {}", record.topic, seconds(given))
-    };
-    if !handed_over {
-        text.push_str(": there was no room for it");
-    }
-    if let Some(why) = why {
-        text.push_str(&format!("; {}", why.text));
-    }
-    let persistence = if handed_over { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
-    // For a record that was handed over, the slot adds the state that it was in.
     let throttled = why.is_some_and(Explanation::is_throttling);
-    let error = Error::new(ErrorKind::Timeout, text)
-        .with_elapsed(elapsed)
-        .with_persistence(persistence)
+    let error = transport::expired(&record.topic, Some(given), handed_over, why.map(|why| &*why.text))
+        .with_elapsed(now.saturating_duration_since(called_at))
+        // For a record that was handed over, the slot adds the state that it was in.
         .with_unanswered(Unanswered::new(None).with_throttled(throttled));
     helped(error, why)
 }
 
 #[cfg(test)]
 mod tests {
+    use kafka_tower_core::Scope;
     use proptest::prelude::*;
 
     use super::*;
@@ -257,31 +176,13 @@ mod tests {
     fn a_time_out_names_the_callers_time() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let mut record = Record::new("t").with_expires_at(at(1_000));
-        let texts = |record: &Record| {
-            let of = |handed_over| expired(record, handed_over, at(995), at(1_020), None).message().to_owned();
-            [of(true), of(false), too_late(record).message().to_owned()]
-        };
+        let text = |record| expired(&record, true, at(995), at(1_020), None).message().to_owned();
         // It waited for room or was tried before: the transport was called 5 ms before the deadline.
-        record = record.with_given(Duration::from_secs(1));
-        assert_eq!(
-            texts(&record),
-            [
-                "not delivered to t within 1 s",
-                "not delivered to t within 1 s: there was no room for it",
-                "not sent to t within 1 s: it reached the transport too late",
-            ]
-        );
+        let record = Record::new("t").with_expires_at(at(1_000));
+        assert_eq!(text(record.clone().with_given(Duration::from_secs(1))), "not delivered to t within 1 s");
+        assert_eq!(text(record), "not delivered to t within 5 ms");
         // Its deadline had passed before the call.
-        record = Record::new("t").with_expires_at(at(900));
-        assert_eq!(
-            texts(&record),
-            [
-                "not delivered to t in time",
-                "not delivered to t in time: there was no room for it",
-                "not sent to t: its deadline had passed before the call",
-            ]
-        );
+        assert_eq!(text(Record::new("t").with_expires_at(at(900))), "not delivered to t in time");
     }
 
     proptest! {

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::text::seconds;
 use kafka_tower_core::{Error, ErrorKind, Result};
 
 use crate::advertised_names;
-use crate::classify::{self, seconds};
+use crate::classify;
 use crate::codes;
 use crate::connect_state::ConnectFacts;
 use crate::explain::Explanation;

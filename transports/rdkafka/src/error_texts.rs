@@ -68,7 +68,7 @@ fn of_time_outs() {
     assert_all(given.into_iter().flat_map(|given| {
         let record = Record::new("orders").with_expires_at(start + given).with_given(given);
         let expired = |handed_over| classify::expired(&record, handed_over, now, now, None);
-        [expired(true), expired(false), classify::too_late(&record)]
+        [expired(true), expired(false)]
     }));
 }
 
@@ -103,13 +103,7 @@ fn explanations() -> [Option<Explanation>; 4] {
 
 #[test]
 fn of_records_that_the_transport_does_not_take() {
-    assert_all([
-        classify::larger_than_all_room("orders", 10, 5),
-        classify::larger_than_a_request("orders", 10, 5),
-        classify::after_close("orders"),
-        classify::looked_up_at_close("orders"),
-        classify::lost("orders"),
-    ]);
+    assert_all([classify::larger_than_gate("orders", 10, 5)]);
     assert_all(explanations().map(|why| classify::without_room_at_close("orders", why.as_ref())));
     let inner = inner();
     assert_all(all_codes().flat_map(|code| {
@@ -153,19 +147,11 @@ fn a_name_that_a_broker_advertises_is_named_with_its_cure() {
 
 #[test]
 fn of_transactions() {
-    assert_all(ALL.into_iter().take(2).map(|persistence| transactions::errors::aborted("orders", persistence)));
     assert_all(ALL.into_iter().take(2).map(|persistence| {
         transactions::errors::failed(&classify::outcome("orders", persistence), "it was refused", persistence)
     }));
-    let unseen = transactions::errors::aborted("orders", Persistence::PossiblyPersisted);
-    assert_eq!(
-        unseen.to_string(),
-        "the delivery to orders was not confirmed: its transaction is being aborted (may have been written) [help: send it \
-         again in the next transaction: readers of committed records never see this one]"
-    );
     assert_all([
         transactions::errors::unanswered(),
-        transactions::errors::closed("the transaction was not begun"),
         transactions::errors::no_group_coordinator(),
         transactions::errors::not_handed_over(),
         transactions::errors::not_flushed(""),

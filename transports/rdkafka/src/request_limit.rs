@@ -61,7 +61,7 @@ impl RequestLimit {
     fn refusal_above_least(&self, client: &Client, record: &Record, size: usize) -> Option<Error> {
         let connections = client.connections()?;
         let limit = lock(&self.schedule).limit(connections)?;
-        (size > limit).then(|| classify::larger_than_a_request(&record.topic, size, limit))
+        (size > limit).then(|| classify::larger_than_request(&record.topic, size, limit))
     }
 
     fn found(&self, known: Knowledge) -> Option<usize> {

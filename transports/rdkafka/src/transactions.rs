@@ -22,7 +22,7 @@ use kafka_tower_core::{
 use tokio::sync::oneshot;
 
 use self::call::{Call, SLICE, commit_error, sliced};
-use self::errors::{aborted, closed, no_group_coordinator, not_flushed, not_handed_over, unanswered};
+use self::errors::{aborted, call_after_close, no_group_coordinator, not_flushed, not_handed_over, unanswered};
 use crate::codes;
 use crate::inner::TransportInner;
 use crate::open_transaction::AtClose;
@@ -71,7 +71,7 @@ impl TransactionControl for RdkafkaTransactions {
             let begun = inner.transactions.open.begin(|| inner.client.begin_transaction());
             let call = Call::until(inner, Instant::now());
             begun
-                .ok_or_else(|| closed("the transaction was not begun"))?
+                .ok_or_else(|| call_after_close("the transaction was not begun"))?
                 .map_err(|error| call.error("the transaction was not begun", &error, Persistence::NotPersisted))?;
             // Only if `begin` succeeded: failures in a transaction that is open already must be kept.
             inner.transactions.begun(before);
@@ -87,7 +87,7 @@ impl TransactionControl for RdkafkaTransactions {
                 Ok(_call) => commit(inner, end),
                 Err(Some(TransactionEnd::Committed)) => Ok(()),
                 Err(Some(TransactionEnd::Unknown(error))) => Err(error),
-                Err(_) => Err(closed("the transaction was not committed")),
+                Err(_) => Err(call_after_close("the transaction was not committed")),
             }
         })
     }
@@ -99,7 +99,7 @@ impl TransactionControl for RdkafkaTransactions {
                 Ok(_call) => abort(inner, end),
                 Err(Some(TransactionEnd::Aborted)) => Ok(()),
                 Err(Some(TransactionEnd::Unknown(error))) => Err(error),
-                Err(_) => Err(closed("the transaction was not aborted")),
+                Err(_) => Err(call_after_close("the transaction was not aborted")),
             }
         })
     }

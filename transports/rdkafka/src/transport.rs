@@ -124,7 +124,7 @@ impl Service<Record> for RdkafkaTransport {
             }
             Err(Refused::TooLarge(slot)) => {
                 let limit = inner.gate.limits().bytes;
-                DeliveryFuture::refused(classify::larger_than_all_room(&slot.record().topic, size, limit))
+                DeliveryFuture::refused(classify::larger_than_gate(&slot.record().topic, size, limit))
             }
             Err(Refused::Closed(slot)) => DeliveryFuture::refused(classify::after_close(&slot.record().topic)),
         }

@@ -6,6 +6,7 @@ mod convert;
 mod display;
 mod help;
 mod kind;
+pub mod transport;
 
 use std::error::Error as StdError;
 use std::fmt;

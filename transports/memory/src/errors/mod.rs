@@ -3,7 +3,8 @@
 pub(crate) mod transaction;
 
 use Persistence::NotPersisted;
-use kafka_tower_core::unanswered::Unanswered;
+use kafka_tower_core::error::transport;
+pub(crate) use kafka_tower_core::error::transport::{after_close, larger_than_gate};
 use kafka_tower_core::{Error, ErrorKind, Persistence, Scope, Timestamp, codes};
 
 pub(crate) fn unknown_topic(topic: &str) -> Error {
@@ -36,33 +37,20 @@ pub(crate) fn misdated(topic: &str, timestamp: Timestamp) -> Error {
     )
 }
 
-pub(crate) fn larger_than_gate(topic: &str, bytes: usize, limit: usize) -> Error {
-    Error::new(
-        ErrorKind::RecordTooLarge,
-        format!("a record of {bytes} bytes for {topic} is larger than the transport's whole limit of {limit} bytes"),
-    )
-}
-
-pub(crate) fn closed(topic: &str) -> Error {
-    Error::new(ErrorKind::Closed, format!("not sent to {topic}: the transport was closed"))
-}
-
 /// Withdrawn before it was handed over.
 pub(crate) fn expired(topic: &str) -> Error {
-    Error::new(ErrorKind::Timeout, format!("time ran out while a record for {topic} waited for room"))
-        .with_persistence(NotPersisted)
-        .with_help("give the send more time, or the transport more room")
-        .with_unanswered(Unanswered::new(None))
+    transport::expired(topic, None, false, None)
 }
 
 /// Handed over; its report will arrive later.
 pub(crate) fn late(topic: &str) -> Error {
-    Error::new(ErrorKind::Timeout, format!("time ran out while a record for {topic} is still in flight"))
+    transport::expired(topic, None, true, None)
 }
 
 /// Handed over; its report is no longer waited for.
 pub(crate) fn given_up(topic: &str) -> Error {
-    Error::new(ErrorKind::Timeout, format!("the transport closed while a record for {topic} was in flight"))
+    let what = transport::outcome(topic, Persistence::PossiblyPersisted);
+    Error::new(ErrorKind::Timeout, format!("{what}: the transport was closed before the answer"))
         .with_scope(Scope::Client)
 }
 
@@ -103,8 +91,6 @@ mod tests {
             larger_than_topic("orders", 10, 5),
             without_key("orders"),
             misdated("orders", Timestamp::from_millis(i64::MAX)),
-            larger_than_gate("orders", 10, 5),
-            closed("orders"),
             expired("orders"),
             late("orders"),
             given_up("orders"),
@@ -120,7 +106,6 @@ mod tests {
             errors.extend(["commit", "abort"].map(|end| under_way(call, end)));
             errors.push(must_abort(call, &without_key("orders")));
             errors.push(unanswered(call, "payments-1"));
-            errors.push(ended_by_close(call));
             for unanswered in [false, true] {
                 errors.push(refused(call, "payments-1", Refusal::Fenced, unanswered));
                 errors.push(refused(call, "payments-1", Refusal::State, unanswered));

@@ -1,5 +1,7 @@
 //! Errors of transactions.
 
+use kafka_tower_core::error::transport;
+pub(crate) use kafka_tower_core::error::transport::call_after_close;
 use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Scope, codes};
 
 use crate::transaction::coordinator::Refusal;
@@ -9,12 +11,6 @@ pub(crate) fn misuse(call: &'static str, why: &'static str) -> Error {
     Error::new(ErrorKind::Transaction, format!("{call}: {why}"))
         .with_recovery(Recovery::Reject)
         .with_help("the order is init, begin, send, commit or abort, begin")
-}
-
-/// The close of the transport has ended the transaction, and no new one can begin.
-pub(crate) fn ended_by_close(call: &'static str) -> Error {
-    Error::new(ErrorKind::Closed, format!("{call}: the transport was closed"))
-        .with_persistence(Persistence::NotPersisted)
 }
 
 /// A commit or abort has started, and only the same call may follow.
@@ -32,9 +28,7 @@ pub(crate) fn must_abort(call: &'static str, cause: &Error) -> Error {
 
 /// `abort` withdrew the record before it was handed over.
 pub(crate) fn withdrawn(topic: &str) -> Error {
-    Error::new(ErrorKind::Transaction, format!("not delivered to {topic}: its transaction is being aborted"))
-        .with_recovery(Recovery::Reject)
-        .with_help("send it again in the next transaction")
+    transport::aborted(topic, Persistence::NotPersisted)
 }
 
 /// The broker refused. `unanswered`: an earlier request may have been carried out.

@@ -89,7 +89,7 @@ impl TxnClient {
             Phase::Committing { .. } => return Err(errors::under_way("begin", "commit")),
             Phase::Aborting => return Err(errors::under_way("begin", "abort")),
             Phase::Finished(error) => return Err(error.clone()),
-            Phase::Closed(_) => return Err(errors::ended_by_close("begin")),
+            Phase::Closed(_) => return Err(errors::call_after_close("begin")),
         }
         self.phase = Phase::Open;
         self.registered.clear();
@@ -106,7 +106,7 @@ impl TxnClient {
             Phase::Committing { .. } => Err(errors::under_way(what, "commit")),
             Phase::Aborting => Err(errors::under_way(what, "abort")),
             Phase::Finished(error) => Err(error.clone()),
-            Phase::Closed(_) => Err(errors::ended_by_close(what)),
+            Phase::Closed(_) => Err(errors::call_after_close(what)),
         }
     }
 
@@ -148,7 +148,7 @@ impl TxnClient {
             Phase::Aborting => return Err(errors::under_way("commit", "abort")),
             Phase::Finished(error) | Phase::Closed(TransactionEnd::Unknown(error)) => return Err(error.clone()),
             Phase::Closed(TransactionEnd::Committed) => {}
-            Phase::Closed(_) => return Err(errors::ended_by_close("commit")),
+            Phase::Closed(_) => return Err(errors::call_after_close("commit")),
         }
         Ok(())
     }
@@ -161,7 +161,7 @@ impl TxnClient {
             Phase::Committing { .. } => return Err(errors::under_way("abort", "commit")),
             Phase::Finished(error) | Phase::Closed(TransactionEnd::Unknown(error)) => return Err(error.clone()),
             Phase::Closed(TransactionEnd::Aborted) => {}
-            Phase::Closed(_) => return Err(errors::ended_by_close("abort")),
+            Phase::Closed(_) => return Err(errors::call_after_close("abort")),
         }
         Ok(())
     }

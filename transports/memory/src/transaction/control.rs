@@ -171,7 +171,7 @@ impl MemoryTransactions {
             Some(AtClose::Commit) if self.state().was_asked() => (true, TransactionCall::Commit),
             Some(AtClose::Commit) if !in_flight => (true, TransactionCall::Commit),
             Some(AtClose::Commit) => {
-                self.state().failed(&errors::ended_by_close("commit"));
+                self.state().failed(&errors::call_after_close("commit"));
                 (false, TransactionCall::Abort)
             }
             Some(AtClose::Abort) => (false, TransactionCall::Abort),
@@ -242,7 +242,7 @@ impl TransactionControl for MemoryTransactions {
     /// Local: the coordinator is not asked.
     fn begin(&self, _: Duration) -> ControlFuture<'_, ()> {
         let begun =
-            if self.client.gate.is_closed() { Err(errors::ended_by_close("begin")) } else { self.state().begin() };
+            if self.client.gate.is_closed() { Err(errors::call_after_close("begin")) } else { self.state().begin() };
         Box::pin(async move { begun.map_err(Error::without_record) })
     }
 

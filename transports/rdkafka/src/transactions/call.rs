@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::later;
+use kafka_tower_core::text::seconds;
 use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Result};
 
 use crate::classify;
@@ -57,7 +58,7 @@ impl<'a> Call<'a> {
 
     /// Error of a call whose time ran out. librdkafka's text for it has no further information.
     fn no_answer(&self, what: &str) -> Error {
-        let time = classify::seconds(self.since.elapsed());
+        let time = seconds(self.since.elapsed());
         let why = self.inner.reason_for_call(self.since, true, Instant::now());
         let because = match &why {
             Some(why) => format!("; {}", why.text),

@@ -1,8 +1,7 @@
 //! Errors of transactional calls and of their records.
 
+pub(crate) use kafka_tower_core::error::transport::{aborted, call_after_close};
 use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery};
-
-use crate::classify;
 
 /// Error of an offsets call without a group coordinator. librdkafka asks for the coordinator three times; if there is
 /// none yet, it drops the request and its call never returns, whatever its time-out, and it accepts no other call. The
@@ -15,12 +14,6 @@ pub(crate) fn no_group_coordinator() -> Error {
     .with_recovery(Recovery::Fatal)
     .with_persistence(Persistence::NotPersisted)
     .with_help("create a new sink, which aborts the transaction, and replay it; a larger retry.backoff.ms waits longer")
-}
-
-/// Error of a call that came after the close.
-pub(crate) fn closed(what: &str) -> Error {
-    Error::new(ErrorKind::Closed, format!("{what}: the transport was closed"))
-        .with_persistence(Persistence::NotPersisted)
 }
 
 /// Error if the close ended before the coordinator answered.
@@ -51,16 +44,4 @@ pub(crate) fn not_handed_over() -> Error {
 /// Error of a record whose transaction failed by itself.
 pub(crate) fn failed(what: &str, why: &str, persistence: Persistence) -> Error {
     Error::new(ErrorKind::Transaction, format!("{what}: its transaction failed: {why}")).with_persistence(persistence)
-}
-
-/// Error of a record that is given up while its transaction is aborted. If it is in the log, it is part of that
-/// transaction: with records in flight, the coordinator was not asked to commit it.
-pub(crate) fn aborted(topic: &str, persistence: Persistence) -> Error {
-    let text = format!("{}: its transaction is being aborted", classify::outcome(topic, persistence));
-    Error::new(ErrorKind::Transaction, text).with_recovery(Recovery::Reject).with_persistence(persistence).with_help(
-        match persistence {
-            Persistence::NotPersisted => "send it again in the next transaction",
-            _ => "send it again in the next transaction: readers of committed records never see this one",
-        },
-    )
 }
