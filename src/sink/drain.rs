@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kafka_tower_core::text::{count, seconds};
-use kafka_tower_core::{CloseReport, Control, Error, ErrorKind, Result, TransactionEnd};
+use kafka_tower_core::{Control, Error, ErrorKind, Result, TransactionEnd};
 
+use super::close::Closed;
 use super::deadline::{self, within};
 use super::inner::SinkInner;
 
@@ -55,7 +56,7 @@ fn not_flushed(time: Duration, on_their_way: usize, sends: usize, to: &str) -> E
         .with_help("flush again to keep waiting; sends make progress only while they are polled")
 }
 
-pub(super) async fn close<T>(inner: &SinkInner<T>, time: Duration) -> Result<CloseReport> {
+pub(super) async fn close<T>(inner: &SinkInner<T>, time: Duration) -> Result<Closed> {
     let (sends, control) = (&inner.parts.sends, &inner.parts.transport);
     inner.close();
     sends.wake();
@@ -68,14 +69,14 @@ pub(super) async fn close<T>(inner: &SinkInner<T>, time: Duration) -> Result<Clo
     }
     // Failed records whose futures have not been polled: the transport's report does not contain them.
     let unseen = control.unseen();
-    let mut report = control.close(left()).await?;
+    let report = control.close(left()).await?;
     let epoch = sends.next_epoch();
     // The transport rejects the remaining sends from now on.
     within(left(), sends.settled(epoch)).await;
-    report.unanswered.extend(sends.list());
-    report.unfinished += (report.unanswered.len() + unseen.count()) as u64;
+    let unanswered = sends.list();
+    let unfinished = (unanswered.len() + unseen.count()) as u64;
     inner.ended(report.transaction.as_ref());
-    Ok(report)
+    Ok(Closed { report, unfinished, unanswered })
 }
 
 /// Waits until the transport tracks every earlier send, and none of them is about to back off.

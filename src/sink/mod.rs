@@ -308,8 +308,8 @@ impl<T> KafkaSink<T> {
     /// # Errors
     ///
     /// [`CloseError`] if a record was not delivered or is in doubt, if a send has no answer, or if it is unknown how
-    /// the open transaction ended. Its report holds the records, the number of sends without an answer, and what is
-    /// known of them. It converts into [`Error`]. An aborted transaction is not an error.
+    /// the open transaction ended. Its report holds the records; the error has the number of sends without an
+    /// answer, and what is known of them. It converts into [`Error`]. An aborted transaction is not an error.
     ///
     /// # Cancel safety
     ///

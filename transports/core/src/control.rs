@@ -2,8 +2,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::outstanding::Outstanding;
 use crate::{ControlFuture, Error, Record, Result, TransactionControl, TransactionEnd};
 
@@ -114,8 +112,8 @@ pub struct InFlight {
 /// Result of [`Control::close`]. Each record that was in flight when the close began counts once, by its final
 /// outcome.
 ///
-/// `Debug` prints one line: the counts, the end of the transaction, and the topic and error of the first few sends and
-/// records. The records themselves are in [`undelivered`](Self::undelivered).
+/// `Debug` prints one line: the counts, the end of the transaction, and the topic and error of the first few records. The
+/// records themselves are in [`undelivered`](Self::undelivered).
 #[derive(Default)]
 #[non_exhaustive]
 #[must_use = "it holds the records that were not delivered"]
@@ -126,13 +124,6 @@ pub struct CloseReport {
     pub failed: u64,
     /// Records that may be in the log.
     pub unknown: u64,
-    /// Sends of a sink that had no outcome when the time was over and whose record the transport did not have: they
-    /// were backing off, waiting for a serializer, or held by a layer such as tower's `Buffer`. Their callers get the
-    /// outcome if they keep polling. A record that such a layer has handed over since then also counts above. This
-    /// number includes sends that had failed and were not polled since.
-    pub unfinished: u64,
-    /// Details of the `unfinished` sends, as far as they are known.
-    pub unanswered: Vec<UnansweredSend>,
     /// How the transaction ended that was open when the close began. Records counted as `delivered` belong to it.
     pub transaction: Option<TransactionEnd>,
     /// The records counted in `failed` and `unknown`, with their errors.
@@ -149,26 +140,6 @@ pub struct Undelivered {
     pub error: Error,
 }
 
-/// A send that had no outcome when the time of a close was over.
-///
-/// Like [`Record`], its `Debug` prints the size of the key and not the key.
-#[derive(Clone, Default)]
-#[non_exhaustive]
-pub struct UnansweredSend {
-    /// The topic, if the message named one or a layer of this project holds its record.
-    pub topic: Option<Arc<str>>,
-    /// The key, if the same is true.
-    pub key: Option<Bytes>,
-}
-
-impl UnansweredSend {
-    /// Creates a description from the topic and the key, as far as they are known.
-    #[must_use]
-    pub fn new(topic: Option<Arc<str>>, key: Option<Bytes>) -> Self {
-        Self { topic, key }
-    }
-}
-
 impl CloseReport {
     /// Whether every record was delivered and the outcome of every transaction is known. An aborted transaction has a
     /// known outcome.
@@ -177,7 +148,6 @@ impl CloseReport {
         self.undelivered.is_empty()
             && self.failed == 0
             && self.unknown == 0
-            && self.unfinished == 0
             && !matches!(self.transaction, Some(TransactionEnd::Unknown(_)))
     }
 
@@ -196,13 +166,6 @@ impl CloseReport {
     }
 }
 
-impl fmt::Debug for UnansweredSend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key_bytes = self.key.as_ref().map(Bytes::len);
-        f.debug_struct("UnansweredSend").field("topic", &self.topic).field("key_bytes", &key_bytes).finish()
-    }
-}
-
 /// Maximum number of records that `Debug` lists.
 const SHOWN: usize = 3;
 
@@ -214,10 +177,6 @@ impl fmt::Debug for CloseReport {
         }
         let mut line = f.debug_struct("CloseReport");
         line.field("delivered", &self.delivered).field("failed", &self.failed).field("unknown", &self.unknown);
-        line.field("unfinished", &self.unfinished);
-        if !self.unanswered.is_empty() {
-            line.field("unanswered", &self.unanswered.iter().take(SHOWN).collect::<Vec<_>>());
-        }
         if let Some(end) = &self.transaction {
             line.field("transaction", end);
         }
@@ -234,9 +193,6 @@ impl Undelivered {
 impl fmt::Display for CloseReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} delivered, {} not written, {} may have been written", self.delivered, self.failed, self.unknown)?;
-        if self.unfinished > 0 {
-            write!(f, ", {} without an answer", self.unfinished)?;
-        }
         match &self.transaction {
             None => Ok(()),
             Some(end) => write!(f, "; {end}"),
@@ -250,12 +206,6 @@ mod tests {
     use crate::ErrorKind;
 
     #[test]
-    fn debug_of_an_unanswered_send_has_no_key() {
-        let send = UnansweredSend::new(Some("orders".into()), Some("secret".into()));
-        assert_eq!(format!("{send:?}"), "UnansweredSend { topic: Some(\"orders\"), key_bytes: Some(6) }");
-    }
-
-    #[test]
     fn debug_shows_the_counts_and_the_first_few_records_only() {
         let mut report = CloseReport::default();
         for _ in 0..5_000 {
@@ -264,7 +214,7 @@ mod tests {
         }
         assert_eq!(
             format!("{report:?}"),
-            "CloseReport { delivered: 0, failed: 0, unknown: 5000, unfinished: 0, undelivered: [\
+            "CloseReport { delivered: 0, failed: 0, unknown: 5000, undelivered: [\
              \"orders: cut (may have been written)\", \"orders: cut (may have been written)\", \
              \"orders: cut (may have been written)\", \"and 4997 more\"] }"
         );

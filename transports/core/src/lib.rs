@@ -41,9 +41,10 @@ mod timestamp;
 mod transaction;
 mod transport;
 pub mod unanswered;
+mod unanswered_send;
 pub mod validate;
 
-pub use control::{CloseReport, Control, InFlight, UnansweredSend, Undelivered, UnseenFailures};
+pub use control::{CloseReport, Control, InFlight, Undelivered, UnseenFailures};
 pub use control_future::ControlFuture;
 pub use delivery::Delivery;
 pub use error::{BoxError, Error, ErrorKind, Persistence, Recovery, Result, Scope};
@@ -54,3 +55,4 @@ pub use record::Record;
 pub use timestamp::Timestamp;
 pub use transaction::{ConsumerGroup, TopicOffset, TransactionControl, TransactionEnd};
 pub use transport::Transport;
+pub use unanswered_send::UnansweredSend;

@@ -110,8 +110,8 @@ async fn a_close_without_time_reports_sends_between_two_attempts() {
     let send = tokio::spawn(sink.send(100));
     tokio::task::yield_now().await;
     let error = sink.close_within(Duration::from_millis(10)).await.unwrap_err();
-    assert_eq!(error.report().unfinished, 1);
-    assert!(error.to_string().ends_with("1 without an answer"), "{error}");
+    assert_eq!(error.unfinished(), 1);
+    assert!(error.to_string().ends_with("; 1 send without an answer"), "{error}");
     let error = send.await.unwrap().unwrap_err();
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::Closed, Persistence::NotPersisted));
 }
