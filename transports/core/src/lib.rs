@@ -17,6 +17,8 @@
 //! | [`handover`] | tells a sink whether the transport has accepted a record |
 //! | [`ticket`] | follows a send of a transaction from the sink to the transport, through queues and tasks |
 //! | [`outstanding`] | open sends, by epoch: what a flush waits for |
+//! | [`recent_errors`] | errors that a transport retries, by which a time-out names its cause |
+//! | [`log_dedup`] | which log lines are logged, and which are only counted |
 //! | [`unanswered`] | tells a layer about a record whose caller dropped its future or got a time-out, and about its late report |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -31,9 +33,11 @@ pub mod gate;
 pub mod handover;
 mod headers;
 mod into_transport;
+pub mod log_dedup;
 mod message;
 pub mod outstanding;
 pub mod partitioner;
+pub mod recent_errors;
 mod record;
 pub mod text;
 pub mod ticket;

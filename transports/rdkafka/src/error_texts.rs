@@ -18,7 +18,7 @@ use crate::probe::{PeerProtocol, Probing};
 use crate::properties::{self, Properties};
 use crate::slot::Slot;
 use crate::transport::RdkafkaTransport;
-use crate::{classify, codes, event_loop, threads, transactions, wrong_protocol};
+use crate::{classify, codes, event_loop, recent_errors, threads, transactions, wrong_protocol};
 
 const ALL: [Persistence; 3] = [Persistence::NotPersisted, Persistence::PossiblyPersisted, Persistence::Persisted];
 
@@ -217,7 +217,7 @@ fn of_connecting() {
         let inner = inner();
         let now = Instant::now();
         if let Some((code, text)) = fail {
-            inner.recent_errors().push_event(code, text, now);
+            inner.recent_errors().push(recent_errors::of_event(code, text, now));
         }
         for plaintext in [false, true] {
             for speaks in [None, Some(PeerProtocol::Tls), Some(PeerProtocol::Plaintext)] {

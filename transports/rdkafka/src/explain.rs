@@ -6,11 +6,11 @@
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::later;
+use kafka_tower_core::recent_errors::{ErrorPlace, RecentError};
 use kafka_tower_core::text::seconds;
 
 use crate::broker_activity::{BrokerActivity, address};
 use crate::codes;
-use crate::recent_errors::{ErrorPlace, RecentError};
 
 /// How long an unreachable broker explains waits that began later: librdkafka repeats a connection's error every 30 s.
 const LASTS: Duration = Duration::from_secs(60);

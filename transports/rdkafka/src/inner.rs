@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::gate::{Gate, Permit};
 use kafka_tower_core::outstanding::Outstanding;
+use kafka_tower_core::recent_errors::RecentErrors;
 use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Result, Scope, text};
 use rdkafka::ClientConfig;
 
@@ -22,7 +23,6 @@ use crate::held::HeldRecords;
 use crate::isolated::{IsolatedProducer, LazyIsolatedProducer};
 use crate::log::{Log, Source};
 use crate::partition_counts::PartitionCounts;
-use crate::recent_errors::RecentErrors;
 use crate::replace::reason::ReplaceReason;
 use crate::request_limit::RequestLimit;
 use crate::slot::{Acknowledged, Slot};

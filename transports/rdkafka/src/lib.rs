@@ -82,8 +82,8 @@ mod held;
 mod inner;
 mod inspect;
 mod isolated;
+mod line_kind;
 mod log;
-mod log_dedup;
 mod log_lines;
 #[cfg(feature = "mock-cluster")]
 mod mock;

@@ -1,10 +1,12 @@
-//! Writes the event loop's lines to the application's log, with fields, and suppresses repeats (see `log_dedup`).
+//! Writes the event loop's lines to the application's log, with fields, and suppresses repeats.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use kafka_tower_core::log_dedup::{LineKind, LogDedup, LoggedLine};
+
 use crate::codes;
-use crate::log_dedup::{LineKind, LogDedup, LoggedLine};
+use crate::line_kind::kind;
 
 /// Source of a log line.
 #[derive(Debug)]
@@ -22,12 +24,10 @@ pub(crate) enum Source {
 impl Source {
     fn kind(&self, text: &str) -> LineKind {
         match self {
-            Self::Client { code } => LineKind::new(4, &code.to_string(), text),
-            Self::Librdkafka { level, facility } => {
-                LineKind::new(u8::try_from(*level).unwrap_or_default(), facility, text)
-            }
-            Self::Panic { of } => LineKind::new(3, of, text),
-            Self::Warning => LineKind::new(4, "", text),
+            Self::Client { code } => kind(4, &code.to_string(), text),
+            Self::Librdkafka { level, facility } => kind(u8::try_from(*level).unwrap_or_default(), facility, text),
+            Self::Panic { of } => kind(3, of, text),
+            Self::Warning => kind(4, "", text),
         }
     }
 }
@@ -73,11 +73,9 @@ impl Log {
 }
 
 fn log(logged: &LoggedLine<(Source, String)>) {
-    let LoggedLine { line: (source, text), suppressed, since_last } = logged;
-    let repeats = (*suppressed > 0).then_some(*suppressed);
-    let like_it = repeats
-        .map(|suppressed| format!(", and {suppressed} like it in {:.0} s", since_last.as_secs_f64()))
-        .unwrap_or_default();
+    let (source, text) = &logged.line;
+    let repeats = (logged.suppressed > 0).then_some(logged.suppressed);
+    let like_it = logged.suffix();
     match source {
         Source::Client { code } => {
             let name = codes::find(*code).map(|row| row.name);

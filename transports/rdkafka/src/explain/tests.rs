@@ -29,7 +29,7 @@ impl Line {
     fn cause(mut self, place: ErrorPlace, code: i32, at: u64) -> Self {
         let last = self.at(at);
         let text = format!("{place:?}");
-        self.causes.insert(0, RecentError { place, code, text, first: last, last });
+        self.causes.insert(0, RecentError::new(place, code, text, last));
         self
     }
 

@@ -5,14 +5,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::recent_errors::RecentErrors;
+
 use super::TransportInner;
 use crate::broker_activity::ActivitySnapshot;
 use crate::explain::{Explanation, Wait, explain};
 use crate::log_lines::LogLine;
-use crate::recent_errors::RecentErrors;
 use crate::slot::Slot;
 use crate::sync::lock;
-use crate::{batch_logging, codes, properties};
+use crate::{batch_logging, codes, properties, recent_errors};
 
 /// Maximum age of an error for [`TransportInner::last_error`].
 const RECENT: Duration = Duration::from_secs(60);
@@ -31,14 +32,14 @@ impl TransportInner {
         // An idle connection that the broker closed is not an error, and it may be the only connection.
         let idle = code == codes::LOCAL_ALL_BROKERS_DOWN && self.last_error(now).is_none();
         if !idle {
-            self.recent_errors().push_event(code, text, now);
+            self.recent_errors().push(recent_errors::of_event(code, text, now));
         }
     }
 
     /// Records a log line about an error that librdkafka retries by itself. Returns its text if it should be logged.
     pub(crate) fn record_log_line(&self, line: &LogLine<'_>, now: Instant) -> Option<String> {
         let mut errors = self.recent_errors();
-        let text = errors.push_line(line, now).map(str::to_owned);
+        let text = recent_errors::push_line(&mut errors, line, now).map(str::to_owned);
         self.has_partition_errors.store(errors.has_partition_errors(), Ordering::Release);
         text
     }

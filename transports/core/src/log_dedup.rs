@@ -1,7 +1,24 @@
-//! Decides which log lines are logged and which are only counted. Pure: the time is an argument.
+//! Decides which log lines are logged and which are only counted, so that a broker that is down does not fill the log.
+//! Pure: the time is an argument.
 //!
-//! The first line of a kind is logged at once. Lines of the same kind within [`INTERVAL`] are suppressed, and the next
-//! logged line says how many there were. No line is lost: logged and counted lines together are all lines.
+//! The first line of a kind is logged at once. Lines of the same kind within 10 s are suppressed, and the next logged
+//! line says how many there were. No line is lost: logged and counted lines together are all lines. At most 64 kinds are
+//! distinguished at a time; further lines are one kind per severity.
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//! use kafka_tower_core::log_dedup::{LineKind, LogDedup};
+//!
+//! let mut log = LogDedup::default();
+//! let now = Instant::now();
+//! let refused = || LineKind::new(4, "connect to kafka-1:9092 refused");
+//! assert_eq!(log.push(refused(), "refused after 3 ms", now).unwrap().suppressed, 0);
+//! assert!(log.push(refused(), "refused after 4 ms", now).is_none());
+//!
+//! let later = log.push(refused(), "refused after 5 ms", now + Duration::from_secs(10)).unwrap();
+//! assert_eq!((later.line, later.suppressed), ("refused after 5 ms", 1));
+//! assert_eq!(later.suffix(), ", and 1 like it in 10 s");
+//! ```
 
 use std::time::{Duration, Instant};
 
@@ -11,64 +28,50 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// bounded.
 const MAX_KINDS: usize = 64;
 
-/// Lines of an equal kind are repeats of each other.
+/// Kind of a line. Lines of an equal kind are repeats of each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LineKind {
+pub struct LineKind {
     severity: u8,
     /// None: a line beyond [`MAX_KINDS`].
     text: Option<String>,
 }
 
 impl LineKind {
-    /// Makes the kind of a line. `origin` separates lines with the same text. Texts are of one kind even if thread,
-    /// times, counters, partitions, or the address of a host with several addresses differ. Names of brokers
-    /// distinguish them.
-    pub(crate) fn new(severity: u8, origin: &str, text: &str) -> Self {
-        let mut kind = origin.to_owned();
-        for word in essence(text).split_whitespace().filter(|word| !word.starts_with("[thrd:")) {
-            kind.push(' ');
-            if word.starts_with("ipv4#") || word.starts_with("ipv6#") {
-                kind.push_str("address");
-            } else if is_address(word) {
-                kind.push_str(word);
-            } else {
-                kind.extend(word.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }));
-                fold(&mut kind);
-            }
-        }
-        Self { severity, text: Some(kind) }
+    /// Creates the kind of a line. `text` is the line without what differs from repeat to repeat, such as times,
+    /// counters and numbers. `severity` is any number for the log level: lines of different severity are never repeats
+    /// of each other.
+    #[must_use]
+    pub fn new(severity: u8, text: impl Into<String>) -> Self {
+        Self { severity, text: Some(text.into()) }
     }
-}
-
-/// Cuts the part that differs from event to event: " (after 12ms in state CONNECT, 3 identical error(s) suppressed)".
-pub(crate) fn essence(text: &str) -> &str {
-    let text = text.trim();
-    text.split(" (after ").next().unwrap_or(text)
-}
-
-/// Returns whether the word contains an address, such as "host:9092/1".
-fn is_address(word: &str) -> bool {
-    word.split(':').skip(1).any(|port| port.starts_with(|c: char| c.is_ascii_digit()))
-}
-
-/// Folds each run of zeros into one.
-fn fold(text: &mut String) {
-    let mut last = ' ';
-    text.retain(|c| std::mem::replace(&mut last, c) != '0' || c != '0');
 }
 
 /// A line to log, with the number of suppressed lines of its kind before it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct LoggedLine<L> {
-    pub(crate) line: L,
-    pub(crate) suppressed: u64,
-    /// Time since the last logged line of the kind.
-    pub(crate) since_last: Duration,
+#[non_exhaustive]
+pub struct LoggedLine<L> {
+    /// The line.
+    pub line: L,
+    /// Number of lines of its kind that were suppressed since the last logged one.
+    pub suppressed: u64,
+    /// Time since the last logged line of the kind; zero for the first one.
+    pub since_last: Duration,
+}
+
+impl<L> LoggedLine<L> {
+    /// End of the line's text, with the number of suppressed lines: ", and 12 like it in 10 s". Empty if there is none.
+    #[must_use]
+    pub fn suffix(&self) -> String {
+        match self.suppressed {
+            0 => String::new(),
+            suppressed => format!(", and {suppressed} like it in {:.0} s", self.since_last.as_secs_f64()),
+        }
+    }
 }
 
 /// The kinds of lines that were logged recently.
 #[derive(Debug)]
-pub(crate) struct LogDedup<L>(Vec<Window<L>>);
+pub struct LogDedup<L>(Vec<Window<L>>);
 
 #[derive(Debug)]
 struct Window<L> {
@@ -96,7 +99,7 @@ impl<L> Window<L> {
 
 impl<L> LogDedup<L> {
     /// Adds a line. Returns it if it should be logged now.
-    pub(crate) fn push(&mut self, kind: LineKind, line: L, now: Instant) -> Option<LoggedLine<L>> {
+    pub fn push(&mut self, kind: LineKind, line: L, now: Instant) -> Option<LoggedLine<L>> {
         let known = |windows: &[Window<L>], kind: &LineKind| windows.iter().position(|window| window.kind == *kind);
         let beyond = |kind: &LineKind| LineKind { severity: kind.severity, text: None };
         let full = self.0.iter().filter(|window| window.kind.text.is_some()).count() >= MAX_KINDS;
@@ -114,7 +117,7 @@ impl<L> LogDedup<L> {
     }
 
     /// Returns lines that were suppressed long enough. Forgets kinds without any.
-    pub(crate) fn due(&mut self, now: Instant) -> Vec<LoggedLine<L>> {
+    pub fn due(&mut self, now: Instant) -> Vec<LoggedLine<L>> {
         let mut logged = Vec::new();
         self.0.retain_mut(|window| {
             if now.saturating_duration_since(window.logged) < INTERVAL {
@@ -129,7 +132,7 @@ impl<L> LogDedup<L> {
     }
 
     /// Returns everything that is still suppressed.
-    pub(crate) fn end(&mut self, now: Instant) -> Vec<LoggedLine<L>> {
+    pub fn end(&mut self, now: Instant) -> Vec<LoggedLine<L>> {
         self.0.drain(..).filter_map(|mut window| window.take_suppressed(now)).collect()
     }
 }
@@ -175,9 +178,8 @@ mod tests {
                 let logged = match step {
                     Step::LogLine(severity, kind) => {
                         pushed += 1;
-                        // Not a number: runs of digits are folded.
                         let name = "x".repeat(usize::from(kind));
-                        let logged = dedup.push(LineKind::new(severity, &name, ""), (severity, kind), now);
+                        let logged = dedup.push(LineKind::new(severity, name), (severity, kind), now);
                         let fresh = last.get(&(severity, kind)).is_none_or(|(logged, _): &(u64, bool)| ms - logged >= 10_000);
                         prop_assert!(logged.is_some() || !fresh || full, "a new kind is logged at once");
                         logged.into_iter().collect()
@@ -201,22 +203,14 @@ mod tests {
         }
     }
 
-    fn kind(text: &str) -> LineKind {
-        LineKind::new(3, "FAIL", text)
-    }
-
     #[test]
     fn three_hundred_attempts_are_one_line_in_ten_seconds() {
         let (mut repeats, start) = (LogDedup::default(), Instant::now());
         let mut logged = Vec::new();
         for i in 0..900u64 {
-            let text = format!(
-                "[thrd:b:1/1]: b:1/1: Connect to ipv{}#[::1]:1 failed: refused (after {i}ms in state X)",
-                4 + i % 2 * 2
-            );
             let now = start + Duration::from_millis(i * 100 / 3);
             logged.extend(repeats.due(now));
-            logged.extend(repeats.push(kind(&text), i, now));
+            logged.extend(repeats.push(LineKind::new(3, "connect failed"), i, now));
         }
         logged.extend(repeats.end(start + Duration::from_secs(30)));
         let suppressed: Vec<_> = logged.iter().map(|logged| logged.suppressed).collect();
@@ -229,23 +223,10 @@ mod tests {
     #[test]
     fn a_flood_of_kinds_is_one_more_kind() {
         let (mut repeats, start) = (LogDedup::default(), Instant::now());
-        let kinds = (0..500).map(|i| LineKind::new(3, &"x".repeat(i), ""));
+        let kinds = (0..500).map(|i| LineKind::new(3, "x".repeat(i)));
         let logged = kinds.filter_map(|kind| repeats.push(kind, (), start)).count();
         assert_eq!(logged, MAX_KINDS + 1);
         let suppressed: u64 = repeats.end(start).iter().map(|line| 1 + line.suppressed).sum();
         assert_eq!(logged as u64 + suppressed, 500);
-    }
-
-    #[test]
-    fn times_and_counters_are_alike_and_brokers_are_not() {
-        let first = kind("[thrd:b1:9092/1]: b1:9092/1: Timed out 3 in-flight, 12 retry-queued requests");
-        assert_eq!(first, kind("[thrd:main]: b1:9092/1: Timed out 1203 in-flight, 0 retry-queued requests"));
-        assert_ne!(first, kind("[thrd:b1:9093/1]: b1:9093/1: Timed out 3 in-flight, 12 retry-queued requests"));
-        assert_ne!(first, LineKind::new(4, "FAIL", "b1:9092/1: Timed out 3 in-flight, 12 retry-queued requests"));
-        let refused =
-            kind("b:1/1: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 3ms in state CONNECT)");
-        assert_eq!(refused, kind("b:1/1: Connect to ipv6#[::1]:1 failed: Connection refused"));
-        assert_ne!(refused, kind("b:1/1: Connect to ipv6#[::1]:1 failed: Host is down"));
-        assert_eq!(kind("orders [7] is unknown"), kind("orders [12] is unknown"));
     }
 }
