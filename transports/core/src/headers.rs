@@ -74,6 +74,11 @@ impl List {
             Self::Ticketed(_, headers) => headers.as_slice(),
         }
     }
+
+    #[inline(never)] // most records have no headers
+    fn size(&self) -> usize {
+        self.as_slice().iter().map(|header| header.key.len() + header.value.as_ref().map_or(0, Bytes::len)).sum()
+    }
 }
 
 impl Headers {
@@ -103,7 +108,9 @@ impl Headers {
     /// Sets a header, and removes all headers of the same name.
     pub fn insert(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Bytes>) {
         let key = key.into();
-        self.remove(&key);
+        if self.0.is_some() {
+            self.remove(&key);
+        }
         self.push(key, value);
     }
 
@@ -159,7 +166,10 @@ impl Headers {
     #[must_use]
     #[inline]
     pub fn as_slice(&self) -> &[Header] {
-        self.0.as_ref().map_or(&[], |headers| headers.as_slice())
+        match &self.0 {
+            Some(headers) => headers.as_slice(),
+            None => &[],
+        }
     }
 
     /// Number of headers.
@@ -170,15 +180,16 @@ impl Headers {
 
     /// Whether there are no headers.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.as_slice().is_empty()
+        self.0.as_ref().is_none_or(|headers| headers.as_slice().is_empty())
     }
 
     /// Total bytes of all names and values.
     #[must_use]
+    #[inline]
     pub fn size(&self) -> usize {
-        let size = |h: &Header| h.key.len() + h.value.as_ref().map_or(0, Bytes::len);
-        if self.0.is_none() { 0 } else { self.iter().map(size).sum() }
+        self.0.as_ref().map_or(0, |headers| headers.size())
     }
 }
 

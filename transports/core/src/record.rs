@@ -126,6 +126,7 @@ impl Record {
 
     /// Bytes of key, value and headers: the size that a [`Gate`](crate::gate::Gate) counts.
     #[must_use]
+    #[inline]
     pub fn size(&self) -> usize {
         let len = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
         len(&self.key) + len(&self.value) + self.headers.size()

@@ -75,7 +75,6 @@ impl<P> Gate<P> {
         freed: usize,
         mut enqueue: impl FnMut(P, Permit) -> Result<(), Permit>,
     ) {
-        let mut wake = Vec::new();
         let mut freed = freed;
         let mut state = self.lock();
         for permit in permits {
@@ -96,6 +95,10 @@ impl<P> Gate<P> {
                 freed = freed.saturating_add(1);
             }
         }
+        if !state.is_awaited() {
+            return;
+        }
+        let mut wake = Vec::new();
         state.take_wakers(freed, &mut wake);
         drop(state);
         wake_all(wake);

@@ -181,6 +181,11 @@ impl<P> State<P> {
         self.oldest_epoch >= epoch
     }
 
+    /// Whether anybody waits for room or for the end of records.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.waiting.is_empty() || !self.flushing.is_empty()
+    }
+
     /// Collects the wakers to call after `freed` records were settled.
     pub(super) fn take_wakers(&mut self, freed: usize, wake: &mut Vec<Waker>) {
         while let Some(entry) = self.flushing.first_entry() {
