@@ -20,9 +20,10 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    pub(super) fn new(shared: &Arc<BreakerInner>, deliveries: u32) -> Result<Self> {
-        let ticket = shared.admit()?;
-        Ok(Self { shared: Some(Arc::clone(shared)), ticket, deliveries })
+    /// Permission for the call that `shared` admitted with this ticket.
+    #[inline]
+    pub(super) fn new(shared: &Arc<BreakerInner>, ticket: Ticket, deliveries: u32) -> Self {
+        Self { shared: Some(Arc::clone(shared)), ticket, deliveries }
     }
 
     /// Takes this admission, unless it has counted or was taken.
@@ -64,6 +65,13 @@ impl Admission {
         shared.settle(&self.ticket, outcome, || waited.map(errors::abandoned));
     }
 
+    #[cold]
+    fn settle_neutral(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            shared.settle(&self.ticket, Outcome::Neutral, || None);
+        }
+    }
+
     fn judge(&self, shared: &Arc<BreakerInner>, record: Record, unanswered: Option<&Unanswered>) -> Outcome {
         // Subscribe first: a report that has already arrived counts as a delivery.
         if let Some(unanswered) = unanswered {
@@ -91,13 +99,8 @@ impl From<&Unanswered> for Record {
 impl Drop for Admission {
     #[inline]
     fn drop(&mut self) {
-        if let Some(shared) = self.shared.take() {
-            settle_neutral(&shared, &self.ticket);
+        if self.shared.is_some() {
+            self.settle_neutral();
         }
     }
-}
-
-#[cold]
-fn settle_neutral(shared: &BreakerInner, ticket: &Ticket) {
-    shared.settle(ticket, Outcome::Neutral, || None);
 }

@@ -77,16 +77,25 @@ impl BreakerInner {
     }
 
     /// Whether a call would be admitted now.
+    #[inline]
     pub(super) fn would_admit(&self) -> bool {
-        self.fast.load(Ordering::Acquire) & FREE != 0 || self.lock().machine.would_admit(Instant::now())
+        self.fast.load(Ordering::Acquire) & FREE != 0 || self.would_admit_now()
+    }
+
+    #[cold]
+    fn would_admit_now(&self) -> bool {
+        self.lock().machine.would_admit(Instant::now())
     }
 
     /// Admits a call, or returns the rejection.
+    #[inline]
     pub(super) fn admit(&self) -> Result<Ticket, Error> {
         let fast = self.fast.load(Ordering::Acquire);
-        if fast & FREE != 0 {
-            return Ok(Ticket { generation: (fast >> GENERATION) as u32 });
-        }
+        if fast & FREE != 0 { Ok(Ticket { generation: (fast >> GENERATION) as u32 }) } else { self.admit_slow() }
+    }
+
+    #[cold]
+    fn admit_slow(&self) -> Result<Ticket, Error> {
         let now = Instant::now();
         self.update(now, |locked| {
             locked.machine.admit(now).map_err(|refusal| errors::refused(refusal, locked.last_failure.as_deref()))

@@ -7,6 +7,7 @@ use tower_service::Service;
 
 use super::admission::Admission;
 use super::inner::{BreakerInner, Waiter};
+use super::state::Ticket;
 use super::{CircuitBreakerFuture, CircuitBreakerHandle, Classify, errors};
 
 /// Service that calls the service below while that one is healthy. Created by
@@ -57,6 +58,22 @@ impl<S: Clone, C> CircuitBreaker<S, C> {
     }
 }
 
+impl<S: Clone, C> CircuitBreaker<S, C> {
+    #[cold]
+    fn reject(&mut self, admitted: Result<Ticket>) -> Error {
+        let error = match admitted {
+            // It became half-open after the poll, which therefore reserved no room.
+            Ok(ticket) => {
+                drop(Admission::new(&self.shared, ticket, self.deliveries));
+                errors::not_ready()
+            }
+            Err(error) => error,
+        };
+        self.withdraw();
+        error
+    }
+}
+
 impl<S, C, Req> Service<Req> for CircuitBreaker<S, C>
 where
     S: Service<Req> + Clone,
@@ -89,21 +106,13 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let admission = match Admission::new(&self.shared, self.deliveries) {
-            // It became half-open after the poll, which therefore reserved no room.
-            Ok(_) if self.readiness != Readiness::Ready => Err(errors::not_ready()),
-            admission => admission,
+        let ticket = match self.shared.admit() {
+            Ok(ticket) if self.readiness == Readiness::Ready => ticket,
+            admitted => return CircuitBreakerFuture::rejected(self.reject(admitted)),
         };
-        match admission {
-            Ok(admission) => {
-                self.readiness = Readiness::NotPolled;
-                CircuitBreakerFuture::called(self.inner.call(request), admission, self.classifier.clone())
-            }
-            Err(error) => {
-                self.withdraw();
-                CircuitBreakerFuture::rejected(error)
-            }
-        }
+        self.readiness = Readiness::NotPolled;
+        let admission = Admission::new(&self.shared, ticket, self.deliveries);
+        CircuitBreakerFuture::called(self.inner.call(request), admission, self.classifier.clone())
     }
 }
 

@@ -16,8 +16,16 @@ pub(super) struct Picker {
 }
 
 impl Picker {
+    #[inline]
     pub(super) fn partition(&self, record: &Record, last: &mut LastTopic) -> Option<i32> {
-        match self.strategy.choose(record.partition) {
+        if self.strategy.choose(record.partition) == Choice::Keep {
+            return record.partition;
+        }
+        self.pick(record, last)
+    }
+
+    fn pick(&self, record: &Record, last: &mut LastTopic) -> Option<i32> {
+        match self.strategy.choose(None) {
             Choice::Keep => record.partition,
             Choice::Fixed(partition) => Some(partition),
             // The position does not advance while the count is unknown.

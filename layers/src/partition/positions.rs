@@ -19,19 +19,23 @@ impl Positions {
 }
 
 impl LastTopic {
-    /// Advances the topic's position and repositions the previous one.
+    /// Advances the topic's position and returns the previous one.
+    #[inline]
     pub(super) fn next(&mut self, positions: &Positions, topic: &Arc<str>) -> usize {
         match &self.0 {
             Some((last, position)) if Arc::ptr_eq(last, topic) || last == topic => {
                 position.fetch_add(1, Ordering::Relaxed)
             }
-            _ => {
-                let position = positions.of(topic);
-                let next = position.fetch_add(1, Ordering::Relaxed);
-                self.0 = Some((Arc::clone(topic), position));
-                next
-            }
+            _ => self.first(positions, topic),
         }
+    }
+
+    #[cold]
+    fn first(&mut self, positions: &Positions, topic: &Arc<str>) -> usize {
+        let position = positions.of(topic);
+        let next = position.fetch_add(1, Ordering::Relaxed);
+        self.0 = Some((Arc::clone(topic), position));
+        next
     }
 }
 

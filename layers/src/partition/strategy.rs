@@ -28,6 +28,7 @@ pub(super) enum Choice {
 }
 
 impl PartitionStrategy {
+    #[inline]
     pub(super) fn choose(self, own: Option<i32>) -> Choice {
         match (own, self) {
             (Some(_), _) | (None, Self::KeyHash) => Choice::Keep,

@@ -38,11 +38,13 @@ where
 
     /// Makes the first attempt at once: call order is the order of the first attempts.
     fn call(&mut self, record: Record) -> Self::Future {
-        // Not `then`: its closure would copy the record once more.
-        let kept =
-            if self.shared.policy.guarantee == DeliveryGuarantee::ExactlyOnce { None } else { Some(record.clone()) };
         let shared = Arc::clone(&self.shared);
-        RetryFuture::new(self.inner.call(record), kept, shared)
+        if shared.policy.guarantee == DeliveryGuarantee::ExactlyOnce {
+            return RetryFuture::new(self.inner.call(record), None, shared);
+        }
+        // The clone is sent and the record is kept: the other way round copies the record once more.
+        let first = self.inner.call(record.clone());
+        RetryFuture::new(first, Some(record), shared)
     }
 }
 

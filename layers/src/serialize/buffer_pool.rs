@@ -17,25 +17,36 @@ pub(super) struct BufferPool {
 
 impl BufferPool {
     /// Returns an empty buffer with room for a value like the last one.
+    #[inline]
     pub(super) fn begin(&mut self) -> &mut BytesMut {
         self.block.clear(); // left over from a serializer that failed or panicked
-        if self.block.capacity() < self.expected.max(1) && !self.block.try_reclaim(self.expected.max(1)) {
-            self.size = (self.size * 2).clamp(SMALLEST, LARGEST);
-            self.block = BytesMut::with_capacity(self.size.max(self.expected));
+        if self.block.capacity() < self.expected.max(1) {
+            self.make_room();
         }
         &mut self.block
     }
 
+    #[inline(never)]
+    fn make_room(&mut self) {
+        if !self.block.try_reclaim(self.expected.max(1)) {
+            self.size = (self.size * 2).clamp(SMALLEST, LARGEST);
+            self.block = BytesMut::with_capacity(self.size.max(self.expected));
+        }
+    }
+
     /// Takes the value that was written since [`begin`](Self::begin).
+    #[inline]
     pub(super) fn take(&mut self) -> Bytes {
         let len = self.block.len();
         self.expected = len.min(LARGEST);
         if len == 0 {
             return Bytes::new();
         }
-        if self.block.capacity() <= LARGEST {
-            return self.block.split().freeze();
-        }
+        if self.block.capacity() <= LARGEST { self.block.split().freeze() } else { self.take_outgrown() }
+    }
+
+    #[inline(never)]
+    fn take_outgrown(&mut self) -> Bytes {
         // The value outgrew the block and now owns the memory: trim it, so that a small value does not retain a large
         // buffer.
         let mut own = Vec::from(std::mem::take(&mut self.block));
