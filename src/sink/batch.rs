@@ -7,7 +7,6 @@ use std::iter::Fuse;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::{Delivery, Error, Result, SinkMessage};
@@ -64,14 +63,6 @@ where
     I: Iterator,
     I::Item: Into<SinkMessage<T>>,
 {
-    /// Returns the next message, and when its wait for room began if it waits.
-    fn next(&mut self) -> Option<(SinkMessage<T>, Option<Instant>)> {
-        match self.head.take() {
-            Some(Head { message, since }) => Some((message, Some(since))),
-            None => self.messages.next().map(|message| (message.into(), None)),
-        }
-    }
-
     /// Called when no messages are left.
     fn sent(&mut self) -> Poll<()> {
         self.many.stack = None;
@@ -83,9 +74,12 @@ where
     /// Fails the remaining messages: the transaction in which the batch began has ended.
     #[cold]
     fn refuse(&mut self, error: &Error, cx: &Context<'_>) -> Poll<()> {
+        if let Some(head) = self.head.take() {
+            self.many.late(&head.message, Some(head.since), error.clone());
+        }
         for _ in 0..SLICE {
-            let Some((message, waited)) = self.next() else { return self.sent() };
-            self.many.late(&message, waited, error.clone());
+            let Some(message) = self.messages.next() else { return self.sent() };
+            self.many.late(&message.into(), None, error.clone());
         }
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -98,7 +92,15 @@ where
         }
         let now = deadline::now();
         for _ in 0..SLICE {
-            let Some((mut message, waited)) = self.next() else { return self.sent() };
+            // Assigned in each arm: a message in a tuple is copied once more.
+            let (mut message, waited): (SinkMessage<T>, _);
+            match self.head.take() {
+                Some(head) => (message, waited) = (head.message, Some(head.since)),
+                None => match self.messages.next() {
+                    Some(next) => (message, waited) = (next.into(), None),
+                    None => return self.sent(),
+                },
+            }
             match self.many.admit(&mut message, waited, now, cx) {
                 Admitted::Ready(ticket) => self.many.call(message, ticket, self.epoch),
                 Admitted::Failed => {}

@@ -30,6 +30,8 @@ pub(super) struct InFlightSet {
     groups: Vec<(usize, WakerGroup)>,
     /// Indices of the groups of the slots, one for each `GROUP` messages.
     used: VecDeque<usize>,
+    /// The last of them.
+    current: usize,
     /// Indices of groups whose messages are done, for reuse.
     spare: Vec<usize>,
     queue: Arc<ReadyQueue>,
@@ -53,6 +55,7 @@ impl InFlightSet {
             in_flight: 0,
             groups: Vec::new(),
             used: VecDeque::new(),
+            current: 0,
             spare: Vec::new(),
             queue: Arc::default(),
             woken: Vec::new(),
@@ -72,7 +75,9 @@ impl InFlightSet {
                 Slot::InFlight(call.called(&self.sends, future, tracked))
             }
             Poll::Ready(result) => {
-                settle(&mut self.unread, self.first + self.slots.len(), &result, tracked.0);
+                if let Some(ticket) = tracked.0 {
+                    settle(&mut self.unread, self.first + self.slots.len(), &result, ticket);
+                }
                 Slot::Done(result)
             }
         };
@@ -83,23 +88,30 @@ impl InFlightSet {
     pub(super) fn failed(&mut self, error: Error, ticket: Option<Ticket>) {
         self.group();
         let result = Err(error);
-        settle(&mut self.unread, self.first + self.slots.len(), &result, ticket);
+        if let Some(ticket) = ticket {
+            settle(&mut self.unread, self.first + self.slots.len(), &result, ticket);
+        }
         self.slots.push_back(Slot::Done(result));
     }
 
     /// Returns the group of the next message.
+    #[inline]
     fn group(&mut self) -> usize {
-        let next = (self.first + self.slots.len()) / GROUP;
-        let place = next - self.first / GROUP;
-        if place == self.used.len() {
-            let group = self.spare.pop().unwrap_or_else(|| {
-                self.groups.push((0, WakerGroup::new(self.groups.len(), &self.queue)));
-                self.groups.len() - 1
-            });
-            self.groups[group].0 = next * GROUP;
-            self.used.push_back(group);
+        let next = self.first + self.slots.len();
+        if next % GROUP == 0 {
+            self.next_group(next);
         }
-        self.used[place]
+        self.current
+    }
+
+    #[inline(never)]
+    fn next_group(&mut self, first: usize) {
+        self.current = self.spare.pop().unwrap_or_else(|| {
+            self.groups.push((0, WakerGroup::new(self.groups.len(), &self.queue)));
+            self.groups.len() - 1
+        });
+        self.groups[self.current].0 = first;
+        self.used.push_back(self.current);
     }
 
     /// Polls the groups that were woken. Ready when no message is in flight.
@@ -122,7 +134,9 @@ impl InFlightSet {
         for i in from..to {
             if let Slot::InFlight(called) = &mut self.slots[i] {
                 if let Poll::Ready(result) = called.poll(&self.sends, &mut cx) {
-                    settle(&mut self.unread, self.first + i, &result, called.take_ticket());
+                    if let Some(ticket) = called.take_ticket() {
+                        settle(&mut self.unread, self.first + i, &result, ticket);
+                    }
                     self.slots[i] = Slot::Done(result);
                     self.in_flight -= 1;
                 }
@@ -132,18 +146,20 @@ impl InFlightSet {
 
     /// Returns all results in the order of the messages, once [`poll`](Self::poll) was ready.
     pub(super) fn take(&mut self) -> Vec<Result<Delivery>> {
-        std::iter::from_fn(|| self.next()).collect()
+        let mut results = Vec::with_capacity(self.slots.len());
+        while let Some(result) = self.next() {
+            results.push(result);
+        }
+        results
     }
 
     /// Returns the next result in the order of the messages, if it is known.
+    #[inline]
     pub(super) fn next(&mut self) -> Option<Result<Delivery>> {
-        let result = match self.slots.pop_front()? {
-            Slot::Done(result) => result,
-            in_flight @ Slot::InFlight(_) => {
-                self.slots.push_front(in_flight);
-                return None;
-            }
-        };
+        if let Slot::InFlight(_) = self.slots.front()? {
+            return None;
+        }
+        let Some(Slot::Done(result)) = self.slots.pop_front() else { return None };
         if !self.unread.is_empty() {
             self.unread.remove(&self.first).inspect(Ticket::account);
         }
@@ -166,9 +182,7 @@ impl InFlightSet {
 }
 
 /// A delivered message is accounted for. One that failed is when its caller takes the error.
-#[inline]
-fn settle(unread: &mut BTreeMap<usize, Ticket>, number: usize, result: &Result<Delivery>, ticket: Option<Ticket>) {
-    let Some(ticket) = ticket else { return };
+fn settle(unread: &mut BTreeMap<usize, Ticket>, number: usize, result: &Result<Delivery>, ticket: Ticket) {
     if result.is_ok() {
         ticket.account();
     } else {

@@ -1,7 +1,7 @@
 //! State that the clones of a sink share.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::ticket::Ticket;
@@ -20,7 +20,7 @@ use super::{control, deadline};
 /// State shared by all clones of a sink.
 pub(super) struct SinkInner<T> {
     stack: Box<dyn DynStack<T>>,
-    /// A handle that sends borrow for one poll, so that its buffers are reused.
+    /// A handle that sends use in their first poll, so that its buffers are reused.
     idle: Mutex<Option<Box<dyn DynStack<T>>>>,
     pub(super) parts: SharedParts,
     /// Rebuilds the stack. None if the user supplied it.
@@ -104,18 +104,34 @@ impl<T> SinkInner<T> {
         self.stack.fresh()
     }
 
-    /// Takes the idle handle, or makes a fresh one. Never blocks on the lock.
-    pub(super) fn take(&self) -> Box<dyn DynStack<T>> {
-        self.idle.try_lock().ok().and_then(|mut idle| idle.take()).unwrap_or_else(|| self.fresh())
+    /// The place of the idle handle, unless another send uses it. Never blocks on the lock.
+    #[inline]
+    pub(super) fn idle(&self) -> Option<MutexGuard<'_, Option<Box<dyn DynStack<T>>>>> {
+        match self.idle.try_lock() {
+            Ok(idle) => Some(idle),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Poisoned(idle)) => Some(self.unpoisoned(idle.into_inner())),
+        }
     }
 
     /// Returns a handle whose readiness was used.
     pub(super) fn give(&self, stack: Box<dyn DynStack<T>>) {
-        let unwanted = match self.idle.try_lock() {
-            Ok(mut idle) if idle.is_none() => idle.replace(stack),
+        let unwanted = match self.idle() {
+            Some(mut idle) if idle.is_none() => idle.replace(stack),
             _ => Some(stack),
         };
         drop(unwanted);
+    }
+
+    /// A handle whose call panicked is not used again.
+    #[cold]
+    fn unpoisoned<'a>(
+        &self,
+        mut idle: MutexGuard<'a, Option<Box<dyn DynStack<T>>>>,
+    ) -> MutexGuard<'a, Option<Box<dyn DynStack<T>>>> {
+        *idle = None;
+        self.idle.clear_poison();
+        idle
     }
 
     pub(super) fn close(&self) {

@@ -65,10 +65,15 @@ impl<T> SendFuture<T> {
             return Poll::Ready(Err(error));
         }
         let epoch = inner.parts.sends.epoch();
-        let mut stack = inner.take();
+        // The lock is held during the call: a send inside it, or of another thread, uses a handle of its own.
+        let (mut idle, mut own) = (inner.idle(), None);
+        let handle = idle.as_deref_mut().unwrap_or(&mut own);
+        let stack = handle.get_or_insert_with(|| inner.fresh());
         let ready = stack.poll_ready(cx);
         let since = deadline::now();
         if let Poll::Ready(Err(error)) = ready {
+            let failed = handle.take();
+            drop((idle, failed));
             let error = inner.unready(message, None, error);
             self.state = State::Done;
             return Poll::Ready(Err(error));
@@ -78,8 +83,11 @@ impl<T> SendFuture<T> {
             let call = inner.observe(message);
             let Some(message) = place.take() else { completed() };
             let future = stack.call(message);
-            return self.called(call, stack, future, (ticket, None, epoch), cx);
+            drop(idle);
+            return self.called(call, future, (ticket, None, epoch), cx);
         }
+        let Some(stack) = handle.take() else { completed() };
+        drop(idle);
         let open = inner.parts.sends.begin(epoch, open_sends::known(message));
         let Some(message) = place.take() else { completed() };
         let caller = inner.parts.telemetry.caller();
@@ -112,7 +120,8 @@ impl<T> SendFuture<T> {
                 self.inner.waited(&message, since);
                 let call = self.inner.observe(&message);
                 let future = stack.call(message);
-                self.called(call, stack, future, (ticket, Some(open), epoch), cx)
+                self.inner.give(stack);
+                self.called(call, future, (ticket, Some(open), epoch), cx)
             }
         }
     }
@@ -122,12 +131,10 @@ impl<T> SendFuture<T> {
     fn called(
         &mut self,
         call: ObservedCall,
-        stack: Box<dyn DynStack<T>>,
         mut future: BoxFuture,
         tracked: Tracked,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Delivery>> {
-        self.inner.give(stack);
         let answer = future.as_mut().poll(cx);
         self.state = if answer.is_pending() {
             State::Called(call.called(&self.inner.parts.sends, future, tracked))

@@ -1,7 +1,11 @@
 //! All layers together: streams, options, metrics, breaker, retries, custom layers.
 
-use std::pin::pin;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::{StreamExt, poll, stream};
@@ -11,8 +15,9 @@ use kafka_tower::{
     DeliveryGuarantee, Error, ErrorKind, KafkaSink, KafkaSinkConfig, Limits, PartitionStrategy, Persistence, Record,
     Recovery, SinkMessage,
 };
-use tower::ServiceBuilder;
+use tower::layer::layer_fn;
 use tower::timeout::TimeoutLayer;
+use tower::{Service, ServiceBuilder};
 
 fn config() -> KafkaSinkConfig {
     KafkaSinkConfig { topic: "numbers".to_string(), ..Default::default() }
@@ -275,4 +280,64 @@ async fn the_content_type_is_a_header_on_request() {
     builder.content_type_header(true).build().await.unwrap().send(1).await.unwrap();
     let headers = &kafka.records("numbers")[0].record.headers;
     assert_eq!(headers.get("content-type").map(|value| value.as_ref()), Some(&b"application/json"[..]));
+}
+
+/// A service that panics for 1 and must not be called after that. For 2 it sends 3 to its own sink inside the call.
+struct Fragile<S> {
+    inner: S,
+    sink: Arc<OnceLock<KafkaSink<u32>>>,
+    broken: bool,
+}
+
+impl<S: Clone> Clone for Fragile<S> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), sink: Arc::clone(&self.sink), broken: false }
+    }
+}
+
+impl<S: Service<SinkMessage<u32>>> Service<SinkMessage<u32>> for Fragile<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, message: SinkMessage<u32>) -> S::Future {
+        assert!(!self.broken, "a handle whose call panicked is used again");
+        match message.value() {
+            Some(1) => {
+                self.broken = true;
+                panic!("planted");
+            }
+            Some(2) => {
+                assert!(poll_once(&mut self.sink.get().unwrap().send(3)).is_ready());
+            }
+            _ => {}
+        }
+        self.inner.call(message)
+    }
+}
+
+#[tokio::test]
+async fn sends_go_on_after_a_panic_in_a_layer_and_inside_one() {
+    let kafka = MemoryKafka::new().with_topic("numbers", 1);
+    let place = Arc::<OnceLock<KafkaSink<u32>>>::default();
+    let layer = layer_fn({
+        let sink = Arc::clone(&place);
+        move |inner| Fragile { inner, sink: Arc::clone(&sink), broken: false }
+    });
+    let sink = KafkaSink::builder(config()).transport(kafka.transport()).layer(layer).build().await.unwrap();
+    place.set(sink.clone()).unwrap();
+    for round in 0..2 {
+        let mut panics = sink.send(1);
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(poll_once(&mut panics)))).is_err(), "{round}");
+        sink.send(2).await.unwrap();
+    }
+    assert_eq!(values(&kafka), [3, 2, 3, 2]);
+}
+
+fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
