@@ -1,11 +1,6 @@
-//! The laws of a transport as one suite: see [`laws`]. Test binaries run it on memory, on librdkafka's mock cluster and on a
-//! real Apache Kafka.
+//! Helpers of this project's own fixtures for the laws of `kafka-tower-testkit`. Test binaries run the laws on memory, on
+//! librdkafka's mock cluster and on a real Apache Kafka.
 
 #![forbid(unsafe_code)]
 
-pub mod laws;
-pub mod random;
 pub mod rdkafka;
-pub mod subject;
-
-pub use subject::{Open, Subject, Written};

@@ -1,4 +1,4 @@
-//! Helpers for the mock cluster and the real Kafka as subjects.
+//! librdkafka on a mock cluster or a real Kafka.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,19 +6,18 @@ use std::time::Duration;
 use kafka_tower_core::gate::Limits;
 use kafka_tower_rdkafka::RdkafkaTransport;
 use kafka_tower_test_cluster::{Cluster, Isolation};
-
-use crate::subject::{Kafka, Open, Written};
+use kafka_tower_testkit::{LogRecord, Opened};
 
 /// Connects to a topic; panics with the error's help if that does not go.
 ///
 /// # Panics
 ///
 /// If it cannot connect.
-pub async fn open(bootstrap: &str, topic: &str, limits: Limits, kafka: Box<dyn Kafka>) -> Open<RdkafkaTransport> {
+pub async fn open<B>(bootstrap: &str, topic: &str, limits: Limits, broker: B) -> Opened<RdkafkaTransport, B> {
     let builder = RdkafkaTransport::builder().property("bootstrap.servers", bootstrap).topic(topic).limits(limits);
     let transport = builder.connect().await.unwrap_or_else(|error| panic!("{error:#}"));
     let control = transport.control();
-    Open { transport, control, topic: Arc::from(topic), kafka }
+    Opened { transport, control, topic: Arc::from(topic), broker }
 }
 
 /// Connects to a topic with transactions, and initialises the transactional id.
@@ -26,14 +25,14 @@ pub async fn open(bootstrap: &str, topic: &str, limits: Limits, kafka: Box<dyn K
 /// # Panics
 ///
 /// If it cannot.
-pub async fn open_transactional(bootstrap: &str, topic: &str, kafka: Box<dyn Kafka>) -> Open<RdkafkaTransport> {
+pub async fn open_transactional<B>(bootstrap: &str, topic: &str, broker: B) -> Opened<RdkafkaTransport, B> {
     let builder = RdkafkaTransport::builder().property("bootstrap.servers", bootstrap).topic(topic);
     let connecting = builder.property("transactional.id", topic).connect();
     let transport = connecting.await.unwrap_or_else(|error| panic!("{error:#}"));
     let control = transport.control();
     let transactions = control.transactions().expect("it has a transactional id");
     transactions.init(Duration::from_secs(30)).await.unwrap_or_else(|error| panic!("{error:#}"));
-    Open { transport, control, topic: Arc::from(topic), kafka }
+    Opened { transport, control, topic: Arc::from(topic), broker }
 }
 
 /// Reads a topic with the test cluster's reader, a plain consumer.
@@ -41,7 +40,7 @@ pub async fn open_transactional(bootstrap: &str, topic: &str, kafka: Box<dyn Kaf
 /// # Panics
 ///
 /// If it cannot be read.
-pub async fn read(cluster: &Cluster, topic: &str) -> Vec<Written> {
+pub async fn read(cluster: &Cluster, topic: &str) -> Vec<LogRecord> {
     read_as(cluster, topic, Isolation::Uncommitted).await
 }
 
@@ -50,9 +49,9 @@ pub async fn read(cluster: &Cluster, topic: &str) -> Vec<Written> {
 /// # Panics
 ///
 /// If it cannot be read.
-pub async fn read_as(cluster: &Cluster, topic: &str, isolation: Isolation) -> Vec<Written> {
+pub async fn read_as(cluster: &Cluster, topic: &str, isolation: Isolation) -> Vec<LogRecord> {
     let records = cluster.read_as(topic, isolation).await.unwrap_or_else(|error| panic!("{error}"));
-    let written = |record: kafka_tower_test_cluster::ReadRecord| Written {
+    let in_log = |record: kafka_tower_test_cluster::ReadRecord| LogRecord {
         partition: record.partition,
         offset: record.offset,
         key: record.key.map(Into::into),
@@ -60,5 +59,5 @@ pub async fn read_as(cluster: &Cluster, topic: &str, isolation: Isolation) -> Ve
         headers: record.headers.into_iter().map(|(key, value)| (key, value.map(Into::into))).collect(),
         timestamp: record.timestamp,
     };
-    records.into_iter().map(written).collect()
+    records.into_iter().map(in_log).collect()
 }

@@ -1,84 +1,95 @@
 //! The laws on the in-memory Kafka, under a paused clock.
 #![allow(clippy::unwrap_used)] // a test may fail
 
-use std::sync::Mutex;
+use std::time::Duration;
 
-use bytes::Bytes;
 use kafka_tower_core::gate::Limits;
-use kafka_tower_memory::{Hold, MemoryKafka, MemoryTransport};
-use kafka_tower_test_suite::subject::{Boxed, Kafka};
-use kafka_tower_test_suite::{Open, Subject, Written, run_laws};
+use kafka_tower_memory::{Hold, MemoryKafka, MemoryTransport, StoredRecord};
+use kafka_tower_testkit::{Broker, Fixture, LogRecord, NotApplicable, Opened, OpenedPair, law_tests};
 
-struct Memory;
+/// Answers after this time; zero: within the call.
+struct Memory(Duration);
 
-impl Subject for Memory {
+impl Fixture for Memory {
     type Transport = MemoryTransport;
+    type Broker = MemoryBroker;
 
-    fn open(&self, limits: Limits, partitions: u32) -> Boxed<'_, Open<MemoryTransport>> {
-        Box::pin(async move {
-            let kafka = MemoryKafka::new().with_topic("laws", partitions);
-            let transport = kafka.transport_with(limits);
-            let control = transport.control();
-            Open { transport, control, topic: "laws".into(), kafka: Box::new(Broker { kafka, hold: Mutex::default() }) }
-        })
+    async fn open(&self, limits: Limits, partitions: u32) -> Opened<MemoryTransport, MemoryBroker> {
+        let kafka = MemoryKafka::new().with_topic("laws", partitions);
+        self.opened(&kafka, kafka.transport_with(limits))
     }
 
-    fn open_transactional(&self) -> Boxed<'_, Option<[Open<MemoryTransport>; 2]>> {
-        Box::pin(async {
-            let kafka = MemoryKafka::new().with_topic("laws", 1);
-            let transports = [kafka.transactional_transport("id"), kafka.transport()];
-            let opens = transports.map(|transport| {
-                let broker = Broker { kafka: kafka.clone(), hold: Mutex::default() };
-                Open { control: transport.control(), transport, topic: "laws".into(), kafka: Box::new(broker) }
-            });
-            opens[0].control.transactions().unwrap().init(self.patience()).await.unwrap();
-            Some(opens)
-        })
+    async fn open_transactional(&self) -> Result<OpenedPair<MemoryTransport, MemoryBroker>, NotApplicable> {
+        let kafka = MemoryKafka::new().with_topic("laws", 1);
+        let transactional = self.opened(&kafka, kafka.transactional_transport("id"));
+        transactional.control.transactions().unwrap().init(self.patience()).await.unwrap();
+        Ok(OpenedPair { transactional, plain: self.opened(&kafka, kafka.transport()) })
     }
 }
 
-struct Broker {
+impl Memory {
+    fn opened(&self, kafka: &MemoryKafka, transport: MemoryTransport) -> Opened<MemoryTransport, MemoryBroker> {
+        let broker = MemoryBroker { kafka: kafka.clone(), delay: self.0, paused: None };
+        broker.answer();
+        Opened { control: transport.control(), transport, topic: "laws".into(), broker }
+    }
+}
+
+struct MemoryBroker {
     kafka: MemoryKafka,
-    hold: Mutex<Option<Hold>>,
+    delay: Duration,
+    paused: Option<Hold>,
 }
 
-fn written(stored: &kafka_tower_memory::StoredRecord) -> Written {
-    Written {
-        partition: stored.partition,
-        offset: stored.offset,
-        key: stored.key().cloned(),
-        value: stored.value().cloned(),
-        headers: stored
-            .record
-            .headers
-            .iter()
-            .map(|h| (h.key.to_string(), h.value.clone()))
-            .collect::<Vec<(String, Option<Bytes>)>>(),
-        timestamp: Some(stored.timestamp.as_millis()),
+impl MemoryBroker {
+    fn answer(&self) {
+        self.kafka.clear_script();
+        if !self.delay.is_zero() {
+            self.kafka.script().always().delay(self.delay);
+        }
     }
 }
 
-impl Kafka for Broker {
-    fn read(&self) -> Boxed<'_, Vec<Written>> {
-        Box::pin(async move { self.kafka.records("laws").iter().map(written).collect() })
+fn in_log(stored: &StoredRecord) -> LogRecord {
+    let record = LogRecord::new(stored.partition, stored.offset, &stored.record);
+    LogRecord { timestamp: Some(stored.timestamp.as_millis()), ..record }
+}
+
+impl Broker for MemoryBroker {
+    async fn read(&self) -> Vec<LogRecord> {
+        self.kafka.records("laws").iter().map(in_log).collect()
     }
 
-    fn committed(&self) -> Boxed<'_, Vec<Written>> {
-        Box::pin(async move { self.kafka.committed("laws").iter().map(written).collect() })
+    async fn read_committed(&self) -> Vec<LogRecord> {
+        self.kafka.committed("laws").iter().map(in_log).collect()
     }
 
-    fn silence(&self) -> Boxed<'_, bool> {
-        Box::pin(async {
-            *self.hold.lock().unwrap() = Some(self.kafka.script().always().hold());
-            true
-        })
+    async fn pause(&mut self) -> Result<(), NotApplicable> {
+        self.kafka.clear_script();
+        self.paused = Some(self.kafka.script().always().hold());
+        Ok(())
     }
 
-    fn answer(&self) -> Boxed<'_, ()> {
-        Box::pin(async {
-            self.hold.lock().unwrap().take();
-        })
+    async fn resume(&mut self) {
+        self.paused = None;
+        self.answer();
     }
 }
 
-run_laws!([tokio::test(start_paused = true)] async { Some(Memory) });
+mod at_once {
+    use super::*;
+
+    law_tests!(
+        #[tokio::test(start_paused = true)]
+        Memory(Duration::ZERO)
+    );
+}
+
+mod later {
+    use super::*;
+
+    law_tests!(
+        #[tokio::test(start_paused = true)]
+        Memory(Duration::from_millis(1))
+    );
+}

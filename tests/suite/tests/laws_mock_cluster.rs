@@ -4,47 +4,56 @@
 use kafka_tower_core::gate::Limits;
 use kafka_tower_rdkafka::{MockCluster, RdkafkaTransport};
 use kafka_tower_test_cluster::Cluster;
-use kafka_tower_test_suite::subject::{Boxed, Kafka};
-use kafka_tower_test_suite::{Open, Subject, Written, rdkafka, run_laws};
+use kafka_tower_test_suite::rdkafka;
+use kafka_tower_testkit::{Broker, Fixture, Law, LogRecord, NotApplicable, Opened, OpenedPair, law_tests};
 
 struct Mock;
 
-impl Subject for Mock {
+impl Fixture for Mock {
     type Transport = RdkafkaTransport;
+    type Broker = MockBroker;
 
-    fn open(&self, limits: Limits, partitions: u32) -> Boxed<'_, Open<RdkafkaTransport>> {
-        Box::pin(async move {
-            // One cluster for each test, because a test may stop its broker.
-            let mock = MockCluster::start(1).unwrap();
-            mock.create_topic("laws", partitions).unwrap();
-            let (bootstrap, reader) = (mock.bootstrap().to_owned(), Cluster::external(mock.bootstrap()));
-            rdkafka::open(&bootstrap, "laws", limits, Box::new(Broker { mock, reader })).await
-        })
+    async fn open(&self, limits: Limits, partitions: u32) -> Opened<RdkafkaTransport, MockBroker> {
+        // One cluster for each test, because a test may stop its broker.
+        let mock = MockCluster::start(1).unwrap();
+        mock.create_topic("laws", partitions).unwrap();
+        let (bootstrap, reader) = (mock.bootstrap().to_owned(), Cluster::external(mock.bootstrap()));
+        rdkafka::open(&bootstrap, "laws", limits, MockBroker { mock, reader }).await
+    }
+
+    async fn open_transactional(&self) -> Result<OpenedPair<RdkafkaTransport, MockBroker>, NotApplicable> {
+        Err(NotApplicable::new("the mock cluster shows aborted records to every reader"))
+    }
+
+    fn not_applicable(&self) -> Vec<Law> {
+        Law::OF_TRANSACTIONS.to_vec()
     }
 }
 
-struct Broker {
+struct MockBroker {
     mock: MockCluster,
     reader: Cluster,
 }
 
-impl Kafka for Broker {
-    fn read(&self) -> Boxed<'_, Vec<Written>> {
+impl Broker for MockBroker {
+    async fn read(&self) -> Vec<LogRecord> {
         // The mock cluster writes its own timestamps.
-        Box::pin(async {
-            let mut read = rdkafka::read(&self.reader, "laws").await;
-            read.iter_mut().for_each(|record| record.timestamp = None);
-            read
-        })
+        let mut read = rdkafka::read(&self.reader, "laws").await;
+        read.iter_mut().for_each(|record| record.timestamp = None);
+        read
     }
 
-    fn silence(&self) -> Boxed<'_, bool> {
-        Box::pin(async { self.mock.broker_down(1).map(|()| true).unwrap() })
+    async fn pause(&mut self) -> Result<(), NotApplicable> {
+        self.mock.broker_down(1).unwrap();
+        Ok(())
     }
 
-    fn answer(&self) -> Boxed<'_, ()> {
-        Box::pin(async { self.mock.broker_up(1).unwrap() })
+    async fn resume(&mut self) {
+        self.mock.broker_up(1).unwrap();
     }
 }
 
-run_laws!([tokio::test(flavor = "multi_thread", worker_threads = 2)] async { Some(Mock) });
+law_tests!(
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    Mock
+);

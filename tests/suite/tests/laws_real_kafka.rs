@@ -4,8 +4,8 @@
 use kafka_tower_core::gate::Limits;
 use kafka_tower_rdkafka::RdkafkaTransport;
 use kafka_tower_test_cluster::{self as cluster, Cluster, Error, Isolation};
-use kafka_tower_test_suite::subject::{Boxed, Kafka};
-use kafka_tower_test_suite::{Open, Subject, Written, rdkafka, run_laws};
+use kafka_tower_test_suite::rdkafka;
+use kafka_tower_testkit::{Broker, Fixture, Law, LogRecord, NotApplicable, Opened, OpenedPair, law_tests};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// One test at a time, because a test may stop the broker.
@@ -13,60 +13,85 @@ static TURN: Mutex<()> = Mutex::const_new(());
 
 struct Real(&'static Cluster, #[allow(dead_code)] MutexGuard<'static, ()>);
 
+/// `None`: there is no Kafka, and a line has been printed.
 async fn real() -> Option<Real> {
     let turn = TURN.lock().await;
     Some(Real(cluster::shared().await?, turn))
 }
 
-impl Subject for Real {
-    type Transport = RdkafkaTransport;
-
-    fn open(&self, limits: Limits, partitions: u32) -> Boxed<'_, Open<RdkafkaTransport>> {
-        Box::pin(async move {
-            let topic = self.0.topic("laws", i32::try_from(partitions).unwrap()).await.unwrap();
-            let broker = Broker { cluster: self.0, topic: topic.clone() };
-            rdkafka::open(self.0.bootstrap(), &topic, limits, Box::new(broker)).await
-        })
-    }
-
-    fn open_transactional(&self) -> Boxed<'_, Option<[Open<RdkafkaTransport>; 2]>> {
-        Box::pin(async move {
-            let topic = self.0.topic("laws", 1).await.unwrap();
-            let broker = || Box::new(Broker { cluster: self.0, topic: topic.clone() });
-            let transactional = rdkafka::open_transactional(self.0.bootstrap(), &topic, broker()).await;
-            let limits = Limits { records: 10, bytes: 1_000 };
-            Some([transactional, rdkafka::open(self.0.bootstrap(), &topic, limits, broker()).await])
-        })
+impl Real {
+    fn broker(&self, topic: &str) -> RealBroker {
+        RealBroker { cluster: self.0, topic: topic.to_owned(), paused: false }
     }
 }
 
-struct Broker {
+impl Fixture for Real {
+    type Transport = RdkafkaTransport;
+    type Broker = RealBroker;
+
+    async fn open(&self, limits: Limits, partitions: u32) -> Opened<RdkafkaTransport, RealBroker> {
+        let topic = self.0.topic("laws", i32::try_from(partitions).unwrap()).await.unwrap();
+        rdkafka::open(self.0.bootstrap(), &topic, limits, self.broker(&topic)).await
+    }
+
+    async fn open_transactional(&self) -> Result<OpenedPair<RdkafkaTransport, RealBroker>, NotApplicable> {
+        let topic = self.0.topic("laws", 1).await.unwrap();
+        let transactional = rdkafka::open_transactional(self.0.bootstrap(), &topic, self.broker(&topic)).await;
+        let limits = Limits { records: 10, bytes: 1_000 };
+        let plain = rdkafka::open(self.0.bootstrap(), &topic, limits, self.broker(&topic)).await;
+        Ok(OpenedPair { transactional, plain })
+    }
+
+    /// Nothing, unless the cluster is the external one of `KAFKA_BROKERS`.
+    fn not_applicable(&self) -> Vec<Law> {
+        let external = self.0.pid(1).is_err();
+        if external { Law::OF_A_PAUSED_BROKER.to_vec() } else { Vec::new() }
+    }
+}
+
+struct RealBroker {
     cluster: &'static Cluster,
     topic: String,
+    paused: bool,
 }
 
-impl Kafka for Broker {
-    fn read(&self) -> Boxed<'_, Vec<Written>> {
-        Box::pin(rdkafka::read(self.cluster, &self.topic))
+impl Broker for RealBroker {
+    async fn read(&self) -> Vec<LogRecord> {
+        rdkafka::read(self.cluster, &self.topic).await
     }
 
-    fn committed(&self) -> Boxed<'_, Vec<Written>> {
-        Box::pin(rdkafka::read_as(self.cluster, &self.topic, Isolation::Committed))
+    async fn read_committed(&self) -> Vec<LogRecord> {
+        rdkafka::read_as(self.cluster, &self.topic, Isolation::Committed).await
     }
 
-    fn silence(&self) -> Boxed<'_, bool> {
-        Box::pin(async {
-            match self.cluster.stop(1) {
-                Ok(()) => true,
-                Err(Error::External(_)) => false,
-                Err(error) => panic!("{error}"),
-            }
-        })
+    async fn pause(&mut self) -> Result<(), NotApplicable> {
+        match self.cluster.stop(1) {
+            Ok(()) => self.paused = true,
+            Err(error @ Error::External(_)) => return Err(NotApplicable::new(error.to_string())),
+            Err(error) => panic!("{error}"),
+        }
+        Ok(())
     }
 
-    fn answer(&self) -> Boxed<'_, ()> {
-        Box::pin(async { self.cluster.cont(1).unwrap() })
+    async fn resume(&mut self) {
+        self.cluster.cont(1).unwrap();
+        self.paused = false;
     }
 }
 
-run_laws!([tokio::test(flavor = "multi_thread", worker_threads = 2)] real());
+/// After a broken law: the next one uses the same broker.
+impl Drop for RealBroker {
+    fn drop(&mut self) {
+        if self.paused {
+            self.cluster.cont(1).unwrap();
+        }
+    }
+}
+
+law_tests!(
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    match real().await {
+        Some(real) => real,
+        None => return,
+    }
+);

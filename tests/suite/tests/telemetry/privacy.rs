@@ -15,7 +15,7 @@ use kafka_tower::{
     BoxError, Control, Delivery, Error, ErrorKind, KafkaSink, KafkaSinkConfig, Limits, Partitioner, Persistence,
     Record, SinkMessage,
 };
-use kafka_tower_test_suite::random::Random;
+use kafka_tower_testkit::Random;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::propagation::TextMapCompositePropagator;
 use opentelemetry::{Context, KeyValue};

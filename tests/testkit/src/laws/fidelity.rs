@@ -2,16 +2,21 @@ use bytes::Bytes;
 use kafka_tower_core::partitioner::partition_for_key;
 use kafka_tower_core::{Headers, Record, Timestamp};
 
-use super::{WIDE, call, delivered, within};
-use crate::Subject;
+use super::Applied;
+use super::support::{WIDE, call, delivered, within};
+use crate::{Broker as _, Fixture};
 
 /// Records are read as they were sent: null and empty differ, headers keep order and duplicates, timestamps are kept.
+///
+/// # Errors
+///
+/// None: this law always runs.
 ///
 /// # Panics
 ///
 /// If not.
-pub async fn records_arrive_as_they_were<S: Subject>(subject: &S) {
-    let mut open = subject.open(WIDE, 1).await;
+pub async fn records_arrive_as_they_were<F: Fixture>(fixture: &F) -> Applied {
+    let mut open = fixture.open(WIDE, 1).await;
     let mut headers = Headers::new();
     headers.push("region", "us");
     headers.push("empty", "");
@@ -31,10 +36,10 @@ pub async fn records_arrive_as_they_were<S: Subject>(subject: &S) {
         base().with_value(vec![7; 100_000]),
     ];
     for record in records.clone() {
-        let delivery = delivered(within(subject.patience(), "a record", call(&mut open.transport, record).await).await);
+        let delivery = delivered(within(fixture.patience(), "a record", call(&mut open.transport, record).await).await);
         assert_eq!((&*delivery.topic, delivery.partition), (&*open.topic, 0));
     }
-    let read = open.kafka.read().await;
+    let read = open.broker.read().await;
     assert_eq!(read.len(), records.len());
     for (sent, read) in records.iter().zip(read) {
         assert_eq!((&sent.key, &sent.value), (&read.key, &read.value));
@@ -44,16 +49,21 @@ pub async fn records_arrive_as_they_were<S: Subject>(subject: &S) {
             assert_eq!(sent.as_millis(), read);
         }
     }
+    Ok(())
 }
 
 /// The partition of a key is murmur2's, as in the Java client: core, transport and log agree.
 ///
+/// # Errors
+///
+/// None: this law always runs.
+///
 /// # Panics
 ///
 /// If not.
-pub async fn keys_choose_partitions_as_java_does<S: Subject>(subject: &S) {
+pub async fn keys_choose_partitions_as_java_does<F: Fixture>(fixture: &F) -> Applied {
     const PARTITIONS: u32 = 6;
-    let mut open = subject.open(WIDE, PARTITIONS).await;
+    let mut open = fixture.open(WIDE, PARTITIONS).await;
     let keys: Vec<Bytes> = (0..200).map(|n| Bytes::from(format!("key-{}-{n}", "ü".repeat(n % 7)))).collect();
     let mut futures = Vec::new();
     for key in &keys {
@@ -61,11 +71,12 @@ pub async fn keys_choose_partitions_as_java_does<S: Subject>(subject: &S) {
         futures.push(call(&mut open.transport, record).await);
     }
     for (key, future) in keys.iter().zip(futures) {
-        let delivery = delivered(within(subject.patience(), "a record", future).await);
+        let delivery = delivered(within(fixture.patience(), "a record", future).await);
         assert_eq!(delivery.partition, partition_for_key(key, PARTITIONS), "{key:?}");
     }
-    for record in open.kafka.read().await {
+    for record in open.broker.read().await {
         let key = record.key.expect("a key");
         assert_eq!(record.partition, partition_for_key(&key, PARTITIONS), "{key:?}");
     }
+    Ok(())
 }

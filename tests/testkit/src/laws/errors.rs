@@ -2,18 +2,24 @@ use std::time::Duration;
 
 use kafka_tower_core::gate::Limits;
 use kafka_tower_core::{ErrorKind, Persistence, Record, Timestamp};
-use tower::Service;
 
-use super::{call, delivered, numbered, silenced, within};
-use crate::Subject;
+use tower_service::Service as _;
+
+use super::Applied;
+use super::support::{call, delivered, numbered, within};
+use crate::{Broker as _, Fixture, LogRecord};
 
 /// Law 5 for misuse: each error is typed and says that nothing was written, and nothing was.
+///
+/// # Errors
+///
+/// None: this law always runs.
 ///
 /// # Panics
 ///
 /// If not.
-pub async fn every_error_states_its_persistence<S: Subject>(subject: &S) {
-    let mut open = subject.open(Limits { records: 100, bytes: 1_000 }, 2).await;
+pub async fn every_error_states_its_persistence<F: Fixture>(fixture: &F) -> Applied {
+    let mut open = fixture.open(Limits { records: 100, bytes: 1_000 }, 2).await;
     let year_1969 = Timestamp::from_millis(-1);
     let topic = open.topic.clone();
     let cases: Vec<(&str, Record, ErrorKind)> = vec![
@@ -26,7 +32,7 @@ pub async fn every_error_states_its_persistence<S: Subject>(subject: &S) {
     ];
     for (what, record, kind) in cases {
         let future = call(&mut open.transport, record).await;
-        let error = within(subject.patience(), what, future).await.expect_err(what);
+        let error = within(fixture.patience(), what, future).await.expect_err(what);
         assert_eq!(error.kind(), kind, "{what}: {error:#}");
         assert_eq!(error.persistence(), Persistence::NotPersisted, "{what}");
         assert!(!error.message().is_empty() && !error.help().is_empty(), "{what}: {error:?}");
@@ -38,22 +44,26 @@ pub async fn every_error_states_its_persistence<S: Subject>(subject: &S) {
         .is_complete()
         .then_some(())
         .expect("nothing was open");
-    let error = call(&mut open.transport, numbered(&topic, 1)).await.await.expect_err("closed");
+    let error = call(&mut open.transport, numbered(&topic, 1)).await;
+    let error = within(fixture.patience(), "a refusal", error).await.expect_err("closed");
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::Closed, Persistence::NotPersisted));
-    assert_eq!(open.kafka.read().await, [], "not written means not written");
+    assert_eq!(open.broker.read().await, [], "not written means not written");
+    Ok(())
 }
 
 /// A deadline resolves the future: a parked record is withdrawn and not written, one in flight may be. Its report frees
 /// its room.
 ///
+/// # Errors
+///
+/// [`NotApplicable`](crate::NotApplicable), if the broker cannot be paused.
+///
 /// # Panics
 ///
 /// If not.
-pub async fn a_deadline_ends_the_waiting_truthfully<S: Subject>(subject: &S) {
-    let mut open = subject.open(Limits { records: 1, bytes: 1_000 }, 1).await;
-    if !silenced(&*open.kafka, "a_deadline_ends_the_waiting_truthfully").await {
-        return;
-    }
+pub async fn a_deadline_ends_the_waiting_truthfully<F: Fixture>(fixture: &F) -> Applied {
+    let mut open = fixture.open(Limits { records: 1, bytes: 1_000 }, 1).await;
+    open.broker.pause().await?;
     let soon = || tokio::time::Instant::now() + Duration::from_millis(300);
     let on_its_way = call(&mut open.transport, numbered(&open.topic, 0).with_expires_at(soon())).await;
     // Called without readiness: parked behind the first.
@@ -64,13 +74,14 @@ pub async fn a_deadline_ends_the_waiting_truthfully<S: Subject>(subject: &S) {
         ("parked", parked, Persistence::NotPersisted),
         ("late", late, Persistence::NotPersisted),
     ] {
-        let error = within(subject.patience(), what, future).await.expect_err(what);
+        let error = within(fixture.patience(), what, future).await.expect_err(what);
         assert_eq!((error.kind(), error.persistence()), (ErrorKind::Timeout, persistence), "{what}: {error:#}");
     }
     assert_eq!(open.control.in_flight().records, 1, "its room is held until its report");
-    open.kafka.answer().await;
-    within(subject.patience(), "flush", open.control.flush()).await.expect("flush");
-    delivered(within(subject.patience(), "the next", call(&mut open.transport, numbered(&open.topic, 3)).await).await);
-    let numbers: Vec<_> = open.kafka.read().await.iter().map(crate::Written::number).collect();
+    open.broker.resume().await;
+    within(fixture.patience(), "flush", open.control.flush()).await.expect("flush");
+    delivered(within(fixture.patience(), "the next", call(&mut open.transport, numbered(&open.topic, 3)).await).await);
+    let numbers: Vec<_> = open.broker.read().await.iter().map(LogRecord::number).collect();
     assert!(numbers == [0, 3] || numbers == [3], "{numbers:?}: the parked and the late one were not sent");
+    Ok(())
 }

@@ -2,23 +2,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kafka_tower_core::ticket::{Ticket, TicketOwner};
-use kafka_tower_core::{Error, ErrorKind, Persistence, SinkMessage, TransactionEnd, Transport};
+use kafka_tower_core::{Error, ErrorKind, Persistence, SinkMessage, TransactionEnd};
 
-use super::{WIDE, call, delivered, numbered, within};
-use crate::{Open, Subject, Written};
+use super::Applied;
+use super::support::{WIDE, call, delivered, numbered, within};
+use crate::{Broker as _, Fixture, LogRecord, Opened, OpenedPair};
 
 /// Much less than a broker takes to abort a transaction that was left open: `transaction.timeout.ms` is 60 s.
 const SOON: Duration = Duration::from_secs(20);
 
 /// A close during a transaction aborts it, so that `read_committed` readers are not held back.
 ///
+/// # Errors
+///
+/// [`NotApplicable`](crate::NotApplicable), if there are no transactions.
+///
 /// # Panics
 ///
 /// If they are.
-pub async fn a_close_aborts_an_open_transaction<S: Subject>(subject: &S) {
-    let Some([mut open, mut plain]) = subject.open_transactional().await else { return };
-    begin(&mut open).await;
-    let report = within(subject.patience(), "close", open.control.close(Duration::from_secs(30))).await.expect("close");
+pub async fn a_close_aborts_an_open_transaction<F: Fixture>(fixture: &F) -> Applied {
+    let OpenedPair { transactional: mut open, mut plain } = fixture.open_transactional().await?;
+    begin(fixture, &mut open).await;
+    let report = within(fixture.patience(), "close", open.control.close(Duration::from_secs(30))).await.expect("close");
     assert!(matches!(report.transaction, Some(TransactionEnd::Aborted)), "{report}");
     assert!(report.is_complete(), "{report}");
     let transactions = open.control.transactions().expect("transactions");
@@ -28,30 +33,40 @@ pub async fn a_close_aborts_an_open_transaction<S: Subject>(subject: &S) {
     }
     let again = open.control.close(Duration::from_secs(1)).await.expect("close");
     assert!(again.transaction.is_none(), "one of two closes reports it: {again}");
-    is_seen(&mut plain).await;
+    is_seen(fixture, &mut plain).await;
+    Ok(())
 }
 
 /// Dropping the last handle aborts it too.
 ///
+/// # Errors
+///
+/// [`NotApplicable`](crate::NotApplicable), if there are no transactions.
+///
 /// # Panics
 ///
 /// If it does not.
-pub async fn dropping_the_last_handle_aborts_an_open_transaction<S: Subject>(subject: &S) {
-    let Some([mut open, mut plain]) = subject.open_transactional().await else { return };
-    begin(&mut open).await;
+pub async fn dropping_the_last_handle_aborts_an_open_transaction<F: Fixture>(fixture: &F) -> Applied {
+    let OpenedPair { transactional: mut open, mut plain } = fixture.open_transactional().await?;
+    begin(fixture, &mut open).await;
     // Where blocking is allowed, because the last handle waits for its threads.
     tokio::task::spawn_blocking(move || drop(open)).await.expect("a drop");
-    is_seen(&mut plain).await;
+    is_seen(fixture, &mut plain).await;
+    Ok(())
 }
 
 /// A record whose transaction has ended is refused and not sent. The ticket of an accepted record is accounted for, even
 /// if its future is dropped.
 ///
+/// # Errors
+///
+/// None: this law always runs.
+///
 /// # Panics
 ///
 /// If it is not.
-pub async fn tickets_are_checked_and_accounted_for<S: Subject>(subject: &S) {
-    let Open { mut transport, control, topic, kafka } = subject.open(WIDE, 1).await;
+pub async fn tickets_are_checked_and_accounted_for<F: Fixture>(fixture: &F) -> Applied {
+    let Opened { mut transport, control, topic, broker } = fixture.open(WIDE, 1).await;
     let owner = Arc::<Tickets>::default();
     let record = |number, transaction| {
         let mut message = SinkMessage::new(());
@@ -60,13 +75,20 @@ pub async fn tickets_are_checked_and_accounted_for<S: Subject>(subject: &S) {
         let value = Some(bytes::Bytes::from(usize::to_string(&number)));
         message.into_parts().1.into_record(&topic, value)
     };
-    let refused = call(&mut transport, record(0, ENDED)).await.await.expect_err("its transaction has ended");
+    let refused = call(&mut transport, record(0, ENDED)).await;
+    let refused = within(fixture.patience(), "a refusal", refused).await.expect_err("its transaction has ended");
     assert_eq!((refused.kind(), refused.persistence()), (ErrorKind::Transaction, Persistence::NotPersisted));
     drop(call(&mut transport, record(1, ENDED + 1)).await);
-    assert_eq!(*owner.0.lock().unwrap_or_else(PoisonError::into_inner), [(ENDED, true), (ENDED + 1, false)]);
-    within(subject.patience(), "flush", control.flush()).await.expect("flush");
-    assert_eq!(kafka.read().await.iter().map(Written::number).collect::<Vec<_>>(), [1]);
-    drop(control.close(subject.patience()).await);
+    let ended = owner.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    assert_eq!(
+        ended,
+        [(ENDED, true), (ENDED + 1, false)],
+        "the refused record is missing, and the accepted one is not"
+    );
+    within(fixture.patience(), "flush", control.flush()).await.expect("flush");
+    assert_eq!(broker.read().await.iter().map(LogRecord::number).collect::<Vec<_>>(), [1]);
+    drop(control.close(fixture.patience()).await);
+    Ok(())
 }
 
 /// A transaction that has ended.
@@ -87,17 +109,19 @@ impl TicketOwner for Tickets {
     }
 }
 
-async fn begin<T: Transport>(open: &mut Open<T>) {
+async fn begin<F: Fixture>(fixture: &F, open: &mut Opened<F::Transport, F::Broker>) {
     open.control.transactions().expect("transactions").begin(SOON).await.expect("begin");
-    delivered(call(&mut open.transport, numbered(&open.topic, 0)).await.await);
+    let future = call(&mut open.transport, numbered(&open.topic, 0)).await;
+    delivered(within(fixture.patience(), "a record of the transaction", future).await);
 }
 
 /// A record after the transaction is visible soon, and no record of the transaction is.
-async fn is_seen<T: Transport>(plain: &mut Open<T>) {
-    delivered(call(&mut plain.transport, numbered(&plain.topic, 1)).await.await);
+async fn is_seen<F: Fixture>(fixture: &F, plain: &mut Opened<F::Transport, F::Broker>) {
+    let future = call(&mut plain.transport, numbered(&plain.topic, 1)).await;
+    delivered(within(fixture.patience(), "a record after the transaction", future).await);
     within(SOON, "a reader of committed records", async {
         loop {
-            let seen: Vec<_> = plain.kafka.committed().await.iter().map(Written::number).collect();
+            let seen: Vec<_> = plain.broker.read_committed().await.iter().map(LogRecord::number).collect();
             if !seen.is_empty() {
                 assert_eq!(seen, [1]);
                 return;
