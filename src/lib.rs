@@ -117,3 +117,7 @@ struct ObservabilityDocument;
 #[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
 #[doc = include_str!("../docs/testing.md")]
 struct TestingDocument;
+
+#[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
+#[doc = include_str!("../docs/transport.md")]
+struct TransportDocument;

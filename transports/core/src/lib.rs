@@ -1,6 +1,7 @@
 //! Types and the transport contract of kafka-tower.
 //!
-//! Layers use these types and never a vendor's. A transport is any service that keeps the laws of [`Transport`].
+//! Layers use these types and never a vendor's. A transport is any service that keeps the laws of [`Transport`];
+//! the package `kafka-tower-testkit` proves it.
 //!
 //! | item | purpose |
 //! |---|---|

@@ -27,7 +27,8 @@ use crate::{Delivery, Error, Record};
 ///    transactions, it accounts for the record's [ticket](crate::ticket) when it accepts the record, and no [commit](crate::TransactionControl) succeeds without every accepted record, and a close or the
 ///    drop of the last handle [aborts](crate::Control::close) an open transaction.
 ///
-/// One test suite checks them on every transport of this project.
+/// The package `kafka-tower-testkit` has a test for each law that a test can check, and `docs/transport.md` explains how
+/// to write a transport.
 pub trait Transport:
     Service<
         Record,
