@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::error::transport as errors;
 use kafka_tower_core::gate::{Gate, GateHandle, Limits, Permit, Refused};
 use kafka_tower_core::partitioner::partition_for_key;
 use kafka_tower_core::{
-    CloseReport, Control, ControlFuture, Delivery, Error, ErrorKind, InFlight, Persistence, Record, Result,
-    TransactionControl, handover,
+    CloseReport, Control, ControlFuture, Delivery, Error, ErrorKind, InFlight, IntoTransport, Persistence, Record,
+    Result, TransactionControl, handover,
 };
 use tokio::sync::oneshot;
 use tokio::time::{timeout, timeout_at};
@@ -57,6 +58,15 @@ impl ToyTransport {
     }
 }
 
+impl IntoTransport for ToyTransport {
+    type Transport = Self;
+
+    fn into_transport(self) -> (Self, Arc<dyn Control>) {
+        let control = self.control();
+        (self, control)
+    }
+}
+
 impl Service<Record> for ToyTransport {
     type Response = Delivery;
     type Error = Error;
@@ -73,21 +83,21 @@ impl Service<Record> for ToyTransport {
             self.handle.pass_on(); // this handle was woken for free room, and does not take it
             return refused(error);
         }
-        let (bytes, expires_at) = (record.size(), record.expires_at);
+        let (topic, bytes, expires_at) = (Arc::clone(&record.topic), record.size(), record.expires_at);
         let (caller, answer) = oneshot::channel();
         let id = self.inner.calls().begin(Call { record, caller, permit: None });
         if let Err(why) = self.handle.call(id, bytes, |id, permit| self.inner.send(id, permit)) {
             self.inner.calls().open.remove(&id);
             return refused(match why {
-                Refused::TooLarge(_) => not_written(ErrorKind::RecordTooLarge, "the record is larger than the limit"),
-                Refused::Closed(_) => not_written(ErrorKind::Closed, "the transport is closed"),
+                Refused::TooLarge(_) => errors::larger_than_gate(&topic, bytes, self.inner.gate.limits().bytes),
+                Refused::Closed(_) => errors::after_close(&topic),
             });
         }
         handover::taken(); // from now on the transport answers for the record, also to its transaction
         ticket.inspect(|ticket| ticket.account());
         let inner = Arc::clone(&self.inner);
         Box::pin(async move {
-            let outcome = inner.wait(id, answer, expires_at).await;
+            let outcome = inner.wait(id, &topic, answer, expires_at).await;
             handover::returned();
             outcome
         })
@@ -102,7 +112,9 @@ impl Inner {
         let of_key = || record.key.as_deref().map_or(0, |key| partition_for_key(key, count.max(1)));
         let partition = record.partition.unwrap_or_else(of_key);
         if partition as u32 >= count {
-            return Err(not_written(ErrorKind::UnknownTopicOrPartition, "there is no such topic or partition"));
+            let text = format!("there is no partition {partition} of {}", record.topic);
+            let error = Error::new(ErrorKind::UnknownTopicOrPartition, text);
+            return Err(error.with_persistence(Persistence::NotPersisted));
         }
         record.partition = Some(partition);
         refusal.map_or(Ok(()), Err)
@@ -118,19 +130,20 @@ impl Inner {
             None => return Err(permit),
         };
         if record.expires_at.is_some_and(|at| at <= tokio::time::Instant::now().into_std()) {
-            self.settle(id, Err(not_written(ErrorKind::Timeout, "the deadline passed before there was room")));
+            self.settle(id, |record| Err(errors::too_late(record)));
             return Ok(());
         }
         let inner = Arc::clone(self);
-        self.broker.produce(record, Box::new(move |delivery| inner.settle(id, Ok(delivery))));
+        self.broker.produce(record, Box::new(move |delivery| inner.settle(id, |_| Ok(delivery))));
         Ok(())
     }
 
     /// The outcome of a record: counts it, tells the caller if it still waits, and gives the room back. Only the first
     /// outcome of a record counts.
-    fn settle(self: &Arc<Self>, id: u64, outcome: Result<Delivery>) {
+    fn settle(self: &Arc<Self>, id: u64, outcome: impl FnOnce(&Record) -> Result<Delivery>) {
         let mut calls = self.calls();
         let Some(Call { record, caller, permit }) = calls.open.remove(&id) else { return };
+        let outcome = outcome(&record);
         if let Some(report) = &mut calls.closing {
             report.count(record, &outcome);
         }
@@ -140,28 +153,26 @@ impl Inner {
     }
 
     /// Withdraws parked records: they are certainly not written. Returns their number.
-    fn withdraw(self: &Arc<Self>, which: impl Fn(u64) -> bool, error: &Error) -> usize {
-        let settle = |id| self.settle(id, Err(error.clone()));
+    fn withdraw(self: &Arc<Self>, which: impl Fn(u64) -> bool, error: impl Fn(&str) -> Error) -> usize {
+        let settle = |id| self.settle(id, |record| Err(error(&record.topic)));
         self.gate.withdraw(|id| which(*id), settle, |id, permit| self.send(id, permit))
     }
 
     async fn wait(
         self: Arc<Self>,
         id: u64,
+        topic: &str,
         answer: oneshot::Receiver<Result<Delivery>>,
         expires_at: Option<Instant>,
     ) -> Result<Delivery> {
-        let lost = |_| Err(in_doubt(ErrorKind::Closed, "the transport has ended"));
+        let lost = |_| Err(errors::lost(topic));
         let Some(at) = expires_at else { return answer.await.unwrap_or_else(lost) };
         if let Ok(answer) = timeout_at(at.into(), answer).await {
             return answer.unwrap_or_else(lost);
         }
-        let error = not_written(ErrorKind::Timeout, "there was no room before the deadline");
-        if self.withdraw(|parked| parked == id, &error) > 0 {
-            return Err(error);
-        }
-        // The broker has it and has not answered. Its room comes back with the answer.
-        Err(in_doubt(ErrorKind::Timeout, "no answer before the deadline"))
+        let withdrawn = self.withdraw(|parked| parked == id, |topic| errors::expired(topic, None, false, None));
+        // Not withdrawn: the broker has it and has not answered, and its room comes back with the answer.
+        Err(errors::expired(topic, None, withdrawn == 0, None))
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls> {
@@ -194,10 +205,10 @@ impl Control for ToyControl {
         let flush = self.0.gate.flush();
         Box::pin(async move {
             let _complete = timeout(within, flush).await;
-            self.0.withdraw(|_| true, &not_written(ErrorKind::Closed, "closed before there was room"));
+            self.0.withdraw(|_| true, |topic| errors::without_room_at_close(topic, None));
             let open: Vec<u64> = self.0.calls().open.keys().copied().collect();
             for id in open {
-                self.0.settle(id, Err(in_doubt(ErrorKind::Closed, "closed before the broker answered")));
+                self.0.settle(id, |record| Err(errors::lost(&record.topic)));
             }
             Ok(self.0.calls().closing.take().unwrap_or_default())
         })
@@ -227,12 +238,4 @@ fn refused(error: Error) -> ControlFuture<'static, Delivery> {
         handover::returned();
         Err(error)
     })
-}
-
-fn not_written(kind: ErrorKind, text: &'static str) -> Error {
-    Error::new(kind, text).with_persistence(Persistence::NotPersisted)
-}
-
-fn in_doubt(kind: ErrorKind, text: &'static str) -> Error {
-    Error::new(kind, text).with_persistence(Persistence::PossiblyPersisted)
 }
