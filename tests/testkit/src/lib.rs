@@ -66,6 +66,3 @@ mod random;
 pub use fixture::{Broker, Fixture, LogRecord, NotApplicable, Opened, OpenedPair};
 pub use laws::{Law, Report, Verdict};
 pub use random::Random;
-
-#[doc(hidden)]
-pub use tokio;
