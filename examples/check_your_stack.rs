@@ -27,12 +27,12 @@ fn my_stack(
     ServiceBuilder::new()
         .partition(PartitionStrategy::KeyHash, control)
         // A seed for the jitter, so that a run can be repeated.
-        .layer(RetryLayer::new(policy).seed(1))
+        .layer(RetryLayer::new(policy).jitter_seed(1))
         .service(transport)
 }
 
 fn main() -> ExitCode {
-    let careful = RetryPolicy::new().guarantee(DeliveryGuarantee::AtLeastOnce);
+    let careful = RetryPolicy::new().delivery_guarantee(DeliveryGuarantee::AtLeastOnce);
     let eager = careful.clone().allow_duplicates(true);
 
     println!("A stack that sends again only what was certainly not written:\n");

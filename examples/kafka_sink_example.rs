@@ -180,7 +180,7 @@ async fn errors(sink: &KafkaSink<MetricResult>, config: &KafkaSinkConfig) -> Res
     let nobody = "127.0.0.1:1".to_owned();
     let down =
         KafkaSinkConfig { brokers: nobody, send_timeout_ms: 400, circuit_breaker_threshold: 3, ..config.clone() };
-    let down = KafkaSink::<MetricResult>::builder(down).without_connect_check().build().await?;
+    let down = KafkaSink::<MetricResult>::builder(down).connect_check(false).build().await?;
     for number in 1..=4 {
         let begun = Instant::now();
         if let Err(error) = down.send(metric(number)).await {

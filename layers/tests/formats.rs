@@ -80,7 +80,7 @@ where
     F: MessageSerializer<T> + 'static,
 {
     let kafka = MemoryKafka::new().with_topic("orders", 1);
-    let layer = SerializeLayer::new("orders", Arc::new(format)).with_content_type_header(true);
+    let layer = SerializeLayer::new("orders", Arc::new(format)).content_type_header(true);
     layer.layer(kafka.transport()).oneshot(SinkMessage::new(value)).await.unwrap();
     let record = &kafka.records("orders")[0];
     (record.value().unwrap().to_vec(), record.record.headers.get("content-type").unwrap().to_vec())

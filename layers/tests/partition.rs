@@ -96,7 +96,7 @@ async fn the_records_own_partition_takes_precedence_over_every_strategy() {
     }
     let transport = kafka.transport();
     let layer = PartitionLayer::new(PartitionStrategy::Custom, transport.control());
-    let mut service = layer.with_partitioner(|_: &Record, _: u32| Some(1)).layer(transport);
+    let mut service = layer.partitioner(|_: &Record, _: u32| Some(1)).layer(transport);
     assert_eq!(send(&mut service, record(Some("42")).with_partition(2)).await, 2);
 }
 
@@ -145,7 +145,7 @@ async fn an_unknown_count_leaves_the_record_open_and_does_not_advance() {
     let counts = move |_: &str| Some(known.load(Ordering::Relaxed)).filter(|count| *count > 0);
     let mut turns = PartitionLayer::new(PartitionStrategy::RoundRobin, counts.clone()).layer(Echo::default());
     let asked = |_: &Record, partitions: u32| Some(partitions as i32 - 1);
-    let custom = PartitionLayer::new(PartitionStrategy::Custom, counts.clone()).with_partitioner(asked);
+    let custom = PartitionLayer::new(PartitionStrategy::Custom, counts.clone()).partitioner(asked);
     let mut custom = custom.layer(Echo::default());
     let mut single = PartitionLayer::new(PartitionStrategy::Single(2), counts).layer(Echo::default());
 
@@ -183,7 +183,7 @@ async fn a_partition_that_does_not_exist_is_the_transports_error() {
     for (partition, kind) in [(3, ErrorKind::UnknownTopicOrPartition), (-1, ErrorKind::InvalidRecord)] {
         let transport = kafka.transport();
         let layer = PartitionLayer::new(PartitionStrategy::Custom, transport.control());
-        let custom = layer.with_partitioner(move |_: &Record, _: u32| Some(partition)).layer(transport);
+        let custom = layer.partitioner(move |_: &Record, _: u32| Some(partition)).layer(transport);
         for service in [custom, stack(&kafka, PartitionStrategy::Single(partition))] {
             let error = service.oneshot(record(None)).await.unwrap_err();
             assert_eq!((error.kind(), error.persistence()), (kind, Persistence::NotPersisted));
@@ -205,7 +205,7 @@ async fn a_panic_of_a_partitioner_leaves_all_handles_usable() {
     let transport = kafka.transport();
     let layer = PartitionLayer::new(PartitionStrategy::KeyHash, transport.control());
     let partitioner: Arc<dyn Partitioner> = Arc::new(Moody);
-    let mut service = layer.with_partitioner(partitioner).layer(transport);
+    let mut service = layer.partitioner(partitioner).layer(transport);
     let mut other = service.clone();
     service.ready().await.unwrap();
     assert!(catch_unwind(AssertUnwindSafe(|| service.call(record(None)))).is_err());

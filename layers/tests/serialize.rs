@@ -218,7 +218,7 @@ async fn everything_except_the_value_is_passed_on() {
 #[tokio::test]
 async fn the_content_type_is_a_header_on_demand() {
     let log = Log::default();
-    let mut service = SerializeLayer::json("orders").with_content_type_header(true).layer(log.clone());
+    let mut service = SerializeLayer::json("orders").content_type_header(true).layer(log.clone());
     let mut header = async |message| {
         service.ready().await.unwrap().call(message).await.unwrap();
         log.last().headers.iter().map(|h| (h.key.to_string(), h.value.clone().unwrap())).collect::<Vec<_>>()

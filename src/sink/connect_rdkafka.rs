@@ -66,10 +66,10 @@ impl<T: Send + Sync + 'static> KafkaSink<T> {
 
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
 impl<T, F: ?Sized, L> SinkBuilder<T, F, Connect, L> {
-    /// Makes the sink without contacting a broker, for a program that starts before its Kafka. The sends then report
-    /// what is wrong.
-    pub fn without_connect_check(mut self) -> Self {
-        self.source.check = false;
+    /// Whether making the sink waits until a broker has answered and the topic was found. Default: true. With false, no
+    /// broker is contacted, for a program that starts before its Kafka; the sends then report what is wrong.
+    pub fn connect_check(mut self, check: bool) -> Self {
+        self.source.check = check;
         self
     }
 
@@ -119,13 +119,10 @@ async fn connect(config: &KafkaSinkConfig, check: bool, telemetry: &TelemetrySet
         .limits(one)
         .records_per_partition(config.topic.as_str(), one.records)
         .connect_timeout(config.connect_timeout())
-        .delivery_bound(config.delivery_bound());
+        .delivery_bound(config.delivery_bound())
+        .connect_check(check);
     for (name, value) in config.librdkafka_properties() {
         builder = builder.property(name, value);
     }
-    builder = telemetry.statistics(config, builder);
-    if !check {
-        builder = builder.without_connect_check();
-    }
-    builder.connect().await
+    telemetry.statistics(config, builder).connect().await
 }

@@ -220,12 +220,12 @@ impl Layers {
     ) -> Self {
         let partition = PartitionLayer::new(options.strategy, control);
         let partition = match &options.partitioner {
-            Some(partitioner) => partition.with_partitioner(Arc::clone(partitioner)),
+            Some(partitioner) => partition.partitioner(Arc::clone(partitioner)),
             None => partition,
         };
         let base_backoff = Duration::from_millis(config.base_backoff_ms);
         let policy = RetryPolicy::new()
-            .guarantee(options.guarantee)
+            .delivery_guarantee(options.guarantee)
             .allow_duplicates(options.allow_duplicates)
             .max_retries(config.max_retries)
             .base_backoff(base_backoff)
@@ -239,7 +239,7 @@ impl Layers {
             hooks.iter().for_each(|hook| hook(event));
         });
         let retry = match options.jitter_seed {
-            Some(seed) => retry.seed(seed),
+            Some(seed) => retry.jitter_seed(seed),
             None => retry,
         };
         let retry = instruments.telemetry.retries(retry);
@@ -261,7 +261,7 @@ impl Layers {
         let records = self.partition.layer(self.breaker.layer(self.retry.layer(transport)));
         let records = self.metrics.bytes_layer().layer(records);
         SerializeLayer::new(Arc::clone(&self.topic), serializer)
-            .with_content_type_header(self.content_type_header)
+            .content_type_header(self.content_type_header)
             .layer(records)
     }
 }

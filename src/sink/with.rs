@@ -41,7 +41,7 @@ impl<T> KafkaSink<T> {
     /// Under `AtLeastOnce`, also retries records that are `PossiblyPersisted`; such a record may then be in the log
     /// twice.
     #[must_use]
-    pub fn with_duplicates_allowed(self, allow: bool) -> Self {
+    pub fn with_allow_duplicates(self, allow: bool) -> Self {
         self.rebuilt(|options| options.allow_duplicates = allow)
     }
 

@@ -32,10 +32,10 @@ impl PartitionLayer {
     ///
     /// let control = MemoryKafka::new().with_topic("orders", 3).transport().control();
     /// let layer = PartitionLayer::new(PartitionStrategy::Custom, control)
-    ///     .with_partitioner(|record: &Record, _partitions: u32| Some(i32::from(record.value.is_none())));
+    ///     .partitioner(|record: &Record, _partitions: u32| Some(i32::from(record.value.is_none())));
     /// ```
     #[must_use]
-    pub fn with_partitioner(mut self, partitioner: impl Partitioner + 'static) -> Self {
+    pub fn partitioner(mut self, partitioner: impl Partitioner + 'static) -> Self {
         self.picker.strategy = PartitionStrategy::Custom;
         self.picker.partitioner = Some(Arc::new(partitioner));
         self

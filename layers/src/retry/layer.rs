@@ -46,7 +46,7 @@ impl RetryLayer {
 
     /// Seeds the jitter, so that a run can be repeated. Default: each service has a random seed.
     #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
+    pub fn jitter_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }

@@ -9,7 +9,7 @@ use super::{DeliveryGuarantee, Jitter};
 /// use kafka_tower_layers::retry::{DeliveryGuarantee, Jitter, RetryPolicy};
 ///
 /// let policy = RetryPolicy::new()
-///     .guarantee(DeliveryGuarantee::AtLeastOnce)
+///     .delivery_guarantee(DeliveryGuarantee::AtLeastOnce)
 ///     .max_retries(3)
 ///     .base_backoff(Duration::from_millis(50))
 ///     .max_backoff(Duration::from_secs(2))
@@ -43,7 +43,7 @@ impl RetryPolicy {
 
     /// Sets the delivery guarantee. Default: [`DeliveryGuarantee::AtLeastOnce`].
     #[must_use]
-    pub const fn guarantee(mut self, guarantee: DeliveryGuarantee) -> Self {
+    pub const fn delivery_guarantee(mut self, guarantee: DeliveryGuarantee) -> Self {
         self.guarantee = guarantee;
         self
     }

@@ -39,7 +39,7 @@ impl<T, F: ?Sized> SerializeLayer<T, F> {
     /// Adds the serializer's content type as the header `content-type` to messages that do not have that header.
     /// Default: false, because a header doubles the cost of a small record.
     #[must_use]
-    pub fn with_content_type_header(mut self, add: bool) -> Self {
+    pub fn content_type_header(mut self, add: bool) -> Self {
         self.content_type_header = add;
         self
     }

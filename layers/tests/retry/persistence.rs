@@ -10,7 +10,7 @@ async fn duplicates_only_by_opt_in() {
     ] {
         let kafka = MemoryKafka::new().with_topic("orders", 1);
         kafka.script().lose_answer_with(perhaps_written());
-        let layer = RetryLayer::new(policy().guarantee(guarantee).allow_duplicates(allow));
+        let layer = RetryLayer::new(policy().delivery_guarantee(guarantee).allow_duplicates(allow));
         let result = layer.layer(kafka.transport()).oneshot(record()).await;
         assert_eq!(kafka.len("orders"), copies, "{guarantee:?}, {allow}");
         match result {
@@ -24,7 +24,7 @@ async fn duplicates_only_by_opt_in() {
 async fn exactly_once_sends_once() {
     for planted in [not_written(), error(ErrorKind::Rejected, Persistence::NotPersisted)] {
         let inner = Scripted::new([planted]);
-        let policy = policy().guarantee(DeliveryGuarantee::ExactlyOnce);
+        let policy = policy().delivery_guarantee(DeliveryGuarantee::ExactlyOnce);
         let error = send(&mut retry(policy, &inner), record()).await.unwrap_err();
         assert_eq!((inner.calls(), error.attempts(), error.elapsed()), (1, 1, None));
     }
@@ -37,7 +37,7 @@ async fn a_refused_batch_is_sent_one_by_one_at_once() {
     for guarantee in [DeliveryGuarantee::AtMostOnce, DeliveryGuarantee::AtLeastOnce] {
         let inner = Scripted::new([refused.clone()]);
         let begun = Instant::now();
-        send(&mut retry(policy().guarantee(guarantee).max_retries(0), &inner), record()).await.unwrap();
+        send(&mut retry(policy().delivery_guarantee(guarantee).max_retries(0), &inner), record()).await.unwrap();
         assert_eq!(inner.times(begun), [0, 0]);
         assert_eq!(inner.lock().calls.iter().map(|(.., alone)| *alone).collect::<Vec<_>>(), [false, true]);
     }

@@ -36,7 +36,9 @@ async fn elapsed_is_none_if_the_first_attempt_has_none() {
 async fn the_duration_of_a_single_attempt_is_kept() {
     for guarantee in [DeliveryGuarantee::AtLeastOnce, DeliveryGuarantee::ExactlyOnce] {
         let inner = Scripted::new([not_written().with_elapsed(50 * MS)]);
-        let error = send(&mut retry(policy().guarantee(guarantee).max_retries(0), &inner), record()).await.unwrap_err();
+        let error = send(&mut retry(policy().delivery_guarantee(guarantee).max_retries(0), &inner), record())
+            .await
+            .unwrap_err();
         assert_eq!((error.attempts(), error.elapsed()), (1, Some(50 * MS)));
     }
 }
@@ -115,8 +117,9 @@ async fn delays(layer: RetryLayer, inner: Scripted) -> Vec<Duration> {
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_fails_together_does_not_come_back_together() {
-    let run =
-        |seed| delays(RetryLayer::new(RetryPolicy::new().jitter(Jitter::Full)).seed(seed), Scripted::new(many(50)));
+    let run = |seed| {
+        delays(RetryLayer::new(RetryPolicy::new().jitter(Jitter::Full)).jitter_seed(seed), Scripted::new(many(50)))
+    };
     let first = run(1).await;
     assert_eq!(first.iter().collect::<BTreeSet<_>>().len(), 50);
     assert_eq!(run(1).await, first, "a seed repeats a run");

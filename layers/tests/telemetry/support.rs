@@ -157,7 +157,7 @@ pub(crate) fn kafka() -> MemoryKafka {
 pub(crate) fn stack(layer: &TelemetryLayer, kafka: &MemoryKafka) -> Orders {
     let breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::new().failure_threshold(1));
     layer.watch_breaker(&breaker.handle());
-    let retry = RetryLayer::new(RetryPolicy::new().max_retries(2)).seed(1).on_retry(layer.on_retry());
+    let retry = RetryLayer::new(RetryPolicy::new().max_retries(2)).jitter_seed(1).on_retry(layer.on_retry());
     BoxCloneSyncService::new(
         ServiceBuilder::new()
             .layer(layer.clone())

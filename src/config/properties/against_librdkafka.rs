@@ -57,7 +57,7 @@ async fn takes(name: &str, value: &str) -> Result<(), String> {
         _ => {}
     }
     all.insert(name, value);
-    let client = RdkafkaTransport::builder().properties(all).without_connect_check().connect().await;
+    let client = RdkafkaTransport::builder().properties(all).connect_check(false).connect().await;
     client.map(drop).map_err(|error| error.to_string())
 }
 

@@ -157,7 +157,7 @@ fn client(config: &KafkaSinkConfig) -> kafka_tower::Result<()> {
     let mut properties = config.librdkafka_properties();
     properties.insert("bootstrap.servers".to_owned(), "127.0.0.1:1".to_owned());
     let connect =
-        RdkafkaTransport::builder().properties(properties).limits(config.limits(1)).without_connect_check().connect();
+        RdkafkaTransport::builder().properties(properties).limits(config.limits(1)).connect_check(false).connect();
     runtime().block_on(connect).map(drop)
 }
 
@@ -276,7 +276,7 @@ async fn an_error_of_the_connection_shows_no_secret() {
     let config = KafkaSinkConfig { brokers: "127.0.0.1:1".into(), ..config };
     let error = KafkaSink::<String>::new(config.clone()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connection, "{error:#}");
-    let sink = KafkaSink::<String>::builder(config).without_connect_check().build().await.unwrap();
+    let sink = KafkaSink::<String>::builder(config).connect_check(false).build().await.unwrap();
     let sent = sink.send(SinkMessage::new("x".to_owned())).await.unwrap_err();
     for error in [error, sent] {
         let shown = format!("{error} {error:#} {error:?}");

@@ -111,7 +111,7 @@ async fn a_refused_connection_and_an_unknown_host_have_different_errors() {
     assert_eq!(error.kind(), ErrorKind::Connection);
     assert!(error.message().contains("no-such-host.invalid"), "{error:#}");
     assert!(error.help().contains("DNS"), "{error:#}");
-    let unchecked = RdkafkaTransport::builder().property("bootstrap.servers", "127.0.0.1:1").without_connect_check();
+    let unchecked = RdkafkaTransport::builder().property("bootstrap.servers", "127.0.0.1:1").connect_check(false);
     assert!(unchecked.connect().await.is_ok());
 }
 
@@ -124,7 +124,7 @@ async fn a_missing_right_is_an_authorization_error() {
     // Without the right to describe it, the topic is not visible: connecting fails.
     let error = bob().connect().await.unwrap_err();
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::Authorization, Persistence::NotPersisted), "{error:#}");
-    let transport = bob().without_connect_check().connect().await.unwrap();
+    let transport = bob().connect_check(false).connect().await.unwrap();
     let error = transport.oneshot(Record::new("orders").with_value("x")).await.unwrap_err();
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::Authorization, Persistence::NotPersisted), "{error:#}");
 }

@@ -61,7 +61,7 @@ async fn connecting_to_a_distant_broker_succeeds() {
 #[tokio::test]
 async fn the_number_of_partitions_becomes_known_without_the_check() {
     let (_mock, config) = away(Duration::from_millis(400));
-    let sink = KafkaSink::<u32>::builder(config).without_connect_check().build().await.unwrap();
+    let sink = KafkaSink::<u32>::builder(config).connect_check(false).build().await.unwrap();
     let control = sink.control();
     assert_eq!(until(|| control.partition_count("t")).await, 3);
     sink.close().await.unwrap();
@@ -111,7 +111,7 @@ async fn close_and_a_dropped_connect_do_not_wait_for_a_pending_request() {
     let (_mock, config) = away(Duration::from_secs(100));
     let quick = Duration::from_secs(20);
     let begun = Instant::now();
-    let sink = KafkaSink::<u32>::builder(config.clone()).without_connect_check().build().await.unwrap();
+    let sink = KafkaSink::<u32>::builder(config.clone()).connect_check(false).build().await.unwrap();
     assert_eq!(sink.control().partition_count("t"), None);
     // The look-up is in flight.
     tokio::time::sleep(Duration::from_millis(1_500)).await;

@@ -126,7 +126,7 @@ async fn a_dead_broker_logs_one_line_with_a_count_every_ten_seconds() {
         .property("reconnect.backoff.ms", "10")
         .property("reconnect.backoff.max.ms", "20")
         .events(log.clone())
-        .without_connect_check()
+        .connect_check(false)
         .topic("t")
         .connect()
         .await

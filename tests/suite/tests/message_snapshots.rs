@@ -257,7 +257,7 @@ async fn sends_through_librdkafka() {
     cluster.set_round_trip(1, Duration::from_secs(3)).unwrap();
     let low = KafkaSinkConfig { send_timeout_ms: 400, max_retries: 0, ..KafkaSinkConfig::low_latency("", "orders") };
     let low = KafkaSinkConfig { brokers: cluster.bootstrap().to_owned(), enable_circuit_breaker: false, ..low };
-    let sink = KafkaSink::<String>::builder(low).without_connect_check().build().await.unwrap();
+    let sink = KafkaSink::<String>::builder(low).connect_check(false).build().await.unwrap();
     let (first, second, third) =
         tokio::join!(sink.send(message("1")), sink.send(message("2")), sink.send(message("3")));
     let first = first.unwrap_err();

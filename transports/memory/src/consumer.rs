@@ -72,10 +72,11 @@ impl MemoryConsumer {
         }
     }
 
-    /// Also reads records of open and aborted transactions (`isolation.level=read_uncommitted`).
+    /// Whether only records of committed transactions are read (`isolation.level`). Default: true. With false, records
+    /// of open and aborted ones are read too.
     #[must_use]
-    pub fn read_uncommitted(mut self) -> Self {
-        self.committed_only = false;
+    pub fn with_read_committed(mut self, only: bool) -> Self {
+        self.committed_only = only;
         self
     }
 

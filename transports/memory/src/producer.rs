@@ -81,7 +81,7 @@ impl Producer {
     /// been written has the consequence described there; librdkafka itself has no limit on retries.
     ///
     /// The producer numbers its records, as `enable.idempotence` does, so that the broker recognizes duplicates;
-    /// [`without_idempotence`](Self::without_idempotence) disables that.
+    /// [`idempotence`](Self::idempotence) can disable that.
     pub fn retries(mut self, retries: u32) -> Self {
         let settings = self.resend.unwrap_or(RESEND);
         self.resend = Some(Settings { retries, ..settings });
@@ -98,11 +98,11 @@ impl Producer {
         self
     }
 
-    /// Does not number records: a retried record can be written twice, and behind later ones. Also makes the producer
-    /// retry.
-    pub fn without_idempotence(mut self) -> Self {
+    /// Whether records are numbered. Default: true. Without numbers a retried record can be written twice, and behind
+    /// later ones. Also makes the producer retry.
+    pub fn idempotence(mut self, number: bool) -> Self {
         let settings = self.resend.unwrap_or(RESEND);
-        self.resend = Some(Settings { idempotent: false, ..settings });
+        self.resend = Some(Settings { idempotent: number, ..settings });
         self
     }
 

@@ -100,9 +100,9 @@ impl RdkafkaBuilder {
         self
     }
 
-    /// Does not wait for a broker, for programs that start before their Kafka.
-    pub fn without_connect_check(mut self) -> Self {
-        self.check = false;
+    /// Whether connecting waits for a broker. Default: true. Set it to false for programs that start before their Kafka.
+    pub fn connect_check(mut self, check: bool) -> Self {
+        self.check = check;
         self
     }
 

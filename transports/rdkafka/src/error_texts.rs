@@ -164,7 +164,7 @@ fn of_transactions() {
 #[tokio::test]
 async fn of_calls_that_concern_no_record() {
     let builder = RdkafkaTransport::builder().property("bootstrap.servers", "127.0.0.1:1");
-    let builder = builder.property("transactional.id", "payments-1").without_connect_check();
+    let builder = builder.property("transactional.id", "payments-1").connect_check(false);
     let control = builder.connect().await.unwrap().control();
     let transactions = control.transactions().unwrap();
     let too_early = transactions.begin(Duration::from_secs(1)).await.unwrap_err();

@@ -15,7 +15,7 @@ fn fresh() -> Situation {
 }
 
 fn policy(guarantee: DeliveryGuarantee) -> RetryPolicy {
-    RetryPolicy::new().guarantee(guarantee).jitter(Jitter::None)
+    RetryPolicy::new().delivery_guarantee(guarantee).jitter(Jitter::None)
 }
 
 fn error(kind: ErrorKind, persistence: Persistence) -> Error {
@@ -151,7 +151,7 @@ proptest! {
         (retries, max_retries) in (0..8_u32, 0..8_u32),
         left in prop::option::of((0..2_000_u32).prop_map(|ms| ms * MS)),
     ) {
-        let policy = RetryPolicy::new().guarantee(guarantee).allow_duplicates(duplicates).max_retries(max_retries);
+        let policy = RetryPolicy::new().delivery_guarantee(guarantee).allow_duplicates(duplicates).max_retries(max_retries);
         let error = Error::new(kind, "planted").with_recovery(recovery).with_persistence(persistence).with_scope(scope);
         let situation = Situation { draw, ..at(retries, isolated, left) };
         let decision = decide(&policy, &error, &situation);

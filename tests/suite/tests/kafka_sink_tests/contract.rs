@@ -458,7 +458,7 @@ mod through_librdkafka {
         assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 
-        let sink = KafkaSink::<Order>::builder(config).without_connect_check().build().await.unwrap();
+        let sink = KafkaSink::<Order>::builder(config).connect_check(false).build().await.unwrap();
         let error = sink.send(order(1)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
         let error = sink.close_within(Duration::ZERO).await.unwrap_err();

@@ -116,7 +116,7 @@ async fn possibly_persisted_records_are_retried_only_on_request() {
     let error = sink.send(1).await.unwrap_err();
     assert_eq!((error.persistence(), values(&kafka)), (Persistence::PossiblyPersisted, vec![1]));
     kafka.script().lose_answer_with(transient(Persistence::PossiblyPersisted));
-    sink.clone().with_duplicates_allowed(true).send(2).await.unwrap();
+    sink.clone().with_allow_duplicates(true).send(2).await.unwrap();
     assert_eq!(values(&kafka), [1, 2, 2]);
 }
 

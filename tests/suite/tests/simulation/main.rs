@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use kafka_tower::layers::ServiceBuilderExt;
 use kafka_tower::layers::circuit_breaker::CircuitBreakerLayer;
 use kafka_tower::layers::retry::{RetryLayer, RetryPolicy};
-use kafka_tower::memory::sim::{Guarantee, Report, TOPIC, Verdict, check};
+use kafka_tower::memory::sim::{Guarantee, Order, Report, TOPIC, Verdict, check};
 use kafka_tower::memory::{FaultKind, Faults, MemoryTransport};
 use kafka_tower::{
     Delivery, DeliveryGuarantee, Error, KafkaSink, KafkaSinkConfig, MessageSerializer, PartitionStrategy, Record,
@@ -31,7 +31,7 @@ fn layers(policy: RetryPolicy) -> impl Fn(MemoryTransport) -> BoxedStack {
         let stack = ServiceBuilder::new()
             .partition(PartitionStrategy::KeyHash, control)
             .circuit_breaker(CircuitBreakerLayer::default())
-            .layer(RetryLayer::new(policy.clone()).seed(1))
+            .layer(RetryLayer::new(policy.clone()).jitter_seed(1))
             .service(transport);
         BoxedStack::new(stack)
     }
@@ -49,8 +49,8 @@ fn assert_kept(report: &Report) {
 /// called after another's `Ok` is written behind it.
 #[test]
 fn at_most_once() {
-    let policy = RetryPolicy::new().guarantee(DeliveryGuarantee::AtMostOnce);
-    assert_kept(&check(layers(policy)).guarantee(Guarantee::AtMostOnce).order_of_answers().seeds(SEEDS).run());
+    let policy = RetryPolicy::new().delivery_guarantee(DeliveryGuarantee::AtMostOnce);
+    assert_kept(&check(layers(policy)).guarantee(Guarantee::AtMostOnce).order(Order::Answers).seeds(SEEDS).run());
 }
 
 /// Without the retry layer the log has the order of the calls, even if the client sends requests again by itself.
@@ -72,7 +72,7 @@ fn at_most_once_in_the_order_of_the_calls() {
 #[test]
 fn retries_are_found_not_to_keep_the_order_of_the_calls() {
     for retries in [5, 0] {
-        let policy = RetryPolicy::new().guarantee(DeliveryGuarantee::AtMostOnce).max_retries(retries);
+        let policy = RetryPolicy::new().delivery_guarantee(DeliveryGuarantee::AtMostOnce).max_retries(retries);
         let report = check(layers(policy)).guarantee(Guarantee::AtMostOnce).run();
         assert_eq!(report.verdicts(), [Verdict::Reordered], "{report}");
     }
@@ -80,13 +80,13 @@ fn retries_are_found_not_to_keep_the_order_of_the_calls() {
 
 #[test]
 fn at_least_once() {
-    let policy = RetryPolicy::new().guarantee(DeliveryGuarantee::AtLeastOnce);
+    let policy = RetryPolicy::new().delivery_guarantee(DeliveryGuarantee::AtLeastOnce);
     assert_kept(&check(layers(policy)).guarantee(Guarantee::AtLeastOnce).seeds(SEEDS).run());
 }
 
 #[test]
 fn at_least_once_with_duplicates() {
-    let policy = RetryPolicy::new().guarantee(DeliveryGuarantee::AtLeastOnce).allow_duplicates(true);
+    let policy = RetryPolicy::new().delivery_guarantee(DeliveryGuarantee::AtLeastOnce).allow_duplicates(true);
     let report = check(layers(policy)).guarantee(Guarantee::AtLeastOnce).seeds(SEEDS).run();
     assert_kept(&report);
     assert!(!report.to_string().contains("; 0 copies"), "the test needs records that are written twice: {report}");
@@ -96,8 +96,8 @@ fn at_least_once_with_duplicates() {
 /// retry layer sends its records alone.
 #[test]
 fn over_batches_and_retries_of_the_client() {
-    let policy = RetryPolicy::new().guarantee(DeliveryGuarantee::AtMostOnce);
-    let check = check(layers(policy)).guarantee(Guarantee::AtMostOnce).order_of_answers();
+    let policy = RetryPolicy::new().delivery_guarantee(DeliveryGuarantee::AtMostOnce);
+    let check = check(layers(policy)).guarantee(Guarantee::AtMostOnce).order(Order::Answers);
     // As many client retries as librdkafka has: a client that gives up a request in doubt takes a new epoch, and writes
     // other records twice.
     assert_kept(&check.producer(|p| p.retries(1_000).batches(4, Duration::from_millis(2))).seeds(SEEDS).run());
@@ -106,10 +106,10 @@ fn over_batches_and_retries_of_the_client() {
 /// Without a breaker, as in a sink with transactions.
 fn transactional(transport: MemoryTransport) -> BoxedStack {
     let control = transport.control();
-    let policy = RetryPolicy::new().guarantee(DeliveryGuarantee::ExactlyOnce);
+    let policy = RetryPolicy::new().delivery_guarantee(DeliveryGuarantee::ExactlyOnce);
     let stack = ServiceBuilder::new()
         .partition(PartitionStrategy::KeyHash, control)
-        .layer(RetryLayer::new(policy).seed(1))
+        .layer(RetryLayer::new(policy).jitter_seed(1))
         .service(transport);
     BoxedStack::new(stack)
 }
@@ -137,7 +137,7 @@ fn a_breaker_is_found_to_tear_transactions() {
 #[test]
 fn allowing_duplicates_is_found_to_be_no_at_most_once() {
     let policy = RetryPolicy::new().allow_duplicates(true);
-    let report = check(layers(policy)).guarantee(Guarantee::AtMostOnce).order_of_answers().run();
+    let report = check(layers(policy)).guarantee(Guarantee::AtMostOnce).order(Order::Answers).run();
     assert_eq!(report.verdicts(), [Verdict::Duplicate], "{report}");
 }
 
@@ -199,7 +199,7 @@ fn the_default_stack_keeps_at_least_once() {
 #[test]
 fn the_default_stack_keeps_at_most_once() {
     // Whatever the guarantee is called, this stack does not retry possibly persisted records.
-    assert_kept(&check(default_stack).guarantee(Guarantee::AtMostOnce).order_of_answers().seeds(SEEDS).run());
+    assert_kept(&check(default_stack).guarantee(Guarantee::AtMostOnce).order(Order::Answers).seeds(SEEDS).run());
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn the_sink_keeps_at_least_once() {
 #[test]
 fn a_seed_of_the_default_stack_replays() {
     let failure = |stack: fn(MemoryTransport) -> BoxedStack| {
-        let check = check(stack).guarantee(Guarantee::AtMostOnce).without_shrinking();
+        let check = check(stack).guarantee(Guarantee::AtMostOnce).shrink(false);
         check.run().failure.expect("retries do not keep the order of the calls")
     };
     for stack in [default_stack, sink] {

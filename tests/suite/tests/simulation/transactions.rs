@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_tower::memory::MemoryTransport;
-use kafka_tower::memory::sim::{Verdict, check_transactions};
+use kafka_tower::memory::sim::{Order, Verdict, check_transactions};
 use kafka_tower::{
     ConsumerGroup, ControlFuture, Error, KafkaSink, KafkaSinkConfig, MessageSerializer, Result, TopicOffset,
     TransactionControl, async_trait,
@@ -122,7 +122,7 @@ fn the_sink_keeps_exactly_once() {
 #[test]
 fn the_sink_keeps_exactly_once_with_a_serializer_that_waits() {
     let check = check_transactions(|transport| transactional_sink(transport, Moody { waits: true }));
-    assert_kept(&check.without_order().seeds(SEEDS).run_transactions());
+    assert_kept(&check.order(Order::None).seeds(SEEDS).run_transactions());
 }
 
 /// The same sends with the transport's own transactions, which do not see sends that failed above the transport and
@@ -135,7 +135,7 @@ fn without_the_sinks_guard_transactions_are_incomplete() {
             let (stack, _) = transactional_sink(transport, Moody { waits }).await?;
             Ok((stack, Arc::new(OfTransport(transactions)) as Arc<dyn TransactionControl>))
         };
-        let report = check_transactions(connect).without_order().run_transactions();
+        let report = check_transactions(connect).order(Order::None).run_transactions();
         let torn = [Verdict::LostAcknowledged, Verdict::TornTransaction];
         assert!(report.verdicts().iter().any(|verdict| torn.contains(verdict)), "{report}");
     }

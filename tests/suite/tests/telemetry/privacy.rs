@@ -245,7 +245,7 @@ async fn of_properties(mock: &MockCluster, telemetry: &Telemetry, secret: &Secre
                 .with_property("sasl.mechanisms", if name.contains("oauth") { "OAUTHBEARER" } else { "PLAIN" })
                 .with_property(name, secret.at(name));
             drop(config.warnings());
-            let builder = KafkaSink::<Value>::builder(config).telemetry(telemetry.clone()).without_connect_check();
+            let builder = KafkaSink::<Value>::builder(config).telemetry(telemetry.clone()).connect_check(false);
             if let Ok(sink) = builder.build().await {
                 let deadline = tokio::time::Instant::now() + Duration::from_millis(50);
                 let _ = sink.send(message(secret).with_deadline(deadline)).await;

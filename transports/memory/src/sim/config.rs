@@ -18,11 +18,14 @@ pub(crate) struct Config {
     pub(crate) producer: fn(Producer) -> Producer,
 }
 
-/// Which order of a key's records is checked.
+/// The order that a stack promises for the records of a key: [`Check::order`](super::Check::order).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Order {
+pub enum Order {
+    /// No order.
     None,
-    /// A record called after another one's `Ok` is behind it.
+    /// A record called after another one's `Ok` is behind it, as [`Guarantee::AtLeastOnce`] promises. For stacks that
+    /// retry while later sends are in flight. Under [`Guarantee::ExactlyOnce`], where results arrive with the commit,
+    /// the same as [`None`](Self::None).
     Answers,
     /// A record called later is behind it. Not promised by any at-least-once stack.
     Calls,

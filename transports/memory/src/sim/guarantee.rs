@@ -8,7 +8,7 @@ use std::fmt;
 #[non_exhaustive]
 pub enum Guarantee {
     /// No record is in the log twice, and records of one key are in call order, unless the stack promises [less
-    /// order](super::Check::order_of_answers).
+    /// order](super::Check::order).
     AtMostOnce,
     /// A record may be in the log twice only if its first write was not acknowledged. A record that was called after
     /// another one's `Ok` is behind it.

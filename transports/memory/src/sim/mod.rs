@@ -59,6 +59,7 @@ use kafka_tower_core::gate::Limits;
 use kafka_tower_core::{Delivery, Error, Record, Result, TransactionControl};
 use tower_service::Service;
 
+pub use config::Order;
 pub use guarantee::Guarantee;
 pub use history::History;
 pub(crate) use journal::Journal;
@@ -68,7 +69,7 @@ pub use workload::TOPIC;
 pub(crate) use workload::id_of;
 
 use crate::{Faults, MemoryKafka, MemoryTransport, Producer};
-use config::{Config, Order};
+use config::Config;
 use failure::failure;
 use outcome::{Counts, Outcome, Schedule, on_paused_clock};
 use workload::Workload;
@@ -219,10 +220,10 @@ impl<F> Check<F> {
         self
     }
 
-    /// Allows the stack to admit less after faults than at its start, as an adaptive limit does, without a
-    /// [`Verdict::PermitLeak`].
-    pub fn capacity_may_change(mut self) -> Self {
-        self.capacity = false;
+    /// Whether the stack may admit less after faults than at its start, as an adaptive limit does, without a
+    /// [`Verdict::PermitLeak`]. Default: false.
+    pub fn capacity_may_change(mut self, may: bool) -> Self {
+        self.capacity = !may;
         self
     }
 
@@ -236,31 +237,22 @@ impl<F> Check<F> {
         self
     }
 
-    /// Creates a new producer for each transaction, which prevents a late end of the previous transaction from ending
-    /// the next one ([`FaultKind::StaleEnd`](crate::FaultKind::StaleEnd)).
-    pub fn replace_producers(mut self) -> Self {
-        self.config.replace = true;
+    /// Whether each transaction has a new producer, which prevents a late end of the previous transaction from ending
+    /// the next one ([`FaultKind::StaleEnd`](crate::FaultKind::StaleEnd)). Default: false.
+    pub fn replace_producers(mut self, replace: bool) -> Self {
+        self.config.replace = replace;
         self
     }
 
-    /// The stack promises for records of a key only that a record called after another one's `Ok` is behind it, as
-    /// [`Guarantee::AtLeastOnce`] does. Use it for a stack that retries while later sends are in flight. Under
-    /// [`Guarantee::ExactlyOnce`], where results arrive with the commit, the same as
-    /// [`without_order`](Self::without_order).
-    pub fn order_of_answers(mut self) -> Self {
-        self.config.order = Order::Answers;
+    /// Sets the order that the stack promises for the records of a key. Default: [`Order::Calls`].
+    pub fn order(mut self, order: Order) -> Self {
+        self.config.order = order;
         self
     }
 
-    /// The stack promises no order of a key's records.
-    pub fn without_order(mut self) -> Self {
-        self.config.order = Order::None;
-        self
-    }
-
-    /// Reports a failing run without shrinking it.
-    pub fn without_shrinking(mut self) -> Self {
-        self.shrink = false;
+    /// Whether a failing run is shrunk before it is reported. Default: true.
+    pub fn shrink(mut self, shrink: bool) -> Self {
+        self.shrink = shrink;
         self
     }
 

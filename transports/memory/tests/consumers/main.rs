@@ -147,7 +147,7 @@ async fn an_open_transaction_holds_a_reader_back_until_it_runs_out_of_time() {
     transactions.begin(SECOND).await.unwrap();
     open.call(Record::new("orders").with_value("open")).await.unwrap();
     write(&kafka, 0, "behind").await;
-    let mut all = kafka.consumer("all", ["orders"]).read_uncommitted();
+    let mut all = kafka.consumer("all", ["orders"]).with_read_committed(false);
     partitions(&mut all).await;
     assert_eq!(value(&mut all).await, "open");
     let mut committed = kafka.consumer("g", ["orders"]);

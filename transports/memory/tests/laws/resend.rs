@@ -48,7 +48,7 @@ async fn a_retried_batch_is_recognized_by_all_of_its_records() {
 #[tokio::test(start_paused = true)]
 async fn without_idempotence_a_lost_answer_is_written_twice_and_behind_later_ones() {
     let kafka = kafka();
-    let mut transport = kafka.producer().retries(10).without_idempotence().transport();
+    let mut transport = kafka.producer().retries(10).idempotence(false).transport();
     kafka.script().lose_answer();
     let sends: Vec<_> = (0..3).map(|n| transport.call(to(0, n))).collect();
     assert!(watched(join_all(sends)).await.iter().all(Result::is_ok));

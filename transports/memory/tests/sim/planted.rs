@@ -198,7 +198,7 @@ fn a_panic_is_a_verdict_and_keeps_its_seed() {
             Box::pin(inner.call(record))
         })
     });
-    let report = report.without_shrinking().run();
+    let report = report.shrink(false).run();
     assert_eq!(report.verdicts(), [Verdict::Panicked], "{report}");
     assert!(report.to_string().contains("planted"), "{report}");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kafka_tower_memory::sim::{Guarantee, Verdict, check};
+use kafka_tower_memory::sim::{Guarantee, Order, Verdict, check};
 use kafka_tower_memory::{FaultKind, Faults, Producer};
 
 use crate::support::*;
@@ -20,9 +20,9 @@ fn an_idempotent_client_keeps_at_most_once() {
 /// The answer is lost, the client retries, and the broker cannot recognize the duplicate.
 #[test]
 fn without_idempotence_the_checker_fires() {
-    let plain = |p: Producer| p.retries(50).without_idempotence();
+    let plain = |p: Producer| p.retries(50).idempotence(false);
     for guarantee in [Guarantee::AtMostOnce, Guarantee::AtLeastOnce] {
-        let report = check(|t| t).guarantee(guarantee).without_order().producer(plain).run();
+        let report = check(|t| t).guarantee(guarantee).order(Order::None).producer(plain).run();
         assert_eq!(report.verdicts(), [Verdict::Duplicate], "{report}");
         assert_eq!(report.failure.as_ref().unwrap().faults.len(), 1, "{report}");
     }

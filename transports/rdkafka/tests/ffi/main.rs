@@ -132,7 +132,7 @@ async fn a_fatal_error_is_typed_and_names_itself() {
 async fn the_number_of_partitions_is_learned_beside_the_records() {
     let (_cluster, builder) = mock();
     let mut transport = builder
-        .without_connect_check()
+        .connect_check(false)
         .records_per_partition("t", 7)
         .limits(Limits { records: 7, bytes: 1_000 })
         .connect()
