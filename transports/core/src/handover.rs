@@ -2,17 +2,8 @@
 //!
 //! A transport answers for the records that it has accepted: its flush waits for them, its close reports them, and
 //! the commit of their transaction fails if they fail. It does not know of sends above it: in a serializer, in a
-//! layer's queue, between two attempts. The sink calls [`observe`] around each call and each poll. It makes `flush`
+//! layer's queue, between two attempts. The sink observes these events around each call and each poll. It makes `flush`
 //! and `close` wait for such sends, and refuses to commit if the caller of such a send dropped its future.
-//!
-//! ```
-//! use kafka_tower_core::handover;
-//!
-//! let ((), taken) = handover::watch(handover::taken);
-//! assert!(taken);
-//! let (inner, taken) = handover::watch(|| handover::watch(handover::taken).1);
-//! assert_eq!((inner, taken), (true, false), "the one who is nearest is told, and nobody else");
-//! ```
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -69,6 +60,7 @@ pub fn kept(record: &Record) {
 
 /// Events reported during one call or poll of a send.
 #[derive(Clone, Copy, Debug)]
+#[doc(hidden)] // only a sink uses it
 pub struct Seen(u8);
 
 impl Seen {
@@ -117,6 +109,7 @@ impl Seen {
 /// Records the events of this thread until it is dropped.
 #[derive(Debug)]
 #[must_use = "it listens only while it is there"]
+#[doc(hidden)] // only a sink uses it
 pub struct Observing {
     /// Events recorded before. Restored on drop, also after a panic: this send may be nested in another send's call
     /// or poll.
@@ -146,25 +139,11 @@ impl Drop for Observing {
 
 /// Runs `f` and returns the events reported inside it. [`Observing`] does the same without moving the result of `f`.
 #[inline]
+#[doc(hidden)] // only a sink calls it
 pub fn observe<R>(f: impl FnOnce() -> R) -> (R, Seen) {
     let observing = Observing::begin();
     let output = f();
     (output, observing.end())
-}
-
-/// Runs `f` and returns whether a transport accepted a record inside it.
-pub fn watch<R>(f: impl FnOnce() -> R) -> (R, bool) {
-    let (output, seen) = observe(f);
-    (output, seen.was_taken())
-}
-
-/// Like [`watch`], and passes the events on to an outer observer.
-pub fn watch_inside<R>(f: impl FnOnce() -> R) -> (R, bool) {
-    let (output, seen) = observe(f);
-    if seen.0 != 0 {
-        say(|known| (known & !RETURNED) | seen.0);
-    }
-    (output, seen.was_taken())
 }
 
 #[cfg(test)]
@@ -175,14 +154,14 @@ mod tests {
 
     #[test]
     fn a_nested_send_reports_only_its_own_events() {
-        let (inner, outer) = watch(|| watch(taken).1);
-        assert!(inner && !outer);
-        let (inner, outer) = watch(|| {
+        let taken_by = |(inner, outer): (Seen, Seen)| (inner.was_taken(), outer.was_taken());
+        assert_eq!(taken_by(observe(|| observe(taken).1)), (true, false));
+        let outer = || {
             taken();
-            watch(|| ()).1
-        });
-        assert!(!inner && outer);
-        assert!(!watch(|| ()).1, "nothing is left behind");
+            observe(|| ()).1
+        };
+        assert_eq!(taken_by(observe(outer)), (false, true));
+        assert!(observe(|| ()).1.is_nothing(), "nothing is left behind");
     }
 
     #[test]
@@ -198,8 +177,6 @@ mod tests {
         for (said, has_record, answered) in places {
             let ((), seen) = observe(|| said.iter().for_each(|say| say()));
             assert_eq!((seen.has_record(), seen.was_answered()), (has_record, answered));
-            let (inner, seen) = observe(|| watch_inside(|| said.iter().for_each(|say| say())).1);
-            assert_eq!((seen.has_record(), seen.was_answered(), seen.was_taken()), (has_record, answered, inner));
         }
         let ((), seen) = observe(|| kept(&Record::new("orders").with_key("k")));
         assert_eq!(seen.kept().unwrap().key.as_deref(), Some(&b"k"[..]));
@@ -208,15 +185,15 @@ mod tests {
 
     #[test]
     fn a_panic_leaves_nothing_behind() {
-        let ((), outer) = watch(|| {
+        let ((), outer) = observe(|| {
             let inner = || {
-                watch(|| -> () {
+                observe(|| -> () {
                     taken();
                     panic!("planted")
                 })
             };
             assert!(catch_unwind(AssertUnwindSafe(inner)).is_err());
         });
-        assert!(!outer);
+        assert!(outer.is_nothing());
     }
 }

@@ -172,6 +172,7 @@ impl<T> SinkMessage<T> {
 impl Envelope {
     /// Asks the layers to call this message's record only after those of the messages called before, even if its
     /// serializer does not wait. Set by `send_batch` and `send_stream`.
+    #[doc(hidden)] // only a sink calls it
     pub fn set_in_order(&mut self, in_order: bool) {
         self.in_order = in_order;
     }
@@ -183,11 +184,13 @@ impl Envelope {
     }
 
     /// Attaches the message to a transaction. The ticket travels with the headers: see [`ticket`](crate::ticket).
+    #[doc(hidden)] // only a sink calls it
     pub fn set_ticket(&mut self, ticket: Ticket) {
         self.headers.set_ticket(ticket);
     }
 
     /// Sets the time allowed for the send, counted from its call: see [`Record::given`]. The sink sets it.
+    #[doc(hidden)] // only a sink calls it
     pub fn set_given(&mut self, given: Duration) {
         self.given_ms = u32::try_from(given.as_millis()).unwrap_or(0);
     }

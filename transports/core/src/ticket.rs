@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::Error;
 
 /// Receives what happens to the tickets of a sink.
+#[doc(hidden)] // only a sink uses it
 pub trait TicketOwner: Send + Sync {
     /// The error of a record whose transaction has ended; `None` while the transaction is open.
     fn refusal(&self, transaction: u64) -> Option<Error>;
@@ -39,6 +40,7 @@ struct Inner {
 impl Ticket {
     /// Creates the ticket of a send in this transaction.
     #[must_use]
+    #[doc(hidden)] // only a sink calls it
     pub fn new(owner: Arc<dyn TicketOwner>, transaction: u64) -> Self {
         Self(Arc::new(Inner { owner, transaction, accounted: AtomicBool::new(false) }))
     }
@@ -59,6 +61,7 @@ impl Ticket {
 
     /// Whether the send is accounted for.
     #[must_use]
+    #[doc(hidden)] // only a sink calls it
     pub fn is_accounted(&self) -> bool {
         self.0.accounted.load(Ordering::Acquire)
     }

@@ -18,6 +18,7 @@ pub struct UnansweredSend {
 impl UnansweredSend {
     /// Creates a description from the topic and the key, as far as they are known.
     #[must_use]
+    #[doc(hidden)] // only a sink calls it
     pub fn new(topic: Option<Arc<str>>, key: Option<Bytes>) -> Self {
         Self { topic, key }
     }
