@@ -38,6 +38,7 @@ pub fn coarse_now() -> Instant {
 /// assert_eq!(later(now, Duration::from_secs(1)), now + Duration::from_secs(1));
 /// assert!(later(now, Duration::MAX) > now);
 /// ```
+#[inline]
 #[must_use]
 pub fn later(time: Instant, by: Duration) -> Instant {
     const YEARS: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);

@@ -10,6 +10,7 @@
 //! | [`Delivery`] | where the record was written: topic, partition, offset |
 //! | [`Error`] | what happened, what can be done, whether the record may be in the log |
 //! | [`codes`] | Kafka's error codes, and what each one says about the log |
+//! | [`error::transport`] | the errors that every transport makes, such as a time-out |
 //! | [`clock`] | a cheap clock for the times of records |
 //! | [`Gate`](gate::Gate) | admission by records and bytes, shared by all transports |
 //! | [`Transport`] | a `tower::Service<Record>` with laws |

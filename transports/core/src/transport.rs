@@ -18,6 +18,7 @@ use crate::{Delivery, Error, Record};
 /// 4. **`poll_ready` does not fail** for a temporary condition: an error means that the service cannot be used any
 ///    more, and `Buffer` makes it permanent.
 /// 5. **Every error states its [persistence](crate::Persistence).** If it cannot be known, it is `PossiblyPersisted`.
+///    [`codes`](crate::codes) and [`error::transport`](crate::error::transport) make such errors.
 /// 6. **Connecting means connected**: creating a transport finds a broker, the topics and, for an idempotent
 ///    producer, its producer id within a time-out, or fails with the cause.
 /// 7. **A refusal states its [scope](crate::Scope)**: `Batch` unless the broker is known to have refused this record.

@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Scope};
+use Persistence::NotPersisted;
+use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Scope, codes};
 
 use crate::transaction::script::TransactionCall;
 
@@ -62,12 +63,12 @@ impl FaultKind {
     /// The error of this fault; a lost answer is a time-out.
     #[must_use]
     pub fn error(self) -> Error {
-        let broker = |text| Error::new(ErrorKind::Broker, text).with_persistence(Persistence::NotPersisted);
         match self {
-            Refuse => broker("seeded: not the leader").with_error_type("NOT_LEADER_OR_FOLLOWER"),
-            Reject => Error::new(ErrorKind::Rejected, "seeded: refused").with_error_type("INVALID_RECORD"),
+            Refuse => codes::error(codes::NOT_LEADER_OR_FOLLOWER, NotPersisted, "seeded: not the leader"),
+            Reject => codes::error(codes::INVALID_RECORD, NotPersisted, "seeded: refused"),
             ResetAfter | ResetBefore => Error::new(ErrorKind::Connection, "seeded: the connection broke"),
-            FailTransaction => broker("seeded: the transaction failed")
+            FailTransaction => Error::new(ErrorKind::Broker, "seeded: the transaction failed")
+                .with_persistence(NotPersisted)
                 .with_recovery(Recovery::AbortTransaction)
                 .with_scope(Scope::Client),
             DelayAnswer
