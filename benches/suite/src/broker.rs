@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use kafka_tower::rdkafka::MockCluster;
-use kafka_tower_test_cluster::Cluster;
+use kafka_tower_testkit::kafka::Cluster;
 
 use crate::usage;
 

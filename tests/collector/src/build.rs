@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Once;
 
-use kafka_tower_test_cluster as cluster;
+use kafka_tower_testkit::kafka as cluster;
 
 use crate::Error;
 use crate::otlp::Metric;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use kafka_tower::telemetry::Telemetry;
 use kafka_tower::{KafkaSink, KafkaSinkConfig};
-use kafka_tower_test_cluster::{self as cluster, Cluster, java};
 use kafka_tower_test_collector::Collector;
 use kafka_tower_test_collector::otlp::{CONSUMER, PRODUCER, SERVER, Span};
+use kafka_tower_testkit::kafka::{self as cluster, Cluster, java};
 use opentelemetry::baggage::BaggageExt as _;
 use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry::trace::FutureExt as _;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kafka_tower_core::gate::Limits;
 use kafka_tower_rdkafka::RdkafkaTransport;
-use kafka_tower_test_cluster::{Cluster, Isolation};
+use kafka_tower_testkit::kafka::{Cluster, Isolation};
 use kafka_tower_testkit::{LogRecord, Opened};
 
 /// Connects to a topic; panics with the error's help if that does not go.
@@ -51,13 +51,5 @@ pub async fn read(cluster: &Cluster, topic: &str) -> Vec<LogRecord> {
 /// If it cannot be read.
 pub async fn read_as(cluster: &Cluster, topic: &str, isolation: Isolation) -> Vec<LogRecord> {
     let records = cluster.read_as(topic, isolation).await.unwrap_or_else(|error| panic!("{error}"));
-    let in_log = |record: kafka_tower_test_cluster::ReadRecord| LogRecord {
-        partition: record.partition,
-        offset: record.offset,
-        key: record.key.map(Into::into),
-        value: record.value.map(Into::into),
-        headers: record.headers.into_iter().map(|(key, value)| (key, value.map(Into::into))).collect(),
-        timestamp: record.timestamp,
-    };
-    records.into_iter().map(in_log).collect()
+    records.into_iter().map(LogRecord::from).collect()
 }

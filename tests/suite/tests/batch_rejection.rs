@@ -5,8 +5,8 @@
 use std::time::{Duration, SystemTime};
 
 use kafka_tower::{ErrorKind, KafkaSink, KafkaSinkConfig, Persistence, Scope, SinkMessage};
-use kafka_tower_test_cluster::segments::Batch;
-use kafka_tower_test_cluster::{self as cluster, Cluster};
+use kafka_tower_testkit::kafka::segments::Batch;
+use kafka_tower_testkit::kafka::{self as cluster, Cluster};
 
 const BAD: usize = 4;
 

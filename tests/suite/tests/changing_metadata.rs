@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use kafka_tower::{ErrorKind, KafkaSink, KafkaSinkConfig, PartitionStrategy, Persistence, SinkMessage};
-use kafka_tower_test_cluster::{self as cluster, Cluster};
+use kafka_tower_testkit::kafka::{self as cluster, Cluster};
 
 /// Enough time even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use kafka_tower::rdkafka::{MockCluster, RdkafkaTransport};
 use kafka_tower::{ErrorKind, KafkaSink, KafkaSinkConfig, preflight};
-use kafka_tower_test_cluster::{self as cluster, Cluster, Listener, Resource};
+use kafka_tower_testkit::kafka::{self as cluster, Cluster, Listener, Resource};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;

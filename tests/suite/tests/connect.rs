@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kafka_tower_core::{ErrorKind, Persistence, Record};
 use kafka_tower_rdkafka::{ClientError, ClientEvents, OauthToken, RdkafkaBuilder, RdkafkaTransport};
-use kafka_tower_test_cluster::{Cluster, Listener};
+use kafka_tower_testkit::kafka::{Cluster, Listener};
 use tokio::sync::OnceCell;
 use tower::ServiceExt;
 
@@ -14,7 +14,7 @@ async fn secure() -> Option<&'static Cluster> {
     static SECURE: OnceCell<Option<Cluster>> = OnceCell::const_new();
     let listeners = [Listener::Tls, Listener::Mtls, Listener::SaslPlaintext, Listener::SaslSsl];
     let start = || async {
-        let builder = listeners.into_iter().fold(Cluster::builder(), kafka_tower_test_cluster::Builder::listener);
+        let builder = listeners.into_iter().fold(Cluster::builder(), kafka_tower_testkit::kafka::Builder::listener);
         let cluster = builder.acl().start().await.unwrap()?;
         cluster.create_topic("orders", 1, &[]).await.unwrap();
         Some(cluster)
@@ -34,7 +34,7 @@ async fn clients_with_matching_settings_connect_on_each_listener() {
         // The certificate's principal has no rights yet.
         if listener == Listener::Mtls {
             kafka
-                .allow("User:CN=client", kafka_tower_test_cluster::Resource::Topic("orders"), &["WRITE"])
+                .allow("User:CN=client", kafka_tower_testkit::kafka::Resource::Topic("orders"), &["WRITE"])
                 .await
                 .unwrap();
         }

@@ -19,7 +19,7 @@ struct Vector {
 }
 
 fn vectors() -> Vec<Vector> {
-    let text = include_str!("../../cluster/golden/murmur2.txt");
+    let text = include_str!("../../testkit/golden/murmur2.txt");
     let mut counts = Vec::new();
     let mut vectors = Vec::new();
     for line in text.lines() {

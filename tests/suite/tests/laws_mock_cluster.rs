@@ -3,8 +3,8 @@
 
 use kafka_tower_core::gate::Limits;
 use kafka_tower_rdkafka::{MockCluster, RdkafkaTransport};
-use kafka_tower_test_cluster::Cluster;
 use kafka_tower_test_suite::rdkafka;
+use kafka_tower_testkit::kafka::Cluster;
 use kafka_tower_testkit::{Broker, Fixture, Law, LogRecord, NotApplicable, Opened, OpenedPair, law_tests};
 
 struct Mock;

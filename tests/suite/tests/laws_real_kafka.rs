@@ -3,8 +3,8 @@
 
 use kafka_tower_core::gate::Limits;
 use kafka_tower_rdkafka::RdkafkaTransport;
-use kafka_tower_test_cluster::{self as cluster, Cluster, Error, Isolation};
 use kafka_tower_test_suite::rdkafka;
+use kafka_tower_testkit::kafka::{self as cluster, Cluster, Error, Isolation};
 use kafka_tower_testkit::{Broker, Fixture, Law, LogRecord, NotApplicable, Opened, OpenedPair, law_tests};
 use tokio::sync::{Mutex, MutexGuard};
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use kafka_tower_core::{ErrorKind, Persistence, Record};
 use kafka_tower_rdkafka::{DeliveryFuture, RdkafkaTransport};
-use kafka_tower_test_cluster::proxy::{ApiKey, Direction};
-use kafka_tower_test_cluster::{Cluster, Listener, Proxy};
+use kafka_tower_testkit::kafka::proxy::{ApiKey, Direction};
+use kafka_tower_testkit::kafka::{Cluster, Listener, Proxy};
 use tower::{Service, ServiceExt};
 
 /// librdkafka looks for expired records once a second, so the two records' ages differ by more.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use kafka_tower::{Error, KafkaSink, KafkaSinkConfig, Persistence, PreflightReport, SinkMessage, preflight};
-use kafka_tower_test_cluster::{Cluster, Listener, Resource};
+use kafka_tower_testkit::kafka::{Cluster, Listener, Resource};
 
 fn config(brokers: &str, topic: &str) -> KafkaSinkConfig {
     KafkaSinkConfig {

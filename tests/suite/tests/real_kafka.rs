@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use kafka_tower_core::{Delivery, ErrorKind, Persistence, Record, Result};
 use kafka_tower_rdkafka::{DeliveryFuture, RdkafkaTransport};
-use kafka_tower_test_cluster::proxy::{ApiKey, Direction};
-use kafka_tower_test_cluster::{self as cluster, Cluster, Listener, segments::Compression};
+use kafka_tower_testkit::kafka::proxy::{ApiKey, Direction};
+use kafka_tower_testkit::kafka::{self as cluster, Cluster, Listener, segments::Compression};
 use tower::{Service, ServiceExt};
 
 /// A busy machine needs no more.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use kafka_tower::{ErrorKind, KafkaSink, KafkaSinkConfig, Persistence, SinkMessage};
-use kafka_tower_test_cluster::Cluster;
+use kafka_tower_testkit::kafka::Cluster;
 
 /// Enough time even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -2,7 +2,7 @@
 //! Kafka. An independent reader checks what was sent.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test may fail, and show what it does
 
-use kafka_tower_test_cluster::{self as cluster, Cluster, Isolation};
+use kafka_tower_testkit::kafka::{self as cluster, Cluster, Isolation};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize, Debug, PartialEq)]

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use kafka_tower::{KafkaSink, KafkaSinkConfig, Limits, MessageSerializer, SinkMessage, async_trait};
 use kafka_tower_core::{ConsumerGroup, Control, Error, ErrorKind, Persistence, Record, Recovery, Result, TopicOffset};
 use kafka_tower_rdkafka::{DeliveryFuture, RdkafkaTransport};
-use kafka_tower_test_cluster::{self as cluster, Cluster, Isolation};
+use kafka_tower_testkit::kafka::{self as cluster, Cluster, Isolation};
 use tower::{Service, ServiceExt};
 
 const TIME: Duration = Duration::from_secs(20);

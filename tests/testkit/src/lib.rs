@@ -56,10 +56,20 @@
 //! A law that cannot run for a transport is [not applicable](NotApplicable), for example because nobody can pause the
 //! broker. Its test fails until the fixture [lists](Fixture::not_applicable) the law, and a listed law that can run
 //! fails too: no law passes without having run.
+//!
+//! # Features
+//!
+//! | feature | effect |
+//! |---|---|
+//! | `kafka` | the module `kafka`: an Apache Kafka that tests start, stop, break and read, with a fault proxy; compiles C code |
+//! | `ssl` | `kafka`, and TLS in the crate `rdkafka` |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod fixture;
+#[cfg(feature = "kafka")]
+#[cfg_attr(docsrs, doc(cfg(feature = "kafka")))]
+pub mod kafka;
 pub mod laws;
 mod random;
 

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use kafka_tower::{KafkaSink, KafkaSinkConfig, SinkMessage};
 use kafka_tower_benches::stats::{Spread, table};
-use kafka_tower_test_cluster::Cluster;
+use kafka_tower_testkit::kafka::Cluster;
 
 const USAGE: &str = "\
 presets [options]

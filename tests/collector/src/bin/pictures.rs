@@ -14,8 +14,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use kafka_tower_test_cluster::Cluster;
 use kafka_tower_test_collector::{Collector, picture, prometheus};
+use kafka_tower_testkit::kafka::Cluster;
 use tokio::time::sleep;
 
 const SECONDS: u64 = 90;

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use kafka_tower_core::{ConsumerGroup, Control, Persistence, Record, Recovery, Result, TopicOffset, Transport};
 use kafka_tower_memory::{MemoryKafka, MemoryTransport, TransactionCall};
 use kafka_tower_rdkafka::RdkafkaTransport;
-use kafka_tower_test_cluster::{Cluster, proxy::Action, proxy::ApiKey};
+use kafka_tower_testkit::kafka::{Cluster, proxy::Action, proxy::ApiKey};
 use tower::ServiceExt;
 
 use crate::support::*;

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use kafka_tower_core::{Delivery, Record, Result, Transport};
 use kafka_tower_memory::sim::{Guarantee, History};
 use kafka_tower_memory::{MemoryKafka, Outage};
-use kafka_tower_test_cluster::{Cluster, Isolation, proxy::ApiKey};
+use kafka_tower_testkit::kafka::{Cluster, Isolation, proxy::ApiKey};
 use tower::ServiceExt;
 
 use crate::support::*;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kafka_tower_core::{Delivery, ErrorKind, Persistence, Recovery, Result};
 use kafka_tower_memory::{MemoryKafka, TransactionCall};
 use kafka_tower_rdkafka::RdkafkaTransport;
-use kafka_tower_test_cluster::{Cluster, Isolation, Listener, proxy::Action, proxy::ApiKey};
+use kafka_tower_testkit::kafka::{Cluster, Isolation, Listener, proxy::Action, proxy::ApiKey};
 
 pub(crate) const WITHIN: Duration = Duration::from_secs(30);
 

@@ -75,7 +75,7 @@ async fn both_accept_and_refuse_the_same_records() {
     assert!(refused("two hours ahead").is_some_and(|(_, _, persistence)| persistence == Persistence::NotPersisted));
     let of = |log: Log| log.len();
     assert_eq!(
-        of(read(&kafka, &topic, kafka_tower_test_cluster::Isolation::Uncommitted).await),
+        of(read(&kafka, &topic, kafka_tower_testkit::kafka::Isolation::Uncommitted).await),
         memory.records(&topic).len()
     );
 }

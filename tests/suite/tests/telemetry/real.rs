@@ -1,7 +1,7 @@
 //! Against a real Apache Kafka: the attributes of spans match what a reader finds in the log.
 
 use kafka_tower::{KafkaSink, KafkaSinkConfig, SinkMessage};
-use kafka_tower_test_cluster as cluster;
+use kafka_tower_testkit::kafka as cluster;
 
 use crate::support::*;
 

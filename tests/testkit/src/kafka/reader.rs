@@ -1,0 +1,164 @@
+//! An independent reader: reads a topic with a plain consumer, and uses none of the code under test.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::LogRecord;
+use crate::kafka::client::{self, blocking};
+use crate::kafka::{Cluster, Error, topics};
+
+/// Maximum time for a read.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Selects which records of transactions are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// All records, including those of open and aborted transactions.
+    Uncommitted,
+    /// Records of committed transactions, up to the first open transaction.
+    Committed,
+}
+
+/// A record as the broker returns it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadRecord {
+    /// The partition.
+    pub partition: i32,
+    /// The offset in the partition.
+    pub offset: i64,
+    /// The key; `None` is a null key, which is not the same as an empty one.
+    pub key: Option<Vec<u8>>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// The headers, in their order.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// The timestamp in milliseconds since 1970.
+    pub timestamp: Option<i64>,
+}
+
+impl ReadRecord {
+    /// Returns the value as text, for assertions.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(self.value.as_deref().unwrap_or_default()).into_owned()
+    }
+}
+
+impl From<ReadRecord> for LogRecord {
+    fn from(record: ReadRecord) -> Self {
+        Self {
+            partition: record.partition,
+            offset: record.offset,
+            key: record.key.map(Into::into),
+            value: record.value.map(Into::into),
+            headers: record.headers.into_iter().map(|(key, value)| (key, value.map(Into::into))).collect(),
+            timestamp: record.timestamp,
+        }
+    }
+}
+
+impl Cluster {
+    /// Reads every record of a topic from the beginning to the end, committed or not. The result is ordered by
+    /// partition and offset.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such topic, or it cannot be read to its end within a minute.
+    pub async fn read(&self, topic: &str) -> Result<Vec<ReadRecord>, Error> {
+        self.read_as(topic, Isolation::Uncommitted).await
+    }
+
+    /// Reads every record that is visible at this isolation level.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub async fn read_as(&self, topic: &str, isolation: Isolation) -> Result<Vec<ReadRecord>, Error> {
+        let (bootstrap, topic) = (self.bootstrap().to_owned(), topic.to_owned());
+        blocking(move || read(&bootstrap, &topic, isolation)).await
+    }
+
+    /// Returns the offset that a group has committed for a partition.
+    ///
+    /// # Errors
+    ///
+    /// If the group's coordinator does not answer.
+    pub async fn committed_offset(&self, group: &str, topic: &str, partition: i32) -> Result<Option<i64>, Error> {
+        let (bootstrap, group, topic) = (self.bootstrap().to_owned(), group.to_owned(), topic.to_owned());
+        blocking(move || {
+            let consumer: BaseConsumer = client::config(&bootstrap)
+                .set("group.id", &group)
+                .create()
+                .map_err(Error::with("cannot create a consumer"))?;
+            let mut list = TopicPartitionList::new();
+            list.add_partition(&topic, partition);
+            let committed = consumer.committed_offsets(list, LIMIT).map_err(Error::with("committed offsets"))?;
+            let offset = committed.find_partition(&topic, partition).map(|found| found.offset());
+            Ok(offset.and_then(|offset| match offset {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            }))
+        })
+        .await
+    }
+}
+
+fn read(bootstrap: &str, topic: &str, isolation: Isolation) -> Result<Vec<ReadRecord>, Error> {
+    let level = match isolation {
+        Isolation::Uncommitted => "read_uncommitted",
+        Isolation::Committed => "read_committed",
+    };
+    let consumer: BaseConsumer = client::config(bootstrap)
+        .set("group.id", "kafka-tower-test-reader")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("check.crcs", "true")
+        .set("isolation.level", level)
+        .set("fetch.wait.max.ms", "50")
+        .create()
+        .map_err(Error::with("cannot create a reader"))?;
+    let partitions = topics::leaders(&consumer, topic)?.len();
+    if partitions == 0 {
+        return Err(Error::new(format!("there is no topic {topic}")));
+    }
+    let mut list = TopicPartitionList::new();
+    let mut open = BTreeSet::new();
+    for partition in 0..i32::try_from(partitions).map_err(Error::new)? {
+        list.add_partition_offset(topic, partition, Offset::Beginning).map_err(Error::new)?;
+        open.insert(partition);
+    }
+    consumer.assign(&list).map_err(Error::with("assign"))?;
+
+    let mut records = Vec::new();
+    let end = Instant::now() + LIMIT;
+    while !open.is_empty() {
+        match consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => records.push(ReadRecord {
+                partition: message.partition(),
+                offset: message.offset(),
+                key: message.key().map(<[u8]>::to_vec),
+                value: message.payload().map(<[u8]>::to_vec),
+                headers: message.headers().map_or_else(Vec::new, |headers| {
+                    headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
+                }),
+                timestamp: message.timestamp().to_millis(),
+            }),
+            // With read_committed this is the last stable offset. It is also behind aborted records and markers.
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                open.remove(&partition);
+            }
+            // Temporary: either the broker comes back, or the read times out.
+            Some(Err(_)) | None => {}
+        }
+        if Instant::now() > end {
+            return Err(Error::new(format!("{topic}: partitions {open:?} not read to the end in {LIMIT:?}")));
+        }
+    }
+    records.sort_by_key(|record| (record.partition, record.offset));
+    Ok(records)
+}
