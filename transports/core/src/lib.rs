@@ -18,6 +18,7 @@
 //! | [`Control`] | flush, close, partition counts; [`TransactionControl`] for transactions |
 //! | [`handover`] | tells a sink whether the transport has accepted a record |
 //! | [`ticket`] | follows a send of a transaction from the sink to the transport, through queues and tasks |
+//! | [`ledger`] | outcomes, deadlines and close of a transport that settles record by record |
 //! | [`outstanding`] | open sends, by epoch: what a flush waits for |
 //! | [`recent_errors`] | errors that a transport retries, by which a time-out names its cause |
 //! | [`log_dedup`] | which log lines are logged, and which are only counted |
@@ -35,6 +36,7 @@ pub mod gate;
 pub mod handover;
 mod headers;
 mod into_transport;
+pub mod ledger;
 pub mod log_dedup;
 mod message;
 pub mod outstanding;
@@ -49,6 +51,8 @@ mod transport;
 pub mod unanswered;
 mod unanswered_send;
 pub mod validate;
+#[doc(hidden)]
+pub mod wakers;
 
 pub use control::{CloseReport, Control, InFlight, Undelivered, UnseenFailures};
 pub use control_future::ControlFuture;

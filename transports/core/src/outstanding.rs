@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::wakers::wake_all;
+
 /// Set of operations that have begun and not ended, each with a value.
 pub struct Outstanding<T> {
     epoch: AtomicU64,
@@ -69,7 +71,7 @@ impl<T> Outstanding<T> {
         }
         drop(state);
         drop(ended);
-        wake.into_iter().for_each(Waker::wake);
+        wake_all(wake);
     }
 
     /// Changes the value of an open operation.

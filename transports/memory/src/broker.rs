@@ -7,18 +7,17 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use kafka_tower_core::gate::Permit;
-use kafka_tower_core::{InFlight, Record};
+use kafka_tower_core::ledger::Slot;
+use kafka_tower_core::{Delivery, InFlight};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::errors;
 use crate::faults::plan::Plan;
 use crate::groups::MemberId;
-use crate::lane::{Entry, Lane, Settled};
+use crate::lane::{Entry, Lane, Sent, Settled};
 use crate::log::Log;
 use crate::script::{Case, CaseId, Script};
-use crate::slot::Slot;
 use crate::store::Store;
 use crate::transaction::script::HeldEnd;
 use crate::waits::{WaitId, Waits};
@@ -98,23 +97,23 @@ impl<C: BrokerClient> Broker<C> {
 
     /// Accepts a record: its position in the partition is fixed when this returns. Returns the record if it is
     /// settled at once.
-    pub(crate) fn produce(self: &Arc<Self>, record: Record, who: Recipient<C>) -> Option<Settled<Recipient<C>>> {
-        let now = Instant::now();
+    pub(crate) fn produce(self: &Arc<Self>, who: Recipient<C>, now: Instant) -> Option<Settled<Recipient<C>>> {
         let mut settled = Vec::new();
         let slot = Arc::clone(&who.slot);
+        let record = slot.record();
         let mut guard = self.lock();
         let state = &mut *guard;
         if who.client.has_given_up() {
             let outcome = Err(errors::after_close(&record.topic));
-            return Some(Settled { who, record, outcome });
+            return Some(Settled { who, outcome });
         }
-        let partition = match state.store.log.route(&record, || who.client.next_position(&record.topic)) {
+        let partition = match state.store.log.route(record, || who.client.next_position(&record.topic)) {
             Ok(partition) => partition,
             Err(error) => {
-                return Some(Settled { who, record, outcome: Err(error) });
+                return Some(Settled { who, outcome: Err(error) });
             }
         };
-        let mut action = next_action(&mut state.script, &mut state.plan, &record, partition, false);
+        let mut action = next_action(&mut state.script, &mut state.plan, record, partition, false);
         if !action.append_late.is_zero() {
             action.append_hold = Some(state.waits.at(now.checked_add(action.append_late)));
         }
@@ -124,7 +123,7 @@ impl<C: BrokerClient> Broker<C> {
         let lane = state.lanes.entry(key).or_insert_with(|| Lane::new(partition));
         let batching = who.client.batching().filter(|_| !record.isolated);
         let owner = Arc::as_ptr(&who.client) as usize;
-        let entry = Entry::new(who, record, timestamp, action, now).misdated(misdated);
+        let entry = Entry::new(who, timestamp, action, now).misdated(misdated);
         match batching {
             Some(batching) => lane.push_batched(entry, owner, batching, &mut state.waits, now),
             None => lane.push(entry, &mut state.waits),
@@ -199,13 +198,12 @@ impl<C: BrokerClient> Broker<C> {
     }
 
     /// Takes what is needed to give up the client's records in flight. The records themselves continue.
-    pub(crate) fn give_up(&self, client: &Arc<C>) -> Vec<(Record, Arc<Slot>, Permit)> {
-        let mut state = self.lock();
+    pub(crate) fn give_up(&self, client: &Arc<C>) -> Vec<Arc<Slot<Delivery>>> {
+        let state = self.lock();
         client.set_given_up();
-        let entries = state.lanes.values_mut().flat_map(Lane::entries_mut);
+        let entries = state.lanes.values().flat_map(Lane::entries);
         let own = entries.filter(|entry| Arc::ptr_eq(&entry.who.client, client));
-        own.filter_map(|entry| Some((entry.record.clone(), Arc::clone(&entry.who.slot), entry.who.permit.take()?)))
-            .collect()
+        own.map(|entry| Arc::clone(&entry.who.slot)).collect()
     }
 
     /// Returns an id that no other producer has.
@@ -251,7 +249,7 @@ impl<C: BrokerClient> Broker<C> {
         let mut sum = InFlight::default();
         for entry in state.lanes.values().flat_map(Lane::entries) {
             sum.records += 1;
-            sum.bytes += entry.record.size();
+            sum.bytes += entry.who.record().size();
         }
         sum
     }

@@ -1,36 +1,28 @@
 //! One producer: state shared by the handles of a transport, its control and its futures.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kafka_tower_core::gate::{Flush, Gate, Limits, Permit};
-use kafka_tower_core::outstanding::Outstanding;
-use kafka_tower_core::unanswered::Unanswered;
-use kafka_tower_core::{CloseReport, Delivery, Error, Record, Result, TransactionEnd};
-use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep_until};
+use kafka_tower_core::gate::{Flush, Gate, Gated, Limits, Permit};
+use kafka_tower_core::ledger::{Keeper, Ledger, RecordTransport, Slot};
+use kafka_tower_core::{Delivery, Error, Result};
+use tokio::time::Instant;
 
 use crate::broker::{self, BrokerClient, Recipient};
+use crate::deadlines::ExpiryTask;
 use crate::errors;
 use crate::lane::{Batching, Settled};
 use crate::resend::Resend;
-use crate::slot::Slot;
 use crate::transaction::client::TxnClient;
 
 pub(crate) type Broker = broker::Broker<Client>;
 
-/// A record with the slot for its outcome: the item that the gate parks.
-#[derive(Debug)]
-pub(crate) struct Call {
-    pub(crate) record: Record,
-    pub(crate) slot: Arc<Slot>,
-}
-
 pub(crate) struct Client {
     pub(crate) broker: Arc<Broker>,
-    pub(crate) gate: Arc<Gate<Call>>,
+    ledger: Ledger<Delivery>,
+    pub(crate) expiry: ExpiryTask,
     /// Set for a producer with a transactional id. Lock order: the broker's lock is never taken while this one is
     /// held.
     transaction: Option<Mutex<TxnClient>>,
@@ -40,29 +32,10 @@ pub(crate) struct Client {
     positions: Mutex<BTreeMap<Arc<str>, u32>>,
     /// Written and read under the broker's lock, so that a concurrent hand-over is refused.
     given_up: AtomicBool,
-    closing: Mutex<Closing>,
-    /// Failures that their callers' futures have not seen.
-    pub(crate) unseen: Arc<Outstanding<()>>,
     /// Set for a producer that retries by itself. Taken only under the broker's lock.
     resend: Option<Mutex<Resend>>,
     #[cfg(feature = "sim")]
     journal: Option<Arc<crate::sim::Journal>>,
-}
-
-#[derive(Debug, Default)]
-struct Closing {
-    /// Set from the start of the close until a closer takes it.
-    report: Option<CloseReport>,
-    /// Closers that wait for the end, in call order.
-    waiting: BTreeSet<u64>,
-    next: u64,
-}
-
-/// A call of `close` that waits for the end. The oldest one gets the report, whatever the order of polls.
-#[derive(Debug)]
-pub(crate) struct Closer {
-    client: Arc<Client>,
-    place: u64,
 }
 
 impl Client {
@@ -75,13 +48,12 @@ impl Client {
     ) -> Arc<Self> {
         Arc::new(Self {
             broker,
-            gate: Gate::new(limits),
+            ledger: Ledger::new(limits, None),
+            expiry: ExpiryTask::default(),
             transaction: transaction.map(Mutex::new),
             batching,
             positions: Mutex::default(),
             given_up: AtomicBool::new(false),
-            closing: Mutex::default(),
-            unseen: Arc::default(),
             resend: resend.map(Mutex::new),
             #[cfg(feature = "sim")]
             journal: None,
@@ -102,92 +74,34 @@ impl Client {
         self.journal.as_ref()
     }
 
-    /// Hands over a record that was parked and is now admitted.
-    pub(crate) fn hand_over_parked(self: &Arc<Self>, call: Call, permit: Permit) -> Result<(), Permit> {
-        call.slot.leave_gate();
-        self.hand_over(call, permit)
-    }
-
     /// Hands over an admitted record. Returns the permit if the outcome is known at once.
-    pub(crate) fn hand_over(self: &Arc<Self>, call: Call, permit: Permit) -> Result<(), Permit> {
-        let Call { record, slot } = call;
+    fn hand_over(self: &Arc<Self>, slot: Arc<Slot<Delivery>>, permit: Permit, now: Instant) -> Result<(), Permit> {
+        slot.admit(permit);
         // It may have been parked beyond its deadline.
-        if record.expires_at.is_some_and(|at| Instant::from_std(at) <= Instant::now()) {
-            let error = errors::expired(&record.topic);
-            self.settle(record, &slot, Err(error));
-            return Err(permit);
-        }
-        let who = Recipient { client: Arc::clone(self), slot, permit: Some(permit) };
-        let Some(Settled { who, record, outcome }) = self.broker.produce(record, who) else {
-            return Ok(());
+        let settled = if slot.record().expires_at.is_some_and(|at| Instant::from_std(at) <= now) {
+            let expired = errors::expired(&slot.record().topic);
+            Some((slot, Err(expired)))
+        } else {
+            let who = Recipient { client: Arc::clone(self), slot };
+            self.broker.produce(who, now).map(|Settled { who, outcome }| (who.slot, outcome))
         };
-        self.settle(record, &who.slot, outcome);
-        who.permit.map_or(Ok(()), Err)
+        let Some((slot, outcome)) = settled else { return Ok(()) };
+        self.finish(&slot, outcome).map_or(Ok(()), Err)
     }
 
-    pub(crate) fn release(self: &Arc<Self>, permits: impl IntoIterator<Item = Permit>) {
-        self.gate.release(permits, |call, permit| self.hand_over_parked(call, permit));
-    }
-
-    /// Called before the record's room is returned, so that whoever waits for the room finds the record counted.
-    fn settle(&self, record: Record, slot: &Slot, outcome: Result<Delivery>) {
-        self.count(record, &outcome);
-        slot.settle(outcome, &self.unseen);
-    }
-
-    fn count(&self, record: Record, outcome: &Result<Delivery>) {
-        if let (Err(error), Some(mut transaction)) = (outcome, self.transaction()) {
-            transaction.record_failed(error);
-        }
-        if let Some(report) = &mut self.closing().report {
-            report.count(record, outcome);
-        }
-    }
-
-    /// Handles a deadline that passed before the future was settled: a parked record is withdrawn.
-    pub(crate) fn expire(
-        self: &Arc<Self>,
-        slot: &Arc<Slot>,
-        topic: &str,
-        unanswered: impl FnOnce() -> Unanswered,
-    ) -> Result<Delivery> {
-        let withdrawn = Err(errors::expired(topic));
-        let take = |call: &Call| Arc::ptr_eq(&call.slot, slot);
-        let settle = |call: Call| self.count(call.record, &withdrawn);
-        if self.gate.withdraw(take, settle, |call, permit| self.hand_over_parked(call, permit)) > 0 {
-            return withdrawn;
-        }
-        let unanswered = unanswered();
-        slot.leave(&unanswered.report()).unwrap_or_else(|| Err(errors::late(topic).with_unanswered(unanswered)))
-    }
-
-    /// Withdraws a parked record at its deadline if it is still parked then. Its caller's future was dropped and no
-    /// longer checks the deadline. Without a runtime the deadline is checked when there is room for the record.
-    pub(crate) fn expire_later(self: &Arc<Self>, slot: &Arc<Slot>, at: Instant) {
-        let Ok(runtime) = Handle::try_current() else { return };
-        let (client, slot) = (Arc::clone(self), Arc::clone(slot));
-        runtime.spawn(async move {
-            sleep_until(at).await;
-            client.withdraw(|call| Arc::ptr_eq(&call.slot, &slot), errors::expired);
-        });
+    fn finish(&self, slot: &Slot<Delivery>, outcome: Result<Delivery>) -> Option<Permit> {
+        let elapsed = || self.now().saturating_duration_since(slot.called_at());
+        self.settle(slot, outcome.map_err(|error| error.with_elapsed(elapsed())))
     }
 
     /// Withdraws all parked records.
     pub(crate) fn withdraw_parked(self: &Arc<Self>, error: impl Fn(&str) -> Error) {
-        self.withdraw(|_| true, error);
-    }
-
-    fn withdraw(self: &Arc<Self>, which: impl Fn(&Call) -> bool, error: impl Fn(&str) -> Error) {
-        let settle = |call: Call| {
-            let error = error(&call.record.topic);
-            self.settle(call.record, &call.slot, Err(error));
-        };
-        self.gate.withdraw(which, settle, |call, permit| self.hand_over_parked(call, permit));
+        self.withdraw(|_| true, |slot| drop(self.finish(&slot, Err(error(&slot.record().topic)))));
     }
 
     /// Resolves when all records called before are settled. Lingering batches are sent at once.
-    pub(crate) fn flush(self: &Arc<Self>) -> Flush<Call> {
-        let flush = self.gate.flush();
+    pub(crate) fn flush_all(self: &Arc<Self>) -> Flush<Self> {
+        let flush = self.flush();
         self.broker.end_batches(self);
         flush
     }
@@ -195,32 +109,55 @@ impl Client {
     /// Stops waiting for records: parked ones are not in the log, those in flight may be.
     pub(crate) fn give_up(self: &Arc<Self>) {
         let given_up = self.broker.give_up(self);
-        let mut permits = Vec::new();
-        for (record, slot, permit) in given_up {
-            let error = errors::given_up(&record.topic);
-            self.settle(record, &slot, Err(error));
-            permits.push(permit);
-        }
+        let settle = |slot: Arc<Slot<Delivery>>| self.finish(&slot, Err(errors::given_up(&slot.record().topic)));
+        let permits: Vec<_> = given_up.into_iter().filter_map(settle).collect();
         // Parked records that now get the room are refused by the broker's side of the hand-over.
         self.release(permits);
     }
+}
 
-    /// Rejects new records. The first call starts the count.
-    pub(crate) fn begin_close(self: &Arc<Self>) -> Closer {
-        let mut closing = self.closing();
-        if closing.next == 0 {
-            closing.report = Some(CloseReport::default());
-        }
-        let place = closing.next;
-        closing.next += 1;
-        closing.waiting.insert(place);
-        drop(closing);
-        self.gate.close();
-        Closer { client: Arc::clone(self), place }
+impl Gated for Client {
+    type Item = Arc<Slot<Delivery>>;
+
+    fn gate(&self) -> &Gate<Self::Item> {
+        self.ledger.gate()
     }
 
-    fn closing(&self) -> MutexGuard<'_, Closing> {
-        self.closing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn enqueue(self: &Arc<Self>, slot: Self::Item, permit: Permit) -> Result<(), Permit> {
+        let now = slot.called_at().into();
+        self.hand_over(slot, permit, now)
+    }
+
+    fn enqueue_parked(self: &Arc<Self>, slot: Self::Item, permit: Permit) -> Result<(), Permit> {
+        let now = Instant::now();
+        slot.leave_gate(now.into());
+        self.hand_over(slot, permit, now)
+    }
+}
+
+impl RecordTransport for Client {
+    type Acknowledgement = Delivery;
+
+    fn ledger(&self) -> &Ledger<Delivery> {
+        &self.ledger
+    }
+
+    fn failed(&self, _slot: &Slot<Delivery>, error: &Error) {
+        if let Some(mut transaction) = self.transaction() {
+            transaction.record_failed(error);
+        }
+    }
+
+    fn now(&self) -> std::time::Instant {
+        Instant::now().into()
+    }
+}
+
+impl Keeper for Client {
+    type Transport = Self;
+
+    fn transport(&self) -> &Self {
+        self
     }
 }
 
@@ -233,11 +170,9 @@ impl BrokerClient for Client {
         self.resend.as_ref().map(|state| state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn report(settled: Settled<Recipient<Self>>) {
-        let Settled { who: Recipient { client, slot, permit }, record, outcome } = settled;
-        let Some(permit) = permit else { return };
-        client.settle(record, &slot, outcome);
-        client.release([permit]);
+    fn report(Settled { who: Recipient { client, slot }, outcome }: Settled<Recipient<Self>>) {
+        // None if the client gave the record up: the outcome is then reported to no one.
+        client.release(client.finish(&slot, outcome));
     }
 
     fn has_given_up(&self) -> bool {
@@ -261,33 +196,8 @@ impl BrokerClient for Client {
     }
 }
 
-impl Closer {
-    /// Reports how the open transaction ended. `None` if another close has reported it.
-    pub(crate) fn transaction(&self, end: Option<TransactionEnd>) {
-        if let (Some(end), Some(report)) = (end, &mut self.client.closing().report) {
-            report.transaction = Some(end);
-        }
-    }
-
-    /// Returns the report; it is empty for all callers but the oldest.
-    pub(crate) fn end(self) -> CloseReport {
-        let mut closing = self.client.closing();
-        if closing.waiting.first() == Some(&self.place) {
-            closing.report.take().unwrap_or_default()
-        } else {
-            CloseReport::default()
-        }
-    }
-}
-
-impl Drop for Closer {
-    fn drop(&mut self) {
-        self.client.closing().waiting.remove(&self.place);
-    }
-}
-
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("gate", &self.gate).finish_non_exhaustive()
+        f.debug_struct("Client").field("ledger", &self.ledger).finish_non_exhaustive()
     }
 }

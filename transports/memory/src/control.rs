@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kafka_tower_core::gate::Gated;
+use kafka_tower_core::ledger::RecordTransport;
 use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl, UnseenFailures};
 use tokio::time::{Instant, timeout_at};
 
@@ -29,7 +31,7 @@ impl MemoryControl {
 impl Control for MemoryControl {
     fn flush(&self) -> ControlFuture<'_, ()> {
         // At the call, not at the first poll: records called after `flush` are not waited for.
-        let flush = self.owner.client.flush();
+        let flush = self.owner.client.flush_all();
         Box::pin(async move {
             flush.await;
             Ok(())
@@ -38,32 +40,34 @@ impl Control for MemoryControl {
 
     fn close(&self, within: Duration) -> ControlFuture<'_, CloseReport> {
         let client = &self.owner.client;
-        let closer = client.begin_close();
+        let ledger = client.ledger();
+        let waiter = ledger.closing().begin(None);
+        ledger.gate().close();
         let deadline = Instant::now().checked_add(within);
         let transactions = self.transactions.as_ref().filter(|transactions| transactions.closing());
-        let flush = client.flush();
+        let flush = client.flush_all();
         Box::pin(async move {
             match deadline {
                 // Nothing to wait for, so neither a timer nor a runtime is needed.
-                _ if client.gate.in_flight() == InFlight::default() => {}
+                _ if ledger.gate().in_flight() == InFlight::default() => {}
                 None => flush.await,
                 Some(deadline) => {
                     if timeout_at(deadline, flush).await.is_err() {
                         client.give_up();
                         // Other threads may be reporting a record at this moment.
-                        client.flush().await;
+                        client.flush_all().await;
                     }
                 }
             }
             if let Some(transactions) = transactions {
-                closer.transaction(transactions.end_at_close(deadline).await);
+                ledger.closing().transaction_ended(transactions.end_at_close(deadline).await);
             }
-            Ok(closer.end())
+            Ok(waiter.report())
         })
     }
 
     fn unseen(&self) -> UnseenFailures {
-        UnseenFailures::of(&self.owner.client.unseen)
+        self.owner.client.ledger().unseen_failures()
     }
 
     fn partition_count(&self, topic: &str) -> Option<u32> {
@@ -71,7 +75,7 @@ impl Control for MemoryControl {
     }
 
     fn in_flight(&self) -> InFlight {
-        self.owner.client.gate.in_flight()
+        self.owner.client.gate().in_flight()
     }
 
     fn transactions(&self) -> Option<Arc<dyn TransactionControl>> {

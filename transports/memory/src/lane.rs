@@ -42,7 +42,6 @@ pub(crate) struct Batching {
 #[derive(Debug)]
 pub(crate) struct Entry<T> {
     pub(crate) who: T,
-    pub(crate) record: Record,
     timestamp: Timestamp,
     action: Action,
     timer: Option<WaitId>,
@@ -63,8 +62,12 @@ pub(crate) struct Entry<T> {
 #[derive(Debug)]
 pub(crate) struct Settled<T> {
     pub(crate) who: T,
-    pub(crate) record: Record,
     pub(crate) outcome: Result<Delivery>,
+}
+
+/// Receiver of the outcome of a record, which it holds.
+pub(crate) trait Sent {
+    fn record(&self) -> &Record;
 }
 
 /// The partition's log, and the retry logic of its clients.
@@ -82,11 +85,11 @@ pub(crate) trait Leader<T> {
     fn again(&mut self, who: &T, record: &Record, tries: &Tries, error: &Error) -> Option<Action>;
 }
 
-impl<T> Entry<T> {
-    pub(crate) fn new(who: T, record: Record, timestamp: Timestamp, action: Action, now: Instant) -> Self {
+impl<T: Sent> Entry<T> {
+    pub(crate) fn new(who: T, timestamp: Timestamp, action: Action, now: Instant) -> Self {
         let (timer, resend, batch, refusal, misdated, outcome) = Default::default();
         let tries = Tries::new(now);
-        Self { who, record, timestamp, action, timer, tries, resend, batch, refusal, misdated, outcome }
+        Self { who, timestamp, action, timer, tries, resend, batch, refusal, misdated, outcome }
     }
 
     /// Sets whether the broker refuses the record's timestamp.
@@ -96,31 +99,33 @@ impl<T> Entry<T> {
     }
 
     fn refused_time(&self, scope: Scope) -> Option<Error> {
-        self.misdated.then(|| errors::misdated(&self.record.topic, self.timestamp).with_scope(scope))
+        self.misdated.then(|| errors::misdated(&self.who.record().topic, self.timestamp).with_scope(scope))
     }
 
     /// Makes an attempt. Returns whether the next records may follow: numbered records must not overtake a lost one.
     fn arrive(&mut self, partition: i32, leader: &mut impl Leader<T>, waits: &mut Waits, now: Instant) -> bool {
-        leader.number(&self.who, &self.record, &mut self.tries);
+        leader.number(&self.who, self.who.record(), &mut self.tries);
         let refusal = self.refusal.take();
         let write = || match refusal.or_else(|| self.refused_time(Scope::Record)) {
             Some(refusal) => Err(refusal),
-            None => leader.write(&self.who, &self.record, self.timestamp, &self.tries),
+            None => leader.write(&self.who, self.who.record(), self.timestamp, &self.tries),
         };
         let written = self.action.write.then(write);
         let is_there = matches!(written, Some(Ok(_)));
         let mut outcome = match (&self.action.answer, written) {
             // A client that retries learns of a lost refusal by its next attempt.
-            (Answer::Lost, Some(Err(_))) if self.tries.resends => Err(errors::lost(&self.record.topic, partition)),
+            (Answer::Lost, Some(Err(_))) if self.tries.resends => {
+                Err(errors::lost(&self.who.record().topic, partition))
+            }
             // The log's own refusal takes precedence over the scripted answer.
             (_, Some(Err(refused))) => Err(refused),
             (Answer::Truth, Some(Ok(delivery))) => Ok(delivery),
             (Answer::Error(error), _) => Err(error.clone()),
-            (Answer::Lost | Answer::Truth, _) => Err(errors::lost(&self.record.topic, partition)),
+            (Answer::Lost | Answer::Truth, _) => Err(errors::lost(&self.who.record().topic, partition)),
         };
         if let Err(error) = outcome {
             self.tries.doubt |= error.persistence() == Persistence::PossiblyPersisted;
-            if let Some(action) = leader.again(&self.who, &self.record, &self.tries, &error) {
+            if let Some(action) = leader.again(&self.who, self.who.record(), &self.tries, &error) {
                 let late = self.action.late.saturating_add(BACKOFF).saturating_add(action.append_late);
                 self.resend = Some(waits.at(now.checked_add(late)));
                 self.action = action;
@@ -144,7 +149,7 @@ impl<T> Entry<T> {
     }
 }
 
-impl<T> Lane<T> {
+impl<T: Sent> Lane<T> {
     pub(crate) fn new(partition: i32) -> Self {
         Self { partition, queue: VecDeque::new(), arrived: 0, open: None, next_batch: 0 }
     }
@@ -206,7 +211,7 @@ impl<T> Lane<T> {
         let entries = self.queue.range(self.arrived..);
         let Some((batch, _)) = entries.clone().next().and_then(|entry| entry.batch) else { return };
         let is_of_it = |entry: &&Entry<T>| entry.batch.is_some_and(|(of, _)| of == batch);
-        let records: Vec<_> = entries.take_while(is_of_it).map(|entry| &entry.record).collect();
+        let records: Vec<_> = entries.take_while(is_of_it).map(|entry| entry.who.record()).collect();
         let count = records.len();
         let scope = if count > 1 { Scope::Batch } else { Scope::Record };
         let misdated = || self.queue.range(self.arrived..).take(count).find_map(|entry| entry.refused_time(scope));
@@ -220,10 +225,6 @@ impl<T> Lane<T> {
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry<T>> {
         self.queue.iter()
-    }
-
-    pub(crate) fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry<T>> {
-        self.queue.iter_mut()
     }
 
     /// Lets entries arrive that wait for nothing, then takes out the settled ones at the front.
@@ -255,11 +256,11 @@ impl<T> Lane<T> {
             if entry.outcome.is_none() || waits.is_open(entry.timer) || waits.is_open(entry.action.answer_hold) {
                 break;
             }
-            let Some(Entry { who, record, outcome: Some(outcome), .. }) = self.queue.pop_front() else {
+            let Some(Entry { who, outcome: Some(outcome), .. }) = self.queue.pop_front() else {
                 break;
             };
             self.arrived -= 1;
-            settled.push(Settled { who, record, outcome });
+            settled.push(Settled { who, outcome });
         }
     }
 
@@ -269,7 +270,7 @@ impl<T> Lane<T> {
             let is_dead = |wait: Option<WaitId>| wait.is_some_and(|wait| dead.contains(&wait));
             if is_dead(entry.timer) || is_dead(entry.resend) {
                 entry.resend = None;
-                entry.outcome = Some(Err(errors::no_runtime(&entry.record.topic)));
+                entry.outcome = Some(Err(errors::no_runtime(&entry.who.record().topic)));
             }
         }
     }

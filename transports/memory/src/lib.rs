@@ -107,6 +107,7 @@ mod broker;
 mod client;
 mod consumer;
 mod control;
+mod deadlines;
 mod errors;
 mod faults;
 mod future;
@@ -124,7 +125,6 @@ mod script;
 #[cfg(feature = "sim")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sim")))]
 pub mod sim;
-mod slot;
 mod store;
 mod transaction;
 mod transport;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kafka_tower_core::InFlight;
+use kafka_tower_core::gate::Gated;
 
 use crate::broker::BrokerClient;
 use crate::client::Client;
@@ -16,9 +17,9 @@ pub(crate) struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        let InFlight { records, parked, .. } = self.client.gate.in_flight();
+        let InFlight { records, parked, .. } = self.client.gate().in_flight();
         let undelivered = records + parked;
-        if undelivered > 0 && !self.client.gate.is_closed() {
+        if undelivered > 0 && !self.client.gate().is_closed() {
             tracing::warn!(undelivered, "the last handle of a transport was dropped without close");
         }
         if self.client.transaction().is_some() {

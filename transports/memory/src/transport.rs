@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use kafka_tower_core::gate::{GateHandle, Refused};
+use kafka_tower_core::gate::{GateHandle, Gated, Refused};
+use kafka_tower_core::ledger::{RecordTransport, Slot};
 use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::{Control, Delivery, Error, IntoTransport, Record, handover};
 use tower_service::Service;
 
 use crate::broker::BrokerClient;
-use crate::client::{Call, Client};
+use crate::client::Client;
 use crate::control::MemoryControl;
 use crate::errors;
 use crate::future::MemoryDeliveryFuture;
 use crate::owner::Owner;
-use crate::slot::Slot;
 
 /// A producer on a [`MemoryKafka`](crate::MemoryKafka): a [`Transport`](kafka_tower_core::Transport) for tests.
 ///
@@ -26,12 +26,12 @@ use crate::slot::Slot;
 #[derive(Clone, Debug)]
 pub struct MemoryTransport {
     owner: Arc<Owner>,
-    handle: GateHandle<Call>,
+    handle: GateHandle<Client>,
 }
 
 impl MemoryTransport {
     pub(crate) fn new(client: Arc<Client>) -> Self {
-        let handle = client.gate.handle();
+        let handle = client.handle();
         Self { owner: Arc::new(Owner { client }), handle }
     }
 
@@ -87,29 +87,23 @@ impl MemoryTransport {
         if let Some(Err(error)) = joins {
             return self.refuse(error);
         }
-        let (slot, topic, expires_at) = (Slot::new(), Arc::clone(&record.topic), record.expires_at);
-        let given = record.given();
         let bytes = record.size();
-        let call = Call { record, slot: Arc::clone(&slot) };
-        let mut parked = true;
-        let admitted = self.handle.call(call, bytes, |call, permit| {
-            // The first call is for this record. If it is refused at once, its room goes to parked records in later
-            // calls.
-            if !std::mem::take(&mut parked) {
-                call.slot.leave_gate();
-            }
-            client.hand_over(call, permit)
-        });
-        match admitted {
+        let slot = Arc::new(Slot::new(record, client.now()));
+        match self.handle.call(Arc::clone(&slot), bytes) {
             Ok(()) => {
                 handover::taken();
                 ticket.inspect(Ticket::account);
-                MemoryDeliveryFuture::waiting(Arc::clone(client), slot, topic, expires_at).given(given, parked)
+                // Otherwise it is settled.
+                if Arc::strong_count(&slot) > 1 {
+                    client.watch(&slot);
+                }
+                MemoryDeliveryFuture::waiting(slot, Arc::clone(client))
             }
-            Err(Refused::TooLarge(_)) => {
-                MemoryDeliveryFuture::refused(errors::larger_than_gate(&topic, bytes, client.gate.limits().bytes))
+            Err(Refused::TooLarge(slot)) => {
+                let limit = client.gate().limits().bytes;
+                MemoryDeliveryFuture::refused(errors::larger_than_gate(&slot.record().topic, bytes, limit))
             }
-            Err(Refused::Closed(_)) => MemoryDeliveryFuture::refused(errors::after_close(&topic)),
+            Err(Refused::Closed(slot)) => MemoryDeliveryFuture::refused(errors::after_close(&slot.record().topic)),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::later;
-use kafka_tower_core::gate::{Gate, Limits};
+use kafka_tower_core::gate::Limits;
 use kafka_tower_core::{Error, Result, validate};
 use tokio::sync::oneshot;
 
@@ -145,11 +145,10 @@ impl RdkafkaBuilder {
         self.topics.iter().try_for_each(|topic| validate::topic_name(topic))?;
         let config = properties::client_config(&self.properties)?;
         let client = Client::create(&config).map_err(|error| properties::creation_error(&error, &config))?;
-        let gate = Gate::new(self.limits);
         let inner = TransportInner::new(
             client,
             config,
-            gate,
+            self.limits,
             self.events,
             self.delivery_bound,
             self.per_partition,

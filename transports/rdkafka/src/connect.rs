@@ -30,7 +30,7 @@ const UNKNOWN_TOPIC: Duration = Duration::from_secs(3);
 const UNKNOWN_ANSWERS: u32 = 3;
 
 pub(crate) struct ConnectCheck<'a> {
-    pub(crate) inner: &'a TransportInner,
+    pub(crate) inner: &'a Arc<TransportInner>,
     pub(crate) brokers: &'a str,
     pub(crate) plaintext: bool,
     pub(crate) topics: &'a [String],
@@ -116,7 +116,7 @@ impl ConnectCheck<'_> {
         &self,
         ask: impl FnOnce(&Client, Duration) -> R + Send + 'static,
     ) -> Result<Option<R>> {
-        let Some(inner) = self.inner.arc() else { return Ok(None) };
+        let inner = Arc::clone(self.inner);
         let within = self.deadline.saturating_duration_since(Instant::now()).min(inner.request_timeout());
         let (answer, its) = (Arc::new(Mutex::new(None)), Arc::clone(&self.inner.connect_state));
         let place = Arc::clone(&answer);

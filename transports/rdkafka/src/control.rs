@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::gate::Gated;
+use kafka_tower_core::ledger::RecordTransport;
 use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl, UnseenFailures};
 
 use crate::close;
@@ -29,7 +31,7 @@ impl Control for RdkafkaControl {
     fn flush(&self) -> ControlFuture<'_, ()> {
         let inner = self.owner.inner();
         // At the call and not at the first poll: records called later are not waited for.
-        let flush = inner.gate.flush();
+        let flush = Gated::flush(inner);
         Box::pin(async move {
             let mut flush = pin!(flush);
             let mut loop_woken = false;
@@ -53,19 +55,15 @@ impl Control for RdkafkaControl {
     }
 
     fn close(&self, within: Duration) -> ControlFuture<'_, CloseReport> {
-        let inner = self.owner.inner();
-        let end = close::begin(inner, within);
+        let mut end = close::begin(self.owner.inner(), within);
         Box::pin(async move {
-            if let Some(end) = end {
-                // An error means that the event loop is gone; then there is nothing to wait for.
-                let _ended = end.await;
-            }
-            Ok(inner.closing.take_report())
+            (&mut end).await;
+            Ok(end.report())
         })
     }
 
     fn unseen(&self) -> UnseenFailures {
-        UnseenFailures::of(&self.owner.inner().unseen)
+        self.owner.inner().ledger().unseen_failures()
     }
 
     fn partition_count(&self, topic: &str) -> Option<u32> {
@@ -73,7 +71,7 @@ impl Control for RdkafkaControl {
     }
 
     fn in_flight(&self) -> InFlight {
-        self.owner.inner().gate.in_flight()
+        self.owner.inner().gate().in_flight()
     }
 
     fn last_error(&self) -> Option<String> {

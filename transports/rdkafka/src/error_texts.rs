@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use kafka_tower_core::gate::{Gate, Limits};
+use kafka_tower_core::gate::Limits;
 use kafka_tower_core::{Error, Persistence, Record};
 use kafka_tower_test_texts::faults;
 use rdkafka::ClientConfig;
@@ -81,7 +81,7 @@ fn inner() -> Arc<TransportInner> {
     TransportInner::new(
         client,
         config,
-        Gate::new(Limits { records: 1, bytes: 1 }),
+        Limits { records: 1, bytes: 1 },
         None,
         Duration::from_secs(300),
         None,

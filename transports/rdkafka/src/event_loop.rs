@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use kafka_tower_core::gate::Permit;
+use kafka_tower_core::gate::{Gated, Permit};
+use kafka_tower_core::ledger::RecordTransport;
 use kafka_tower_core::{ErrorKind, Persistence, Result};
 
 use crate::classify;
@@ -57,13 +58,21 @@ pub(crate) fn is_loop() -> bool {
 pub(crate) fn spawn(inner: Arc<TransportInner>) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name("kafka-tower-events".to_owned()).spawn(move || {
         IS_LOOP.set(true);
+        // Also after a panic, so that a close does not wait for ever. The queue is dropped before, as `destroy` requires.
+        let _ends = End(&inner);
         if let Some(mut events) = EventLoop::new(&inner, &inner.client) {
             events.run();
         }
-        // The queue was dropped before, as `destroy` requires.
-        inner.end();
-        inner.log.end(Instant::now());
     })
+}
+
+struct End<'a>(&'a TransportInner);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+        self.0.log.end(Instant::now());
+    }
 }
 
 /// Serves the events of an isolated producer until it is stopped, and retires it if it is stuck. Events cannot be
@@ -127,24 +136,24 @@ impl<'a> EventLoop<'a> {
             if tick <= now {
                 // Subscribers, and what records own, are foreign code and may panic.
                 self.guarded("a subscriber", |this| this.inner.log.tick(now));
-                self.guarded("a record", |this| this.inner.drain_settled());
+                self.guarded("a record", |this| this.inner.ledger().drop_stale());
                 tick = now + TICK;
             }
             self.guarded("a subscriber", |this| refresh.run(this.inner, now));
-            let deadline = self.inner.closing.deadline();
+            let deadline = self.inner.closing().deadline();
             if let Some(deadline) = deadline {
-                let left = self.inner.gate.in_flight();
-                let awaits_transaction = self.inner.closing.awaits_transaction();
+                let left = self.inner.gate().in_flight();
+                let awaits_transaction = self.inner.closing().awaits_transaction();
                 let settled = left.records == 0 && left.parked == 0 && !awaits_transaction;
                 let grace = if awaits_transaction { TRANSACTION_GRACE } else { Duration::ZERO };
                 if settled || deadline + grace <= now {
                     return self.give_up();
                 }
             }
-            let next_expiry = self.inner.next_expiry();
+            let next_expiry = self.inner.ledger().next_deadline();
             if next_expiry.is_some_and(|at| at <= now) {
                 self.guarded("a deadline", |this| {
-                    let overdue = this.inner.expire(now);
+                    let overdue = this.inner.expire_due(now);
                     if !overdue.is_empty() && !this.replace_for_overdue(&overdue, now) {
                         this.inner.give_up_overdue();
                     }
@@ -164,9 +173,9 @@ impl<'a> EventLoop<'a> {
                 wait = wait.min(SLOW_RECORD_CHECK);
             }
             // Records that an abort will take back must not be sent before it.
-            let closes = deadline.is_some() && !self.inner.closing.awaits_transaction();
-            if closes || self.inner.gate.is_flushing() {
-                self.inner.flush(FLUSH_SLICE);
+            let closes = deadline.is_some() && !self.inner.closing().awaits_transaction();
+            if closes || self.inner.gate().is_flushing() {
+                self.inner.send_lingering(FLUSH_SLICE);
                 wait = wait.min(FLUSH_SLICE);
             }
             self.serve(wait);
@@ -181,19 +190,17 @@ impl<'a> EventLoop<'a> {
             let error = classify::without_room_at_close(topic, inner.reason_for_unanswered(&slot, false).as_ref());
             let _never_admitted = inner.settle(&slot, Err(error));
         };
-        inner.guarded("a waker", || {
-            inner.gate.withdraw(|_| true, settle, |slot, permit| inner.enqueue_parked(slot, permit));
-        });
+        inner.withdraw(|_| true, settle);
         let end = Instant::now() + PURGE_TIME;
-        while inner.gate.in_flight().records > 0 && Instant::now() < end {
+        while inner.gate().in_flight().records > 0 && Instant::now() < end {
             // Repeated, because a call that was admitted before the close may hand over its record after a purge.
             inner.purge();
             inner.give_up_held(classify::looked_up_at_close);
             while self.serve(PURGE_AGAIN) {}
         }
-        let lost = inner.gate.in_flight().records;
+        let lost = inner.gate().in_flight().records;
         if lost > 0 {
-            inner.closing.count_lost(lost as u64);
+            inner.closing().count_lost(lost as u64);
             tracing::error!(records = lost, "librdkafka did not report records that it was told to give up");
         }
     }
@@ -209,7 +216,7 @@ impl<'a> EventLoop<'a> {
         });
         if !self.reported.is_empty() {
             self.any_report = true;
-            self.inner.defer_drop(&mut self.reported);
+            self.inner.ledger().defer_drop(&mut self.reported);
         }
         if !self.permits.is_empty() {
             self.inner.release(self.permits.drain(..));
@@ -228,7 +235,7 @@ impl<'a> EventLoop<'a> {
 }
 
 fn handle(
-    inner: &TransportInner,
+    inner: &Arc<TransportInner>,
     client: &Client,
     permits: &mut Vec<Permit>,
     mut watch: Option<&mut StuckWatch>,
@@ -299,7 +306,7 @@ fn outcome(inner: &TransportInner, report: &Report<'_>) -> Result<Acknowledged> 
     })
 }
 
-fn error(inner: &TransportInner, client: &Client, code: i32, fatal: bool, text: &str) {
+fn error(inner: &Arc<TransportInner>, client: &Client, code: i32, fatal: bool, text: &str) {
     // A fatal event has either the code that ended the producer or only says that it ended.
     let fatal = fatal || code == codes::LOCAL_FATAL;
     let (code, text) = match client.fatal_error() {
@@ -321,8 +328,9 @@ fn error(inner: &TransportInner, client: &Client, code: i32, fatal: bool, text: 
             place.get_or_insert_with(|| (code, text.clone()));
         });
     }
-    if let Some(its) = inner.arc().filter(|_| fatal) {
-        inner.isolated.retire(client, move || its.closing.is_done());
+    if fatal {
+        let its = Arc::clone(inner);
+        inner.isolated.retire(client, move || its.closing().is_done());
     }
     user(inner, "error", |events| events.error(&ClientError { code, name, text: &text, fatal }));
 }

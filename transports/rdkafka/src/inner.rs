@@ -2,22 +2,20 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use kafka_tower_core::gate::{Gate, Permit};
-use kafka_tower_core::outstanding::Outstanding;
+use kafka_tower_core::gate::{Gate, Gated, Limits, Permit};
+use kafka_tower_core::ledger::{Closing, Ledger, RecordTransport};
 use kafka_tower_core::recent_errors::RecentErrors;
-use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Result, Scope, text};
+use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Result, Scope, TransactionEnd, text};
 use rdkafka::ClientConfig;
 
 use crate::classify;
-use crate::close_state::CloseState;
 use crate::codes;
 use crate::connect_state::ConnectState;
 use crate::events::ClientEvents;
-use crate::expiry::ExpiryQueue;
 use crate::ffi::Client;
 use crate::held::HeldRecords;
 use crate::isolated::{IsolatedProducer, LazyIsolatedProducer};
@@ -26,9 +24,10 @@ use crate::partition_counts::PartitionCounts;
 use crate::replace::reason::ReplaceReason;
 use crate::request_limit::RequestLimit;
 use crate::slot::{Acknowledged, Slot};
-use crate::sync::lock;
 use crate::threads;
+use crate::transactions::errors::unanswered;
 use crate::transactions::state::TransactionState;
+use kafka_tower_core::clock;
 
 mod deadlines;
 mod hold;
@@ -39,12 +38,10 @@ pub(crate) type SpawnIsolated = fn(Arc<TransportInner>, Arc<IsolatedProducer>) -
 pub(crate) struct TransportInner {
     pub(crate) client: Client,
     pub(crate) isolated: LazyIsolatedProducer,
-    me: Weak<Self>,
     /// Starts the event loop of the isolated producer. A function, because the event loop knows this type.
     spawn_isolated: SpawnIsolated,
     config: ClientConfig,
-    pub(crate) gate: Arc<Gate<Arc<Slot>>>,
-    expiry: Mutex<ExpiryQueue>,
+    ledger: Ledger<Acknowledged>,
     recent_errors: Mutex<RecentErrors>,
     /// Whether a delivery would end a cause. Read for each report of a batch, without the lock.
     pub(crate) has_partition_errors: AtomicBool,
@@ -65,9 +62,6 @@ pub(crate) struct TransportInner {
     per_partition: Option<(Arc<str>, usize)>,
     pub(crate) events: Option<Arc<dyn ClientEvents>>,
     pub(crate) connect_state: Arc<ConnectState>,
-    pub(crate) closing: CloseState,
-    /// Failures that their callers' futures have not returned yet.
-    pub(crate) unseen: Arc<Outstanding<()>>,
     /// Number of event loops that are settling records and will release their room.
     pub(crate) settling: AtomicUsize,
 }
@@ -79,21 +73,19 @@ impl TransportInner {
     pub(crate) fn new(
         client: Client,
         config: ClientConfig,
-        gate: Arc<Gate<Arc<Slot>>>,
+        limits: Limits,
         events: Option<Arc<dyn ClientEvents>>,
         delivery_bound: Duration,
         per_partition: Option<(Arc<str>, usize)>,
         spawn_isolated: SpawnIsolated,
     ) -> Arc<Self> {
-        Arc::new_cyclic(|me| Self {
+        Arc::new(Self {
             client,
             isolated: LazyIsolatedProducer::default(),
-            me: Weak::clone(me),
             spawn_isolated,
             request_limit: RequestLimit::new(&config),
             config,
-            gate,
-            expiry: Mutex::default(),
+            ledger: Ledger::new(limits, Some(delivery_bound.saturating_add(clock::TICK))),
             recent_errors: Mutex::default(),
             has_partition_errors: AtomicBool::new(false),
             log: Log::default(),
@@ -107,14 +99,12 @@ impl TransportInner {
             per_partition,
             events,
             connect_state: Arc::default(),
-            closing: CloseState::default(),
-            unseen: Arc::default(),
             settling: AtomicUsize::new(0),
         })
     }
 
-    pub(crate) fn arc(&self) -> Option<Arc<Self>> {
-        self.me.upgrade()
+    pub(crate) fn closing(&self) -> &Arc<Closing> {
+        self.ledger.closing()
     }
 
     /// Time that librdkafka waits for a response to a request.
@@ -134,27 +124,7 @@ impl TransportInner {
 
     // ---- records
 
-    /// Releases room, and hands over parked records that it admits.
-    pub(crate) fn release(&self, permits: impl IntoIterator<Item = Permit>) {
-        self.guarded("a waker", || self.gate.release(permits, |slot, permit| self.enqueue_parked(slot, permit)));
-    }
-
-    /// Hands an admitted record over. A rejection settles it and returns its permit.
-    pub(crate) fn enqueue(&self, slot: Arc<Slot>, permit: Permit) -> Result<(), Permit> {
-        slot.admit(permit);
-        let isolated = if slot.record().isolated { Some(self.isolated()) } else { None };
-        let isolated = match isolated.transpose() {
-            Ok(isolated) => isolated,
-            Err(error) => return self.settle(&slot, Err(error)).map_or(Ok(()), Err),
-        };
-        let Some(isolated) = isolated else { return self.produce(slot) };
-        let client = &isolated.client;
-        let Err((code, slot)) = client.produce_held(slot) else { return Ok(()) };
-        let error = self.refused(code, &slot, client);
-        self.settle(&slot, Err(error)).map_or(Ok(()), Err)
-    }
-
-    fn produce(&self, slot: Arc<Slot>) -> Result<(), Permit> {
+    fn produce(self: &Arc<Self>, slot: Arc<Slot>) -> Result<(), Permit> {
         let Err((code, slot)) = self.client.produce(slot, |slot| self.held.push(slot)) else { return Ok(()) };
         match self.hold_for_look_up(code, slot) {
             Ok(()) => Ok(()),
@@ -165,38 +135,10 @@ impl TransportInner {
         }
     }
 
-    /// Hands over a record that was parked, unless its deadline has passed.
-    pub(crate) fn enqueue_parked(&self, slot: Arc<Slot>, permit: Permit) -> Result<(), Permit> {
-        let now = Instant::now();
-        let record = slot.record();
-        let refusal = if record.expires_at.is_some_and(|at| at <= now) {
-            Some(self.expired(&slot, false, now, &self.activity_snapshot()))
-        } else {
-            // The limit may have become known while it was parked.
-            self.request_limit.refusal(&self.client, record, record.size())
-        };
-        let enqueued = match refusal {
-            None => {
-                slot.leave_gate(now);
-                self.enqueue(slot, permit)
-            }
-            Some(error) => {
-                slot.admit(permit);
-                self.settle(&slot, Err(error)).map_or(Ok(()), Err)
-            }
-        };
-        if enqueued.is_err() {
-            self.transactions.record_lost();
-        }
-        enqueued
-    }
-
-    fn isolated(&self) -> Result<Arc<IsolatedProducer>> {
-        let gone = || Error::new(ErrorKind::Closed, "the transport is closed");
-        self.isolated.get_or_start(&self.config, |producer| {
-            let inner = self.me.upgrade().ok_or_else(gone)?;
-            (self.spawn_isolated)(inner, Arc::clone(producer)).map_err(threads::no_thread)
-        })
+    fn isolated(self: &Arc<Self>) -> Result<Arc<IsolatedProducer>> {
+        let spawn =
+            |producer: &_| (self.spawn_isolated)(Arc::clone(self), Arc::clone(producer)).map_err(threads::no_thread);
+        self.isolated.get_or_start(&self.config, spawn)
     }
 
     pub(crate) fn refused(&self, code: i32, slot: &Slot, client: &Client) -> Error {
@@ -239,15 +181,6 @@ impl TransportInner {
         }
     }
 
-    /// Settles a record: notifies the caller, counts it if the transport is closing, and returns its permit.
-    pub(crate) fn settle(&self, slot: &Slot, outcome: Result<Acknowledged>) -> Option<Permit> {
-        if outcome.is_err() {
-            self.transactions.record_failed();
-        }
-        self.closing.count(slot.record(), &outcome);
-        slot.settle(outcome, Some(&self.unseen))
-    }
-
     /// Adds what is known of the topic to the error of a code.
     pub(crate) fn explained(&self, error: Error, record: &Record) -> Error {
         match (error.kind(), record.partition, self.partitions.get(&record.topic)) {
@@ -262,16 +195,14 @@ impl TransportInner {
     }
 
     /// Called when the number of a topic's partitions became known or changed.
-    pub(crate) fn partitions_changed(&self) {
+    pub(crate) fn partitions_changed(self: &Arc<Self>) {
         let Some((topic, records)) = &self.per_partition else { return };
         let Some(partitions) = self.partitions.get(topic) else { return };
-        let mut limits = self.gate.limits();
+        let mut limits = self.gate().limits();
         let records = records.saturating_mul(partitions as usize);
         if limits.records != records {
             limits.records = records;
-            self.guarded("a waker", || {
-                self.gate.set_limits(limits, |slot, permit| self.enqueue_parked(slot, permit));
-            });
+            self.set_limits(limits);
         }
     }
 
@@ -305,11 +236,10 @@ impl TransportInner {
     /// Called when all records are settled: wakes the waiters first, then ends the producers, which may take seconds
     /// while a broker's name is being resolved.
     pub(crate) fn end(&self) {
-        self.closing.done();
+        self.closing().done(|| TransactionEnd::Unknown(unanswered()));
         self.isolated.end();
         self.client.destroy();
-        let settled = lock(&self.expiry).take_all_settled();
-        drop(settled);
+        drop(self.ledger.take_deferred());
     }
 
     pub(crate) fn purge(&self) {
@@ -317,9 +247,78 @@ impl TransportInner {
         self.isolated.purge();
     }
 
-    pub(crate) fn flush(&self, timeout: Duration) {
+    /// Sends lingering batches, and waits for reports until the time-out.
+    pub(crate) fn send_lingering(&self, timeout: Duration) {
         self.isolated.flush();
         self.client.flush(timeout);
+    }
+}
+
+impl Gated for TransportInner {
+    type Item = Arc<Slot>;
+
+    fn gate(&self) -> &Gate<Arc<Slot>> {
+        self.ledger.gate()
+    }
+
+    /// Hands an admitted record over. A rejection settles it and returns its permit.
+    fn enqueue(self: &Arc<Self>, slot: Arc<Slot>, permit: Permit) -> Result<(), Permit> {
+        slot.admit(permit);
+        let isolated = if slot.record().isolated { Some(self.isolated()) } else { None };
+        let isolated = match isolated.transpose() {
+            Ok(isolated) => isolated,
+            Err(error) => return self.settle(&slot, Err(error)).map_or(Ok(()), Err),
+        };
+        let Some(isolated) = isolated else { return self.produce(slot) };
+        let client = &isolated.client;
+        let Err((code, slot)) = client.produce_held(slot) else { return Ok(()) };
+        let error = self.refused(code, &slot, client);
+        self.settle(&slot, Err(error)).map_or(Ok(()), Err)
+    }
+
+    /// Hands over a record that was parked, unless its deadline has passed.
+    fn enqueue_parked(self: &Arc<Self>, slot: Arc<Slot>, permit: Permit) -> Result<(), Permit> {
+        let now = Instant::now();
+        let record = slot.record();
+        let refusal = if record.expires_at.is_some_and(|at| at <= now) {
+            Some(self.expired(&slot, false, now, &self.activity_snapshot()))
+        } else {
+            // The limit may have become known while it was parked.
+            self.request_limit.refusal(&self.client, record, record.size())
+        };
+        let enqueued = match refusal {
+            None => {
+                slot.leave_gate(now);
+                self.enqueue(slot, permit)
+            }
+            Some(error) => {
+                slot.admit(permit);
+                self.settle(&slot, Err(error)).map_or(Ok(()), Err)
+            }
+        };
+        if enqueued.is_err() {
+            self.transactions.record_lost();
+        }
+        enqueued
+    }
+}
+
+impl RecordTransport for TransportInner {
+    type Acknowledgement = Acknowledged;
+
+    fn ledger(&self) -> &Ledger<Acknowledged> {
+        &self.ledger
+    }
+
+    fn failed(&self, slot: &Slot, _error: &Error) {
+        self.transactions.record_failed();
+        if slot.is_parked() {
+            self.transactions.record_lost();
+        }
+    }
+
+    fn is_throttled(&self, slot: &Slot) -> bool {
+        self.reason_for_unanswered(slot, true).is_some_and(|why| why.is_throttling())
     }
 }
 

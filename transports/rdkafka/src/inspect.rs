@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::later;
-use kafka_tower_core::gate::{Gate, Limits};
+use kafka_tower_core::gate::Limits;
 use kafka_tower_core::{Error, ErrorKind, Result, validate};
 use tokio::sync::oneshot;
 
@@ -145,8 +145,8 @@ fn look(properties: &Properties, topic: &str, within: Duration, given_up: &dyn F
     let started = Instant::now();
     let config = properties::client_config(properties)?;
     let client = Client::create(&config).map_err(|error| properties::creation_error(&error, &config))?;
-    let gate = Gate::new(Limits { records: 1, bytes: 1 });
-    let inner = TransportInner::new(client, config, gate, None, within, None, event_loop::spawn_isolated);
+    let limits = Limits { records: 1, bytes: 1 };
+    let inner = TransportInner::new(client, config, limits, None, within, None, event_loop::spawn_isolated);
     let thread = event_loop::spawn(Arc::clone(&inner)).map_err(threads::no_thread)?;
     let transactional = properties::get(properties, "transactional.id").is_some();
     let owner = Owner::new(inner, thread, transactional);

@@ -62,7 +62,6 @@ mod broker_activity;
 mod builder;
 mod classify;
 mod close;
-mod close_state;
 mod code_lookup;
 mod codes;
 mod connect;
@@ -73,7 +72,6 @@ mod control;
 mod error_texts;
 mod event_loop;
 mod events;
-mod expiry;
 mod explain;
 #[allow(unsafe_code)]
 mod ffi;

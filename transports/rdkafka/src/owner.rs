@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use kafka_tower_core::gate::Gated;
+use kafka_tower_core::ledger::Keeper;
+
 use crate::close;
 use crate::event_loop;
 use crate::inner::TransportInner;
@@ -27,15 +30,23 @@ impl Owner {
         self.transactional
     }
 
-    pub(crate) fn inner(&self) -> &TransportInner {
+    pub(crate) fn inner(&self) -> &Arc<TransportInner> {
+        &self.inner
+    }
+}
+
+impl Keeper for Owner {
+    type Transport = TransportInner;
+
+    fn transport(&self) -> &TransportInner {
         &self.inner
     }
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        if !self.inner.closing.is_done() {
-            let left = self.inner.gate.in_flight();
+        if !self.inner.closing().is_done() {
+            let left = self.inner.gate().in_flight();
             let undelivered = left.records + left.parked;
             if undelivered > 0 {
                 tracing::warn!(

@@ -8,6 +8,8 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::gate::Gated;
+
 use crate::inner::TransportInner;
 use crate::log::Source;
 
@@ -54,7 +56,7 @@ impl PartitionRefresh {
         spawn(inner, now, move || {
             let its = &refreshing.0;
             for topic in its.partitions.topics() {
-                if its.gate.is_closed() {
+                if its.gate().is_closed() {
                     return;
                 }
                 look_up(its, &topic, its.request_timeout());
@@ -84,7 +86,7 @@ fn look_up_rejected(inner: &Arc<TransportInner>, now: Instant) {
     let its = Arc::clone(inner);
     let spawned = spawn(inner, now, move || {
         while let Some(topic) = its.partitions.first_rejected() {
-            if !its.gate.is_closed() {
+            if !its.gate().is_closed() {
                 look_up(&its, &topic, its.request_timeout().min(HELD));
                 its.partitions_changed();
             }

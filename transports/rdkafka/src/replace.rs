@@ -20,8 +20,12 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::gate::Gated;
+use kafka_tower_core::ledger::RecordTransport;
+
 use self::reason::ReplaceReason;
 use self::watch::{CHECK_INTERVAL, PausedPartitions};
+use crate::classify;
 use crate::event_loop::{self, EventLoop, PURGE_AGAIN, PURGE_TIME};
 use crate::ffi::{Client, Event, Instance};
 use crate::inner::TransportInner;
@@ -43,7 +47,7 @@ impl EventLoop<'_> {
     /// Pauses partitions in trouble, and replaces the client when the others no longer need it.
     pub(crate) fn handle_stuck(&mut self, now: Instant) {
         let Some(watch) = &mut self.watch else { return };
-        if watch.has_no_trouble() || watch.look.is_some_and(|at| now < at) || self.inner.closing.has_begun() {
+        if watch.has_no_trouble() || watch.look.is_some_and(|at| now < at) || self.inner.closing().has_begun() {
             return;
         }
         watch.look = Some(now + CHECK_INTERVAL);
@@ -90,7 +94,7 @@ impl EventLoop<'_> {
         if overdue.is_empty() {
             return true;
         }
-        if inner.closing.has_begun() {
+        if inner.closing().has_begun() {
             return false;
         }
         if !watch.back_off.is_over(now) {
@@ -129,10 +133,10 @@ impl EventLoop<'_> {
                 Err(mpsc::TryRecvError::Disconnected) => return false,
                 Err(mpsc::TryRecvError::Empty) => {}
             }
-            if now >= end || inner.closing.deadline().is_some_and(|deadline| deadline <= now) {
+            if now >= end || inner.closing().deadline().is_some_and(|deadline| deadline <= now) {
                 return false;
             }
-            inner.watch_again(&inner.expire(now), now + CHECK_INTERVAL);
+            inner.ledger().watch_again(&inner.expire_due(now), now + CHECK_INTERVAL);
             self.serve(CHECK_INTERVAL);
         }
     }
@@ -205,7 +209,7 @@ impl EventLoop<'_> {
         let end = Instant::now() + CONNECT_TIME;
         loop {
             let now = Instant::now();
-            inner.watch_again(&inner.expire(now), now + CHECK_INTERVAL);
+            inner.ledger().watch_again(&inner.expire_due(now), now + CHECK_INTERVAL);
             let mut event = |event: Event<'_>| match event {
                 Event::Log { level, facility, text } => {
                     let (facility, text) = (facility.to_string_lossy(), text.to_string_lossy());
@@ -223,7 +227,7 @@ impl EventLoop<'_> {
             if reached && has_id {
                 return true;
             }
-            if now >= end || inner.closing.deadline().is_some_and(|deadline| deadline <= now) {
+            if now >= end || inner.closing().deadline().is_some_and(|deadline| deadline <= now) {
                 return false;
             }
             self.serve(CHECK_INTERVAL);
@@ -237,9 +241,9 @@ impl EventLoop<'_> {
         loop {
             let now = Instant::now();
             // The old instance gives up records that were in flight for too long, and all others of their topics.
-            drop(inner.expire(now));
+            drop(inner.expire_due(now));
             let waits = inner.awaited_in_producer().iter().any(|slot| !why.concerns(slot));
-            if !waits || now >= end || inner.closing.deadline().is_some_and(|deadline| deadline <= now) {
+            if !waits || now >= end || inner.closing().deadline().is_some_and(|deadline| deadline <= now) {
                 return;
             }
             inner.client.flush(Duration::ZERO);
@@ -299,7 +303,7 @@ impl EventLoop<'_> {
         let closed = Arc::clone(&inner);
         self.inner.isolated.retire_after(
             client,
-            move || closed.closing.is_done(),
+            move || closed.closing().is_done(),
             move |client| inner.end_isolated(client, why, now),
         );
     }
@@ -317,7 +321,7 @@ impl TransportInner {
             why.largest =
                 records.iter().filter(|slot| why.concerns(slot)).map(|slot| slot.record().size()).max().unwrap_or(0);
             let waits = records.iter().any(|slot| slot.called_at() <= since && !why.concerns(slot));
-            if !waits || now >= end || self.closing.deadline().is_some_and(|deadline| deadline <= now) {
+            if !waits || now >= end || self.closing().deadline().is_some_and(|deadline| deadline <= now) {
                 break;
             }
             client.flush(Duration::ZERO);
@@ -327,9 +331,9 @@ impl TransportInner {
     }
 
     /// Ends an instance. Blocks.
-    pub(crate) fn retire(&self, old: Instance) {
+    pub(crate) fn retire(self: &Arc<Self>, old: Instance) {
         old.give_up(|slot| {
-            let permit = self.settle(slot, Err(slot.lost()));
+            let permit = self.settle(slot, Err(classify::lost(&slot.record().topic)));
             self.release(permit);
         });
         drop(old);

@@ -15,6 +15,8 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::later;
+use kafka_tower_core::gate::Gated;
+use kafka_tower_core::ledger::RecordTransport;
 use kafka_tower_core::{
     ConsumerGroup, ControlFuture, Error, ErrorKind, Persistence, Result, TopicOffset, TransactionControl,
     TransactionEnd,
@@ -40,7 +42,7 @@ impl RdkafkaTransactions {
     fn run(
         &self,
         what: &'static str,
-        call: impl FnOnce(&TransportInner) -> Result<()> + Send + 'static,
+        call: impl FnOnce(&Arc<TransportInner>) -> Result<()> + Send + 'static,
     ) -> ControlFuture<'_, ()> {
         // The thread keeps the producer alive: a call that has begun continues when its future is dropped.
         let owner = Arc::clone(&self.0);
@@ -136,7 +138,7 @@ fn without_record(call: ControlFuture<'_, ()>) -> ControlFuture<'_, ()> {
 }
 
 /// Ends the open transaction while the transport closes, until `end`. Blocks, and needs the event loop meanwhile.
-pub(crate) fn end_at_close(inner: &TransportInner, end: Instant) -> Option<TransactionEnd> {
+pub(crate) fn end_at_close(inner: &Arc<TransportInner>, end: Instant) -> Option<TransactionEnd> {
     let ended = match inner.transactions.open.at_close(end) {
         AtClose::Nothing => None,
         AtClose::Abort { asked } => {
@@ -164,7 +166,7 @@ pub(crate) fn end_at_close(inner: &TransportInner, end: Instant) -> Option<Trans
     ended
 }
 
-fn commit(inner: &TransportInner, end: Instant) -> Result<()> {
+fn commit(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
     let call = &Call::until(inner, end);
     let state = &inner.transactions;
     // The coordinator was not asked yet.
@@ -197,16 +199,14 @@ fn commit(inner: &TransportInner, end: Instant) -> Result<()> {
     Err(commit_error(call, &error, fate))
 }
 
-fn abort(inner: &TransportInner, end: Instant) -> Result<()> {
+fn abort(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
     let call = &Call::until(inner, end);
     inner.transactions.aborting.store(true, Ordering::Release);
     let settle = |slot: Arc<Slot>| {
         let error = aborted(&slot.record().topic, Persistence::NotPersisted);
         let _never_admitted = inner.settle(&slot, Err(error));
     };
-    inner.guarded("a waker", || {
-        inner.gate.withdraw(|_| true, settle, |slot, permit| inner.enqueue_parked(slot, permit));
-    });
+    inner.withdraw(|_| true, settle);
     let ended = sliced(call, |slice| inner.client.abort_transaction(slice));
     inner.transactions.aborting.store(false, Ordering::Release);
     let Err(error) = ended else {
@@ -220,7 +220,7 @@ fn abort(inner: &TransportInner, end: Instant) -> Result<()> {
 }
 
 /// Waits until every record that was called before is settled.
-fn flushed(inner: &TransportInner, end: Instant) -> bool {
+fn flushed(inner: &Arc<TransportInner>, end: Instant) -> bool {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -228,7 +228,7 @@ fn flushed(inner: &TransportInner, end: Instant) -> bool {
         }
     }
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut flush = pin!(inner.gate.flush());
+    let mut flush = pin!(inner.flush());
     loop {
         if flush.as_mut().poll(&mut Context::from_waker(&waker)) == Poll::Ready(()) {
             return true;

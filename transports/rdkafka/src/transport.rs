@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::coarse_now;
-use kafka_tower_core::gate::{GateHandle, Limits, Refused};
+use kafka_tower_core::gate::{GateHandle, Gated, Limits, Refused};
 use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::unanswered::Unanswered;
 use kafka_tower_core::{Control, Error, IntoTransport, Record, Result, handover};
@@ -14,6 +14,7 @@ use crate::builder::RdkafkaBuilder;
 use crate::classify;
 use crate::control::RdkafkaControl;
 use crate::future::DeliveryFuture;
+use crate::inner::TransportInner;
 use crate::owner::Owner;
 use crate::slot::Slot;
 
@@ -26,7 +27,7 @@ use crate::slot::Slot;
 /// transport first, or drop it in `spawn_blocking`.
 pub struct RdkafkaTransport {
     owner: Arc<Owner>,
-    admission: GateHandle<Arc<Slot>>,
+    admission: GateHandle<TransportInner>,
 }
 
 impl RdkafkaTransport {
@@ -36,7 +37,7 @@ impl RdkafkaTransport {
     }
 
     pub(crate) fn new(owner: Arc<Owner>) -> Self {
-        let admission = owner.inner.gate.handle();
+        let admission = owner.inner.handle();
         Self { owner, admission }
     }
 
@@ -49,13 +50,12 @@ impl RdkafkaTransport {
     /// Limits of the records admitted and not settled.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        self.owner.inner.gate.limits()
+        self.owner.inner.gate().limits()
     }
 
     /// Changes the limits.
     pub fn set_limits(&self, limits: Limits) {
-        let inner = &self.owner.inner;
-        inner.gate.set_limits(limits, |slot, permit| inner.enqueue_parked(slot, permit));
+        self.owner.inner.set_limits(limits);
     }
 }
 
@@ -112,7 +112,7 @@ impl Service<Record> for RdkafkaTransport {
         let slot = Arc::new(Slot::new(record, now));
         // Before the hand-over: a replacement of the client must know of the record.
         inner.watch(&slot);
-        let admitted = self.admission.call(Arc::clone(&slot), size, |slot, permit| inner.enqueue(slot, permit));
+        let admitted = self.admission.call(Arc::clone(&slot), size);
         match admitted {
             Ok(()) => {
                 // A record that librdkafka rejected at once is not part of its transaction.
@@ -123,7 +123,7 @@ impl Service<Record> for RdkafkaTransport {
                 DeliveryFuture::waiting(slot, Arc::clone(&self.owner))
             }
             Err(Refused::TooLarge(slot)) => {
-                let limit = inner.gate.limits().bytes;
+                let limit = inner.gate().limits().bytes;
                 DeliveryFuture::refused(classify::larger_than_gate(&slot.record().topic, size, limit))
             }
             Err(Refused::Closed(slot)) => DeliveryFuture::refused(classify::after_close(&slot.record().topic)),
@@ -139,6 +139,6 @@ impl Clone for RdkafkaTransport {
 
 impl fmt::Debug for RdkafkaTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RdkafkaTransport").field("gate", &self.owner.inner.gate).finish_non_exhaustive()
+        f.debug_struct("RdkafkaTransport").field("gate", self.owner.inner.gate()).finish_non_exhaustive()
     }
 }

@@ -4,32 +4,30 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::Gate;
+use super::Gated;
 
-/// Future of [`Gate::flush`]. Dropping it stops the waiting.
+/// Future of [`Gated::flush`]. Dropping it stops the waiting.
 #[must_use = "futures do nothing unless polled"]
-pub struct Flush<P> {
-    gate: Arc<Gate<P>>,
+pub struct Flush<T: Gated> {
+    transport: Arc<T>,
     epoch: u64,
     id: u64,
 }
 
-impl<P> Gate<P> {
-    /// Resolves when all records called before are settled.
-    pub fn flush(self: &Arc<Self>) -> Flush<P> {
-        let (epoch, id) = {
-            let mut state = self.lock();
-            (state.begin_flush(), state.ticket())
-        };
-        Flush { gate: Arc::clone(self), epoch, id }
+impl<T: Gated> Flush<T> {
+    pub(super) fn new(transport: Arc<T>) -> Self {
+        let mut state = transport.gate().lock();
+        let (epoch, id) = (state.begin_flush(), state.ticket());
+        drop(state);
+        Self { transport, epoch, id }
     }
 }
 
-impl<P> Future for Flush<P> {
+impl<T: Gated> Future for Flush<T> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.gate.lock();
+        let mut state = self.transport.gate().lock();
         let key = (self.epoch, self.id);
         let old = if state.flushed(self.epoch) {
             let old = state.flushing.remove(&key);
@@ -45,14 +43,14 @@ impl<P> Future for Flush<P> {
     }
 }
 
-impl<P> Drop for Flush<P> {
+impl<T: Gated> Drop for Flush<T> {
     fn drop(&mut self) {
-        let waker = self.gate.lock().flushing.remove(&(self.epoch, self.id));
+        let waker = self.transport.gate().lock().flushing.remove(&(self.epoch, self.id));
         drop(waker);
     }
 }
 
-impl<P> fmt::Debug for Flush<P> {
+impl<T: Gated> fmt::Debug for Flush<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Flush").field("epoch", &self.epoch).finish_non_exhaustive()
     }

@@ -2,43 +2,37 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::{Gate, Permit, Refused};
+use super::{Gated, Refused};
+use crate::wakers::wake_all;
 
-/// Handle that sends through a [`Gate`]. Each clone waits for itself: a clone does not inherit readiness.
-pub struct GateHandle<P> {
-    gate: Arc<Gate<P>>,
+/// Handle that sends through the [gate](super::Gate) of a transport. Each clone waits for itself: a clone does not
+/// inherit readiness.
+pub struct GateHandle<T: Gated> {
+    transport: Arc<T>,
     /// Position among the waiting handles.
     ticket: Option<u64>,
     /// This handle was woken for free room and has not called yet.
     woken: bool,
 }
 
-impl<P> Gate<P> {
-    /// Creates a handle. Each handle of the transport needs its own.
-    #[must_use]
-    pub fn handle(self: &Arc<Self>) -> GateHandle<P> {
-        GateHandle::new(Arc::clone(self))
-    }
-}
-
-impl<P> GateHandle<P> {
-    fn new(gate: Arc<Gate<P>>) -> Self {
-        Self { gate, ticket: None, woken: false }
+impl<T: Gated> GateHandle<T> {
+    pub(super) fn new(transport: Arc<T>) -> Self {
+        Self { transport, ticket: None, woken: false }
     }
 
-    /// The gate of this handle.
+    /// The transport of this handle.
     #[must_use]
-    pub fn gate(&self) -> &Arc<Gate<P>> {
-        &self.gate
+    pub fn transport(&self) -> &Arc<T> {
+        &self.transport
     }
 
     /// Returns `Ready` if there is room. It is a hint and reserves nothing. A closed gate is always ready: `call`
     /// returns the error.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.ticket.is_none() && !self.woken && self.gate.fast_ready() {
+        if self.ticket.is_none() && !self.woken && self.transport.gate().fast_ready() {
             return Poll::Ready(());
         }
-        let mut state = self.gate.lock();
+        let mut state = self.transport.gate().lock();
         let mine = self.ticket.take();
         let was_notified = mine.is_some_and(|ticket| !state.waiting.contains_key(&ticket));
         state.woken_pending -= usize::from(was_notified);
@@ -59,9 +53,7 @@ impl<P> GateHandle<P> {
             let next = (was_woken && state.room_for_two()).then(|| state.wake_next()).flatten();
             drop(state);
             drop(old);
-            if let Some(waker) = next {
-                waker.wake();
-            }
+            wake_all(next);
             return Poll::Ready(());
         }
         let ticket = mine.unwrap_or_else(|| state.ticket());
@@ -77,30 +69,24 @@ impl<P> GateHandle<P> {
         Poll::Pending
     }
 
-    /// Admits a record of `bytes` bytes and hands it over with `enqueue`, or parks it until there is room.
-    ///
-    /// `enqueue` runs before `call` returns unless the record is parked. It must not panic, and returns the permit if
-    /// it did not accept the record.
+    /// Admits a record of `bytes` bytes and [hands it over](Gated::enqueue) before it returns, or parks it until there
+    /// is room.
     ///
     /// # Errors
     ///
     /// [`Refused`] returns the record: it is larger than the whole limit, or the gate is closed.
-    pub fn call(
-        &mut self,
-        item: P,
-        bytes: usize,
-        mut enqueue: impl FnMut(P, Permit) -> Result<(), Permit>,
-    ) -> Result<(), Refused<P>> {
-        let refused = match self.gate.admit(item, bytes, &mut enqueue) {
-            Ok(refused) => refused,
+    pub fn call(&mut self, item: T::Item, bytes: usize) -> Result<(), Refused<T::Item>> {
+        let enqueue = |item, permit| self.transport.enqueue(item, permit);
+        let settled_at_once = match self.transport.gate().admit(item, bytes, enqueue) {
+            Ok(settled) => settled,
             Err(refused) => {
                 self.pass_on();
                 return Err(refused);
             }
         };
         self.woken = false;
-        if let Some(permit) = refused {
-            self.gate.release([permit], enqueue);
+        if let Some(permit) = settled_at_once {
+            self.transport.release([permit]);
         }
         Ok(())
     }
@@ -112,7 +98,7 @@ impl<P> GateHandle<P> {
         if self.ticket.is_none() && !self.woken {
             return;
         }
-        let mut state = self.gate.lock();
+        let mut state = self.transport.gate().lock();
         let ticket = self.ticket.take();
         let still_waiting = ticket.and_then(|ticket| state.waiting.remove(&ticket));
         let was_notified = ticket.is_some() && still_waiting.is_none();
@@ -121,26 +107,24 @@ impl<P> GateHandle<P> {
         let next = (was_woken && state.room()).then(|| state.wake_next()).flatten();
         drop(state);
         drop(still_waiting);
-        if let Some(waker) = next {
-            waker.wake();
-        }
+        wake_all(next);
     }
 }
 
-impl<P> Clone for GateHandle<P> {
+impl<T: Gated> Clone for GateHandle<T> {
     fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.gate))
+        Self::new(Arc::clone(&self.transport))
     }
 }
 
-impl<P> Drop for GateHandle<P> {
+impl<T: Gated> Drop for GateHandle<T> {
     fn drop(&mut self) {
         self.pass_on();
     }
 }
 
-impl<P> fmt::Debug for GateHandle<P> {
+impl<T: Gated> fmt::Debug for GateHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GateHandle").field("gate", &self.gate).field("ticket", &self.ticket).finish_non_exhaustive()
+        f.debug_struct("GateHandle").field("ticket", &self.ticket).finish_non_exhaustive()
     }
 }

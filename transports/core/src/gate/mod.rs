@@ -2,8 +2,8 @@
 //!
 //! A [`Gate`] counts the records that a transport has accepted and not settled. [`GateHandle::poll_ready`] is a hint
 //! that reserves nothing, so an idle ready handle starves no other. [`GateHandle::call`] admits a record if it fits
-//! and parks it otherwise, first in, first out. The delivery report returns the room with [`Gate::release`], which
-//! hands over parked records and wakes waiting handles.
+//! and parks it otherwise, first in, first out. The delivery report returns the room with [`Gated::release`], which
+//! hands over parked records and wakes waiting handles. A transport implements [`Gated`] to take the admitted records.
 //!
 //! # Rules
 //!
@@ -25,11 +25,13 @@
 //! The gate holds no futures of records: dropping one has no effect here.
 
 mod flush;
+mod gated;
 mod handle;
 mod shared;
 mod state;
 
 pub use flush::Flush;
+pub use gated::Gated;
 pub use handle::GateHandle;
 pub use shared::Gate;
 pub use state::{Limits, Permit, Refused};

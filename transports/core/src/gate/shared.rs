@@ -1,33 +1,16 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::state::{Admission, Limits, Permit, Refused, State};
 use crate::InFlight;
+use crate::wakers::wake_all;
 
 /// Admission shared by the handles of a transport. See the [module](super) for its rules.
 ///
-/// `P` is the parked item: a record together with whatever settles it.
-///
-/// ```
-/// use std::sync::Arc;
-/// use kafka_tower_core::gate::{Gate, Limits};
-///
-/// let gate = Gate::new(Limits { records: 1, bytes: 100 });
-/// let mut handle = gate.handle();
-/// let mut sent = Vec::new();
-/// let mut permits = Vec::new();
-/// for name in ["first", "second"] {
-///     handle.call(name, 10, |name, permit| { sent.push(name); permits.push(permit); Ok(()) }).unwrap();
-/// }
-/// assert_eq!(sent, ["first"], "the second is parked");
-///
-/// // The report of the first one hands over the second one.
-/// gate.release(permits, |name, _permit| { sent.push(name); Ok(()) });
-/// assert_eq!(sent, ["first", "second"]);
-/// ```
+/// `P` is the parked item: a record together with whatever settles it. A transport owns its gate and implements
+/// [`Gated`](super::Gated).
 pub struct Gate<P> {
     state: Mutex<State<P>>,
     /// Copy of [`State::fast_ready`] that is read without the lock. It may be stale when it is read, as any answer of
@@ -38,8 +21,8 @@ pub struct Gate<P> {
 impl<P> Gate<P> {
     /// Creates a gate. A limit of 0 counts as 1.
     #[must_use]
-    pub fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State::new(limits)), fast_ready: AtomicBool::new(true) })
+    pub fn new(limits: Limits) -> Self {
+        Self { state: Mutex::new(State::new(limits)), fast_ready: AtomicBool::new(true) }
     }
 
     /// The current limits.
@@ -47,29 +30,14 @@ impl<P> Gate<P> {
         self.lock().limits()
     }
 
-    /// Changes the limits, for example when a topic's partitions become known. Hands over parked records that now
-    /// fit, then wakes all waiting handles if there is room left.
-    pub fn set_limits(&self, limits: Limits, enqueue: impl FnMut(P, Permit) -> Result<(), Permit>) {
-        self.lock().set_limits(limits);
-        self.settle(Vec::new(), usize::MAX, enqueue);
-    }
-
     /// Counts of the records that are in flight.
     pub fn in_flight(&self) -> InFlight {
         self.lock().in_flight()
     }
 
-    /// Returns the room of settled records: the delivery report calls it. Hands over parked records with `enqueue`,
-    /// then wakes waiting handles. `enqueue` must not panic, and returns the permit if it did not accept the record.
-    pub fn release(
-        &self,
-        permits: impl IntoIterator<Item = Permit>,
-        enqueue: impl FnMut(P, Permit) -> Result<(), Permit>,
-    ) {
-        self.settle(permits, 0, enqueue);
-    }
-
-    fn settle(
+    /// Returns the room of settled records, hands over parked ones with `enqueue`, and wakes as many handles as there are
+    /// freed places, `freed` of which were free before.
+    pub(super) fn settle(
         &self,
         permits: impl IntoIterator<Item = Permit>,
         freed: usize,
@@ -104,43 +72,26 @@ impl<P> Gate<P> {
         wake_all(wake);
     }
 
-    /// Withdraws the parked records for which `expired` returns true, in order, and returns their number. Each one is
-    /// passed to `settle` and counts as settled afterwards, so that a [`flush`](Self::flush) resolves only after its
-    /// outcome is known.
-    pub fn withdraw(
-        &self,
-        mut expired: impl FnMut(&P) -> bool,
-        mut settle: impl FnMut(P),
-        enqueue: impl FnMut(P, Permit) -> Result<(), Permit>,
-    ) -> usize {
+    /// Takes out the parked records for which `which` returns true and settles them. Returns their number.
+    pub(super) fn take_parked(&self, mut which: impl FnMut(&P) -> bool, mut settle: impl FnMut(P)) -> usize {
         let mut withdrawn = Vec::new();
-        {
-            let mut state = self.lock();
-            for (item, permit) in std::mem::take(&mut state.parked) {
-                if expired(&item) {
-                    withdrawn.push((item, permit));
-                } else {
-                    state.parked.push_back((item, permit));
-                }
+        let mut state = self.lock();
+        for (item, permit) in std::mem::take(&mut state.parked) {
+            if which(&item) {
+                withdrawn.push((item, permit));
+            } else {
+                state.parked.push_back((item, permit));
             }
         }
-        let count = withdrawn.len();
-        if count == 0 {
-            return 0;
-        }
-        let permits: Vec<_> = withdrawn
-            .into_iter()
-            .map(|(item, permit)| {
-                settle(item);
-                permit
-            })
-            .collect();
+        drop(state);
+        let settle = |(item, permit)| {
+            settle(item);
+            permit
+        };
+        let permits: Vec<Permit> = withdrawn.into_iter().map(settle).collect();
         let mut state = self.lock();
         permits.iter().for_each(|permit| state.settle(permit));
-        drop(state);
-        // The withdrawn record may have been the head of the queue, which did not fit and blocked the others.
-        self.settle(Vec::new(), count, enqueue);
-        count
+        permits.len()
     }
 
     /// Refuses all later calls and wakes all waiting handles. Records called before continue.
@@ -158,7 +109,7 @@ impl<P> Gate<P> {
         self.lock().closed
     }
 
-    /// Whether a [`flush`](Self::flush) is waiting.
+    /// Whether a [`flush`](super::Gated::flush) is waiting.
     pub fn is_flushing(&self) -> bool {
         !self.lock().flushing.is_empty()
     }
@@ -217,18 +168,6 @@ impl<P> Drop for Locked<'_, P> {
             self.fast_ready.store(fast_ready, Ordering::Release);
         }
     }
-}
-
-/// Wakes all wakers even if one panics: they are no longer in any list, so a skipped one would be lost.
-fn wake_all(wakers: Vec<Waker>) {
-    struct Rest(std::vec::IntoIter<Waker>);
-    impl Drop for Rest {
-        fn drop(&mut self) {
-            self.0.by_ref().for_each(Waker::wake);
-        }
-    }
-    let mut rest = Rest(wakers.into_iter());
-    rest.0.by_ref().for_each(Waker::wake);
 }
 
 /// Marks a hand-over of parked records as running. Ends it also after a panic: otherwise later records would stay

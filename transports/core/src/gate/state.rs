@@ -12,12 +12,12 @@ pub struct Limits {
     pub bytes: usize,
 }
 
-/// Room taken by an admitted record. Return it with [`Gate::release`](super::Gate::release).
+/// Room taken by an admitted record. Return it with [`Gated::release`](super::Gated::release).
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "room that is not released is lost"]
 pub struct Permit {
-    pub(super) bytes: usize,
-    pub(super) epoch: u64,
+    pub(crate) bytes: usize,
+    pub(crate) epoch: u64,
 }
 
 /// Why the gate refused a record. It contains the record.

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::{Arc, MutexGuard};
 
-use kafka_tower_core::gate::Permit;
+use kafka_tower_core::ledger::Slot;
+use kafka_tower_core::{Delivery, Record};
 
-use crate::lane::{Batching, Settled};
+use crate::lane::{Batching, Sent, Settled};
 use crate::resend::Resend;
-use crate::slot::Slot;
 use crate::transaction::client::TxnClient;
 
 /// A producer as its broker sees it.
@@ -37,7 +37,12 @@ pub(crate) trait BrokerClient: fmt::Debug + Send + Sync + Sized + 'static {
 #[derive(Debug)]
 pub(crate) struct Recipient<C> {
     pub(crate) client: Arc<C>,
-    pub(crate) slot: Arc<Slot>,
-    /// `None` once the client gave the record up: its outcome is then reported to no one.
-    pub(crate) permit: Option<Permit>,
+    /// Settled once the client gave the record up.
+    pub(crate) slot: Arc<Slot<Delivery>>,
+}
+
+impl<C> Sent for Recipient<C> {
+    fn record(&self) -> &Record {
+        self.slot.record()
+    }
 }

@@ -40,7 +40,7 @@ impl<C: BrokerClient> Leader<Recipient<C>> for LeaderOf<'_> {
     fn again(&mut self, who: &Recipient<C>, record: &Record, tries: &Tries, error: &Error) -> Option<Action> {
         let mut resend = who.client.resend()?;
         // The caller has stopped waiting for the record.
-        if who.permit.is_none() || !resend.again(tries, error, self.now) {
+        if who.slot.is_settled() || !resend.again(tries, error, self.now) {
             resend.give_up(&record.topic, self.partition, tries);
             return None;
         }

@@ -42,18 +42,28 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 /// A log whose clients do not retry.
 struct Plain<'a>(&'a mut Log);
 
-impl Leader<usize> for Plain<'_> {
+/// A numbered record.
+#[derive(Debug)]
+struct Numbered(usize, Record);
+
+impl Sent for Numbered {
+    fn record(&self) -> &Record {
+        &self.1
+    }
+}
+
+impl Leader<Numbered> for Plain<'_> {
     fn judge(&mut self, _: &[&Record]) -> Option<Error> {
         None
     }
 
-    fn number(&mut self, _: &usize, _: &Record, _: &mut Tries) {}
+    fn number(&mut self, _: &Numbered, _: &Record, _: &mut Tries) {}
 
-    fn write(&mut self, _: &usize, record: &Record, timestamp: Timestamp, _: &Tries) -> Result<Delivery> {
+    fn write(&mut self, _: &Numbered, record: &Record, timestamp: Timestamp, _: &Tries) -> Result<Delivery> {
         self.0.append(record, 0, timestamp, Origin::default())
     }
 
-    fn again(&mut self, _: &usize, _: &Record, _: &Tries, _: &Error) -> Option<Action> {
+    fn again(&mut self, _: &Numbered, _: &Record, _: &Tries, _: &Error) -> Option<Action> {
         None
     }
 }
@@ -62,11 +72,11 @@ impl Leader<usize> for Plain<'_> {
 struct Bench {
     log: Log,
     waits: Waits,
-    lane: Lane<usize>,
+    lane: Lane<Numbered>,
     now: Instant,
     holds: Vec<WaitId>,
     kinds: Vec<Kind>,
-    settled: Vec<Settled<usize>>,
+    settled: Vec<Settled<Numbered>>,
 }
 
 impl Bench {
@@ -104,7 +114,7 @@ impl Bench {
         let n = self.kinds.len();
         self.kinds.push(kind);
         let record = Record::new("t").with_value(n.to_string());
-        let entry = Entry::new(n, record, Timestamp::from_millis(0), action, self.now);
+        let entry = Entry::new(Numbered(n, record), Timestamp::from_millis(0), action, self.now);
         self.lane.push(entry, &mut self.waits);
         self.advance();
     }
@@ -155,11 +165,11 @@ proptest! {
         }
         bench.pass(1_000);
         let sent = bench.kinds.len();
-        prop_assert_eq!(bench.settled.iter().map(|s| s.who).collect::<Vec<_>>(), (0..sent).collect::<Vec<_>>());
+        prop_assert_eq!(bench.settled.iter().map(|s| s.who.0).collect::<Vec<_>>(), (0..sent).collect::<Vec<_>>());
         let expected: Vec<_> = (0..sent).filter(|n| !matches!(bench.kinds[*n], Kind::LoseRequest)).collect();
         prop_assert_eq!(bench.written(), expected);
         for Settled { who, outcome, .. } in &bench.settled {
-            let lost = matches!(bench.kinds[*who], Kind::LoseAnswer | Kind::LoseRequest);
+            let lost = matches!(bench.kinds[who.0], Kind::LoseAnswer | Kind::LoseRequest);
             prop_assert_eq!(outcome.is_err(), lost);
         }
     }

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
+use kafka_tower_core::gate::Gated;
 use kafka_tower_core::{ConsumerGroup, ControlFuture, Error, ErrorKind, InFlight, Persistence, Recovery, Result};
 use kafka_tower_core::{TopicOffset, TransactionControl, TransactionEnd};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -80,7 +81,7 @@ impl MemoryTransactions {
     ) -> Result<()> {
         match deadline {
             // Nothing to wait for, so neither a timer nor a runtime is needed.
-            _ if self.client.gate.in_flight() == InFlight::default() => {}
+            _ if self.client.gate().in_flight() == InFlight::default() => {}
             None => flush.await,
             Some(deadline) => timeout_at(deadline, flush).await.map_err(|_| errors::unanswered(call, &self.id()))?,
         }
@@ -164,7 +165,7 @@ impl MemoryTransactions {
     /// Ends the open transaction without waiting: sends one request and ignores the answer. Records in flight arrive
     /// too late for it.
     pub(crate) fn end_at_drop(&self) {
-        let in_flight = self.client.gate.in_flight() != InFlight::default();
+        let in_flight = self.client.gate().in_flight() != InFlight::default();
         let (commit, call) = match self.at_close() {
             None => return,
             // A transaction that lacks records must not be committed, and no commit was requested yet.
@@ -242,7 +243,7 @@ impl TransactionControl for MemoryTransactions {
     /// Local: the coordinator is not asked.
     fn begin(&self, _: Duration) -> ControlFuture<'_, ()> {
         let begun =
-            if self.client.gate.is_closed() { Err(errors::call_after_close("begin")) } else { self.state().begin() };
+            if self.client.gate().is_closed() { Err(errors::call_after_close("begin")) } else { self.state().begin() };
         Box::pin(async move { begun.map_err(Error::without_record) })
     }
 
@@ -250,7 +251,7 @@ impl TransactionControl for MemoryTransactions {
         let deadline = Instant::now().checked_add(within);
         // At the call, not at the first poll: records called after `commit` do not belong to it.
         let begun = self.state().begin_commit();
-        let flush = self.client.flush();
+        let flush = self.client.flush_all();
         Box::pin(self.end(true, begun, flush, deadline))
     }
 
@@ -260,7 +261,7 @@ impl TransactionControl for MemoryTransactions {
         if begun.is_ok() {
             self.client.withdraw_parked(errors::withdrawn);
         }
-        let flush = self.client.flush();
+        let flush = self.client.flush_all();
         Box::pin(self.end(false, begun, flush, deadline))
     }
 

@@ -7,6 +7,7 @@ use rdkafka_sys as sys;
 
 use super::raw;
 use super::raw::millis;
+use crate::classify;
 use crate::slot::Slot;
 
 /// The main queue of a client, with all its events.
@@ -124,7 +125,7 @@ impl Reports<'_> {
 impl Drop for Reports<'_> {
     fn drop(&mut self) {
         // Slots of reports that were not read, for example after a panic, must not leak.
-        self.each(|report| report.slot.lose());
+        self.each(|report| report.slot.lose(classify::lost(&report.slot.record().topic)));
     }
 }
 

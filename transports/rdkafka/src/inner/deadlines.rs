@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use kafka_tower_core::clock::{TICK, later};
+use kafka_tower_core::clock::later;
+use kafka_tower_core::gate::Gated;
+use kafka_tower_core::ledger::RecordTransport;
 use kafka_tower_core::{Error, Persistence};
 
 use super::TransportInner;
@@ -20,127 +22,36 @@ use crate::transactions::errors;
 const OVERDUE_AGAIN: Duration = Duration::from_secs(1);
 
 impl TransportInner {
-    /// Adds the record to the expiry queue, for its deadline and for the delivery bound.
+    /// Watches the record's deadline and the delivery bound.
     pub(crate) fn watch(&self, slot: &Arc<Slot>) {
-        let bound = self.bound(slot);
-        let at = slot.record().expires_at.map_or(bound, |deadline| deadline.min(bound));
-        let mut expiry = lock(&self.expiry);
-        let first = expiry.push(at, slot);
-        let settled = expiry.take_settled();
-        drop(expiry);
-        if first {
+        if self.ledger.watch(slot) {
             self.client.wake();
         }
-        drop(settled); // not under the lock: dropping a record may run foreign code
-    }
-
-    /// Leaves settled records to calling threads: memory is freed best by the thread that allocated it. Two threads
-    /// that free and allocate in one arena block each other.
-    pub(crate) fn defer_drop(&self, settled: &mut Vec<Arc<Slot>>) {
-        lock(&self.expiry).defer_drop(settled);
-    }
-
-    /// Frees settled records that were left to callers, if there was no call since the last time.
-    pub(crate) fn drain_settled(&self) {
-        // A separate statement: not under the lock, as above.
-        let take_stale = lock(&self.expiry).take_stale();
-        if take_stale.is_some() {
-            drop(take_stale);
-            lock(&self.expiry).pop_gone(usize::MAX);
-        }
-    }
-
-    fn bound(&self, slot: &Slot) -> Instant {
-        later(slot.called_at(), self.delivery_bound.saturating_add(TICK))
-    }
-
-    pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        lock(&self.expiry).next()
     }
 
     /// Expires records: returns the time-out to their callers, and withdraws those that were not handed over. Returns
     /// the records that were in flight for too long.
-    pub(crate) fn expire(&self, now: Instant) -> Vec<Arc<Slot>> {
-        let is_due = |slot: &Slot| slot.record().expires_at.is_some_and(|at| at <= now) || self.bound(slot) <= now;
-        let (mut parked, mut overdue) = (Vec::new(), Vec::new());
+    pub(crate) fn expire_due(self: &Arc<Self>, now: Instant) -> Vec<Arc<Slot>> {
         let activity_snapshot = OnceCell::new();
-        let expired = |slot: &Slot, admitted, handed_over| {
-            self.expired_with(
-                slot,
-                admitted,
-                handed_over,
-                now,
-                activity_snapshot.get_or_init(|| self.activity_snapshot()),
-            )
-        };
-        loop {
-            // A separate statement: callers are woken without the lock.
-            let due = lock(&self.expiry).pop(now);
-            let Some(slot) = due else { break };
-            let deadline_passed = slot.record().expires_at.is_some_and(|at| at <= now);
-            if slot.is_parked() {
-                parked.push(slot);
-                continue;
-            }
-            if deadline_passed && slot.is_awaited() {
-                // Before the record is locked, because this locks the client and writes to the log.
-                let error = expired(&slot, true, true);
-                let for_caller = |handed_over| {
-                    if handed_over { error } else { error.with_persistence(Persistence::NotPersisted) }
-                };
-                slot.expire(now, for_caller, &self.unseen);
-            }
-            if !slot.is_settled() {
-                let bound = self.bound(&slot);
-                if bound <= now {
-                    overdue.push(slot);
-                } else {
-                    lock(&self.expiry).push(bound, &slot);
-                }
-            }
-        }
-        if !parked.is_empty() {
-            let settle = |slot: Arc<Slot>| {
-                let error = expired(&slot, false, false);
-                self.transactions.record_lost();
-                let _never_admitted = self.settle(&slot, Err(error));
-            };
-            self.guarded("a waker", || {
-                self.gate.withdraw(|slot| is_due(slot), settle, |slot, permit| self.enqueue_parked(slot, permit));
-            });
-            // A record that is being handed over at this moment is checked again.
-            for slot in parked.into_iter().filter(|slot| !slot.is_settled()) {
-                lock(&self.expiry).push(now, &slot);
-            }
-        }
-        overdue
-    }
-
-    /// Puts records that were in flight for too long back into the queue, because their client may be replaced
-    /// meanwhile.
-    pub(crate) fn watch_again(&self, overdue: &[Arc<Slot>], at: Instant) {
-        for slot in overdue {
-            lock(&self.expiry).push(at, slot);
-        }
+        self.expire(now, |slot, admitted| {
+            self.expired(slot, admitted, now, activity_snapshot.get_or_init(|| self.activity_snapshot()))
+        })
     }
 
     /// Returns a time-out to the callers of records that were in flight for too long, and leaves the records to the
     /// client.
     pub(crate) fn time_out_overdue(&self, overdue: &[Arc<Slot>], now: Instant) {
         let activity_snapshot = self.activity_snapshot();
-        for slot in overdue {
-            let error = |handed_over| {
-                let persistence = if handed_over { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
-                self.overdue(slot, persistence, now, &activity_snapshot)
-            };
-            slot.expire(now, error, &self.unseen);
-        }
-        self.watch_again(overdue, later(now, OVERDUE_AGAIN));
+        self.time_out(overdue, now, |slot, handed_over| {
+            let persistence = if handed_over { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
+            self.overdue(slot, persistence, now, &activity_snapshot)
+        });
+        self.ledger.watch_again(overdue, later(now, OVERDUE_AGAIN));
     }
 
     /// Gives up all records in flight.
     pub(crate) fn give_up_overdue(&self) {
-        let left = self.gate.in_flight();
+        let left = self.gate().in_flight();
         tracing::error!(
             records = left.records,
             bound = ?self.delivery_bound,
@@ -151,16 +62,14 @@ impl TransportInner {
 
     /// Returns the records of the client whose callers wait, without those of the isolated producer.
     pub(crate) fn awaited_in_producer(&self) -> Vec<Arc<Slot>> {
-        // A separate statement: dropping a record may run foreign code.
-        let mut all = lock(&self.expiry).all();
+        let mut all = self.ledger.watched();
         all.retain(|slot| !slot.record().isolated && slot.is_awaited_in_producer());
         all
     }
 
     /// Returns the records of the client, or of the isolated producer, whether their callers wait or not.
     pub(crate) fn in_producer(&self, isolated: bool) -> Vec<Arc<Slot>> {
-        // A separate statement, as above.
-        let mut all = lock(&self.expiry).all();
+        let mut all = self.ledger.watched();
         all.retain(|slot| slot.record().isolated == isolated && slot.is_in_producer());
         all
     }
@@ -174,7 +83,7 @@ impl TransportInner {
         if self.transactions.aborting.load(Ordering::Acquire) {
             return Some(errors::aborted(topic, persistence));
         }
-        if self.closing.has_begun() {
+        if self.closing().has_begun() {
             return None;
         }
         let by_itself = self.given_up_by_itself(slot, persistence);
@@ -235,18 +144,6 @@ impl TransportInner {
 
     /// Error of an admitted record that no producer has.
     pub(crate) fn expired_while_held(&self, slot: &Slot, now: Instant) -> Error {
-        self.expired_with(slot, true, false, now, &self.activity_snapshot())
-    }
-
-    fn expired_with(
-        &self,
-        slot: &Slot,
-        admitted: bool,
-        handed_over: bool,
-        now: Instant,
-        activity_snapshot: &ActivitySnapshot,
-    ) -> Error {
-        let error = self.expired(slot, admitted, now, activity_snapshot);
-        if handed_over { error } else { error.with_persistence(Persistence::NotPersisted) }
+        self.expired(slot, true, now, &self.activity_snapshot()).with_persistence(Persistence::NotPersisted)
     }
 }

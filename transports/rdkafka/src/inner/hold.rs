@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kafka_tower_core::gate::Permit;
+use kafka_tower_core::gate::{Gated, Permit};
+use kafka_tower_core::ledger::RecordTransport;
 use kafka_tower_core::{Error, Result};
 
 use super::TransportInner;
@@ -29,7 +30,7 @@ impl TransportInner {
     }
 
     /// Hands all held records over after the client was replaced.
-    pub(crate) fn hand_over_all_held(&self) {
+    pub(crate) fn hand_over_all_held(self: &Arc<Self>) {
         loop {
             self.hand_over_all(self.held.take(None));
             if self.client.end_hold_of_all(|| self.held.is_empty()) {
@@ -40,7 +41,7 @@ impl TransportInner {
 
     /// Hands the held records of a topic over after its look-up succeeded or failed, or settles them with the
     /// rejection. Only the event loop does this, so that they keep their order.
-    pub(crate) fn hand_over_held_of(&self, topic: &Arc<str>) {
+    pub(crate) fn hand_over_held_of(self: &Arc<Self>, topic: &Arc<str>) {
         loop {
             self.hand_over_all(self.held.take(Some(topic)));
             if self.client.end_hold(topic, || !self.held.has(topic)) {
@@ -49,15 +50,15 @@ impl TransportInner {
         }
     }
 
-    fn hand_over_all(&self, held: VecDeque<Arc<Slot>>) {
+    fn hand_over_all(self: &Arc<Self>, held: VecDeque<Arc<Slot>>) {
         for slot in held {
             let permit = self.hand_over_held(slot);
             self.release(permit);
         }
     }
 
-    fn hand_over_held(&self, slot: Arc<Slot>) -> Option<Permit> {
-        if !slot.hand_over() {
+    fn hand_over_held(self: &Arc<Self>, slot: Arc<Slot>) -> Option<Permit> {
+        if !slot.hand_over(Instant::now()) {
             // Its deadline has passed and its caller has the error.
             let error = self.expired_while_held(&slot, Instant::now());
             return self.settle(&slot, Err(error));
@@ -68,7 +69,7 @@ impl TransportInner {
     }
 
     /// Settles all held records, which were never sent.
-    pub(crate) fn give_up_held(&self, error: impl Fn(&str) -> Error) {
+    pub(crate) fn give_up_held(self: &Arc<Self>, error: impl Fn(&str) -> Error) {
         for slot in self.held.take(None) {
             let permit = self.settle(&slot, Err(error(&slot.record().topic)));
             self.release(permit);

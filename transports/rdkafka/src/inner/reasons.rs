@@ -60,11 +60,6 @@ impl TransportInner {
         }
     }
 
-    /// Returns whether a broker throttles the client for a record.
-    pub(crate) fn is_throttled(&self, slot: &Slot) -> bool {
-        self.reason_for_unanswered(slot, true).is_some_and(|why| why.is_throttling())
-    }
-
     /// Reason why a record that is given up has no answer.
     pub(crate) fn reason_for_unanswered(&self, slot: &Slot, handed_over: bool) -> Option<Explanation> {
         self.reason_for(slot, handed_over, Instant::now(), &self.activity_snapshot())
@@ -112,8 +107,7 @@ impl TransportInner {
     /// Enables librdkafka's debug lines about batches if a record takes long, and disables them some time later.
     pub(crate) fn adjust_batch_logging(&self, now: Instant, since_report: Duration, until: &mut Option<Instant>) {
         self.client.update_broker_activity(now);
-        // A separate statement: not under the lock, as in `watch`.
-        let oldest = lock(&self.expiry).oldest();
+        let oldest = self.ledger.oldest();
         let long = |slot: &Arc<Slot>| {
             let budget = slot.record().expires_at.map(|at| at.saturating_duration_since(slot.called_at()));
             let age = now.saturating_duration_since(slot.called_at());

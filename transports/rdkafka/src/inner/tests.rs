@@ -18,14 +18,14 @@ fn with_room_for(records: usize) -> Arc<TransportInner> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", "127.0.0.1:1");
     let client = Client::create(&config).unwrap();
-    let gate = Gate::new(Limits { records, bytes: 1_000 });
-    TransportInner::new(client, config, gate, None, Duration::from_secs(300), None, event_loop::spawn_isolated)
+    let limits = Limits { records, bytes: 1_000 };
+    TransportInner::new(client, config, limits, None, Duration::from_secs(300), None, event_loop::spawn_isolated)
 }
 
-fn send(inner: &TransportInner, record: Record) -> Arc<Slot> {
+fn send(inner: &Arc<TransportInner>, record: Record) -> Arc<Slot> {
     let slot = Arc::new(Slot::new(record, Instant::now()));
-    let mut handle = inner.gate.handle();
-    handle.call(Arc::clone(&slot), 1, |slot, permit| inner.enqueue(slot, permit)).ok().unwrap();
+    let mut handle = inner.handle();
+    handle.call(Arc::clone(&slot), 1).ok().unwrap();
     inner.watch(&slot);
     slot
 }
@@ -54,7 +54,7 @@ fn an_expired_record_is_not_locked_while_the_client_is_waited_for() {
         let (expiring, (begins, begun)) = (Arc::clone(&inner), mpsc::channel());
         thread::spawn(move || {
             begins.send(()).unwrap();
-            expiring.expire(Instant::now())
+            expiring.expire_due(Instant::now())
         });
         begun.recv().unwrap();
         for _ in 0..20 {
@@ -95,7 +95,7 @@ fn a_subscriber_may_read_the_record_of_its_line() {
     let slot = send(&inner, late());
     inner.record_error_event(codes::LOCAL_TRANSPORT, "127.0.0.1:1/bootstrap: Connect failed: refused", Instant::now());
     let (sender, found) = mpsc::channel();
-    tracing::subscriber::with_default(Watching(Arc::clone(&slot), sender), || inner.expire(Instant::now()));
+    tracing::subscriber::with_default(Watching(Arc::clone(&slot), sender), || inner.expire_due(Instant::now()));
     assert_eq!(found.try_iter().collect::<Vec<_>>(), [true]);
 }
 
@@ -104,10 +104,10 @@ fn a_late_report_of_an_old_instance_releases_room() {
     let inner = inner();
     let slot = send(&inner, Record::new("t").with_value("v"));
     let old = inner.client.swap(Instance::create(inner.config()).unwrap()).unwrap();
-    assert_eq!(inner.gate.in_flight().records, 1);
+    assert_eq!(inner.gate().in_flight().records, 1);
     inner.retire(old);
     assert!(slot.has_failed());
-    assert_eq!(inner.gate.in_flight().records, 0);
+    assert_eq!(inner.gate().in_flight().records, 0);
 }
 
 struct Panics;
@@ -124,9 +124,9 @@ fn a_waker_that_panics_leaves_no_record_held() {
     let topic = Arc::from("t");
     inner.client.hold(Arc::clone(&topic), || ());
     send(&inner, late());
-    inner.expire(Instant::now());
+    inner.expire_due(Instant::now());
     let waker = Waker::from(Arc::new(Panics));
-    let mut waiting = inner.gate.handle();
+    let mut waiting = inner.handle();
     assert!(waiting.poll_ready(&mut Context::from_waker(&waker)).is_pending());
     inner.hand_over_held_of(&topic);
     let next = send(&inner, Record::new("t").with_value("v"));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{TcpStream, ToSocketAddrs};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,14 +19,17 @@ const MOMENT: Duration = Duration::from_millis(1_200);
 
 /// Connects to each broker as a record would, and asks it for its settings. In parallel, because an unreachable broker
 /// uses all the time.
-pub(super) fn all(inner: &TransportInner, mut seen: Vec<(i32, String, u16)>, deadline: Instant) -> Vec<FoundBroker> {
+pub(super) fn all(
+    inner: &Arc<TransportInner>,
+    mut seen: Vec<(i32, String, u16)>,
+    deadline: Instant,
+) -> Vec<FoundBroker> {
     seen.sort_unstable();
     let (sender, receiver) = mpsc::channel();
     for (id, host, port) in seen.iter().take(BROKERS).cloned() {
-        let (sender, inner) = (sender.clone(), inner.arc());
+        let (sender, inner) = (sender.clone(), Arc::clone(inner));
         let attempt = move || {
-            let answer = inner.map(|inner| (id, one(&inner, id, &host, port, deadline)));
-            drop(sender.send(answer));
+            drop(sender.send((id, one(&inner, id, &host, port, deadline))));
         };
         // If a thread cannot be started there is no answer.
         drop(thread::Builder::new().name("kafka-tower-reach".to_owned()).spawn(attempt));
@@ -35,7 +38,7 @@ pub(super) fn all(inner: &TransportInner, mut seen: Vec<(i32, String, u16)>, dea
     let mut answers = BTreeMap::new();
     let end = later(deadline, MOMENT);
     while let Ok(answer) = receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
-        answers.extend(answer);
+        answers.extend([answer]);
     }
     let found = |(at, (id, host, port)): (usize, (i32, String, u16))| {
         let answer = answers.remove(&id);

@@ -20,7 +20,7 @@ const ROUNDS: usize = 3;
 
 impl TransportInner {
     /// Starts a thread that asks the brokers for their limit, if that is due.
-    pub(crate) fn learn_request_limit(&self, now: Instant) {
+    pub(crate) fn learn_request_limit(self: &Arc<Self>, now: Instant) {
         let its = &self.request_limit;
         let (Some(ours), true) = (its.ours, its.begun.load(Ordering::Acquire)) else { return };
         let Some(connections) = self.client.connections() else { return };
@@ -30,8 +30,7 @@ impl TransportInner {
         }
         schedule.asking(now);
         drop(schedule);
-        let Some(inner) = self.arc() else { return };
-        let asking = Asking(inner);
+        let asking = Asking(Arc::clone(self));
         let ask = move || {
             let inner = &asking.0;
             let known = inner.ask_request_limit(ours);

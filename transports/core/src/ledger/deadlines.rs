@@ -1,49 +1,61 @@
-//! Deadlines of records: one queue, swept by the event loop. A record is in it until it is settled: first with its
-//! deadline, then with the bound of its delivery.
+//! Deadlines of records, in one queue. A record is in it until it is settled: first with its deadline, then with the
+//! bound of its delivery.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use crate::slot::Slot;
+use super::Slot;
 
 /// Deadlines in order. Most arrive in order, because most records have the same time budget; those cost a push to a
 /// ring. The queue holds no records: a record that is no longer held elsewhere is freed at once, and its entry when it
 /// reaches the front, or in a clean-up of all entries when there are many.
-#[derive(Default)]
-pub(crate) struct ExpiryQueue {
-    in_order: VecDeque<(Instant, Weak<Slot>)>,
-    out_of_order: BinaryHeap<Reverse<Entry>>,
+pub(super) struct Deadlines<A> {
+    in_order: VecDeque<(Instant, Weak<Slot<A>>)>,
+    out_of_order: BinaryHeap<Reverse<Entry<A>>>,
     /// No deadline is before this one.
     earliest: Option<Instant>,
     /// Number of entries from which a clean-up is done.
     clean_at: usize,
     /// Settled records, to be freed by threads that push.
-    settled: VecDeque<Arc<Slot>>,
+    settled: VecDeque<Arc<Slot<A>>>,
     /// Whether a record was pushed since the last call of [`take_stale`](Self::take_stale).
     pushed: bool,
 }
 
-struct Entry(Instant, Weak<Slot>);
+struct Entry<A>(Instant, Weak<Slot<A>>);
 
-impl PartialEq for Entry {
+impl<A> PartialEq for Entry<A> {
     fn eq(&self, other: &Self) -> bool {
         self.0 == other.0
     }
 }
 
-impl Eq for Entry {}
+impl<A> Eq for Entry<A> {}
 
-impl PartialOrd for Entry {
+impl<A> PartialOrd for Entry<A> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Entry {
+impl<A> Ord for Entry<A> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.0.cmp(&other.0)
+    }
+}
+
+impl<A> Default for Deadlines<A> {
+    fn default() -> Self {
+        Self {
+            in_order: VecDeque::new(),
+            out_of_order: BinaryHeap::new(),
+            earliest: None,
+            clean_at: 0,
+            settled: VecDeque::new(),
+            pushed: false,
+        }
     }
 }
 
@@ -51,15 +63,15 @@ const LEAST_CLEAN_AT: usize = 1_024;
 /// Number of entries searched for the oldest record.
 const LOOK_AT: usize = 64;
 
-/// Returns whether no caller waits for it and librdkafka does not have it. Soon true of a settled record, and cheap to
+/// Returns whether no caller waits for it and the transport does not have it. Soon true of a settled record, and cheap to
 /// check.
-fn is_gone(slot: &Weak<Slot>) -> bool {
+fn is_gone<A>(slot: &Weak<Slot<A>>) -> bool {
     slot.strong_count() == 0
 }
 
-impl ExpiryQueue {
+impl<A> Deadlines<A> {
     /// Adds a deadline. Returns whether it is before all others.
-    pub(crate) fn push(&mut self, at: Instant, slot: &Arc<Slot>) -> bool {
+    pub(super) fn push(&mut self, at: Instant, slot: &Arc<Slot<A>>) -> bool {
         self.pushed = true;
         let slot = Arc::downgrade(slot);
         self.pop_gone(2);
@@ -81,26 +93,26 @@ impl ExpiryQueue {
         first
     }
 
-    pub(crate) fn defer_drop(&mut self, settled: &mut Vec<Arc<Slot>>) {
+    pub(super) fn defer_drop(&mut self, settled: &mut Vec<Arc<Slot<A>>>) {
         self.settled.extend(settled.drain(..));
     }
 
     /// Takes two settled records per pushed one, so that they do not pile up and no thread frees many at once.
-    pub(crate) fn take_settled(&mut self) -> [Option<Arc<Slot>>; 2] {
+    pub(super) fn take_settled(&mut self) -> [Option<Arc<Slot<A>>>; 2] {
         [self.settled.pop_front(), self.settled.pop_front()]
     }
 
     /// Takes the settled records, if no record was pushed since the last call.
-    pub(crate) fn take_stale(&mut self) -> Option<VecDeque<Arc<Slot>>> {
+    pub(super) fn take_stale(&mut self) -> Option<VecDeque<Arc<Slot<A>>>> {
         (!std::mem::take(&mut self.pushed)).then(|| self.take_all_settled())
     }
 
-    pub(crate) fn take_all_settled(&mut self) -> VecDeque<Arc<Slot>> {
+    pub(super) fn take_all_settled(&mut self) -> VecDeque<Arc<Slot<A>>> {
         std::mem::take(&mut self.settled)
     }
 
     /// Removes up to `at_most` entries from the front whose records are no longer held.
-    pub(crate) fn pop_gone(&mut self, at_most: usize) {
+    pub(super) fn pop_gone(&mut self, at_most: usize) {
         for _ in 0..at_most {
             if !self.in_order.front().is_some_and(|(_, slot)| is_gone(slot)) {
                 return;
@@ -110,7 +122,7 @@ impl ExpiryQueue {
     }
 
     /// Returns all records that are still held.
-    pub(crate) fn all(&self) -> Vec<Arc<Slot>> {
+    pub(super) fn all(&self) -> Vec<Arc<Slot<A>>> {
         let out_of_order = self.out_of_order.iter().map(|Reverse(Entry(_, slot))| slot);
         self.in_order.iter().map(|(_, slot)| slot).chain(out_of_order).filter_map(Weak::upgrade).collect()
     }
@@ -121,7 +133,7 @@ impl ExpiryQueue {
 
     /// Returns when to sweep next: no deadline is before that. It may belong to a settled record, because entries are
     /// freed by the threads that push.
-    pub(crate) fn next(&mut self) -> Option<Instant> {
+    pub(super) fn next(&mut self) -> Option<Instant> {
         while self.out_of_order.peek().is_some_and(|Reverse(Entry(_, slot))| is_gone(slot)) {
             self.out_of_order.pop();
         }
@@ -134,15 +146,20 @@ impl ExpiryQueue {
         self.earliest
     }
 
+    /// Makes the next push the first one.
+    pub(super) fn forget_next(&mut self) {
+        self.earliest = None;
+    }
+
     /// Returns the oldest records that may have no answer yet, one of each order.
-    pub(crate) fn oldest(&self) -> [Option<Arc<Slot>>; 2] {
+    pub(super) fn oldest(&self) -> [Option<Arc<Slot<A>>>; 2] {
         // Settled ones at the front are removed by pushes, or within 2 s.
         let in_order = self.in_order.iter().take(LOOK_AT).find_map(|(_, slot)| slot.upgrade());
         [in_order, self.out_of_order.peek().and_then(|Reverse(Entry(_, slot))| slot.upgrade())]
     }
 
     /// Takes out a record whose deadline has passed.
-    pub(crate) fn pop(&mut self, now: Instant) -> Option<Arc<Slot>> {
+    pub(super) fn pop(&mut self, now: Instant) -> Option<Arc<Slot<A>>> {
         while self.in_order.front().is_some_and(|(at, _)| *at <= now) {
             if let Some(slot) = self.in_order.pop_front().and_then(|(_, slot)| slot.upgrade()) {
                 return Some(slot);
@@ -161,12 +178,12 @@ impl ExpiryQueue {
 mod tests {
     use std::time::Duration;
 
-    use kafka_tower_core::{Error, ErrorKind, Record};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{Delivery, Error, ErrorKind, Record};
 
-    fn slot(name: usize, now: Instant) -> Arc<Slot> {
+    fn slot(name: usize, now: Instant) -> Arc<Slot<Delivery>> {
         Arc::new(Slot::new(Record::new(name.to_string()), now))
     }
 
@@ -175,7 +192,7 @@ mod tests {
         #[test]
         fn deadlines_come_out_in_order(offsets in prop::collection::vec(0..50u64, 0..100)) {
             let start = Instant::now();
-            let mut queue = ExpiryQueue::default();
+            let mut queue = Deadlines::default();
             let slots: Vec<_> = (0..offsets.len()).map(|i| slot(i, start)).collect();
             let mut earliest = None;
             for (slot, offset) in slots.iter().zip(&offsets) {
@@ -201,7 +218,7 @@ mod tests {
     #[test]
     fn settled_records_are_freed_by_pushes_or_when_there_are_none() {
         let now = Instant::now();
-        let mut queue = ExpiryQueue::default();
+        let mut queue = Deadlines::default();
         let mut settled: Vec<_> = (0..3).map(|i| slot(i, now)).collect();
         let last = Arc::downgrade(&settled[2]);
         queue.push(now, &slot(3, now));
@@ -215,7 +232,7 @@ mod tests {
     #[test]
     fn one_stuck_record_does_not_keep_those_behind_it() {
         let now = Instant::now();
-        let mut queue = ExpiryQueue::default();
+        let mut queue = Deadlines::default();
         let stuck = slot(0, now);
         queue.push(now, &stuck);
         for i in 1..100_000 {

@@ -1,0 +1,169 @@
+//! Bookkeeping of a transport that settles record by record: admission, deadlines, outcomes, close.
+//!
+//! A [`Ledger`] holds what such a transport needs beside its way to Kafka. Each record has a [`Slot`] from its call
+//! until it is settled. The transport implements [`Gated`](crate::gate::Gated) (take an admitted record) and
+//! [`RecordTransport`] (its errors), returns a [`DeliveryFuture`] from `call`, and drives the ledger:
+//!
+//! | when | call |
+//! |---|---|
+//! | a record was called | [`Ledger::watch`], so that its deadline is kept |
+//! | a record is handed over | [`Slot::admit`] |
+//! | its report arrives | [`RecordTransport::settle`], then [`Gated::release`](crate::gate::Gated::release) with the permit |
+//! | [`Ledger::next_deadline`] has passed | [`RecordTransport::expire`] |
+//! | close | [`Closing`] |
+//!
+//! Time is an argument: a thread drives the deadlines of one transport, a task those of another.
+//!
+//! A transport that counts by batch brings its own completions and uses the [gate](crate::gate) and [`Closing`].
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::UnseenFailures;
+use crate::gate::{Gate, Limits};
+use crate::outstanding::Outstanding;
+
+mod closing;
+mod deadlines;
+mod future;
+mod slot;
+mod transport;
+
+pub use closing::{CloseWaiter, Closing};
+use deadlines::Deadlines;
+pub use future::{DeliveryFuture, Keeper};
+pub use slot::{Acknowledgement, Slot};
+pub use transport::RecordTransport;
+
+/// State of a transport's records. `A` is what a broker acknowledges.
+pub struct Ledger<A> {
+    gate: Gate<Arc<Slot<A>>>,
+    deadlines: Mutex<Deadlines<A>>,
+    /// Failures that their callers' futures have not returned yet.
+    unseen: Arc<Outstanding<()>>,
+    closing: Arc<Closing>,
+    bound: Option<Duration>,
+}
+
+impl<A> Ledger<A> {
+    /// Creates a ledger. A limit of 0 counts as 1. `bound` is the time after its call at which a record is
+    /// [overdue](RecordTransport::expire), independent of its deadline.
+    #[must_use]
+    pub fn new(limits: Limits, bound: Option<Duration>) -> Self {
+        Self {
+            gate: Gate::new(limits),
+            deadlines: Mutex::default(),
+            unseen: Arc::default(),
+            closing: Arc::default(),
+            bound,
+        }
+    }
+
+    /// The gate.
+    pub fn gate(&self) -> &Gate<Arc<Slot<A>>> {
+        &self.gate
+    }
+
+    /// State of the close.
+    pub fn closing(&self) -> &Arc<Closing> {
+        &self.closing
+    }
+
+    /// Failures so far that their callers have not seen: the answer of [`Control::unseen`](crate::Control::unseen).
+    #[must_use]
+    pub fn unseen_failures(&self) -> UnseenFailures {
+        UnseenFailures::of(&self.unseen)
+    }
+
+    fn bound_of(&self, slot: &Slot<A>) -> Option<Instant> {
+        slot.called_at().checked_add(self.bound?)
+    }
+
+    /// Watches a record's deadline and bound. Returns whether it is now the first one: then
+    /// [`next_deadline`](Self::next_deadline) is earlier than it was. Also frees some
+    /// [deferred](Self::defer_drop) records.
+    pub fn watch(&self, slot: &Arc<Slot<A>>) -> bool {
+        let at = match (slot.record().expires_at, self.bound_of(slot)) {
+            (Some(deadline), Some(bound)) => deadline.min(bound),
+            (deadline, bound) => match deadline.or(bound) {
+                Some(at) => at,
+                None => return false,
+            },
+        };
+        let mut deadlines = self.deadlines();
+        let first = deadlines.push(at, slot);
+        let settled = deadlines.take_settled();
+        drop(deadlines);
+        drop(settled); // not under the lock: dropping a record may run foreign code
+        first
+    }
+
+    /// Watches records again that were [overdue](RecordTransport::expire), until `at`.
+    pub fn watch_again(&self, overdue: &[Arc<Slot<A>>], at: Instant) {
+        for slot in overdue {
+            self.deadlines().push(at, slot);
+        }
+    }
+
+    /// When to call [`RecordTransport::expire`] next: no deadline is before that.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines().next()
+    }
+
+    /// Makes the next [`watch`](Self::watch) return true, because nobody waits for
+    /// [`next_deadline`](Self::next_deadline) any more.
+    pub fn forget_next_deadline(&self) {
+        self.deadlines().forget_next();
+    }
+
+    /// The watched records that are still held.
+    pub fn watched(&self) -> Vec<Arc<Slot<A>>> {
+        self.deadlines().all()
+    }
+
+    /// The oldest watched records that may not be settled, one of each order of deadlines.
+    pub fn oldest(&self) -> [Option<Arc<Slot<A>>>; 2] {
+        self.deadlines().oldest()
+    }
+
+    /// Leaves settled records to calling threads, which free two with each [`watch`](Self::watch): memory is freed best
+    /// by the thread that allocated it. Two threads that free and allocate in one arena block each other.
+    pub fn defer_drop(&self, settled: &mut Vec<Arc<Slot<A>>>) {
+        self.deadlines().defer_drop(settled);
+    }
+
+    /// Frees deferred records, if no record was called since the last time.
+    pub fn drop_stale(&self) {
+        // A separate statement: not under the lock, as above.
+        let stale = self.deadlines().take_stale();
+        if stale.is_some() {
+            drop(stale);
+            self.deadlines().pop_gone(usize::MAX);
+        }
+    }
+
+    /// Takes all deferred records.
+    pub fn take_deferred(&self) -> VecDeque<Arc<Slot<A>>> {
+        self.deadlines().take_all_settled()
+    }
+
+    fn deadlines(&self) -> MutexGuard<'_, Deadlines<A>> {
+        self.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<A> fmt::Debug for Ledger<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger").field("gate", &self.gate).finish_non_exhaustive()
+    }
+}
+
+/// Runs foreign code, whose panic is caught and logged.
+fn guarded(what: &str, f: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(f)).is_err() {
+        tracing::error!("a panic in {what} was caught");
+    }
+}

@@ -1,0 +1,375 @@
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use super::guarded;
+use crate::gate::Permit;
+use crate::outstanding::{Outstanding, Place as Unseen};
+use crate::unanswered::{self, LateReport, Unanswered};
+use crate::wakers::wake;
+use crate::{Delivery, Error, Record, Result};
+
+/// What a broker acknowledges. The caller's future makes the [`Delivery`]: if the thread that reads the reports did, the
+/// reference count of the topic's name would move between two cores.
+pub trait Acknowledgement: Send + 'static {
+    /// Makes the delivery.
+    fn into_delivery(self, record: &Record) -> Delivery;
+}
+
+impl Acknowledgement for Delivery {
+    fn into_delivery(self, _record: &Record) -> Delivery {
+        self
+    }
+}
+
+/// State of a record from its call until it is settled, shared by the caller's future, the transport's message and the
+/// ledger's deadlines.
+///
+/// The record never changes and lives as long as the slot: a transport may read its value in place.
+pub struct Slot<A> {
+    record: Record,
+    called_at: Instant,
+    state: Mutex<State<A>>,
+}
+
+struct State<A> {
+    stage: Stage,
+    outcome: Option<Result<A>>,
+    waker: Option<Waker>,
+    permit: Option<Permit>,
+    /// The caller's future was dropped.
+    abandoned: bool,
+    /// None for a record that succeeds. Boxed, so that the slot of each record is small.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Default)]
+struct Rare {
+    /// When it was handed over, if it was parked or held before.
+    handed_over_at: Option<Instant>,
+    /// Receiver of the late report, if the caller's future was dropped or returned a time-out.
+    late: Option<LateReport>,
+    /// Set for a failure that the caller's future has not returned yet.
+    unseen: Option<Unseen>,
+}
+
+impl<A> Default for State<A> {
+    fn default() -> Self {
+        Self { stage: Stage::Parked, outcome: None, waker: None, permit: None, abandoned: false, rare: None }
+    }
+}
+
+impl<A> State<A> {
+    fn set_outcome(&mut self, outcome: Result<A>, unseen: Option<&Outstanding<()>>) -> Option<Waker> {
+        if outcome.is_err() && !self.abandoned {
+            if let Some(unseen) = unseen {
+                self.rare().unseen = Some(unseen.begin(unseen.epoch(), ()));
+            }
+        }
+        self.outcome = Some(outcome);
+        self.waker.take()
+    }
+
+    #[cold]
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn take_unseen(&mut self) -> Option<Unseen> {
+        self.rare.as_mut()?.unseen.take()
+    }
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Stage {
+    /// Waits for room in the gate, not handed over.
+    #[default]
+    Parked,
+    /// Handed over.
+    HandedOver,
+    /// Admitted, and not handed over again or not yet.
+    Held,
+    /// Handed over, but the caller got a time-out.
+    Expired,
+    /// Its outcome is known.
+    Settled,
+}
+
+impl<A> Slot<A> {
+    /// Creates the slot of a record that is called now, parked.
+    #[must_use]
+    pub fn new(record: Record, now: Instant) -> Self {
+        Self { record, called_at: now, state: Mutex::default() }
+    }
+
+    /// The record.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// When the record was called.
+    pub fn called_at(&self) -> Instant {
+        self.called_at
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<A>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Marks that it is handed over. `settle` returns the permit.
+    pub fn admit(&self, permit: Permit) {
+        let mut state = self.state();
+        state.permit = Some(permit);
+        state.stage = Stage::HandedOver;
+    }
+
+    /// There is room for it after it was parked.
+    pub fn leave_gate(&self, now: Instant) {
+        self.state().rare().handed_over_at = Some(now);
+    }
+
+    /// Describes the record for layers above, when its caller does not get its outcome.
+    pub fn unanswered(&self, now: Instant) -> Unanswered {
+        self.describe(&self.state(), now)
+    }
+
+    fn describe(&self, state: &State<A>, now: Instant) -> Unanswered {
+        let handed_over_at = state.rare.as_ref().and_then(|rare| rare.handed_over_at).unwrap_or(self.called_at);
+        let has_none = matches!(state.stage, Stage::Parked | Stage::Held);
+        let handed_over_for = (!has_none).then(|| now.saturating_duration_since(handed_over_at));
+        let left = || self.record.expires_at.map(|at| at.saturating_duration_since(self.called_at));
+        let budget = self.record.given().or_else(left);
+        Unanswered::new(handed_over_for).with_budget(budget)
+    }
+
+    /// Sets the outcome. Returns the permit, and wakes the caller unless it got a time-out. A failure is `unseen` until
+    /// the caller's future is polled or dropped.
+    pub(super) fn settle(&self, outcome: Result<A>, unseen: Option<&Outstanding<()>>) -> Option<Permit> {
+        let mut state = self.state();
+        let (permit, delivered) = (state.permit.take(), outcome.is_ok());
+        let late = state.rare.as_mut().and_then(|rare| rare.late.take());
+        let mut seen = None;
+        let waker = match state.stage {
+            Stage::Settled => return permit,
+            Stage::Expired => {
+                // A caller that has not read its time-out yet gets the outcome.
+                if state.outcome.is_some() {
+                    seen = outcome.is_ok().then(|| state.take_unseen()).flatten();
+                    state.outcome = Some(outcome);
+                }
+                None
+            }
+            Stage::Parked | Stage::HandedOver | Stage::Held => state.set_outcome(outcome, unseen),
+        };
+        state.stage = Stage::Settled;
+        drop(state);
+        waker.into_iter().for_each(wake);
+        if let (Some(seen), Some(unseen)) = (seen, unseen) {
+            unseen.end(seen);
+        }
+        if let Some(late) = late {
+            guarded("an observer of late reports", || late.arrive(delivered));
+        }
+        permit
+    }
+
+    /// Settles a record whose transport no longer exists.
+    pub fn lose(&self, error: Error) {
+        let _room_of_a_gate_that_is_gone = self.settle(Err(error), None);
+    }
+
+    /// Marks that no producer has it any more, or that none accepted it.
+    pub fn hold(&self) {
+        let mut state = self.state();
+        if state.stage == Stage::HandedOver {
+            state.stage = Stage::Held;
+        }
+    }
+
+    /// Marks that a held record is handed over. False if its deadline passed meanwhile.
+    pub fn hand_over(&self, now: Instant) -> bool {
+        let mut state = self.state();
+        if state.stage != Stage::Held {
+            return false;
+        }
+        state.stage = Stage::HandedOver;
+        state.rare().handed_over_at = Some(now);
+        true
+    }
+
+    /// Expires it: returns a time-out to the caller, unless the record is parked. `error` gets whether a producer has
+    /// it, and must not take a lock.
+    pub(super) fn expire(&self, now: Instant, error: impl FnOnce(bool) -> Error, unseen: &Outstanding<()>) {
+        let mut state = self.state();
+        let unanswered = self.describe(&state, now);
+        let handed_over = match state.stage {
+            Stage::Parked | Stage::Expired | Stage::Settled => return,
+            Stage::HandedOver => true,
+            Stage::Held => false,
+        };
+        state.stage = Stage::Expired;
+        let late = &mut state.rare().late;
+        let waker = match late {
+            Some(_) => state.waker.take(),
+            None => {
+                *late = Some(unanswered.report());
+                let error = error(handed_over);
+                let throttled = error.unanswered().is_some_and(Unanswered::is_throttled);
+                state.set_outcome(Err(error.with_unanswered(unanswered.with_throttled(throttled))), Some(unseen))
+            }
+        };
+        drop(state);
+        waker.into_iter().for_each(wake);
+    }
+
+    /// Returns whether it waits for room.
+    pub fn is_parked(&self) -> bool {
+        self.state().stage == Stage::Parked
+    }
+
+    /// Returns whether it was admitted and its caller waits for it.
+    pub fn is_awaited(&self) -> bool {
+        matches!(self.state().stage, Stage::HandedOver | Stage::Held)
+    }
+
+    /// Returns whether a producer has it and its caller waits for it.
+    pub fn is_awaited_in_producer(&self) -> bool {
+        self.state().stage == Stage::HandedOver
+    }
+
+    /// Returns whether a producer has it, even if its caller got a time-out.
+    pub fn is_in_producer(&self) -> bool {
+        matches!(self.state().stage, Stage::HandedOver | Stage::Expired)
+    }
+
+    /// Returns whether its outcome is known.
+    pub fn is_settled(&self) -> bool {
+        self.state().stage == Stage::Settled
+    }
+
+    /// Returns whether it has failed and its caller has not received the error yet.
+    pub fn has_failed(&self) -> bool {
+        let state = self.state();
+        state.stage == Stage::Settled && matches!(state.outcome, Some(Err(_)))
+    }
+
+    /// Called when the caller's future is dropped before it was ready. `throttled` says whether a broker throttles the
+    /// record.
+    pub(super) fn abandon(
+        &self,
+        now: impl FnOnce() -> Instant,
+        throttled: impl FnOnce() -> bool,
+        unseen: &Outstanding<()>,
+    ) {
+        let mut state = self.state();
+        state.abandoned = true;
+        let (waker, failure) = (state.waker.take(), state.take_unseen());
+        drop(state);
+        drop(waker);
+        failure.into_iter().for_each(|failure| unseen.end(failure));
+        unanswered::tell(|| {
+            // Not under the lock.
+            let (now, throttled) = (now(), throttled());
+            let mut state = self.state();
+            let outcome = state.outcome.take();
+            let unanswered = self.describe(&state, now).with_throttled(throttled);
+            if outcome.is_none() {
+                state.rare().late = Some(unanswered.report());
+            }
+            drop(state);
+            match outcome {
+                None => Some(unanswered),
+                Some(Ok(_)) => {
+                    unanswered.report().arrive(true);
+                    Some(unanswered)
+                }
+                Some(Err(error)) => error.unanswered().cloned(),
+            }
+        });
+    }
+
+    /// Called when the caller's future returns the failure.
+    #[cold]
+    pub(super) fn seen(&self, unseen: &Outstanding<()>) {
+        let failure = self.state().take_unseen();
+        failure.into_iter().for_each(|failure| unseen.end(failure));
+    }
+}
+
+impl<A: Acknowledgement> Slot<A> {
+    #[inline]
+    pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Result<Delivery>> {
+        let mut state = self.state();
+        if let Some(outcome) = state.outcome.take() {
+            drop(state);
+            return Poll::Ready(outcome.map(|acknowledged| acknowledged.into_delivery(&self.record)));
+        }
+        let old = match &mut state.waker {
+            Some(waker) if waker.will_wake(cx.waker()) => None,
+            slot => slot.replace(cx.waker().clone()),
+        };
+        drop(state);
+        drop(old);
+        Poll::Pending
+    }
+}
+
+impl<A> fmt::Debug for Slot<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").field("topic", &self.record.topic).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{ErrorKind, Persistence};
+
+    fn expired(now: Instant, unseen: &Outstanding<()>) -> Slot<Delivery> {
+        let slot = Slot::new(Record::new("orders").with_expires_at(now), now);
+        slot.admit(crate::gate::Permit { bytes: 1, epoch: 0 });
+        slot.expire(now, |_| Error::new(ErrorKind::Timeout, "late"), unseen);
+        slot
+    }
+
+    fn poll(slot: &Slot<Delivery>) -> Poll<Result<Delivery>> {
+        slot.poll(&Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn an_outcome_that_arrives_before_the_time_out_is_read_takes_its_place() {
+        let (now, unseen) = (Instant::now(), Outstanding::new());
+        let slot = expired(now, &unseen);
+        assert_eq!(unseen.count(), 1);
+        assert!(slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen)).is_some(), "its room comes back");
+        assert_eq!(unseen.count(), 0, "no failure is left");
+        assert!(poll(&slot).map(|outcome| outcome.is_ok()) == Poll::Ready(true));
+
+        let slot = expired(now, &unseen);
+        let refused = Error::new(ErrorKind::Rejected, "refused");
+        assert!(slot.settle(Err(refused), Some(&unseen)).is_some());
+        assert_eq!(unseen.count(), 1, "until it is read");
+        assert!(poll(&slot).map(|outcome| outcome.unwrap_err().kind()) == Poll::Ready(ErrorKind::Rejected));
+    }
+
+    #[test]
+    fn an_outcome_that_arrives_after_the_time_out_was_read_changes_nothing() {
+        let (now, unseen) = (Instant::now(), Outstanding::new());
+        let slot = expired(now, &unseen);
+        let Poll::Ready(Err(error)) = poll(&slot) else { panic!("it has expired") };
+        assert_eq!((error.kind(), error.persistence()), (ErrorKind::Timeout, Persistence::PossiblyPersisted));
+        assert!(slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen)).is_some());
+        assert!(poll(&slot).is_pending());
+    }
+
+    #[test]
+    fn a_parked_record_does_not_expire_here() {
+        let (now, unseen) = (Instant::now(), Outstanding::new());
+        let slot: Slot<Delivery> = Slot::new(Record::new("orders"), now);
+        slot.expire(now + Duration::from_secs(1), |_| unreachable!("the gate withdraws it"), &unseen);
+        assert!(slot.is_parked());
+    }
+}

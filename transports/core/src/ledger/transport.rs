@@ -1,0 +1,110 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Acknowledgement, Ledger, Slot};
+use crate::gate::{Gated, Permit};
+use crate::{Error, Persistence, Result};
+
+/// Transport that settles record by record: the errors and the clock that its [`Ledger`] needs.
+pub trait RecordTransport: Gated<Item = Arc<Slot<Self::Acknowledgement>>> {
+    /// What a broker acknowledges.
+    type Acknowledgement: Acknowledgement;
+
+    /// The ledger of this transport, with its gate.
+    fn ledger(&self) -> &Ledger<Self::Acknowledgement>;
+
+    /// Called when a record fails, before its caller is woken. A transaction must not be committed without it.
+    fn failed(&self, slot: &Slot<Self::Acknowledgement>, error: &Error);
+
+    /// The transport's clock. Default: the system's.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    /// Whether a broker throttles the record. Default: no.
+    fn is_throttled(&self, _slot: &Slot<Self::Acknowledgement>) -> bool {
+        false
+    }
+
+    /// Settles a record: sets its outcome, wakes its caller, counts it if the transport is closing. Returns the permit
+    /// of an admitted record, to be [released](Gated::release) afterwards: whoever waits for the room finds the record
+    /// settled. Settling it again does nothing.
+    fn settle(&self, slot: &Slot<Self::Acknowledgement>, outcome: Result<Self::Acknowledgement>) -> Option<Permit> {
+        let ledger = self.ledger();
+        if outcome.is_err() || ledger.closing.has_begun() {
+            if slot.is_settled() {
+                return None;
+            }
+            if let Err(error) = &outcome {
+                self.failed(slot, error);
+            }
+            ledger.closing.count(slot.record(), &outcome);
+        }
+        slot.settle(outcome, Some(&ledger.unseen))
+    }
+
+    /// Expires the records whose deadline has passed: withdraws parked ones, and gives the callers of the others their
+    /// time-out. A record that was handed over continues. Returns the records that are overdue, which are then no
+    /// longer [watched](Ledger::watch).
+    ///
+    /// `error` creates the time-out of a record that waited for room (`false`) or was admitted (`true`), outside all
+    /// locks.
+    fn expire(
+        self: &Arc<Self>,
+        now: Instant,
+        error: impl Fn(&Slot<Self::Acknowledgement>, bool) -> Error,
+    ) -> Vec<Arc<Slot<Self::Acknowledgement>>> {
+        let ledger = self.ledger();
+        let (mut parked, mut overdue) = (Vec::new(), Vec::new());
+        loop {
+            // A separate statement: callers are woken without the lock.
+            let due = ledger.deadlines().pop(now);
+            let Some(slot) = due else { break };
+            if slot.is_parked() {
+                parked.push(slot);
+                continue;
+            }
+            if slot.record().expires_at.is_some_and(|at| at <= now) && slot.is_awaited() {
+                // Before the record is locked, because the error may need other locks.
+                let error = error(&slot, true);
+                let for_caller = |handed_over| {
+                    if handed_over { error } else { error.with_persistence(Persistence::NotPersisted) }
+                };
+                slot.expire(now, for_caller, &ledger.unseen);
+            }
+            if slot.is_settled() {
+                continue;
+            }
+            match ledger.bound_of(&slot) {
+                Some(bound) if bound <= now => overdue.push(slot),
+                Some(bound) => drop(ledger.deadlines().push(bound, &slot)),
+                None => {}
+            }
+        }
+        if !parked.is_empty() {
+            let is_due = |slot: &Arc<Slot<_>>| {
+                let deadline = slot.record().expires_at;
+                [deadline, ledger.bound_of(slot)].into_iter().flatten().any(|at| at <= now)
+            };
+            self.withdraw(is_due, |slot| drop(self.settle(&slot, Err(error(&slot, false)))));
+            // A record that is being handed over at this moment is checked again.
+            for slot in parked.into_iter().filter(|slot| !slot.is_settled()) {
+                ledger.deadlines().push(now, &slot);
+            }
+        }
+        overdue
+    }
+
+    /// Gives the callers of overdue records their time-out. The records continue. `error` gets whether the record was
+    /// handed over, and must not take a lock.
+    fn time_out(
+        &self,
+        overdue: &[Arc<Slot<Self::Acknowledgement>>],
+        now: Instant,
+        error: impl Fn(&Slot<Self::Acknowledgement>, bool) -> Error,
+    ) {
+        for slot in overdue {
+            slot.expire(now, |handed_over| error(slot, handed_over), &self.ledger().unseen);
+        }
+    }
+}
