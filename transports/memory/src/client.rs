@@ -96,7 +96,12 @@ impl Client {
 
     /// Withdraws all parked records.
     pub(crate) fn withdraw_parked(self: &Arc<Self>, error: impl Fn(&str) -> Error) {
-        self.withdraw(|_| true, |slot| drop(self.finish(&slot, Err(error(&slot.record().topic)))));
+        self.withdraw(
+            |_| true,
+            |slot| {
+                let _never_admitted = self.finish(&slot, Err(error(&slot.record().topic)));
+            },
+        );
     }
 
     /// Resolves when all records called before are settled. Lingering batches are sent at once.

@@ -86,7 +86,10 @@ pub trait RecordTransport: Gated<Item = Arc<Slot<Self::Acknowledgement>>> {
                 let deadline = slot.record().expires_at;
                 [deadline, ledger.bound_of(slot)].into_iter().flatten().any(|at| at <= now)
             };
-            self.withdraw(is_due, |slot| drop(self.settle(&slot, Err(error(&slot, false)))));
+            let settle = |slot: Arc<Slot<_>>| {
+                let _never_admitted = self.settle(&slot, Err(error(&slot, false)));
+            };
+            self.withdraw(is_due, settle);
             // A record that is being handed over at this moment is checked again.
             for slot in parked.into_iter().filter(|slot| !slot.is_settled()) {
                 ledger.deadlines().push(now, &slot);
