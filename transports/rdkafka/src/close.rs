@@ -10,7 +10,6 @@ use kafka_tower_core::ledger::CloseWaiter;
 
 use crate::inner::TransportInner;
 use crate::{threads, transactions};
-use kafka_tower_core::clock::later;
 
 /// Begins the close: no new records; records in flight and the open transaction have until the deadline.
 pub(crate) fn begin(inner: &Arc<TransportInner>, within: Duration) -> CloseWaiter {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::clock;
 use kafka_tower_core::gate::{Gate, Gated, Limits, Permit};
 use kafka_tower_core::ledger::{Closing, Ledger, RecordTransport};
 use kafka_tower_core::recent_errors::RecentErrors;
@@ -27,7 +28,6 @@ use crate::slot::{Acknowledged, Slot};
 use crate::threads;
 use crate::transactions::errors::unanswered;
 use crate::transactions::state::TransactionState;
-use kafka_tower_core::clock;
 
 mod deadlines;
 mod hold;
