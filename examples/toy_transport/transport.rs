@@ -1,60 +1,44 @@
-//! A transport of one's own: it sends records to the [`ToyBroker`] in this process. The gate does the hard part: limits,
-//! order, and who is woken. `docs/transport.md` explains this file.
+//! A transport of one's own: it sends records to the [`ToyBroker`] in this process. The ledger does the hard part: limits,
+//! order, wake-ups, outcomes and the report of a close. `docs/transport.md` explains this file.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::error::transport as errors;
-use kafka_tower_core::gate::{Gate, GateHandle, Limits, Permit, Refused};
+use kafka_tower_core::gate::{Gate, GateHandle, Gated, Limits, Permit, Refused};
+use kafka_tower_core::ledger::{DeliveryFuture, Keeper, Ledger, RecordTransport};
 use kafka_tower_core::partitioner::partition_for_key;
 use kafka_tower_core::{
     CloseReport, Control, ControlFuture, Delivery, Error, ErrorKind, InFlight, IntoTransport, Persistence, Record,
-    Result, TransactionControl, handover,
+    Result, TransactionControl, handover, ledger,
 };
-use tokio::sync::oneshot;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{sleep_until, timeout};
 use tower_service::Service;
 
 use crate::broker::ToyBroker;
 
+/// Time after which a close gives up what has no answer, at the latest.
+const BOUND: Duration = Duration::from_secs(300);
+
+type Slot = ledger::Slot<Delivery>;
+
 #[derive(Clone)]
-pub(crate) struct ToyTransport {
-    inner: Arc<Inner>,
-    handle: GateHandle<u64>,
-}
+pub(crate) struct ToyTransport(GateHandle<Toy>);
 
-/// What the handles share. The gate holds the numbers of parked calls, and `calls` everything else about them.
-struct Inner {
+/// What the handles share.
+pub(crate) struct Toy {
     broker: Arc<ToyBroker>,
-    gate: Arc<Gate<u64>>,
-    calls: Mutex<Calls>,
-}
-
-#[derive(Default)]
-struct Calls {
-    next: u64,
-    open: BTreeMap<u64, Call>,
-    closing: Option<CloseReport>,
-}
-
-struct Call {
-    record: Record,
-    caller: oneshot::Sender<Result<Delivery>>,
-    /// The room that the record holds; `None` while it is parked.
-    permit: Option<Permit>,
+    ledger: Ledger<Delivery>,
 }
 
 impl ToyTransport {
     pub(crate) fn new(broker: Arc<ToyBroker>, limits: Limits) -> Self {
-        let gate = Gate::new(limits);
-        let handle = gate.handle();
-        Self { inner: Arc::new(Inner { broker, gate, calls: Mutex::default() }), handle }
+        Self(Arc::new(Toy { broker, ledger: Ledger::new(limits, Some(BOUND)) }).handle())
     }
 
     pub(crate) fn control(&self) -> Arc<dyn Control> {
-        Arc::new(ToyControl(Arc::clone(&self.inner)))
+        Arc::new(ToyControl(Arc::clone(self.0.transport())))
     }
 }
 
@@ -70,41 +54,39 @@ impl IntoTransport for ToyTransport {
 impl Service<Record> for ToyTransport {
     type Response = Delivery;
     type Error = Error;
-    type Future = ControlFuture<'static, Delivery>;
+    type Future = DeliveryFuture<Toy>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.handle.poll_ready(cx).map(Ok)
+        self.0.poll_ready(cx).map(Ok)
     }
 
     /// Everything that fixes the record's place happens before this returns. The future only waits.
     fn call(&mut self, mut record: Record) -> Self::Future {
         let ticket = record.take_ticket();
-        if let Err(error) = self.inner.check(&mut record, ticket.as_ref().and_then(|ticket| ticket.refusal())) {
-            self.handle.pass_on(); // this handle was woken for free room, and does not take it
-            return refused(error);
+        let toy = Arc::clone(self.0.transport());
+        if let Err(error) = toy.check(&mut record, ticket.as_ref().and_then(|ticket| ticket.refusal())) {
+            self.0.pass_on(); // this handle was woken for free room, and does not take it
+            return DeliveryFuture::refused(error);
         }
-        let (topic, bytes, expires_at) = (Arc::clone(&record.topic), record.size(), record.expires_at);
-        let (caller, answer) = oneshot::channel();
-        let id = self.inner.calls().begin(Call { record, caller, permit: None });
-        if let Err(why) = self.handle.call(id, bytes, |id, permit| self.inner.send(id, permit)) {
-            self.inner.calls().open.remove(&id);
-            return refused(match why {
-                Refused::TooLarge(_) => errors::larger_than_gate(&topic, bytes, self.inner.gate.limits().bytes),
-                Refused::Closed(_) => errors::after_close(&topic),
-            });
+        let (bytes, slot) = (record.size(), Arc::new(Slot::new(record, toy.now())));
+        toy.ledger.watch(&slot);
+        match self.0.call(Arc::clone(&slot), bytes) {
+            Ok(()) => {
+                handover::taken(); // from now on the transport answers for the record, also to its transaction
+                ticket.inspect(|ticket| ticket.account());
+                toy.keep_deadline(&slot);
+                DeliveryFuture::waiting(slot, toy)
+            }
+            Err(Refused::TooLarge(slot)) => {
+                let limit = toy.gate().limits().bytes;
+                DeliveryFuture::refused(errors::larger_than_gate(&slot.record().topic, bytes, limit))
+            }
+            Err(Refused::Closed(slot)) => DeliveryFuture::refused(errors::after_close(&slot.record().topic)),
         }
-        handover::taken(); // from now on the transport answers for the record, also to its transaction
-        ticket.inspect(|ticket| ticket.account());
-        let inner = Arc::clone(&self.inner);
-        Box::pin(async move {
-            let outcome = inner.wait(id, &topic, answer, expires_at).await;
-            handover::returned();
-            outcome
-        })
     }
 }
 
-impl Inner {
+impl Toy {
     /// Refuses a record that cannot be sent, and picks its partition.
     fn check(&self, record: &mut Record, refusal: Option<Error>) -> Result<()> {
         record.validate()?;
@@ -120,79 +102,71 @@ impl Inner {
         refusal.map_or(Ok(()), Err)
     }
 
+    /// Settles a record, then gives its room back.
+    fn report(self: &Arc<Self>, slot: &Slot, outcome: Result<Delivery>) {
+        self.release(self.settle(slot, outcome));
+    }
+
+    /// A task for each record is good enough for a toy.
+    fn keep_deadline(self: &Arc<Self>, slot: &Slot) {
+        let Some(at) = slot.record().expires_at.filter(|_| !slot.is_settled()) else { return };
+        let toy = Arc::clone(self);
+        tokio::spawn(async move {
+            sleep_until(at.into()).await;
+            let late = |slot: &Slot, admitted| errors::expired(&slot.record().topic, None, admitted, None);
+            toy.expire(toy.now(), late);
+        });
+    }
+}
+
+impl Gated for Toy {
+    type Item = Arc<Slot>;
+
+    fn gate(&self) -> &Gate<Arc<Slot>> {
+        self.ledger.gate()
+    }
+
     /// Hands an admitted record to the broker. The gate calls this, in order.
-    fn send(self: &Arc<Self>, id: u64, permit: Permit) -> Result<(), Permit> {
-        let record = match self.calls().open.get_mut(&id) {
-            Some(call) => {
-                call.permit = Some(permit);
-                call.record.clone()
-            }
-            None => return Err(permit),
-        };
-        if record.expires_at.is_some_and(|at| at <= tokio::time::Instant::now().into_std()) {
-            self.settle(id, |record| Err(errors::too_late(record)));
-            return Ok(());
+    fn enqueue(self: &Arc<Self>, slot: Arc<Slot>, permit: Permit) -> Result<(), Permit> {
+        slot.admit(permit);
+        if slot.record().expires_at.is_some_and(|at| at <= self.now()) {
+            let error = errors::too_late(slot.record());
+            return self.settle(&slot, Err(error)).map_or(Ok(()), Err);
         }
-        let inner = Arc::clone(self);
-        self.broker.produce(record, Box::new(move |delivery| inner.settle(id, |_| Ok(delivery))));
+        let (toy, record) = (Arc::clone(self), slot.record().clone());
+        self.broker.produce(record, Box::new(move |delivery| toy.report(&slot, Ok(delivery))));
         Ok(())
     }
+}
 
-    /// The outcome of a record: counts it, tells the caller if it still waits, and gives the room back. Only the first
-    /// outcome of a record counts.
-    fn settle(self: &Arc<Self>, id: u64, outcome: impl FnOnce(&Record) -> Result<Delivery>) {
-        let mut calls = self.calls();
-        let Some(Call { record, caller, permit }) = calls.open.remove(&id) else { return };
-        let outcome = outcome(&record);
-        if let Some(report) = &mut calls.closing {
-            report.count(record, &outcome);
-        }
-        drop(calls);
-        let _dropped_by_the_caller = caller.send(outcome);
-        self.gate.release(permit, |id, permit| self.send(id, permit));
+impl RecordTransport for Toy {
+    type Acknowledgement = Delivery;
+
+    fn ledger(&self) -> &Ledger<Delivery> {
+        &self.ledger
     }
 
-    /// Withdraws parked records: they are certainly not written. Returns their number.
-    fn withdraw(self: &Arc<Self>, which: impl Fn(u64) -> bool, error: impl Fn(&str) -> Error) -> usize {
-        let settle = |id| self.settle(id, |record| Err(error(&record.topic)));
-        self.gate.withdraw(|id| which(*id), settle, |id, permit| self.send(id, permit))
-    }
+    /// It has no transactions that a failure could end.
+    fn failed(&self, _slot: &Slot, _error: &Error) {}
 
-    async fn wait(
-        self: Arc<Self>,
-        id: u64,
-        topic: &str,
-        answer: oneshot::Receiver<Result<Delivery>>,
-        expires_at: Option<Instant>,
-    ) -> Result<Delivery> {
-        let lost = |_| Err(errors::lost(topic));
-        let Some(at) = expires_at else { return answer.await.unwrap_or_else(lost) };
-        if let Ok(answer) = timeout_at(at.into(), answer).await {
-            return answer.unwrap_or_else(lost);
-        }
-        let withdrawn = self.withdraw(|parked| parked == id, |topic| errors::expired(topic, None, false, None));
-        // Not withdrawn: the broker has it and has not answered, and its room comes back with the answer.
-        Err(errors::expired(topic, None, withdrawn == 0, None))
-    }
-
-    fn calls(&self) -> MutexGuard<'_, Calls> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into()
     }
 }
 
-impl Calls {
-    fn begin(&mut self, call: Call) -> u64 {
-        self.next += 1;
-        self.open.insert(self.next, call);
-        self.next
+impl Keeper for Toy {
+    type Transport = Self;
+
+    fn transport(&self) -> &Self {
+        self
     }
 }
 
-struct ToyControl(Arc<Inner>);
+struct ToyControl(Arc<Toy>);
 
 impl Control for ToyControl {
     fn flush(&self) -> ControlFuture<'_, ()> {
-        let flush = self.0.gate.flush();
+        let flush = self.0.flush();
         Box::pin(async {
             flush.await;
             Ok(())
@@ -200,17 +174,20 @@ impl Control for ToyControl {
     }
 
     fn close(&self, within: Duration) -> ControlFuture<'_, CloseReport> {
-        self.0.calls().closing.get_or_insert_default();
-        self.0.gate.close();
-        let flush = self.0.gate.flush();
+        let toy = &self.0;
+        let close = toy.ledger.closing().begin(None);
+        toy.gate().close();
+        let flush = toy.flush();
         Box::pin(async move {
             let _complete = timeout(within, flush).await;
-            self.0.withdraw(|_| true, |topic| errors::without_room_at_close(topic, None));
-            let open: Vec<u64> = self.0.calls().open.keys().copied().collect();
-            for id in open {
-                self.0.settle(id, |record| Err(errors::lost(&record.topic)));
+            let without_room = |slot: Arc<Slot>| {
+                toy.report(&slot, Err(errors::without_room_at_close(&slot.record().topic, None)));
+            };
+            toy.withdraw(|_| true, without_room);
+            for slot in toy.ledger.watched() {
+                toy.report(&slot, Err(errors::lost(&slot.record().topic)));
             }
-            Ok(self.0.calls().closing.take().unwrap_or_default())
+            Ok(close.report())
         })
     }
 
@@ -219,7 +196,7 @@ impl Control for ToyControl {
     }
 
     fn in_flight(&self) -> InFlight {
-        self.0.gate.in_flight()
+        self.0.gate().in_flight()
     }
 
     fn transactions(&self) -> Option<Arc<dyn TransactionControl>> {
@@ -229,13 +206,6 @@ impl Control for ToyControl {
 
 impl std::fmt::Debug for ToyControl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("ToyControl").field(&self.0.gate).finish()
+        f.debug_tuple("ToyControl").field(self.0.gate()).finish()
     }
-}
-
-fn refused(error: Error) -> ControlFuture<'static, Delivery> {
-    Box::pin(async {
-        handover::returned();
-        Err(error)
-    })
 }
