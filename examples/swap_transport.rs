@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lost_answer_is_unclear_and_not_placed_twice() {
+    async fn an_order_with_a_lost_answer_is_unclear_and_not_placed_twice() {
         let (service, kafka) = service().await;
         kafka.script().lose_answer();
         assert!(matches!(service.place(OrderPlaced::new(1)).await, Placed::Unclear(_)));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_shut_down_waits_for_orders_on_their_way() {
+    async fn a_shut_down_waits_for_orders_in_flight() {
         let (service, kafka) = service().await;
         let slow = kafka.script().delay(Duration::from_secs(5));
         let other = service.clone();

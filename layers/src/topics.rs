@@ -69,7 +69,7 @@ mod tests {
     proptest! {
         /// The first `max` topics stay for ever, and no other is added.
         #[test]
-        fn the_first_topics_stay(max in 0..6usize, sends in prop::collection::vec(0..12u8, 0..60)) {
+        fn the_first_topics_keep_their_values(max in 0..6usize, sends in prop::collection::vec(0..12u8, 0..60)) {
             let mut topics = Topics::new(max);
             let mut first: Vec<u8> = Vec::new();
             for topic in sends {
@@ -96,7 +96,7 @@ mod tests {
 
     /// `make` runs outside the lock: it may use the topics itself, and of several concurrent values one stays.
     #[test]
-    fn of_two_concurrent_values_one_stays() {
+    fn of_two_concurrent_values_one_is_kept() {
         let topics = SharedTopics::new(1);
         let topic: Arc<str> = "topic".into();
         let outer = topics.get_or_insert(&topic, || {

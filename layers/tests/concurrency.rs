@@ -46,7 +46,7 @@ async fn a_global_limit_is_shared_by_all_services_of_the_layer() {
 
 /// First hazard: more records are in flight than the limit says.
 #[tokio::test]
-async fn a_dropped_future_frees_its_permit_while_the_record_is_on_its_way() {
+async fn a_dropped_future_frees_its_permit_while_the_record_is_in_flight() {
     let kafka = MemoryKafka::new().with_topic("orders", 1);
     let hold = kafka.script().always().hold();
     let transport = kafka.transport();

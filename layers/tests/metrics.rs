@@ -110,7 +110,7 @@ async fn work_inside_call_is_part_of_the_latency() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn errors_of_a_foreign_service_become_ours() {
+async fn errors_of_a_foreign_service_are_converted() {
     let metrics = Metrics::new();
     let stack = MetricsLayer::new(metrics.clone()).layer(metrics.bytes_layer().layer(Slow));
     let error = stack.oneshot(Record::new("orders").with_key("k")).await.unwrap_err();
@@ -190,7 +190,7 @@ async fn bytes_are_keys_values_and_headers() {
 }
 
 #[tokio::test]
-async fn clones_and_layers_count_into_the_same() {
+async fn clones_and_layers_share_their_counts() {
     let kafka = kafka();
     let (metrics, service) = stack(&kafka);
     let layer = MetricsLayer::new(metrics.clone());
@@ -256,7 +256,7 @@ fn other_parts_record_retries_and_trips() {
 }
 
 #[test]
-fn threads_lose_no_count() {
+fn no_count_is_lost_between_threads() {
     let metrics = Metrics::new();
     let start = Barrier::new(4);
     std::thread::scope(|scope| {

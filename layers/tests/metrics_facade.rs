@@ -127,7 +127,7 @@ fn each_send_counts_once_by_its_outcome() {
 
 /// A recorder may be installed after the layer was created and used.
 #[test]
-fn a_recorder_that_comes_late_is_found() {
+fn a_recorder_installed_late_is_found() {
     let kafka = kafka();
     let layer = MetricsFacadeLayer::new("orders");
     let mut orders = layer.layer(kafka.transport());

@@ -63,7 +63,7 @@ async fn seen(service: &mut Partition<Echo>, record: Record) -> Option<i32> {
 }
 
 #[tokio::test]
-async fn keys_go_where_java_puts_them() {
+async fn keys_get_the_same_partition_as_in_java() {
     let kafka = MemoryKafka::new().with_topic("orders", 7);
     let mut service = stack(&kafka, PartitionStrategy::default());
     for n in 0..50 {
@@ -74,7 +74,7 @@ async fn keys_go_where_java_puts_them() {
 
 /// A partition computed in the layer would use the old count.
 #[tokio::test]
-async fn a_key_is_left_open_though_the_count_is_known() {
+async fn a_key_gets_no_partition_although_the_count_is_known() {
     for strategy in [PartitionStrategy::KeyHash, PartitionStrategy::Custom] {
         let mut service = PartitionLayer::new(strategy, |_: &str| Some(6)).layer(Echo::default());
         assert_eq!(seen(&mut service, record(Some("42"))).await, None);
@@ -101,7 +101,7 @@ async fn the_records_own_partition_takes_precedence_over_every_strategy() {
 }
 
 #[tokio::test]
-async fn round_robin_takes_turns_by_topic_and_shares_them() {
+async fn round_robin_counts_per_topic_and_clones_share_the_count() {
     let kafka = MemoryKafka::new().with_topic("orders", 3).with_topic("bills", 2);
     let transport = kafka.transport();
     let layer = PartitionLayer::new(PartitionStrategy::RoundRobin, transport.control());
@@ -118,7 +118,7 @@ async fn round_robin_takes_turns_by_topic_and_shares_them() {
 }
 
 #[test]
-fn threads_share_the_turns() {
+fn threads_share_the_count_of_round_robin() {
     let layer = PartitionLayer::new(PartitionStrategy::RoundRobin, |_: &str| Some(4));
     let counts: [AtomicU32; 4] = Default::default();
     let start = Barrier::new(4);
@@ -139,7 +139,7 @@ fn threads_share_the_turns() {
 }
 
 #[tokio::test]
-async fn an_unknown_count_leaves_the_record_open_and_does_not_advance() {
+async fn an_unknown_count_chooses_no_partition_and_does_not_advance() {
     let count = Arc::new(AtomicU32::new(0));
     let known = Arc::clone(&count);
     let counts = move |_: &str| Some(known.load(Ordering::Relaxed)).filter(|count| *count > 0);

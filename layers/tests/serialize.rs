@@ -118,7 +118,7 @@ async fn an_async_serializer_that_does_not_wait_keeps_call_order() {
 }
 
 #[tokio::test]
-async fn a_serializer_that_waits_sends_when_it_is_done() {
+async fn a_record_is_sent_when_its_serializer_is_done() {
     let log = Log::default();
     let serializer = Slow::with_permits(0);
     let mut service = slow(&log, &serializer);
@@ -135,7 +135,7 @@ async fn a_serializer_that_waits_sends_when_it_is_done() {
 }
 
 #[tokio::test]
-async fn in_order_is_ready_when_the_last_value_has_its_place() {
+async fn in_order_is_ready_only_after_earlier_values_are_sent() {
     let log = Log::default();
     let serializer = Slow::with_permits(0);
     let layer = SerializeLayer::new("orders", Arc::clone(&serializer)).in_order(true);
@@ -216,7 +216,7 @@ async fn everything_except_the_value_is_passed_on() {
 }
 
 #[tokio::test]
-async fn the_content_type_is_a_header_on_demand() {
+async fn the_content_type_is_a_header_on_request() {
     let log = Log::default();
     let mut service = SerializeLayer::json("orders").content_type_header(true).layer(log.clone());
     let mut header = async |message| {
@@ -316,7 +316,7 @@ async fn errors_of_a_serializer_say_that_nothing_was_sent() {
 }
 
 #[tokio::test]
-async fn errors_of_a_foreign_service_become_ours() {
+async fn errors_of_a_foreign_service_are_converted() {
     let error = json(&Log::default()).oneshot(SinkMessage::new(1).with_topic("refused")).await.unwrap_err();
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::Unknown, Persistence::PossiblyPersisted));
 }
@@ -335,7 +335,7 @@ async fn a_panic_of_a_serializer_leaves_the_service_usable() {
 }
 
 #[tokio::test]
-async fn the_synchronous_way_is_taken_where_there_is_one() {
+async fn the_synchronous_method_is_used_if_the_serializer_has_one() {
     struct Counting(AtomicUsize);
     #[async_trait]
     impl MessageSerializer<u32> for Counting {

@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_field_is_set_and_by_nothing_else() {
+    fn each_field_is_set_by_its_own_name_only() {
         for field in FIELDS {
             let changed = ["7", "false", "lz4", "0", "true"].iter().any(|value| {
                 let mut config = KafkaSinkConfig::default();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_fit() {
+    fn numbers_out_of_range_are_refused() {
         let set = |field: &'static str, text: &str| set(&mut KafkaSinkConfig::default(), field, text).is_empty();
         assert!(set("max_retries", "4294967295") && !set("max_retries", "4294967296"));
         assert!(set("send_timeout_ms", "18446744073709551615") && !set("send_timeout_ms", "18446744073709551616"));

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn conflicts_go_by_the_variables() {
+    fn conflicts_name_the_variables() {
         let config = read(&[
             ("MY_SECURITY_PROTOCOL", "sasl_plaintext"),
             ("MY_SASL_MECHANISM", "PLAIN"),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_changed_by_the_program_goes_by_its_own_name() {
+    fn a_setting_changed_by_the_program_is_named_by_its_field() {
         let mut config = read(&[("MY_TOPIC", "t"), ("MY_ACKS", "1"), ("MY_RETRIES", "1")]);
         config.acks = "0".into();
         config.properties.insert("retries".into(), "0".into());

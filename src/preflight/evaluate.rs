@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_that_the_cluster_makes() {
+    fn a_topic_is_created_if_a_broker_allows_it_and_has_enough_replicas() {
         let of = |settings: &[(&str, &str)]| {
             let mut broker = FoundBroker::default();
             broker.settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

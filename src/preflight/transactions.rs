@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_coordinator_that_is_not_there() {
+    fn a_missing_coordinator_is_a_problem() {
         let of = |leader, least, broker: FoundBroker| {
             problems(|_, report| coordinator("id", &log(leader), least, &[broker], report))
         };
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_cannot_be_made_and_a_time_that_is_too_long() {
+    fn an_impossible_transaction_log_and_a_too_long_timeout_are_problems() {
         let factor = |replicas: &str| {
             problems(|_, report| made(&[broker(&[("transaction.state.log.replication.factor", replicas)])], report))
         };

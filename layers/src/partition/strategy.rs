@@ -63,7 +63,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_record_that_names_its_partition_is_left_alone(strategy in strategies(), own: i32) {
+        fn a_record_keeps_its_own_partition(strategy in strategies(), own: i32) {
             prop_assert_eq!(strategy.choose(Some(own)), Choice::Keep);
         }
 
@@ -81,7 +81,7 @@ mod tests {
         }
 
         #[test]
-        fn a_position_is_a_partition_or_none(position: usize, partitions: u32) {
+        fn round_robin_returns_an_existing_partition_or_none(position: usize, partitions: u32) {
             match round_robin(position, partitions) {
                 Some(partition) => prop_assert!(partition >= 0 && (partition as u32) < partitions),
                 None => prop_assert!(partitions == 0 || partitions > i32::MAX as u32),
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_left_to_the_transport() {
+    fn key_hash_leaves_the_partition_to_the_transport() {
         assert_eq!(PartitionStrategy::default(), PartitionStrategy::KeyHash);
         assert_eq!(PartitionStrategy::KeyHash.choose(None), Choice::Keep);
         assert_eq!(PartitionStrategy::RoundRobin.choose(None), Choice::RoundRobin);

@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_failed_together_does_not_come_back_together() {
+    fn retries_of_a_failed_batch_are_spread_over_time() {
         let of = |record, attempt| delay(100 * MS, 10_000 * MS, 0, Jitter::Full, draw(7, record, attempt));
         let first: BTreeSet<_> = (0..1_000).map(|record| of(record, 1)).collect();
         assert_eq!(first.len(), 1_000);

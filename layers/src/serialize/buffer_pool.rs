@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_value_leaves_nothing_behind() {
+    fn the_pool_keeps_no_memory_of_a_large_value() {
         let mut pool = BufferPool::default();
         // One byte more than a doubling ends at.
         let large = write(&mut pool, (1 << 20) + 1);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_value_keeps_no_block() {
+    fn an_empty_value_holds_no_block() {
         let mut pool = BufferPool::default();
         let kept = write(&mut pool, 500);
         assert!(write(&mut pool, 0).is_empty());

@@ -53,7 +53,7 @@ mod tests {
     use crate::serialize::small_writes::CHUNK;
 
     #[test]
-    fn at_once_writes_what_serde_json_does_behind_what_is_there() {
+    fn serialize_now_appends_the_bytes_of_serde_json() {
         for len in 0..3 * CHUNK {
             let value = ("x".repeat(len), len, vec!["y\n"; len % 7], "z".repeat(CHUNK - len % CHUNK));
             let mut buffer = BytesMut::from("before");

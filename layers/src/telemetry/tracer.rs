@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_no_op_shows_by_its_first_span() {
+    fn the_no_op_tracer_is_detected_at_its_first_span() {
         for parent in [Context::new(), caller()] {
             let spans = Spans::of(NoopTracerProvider::new().tracer("no-op"));
             assert!(spans.are_made());

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_that_did_not_say_ok_is_not_called_committed() {
+    fn only_a_successful_commit_is_reported_as_committed() {
         use Persistence::{NotPersisted, PossiblyPersisted};
         assert_eq!(after_commit(&Ok(())), Some(Outcome::Committed));
         assert_eq!(after_commit(&failed(Recovery::Retry, PossiblyPersisted)), None);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn an_abort_ends_it_unless_it_can_be_called_again() {
+    fn an_abort_ends_the_span_unless_it_can_be_repeated() {
         use Persistence::{NotPersisted, PossiblyPersisted};
         assert_eq!(after_abort(&Ok(())), Some(Outcome::Aborted));
         assert_eq!(after_abort(&failed(Recovery::Retry, PossiblyPersisted)), None);

@@ -1,7 +1,7 @@
 use super::support::*;
 
 #[tokio::test(start_paused = true)]
-async fn forced_by_the_handle() {
+async fn the_handle_forces_the_state() {
     let (mut service, backend, handle) = breaker(config());
     handle.force_open();
     let error = send(&mut service, OK).await.unwrap_err();

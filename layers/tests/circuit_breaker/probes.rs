@@ -1,7 +1,7 @@
 use super::support::*;
 
 #[tokio::test(start_paused = true)]
-async fn as_many_probes_as_allowed_and_no_more() {
+async fn no_more_probes_than_allowed_are_admitted() {
     let (mut service, backend, handle) = breaker(config().probes(3).probe_successes(2));
     half_open(&mut service).await;
     let mut clones: Vec<_> = (0..8).map(|_| service.clone()).collect();
@@ -25,7 +25,7 @@ async fn as_many_probes_as_allowed_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_ends_without_a_verdict_gives_its_place_back() {
+async fn a_probe_without_a_verdict_frees_its_place() {
     let (mut service, _, handle) = breaker(config());
     half_open(&mut service).await;
 
@@ -92,7 +92,7 @@ async fn a_stuck_probe_does_not_keep_it_half_open_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_at_any_point_leaves_no_trace() {
+async fn a_drop_at_any_point_frees_the_probes_place() {
     let (mut service, backend, handle) = breaker(config());
     half_open(&mut service).await;
     // Drop before `poll_ready`, while it is pending, after it was ready, after the call, in flight, and after the

@@ -1,7 +1,7 @@
 use super::support::*;
 
 #[test]
-fn many_threads_agree() {
+fn each_trip_is_counted_once_between_threads() {
     let trips = Arc::new(AtomicUsize::new(0));
     let layer = CircuitBreakerLayer::new(config().open_for(Duration::ZERO).probes(2).probe_successes(2));
     let (count, handle) = (Arc::clone(&trips), layer.handle());
@@ -68,7 +68,7 @@ proptest! {
     /// 16 handles in any order: a service that is not ready is never called, no wait is hidden, nothing leaks, and
     /// the breaker closes again.
     #[test]
-    fn sixteen_handles_in_any_order(ops in ops(), probes in 1..4_u32) {
+    fn sixteen_handles_in_any_order_lose_no_wake_up(ops in ops(), probes in 1..4_u32) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async move {
             let (service, backend, handle) = breaker(config().probes(probes).probe_successes(probes));

@@ -1,7 +1,7 @@
 use super::support::*;
 
 #[tokio::test(start_paused = true)]
-async fn open_it_is_ready_without_asking() {
+async fn an_open_breaker_is_ready_without_polling_the_service() {
     let (mut service, backend, _) = breaker(config());
     trip(&mut service).await;
     backend.set_full(true);

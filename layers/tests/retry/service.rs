@@ -17,7 +17,7 @@ async fn first_attempts_are_in_the_order_of_the_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_makes_no_further_attempt() {
+async fn a_dropped_send_makes_no_further_attempt() {
     // Drop after the call, during the back-off, and while waiting for room.
     for (polls, full) in [(false, false), (true, false), (true, true)] {
         let inner = Scripted::new(many(9));
@@ -62,7 +62,7 @@ async fn hooks_are_called_for_each_further_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_gives_back_what_it_held_before_the_next_one_waits() {
+async fn an_attempt_frees_its_permit_before_the_next_one_waits() {
     let inner = Scripted::new(many(2));
     let limited = tower::limit::ConcurrencyLimit::new(inner.clone(), 1);
     let mut service = RetryLayer::new(policy()).layer(limited);

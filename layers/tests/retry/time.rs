@@ -116,7 +116,7 @@ async fn delays(layer: RetryLayer, inner: Scripted) -> Vec<Duration> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_fails_together_does_not_come_back_together() {
+async fn retries_of_a_failed_batch_are_spread_over_time() {
     let run = |seed| {
         delays(RetryLayer::new(RetryPolicy::new().jitter(Jitter::Full)).jitter_seed(seed), Scripted::new(many(50)))
     };

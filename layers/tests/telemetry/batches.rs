@@ -244,7 +244,7 @@ async fn a_send_within_another_sinks_send_does_not_join_the_batch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_events_of_messages_without_a_span_are_the_batchs() {
+async fn events_of_messages_without_a_span_are_on_the_batchs_span() {
     let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     for (create_spans, own) in [(false, false), (true, true)] {
         let (backend, kafka) = (Backend::new(), kafka());

@@ -45,7 +45,7 @@ fn ours() -> BTreeSet<&'static str> {
 }
 
 #[test]
-fn each_name_is_the_crates_or_a_known_difference() {
+fn each_name_is_the_semconv_crates_or_a_listed_difference() {
     let ours = ours();
     let theirs: BTreeSet<_> = SAME.into_iter().chain(KNOWN.map(|(name, _)| name)).collect();
     let unknown: Vec<_> = ours.symmetric_difference(&theirs).collect();
@@ -54,6 +54,6 @@ fn each_name_is_the_crates_or_a_known_difference() {
 
 /// When the crate is updated, review the list above.
 #[test]
-fn the_crate_has_the_version_that_the_differences_are_to() {
+fn the_listed_differences_are_for_the_semconv_crates_version() {
     assert_eq!(SCHEMA_URL, "https://opentelemetry.io/schemas/1.42.0");
 }

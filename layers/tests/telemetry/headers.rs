@@ -22,7 +22,7 @@ fn w3c(context: &opentelemetry::trace::SpanContext) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_context_is_written_once_and_nothing_empty() {
+async fn the_context_is_written_once_and_no_header_is_empty() {
     let (backend, kafka) = (Backend::new(), kafka());
     kafka.script().times(2).fail(no_leader());
     send(&mut stack(&backend.telemetry().layer("orders"), &kafka), "x".to_owned()).await.unwrap();
@@ -58,7 +58,7 @@ async fn an_invalid_context_is_replaced() {
 
 /// A forwarded message may have a `tracestate` without the `traceparent` that it belongs to.
 #[tokio::test]
-async fn a_state_without_its_context_goes_with_it() {
+async fn a_tracestate_without_a_valid_traceparent_is_removed() {
     for traceparent in [Some("00-gibberish"), None] {
         let (backend, kafka) = (Backend::new(), kafka());
         let mut message = SinkMessage::new("x".to_owned()).with_header("tracestate", "theirs=1").with_header("a", "b");
@@ -73,7 +73,7 @@ async fn a_state_without_its_context_goes_with_it() {
 }
 
 #[tokio::test]
-async fn baggage_goes_by_choice() {
+async fn baggage_is_written_only_on_request() {
     let composite = || {
         TextMapCompositePropagator::new(vec![
             Box::new(TraceContextPropagator::new()),
@@ -124,7 +124,7 @@ async fn baggage_is_passed_on_without_a_provider() {
 }
 
 #[tokio::test]
-async fn nothing_is_written_where_that_is_chosen() {
+async fn without_propagation_no_header_is_written() {
     let (backend, kafka) = (Backend::new(), kafka());
     let telemetry = backend.builder().without_propagation().build();
     send(&mut stack(&telemetry.layer("orders"), &kafka), "x".to_owned()).await.unwrap();
@@ -193,7 +193,7 @@ fn without_a_propagator_there_is_no_context() {
 }
 
 #[test]
-fn headers_are_read_and_written_as_kafka_has_them() {
+fn extract_reads_the_last_header_and_inject_replaces_all_of_a_name() {
     let mut headers = Headers::new();
     headers.push("a", "1");
     headers.push("a", "2");

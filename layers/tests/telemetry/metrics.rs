@@ -7,7 +7,7 @@ use kafka_tower_core::Control;
 use crate::support::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_delivery_counts_with_its_time() {
+async fn a_delivery_is_counted_with_its_duration() {
     let (backend, kafka) = (Backend::new(), kafka());
     let _rule = kafka.script().delay(Duration::from_millis(70));
     send(&mut stack(&backend.telemetry().layer("orders"), &kafka), "x".to_owned()).await.unwrap();
@@ -19,7 +19,7 @@ async fn a_delivery_counts_with_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_count_by_type_and_only_what_was_sent_as_sent() {
+async fn failures_count_by_type_and_rejected_messages_are_not_sent_messages() {
     let (backend, kafka) = (Backend::new(), kafka());
     kafka.script().lose_answer_with(Error::new(ErrorKind::Broker, "lost").with_error_type("REQUEST_TIMED_OUT"));
     let mut orders = stack(&backend.telemetry().layer("orders"), &kafka);
@@ -95,7 +95,7 @@ async fn topics_beyond_the_limit_share_a_name() {
 }
 
 #[tokio::test]
-async fn partitions_count_by_choice() {
+async fn partitions_are_an_attribute_only_on_request() {
     let backend = Backend::new();
     let telemetry = backend.builder().partition_in_metrics(true).build();
     send(&mut stack(&telemetry.layer("orders"), &kafka()), "x".to_owned()).await.unwrap();

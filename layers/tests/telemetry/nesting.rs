@@ -117,7 +117,7 @@ async fn a_span_opened_below_is_a_child() {
 
 /// An event goes to its send, whatever span is current.
 #[tokio::test(start_paused = true)]
-async fn a_span_in_between_gets_no_event() {
+async fn a_span_between_the_send_and_the_retry_gets_no_event() {
     let (backend, kafka) = (Backend::new(), kafka());
     kafka.script().fail(no_leader());
     let tracer = backend.tracers.tracer("app");

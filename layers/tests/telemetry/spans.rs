@@ -31,7 +31,7 @@ async fn a_delivery_has_the_names_of_the_conventions() {
 }
 
 #[tokio::test]
-async fn the_newer_names_by_choice() {
+async fn the_newer_names_are_used_on_request() {
     let backend = Backend::new();
     let telemetry = backend.builder().semconv(semconv::Semconv::V1_45).message_key(true).build();
     send(&mut stack(&telemetry.layer("orders"), &kafka()), SinkMessage::tombstone("42")).await.unwrap();
@@ -53,7 +53,7 @@ async fn the_newer_names_by_choice() {
 }
 
 #[tokio::test]
-async fn both_names_while_dashboards_move() {
+async fn both_names_are_used_on_request() {
     let backend = Backend::new();
     let telemetry = backend.builder().semconv(semconv::Semconv::Both).build();
     send(&mut stack(&telemetry.layer("orders"), &kafka()), "first".to_owned()).await.unwrap();
@@ -65,7 +65,7 @@ async fn both_names_while_dashboards_move() {
 }
 
 #[tokio::test]
-async fn a_key_is_shown_by_choice_and_only_as_text() {
+async fn a_key_is_shown_only_on_request_and_only_if_it_is_text() {
     for (show, key, shown) in [(false, &b"ada"[..], None), (true, b"ada", Some("ada")), (true, b"\xff\x00", None)] {
         let backend = Backend::new();
         let telemetry = backend.builder().message_key(show).build();
@@ -76,7 +76,7 @@ async fn a_key_is_shown_by_choice_and_only_as_text() {
 }
 
 #[tokio::test]
-async fn a_message_with_a_topic_of_its_own_is_of_that_topic() {
+async fn a_span_has_the_messages_own_topic() {
     let backend = Backend::new();
     let message = SinkMessage::new("x".to_owned()).with_topic("others");
     send(&mut stack(&backend.telemetry().layer("orders"), &kafka()), message).await.unwrap();
@@ -136,7 +136,7 @@ async fn a_failure_has_its_error_type_and_persistence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_text_of_an_error_by_choice() {
+async fn the_text_of_an_error_is_shown_only_on_request() {
     let (backend, kafka) = (Backend::new(), kafka());
     kafka.script().lose_answer_with(Error::new(ErrorKind::Broker, "lost"));
     let telemetry = backend.builder().error_text(true).build();
@@ -173,7 +173,7 @@ async fn a_dropped_future_ends_its_span() {
 }
 
 #[tokio::test]
-async fn a_send_that_never_was_called_has_a_span_of_its_wait() {
+async fn a_send_that_was_not_called_has_a_span_of_its_wait() {
     let backend = Backend::new();
     let layer = backend.telemetry().layer("orders");
     let error = Error::new(ErrorKind::Timeout, "no room").with_persistence(Persistence::NotPersisted);

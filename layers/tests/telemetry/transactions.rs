@@ -29,7 +29,7 @@ async fn sends_link_to_the_transaction() {
 }
 
 #[tokio::test]
-async fn a_commit_of_which_nothing_is_known_is_unknown() {
+async fn a_commit_without_an_answer_has_the_outcome_unknown() {
     let backend = Backend::new();
     let layer = backend.telemetry().layer("orders");
     let transactions = layer.transactions();
@@ -46,7 +46,7 @@ async fn a_commit_of_which_nothing_is_known_is_unknown() {
 }
 
 #[tokio::test]
-async fn a_failed_commit_waits_for_its_abort() {
+async fn after_a_failed_commit_the_abort_ends_the_span() {
     let backend = Backend::new();
     let layer = backend.telemetry().layer("orders");
     let transactions = layer.transactions();
@@ -61,7 +61,7 @@ async fn a_failed_commit_waits_for_its_abort() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_is_left_behind_ends() {
+async fn dropping_the_layer_ends_the_transactions_span() {
     for (committing, outcome) in [(false, "aborted"), (true, "unknown")] {
         let backend = Backend::new();
         let layer = backend.telemetry().layer("orders");

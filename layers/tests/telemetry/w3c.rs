@@ -70,7 +70,7 @@ fn context(trace: u128, span: u64, flags: u8, state: Option<(String, String)>) -
 proptest! {
     /// The layer writes our propagator's headers without calling it; the result must be the same.
     #[test]
-    fn it_is_written_as_any_other_is(
+    fn the_layer_writes_the_same_headers_as_the_propagator(
         headers in prop::collection::vec((0..4usize, 0..5usize), 0..5),
         trace in prop_oneof![Just(0), any::<u128>()],
         span in 1..u64::MAX,
@@ -101,7 +101,7 @@ proptest! {
 
     /// The SDK reads everything that we read; it also accepts more than the recommendation allows.
     #[test]
-    fn what_is_read_is_what_the_sdk_reads(
+    fn the_sdk_reads_every_context_that_we_read(
         text in "[0-9a-fA-F]{0,3}-[0-9a-fg]{31,33}-[0-9a-f]{15,17}-[0-9a-f]{1,3}(-[a-z]{0,3})?",
     ) {
         let ours = read(&W3cPropagator::new(), &headers(&text));

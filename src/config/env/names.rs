@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_docker_are_paths() {
+    fn a_docker_link_is_recognized_by_its_path() {
         let of = |name: &str, value: &str| super::meaning(name, OsStr::new(value), false);
         assert_eq!(of("BROKER_NAME", "/web/kafka-broker"), Meaning::Foreign);
         assert!(matches!(of("BROKER_NAME", "a"), Meaning::Unknown(..)));
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_meant() {
+    fn an_unknown_variable_gets_a_suggestion() {
         for (name, cure) in [
             ("LINGR_MS", "did you mean $LINGER_MS?"),
             ("SASL_PASWORD", "did you mean $SASL_PASSWORD?"),

@@ -93,7 +93,7 @@ async fn the_other_lists_match_librdkafka() {
 }
 
 #[tokio::test]
-async fn names_of_java_are_not_librdkafkas() {
+async fn librdkafka_refuses_the_names_of_java() {
     for name in super::java::names() {
         assert!(takes(name, "1").await.is_err(), "{name}");
     }

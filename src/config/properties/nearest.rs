@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distances() {
+    fn edit_distances_are_counted() {
         for (a, b, far) in [("", "", 0), ("", "abc", 3), ("abc", "abc", 0), ("lingr", "linger", 1), ("acsk", "acks", 1)]
         {
             assert_eq!(osa_distance(a, b), far, "{a} {b}");
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_meant() {
+    fn a_misspelt_property_gets_a_suggestion() {
         for (written, meant) in [
             ("lingr.ms", "linger.ms"),
             ("sasl.pasword", "sasl.password"),

@@ -43,7 +43,7 @@ fn vectors() -> Vec<Vector> {
 }
 
 #[test]
-fn our_murmur2_is_javas() {
+fn murmur2_agrees_with_java() {
     for vector in vectors() {
         assert_eq!(murmur2(&vector.key), vector.hash, "{:?}", vector.key);
         for (count, partition) in vector.partitions {
@@ -62,7 +62,7 @@ async fn lands_like_java<T: Transport>(transport: T, topic: &str, count: u32) {
 }
 
 #[tokio::test]
-async fn memory_and_librdkafka_put_keys_where_java_does() {
+async fn memory_and_librdkafka_choose_the_same_partitions_as_java() {
     for count in [1, 2, 6, 12] {
         let kafka = MemoryKafka::new().with_topic("t", count);
         lands_like_java(kafka.transport_with(Limits { records: 1_000, bytes: 1 << 20 }), "t", count).await;

@@ -124,7 +124,7 @@ async fn a_client_is_replaced_only_by_one_that_can_deliver() {
 
 /// A record for which the broker closes the connection keeps other records waiting no longer than its short deadline.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_poison_harms_no_other_beyond_a_short_deadline() {
+async fn a_record_that_closes_connections_delays_others_at_most_by_its_deadline() {
     let Some(kafka) = Cluster::builder().listener(Listener::Proxy).start().await.unwrap() else { return };
     let (poison, other) = (kafka.topic("poison", 1).await.unwrap(), kafka.topic("other", 1).await.unwrap());
     let proxy = kafka.proxy().unwrap();

@@ -233,7 +233,7 @@ mod tests {
     proptest! {
         /// Behaves as a list of pairs, and no change affects a clone.
         #[test]
-        fn it_is_a_list(steps in prop::collection::vec((0..4u8, 0..3usize, 0..9u8), 0..12)) {
+        fn headers_behave_as_a_list_of_pairs(steps in prop::collection::vec((0..4u8, 0..3usize, 0..9u8), 0..12)) {
             let (mut headers, mut model) = (Headers::new(), Vec::<(&str, u8)>::new());
             let mut clones = Vec::new();
             for (step, key, value) in steps {
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_is_not_touched_by_later_headers() {
+    fn a_clone_does_not_see_later_headers() {
         let mut first = Headers::new();
         first.push("a", "1");
         let second = first.clone();

@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_kinds_is_one_more_kind() {
+    fn lines_beyond_the_limit_of_kinds_share_one_kind() {
         let (mut repeats, start) = (LogDedup::default(), Instant::now());
         let kinds = (0..500).map(|i| LineKind::new(3, "x".repeat(i)));
         let logged = kinds.filter_map(|kind| repeats.push(kind, (), start)).count();

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_begun_late_keeps_the_epoch_of_its_call() {
+    fn a_send_counted_late_keeps_the_epoch_of_its_call() {
         let sends = Outstanding::new();
         let called = sends.epoch();
         let epoch = sends.next_epoch();

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_keeps_its_last_error_and_the_time_of_its_first() {
+    fn a_partition_keeps_its_last_error_and_the_time_of_its_first() {
         let (mut errors, start) = (RecentErrors::default(), Instant::now());
         let last = start + Duration::from_secs(9);
         errors.push(of_partition(0, codes::REQUEST_TIMED_OUT, start));
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_ends_only_the_error_that_there_was_none() {
+    fn a_new_leader_ends_only_the_missing_leader_error() {
         let (mut errors, now) = (RecentErrors::default(), Instant::now());
         errors.push(of_partition(0, codes::NOT_ENOUGH_REPLICAS, now));
         errors.push(of_partition(1, codes::LEADER_NOT_AVAILABLE, now));
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_that_may_be_there_in_a_moment_is_not_logged() {
+    fn a_leader_that_is_missing_for_a_moment_is_not_logged() {
         let (mut errors, now) = (RecentErrors::default(), Instant::now());
         let missing = |now| of_partition(1, codes::LEADER_NOT_AVAILABLE, now);
         assert!(!errors.push(missing(now)).is_worth_logging(now));
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn their_number_is_bounded_and_the_last_ones_stay() {
+    fn the_number_of_errors_is_bounded_and_the_newest_stay() {
         let (mut errors, now) = (RecentErrors::default(), Instant::now());
         for partition in 0..500 {
             errors.push(of_partition(partition, codes::REQUEST_TIMED_OUT, now));

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_is_no_part_of_what_a_message_says() {
+    fn a_ticket_changes_neither_equality_nor_debug() {
         let owner = Arc::<Owner>::default();
         assert!(message(&owner) == SinkMessage::new(()));
         assert!(record(&owner) == Record::new("orders"));

@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_taken_off_and_ends_the_silence() {
+    fn an_answer_ends_one_request_and_the_brokers_silence() {
         let peers = BrokerActivities::default();
         peers.sent(1, NAME);
         peers.sent(1, NAME);
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_ends_takes_its_requests_along() {
+    fn requests_end_with_their_connection() {
         let peers = BrokerActivities::default();
         peers.sent(1, NAME);
         peers.sent(1, NAME);
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_connection_that_ends_is_no_loss() {
+    fn the_end_of_an_idle_connection_is_not_an_error() {
         let peers = BrokerActivities::default();
         peers.sent(1, NAME);
         peers.answered(1, NAME, false);
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_connections_mean_that_none_was_made_or_lost() {
+    fn equal_counts_mean_that_no_connection_was_made_or_lost() {
         let peers = BrokerActivities::default();
         let start = peers.connection_state();
         assert!(!start.any);

@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn times_and_counters_are_alike_and_brokers_are_not() {
+    fn lines_with_other_times_and_counters_are_one_kind_but_brokers_are_not() {
         let first = kind("[thrd:b1:9092/1]: b1:9092/1: Timed out 3 in-flight, 12 retry-queued requests");
         assert_eq!(first, kind("[thrd:main]: b1:9092/1: Timed out 1203 in-flight, 0 retry-queued requests"));
         assert_ne!(first, kind("[thrd:b1:9093/1]: b1:9093/1: Timed out 3 in-flight, 12 retry-queued requests"));

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn each_state_has_its_end() {
+    fn each_state_has_its_action_at_close() {
         let now = Instant::now();
         assert_eq!(OpenTransaction::default().at_close(now), AtClose::Nothing);
         assert_eq!(open().at_close(now), AtClose::Abort { asked: false });
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_comes_after_the_close_has_the_answer_of_the_close() {
+    fn a_call_after_the_close_returns_the_result_of_the_close() {
         let open = open();
         assert_eq!(open.close(), (true, true));
         assert!(matches!(open.enter(Instant::now()), Err(None)), "no answer in time");

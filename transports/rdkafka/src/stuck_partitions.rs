@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn several_partitions_may_lose_their_connections_by_the_network() {
+    fn lost_connections_of_several_partitions_need_more_losses() {
         let (mut troubles, start) = (PartitionTroubles::default(), Instant::now());
         for n in 0..2 * LOSSES {
             assert!(n < LOSSES || troubles.stuck().is_empty(), "{n}");
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_long_ago_does_not_count() {
+    fn symptoms_of_long_ago_do_not_count() {
         let (mut troubles, start) = (PartitionTroubles::default(), Instant::now());
         for n in 0..10 * LOSSES {
             troubles.sign(Symptom::Lost, p(0), start + OVER * n);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn older_answers_are_hopeless_when_they_go_on() {
+    fn older_metadata_that_persists_and_refuses_records_means_stuck() {
         let (mut troubles, start) = (PartitionTroubles::default(), Instant::now());
         troubles.sign(Symptom::Older, p(0), start);
         troubles.sign(Symptom::Older, p(0), start + STALE / 2);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn replacements_come_less_and_less_often() {
+    fn the_time_between_replacements_grows() {
         let (mut back_off, mut now) = (ReplaceBackOff::default(), Instant::now());
         let mut waits = Vec::new();
         for _ in 0..9 {

@@ -37,7 +37,7 @@ async fn call(transport: &mut RdkafkaTransport, record: Record) -> DeliveryFutur
 
 /// A call that was admitted before the close may hand its record over after the purge.
 #[tokio::test]
-async fn a_close_reports_also_what_is_handed_over_while_it_gives_up() {
+async fn a_close_reports_records_that_are_handed_over_while_it_gives_up() {
     const THREADS: usize = 3;
     for round in 0..20 {
         let (cluster, builder) = mock();

@@ -32,7 +32,7 @@ fn opens_at_the_threshold_and_closes_after_a_probe() {
 }
 
 #[test]
-fn only_failures_in_a_row_count() {
+fn only_consecutive_failures_count() {
     let (mut machine, t0) = (Machine::new(config()), Instant::now());
     for _ in 0..10 {
         fail(&mut machine, 2, t0);
@@ -124,7 +124,7 @@ fn stuck_probes_are_given_up_after_their_lease() {
 }
 
 #[test]
-fn odd_settings_are_put_in_bounds() {
+fn settings_out_of_range_are_clamped() {
     let odd = CircuitBreakerConfig::new().failure_threshold(0).probes(0).probe_successes(9).open_for(Duration::MAX);
     let (mut machine, t0) = (Machine::new(odd), Instant::now());
     fail(&mut machine, 1, t0);

@@ -100,7 +100,7 @@ fn records_of_a_refused_batch_are_isolated_once_without_counting() {
 }
 
 #[test]
-fn counts_and_doubles() {
+fn each_retry_doubles_the_back_off_up_to_max_retries() {
     let (policy, error) = (policy(AtLeastOnce).max_retries(3), error(ErrorKind::Broker, NotPersisted));
     let decisions = [0, 1, 2, 3].map(|retries| decide(&policy, &error, &at(retries, false, None)));
     let after = |ms: u32| Decision::RetryAfter(ms * MS);
@@ -108,7 +108,7 @@ fn counts_and_doubles() {
 }
 
 #[test]
-fn no_back_off_ends_at_the_deadline_or_behind_it() {
+fn every_back_off_ends_before_the_deadline() {
     let error = error(ErrorKind::Broker, NotPersisted);
     let with = |left| decide(&policy(AtLeastOnce), &error, &at(0, false, Some(left)));
     assert_eq!(with(100 * MS), Decision::Stop);

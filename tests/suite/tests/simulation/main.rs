@@ -70,7 +70,7 @@ fn at_most_once_in_the_order_of_the_calls() {
 /// With the retry layer the order of calls is not guaranteed. Not even with 0 retries: a record that failed because of
 /// its batch is sent alone afterwards.
 #[test]
-fn retries_are_found_not_to_keep_the_order_of_the_calls() {
+fn the_checker_finds_that_retries_reorder_calls() {
     for retries in [5, 0] {
         let policy = RetryPolicy::new().delivery_guarantee(DeliveryGuarantee::AtMostOnce).max_retries(retries);
         let report = check(layers(policy)).guarantee(Guarantee::AtMostOnce).run();
@@ -122,7 +122,7 @@ fn exactly_once() {
 /// A record that the breaker rejects never reaches the transport. If its caller drops the error, the transaction is
 /// committed without the record.
 #[test]
-fn a_breaker_is_found_to_tear_transactions() {
+fn the_checker_finds_that_a_breaker_tears_transactions() {
     let stack = |transport| {
         ServiceBuilder::new().circuit_breaker(CircuitBreakerLayer::default()).service(transactional(transport))
     };
@@ -135,7 +135,7 @@ fn a_breaker_is_found_to_tear_transactions() {
 
 /// A retry layer that allows duplicates, checked for at-most-once.
 #[test]
-fn allowing_duplicates_is_found_to_be_no_at_most_once() {
+fn the_checker_finds_that_allowed_duplicates_break_at_most_once() {
     let policy = RetryPolicy::new().allow_duplicates(true);
     let report = check(layers(policy)).guarantee(Guarantee::AtMostOnce).order(Order::Answers).run();
     assert_eq!(report.verdicts(), [Verdict::Duplicate], "{report}");

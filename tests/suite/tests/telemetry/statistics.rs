@@ -50,7 +50,7 @@ async fn a_connected_sink_reports_what_librdkafka_measures() {
 }
 
 #[test]
-fn windows_are_in_seconds_and_only_of_what_was_measured() {
+fn windows_are_in_seconds_and_empty_ones_are_not_reported() {
     let backend = Backend::new();
     let statistics = Statistics::new(&backend.telemetry());
     let window = |cnt: u32| format!(r#"{{"cnt":{cnt},"avg":1500,"max":4000,"p99":3000,"min":1}}"#);
@@ -97,7 +97,7 @@ fn windows_are_in_seconds_and_only_of_what_was_measured() {
 
 /// A gauge keeps only the last value for the same attributes, so each sink needs its own.
 #[test]
-fn two_sinks_of_one_client_hide_nothing_of_each_other() {
+fn two_sinks_with_one_client_id_report_separately() {
     let backend = Backend::new();
     let telemetry = backend.telemetry().for_client("shop-1", None);
     let sinks = [Statistics::new(&telemetry), Statistics::new(&telemetry)];

@@ -69,7 +69,7 @@ async fn a_late_request_writes_twice_without_idempotence() {
 }
 
 #[tokio::test]
-async fn the_network_goes_away_and_comes_back() {
+async fn a_record_sent_while_the_network_is_down_arrives_later() {
     let Some((kafka, proxied)) = cluster().await else {
         return;
     };

@@ -67,7 +67,7 @@ async fn ask(config: ClientConfig) -> Result<(), KafkaError> {
 }
 
 #[tokio::test]
-async fn the_right_clients_come_in() {
+async fn each_listener_admits_clients_with_matching_settings() {
     let Some(kafka) = cluster().await else { return };
     for listener in SECURE {
         ask(config(kafka, listener, &[])).await.unwrap_or_else(|error| panic!("{listener:?}: {error}"));
@@ -84,7 +84,7 @@ async fn the_right_clients_come_in() {
 }
 
 #[tokio::test]
-async fn the_wrong_clients_stay_out() {
+async fn each_listener_refuses_wrong_credentials() {
     let Some(kafka) = cluster().await else { return };
     let certs = kafka.certs().unwrap();
     let path = |path: std::path::PathBuf| path.display().to_string();
@@ -110,7 +110,7 @@ async fn the_wrong_clients_stay_out() {
 }
 
 #[tokio::test]
-async fn bob_may_do_nothing_until_allowed() {
+async fn a_principal_without_acls_is_denied_until_one_allows_it() {
     let Some(kafka) = cluster().await else { return };
     let topic = kafka.topic("rights", 1).await.unwrap();
     let producer = |user: &str, password: &str| -> FutureProducer {

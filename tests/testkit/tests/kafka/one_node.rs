@@ -74,7 +74,7 @@ async fn kill_and_restart_keep_the_data() {
 }
 
 #[tokio::test]
-async fn a_stopped_broker_is_silent_and_goes_on() {
+async fn a_paused_broker_does_not_answer_until_it_continues() {
     let Some(kafka) = Cluster::start(1).await.unwrap() else {
         return;
     };

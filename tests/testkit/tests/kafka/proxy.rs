@@ -97,7 +97,7 @@ async fn a_pause_stops_one_direction() {
 }
 
 #[tokio::test]
-async fn a_delay_is_a_latency_and_no_rate() {
+async fn a_delay_adds_latency_and_limits_no_rate() {
     let (proxy, _, mut client) = start().await;
     let delay = Duration::from_millis(100);
     proxy.delay(Direction::ToBroker, delay);

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_that_answers_no_producer_proves_nothing_about_the_log() {
+    fn a_code_that_no_broker_returns_to_a_producer_is_possibly_persisted() {
         for code in all().filter(|facts| facts.kind == ErrorKind::Unknown) {
             assert_eq!(code.persistence, Persistence::PossiblyPersisted, "{code}");
         }

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn ours_is_found_in_every_wrapping() {
+    fn our_error_is_found_in_every_wrapper() {
         let ours = || Error::refused("planted");
         let shared: Arc<dyn StdError + Send + Sync> = Arc::new(Wrapped(ours().into()));
         let wrappings: [BoxError; 9] = [

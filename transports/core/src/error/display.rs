@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_is_ours_leaves_persistence_and_help_to_the_outer_error() {
+    fn only_the_outer_of_two_kafka_tower_errors_prints_persistence_and_help() {
         let cut =
             Error::new(ErrorKind::Connection, "cut").with_attempts(3).with_source(BoxError::from("reset by peer"));
         let outer = Error::new(ErrorKind::Transaction, "commit: a part failed").with_source(cut.clone());
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn without_record_and_without_help_nothing_is_bracketed() {
+    fn an_error_without_record_and_help_has_no_brackets() {
         let error = Error::new(ErrorKind::Connection, "cannot connect").without_record().with_help("");
         assert_eq!(error.to_string(), "cannot connect");
         assert_eq!(format!("{error:#}"), "cannot connect");

@@ -216,7 +216,7 @@ fn a_refused_call_passes_the_wake_up_on_although_its_handle_lives() {
 }
 
 #[test]
-fn a_panic_during_the_hand_over_parks_no_record_for_ever() {
+fn a_panic_during_the_hand_over_leaves_no_record_parked() {
     let wire = Wire::accepting(1, 100, |item| *item != 2 || panic!("planted"));
     let mut a = wire.handle();
     call(&mut a, 1, 1);

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_draws_the_same_faults_and_taking_one_away_shifts_no_other() {
+    fn a_seed_draws_the_same_faults_and_removing_one_shifts_no_other() {
         let (all, listed) = run(&mut Plan::new(5, Faults::default(), None));
         assert!((120..260).contains(&all.len()), "{}", all.len());
         assert_eq!(listed.len(), all.len());

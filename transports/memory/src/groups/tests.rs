@@ -167,7 +167,7 @@ impl Naive {
 proptest! {
     /// Generations, assignments and offsets match the naive model: an old generation or a non-member changes nothing.
     #[test]
-    fn a_group_is_what_a_naive_one_is(steps in steps()) {
+    fn a_group_agrees_with_a_naive_model(steps in steps()) {
         let (mut groups, name, mut naive) = (Groups::default(), Arc::<str>::from("g"), Naive::default());
         let pick = |naive: &Naive, which: usize| naive.members.get(which % naive.members.len().max(1)).map(|(id, ..)| *id);
         for (offset, step) in (0..).zip(steps) {

@@ -113,7 +113,7 @@ mod tests {
     proptest! {
         /// Compares with the whole history of writes, in batches of one or more records.
         #[test]
-        fn a_partition_judges_as_a_naive_model(asked in prop::collection::vec(asked(), 0..200)) {
+        fn the_check_of_sequences_agrees_with_a_naive_model(asked in prop::collection::vec(asked(), 0..200)) {
             let mut sequences = Sequences::default();
             let mut written: Vec<(Sequence, i64)> = Vec::new();
             let mut batch = 0;

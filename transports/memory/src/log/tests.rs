@@ -53,7 +53,7 @@ impl Model {
 
 proptest! {
     #[test]
-    fn the_log_is_what_a_naive_model_is(ops in ops()) {
+    fn the_log_agrees_with_a_naive_model(ops in ops()) {
         let (mut log, mut model) = (Log::default(), Model::default());
         for (turn, op) in (0..).zip(ops) {
             match op {

@@ -44,7 +44,7 @@ mod tests {
         }
 
         #[test]
-        fn the_budget_is_kept_and_the_rest_fails(len in 1..200usize, budget in 0..50u32) {
+        fn shrinking_stops_at_its_budget_with_a_failing_schedule(len in 1..200usize, budget in 0..50u32) {
             let items: Vec<_> = (0..len).collect();
             let mut asked = 0;
             let kept = shrink(&items, |part| {

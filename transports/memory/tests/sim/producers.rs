@@ -19,7 +19,7 @@ fn an_idempotent_client_keeps_at_most_once() {
 
 /// The answer is lost, the client retries, and the broker cannot recognize the duplicate.
 #[test]
-fn without_idempotence_the_checker_fires() {
+fn without_idempotence_the_checker_finds_defects() {
     let plain = |p: Producer| p.retries(50).idempotence(false);
     for guarantee in [Guarantee::AtMostOnce, Guarantee::AtLeastOnce] {
         let report = check(|t| t).guarantee(guarantee).order(Order::None).producer(plain).run();

@@ -26,7 +26,7 @@ async fn a_new_owner_aborts_what_the_old_one_left_open_and_fences_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fence_meets_commit_and_abort_too() {
+async fn commit_and_abort_of_a_fenced_producer_fail() {
     for commit in [true, false] {
         let kafka = orders();
         let mut old = Producer::ready(&kafka).await;

@@ -130,7 +130,7 @@ fn a_broker_that_cannot_be_reached_explains_later_waits_until_it_answers() {
 }
 
 #[test]
-fn a_lost_connection_says_something_until_a_batch_is_answered() {
+fn a_lost_connection_explains_waits_until_a_batch_is_answered() {
     let lost = |produced: Option<u64>| {
         move |peer: &mut BrokerActivity, origin: Instant| {
             peer.lost = Some((codes::LOCAL_TRANSPORT, origin + ms(3_000)));

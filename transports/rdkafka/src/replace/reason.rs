@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_errors_of_what_is_given_up_agree_with_themselves() {
+    fn errors_of_records_that_are_given_up_agree_with_their_facts() {
         let partitions = [
             (("lost".to_owned(), 0), StuckReason::LostConnections(4)),
             (("anew".to_owned(), 0), StuckReason::StaleMetadata),

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_drop_with_records_outstanding_neither_hangs_nor_lies() {
+async fn a_drop_with_records_in_flight_returns_and_every_answer_is_true() {
     let (cluster, builder) = mock();
     let mut transport = builder.connect().await.unwrap();
     cluster.broker_down(1).unwrap();

@@ -68,7 +68,7 @@ async fn codes_that_kafka_does_not_have_are_typed_errors() {
 }
 
 #[tokio::test]
-async fn an_isolated_record_is_alone_and_says_so() {
+async fn an_isolated_record_is_alone_and_its_error_has_its_own_scope() {
     let (cluster, builder) = mock();
     let mut transport = builder.connect().await.unwrap();
     let mut alone = record("alone");
@@ -129,7 +129,7 @@ async fn a_fatal_error_is_typed_and_names_itself() {
 }
 
 #[tokio::test]
-async fn the_number_of_partitions_is_learned_beside_the_records() {
+async fn the_number_of_partitions_is_learned_while_records_are_sent() {
     let (_cluster, builder) = mock();
     let mut transport = builder
         .connect_check(false)

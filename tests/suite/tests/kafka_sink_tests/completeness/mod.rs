@@ -135,7 +135,7 @@ fn once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_serializer_that_fails() {
+async fn a_dropped_send_whose_serializer_fails_makes_the_commit_fail() {
     let stage = Stage::new(false, 8).await;
     drop(stage.call(BAD).await);
     stage.assert_refused().await;
@@ -162,7 +162,7 @@ async fn a_caller_that_observed_the_error_may_commit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_future_that_is_dropped_while_its_serializer_waits() {
+async fn a_send_dropped_while_its_serializer_waits_makes_the_commit_fail() {
     let stage = Stage::new(true, 8).await;
     drop(stage.call(NEVER).await);
     stage.assert_refused().await;
@@ -215,7 +215,7 @@ async fn a_dropped_send_makes_a_waiting_commit_fail_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fire_and_forget_is_allowed() {
+async fn sends_dropped_after_acceptance_are_committed() {
     let stage = Stage::new(false, 8).await;
     drop(stage.call(2).await);
     assert!(once(&mut stage.sink.send(3)).is_ready());
@@ -242,7 +242,7 @@ async fn a_failure_in_the_transport_makes_the_commit_fail() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_the_transport_refuses_in_the_call() {
+async fn a_commit_fails_if_a_refusal_in_the_call_was_not_observed() {
     let stage = Stage::new(false, 8).await;
     assert_eq!(stage.call(LARGE).await.await.unwrap_err().kind(), ErrorKind::RecordTooLarge);
     stage.assert_whole(&[1]).await;
@@ -252,7 +252,7 @@ async fn a_record_that_the_transport_refuses_in_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_future_that_is_dropped_while_it_waits_for_room() {
+async fn a_send_dropped_while_it_waits_for_room_makes_the_commit_fail() {
     let stage = Stage::new(false, 1).await;
     let hold = stage.kafka.script().always().hold();
     let (mut sent, mut waits) = (stage.sink.send(2), stage.sink.send(3));
@@ -289,7 +289,7 @@ async fn a_commit_waits_for_sends_that_wait_for_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_is_dropped() {
+async fn a_batch_dropped_too_early_makes_the_commit_fail() {
     // Before its last message.
     let stage = Stage::new(false, 2).await;
     let hold = stage.kafka.script().always().hold();
@@ -314,7 +314,7 @@ async fn a_batch_that_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_dropped() {
+async fn a_stream_dropped_with_an_unobserved_failure_makes_the_commit_fail() {
     let stage = Stage::new(false, 1).await;
     let hold = stage.kafka.script().always().hold();
     let mut sends = stage.sink.send_stream(stream::iter(2..9));
@@ -347,7 +347,7 @@ async fn a_commit_does_not_wait_for_a_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_serializer_that_panics() {
+async fn a_panic_of_a_serializer_makes_the_commit_fail() {
     let stage = Stage::new(false, 8).await;
     let mut sink = stage.sink.clone();
     sink.ready().await.unwrap();
@@ -384,7 +384,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_that_refuses() {
+async fn a_commit_fails_if_a_layers_refusal_was_not_observed() {
     for (told, own_stack) in [(true, false), (false, false), (true, true), (false, true)] {
         let audit = Stage::new(false, 8).await;
         let kafka = MemoryKafka::new().with_topic("numbers", 1);

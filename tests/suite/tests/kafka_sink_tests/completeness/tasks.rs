@@ -71,7 +71,7 @@ async fn dropped_batches_and_streams_behind_a_task_are_committed() {
 
 /// A task of the user's sends the message although its caller has gone; tower's `Buffer` drops it then.
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_goes_before_the_task_sends_leaves_the_decision_to_the_task() {
+async fn after_the_caller_drops_its_future_the_commit_depends_on_the_task() {
     let stage = spawned().await;
     let mut called = stage.call(2).await;
     assert!(once(&mut called).is_pending());
@@ -87,7 +87,7 @@ async fn a_caller_that_goes_before_the_task_sends_leaves_the_decision_to_the_tas
 
 /// The task that has the message ends without sending it, and the caller has gone.
 #[tokio::test(start_paused = true)]
-async fn a_message_that_a_task_drops_is_missing() {
+async fn a_message_dropped_by_a_task_makes_the_commit_fail() {
     let stage = stage(|layer, transport| {
         let control = transport.control();
         let below = layer.layer(transport);
@@ -128,7 +128,7 @@ async fn a_record_in_a_task_joins_no_later_transaction() {
 
 /// The transactions of the control handle are the sink's: they refuse to commit without a send that was dropped.
 #[tokio::test(start_paused = true)]
-async fn the_control_handle_is_no_way_around_the_guard() {
+async fn a_commit_through_the_control_handle_is_guarded_too() {
     let stage = Stage::new(true, 8).await;
     let mut dropped = stage.call(2).await;
     assert!(once(&mut dropped).is_pending());

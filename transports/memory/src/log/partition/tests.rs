@@ -44,7 +44,7 @@ fn visible(ops: &[Op]) -> Vec<i64> {
 
 proptest! {
     #[test]
-    fn readers_see_what_a_naive_model_says(ops in ops()) {
+    fn what_readers_see_agrees_with_a_naive_model(ops in ops()) {
         let mut partition = Partition::default();
         let write = |producer| StoredRecord::new(0, Timestamp::from_millis(0), Record::new("t"), producer);
         for op in &ops {

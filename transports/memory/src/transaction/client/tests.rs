@@ -99,7 +99,7 @@ fn a_record_that_fails_while_a_commit_waits_for_it_stops_the_commit() {
 }
 
 #[test]
-fn a_fence_ends_all() {
+fn a_fenced_client_refuses_every_call() {
     let mut client = with_record();
     client.record_failed(&Error::new(ErrorKind::Fenced, "another"));
     let results =
@@ -198,7 +198,7 @@ impl Facts {
 
 proptest! {
     #[test]
-    fn the_client_is_what_a_list_of_facts_is(ops in ops()) {
+    fn the_client_agrees_with_a_naive_model(ops in ops()) {
         let mut client = TxnClient::new("id".into(), Duration::from_secs(60));
         let mut facts = Facts::default();
         for op in ops {

@@ -52,7 +52,7 @@ fn summary(ended: Ended) -> (bool, BTreeSet<i32>) {
 
 proptest! {
     #[test]
-    fn the_coordinator_is_what_a_naive_model_is(ops in ops()) {
+    fn the_coordinator_agrees_with_a_naive_model(ops in ops()) {
         let (start, mut passed) = (Instant::now(), 0);
         let mut coordinator = Coordinator::default();
         let mut models: [Model; 2] = Default::default();
