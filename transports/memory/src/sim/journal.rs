@@ -97,7 +97,7 @@ impl fmt::Display for Event {
             What::Called { caller, id, key: Some(key) } => write!(f, "caller {caller} sends r{id} of key k{key}"),
             What::Called { caller, id, key: None } => write!(f, "caller {caller} sends r{id}"),
             What::Answered { id, outcome } => write!(f, "r{id} is answered {}", outcome_text(outcome)),
-            What::Left { id } => write!(f, "the caller of r{id} goes away"),
+            What::Left { id } => write!(f, "the caller drops the future of r{id}"),
             What::Attempt { id } => write!(f, "  the stack hands r{id} to the transport"),
             What::Reported { id, outcome } => write!(f, "  the transport answers r{id} {}", outcome_text(outcome)),
             What::Note(text) => f.write_str(text),

@@ -83,7 +83,7 @@ impl fmt::Display for Report {
         writeln!(f, "{guarantee}: {verdict} in {seeds} seeds, {sends} sends, {faults} faults, {elapsed:.1?}")?;
         let Counts { delivered, not_written, unknown, left, copies, transactions } = counts;
         write!(f, "  answers: {delivered} delivered, {not_written} not written, {unknown} may have been written, ")?;
-        write!(f, "{left} callers went away; {copies} copies in the log")?;
+        write!(f, "{left} futures dropped; {copies} duplicates in the log")?;
         if *transactions > 0 {
             write!(f, "; {transactions} transactions")?;
         }
