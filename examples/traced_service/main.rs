@@ -8,7 +8,7 @@
 //! Without `OTEL_EXPORTER_OTLP_ENDPOINT` it prints spans and metrics. Without `KAFKA_BROKERS` it uses librdkafka's mock
 //! cluster in this process. `TRACED_SERVICE_SECONDS` makes it serve for a while, for dashboards.
 //!
-//! `place` is like a handler of axum; `serve` does what its router and a tracing middleware do.
+//! `place` and its siblings correspond to handlers of axum, `serve` to its router with a tracing middleware.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod otel;
@@ -96,8 +96,8 @@ fn answer(result: Result<Delivery>) -> Response<String> {
     Response::builder().status(status).body(body).expect("a valid status")
 }
 
-/// Does what a router with a tracing middleware does: a SERVER span whose parent is in the headers, current in the
-/// handler.
+/// Does what a router with a tracing middleware does: starts a SERVER span, whose parent is in the request's headers,
+/// and makes it current in the handler.
 async fn serve(shop: &Shop, request: Request<u64>) -> Response<String> {
     let route = request.uri().path().to_owned();
     let parent = global::get_text_map_propagator(|w3c| {

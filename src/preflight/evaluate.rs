@@ -31,7 +31,7 @@ pub(super) fn evaluate(config: &KafkaSinkConfig, found: &Inspection, report: &mu
                 ));
             }
             partitions(&topic.partitions, report);
-            strangers(&found.brokers, &topic.partitions, report);
+            unknown_leaders(&found.brokers, &topic.partitions, report);
             match &topic.settings {
                 Ok(of_topic) => settings(config, &topic.partitions, of_topic, report),
                 Err(error) => report.warnings.push(format!("the topic's limits are not known: {error:#}")),
@@ -86,7 +86,7 @@ fn brokers(brokers: &[FoundBroker], partitions: &[FoundPartition], report: &mut 
 }
 
 /// Reports leaders that are not among the brokers.
-fn strangers(brokers: &[FoundBroker], partitions: &[FoundPartition], report: &mut PreflightReport) {
+fn unknown_leaders(brokers: &[FoundBroker], partitions: &[FoundPartition], report: &mut PreflightReport) {
     let mut led = BTreeMap::<i32, Vec<i32>>::new();
     for partition in partitions {
         if let Some(leader) = partition.leader.filter(|leader| brokers.iter().all(|broker| broker.id != *leader)) {
@@ -103,10 +103,10 @@ fn partitions(partitions: &[FoundPartition], report: &mut PreflightReport) {
     let of = |bad: fn(&FoundPartition) -> bool| -> Vec<i32> {
         partitions.iter().filter(|partition| bad(partition)).map(|partition| partition.id).collect()
     };
-    let headless = of(|partition| partition.leader.is_none());
-    if !headless.is_empty() {
-        let cure = "check the health of the brokers that hold it";
-        report.problems.push(format!("no broker leads {}: {cure}", named(&headless)));
+    let leaderless = of(|partition| partition.leader.is_none());
+    if !leaderless.is_empty() {
+        let cure = "check the brokers that have its replicas";
+        report.problems.push(format!("no broker leads {}: {cure}", named(&leaderless)));
     }
     let behind = of(|partition| partition.in_sync.len() < partition.replicas.len());
     if !behind.is_empty() {
@@ -134,8 +134,8 @@ fn settings(
         let several = partitions.iter().any(|partition| partition.replicas.len() > 1);
         if least == 1 && several {
             report.warnings.push(
-                "min.insync.replicas of the topic is 1: with `acks` set to all, a record counts as delivered \
-                 although only the leader has it, if the other replicas have fallen behind"
+                "min.insync.replicas of the topic is 1: if the other replicas fall behind, a record counts as \
+                 delivered although only the leader has it, even with `acks` set to all"
                     .to_owned(),
             );
         }
@@ -225,10 +225,10 @@ mod tests {
     #[test]
     fn partitions_without_a_leader_or_with_replicas_behind() {
         let all = [partition(0, Some(1), &[1, 2], &[1, 2]), partition(1, None, &[1, 2], &[2])];
-        let (problems, _) = said(|_, report| strangers(&[], &all, report));
+        let (problems, _) = said(|_, report| unknown_leaders(&[], &all, report));
         assert_eq!(problems, ["broker 1 leads partition 0 but is not in the cluster now: check its health"]);
         let (problems, warnings) = said(|_, report| partitions(&all, report));
-        assert_eq!(problems, ["no broker leads partition 1: check the health of the brokers that hold it"]);
+        assert_eq!(problems, ["no broker leads partition 1: check the brokers that have its replicas"]);
         assert_eq!(warnings, ["not all replicas of partition 1 are in sync"]);
     }
 
@@ -247,8 +247,8 @@ mod tests {
         assert_eq!(warnings.len(), 0);
         let one = [partition(0, Some(1), &[1], &[1])];
         let alone = said(|config, report| settings(config, &one, &of("min.insync.replicas", "2"), report));
-        assert_eq!(alone, (vec![], vec![]), "a leader asks for no more replicas than there are");
-        assert_eq!(with("1", &of("min.insync.replicas", "2")), (vec![], vec![]), "nobody waits for them");
+        assert_eq!(alone, (vec![], vec![]), "a leader does not wait for more replicas than exist");
+        assert_eq!(with("1", &of("min.insync.replicas", "2")), (vec![], vec![]), "acks=1 does not wait for replicas");
         assert_eq!(with("all", &of("min.insync.replicas", "1")).1.len(), 1);
         assert_eq!(with("all", &of("max.message.bytes", "1000000")), (vec![], vec![]));
         assert!(with("all", &of("max.message.bytes", "999999")).1[0].contains("batches of up to 999999 bytes"));

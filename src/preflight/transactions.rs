@@ -61,7 +61,7 @@ fn coordinator(
     let place = format!("partition {at} of {TOPIC}, where the transactional id belongs");
     let Some(leader) = partition.leader else {
         report.problems.push(format!(
-            "no transaction coordinator: no broker leads {place}: check the health of the brokers that hold it"
+            "no transaction coordinator: no broker leads {place}: check the brokers that have its replicas"
         ));
         return;
     };

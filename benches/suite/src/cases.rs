@@ -92,7 +92,7 @@ pub const ALL: &[Case] = &[
     Case { group: "null", name: "stack::default, key and header", start: || typed(Null, Null::control(), full) },
     Case { group: "null", name: "KafkaSink as a service", start: || service(null_sink(), plain) },
     Case { group: "null", name: "KafkaSink::send", start: || send(null_sink()) },
-    Case { group: "null", name: "KafkaSink::send, telemetry, no provider", start: || send(told_sink()) },
+    Case { group: "null", name: "KafkaSink::send, telemetry, no provider", start: || send(telemetry_sink()) },
     Case { group: "null", name: "KafkaSink::send_batch", start: || send_batch(null_sink()) },
     Case { group: "null", name: "KafkaSink::send_stream", start: || send_stream(null_sink()) },
     Case { group: "memory", name: "no layer", start: || records(kafka().transport()) },
@@ -149,7 +149,7 @@ fn null_sink() -> KafkaSink<Reading> {
 }
 
 /// A sink with telemetry, but without providers.
-fn told_sink() -> KafkaSink<Reading> {
+fn telemetry_sink() -> KafkaSink<Reading> {
     let builder = KafkaSink::builder(config()).transport(Null).telemetry(telemetry::none());
     runtime().block_on(builder.build()).expect("a configuration that works")
 }

@@ -40,7 +40,7 @@ impl Admission {
         }
     }
 
-    /// Records a result that the classifier could judge alone.
+    /// Records a result whose outcome the classifier has decided.
     pub(super) fn settle<R>(mut self, outcome: Outcome, result: &Result<R>) {
         let Some(shared) = self.shared.take() else { return };
         if let Some(unanswered) = result.as_ref().err().and_then(Error::unanswered) {

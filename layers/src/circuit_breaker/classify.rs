@@ -10,7 +10,7 @@ pub enum Outcome {
     /// Nothing: the record was at fault, or the service was not called.
     Neutral,
     /// The call timed out. The breaker counts a failure if Kafka's client had the record for long enough and nothing
-    /// was delivered through the breaker meanwhile, and nothing otherwise: see the
+    /// was delivered through the breaker meanwhile. Otherwise the time-out is neutral. See the
     /// [module](super#time-outs-and-dropped-sends).
     Unanswered,
 }

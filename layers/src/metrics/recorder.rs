@@ -11,10 +11,9 @@ use super::buckets::{self, percentile};
 
 /// Counters of sends. Clones share the same counters.
 ///
-/// [`MetricsLayer`](super::MetricsLayer) and [`CountBytesLayer`](super::CountBytesLayer) record what they see. Other parts
-/// of a stack record
-/// what only they know: [a retry](Self::record_retry) and [a trip of the breaker](Self::record_trip). Each record is
-/// a few relaxed atomic operations, without a lock or allocation except for a failure.
+/// [`MetricsLayer`](super::MetricsLayer) counts sends, and [`CountBytesLayer`](super::CountBytesLayer) their bytes. The
+/// retry layer and the circuit breaker count [retries](Self::record_retry) and [trips](Self::record_trip). Each count is
+/// a few relaxed atomic operations; only a failure needs a lock and an allocation.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,8 +30,8 @@ use super::buckets::{self, percentile};
 #[derive(Clone, Default)]
 pub struct Metrics(Arc<Recorder>);
 
-/// Counters. Those that a delivery changes have their own cache line, because writes of two threads to one line for
-/// different reasons slow both. 128 bytes, because processors fetch lines in pairs.
+/// Counters. Those that each delivery changes have a cache line of their own, so that threads that update other counters
+/// do not slow them down. 128 bytes, because processors fetch cache lines in pairs.
 #[derive(Default)]
 struct Recorder {
     delivered: Delivered,

@@ -52,7 +52,7 @@ impl ErrorKind {
             (Self::Timeout, NotPersisted, Reject) => "allow more time or room",
             (Self::Timeout, NotPersisted, _) => "allow more time or room, or send it again",
             (Self::Timeout, PossiblyPersisted, _) => {
-                "the record may still arrive: do not send it again unless duplicates do no harm"
+                "the record may still arrive: send it again only if a duplicate does no harm"
             }
             (Self::Connection, PossiblyPersisted, _) => {
                 "check that the broker runs and is reachable; a record that is sent again may be written twice"

@@ -133,7 +133,7 @@ impl ErrorKind {
                 Wait,
                 PossiblyPersisted,
                 Scope::Record,
-                "the record may still arrive: do not send it again unless duplicates do no harm",
+                "the record may still arrive: send it again only if a duplicate does no harm",
             ),
             Self::Broker => (Retry, PossiblyPersisted, Scope::Broker, "try again later; check the broker's health"),
             Self::Throttled => (Wait, NotPersisted, Scope::Client, "send at a lower rate, or raise the quota"),

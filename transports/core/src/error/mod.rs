@@ -35,8 +35,8 @@ pub type Result<T, E = Error> = result::Result<T, E>;
 /// assert_eq!(error.message(), "not delivered to orders within 30 s");
 /// assert_eq!(
 ///     error.to_string(),
-///     "not delivered to orders within 30 s (may have been written) [help: the record may still arrive: do not send it again \
-///      unless duplicates do no harm]"
+///     "not delivered to orders within 30 s (may have been written) [help: the record may still arrive: send it again only \
+///      if a duplicate does no harm]"
 /// );
 /// ```
 #[derive(Clone)]
