@@ -267,7 +267,7 @@ async fn a_value_that_is_not_encoded_leaves_its_room_to_the_next_handle() {
 
     let error = one.ready().await.unwrap().call(SinkMessage::new(f64::NAN)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Serialization);
-    assert_eq!(next.0.load(Ordering::SeqCst), 1, "the place is free and nobody else knows it");
+    assert_eq!(next.0.load(Ordering::SeqCst), 1, "the next handle is woken for the free place");
     assert!(other.ready().await.unwrap().call(SinkMessage::new(1.0)).await.is_ok());
 }
 

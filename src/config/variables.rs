@@ -9,7 +9,7 @@ use super::{FIELDS, KafkaSinkConfig, fields};
 /// The environment variables that set a [`KafkaSinkConfig`]. Its conflicts and warnings name these variables instead of
 /// fields and properties.
 ///
-/// [`KafkaSinkConfig::with_vars`] fills it. A setting that the program changes afterwards goes by its own name again.
+/// [`KafkaSinkConfig::with_vars`] fills it. A setting that the program changes afterwards is named by its field again.
 /// All values of this type compare equal, and `Debug` shows no values of settings.
 ///
 /// ```

@@ -24,6 +24,7 @@ pub(super) fn decorate(
     let (Some(completeness), Some(transactions)) = (completeness, transport.transactions()) else {
         return Arc::clone(transport);
     };
+    // Telemetry is inside, so that it sees a commit only when the transport is asked for it.
     let traced = TracedTransactions::new(telemetry.clone(), transactions);
     let transactions = Arc::new(CompleteTransactions::new(completeness.clone(), traced));
     Arc::new(SinkControl { transport: Arc::clone(transport), transactions })

@@ -1,4 +1,7 @@
 //! Wakers for groups of futures that one task polls: a wake-up names the group to poll.
+//!
+//! A waker per future, as in `FuturesUnordered`, allocates for each message. One waker for all futures polls all of them
+//! after each delivery report. A group shares one waker, and its polls are few.
 
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};

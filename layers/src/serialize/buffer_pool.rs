@@ -119,6 +119,6 @@ mod tests {
         let kept = write(&mut pool, 500);
         assert!(write(&mut pool, 0).is_empty());
         drop(kept);
-        assert!(pool.block.try_reclaim(SMALLEST), "nobody else holds the block");
+        assert!(pool.block.try_reclaim(SMALLEST), "no value holds the block");
     }
 }

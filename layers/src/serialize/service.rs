@@ -83,8 +83,8 @@ where
     fn begin(&mut self, value: T, envelope: Envelope) -> SerializeFuture<S> {
         let serializer = Arc::clone(&self.serializer);
         let mut encode: Encode = Box::pin(async move { serializer.serialize(&value).await });
-        // Outside tokio's budget: otherwise a serializer that never waits would return `Pending` after many calls in
-        // one task.
+        // Outside tokio's budget: otherwise a serializer that never waits would return `Pending` after 128 calls in one
+        // task, and its record would lose its place in the order.
         let first = pin!(unconstrained(encode.as_mut())).poll(&mut Context::from_waker(Waker::noop()));
         match first {
             Poll::Ready(Ok(value)) => self.send(envelope, Some(value.into())),

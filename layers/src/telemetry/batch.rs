@@ -16,7 +16,8 @@ use super::topic::Topic;
 
 pub(super) struct Batch {
     sink: Arc<Sink>,
-    /// Context that was current when the batch began. Parent of the spans of the batch and of its messages.
+    /// Context that was current when the batch began. Parent of the spans of the batch and of its messages, so that sends
+    /// that a layer makes within a message do not join the batch.
     caller: Context,
     /// Context that contains the batch's span.
     span: Option<Context>,

@@ -176,11 +176,11 @@ mod tests {
         let late = state.join();
         state.leave(late, true);
         state.committed(1, false, false);
-        assert_eq!(state.commit(), Commit::Go, "it goes on with it, or nobody knows");
+        assert_eq!(state.commit(), Commit::Go, "the transport continues the commit, or its outcome is unknown");
         state.committed(1, false, true);
         assert_eq!(state.commit(), Commit::LeftOut(1));
         state.aborted(state.present());
-        assert_eq!(state.commit(), Commit::Go, "nothing is open: the transport says so");
+        assert_eq!(state.commit(), Commit::Go, "no transaction is open: the transport returns that error");
         state.committed(1, false, true);
         assert_eq!(state.phase, Phase::Closed);
     }

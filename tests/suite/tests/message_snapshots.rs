@@ -274,7 +274,7 @@ async fn connecting() {
     cluster.create_topic("orders", 1).unwrap();
     let at = |brokers: &str| KafkaSinkConfig { brokers: brokers.to_owned(), connect_timeout_ms: 1500, ..config() };
     let error = KafkaSink::<String>::new(at("127.0.0.1:1")).await.unwrap_err();
-    texts.error("nobody at the address", &error);
+    texts.error("no broker at the address", &error);
     let error = KafkaSink::<String>::new(at("no-such-host.invalid:9092")).await.unwrap_err();
     // The end of the text comes from the resolver.
     let cut = |line: String| match line.split_once("Failed to resolve 'no-such-host.invalid:9092': ") {

@@ -248,7 +248,7 @@ async fn a_record_that_waits_for_a_retry_is_possibly_persisted() {
     let lost = call(&mut transport, Record::new(topic.as_str()).with_value("its answer is lost")).await;
     proxy.wait_for_answer(ApiKey::PRODUCE, answers + 1).await.unwrap();
     proxy.down().await.unwrap();
-    // librdkafka has put the record back into its queue when it finds that nobody accepts a new connection.
+    // librdkafka has put the record back into its queue when it finds that no broker accepts a new connection.
     tokio::time::timeout(PATIENCE, async {
         while !control.last_error().is_some_and(|error| error.contains("Connection refused")) {
             tokio::time::sleep(Duration::from_millis(5)).await;

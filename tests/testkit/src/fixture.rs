@@ -92,7 +92,7 @@ pub trait Broker: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`NotApplicable`], if that is impossible, for example because the cluster is somebody else's.
+    /// [`NotApplicable`], if that is impossible, for example because other programs use the cluster.
     fn pause(&mut self) -> impl Future<Output = Result<(), NotApplicable>> + Send;
 
     /// Ends [`pause`](Self::pause): answers records again, first those that wait.

@@ -53,8 +53,8 @@
 //! # }
 //! ```
 //!
-//! A law that cannot run for a transport is [not applicable](NotApplicable), for example because nobody can pause the
-//! broker. Its test fails until the fixture [lists](Fixture::not_applicable) the law, and a listed law that can run
+//! A law that cannot run for a transport is [not applicable](NotApplicable), for example because the broker cannot be
+//! paused. Its test fails until the fixture [lists](Fixture::not_applicable) the law, and a listed law that can run
 //! fails too: no law passes without having run.
 //!
 //! # Features

@@ -4,7 +4,7 @@ use kafka_tower_core::gate::Limits;
 use kafka_tower_memory::{MemoryKafka, MemoryTransport};
 use kafka_tower_testkit::{Broker, Fixture, Law, LogRecord, NotApplicable, Opened, Verdict};
 
-/// A Kafka that nobody can pause, without transactions. It lists these laws.
+/// A Kafka that cannot be paused, without transactions. It lists these laws.
 struct External(Vec<Law>);
 
 impl Fixture for External {
@@ -31,7 +31,7 @@ impl Broker for Topic {
     }
 
     async fn pause(&mut self) -> Result<(), NotApplicable> {
-        Err(NotApplicable::new("the cluster is somebody else's"))
+        Err(NotApplicable::new("the cluster is not ours"))
     }
 
     async fn resume(&mut self) {}
@@ -61,7 +61,7 @@ async fn a_listed_law_that_runs_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "cannot run: the cluster is somebody else's")]
+#[should_panic(expected = "cannot run: the cluster is not ours")]
 async fn its_test_fails() {
     Law::FlushWaitsForEarlierRecords.assert(&External(Vec::new())).await;
 }

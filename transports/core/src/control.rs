@@ -9,6 +9,8 @@ use crate::{ControlFuture, Error, Record, Result, TransactionControl, Transactio
 ///
 /// The handle is taken before the layers are applied, so no layer has to forward these calls. It keeps the transport
 /// alive as a service handle does.
+// One trait, although a consumer needs only the partition counts, the last error and the generation: a trait for all
+// clients would cost each transport a second `impl`, and no code takes both kinds (Rust 1.85 has no `dyn` upcasting).
 pub trait Control: Send + Sync + fmt::Debug + 'static {
     /// Resolves when every record called before `flush` is settled. Lingering batches are sent at once.
     ///

@@ -1,9 +1,13 @@
-//! Tells a sink whether the transport has accepted the record of a send.
+//! Shows a sink whether the transport has accepted the record of a send.
 //!
 //! A transport answers for the records that it has accepted: its flush waits for them, its close reports them, and
 //! the commit of their transaction fails if they fail. It does not know of sends above it: in a serializer, in a
-//! layer's queue, between two attempts. The sink observes these events around each call and each poll. It makes `flush`
-//! and `close` wait for such sends, and refuses to commit if the caller of such a send dropped its future.
+//! layer's queue, between two attempts. The sink observes these events around each call and each poll, so that `flush`
+//! and `close` wait for such sends.
+//!
+//! Transactions use the [ticket](crate::ticket) of the record instead, which also passes through tasks of a layer. Flush and
+//! close do not, because a ticket for each send would be an allocation in sinks without transactions. A send behind a
+//! layer's task counts as open until its answer, which only makes a flush wait longer.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;

@@ -17,8 +17,8 @@
 //!     }
 //! }
 //!
-//! let told = unanswered::listen(|| drop(Delivery)).unwrap();
-//! assert_eq!(told.handed_over_for(), Some(Duration::from_secs(10)));
+//! let unanswered = unanswered::listen(|| drop(Delivery)).unwrap();
+//! assert_eq!(unanswered.handed_over_for(), Some(Duration::from_secs(10)));
 //! ```
 
 use std::cell::RefCell;
@@ -178,7 +178,7 @@ fn hear(told: Unanswered) {
 }
 
 /// Runs `f`, which drops a future, and returns the description that a transport gave meanwhile. An enclosing `listen`
-/// gets it too.
+/// gets it too. A layer that moves the send to a task of its own hides the drop: nothing is returned then.
 pub fn listen(f: impl FnOnce()) -> Option<Unanswered> {
     /// Restores the outer state, also after a panic.
     struct Scope(Listening);
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn all_enclosing_listeners_get_the_description_and_no_later_one() {
-        tell(|| panic!("described for nobody"));
+        tell(|| panic!("described without a listener"));
         let outer = listen(|| {
             let inner = listen(|| tell(|| Some(unanswered(3))));
             assert_eq!(inner.unwrap().handed_over_for(), Some(Duration::from_secs(3)));
@@ -237,7 +237,7 @@ mod tests {
     fn a_panic_ends_the_listening() {
         let panicked = catch_unwind(AssertUnwindSafe(|| listen(|| panic!("planted"))));
         assert!(panicked.is_err());
-        tell(|| panic!("described for nobody"));
+        tell(|| panic!("described without a listener"));
     }
 
     #[derive(Default)]

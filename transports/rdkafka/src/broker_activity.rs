@@ -1,6 +1,7 @@
 //! Activity of each broker: answering, silent, disconnected, throttling.
 //!
-//! Every request and every answer is counted, so counting must be cheap. The clock is read only when the counts are
+//! Interceptors of librdkafka count every request and every answer. Its statistics have the same numbers, but cost
+//! instructions for each record. Counting must be cheap, too. The clock is read only when the counts are
 //! looked at: what changed since the last look counts as having happened at this one.
 
 use std::cell::Cell;

@@ -264,7 +264,7 @@ fn handle(
         }
         Event::Statistics(json) => user(inner, "statistics", |events| events.statistics(&json.to_string_lossy())),
         Event::TokenRefresh { config } => client.set_token(token(inner, config)),
-        Event::Other(kind) => tracing::debug!(kind, "an event that nobody asked for"),
+        Event::Other(kind) => tracing::debug!(kind, "an event of a type that was not requested"),
     }
 }
 

@@ -2,7 +2,8 @@
 //! over.
 //!
 //! A record is held when librdkafka rejected it for a reason that may be out of date ("no such partition"): the topic
-//! is looked up first. Later records of that topic queue behind it, so that none overtakes it.
+//! is looked up first. Later records of that topic queue behind it, so that none overtakes it. A rejection just after a
+//! look-up (100 ms), in a transaction, or of an isolated record is returned at once.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

@@ -14,7 +14,8 @@ use crate::inner::TransportInner;
 /// Maximum time that the drop of the last handle waits for the abort of an open transaction.
 const ABORT_TIME: Duration = Duration::from_secs(3);
 
-/// State dropped with the last handle, control and awaited future: the producer and its event loop.
+/// State dropped with the last handle, control and awaited future: the producer and its event loop. The event loop's
+/// thread destroys the producer, and the drop joins it; after a close there is nothing left to wait for.
 pub(crate) struct Owner {
     pub(crate) inner: Arc<TransportInner>,
     pub(crate) transactional: bool,

@@ -10,7 +10,7 @@ use crate::sync::lock;
 /// Maximum number of topics that are kept up to date.
 const TOPICS: usize = 1_000;
 /// Time after a look-up during which a rejection is not looked up again.
-const BELIEVED: Duration = Duration::from_millis(100);
+const UP_TO_DATE: Duration = Duration::from_millis(100);
 
 /// The known counts, and the topics asked for.
 #[derive(Default)]
@@ -60,7 +60,7 @@ impl PartitionCounts {
     pub(crate) fn request_look_up(&self, topic: &Arc<str>) -> bool {
         let now = Instant::now();
         let mut rejected = lock(&self.rejected);
-        rejected.looked.retain(|_, at| now.saturating_duration_since(*at) < BELIEVED);
+        rejected.looked.retain(|_, at| now.saturating_duration_since(*at) < UP_TO_DATE);
         if rejected.looked.contains_key(topic) || rejected.waiting.len() >= TOPICS {
             return rejected.waiting.contains(topic);
         }

@@ -87,8 +87,9 @@ pub(crate) fn client_config(properties: &Properties) -> Result<ClientConfig> {
     for (name, value) in properties {
         config.set(name, value);
     }
-    // A few lines per connection and metadata request, none per record. `eos` shows when the producer id is there,
-    // `topic` shows problems of partitions.
+    // A few lines per connection and metadata request, none per record. Only a line of `eos` shows that the producer id
+    // is there, for which connecting waits: otherwise the first record waits half a second. Only lines of `topic` show
+    // lost connections per partition and refused metadata; error events of the same text are held back for 30 s.
     let facets = [
         properties.get("debug").map(String::as_str),
         is_idempotent(properties).then_some("eos"),

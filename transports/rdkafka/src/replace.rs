@@ -9,7 +9,9 @@
 //! 4. *Go on*: the new instance gets the records that were taken back first, then the held ones, in the order of the
 //!    calls.
 //!
-//! A client whose brokers do not answer is not replaced, because a new client would not reach them either.
+//! Three problems end only with a new client: the two of `stuck_partitions.rs`, and a record that has no answer within
+//! the delivery bound although brokers answer. A client whose brokers do not answer is not replaced, because a new client
+//! would not reach them either. With transactions no client is replaced: the new one would abort the open transaction.
 
 pub(crate) mod reason;
 pub(crate) mod watch;

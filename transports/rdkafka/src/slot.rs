@@ -1,4 +1,7 @@
 //! Records of this transport in their ledger.
+//!
+//! Lock order: the client's state, then a slot, because a record is locked when it is held. Therefore an error reads what is
+//! known of the brokers before it locks the slot, and is logged after that.
 
 use std::sync::Arc;
 

@@ -14,7 +14,7 @@ use crate::wakers::wake_all;
 pub struct Gate<P> {
     state: Mutex<State<P>>,
     /// Copy of [`State::fast_ready`] that is read without the lock. It may be stale when it is read, as any answer of
-    /// `poll_ready`.
+    /// `poll_ready`. No wake-up is lost, because a handle goes to sleep only under the lock.
     fast_ready: AtomicBool,
 }
 

@@ -41,7 +41,8 @@ pub(super) struct State<P> {
     next_ticket: u64,
     /// Number of handles that were woken for free room and have not polled since. Newcomers yield to them.
     pub(super) woken_pending: usize,
-    /// Parked records are being handed over outside the lock; new calls park behind them.
+    /// Parked records are being handed over outside the lock, so that a slow hand-over blocks no other caller. New calls
+    /// park behind them, so that no record overtakes another.
     pub(super) draining: bool,
     pub(super) closed: bool,
     /// Number of unsettled records per epoch. A flush opens a new epoch and waits for the older ones.

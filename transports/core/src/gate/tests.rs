@@ -197,7 +197,7 @@ fn a_woken_handle_that_takes_no_room(decline: impl FnOnce(&mut Handle)) {
     assert_eq!((first.0.get(), second.0.get()), (1, 0));
     assert!(a.poll_ready(&mut Context::from_waker(&first.1)).is_ready());
     decline(&mut a);
-    assert_eq!(second.0.get(), 1, "the place is free and nobody else knows it");
+    assert_eq!(second.0.get(), 1, "the next handle is woken for the free place");
     assert!(b.poll_ready(&mut Context::from_waker(&second.1)).is_ready());
     drop(a);
     assert_eq!((first.0.get(), second.0.get()), (1, 1), "passed on once");
@@ -370,7 +370,7 @@ fn a_newcomer_yields_once_to_woken_handles() {
     assert!(second.poll_ready(&mut Context::from_waker(&noop)).is_ready());
     drop((second, late));
     let mut newest = wire.handle();
-    assert!(newest.poll_ready(&mut Context::from_waker(&noop)).is_ready(), "nobody is called up any more");
+    assert!(newest.poll_ready(&mut Context::from_waker(&noop)).is_ready(), "no other handle is woken any more");
 }
 
 /// Law 3 at full size: 64 threads, 10 records and 4,000 bytes, 100 idle ready handles, a third of the futures

@@ -223,9 +223,9 @@ mod tests {
         let last = Arc::downgrade(&settled[2]);
         queue.push(now, &slot(3, now));
         queue.defer_drop(&mut settled);
-        assert!(settled.is_empty() && queue.take_stale().is_none(), "somebody pushes");
+        assert!(settled.is_empty() && queue.take_stale().is_none(), "a record was pushed");
         assert!(queue.take_settled().iter().all(Option::is_some));
-        assert_eq!(queue.take_stale().map(|left| left.len()), Some(1), "nobody does");
+        assert_eq!(queue.take_stale().map(|left| left.len()), Some(1), "none was pushed");
         assert_eq!(last.strong_count(), 0);
     }
 

@@ -59,7 +59,7 @@ fn a_handle_whose_record_is_refused_leaves_its_room_to_the_next_one() {
     assert!(one.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
     let refused = one.call(to(-1, "no such partition")).now_or_never().expect("at once");
     assert_eq!(facts(refused).0, ErrorKind::InvalidRecord);
-    assert!(next.0.load(Ordering::SeqCst), "the place is free and nobody else knows it");
+    assert!(next.0.load(Ordering::SeqCst), "the next handle is woken for the free place");
 }
 
 #[tokio::test(start_paused = true)]

@@ -61,6 +61,8 @@ impl StuckWatch {
         if report.code != codes::LOCAL_PURGE_QUEUE || !report.slot.is_awaited_in_producer() {
             return false;
         }
+        // The code is not enough: a record that was refused and waits for librdkafka's retry has the same code as one
+        // that was never sent, but it may have been appended.
         // A paused partition sends no record that was called later.
         let is_paused = |paused: &PausedPartitions| {
             let partition = (report.slot.record().topic.to_string(), report.partition);

@@ -60,6 +60,7 @@ pub(super) fn combine(answers: &[LimitAnswer], all: bool, largest: usize, connec
         return Knowledge::AboveOurs;
     }
     if answers.contains(&LimitAnswer::Refused) {
+        // Not asked again: brokers log each denied request.
         return Knowledge::Never;
     }
     match limits().max() {
