@@ -1,14 +1,236 @@
 //! Telemetry of a sink, if it was given a [`Telemetry`](crate::telemetry::Telemetry) (feature `opentelemetry`). Without
-//! the feature the same calls do nothing.
+//! the feature there is no value of its types, and the same calls do nothing.
+#![cfg_attr(
+    not(feature = "opentelemetry"),
+    allow(dead_code, unused_imports, unused_variables, clippy::unused_self, clippy::needless_pass_by_value)
+)]
 
-#[cfg(not(feature = "opentelemetry"))]
-mod off;
-#[cfg(feature = "opentelemetry")]
-mod on;
 mod transactions;
 
 #[cfg(not(feature = "opentelemetry"))]
-pub(super) use off::{BatchTelemetry, CallerContext, SinkTelemetry, TelemetrySetting};
+use std::convert::{
+    Infallible as BatchSpan, Infallible as Context, Infallible as ContextGuard, Infallible as Telemetry,
+    Infallible as TelemetryLayer,
+};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kafka_tower_core::{Control, Delivery, Error, Result, SinkMessage};
+use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
+use kafka_tower_layers::retry::RetryLayer;
 #[cfg(feature = "opentelemetry")]
-pub(super) use on::{BatchTelemetry, CallerContext, SinkTelemetry, TelemetrySetting};
-pub(super) use transactions::{TracedTransactions, transactions};
+use kafka_tower_layers::telemetry::{BatchSpan, Telemetry, TelemetryLayer};
+#[cfg(feature = "rdkafka")]
+use kafka_tower_rdkafka::RdkafkaBuilder;
+#[cfg(feature = "opentelemetry")]
+use opentelemetry::{Context, ContextGuard};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::boxed::{self, DynStack};
+use super::deadline;
+#[cfg(feature = "rdkafka")]
+use crate::KafkaSinkConfig;
+
+pub(super) use self::transactions::{TracedTransactions, transactions};
+
+/// Evaluates an expression with the value of an option of this module, and another one without. Builds without the
+/// feature do not compile the first one.
+macro_rules! with {
+    ($option:expr, |$value:ident| $some:expr, else $none:expr) => {
+        match $option {
+            #[cfg(feature = "opentelemetry")]
+            Some($value) => $some,
+            #[cfg(not(feature = "opentelemetry"))]
+            Some(_) => unreachable!("there is no telemetry"),
+            None => $none,
+        }
+    };
+    ($option:expr, |$value:ident| $some:expr) => {
+        with!($option, |$value| $some, else ())
+    };
+}
+
+/// The telemetry that the builder was given.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TelemetrySetting(Option<Telemetry>);
+
+impl TelemetrySetting {
+    #[cfg(feature = "opentelemetry")]
+    pub(super) fn of(telemetry: Telemetry) -> Self {
+        Self(Some(telemetry))
+    }
+
+    pub(super) fn of_topic(&self, topic: &str) -> SinkTelemetry {
+        SinkTelemetry(with!(&self.0, |telemetry| Some(telemetry.layer(topic)), else None))
+    }
+
+    /// Adds the client id and the server address from the configuration.
+    #[cfg(feature = "rdkafka")]
+    pub(super) fn for_client(self, config: &KafkaSinkConfig) -> Self {
+        Self(with!(
+            self.0,
+            |telemetry| Some(telemetry.for_client(&config.client_id, only_broker(&config.brokers))),
+            else None
+        ))
+    }
+
+    #[cfg(feature = "rdkafka")]
+    pub(super) fn statistics(&self, config: &KafkaSinkConfig, builder: RdkafkaBuilder) -> RdkafkaBuilder {
+        if config.properties.get("statistics.interval.ms").is_none_or(|every| every == "0") {
+            return builder;
+        }
+        with!(&self.0, |telemetry| builder.events(crate::telemetry::statistics::Late::new(telemetry)), else {
+            if cfg!(feature = "opentelemetry") {
+                tracing::warn!(
+                    "\"statistics.interval.ms\" is set, and the sink has no Telemetry that would record the \
+                     statistics: set one with SinkBuilder::telemetry, or remove the property"
+                );
+            } else {
+                tracing::warn!(
+                    "\"statistics.interval.ms\" is set, and nothing records the statistics: enable the cargo feature \
+                     `opentelemetry` of kafka-tower and give the sink a Telemetry, or remove the property"
+                );
+            }
+            builder
+        })
+    }
+}
+
+/// The server address, if exactly one broker is configured. With several, the one in use is unknown.
+#[cfg(feature = "rdkafka")]
+fn only_broker(brokers: &str) -> Option<(&str, u16)> {
+    let mut brokers = brokers.split(',').map(str::trim).filter(|broker| !broker.is_empty());
+    let broker = brokers.next()?;
+    if brokers.next().is_some() {
+        return None;
+    }
+    let (host, port) = match broker.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+        _ => (broker, 9092),
+    };
+    Some((host.trim_start_matches('[').trim_end_matches(']'), port))
+}
+
+/// The sink's telemetry layer, if any.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SinkTelemetry(Option<TelemetryLayer>);
+
+impl SinkTelemetry {
+    /// Wraps the stack in the telemetry layer, if any, and erases its type. Without a layer the type stays as it was.
+    pub(super) fn erase<T, S>(&self, stack: S) -> Box<dyn DynStack<T>>
+    where
+        T: 'static,
+        S: Service<SinkMessage<T>, Response = Delivery, Error = Error> + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        with!(&self.0, |layer| boxed::erase(layer.layer(stack)), else boxed::erase(stack))
+    }
+
+    pub(super) fn retries(&self, retry: RetryLayer) -> RetryLayer {
+        with!(&self.0, |layer| retry.on_retry(layer.on_retry()), else retry)
+    }
+
+    pub(super) fn watch(&self, breaker: Option<&CircuitBreakerHandle>, control: &Arc<dyn Control>) {
+        with!(&self.0, |layer| {
+            if let Some(breaker) = breaker {
+                layer.watch_breaker(breaker);
+            }
+            layer.telemetry().watch(control);
+        });
+    }
+
+    /// Records a wait for room, for this topic or the sink's.
+    pub(super) fn waited(&self, topic: Option<&Arc<str>>, since: Instant) {
+        with!(&self.0, |layer| layer.record_wait(topic, passed(Some(since))));
+    }
+
+    /// Records a send that ended without reaching the stack.
+    pub(super) fn refused(&self, topic: Option<&Arc<str>>, error: &Error) {
+        with!(&self.0, |layer| layer.record_refused(topic, error.elapsed().unwrap_or_default(), error));
+    }
+
+    /// The trace context of the task that polls now.
+    pub(super) fn caller(&self) -> CallerContext {
+        CallerContext(with!(&self.0, |_layer| Some(Context::current()), else None))
+    }
+
+    /// Records a send that was dropped while it waited for room.
+    pub(super) fn abandoned(&self, topic: Option<&Arc<str>>, since: Option<Instant>, caller: &CallerContext) {
+        with!(&self.0, |layer| with!(&caller.0, |caller| layer.record_abandoned(topic, passed(since), caller)));
+    }
+
+    pub(super) fn batch(&self) -> BatchTelemetry {
+        BatchTelemetry(with!(&self.0, |layer| Some(layer.batch()), else None))
+    }
+
+    pub(super) fn begun(&self) {
+        with!(&self.0, |layer| layer.transactions().begun());
+    }
+
+    pub(super) fn committing(&self) {
+        with!(&self.0, |layer| layer.transactions().committing());
+    }
+
+    pub(super) fn committed(&self, result: &Result<()>) {
+        with!(&self.0, |layer| layer.transactions().committed(result));
+    }
+
+    pub(super) fn aborting(&self) {
+        with!(&self.0, |layer| layer.transactions().aborting());
+    }
+
+    pub(super) fn aborted(&self, result: &Result<()>) {
+        with!(&self.0, |layer| layer.transactions().aborted(result));
+    }
+}
+
+fn passed(since: Option<Instant>) -> Duration {
+    since.map(|since| deadline::now().saturating_duration_since(since)).unwrap_or_default()
+}
+
+/// Trace context of the caller, if the sink has telemetry.
+#[derive(Debug, Default)]
+pub(super) struct CallerContext(Option<Context>);
+
+impl CallerContext {
+    /// Makes the context current again until the guard is dropped, in the same poll.
+    pub(super) fn attach(&self) -> Option<ContextGuard> {
+        with!(&self.0, |context| Some(context.clone().attach()), else None)
+    }
+}
+
+/// Span of a batch, if the sink has telemetry.
+#[derive(Debug)]
+pub(super) struct BatchTelemetry(Option<BatchSpan>);
+
+impl BatchTelemetry {
+    /// Sends belong to the batch until the guard is dropped, in the same poll.
+    pub(super) fn attach(&self) -> Option<ContextGuard> {
+        with!(&self.0, |batch| batch.attach(), else None)
+    }
+
+    /// Records the waiting message of a batch that was dropped.
+    pub(super) fn abandoned(&self, topic: Option<&Arc<str>>) {
+        with!(&self.0, |batch| batch.record_abandoned(topic));
+    }
+
+    pub(super) fn finish(self, results: &[Result<Delivery>]) {
+        with!(self.0, |batch| batch.finish(results));
+    }
+}
+
+#[cfg(all(test, feature = "rdkafka"))]
+mod tests {
+    use super::only_broker;
+
+    #[test]
+    fn one_broker_is_the_server() {
+        assert_eq!(only_broker("kafka:19092"), Some(("kafka", 19092)));
+        assert_eq!(only_broker(" kafka ,"), Some(("kafka", 9092)));
+        assert_eq!(only_broker("[::1]:9094"), Some(("::1", 9094)));
+        assert_eq!(only_broker("[::1]"), Some(("::1", 9092)));
+        assert_eq!(only_broker("a:9092,b:9092"), None);
+        assert_eq!(only_broker(""), None);
+    }
+}
