@@ -79,7 +79,7 @@ impl Client {
         slot.admit(permit);
         // It may have been parked beyond its deadline.
         let settled = if slot.record().expires_at.is_some_and(|at| Instant::from_std(at) <= now) {
-            let expired = errors::expired(&slot.record().topic);
+            let expired = slot.time_out(false, now.into(), None);
             Some((slot, Err(expired)))
         } else {
             let who = Recipient { client: Arc::clone(self), slot };

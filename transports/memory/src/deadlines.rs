@@ -9,7 +9,6 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::client::Client;
-use crate::errors;
 
 /// The task of a client.
 #[derive(Debug, Default)]
@@ -54,12 +53,8 @@ impl Running {
         loop {
             sleep_until(at).await;
             let Some(client) = self.client() else { return };
-            let time_out = |slot: &Slot<Delivery>, admitted| {
-                let topic = &slot.record().topic;
-                let error = if admitted { errors::late(topic) } else { errors::expired(topic) };
-                error.with_elapsed(client.now().saturating_duration_since(slot.called_at()))
-            };
-            drop(client.expire(client.now(), time_out));
+            let now = client.now();
+            drop(client.expire(now, |slot, admitted| slot.time_out(admitted, now, None)));
             let Some(next) = client.ledger().next_deadline() else { return };
             at = next.into();
         }

@@ -14,6 +14,7 @@ pub(crate) use kafka_tower_core::error::transport::{
 use crate::advertised_names;
 use crate::codes;
 use crate::explain::Explanation;
+use crate::slot::Slot;
 
 /// `RD_KAFKA_MSG_STATUS_…` of `rdkafka.h`.
 const NOT_PERSISTED: i32 = 0;
@@ -91,19 +92,10 @@ pub(crate) fn overdue(topic: &str, bound: Duration, persistence: Persistence, wh
 }
 
 /// Error of a record whose deadline passed; `handed_over` says whether librdkafka has it.
-pub(crate) fn expired(
-    record: &Record,
-    handed_over: bool,
-    called_at: Instant,
-    now: Instant,
-    why: Option<&Explanation>,
-) -> Error {
-    // The time that the caller gave, from the caller's call on: it includes the wait for room and earlier attempts, and
-    // excludes the delay of the sweep.
-    let given = record.given().unwrap_or_else(|| record.expires_at.unwrap_or(now).saturating_duration_since(called_at));
+pub(crate) fn expired(slot: &Slot, handed_over: bool, now: Instant, why: Option<&Explanation>) -> Error {
     let throttled = why.is_some_and(Explanation::is_throttling);
-    let error = transport::expired(&record.topic, Some(given), handed_over, why.map(|why| &*why.text))
-        .with_elapsed(now.saturating_duration_since(called_at))
+    let error = slot
+        .time_out(handed_over, now, why.map(|why| &*why.text))
         // For a record that was handed over, the slot adds the state that it was in.
         .with_unanswered(Unanswered::new(None).with_throttled(throttled));
     helped(error, why)
@@ -164,7 +156,8 @@ mod tests {
             code: Some(-195),
             text: "last broker error 0.4 s ago: Connect to ipv4#127.0.0.1:1 failed: Connection refused".to_owned(),
         };
-        let error = expired(&Record::new("t"), true, start, now, Some(&why));
+        let slot = Slot::new(Record::new("t").with_expires_at(now), start);
+        let error = expired(&slot, true, now, Some(&why));
         assert_eq!(
             error.message(),
             "not delivered to t within 30 s; last broker error 0.4 s ago: Connect to ipv4#127.0.0.1:1 failed: \
@@ -176,7 +169,7 @@ mod tests {
     fn a_time_out_names_the_callers_time() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let text = |record| expired(&record, true, at(995), at(1_020), None).message().to_owned();
+        let text = |record| expired(&Slot::new(record, at(995)), true, at(1_020), None).message().to_owned();
         // It waited for room or was tried before: the transport was called 5 ms before the deadline.
         let record = Record::new("t").with_expires_at(at(1_000));
         assert_eq!(text(record.clone().with_given(Duration::from_secs(1))), "not delivered to t within 1 s");

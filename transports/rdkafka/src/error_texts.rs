@@ -67,7 +67,8 @@ fn of_time_outs() {
     let given = [0, 1, 400, 1_000, 8_000, 30_000].map(Duration::from_millis);
     assert_all(given.into_iter().flat_map(|given| {
         let record = Record::new("orders").with_expires_at(start + given).with_given(given);
-        let expired = |handed_over| classify::expired(&record, handed_over, now, now, None);
+        let slot = Slot::new(record.clone(), now);
+        let expired = |handed_over| classify::expired(&slot, handed_over, now, None);
         [expired(true), expired(false)]
     }));
 }
@@ -134,9 +135,10 @@ fn of_records_that_are_given_up() {
 #[test]
 fn a_name_that_a_broker_advertises_is_named_with_its_cure() {
     let [_, why, ..] = explanations();
-    let (record, now) = (Record::new("orders"), Instant::now());
+    let now = Instant::now();
+    let slot = Slot::new(Record::new("orders").with_expires_at(now + Duration::from_secs(1)), now);
     let why = why.as_ref();
-    let expired = |handed_over| classify::expired(&record, handed_over, now, now + Duration::from_secs(1), why);
+    let expired = |handed_over| classify::expired(&slot, handed_over, now + Duration::from_secs(1), why);
     let overdue = classify::overdue("orders", Duration::from_secs(300), Persistence::PossiblyPersisted, why);
     for error in [expired(true), expired(false), overdue] {
         assert!(error.help().starts_with("broker 1 advertises kafka:9092, which does not resolve here"), "{error}");

@@ -1,9 +1,10 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::guarded;
+use crate::error::transport;
 use crate::gate::Permit;
 use crate::outstanding::{Outstanding, Place as Unseen};
 use crate::unanswered::{self, LateReport, Unanswered};
@@ -113,6 +114,18 @@ impl<A> Slot<A> {
         self.called_at
     }
 
+    /// The time that the caller gave, from its call on: it includes the wait for room and earlier attempts.
+    pub fn given(&self) -> Option<Duration> {
+        let left = || self.record.expires_at.map(|at| at.saturating_duration_since(self.called_at));
+        self.record.given().or_else(left)
+    }
+
+    /// Error of a record whose deadline has passed. `why` is the cause, if it is known.
+    pub fn time_out(&self, handed_over: bool, now: Instant, why: Option<&str>) -> Error {
+        transport::expired(&self.record.topic, self.given(), handed_over, why)
+            .with_elapsed(now.saturating_duration_since(self.called_at))
+    }
+
     fn state(&self) -> MutexGuard<'_, State<A>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,9 +151,7 @@ impl<A> Slot<A> {
         let handed_over_at = state.rare.as_ref().and_then(|rare| rare.handed_over_at).unwrap_or(self.called_at);
         let has_none = matches!(state.stage, Stage::Parked | Stage::Held);
         let handed_over_for = (!has_none).then(|| now.saturating_duration_since(handed_over_at));
-        let left = || self.record.expires_at.map(|at| at.saturating_duration_since(self.called_at));
-        let budget = self.record.given().or_else(left);
-        Unanswered::new(handed_over_for).with_budget(budget)
+        Unanswered::new(handed_over_for).with_budget(self.given())
     }
 
     /// Sets the outcome. Returns the permit, and wakes the caller unless it got a time-out. A failure is `unseen` until
@@ -323,8 +334,6 @@ impl<A> fmt::Debug for Slot<A> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{ErrorKind, Persistence};
 

@@ -37,16 +37,6 @@ pub(crate) fn misdated(topic: &str, timestamp: Timestamp) -> Error {
     )
 }
 
-/// Withdrawn before it was handed over.
-pub(crate) fn expired(topic: &str) -> Error {
-    transport::expired(topic, None, false, None)
-}
-
-/// Handed over; its report will arrive later.
-pub(crate) fn late(topic: &str) -> Error {
-    transport::expired(topic, None, true, None)
-}
-
 /// Handed over; its report is no longer waited for.
 pub(crate) fn given_up(topic: &str) -> Error {
     let what = transport::outcome(topic, Persistence::PossiblyPersisted);
@@ -91,8 +81,6 @@ mod tests {
             larger_than_topic("orders", 10, 5),
             without_key("orders"),
             misdated("orders", Timestamp::from_millis(i64::MAX)),
-            expired("orders"),
-            late("orders"),
             given_up("orders"),
             lost("orders", 1),
             out_of_order("orders", 1),

@@ -139,7 +139,7 @@ impl TransportInner {
             let text = format!("records to {} are not delivered in time: {}", slot.record().topic, why.text);
             self.guarded("a subscriber", || self.log.write(Source::Warning, &text, now));
         }
-        classify::expired(slot.record(), handed_over, slot.called_at(), now, why.as_ref())
+        classify::expired(slot, handed_over, now, why.as_ref())
     }
 
     /// Error of an admitted record that no producer has.
