@@ -2,8 +2,8 @@
 //!
 //! While closed, it admits all calls and counts failures in a row. At the
 //! [threshold](CircuitBreakerConfig::failure_threshold) it opens and rejects calls without calling the service below.
-//! After [its time](CircuitBreakerConfig::open_for) it is half-open: a few calls
-//! [probe](CircuitBreakerConfig::probes). Enough successes close it; one failure opens it again.
+//! After the [open time](CircuitBreakerConfig::open_for) it is half-open: it admits a few calls as
+//! [probes](CircuitBreakerConfig::probes). Enough successful probes close it; one failure opens it again.
 //!
 //! It works over any service whose error is, or converts into, an [`Error`](kafka_tower_core::Error), not only over
 //! services of records.
@@ -29,8 +29,8 @@
 //!
 //! A send that times out, or whose future is dropped, is a failure only if Kafka's client had the record for at least
 //! 1 s (or half of its budget, if that is shorter) and nothing was delivered through the breaker while it waited.
-//! Otherwise it is neutral: it waited for room, its deadline had passed before the hand-over, Kafka was busy with
-//! other records, or a quota delayed it.
+//! Otherwise it is neutral: the record waited for room, its deadline had passed before the hand-over, Kafka was busy
+//! with other records, or a quota delayed the record.
 //!
 //! A delivery report that arrives after its caller got a time-out or dropped the future still counts as a success.
 //! While the breaker is open, such a late delivery lets the next call probe at once. A late failure of an older
@@ -52,8 +52,8 @@
 //! room. A rejection is returned by the call and never by `poll_ready`, whose errors mean that the service cannot be
 //! used any more.
 //!
-//! A handle that became ready while the breaker was open rejects one call that is made when the breaker is no longer
-//! open, because the handle has not reserved room below.
+//! If a handle became ready while the breaker was open, it rejects its next call even if the breaker has closed since,
+//! because the handle has not reserved room below.
 //!
 //! # Cancellation
 //!

@@ -116,7 +116,7 @@ where
     }
 }
 
-/// Shares the breaker; each clone waits for itself.
+/// A clone shares the breaker, and waits for readiness on its own.
 impl<S: Clone, C: Clone> Clone for CircuitBreaker<S, C> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), Arc::clone(&self.shared), self.classifier.clone())

@@ -73,7 +73,7 @@ async fn a_panic_in_call_or_in_the_classifier_gives_the_place_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stuck_probe_does_not_keep_it_half_open_for_ever() {
+async fn a_stuck_probe_does_not_keep_the_breaker_half_open() {
     let (mut service, backend, handle) = breaker(config());
     half_open(&mut service).await;
     let stuck = start(&mut service, WAIT).await;

@@ -81,7 +81,7 @@ async fn waits_for_readiness_no_longer_than_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn goes_on_when_there_is_room_again() {
+async fn a_retry_continues_when_there_is_room_again() {
     let (inner, begun) = (Scripted::new([not_written()]), Instant::now());
     let future = retry(policy(), &inner).ready_oneshot().await.unwrap().call(record());
     inner.set_full(true);

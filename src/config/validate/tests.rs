@@ -135,7 +135,7 @@ fn each_feature() {
 }
 
 #[test]
-fn what_works() {
+fn valid_configurations_have_no_conflicts() {
     for acks in ["0", "1", "all", "-1"] {
         let config = KafkaSinkConfig { acks: acks.into(), enable_idempotence: false, ..good() };
         assert_eq!(conflicts(&config, PLAIN), [], "{acks}");

@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_was_never_sent_says_nothing_about_the_broker() {
+    fn a_request_that_was_never_sent_does_not_count_as_lost() {
         let peers = BrokerActivities::default();
         peers.sent(1, NAME);
         for code in [codes::LOCAL_TIMED_OUT_QUEUE, codes::LOCAL_PURGE_QUEUE] {

@@ -94,7 +94,7 @@ impl RdkafkaBuilder {
         self
     }
 
-    /// Sets the total time that connecting may take. A broker that starts within it is connected to. Default: 10 s.
+    /// Sets the total time that connecting may take. A broker that starts during this time is found. Default: 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self

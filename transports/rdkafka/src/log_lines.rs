@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_coordinator_that_is_there_again_is_seen() {
+    fn a_line_about_an_available_coordinator_is_read() {
         for (facility, line) in [
             ("TXNCOORD", "[thrd:main]: Transaction coordinator changed from (none) -> b:1/1: FindCoordinator response"),
             ("GETPID", "[thrd:main]: Acquired PID{Id:1,Epoch:0}"),

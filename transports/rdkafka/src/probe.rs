@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_hangs_up_or_is_closed_says_nothing() {
+    fn a_port_that_hangs_up_or_is_closed_explains_nothing() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let closer = std::thread::spawn(move || {

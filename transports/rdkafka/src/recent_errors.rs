@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_that_is_there_again_ends_its_cause() {
+    fn an_available_leader_ends_its_error() {
         let (mut errors, now) = (RecentErrors::default(), Instant::now());
         let line = |is_there| LogLine::Leader { topic: "t", partition: 1, is_there };
         assert_eq!(push_line(&mut errors, &line(false), now), None, "it may be there in a moment");
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_coordinator_that_is_there_again_ends_its_cause() {
+    fn an_available_coordinator_ends_its_error() {
         let (mut errors, now) = (RecentErrors::default(), Instant::now());
         let line =
             LogLine::NoCoordinator { what: "no transaction coordinator", who: "b:1/1", code: Some(15), text: "x" };

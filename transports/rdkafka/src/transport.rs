@@ -23,7 +23,7 @@ use crate::slot::Slot;
 ///
 /// Dropping the last handle, control or awaited future waits for the producer's threads: some milliseconds, or some
 /// seconds while the name of a broker cannot be resolved. It first aborts an open transaction: one round trip to its
-/// coordinator, at most 3 s if the coordinator does not answer. Where that must not block a runtime's thread, close the
+/// coordinator, at most 3 s if the coordinator does not answer. If that must not block a thread of the runtime, close the
 /// transport first, or drop it in `spawn_blocking`.
 pub struct RdkafkaTransport {
     owner: Arc<Owner>,

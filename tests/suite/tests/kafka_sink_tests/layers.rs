@@ -71,7 +71,7 @@ async fn a_result_does_not_wait_for_later_messages() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_goes_on_behind_a_failure_and_ends_closed() {
+async fn a_stream_continues_after_a_failure_and_ends_closed() {
     let kafka = MemoryKafka::new().with_topic("numbers", 1);
     let sink = sink(&kafka, config()).await;
     kafka.script().after(1).fail(Error::new(ErrorKind::Authorization, "no"));

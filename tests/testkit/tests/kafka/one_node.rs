@@ -11,7 +11,7 @@ use kafka_tower_testkit::kafka::{self as cluster, Cluster};
 use rdkafka::producer::FutureRecord;
 
 #[tokio::test]
-async fn what_was_written_is_read() {
+async fn written_records_are_read() {
     let Some(kafka) = cluster::shared().await else {
         return;
     };

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_comes_too_late_says_where_its_time_went() {
+    fn the_error_of_a_late_record_says_where_its_time_was_spent() {
         assert_eq!(too_late(&Record::new("t")).message(), "not sent to t: its deadline had passed before the call");
         assert_eq!(
             too_late(&Record::new("t").with_given(Duration::from_secs(1))).message(),

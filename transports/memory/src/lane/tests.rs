@@ -192,7 +192,7 @@ fn a_delay_counts_from_the_arrival() {
 }
 
 #[test]
-fn the_end_of_a_runtime_answers_what_it_delayed_and_nothing_else() {
+fn the_end_of_a_runtime_settles_only_the_records_that_it_delayed() {
     let mut bench = Bench::new();
     bench.send(Kind::Late(5));
     bench.send(Kind::Late(10));

@@ -43,7 +43,7 @@ async fn value(consumer: &mut MemoryConsumer) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_consumer_is_woken_by_a_record_and_goes_on_where_its_group_was() {
+async fn a_consumer_is_woken_by_a_record_and_continues_at_its_groups_offset() {
     let kafka = kafka(2);
     let mut consumer = kafka.consumer("g", ["orders"]);
     assert_eq!(partitions(&mut consumer).await, [0, 1]);

@@ -25,7 +25,7 @@ fn keyed(value: &str) -> Record {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_goes_when_it_is_full_or_has_lingered() {
+async fn a_batch_is_sent_when_it_is_full_or_has_lingered() {
     let (kafka, mut transport) = batching(3);
     let start = Instant::now();
     let mut sends: Vec<_> = (0..2).map(|n| transport.call(to(0, n))).collect();
@@ -41,7 +41,7 @@ async fn a_batch_goes_when_it_is_full_or_has_lingered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flush_and_a_close_send_what_lingers() {
+async fn a_flush_and_a_close_send_lingering_batches() {
     let (kafka, mut transport) = batching(10);
     let (control, start) = (transport.control(), Instant::now());
     let first = transport.call(to(0, "a"));
@@ -54,7 +54,7 @@ async fn a_flush_and_a_close_send_what_lingers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_bad_record_fails_its_batch_and_no_other() {
+async fn one_refused_record_fails_its_batch_and_no_other() {
     let (kafka, mut transport) = batching(3);
     kafka.set_compacted("orders");
     let batch = [keyed("a"), to(0, "no key"), keyed("c"), keyed("d")];

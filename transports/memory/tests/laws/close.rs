@@ -79,7 +79,7 @@ async fn a_second_close_waits_for_the_same_end_and_reports_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_that_is_dropped_stays_closed_and_the_next_one_goes_on() {
+async fn a_dropped_close_leaves_it_closed_and_the_next_one_continues() {
     let (kafka, mut transport) = orders(1);
     let control = transport.control();
     kafka.script().times(2).delay(10 * MS);

@@ -87,7 +87,7 @@ async fn a_parked_head_that_is_withdrawn_lets_the_next_one_pass() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_on_its_way_is_possibly_persisted_and_keeps_its_room() {
+async fn a_record_in_flight_is_possibly_persisted_and_keeps_its_room() {
     let kafka = MemoryKafka::new().with_topic("orders", 1);
     let mut transport = kafka.transport_with(Limits { records: 1, bytes: 100 });
     let control = transport.control();
@@ -104,7 +104,7 @@ async fn a_record_on_its_way_is_possibly_persisted_and_keeps_its_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_in_time_wins_and_a_late_one_does_not() {
+async fn an_answer_in_time_is_returned_and_a_late_one_is_not() {
     let (kafka, mut transport) = orders(1);
     kafka.script().times(3).delay(10 * MS);
     let in_time = transport.call(expiring("a", 11 * MS));
@@ -134,7 +134,7 @@ async fn a_record_past_its_time_is_never_handed_over() {
 }
 
 #[test]
-fn no_timer_for_what_is_settled_at_once() {
+fn a_record_settled_at_once_needs_no_timer() {
     let (_, mut transport) = orders(1);
     let record = to(0, "a").with_expires_at(std::time::Instant::now() + Duration::from_secs(60));
     // A timer would panic: there is no runtime.

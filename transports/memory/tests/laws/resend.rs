@@ -17,7 +17,7 @@ fn kafka() -> MemoryKafka {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idempotent_producer_writes_once_whatever_gets_lost() {
+async fn an_idempotent_producer_writes_once_after_any_loss() {
     let kafka = kafka();
     let mut transport = kafka.producer().retries(10).transport();
     kafka.script().times(2).lose_answer();
@@ -137,7 +137,7 @@ async fn leader_changes_and_outages_cost_time_and_no_record() {
 }
 
 #[test]
-fn without_a_runtime_nothing_is_sent_again_for_ever() {
+fn without_a_runtime_retries_come_to_an_end() {
     use futures_util::FutureExt;
     let kafka = kafka();
     let mut transport = kafka.producer().retries(u32::MAX).transport();

@@ -10,7 +10,7 @@ use tower::{Service, ServiceExt};
 use crate::support::*;
 
 #[tokio::test(start_paused = true)]
-async fn without_a_script_the_answer_is_there_when_call_returns() {
+async fn without_a_script_the_answer_is_ready_when_call_returns() {
     let (kafka, mut transport) = orders(2);
     let first = transport.call(to(1, "a"));
     assert_eq!(transport.control().in_flight(), Default::default());
@@ -125,7 +125,7 @@ async fn lost_answers_are_in_the_log_and_lost_requests_are_not() {
 
 #[test]
 #[should_panic(expected = "the record is in the log")]
-fn a_script_may_not_lie() {
+fn a_script_refuses_an_untrue_answer() {
     let (kafka, _) = orders(1);
     kafka.script().lose_answer_with(broker_error());
 }

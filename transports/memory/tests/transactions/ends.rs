@@ -97,7 +97,7 @@ async fn a_commit_waits_for_the_reports_and_refuses_later_records() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_commit_whose_records_are_late_goes_on_with_the_same_call() {
+async fn a_commit_whose_records_are_late_continues_with_the_same_call() {
     let kafka = orders();
     let mut producer = Producer::ready(&kafka).await;
     producer.txn().begin(SECOND).await.unwrap();

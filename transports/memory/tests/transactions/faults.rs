@@ -28,7 +28,7 @@ async fn a_lost_answer_is_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_commit_without_an_answer_is_unknown_and_goes_on_with_the_same_call() {
+async fn a_commit_without_an_answer_is_unknown_and_the_same_call_continues_it() {
     for carried_out in [true, false] {
         let kafka = orders();
         let mut producer = Producer::ready(&kafka).await;
@@ -65,7 +65,7 @@ async fn a_fence_after_an_unanswered_commit_is_possibly_persisted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_goes_on_as_its_recovery_says() {
+async fn each_error_can_be_handled_as_its_recovery_says() {
     let kafka = orders();
     let mut producer = Producer::ready(&kafka).await;
     let broker = |recovery| {

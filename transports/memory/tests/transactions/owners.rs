@@ -10,7 +10,7 @@ use crate::support::*;
 const FENCED: (ErrorKind, Recovery, Persistence) = (ErrorKind::Fenced, Recovery::Fatal, Persistence::NotPersisted);
 
 #[tokio::test(start_paused = true)]
-async fn a_new_owner_aborts_what_the_old_one_left_open_and_fences_it() {
+async fn a_new_owner_aborts_the_open_transaction_and_fences_the_old_owner() {
     let kafka = orders();
     let mut old = Producer::ready(&kafka).await;
     old.begin(&[(0, "old")]).await;
@@ -53,7 +53,7 @@ async fn other_ids_are_not_fenced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_broker_aborts_what_is_open_too_long() {
+async fn the_broker_aborts_a_transaction_that_is_open_too_long() {
     let kafka = orders();
     let timeout = Duration::from_secs(10);
     let mut producer = Producer::new(kafka.producer().transactional("id").transaction_timeout(timeout).transport());

@@ -29,7 +29,7 @@ async fn oneshot_on_the_last_handle_delivers() {
 }
 
 #[tokio::test]
-async fn close_hands_back_what_was_not_delivered() {
+async fn close_returns_the_undelivered_records() {
     let (cluster, builder) = mock();
     let mut transport = builder.limits(Limits { records: 5, bytes: 1_000 }).connect().await.unwrap();
     cluster.broker_down(1).unwrap();

@@ -82,7 +82,7 @@ fn order_is_of_calls_at_most_once_and_of_answers_at_least_once() {
 proptest! {
     /// A log written in call order, and true results, are never a violation.
     #[test]
-    fn an_honest_run_is_clean(fates in prop::collection::vec(0..4u8, 0..60)) {
+    fn a_correct_run_is_clean(fates in prop::collection::vec(0..4u8, 0..60)) {
         let (mut log, mut calls, mut attempts) = (Vec::new(), Vec::new(), Vec::new());
         for (id, fate) in (0..).zip(fates) {
             let offset = log.len() as i64;
