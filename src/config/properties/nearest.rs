@@ -8,7 +8,7 @@ use crate::config::FIELDS;
 /// Prefixes that are common where settings of several kinds are in one place.
 const PREFIXES: [&str; 5] = ["kafka.", "librdkafka.", "producer.", "rdkafka.", "topic."];
 
-/// Longer names are not compared, in characters. Longer than any known name.
+/// Maximum length of a name that is compared, in characters. No known name is that long.
 const LONGEST: usize = 80;
 
 /// The field or property that was meant.

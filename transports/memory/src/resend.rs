@@ -1,4 +1,4 @@
-//! A client's own retries after a produce without success, as librdkafka does them. No clock, no lock, no async.
+//! A client's own retries after a failed produce request, as librdkafka does them. No clock, no lock, no async.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
