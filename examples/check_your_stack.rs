@@ -35,12 +35,12 @@ fn main() -> ExitCode {
     let careful = RetryPolicy::new().delivery_guarantee(DeliveryGuarantee::AtLeastOnce);
     let eager = careful.clone().allow_duplicates(true);
 
-    println!("A stack that sends again only what was certainly not written:\n");
+    println!("A stack that re-sends only records that were certainly not written:\n");
     let kept = check(|transport| my_stack(transport, careful.clone())).guarantee(Guarantee::AtLeastOnce).seeds(1_000);
     let kept = kept.run();
     println!("{kept}\n");
 
-    println!("One that re-sends records that may have been written, and claims to write none twice:\n");
+    println!("A stack that also re-sends records that may have been written, and still promises at most once:\n");
     let broken = check(|transport| my_stack(transport, eager.clone())).guarantee(Guarantee::AtMostOnce).run();
     println!("{broken}");
 

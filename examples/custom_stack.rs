@@ -1,11 +1,11 @@
-//! A stack of your own: a layer of your own, in your order, over any transport, and a sink made from it.
+//! Builds a stack with a layer of your own, in your own order, over any transport, and a sink from this stack.
 //!
 //! ```text
 //! cargo run --example custom_stack
 //! KAFKA_BROKERS=host:9092 KAFKA_TOPIC=my-topic cargo run --example custom_stack
 //! ```
 //!
-//! Without `KAFKA_BROKERS` it uses an in-memory Kafka, and a script makes that one fail.
+//! Without `KAFKA_BROKERS` it uses an in-memory Kafka with scripted faults.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::env;
@@ -167,7 +167,7 @@ async fn run() -> Result<()> {
     println!("bytes {}, retries {}, trips {}.\n", counted.bytes_sent, counted.retries, counted.circuit_breaker_trips);
     println!("Next:");
     println!("  your own Kafka      KAFKA_BROKERS=host:9092 KAFKA_TOPIC=my-topic cargo run --example custom_stack");
-    println!("  this program        examples/custom_stack.rs: swap retry and breaker, and see what the errors say");
+    println!("  this program        examples/custom_stack.rs: swap retry and breaker, and compare the errors");
     println!("  the default order   docs of kafka_tower::stack: each layer's place, and why");
     Ok(())
 }
@@ -179,7 +179,7 @@ async fn orders(sink: &KafkaSink<String>) -> Result<()> {
         println!("    order {number} -> {}", sink.send(order).await?);
     }
     println!("\nThe layer refuses: a record of more bytes than the tenant may send.");
-    told(sink, &"x".repeat(300)).await;
+    send_and_print(sink, &"x".repeat(300)).await;
     Ok(())
 }
 
@@ -187,23 +187,23 @@ async fn faults(sink: &KafkaSink<String>, kafka: &MemoryKafka) {
     let no_leader = Error::new(ErrorKind::Broker, "no leader").with_persistence(Persistence::NotPersisted);
     println!("\nA short fault: two attempts fail, the third succeeds.");
     kafka.script().times(2).fail(no_leader.clone());
-    told(sink, "hiccup").await;
+    send_and_print(sink, "short fault").await;
 
-    println!("\nAn outage: the third failure opens the breaker, which rejects the next attempt: that is the last.");
+    println!("\nAn outage: after three failed attempts the breaker opens and rejects the next one, so the send fails.");
     let outage = kafka.script().always().fail(no_leader);
-    told(sink, "outage").await;
+    send_and_print(sink, "outage").await;
 
     println!("\nThe next send is rejected at once, without asking Kafka.");
-    told(sink, "at once").await;
+    send_and_print(sink, "at once").await;
 
     println!("\nKafka has recovered. After {OPEN_FOR:?} the next send is the probe, and it closes the breaker.");
     outage.cancel();
     tokio::time::sleep(OPEN_FOR).await;
-    told(sink, "well again").await;
+    send_and_print(sink, "recovered").await;
 }
 
 /// Sends, and prints the result.
-async fn told(sink: &KafkaSink<String>, order: &str) {
+async fn send_and_print(sink: &KafkaSink<String>, order: &str) {
     let begun = Instant::now();
     match sink.send(order.to_owned()).await {
         Ok(delivery) => println!("    -> {delivery} after {:.1?}", begun.elapsed()),

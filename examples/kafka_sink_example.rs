@@ -85,7 +85,9 @@ async fn run() -> Result<()> {
     let down = errors(&sink, &config).await?;
     transactions(&config).await?;
     if embedded.is_some() {
-        println!("  (the mock cluster takes transactions but hides nothing; a real Kafka does)");
+        println!(
+            "  (the mock cluster accepts transactions but does not hide open or aborted records; a real Kafka does)"
+        );
     }
     metrics(&sink).await;
     shut_down(sink, down).await?;
@@ -177,9 +179,9 @@ async fn errors(sink: &KafkaSink<MetricResult>, config: &KafkaSinkConfig) -> Res
     }
 
     heading("The circuit breaker, and a Kafka that cannot be reached");
-    let nobody = "127.0.0.1:1".to_owned();
+    let unreachable = "127.0.0.1:1".to_owned();
     let down =
-        KafkaSinkConfig { brokers: nobody, send_timeout_ms: 400, circuit_breaker_threshold: 3, ..config.clone() };
+        KafkaSinkConfig { brokers: unreachable, send_timeout_ms: 400, circuit_breaker_threshold: 3, ..config.clone() };
     let down = KafkaSink::<MetricResult>::builder(down).connect_check(false).build().await?;
     for number in 1..=4 {
         let begun = Instant::now();
@@ -193,7 +195,7 @@ async fn errors(sink: &KafkaSink<MetricResult>, config: &KafkaSinkConfig) -> Res
 }
 
 async fn transactions(config: &KafkaSinkConfig) -> Result<()> {
-    heading("Transactions: all or none, for readers with isolation.level = read_committed");
+    heading("Transactions: all or none, for consumers with isolation.level = read_committed");
     let config = KafkaSinkConfig {
         enable_transactions: true,
         transactional_id: Some("kafka-tower-example".to_owned()),
@@ -203,14 +205,14 @@ async fn transactions(config: &KafkaSinkConfig) -> Result<()> {
 
     sink.begin_transaction().await?;
     let results = sink.send_batch((0..100).map(metric)).await?;
-    println!("  {} of 100 written: such a reader sees none yet", results.iter().flatten().count());
+    println!("  {} of 100 written: a read_committed consumer sees none yet", results.iter().flatten().count());
     sink.commit_transaction().await?;
-    println!("  committed: it sees all");
+    println!("  committed: the consumer sees all");
 
     sink.begin_transaction().await?;
     println!("  {} written", sink.send(metric(0)).await?);
     sink.abort_transaction().await?;
-    println!("  aborted: it never sees that one");
+    println!("  aborted: the consumer never sees this record");
     sink.close().await?;
     Ok(())
 }
@@ -231,14 +233,14 @@ async fn metrics(sink: &KafkaSink<MetricResult>) {
 }
 
 async fn shut_down(sink: KafkaSink<MetricResult>, down: KafkaSink<MetricResult>) -> Result<()> {
-    heading("Shutting down: what is in flight is awaited, and the rest reported");
+    heading("Shutting down: waits for records in flight, and reports the rest");
     let (results, closed) = tokio::join!(biased; sink.send_batch((0..200).map(metric)), sink.close());
     let delivered = results.iter().flatten().filter(|result| result.is_ok()).count();
     println!("  close while 200 are in flight: {delivered} delivered");
     closed?;
     if let Err(error) = down.close_within(Duration::from_millis(200)).await {
         println!("  close of the sink whose Kafka cannot be reached: {}", error.report());
-        println!("  records in doubt are settled by the close report, and handed back:");
+        println!("  the close report returns the records in doubt:");
         for undelivered in error.into_report().undelivered {
             println!("    {:?}: {}", undelivered.record.key.unwrap_or_default(), undelivered.error);
         }
