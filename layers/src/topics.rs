@@ -1,7 +1,8 @@
 //! Topics with a value of their own in metrics.
 
+use kafka_tower_core::sync::{read, write};
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 /// Thread-safe set of topics. Looking up a known topic takes a read lock.
 pub(crate) struct SharedTopics<V>(RwLock<Topics<V>>);
@@ -15,7 +16,7 @@ impl<V: Clone> SharedTopics<V> {
     /// because it may call foreign code; its result is dropped if another thread was faster.
     pub(crate) fn get_or_insert(&self, topic: &Arc<str>, make: impl FnOnce() -> V) -> Option<V> {
         {
-            let topics = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            let topics = read(&self.0);
             if let Some(known) = topics.get(topic) {
                 return Some(known.clone());
             }
@@ -24,7 +25,7 @@ impl<V: Clone> SharedTopics<V> {
             }
         }
         let new = make();
-        self.0.write().unwrap_or_else(PoisonError::into_inner).get_or_insert(topic, || new).cloned()
+        write(&self.0).get_or_insert(topic, || new).cloned()
     }
 }
 

@@ -3,9 +3,10 @@
 //! A waker per future, as in `FuturesUnordered`, allocates for each message. One waker for all futures polls all of them
 //! after each delivery report. A group shares one waker, and its polls are few.
 
+use kafka_tower_core::sync::lock;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Wake, Waker};
 
 /// The waker that the futures of a group share.
@@ -75,7 +76,7 @@ impl ReadyQueue {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

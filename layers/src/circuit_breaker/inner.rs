@@ -1,10 +1,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
 use kafka_tower_core::Error;
+use kafka_tower_core::sync::lock;
 use kafka_tower_core::unanswered::LateObserver;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -222,7 +223,7 @@ impl BreakerInner {
     }
 
     fn lock(&self) -> MutexGuard<'_, Locked> {
-        self.locked.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.locked)
     }
 }
 

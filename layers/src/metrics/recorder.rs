@@ -1,10 +1,11 @@
 use std::array;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kafka_tower_core::Error;
+use kafka_tower_core::sync::lock;
 
 use super::SinkMetrics;
 use super::buckets::{self, percentile};
@@ -96,7 +97,7 @@ impl Metrics {
     pub fn record_failed(&self, error: &Error) {
         self.0.rare.failed.fetch_add(1, Relaxed);
         let error = Some(error.clone());
-        let mut last = self.0.rare.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.0.rare.last_error);
         let before = std::mem::replace(&mut *last, error);
         // Dropped outside the lock: its source may run foreign code.
         drop(last);
@@ -126,7 +127,7 @@ impl Metrics {
         let messages_sent = counts.iter().sum();
         let max_latency_us = delivered.max_micros.load(Relaxed);
         let percentile = |percent| percentile(&counts, percent, max_latency_us);
-        let last_error = rare.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let last_error = lock(&rare.last_error).clone();
         SinkMetrics {
             messages_sent,
             messages_failed: rare.failed.load(Relaxed),

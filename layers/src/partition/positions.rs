@@ -1,7 +1,8 @@
+use kafka_tower_core::sync::lock;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Round-robin positions by topic.
 #[derive(Default)]
@@ -13,7 +14,7 @@ pub(super) struct LastTopic(Option<(Arc<str>, Arc<AtomicUsize>)>);
 
 impl Positions {
     fn of(&self, topic: &Arc<str>) -> Arc<AtomicUsize> {
-        let mut positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut positions = lock(&self.0);
         Arc::clone(positions.entry(Arc::clone(topic)).or_default())
     }
 }

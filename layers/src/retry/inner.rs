@@ -1,8 +1,9 @@
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use super::event::Hooks;
 use super::{RetryEvent, RetryPolicy};
+use kafka_tower_core::sync::lock;
 
 /// State shared by the handles and their futures.
 pub(super) struct RetryInner<S> {
@@ -22,7 +23,7 @@ impl<S: Clone> RetryInner<S> {
 
     /// Returns a service that must be polled ready before it is called.
     pub(super) fn unready(&self) -> S {
-        self.prototype.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.prototype).clone()
     }
 }
 

@@ -1,9 +1,10 @@
 //! Instruments, created once per meter as the OpenTelemetry API asks.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
+use kafka_tower_core::sync::lock;
 use kafka_tower_core::{Control, InFlight};
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 use opentelemetry::{InstrumentationScope, KeyValue, global};
@@ -237,8 +238,4 @@ impl Watched {
             })
             .build();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kafka_tower_core::sync::lock;
 use kafka_tower_core::{Error, Persistence, Recovery, Result};
 use opentelemetry::trace::{SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
@@ -144,7 +145,7 @@ impl TransactionSpans {
 
 impl TransactionSpansInner {
     fn lock(&self) -> MutexGuard<'_, Option<OpenTransaction>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 
     /// Reports a zero for each outcome: otherwise a rate over a new series misses its first increment.

@@ -30,9 +30,10 @@
 mod control;
 mod state;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use kafka_tower_core::sync::lock;
 use kafka_tower_core::text::seconds;
 use kafka_tower_core::ticket::{Ticket, TicketOwner};
 use kafka_tower_core::{Control, Error, ErrorKind, Persistence, Recovery, Result};
@@ -149,7 +150,7 @@ impl Completeness {
 
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -43,6 +43,8 @@ pub mod outstanding;
 pub mod partitioner;
 pub mod recent_errors;
 mod record;
+#[doc(hidden)]
+pub mod sync;
 pub mod text;
 pub mod ticket;
 mod timestamp;

@@ -21,9 +21,10 @@
 //! assert_eq!(unanswered.handed_over_for(), Some(Duration::from_secs(10)));
 //! ```
 
+use crate::sync::lock;
 use std::cell::RefCell;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// A record whose caller did not learn its outcome. Clones describe the same record.
@@ -131,7 +132,7 @@ impl LateReport {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

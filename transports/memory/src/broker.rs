@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
 use kafka_tower_core::ledger::Slot;
+use kafka_tower_core::sync::lock;
 use kafka_tower_core::{Delivery, InFlight};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
@@ -264,7 +265,7 @@ impl<C: BrokerClient> Broker<C> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<C>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         if state.store.has_transactions() {
             state.catch_up(Instant::now());
         }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use kafka_tower_core::gate::{Flush, Gate, Gated, Limits, Permit};
 use kafka_tower_core::ledger::{Keeper, Ledger, RecordTransport, Slot};
+use kafka_tower_core::sync::lock;
 use kafka_tower_core::{Delivery, Error, Result};
 use tokio::time::Instant;
 
@@ -168,11 +169,11 @@ impl Keeper for Client {
 
 impl BrokerClient for Client {
     fn transaction(&self) -> Option<MutexGuard<'_, TxnClient>> {
-        self.transaction.as_ref().map(|state| state.lock().unwrap_or_else(PoisonError::into_inner))
+        self.transaction.as_ref().map(|state| lock(state))
     }
 
     fn resend(&self) -> Option<MutexGuard<'_, Resend>> {
-        self.resend.as_ref().map(|state| state.lock().unwrap_or_else(PoisonError::into_inner))
+        self.resend.as_ref().map(|state| lock(state))
     }
 
     fn report(Settled { who: Recipient { client, slot }, outcome }: Settled<Recipient<Self>>) {
@@ -189,7 +190,7 @@ impl BrokerClient for Client {
     }
 
     fn next_position(&self, topic: &Arc<str>) -> u32 {
-        let mut positions = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut positions = lock(&self.positions);
         let next = positions.entry(Arc::clone(topic)).or_default();
         let position = *next;
         *next = next.wrapping_add(1);

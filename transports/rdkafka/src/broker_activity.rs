@@ -7,11 +7,11 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::codes;
-use crate::sync::lock;
+use kafka_tower_core::sync::{lock, read, write};
 
 /// Maximum number of brokers observed; further ones are ignored.
 const KEPT: usize = 1_000;
@@ -242,7 +242,7 @@ impl BrokerActivities {
     }
 
     fn connections(&self) -> Vec<Arc<Connection>> {
-        self.all.read().unwrap_or_else(PoisonError::into_inner).clone()
+        read(&self.all).clone()
     }
 
     /// A coordinator has a second connection, with another name and the same id.
@@ -250,13 +250,13 @@ impl BrokerActivities {
         let known = |all: &[Arc<Connection>]| {
             all.iter().position(|connection| connection.id == id && connection.name.as_bytes() == name)
         };
-        let connections = self.all.read().unwrap_or_else(PoisonError::into_inner);
+        let connections = read(&self.all);
         if let Some(at) = known(&connections) {
             return change(&connections[at]);
         }
         drop(connections);
         let name = String::from_utf8_lossy(name);
-        let mut connections = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        let mut connections = write(&self.all);
         // The connection had another name before the broker's id was known or its address changed.
         let is_old = |old: &Connection| {
             let same_place = address(&old.name) == address(&name);

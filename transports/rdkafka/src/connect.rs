@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::sync::lock;
 use kafka_tower_core::text::seconds;
 use kafka_tower_core::{Error, ErrorKind, Result};
 
@@ -16,7 +17,6 @@ use crate::explain::Explanation;
 use crate::ffi::{Client, TopicMetadata};
 use crate::inner::TransportInner;
 use crate::probe::{self, PeerProtocol, Probing};
-use crate::sync::lock;
 use crate::threads;
 use crate::wrong_protocol;
 

@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::sync::lock;
+use kafka_tower_core::sync::lock;
 
 #[derive(Clone, Default)]
 pub(crate) struct ConnectFacts {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::codes;
 use crate::slot::Slot;
-use crate::sync::lock;
+use kafka_tower_core::sync::lock;
 
 /// The held records, oldest first.
 #[derive(Default)]

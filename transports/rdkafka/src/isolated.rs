@@ -6,12 +6,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::Result;
+use kafka_tower_core::sync::lock;
 use rdkafka::ClientConfig;
 
 use crate::broker_activity::BrokerActivity;
 use crate::ffi::Client;
 use crate::properties;
-use crate::sync::lock;
 
 pub(crate) struct IsolatedProducer {
     pub(crate) client: Client,

@@ -96,7 +96,6 @@ mod replace;
 mod request_limit;
 mod slot;
 mod stuck_partitions;
-mod sync;
 mod threads;
 mod transactions;
 mod transport;

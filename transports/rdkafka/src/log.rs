@@ -1,9 +1,10 @@
 //! Writes the event loop's lines to the application's log, with fields, and suppresses repeats.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
 use kafka_tower_core::log_dedup::{LineKind, LogDedup, LoggedLine};
+use kafka_tower_core::sync::lock;
 
 use crate::codes;
 use crate::line_kind::kind;
@@ -68,7 +69,7 @@ impl Log {
     }
 
     fn dedup(&self) -> MutexGuard<'_, LogDedup<(Source, String)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

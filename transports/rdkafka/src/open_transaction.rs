@@ -10,9 +10,8 @@
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
+use kafka_tower_core::sync::lock;
 use kafka_tower_core::{Result, TransactionEnd};
-
-use crate::sync::lock;
 
 /// Shared by the transactional calls, each on a thread of its own, and the close.
 #[derive(Debug, Default)]

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
-use crate::sync::lock;
+use kafka_tower_core::sync::{lock, read, write};
 
 /// Maximum number of topics that are kept up to date.
 const TOPICS: usize = 1_000;
@@ -41,9 +41,9 @@ struct RejectedTopics {
 
 impl PartitionCounts {
     pub(crate) fn get(&self, topic: &str) -> Option<u32> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(topic).copied();
+        let known = read(&self.known).get(topic).copied();
         if known.is_none() {
-            let mut wanted = self.wanted.write().unwrap_or_else(PoisonError::into_inner);
+            let mut wanted = write(&self.wanted);
             if wanted.len() < TOPICS && !wanted.contains(topic) {
                 wanted.insert(topic.into());
             }
@@ -52,8 +52,8 @@ impl PartitionCounts {
     }
 
     pub(crate) fn set(&self, topic: &str, count: u32) {
-        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(topic.into(), count);
-        self.wanted.write().unwrap_or_else(PoisonError::into_inner).remove(topic);
+        write(&self.known).insert(topic.into(), count);
+        write(&self.wanted).remove(topic);
     }
 
     /// Requests a new look-up of a topic. False if it was looked up a moment ago.
@@ -92,25 +92,25 @@ impl PartitionCounts {
 
     /// Returns the broker that leads a partition, if known.
     pub(crate) fn leader(&self, topic: &str, partition: i32) -> Option<i32> {
-        let leaders = self.leaders.read().unwrap_or_else(PoisonError::into_inner);
+        let leaders = read(&self.leaders);
         leaders.get(topic)?.get(usize::try_from(partition).ok()?).copied().filter(|id| *id >= 0)
     }
 
     pub(crate) fn set_leaders(&self, topic: &str, leaders: Vec<i32>) {
-        self.leaders.write().unwrap_or_else(PoisonError::into_inner).insert(topic.into(), leaders);
+        write(&self.leaders).insert(topic.into(), leaders);
     }
 
     pub(crate) fn forget(&self, topic: &str) {
-        self.wanted.write().unwrap_or_else(PoisonError::into_inner).remove(topic);
+        write(&self.wanted).remove(topic);
     }
 
     pub(crate) fn missing(&self) -> bool {
-        !self.wanted.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !read(&self.wanted).is_empty()
     }
 
     pub(crate) fn topics(&self) -> Vec<Arc<str>> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let wanted = self.wanted.read().unwrap_or_else(PoisonError::into_inner);
+        let known = read(&self.known);
+        let wanted = read(&self.wanted);
         wanted.iter().chain(known.keys()).take(TOPICS).cloned().collect()
     }
 }

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::gate::Gated;
 use kafka_tower_core::ledger::RecordTransport;
+use kafka_tower_core::sync::lock;
 
 use self::reason::ReplaceReason;
 use self::watch::{CHECK_INTERVAL, PausedPartitions};
@@ -34,7 +35,6 @@ use crate::inner::TransportInner;
 use crate::log::Source;
 use crate::slot::Slot;
 use crate::stuck_partitions::{Partition, StuckReason};
-use crate::sync::lock;
 
 /// Maximum time that partitions are paused before the client is replaced: longer than librdkafka's longest wait
 /// between two connections (`reconnect.backoff.max.ms`, 10 s).

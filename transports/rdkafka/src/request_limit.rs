@@ -14,13 +14,13 @@ mod learn;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use kafka_tower_core::sync::lock;
 use kafka_tower_core::{Error, Record};
 use rdkafka::ClientConfig;
 
 use self::decide::{Knowledge, Schedule};
 use crate::classify;
 use crate::ffi::Client;
-use crate::sync::lock;
 
 pub(crate) struct RequestLimit {
     /// Records up to this size are not refused; read for every record. `usize::MAX` while no limit is known.

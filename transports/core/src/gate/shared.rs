@@ -1,10 +1,11 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::state::{Admission, Limits, Permit, Refused, State};
 use crate::InFlight;
+use crate::sync::lock;
 use crate::wakers::wake_all;
 
 /// Admission shared by the handles of a transport. See the [module](super) for its rules.
@@ -136,7 +137,7 @@ impl<P> Gate<P> {
 
     pub(super) fn lock(&self) -> Locked<'_, P> {
         // A poisoned lock is safe to use: counts and queues are consistent whenever the lock is released.
-        Locked { state: self.state.lock().unwrap_or_else(PoisonError::into_inner), fast_ready: &self.fast_ready }
+        Locked { state: lock(&self.state), fast_ready: &self.fast_ready }
     }
 }
 

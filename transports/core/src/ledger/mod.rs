@@ -19,12 +19,13 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::UnseenFailures;
 use crate::gate::{Gate, Limits};
 use crate::outstanding::Outstanding;
+use crate::sync::lock;
 
 mod closing;
 mod deadlines;
@@ -151,7 +152,7 @@ impl<A> Ledger<A> {
     }
 
     fn deadlines(&self) -> MutexGuard<'_, Deadlines<A>> {
-        self.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.deadlines)
     }
 }
 

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -7,6 +7,7 @@ use super::guarded;
 use crate::error::transport;
 use crate::gate::Permit;
 use crate::outstanding::{Outstanding, Place as Unseen};
+use crate::sync::lock;
 use crate::unanswered::{self, LateReport, Unanswered};
 use crate::wakers::wake;
 use crate::{Delivery, Error, Record, Result};
@@ -127,7 +128,7 @@ impl<A> Slot<A> {
     }
 
     fn state(&self) -> MutexGuard<'_, State<A>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Marks that it is handed over. `settle` returns the permit.

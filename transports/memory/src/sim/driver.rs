@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
+use kafka_tower_core::sync::lock;
 use kafka_tower_core::{Delivery, Error, Persistence, Record, Result};
 use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
@@ -90,7 +91,7 @@ where
 
     /// Polls everything that was woken until nothing changes. Ready when all callers are done.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.waker.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone_from(cx.waker());
+        lock(&self.waker).clone_from(cx.waker());
         loop {
             let moved = self.poll_answers(false) | self.poll_callers(cx);
             if !moved {

@@ -1,9 +1,10 @@
 //! Events of a run in order: calls and results of the callers, and sends of the stack to the transport.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use kafka_tower_core::sync::lock;
 use kafka_tower_core::{Delivery, Record, Result};
 use tokio::time::Instant;
 
@@ -86,7 +87,7 @@ impl Journal {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

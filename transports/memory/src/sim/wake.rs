@@ -1,7 +1,8 @@
 //! A waker that records wake-ups, to distinguish a lost wake-up from a future that is not ready.
 
+use kafka_tower_core::sync::lock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
 
 #[derive(Debug)]
@@ -34,7 +35,7 @@ impl Wake for Flag {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.set();
-        let driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let driver = lock(&self.driver).clone();
         driver.wake();
     }
 }

@@ -1,6 +1,6 @@
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -13,6 +13,7 @@ use super::{Queue, produce, raw};
 use crate::broker_activity::{BrokerActivity, ConnectionState};
 use crate::codes;
 use crate::slot::Slot;
+use kafka_tower_core::sync::{read, write};
 
 /// A librdkafka producer, made and owned by the binding's `Client`, which never polls it.
 ///
@@ -143,7 +144,7 @@ impl Client {
         drop(state);
         // Each call in progress has a reference, and the last reference to be dropped destroys the producer. Only a
         // request to the cluster may be the last one.
-        let _no_more = self.long_calls.write().unwrap_or_else(PoisonError::into_inner);
+        let _no_more = write(&self.long_calls);
         drop(native);
     }
 
@@ -153,7 +154,7 @@ impl Client {
 
     /// Runs a call that may block.
     fn with_for_long<R>(&self, f: impl FnOnce(&Native) -> R) -> Option<R> {
-        let _last_until = self.long_calls.read().unwrap_or_else(PoisonError::into_inner);
+        let _last_until = read(&self.long_calls);
         // A separate statement: the state is not locked during the call.
         let native = self.read().native.clone();
         native.as_deref().map(f)
@@ -171,11 +172,11 @@ impl Client {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+        read(&self.state)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+        write(&self.state)
     }
 
     /// Returns another reference to the main queue, for the event loop. It must be dropped before the client is

@@ -1,12 +1,13 @@
 //! The topic handles of a client.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use rdkafka_sys as sys;
 
 use super::produce::{Topic, produce};
 use crate::slot::Slot;
+use kafka_tower_core::sync::{read, write};
 
 /// Handles by name. The first few topics are found without a lock and without hashing.
 #[derive(Default)]
@@ -26,7 +27,7 @@ impl Topics {
         if let Some(topic) = self.one_of_few(name) {
             return produce(rk, topic, slot);
         }
-        let rest = self.rest.read().unwrap_or_else(PoisonError::into_inner);
+        let rest = read(&self.rest);
         if let Some(topic) = rest.get(name) {
             return produce(rk, topic, slot);
         }
@@ -44,7 +45,7 @@ impl Topics {
     }
 
     fn open(&self, rk: *mut sys::rd_kafka_t, name: &Arc<str>) -> Result<(), i32> {
-        let mut rest = self.rest.write().unwrap_or_else(PoisonError::into_inner);
+        let mut rest = write(&self.rest);
         if self.one_of_few(name).is_some() || rest.contains_key(name) {
             return Ok(());
         }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use kafka_tower_core::clock::later;
 use kafka_tower_core::gate::Gated;
 use kafka_tower_core::ledger::RecordTransport;
+use kafka_tower_core::sync::lock;
 use kafka_tower_core::{Error, Persistence};
 
 use super::TransportInner;
@@ -15,7 +16,6 @@ use crate::broker_activity::ActivitySnapshot;
 use crate::classify;
 use crate::log::Source;
 use crate::slot::Slot;
-use crate::sync::lock;
 use crate::transactions::errors;
 
 /// Interval at which records are checked again that were in flight for too long and still are.

@@ -6,13 +6,13 @@ use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::recent_errors::RecentErrors;
+use kafka_tower_core::sync::lock;
 
 use super::TransportInner;
 use crate::broker_activity::ActivitySnapshot;
 use crate::explain::{Explanation, Wait, explain};
 use crate::log_lines::LogLine;
 use crate::slot::Slot;
-use crate::sync::lock;
 use crate::{batch_logging, codes, properties, recent_errors};
 
 /// Maximum age of an error for [`TransportInner::last_error`].

@@ -10,7 +10,7 @@ use super::bytes;
 use super::decide::{self, Knowledge, LimitAnswer, SETTING};
 use crate::inner::TransportInner;
 use crate::log::Source;
-use crate::sync::lock;
+use kafka_tower_core::sync::lock;
 
 /// Maximum number of brokers that are asked. In a larger cluster no record is refused.
 const BROKERS: usize = 64;

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::open_transaction::OpenTransaction;
-use crate::sync::lock;
+use kafka_tower_core::sync::lock;
 
 /// State shared by the transactional calls.
 #[derive(Debug, Default)]
