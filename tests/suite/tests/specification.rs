@@ -132,12 +132,12 @@ mod transactional_sending {
 
         // Commit transaction (or abort on error)
         sink.commit_transaction().await?;
-        assert_eq!(kafka.read_as(&topic, Isolation::Committed).await?.len(), 5);
+        assert_eq!(kafka.read_committed(&topic).await?.len(), 5);
 
         sink.begin_transaction().await?;
         sink.send(SinkMessage::new(metric("aborted"))).await?;
         sink.abort_transaction().await?;
-        assert_eq!(kafka.read_as(&topic, Isolation::Committed).await?.len(), 5);
+        assert_eq!(kafka.read_committed(&topic).await?.len(), 5);
         Ok(())
     }
 }
@@ -384,7 +384,7 @@ mod configuration {
         sink.begin_transaction().await?;
         sink.send(metric("reliability")).await?;
         sink.commit_transaction().await?;
-        assert_eq!(kafka.read_as(&topic, Isolation::Committed).await?.len(), 3);
+        assert_eq!(kafka.read_committed(&topic).await?.len(), 3);
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use kafka_tower::{KafkaSink, KafkaSinkConfig, Limits, MessageSerializer, SinkMessage, async_trait};
 use kafka_tower_core::{ConsumerGroup, Control, Error, ErrorKind, Persistence, Record, Recovery, Result, TopicOffset};
 use kafka_tower_rdkafka::{DeliveryFuture, RdkafkaTransport};
-use kafka_tower_testkit::kafka::{self as cluster, Cluster, Isolation};
+use kafka_tower_testkit::kafka::{self as cluster, Cluster};
 use tower::{Service, ServiceExt};
 
 const TIME: Duration = Duration::from_secs(20);
@@ -47,8 +47,8 @@ impl Producer {
     }
 }
 
-async fn values(kafka: &Cluster, topic: &str, isolation: Isolation) -> Vec<String> {
-    kafka.read_as(topic, isolation).await.unwrap().iter().map(cluster::ReadRecord::text).collect()
+async fn committed(kafka: &Cluster, topic: &str) -> Vec<String> {
+    kafka.read_committed(topic).await.unwrap().iter().map(cluster::ReadRecord::text).collect()
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn committed_records_are_visible_and_aborted_ones_are_not() {
             producer.transactions().abort(TIME).await.unwrap();
         }
     }
-    assert_eq!(values(kafka, &topic, Isolation::Committed).await, ["a", "b", "e", "f"]);
+    assert_eq!(committed(kafka, &topic).await, ["a", "b", "e", "f"]);
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn an_abort_fails_records_that_were_not_sent() {
         assert_eq!(error.kind(), ErrorKind::Transaction, "{error:#}");
         assert!(error.message().contains("aborted"), "{error:#}");
     }
-    assert!(values(kafka, &topic, Isolation::Uncommitted).await.is_empty());
+    assert!(kafka.read(&topic).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn misuse_is_a_typed_error_and_sends_nothing() {
     producer.transactions().abort(TIME).await.unwrap();
     let plain = RdkafkaTransport::builder().property("bootstrap.servers", kafka.bootstrap()).connect().await.unwrap();
     assert!(plain.control().transactions().is_none());
-    assert!(values(kafka, &topic, Isolation::Uncommitted).await.is_empty());
+    assert!(kafka.read(&topic).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn a_new_producer_with_the_same_id_fences_the_old_one() {
     let sent = new.call("new").await;
     new.transactions().commit(TIME).await.unwrap();
     sent.await.unwrap();
-    assert_eq!(values(kafka, &topic, Isolation::Committed).await, ["new"]);
+    assert_eq!(committed(kafka, &topic).await, ["new"]);
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn a_refused_record_makes_the_commit_fail() {
     );
     kafka_tower_test_texts::assert_consistent(&error);
     producer.transactions().abort(TIME).await.unwrap();
-    assert!(values(kafka, &topic, Isolation::Committed).await.is_empty());
+    assert!(committed(kafka, &topic).await.is_empty());
 }
 
 /// librdkafka never received the record, and would commit without it.
@@ -187,7 +187,7 @@ async fn a_record_that_timed_out_while_parked_makes_the_commit_fail() {
     producer.transactions().begin(TIME).await.unwrap();
     producer.call("next").await.await.unwrap();
     producer.transactions().commit(TIME).await.unwrap();
-    assert_eq!(values(kafka, &producer.topic, Isolation::Committed).await, ["next"]);
+    assert_eq!(committed(kafka, &producer.topic).await, ["next"]);
 }
 
 /// Encodes a text unchanged. Refuses some texts, and waits before encoding others.
@@ -229,7 +229,7 @@ async fn a_sink_does_not_commit_if_the_failure_of_a_send_was_not_observed() {
         }
         sink.abort_transaction().await.unwrap();
     }
-    assert!(values(kafka, &topic, Isolation::Committed).await.is_empty());
+    assert!(committed(kafka, &topic).await.is_empty());
     // A caller that has observed the failure may commit. So may one that drops a future after hand-over.
     sink.begin_transaction().await.unwrap();
     sink.send("bad".to_owned()).await.unwrap_err();
@@ -237,7 +237,7 @@ async fn a_sink_does_not_commit_if_the_failure_of_a_send_was_not_observed() {
     let mut handle = sink.clone();
     drop(handle.ready().await.unwrap().call(SinkMessage::new("good".to_owned())));
     sink.commit_transaction().await.unwrap();
-    assert_eq!(values(kafka, &topic, Isolation::Committed).await, ["good"]);
+    assert_eq!(committed(kafka, &topic).await, ["good"]);
     sink.close().await.unwrap();
 }
 
@@ -261,7 +261,7 @@ async fn a_sink_that_is_closed_or_dropped_aborts_its_open_transaction() {
     // Far less than transaction.timeout.ms, including the reader's own time.
     let seen = tokio::time::timeout(TIME, async {
         loop {
-            let seen = values(kafka, &topic, Isolation::Committed).await;
+            let seen = committed(kafka, &topic).await;
             if !seen.is_empty() {
                 return seen;
             }
@@ -287,7 +287,7 @@ async fn offsets_travel_with_the_transaction() {
     let offsets = vec![TopicOffset { topic: topic.as_str().into(), partition: 0, offset: 1 }];
     producer.transactions().send_offsets(offsets, group, TIME).await.unwrap();
     producer.transactions().commit(TIME).await.unwrap();
-    assert_eq!(values(kafka, &topic, Isolation::Committed).await, ["out"]);
+    assert_eq!(committed(kafka, &topic).await, ["out"]);
 }
 
 /// If the offsets topic cannot be created, groups have no coordinator. With such a short back-off librdkafka loses its

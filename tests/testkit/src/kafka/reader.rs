@@ -83,6 +83,30 @@ impl Cluster {
         blocking(move || read(&bootstrap, &topic, isolation)).await
     }
 
+    /// Reads the records of committed transactions, once no transaction is open. A coordinator answers a commit before
+    /// it has written the markers that end the transaction.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read); if a transaction stays open.
+    pub async fn read_committed(&self, topic: &str) -> Result<Vec<ReadRecord>, Error> {
+        let (bootstrap, topic) = (self.bootstrap().to_owned(), topic.to_owned());
+        blocking(move || {
+            let end = Instant::now() + LIMIT;
+            let [all, committed] =
+                [Isolation::Uncommitted, Isolation::Committed].map(|level| reader(&bootstrap, level));
+            let (all, committed) = (all?, committed?);
+            while ends(&all, &topic)? != ends(&committed, &topic)? {
+                if Instant::now() > end {
+                    return Err(Error::new(format!("{topic}: a transaction is open after {LIMIT:?}")));
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            read(&bootstrap, &topic, Isolation::Committed)
+        })
+        .await
+    }
+
     /// Returns the offset that a group has committed for a partition.
     ///
     /// # Errors
@@ -108,12 +132,12 @@ impl Cluster {
     }
 }
 
-fn read(bootstrap: &str, topic: &str, isolation: Isolation) -> Result<Vec<ReadRecord>, Error> {
+fn reader(bootstrap: &str, isolation: Isolation) -> Result<BaseConsumer, Error> {
     let level = match isolation {
         Isolation::Uncommitted => "read_uncommitted",
         Isolation::Committed => "read_committed",
     };
-    let consumer: BaseConsumer = client::config(bootstrap)
+    client::config(bootstrap)
         .set("group.id", "kafka-tower-test-reader")
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
@@ -121,7 +145,18 @@ fn read(bootstrap: &str, topic: &str, isolation: Isolation) -> Result<Vec<ReadRe
         .set("isolation.level", level)
         .set("fetch.wait.max.ms", "50")
         .create()
-        .map_err(Error::with("cannot create a reader"))?;
+        .map_err(Error::with("cannot create a reader"))
+}
+
+/// The end of each partition at the reader's isolation level.
+fn ends(reader: &BaseConsumer, topic: &str) -> Result<Vec<i64>, Error> {
+    let partitions = i32::try_from(topics::leaders(reader, topic)?.len()).map_err(Error::new)?;
+    let end = |partition| reader.fetch_watermarks(topic, partition, LIMIT).map(|(_, end)| end);
+    (0..partitions).map(end).collect::<Result<_, _>>().map_err(Error::with("watermarks"))
+}
+
+fn read(bootstrap: &str, topic: &str, isolation: Isolation) -> Result<Vec<ReadRecord>, Error> {
+    let consumer = reader(bootstrap, isolation)?;
     let partitions = topics::leaders(&consumer, topic)?.len();
     if partitions == 0 {
         return Err(Error::new(format!("there is no topic {topic}")));
