@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::errors;
 use crate::faults::plan::Plan;
 use crate::groups::MemberId;
-use crate::lane::{Entry, Lane, Sent, Settled};
 use crate::log::Log;
+use crate::partition_queue::{Entry, PartitionQueue, Sent, Settled};
 use crate::script::{Case, CaseId, Script};
 use crate::store::Store;
 use crate::transaction::script::HeldEnd;
@@ -50,7 +50,7 @@ struct State<C> {
     /// Wakers of consumers that wait for any change.
     readers: BTreeMap<MemberId, Waker>,
     waits: Waits,
-    lanes: BTreeMap<(Arc<str>, i32), Lane<Recipient<C>>>,
+    queues: BTreeMap<(Arc<str>, i32), PartitionQueue<Recipient<C>>>,
     clock: Clock,
 }
 
@@ -63,7 +63,7 @@ impl<C> Default for State<C> {
             plan: None,
             readers: BTreeMap::new(),
             waits: Waits::default(),
-            lanes: BTreeMap::new(),
+            queues: BTreeMap::new(),
             clock: Clock::default(),
         }
     }
@@ -81,11 +81,11 @@ impl<C: BrokerClient> State<C> {
 
     fn advance_all(&mut self, now: Instant) -> Vec<Settled<Recipient<C>>> {
         let mut settled = Vec::new();
-        let Self { store, script, plan, waits, lanes, .. } = self;
-        for lane in lanes.values_mut() {
-            let partition = lane.partition();
+        let Self { store, script, plan, waits, queues, .. } = self;
+        for queue in queues.values_mut() {
+            let partition = queue.partition();
             let mut leader = LeaderOf { partition, store, script, plan, now };
-            lane.advance(&mut leader, waits, now, &mut settled);
+            queue.advance(&mut leader, waits, now, &mut settled);
         }
         settled
     }
@@ -121,17 +121,17 @@ impl<C: BrokerClient> Broker<C> {
         let timestamp = record.timestamp.unwrap_or_else(|| state.clock.timestamp(now));
         let misdated = record.timestamp.is_some_and(|timestamp| is_ahead(timestamp, state.clock.timestamp(now)));
         let key = (Arc::clone(&record.topic), partition);
-        let lane = state.lanes.entry(key).or_insert_with(|| Lane::new(partition));
+        let queue = state.queues.entry(key).or_insert_with(|| PartitionQueue::new(partition));
         let batching = who.client.batching().filter(|_| !record.isolated);
         let owner = Arc::as_ptr(&who.client) as usize;
         let entry = Entry::new(who, timestamp, action, now).misdated(misdated);
         match batching {
-            Some(batching) => lane.push_batched(entry, owner, batching, &mut state.waits, now),
-            None => lane.push(entry, &mut state.waits),
+            Some(batching) => queue.push_batched(entry, owner, batching, &mut state.waits, now),
+            None => queue.push(entry, &mut state.waits),
         }
         let State { store, script, plan, .. } = state;
         let mut leader = LeaderOf { partition, store, script, plan, now };
-        lane.advance(&mut leader, &mut state.waits, now, &mut settled);
+        queue.advance(&mut leader, &mut state.waits, now, &mut settled);
         let unwatched = state.waits.take_unwatched();
         let readers = state.take_readers();
         drop(guard);
@@ -156,8 +156,8 @@ impl<C: BrokerClient> Broker<C> {
     pub(crate) fn end_batches(self: &Arc<Self>, client: &Arc<C>) {
         if client.batching().is_some() {
             let owner = Arc::as_ptr(client) as usize;
-            self.change(|State { lanes, waits, .. }, _| {
-                lanes.values_mut().for_each(|lane| lane.end_batch_of(owner, waits));
+            self.change(|State { queues, waits, .. }, _| {
+                queues.values_mut().for_each(|queue| queue.end_batch_of(owner, waits));
             });
         }
     }
@@ -169,7 +169,7 @@ impl<C: BrokerClient> Broker<C> {
     fn fail_timers(self: &Arc<Self>, at: Instant) {
         self.change(|state, _| {
             let dead = state.waits.end_at(at);
-            state.lanes.values_mut().for_each(|lane| lane.fail_timers(&dead));
+            state.queues.values_mut().for_each(|queue| queue.fail_timers(&dead));
         });
     }
 
@@ -202,7 +202,7 @@ impl<C: BrokerClient> Broker<C> {
     pub(crate) fn give_up(&self, client: &Arc<C>) -> Vec<Arc<Slot<Delivery>>> {
         let state = self.lock();
         client.set_given_up();
-        let entries = state.lanes.values().flat_map(Lane::entries);
+        let entries = state.queues.values().flat_map(PartitionQueue::entries);
         let own = entries.filter(|entry| Arc::ptr_eq(&entry.who.client, client));
         own.map(|entry| Arc::clone(&entry.who.slot)).collect()
     }
@@ -242,13 +242,13 @@ impl<C: BrokerClient> Broker<C> {
     }
 
     pub(crate) fn held_by(&self, wait: WaitId) -> usize {
-        self.lock().lanes.values().map(|lane| lane.held_by(wait)).sum()
+        self.lock().queues.values().map(|queue| queue.held_by(wait)).sum()
     }
 
     pub(crate) fn unanswered(&self) -> InFlight {
         let state = self.lock();
         let mut sum = InFlight::default();
-        for entry in state.lanes.values().flat_map(Lane::entries) {
+        for entry in state.queues.values().flat_map(PartitionQueue::entries) {
             sum.records += 1;
             sum.bytes += entry.who.record().size();
         }

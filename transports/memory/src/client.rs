@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::broker::{self, BrokerClient, Recipient};
 use crate::deadlines::ExpiryTask;
 use crate::errors;
-use crate::lane::{Batching, Settled};
+use crate::partition_queue::{Batching, Settled};
 use crate::resend::Resend;
 use crate::transaction::client::TxnClient;
 

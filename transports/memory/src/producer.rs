@@ -6,7 +6,7 @@ use std::time::Duration;
 use kafka_tower_core::gate::Limits;
 
 use crate::client::{Broker, Client};
-use crate::lane::Batching;
+use crate::partition_queue::Batching;
 use crate::resend::{Resend, Settings};
 use crate::transaction::client::TxnClient;
 use crate::transport::MemoryTransport;

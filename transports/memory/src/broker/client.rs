@@ -6,7 +6,7 @@ use std::sync::{Arc, MutexGuard};
 use kafka_tower_core::ledger::Slot;
 use kafka_tower_core::{Delivery, Record};
 
-use crate::lane::{Batching, Sent, Settled};
+use crate::partition_queue::{Batching, Sent, Settled};
 use crate::resend::Resend;
 use crate::transaction::client::TxnClient;
 

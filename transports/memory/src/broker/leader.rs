@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::client::{BrokerClient, Recipient};
 use crate::faults::plan::Plan;
-use crate::lane::Leader;
+use crate::partition_queue::Leader;
 use crate::resend::Tries;
 use crate::script::{Action, Script};
 use crate::store::Store;

@@ -68,11 +68,11 @@ impl Leader<Numbered> for Plain<'_> {
     }
 }
 
-/// A lane with its clock.
+/// A queue with its clock.
 struct Bench {
     log: Log,
     waits: Waits,
-    lane: Lane<Numbered>,
+    queue: PartitionQueue<Numbered>,
     now: Instant,
     holds: Vec<WaitId>,
     kinds: Vec<Kind>,
@@ -86,7 +86,7 @@ impl Bench {
         Self {
             log,
             waits: Waits::default(),
-            lane: Lane::new(0),
+            queue: PartitionQueue::new(0),
             now: Instant::now(),
             holds: Vec::new(),
             kinds: Vec::new(),
@@ -115,7 +115,7 @@ impl Bench {
         self.kinds.push(kind);
         let record = Record::new("t").with_value(n.to_string());
         let entry = Entry::new(Numbered(n, record), Timestamp::from_millis(0), action, self.now);
-        self.lane.push(entry, &mut self.waits);
+        self.queue.push(entry, &mut self.waits);
         self.advance();
     }
 
@@ -131,8 +131,8 @@ impl Bench {
     }
 
     fn advance(&mut self) {
-        let Self { log, waits, lane, now, settled, .. } = self;
-        lane.advance(&mut Plain(log), waits, *now, settled);
+        let Self { log, waits, queue, now, settled, .. } = self;
+        queue.advance(&mut Plain(log), waits, *now, settled);
     }
 
     fn written(&self) -> Vec<usize> {
@@ -144,7 +144,7 @@ impl Bench {
 proptest! {
     /// Log order and answer order are call order, no record waits for ever, and each answer is that of its action.
     #[test]
-    fn a_lane_keeps_order_and_answers_all(ops in ops()) {
+    fn a_partition_keeps_order_and_answers_all(ops in ops()) {
         let mut bench = Bench::new();
         for op in ops {
             match op {
@@ -157,7 +157,7 @@ proptest! {
                 Op::Pass(millis) => bench.pass(millis),
             }
             // Only a held append may block records from reaching the log.
-            let blocked = bench.lane.queue.get(bench.lane.arrived);
+            let blocked = bench.queue.queue.get(bench.queue.arrived);
             prop_assert!(blocked.is_none_or(|entry| bench.waits.is_open(entry.action.append_hold)));
         }
         for wait in std::mem::take(&mut bench.holds) {
@@ -198,7 +198,7 @@ fn the_end_of_a_runtime_settles_only_the_records_that_it_delayed() {
     bench.send(Kind::Late(10));
     bench.send(Kind::Plain);
     let dead = bench.waits.end_at(bench.now + Duration::from_millis(10));
-    bench.lane.fail_timers(&dead);
+    bench.queue.fail_timers(&dead);
     bench.advance();
     assert!(bench.settled.is_empty(), "the first one's runtime still runs");
     bench.pass(5);

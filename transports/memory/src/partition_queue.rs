@@ -14,7 +14,7 @@ use crate::waits::{WaitId, Waits};
 
 /// `T` is the receiver of the outcome.
 #[derive(Debug)]
-pub(crate) struct Lane<T> {
+pub(crate) struct PartitionQueue<T> {
     partition: i32,
     queue: VecDeque<Entry<T>>,
     /// Number of entries at the front that have reached the log, or were refused by it.
@@ -149,7 +149,7 @@ impl<T: Sent> Entry<T> {
     }
 }
 
-impl<T: Sent> Lane<T> {
+impl<T: Sent> PartitionQueue<T> {
     pub(crate) fn new(partition: i32) -> Self {
         Self { partition, queue: VecDeque::new(), arrived: 0, open: None, next_batch: 0 }
     }
