@@ -90,7 +90,7 @@ enum Stage {
     Parked,
     /// Handed over.
     HandedOver,
-    /// Admitted, and not handed over again or not yet.
+    /// Admitted, and in no client: not handed over yet, or to be handed over again.
     Held,
     /// Handed over, but the caller got a time-out.
     Expired,
@@ -131,14 +131,14 @@ impl<A> Slot<A> {
         lock(&self.state)
     }
 
-    /// Marks that it is handed over. `settle` returns the permit.
+    /// Marks that the record is handed over. [`settle`](super::RecordTransport::settle) returns the permit.
     pub fn admit(&self, permit: Permit) {
         let mut state = self.state();
         state.permit = Some(permit);
         state.stage = Stage::HandedOver;
     }
 
-    /// There is room for it after it was parked.
+    /// Records when a parked record got room.
     pub fn leave_gate(&self, now: Instant) {
         self.state().rare().handed_over_at = Some(now);
     }
@@ -191,7 +191,7 @@ impl<A> Slot<A> {
         let _room_of_a_gate_that_is_gone = self.settle(Err(error), None);
     }
 
-    /// Marks that no producer has it any more, or that none accepted it.
+    /// Marks that no client has the record any more, or that none accepted it.
     pub fn hold(&self) {
         let mut state = self.state();
         if state.stage == Stage::HandedOver {
@@ -210,8 +210,8 @@ impl<A> Slot<A> {
         true
     }
 
-    /// Expires it: returns a time-out to the caller, unless the record is parked. `error` gets whether a producer has
-    /// it, and must not take a lock.
+    /// Returns a time-out to the caller, unless the record is parked. `error` gets whether the client has the record,
+    /// and must not take a lock.
     pub(super) fn expire(&self, now: Instant, error: impl FnOnce(bool) -> Error, unseen: &Outstanding<()>) {
         let mut state = self.state();
         let unanswered = self.describe(&state, now);
@@ -235,32 +235,32 @@ impl<A> Slot<A> {
         waker.into_iter().for_each(wake);
     }
 
-    /// Returns whether it waits for room.
+    /// Whether the record waits for room.
     pub fn is_parked(&self) -> bool {
         self.state().stage == Stage::Parked
     }
 
-    /// Returns whether it was admitted and its caller waits for it.
+    /// Whether the record was admitted and its caller waits for it.
     pub fn is_awaited(&self) -> bool {
         matches!(self.state().stage, Stage::HandedOver | Stage::Held)
     }
 
-    /// Returns whether a producer has it and its caller waits for it.
+    /// Whether the transport's client has the record and its caller waits for it.
     pub fn is_awaited_in_producer(&self) -> bool {
         self.state().stage == Stage::HandedOver
     }
 
-    /// Returns whether a producer has it, even if its caller got a time-out.
+    /// Whether the transport's client has the record, even if its caller got a time-out.
     pub fn is_in_producer(&self) -> bool {
         matches!(self.state().stage, Stage::HandedOver | Stage::Expired)
     }
 
-    /// Returns whether its outcome is known.
+    /// Whether the record's outcome is known.
     pub fn is_settled(&self) -> bool {
         self.state().stage == Stage::Settled
     }
 
-    /// Returns whether it has failed and its caller has not received the error yet.
+    /// Whether the record has failed and its caller has not received the error yet.
     pub fn has_failed(&self) -> bool {
         let state = self.state();
         state.stage == Stage::Settled && matches!(state.outcome, Some(Err(_)))
