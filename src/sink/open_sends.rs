@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use kafka_tower_core::handover::{Observing, Seen};
 use kafka_tower_core::outstanding::{Outstanding, Place};
+use kafka_tower_core::wakers::wake_all;
 use kafka_tower_core::{Delivery, Result, SinkMessage, UnansweredSend};
 
 /// The open sends of a sink. A clone shares them.
@@ -54,7 +55,7 @@ impl OpenSends {
     /// Wakes the sends that wait for room, so that they see that the sink is closed.
     pub(super) fn wake(&self) {
         let wakers = self.0.each(|open| open.waker.take());
-        wakers.into_iter().flatten().for_each(Waker::wake);
+        wake_all(wakers.into_iter().flatten());
     }
 
     #[cold]

@@ -7,6 +7,7 @@ use std::task::Waker;
 use kafka_tower_core::Error;
 use kafka_tower_core::sync::lock;
 use kafka_tower_core::unanswered::LateObserver;
+use kafka_tower_core::wakers::wake_all;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -194,7 +195,7 @@ impl BreakerInner {
             locked.pending.push_back(Transition { from: before, to: after });
         }
         drop(locked);
-        wakers.into_values().for_each(Waker::wake);
+        wake_all(wakers.into_values());
         if before != after {
             self.notify();
         }

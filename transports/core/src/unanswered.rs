@@ -22,6 +22,7 @@
 //! ```
 
 use crate::sync::lock;
+use crate::wakers::guarded;
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -120,7 +121,9 @@ impl LateReport {
         };
         *state = State::Arrived { delivered };
         drop(state);
-        observers.into_iter().for_each(|observer| observer.late_report(delivered));
+        for observer in observers {
+            guarded("an observer of late reports", || observer.late_report(delivered));
+        }
     }
 
     fn subscribe(&self, observer: Arc<dyn LateObserver>) {

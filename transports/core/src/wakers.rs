@@ -1,17 +1,55 @@
-//! Calls wakers. A waker is foreign code: its panic must not keep other wakers from being called, or a delivery report
-//! from being read.
+//! Calls foreign code, whose panic is caught and logged: it must not keep other wakers from being called, or a delivery
+//! report from being read.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
-/// Calls a waker. Its panic is caught and logged.
-pub fn wake(waker: Waker) {
-    if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
-        tracing::error!("a panic in a waker was caught");
+/// Runs foreign code, for example a waker. `what` names it in the log.
+pub fn guarded(what: &str, f: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(f)).is_err() {
+        tracing::error!("a panic in {what} was caught");
     }
+}
+
+/// Calls a waker.
+pub fn wake(waker: Waker) {
+    guarded("a waker", || waker.wake());
 }
 
 /// Calls all wakers, in order.
 pub fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
     wakers.into_iter().for_each(wake);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    struct Bomb;
+
+    impl Wake for Bomb {
+        fn wake(self: Arc<Self>) {
+            panic!("planted");
+        }
+    }
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_panicking_waker_does_not_keep_the_next_from_being_called() {
+        let count = Arc::new(Count::default());
+        wake_all([Waker::from(Arc::new(Bomb)), Waker::from(Arc::clone(&count))]);
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    }
 }

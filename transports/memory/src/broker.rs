@@ -9,6 +9,7 @@ use std::task::Waker;
 
 use kafka_tower_core::ledger::Slot;
 use kafka_tower_core::sync::lock;
+use kafka_tower_core::wakers::wake_all;
 use kafka_tower_core::{Delivery, InFlight};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
@@ -136,7 +137,7 @@ impl<C: BrokerClient> Broker<C> {
         let readers = state.take_readers();
         drop(guard);
         self.watch(unwatched);
-        readers.into_iter().for_each(Waker::wake);
+        wake_all(readers);
         // The record may have completed or ended a batch: report the others here; the caller reports its own.
         let own = settled.iter().position(|settled| Arc::ptr_eq(&settled.who.slot, &slot));
         let own = own.map(|own| settled.remove(own));
@@ -183,7 +184,7 @@ impl<C: BrokerClient> Broker<C> {
         let readers = state.take_readers();
         drop(state);
         self.watch(unwatched);
-        readers.into_iter().for_each(Waker::wake);
+        wake_all(readers);
         settled.into_iter().for_each(C::report);
     }
 
@@ -260,7 +261,7 @@ impl<C: BrokerClient> Broker<C> {
         let looked = look(&mut state.store);
         let readers = state.take_readers();
         drop(state);
-        readers.into_iter().for_each(Waker::wake);
+        wake_all(readers);
         looked
     }
 

@@ -18,7 +18,6 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -159,12 +158,5 @@ impl<A> Ledger<A> {
 impl<A> fmt::Debug for Ledger<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ledger").field("gate", &self.gate).finish_non_exhaustive()
-    }
-}
-
-/// Runs foreign code, whose panic is caught and logged.
-fn guarded(what: &str, f: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(f)).is_err() {
-        tracing::error!("a panic in {what} was caught");
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use kafka_tower_core::wakers::wake_all;
 use kafka_tower_core::{ConsumerGroup, Result, TopicOffset};
 use tokio::time::Instant;
 
@@ -56,7 +57,7 @@ impl<C: BrokerClient> Broker<C> {
         let changed = change(&mut state);
         let readers = state.take_readers();
         drop(state);
-        readers.into_iter().for_each(Waker::wake);
+        wake_all(readers);
         changed
     }
 
@@ -70,7 +71,7 @@ impl<C: BrokerClient> Broker<C> {
         let old = state.readers.insert(member, cx.waker().clone());
         drop(state);
         drop(old);
-        others.into_iter().for_each(Waker::wake);
+        wake_all(others);
         membership
     }
 

@@ -1,9 +1,9 @@
 //! Requests of transactions, and their script.
 
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::Duration;
 
+use kafka_tower_core::wakers::wake_all;
 use kafka_tower_core::{ConsumerGroup, Result, TopicOffset};
 use tokio::time::Instant;
 
@@ -90,7 +90,7 @@ impl<C: BrokerClient> Broker<C> {
         };
         let readers = state.take_readers();
         drop(state);
-        readers.into_iter().for_each(Waker::wake);
+        wake_all(readers);
         Reply { answer, late: action.late }
     }
 
@@ -110,6 +110,6 @@ impl<C: BrokerClient> Broker<C> {
         }
         let readers = state.take_readers();
         drop(state);
-        readers.into_iter().for_each(Waker::wake);
+        wake_all(readers);
     }
 }
