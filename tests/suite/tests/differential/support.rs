@@ -104,7 +104,10 @@ pub(crate) fn facts<T>(outcome: Result<T>) -> Option<Facts> {
 
 /// Starts a Kafka behind the fault proxy. `None` if no Kafka is available.
 pub(crate) async fn real() -> Option<Cluster> {
-    Cluster::builder().listener(Listener::Proxy).start().await.unwrap()
+    let kafka = Cluster::builder().listener(Listener::Proxy).start().await.unwrap()?;
+    // Until groups have a coordinator: librdkafka gives up the offsets of a transaction after a few attempts.
+    kafka.committed_offset("warm-up", "none", 0).await.unwrap();
+    Some(kafka)
 }
 
 pub(crate) fn client(kafka: &Cluster) -> kafka_tower_rdkafka::RdkafkaBuilder {
