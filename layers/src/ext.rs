@@ -119,6 +119,13 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
         self,
         telemetry: crate::telemetry::TelemetryLayer,
     ) -> ServiceBuilder<Stack<crate::telemetry::TelemetryLayer, L>>;
+
+    /// Sends the records of concurrent callers in shared transactions.
+    #[cfg(feature = "transaction-batch")]
+    fn transaction_batch(
+        self,
+        batch: crate::transaction_batch::TransactionBatchLayer,
+    ) -> ServiceBuilder<Stack<crate::transaction_batch::TransactionBatchLayer, L>>;
 }
 
 impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
@@ -199,5 +206,13 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
         telemetry: crate::telemetry::TelemetryLayer,
     ) -> ServiceBuilder<Stack<crate::telemetry::TelemetryLayer, L>> {
         self.layer(telemetry)
+    }
+
+    #[cfg(feature = "transaction-batch")]
+    fn transaction_batch(
+        self,
+        batch: crate::transaction_batch::TransactionBatchLayer,
+    ) -> ServiceBuilder<Stack<crate::transaction_batch::TransactionBatchLayer, L>> {
+        self.layer(batch)
     }
 }

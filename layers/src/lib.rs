@@ -10,6 +10,7 @@
 //! | `partition` | `partition` | picks a record's partition: key hash, round robin, single, custom |
 //! | `circuit_breaker` | `circuit-breaker` | rejects sends at once while Kafka is failing |
 //! | `retry` | `retry` | retries records that may be sent again; re-sends records of a rejected batch isolated |
+//! | `transaction_batch` | `transaction-batch` | sends the records of concurrent callers in shared transactions |
 //! | `concurrency` | `concurrency` | tower's concurrency limit, with its hazards documented |
 //! | `metrics` | `metrics` | counts and latencies, as a snapshot |
 //! | `metrics_facade` | `metrics-facade` | counts and latencies through the `metrics` crate |
@@ -55,6 +56,9 @@ pub mod serialize;
 #[cfg(feature = "telemetry")]
 #[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
 pub mod telemetry;
+#[cfg(feature = "transaction-batch")]
+#[cfg_attr(docsrs, doc(cfg(feature = "transaction-batch")))]
+pub mod transaction_batch;
 
 #[cfg(any(feature = "metrics-facade", feature = "telemetry"))]
 mod message_head;

@@ -1,0 +1,187 @@
+//! One attempt to commit a batch: begin, sends, commit or abort.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use kafka_tower_core::clock::later;
+use kafka_tower_core::{Control, Delivery, Error, Persistence, Record, Recovery, Result, TransactionControl};
+use tokio::time::{Instant, sleep, timeout_at};
+use tower_service::Service;
+
+use super::batch::{Batch, Stage};
+use super::decide::{AfterBegin, AfterCommit, after_begin, after_commit};
+use super::errors;
+
+/// Time before a call that has to be repeated is made again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How an attempt ended.
+pub(super) enum Attempt {
+    /// The transaction was committed. Contains the outcome of each record, in order.
+    Committed(Vec<Result<Delivery>>),
+    /// Nothing of the transaction is visible, and the next one may begin.
+    Aborted(Failure),
+    /// As `Aborted`, and trying again does not help.
+    Refused(Error),
+    /// The producer cannot be used any more. The persistence holds for all records.
+    Finished(Persistence, Error),
+}
+
+/// Why an attempt failed.
+pub(super) struct Failure {
+    pub(super) cause: Error,
+    /// Outcomes of the first records, in order. Later ones were not sent, or their outcomes were not awaited.
+    pub(super) outcomes: Vec<Result<Delivery>>,
+}
+
+/// Makes one attempt.
+pub(super) async fn attempt<S>(
+    batch: &mut Batch,
+    service: &mut S,
+    control: &dyn Control,
+    transactions: &dyn TransactionControl,
+    timeout: Duration,
+) -> Attempt
+where
+    S: Service<Record, Response = Delivery>,
+    S::Error: Into<Error>,
+{
+    let now = batch.now();
+    let end = later(now, timeout);
+    let (deadline, records) = (Instant::from_std(end), batch.start(now, end));
+    if records.is_empty() {
+        return Attempt::Committed(Vec::new());
+    }
+    batch.stage = Stage::Open;
+    if let Err(cause) = transactions.begin(left(deadline)).await {
+        return match after_begin(&cause) {
+            AfterBegin::Abort => abort(batch, transactions, timeout, Failure { cause, outcomes: Vec::new() }).await,
+            AfterBegin::Replay => {
+                batch.aborted();
+                Attempt::Aborted(Failure { cause, outcomes: Vec::new() })
+            }
+            AfterBegin::Refuse => Attempt::Refused(cause),
+            AfterBegin::Finish => Attempt::Finished(Persistence::NotPersisted, cause),
+        };
+    }
+    let (mut outcomes, size) = (Vec::with_capacity(records.len()), records.len());
+    let in_time = timeout_at(deadline, send(service, control, records, &mut outcomes)).await.is_ok();
+    let failed = outcomes.iter().find_map(|outcome| outcome.as_ref().err()).cloned();
+    if let Some(cause) = failed.or_else(|| (!in_time || outcomes.len() < size).then(|| errors::slow(timeout))) {
+        return abort(batch, transactions, timeout, Failure { cause, outcomes }).await;
+    }
+    batch.stage = Stage::Committing;
+    match commit(transactions, deadline).await {
+        Ok(()) => Attempt::Committed(outcomes),
+        Err((AfterCommit::Abort, cause)) => {
+            abort(batch, transactions, timeout, Failure { cause, outcomes: Vec::new() }).await
+        }
+        Err((_, cause)) => Attempt::Finished(Persistence::PossiblyPersisted, cause),
+    }
+}
+
+/// Sends the records in order and awaits their outcomes, until one fails.
+async fn send<S>(service: &mut S, control: &dyn Control, records: Vec<Record>, outcomes: &mut Vec<Result<Delivery>>)
+where
+    S: Service<Record, Response = Delivery>,
+    S::Error: Into<Error>,
+{
+    let mut open: VecDeque<Pin<Box<S::Future>>> = VecDeque::new();
+    for record in records {
+        let known = outcomes.len();
+        let ready: Result<()> = poll_fn(|cx| {
+            let ready = service.poll_ready(cx).map_err(Into::into);
+            if ready.is_ready() {
+                return ready;
+            }
+            // A service may return room only when its futures are polled.
+            while let Some(Poll::Ready(outcome)) = open.front_mut().map(|first| first.as_mut().poll(cx)) {
+                outcomes.push(outcome.map_err(Into::into));
+                open.pop_front();
+            }
+            service.poll_ready(cx).map_err(Into::into)
+        })
+        .await;
+        if outcomes[known..].iter().any(Result::is_err) {
+            return;
+        }
+        if let Err(error) = ready {
+            // The outcomes of earlier records come first.
+            finish(open, outcomes).await;
+            outcomes.push(Err(error));
+            return;
+        }
+        open.push_back(Box::pin(service.call(record)));
+    }
+    // The transport sends lingering records while a flush waits; their outcomes say how they ended.
+    let mut flush = Some(control.flush());
+    let mut finished = pin!(finish(open, outcomes));
+    poll_fn(|cx| {
+        if flush.as_mut().is_some_and(|flush| flush.as_mut().poll(cx).is_ready()) {
+            flush = None;
+        }
+        finished.as_mut().poll(cx)
+    })
+    .await;
+}
+
+/// Awaits the outcomes until one is a failure: it decides, and later records may wait for the abort.
+async fn finish<F, E>(mut open: VecDeque<Pin<Box<F>>>, outcomes: &mut Vec<Result<Delivery>>)
+where
+    F: Future<Output = Result<Delivery, E>>,
+    E: Into<Error>,
+{
+    poll_fn(|cx| {
+        while let Some(first) = open.front_mut() {
+            match first.as_mut().poll(cx) {
+                Poll::Ready(outcome) => outcomes.push(outcome.map_err(Into::into)),
+                Poll::Pending if outcomes.iter().any(Result::is_err) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+            open.pop_front();
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// Commits, and calls again while the transport asks for it.
+async fn commit(transactions: &dyn TransactionControl, deadline: Instant) -> Result<(), (AfterCommit, Error)> {
+    let mut first = true;
+    loop {
+        let Err(error) = transactions.commit(left(deadline)).await else { return Ok(()) };
+        match after_commit(&error, first, Instant::now() + PAUSE < deadline) {
+            AfterCommit::Again => sleep(PAUSE).await,
+            then => return Err((then, error)),
+        }
+        first = false;
+    }
+}
+
+/// Aborts a transaction whose commit was not requested, or was refused.
+pub(super) async fn abort(
+    batch: &mut Batch,
+    transactions: &dyn TransactionControl,
+    timeout: Duration,
+    failure: Failure,
+) -> Attempt {
+    let deadline = Instant::from_std(later(batch.now(), timeout));
+    loop {
+        let Err(error) = transactions.abort(left(deadline)).await else {
+            batch.aborted();
+            return Attempt::Aborted(failure);
+        };
+        if error.recovery() == Recovery::Retry && Instant::now() + PAUSE < deadline {
+            sleep(PAUSE).await;
+        } else {
+            return Attempt::Finished(error.persistence(), error);
+        }
+    }
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}

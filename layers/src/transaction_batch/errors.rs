@@ -1,0 +1,135 @@
+//! Errors of the batching layer.
+
+use std::time::Duration;
+
+use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Scope};
+
+/// The record's transaction was aborted, and replays did not help.
+pub(super) fn aborted(topic: &str, times: u32, cause: &Error) -> Error {
+    let times = if times == 1 { "once".to_owned() } else { format!("{times} times") };
+    Error::new(ErrorKind::Transaction, format!("not delivered to {topic}: its transaction was aborted {times}"))
+        .with_recovery(Recovery::Retry)
+        .with_persistence(Persistence::NotPersisted)
+        .with_source(cause.clone())
+        .with_help("correct the cause and send the record again: readers of committed records never see this attempt")
+}
+
+/// The commit was requested, and its outcome is not known.
+pub(super) fn unknown(topic: &str, cause: &Error) -> Error {
+    Error::new(
+        ErrorKind::Transaction,
+        format!("it is not known whether the transaction of a record to {topic} was committed"),
+    )
+    .with_recovery(Recovery::Fatal)
+    .with_persistence(Persistence::PossiblyPersisted)
+    .with_source(cause.clone())
+    .with_help(
+        "create a new producer and layer, and read the topic before you send the record again: it may be visible",
+    )
+}
+
+/// The transaction was not committed, and the producer cannot be used any more.
+pub(super) fn not_committed(topic: &str, persistence: Persistence, cause: &Error) -> Error {
+    if persistence != Persistence::NotPersisted {
+        return unknown(topic, cause);
+    }
+    Error::new(
+        ErrorKind::Fatal,
+        format!("not delivered to {topic}: the producer of its transaction cannot be used any more"),
+    )
+    .with_persistence(Persistence::NotPersisted)
+    .with_source(cause.clone())
+    .with_help("create a new producer and layer, and send the record with them")
+}
+
+/// An earlier transaction has ended the producer.
+pub(super) fn finished(topic: &str, cause: &Error) -> Error {
+    Error::new(ErrorKind::Fatal, format!("not sent to {topic}: an earlier transaction has ended the producer"))
+        .with_persistence(Persistence::NotPersisted)
+        .with_source(cause.clone())
+        .with_help("create a new producer and layer, and send the record with them")
+}
+
+/// A panic below ended the batch.
+pub(super) fn panicked(topic: &str, persistence: Persistence) -> Error {
+    let text = match persistence {
+        Persistence::NotPersisted => {
+            format!("not delivered to {topic}: a panic below the batching layer ended its transaction")
+        }
+        _ => {
+            format!("the delivery to {topic} was not confirmed: a panic below the batching layer ended its transaction")
+        }
+    };
+    Error::new(ErrorKind::Unknown, text)
+        .with_persistence(persistence)
+        .with_recovery(match persistence {
+            Persistence::NotPersisted => Recovery::Retry,
+            _ => Recovery::Fatal,
+        })
+        .with_help("the panic's message is in the output of the process: correct its cause")
+}
+
+/// The layer's task ended, because its runtime ended or a close gave up.
+pub(super) fn stopped(topic: &str, persistence: Persistence, why: &str) -> Error {
+    let text = match persistence {
+        Persistence::NotPersisted => format!("not delivered to {topic}: {why} before its transaction was committed"),
+        _ => format!("the delivery to {topic} was not confirmed: {why} while its transaction was committed"),
+    };
+    Error::new(ErrorKind::Closed, text).with_persistence(persistence).with_help(match persistence {
+        Persistence::NotPersisted => "send it with a new producer",
+        _ => "read the topic before you send it again",
+    })
+}
+
+/// The sends of a batch were not answered in time.
+pub(super) fn slow(within: Duration) -> Error {
+    let text = format!("the records of the transaction were not answered within {:.1} s", within.as_secs_f64());
+    Error::new(ErrorKind::Timeout, text).with_persistence(Persistence::NotPersisted).with_scope(Scope::Client)
+}
+
+/// Several lanes, and a record whose partition is not known.
+pub(super) fn no_partition(topic: &str) -> Error {
+    let text =
+        format!("a record to {topic} has neither a partition nor a key, by which the batching layer picks its lane");
+    Error::new(ErrorKind::InvalidRecord, text).with_help(
+        "put a partition layer with a strategy other than the default above the batching layer, or use one lane",
+    )
+}
+
+/// Several lanes, and a topic whose number of partitions is not known.
+pub(super) fn no_partition_count(topic: &str) -> Error {
+    let text = format!(
+        "not sent to {topic}: its number of partitions, by which the batching layer picks a lane, is not known yet"
+    );
+    Error::new(ErrorKind::UnknownTopicOrPartition, text)
+        .with_recovery(Recovery::Retry)
+        .with_help("name the topic when you create the transports, or send the record again later")
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_tower_test_texts::assert_consistent;
+
+    use super::*;
+
+    #[test]
+    fn all_texts_agree_with_their_facts() {
+        let cause = Error::new(ErrorKind::Fenced, "another producer took over");
+        for error in [
+            aborted("orders", 1, &cause),
+            aborted("orders", 4, &cause),
+            unknown("orders", &cause),
+            finished("orders", &cause),
+            slow(Duration::from_secs(30)),
+            no_partition("orders"),
+            no_partition_count("orders"),
+        ] {
+            assert_consistent(&error);
+        }
+        for persistence in [Persistence::NotPersisted, Persistence::PossiblyPersisted] {
+            assert_consistent(&not_committed("orders", persistence, &cause));
+            assert_consistent(&panicked("orders", persistence));
+            assert_consistent(&stopped("orders", persistence, "the runtime of the batching layer ended"));
+        }
+    }
+}

@@ -1,0 +1,244 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use kafka_tower_core::gate::{Gate, Gated, Permit};
+use kafka_tower_core::ledger::{Ledger, RecordTransport, Slot};
+use kafka_tower_core::sync::lock;
+use kafka_tower_core::{Control, Delivery, Error, InFlight, Persistence, Result};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::cut::{self, Decision, Waiting};
+use super::settings::Settings;
+use super::{errors, lanes};
+
+/// State shared by the handles, their futures and the owner tasks of the lanes.
+///
+/// The layer is a transport of its own: its gate admits records, which then wait in the queue of their lane.
+pub(super) struct BatchInner {
+    pub(super) settings: Settings,
+    ledger: Ledger<Delivery>,
+    pub(super) lanes: Vec<Lane>,
+    /// Wakes the task that keeps deadlines.
+    pub(super) expiry: Arc<Notify>,
+    /// Number of flushes that wait: batches are cut at once.
+    flushes: AtomicUsize,
+}
+
+/// A transactional producer and the records that wait for its next batch.
+pub(super) struct Lane {
+    pub(super) control: Arc<dyn Control>,
+    queue: Mutex<Queue>,
+    /// Wakes the owner task.
+    pub(super) changed: Notify,
+    /// Ends the owner task while a batch is under way: a close gave up.
+    pub(super) stop: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    slots: VecDeque<Arc<Slot<Delivery>>>,
+    bytes: usize,
+    /// The lane takes no more records. Makes their error.
+    finished: Option<Finished>,
+}
+
+/// Makes the error of a record, given its topic.
+pub(super) type Finished = Arc<dyn Fn(&str) -> Error + Send + Sync>;
+
+impl BatchInner {
+    pub(super) fn new(settings: Settings, controls: &[Arc<dyn Control>]) -> Self {
+        let lane = |control: &Arc<dyn Control>| Lane {
+            control: Arc::clone(control),
+            queue: Mutex::default(),
+            changed: Notify::new(),
+            stop: Notify::new(),
+        };
+        Self {
+            settings,
+            ledger: Ledger::new(settings.room, None),
+            lanes: controls.iter().map(lane).collect(),
+            expiry: Arc::default(),
+            flushes: AtomicUsize::new(0),
+        }
+    }
+
+    fn lane_of(&self, slot: &Slot<Delivery>) -> &Lane {
+        &self.lanes[lanes::lane(slot.record(), self.lanes.len())]
+    }
+
+    /// Decides whether the lane's next batch is cut now.
+    pub(super) fn decide(&self, lane: &Lane) -> Decision {
+        let urgent = self.is_urgent();
+        cut::decide(&self.settings.cut, &lane.queue().waiting(), urgent, Instant::now().into())
+    }
+
+    /// Takes the records of the lane's next batch, in the order of their calls.
+    pub(super) fn take(&self, lane: &Lane) -> Vec<Arc<Slot<Delivery>>> {
+        let mut queue = lane.queue();
+        let n = cut::take(&self.settings.cut, queue.slots.iter().map(|slot| slot.record().size()));
+        let taken: Vec<_> = queue.slots.drain(..n).collect();
+        queue.bytes -= taken.iter().map(|slot| slot.record().size()).sum::<usize>();
+        taken
+    }
+
+    /// Whether batches are cut without waiting for their limits: otherwise a flush, a close or a caller without room
+    /// would wait for records that may never come.
+    fn is_urgent(&self) -> bool {
+        self.flushes.load(Ordering::SeqCst) > 0 || self.gate().is_closed() || self.is_full()
+    }
+
+    fn is_full(&self) -> bool {
+        let (InFlight { records, bytes, parked, .. }, limits) = (self.gate().in_flight(), self.gate().limits());
+        parked > 0 || records >= limits.records || bytes >= limits.bytes
+    }
+
+    /// Whether nothing is left to do and nothing can come.
+    pub(super) fn has_ended(&self) -> bool {
+        self.gate().is_closed() && self.gate().in_flight() == InFlight::default()
+    }
+
+    /// Makes the owner tasks look at their queues.
+    pub(super) fn notify_lanes(&self) {
+        self.lanes.iter().for_each(|lane| lane.changed.notify_one());
+    }
+
+    /// Cuts batches at once until the guard is dropped.
+    pub(super) fn urgent(self: &Arc<Self>) -> Urgent {
+        self.flushes.fetch_add(1, Ordering::SeqCst);
+        self.notify_lanes();
+        Urgent(Arc::clone(self))
+    }
+
+    /// Settles records with their outcomes, in order, and returns their room.
+    pub(super) fn settle_all(
+        self: &Arc<Self>,
+        outcomes: impl IntoIterator<Item = (Arc<Slot<Delivery>>, Result<Delivery>)>,
+    ) {
+        let now = self.now();
+        let settle = |(slot, outcome): (Arc<Slot<Delivery>>, Result<Delivery>)| {
+            let took = now.saturating_duration_since(slot.called_at());
+            self.settle(&slot, outcome.map_err(|error| error.with_elapsed(took)))
+        };
+        let permits: Vec<_> = outcomes.into_iter().filter_map(settle).collect();
+        self.release(permits);
+        if self.has_ended() {
+            self.notify_lanes();
+        }
+    }
+
+    /// Makes the lane refuse all records that wait and all later ones.
+    pub(super) fn finish(self: &Arc<Self>, lane: &Lane, error: Finished) {
+        let mut queue = lane.queue();
+        let error = Arc::clone(queue.finished.get_or_insert(error));
+        let slots = std::mem::take(&mut queue.slots);
+        queue.bytes = 0;
+        drop(queue);
+        self.settle_all(slots.into_iter().map(|slot| {
+            let outcome = Err(error(&slot.record().topic));
+            (slot, outcome)
+        }));
+    }
+
+    /// Gives up: refuses parked records, and ends the owner tasks, which settle theirs.
+    pub(super) fn give_up(self: &Arc<Self>) {
+        const WHY: &str = "the batching layer was closed";
+        let stopped = |topic: &str| errors::stopped(topic, Persistence::NotPersisted, WHY);
+        // First the lanes, so that parked records that now find room are refused there.
+        for lane in &self.lanes {
+            self.finish(lane, Arc::new(stopped));
+            lane.stop.notify_one();
+        }
+        self.withdraw(
+            |_| true,
+            |slot| {
+                let _never_admitted = self.settle(&slot, Err(stopped(&slot.record().topic)));
+            },
+        );
+        self.notify_lanes();
+    }
+}
+
+impl Lane {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        lock(&self.queue)
+    }
+}
+
+impl Queue {
+    fn waiting(&self) -> Waiting {
+        let oldest = self.slots.front().map(|slot| slot.called_at());
+        Waiting { records: self.slots.len(), bytes: self.bytes, oldest }
+    }
+}
+
+impl Gated for BatchInner {
+    type Item = Arc<Slot<Delivery>>;
+
+    fn gate(&self) -> &Gate<Self::Item> {
+        self.ledger.gate()
+    }
+
+    /// Puts the record into the queue of its lane.
+    fn enqueue(self: &Arc<Self>, slot: Self::Item, permit: Permit) -> Result<(), Permit> {
+        slot.admit(permit);
+        // Until its batch is sent, no producer has it.
+        slot.hold();
+        let lane = self.lane_of(&slot);
+        let mut queue = lane.queue();
+        if let Some(finished) = queue.finished.clone() {
+            drop(queue);
+            let refused = finished(&slot.record().topic);
+            return self.settle(&slot, Err(refused)).map_or(Ok(()), Err);
+        }
+        let limits = &self.settings.cut;
+        let before = queue.waiting();
+        queue.bytes += slot.record().size();
+        queue.slots.push_back(slot);
+        let reached = queue.slots.len() >= limits.records || queue.bytes >= limits.bytes;
+        drop(queue);
+        // Not for each record: the task would wake up in vain.
+        if before.records == 0 || reached {
+            lane.changed.notify_one();
+        }
+        Ok(())
+    }
+}
+
+impl RecordTransport for BatchInner {
+    type Acknowledgement = Delivery;
+
+    fn ledger(&self) -> &Ledger<Delivery> {
+        &self.ledger
+    }
+
+    fn failed(&self, _: &Slot<Delivery>, _: &Error) {}
+
+    fn now(&self) -> std::time::Instant {
+        Instant::now().into()
+    }
+}
+
+impl Drop for BatchInner {
+    fn drop(&mut self) {
+        self.expiry.notify_one();
+    }
+}
+
+impl fmt::Debug for BatchInner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchInner").field("lanes", &self.lanes.len()).field("ledger", &self.ledger).finish()
+    }
+}
+
+/// Cuts batches at once while it is there.
+#[derive(Debug)]
+pub(super) struct Urgent(Arc<BatchInner>);
+
+impl Drop for Urgent {
+    fn drop(&mut self) {
+        self.0.flushes.fetch_sub(1, Ordering::SeqCst);
+    }
+}

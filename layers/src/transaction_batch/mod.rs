@@ -1,0 +1,127 @@
+//! Sends records in shared transactions: `Service<Record>` over a transactional transport.
+//!
+//! Concurrent callers share a transaction, because a transaction costs round trips and marker writes whatever its size.
+//! A caller's future resolves with `Ok` only after the commit.
+//!
+//! A batch is cut when it reaches a number of [records](TransactionBatchLayer::records) or
+//! [bytes](TransactionBatchLayer::bytes), when its oldest record reaches an [age](TransactionBatchLayer::age), by a flush
+//! or close, and when no room is left for more records. While a batch is sent and committed, the next one fills.
+//!
+//! # Outcomes
+//!
+//! | the transaction | the callers |
+//! |---|---|
+//! | is committed | `Ok`, with the record's offset |
+//! | is aborted for certain | nothing yet: the whole batch is replayed in order, up to [`replays`](TransactionBatchLayer::replays) times; then `Transaction` with recovery `Retry`, `NotPersisted`, and the cause as its source |
+//! | is aborted because a record was refused | that record: its own error, `NotPersisted`. The others are sent again and committed |
+//! | may have been committed | `Transaction`, `PossiblyPersisted`. It is never replayed, and the lane takes no more records |
+//!
+//! If a broker refuses a batch of records without saying which one is the cause
+//! ([`Scope::Batch`](kafka_tower_core::Scope::Batch)), the layer sends the batch as two transactions, one after the other,
+//! until the refused record is alone.
+//!
+//! Only the first answer of a commit can be a certain refusal. If it asks for a repetition (`Retry`), commit is called
+//! again until the transaction's [time](TransactionBatchLayer::timeout) is over, and any other end than `Ok` means that the
+//! outcome is unknown: "fenced" does not mean "not committed".
+//!
+//! # Place in the stack
+//!
+//! Directly above the transport, below the partition layer. Use no retry layer below it: one that sends a record again
+//! changes the order of the batch.
+//!
+//! # Order
+//!
+//! `call` fixes the record's place. Within a partition, the committed records have the order of their calls, also after a
+//! replay.
+//!
+//! # Deadlines
+//!
+//! A record that is not sent at its `expires_at` is taken out of its batch: `Timeout`, `NotPersisted`. If its transaction
+//! is under way, the caller gets `Timeout`, `PossiblyPersisted`, and the transaction goes on.
+//!
+//! # Cancellation
+//!
+//! Dropping the future cancels nothing: the record stays in its batch. Dropping the last handle commits what is there, as
+//! long as the runtime runs, and logs a warning.
+//!
+//! # Errors
+//!
+//! | when | [kind](kafka_tower_core::ErrorKind), recovery, persistence |
+//! |---|---|
+//! | the transaction was aborted, and replays did not help | `Transaction`, `Retry`, not persisted |
+//! | the outcome of the commit is unknown | `Transaction`, `Fatal`, possibly persisted |
+//! | the producer ended before the commit was called | `Fatal`, not persisted |
+//! | an earlier transaction ended the producer | `Fatal`, not persisted |
+//! | the service below panicked | `Unknown`, not persisted; possibly persisted in a commit |
+//! | the record's deadline passed | `Timeout`, see above |
+//! | larger than the whole room | `RecordTooLarge`, not persisted |
+//! | called after the close, given up by the close, or the layer's runtime ended | `Closed`, not persisted; possibly persisted in a commit |
+//! | several lanes, and neither a partition nor a key | `InvalidRecord`, not persisted |
+//! | several lanes, and the topic's number of partitions is not known | `UnknownTopicOrPartition`, `Retry`, not persisted |
+//!
+//! After a panic the transaction is aborted and the next batch uses a fresh clone of the service.
+//!
+//! # Lanes
+//!
+//! One transactional id has one transaction at a time. [`TransactionBatchLayer::lanes`] takes several transports, whose
+//! transactions run side by side. A partition belongs to one lane, so that its order is kept: the record's partition, or
+//! its key's, decides, and is fixed at the call. Therefore put the partition layer above. The lanes share the room.
+//!
+//! Give the transports the ids `{id}-0`, `{id}-1`, … and keep their number: if you reduce it, acquire the ids that are no
+//! longer used once with [`init`](kafka_tower_core::TransactionControl::init), so that an old process cannot write with
+//! them.
+//!
+//! # Flush and close
+//!
+//! [`TransactionBatch::control`] decorates the transport's control. Flush cuts the batch at once. Close cuts, commits what
+//! is there within its time, aborts the rest, closes the transports, and reports the records that were not delivered. Do
+//! not use the transport's own control beside it.
+//!
+//! # Example
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> kafka_tower_core::Result<()> {
+//! use std::time::Duration;
+//! use kafka_tower_core::Record;
+//! use kafka_tower_layers::transaction_batch::TransactionBatchLayer;
+//! use kafka_tower_memory::MemoryKafka;
+//! use tower::{Service, ServiceBuilder, ServiceExt};
+//!
+//! let kafka = MemoryKafka::new().with_topic("orders", 1);
+//! let transport = kafka.transactional_transport("billing-1");
+//! let layer = TransactionBatchLayer::new(transport.control()).records(100).age(Duration::from_millis(20));
+//! layer.init(Duration::from_secs(10)).await?;
+//! let mut orders = ServiceBuilder::new().layer(layer).service(transport);
+//! let control = orders.control();
+//!
+//! let first = orders.ready().await?.call(Record::new("orders").with_value("first"));
+//! let second = orders.ready().await?.call(Record::new("orders").with_value("second"));
+//! assert!(kafka.committed("orders").is_empty());
+//!
+//! // Both are in one transaction, which is cut 20 ms after the first call.
+//! assert_eq!((first.await?.offset, second.await?.offset), (Some(0), Some(1)));
+//! assert_eq!(kafka.committed("orders").len(), 2);
+//! assert!(control.close(Duration::from_secs(10)).await?.is_complete());
+//! # Ok(())
+//! # }
+//! ```
+
+mod attempt;
+mod batch;
+mod control;
+mod cut;
+mod decide;
+mod errors;
+mod expiry;
+mod future;
+mod inner;
+mod lanes;
+mod layer;
+mod service;
+mod settings;
+mod worker;
+
+pub use future::TransactionBatchFuture;
+pub use layer::TransactionBatchLayer;
+pub use service::TransactionBatch;

@@ -1,0 +1,123 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use kafka_tower_core::error::transport;
+use kafka_tower_core::gate::{GateHandle, Gated, Refused};
+use kafka_tower_core::ledger::{RecordTransport, Slot};
+use kafka_tower_core::ticket::Ticket;
+use kafka_tower_core::{Control, Delivery, Error, IntoTransport, Record, Result, handover};
+use tower_service::Service;
+
+use super::control::BatchControl;
+use super::future::{Owner, TransactionBatchFuture};
+use super::inner::BatchInner;
+use super::lanes;
+
+/// Service that sends records in shared transactions. Created by [`TransactionBatchLayer`](super::TransactionBatchLayer).
+///
+/// Clones share the batches and the limits; each clone waits for room by itself.
+#[derive(Clone)]
+pub struct TransactionBatch {
+    owner: Arc<Owner>,
+    handle: GateHandle<BatchInner>,
+}
+
+impl TransactionBatch {
+    pub(super) fn new(inner: Arc<BatchInner>) -> Self {
+        let handle = inner.handle();
+        Self { owner: Arc::new(Owner(inner)), handle }
+    }
+
+    /// Control handle: flush, close and counts of this layer and of the transports below. It has no
+    /// [transactions](Control::transactions), because the layer begins and ends them.
+    #[must_use]
+    pub fn control(&self) -> Arc<dyn Control> {
+        Arc::new(BatchControl::new(Arc::clone(&self.owner)))
+    }
+
+    fn inner(&self) -> &Arc<BatchInner> {
+        &self.owner.0
+    }
+
+    /// Checks the record, and sets the partition that decides its lane.
+    fn prepare(&self, mut record: Record) -> Result<(Record, Option<Ticket>)> {
+        record.validate()?;
+        let ticket = record.take_ticket();
+        if let Some(refusal) = ticket.as_ref().and_then(Ticket::refusal) {
+            return Err(refusal);
+        }
+        let now = self.inner().now();
+        if record.expires_at.is_some_and(|at| at <= now) {
+            return Err(transport::too_late(&record));
+        }
+        if self.inner().lanes.len() > 1 {
+            let count = self.inner().lanes[0].control.partition_count(&record.topic);
+            record.partition = Some(lanes::partition(&record, count)?);
+        }
+        Ok((record, ticket))
+    }
+}
+
+impl IntoTransport for TransactionBatch {
+    type Transport = Self;
+
+    fn into_transport(self) -> (Self, Arc<dyn Control>) {
+        let control = self.control();
+        (self, control)
+    }
+}
+
+impl Service<Record> for TransactionBatch {
+    type Response = Delivery;
+    type Error = Error;
+    type Future = TransactionBatchFuture;
+
+    /// Ready if there is room. It is a hint and reserves nothing. Never an error.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let ready = self.handle.poll_ready(cx);
+        if ready.is_pending() {
+            // The room is taken by records whose batch would wait for more.
+            self.inner().notify_lanes();
+        }
+        ready.map(Ok)
+    }
+
+    /// Fixes the record's place before it returns: in the current batch, or behind other records that wait for room.
+    fn call(&mut self, record: Record) -> TransactionBatchFuture {
+        let (record, ticket) = match self.prepare(record) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.handle.pass_on();
+                return TransactionBatchFuture::refused(error);
+            }
+        };
+        let (bytes, inner) = (record.size(), self.inner());
+        let slot = Arc::new(Slot::new(record, inner.now()));
+        match self.handle.call(Arc::clone(&slot), bytes) {
+            Ok(()) => {
+                handover::taken();
+                ticket.inspect(Ticket::account);
+                let inner = self.inner();
+                if inner.ledger().watch(&slot) {
+                    inner.expiry.notify_one();
+                }
+                if slot.is_parked() {
+                    inner.notify_lanes();
+                }
+                TransactionBatchFuture::waiting(slot, Arc::clone(&self.owner))
+            }
+            Err(Refused::TooLarge(slot)) => {
+                let limit = self.inner().gate().limits().bytes;
+                TransactionBatchFuture::refused(transport::larger_than_gate(&slot.record().topic, bytes, limit))
+            }
+            Err(Refused::Closed(slot)) => TransactionBatchFuture::refused(transport::after_close(&slot.record().topic)),
+        }
+    }
+}
+
+impl fmt::Debug for TransactionBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TransactionBatch").field(self.inner()).finish()
+    }
+}

@@ -1,0 +1,234 @@
+//! The owner task of a lane: the only one that begins, sends, commits and aborts.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use kafka_tower_core::{Delivery, Error, Persistence, Record, TransactionControl};
+use tokio::time::{Instant, sleep, timeout_at};
+use tower_service::Service;
+
+use super::attempt::{Attempt, Failure, abort, attempt};
+use super::batch::{Batch, Stage};
+use super::cut::Decision;
+use super::decide::{AfterAbort, after_abort};
+use super::errors;
+use super::inner::{BatchInner, Lane};
+
+/// What the owner task of a lane has.
+pub(super) struct Worker<S> {
+    pub(super) inner: Arc<BatchInner>,
+    pub(super) lane: usize,
+    /// Cloned for each attempt, so that a service that panicked is not used again.
+    pub(super) prototype: S,
+    pub(super) transactions: Arc<dyn TransactionControl>,
+}
+
+/// Where a batch goes after an attempt.
+enum Next {
+    Done,
+    /// Send these batches again, in order, after the time.
+    Again(Duration, VecDeque<Batch>),
+    /// The producer has ended.
+    Finish(Error),
+}
+
+impl<S> Worker<S>
+where
+    S: Service<Record, Response = Delivery> + Clone + Send + 'static,
+    S::Error: Into<Error>,
+    S::Future: Send,
+{
+    pub(super) async fn run(mut self) {
+        // Also if the runtime ends: later calls must not wait for a task that is gone.
+        let _ended = Ended(Arc::clone(&self.inner), self.lane);
+        let inner = Arc::clone(&self.inner);
+        let lane = &inner.lanes[self.lane];
+        while let Some(batch) = next(&inner, lane).await {
+            let stopped = {
+                let mut stop = pin!(lane.stop.notified());
+                let mut work = pin!(self.end(batch));
+                poll_fn(|cx| {
+                    if let Poll::Ready(producer_goes_on) = work.as_mut().poll(cx) {
+                        return Poll::Ready(!producer_goes_on);
+                    }
+                    stop.as_mut().poll(cx).map(|()| true)
+                })
+                .await
+            };
+            if stopped {
+                return;
+            }
+        }
+    }
+
+    fn lane(&self) -> &Lane {
+        &self.inner.lanes[self.lane]
+    }
+
+    /// Brings a batch to its end. Returns whether the producer can be used for the next one.
+    async fn end(&mut self, batch: Batch) -> bool {
+        let mut batches = VecDeque::from([batch]);
+        while let Some(batch) = batches.pop_front() {
+            match self.once(batch).await {
+                Next::Done => {}
+                Next::Again(wait, mut again) => {
+                    again.append(&mut batches);
+                    batches = again;
+                    if !wait.is_zero() {
+                        sleep(wait).await;
+                    }
+                }
+                Next::Finish(cause) => {
+                    tracing::error!(
+                        error.type = cause.error_type(),
+                        error = cause.message(),
+                        "a transaction ended its producer: the batching layer takes no more records for it"
+                    );
+                    // The records of batches that wait behind this one were aborted before.
+                    for batch in &mut batches {
+                        batch.fail(|topic| errors::finished(topic, &cause));
+                    }
+                    self.inner.finish(self.lane(), Arc::new(move |topic| errors::finished(topic, &cause)));
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Makes one attempt, and decides what follows.
+    async fn once(&mut self, mut batch: Batch) -> Next {
+        let timeout = self.inner.settings.timeout;
+        // `&mut`, because a shared reference would require `S: Sync`.
+        let (prototype, transactions, of) = (&mut self.prototype, &*self.transactions, &mut batch);
+        let control = &*self.inner.lanes[self.lane].control;
+        let made = caught(async move {
+            let mut service = prototype.clone();
+            attempt(of, &mut service, control, transactions, timeout).await
+        })
+        .await;
+        match made {
+            Ok(Attempt::Committed(deliveries)) => {
+                batch.committed(deliveries);
+                Next::Done
+            }
+            Ok(Attempt::Aborted(failure)) => self.after_abort(batch, failure),
+            Ok(Attempt::Refused(cause)) => {
+                batch.fail(|_| cause.clone());
+                Next::Done
+            }
+            Ok(Attempt::Finished(persistence, cause)) => {
+                batch.fail(|topic| errors::not_committed(topic, persistence, &cause));
+                Next::Finish(cause)
+            }
+            Err(Panicked) => self.after_panic(batch).await,
+        }
+    }
+
+    fn after_abort(&self, mut batch: Batch, failure: Failure) -> Next {
+        let Failure { cause, outcomes } = failure;
+        let errors = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+        let decision = after_abort(errors, batch.len(), batch.replays, self.inner.settings.replays);
+        tracing::warn!(
+            records = batch.len(),
+            replays = batch.replays,
+            then = ?decision,
+            error.type = cause.error_type(),
+            error = cause.message(),
+            "a transaction was aborted"
+        );
+        let wait = match decision {
+            AfterAbort::Fail => {
+                let times = batch.replays + 1;
+                batch.fail(|topic| errors::aborted(topic, times, &cause));
+                return Next::Done;
+            }
+            AfterAbort::Refuse => {
+                batch.refuse(outcomes);
+                Duration::ZERO
+            }
+            AfterAbort::Halve => {
+                let rest = batch.halve();
+                return Next::Again(Duration::ZERO, VecDeque::from([batch, rest]));
+            }
+            AfterAbort::Replay(wait) => {
+                batch.replays += 1;
+                wait
+            }
+        };
+        Next::Again(wait, VecDeque::from_iter((!batch.is_empty()).then_some(batch)))
+    }
+
+    /// Ends the transaction of a batch after a panic below.
+    async fn after_panic(&mut self, mut batch: Batch) -> Next {
+        let stage = batch.stage;
+        let timeout = self.inner.settings.timeout;
+        match stage {
+            Stage::Waiting => {
+                batch.fail(|topic| errors::panicked(topic, Persistence::NotPersisted));
+                return Next::Done;
+            }
+            Stage::Open => {
+                let cause = errors::panicked("its topic", Persistence::NotPersisted);
+                let failure = Failure { cause, outcomes: Vec::new() };
+                match caught(abort(&mut batch, &*self.transactions, timeout, failure)).await {
+                    Ok(Attempt::Finished(persistence, cause)) => {
+                        batch.fail(|topic| errors::panicked(topic, persistence));
+                        return Next::Finish(cause);
+                    }
+                    Ok(_) => {
+                        batch.fail(|topic| errors::panicked(topic, Persistence::NotPersisted));
+                        return Next::Done;
+                    }
+                    Err(Panicked) => {}
+                }
+            }
+            Stage::Committing => {}
+        }
+        batch.fail(|topic| errors::panicked(topic, stage.persistence()));
+        Next::Finish(errors::panicked("its topic", stage.persistence()))
+    }
+}
+
+/// Waits until a batch of the lane is to be cut. `None` once no record can come any more.
+async fn next(inner: &Arc<BatchInner>, lane: &Lane) -> Option<Batch> {
+    loop {
+        match inner.decide(lane) {
+            Decision::Cut => return Some(Batch::new(inner, inner.take(lane))),
+            Decision::Until(at) => {
+                let _notified_or_due = timeout_at(Instant::from_std(at), lane.changed.notified()).await;
+            }
+            Decision::Idle if inner.has_ended() => return None,
+            Decision::Idle => lane.changed.notified().await,
+        }
+    }
+}
+
+/// Foreign code has panicked. The panic's message was printed by the panic hook.
+struct Panicked;
+
+/// Runs a future, and catches a panic in it.
+async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Ok),
+        Err(_panic) => Poll::Ready(Err(Panicked)),
+    })
+    .await
+}
+
+/// Ends a lane together with its task.
+struct Ended(Arc<BatchInner>, usize);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        const WHY: &str = "the runtime of the batching layer ended";
+        let error = |topic: &str| errors::stopped(topic, Persistence::NotPersisted, WHY);
+        self.0.finish(&self.0.lanes[self.1], Arc::new(error));
+    }
+}
