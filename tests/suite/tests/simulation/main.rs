@@ -3,6 +3,7 @@
 //! `scripts/campaign` runs more seeds; `KAFKA_TOWER_SEED=42` runs one seed again.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod batches;
 mod transactions;
 
 use std::sync::Arc;

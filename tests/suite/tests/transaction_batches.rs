@@ -1,0 +1,140 @@
+//! The transactional batching layer over librdkafka, against a real Apache Kafka, and below a sink.
+#![allow(clippy::unwrap_used)] // a test may fail
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use kafka_tower::layers::transaction_batch::{TransactionBatch, TransactionBatchLayer};
+use kafka_tower::{KafkaSink, KafkaSinkConfig, SinkMessage};
+use kafka_tower_core::{ErrorKind, Persistence, Record, Result, Scope};
+use kafka_tower_memory::MemoryKafka;
+use kafka_tower_rdkafka::RdkafkaTransport;
+use kafka_tower_testkit::kafka::{self as cluster, Cluster};
+use tower::{Layer, Service, ServiceExt};
+
+const TIME: Duration = Duration::from_secs(20);
+
+async fn transport(kafka: &Cluster, id: &str, topic: &str) -> RdkafkaTransport {
+    RdkafkaTransport::builder()
+        .property("bootstrap.servers", kafka.bootstrap())
+        .property("transactional.id", id)
+        .topic(topic)
+        .connect()
+        .await
+        .unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+async fn service(kafka: &Cluster, topic: &str) -> TransactionBatch {
+    let transport = transport(kafka, &format!("{topic}-id"), topic).await;
+    let layer = TransactionBatchLayer::new(transport.control());
+    layer.init(TIME).await.unwrap();
+    layer.layer(transport)
+}
+
+async fn committed(kafka: &Cluster, topic: &str) -> Vec<String> {
+    kafka.read_committed(topic).await.unwrap().iter().map(cluster::ReadRecord::text).collect()
+}
+
+fn numbers(count: u32) -> Vec<String> {
+    (0..count).map(|n| n.to_string()).collect()
+}
+
+#[tokio::test]
+async fn callers_share_transactions_and_a_close_commits_the_rest() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("batches", 1).await.unwrap();
+    let mut service = service(kafka, &topic).await;
+    let mut futures = Vec::new();
+    for n in 0..100_u32 {
+        let record = Record::new(topic.as_str()).with_partition(0).with_value(n.to_string());
+        futures.push(service.ready().await.unwrap().call(record));
+    }
+    let last = futures.pop().unwrap();
+    let report = service.control().close(TIME).await.unwrap();
+    assert!(report.is_complete(), "{report}");
+    let outcomes = join_all(futures).await;
+    let offsets: Vec<_> = outcomes.into_iter().map(|outcome| outcome.unwrap().offset.unwrap()).collect();
+    assert_eq!(offsets, (0..99).collect::<Vec<_>>(), "one transaction: no marker between them");
+    assert_eq!(last.await.unwrap().offset, Some(99));
+    assert_eq!(committed(kafka, &topic).await, numbers(100));
+}
+
+/// A compacted topic refuses a batch with a record that has no key, and does not say which one it is.
+#[tokio::test]
+async fn a_refused_record_fails_alone() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic_with("compacted", 1, &[("cleanup.policy", "compact")]).await.unwrap();
+    let mut service = service(kafka, &topic).await;
+    let mut futures = Vec::new();
+    for n in 0..8_u32 {
+        let record = Record::new(topic.as_str()).with_partition(0).with_value(n.to_string());
+        let record = if n == 5 { record } else { record.with_key(n.to_string()) };
+        futures.push(service.ready().await.unwrap().call(record));
+    }
+    let outcomes = join_all(futures).await;
+    for (n, outcome) in outcomes.iter().enumerate() {
+        match outcome {
+            Ok(_) => assert_ne!(n, 5),
+            Err(error) => {
+                let facts = (error.kind(), error.scope(), error.persistence());
+                assert_eq!(
+                    (n, facts),
+                    (5, (ErrorKind::Rejected, Scope::Record, Persistence::NotPersisted)),
+                    "{error:#}"
+                );
+            }
+        }
+    }
+    assert_eq!(committed(kafka, &topic).await, ["0", "1", "2", "3", "4", "6", "7"]);
+}
+
+#[tokio::test]
+async fn lanes_have_their_partitions() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("lanes", 4).await.unwrap();
+    let mut transports = Vec::new();
+    for lane in 0..2 {
+        transports.push(transport(kafka, &format!("{topic}-id-{lane}"), &topic).await);
+    }
+    let layer = TransactionBatchLayer::lanes(transports.iter().map(RdkafkaTransport::control).collect());
+    layer.init(TIME).await.unwrap();
+    let mut service = layer.layer_lanes(transports);
+    let mut futures = Vec::new();
+    for n in 0..100_u32 {
+        let record = Record::new(topic.as_str()).with_key((n % 10).to_string()).with_value(n.to_string());
+        futures.push(service.ready().await.unwrap().call(record));
+    }
+    let outcomes = join_all(futures).await;
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    let read = kafka.read_committed(&topic).await.unwrap();
+    assert_eq!(read.len(), 100);
+    for partition in 0..4 {
+        let values = read.iter().filter(|record| record.partition == partition);
+        let values: Vec<u32> = values.map(|record| record.text().parse().unwrap()).collect();
+        assert!(values.is_sorted(), "call order is log order: {values:?}");
+    }
+    assert!(service.control().close(TIME).await.unwrap().is_complete());
+}
+
+/// The layer's service is a transport: a sink takes it with its control.
+#[tokio::test(start_paused = true)]
+async fn a_sink_over_the_layer_commits_and_closes() {
+    let kafka = MemoryKafka::new().with_topic("orders", 1);
+    let transport = kafka.transactional_transport("id");
+    let layer = TransactionBatchLayer::new(transport.control());
+    layer.init(TIME).await.unwrap();
+    let config = KafkaSinkConfig { topic: "orders".into(), ..Default::default() };
+    let sink = KafkaSink::<u32>::builder(config).transport(layer.layer(transport)).build().await.unwrap();
+    let sends = join_all((0..10).map(|n| sink.send(SinkMessage::new(n)))).await;
+    assert!(sends.iter().all(Result::is_ok), "{sends:?}");
+    assert_eq!(kafka.markers("orders", 0).len(), 1, "one transaction");
+    let open = tokio::spawn({
+        let sink = sink.clone();
+        async move { sink.send(SinkMessage::new(10)).await }
+    });
+    tokio::task::yield_now().await;
+    sink.flush().await.unwrap();
+    assert!(open.await.unwrap().is_ok());
+    sink.close().await.unwrap();
+    assert_eq!(kafka.committed("orders").len(), 11);
+}
