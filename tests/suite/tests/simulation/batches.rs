@@ -25,7 +25,7 @@ fn faults() -> Faults {
     Faults::default()
 }
 
-/// Numbers from a seed (SplitMix64).
+/// Numbers from a seed (`SplitMix64`).
 struct Random(u64);
 
 impl Random {
