@@ -7,7 +7,8 @@ use std::task::Waker;
 /// Runs foreign code, for example a waker. `what` names it in the log.
 pub fn guarded(what: &str, f: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(f)).is_err() {
-        tracing::error!("a panic in {what} was caught");
+        // A subscriber is foreign code too.
+        let _the_log_panics_itself = catch_unwind(|| tracing::error!("a panic in {what} was caught"));
     }
 }
 
@@ -44,6 +45,30 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    struct BadSubscriber;
+
+    impl tracing::Subscriber for BadSubscriber {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            panic!("planted");
+        }
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::Id {
+            tracing::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::Id, _: &tracing::Id) {}
+        fn event(&self, _: &tracing::Event<'_>) {}
+        fn enter(&self, _: &tracing::Id) {}
+        fn exit(&self, _: &tracing::Id) {}
+    }
+
+    #[test]
+    fn a_subscriber_that_panics_too_does_not_keep_it_either() {
+        let count = Arc::new(Count::default());
+        let wakers = [Waker::from(Arc::new(Bomb)), Waker::from(Arc::clone(&count))];
+        tracing::subscriber::with_default(BadSubscriber, || wake_all(wakers));
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
     }
 
     #[test]
