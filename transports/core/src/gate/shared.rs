@@ -84,6 +84,7 @@ impl<P> Gate<P> {
                 state.parked.push_back((item, permit));
             }
         }
+        state.withdrawing += withdrawn.len();
         drop(state);
         let settle = |(item, permit)| {
             settle(item);
@@ -92,6 +93,7 @@ impl<P> Gate<P> {
         let permits: Vec<Permit> = withdrawn.into_iter().map(settle).collect();
         let mut state = self.lock();
         permits.iter().for_each(|permit| state.settle(permit));
+        state.withdrawing -= permits.len();
         permits.len()
     }
 

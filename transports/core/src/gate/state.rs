@@ -35,6 +35,8 @@ pub(super) struct State<P> {
     records: usize,
     bytes: usize,
     pub(super) parked: VecDeque<(P, Permit)>,
+    /// Number of records that are being withdrawn: taken out of the queue, and not settled yet.
+    pub(super) withdrawing: usize,
     /// Waiting handles by ticket, the oldest first. A handle that was woken in vain keeps its ticket and so its
     /// position.
     pub(super) waiting: BTreeMap<u64, Waker>,
@@ -64,6 +66,7 @@ impl<P> State<P> {
             records: 0,
             bytes: 0,
             parked: VecDeque::new(),
+            withdrawing: 0,
             waiting: BTreeMap::new(),
             next_ticket: 0,
             woken_pending: 0,
@@ -84,7 +87,7 @@ impl<P> State<P> {
     }
 
     pub(super) fn in_flight(&self) -> InFlight {
-        InFlight { records: self.records, bytes: self.bytes, parked: self.parked.len() }
+        InFlight { records: self.records, bytes: self.bytes, parked: self.parked.len() + self.withdrawing }
     }
 
     pub(super) fn is_idle(&self) -> bool {

@@ -490,3 +490,22 @@ fn a_panicking_waker_loses_no_other_wake_up() {
     wire.release_first();
     assert_eq!(woken.get(), 1);
 }
+
+#[test]
+fn a_record_that_is_being_withdrawn_is_in_flight_until_it_is_settled() {
+    let wire = Wire::new(1, 100);
+    let mut handle = wire.handle();
+    for item in 0..3 {
+        handle.call(item, 1).unwrap();
+    }
+    wire.withdraw(
+        |_| true,
+        |item| {
+            if item == 1 {
+                wire.release_first();
+            }
+            assert_eq!(wire.gate.in_flight().parked, 2, "item {item}");
+        },
+    );
+    assert_eq!(wire.gate.in_flight(), crate::InFlight::default());
+}
