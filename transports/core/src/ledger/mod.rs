@@ -160,3 +160,6 @@ impl<A> fmt::Debug for Ledger<A> {
         f.debug_struct("Ledger").field("gate", &self.gate).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

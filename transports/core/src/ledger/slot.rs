@@ -41,6 +41,8 @@ struct State<A> {
     permit: Option<Permit>,
     /// The caller's future was dropped.
     abandoned: bool,
+    /// A failure, or an outcome during a close, is being recorded: it is the record's only one.
+    claimed: bool,
     /// None for a record that succeeds. Boxed, so that the slot of each record is small.
     rare: Option<Box<Rare>>,
 }
@@ -57,7 +59,15 @@ struct Rare {
 
 impl<A> Default for State<A> {
     fn default() -> Self {
-        Self { stage: Stage::Parked, outcome: None, waker: None, permit: None, abandoned: false, rare: None }
+        Self {
+            stage: Stage::Parked,
+            outcome: None,
+            waker: None,
+            permit: None,
+            abandoned: false,
+            claimed: false,
+            rare: None,
+        }
     }
 }
 
@@ -70,6 +80,14 @@ impl<A> State<A> {
         }
         self.outcome = Some(outcome);
         self.waker.take()
+    }
+
+    fn refuse_second(&mut self) -> Result<(), Option<Permit>> {
+        match (self.stage == Stage::Settled, self.claimed) {
+            (true, _) => Err(self.permit.take()),
+            (false, true) => Err(None),
+            (false, false) => Ok(()),
+        }
     }
 
     #[cold]
@@ -130,11 +148,14 @@ impl<A> Slot<A> {
         lock(&self.state)
     }
 
-    /// Marks that the record is handed over. [`settle`](super::RecordTransport::settle) returns the permit.
+    /// Marks that the record is handed over, unless it is settled. [`settle`](super::RecordTransport::settle) returns the
+    /// permit.
     pub fn admit(&self, permit: Permit) {
         let mut state = self.state();
         state.permit = Some(permit);
-        state.stage = Stage::HandedOver;
+        if state.stage != Stage::Settled {
+            state.stage = Stage::HandedOver;
+        }
     }
 
     /// Records when a parked record got room.
@@ -154,15 +175,44 @@ impl<A> Slot<A> {
         Unanswered::new(handed_over_for).with_budget(self.given())
     }
 
-    /// Sets the outcome. Returns the permit, and wakes the caller unless it got a time-out. A failure is `unseen` until
-    /// the caller's future is polled or dropped.
+    /// Reserves the outcome for the caller of this function, which must [settle](Self::settle_claimed) the record. Two
+    /// threads may have an outcome at the same time, for example a report and the end of a close.
+    ///
+    /// # Errors
+    ///
+    /// The record is settled, or another outcome was claimed. Returns the permit, if the record was admitted after that.
+    pub(super) fn claim(&self) -> Result<(), Option<Permit>> {
+        let mut state = self.state();
+        state.refuse_second()?;
+        state.claimed = true;
+        Ok(())
+    }
+
+    /// Sets the outcome, as [`settle_claimed`](Self::settle_claimed) does, unless another outcome was claimed.
     pub(super) fn settle(&self, outcome: Result<A>, unseen: Option<&Outstanding<()>>) -> Option<Permit> {
         let mut state = self.state();
+        match state.refuse_second() {
+            Ok(()) => self.set(state, outcome, unseen),
+            Err(permit) => permit,
+        }
+    }
+
+    /// Sets the outcome that was [claimed](Self::claim). Returns the permit, and wakes the caller unless it got a time-out.
+    /// A failure is `unseen` until the caller's future is polled or dropped.
+    pub(super) fn settle_claimed(&self, outcome: Result<A>, unseen: &Outstanding<()>) -> Option<Permit> {
+        self.set(self.state(), outcome, Some(unseen))
+    }
+
+    fn set(
+        &self,
+        mut state: MutexGuard<'_, State<A>>,
+        outcome: Result<A>,
+        unseen: Option<&Outstanding<()>>,
+    ) -> Option<Permit> {
         let (permit, delivered) = (state.permit.take(), outcome.is_ok());
         let late = state.rare.as_mut().and_then(|rare| rare.late.take());
         let mut seen = None;
         let waker = match state.stage {
-            Stage::Settled => return permit,
             Stage::Expired => {
                 // A caller that has not read its time-out yet gets the outcome.
                 if state.outcome.is_some() {
@@ -171,7 +221,8 @@ impl<A> Slot<A> {
                 }
                 None
             }
-            Stage::Parked | Stage::HandedOver | Stage::Held => state.set_outcome(outcome, unseen),
+            // It is not settled: `refuse_second` checks this.
+            Stage::Parked | Stage::HandedOver | Stage::Held | Stage::Settled => state.set_outcome(outcome, unseen),
         };
         state.stage = Stage::Settled;
         drop(state);
@@ -183,6 +234,12 @@ impl<A> Slot<A> {
             late.arrive(delivered);
         }
         permit
+    }
+
+    /// Wakes the caller, so that it polls its future again.
+    pub fn wake(&self) {
+        let waker = self.state().waker.take();
+        waker.into_iter().for_each(wake);
     }
 
     /// Settles a record whose transport no longer exists.
@@ -372,6 +429,17 @@ mod tests {
         assert_eq!((error.kind(), error.persistence()), (ErrorKind::Timeout, Persistence::PossiblyPersisted));
         assert!(slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen)).is_some());
         assert!(poll(&slot).is_pending());
+    }
+
+    #[test]
+    fn a_record_that_is_admitted_after_it_was_settled_keeps_its_outcome_and_returns_its_room() {
+        let unseen = Outstanding::new();
+        let slot = Slot::new(Record::new("orders"), Instant::now());
+        assert!(slot.settle(Err(Error::new(ErrorKind::Closed, "given up")), Some(&unseen)).is_none());
+        slot.admit(crate::gate::Permit { bytes: 1, epoch: 0 });
+        assert!(slot.is_settled());
+        assert!(slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen)).is_some());
+        assert!(poll(&slot).map(|outcome| outcome.unwrap_err().kind()) == Poll::Ready(ErrorKind::Closed));
     }
 
     #[test]

@@ -29,16 +29,18 @@ pub trait RecordTransport: Gated<Item = Arc<Slot<Self::Acknowledgement>>> {
     /// Settles a record: sets its outcome, wakes its caller, counts it if the transport is closing. Returns the permit
     /// of an admitted record, to be [released](Gated::release) afterwards: whoever waits for the room finds the record
     /// settled. Settling it again does nothing.
+    #[must_use = "room that is not released is lost"]
     fn settle(&self, slot: &Slot<Self::Acknowledgement>, outcome: Result<Self::Acknowledgement>) -> Option<Permit> {
         let ledger = self.ledger();
         if outcome.is_err() || ledger.closing.has_begun() {
-            if slot.is_settled() {
-                return None;
+            if let Err(permit) = slot.claim() {
+                return permit;
             }
             if let Err(error) = &outcome {
                 self.failed(slot, error);
             }
             ledger.closing.count(slot.record(), &outcome);
+            return slot.settle_claimed(outcome, &ledger.unseen);
         }
         slot.settle(outcome, Some(&ledger.unseen))
     }
