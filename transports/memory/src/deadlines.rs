@@ -1,7 +1,9 @@
 //! Task that expires records at their deadlines, while there are any.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::thread;
 
 use kafka_tower_core::Delivery;
 use kafka_tower_core::ledger::{RecordTransport, Slot};
@@ -16,6 +18,12 @@ pub(crate) struct ExpiryTask {
     runs: AtomicBool,
     /// Number of tasks started so far: only the latest one goes on.
     started: AtomicU64,
+}
+
+thread_local! {
+    /// This thread is starting a task. A runtime that has ended drops it at once: the caller that needs it would be woken
+    /// and start the next one, for ever.
+    static STARTING: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Client {
@@ -35,11 +43,15 @@ impl Client {
 
     fn start_expiry(self: &Arc<Self>) {
         let (Ok(runtime), Some(at)) = (Handle::try_current(), self.ledger().next_deadline()) else {
+            // A task that runs on another runtime waits for a later deadline: the next poll inside a runtime starts one.
+            self.expiry.runs.store(false, Ordering::Release);
             return self.ledger().forget_next_deadline();
         };
         self.expiry.runs.store(true, Ordering::Release);
         let number = self.expiry.started.fetch_add(1, Ordering::AcqRel) + 1;
+        STARTING.set(true);
         runtime.spawn(Running { client: Arc::downgrade(self), number }.run(at.into()));
+        STARTING.set(false);
     }
 }
 
@@ -68,10 +80,15 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Also when the runtime ends: the next record starts a task on its own runtime.
+        // Also when the runtime ends: the next record starts a task on its own runtime, and so does a caller on another
+        // runtime, which is woken for that.
         if let Some(client) = self.client() {
             client.expiry.runs.store(false, Ordering::Release);
             client.ledger().forget_next_deadline();
+            // It panics where time is not enabled. Another task would panic as well.
+            if !STARTING.get() && !thread::panicking() {
+                client.ledger().watched().iter().for_each(|slot| slot.wake());
+            }
         }
     }
 }

@@ -20,7 +20,8 @@ use crate::client::Client;
 /// flight.
 ///
 /// Deadlines need a tokio runtime with time enabled, at the call or at a poll. Without one, a deadline is checked only
-/// when there is room for the record.
+/// when there is room for the record. One task keeps the deadlines of a producer, on the runtime that needed it first: while
+/// nothing drives that runtime, they are late.
 ///
 /// # Cancel safety
 ///

@@ -1,11 +1,14 @@
 //! `Record::expires_at`: withdrawn while parked, possibly persisted while in flight.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use kafka_tower_core::gate::Limits;
 use kafka_tower_core::{ErrorKind, Persistence, Record};
-use kafka_tower_memory::MemoryKafka;
+use kafka_tower_memory::{MemoryDeliveryFuture, MemoryKafka, MemoryTransport};
 use tokio::time::{Instant, advance};
 use tower::Service;
 
@@ -139,4 +142,72 @@ fn a_record_settled_at_once_needs_no_timer() {
     let record = to(0, "a").with_expires_at(std::time::Instant::now() + Duration::from_secs(60));
     // A timer would panic: there is no runtime.
     assert!(transport.call(record).now_or_never().expect("at once").is_ok());
+}
+
+/// A record that is called where there is no runtime, as on a thread of the caller's own.
+fn called_without_runtime(transport: &MemoryTransport, record: Record) -> MemoryDeliveryFuture {
+    let mut transport = transport.clone();
+    std::thread::spawn(move || transport.call(record)).join().expect("called")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_before_all_others_is_kept_also_if_its_record_was_called_without_a_runtime() {
+    let (kafka, mut transport) = orders(1);
+    let _hold = kafka.script().always().hold();
+    let start = Instant::now();
+    let _late = transport.call(expiring("late", Duration::from_secs(60)));
+    let early = called_without_runtime(&transport, expiring("early", 20 * MS));
+    assert_eq!(facts(watched(early).await).0, ErrorKind::Timeout);
+    assert_eq!(start.elapsed(), 20 * MS);
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_caller_whose_runtime_keeps_no_deadlines_is_not_woken_for_ever() {
+    let (kafka, mut transport) = orders(1);
+    let _hold = kafka.script().always().hold();
+    let mut send = transport.call(to(0, "a").with_expires_at(std::time::Instant::now() + MS));
+    let count = Arc::new(Count::default());
+    let waker = Waker::from(Arc::clone(&count));
+    let mut poll = || assert!(send.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        poll();
+        tokio::task::yield_now().await; // its task panics, because time is not enabled
+    });
+    assert_eq!(count.0.load(Ordering::SeqCst), 0, "time is not enabled");
+    let handle = runtime.handle().clone();
+    drop(runtime);
+    let _entered = handle.enter();
+    poll();
+    assert_eq!(count.0.load(Ordering::SeqCst), 0, "the runtime has ended");
+}
+
+#[test]
+fn deadlines_are_kept_when_the_runtime_that_kept_them_ends() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let (kafka, mut transport) = orders(1);
+    let _hold = kafka.script().always().hold();
+    let (first, second) = (runtime(), runtime());
+    let ends = || std::time::Instant::now() + 50 * MS;
+    let entered = first.enter();
+    let _other = transport.call(to(0, "first").with_expires_at(ends()));
+    drop(entered);
+    let send = transport.call(to(0, "second").with_expires_at(ends()));
+    second.block_on(async {
+        let send = tokio::spawn(send);
+        tokio::task::yield_now().await; // polled once, and again only when it is woken
+        tokio::task::spawn_blocking(move || drop(first)).await.expect("dropped");
+        let stuck = tokio::time::timeout(Duration::from_secs(10), send).await;
+        assert_eq!(facts(stuck.expect("stuck").expect("a task")).0, ErrorKind::Timeout);
+    });
 }
