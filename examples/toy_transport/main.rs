@@ -46,10 +46,31 @@ async fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use super::Toy;
+    use std::time::Duration;
+
+    use kafka_tower_core::Record;
+    use kafka_tower_testkit::Broker;
+    use tokio::time::{Instant, sleep};
+    use tower_service::Service;
+
+    use super::*;
 
     kafka_tower_testkit::law_tests!(
         #[tokio::test(start_paused = true)]
         Toy
     );
+
+    #[tokio::test(start_paused = true)]
+    async fn a_close_reports_a_record_that_is_in_flight_for_longer_than_the_bound() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let Opened { mut transport, control, mut broker, .. } = Toy.open(Limits { records: 9, bytes: 99 }, 1).await;
+        assert!(broker.pause().await.is_ok());
+        for _ in 0..2 {
+            let record = Record::new(TOPIC).with_expires_at(Instant::now() + SECOND);
+            assert!(transport.call(record).await.is_err());
+            sleep(400 * SECOND).await;
+        }
+        let report = control.close(SECOND).await.unwrap();
+        assert_eq!(report.undelivered.len(), 2, "{report}");
+    }
 }

@@ -18,7 +18,8 @@ use tower_service::Service;
 
 use crate::broker::ToyBroker;
 
-/// Time after which a close gives up what has no answer, at the latest.
+/// Time after which a record is overdue. With it, the ledger watches a record beyond its deadline; a close gives up what is
+/// watched.
 const BOUND: Duration = Duration::from_secs(300);
 
 type Slot = ledger::Slot<Delivery>;
@@ -114,7 +115,8 @@ impl Toy {
         tokio::spawn(async move {
             sleep_until(at.into()).await;
             let late = |slot: &Slot, admitted| errors::expired(&slot.record().topic, None, admitted, None);
-            toy.expire(toy.now(), late);
+            let overdue = toy.expire(toy.now(), late);
+            toy.ledger.watch_again(&overdue, toy.now() + BOUND); // a close must still find them
         });
     }
 }

@@ -120,6 +120,10 @@ impl<A> Ledger<A> {
     }
 
     /// The watched records that are still held.
+    ///
+    /// All unsettled records are watched if the ledger has a bound and the transport
+    /// [watches overdue records again](Self::watch_again). Without a bound, a record is watched until its deadline, and one
+    /// without a deadline never.
     pub fn watched(&self) -> Vec<Arc<Slot<A>>> {
         self.deadlines().all()
     }
