@@ -27,7 +27,8 @@
 //! # Place in the stack
 //!
 //! Directly above the transport, below the partition layer. Use no retry layer below it: one that sends a record again
-//! changes the order of the batch.
+//! changes the order of the batch. A retry layer above sends the records of a batch that was given up one by one, so that
+//! their order may change; each one is still written once.
 //!
 //! # Order
 //!
@@ -37,7 +38,8 @@
 //! # Deadlines
 //!
 //! A record that is not sent at its `expires_at` is taken out of its batch: `Timeout`, `NotPersisted`. If its transaction
-//! is under way, the caller gets `Timeout`, `PossiblyPersisted`, and the transaction goes on.
+//! is under way, the caller gets `Timeout`, `PossiblyPersisted`, and the transaction goes on; if it is aborted, the record is
+//! not replayed.
 //!
 //! # Cancellation
 //!

@@ -233,3 +233,17 @@ async fn a_deadline_before_the_records_answer_aborts_no_transaction() {
     assert!(other.await.is_ok());
     assert_eq!((committed(&kafka).len(), transactions(&kafka)), (2, (1, 0)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_record_whose_caller_got_its_time_out_is_not_replayed() {
+    let kafka = kafka();
+    let service = service(&kafka, plain).await;
+    let start = Instant::now();
+    kafka.script().delay(SECOND);
+    kafka.script_transactions().on(TransactionCall::Commit).fail(must_abort());
+    let late = service.clone().call(to(0, "late").with_expires_at(start + 100 * MS));
+    let other = send(&service, 0, "other");
+    assert_eq!(facts(&late.await), (ErrorKind::Timeout, Recovery::Wait, Persistence::PossiblyPersisted));
+    assert!(other.await.is_ok());
+    assert_eq!(committed(&kafka), ["other"]);
+}
