@@ -130,6 +130,10 @@ async fn requests<'a>(mut from: ReadSide, to: &mut WriteSide, open: &Open, state
                 Some(Action::Hold) => {
                     let held = Held::new(state);
                     held.released().await;
+                    if queue.is_closed() && queue.is_empty() {
+                        // The client is gone: only `late` waits for the answer.
+                        return Ok(End::Late(frame, held));
+                    }
                     remember(open, meta, action);
                     to.write_all(frame.bytes()).await?;
                 }
