@@ -59,7 +59,8 @@ pub trait Control: Send + Sync + fmt::Debug + 'static {
         None
     }
 
-    /// Number of times the transport has replaced a stuck client.
+    /// Number of times the transport has replaced its client: because it was stuck, or because a late request of the
+    /// previous transaction could have changed the next one.
     fn generation(&self) -> u64 {
         0
     }

@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
@@ -92,6 +92,8 @@ pub(crate) struct BrokerActivities {
     all: RwLock<Vec<Arc<Connection>>>,
     connected: Mutex<BTreeSet<(Vec<u8>, i32)>>,
     changes: AtomicU64,
+    /// Whether a request of a transaction ended without an answer.
+    transactional_lost: AtomicBool,
 }
 
 /// The state of a client's connections. Equal states mean that none was made or lost in between.
@@ -109,6 +111,7 @@ impl Default for BrokerActivities {
             all: RwLock::default(),
             connected: Mutex::default(),
             changes: AtomicU64::new(CLIENTS.fetch_add(1, Ordering::Relaxed) << 40),
+            transactional_lost: AtomicBool::new(false),
         }
     }
 }
@@ -180,6 +183,16 @@ impl BrokerActivities {
     pub(crate) fn connection_state(&self) -> ConnectionState {
         let connected = lock(&self.connected);
         ConnectionState { changes: self.changes.load(Ordering::Acquire), any: !connected.is_empty() }
+    }
+
+    /// Records that a request of a transaction ended without an answer.
+    pub(crate) fn transactional_lost(&self) {
+        self.transactional_lost.store(true, Ordering::Release);
+    }
+
+    /// Returns whether a request of a transaction ever ended without an answer.
+    pub(crate) fn any_transactional_lost(&self) -> bool {
+        self.transactional_lost.load(Ordering::Acquire)
     }
 
     /// Counts a request to a broker.

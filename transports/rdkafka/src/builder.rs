@@ -35,6 +35,7 @@ pub struct RdkafkaBuilder {
     connect_timeout: Duration,
     check: bool,
     events: Option<Arc<dyn ClientEvents>>,
+    replaces_after_unclean_end: bool,
 }
 
 impl RdkafkaBuilder {
@@ -48,6 +49,7 @@ impl RdkafkaBuilder {
             connect_timeout: Duration::from_secs(10),
             check: true,
             events: None,
+            replaces_after_unclean_end: true,
         }
     }
 
@@ -112,6 +114,14 @@ impl RdkafkaBuilder {
         self
     }
 
+    /// Whether the producer is replaced after a transaction whose end had no clean answer. False is only for tests that
+    /// show what happens without it: a late request ends the next transaction.
+    #[doc(hidden)]
+    pub fn replace_after_unclean_end(mut self, replace: bool) -> Self {
+        self.replaces_after_unclean_end = replace;
+        self
+    }
+
     /// Creates the client, finds a broker and the topics, and waits for the producer id; without it the first record
     /// would take half a second longer.
     ///
@@ -154,6 +164,9 @@ impl RdkafkaBuilder {
             self.per_partition,
             event_loop::spawn_isolated,
         );
+        if !self.replaces_after_unclean_end {
+            inner.transactions.previous.ignore();
+        }
         let thread = event_loop::spawn(Arc::clone(&inner)).map_err(threads::no_thread)?;
         let transactional = properties::get(&self.properties, "transactional.id").is_some();
         let owner = Owner::new(inner, thread, transactional);

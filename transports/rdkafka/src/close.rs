@@ -15,6 +15,7 @@ use crate::{threads, transactions};
 pub(crate) fn begin(inner: &Arc<TransportInner>, within: Duration) -> CloseWaiter {
     // Before the event loop can see that the close has begun.
     let (first, open) = inner.transactions.open.close();
+    let open = inner.transactions.previous.close() || open;
     if first && open {
         inner.closing().ends_transaction();
     }

@@ -157,6 +157,8 @@ fn of_transactions() {
         transactions::errors::no_group_coordinator(),
         transactions::errors::not_handed_over(),
         transactions::errors::not_flushed(""),
+        transactions::errors::not_rebuilt("").without_record(),
+        transactions::errors::not_rebuilt("; last broker error 0.4 s ago: it failed").without_record(),
         transactions::errors::not_flushed("; last broker error 0.4 s ago: it failed"),
         threads::panicked("commit"),
         threads::panicked("cannot connect").without_record(),

@@ -101,7 +101,7 @@ pub(crate) struct EventLoop<'a> {
     pub(crate) inner: &'a Arc<TransportInner>,
     client: &'a Client,
     pub(crate) queue: Queue,
-    /// None with transactions, where no producer is replaced.
+    /// None with transactions, where no stuck producer is replaced.
     pub(crate) watch: Option<StuckWatch>,
     /// Slots of the current event, see [`Queue::poll`].
     reported: Vec<Arc<Slot>>,
@@ -140,6 +140,7 @@ impl<'a> EventLoop<'a> {
                 tick = now + TICK;
             }
             self.guarded("a subscriber", |this| refresh.run(this.inner, now));
+            self.take_successor();
             let deadline = self.inner.closing().deadline();
             if let Some(deadline) = deadline {
                 let left = self.inner.gate().in_flight();
@@ -340,7 +341,7 @@ pub(crate) fn is_producer_id(facility: &str, text: &str) -> bool {
     facility == "GETPID" && text.contains("Acquired PID")
 }
 
-fn log(inner: &TransportInner, watch: Option<&mut StuckWatch>, level: i32, facility: &str, text: &str) {
+pub(crate) fn log(inner: &TransportInner, watch: Option<&mut StuckWatch>, level: i32, facility: &str, text: &str) {
     if let Some(watch) = watch {
         if facility == "PARTCNT" {
             watch.partitions_changed();
@@ -351,6 +352,7 @@ fn log(inner: &TransportInner, watch: Option<&mut StuckWatch>, level: i32, facil
     if facility == "TXNERR" {
         inner.transactions.fails(text);
     }
+    inner.transactions.previous.read(facility, text);
     if is_producer_id(facility, text) {
         inner.connect_state.change(|facts| facts.producer_id = true);
     }

@@ -23,6 +23,7 @@ use crate::isolated::{IsolatedProducer, LazyIsolatedProducer};
 use crate::log::{Log, Source};
 use crate::partition_counts::PartitionCounts;
 use crate::replace::reason::ReplaceReason;
+use crate::replace::successor::Successor;
 use crate::request_limit::RequestLimit;
 use crate::slot::{Acknowledged, Slot};
 use crate::threads;
@@ -51,6 +52,8 @@ pub(crate) struct TransportInner {
     pub(crate) request_limit: RequestLimit,
     /// Number of times that the client was replaced.
     pub(crate) generation: AtomicU64,
+    /// The next instance, between two transactions.
+    pub(crate) successor: Successor,
     /// Set while the replaced instance gives up its records.
     pub(crate) replaced_for: Mutex<Option<ReplaceReason>>,
     /// The same for the isolated producer.
@@ -92,6 +95,7 @@ impl TransportInner {
             partitions: PartitionCounts::default(),
             held: HeldRecords::default(),
             generation: AtomicU64::new(0),
+            successor: Successor::default(),
             replaced_for: Mutex::default(),
             isolated_replaced_for: Mutex::default(),
             transactions: TransactionState::default(),

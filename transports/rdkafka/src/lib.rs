@@ -28,6 +28,9 @@
 //!   librdkafka only guesses, the error says [`PossiblyPersisted`](kafka_tower_core::Persistence::PossiblyPersisted).
 //! - **Deadlines.** A record's deadline resolves its future and never becomes `message.timeout.ms`: in outages that
 //!   were longer, that wrote thousands of records twice.
+//! - **Transactions.** A request that arrives late would count for the next transaction, which it can end
+//!   (KAFKA-17754). If a request of a transaction had no answer, the next `begin` first replaces the producer by one
+//!   with a new epoch.
 //! - **Causes.** Only the error callback knows why nothing is delivered. The last errors are kept, and a time-out names
 //!   them.
 //! - **Secrets.** The binding's configuration error prints passwords. This transport's error only names the property.

@@ -42,7 +42,7 @@ pub(crate) fn read<'a>(facility: &str, line: &'a str, code_of: impl Fn(&str) -> 
 }
 
 /// Strips "[thrd:host:9092/1]: ".
-fn without_thread(line: &str) -> &str {
+pub(crate) fn without_thread(line: &str) -> &str {
     let line = line.trim();
     line.strip_prefix("[thrd:").and_then(|rest| rest.split_once("]: ")).map_or(line, |(_, rest)| rest)
 }

@@ -133,9 +133,10 @@ impl OpenTransaction {
         }
     }
 
-    /// The transaction has ended.
-    pub(crate) fn ended(&self) {
-        self.state().phase = Phase::Closed;
+    /// The transaction has ended. Returns whether the coordinator was asked to commit it.
+    pub(crate) fn ended(&self) -> bool {
+        let phase = std::mem::take(&mut self.state().phase);
+        matches!(phase, Phase::Open { asked: true } | Phase::Committing)
     }
 
     /// Lets no further call begin. Returns whether this is the first close, and whether there is a transaction to end.

@@ -55,7 +55,8 @@ impl Drop for Owner {
                     "a Kafka transport was dropped with records in flight: close it before the last handle is dropped, so that none is lost"
                 );
             }
-            let open = self.inner.transactions.open.is_open();
+            let transactions = &self.inner.transactions;
+            let open = transactions.open.is_open() || transactions.previous.is_rebuilding();
             drop(close::begin(&self.inner, if open { ABORT_TIME } else { Duration::ZERO }));
         }
         if let Some(thread) = self.thread.take() {

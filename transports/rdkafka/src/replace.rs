@@ -11,9 +11,11 @@
 //!
 //! Three problems end only with a new client: the two of `stuck_partitions.rs`, and a record that has no answer within
 //! the delivery bound although brokers answer. A client whose brokers do not answer is not replaced, because a new client
-//! would not reach them either. With transactions no client is replaced: the new one would abort the open transaction.
+//! would not reach them either. With transactions no stuck client is replaced: the new one would abort the open transaction.
+//! Between two transactions, `transactions/rebuild.rs` makes a new instance that the event loop only puts in place.
 
 pub(crate) mod reason;
+pub(crate) mod successor;
 pub(crate) mod watch;
 
 use std::collections::BTreeMap;
@@ -278,7 +280,7 @@ fn keep_old(partitions: &mut BTreeMap<Partition, StuckReason>, records: &[Arc<Sl
 }
 
 /// Ends an instance, on a thread of its own, because one of its threads may be resolving a name.
-fn retire(inner: &Arc<TransportInner>, instance: Instance) {
+pub(crate) fn retire(inner: &Arc<TransportInner>, instance: Instance) {
     let retiring = Arc::clone(inner);
     let retire = std::thread::Builder::new().name("kafka-tower-retire".to_owned());
     if let Err(error) = retire.spawn(move || retiring.retire(instance)) {
@@ -287,6 +289,21 @@ fn retire(inner: &Arc<TransportInner>, instance: Instance) {
 }
 
 impl EventLoop<'_> {
+    /// Puts a new instance that has the transactional id in the client's place. No record is in flight.
+    pub(crate) fn take_successor(&mut self) {
+        let inner = self.inner;
+        let Some(new) = inner.successor.take() else { return };
+        if let Some(old) = inner.client.swap(new) {
+            // Before the old instance ends, which owns the old queue.
+            if let Some(queue) = inner.client.queue() {
+                self.queue = queue;
+            }
+            inner.generation.fetch_add(1, Ordering::AcqRel);
+            retire(inner, old);
+        }
+        inner.successor.in_place();
+    }
+
     /// Retires an isolated producer with partitions in trouble: the next isolated record gets a new one.
     pub(crate) fn handle_stuck_isolated(&mut self, client: &Client, now: Instant) {
         let Some(watch) = self.watch.as_mut().filter(|watch| !watch.has_no_trouble()) else { return };

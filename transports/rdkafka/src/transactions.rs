@@ -1,7 +1,10 @@
 //! Transactions with librdkafka. Its calls block, so each one runs on a thread of its own.
 
 pub(crate) mod call;
+pub(crate) mod end_lines;
 pub(crate) mod errors;
+pub(crate) mod previous;
+mod rebuild;
 pub(crate) mod state;
 
 use std::fmt;
@@ -25,6 +28,7 @@ use tokio::sync::oneshot;
 
 use self::call::{Call, SLICE, commit_error, sliced};
 use self::errors::{aborted, call_after_close, no_group_coordinator, not_flushed, not_handed_over, unanswered};
+use self::rebuild::NOT_BEGUN;
 use crate::codes;
 use crate::inner::TransportInner;
 use crate::open_transaction::AtClose;
@@ -66,15 +70,20 @@ impl TransactionControl for RdkafkaTransactions {
         without_record(init)
     }
 
-    /// Local: librdkafka asks no broker.
-    fn begin(&self, _: Duration) -> ControlFuture<'_, ()> {
-        let begin = self.run("begin", |inner| {
+    /// Local, because librdkafka asks no broker, unless the producer has to be replaced before.
+    fn begin(&self, within: Duration) -> ControlFuture<'_, ()> {
+        let begin = self.run("begin", move |inner| {
+            rebuild::when_previous_is_over(inner, later(Instant::now(), within))?;
             let before = inner.transactions.counts();
-            let begun = inner.transactions.open.begin(|| inner.client.begin_transaction());
+            let begun = inner.transactions.open.begin(|| {
+                inner.client.begin_transaction()?;
+                inner.transactions.previous.begun();
+                Ok(())
+            });
             let call = Call::until(inner, Instant::now());
             begun
-                .ok_or_else(|| call_after_close("the transaction was not begun"))?
-                .map_err(|error| call.error("the transaction was not begun", &error, Persistence::NotPersisted))?;
+                .ok_or_else(|| call_after_close(NOT_BEGUN))?
+                .map_err(|error| call.error(NOT_BEGUN, &error, Persistence::NotPersisted))?;
             // Only if `begin` succeeded: failures in a transaction that is open already must be kept.
             inner.transactions.begun(before);
             Ok(())
@@ -139,6 +148,7 @@ fn without_record(call: ControlFuture<'_, ()>) -> ControlFuture<'_, ()> {
 
 /// Ends the open transaction while the transport closes, until `end`. Blocks, and needs the event loop meanwhile.
 pub(crate) fn end_at_close(inner: &Arc<TransportInner>, end: Instant) -> Option<TransactionEnd> {
+    inner.transactions.previous.wait_for_rebuild(end);
     let ended = match inner.transactions.open.at_close(end) {
         AtClose::Nothing => None,
         AtClose::Abort { asked } => {
@@ -187,6 +197,7 @@ fn commit(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
     });
     let Err(error) = committed else {
         state.open.ended();
+        state.previous.ended(None, Instant::now());
         return Ok(());
     };
     // librdkafka repeats the request by itself, and a later answer may be a refusal although an earlier request was
@@ -210,7 +221,8 @@ fn abort(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
     let ended = sliced(call, |slice| inner.client.abort_transaction(slice));
     inner.transactions.aborting.store(false, Ordering::Release);
     let Err(error) = ended else {
-        inner.transactions.open.ended();
+        let doubt = inner.transactions.open.ended().then_some("a commit was requested before the abort");
+        inner.transactions.previous.ended(doubt, Instant::now());
         return Ok(());
     };
     // A late request of the previous transaction ended it, which may have been a commit (KAFKA-17754).

@@ -22,12 +22,18 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) async fn new(kafka: &Cluster, memory: &MemoryKafka, topic: &str, id: &str) -> Self {
+        Self::with_replacements(true, kafka, memory, topic, id).await
+    }
+
+    /// `replaces`: whether the real client replaces its producer after an end without a clean answer.
+    async fn with_replacements(replaces: bool, kafka: &Cluster, memory: &MemoryKafka, topic: &str, id: &str) -> Self {
         let there = client(kafka)
             .property("transactional.id", id)
             // The first offsets of a new group wait for its coordinator. With a back-off of 1 ms librdkafka would ask
             // forever.
             .property("retry.backoff.ms", "100")
             .property("batch.num.messages", "1")
+            .replace_after_unclean_end(replaces)
             .topic(topic)
             .connect()
             .await
@@ -150,8 +156,8 @@ async fn ten_late_ends_have_the_same_effect() {
     for scenario in 0..10 {
         let (what, late_commit) = (format!("late end {scenario}"), scenario % 2 == 0);
         let value = |n: i32| (n % 2, format!("{scenario}.{n}"));
-        // A new owner each time, because a late end makes the old one unusable.
-        let mut pair = Pair::new(&kafka, &memory, &topic, &topic).await;
+        // A new owner each time, because a late end makes the old one unusable. It is used further, as in memory.
+        let mut pair = Pair::with_replacements(false, &kafka, &memory, &topic, &topic).await;
         pair.begin().await;
         pair.send(&[value(0), value(1)], &what).await;
         kafka.proxy().unwrap().next(ApiKey::END_TXN, Action::HoldAndCut);

@@ -14,6 +14,12 @@ const NAME: &CStr = c"kafka-tower";
 /// Kafka's API key of the Produce request.
 const PRODUCE: i16 = 0;
 
+/// Returns whether a request of this kind belongs to a transaction: Produce, `AddPartitionsToTxn`, `AddOffsetsToTxn`, `EndTxn`,
+/// `TxnOffsetCommit`.
+fn is_transactional(api: i16) -> bool {
+    matches!(api, PRODUCE | 24 | 25 | 26 | 28)
+}
+
 /// Makes the client that will be created from `conf` report its brokers' activity to `peers`.
 ///
 /// # Safety
@@ -105,6 +111,9 @@ unsafe extern "C" fn on_answer(
     if size > 0 || code == 0 {
         peers.answered(id, name, api == PRODUCE);
     } else {
+        if is_transactional(api) {
+            peers.transactional_lost();
+        }
         peers.lost(id, name, code);
     }
     0

@@ -64,6 +64,11 @@ impl Client {
         self.with(|native| native.peers.all(now)).unwrap_or_default()
     }
 
+    /// Returns whether a request of a transaction of this instance ended without an answer. A copy may still arrive.
+    pub(crate) fn any_transactional_lost(&self) -> bool {
+        self.with(|native| native.peers.any_transactional_lost()).unwrap_or(false)
+    }
+
     /// Returns the state of the producer's connections; `None` once it is destroyed.
     pub(crate) fn connections(&self) -> Option<ConnectionState> {
         self.with(|native| native.peers.connection_state())

@@ -5,6 +5,7 @@ use std::time::Duration;
 use kafka_tower_core::{ConsumerGroup, TopicOffset};
 use rdkafka_sys as sys;
 
+use super::instance::Instance;
 use super::raw::millis;
 use super::{Client, raw};
 use crate::codes;
@@ -47,6 +48,14 @@ impl TransactionError {
             sys::rd_kafka_error_destroy(error);
             Err(taken)
         }
+    }
+}
+
+impl Instance {
+    /// Like [`Client::init_transactions`].
+    pub(crate) fn init_transactions(&self, within: Duration) -> Result<(), TransactionError> {
+        // SAFETY: the client lives; `TransactionError::take` destroys the error.
+        unsafe { TransactionError::take(sys::rd_kafka_init_transactions(self.0.rk(), millis(within))) }
     }
 }
 

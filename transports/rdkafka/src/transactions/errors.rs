@@ -3,6 +3,18 @@
 pub(crate) use kafka_tower_core::error::transport::{aborted, call_after_close};
 use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery};
 
+/// Error of a `begin` whose time ended before the producer was replaced. `because` names the cause, if it is known.
+pub(crate) fn not_rebuilt(because: &str) -> Error {
+    let text = format!(
+        "the transaction was not begun: the end of the previous one had no clean answer, and a new producer that prevents \
+         its late effects is not ready yet{because}"
+    );
+    Error::new(ErrorKind::Timeout, text)
+        .with_recovery(Recovery::Retry)
+        .with_persistence(Persistence::NotPersisted)
+        .with_help("begin again to keep waiting")
+}
+
 /// Error of an offsets call without a group coordinator. librdkafka asks for the coordinator three times; if there is
 /// none yet, it drops the request and its call never returns, whatever its time-out, and it accepts no other call. The
 /// waiting thread stays.

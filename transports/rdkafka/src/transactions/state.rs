@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::previous::PreviousTransaction;
 use crate::open_transaction::OpenTransaction;
 use kafka_tower_core::sync::lock;
 
@@ -17,6 +18,7 @@ pub(crate) struct TransactionState {
     lost: AtomicU64,
     lost_before: AtomicU64,
     pub(crate) open: OpenTransaction,
+    pub(crate) previous: PreviousTransaction,
     /// Records that librdkafka gives up now belong to a transaction that is being aborted.
     pub(crate) aborting: AtomicBool,
     /// Why the transaction failed by itself: librdkafka then gives up what waits to be sent.

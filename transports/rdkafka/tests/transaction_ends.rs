@@ -1,0 +1,138 @@
+//! Ends of transactions on librdkafka's mock cluster: which ones make the transport replace its producer.
+#![allow(clippy::unwrap_used)] // a test may fail
+#![cfg(feature = "mock-cluster")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_tower_core::{Control, ErrorKind, Persistence, Record, Recovery, TransactionControl};
+use kafka_tower_rdkafka::{MockCluster, RdkafkaTransport};
+use tower::{Service, ServiceExt};
+
+const TIME: Duration = Duration::from_secs(30);
+const SHORT: Duration = Duration::from_millis(200);
+/// Kafka's keys of requests.
+const INIT_PRODUCER_ID: i16 = 22;
+const END_TXN: i16 = 26;
+/// Kafka's codes.
+const LOADING: i32 = 14;
+const ID_DENIED: i32 = 53;
+
+struct Producer {
+    cluster: MockCluster,
+    transport: RdkafkaTransport,
+    control: Arc<dyn Control>,
+    transactions: Arc<dyn TransactionControl>,
+}
+
+impl Producer {
+    async fn new() -> Self {
+        let cluster = MockCluster::start(1).unwrap();
+        cluster.create_topic("t", 1).unwrap();
+        let builder = RdkafkaTransport::builder().property("bootstrap.servers", cluster.bootstrap()).topic("t");
+        let builder = builder.property("transactional.id", "id").property("linger.ms", "0").connect_timeout(TIME);
+        let transport = builder.connect().await.unwrap();
+        let control = transport.control();
+        let transactions = control.transactions().unwrap();
+        transactions.init(TIME).await.unwrap();
+        Self { cluster, transport, control, transactions }
+    }
+
+    async fn send(&mut self) {
+        self.transport.ready().await.unwrap().call(Record::new("t").with_value("v")).await.unwrap();
+    }
+
+    async fn end(&self, commit: bool) {
+        if commit { self.transactions.commit(TIME).await } else { self.transactions.abort(TIME).await }.unwrap();
+    }
+
+    /// A transaction whose end librdkafka requests twice, because the first request is answered with an error.
+    async fn end_twice(&mut self) {
+        self.transactions.begin(TIME).await.unwrap();
+        self.send().await;
+        self.cluster.fail_requests(END_TXN, &[LOADING]);
+        self.end(true).await;
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_undisturbed_transactions_replace_nothing() {
+    let mut producer = Producer::new().await;
+    for n in 0..1_000 {
+        producer.transactions.begin(TIME).await.unwrap();
+        // Every fourth is empty, so that librdkafka sends no request.
+        if n % 4 != 0 {
+            producer.send().await;
+        }
+        producer.end(n % 3 != 0).await;
+    }
+    producer.transactions.begin(TIME).await.unwrap();
+    assert_eq!(producer.control.generation(), 0);
+}
+
+#[tokio::test]
+async fn an_end_that_was_requested_twice_replaces_the_producer_once() {
+    for commit in [true, false] {
+        let mut producer = Producer::new().await;
+        for generation in 0..2 {
+            producer.transactions.begin(TIME).await.unwrap();
+            producer.send().await;
+            producer.cluster.fail_requests(END_TXN, &[LOADING]);
+            producer.end(commit).await;
+            assert_eq!(producer.control.generation(), generation, "not before the next transaction");
+            for _ in 0..2 {
+                producer.transactions.begin(TIME).await.unwrap();
+                producer.send().await;
+                assert_eq!(producer.control.generation(), generation + 1);
+                producer.end(commit).await;
+            }
+        }
+        let report = producer.control.close(TIME).await.unwrap();
+        assert!(report.is_complete(), "{report}");
+    }
+}
+
+#[tokio::test]
+async fn a_transactional_id_that_is_denied_is_a_typed_error() {
+    let mut producer = Producer::new().await;
+    producer.end_twice().await;
+    producer.cluster.fail_requests(INIT_PRODUCER_ID, &[ID_DENIED]);
+    let error = producer.transactions.begin(TIME).await.unwrap_err();
+    let facts = (error.kind(), error.recovery(), error.persistence());
+    assert_eq!(facts, (ErrorKind::Authorization, Recovery::Fatal, Persistence::NotPersisted), "{error:#}");
+    // It is permitted again.
+    producer.transactions.begin(TIME).await.unwrap();
+    assert_eq!(producer.control.generation(), 1);
+}
+
+#[tokio::test]
+async fn a_close_or_a_drop_during_a_replacement_ends_in_time() {
+    for (closes, is_reachable) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut producer = Producer::new().await;
+        producer.end_twice().await;
+        producer.cluster.broker_down(1).unwrap();
+        let error = producer.transactions.begin(SHORT).await.unwrap_err();
+        assert_eq!((error.kind(), error.recovery()), (ErrorKind::Timeout, Recovery::Retry), "{error:#}");
+        if is_reachable {
+            producer.cluster.broker_up(1).unwrap();
+        }
+        let Producer { cluster, transport, control, transactions } = producer;
+        if closes {
+            let (begun, report) = tokio::join!(transactions.begin(TIME), control.close(Duration::from_secs(3)));
+            let report = report.unwrap();
+            assert!(report.is_complete() && report.transaction.is_none(), "{report}");
+            // It was begun before the close, or it was not begun.
+            if let Err(error) = begun {
+                assert_eq!(
+                    (error.kind(), error.persistence()),
+                    (ErrorKind::Closed, Persistence::NotPersisted),
+                    "{error:#}"
+                );
+            }
+            let error = transactions.begin(TIME).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Closed, "{error:#}");
+        }
+        drop((transactions, control, transport));
+        drop(cluster);
+    }
+}
