@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kafka_tower_core::error::transport;
 use kafka_tower_core::validate::{partition, timestamp, topic_name};
-use kafka_tower_core::{BoxError, Error, Persistence, Record, Timestamp, codes};
+use kafka_tower_core::{BoxError, Error, Persistence, Record, Recovery, Timestamp, codes};
 use kafka_tower_test_texts::{KINDS, assert_consistent};
 
 #[test]
@@ -61,6 +61,16 @@ fn of_transports() {
         errors.extend(PERSISTENCES.map(overdue));
     }
     errors.extend(PERSISTENCES.into_iter().take(2).map(|persistence| transport::aborted("orders", persistence)));
+    errors.push(transport::aborted_in_doubt());
+    for kind in KINDS {
+        let last = |recovery, persistence| {
+            let error = Error::new(kind, "commit: the coordinator has no such transaction");
+            transport::commit_in_doubt(error.with_recovery(recovery).with_persistence(persistence))
+        };
+        for recovery in [Recovery::Wait, Recovery::AbortTransaction, Recovery::Fatal, Recovery::Reject] {
+            errors.extend(PERSISTENCES.into_iter().take(2).map(|persistence| last(recovery, persistence)));
+        }
+    }
     for persistence in PERSISTENCES {
         let what = transport::outcome(&transport::destination(&Record::new("orders")), persistence);
         let refused = |code: i32| codes::error(code, persistence, format!("{what}: {}", codes::describe(code)));

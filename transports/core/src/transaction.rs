@@ -11,6 +11,10 @@ use crate::{ControlFuture, Error};
 /// unknown**: do not abort and replay, because the records may be visible. [`recovery`](crate::Error::recovery) says
 /// whether to abort (`AbortTransaction`), to repeat the same call (`Retry`) or to create a new producer (`Fatal`).
 ///
+/// After a commit that failed with `PossiblyPersisted`, only `Ok` of a repeated commit ends the doubt: every other answer
+/// is `PossiblyPersisted` too ([`commit_in_doubt`](crate::error::transport::commit_in_doubt)), and so is an abort that
+/// succeeds ([`aborted_in_doubt`](crate::error::transport::aborted_in_doubt)).
+///
 /// A call out of order (`commit` without an open transaction, `begin` with one, anything before `init`) fails with
 /// [`ErrorKind::Transaction`](crate::ErrorKind::Transaction), `Reject` and `NotPersisted`. It changes nothing:
 /// repeating it never succeeds, and an open transaction stays open.
@@ -52,6 +56,13 @@ pub trait TransactionControl: Send + Sync + fmt::Debug + 'static {
     ///
     /// Dropping the future does not cancel an abort that has started. Call `abort` again to learn its outcome.
     fn abort(&self, within: Duration) -> ControlFuture<'_, ()>;
+
+    /// Returns a key that is equal for two producers if they use one transactional id on one cluster, as far as this
+    /// process can tell. A sink is not created while another one with the same key is in use, because each would fence
+    /// the other. Default: `None`, which is not checked.
+    fn producer_key(&self) -> Option<String> {
+        None
+    }
 
     /// Adds consumed offsets to the transaction: they take effect if and when the transaction commits.
     ///

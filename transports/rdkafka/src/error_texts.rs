@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::gate::Limits;
-use kafka_tower_core::{Error, Persistence, Record};
+use kafka_tower_core::{Error, Persistence, Record, Recovery};
 use kafka_tower_test_texts::faults;
 use rdkafka::ClientConfig;
 
@@ -193,6 +193,9 @@ fn of_calls_of_transactions() {
                 let error = TransactionError { code, text: text.to_owned(), retriable, fatal, abort };
                 let fates = [Persistence::NotPersisted, Persistence::PossiblyPersisted];
                 assert_all(fates.map(|fate| transactions::call::commit_error(&call, &error, fate)));
+                let in_doubt = transactions::call::commit_error(&call, &error, Persistence::PossiblyPersisted);
+                assert_eq!(in_doubt.persistence(), Persistence::PossiblyPersisted);
+                assert!(matches!(in_doubt.recovery(), Recovery::Retry | Recovery::Fatal), "{in_doubt:#}");
                 assert_all(fates.map(|fate| call.error("the transaction was not aborted", &error, fate)));
                 let without = |what| call.error(what, &error, Persistence::NotPersisted);
                 assert_all([

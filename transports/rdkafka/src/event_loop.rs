@@ -256,6 +256,9 @@ fn handle(
                 if has_partition_errors && outcome.is_ok() {
                     inner.record_delivery(&report.slot.record().topic, report.partition);
                 }
+                if outcome.is_err() {
+                    inner.transactions.record_failed();
+                }
                 permits.extend(inner.settle(report.slot, outcome));
             });
         }

@@ -315,7 +315,6 @@ impl RecordTransport for TransportInner {
     }
 
     fn failed(&self, slot: &Slot, _error: &Error) {
-        self.transactions.record_failed();
         if slot.is_parked() {
             self.transactions.record_lost();
         }

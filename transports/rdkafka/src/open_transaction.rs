@@ -43,6 +43,12 @@ enum Phase {
     Committing,
 }
 
+impl Phase {
+    fn was_asked(self) -> bool {
+        matches!(self, Self::Committing | Self::Open { asked: true })
+    }
+}
+
 /// What a close must do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AtClose {
@@ -110,14 +116,15 @@ impl OpenTransaction {
         Some(woken.unwrap_or_else(std::sync::PoisonError::into_inner).0)
     }
 
-    pub(crate) fn is_committing(&self) -> bool {
-        self.state().phase == Phase::Committing
+    /// Whether the coordinator was asked to commit the open transaction.
+    pub(crate) fn was_asked(&self) -> bool {
+        self.state().phase.was_asked()
     }
 
     /// Called before the coordinator is asked to commit. Returns whether it was asked before.
     pub(crate) fn committing(&self) -> bool {
         let mut state = self.state();
-        let asked = state.phase == Phase::Committing;
+        let asked = state.phase.was_asked();
         // A call in the wrong order opens nothing.
         if matches!(state.phase, Phase::Open { .. }) {
             state.phase = Phase::Committing;
@@ -135,8 +142,7 @@ impl OpenTransaction {
 
     /// The transaction has ended. Returns whether the coordinator was asked to commit it.
     pub(crate) fn ended(&self) -> bool {
-        let phase = std::mem::take(&mut self.state().phase);
-        matches!(phase, Phase::Open { asked: true } | Phase::Committing)
+        std::mem::take(&mut self.state().phase).was_asked()
     }
 
     /// Lets no further call begin. Returns whether this is the first close, and whether there is a transaction to end.
@@ -202,7 +208,9 @@ mod tests {
         assert!(committing.committing(), "asked before");
         committing.refused(true);
         assert_eq!(committing.at_close(now), AtClose::Abort { asked: true });
-        committing.ended();
+        assert!(committing.committing(), "asked before, also after the refusal");
+        assert!(committing.ended());
+        assert!(!open().ended());
         assert_eq!(committing.at_close(now), AtClose::Nothing);
 
         let failed = OpenTransaction::default();

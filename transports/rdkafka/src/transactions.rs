@@ -7,6 +7,7 @@ pub(crate) mod previous;
 mod rebuild;
 pub(crate) mod state;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
@@ -18,12 +19,14 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::later;
+use kafka_tower_core::error::transport::aborted_in_doubt;
 use kafka_tower_core::gate::Gated;
 use kafka_tower_core::ledger::RecordTransport;
 use kafka_tower_core::{
     ConsumerGroup, ControlFuture, Error, ErrorKind, Persistence, Result, TopicOffset, TransactionControl,
     TransactionEnd,
 };
+use rdkafka::ClientConfig;
 use tokio::sync::oneshot;
 
 use self::call::{Call, SLICE, commit_error, sliced};
@@ -115,6 +118,10 @@ impl TransactionControl for RdkafkaTransactions {
         })
     }
 
+    fn producer_key(&self) -> Option<String> {
+        producer_key(self.0.inner().config())
+    }
+
     fn send_offsets(&self, offsets: Vec<TopicOffset>, group: ConsumerGroup, within: Duration) -> ControlFuture<'_, ()> {
         let owner = Arc::clone(&self.0);
         self.run("offsets", move |inner| {
@@ -139,6 +146,13 @@ impl TransactionControl for RdkafkaTransactions {
             })
         })
     }
+}
+
+/// Brokers in any order, and the transactional id.
+fn producer_key(config: &ClientConfig) -> Option<String> {
+    let brokers = config.get("bootstrap.servers").or_else(|| config.get("metadata.broker.list"))?;
+    let brokers: BTreeSet<_> = brokers.split(',').map(str::trim).filter(|broker| !broker.is_empty()).collect();
+    Some(format!("{} {}", Vec::from_iter(brokers).join(","), config.get("transactional.id")?))
 }
 
 /// Marks the error of a call that concerns no record, because it comes before those of the transaction.
@@ -180,7 +194,7 @@ fn commit(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
     let call = &Call::until(inner, end);
     let state = &inner.transactions;
     // The coordinator was not asked yet.
-    if !state.open.is_committing() {
+    if !state.open.was_asked() {
         if !flushed(inner, end) {
             return Err(not_flushed(&call.because(false)));
         }
@@ -221,9 +235,10 @@ fn abort(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
     let ended = sliced(call, |slice| inner.client.abort_transaction(slice));
     inner.transactions.aborting.store(false, Ordering::Release);
     let Err(error) = ended else {
-        let doubt = inner.transactions.open.ended().then_some("a commit was requested before the abort");
-        inner.transactions.previous.ended(doubt, Instant::now());
-        return Ok(());
+        let asked = inner.transactions.open.ended();
+        inner.transactions.previous.ended(asked.then_some("a commit was requested before the abort"), Instant::now());
+        // After a commit without an answer, librdkafka may abort by a new epoch, which says nothing about the commit.
+        return if asked { Err(aborted_in_doubt()) } else { Ok(()) };
     };
     // A late request of the previous transaction ended it, which may have been a commit (KAFKA-17754).
     let is_gone = error.code == codes::INVALID_TXN_STATE;

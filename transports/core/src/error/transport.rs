@@ -168,6 +168,44 @@ pub fn aborted(topic: &str, persistence: Persistence) -> Error {
     )
 }
 
+/// Error of a commit that was requested and did not return `Ok` at the first try: the records of the transaction may be
+/// visible, whatever the last answer says. An earlier request may have been carried out, and a refusal that follows
+/// (fenced, an unknown producer id, "abort it") is then about a transaction that has ended.
+///
+/// With [`Recovery::Retry`] the same call goes on waiting; every other error becomes [`Recovery::Fatal`].
+///
+/// ```
+/// use kafka_tower_core::error::transport::commit_in_doubt;
+/// use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery};
+///
+/// let error = commit_in_doubt(Error::new(ErrorKind::Transaction, "the coordinator requires an abort"));
+/// assert_eq!((error.recovery(), error.persistence()), (Recovery::Fatal, Persistence::PossiblyPersisted));
+/// ```
+#[must_use]
+pub fn commit_in_doubt(error: Error) -> Error {
+    let error = if error.may_be_written() {
+        error
+    } else {
+        error.in_doubt_since("an earlier commit may have been carried out")
+    };
+    if error.recovery() == Recovery::Retry {
+        return error;
+    }
+    error.with_recovery(Recovery::Fatal).with_help(
+        "do not abort and replay: create a new sink with the same transactional id, which waits until the transaction has \
+         ended; then read the topic or the committed offsets as `read_committed`: all of the transaction is there, or none",
+    )
+}
+
+/// Error of an abort that succeeded after a commit was requested: that request may have been carried out before.
+#[must_use]
+pub fn aborted_in_doubt() -> Error {
+    Error::new(ErrorKind::Transaction, "the transaction has ended, and a commit that was requested may have ended it")
+        .with_recovery(Recovery::Reject)
+        .with_persistence(Persistence::PossiblyPersisted)
+        .with_help("read the topic or the committed offsets as `read_committed` before the transaction's messages are sent again")
+}
+
 fn because(mut text: String, why: Option<&str>) -> String {
     if let Some(why) = why {
         text.push_str("; ");

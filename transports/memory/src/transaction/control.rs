@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
+use kafka_tower_core::error::transport::commit_in_doubt;
 use kafka_tower_core::gate::Gated;
 use kafka_tower_core::{ConsumerGroup, ControlFuture, Error, ErrorKind, InFlight, Persistence, Recovery, Result};
 use kafka_tower_core::{TopicOffset, TransactionControl, TransactionEnd};
@@ -115,7 +116,8 @@ impl MemoryTransactions {
             }
             Err(error) => {
                 // An earlier request may have been carried out: the last answer alone does not decide.
-                let error = if commit && (unanswered || asked_before) { doubtful(error) } else { error };
+                let in_doubt = unanswered || asked_before || error.may_be_written();
+                let error = if commit && in_doubt { commit_in_doubt(error) } else { error };
                 match error.recovery() {
                     Recovery::AbortTransaction => state.failed(&error),
                     Recovery::Fatal => state.finish(&error),
@@ -208,16 +210,6 @@ async fn wait_until(deadline: Option<Instant>) {
     }
 }
 
-fn doubtful(error: Error) -> Error {
-    let error = match error.may_be_written() {
-        true => error,
-        false => error.in_doubt_since("an earlier request may have been carried out"),
-    };
-    // Abort and replay could write records twice that are already visible.
-    let aborts = error.recovery() == Recovery::AbortTransaction;
-    if aborts { error.with_recovery(Recovery::Fatal) } else { error }
-}
-
 impl TransactionControl for MemoryTransactions {
     fn init(&self, within: Duration) -> ControlFuture<'_, ()> {
         let deadline = Instant::now().checked_add(within);
@@ -263,6 +255,10 @@ impl TransactionControl for MemoryTransactions {
         }
         let flush = self.client.flush_all();
         Box::pin(self.end(false, begun, flush, deadline))
+    }
+
+    fn producer_key(&self) -> Option<String> {
+        Some(format!("memory {:p} {}", Arc::as_ptr(&self.client.broker), self.id()))
     }
 
     fn send_offsets(&self, offsets: Vec<TopicOffset>, group: ConsumerGroup, within: Duration) -> ControlFuture<'_, ()> {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::later;
+use kafka_tower_core::error::transport::commit_in_doubt;
 use kafka_tower_core::text::seconds;
 use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Result};
 
@@ -101,12 +102,7 @@ pub(super) fn sliced(
 /// Error of a commit that the coordinator did not confirm.
 pub(crate) fn commit_error(call: &Call<'_>, error: &TransactionError, fate: Persistence) -> Error {
     let error = call.error(commit_failed(fate), error, fate);
-    match error.recovery() {
-        Recovery::AbortTransaction if fate == Persistence::PossiblyPersisted => error.with_help(
-            "abort the transaction; its records may be visible, so read the topic before they are sent again",
-        ),
-        _ => error,
-    }
+    if fate == Persistence::NotPersisted { error } else { commit_in_doubt(error) }
 }
 
 /// Text of a commit without success, by its persistence.

@@ -10,11 +10,12 @@ use kafka_tower_core::sync::lock;
 /// State shared by the transactional calls.
 #[derive(Debug, Default)]
 pub(crate) struct TransactionState {
-    /// Records and offsets that failed since the client was made.
+    /// Records that librdkafka reported as failed, and offsets, since the client was made: it refuses to commit without
+    /// asking the coordinator. A record that only its caller was told of, such as one whose deadline passed, does not count.
     failed: AtomicU64,
     /// The number at `begin`.
     failed_before: AtomicU64,
-    /// Those of them that were parked and never reached librdkafka, which would commit without them.
+    /// Records that were parked and never reached librdkafka, which would commit without them.
     lost: AtomicU64,
     lost_before: AtomicU64,
     pub(crate) open: OpenTransaction,
