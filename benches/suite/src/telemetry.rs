@@ -17,25 +17,25 @@ pub fn none() -> Telemetry {
 /// Telemetry with a meter and no tracer.
 #[must_use]
 pub fn metrics() -> Telemetry {
-    Telemetry::builder().without_spans().meter_provider(&meters()).build()
+    Telemetry::builder().spans(false).meter_provider(&meters()).build()
 }
 
 /// Telemetry with a tracer that records nothing; trace contexts are written.
 #[must_use]
 pub fn sampled_out() -> Telemetry {
-    spans(Sampler::AlwaysOff).without_metrics().build()
+    spans(Sampler::AlwaysOff).metrics(false).build()
 }
 
 /// The same with the SDK's propagator.
 #[must_use]
 pub fn sampled_out_sdk() -> Telemetry {
-    spans(Sampler::AlwaysOff).propagator(TraceContextPropagator::new()).without_metrics().build()
+    spans(Sampler::AlwaysOff).propagator(TraceContextPropagator::new()).metrics(false).build()
 }
 
 /// Telemetry that does not ask the tracer below a span that is sampled out.
 #[must_use]
 pub fn followed() -> Telemetry {
-    spans(Sampler::AlwaysOn).follow_parent(true).without_metrics().build()
+    spans(Sampler::AlwaysOn).follow_parent(true).metrics(false).build()
 }
 
 /// A caller's context that is sampled out.
@@ -49,7 +49,7 @@ pub fn unsampled() -> Context {
 /// Telemetry with a tracer that records everything and exports nothing.
 #[must_use]
 pub fn recorded() -> Telemetry {
-    spans(Sampler::AlwaysOn).without_metrics().build()
+    spans(Sampler::AlwaysOn).metrics(false).build()
 }
 
 /// The same with a meter.

@@ -37,8 +37,10 @@ const MAX_TOPICS: usize = 100;
 /// ```
 #[must_use = "a builder makes nothing before `build`"]
 pub struct TelemetryBuilder {
-    make_spans: Option<MakeSpans>,
-    make_instruments: Option<MakeInstruments>,
+    make_spans: MakeSpans,
+    creates_spans: bool,
+    make_instruments: MakeInstruments,
+    records_metrics: bool,
     propagation: Propagation,
     client: Client,
     options: Options,
@@ -73,8 +75,10 @@ impl Default for Telemetry {
 impl TelemetryBuilder {
     fn new() -> Self {
         Self {
-            make_spans: Some(Box::new(Spans::global)),
-            make_instruments: Some(Box::new(Instruments::global)),
+            make_spans: Box::new(Spans::global),
+            creates_spans: true,
+            make_instruments: Box::new(Instruments::global),
+            records_metrics: true,
             propagation: Propagation {
                 enabled: true,
                 baggage: false,
@@ -95,14 +99,14 @@ impl TelemetryBuilder {
         <P::Tracer as Tracer>::Span: Send + Sync + 'static,
     {
         let provider = provider.clone();
-        self.make_spans = Some(Box::new(move |scope| Spans::of(provider.tracer_with_scope(scope))));
+        self.make_spans = Box::new(move |scope| Spans::of(provider.tracer_with_scope(scope)));
         self
     }
 
     /// Uses this meter provider. Default: the global one.
     pub fn meter_provider<P: MeterProvider + Clone + Send + 'static>(mut self, provider: &P) -> Self {
         let provider = provider.clone();
-        self.make_instruments = Some(Box::new(move |scope| Instruments::of(&provider.meter_with_scope(scope))));
+        self.make_instruments = Box::new(move |scope| Instruments::of(&provider.meter_with_scope(scope)));
         self
     }
 
@@ -112,21 +116,21 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Creates no spans. The current context is still written into the headers.
-    pub fn without_spans(mut self) -> Self {
-        self.make_spans = None;
+    /// Whether spans are created. Default: true. With false, the current context is still written into the headers.
+    pub fn spans(mut self, create: bool) -> Self {
+        self.creates_spans = create;
         self
     }
 
-    /// Records no metrics.
-    pub fn without_metrics(mut self) -> Self {
-        self.make_instruments = None;
+    /// Whether metrics are recorded. Default: true.
+    pub fn metrics(mut self, record: bool) -> Self {
+        self.records_metrics = record;
         self
     }
 
-    /// Writes no context into headers.
-    pub fn without_propagation(mut self) -> Self {
-        self.propagation.enabled = false;
+    /// Whether the context is written into headers. Default: true.
+    pub fn propagation(mut self, write: bool) -> Self {
+        self.propagation.enabled = write;
         self
     }
 
@@ -213,8 +217,9 @@ impl TelemetryBuilder {
             .with_version(env!("CARGO_PKG_VERSION"))
             .with_schema_url(self.client.semconv.schema_url())
             .build();
-        let spans = self.make_spans.map_or_else(Spans::none, |make| make(scope.clone()));
-        let instruments = self.make_instruments.map_or_else(Instruments::none, |make| make(scope.clone()));
+        let spans = if self.creates_spans { (self.make_spans)(scope.clone()) } else { Spans::none() };
+        let instruments =
+            if self.records_metrics { (self.make_instruments)(scope.clone()) } else { Instruments::none() };
         let meter = opentelemetry::metrics::noop::NoopMeterProvider::new().meter_with_scope(scope);
         let other = Arc::new(self.client.metrics(&semconv::OTHER_TOPIC.into()));
         Telemetry(Arc::new(Inner {

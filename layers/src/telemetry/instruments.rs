@@ -92,7 +92,7 @@ impl Instruments {
         if self.may_come() && !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "no global OpenTelemetry meter provider is set: sends are not measured until one is set; set it \
-                 before the sink is made, or choose Telemetry::builder().without_metrics()"
+                 before the sink is made, or choose Telemetry::builder().metrics(false)"
             );
         }
     }

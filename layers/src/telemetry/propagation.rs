@@ -169,7 +169,7 @@ impl Propagation {
             tracing::warn!(
                 "no global OpenTelemetry propagator is set: trace context is not written into headers, so consumers \
                  start new traces; set one, for example W3cPropagator, or choose \
-                 Telemetry::builder().without_propagation()"
+                 Telemetry::builder().propagation(false)"
             );
         }
     }

@@ -111,7 +111,7 @@ impl Spans {
         } else if !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "no global OpenTelemetry tracer provider is set: sends have no spans until one is set; set it \
-                 before the first send, or choose Telemetry::builder().without_spans()"
+                 before the first send, or choose Telemetry::builder().spans(false)"
             );
         }
         context

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kafka_tower_core::sync::lock;
-use kafka_tower_core::{Error, Persistence, Recovery, Result};
+use kafka_tower_core::{Error, Persistence, Recovery, Result, TransactionEnd};
 use opentelemetry::trace::{SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
 use tokio::time::Instant;
@@ -100,6 +100,31 @@ impl TransactionSpans {
     /// Records the result of the abort.
     pub fn aborted(&self, result: &Result<()>) {
         self.settle(after_abort(result), semconv::EVENT_TRANSACTION_ABORT, result);
+    }
+
+    /// Records how the close of the transport ended the open transaction. The span ends, whatever the end is.
+    pub fn ended(&self, end: &TransactionEnd) {
+        let ended = self.0.lock().take();
+        self.0.any.store(false, Ordering::Release);
+        let Some(open) = ended else { return };
+        let outcome = match end {
+            TransactionEnd::Committed => Outcome::Committed,
+            TransactionEnd::Aborted => {
+                open.event(semconv::EVENT_TRANSACTION_ABORT, None);
+                Outcome::Aborted
+            }
+            TransactionEnd::Unknown(error) => {
+                // A close continues a commit, and aborts otherwise.
+                let call = match open.committing {
+                    true => semconv::EVENT_TRANSACTION_COMMIT,
+                    false => semconv::EVENT_TRANSACTION_ABORT,
+                };
+                open.event(call, Some(error));
+                if error.may_be_written() { Outcome::Unknown } else { Outcome::Aborted }
+            }
+            _ => Outcome::Unknown,
+        };
+        self.0.end(&open, outcome);
     }
 
     fn settle(&self, outcome: Option<Outcome>, event: &'static str, result: &Result<()>) {
@@ -229,6 +254,8 @@ fn after_abort(result: &Result<()>) -> Option<Outcome> {
     match result {
         Ok(()) => Some(Outcome::Aborted),
         Err(error) => match (error.recovery(), error.persistence()) {
+            // It succeeded after a commit in doubt.
+            (Recovery::Reject, Persistence::PossiblyPersisted) => Some(Outcome::Unknown),
             (Recovery::Retry | Recovery::AbortTransaction | Recovery::Reject, _) => None,
             (_, Persistence::NotPersisted) => Some(Outcome::Aborted),
             _ => Some(Outcome::Unknown),
@@ -267,6 +294,8 @@ mod tests {
         use Persistence::{NotPersisted, PossiblyPersisted};
         assert_eq!(after_abort(&Ok(())), Some(Outcome::Aborted));
         assert_eq!(after_abort(&failed(Recovery::Retry, PossiblyPersisted)), None);
+        assert_eq!(after_abort(&failed(Recovery::Reject, NotPersisted)), None);
+        assert_eq!(after_abort(&failed(Recovery::Reject, PossiblyPersisted)), Some(Outcome::Unknown));
         assert_eq!(after_abort(&failed(Recovery::Fatal, PossiblyPersisted)), Some(Outcome::Unknown));
         assert_eq!(after_abort(&failed(Recovery::Fatal, NotPersisted)), Some(Outcome::Aborted));
     }

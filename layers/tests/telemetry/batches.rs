@@ -189,7 +189,7 @@ async fn a_send_within_a_send_without_a_span_does_not_join_the_batch() {
 async fn a_send_within_a_send_that_is_only_measured_does_not_join_the_batch() {
     for same in [false, true] {
         let (backend, kafka) = (Backend::new(), kafka());
-        let telemetry = backend.builder().without_spans().build();
+        let telemetry = backend.builder().spans(false).build();
         let layer = telemetry.layer("orders");
         let other = if same { layer.clone() } else { telemetry.layer("others") };
         batch(&layer, &mut copying(&layer, &other, &kafka), values(2)).await;
@@ -223,8 +223,8 @@ async fn another_sinks_send_does_not_join_the_batch() {
 #[tokio::test]
 async fn a_send_within_another_sinks_send_does_not_join_the_batch() {
     let (backend, kafka) = (Backend::new(), kafka());
-    let measured = backend.builder().without_spans().build();
-    let quiet = Telemetry::builder().without_spans().without_metrics().build();
+    let measured = backend.builder().spans(false).build();
+    let quiet = Telemetry::builder().spans(false).metrics(false).build();
     for _ in 0..2 {
         let layer = measured.layer("orders");
         let begun = layer.batch();
@@ -273,8 +273,8 @@ async fn events_of_messages_without_a_span_are_on_the_batchs_span() {
 async fn an_unrecorded_send_within_a_send_writes_no_events_into_it() {
     let (backend, kafka) = (Backend::new(), kafka());
     for telemetry in [
-        Telemetry::builder().without_spans().without_metrics().build(),
-        Telemetry::builder().without_spans().meter_provider(&backend.meters).build(),
+        Telemetry::builder().spans(false).metrics(false).build(),
+        Telemetry::builder().spans(false).meter_provider(&backend.meters).build(),
     ] {
         let backend = Backend::new();
         let (layer, quiet) = (backend.telemetry().layer("orders"), telemetry.layer("orders"));

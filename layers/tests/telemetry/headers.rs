@@ -109,7 +109,7 @@ async fn baggage_is_written_only_on_request() {
 async fn baggage_is_passed_on_without_a_provider() {
     for chosen in [false, true] {
         let kafka = kafka();
-        let builder = Telemetry::builder().without_spans().without_metrics().propagator(BaggagePropagator::new());
+        let builder = Telemetry::builder().spans(false).metrics(false).propagator(BaggagePropagator::new());
         let mut orders = stack(&builder.baggage(chosen).build().layer("orders"), &kafka);
         for place in 0..2 {
             let ready = orders.ready().await.unwrap();
@@ -126,7 +126,7 @@ async fn baggage_is_passed_on_without_a_provider() {
 #[tokio::test]
 async fn without_propagation_no_header_is_written() {
     let (backend, kafka) = (Backend::new(), kafka());
-    let telemetry = backend.builder().without_propagation().build();
+    let telemetry = backend.builder().propagation(false).build();
     send(&mut stack(&telemetry.layer("orders"), &kafka), "x".to_owned()).await.unwrap();
     assert!(headers(&kafka).is_empty());
     assert_eq!(backend.spans().len(), 1);
@@ -137,9 +137,9 @@ async fn without_propagation_no_header_is_written() {
 async fn the_applications_context_is_passed_on() {
     for spans in [false, true] {
         let (backend, kafka) = (Backend::new(), kafka());
-        let builder = Telemetry::builder().propagator(TraceContextPropagator::new()).without_metrics();
+        let builder = Telemetry::builder().propagator(TraceContextPropagator::new()).metrics(false);
         let telemetry = match spans {
-            false => builder.without_spans().build(),
+            false => builder.spans(false).build(),
             true => builder.tracer_provider(&NoopTracerProvider::new()).build(),
         };
         let mut orders = stack(&telemetry.layer("orders"), &kafka);
@@ -214,7 +214,7 @@ async fn a_parent_that_is_sampled_out_is_followed_by_opt_in() {
     for metrics in [false, true] {
         let (backend, kafka) = (Backend::new(), kafka());
         let builder = backend.builder().follow_parent(true);
-        let telemetry = if metrics { builder.build() } else { builder.without_metrics().build() };
+        let telemetry = if metrics { builder.build() } else { builder.metrics(false).build() };
         let mut orders = stack(&telemetry.layer("orders"), &kafka);
         let unsampled = GIVEN.replace("-01", "-00");
         let mut headers = Headers::new();

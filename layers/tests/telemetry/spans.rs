@@ -210,8 +210,7 @@ async fn suppression_creates_no_span() {
 async fn suppression_writes_no_headers() {
     let (backend, kafka) = (Backend::new(), kafka());
     let request = Context::current_with_span(backend.tracers.tracer("app").start("request"));
-    let quiet =
-        Telemetry::builder().without_spans().without_metrics().propagator(TraceContextPropagator::new()).build();
+    let quiet = Telemetry::builder().spans(false).metrics(false).propagator(TraceContextPropagator::new()).build();
     let mut orders = stack(&quiet.layer("orders"), &kafka);
     for (place, context) in [request.with_telemetry_suppressed(), request].into_iter().enumerate() {
         let ready = orders.ready().await.unwrap();

@@ -1,6 +1,7 @@
 //! Tests that a transaction has a span, and its sends link to it.
 
-use kafka_tower_core::Recovery;
+use kafka_tower_core::Persistence::{NotPersisted, PossiblyPersisted};
+use kafka_tower_core::{Recovery, TransactionEnd};
 
 use crate::support::*;
 
@@ -58,6 +59,66 @@ async fn after_a_failed_commit_the_abort_ends_the_span() {
     transactions.aborted(&Ok(()));
     let span = backend.span("transaction");
     assert_eq!(attribute(&span, "kafka_tower.transaction.outcome").as_deref(), Some("aborted"));
+}
+
+/// How a close ended the transaction: the span has the call that the close made or continued, and one outcome.
+#[tokio::test]
+async fn a_close_ends_the_span_whatever_the_end() {
+    use TransactionEnd::{Aborted, Committed, Unknown};
+    let error = |persistence, recovery| {
+        Unknown(Error::new(ErrorKind::Timeout, "no answer").with_persistence(persistence).with_recovery(recovery))
+    };
+    // An event, and whether its call failed.
+    let (begin, commit, abort) = (("begin", false), ("commit", false), ("abort", false));
+    let (commit_failed, abort_failed) = (("commit", true), ("abort", true));
+    for recovery in [Recovery::Retry, Recovery::Fatal, Recovery::AbortTransaction] {
+        let (doubt, no) = (error(PossiblyPersisted, recovery), error(NotPersisted, recovery));
+        let cases = [
+            (false, &Aborted, "aborted", vec![abort]),
+            (false, &doubt, "unknown", vec![abort_failed]),
+            (false, &no, "aborted", vec![abort_failed]),
+            (true, &Committed, "committed", vec![commit]),
+            (true, &Aborted, "aborted", vec![commit, abort]),
+            (true, &doubt, "unknown", vec![commit, commit_failed]),
+        ];
+        for (committing, end, outcome, then) in cases {
+            let backend = Backend::new();
+            let layer = backend.telemetry().layer("orders");
+            let transactions = layer.transactions();
+            transactions.begun();
+            if committing {
+                transactions.committing();
+            }
+            transactions.ended(end);
+            let span = backend.span("transaction");
+            let attribute = attribute(&span, "kafka_tower.transaction.outcome");
+            assert_eq!(attribute.as_deref(), Some(outcome), "{committing} {end:?}");
+            let name = |name: &str| name.strip_prefix("kafka_tower.transaction.").unwrap().to_owned();
+            let events: Vec<_> = span.events.iter().map(|e| (name(&e.name), !e.attributes.is_empty())).collect();
+            let expected = [begin].into_iter().chain(then).map(|(name, failed)| (name.to_owned(), failed));
+            assert_eq!(events, expected.collect::<Vec<_>>(), "{committing} {end:?}");
+            assert_eq!(matches!(span.status, Status::Error { .. }), outcome == "unknown");
+            drop(layer);
+            assert_eq!(backend.spans().len(), 1, "it ended once");
+        }
+    }
+}
+
+/// After a commit without an answer, an abort that succeeds proves nothing.
+#[tokio::test]
+async fn an_abort_after_a_commit_in_doubt_has_the_outcome_unknown() {
+    let backend = Backend::new();
+    let layer = backend.telemetry().layer("orders");
+    let transactions = layer.transactions();
+    transactions.begun();
+    transactions.committing();
+    let unanswered = Error::new(ErrorKind::Timeout, "no answer").with_recovery(Recovery::Retry);
+    transactions.committed(&Err(unanswered));
+    transactions.aborting();
+    let ended = Error::new(ErrorKind::Transaction, "it has ended").with_recovery(Recovery::Reject);
+    transactions.aborted(&Err(ended.with_persistence(PossiblyPersisted)));
+    let span = backend.span("transaction");
+    assert_eq!(attribute(&span, "kafka_tower.transaction.outcome").as_deref(), Some("unknown"));
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ impl TextMapPropagator for Other {
 
 /// Returns the headers after a send with this caller's context, and the context that they then contain.
 fn passed_on(builder: TelemetryBuilder, headers: &Headers, caller: &Context) -> (Headers, SpanContext) {
-    let telemetry = builder.without_spans().without_metrics().build();
+    let telemetry = builder.spans(false).metrics(false).build();
     let (sent, received) = mpsc::channel();
     let mut orders = telemetry.layer("orders").layer(tower::service_fn(move |record: Record| {
         sent.send(record.headers).unwrap();
