@@ -73,7 +73,7 @@ pub use config::{Conflict, KafkaSinkConfig, Variables};
 pub use kafka_tower_layers::ServiceBuilderExt;
 #[cfg(feature = "rdkafka")]
 pub use preflight::{PreflightReport, preflight};
-pub use sink::{CloseError, KafkaSink, SinkBuilder, stack};
+pub use sink::{CloseError, KafkaSink, SinkBuilder, Transaction, TransactionOptions, stack};
 
 pub use kafka_tower_core::gate::Limits;
 pub use kafka_tower_core::{
@@ -117,6 +117,10 @@ struct ObservabilityDocument;
 #[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
 #[doc = include_str!("../docs/testing.md")]
 struct TestingDocument;
+
+#[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
+#[doc = include_str!("../docs/transactions.md")]
+struct TransactionsDocument;
 
 #[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
 #[doc = include_str!("../docs/transport.md")]

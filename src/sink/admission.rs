@@ -50,8 +50,12 @@ pub(super) type Tracked = (Option<Ticket>, Option<OpenSend>, u64);
 
 impl<T> SinkInner<T> {
     /// Prepares a message for its call: writes its deadline, counted from `since`, and attaches it to the transaction.
+    ///
+    /// # Errors
+    ///
+    /// If it may not join the open transaction. Then drop the handle whose readiness was not used.
     #[inline]
-    pub(super) fn admit(&self, message: &mut SinkMessage<T>, since: Instant) -> Option<Ticket> {
+    pub(super) fn admit(&self, message: &mut SinkMessage<T>, since: Instant) -> Result<Option<Ticket>> {
         deadline::stamp(message, since, self.parts.send_timeout);
         self.ticket(message)
     }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::{Delivery, Error, Result, SinkMessage};
 
-use super::completeness::{Completeness, answered};
+use super::completeness::answered;
 use super::deadline;
 use super::inner::{SinkInner, topic};
 use super::many::{Admitted, Budget, Head, Many};
@@ -142,9 +142,12 @@ where
             if let Some(error) = inner.refusal() {
                 return Poll::Ready(Err(inner.failed(None, None, error)));
             }
-            let (ticket, epoch) =
-                (inner.parts.completeness.as_ref().map(Completeness::ticket), inner.parts.sends.epoch());
-            (self.ticket, self.epoch) = (ticket, epoch);
+            let joined = inner.parts.completeness.as_ref().map(|completeness| completeness.ticket(inner.guard()));
+            let ticket = match joined.transpose() {
+                Ok(ticket) => ticket,
+                Err(error) => return Poll::Ready(Err(inner.failed(None, None, error))),
+            };
+            (self.epoch, self.ticket) = (inner.parts.sends.epoch(), ticket);
         }
         let this = &mut *self;
         let (filled, settled) = {

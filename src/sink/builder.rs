@@ -15,6 +15,7 @@ use super::inner::{SharedParts, SinkInner};
 use super::options::StackOptions;
 use super::stack::{Instruments, StackFactory, TypedStack};
 use super::telemetry::{TelemetrySetting, transactions};
+use super::transaction::Claim;
 use crate::KafkaSinkConfig;
 
 /// Default serializer: JSON with the feature `json`. Without it there is none, and [`SinkBuilder::serializer`] must be
@@ -230,7 +231,8 @@ where
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for settings that cannot work.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for settings that cannot work, and if another sink of this process
+    /// uses the transactional id: see [Misuse](KafkaSink#misuse).
     ///
     /// # Cancel safety
     ///
@@ -238,8 +240,11 @@ where
     pub async fn build(self) -> Result<KafkaSink<T>> {
         self.check()?;
         let Given { transport, control } = self.source;
+        let mut claim = None;
         if self.config.enable_transactions {
-            transactions(&*control)?.init(self.config.send_timeout()).await?;
+            let transactions = transactions(&*control)?;
+            claim = Claim::of(&*transactions, self.config.transactional_id.as_deref().unwrap_or_default())?;
+            transactions.init(self.config.send_timeout()).await?;
         }
         let telemetry = self.telemetry.of_topic(&self.config.topic);
         let instruments = Instruments::new(&self.config).traced(telemetry.clone(), &control);
@@ -247,6 +252,7 @@ where
         let foreign = TypeId::of::<L>() != TypeId::of::<Identity>();
         let send_timeout = self.config.send_timeout();
         let parts = SharedParts::new(Arc::clone(&control), send_timeout, metrics, telemetry, breaker, foreign);
+        let parts = parts.claimed(claim);
         let factory = StackFactory::new(self.config, self.serializer, self.layer, transport, control, instruments);
         Ok(KafkaSink::of(SinkInner::made(Arc::new(factory), self.options, parts)))
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl, UnseenFailures};
 
-use super::completeness::{CompleteTransactions, Completeness};
+use super::commit_doubt::CommitDoubt;
+use super::completeness::{Completeness, SinkTransactions};
 use super::telemetry::{SinkTelemetry, TracedTransactions};
 
 /// Control of a transport with transactions: its transaction calls are recorded, and refuse to commit if a send is missing.
@@ -15,18 +16,22 @@ struct SinkControl {
     transactions: Arc<dyn TransactionControl>,
 }
 
-/// Returns the control handle of a sink over this transport.
-pub(super) fn decorate(
+/// Returns the transactions of a sink over this transport, if it has any.
+pub(super) fn transactions(
     transport: &Arc<dyn Control>,
     completeness: Option<&Completeness>,
     telemetry: &SinkTelemetry,
-) -> Arc<dyn Control> {
-    let (Some(completeness), Some(transactions)) = (completeness, transport.transactions()) else {
-        return Arc::clone(transport);
-    };
+) -> Option<Arc<SinkTransactions>> {
+    let (completeness, transactions) = (completeness?, transport.transactions()?);
     // Telemetry is inside, so that it sees a commit only when the transport is asked for it.
-    let traced = TracedTransactions::new(telemetry.clone(), transactions);
-    let transactions = Arc::new(CompleteTransactions::new(completeness.clone(), traced));
+    let traced = TracedTransactions::new(telemetry.clone(), Arc::new(CommitDoubt::new(transactions)));
+    Some(Arc::new(SinkTransactions::new(completeness.clone(), traced)))
+}
+
+/// Returns the control handle of a sink over this transport.
+pub(super) fn decorate(transport: &Arc<dyn Control>, transactions: Option<&Arc<SinkTransactions>>) -> Arc<dyn Control> {
+    let Some(transactions) = transactions else { return Arc::clone(transport) };
+    let transactions = Arc::clone(transactions) as Arc<dyn TransactionControl>;
     Arc::new(SinkControl { transport: Arc::clone(transport), transactions })
 }
 

@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kafka_tower_core::text::{count, seconds};
-use kafka_tower_core::{Control, Error, ErrorKind, Result, TransactionEnd};
+use kafka_tower_core::{Control, Error, ErrorKind, Result};
 
 use super::close::Closed;
+use super::completeness::Completeness;
 use super::deadline::{self, within};
 use super::inner::SinkInner;
 
@@ -75,7 +76,9 @@ pub(super) async fn close<T>(inner: &SinkInner<T>, time: Duration) -> Result<Clo
     within(left(), sends.settled(epoch)).await;
     let unanswered = sends.list();
     let unfinished = (unanswered.len() + unseen.count()) as u64;
-    inner.ended(report.transaction.as_ref());
+    inner.parts.completeness.iter().for_each(Completeness::closed);
+    inner.parts.claim.iter().for_each(|claim| claim.release());
+    report.transaction.iter().for_each(|end| inner.parts.telemetry.ended(end));
     Ok(Closed { report, unfinished, unanswered })
 }
 
@@ -88,20 +91,6 @@ async fn rested<T>(inner: &SinkInner<T>, epoch: u64, control: &dyn Control) {
         if inner.parts.sends.is_settled(epoch) {
             return;
         }
-    }
-}
-
-impl<T> SinkInner<T> {
-    /// Reports the end of a transaction that was open when the transport closed.
-    fn ended(&self, end: Option<&TransactionEnd>) {
-        let result = match end {
-            None => return,
-            Some(TransactionEnd::Committed) => return self.parts.telemetry.committed(&Ok(())),
-            Some(TransactionEnd::Unknown(error)) => Err(error.clone()),
-            Some(_) => Ok(()),
-        };
-        self.parts.telemetry.aborting();
-        self.parts.telemetry.aborted(&result);
     }
 }
 

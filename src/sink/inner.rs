@@ -5,16 +5,17 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::ticket::Ticket;
-use kafka_tower_core::{Control, Error, ErrorKind, Persistence, SinkMessage};
+use kafka_tower_core::{Control, Error, ErrorKind, Persistence, Result, SinkMessage};
 use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
 use kafka_tower_layers::metrics::Metrics;
 
 use super::boxed::DynStack;
-use super::completeness::Completeness;
+use super::completeness::{Caller, Completeness, SinkTransactions};
 use super::open_sends::{self, Known, OpenSends};
 use super::options::StackOptions;
 use super::stack::StackFactory;
 use super::telemetry::{CallerContext, SinkTelemetry};
+use super::transaction::Claim;
 use super::{control, deadline};
 
 /// State shared by all clones of a sink.
@@ -28,6 +29,8 @@ pub(super) struct SinkInner<T> {
     options: StackOptions,
     /// An unsupported option: every operation returns this error.
     fault: Option<Error>,
+    /// The transaction whose guard sends through this state. None for the sink itself.
+    guard: Caller,
 }
 
 /// What a sink shares with the sinks that were derived from it: they use, flush and close the same transport.
@@ -41,12 +44,15 @@ pub(super) struct SharedParts {
     pub(super) telemetry: SinkTelemetry,
     /// Present in a sink with transactions.
     pub(super) completeness: Option<Completeness>,
+    pub(super) transactions: Option<Arc<SinkTransactions>>,
     pub(super) breaker: Option<CircuitBreakerHandle>,
     pub(super) sends: OpenSends,
     /// The stack contains layers of the user, which may hold messages: topic and key of each open send are kept for the
     /// close report.
     pub(super) foreign: bool,
     closed: Arc<AtomicBool>,
+    /// In a sink with transactions. Declared last, so that it is released after the transport is dropped.
+    pub(super) claim: Option<Arc<Claim>>,
 }
 
 impl SharedParts {
@@ -59,10 +65,12 @@ impl SharedParts {
         foreign: bool,
     ) -> Self {
         let completeness = Completeness::of(&*transport);
-        let control = control::decorate(&transport, completeness.as_ref(), &telemetry);
+        let transactions = control::transactions(&transport, completeness.as_ref(), &telemetry);
+        let control = control::decorate(&transport, transactions.as_ref());
         Self {
             transport,
             control,
+            transactions,
             send_timeout,
             metrics,
             telemetry,
@@ -71,20 +79,28 @@ impl SharedParts {
             sends: OpenSends::default(),
             foreign,
             closed: Arc::default(),
+            claim: None,
         }
+    }
+
+    /// Holds the sink's right to its transactional id.
+    pub(super) fn claimed(mut self, claim: Option<Claim>) -> Self {
+        self.claim = claim.map(Arc::new);
+        self
     }
 }
 
 impl<T> SinkInner<T> {
     /// State of a sink over the user's own stack.
     pub(super) fn over(stack: Box<dyn DynStack<T>>, parts: SharedParts) -> Self {
-        Self { stack, idle: Mutex::new(None), parts, factory: None, options: StackOptions::default(), fault: None }
+        let options = StackOptions::default();
+        Self { stack, idle: Mutex::new(None), parts, factory: None, options, fault: None, guard: None }
     }
 
     /// State of a sink whose stack the factory makes.
     pub(super) fn made(factory: Arc<StackFactory<T>>, options: StackOptions, parts: SharedParts) -> Self {
         let (stack, fault) = factory.make(&options);
-        Self { stack, idle: Mutex::new(None), parts, factory: Some(factory), options, fault }
+        Self { stack, idle: Mutex::new(None), parts, factory: Some(factory), options, fault, guard: None }
     }
 
     /// Returns a copy with other options, over the same transport, breaker and metrics.
@@ -98,6 +114,16 @@ impl<T> SinkInner<T> {
     /// Returns a copy whose operations all fail with `fault`.
     pub(super) fn with_fault(&self, fault: Error) -> Self {
         Self { fault: Some(fault), ..Self::over(self.fresh(), self.parts.clone()) }
+    }
+
+    /// Returns a copy through which the guard of this transaction sends.
+    pub(super) fn guarded(&self, transaction: u64) -> Self {
+        Self { fault: self.fault.clone(), guard: Some(transaction), ..Self::over(self.fresh(), self.parts.clone()) }
+    }
+
+    /// The transaction whose guard sends through this state. None for the sink itself.
+    pub(super) fn guard(&self) -> Caller {
+        self.guard
     }
 
     pub(super) fn fresh(&self) -> Box<dyn DynStack<T>> {
@@ -193,11 +219,16 @@ impl<T> SinkInner<T> {
     }
 
     /// Attaches the message to the current transaction, if the sink has transactions.
+    ///
+    /// # Errors
+    ///
+    /// If it may not join the open transaction.
     #[inline]
-    pub(super) fn ticket(&self, message: &mut SinkMessage<T>) -> Option<Ticket> {
-        let ticket = self.parts.completeness.as_ref()?.ticket();
+    pub(super) fn ticket(&self, message: &mut SinkMessage<T>) -> Result<Option<Ticket>> {
+        let Some(completeness) = &self.parts.completeness else { return Ok(None) };
+        let ticket = completeness.ticket(self.guard)?;
         message.envelope_mut().set_ticket(ticket.clone());
-        Some(ticket)
+        Ok(Some(ticket))
     }
 
     pub(super) fn is_closed(&self) -> bool {

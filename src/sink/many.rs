@@ -74,9 +74,17 @@ impl<T> Many<T> {
                 if let Some(since) = waited {
                     inner.waited(message, since);
                 }
-                let ticket = inner.admit(message, self.waiting_since.take().unwrap_or(now));
-                message.envelope_mut().set_in_order(true);
-                Admitted::Ready(ticket)
+                match inner.admit(message, self.waiting_since.take().unwrap_or(now)) {
+                    Ok(ticket) => {
+                        message.envelope_mut().set_in_order(true);
+                        Admitted::Ready(ticket)
+                    }
+                    Err(error) => {
+                        self.stack = None; // its readiness was not used
+                        self.late(message, waited, error);
+                        Admitted::Failed
+                    }
+                }
             }
             Poll::Ready(Err(error)) => {
                 self.stack = None; // a failed handle stays failed; the next message takes a fresh one
@@ -122,13 +130,15 @@ impl<T> Many<T> {
         if self.budget == Budget::Own {
             self.waiting_since = None;
         }
-        let ticket = self.inner.ticket(message);
+        // A message that may not join the transaction is not missing from it.
+        let ticket = self.inner.ticket(message).unwrap_or_default();
         self.in_flight.failed(error, ticket);
         Admitted::Failed
     }
 
-    /// Fails a message whose transaction has ended: the current one does not track it.
+    /// Fails a message that does not belong to the current transaction, which does not track it.
     #[cold]
+    #[inline(never)]
     pub(super) fn late(&mut self, message: &SinkMessage<T>, waited: Option<Instant>, error: Error) {
         let error = self.inner.failed(Some(message), waited, error);
         self.in_flight.failed(error, None);

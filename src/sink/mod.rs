@@ -9,6 +9,7 @@ mod batch;
 mod boxed;
 mod builder;
 mod close;
+mod commit_doubt;
 mod completeness;
 #[cfg(feature = "rdkafka")]
 mod connect_rdkafka;
@@ -50,6 +51,7 @@ pub use close::CloseError;
 pub use send::SendFuture;
 pub use service::ResponseFuture;
 pub use stream::SendStream;
+pub use transaction::{Transaction, TransactionOptions};
 
 /// Sends messages of type `T` to Kafka.
 ///

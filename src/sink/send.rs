@@ -78,7 +78,16 @@ impl<T> SendFuture<T> {
             self.state = State::Done;
             return Poll::Ready(Err(error));
         }
-        let ticket = inner.admit(message, since);
+        let ticket = match inner.admit(message, since) {
+            Ok(ticket) => ticket,
+            Err(error) => {
+                let unused = handle.take();
+                drop((idle, unused));
+                let error = inner.failed(Some(message), None, error);
+                self.state = State::Done;
+                return Poll::Ready(Err(error));
+            }
+        };
         if ready.is_ready() {
             let call = inner.observe(message);
             let Some(message) = place.take() else { completed() };

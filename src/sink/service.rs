@@ -40,12 +40,19 @@ impl<T> Service<SinkMessage<T>> for KafkaSink<T> {
     fn call(&mut self, mut message: SinkMessage<T>) -> Self::Future {
         let inner = &self.inner;
         if let Some(error) = inner.refusal() {
-            let ticket = inner.ticket(&mut message);
+            let ticket = inner.ticket(&mut message).unwrap_or_default();
             let error = inner.failed(Some(&message), None, error);
             return ResponseFuture(State::Rejected(Some(error), ticket));
         }
         let Some(stack) = &mut self.stack else { panic!("`poll_ready` must be ready before `call`") };
-        let ticket = inner.admit(&mut message, deadline::now());
+        let ticket = match inner.admit(&mut message, deadline::now()) {
+            Ok(ticket) => ticket,
+            Err(error) => {
+                self.stack = None; // its readiness was not used
+                let error = inner.failed(Some(&message), None, error);
+                return ResponseFuture(State::Rejected(Some(error), None));
+            }
+        };
         let sends = &inner.parts.sends;
         let (call, epoch) = (inner.observe(&message), sends.epoch());
         let called = call.called(sends, stack.call(message), (ticket, None, epoch));

@@ -7,7 +7,6 @@ use futures_core::Stream;
 use kafka_tower_core::{Delivery, Result, SinkMessage};
 use pin_project::{pin_project, pinned_drop};
 
-use super::completeness::Completeness;
 use super::deadline;
 use super::inner::SinkInner;
 use super::many::{Admitted, Budget, Head, Many};
@@ -179,7 +178,9 @@ impl<T, S> PinnedDrop for SendStream<T, S> {
         if let Some(Waiting { head, caller, .. }) = &self.waiting {
             let inner = &self.many.inner;
             inner.abandoned(&head.message, Some(head.since), caller);
-            inner.parts.completeness.as_ref().into_iter().for_each(Completeness::leave_out);
+            if let Some(completeness) = &inner.parts.completeness {
+                completeness.leave_out(inner.guard());
+            }
         }
     }
 }

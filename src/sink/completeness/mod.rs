@@ -28,21 +28,24 @@
 //! [`KafkaSink::control`](crate::KafkaSink::control) gives no way around it. Sinks without transactions have no guard.
 
 mod control;
+mod errors;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use kafka_tower_core::sync::lock;
-use kafka_tower_core::text::seconds;
 use kafka_tower_core::ticket::{Ticket, TicketOwner};
-use kafka_tower_core::{Control, Error, ErrorKind, Persistence, Recovery, Result};
+use kafka_tower_core::{Control, Error, Persistence, Recovery, Result};
 use tokio::sync::Notify;
 
-use self::state::{Commit, State};
+use self::errors::{denied, late, late_on_its_way, left_out, not_sent, still_waiting};
+use self::state::{Commit, Denied, State};
 use super::deadline;
 
-pub(super) use self::control::CompleteTransactions;
+pub(super) use self::control::SinkTransactions;
+pub(super) use self::errors::ended_meanwhile;
+pub(super) use self::state::{Caller, Owner, Released};
 
 /// Tracks the sends of a sink's transactions. A clone shares the state.
 #[derive(Clone, Debug)]
@@ -66,27 +69,76 @@ impl Completeness {
     }
 
     /// Returns the ticket of a send that begins now, in the current transaction.
+    ///
+    /// # Errors
+    ///
+    /// If the caller may not send in it.
     #[inline(never)] // kept out of line: most sinks have no transactions
-    pub(super) fn ticket(&self) -> Ticket {
-        let transaction = self.state().join();
-        Ticket::new(Arc::clone(&self.0) as Arc<dyn TicketOwner>, transaction)
+    pub(super) fn ticket(&self, caller: Caller) -> Result<Ticket> {
+        let transaction = self.state().join(caller).map_err(not_sent)?;
+        Ok(Ticket::new(Arc::clone(&self.0) as Arc<dyn TicketOwner>, transaction))
     }
 
     /// Records that a message of the current transaction was dropped.
-    pub(super) fn leave_out(&self) {
-        drop(self.ticket());
+    pub(super) fn leave_out(&self, caller: Caller) {
+        drop(self.ticket(caller));
+    }
+
+    /// Number of the present transaction.
+    pub(super) fn present(&self) -> u64 {
+        self.state().present()
+    }
+
+    /// Whether the caller may end the open transaction.
+    ///
+    /// # Errors
+    ///
+    /// Names the owner.
+    pub(super) fn allows(&self, caller: Caller, call: &'static str) -> Result<()> {
+        self.state().allows(caller).map_err(|why| denied(why, call))
     }
 
     /// Called before the transport is asked to begin. Returns whether a transaction seems to be open.
-    pub(super) fn beginning(&self) -> bool {
-        let was_open = self.state().beginning();
+    ///
+    /// # Errors
+    ///
+    /// If a guard has one open.
+    pub(super) fn beginning(&self, owner: Owner) -> Result<bool> {
+        let was_open = {
+            let mut state = self.state();
+            state.allows(None).map_err(|why| denied(why, "begin"))?;
+            state.beginning(owner)
+        };
         self.0.gone.notify_waiters();
-        was_open
+        Ok(was_open)
     }
 
     /// Called with the transport's answer to begin; `was_open` is the result of [`beginning`](Self::beginning).
-    pub(super) fn begun(&self, was_open: bool, result: &Result<()>) {
-        self.state().begun(was_open, result.is_ok());
+    pub(super) fn begun(&self, owner: Owner, was_open: bool, result: &Result<()>) {
+        self.state().begun(owner, was_open, result.is_ok());
+        self.0.gone.notify_waiters();
+    }
+
+    /// Called when the guard of a transaction is gone.
+    pub(super) fn release(&self, guard: u64) -> Released {
+        let released = self.state().release(guard);
+        self.0.gone.notify_waiters();
+        released
+    }
+
+    /// Whether this transaction of a guard is open and its commit was not requested.
+    pub(super) fn is_open(&self, guard: u64) -> bool {
+        self.state().is_open(guard)
+    }
+
+    /// The transaction whose guard was dropped and which is not aborted yet.
+    pub(super) fn dropped(&self) -> Option<u64> {
+        self.state().dropped()
+    }
+
+    /// Called when the transport was closed.
+    pub(super) fn closed(&self) {
+        self.state().closed();
         self.0.gone.notify_waiters();
     }
 
@@ -134,17 +186,10 @@ impl Completeness {
         self.state().committed(transaction, result.is_ok(), surely_not);
     }
 
-    /// Called before the transport is asked to abort. Returns the number of the transaction.
-    pub(super) fn aborting(&self) -> u64 {
-        self.state().present()
-    }
-
-    /// Called with the transport's answer to the abort of this transaction.
-    pub(super) fn aborted(&self, transaction: u64, result: &Result<()>) {
-        if result.is_ok() {
-            self.state().aborted(transaction);
-            self.0.gone.notify_waiters();
-        }
+    /// Called when this transaction was aborted, or has ended otherwise.
+    pub(super) fn ended(&self, transaction: u64) {
+        self.state().aborted(transaction);
+        self.0.gone.notify_waiters();
     }
 }
 
@@ -156,8 +201,16 @@ impl Inner {
 
 impl TicketOwner for Inner {
     fn refusal(&self, transaction: u64) -> Option<Error> {
-        let is_present = self.state().is_present(transaction);
-        (!is_present).then(late)
+        // A separate statement: an error is made without holding the lock.
+        let (is_present, dropped) = {
+            let state = self.state();
+            (state.is_present(transaction), state.dropped())
+        };
+        match (is_present, dropped) {
+            (false, _) => Some(late()),
+            (true, Some(_)) => Some(not_sent(Denied::Ended)),
+            (true, None) => None,
+        }
     }
 
     fn end(&self, transaction: u64, missing: bool) {
@@ -177,78 +230,9 @@ pub(super) fn answered(ticket: Option<Ticket>) {
     }
 }
 
-/// The error of a send that was called and not accepted, if another transaction has begun since.
+/// The error of a send that was called and not accepted, if its transaction has ended since.
 #[inline(never)]
 pub(super) fn late_on_the_way(ticket: &Ticket) -> Option<Error> {
     let is_late = !ticket.is_accounted() && ticket.refusal().is_some();
     is_late.then(late_on_its_way)
-}
-
-fn sends(count: usize) -> String {
-    if count == 1 { "a send".to_owned() } else { format!("{count} sends") }
-}
-
-fn left_out(count: usize) -> Error {
-    let text = format!(
-        "not committed: {} of the transaction did not reach the transport, and no caller observed the outcome",
-        sends(count)
-    );
-    Error::new(ErrorKind::Transaction, text)
-        .with_help("abort the transaction and replay it; do not drop a send before it is answered")
-}
-
-fn still_waiting(count: usize, within: Duration) -> Error {
-    let text = format!(
-        "not committed: after {} {} of the transaction had neither reached the transport nor been answered",
-        seconds(within),
-        sends(count)
-    );
-    Error::new(ErrorKind::Timeout, text)
-        .with_recovery(Recovery::Retry)
-        .with_persistence(Persistence::NotPersisted)
-        .with_help("poll the sends to their outcomes and commit again, or abort")
-}
-
-/// Error of a commit that waited while another call ended the transaction. The other call's answer says how.
-pub(super) fn ended_meanwhile() -> Error {
-    Error::new(ErrorKind::Transaction, "another call ended the transaction while this one waited: its answer says how")
-        .with_recovery(Recovery::Reject)
-        .with_persistence(Persistence::PossiblyPersisted)
-        .with_help("let one task begin and end transactions")
-}
-
-fn late() -> Error {
-    Error::new(ErrorKind::Transaction, "not sent: the send began before the current transaction")
-        .with_recovery(Recovery::Reject)
-        .with_persistence(Persistence::NotPersisted)
-        .with_help("send it again in the next transaction")
-}
-
-/// A layer may have given the record to a task of its own, which may still send it.
-fn late_on_its_way() -> Error {
-    Error::new(
-        ErrorKind::Transaction,
-        "given up: the send began before the current transaction and was still in a layer",
-    )
-    .with_recovery(Recovery::Reject)
-    .with_persistence(Persistence::PossiblyPersisted)
-    .with_help(
-        "send it again in the next transaction; a layer that hands records to its own task may still send this one",
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use kafka_tower_test_texts::assert_consistent;
-
-    use super::*;
-
-    #[test]
-    fn all_texts_match_their_errors() {
-        for count in [1, 3] {
-            assert_consistent(&left_out(count));
-            assert_consistent(&still_waiting(count, Duration::from_secs(30)));
-        }
-        [ended_meanwhile(), late(), late_on_its_way()].iter().for_each(assert_consistent);
-    }
 }

@@ -15,7 +15,7 @@ use std::convert::{
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kafka_tower_core::{Control, Delivery, Error, Result, SinkMessage};
+use kafka_tower_core::{Control, Delivery, Error, Result, SinkMessage, TransactionEnd};
 use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
 use kafka_tower_layers::retry::RetryLayer;
 #[cfg(feature = "opentelemetry")]
@@ -32,7 +32,7 @@ use super::deadline;
 #[cfg(feature = "rdkafka")]
 use crate::KafkaSinkConfig;
 
-pub(super) use self::transactions::{TracedTransactions, transactions};
+pub(super) use self::transactions::{TracedTransactions, no_transactions, transactions};
 
 /// Evaluates an expression with the value of an option of this module, and another one without. Builds without the
 /// feature do not compile the first one.
@@ -174,6 +174,11 @@ impl SinkTelemetry {
 
     pub(super) fn committed(&self, result: &Result<()>) {
         with!(&self.0, |layer| layer.transactions().committed(result));
+    }
+
+    /// Records how the close of the transport ended the open transaction.
+    pub(super) fn ended(&self, end: &TransactionEnd) {
+        with!(&self.0, |layer| layer.transactions().ended(end));
     }
 
     pub(super) fn aborting(&self) {

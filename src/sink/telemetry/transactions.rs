@@ -31,10 +31,13 @@ impl TracedTransactions {
 ///
 /// `Config` if it was not created for transactions.
 pub(in crate::sink) fn transactions(control: &dyn Control) -> Result<Arc<dyn TransactionControl>> {
-    control.transactions().ok_or_else(|| {
-        Error::new(ErrorKind::Config, "this sink has no transactions")
-            .with_help("set `enable_transactions` and a `transactional_id`; your own transport must support them too")
-    })
+    control.transactions().ok_or_else(no_transactions)
+}
+
+/// Error of a call for transactions that the sink does not have.
+pub(in crate::sink) fn no_transactions() -> Error {
+    Error::new(ErrorKind::Config, "this sink has no transactions")
+        .with_help("set `enable_transactions` and a `transactional_id`; your own transport must support them too")
 }
 
 impl TransactionControl for TracedTransactions {

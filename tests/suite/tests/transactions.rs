@@ -133,6 +133,29 @@ async fn a_new_producer_with_the_same_id_fences_the_old_one() {
     assert_eq!(committed(kafka, &topic).await, ["new"]);
 }
 
+/// librdkafka delivers a record whose deadline has passed, and asks the coordinator to commit: a refusal proves nothing.
+#[tokio::test]
+async fn a_record_that_timed_out_and_arrived_makes_no_failed_commit_certain() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("late", 1).await.unwrap();
+    let id = format!("{topic}-id");
+    let mut old = Producer::with_linger(kafka, &id, &topic, Duration::from_millis(500)).await;
+    old.transactions().init(TIME).await.unwrap();
+    old.transactions().begin(TIME).await.unwrap();
+    let record = Record::new(topic.as_str()).with_value("late").with_partition(0);
+    let record = record.with_expires_at(std::time::Instant::now() + Duration::from_millis(50));
+    let timed_out = old.transport.ready().await.unwrap().call(record).await.unwrap_err();
+    assert_eq!(timed_out.kind(), ErrorKind::Timeout, "{timed_out:#}");
+    old.control.flush().await.unwrap();
+    assert_eq!(kafka.read(&topic).await.unwrap().len(), 1, "it arrived");
+    Producer::new(kafka, &id, &topic).await.transactions().init(TIME).await.unwrap();
+    for _ in 0..2 {
+        let error = old.transactions().commit(TIME).await.unwrap_err();
+        assert_eq!((error.kind(), error.recovery()), (ErrorKind::Fenced, Recovery::Fatal), "{error:#}");
+        assert_eq!(error.persistence(), Persistence::PossiblyPersisted, "{error:#}");
+    }
+}
+
 #[tokio::test]
 async fn a_refused_record_makes_the_commit_fail() {
     let Some(kafka) = cluster::shared().await else { return };
@@ -268,6 +291,49 @@ async fn a_sink_that_is_closed_or_dropped_aborts_its_open_transaction() {
         }
     });
     assert_eq!(seen.await.expect("the open transaction blocks readers"), ["\"behind\""]);
+}
+
+#[tokio::test]
+async fn a_guard_owns_its_transaction_and_is_aborted_if_it_is_dropped() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("guard", 1).await.unwrap();
+    let config = KafkaSinkConfig::exactly_once(kafka.bootstrap(), &*topic, format!("{topic}-id"));
+    let sink = KafkaSink::<String>::new(config.clone()).await.unwrap();
+    let misuse = |error: Error| {
+        let facts = (error.kind(), error.recovery(), error.persistence());
+        assert_eq!(facts, (ErrorKind::Transaction, Recovery::Reject, Persistence::NotPersisted), "{error:#}");
+        kafka_tower_test_texts::assert_consistent(&error);
+    };
+    misuse(sink.commit_transaction().await.unwrap_err());
+    misuse(sink.abort_transaction().await.unwrap_err());
+    misuse(sink.send("outside".to_owned()).await.unwrap_err());
+
+    let tx = sink.transaction().await.unwrap();
+    tx.send("of the guard".to_owned()).await.unwrap();
+    misuse(sink.send("past the guard".to_owned()).await.unwrap_err());
+    misuse(sink.begin_transaction().await.unwrap_err());
+    misuse(sink.commit_transaction().await.unwrap_err());
+    let error = KafkaSink::<String>::new(config).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error:#}");
+    assert!(error.help().contains("clone that sink"), "{error:#}");
+    tx.commit().await.expect("the second sink did not fence the first one");
+
+    for round in 0..3 {
+        let tx = sink.transaction().await.unwrap();
+        tx.send("dropped".to_owned()).await.unwrap();
+        drop(tx.send_batch(["dropped in flight".to_owned()]).await);
+        drop(tx);
+        let sent = sink.in_transaction(async |tx| tx.send(format!("round {round}")).await);
+        sent.await.unwrap();
+    }
+    sink.begin_transaction().await.unwrap();
+    misuse(sink.begin_transaction().await.unwrap_err());
+    misuse(sink.transaction().await.unwrap_err());
+    sink.send("by hand".to_owned()).await.unwrap();
+    sink.commit_transaction().await.unwrap();
+    sink.close().await.unwrap();
+    let expected = ["of the guard", "round 0", "round 1", "round 2", "by hand"].map(|text| format!("{text:?}"));
+    assert_eq!(committed(kafka, &topic).await, expected);
 }
 
 #[tokio::test]

@@ -5,3 +5,4 @@ mod completeness;
 mod contract;
 mod edges;
 mod layers;
+mod transactions;

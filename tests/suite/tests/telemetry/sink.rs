@@ -478,6 +478,28 @@ async fn a_refused_commit_is_not_reported_as_unknown() {
     assert_eq!(attribute(transaction, "kafka_tower.transaction.outcome").as_deref(), Some("aborted"));
 }
 
+/// A close that continues a commit without an answer: the span ends with the close, as a commit.
+#[tokio::test(start_paused = true)]
+async fn a_close_ends_the_span_of_a_commit_in_doubt() {
+    use kafka_tower::memory::TransactionCall;
+
+    let backend = Backend::new();
+    let kafka = MemoryKafka::new().with_topic("orders", 1);
+    let config = KafkaSinkConfig { enable_transactions: true, transactional_id: Some("orders-1".into()), ..config() };
+    let builder = KafkaSink::<u32>::builder(config).transport(kafka.transactional_transport("orders-1"));
+    let sink = builder.telemetry(backend.telemetry()).build().await.unwrap();
+    sink.begin_transaction().await.unwrap();
+    sink.send(1).await.unwrap();
+    kafka.script_transactions().on(TransactionCall::Commit).always().lose_answer();
+    sink.commit_transaction().await.unwrap_err();
+    sink.close_within(Duration::from_secs(1)).await.unwrap_err();
+    let spans = backend.spans();
+    let transaction = spans.iter().find(|span| span.name == "transaction").expect("the close ends the span");
+    assert_eq!(attribute(transaction, "kafka_tower.transaction.outcome").as_deref(), Some("unknown"));
+    let aborts = transaction.events.iter().filter(|event| event.name == "kafka_tower.transaction.abort").count();
+    assert_eq!(aborts, 0, "nothing was aborted");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_users_own_hook_is_called_for_retries() {
     use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,14 +1,28 @@
-//! Transaction methods of the sink.
+//! Transactions of the sink: its own methods, the guard, the closure, and the transactional ids in use.
+
+mod claim;
+mod closure;
+mod guard;
+mod replay;
 
 use std::sync::Arc;
 
 use kafka_tower_core::{ConsumerGroup, Result, TopicOffset, TransactionControl};
 
 use super::KafkaSink;
-use super::telemetry::transactions;
+use super::completeness::SinkTransactions;
+use super::telemetry::no_transactions;
 
-/// A transaction belongs to the sink and is shared by its clones: after `begin_transaction`, every message that a clone
-/// sends joins it. Needs `enable_transactions` and a `transactional_id`.
+pub(super) use self::claim::Claim;
+pub use self::guard::Transaction;
+pub use self::replay::TransactionOptions;
+
+/// Transactions need `enable_transactions` and a `transactional_id`. There are two ways:
+///
+/// | way | who sends in it | who ends it |
+/// |---|---|---|
+/// | [`transaction`](Self::transaction), [`in_transaction`](Self::in_transaction) | only the [`Transaction`] | its `commit` or `abort`; it is aborted if it is dropped |
+/// | [`begin_transaction`](Self::begin_transaction) | the sink and all its clones | [`commit_transaction`](Self::commit_transaction) or [`abort_transaction`](Self::abort_transaction) of any clone |
 ///
 /// A commit succeeds only if every record of the transaction was written, except sends whose error you have received:
 /// you decide about those. If a record failed and its future was dropped before it returned the error, the commit is
@@ -19,6 +33,24 @@ use super::telemetry::transactions;
 /// after an early return or a panic, so that `read_committed` readers are not held back. A commit in progress, or one
 /// whose outcome is unknown, is continued and never aborted. The drop blocks its thread meanwhile: for a round trip to
 /// the coordinator, at most 3 s if it does not answer.
+///
+/// # Misuse
+///
+/// Each misuse is a typed error, changes nothing and sends nothing:
+///
+/// | misuse | error | what to do |
+/// |---|---|---|
+/// | begin while a transaction is open | `Transaction`, `Reject` | commit or abort first |
+/// | commit, abort, `send_offsets` or a send without an open transaction | `Transaction`, `Reject` | begin first |
+/// | a plain send, or a manual commit or abort, while a [`Transaction`] is open | `Transaction`, `Reject` | use the methods of the `Transaction`, or end it first |
+/// | a send of a [`Transaction`] that is first polled after its end | `Transaction`, `Reject` | poll it before |
+/// | transactions on a sink without a transactional id | `Config` | set `enable_transactions` and `transactional_id` |
+/// | a second sink of this process with the same brokers and transactional id | `Config`, before anything is sent | clone the first sink, or close it first |
+/// | the guarantee `ExactlyOnce` without transactions | `Config` | set them, or use `AtLeastOnce` |
+/// | `send_timeout_ms` above the property `transaction.timeout.ms` | `Config` | lower it, or raise the property |
+///
+/// Brokers are compared as they are written, in any order. A sink in another process is not seen: it takes the id over, and
+/// this one fails with [`ErrorKind::Fenced`](crate::ErrorKind::Fenced).
 ///
 /// ```no_run
 /// # async fn run(sink: kafka_tower::KafkaSink<String>) -> kafka_tower::Result<()> {
@@ -105,10 +137,10 @@ impl<T> KafkaSink<T> {
         self.transactions()?.send_offsets(offsets, group, self.inner.parts.send_timeout).await
     }
 
-    fn transactions(&self) -> Result<Arc<dyn TransactionControl>> {
+    fn transactions(&self) -> Result<Arc<SinkTransactions>> {
         match self.inner.refusal() {
             Some(error) => Err(error),
-            None => transactions(&*self.inner.parts.control),
+            None => self.inner.parts.transactions.clone().ok_or_else(no_transactions),
         }
     }
 }
