@@ -184,10 +184,10 @@ impl Node {
 
     /// Kills the process if it is running, and waits for its end.
     pub(crate) fn kill(&self, launcher: &Launcher) -> Result<(), Error> {
-        if let Some(child) = self.child().as_mut()
-            && !matches!(child.try_wait(), Ok(Some(_)))
-        {
-            launcher.signal(&self.dir, child.id(), "KILL")?;
+        if let Some(child) = self.child().as_mut() {
+            if !matches!(child.try_wait(), Ok(Some(_))) {
+                launcher.signal(&self.dir, child.id(), "KILL")?;
+            }
         }
         self.reap(Duration::from_secs(20))
     }
