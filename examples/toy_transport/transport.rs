@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::error::transport as errors;
-use kafka_tower_core::gate::{Gate, GateHandle, Gated, Limits, Permit, Refused};
+use kafka_tower_core::gate::{Gate, GateHandle, Gated, Limits, Permit};
 use kafka_tower_core::ledger::{DeliveryFuture, Keeper, Ledger, RecordTransport};
 use kafka_tower_core::partitioner::partition_for_key;
 use kafka_tower_core::{
@@ -78,11 +78,7 @@ impl Service<Record> for ToyTransport {
                 toy.keep_deadline(&slot);
                 DeliveryFuture::waiting(slot, toy)
             }
-            Err(Refused::TooLarge(slot)) => {
-                let limit = toy.gate().limits().bytes;
-                DeliveryFuture::refused(errors::larger_than_gate(&slot.record().topic, bytes, limit))
-            }
-            Err(Refused::Closed(slot)) => DeliveryFuture::refused(errors::after_close(&slot.record().topic)),
+            Err(refused) => DeliveryFuture::refused(toy.ledger.refusal(refused)),
         }
     }
 }

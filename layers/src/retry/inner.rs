@@ -1,9 +1,10 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use kafka_tower_core::sync::lock;
+
 use super::event::Hooks;
 use super::{RetryEvent, RetryPolicy};
-use kafka_tower_core::sync::lock;
 
 /// State shared by the handles and their futures.
 pub(super) struct RetryInner<S> {

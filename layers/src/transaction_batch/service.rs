@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use kafka_tower_core::error::transport;
-use kafka_tower_core::gate::{GateHandle, Gated, Refused};
+use kafka_tower_core::gate::{GateHandle, Gated};
 use kafka_tower_core::ledger::{RecordTransport, Slot};
 use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::{Control, Delivery, Error, IntoTransport, Record, Result, handover};
@@ -107,11 +107,7 @@ impl Service<Record> for TransactionBatch {
                 }
                 TransactionBatchFuture::waiting(slot, Arc::clone(&self.owner))
             }
-            Err(Refused::TooLarge(slot)) => {
-                let limit = self.inner().gate().limits().bytes;
-                TransactionBatchFuture::refused(transport::larger_than_gate(&slot.record().topic, bytes, limit))
-            }
-            Err(Refused::Closed(slot)) => TransactionBatchFuture::refused(transport::after_close(&slot.record().topic)),
+            Err(refused) => TransactionBatchFuture::refused(self.inner().ledger().refusal(refused)),
         }
     }
 }

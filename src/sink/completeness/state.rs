@@ -36,7 +36,7 @@ pub(in crate::sink) enum Owner {
     Sink,
     /// A [`Transaction`](super::super::Transaction).
     Guard,
-    /// Its guard was dropped: nobody sends in it, and it must be aborted.
+    /// Its guard was dropped. No send joins it, and it must be aborted.
     Dropped,
 }
 

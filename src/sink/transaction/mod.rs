@@ -65,8 +65,8 @@ pub use self::replay::TransactionOptions;
 /// # }
 /// ```
 impl<T> KafkaSink<T> {
-    /// Begins a transaction, within `send_timeout_ms`. It waits only with a transport that asks a broker; librdkafka does
-    /// not.
+    /// Begins a transaction, within `send_timeout_ms`. With librdkafka it asks a broker only if the previous transaction
+    /// ended without a clean answer: then the producer is replaced first.
     ///
     /// # Errors
     ///

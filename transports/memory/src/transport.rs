@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use kafka_tower_core::gate::{GateHandle, Gated, Refused};
+use kafka_tower_core::gate::{GateHandle, Gated};
 use kafka_tower_core::ledger::{RecordTransport, Slot};
 use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::{Control, Delivery, Error, IntoTransport, Record, handover};
@@ -99,11 +99,7 @@ impl MemoryTransport {
                 }
                 MemoryDeliveryFuture::waiting(slot, Arc::clone(client))
             }
-            Err(Refused::TooLarge(slot)) => {
-                let limit = client.gate().limits().bytes;
-                MemoryDeliveryFuture::refused(errors::larger_than_gate(&slot.record().topic, bytes, limit))
-            }
-            Err(Refused::Closed(slot)) => MemoryDeliveryFuture::refused(errors::after_close(&slot.record().topic)),
+            Err(refused) => MemoryDeliveryFuture::refused(client.ledger().refusal(refused)),
         }
     }
 }

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
-use crate::codes;
 use kafka_tower_core::sync::{lock, read, write};
+
+use crate::codes;
 
 /// Maximum number of brokers observed; further ones are ignored.
 const KEPT: usize = 1_000;

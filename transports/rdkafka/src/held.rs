@@ -8,9 +8,10 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use kafka_tower_core::sync::lock;
+
 use crate::codes;
 use crate::slot::Slot;
-use kafka_tower_core::sync::lock;
 
 /// The held records, oldest first.
 #[derive(Default)]

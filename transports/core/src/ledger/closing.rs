@@ -97,7 +97,7 @@ impl Closing {
         }
     }
 
-    /// Adds records whose outcome nobody reported.
+    /// Adds records for which no delivery report arrived.
     pub fn count_lost(&self, records: u64) {
         self.state().report.unknown += records;
     }

@@ -21,10 +21,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::UnseenFailures;
-use crate::gate::{Gate, Limits};
+use crate::error::transport as transport_errors;
+use crate::gate::{Gate, Limits, Refused};
 use crate::outstanding::Outstanding;
 use crate::sync::lock;
+use crate::{Error, UnseenFailures};
 
 mod closing;
 mod deadlines;
@@ -65,6 +66,17 @@ impl<A> Ledger<A> {
     /// The gate.
     pub fn gate(&self) -> &Gate<Arc<Slot<A>>> {
         &self.gate
+    }
+
+    /// Error of a record that the gate refused.
+    pub fn refusal(&self, refused: Refused<Arc<Slot<A>>>) -> Error {
+        match refused {
+            Refused::TooLarge(slot) => {
+                let record = slot.record();
+                transport_errors::larger_than_gate(&record.topic, record.size(), self.gate.limits().bytes)
+            }
+            Refused::Closed(slot) => transport_errors::after_close(&slot.record().topic),
+        }
     }
 
     /// State of the close.
@@ -113,8 +125,8 @@ impl<A> Ledger<A> {
         self.deadlines().next()
     }
 
-    /// Makes the next [`watch`](Self::watch) return true, because nobody waits for
-    /// [`next_deadline`](Self::next_deadline) any more.
+    /// Makes the next [`watch`](Self::watch) return true. Called when the task or thread that waited for
+    /// [`next_deadline`](Self::next_deadline) has ended.
     pub fn forget_next_deadline(&self) {
         self.deadlines().forget_next();
     }

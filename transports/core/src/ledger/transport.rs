@@ -27,8 +27,8 @@ pub trait RecordTransport: Gated<Item = Arc<Slot<Self::Acknowledgement>>> {
     }
 
     /// Settles a record: sets its outcome, wakes its caller, counts it if the transport is closing. Returns the permit
-    /// of an admitted record, to be [released](Gated::release) afterwards: whoever waits for the room finds the record
-    /// settled. Settling it again does nothing.
+    /// of an admitted record, to be [released](Gated::release) afterwards, so that a caller which waits for the room
+    /// finds the record settled. Settling it again does nothing.
     #[must_use = "room that is not released is lost"]
     fn settle(&self, slot: &Slot<Self::Acknowledgement>, outcome: Result<Self::Acknowledgement>) -> Option<Permit> {
         let ledger = self.ledger();

@@ -4,7 +4,7 @@ pub(crate) mod transaction;
 
 use Persistence::NotPersisted;
 use kafka_tower_core::error::transport;
-pub(crate) use kafka_tower_core::error::transport::{after_close, larger_than_gate};
+pub(crate) use kafka_tower_core::error::transport::after_close;
 use kafka_tower_core::{Error, ErrorKind, Persistence, Scope, Timestamp, codes};
 
 pub(crate) fn unknown_topic(topic: &str) -> Error {

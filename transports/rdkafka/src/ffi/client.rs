@@ -3,6 +3,7 @@ use std::ptr;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::sync::{read, write};
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka_sys as sys;
@@ -13,7 +14,6 @@ use super::{Queue, produce, raw};
 use crate::broker_activity::{BrokerActivity, ConnectionState};
 use crate::codes;
 use crate::slot::Slot;
-use kafka_tower_core::sync::{read, write};
 
 /// A librdkafka producer, made and owned by the binding's `Client`, which never polls it.
 ///

@@ -5,9 +5,10 @@ use std::sync::{Arc, OnceLock, RwLock};
 
 use rdkafka_sys as sys;
 
+use kafka_tower_core::sync::{read, write};
+
 use super::produce::{Topic, produce};
 use crate::slot::Slot;
-use kafka_tower_core::sync::{read, write};
 
 /// Handles by name. The first few topics are found without a lock and without hashing.
 #[derive(Default)]

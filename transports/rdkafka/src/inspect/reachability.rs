@@ -6,8 +6,9 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::FoundBroker;
 use kafka_tower_core::clock::later;
+
+use super::FoundBroker;
 
 use crate::codes;
 use crate::inner::TransportInner;

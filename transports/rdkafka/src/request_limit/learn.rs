@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Instant;
 
+use kafka_tower_core::sync::lock;
+
 use super::bytes;
 use super::decide::{self, Knowledge, LimitAnswer, SETTING};
 use crate::inner::TransportInner;
 use crate::log::Source;
-use kafka_tower_core::sync::lock;
 
 /// Maximum number of brokers that are asked. In a larger cluster no record is refused.
 const BROKERS: usize = 64;

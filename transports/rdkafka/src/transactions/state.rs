@@ -3,9 +3,10 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use kafka_tower_core::sync::lock;
+
 use super::previous::PreviousTransaction;
 use crate::open_transaction::OpenTransaction;
-use kafka_tower_core::sync::lock;
 
 /// State shared by the transactional calls.
 #[derive(Debug, Default)]
