@@ -12,7 +12,6 @@ use tower_service::Service;
 use crate::broker::BrokerClient;
 use crate::client::Client;
 use crate::control::MemoryControl;
-use crate::errors;
 use crate::future::MemoryDeliveryFuture;
 use crate::owner::Owner;
 
