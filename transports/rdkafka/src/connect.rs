@@ -34,6 +34,7 @@ pub(crate) struct ConnectCheck<'a> {
     pub(crate) brokers: &'a str,
     pub(crate) plaintext: bool,
     pub(crate) topics: &'a [String],
+    /// Whether connecting needs a producer id. Otherwise a refused one ends no question about the cluster.
     pub(crate) producer_id: bool,
     pub(crate) timeout: Duration,
     pub(crate) deadline: Instant,
@@ -104,10 +105,14 @@ impl ConnectCheck<'_> {
     /// Waits between two requests. Ends at once if asking again cannot help.
     pub(crate) fn pause(&self) -> Result<()> {
         let until = self.deadline.min(Instant::now() + ASK_AGAIN);
-        match self.wait(until, |facts| facts.fatal.clone()) {
+        match self.wait(until, |facts| self.fatal(facts)) {
             Some((code, text)) => Err(self.ended(code, &text)),
             None => Ok(()),
         }
+    }
+
+    fn fatal(&self, facts: &ConnectFacts) -> Option<(i32, String)> {
+        facts.fatal.clone().filter(|_| self.producer_id)
     }
 
     /// Asks the cluster once on a separate thread, with all the remaining time, so that a late answer is not lost and
@@ -127,7 +132,7 @@ impl ConnectCheck<'_> {
         };
         thread::Builder::new().name("kafka-tower-question".to_owned()).spawn(asks).map_err(threads::no_thread)?;
         let waited = self.wait(self.deadline, |facts| {
-            let stuck = facts.fatal.clone().or_else(|| facts.denied.clone()).map(Err);
+            let stuck = self.fatal(facts).or_else(|| facts.denied.clone()).map(Err);
             stuck.or_else(|| lock(&answer).take().map(Ok))
         });
         waited.transpose().map_err(|(code, text): (i32, String)| self.ended(code, &text))

@@ -36,6 +36,20 @@ async fn a_mock_cluster_is_read_whole() {
     assert!(inspect([("bootstrap.servers", mock.bootstrap())], "no\0name", Duration::from_secs(1)).await.is_err());
 }
 
+#[cfg(feature = "mock-cluster")]
+#[tokio::test]
+async fn a_refused_producer_id_hides_nothing_else() {
+    const INIT_PRODUCER_ID: i16 = 22;
+    let mock = crate::MockCluster::start(1).unwrap();
+    mock.fail_requests(INIT_PRODUCER_ID, &[31]);
+    // The topic is looked at for a second, and the producer id is refused meanwhile.
+    mock.set_topic_error("orders", codes::LEADER_NOT_AVAILABLE).unwrap();
+    let properties = [("bootstrap.servers", mock.bootstrap()), ("enable.idempotence", "true")];
+    let found = inspect(properties, "orders", Duration::from_secs(20)).await.unwrap();
+    assert_eq!(found.producer_id.unwrap().kind(), ErrorKind::Authorization);
+    assert!(found.topic.unwrap_err().to_string().contains("LEADER_NOT_AVAILABLE"));
+}
+
 #[test]
 fn the_texts_about_a_topic_agree_with_their_facts() {
     let client = Client::create(&rdkafka::ClientConfig::new()).unwrap();
