@@ -73,7 +73,7 @@ pub use config::{Conflict, KafkaSinkConfig, Variables};
 pub use kafka_tower_layers::ServiceBuilderExt;
 #[cfg(feature = "rdkafka")]
 pub use preflight::{PreflightReport, preflight};
-pub use sink::{CloseError, KafkaSink, SinkBuilder, Transaction, TransactionOptions, stack};
+pub use sink::{CloseError, KafkaSink, SinkBuilder, Transaction, TransactionBatchOptions, TransactionOptions, stack};
 
 pub use kafka_tower_core::gate::Limits;
 pub use kafka_tower_core::{

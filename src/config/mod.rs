@@ -225,6 +225,11 @@ impl KafkaSinkConfig {
         Duration::from_millis(self.send_timeout_ms)
     }
 
+    /// The property `transaction.timeout.ms` as a `Duration`, or its default: 60 s.
+    pub(crate) fn transaction_timeout(&self) -> Duration {
+        Duration::from_millis(rdkafka::transaction_timeout_ms(self).try_into().unwrap_or_default())
+    }
+
     /// `connect_timeout_ms` as a `Duration`.
     #[must_use]
     pub fn connect_timeout(&self) -> Duration {

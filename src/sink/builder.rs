@@ -3,7 +3,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use kafka_tower_core::{Control, Delivery, Error, IntoTransport, Result, SinkMessage, Transport};
+use kafka_tower_core::{Control, Delivery, Error, ErrorKind, IntoTransport, Result, SinkMessage, Transport};
 use kafka_tower_layers::partition::{PartitionStrategy, Partitioner};
 use kafka_tower_layers::retry::{DeliveryGuarantee, RetryEvent};
 use kafka_tower_layers::serialize::MessageSerializer;
@@ -16,6 +16,7 @@ use super::options::StackOptions;
 use super::stack::{Instruments, StackFactory, TypedStack};
 use super::telemetry::{TelemetrySetting, transactions};
 use super::transaction::Claim;
+use super::transaction_batch::{Batched, TransactionBatchOptions};
 use crate::KafkaSinkConfig;
 
 /// Default serializer: JSON with the feature `json`. Without it there is none, and [`SinkBuilder::serializer`] must be
@@ -59,6 +60,16 @@ pub struct SinkBuilder<T, F: ?Sized = DefaultSerializer, S = Connect, L = Identi
     options: StackOptions,
     pub(super) telemetry: TelemetrySetting,
     message: PhantomData<fn(T)>,
+}
+
+/// What a sink is made over.
+pub(super) struct Made<S> {
+    pub(super) transport: S,
+    pub(super) control: Arc<dyn Control>,
+    /// The transactional ids of the transport.
+    pub(super) claims: Arc<[Claim]>,
+    /// Its sends share transactions, which the transport begins and ends.
+    pub(super) is_batched: bool,
 }
 
 impl<T> SinkBuilder<T> {
@@ -216,6 +227,26 @@ impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
         self.config.validate()?;
         self.options.fault(&self.config).map_or(Ok(()), Err)
     }
+
+    pub(super) fn batched<C>(
+        self,
+        options: TransactionBatchOptions,
+        connect: impl FnOnce(S) -> C,
+    ) -> SinkBuilder<T, F, Batched<C>, L> {
+        let (mut builder, source) = self.take_source();
+        builder.options.is_batched = true;
+        builder.with_source(Batched { connect: connect(source), options })
+    }
+
+    pub(super) fn take_source(self) -> (SinkBuilder<T, F, (), L>, S) {
+        let Self { config, serializer, source, layer, options, telemetry, message } = self;
+        (SinkBuilder { config, serializer, source: (), layer, options, telemetry, message }, source)
+    }
+
+    fn with_source<X>(self, source: X) -> SinkBuilder<T, F, X, L> {
+        let Self { config, serializer, layer, options, telemetry, message, .. } = self;
+        SinkBuilder { config, serializer, source, layer, options, telemetry, message }
+    }
 }
 
 impl<T, F, S, L> SinkBuilder<T, F, Given<S>, L>
@@ -239,23 +270,50 @@ where
     /// The sink is not made. An initialisation of the transactional id that has begun goes on in the transport.
     pub async fn build(self) -> Result<KafkaSink<T>> {
         self.check()?;
-        let Given { transport, control } = self.source;
-        let mut claim = None;
-        if self.config.enable_transactions {
-            let transactions = transactions(&*control)?;
-            claim = Claim::of(&*transactions, self.config.transactional_id.as_deref().unwrap_or_default())?;
-            transactions.init(self.config.send_timeout()).await?;
+        if self.options.is_batched {
+            return Err(replaced_lanes());
         }
+        let (builder, Given { transport, control }) = self.take_source();
+        let mut claim = None;
+        if builder.config.enable_transactions {
+            let transactions = transactions(&*control)?;
+            claim = Claim::of(&*transactions, builder.config.transactional_id.as_deref().unwrap_or_default())?;
+            transactions.init(builder.config.send_timeout()).await?;
+        }
+        Ok(builder.finish(Made { transport, control, claims: claim.into_iter().collect(), is_batched: false }))
+    }
+}
+
+impl<T, F, L> SinkBuilder<T, F, (), L>
+where
+    T: Send + Sync + 'static,
+    F: MessageSerializer<T> + ?Sized + 'static,
+{
+    /// Makes the sink.
+    pub(super) fn finish<S>(self, made: Made<S>) -> KafkaSink<T>
+    where
+        S: Transport,
+        L: Layer<TypedStack<T, F, S>> + Send + Sync + 'static,
+        L::Service: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
+        <L::Service as Service<SinkMessage<T>>>::Future: Send + 'static,
+    {
+        let Made { transport, control, claims, is_batched } = made;
         let telemetry = self.telemetry.of_topic(&self.config.topic);
         let instruments = Instruments::new(&self.config).traced(telemetry.clone(), &control);
         let (metrics, breaker) = (instruments.metrics.clone(), instruments.breaker());
         let foreign = TypeId::of::<L>() != TypeId::of::<Identity>();
         let send_timeout = self.config.send_timeout();
-        let parts = SharedParts::new(Arc::clone(&control), send_timeout, metrics, telemetry, breaker, foreign);
-        let parts = parts.claimed(claim);
+        let mut parts = SharedParts::new(Arc::clone(&control), send_timeout, metrics, telemetry, breaker, foreign);
+        (parts.claims, parts.is_batched) = (claims, is_batched);
         let factory = StackFactory::new(self.config, self.serializer, self.layer, transport, control, instruments);
-        Ok(KafkaSink::of(SinkInner::made(Arc::new(factory), self.options, parts)))
+        KafkaSink::of(SinkInner::made(Arc::new(factory), self.options, parts))
     }
+}
+
+/// Error of a builder that got a transport after the lanes.
+fn replaced_lanes() -> Error {
+    Error::new(ErrorKind::Config, "`transport` was called after `transaction_batch`, and replaces its lanes")
+        .with_help("leave `transport` out, or use `transaction_batch_over`, which makes the transport of each lane")
 }
 
 impl<T, F: ?Sized, S: fmt::Debug, L> fmt::Debug for SinkBuilder<T, F, S, L> {
@@ -265,5 +323,13 @@ impl<T, F: ?Sized, S: fmt::Debug, L> fmt::Debug for SinkBuilder<T, F, S, L> {
             .field("source", &self.source)
             .field("options", &self.options)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_text_matches_its_error() {
+        kafka_tower_test_texts::assert_consistent(&super::replaced_lanes());
     }
 }

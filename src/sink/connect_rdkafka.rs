@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_tower_core::{Delivery, Error, Result, SinkMessage};
+use kafka_tower_core::{Delivery, Error, IntoTransport, Result, SinkMessage};
 use kafka_tower_layers::serialize::MessageSerializer;
+use kafka_tower_layers::transaction_batch::TransactionBatch;
 use kafka_tower_rdkafka::RdkafkaTransport;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -13,6 +14,7 @@ use super::KafkaSink;
 use super::builder::{Connect, SinkBuilder};
 use super::stack::TypedStack;
 use super::telemetry::TelemetrySetting;
+use super::transaction_batch::{Batched, TransactionBatchOptions, connect_lane};
 use crate::KafkaSinkConfig;
 
 #[cfg(feature = "json")]
@@ -104,15 +106,81 @@ where
     pub async fn build(mut self) -> Result<KafkaSink<T>> {
         self.check()?;
         self.telemetry = self.telemetry.for_client(&self.config);
+        warn(&self.config);
         let transport = connect(&self.config, self.source.check, &self.telemetry).await?;
         self.transport(transport).build().await
     }
 }
 
-async fn connect(config: &KafkaSinkConfig, check: bool, telemetry: &TelemetrySetting) -> Result<RdkafkaTransport> {
+#[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
+impl<T, F: ?Sized, L> SinkBuilder<T, F, Connect, L> {
+    /// Lets sends share transactions: a send resolves with `Ok` only after the commit of its transaction. See
+    /// [Shared transactions](KafkaSink#shared-transactions).
+    ///
+    /// The configuration needs `enable_transactions` and a `transactional_id`, as
+    /// [`exactly_once`](KafkaSinkConfig::exactly_once) sets them. Call [`connect_check`](Self::connect_check) and
+    /// [`connect_timeout`](Self::connect_timeout) before.
+    ///
+    /// ```no_run
+    /// # async fn example() -> kafka_tower::Result<()> {
+    /// use kafka_tower::{KafkaSink, KafkaSinkConfig, TransactionBatchOptions};
+    ///
+    /// let config = KafkaSinkConfig::exactly_once("localhost:9092", "ledger", "billing-0");
+    /// let sink = KafkaSink::<String>::builder(config)
+    ///     .transaction_batch(TransactionBatchOptions::new().lanes(4))
+    ///     .build()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn transaction_batch(self, options: TransactionBatchOptions) -> SinkBuilder<T, F, Batched<Connect>, L> {
+        self.batched(options, |connect| connect)
+    }
+}
+
+#[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
+impl<T, F, L> SinkBuilder<T, F, Batched<Connect>, L>
+where
+    T: Send + Sync + 'static,
+    F: MessageSerializer<T> + ?Sized + 'static,
+    L: Layer<TypedStack<T, F, TransactionBatch>> + Send + Sync + 'static,
+    L::Service: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
+    <L::Service as Service<SinkMessage<T>>>::Future: Send + 'static,
+{
+    /// Validates the configuration, connects the producer of each lane, acquires their transactional ids, and makes the
+    /// sink.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for invalid settings, before anything connects, and if another sink
+    /// of this process uses a transactional id; otherwise the reason why Kafka could not be reached.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the connections.
+    pub async fn build(mut self) -> Result<KafkaSink<T>> {
+        self.check()?;
+        self.telemetry = self.telemetry.for_client(&self.config);
+        warn(&self.config);
+        let (config, telemetry) = (self.config.clone(), self.telemetry.clone());
+        self.build_batched(|Connect { check }| {
+            connect_lane(move |id| {
+                let config = KafkaSinkConfig { transactional_id: Some(id), ..config.clone() };
+                let telemetry = telemetry.clone();
+                async move { Ok(connect(&config, check, &telemetry).await?.into_transport()) }
+            })
+        })
+        .await
+    }
+}
+
+fn warn(config: &KafkaSinkConfig) {
     for warning in config.warnings() {
         tracing::warn!(topic = config.topic, "{warning}");
     }
+}
+
+async fn connect(config: &KafkaSinkConfig, check: bool, telemetry: &TelemetrySetting) -> Result<RdkafkaTransport> {
     let one = config.limits(1);
     let mut builder = RdkafkaTransport::builder()
         .topic(config.topic.as_str())

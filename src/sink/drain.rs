@@ -13,6 +13,7 @@ use super::close::Closed;
 use super::completeness::Completeness;
 use super::deadline::{self, within};
 use super::inner::SinkInner;
+use super::transaction::Claim;
 
 /// How long to wait until a failed send is polled, in seconds: the poll returns its answer or begins a backoff. A send
 /// that is not polled for that long makes no progress.
@@ -77,7 +78,7 @@ pub(super) async fn close<T>(inner: &SinkInner<T>, time: Duration) -> Result<Clo
     let unanswered = sends.list();
     let unfinished = (unanswered.len() + unseen.count()) as u64;
     inner.parts.completeness.iter().for_each(Completeness::closed);
-    inner.parts.claim.iter().for_each(|claim| claim.release());
+    inner.parts.claims.iter().for_each(Claim::release);
     report.transaction.iter().for_each(|end| inner.parts.telemetry.ended(end));
     Ok(Closed { report, unfinished, unanswered })
 }

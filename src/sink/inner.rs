@@ -51,8 +51,10 @@ pub(super) struct SharedParts {
     /// close report.
     pub(super) foreign: bool,
     closed: Arc<AtomicBool>,
-    /// In a sink with transactions. Declared last, so that it is released after the transport is dropped.
-    pub(super) claim: Option<Arc<Claim>>,
+    /// The sends share transactions, which the layer above the transports begins and ends.
+    pub(super) is_batched: bool,
+    /// The transactional ids. Declared last, so that they are released after the transport is dropped.
+    pub(super) claims: Arc<[Claim]>,
 }
 
 impl SharedParts {
@@ -79,14 +81,9 @@ impl SharedParts {
             sends: OpenSends::default(),
             foreign,
             closed: Arc::default(),
-            claim: None,
+            is_batched: false,
+            claims: Arc::default(),
         }
-    }
-
-    /// Holds the sink's right to its transactional id.
-    pub(super) fn claimed(mut self, claim: Option<Claim>) -> Self {
-        self.claim = claim.map(Arc::new);
-        self
     }
 }
 

@@ -27,6 +27,7 @@ pub mod stack;
 mod stream;
 mod telemetry;
 mod transaction;
+mod transaction_batch;
 mod waker_group;
 mod with;
 
@@ -52,6 +53,7 @@ pub use send::SendFuture;
 pub use service::ResponseFuture;
 pub use stream::SendStream;
 pub use transaction::{Transaction, TransactionOptions};
+pub use transaction_batch::{Batched, Lanes, TransactionBatchOptions};
 
 /// Sends messages of type `T` to Kafka.
 ///

@@ -19,6 +19,8 @@ pub(super) struct StackOptions {
     /// Seed of the retries' jitter. None: each stack has a random one.
     pub(super) jitter_seed: Option<u64>,
     pub(super) retry_hooks: Vec<RetryHook>,
+    /// The builder was given lanes whose sends share transactions.
+    pub(super) is_batched: bool,
 }
 
 pub(super) type RetryHook = Arc<dyn Fn(&RetryEvent<'_>) + Send + Sync>;
@@ -43,6 +45,7 @@ impl StackOptions {
             content_type_header: false,
             jitter_seed: None,
             retry_hooks: Vec::new(),
+            is_batched: false,
         }
     }
 

@@ -109,8 +109,8 @@ impl TransactionBatchLayer {
     }
 
     /// Sets the maximum time of a transaction, from its begin to the answer of its commit, and as much again for an abort.
-    /// Default: 30 s. Keep it below half of the producer's `transaction.timeout.ms`, after which the broker aborts the
-    /// transaction and fences the producer.
+    /// Default: 20 s. Keep it at a third of the producer's `transaction.timeout.ms` (default: 60 s) or below: after that
+    /// time the broker aborts the transaction and fences the producer.
     ///
     /// # Panics
     ///

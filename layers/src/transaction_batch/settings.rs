@@ -21,7 +21,7 @@ impl Default for Settings {
             cut: cut::Limits { records: 1_000, bytes: 1 << 20, age: Duration::from_millis(50) },
             room: gate::Limits { records: 10_000, bytes: 32 << 20 },
             replays: 3,
-            timeout: Duration::from_secs(30),
+            timeout: Duration::from_secs(20),
         }
     }
 }

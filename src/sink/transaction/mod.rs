@@ -7,7 +7,9 @@ mod replay;
 
 use std::sync::Arc;
 
-use kafka_tower_core::{ConsumerGroup, Result, TopicOffset, TransactionControl};
+use kafka_tower_core::{
+    ConsumerGroup, Error, ErrorKind, Persistence, Recovery, Result, TopicOffset, TransactionControl,
+};
 
 use super::KafkaSink;
 use super::completeness::SinkTransactions;
@@ -48,6 +50,7 @@ pub use self::replay::TransactionOptions;
 /// | a second sink of this process with the same brokers and transactional id | `Config`, before anything is sent | clone the first sink, or close it first |
 /// | the guarantee `ExactlyOnce` without transactions | `Config` | set them, or use `AtLeastOnce` |
 /// | `send_timeout_ms` above the property `transaction.timeout.ms` | `Config` | lower it, or raise the property |
+/// | any of these calls on a sink with `transaction_batch` | `Transaction`, `Reject` | await each send |
 ///
 /// Brokers are compared as they are written, in any order. A sink in another process is not seen: it takes the id over, and
 /// this one fails with [`ErrorKind::Fenced`](crate::ErrorKind::Fenced).
@@ -64,6 +67,21 @@ pub use self::replay::TransactionOptions;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Shared transactions
+///
+/// With [`transaction_batch`](crate::SinkBuilder#method.transaction_batch) the sends of all clones share transactions, which
+/// costs one commit for many sends. A send resolves with `Ok`, and its offset, only after the commit of its transaction;
+/// each other outcome is as truthful: see [the layer](crate::layers::transaction_batch). A batch of sends is not one
+/// transaction: for that, use a [`Transaction`].
+///
+/// - [`flush`](KafkaSink::flush) commits what was sent, at once. [`close`](KafkaSink::close) does the same, and ends the sink.
+/// - The layer replays aborted batches. The retry layer sends nothing again, because the guarantee is `ExactlyOnce`, and
+///   `max_retries` has no effect. The circuit breaker is off, as in each sink with transactions.
+/// - Its lanes have the transactional ids `{transactional_id}-0`, `{transactional_id}-1`, ….
+/// - Refused before anything is sent, with [`ErrorKind::Config`](crate::ErrorKind::Config): no `enable_transactions` or
+///   `transactional_id`; 0 lanes, records or bytes; an age above `transaction.timeout.ms` or `send_timeout_ms`; a timeout
+///   above a third of `transaction.timeout.ms`; a second sink of this process that uses one of the ids.
 impl<T> KafkaSink<T> {
     /// Begins a transaction, within `send_timeout_ms`. With librdkafka it asks a broker only if the previous transaction
     /// ended without a clean answer: then the producer is replaced first.
@@ -140,7 +158,30 @@ impl<T> KafkaSink<T> {
     fn transactions(&self) -> Result<Arc<SinkTransactions>> {
         match self.inner.refusal() {
             Some(error) => Err(error),
+            None if self.inner.parts.is_batched => Err(shared()),
             None => self.inner.parts.transactions.clone().ok_or_else(no_transactions),
         }
+    }
+}
+
+/// Error of a transaction call on a sink whose sends share transactions.
+fn shared() -> Error {
+    Error::new(
+        ErrorKind::Transaction,
+        "the sends of this sink share transactions (`transaction_batch`), which it begins and ends itself",
+    )
+    .with_recovery(Recovery::Reject)
+    .with_persistence(Persistence::NotPersisted)
+    .with_help(
+        "await each send: its `Ok` means that it is committed; for transactions of your own, build a sink without \
+         `transaction_batch`",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_text_matches_its_error() {
+        kafka_tower_test_texts::assert_consistent(&super::shared());
     }
 }

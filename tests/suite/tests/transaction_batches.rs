@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use kafka_tower::layers::transaction_batch::{TransactionBatch, TransactionBatchLayer};
-use kafka_tower::{KafkaSink, KafkaSinkConfig, SinkMessage};
+use kafka_tower::{KafkaSink, KafkaSinkConfig, SinkMessage, TransactionBatchOptions};
 use kafka_tower_core::{ErrorKind, Persistence, Record, Result, Scope};
 use kafka_tower_memory::MemoryKafka;
 use kafka_tower_rdkafka::RdkafkaTransport;
@@ -114,6 +114,49 @@ async fn lanes_have_their_partitions() {
         assert!(values.is_sorted(), "call order is log order: {values:?}");
     }
     assert!(service.control().close(TIME).await.unwrap().is_complete());
+}
+
+/// The sink makes the producer of each lane. Its retired lane is fenced before.
+#[tokio::test]
+async fn a_sink_with_lanes_commits_flushes_and_closes() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("shared", 4).await.unwrap();
+    let config = KafkaSinkConfig::exactly_once(kafka.bootstrap(), topic.as_str(), topic.as_str());
+    let retired = transport(kafka, &format!("{topic}-2"), &topic).await;
+    let transactions = retired.control().transactions().unwrap();
+    transactions.init(TIME).await.unwrap();
+    transactions.begin(TIME).await.unwrap();
+    retired.clone().oneshot(Record::new(topic.as_str()).with_partition(0).with_value("never")).await.unwrap();
+
+    let options = || TransactionBatchOptions::new().lanes(2);
+    let builder = || KafkaSink::<u32>::builder(config.clone());
+    let sink = builder().transaction_batch(options().earlier_lanes(3)).build().await.unwrap();
+    let error = transactions.commit(TIME).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced, "{error:#}");
+    let taken = builder().transaction_batch(options()).build().await.unwrap_err();
+    assert!(taken.message().contains("another sink of this process"), "{taken:#}");
+
+    let message = |n: u32| SinkMessage::new(n).with_key((n % 10).to_string());
+    let sent = join_all((0..99).map(|n| sink.send(message(n)))).await;
+    assert!(sent.iter().all(Result::is_ok), "{sent:?}");
+    let last = tokio::spawn(sink.send(message(99)));
+    sink.close().await.unwrap_or_else(|error| panic!("{error:#}"));
+    let last = last.await.unwrap();
+    let read = kafka.read_committed(&topic).await.unwrap();
+    assert_eq!(read.len(), 99 + usize::from(last.is_ok()));
+    for partition in 0..4 {
+        let values = read.iter().filter(|record| record.partition == partition);
+        let values: Vec<u32> = values.map(|record| record.text().parse().unwrap()).collect();
+        assert!(values.is_sorted(), "call order is log order: {values:?}");
+    }
+    let next = builder().transaction_batch(options().age(Duration::from_secs(10))).build().await.unwrap();
+    let open = tokio::spawn(next.send(message(100)));
+    while next.control().in_flight().records == 0 {
+        tokio::task::yield_now().await;
+    }
+    next.flush().await.unwrap();
+    assert!(open.await.unwrap().is_ok(), "cut by the flush");
+    next.close().await.unwrap();
 }
 
 /// The layer's service is a transport: a sink takes it with its control.

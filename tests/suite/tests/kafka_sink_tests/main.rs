@@ -5,4 +5,5 @@ mod completeness;
 mod contract;
 mod edges;
 mod layers;
+mod shared_transactions;
 mod transactions;
