@@ -60,6 +60,8 @@ impl Launcher {
                     Archive::Write(path) => line.push(concat("-XX:ArchiveClassesAtExit=", path)),
                 }
                 line.push("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn".into());
+                // Compression libraries unpack themselves there, and a killed broker leaves them.
+                line.push(concat("-Djava.io.tmpdir=", dir));
                 line.extend(["-cp".into(), jars.classpath.clone(), "kafka.Kafka".into()]);
                 line.push(properties.into());
             }
