@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod batches;
+mod closures;
+mod guards;
+mod planted;
 mod transactions;
 
 use std::sync::Arc;

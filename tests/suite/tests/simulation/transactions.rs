@@ -15,8 +15,8 @@ use super::{BoxedStack, Raw, SEEDS, assert_kept, config, typed};
 
 /// Encodes the bytes unchanged, but refuses some, at once or after a while. The first byte, which is the record's
 /// number, decides.
-struct Moody {
-    waits: bool,
+pub(crate) struct Moody {
+    pub(crate) waits: bool,
 }
 
 #[async_trait]
@@ -39,7 +39,7 @@ impl MessageSerializer<Bytes> for Moody {
 }
 
 /// Returns the number of the checker's record.
-fn mood(message: &[u8]) -> u64 {
+pub(crate) fn mood(message: &[u8]) -> u64 {
     message.iter().take_while(|byte| byte.is_ascii_digit()).fold(0, |n, digit| n * 10 + u64::from(digit - b'0'))
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct Config {
     pub(crate) transactions: u32,
     /// Whether each transaction has its own producer.
     pub(crate) replace: bool,
+    /// Number of transactional transports of a stack.
+    pub(crate) lanes: u32,
     pub(crate) order: Order,
     pub(crate) producer: fn(Producer) -> Producer,
 }

@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use super::journal::{Journal, What};
 use super::judge::{Answer, Call};
-use super::seen::is_in_log;
+use super::seen::{is_committed, is_in_log};
 use super::wake::Flag;
 use super::workload::{Step, Then};
 use crate::MemoryKafka;
@@ -25,6 +25,18 @@ pub(crate) struct Stage {
     pub(crate) kafka: MemoryKafka,
     pub(crate) journal: Arc<Journal>,
     pub(crate) seed: u64,
+    /// A record counts as written when `read_committed` consumers see it.
+    pub(crate) committed_only: bool,
+}
+
+impl Stage {
+    /// Whether the record is in the log now.
+    fn is_in_log(&self, id: u32, delivery: Option<&Delivery>) -> bool {
+        match self.committed_only {
+            true => is_committed(&self.kafka, id),
+            false => is_in_log(&self.kafka, id, delivery),
+        }
+    }
 }
 
 pub(crate) struct Driver<'a, S: Service<Record>> {
@@ -133,7 +145,7 @@ where
             Ok(delivery) => delivery.persistence,
             Err(error) => error.persistence(),
         } == Persistence::Persisted;
-        let in_log = says_so && is_in_log(&self.stage.kafka, id, outcome.as_ref().ok());
+        let in_log = says_so && self.stage.is_in_log(id, outcome.as_ref().ok());
         self.events += 1;
         let answer = Answer { number: self.events, outcome, in_log };
         if let Some(call) = self.index.get(&id).and_then(|index| self.calls.get_mut(*index)) {
@@ -229,6 +241,14 @@ where
         let answered = step.then == Then::Glance && self.poll_answer(id);
         if matches!(step.then, Then::Leave | Then::Glance) && !answered {
             self.open.remove(&id);
+            self.stage.journal.add(What::Left { id });
+        }
+    }
+
+    /// Drops all callers, with their services and futures.
+    pub(crate) fn drop_callers(&mut self) {
+        self.callers.clear();
+        for id in std::mem::take(&mut self.open).into_keys() {
             self.stage.journal.add(What::Left { id });
         }
     }

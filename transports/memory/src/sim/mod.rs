@@ -33,6 +33,8 @@
 //! Time only from `tokio::time`, `biased` in `select!`, no iteration over a `HashMap`, no threads, and no random
 //! numbers except from a seed.
 
+mod batches;
+mod check;
 mod config;
 mod driver;
 mod failure;
@@ -51,14 +53,12 @@ mod verdict;
 mod wake;
 mod workload;
 
-use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
-use kafka_tower_core::gate::Limits;
-use kafka_tower_core::{Delivery, Error, Record, Result, TransactionControl};
+use kafka_tower_core::{Control, Delivery, Error, Record, Result, TransactionControl};
 use tower_service::Service;
 
+pub use check::Check;
 pub use config::Order;
 pub use guarantee::Guarantee;
 pub use history::History;
@@ -68,11 +68,7 @@ pub use verdict::{Verdict, Violation};
 pub use workload::TOPIC;
 pub(crate) use workload::id_of;
 
-use crate::{Faults, MemoryKafka, MemoryTransport, Producer};
-use config::Config;
-use failure::failure;
-use outcome::{Counts, Outcome, Schedule, on_paused_clock};
-use workload::Workload;
+use crate::MemoryTransport;
 
 /// Starts a check of a stack. See the [module](self).
 ///
@@ -138,196 +134,57 @@ where
     Check::new(connect, Guarantee::ExactlyOnce)
 }
 
-/// A configured check.
-#[must_use = "it checks nothing before `run`"]
-pub struct Check<F> {
-    stack: F,
-    config: Config,
-    seeds: u64,
-    first: u64,
-    shrink: bool,
-    capacity: bool,
-}
-
-impl<F> Check<F> {
-    fn new(stack: F, guarantee: Guarantee) -> Self {
-        let workload =
-            Workload { callers: 4, sends: 50, keys: 3, partitions: 3, limits: Limits { records: 8, bytes: 2_000 } };
-        let config = Config {
-            guarantee,
-            workload,
-            faults: Faults::default(),
-            capacity: None,
-            transactions: 20,
-            replace: false,
-            order: Order::Calls,
-            producer: |producer| producer,
-        };
-        Self { stack, config, seeds: 100, first: 0, shrink: true, capacity: true }
-    }
-}
-
-impl<F> Check<F> {
-    /// Sets the guarantee. Default: [`Guarantee::AtLeastOnce`].
-    pub fn guarantee(mut self, guarantee: Guarantee) -> Self {
-        self.config.guarantee = guarantee;
-        self
-    }
-
-    /// Sets the number of seeds. Default: 100. The environment variable `KAFKA_TOWER_SEEDS` takes precedence.
-    pub fn seeds(mut self, seeds: u64) -> Self {
-        self.seeds = seeds;
-        self
-    }
-
-    /// Runs only this seed. The environment variable `KAFKA_TOWER_SEED` takes precedence.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.first = seed;
-        self.seeds = 1;
-        self
-    }
-
-    /// Sets the probabilities of faults. Default: [`Faults::default`].
-    pub fn faults(mut self, faults: Faults) -> Self {
-        self.config.faults = faults;
-        self
-    }
-
-    /// Sets the number of callers and of sends per caller. Default: 4 and 50.
-    pub fn callers(mut self, callers: u32, sends: u32) -> Self {
-        self.config.workload.callers = callers;
-        self.config.workload.sends = sends;
-        self
-    }
-
-    /// Sets the transport's limits. Default: 8 records and 2,000 bytes, so that some callers always wait for room.
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.config.workload.limits = limits;
-        self
-    }
-
-    /// Configures the transport's producer, for example to send batches or to retry by itself.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use kafka_tower_memory::sim::{Guarantee, check};
-    ///
-    /// let check = check(|transport| transport).guarantee(Guarantee::AtMostOnce);
-    /// check.producer(|p| p.retries(20).batches(4, Duration::from_millis(2))).seeds(20).run().assert_clean();
-    /// ```
-    pub fn producer(mut self, producer: fn(Producer) -> Producer) -> Self {
-        self.config.producer = producer;
-        self
-    }
-
-    /// Whether the stack may admit less after faults than at its start, as an adaptive limit does, without a
-    /// [`Verdict::PermitLeak`]. Default: false.
-    pub fn capacity_may_change(mut self, may: bool) -> Self {
-        self.capacity = !may;
-        self
-    }
-
-    /// Sets the number of transactions per run under [`Guarantee::ExactlyOnce`]. Default: 20.
-    ///
-    /// The transport is then transactional. The check begins and ends transactions of 1 to 6 sends through its
-    /// [control](kafka_tower_core::Control::transactions), and commits three of four. It follows the errors'
-    /// recovery: repeats the call, aborts, or creates a new producer with a new stack.
-    pub fn transactions(mut self, transactions: u32) -> Self {
-        self.config.transactions = transactions;
-        self
-    }
-
-    /// Whether each transaction has a new producer, which prevents a late end of the previous transaction from ending
-    /// the next one ([`FaultKind::StaleEnd`](crate::FaultKind::StaleEnd)). Default: false.
-    pub fn replace_producers(mut self, replace: bool) -> Self {
-        self.config.replace = replace;
-        self
-    }
-
-    /// Sets the order that the stack promises for the records of a key. Default: [`Order::Calls`].
-    pub fn order(mut self, order: Order) -> Self {
-        self.config.order = order;
-        self
-    }
-
-    /// Whether a failing run is shrunk before it is reported. Default: true.
-    pub fn shrink(mut self, shrink: bool) -> Self {
-        self.shrink = shrink;
-        self
-    }
-
-    /// Runs the seeds until one shows a violation.
-    pub fn run<S>(mut self) -> Report
-    where
-        F: Fn(MemoryTransport) -> S,
-        S: Service<Record, Response = Delivery> + Clone,
-        S::Error: Into<Error>,
-    {
-        let start = Instant::now();
-        if self.capacity && self.config.guarantee != Guarantee::ExactlyOnce {
-            self.config.capacity = Some(on_paused_clock(async {
-                let kafka = MemoryKafka::new().with_topic(workload::TOPIC, self.config.workload.partitions);
-                let transport = self.config.producer(&kafka).transport();
-                probe::capacity(&kafka, &(self.stack)(transport)).await
-            }));
-        }
-        self.each_seed(start, |seed, schedule| run::run(&self.config, seed, schedule, &self.stack))
-    }
-
-    /// Runs the seeds of a check created by [`check_transactions`], until one shows a violation.
-    ///
-    /// # Panics
-    ///
-    /// If another guarantee is set.
-    pub fn run_transactions<S, Fut>(self) -> Report
-    where
-        F: Fn(MemoryTransport) -> Fut,
-        Fut: Future<Output = Result<(S, Arc<dyn TransactionControl>)>>,
-        S: Service<Record, Response = Delivery> + Clone,
-        S::Error: Into<Error>,
-    {
-        assert_eq!(self.config.guarantee, Guarantee::ExactlyOnce, "transactions promise nothing else");
-        self.each_seed(Instant::now(), |seed, schedule| {
-            run::run_transactions(&self.config, seed, schedule, &self.stack)
-        })
-    }
-
-    fn each_seed(&self, start: Instant, once: impl Fn(u64, &Schedule) -> Outcome) -> Report {
-        let (first, seeds) = match (number("KAFKA_TOWER_SEED"), number("KAFKA_TOWER_SEEDS")) {
-            (Some(seed), _) => (seed, 1),
-            (None, seeds) => (self.first, seeds.unwrap_or(self.seeds)),
-        };
-        let mut report = Report {
-            guarantee: self.config.guarantee,
-            seeds: 0,
-            sends: 0,
-            faults: 0,
-            elapsed: start.elapsed(),
-            failure: None,
-            counts: Counts::default(),
-        };
-        for seed in (0..seeds).map(|n| first.wrapping_add(n)) {
-            let outcome = once(seed, &Schedule::default());
-            report.seeds += 1;
-            report.sends += outcome.sends.len() as u64;
-            report.faults += outcome.faults.len() as u64;
-            report.counts.add(&outcome.counts);
-            if !outcome.violations.is_empty() {
-                report.failure = Some(failure(seed, outcome, self.shrink, &once));
-                break;
-            }
-        }
-        report.elapsed = start.elapsed();
-        report
-    }
-}
-
-impl<F> fmt::Debug for Check<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Check").field("config", &self.config).field("seeds", &self.seeds).finish_non_exhaustive()
-    }
-}
-
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.trim().parse().ok()
+/// Starts a check of stacks that run transactions of their own below their callers, as the transactional batching layer
+/// does, under [`Guarantee::ExactlyOnce`]. Run it with [`Check::run_batches`].
+///
+/// `connect` takes as many transactional transports as the check has [lanes](Check::lanes), acquires their transactional
+/// ids, and returns the stack with the control that closes it. If it fails, it is called again with new transports.
+///
+/// A run connects four times, each time with the same transactional ids: because the earlier stack was closed, or because
+/// all its handles and futures were dropped, with sends in flight or without. Under faults a stack may also refuse all
+/// sends until the next one. An `Ok` must arrive after the commit: `read_committed` consumers must see the record then.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use kafka_tower_core::Control;
+/// use kafka_tower_memory::sim::check_batches;
+/// # use std::task::{Context, Poll};
+/// # use kafka_tower_core::{Delivery, Error, Record, Result};
+/// # use kafka_tower_memory::MemoryTransport;
+/// # /// Refuses all records, as a layer does whose producer has ended.
+/// # #[derive(Clone)]
+/// # struct MyLayer(Arc<dyn Control>);
+/// # impl MyLayer {
+/// #     fn new(transport: MemoryTransport) -> Self { Self(transport.control()) }
+/// #     fn control(&self) -> Arc<dyn Control> { Arc::clone(&self.0) }
+/// # }
+/// # impl tower_service::Service<Record> for MyLayer {
+/// #     type Response = Delivery;
+/// #     type Error = Error;
+/// #     type Future = std::future::Ready<Result<Delivery>>;
+/// #     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> { Poll::Ready(Ok(())) }
+/// #     fn call(&mut self, _: Record) -> Self::Future {
+/// #         std::future::ready(Err(Error::new(kafka_tower_core::ErrorKind::Fatal, "ended")
+/// #             .with_persistence(kafka_tower_core::Persistence::NotPersisted)))
+/// #     }
+/// # }
+///
+/// let check = check_batches(async |mut transports| {
+///     let transport = transports.remove(0);
+///     transport.control().transactions().unwrap().init(Duration::from_secs(1)).await?;
+///     let stack = MyLayer::new(transport);
+///     let control = stack.control();
+///     Ok((stack, control))
+/// });
+/// check.seeds(20).run_batches().assert_clean();
+/// ```
+pub fn check_batches<S, Fut, F>(connect: F) -> Check<F>
+where
+    F: Fn(Vec<MemoryTransport>) -> Fut,
+    Fut: Future<Output = Result<(S, Arc<dyn Control>)>>,
+    S: Service<Record, Response = Delivery> + Clone,
+    S::Error: Into<Error>,
+{
+    Check::new(connect, Guarantee::ExactlyOnce)
 }

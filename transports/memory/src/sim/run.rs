@@ -20,7 +20,7 @@ use super::probe::capacity;
 use super::seen::seen;
 use super::verdict::{Verdict, Violation};
 use super::workload::{TOPIC, Workload};
-use super::{Guarantee, transactions};
+use super::{Guarantee, batches, transactions};
 use crate::{MemoryKafka, MemoryTransport};
 
 /// Time limit of the close, on the paused clock.
@@ -63,10 +63,26 @@ where
     })
 }
 
+/// Runs a seed over stacks that run transactions of their own.
+pub(crate) fn run_batches<S, Fut, F>(config: &Config, seed: u64, schedule: &Schedule, connect: &F) -> Outcome
+where
+    F: Fn(Vec<MemoryTransport>) -> Fut,
+    Fut: Future<Output = Result<(S, Arc<dyn Control>)>>,
+    S: Service<Record, Response = Delivery> + Clone,
+    S::Error: Into<Error>,
+{
+    caught(|| {
+        on_paused_clock(async {
+            let stage = Stage { committed_only: true, ..stage(config, seed, schedule) };
+            batches::drive(config, &stage, schedule, connect).await
+        })
+    })
+}
+
 fn stage(config: &Config, seed: u64, schedule: &Schedule) -> Stage {
     let kafka = MemoryKafka::new().with_topic(TOPIC, config.workload.partitions);
     kafka.replay_faults(seed, config.faults.clone(), schedule.faults.clone());
-    Stage { kafka, journal: Arc::new(Journal::new()), seed }
+    Stage { kafka, journal: Arc::new(Journal::new()), seed, committed_only: false }
 }
 
 async fn drive<S, F>(config: &Config, stage: &Stage, schedule: &Schedule, stack: &F) -> Outcome
@@ -120,7 +136,7 @@ where
 
 /// Runs until all callers are done or nothing happens any more. Polls another future alongside, and returns its
 /// output if it ends.
-async fn settle<S, T>(
+pub(super) async fn settle<S, T>(
     driver: &mut Driver<'_, S>,
     beside: impl Future<Output = T>,
 ) -> (Option<T>, Vec<(Stuck, Violation)>)
@@ -166,7 +182,7 @@ where
 }
 
 /// Changes the verdict of callers that wait for room while nothing is in flight: they wait for a leaked permit.
-fn explain(violations: &mut [(Stuck, Violation)], in_flight: InFlight) {
+pub(super) fn explain(violations: &mut [(Stuck, Violation)], in_flight: InFlight) {
     let no_answer = !violations.iter().any(|(what, _)| matches!(what, Stuck::Answer(_)));
     for (what, violation) in violations {
         let waits = matches!(what, Stuck::Room(_)) && violation.verdict == Verdict::StuckFuture;
@@ -194,7 +210,7 @@ where
 }
 
 /// Closes the transport while sends are in flight.
-async fn close<S>(driver: &mut Driver<'_, S>, control: &dyn Control, stage: &Stage) -> Vec<Violation>
+pub(super) async fn close<S>(driver: &mut Driver<'_, S>, control: &dyn Control, stage: &Stage) -> Vec<Violation>
 where
     S: Service<Record, Response = Delivery> + Clone,
     S::Error: Into<Error>,

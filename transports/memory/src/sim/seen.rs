@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kafka_tower_core::Delivery;
 
 use super::workload::{TOPIC, id_of};
+use crate::log::Partition;
 use crate::{MemoryKafka, StoredRecord};
 
 /// Partition and offset of each copy of the workload's records, sorted by offset.
@@ -20,6 +21,12 @@ pub(crate) fn seen<'a>(records: impl IntoIterator<Item = &'a StoredRecord>) -> S
     }
     seen.values_mut().for_each(|copies| copies.sort_by_key(|(_, offset)| *offset));
     seen
+}
+
+/// Whether a `read_committed` consumer sees the record now.
+pub(crate) fn is_committed(kafka: &MemoryKafka, id: u32) -> bool {
+    let is_it = |stored: &StoredRecord| id_of(&stored.record) == Some(id);
+    kafka.look(|log| log.partitions(TOPIC).iter().flat_map(Partition::committed).any(is_it))
 }
 
 /// Whether the record is in the log now. Looks first at the reported position.

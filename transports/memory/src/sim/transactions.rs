@@ -31,7 +31,7 @@ const WITHIN: Duration = Duration::from_secs(1);
 const CALLS: u32 = 20;
 
 /// Number of times that a failed connect is tolerated.
-const CONNECTS: u32 = 100;
+pub(super) const CONNECTS: u32 = 100;
 
 /// A producer with its stack.
 pub(super) struct Producer<S> {
@@ -40,7 +40,7 @@ pub(super) struct Producer<S> {
 }
 
 /// The run ends because something is never ready.
-pub(super) struct Stop(Violation);
+pub(super) struct Stop(pub(super) Violation);
 
 /// A stack, or the reason why none could be created.
 type Made<S> = Result<Result<Producer<S>>, Stop>;
@@ -312,7 +312,7 @@ async fn again<'a>(
     unreachable!("the last call is counted")
 }
 
-fn note(stage: &Stage, name: &str, outcome: &Result<()>) {
+pub(super) fn note(stage: &Stage, name: &str, outcome: &Result<()>) {
     match outcome {
         Ok(()) => stage.journal.note(format!("{name}: Ok")),
         Err(error) => stage.journal.note(format!("{name}: {}: {error}", error.kind())),
@@ -320,7 +320,7 @@ fn note(stage: &Stage, name: &str, outcome: &Result<()>) {
 }
 
 /// Runs a future under the watchdog.
-async fn watched<F: Future>(name: &str, future: F) -> Result<F::Output, Stop> {
+pub(super) async fn watched<F: Future>(name: &str, future: F) -> Result<F::Output, Stop> {
     let mut future = Box::pin(future);
     match timeout(PATIENCE, &mut future).await {
         Ok(output) => Ok(output),
