@@ -106,6 +106,10 @@ impl InFlightSet {
 
     #[inline(never)]
     fn next_group(&mut self, first: usize) {
+        // It has its group if its first poll panicked, and the message was not added.
+        if self.used.back().is_some_and(|last| self.groups[*last].0 == first) {
+            return;
+        }
         self.current = self.spare.pop().unwrap_or_else(|| {
             self.groups.push((0, WakerGroup::new(self.groups.len(), &self.queue)));
             self.groups.len() - 1

@@ -133,3 +133,22 @@ fn wakers_are_reused() {
     }
     assert!(set.groups.len() <= 4, "{}", set.groups.len());
 }
+
+/// The caller may catch a panic of its serializer and go on.
+#[test]
+fn a_message_whose_first_poll_panics_takes_no_group() {
+    let mut set = InFlightSet::new(OpenSends::default());
+    for first in 0..3 {
+        for _ in 0..3 {
+            let panics = Box::pin(async { panic!("planted") });
+            let push = || set.push(panics, ObservedCall::of_test(), (None, None, 0));
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(push)).unwrap_err();
+        }
+        for n in 0..GROUP {
+            set.failed(failed(first * GROUP + n).unwrap_err(), None);
+        }
+        assert_eq!((set.groups.len(), set.used.len()), (1, 1));
+        assert_eq!(set.take().len(), GROUP);
+        assert_eq!((set.spare.len(), set.used.len()), (1, 0));
+    }
+}

@@ -266,8 +266,8 @@ impl<A> Slot<A> {
         true
     }
 
-    /// Returns a time-out to the caller, unless the record is parked. `error` gets whether the client has the record,
-    /// and must not take a lock.
+    /// Returns a time-out to the caller, unless the record is parked. `error` gets whether the client has the record. It is
+    /// called under the record's lock, and must take none.
     pub(super) fn expire(&self, now: Instant, error: impl FnOnce(bool) -> Error, unseen: &Outstanding<()>) {
         let mut state = self.state();
         let unanswered = self.describe(&state, now);

@@ -64,3 +64,24 @@ fn two_outcomes_at_once_count_as_one() {
         }
     }
 }
+
+/// An error needs other locks, which another thread may hold while it waits for the record's.
+#[test]
+fn errors_of_overdue_records_are_made_without_the_records_lock() {
+    let (done, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let ledger = Ledger::new(Limits { records: 1, bytes: 100 }, None);
+        let wire = Arc::new(Wire { ledger, arrives: Mutex::default(), returned: Mutex::default() });
+        let slot = Arc::new(Slot::new(Record::new("orders"), Instant::now()));
+        wire.handle().call(Arc::clone(&slot), 1).unwrap();
+        let error = |slot: &Slot<Delivery>, handed_over: bool| {
+            assert!(slot.is_awaited(), "locks the record");
+            Error::new(ErrorKind::Timeout, if handed_over { "handed over" } else { "held" })
+        };
+        wire.time_out(&[Arc::clone(&slot)], Instant::now(), error);
+        let outcome = slot.poll(&std::task::Context::from_waker(std::task::Waker::noop()));
+        done.send(outcome.map(|outcome| outcome.unwrap_err().message().to_owned())).unwrap();
+    });
+    let outcome = end.recv_timeout(std::time::Duration::from_secs(60)).expect("a deadlock");
+    assert_eq!(outcome, std::task::Poll::Ready("handed over".to_owned()));
+}

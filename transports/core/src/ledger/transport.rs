@@ -101,7 +101,7 @@ pub trait RecordTransport: Gated<Item = Arc<Slot<Self::Acknowledgement>>> {
     }
 
     /// Gives the callers of overdue records their time-out. The records continue. `error` gets whether the record was
-    /// handed over, and must not take a lock.
+    /// handed over. It is called outside all locks, for both cases.
     fn time_out(
         &self,
         overdue: &[Arc<Slot<Self::Acknowledgement>>],
@@ -109,7 +109,9 @@ pub trait RecordTransport: Gated<Item = Arc<Slot<Self::Acknowledgement>>> {
         error: impl Fn(&Slot<Self::Acknowledgement>, bool) -> Error,
     ) {
         for slot in overdue {
-            slot.expire(now, |handed_over| error(slot, handed_over), &self.ledger().unseen);
+            // Before the record is locked, because the error may need other locks.
+            let (held, handed_over) = (error(slot, false), error(slot, true));
+            slot.expire(now, |is_handed_over| if is_handed_over { handed_over } else { held }, &self.ledger().unseen);
         }
     }
 }
