@@ -2,12 +2,13 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 
 use kafka_tower_core::Delivery;
 use kafka_tower_core::ledger::{RecordTransport, Slot};
-use tokio::runtime::Handle;
+use kafka_tower_core::sync::lock;
+use tokio::runtime::{Handle, Id};
 use tokio::time::{Instant, sleep_until};
 
 use crate::client::Client;
@@ -18,6 +19,8 @@ pub(crate) struct ExpiryTask {
     runs: AtomicBool,
     /// Number of tasks started so far: only the latest one goes on.
     started: AtomicU64,
+    /// Runtime of the latest task.
+    runtime: Mutex<Option<Id>>,
 }
 
 thread_local! {
@@ -34,11 +37,31 @@ impl Client {
         }
     }
 
-    /// Starts the task if there is none: a record may be called outside a runtime and awaited inside one.
-    pub(crate) fn keep_deadlines(self: &Arc<Self>) {
+    /// Keeps the deadline of a record that is awaited on the current runtime. `kept_on` is the runtime on which it was kept
+    /// before, for this record alone.
+    ///
+    /// Starts the task if there is none: a record may be called outside a runtime and awaited inside one. If the task runs
+    /// on another runtime, which nothing may drive, the record gets a task of its own.
+    pub(crate) fn keep_deadline(self: &Arc<Self>, at: std::time::Instant, kept_on: &mut Option<Id>) {
         if !self.expiry.runs.load(Ordering::Acquire) {
             self.start_expiry();
         }
+        let Ok(runtime) = Handle::try_current() else { return };
+        let here = Some(runtime.id());
+        if here == *kept_on || here == *lock(&self.expiry.runtime) {
+            return;
+        }
+        *kept_on = here;
+        let client = Arc::downgrade(self);
+        runtime.spawn(async move {
+            sleep_until(at.into()).await;
+            client.upgrade().iter().for_each(Self::expire_due);
+        });
+    }
+
+    fn expire_due(self: &Arc<Self>) {
+        let now = self.now();
+        drop(self.expire(now, |slot, admitted| slot.time_out(admitted, now, None)));
     }
 
     fn start_expiry(self: &Arc<Self>) {
@@ -49,9 +72,14 @@ impl Client {
         };
         self.expiry.runs.store(true, Ordering::Release);
         let number = self.expiry.started.fetch_add(1, Ordering::AcqRel) + 1;
+        let before = lock(&self.expiry.runtime).replace(runtime.id());
         STARTING.set(true);
         runtime.spawn(Running { client: Arc::downgrade(self), number }.run(at.into()));
         STARTING.set(false);
+        if before.is_some_and(|before| before != runtime.id()) {
+            // The callers on the runtime of the task before keep their own deadlines from now on.
+            self.ledger().watched().iter().for_each(|slot| slot.wake());
+        }
     }
 }
 
@@ -65,8 +93,7 @@ impl Running {
         loop {
             sleep_until(at).await;
             let Some(client) = self.client() else { return };
-            let now = client.now();
-            drop(client.expire(now, |slot, admitted| slot.time_out(admitted, now, None)));
+            client.expire_due();
             let Some(next) = client.ledger().next_deadline() else { return };
             at = next.into();
         }
@@ -83,6 +110,7 @@ impl Drop for Running {
         // Also when the runtime ends: the next record starts a task on its own runtime, and so does a caller on another
         // runtime, which is woken for that.
         if let Some(client) = self.client() {
+            *lock(&client.expiry.runtime) = None;
             client.expiry.runs.store(false, Ordering::Release);
             client.ledger().forget_next_deadline();
             // It panics where time is not enabled. Another task would panic as well.

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use kafka_tower_core::ledger::{DeliveryFuture, Slot};
 use kafka_tower_core::{Delivery, Error, Result};
+use tokio::runtime::Id;
 
 use crate::client::Client;
 
@@ -20,8 +21,8 @@ use crate::client::Client;
 /// flight.
 ///
 /// Deadlines need a tokio runtime with time enabled, at the call or at a poll. Without one, a deadline is checked only
-/// when there is room for the record. One task keeps the deadlines of a producer, on the runtime that needed it first: while
-/// nothing drives that runtime, they are late.
+/// when there is room for the record. Deadlines of records that nothing awaits are kept by a task of the producer, on the
+/// runtime that needed it last: while nothing drives that runtime, they are late.
 ///
 /// # Cancel safety
 ///
@@ -34,6 +35,8 @@ use crate::client::Client;
 #[must_use = "futures do nothing unless polled"]
 pub struct MemoryDeliveryFuture {
     delivery: DeliveryFuture<Client>,
+    /// Runtime with a task that keeps the deadline of this record alone.
+    kept_on: Option<Id>,
     #[cfg(feature = "sim")]
     journal: Option<(Arc<crate::sim::Journal>, usize)>,
 }
@@ -50,6 +53,7 @@ impl MemoryDeliveryFuture {
     fn new(delivery: DeliveryFuture<Client>) -> Self {
         Self {
             delivery,
+            kept_on: None,
             #[cfg(feature = "sim")]
             journal: None,
         }
@@ -66,18 +70,18 @@ impl Future for MemoryDeliveryFuture {
     type Output = Result<Delivery>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let polled = Pin::new(&mut self.delivery).poll(cx);
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.delivery).poll(cx);
         match &polled {
             Poll::Pending => {
-                if let Some((_, client)) =
-                    self.delivery.pending().filter(|(slot, _)| slot.record().expires_at.is_some())
-                {
-                    client.keep_deadlines();
+                let deadline = |(slot, client): (&Arc<Slot<Delivery>>, _)| Some((slot.record().expires_at?, client));
+                if let Some((at, client)) = this.delivery.pending().and_then(deadline) {
+                    client.keep_deadline(at, &mut this.kept_on);
                 }
             }
             #[cfg(feature = "sim")]
             Poll::Ready(outcome) => {
-                if let Some((journal, attempt)) = self.journal.take() {
+                if let Some((journal, attempt)) = this.journal.take() {
                     journal.report(attempt, outcome);
                 }
             }
