@@ -70,12 +70,15 @@ async fn a_close_reports_records_that_are_handed_over_while_it_gives_up() {
     }
 }
 
-struct Holds(Mutex<Option<(RdkafkaTransport, DeliveryFuture)>>, UnboundedSender<()>);
+/// Waker that drops the last handle, and reports which thread did so.
+struct Holds(Mutex<Option<(RdkafkaTransport, DeliveryFuture)>>, UnboundedSender<Option<thread::ThreadId>>);
 
 impl Wake for Holds {
     fn wake(self: Arc<Self>) {
-        drop(self.0.lock().unwrap().take());
-        self.1.send(()).unwrap();
+        let held = self.0.lock().unwrap().take();
+        self.1.send(held.is_some().then(|| thread::current().id())).unwrap();
+        drop(held);
+        self.1.send(None).unwrap();
     }
 }
 
@@ -84,14 +87,18 @@ impl Wake for Holds {
 async fn the_last_handle_may_go_on_the_second_event_loop() {
     let (cluster, builder) = mock();
     let mut transport = builder.connect().await.unwrap();
-    cluster.set_round_trip(1, Duration::from_millis(300)).unwrap();
+    // No answer arrives before the waker holds the handle.
+    cluster.broker_down(1).unwrap();
     let mut future = call(&mut transport, isolated()).await;
     let (sender, mut gone) = unbounded_channel();
     let holds = Arc::new(Holds(Mutex::default(), sender));
     let waker = Waker::from(Arc::clone(&holds));
     assert!(std::pin::Pin::new(&mut future).poll(&mut Context::from_waker(&waker)).is_pending());
     *holds.0.lock().unwrap() = Some((transport, future));
-    tokio::time::timeout(PATIENCE, gone.recv()).await.expect("no deadlock");
+    cluster.broker_up(1).unwrap();
+    let on = tokio::time::timeout(PATIENCE, gone.recv()).await.expect("an answer").unwrap();
+    assert_ne!(on.expect("it holds the last handle"), thread::current().id());
+    tokio::time::timeout(PATIENCE, gone.recv()).await.expect("no deadlock").unwrap();
 }
 
 #[tokio::test]
