@@ -2,13 +2,18 @@
 //! clock.
 #![allow(clippy::unwrap_used)] // a test may fail
 
+#[path = "../../testkit/tests/memory/mod.rs"]
+mod memory;
+
 use std::time::Duration;
 
 use kafka_tower::layers::transaction_batch::{TransactionBatch, TransactionBatchLayer};
 use kafka_tower_core::gate::Limits;
-use kafka_tower_memory::{Hold, MemoryKafka, StoredRecord};
-use kafka_tower_testkit::{Broker, Fixture, Law, LogRecord, NotApplicable, Opened, law_tests};
+use kafka_tower_memory::MemoryKafka;
+use kafka_tower_testkit::{Fixture, Law, Opened, law_tests};
 use tower::Layer;
+
+use crate::memory::{MemoryBroker, TOPIC};
 
 /// Cuts batches at this age.
 struct Batching(Duration);
@@ -18,47 +23,21 @@ impl Fixture for Batching {
     type Broker = MemoryBroker;
 
     async fn open(&self, limits: Limits, partitions: u32) -> Opened<TransactionBatch, MemoryBroker> {
-        let kafka = MemoryKafka::new().with_topic("laws", partitions);
+        let kafka = MemoryKafka::new().with_topic(TOPIC, partitions);
         let transport = kafka.transactional_transport("id");
         let layer = TransactionBatchLayer::new(transport.control()).room(limits.records, limits.bytes).age(self.0);
         layer.init(self.patience()).await.unwrap();
         let transport = layer.layer(transport);
-        Opened { control: transport.control(), transport, topic: "laws".into(), broker: MemoryBroker::new(kafka) }
+        Opened {
+            control: transport.control(),
+            transport,
+            topic: TOPIC.into(),
+            broker: MemoryBroker::committed_only(&kafka),
+        }
     }
 
     fn not_applicable(&self) -> Vec<Law> {
         Law::OF_TRANSACTIONS.to_vec()
-    }
-}
-
-struct MemoryBroker {
-    kafka: MemoryKafka,
-    paused: Option<Hold>,
-}
-
-impl MemoryBroker {
-    fn new(kafka: MemoryKafka) -> Self {
-        Self { kafka, paused: None }
-    }
-}
-
-fn in_log(stored: &StoredRecord) -> LogRecord {
-    let record = LogRecord::new(stored.partition, stored.offset, &stored.record);
-    LogRecord { timestamp: Some(stored.timestamp.as_millis()), ..record }
-}
-
-impl Broker for MemoryBroker {
-    async fn read(&self) -> Vec<LogRecord> {
-        self.kafka.committed("laws").iter().map(in_log).collect()
-    }
-
-    async fn pause(&mut self) -> Result<(), NotApplicable> {
-        self.paused = Some(self.kafka.script().always().hold());
-        Ok(())
-    }
-
-    async fn resume(&mut self) {
-        self.paused = None;
     }
 }
 

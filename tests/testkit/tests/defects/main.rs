@@ -3,6 +3,8 @@
 
 mod broken;
 mod fixture;
+#[path = "../memory/mod.rs"]
+mod memory;
 
 use std::collections::BTreeSet;
 
