@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tower_service::Service;
 
 use super::batch::{Batch, Stage};
-use super::decide::{AfterBegin, AfterCommit, after_begin, after_commit};
+use super::decide::{AfterBegin, AfterCommit, Left, after_begin, after_commit};
 use super::errors;
 
 /// Time before a call that has to be repeated is made again.
@@ -26,8 +26,8 @@ pub(super) enum Attempt {
     Aborted(Failure),
     /// As `Aborted`, and trying again does not help.
     Refused(Error),
-    /// The producer cannot be used any more. The persistence holds for all records.
-    Finished(Persistence, Error),
+    /// The transaction has no clean end, or the producer has ended. The persistence holds for all records.
+    Unclean(Left, Persistence, Error),
 }
 
 /// Why an attempt failed.
@@ -64,7 +64,7 @@ where
                 Attempt::Aborted(Failure { cause, outcomes: Vec::new() })
             }
             AfterBegin::Refuse => Attempt::Refused(cause),
-            AfterBegin::Finish => Attempt::Finished(Persistence::NotPersisted, cause),
+            AfterBegin::Finish => Attempt::Unclean(Left::Nothing, Persistence::NotPersisted, cause),
         };
     }
     let (mut outcomes, size) = (Vec::with_capacity(records.len()), records.len());
@@ -77,9 +77,11 @@ where
     match commit(transactions, deadline).await {
         Ok(()) => Attempt::Committed(outcomes),
         Err((AfterCommit::Abort, cause)) => {
+            // Refused for certain.
+            batch.stage = Stage::Open;
             abort(batch, transactions, timeout, Failure { cause, outcomes: Vec::new() }).await
         }
-        Err((_, cause)) => Attempt::Finished(Persistence::PossiblyPersisted, cause),
+        Err((_, cause)) => Attempt::Unclean(Left::Commit, Persistence::PossiblyPersisted, cause),
     }
 }
 
@@ -177,7 +179,7 @@ pub(super) async fn abort(
         if error.recovery() == Recovery::Retry && Instant::now() + PAUSE < deadline {
             sleep(PAUSE).await;
         } else {
-            return Attempt::Finished(error.persistence(), error);
+            return Attempt::Unclean(Left::Abort, error.persistence(), error);
         }
     }
 }

@@ -14,6 +14,7 @@ use kafka_tower_core::{
 use tokio::time::{Instant, timeout_at};
 
 use super::future::Owner;
+use super::inner::Lane;
 
 /// Part of a close's time, at most, that is kept for the transports below: they abort what the layer gave up.
 const RESERVE: Duration = Duration::from_secs(2);
@@ -26,8 +27,8 @@ impl BatchControl {
         Self(owner)
     }
 
-    fn controls(&self) -> impl Iterator<Item = &Arc<dyn Control>> {
-        self.0.0.lanes.iter().map(|lane| &lane.control)
+    fn controls(&self) -> Vec<Arc<dyn Control>> {
+        self.0.0.lanes.iter().map(Lane::control).collect()
     }
 }
 
@@ -56,7 +57,8 @@ impl Control for BatchControl {
                 inner.flush().await;
             }
             let left = end.saturating_duration_since(Instant::now());
-            let closed = all(self.controls().map(|control| control.close(left)).collect()).await;
+            let controls = self.controls();
+            let closed = all(controls.iter().map(|control| control.close(left)).collect()).await;
             inner.ledger().closing().transaction_ended(worst(closed));
             Ok(waiter.report())
         })
@@ -67,7 +69,7 @@ impl Control for BatchControl {
     }
 
     fn partition_count(&self, topic: &str) -> Option<u32> {
-        self.controls().find_map(|control| control.partition_count(topic))
+        self.0.0.lanes.iter().find_map(|lane| lane.partition_count(topic))
     }
 
     fn in_flight(&self) -> InFlight {
@@ -75,11 +77,12 @@ impl Control for BatchControl {
     }
 
     fn last_error(&self) -> Option<String> {
-        self.controls().find_map(|control| control.last_error())
+        let trouble = || self.0.0.lanes.iter().find_map(Lane::trouble).map(|trouble| trouble.to_string());
+        self.controls().iter().find_map(|control| control.last_error()).or_else(trouble)
     }
 
     fn generation(&self) -> u64 {
-        self.controls().map(|control| control.generation()).sum()
+        self.0.0.lanes.iter().map(Lane::generation).sum()
     }
 
     /// None: the layer begins and ends the transactions.

@@ -47,6 +47,52 @@ pub(super) fn after_begin(error: &Error) -> AfterBegin {
     }
 }
 
+/// What is left of a transaction without a clean end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// A commit was called: only the same call may follow.
+    Commit,
+    /// An abort was called.
+    Abort,
+    /// Nothing that a call could end: the producer has ended.
+    Nothing,
+}
+
+/// What brings a lane back whose last transaction has no clean end. The records of that transaction have their outcomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recover {
+    /// Call this again, after a time.
+    Again(Left),
+    /// Replace the producer.
+    Replace,
+    /// No transaction is open: the next one may begin.
+    Ended,
+    /// The lane takes no more records.
+    Finish,
+}
+
+/// Decides after a call that should end the transaction has failed. `young`: the transaction is younger than its time-out,
+/// after which the broker fences its producer. Before, being fenced means that another process has taken over the id, which
+/// must not be taken back.
+pub(super) fn after_unclean(left: Left, error: &Error, young: bool, can_replace: bool) -> Recover {
+    let is_fenced = error.kind() == ErrorKind::Fenced;
+    match (error.recovery(), left) {
+        _ if error.kind() == ErrorKind::Closed || (is_fenced && young) => Recover::Finish,
+        (_, Left::Nothing) | (Recovery::Fatal, _) => {
+            if can_replace {
+                Recover::Replace
+            } else {
+                Recover::Finish
+            }
+        }
+        (Recovery::Retry, left) => Recover::Again(left),
+        // The commit was refused, or the transaction has ended: an abort says which.
+        (_, Left::Commit) => Recover::Again(Left::Abort),
+        (Recovery::Reject, Left::Abort) => Recover::Ended,
+        (_, Left::Abort) => Recover::Again(Left::Abort),
+    }
+}
+
 /// What follows a batch that was certainly aborted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AfterAbort {
@@ -96,7 +142,7 @@ fn is_refusal(error: &Error) -> bool {
 }
 
 /// Time before a replay: 100 ms, doubled with each one up to 5 s.
-fn backoff(replays: u32) -> Duration {
+pub(super) fn backoff(replays: u32) -> Duration {
     Duration::from_millis(100).saturating_mul(1 << replays.min(10)).min(Duration::from_secs(5))
 }
 
@@ -172,6 +218,35 @@ mod tests {
         let caused = Error::new(ErrorKind::Transaction, "a record failed").with_recovery(Recovery::Reject);
         assert!(matches!(after_abort([caused].iter(), 5, 0, 3), AfterAbort::Replay(_)));
         assert!(matches!(after_abort([refusal(Scope::Client)].iter(), 5, 0, 3), AfterAbort::Replay(_)));
+    }
+
+    #[test]
+    fn a_commit_without_an_answer_is_called_until_it_has_one() {
+        let unanswered = error(Recovery::Retry, Persistence::PossiblyPersisted);
+        assert_eq!(after_unclean(Left::Commit, &unanswered, false, true), Recover::Again(Left::Commit));
+        assert_eq!(after_unclean(Left::Abort, &unanswered, false, true), Recover::Again(Left::Abort));
+        let in_doubt = error(Recovery::Reject, Persistence::PossiblyPersisted);
+        assert_eq!(after_unclean(Left::Commit, &in_doubt, false, true), Recover::Again(Left::Abort));
+        assert_eq!(after_unclean(Left::Abort, &in_doubt, false, true), Recover::Ended);
+        let must_abort = error(Recovery::AbortTransaction, Persistence::NotPersisted);
+        assert_eq!(after_unclean(Left::Abort, &must_abort, false, true), Recover::Again(Left::Abort));
+    }
+
+    #[test]
+    fn a_producer_that_has_ended_is_replaced_unless_it_was_taken_over() {
+        let fatal = error(Recovery::Fatal, Persistence::PossiblyPersisted);
+        let fenced = Error::new(ErrorKind::Fenced, "planted");
+        for left in [Left::Commit, Left::Abort, Left::Nothing] {
+            for young in [true, false] {
+                assert_eq!(after_unclean(left, &fatal, young, true), Recover::Replace);
+                assert_eq!(after_unclean(left, &fatal, young, false), Recover::Finish);
+                let after_fence = if young { Recover::Finish } else { Recover::Replace };
+                assert_eq!(after_unclean(left, &fenced, young, true), after_fence);
+            }
+            assert_eq!(after_unclean(left, &Error::new(ErrorKind::Closed, "closed"), false, true), Recover::Finish);
+        }
+        let planted = error(Recovery::Retry, Persistence::NotPersisted);
+        assert_eq!(after_unclean(Left::Nothing, &planted, true, true), Recover::Replace);
     }
 
     #[test]

@@ -14,25 +14,27 @@ pub(super) fn aborted(topic: &str, times: u32, cause: &Error) -> Error {
         .with_help("correct the cause and send the record again: readers of committed records never see this attempt")
 }
 
-/// The commit was requested, and its outcome is not known.
-pub(super) fn unknown(topic: &str, cause: &Error) -> Error {
+/// The commit was requested, and its outcome is not known. `goes_on`: the lane takes more records.
+pub(super) fn unknown(topic: &str, cause: &Error, goes_on: bool) -> Error {
+    let (recovery, help) = match goes_on {
+        true => (Recovery::Reject, "read the topic before you send the record again: it may be visible"),
+        false => (
+            Recovery::Fatal,
+            "create a new producer and layer, and read the topic before you send the record again: it may be visible",
+        ),
+    };
     Error::new(
         ErrorKind::Transaction,
         format!("it is not known whether the transaction of a record to {topic} was committed"),
     )
-    .with_recovery(Recovery::Fatal)
+    .with_recovery(recovery)
     .with_persistence(Persistence::PossiblyPersisted)
     .with_source(cause.clone())
-    .with_help(
-        "create a new producer and layer, and read the topic before you send the record again: it may be visible",
-    )
+    .with_help(help)
 }
 
 /// The transaction was not committed, and the producer cannot be used any more.
-pub(super) fn not_committed(topic: &str, persistence: Persistence, cause: &Error) -> Error {
-    if persistence != Persistence::NotPersisted {
-        return unknown(topic, cause);
-    }
+pub(super) fn not_committed(topic: &str, cause: &Error) -> Error {
     Error::new(
         ErrorKind::Fatal,
         format!("not delivered to {topic}: the producer of its transaction cannot be used any more"),
@@ -87,6 +89,12 @@ pub(super) fn slow(within: Duration) -> Error {
     Error::new(ErrorKind::Timeout, text).with_persistence(Persistence::NotPersisted).with_scope(Scope::Client)
 }
 
+/// A transport that was made for a lane has no transactions.
+pub(super) fn no_transactions() -> Error {
+    Error::new(ErrorKind::Config, "a transport that replaces the one of a lane has no transactions")
+        .with_help("create it with the transactional id of its lane")
+}
+
 /// Several lanes, and a record whose partition is not known.
 pub(super) fn no_partition(topic: &str) -> Error {
     let text =
@@ -118,16 +126,18 @@ mod tests {
         for error in [
             aborted("orders", 1, &cause),
             aborted("orders", 4, &cause),
-            unknown("orders", &cause),
+            unknown("orders", &cause, true),
+            unknown("orders", &cause, false),
+            not_committed("orders", &cause),
             finished("orders", &cause),
             slow(Duration::from_secs(30)),
+            no_transactions(),
             no_partition("orders"),
             no_partition_count("orders"),
         ] {
             assert_consistent(&error);
         }
         for persistence in [Persistence::NotPersisted, Persistence::PossiblyPersisted] {
-            assert_consistent(&not_committed("orders", persistence, &cause));
             assert_consistent(&panicked("orders", persistence));
             assert_consistent(&stopped("orders", persistence, "the runtime of the batching layer ended"));
         }

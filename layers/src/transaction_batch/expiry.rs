@@ -11,7 +11,10 @@ use super::inner::BatchInner;
 pub(super) async fn keep_deadlines(inner: Weak<BatchInner>) {
     while let Some(live) = inner.upgrade() {
         let now = live.now();
-        drop(live.expire(now, |slot, sent| slot.time_out(sent, now, sent.then_some(WHY))));
+        drop(live.expire(now, |slot, admitted| {
+            let trouble = live.lane_of(slot).trouble();
+            slot.time_out(admitted, now, trouble.as_deref().or(admitted.then_some(WHY)))
+        }));
         if live.has_ended() {
             live.notify_lanes();
         }

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use kafka_tower_core::gate::{Gate, Gated, Permit};
 use kafka_tower_core::ledger::{Ledger, RecordTransport, Slot};
@@ -29,12 +29,21 @@ pub(super) struct BatchInner {
 
 /// A transactional producer and the records that wait for its next batch.
 pub(super) struct Lane {
-    pub(super) control: Arc<dyn Control>,
+    producer: RwLock<Producer>,
     queue: Mutex<Queue>,
     /// Wakes the owner task.
     pub(super) changed: Notify,
     /// Ends the owner task while a batch is under way: a close gave up.
     pub(super) stop: Notify,
+}
+
+/// The present transport of a lane.
+struct Producer {
+    control: Arc<dyn Control>,
+    /// Replacements of the client behind the transports before it, and of the transports themselves.
+    replaced: u64,
+    /// Why nothing is sent at the moment.
+    trouble: Option<Arc<str>>,
 }
 
 #[derive(Default)]
@@ -51,7 +60,7 @@ pub(super) type Finished = Arc<dyn Fn(&str) -> Error + Send + Sync>;
 impl BatchInner {
     pub(super) fn new(settings: Settings, controls: &[Arc<dyn Control>]) -> Self {
         let lane = |control: &Arc<dyn Control>| Lane {
-            control: Arc::clone(control),
+            producer: RwLock::new(Producer { control: Arc::clone(control), replaced: 0, trouble: None }),
             queue: Mutex::default(),
             changed: Notify::new(),
             stop: Notify::new(),
@@ -65,7 +74,7 @@ impl BatchInner {
         }
     }
 
-    fn lane_of(&self, slot: &Slot<Delivery>) -> &Lane {
+    pub(super) fn lane_of(&self, slot: &Slot<Delivery>) -> &Lane {
         &self.lanes[lanes::lane(slot.record(), self.lanes.len())]
     }
 
@@ -164,6 +173,42 @@ impl BatchInner {
 impl Lane {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         lock(&self.queue)
+    }
+
+    fn producer(&self) -> RwLockReadGuard<'_, Producer> {
+        self.producer.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Control of the present transport.
+    pub(super) fn control(&self) -> Arc<dyn Control> {
+        Arc::clone(&self.producer().control)
+    }
+
+    pub(super) fn partition_count(&self, topic: &str) -> Option<u32> {
+        self.producer().control.partition_count(topic)
+    }
+
+    /// Puts a new transport into the place of the present one.
+    pub(super) fn replace(&self, control: Arc<dyn Control>) {
+        let mut producer = self.producer.write().unwrap_or_else(PoisonError::into_inner);
+        producer.replaced += producer.control.generation() + 1;
+        let old = std::mem::replace(&mut producer.control, control);
+        drop(producer);
+        drop(old);
+    }
+
+    /// Sets why nothing is sent at the moment.
+    pub(super) fn set_trouble(&self, trouble: Option<Arc<str>>) {
+        self.producer.write().unwrap_or_else(PoisonError::into_inner).trouble = trouble;
+    }
+
+    pub(super) fn trouble(&self) -> Option<Arc<str>> {
+        self.producer().trouble.clone()
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        let producer = self.producer();
+        producer.replaced + producer.control.generation()
     }
 }
 

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::TransactionBatch;
 use super::expiry::keep_deadlines;
 use super::inner::BatchInner;
 use super::settings::Settings;
-use super::worker::Worker;
+use super::worker::{Connect, Worker};
 
 /// Layer that creates [`TransactionBatch`] services. See the [module](super).
 #[derive(Clone)]
@@ -123,6 +124,14 @@ impl TransactionBatchLayer {
         self
     }
 
+    /// Sets the producers' `transaction.timeout.ms`. Default: 60 s, which is Kafka's. A producer that is fenced while its
+    /// transaction is younger was taken over by another process, and is not [replaced](Self::layer_lanes_with).
+    #[must_use]
+    pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.transaction_timeout = timeout;
+        self
+    }
+
     /// Acquires the transactional ids of all lanes, within this time. Fences older producers with the same ids and ends
     /// the transactions that they left open. Call it once, before the first send.
     ///
@@ -151,13 +160,47 @@ impl TransactionBatchLayer {
         S::Error: Into<Error>,
         S::Future: Send,
     {
+        self.start(services, None)
+    }
+
+    /// As [`layer_lanes`](Self::layer_lanes), and replaces the transport of a lane whose producer has ended. `connect` gets
+    /// the index of the lane, and makes a transport with the same transactional id; the layer initialises it. It is called
+    /// until it succeeds: after 100 ms, and later after up to 5 s.
+    ///
+    /// Without it a lane whose producer has ended takes no more records.
+    ///
+    /// # Panics
+    ///
+    /// As [`layer_lanes`](Self::layer_lanes).
+    #[must_use]
+    #[track_caller]
+    pub fn layer_lanes_with<S, C, Fut>(&self, services: Vec<S>, connect: C) -> TransactionBatch
+    where
+        S: Service<Record, Response = Delivery> + Clone + Send + 'static,
+        S::Error: Into<Error>,
+        S::Future: Send,
+        C: Fn(usize) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(S, Arc<dyn Control>)>> + Send + 'static,
+    {
+        let connect: Connect<S> = Arc::new(move |lane| Box::pin(connect(lane)));
+        self.start(services, Some(&connect))
+    }
+
+    #[track_caller]
+    fn start<S>(&self, services: Vec<S>, connect: Option<&Connect<S>>) -> TransactionBatch
+    where
+        S: Service<Record, Response = Delivery> + Clone + Send + 'static,
+        S::Error: Into<Error>,
+        S::Future: Send,
+    {
         let (lanes, given) = (self.controls.len(), services.len());
         assert!(lanes == given, "the layer has {lanes} lanes, and {given} services were given");
         let runtime = Handle::current();
         let inner = Arc::new(BatchInner::new(self.settings, &self.controls));
         for (lane, prototype) in services.into_iter().enumerate() {
             let Some(transactions) = self.controls[lane].transactions() else { continue };
-            runtime.spawn(Worker { inner: Arc::clone(&inner), lane, prototype, transactions }.run());
+            let (inner, connect) = (Arc::clone(&inner), connect.cloned());
+            runtime.spawn(Worker { inner, lane, prototype, transactions, begun: Instant::now(), connect }.run());
         }
         runtime.spawn(keep_deadlines(Arc::downgrade(&inner)));
         TransactionBatch::new(inner)

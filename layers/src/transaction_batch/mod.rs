@@ -14,7 +14,7 @@
 //! | is committed | `Ok`, with the record's offset |
 //! | is aborted for certain | nothing yet: the whole batch is replayed in order, up to [`replays`](TransactionBatchLayer::replays) times; then `Transaction` with recovery `Retry`, `NotPersisted`, and the cause as its source |
 //! | is aborted because a record was refused | that record: its own error, `NotPersisted`. The others are sent again and committed |
-//! | may have been committed | `Transaction`, `PossiblyPersisted`. It is never replayed, and the lane takes no more records |
+//! | may have been committed | `Transaction`, `PossiblyPersisted`. It is never replayed |
 //!
 //! If a broker refuses a batch of records without saying which one is the cause
 //! ([`Scope::Batch`](kafka_tower_core::Scope::Batch)), the layer sends the batch as two transactions, one after the other,
@@ -23,6 +23,21 @@
 //! Only the first answer of a commit can be a certain refusal. If it asks for a repetition (`Retry`), commit is called
 //! again until the transaction's [time](TransactionBatchLayer::timeout) is over, and any other end than `Ok` means that the
 //! outcome is unknown: "fenced" does not mean "not committed".
+//!
+//! # Recovery
+//!
+//! A transaction has no clean end if its commit or its abort is not answered in time, or if its producer ends. Its records
+//! get their outcomes at once, and those that were certainly not committed are sent again later. The lane sends nothing
+//! until it is back; records that wait for it keep their deadlines, which then name the cause.
+//!
+//! | what is left | what the lane does |
+//! |---|---|
+//! | a commit or abort without an answer | makes the same call again, after 100 ms and later after up to 5 s, until it has an answer |
+//! | a producer that has ended | makes a new transport and initialises it ([`layer_lanes_with`](TransactionBatchLayer::layer_lanes_with)), with the same pauses. Without a function that makes one, the lane takes no more records |
+//! | a producer that was fenced within its [transaction time-out](TransactionBatchLayer::transaction_timeout): another process has taken over the id | takes no more records |
+//!
+//! A producer that was fenced later was fenced by the coordinator, whose time for the transaction was over. Its id is
+//! acquired again.
 //!
 //! # Place in the stack
 //!
@@ -51,9 +66,9 @@
 //! | when | [kind](kafka_tower_core::ErrorKind), recovery, persistence |
 //! |---|---|
 //! | the transaction was aborted, and replays did not help | `Transaction`, `Retry`, not persisted |
-//! | the outcome of the commit is unknown | `Transaction`, `Fatal`, possibly persisted |
-//! | the producer ended before the commit was called | `Fatal`, not persisted |
-//! | an earlier transaction ended the producer | `Fatal`, not persisted |
+//! | the outcome of the commit is unknown | `Transaction`, possibly persisted, `Reject`; `Fatal` if the lane takes no more records |
+//! | the producer ended before the commit was called, and is not replaced | `Fatal`, not persisted |
+//! | an earlier transaction ended the producer, which is not replaced | `Fatal`, not persisted |
 //! | the service below panicked | `Unknown`, not persisted; possibly persisted in a commit |
 //! | the record's deadline passed | `Timeout`, see above |
 //! | larger than the whole room | `RecordTooLarge`, not persisted |
@@ -120,6 +135,7 @@ mod future;
 mod inner;
 mod lanes;
 mod layer;
+mod recover;
 mod service;
 mod settings;
 mod worker;

@@ -52,7 +52,7 @@ impl TransactionBatch {
             return Err(transport::too_late(&record));
         }
         if self.inner().lanes.len() > 1 {
-            let count = self.inner().lanes[0].control.partition_count(&record.topic);
+            let count = self.inner().lanes[0].partition_count(&record.topic);
             record.partition = Some(lanes::partition(&record, count)?);
         }
         Ok((record, ticket))

@@ -13,6 +13,8 @@ pub(super) struct Settings {
     pub(super) replays: u32,
     /// Time for one attempt, from begin to the answer of the commit, and again for an abort.
     pub(super) timeout: Duration,
+    /// The producers' `transaction.timeout.ms`.
+    pub(super) transaction_timeout: Duration,
 }
 
 impl Default for Settings {
@@ -22,6 +24,7 @@ impl Default for Settings {
             room: gate::Limits { records: 10_000, bytes: 32 << 20 },
             replays: 3,
             timeout: Duration::from_secs(20),
+            transaction_timeout: Duration::from_secs(60),
         }
     }
 }

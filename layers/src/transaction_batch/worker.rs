@@ -3,19 +3,19 @@
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use kafka_tower_core::{Delivery, Error, Persistence, Record, TransactionControl};
+use kafka_tower_core::{Control, Delivery, Error, Persistence, Record, Result, TransactionControl};
 use tokio::time::{Instant, sleep, timeout_at};
 use tower_service::Service;
 
 use super::attempt::{Attempt, Failure, abort, attempt};
 use super::batch::{Batch, Stage};
 use super::cut::Decision;
-use super::decide::{AfterAbort, after_abort};
+use super::decide::{AfterAbort, Left, Recover, after_abort, after_unclean};
 use super::errors;
 use super::inner::{BatchInner, Lane};
 
@@ -26,15 +26,23 @@ pub(super) struct Worker<S> {
     /// Cloned for each attempt, so that a service that panicked is not used again.
     pub(super) prototype: S,
     pub(super) transactions: Arc<dyn TransactionControl>,
+    /// When the last attempt began.
+    pub(super) begun: Instant,
+    /// Makes a new transport for the lane with this index. Declared last: it may hold what must outlive the transports.
+    pub(super) connect: Option<Connect<S>>,
 }
+
+/// Makes the transport of a lane.
+pub(super) type Connect<S> = Arc<dyn Fn(usize) -> Connecting<S> + Send + Sync>;
+type Connecting<S> = Pin<Box<dyn Future<Output = Result<(S, Arc<dyn Control>)>> + Send>>;
 
 /// Where a batch goes after an attempt.
 enum Next {
     Done,
     /// Send these batches again, in order, after the time.
     Again(Duration, VecDeque<Batch>),
-    /// The producer has ended.
-    Finish(Error),
+    /// The transaction has no clean end, for this reason. Bring the lane back, then send these batches.
+    Recover(Left, Error, VecDeque<Batch>),
 }
 
 impl<S> Worker<S>
@@ -66,7 +74,7 @@ where
         }
     }
 
-    fn lane(&self) -> &Lane {
+    pub(super) fn lane(&self) -> &Lane {
         &self.inner.lanes[self.lane]
     }
 
@@ -83,22 +91,32 @@ where
                         sleep(wait).await;
                     }
                 }
-                Next::Finish(cause) => {
-                    tracing::error!(
-                        error.type = cause.error_type(),
-                        error = cause.message(),
-                        "a transaction ended its producer: the batching layer takes no more records for it"
-                    );
-                    // The records of batches that wait behind this one were aborted before.
-                    for batch in &mut batches {
-                        batch.fail(|topic| errors::finished(topic, &cause));
+                Next::Recover(left, cause, mut again) => {
+                    again.append(&mut batches);
+                    batches = again;
+                    if let Err(cause) = self.recover(left, cause).await {
+                        self.finish(batches, cause);
+                        return false;
                     }
-                    self.inner.finish(self.lane(), Arc::new(move |topic| errors::finished(topic, &cause)));
-                    return false;
                 }
             }
         }
         true
+    }
+
+    /// Ends the lane: its producer cannot be used any more, nor replaced.
+    fn finish(&self, mut batches: VecDeque<Batch>, cause: Error) {
+        tracing::error!(
+            lane = self.lane,
+            error.type = cause.error_type(),
+            error = cause.message(),
+            "a transaction ended its producer: the batching layer takes no more records for it"
+        );
+        // Their transaction was not committed.
+        for batch in &mut batches {
+            batch.fail(|topic| errors::not_committed(topic, &cause));
+        }
+        self.inner.finish(self.lane(), Arc::new(move |topic| errors::finished(topic, &cause)));
     }
 
     /// Makes one attempt, and decides what follows.
@@ -106,10 +124,11 @@ where
         let timeout = self.inner.settings.timeout;
         // `&mut`, because a shared reference would require `S: Sync`.
         let (prototype, transactions, of) = (&mut self.prototype, &*self.transactions, &mut batch);
-        let control = &*self.inner.lanes[self.lane].control;
+        let control = self.inner.lanes[self.lane].control();
+        self.begun = Instant::now();
         let made = caught(async move {
             let mut service = prototype.clone();
-            attempt(of, &mut service, control, transactions, timeout).await
+            attempt(of, &mut service, &*control, transactions, timeout).await
         })
         .await;
         match made {
@@ -122,12 +141,34 @@ where
                 batch.fail(|_| cause.clone());
                 Next::Done
             }
-            Ok(Attempt::Finished(persistence, cause)) => {
-                batch.fail(|topic| errors::not_committed(topic, persistence, &cause));
-                Next::Finish(cause)
-            }
+            Ok(Attempt::Unclean(left, persistence, cause)) => self.unclean(batch, left, persistence, cause),
             Err(Panicked) => self.after_panic(batch).await,
         }
+    }
+
+    /// A transaction without a clean end. Its records are settled, unless they were certainly not committed: then they are
+    /// sent again once the lane is back.
+    fn unclean(&self, mut batch: Batch, left: Left, persistence: Persistence, cause: Error) -> Next {
+        let goes_on = self.after_unclean(left, &cause) != Recover::Finish;
+        let mut again = VecDeque::new();
+        if persistence != Persistence::NotPersisted {
+            batch.fail(|topic| errors::unknown(topic, &cause, goes_on));
+        } else if goes_on && batch.replays >= self.inner.settings.replays {
+            let times = batch.replays + 1;
+            batch.fail(|topic| errors::aborted(topic, times, &cause));
+        } else if goes_on {
+            batch.aborted();
+            batch.replays += 1;
+            again.push_back(batch);
+        } else {
+            batch.fail(|topic| errors::not_committed(topic, &cause));
+        }
+        Next::Recover(left, cause, again)
+    }
+
+    pub(super) fn after_unclean(&self, left: Left, error: &Error) -> Recover {
+        let young = self.begun.elapsed() < self.inner.settings.transaction_timeout;
+        after_unclean(left, error, young, self.connect.is_some())
     }
 
     fn after_abort(&self, mut batch: Batch, failure: Failure) -> Next {
@@ -177,9 +218,9 @@ where
                 let cause = errors::panicked("its topic", Persistence::NotPersisted);
                 let failure = Failure { cause, outcomes: Vec::new() };
                 match caught(abort(&mut batch, &*self.transactions, timeout, failure)).await {
-                    Ok(Attempt::Finished(persistence, cause)) => {
+                    Ok(Attempt::Unclean(left, persistence, cause)) => {
                         batch.fail(|topic| errors::panicked(topic, persistence));
-                        return Next::Finish(cause);
+                        return Next::Recover(left, cause, VecDeque::new());
                     }
                     Ok(_) => {
                         batch.fail(|topic| errors::panicked(topic, Persistence::NotPersisted));
@@ -191,7 +232,7 @@ where
             Stage::Committing => {}
         }
         batch.fail(|topic| errors::panicked(topic, stage.persistence()));
-        Next::Finish(errors::panicked("its topic", stage.persistence()))
+        Next::Recover(Left::Nothing, errors::panicked("its topic", stage.persistence()), VecDeque::new())
     }
 }
 
@@ -210,10 +251,10 @@ async fn next(inner: &Arc<BatchInner>, lane: &Lane) -> Option<Batch> {
 }
 
 /// Foreign code has panicked. The panic's message was printed by the panic hook.
-struct Panicked;
+pub(super) struct Panicked;
 
 /// Runs a future, and catches a panic in it.
-async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
+pub(super) async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
     let mut future = pin!(future);
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Ok),

@@ -9,5 +9,6 @@ mod lanes;
 mod outcomes;
 mod panics;
 mod poison;
+mod recovery;
 mod room;
 mod support;

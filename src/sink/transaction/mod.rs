@@ -53,7 +53,7 @@ pub use self::replay::TransactionOptions;
 /// | any of these calls on a sink with `transaction_batch` | `Transaction`, `Reject` | await each send |
 ///
 /// Brokers are compared as they are written, in any order. A sink in another process is not seen: it takes the id over, and
-/// this one fails with [`ErrorKind::Fenced`](crate::ErrorKind::Fenced).
+/// this one fails with [`ErrorKind::Fenced`].
 ///
 /// ```no_run
 /// # async fn run(sink: kafka_tower::KafkaSink<String>) -> kafka_tower::Result<()> {
@@ -79,7 +79,7 @@ pub use self::replay::TransactionOptions;
 /// - The layer replays aborted batches. The retry layer sends nothing again, because the guarantee is `ExactlyOnce`, and
 ///   `max_retries` has no effect. The circuit breaker is off, as in each sink with transactions.
 /// - Its lanes have the transactional ids `{transactional_id}-0`, `{transactional_id}-1`, ….
-/// - Refused before anything is sent, with [`ErrorKind::Config`](crate::ErrorKind::Config): no `enable_transactions` or
+/// - Refused before anything is sent, with [`ErrorKind::Config`]: no `enable_transactions` or
 ///   `transactional_id`; 0 lanes, records or bytes; an age above `transaction.timeout.ms` or `send_timeout_ms`; a timeout
 ///   above a third of `transaction.timeout.ms`; a second sink of this process that uses one of the ids.
 impl<T> KafkaSink<T> {
@@ -88,10 +88,10 @@ impl<T> KafkaSink<T> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) without `enable_transactions`;
-    /// [`ErrorKind::Transaction`](crate::ErrorKind::Transaction) if a transaction is open;
-    /// [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) if another producer took over the transactional id. With
-    /// [`Recovery::Retry`](crate::Recovery::Retry), no transaction is open: call it again to go on waiting.
+    /// [`ErrorKind::Config`] without `enable_transactions`;
+    /// [`ErrorKind::Transaction`] if a transaction is open;
+    /// [`ErrorKind::Fenced`] if another producer took over the transactional id. With
+    /// [`Recovery::Retry`], no transaction is open: call it again to go on waiting.
     pub async fn begin_transaction(&self) -> Result<()> {
         self.transactions()?.begin(self.inner.parts.send_timeout).await
     }
@@ -103,12 +103,12 @@ impl<T> KafkaSink<T> {
     /// # Errors
     ///
     /// `NotPersisted`: nothing is visible; abort. `PossiblyPersisted`: the outcome is **unknown**; do not replay before
-    /// you have read the topic. With [`Recovery::Retry`](crate::Recovery::Retry), call it again to go on waiting.
+    /// you have read the topic. With [`Recovery::Retry`], call it again to go on waiting.
     ///
-    /// [`ErrorKind::Transaction`](crate::ErrorKind::Transaction) also if a record would be missing without anyone
+    /// [`ErrorKind::Transaction`] also if a record would be missing without anyone
     /// knowing: it failed in the transport, or it failed or was dropped above the transport and its error was never
     /// observed. Examples: a send that was polled and dropped while it waited for room; a batch that was dropped before
-    /// it had taken its last message, or whose errors were not read. With [`Recovery::Reject`](crate::Recovery::Reject)
+    /// it had taken its last message, or whose errors were not read. With [`Recovery::Reject`]
     /// if another call ended the transaction while this one waited.
     ///
     /// # Cancel safety
@@ -128,7 +128,7 @@ impl<T> KafkaSink<T> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Transaction`](crate::ErrorKind::Transaction) if no transaction is open, or if it could not be
+    /// [`ErrorKind::Transaction`] if no transaction is open, or if it could not be
     /// ended.
     ///
     /// # Cancel safety
@@ -145,7 +145,7 @@ impl<T> KafkaSink<T> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Transaction`](crate::ErrorKind::Transaction) if no transaction is open, or if the group's metadata is
+    /// [`ErrorKind::Transaction`] if no transaction is open, or if the group's metadata is
     /// not current: abort, and consume again from the committed offsets.
     ///
     /// # Cancel safety

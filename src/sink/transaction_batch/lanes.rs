@@ -50,9 +50,15 @@ pub(super) async fn connect<S: Transport + Sync>(
     }
     let layer = options.set(TransactionBatchLayer::lanes(controls), config);
     layer.init(config.send_timeout()).await?;
-    let batch = layer.layer_lanes(services);
+    let claims: Arc<[Claim]> = claims.into();
+    // The lanes hold the claims too: they may outlive the sink until what it sent is committed.
+    let held = Arc::clone(&claims);
+    let batch = layer.layer_lanes_with(services, move |lane| {
+        let _held = &held;
+        connect(id(&base, lane))
+    });
     let control = batch.control();
-    Ok((batch, control, claims.into()))
+    Ok((batch, control, claims))
 }
 
 /// The transactional id of a lane.

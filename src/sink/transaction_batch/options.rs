@@ -147,6 +147,7 @@ impl TransactionBatchOptions {
             .age(self.age)
             .replays(self.replays)
             .timeout(self.timeout.unwrap_or(config.transaction_timeout() / 3))
+            .transaction_timeout(config.transaction_timeout())
             .room(records.max(sets).max(ROOM), bytes)
     }
 }

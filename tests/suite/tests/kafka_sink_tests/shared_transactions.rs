@@ -225,3 +225,48 @@ async fn lanes_of_an_earlier_version_are_fenced_first() {
     let other = KafkaSink::<u32>::builder(other).transport(kafka.transactional_transport("id-2")).build().await;
     assert!(other.is_ok());
 }
+
+/// The coordinator does not answer a commit for two minutes, and fences the producer meanwhile. The sends behind it end by
+/// their deadlines, and then the sink goes on.
+#[tokio::test(start_paused = true)]
+async fn a_lane_comes_back_after_an_outage() {
+    let (kafka, sink) = stage(options().lanes(2)).await;
+    let outage = kafka.script_transactions().on(TransactionCall::Commit).always().lose_request();
+    let start = Instant::now();
+    let first = sink.send(to(0, 1)).await.unwrap_err();
+    assert_eq!(
+        (first.recovery(), first.persistence()),
+        (Recovery::Reject, Persistence::PossiblyPersisted),
+        "{first:#}"
+    );
+    assert!(start.elapsed() < 21_000 * MS);
+    let second = sink.send(to(0, 2)).await.unwrap_err();
+    assert_eq!((second.kind(), second.persistence()), (ErrorKind::Timeout, Persistence::NotPersisted), "{second:#}");
+    assert!(second.message().contains("its lane cannot begin a transaction"), "{second:#}");
+    tokio::time::sleep(120_000 * MS).await;
+    outage.cancel();
+    let third = sink.send(to(0, 3)).await;
+    assert!(third.is_ok(), "{third:?}");
+    assert_eq!(committed(&kafka), [3]);
+    // The claims are kept.
+    assert!(build(&kafka, config(), options()).await.is_err());
+    sink.close().await.unwrap();
+    assert!(build(&kafka, config(), options()).await.is_ok());
+}
+
+/// What was sent is committed before another sink of the process gets the id.
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_is_dropped_keeps_its_ids_until_its_sends_are_committed() {
+    let (kafka, sink) = stage(options()).await;
+    let commit = kafka.script_transactions().on(TransactionCall::Commit).always().delay(1_000 * MS);
+    let sent = tokio::spawn(sink.send(to(0, 1)));
+    tokio::task::yield_now().await;
+    sent.abort();
+    drop(sink);
+    tokio::time::sleep(500 * MS).await;
+    assert!(build(&kafka, config(), options()).await.is_err());
+    tokio::time::sleep(1_000 * MS).await;
+    commit.cancel();
+    assert_eq!(committed(&kafka), [1]);
+    assert!(build(&kafka, config(), options()).await.is_ok());
+}

@@ -50,11 +50,15 @@ pub(crate) fn refused(call: &'static str, id: &str, refusal: Refusal, unanswered
 
 /// No answer in time. Repeating the call continues it.
 pub(crate) fn unanswered(call: &'static str, id: &str) -> Error {
-    Error::new(ErrorKind::Timeout, format!("{call}: no answer for {id} in time"))
+    let error = Error::new(ErrorKind::Timeout, format!("{call}: no answer for {id} in time"))
         .with_recovery(Recovery::Retry)
         .with_scope(Scope::Client)
-        .with_error_type("REQUEST_TIMED_OUT")
-        .with_help("call it again: only its answer tells how the transaction ended")
+        .with_error_type("REQUEST_TIMED_OUT");
+    match call {
+        // No commit was requested, or it was certainly refused.
+        "abort" => error.with_persistence(Persistence::NotPersisted).with_help("call it again to keep waiting"),
+        _ => error.with_help("call it again: only its answer tells how the transaction ended"),
+    }
 }
 
 /// A rebalance has replaced the consumer's generation; outside of a transaction.
