@@ -3,6 +3,7 @@
 pub(crate) mod call;
 pub(crate) mod end_lines;
 pub(crate) mod errors;
+mod pace;
 pub(crate) mod previous;
 mod rebuild;
 pub(crate) mod state;

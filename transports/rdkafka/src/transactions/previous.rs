@@ -7,6 +7,7 @@ use kafka_tower_core::sync::lock;
 use kafka_tower_core::{Error, Result};
 
 use super::end_lines::{EndLines, Verdict};
+use super::pace::Pace;
 
 /// Maximum time to wait for the log lines of a call that has returned. They are queued before it returns.
 const LINES_TIME: Duration = Duration::from_secs(1);
@@ -26,6 +27,7 @@ struct State {
     lines: EndLines,
     /// When the transaction ended; `None` while it is open, and before the first one of a producer.
     ended: Option<Instant>,
+    pace: Pace,
     rebuild: Rebuild,
     /// No rebuild may start any more.
     is_closing: bool,
@@ -56,7 +58,9 @@ pub(crate) enum Next {
 impl PreviousTransaction {
     /// Reads a line of librdkafka's log. Returns at once for facilities that say nothing about ends.
     pub(crate) fn read(&self, facility: &str, text: &str) {
-        if matches!(facility, "ENDTXN" | "TXNCOMMIT" | "TXNABORT" | "TXNERR") {
+        if facility == "ADDPARTS" {
+            lock(&self.state).pace.read(text);
+        } else if matches!(facility, "ENDTXN" | "TXNCOMMIT" | "TXNABORT" | "TXNERR") {
             let mut state = lock(&self.state);
             state.lines.read(facility, text);
             if state.lines.is_complete() {
@@ -80,6 +84,7 @@ impl PreviousTransaction {
             state.lines.trouble(doubt.to_owned());
         }
         state.ended = Some(now);
+        state.pace.ended();
     }
 
     /// Waits until nothing of the previous transaction can arrive, or returns what to do about it. Waits until `end`.
@@ -101,20 +106,26 @@ impl PreviousTransaction {
                 Rebuild::None => {
                     let Some(ended) = state.ended.filter(|_| !state.is_ignored) else { return Next::Begin };
                     if state.lines.is_complete() || ended + LINES_TIME <= Instant::now() {
-                        return match state.lines.verdict(any_lost()) {
-                            Verdict::Clean => Next::Begin,
+                        let now = Instant::now();
+                        let due = state.pace.due(ended).min(end);
+                        match state.lines.verdict(any_lost()) {
+                            Verdict::Clean if now < due && !state.is_closing => {
+                                state.pace.wait();
+                                due
+                            }
+                            Verdict::Clean => return Next::Begin,
                             // `begin` is refused.
-                            Verdict::Unclean(_) if state.is_closing => Next::Begin,
+                            Verdict::Unclean(_) if state.is_closing => return Next::Begin,
                             Verdict::Unclean(why) => {
                                 state.rebuild = Rebuild::Running;
-                                Next::Rebuild(why)
+                                return Next::Rebuild(why);
                             }
-                        };
-                    }
-                    if lines_end <= Instant::now() {
+                        }
+                    } else if lines_end <= Instant::now() {
                         return Next::TimeOut;
+                    } else {
+                        lines_end.min(ended + LINES_TIME)
                     }
-                    lines_end.min(ended + LINES_TIME)
                 }
             };
             let left = until.saturating_duration_since(Instant::now());
