@@ -8,9 +8,6 @@ use kafka_tower_testkit::kafka::Cluster;
 
 use crate::usage;
 
-/// Number of partitions of the topic.
-pub const PARTITIONS: u32 = 4;
-
 /// Argument that makes a program the mock cluster's process: see [`serve_mock`].
 pub const SERVE_MOCK: &str = "--serve-mock";
 
@@ -50,7 +47,7 @@ impl Drop for Mock {
 }
 
 impl Broker {
-    /// Starts the mock cluster with one broker, as another process of this program.
+    /// Starts the mock cluster with one broker, as another process of this program. The topic has 4 partitions.
     ///
     /// # Panics
     ///
@@ -73,12 +70,13 @@ impl Broker {
         }
     }
 
-    /// Uses the Kafka of `KAFKA_BROKERS`, or starts one node. None if no Kafka is available.
+    /// Uses the Kafka of `KAFKA_BROKERS`, or starts one node. None if no Kafka is available. The topic has this number
+    /// of partitions.
     ///
     /// # Panics
     ///
     /// If it does not start.
-    pub async fn kafka() -> Option<Self> {
+    pub async fn kafka(partitions: i32) -> Option<Self> {
         let cluster = match std::env::var("KAFKA_BROKERS") {
             Ok(brokers) => Cluster::external(brokers),
             // Records are not read, so they need not be kept: a run writes gigabytes.
@@ -90,7 +88,6 @@ impl Broker {
                 .expect("a Kafka that starts")?,
         };
         let config = [("retention.bytes", "67108864"), ("segment.bytes", "33554432")];
-        let partitions = i32::try_from(PARTITIONS).unwrap_or(i32::MAX);
         let topic = cluster.topic_with(TOPIC, partitions, &config).await.expect("a topic");
         let pids = usage::descendants();
         let bootstrap = cluster.bootstrap().to_owned();
@@ -105,7 +102,7 @@ impl Broker {
 /// If the mock cluster does not start.
 pub fn serve_mock() {
     let cluster = MockCluster::start(1).expect("a mock cluster");
-    cluster.create_topic(TOPIC, PARTITIONS).expect("a topic");
+    cluster.create_topic(TOPIC, 4).expect("a topic");
     let mut output = std::io::stdout();
     writeln!(output, "{}", cluster.bootstrap()).expect("an output");
     output.flush().expect("an output");

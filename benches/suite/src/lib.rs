@@ -6,9 +6,11 @@
 pub mod alloc;
 pub mod broker;
 pub mod cases;
+mod java;
 pub mod message;
 pub mod null;
 pub mod run;
 pub mod stats;
 pub mod telemetry;
+mod transactions;
 pub mod usage;

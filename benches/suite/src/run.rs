@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, stream};
 use kafka_tower::rdkafka::RdkafkaTransport;
-use kafka_tower::{JsonSerializer, KafkaSink, KafkaSinkConfig, Limits, Record, SinkMessage, stack};
+use kafka_tower::{JsonSerializer, KafkaSink, KafkaSinkConfig, Limits, PartitionStrategy, Record, SinkMessage, stack};
 use rdkafka::ClientConfig;
 use rdkafka::producer::future_producer::DeliveryFuture;
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -18,7 +18,7 @@ use tower::{Service, ServiceExt};
 
 use crate::alloc::Allocations;
 use crate::message::{POOL, events, json, values};
-use crate::usage;
+use crate::{java, transactions, usage};
 
 /// A mode of sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,22 @@ pub enum Mode {
     Stream,
     /// `KafkaSink::send_batch` with batches of the window's size.
     Batch,
+    /// `FutureProducer` with transactions, committed while their records are on their way.
+    FutureCommit,
+    /// `FutureProducer` with transactions, committed when all deliveries were awaited.
+    FutureAwait,
+    /// `begin_transaction`, `send_batch`, `commit_transaction` of `KafkaSink`.
+    Transactions,
+    /// The same by the guard of `KafkaSink::transaction`.
+    Guard,
+    /// Java's producer with transactions.
+    Java,
+    /// The transactional batching layer over several transports.
+    Batching,
+    /// As many callers of `KafkaSink::send` as the window, each of which awaits its record, without transactions.
+    Callers,
+    /// The same over the transactional batching layer.
+    CallersBatching,
 }
 
 const NAMES: &[(Mode, &str)] = &[
@@ -53,6 +69,14 @@ const NAMES: &[(Mode, &str)] = &[
     (Mode::Stack, "stack"),
     (Mode::Stream, "stream"),
     (Mode::Batch, "batch"),
+    (Mode::FutureCommit, "future-commit"),
+    (Mode::FutureAwait, "future-await"),
+    (Mode::Transactions, "transactions"),
+    (Mode::Guard, "guard"),
+    (Mode::Java, "java"),
+    (Mode::Batching, "batching"),
+    (Mode::Callers, "callers"),
+    (Mode::CallersBatching, "callers-batching"),
 ];
 
 impl Mode {
@@ -62,8 +86,23 @@ impl Mode {
         match self {
             Self::Future | Self::FutureSend | Self::Transport => Self::Future,
             Self::FutureBatch | Self::Batch => Self::FutureBatch,
-            _ => Self::FutureJson,
+            Self::FutureCommit | Self::FutureAwait | Self::Transactions | Self::Guard => Self::FutureAwait,
+            Self::Java | Self::Batching => Self::Java,
+            Self::Callers | Self::CallersBatching => Self::Callers,
+            Self::FutureJson | Self::Typed | Self::Stack | Self::Stream => Self::FutureJson,
         }
+    }
+
+    /// Returns whether it sends in transactions.
+    #[must_use]
+    pub fn is_transactional(self) -> bool {
+        let alone = matches!(self, Self::Java | Self::Batching | Self::CallersBatching);
+        alone || self.baseline() == Self::FutureAwait
+    }
+
+    /// Returns how many of the plan's records this mode sends, so that a slow one takes no longer than the others.
+    fn share(self, records: usize) -> usize {
+        if self == Self::FutureCommit { records.div_ceil(20) } else { records }
     }
 }
 
@@ -96,6 +135,12 @@ pub struct Plan {
     pub window: usize,
     /// Number of records that the transport's gate admits.
     pub gate: usize,
+    /// Number of records of a transaction.
+    pub transaction: usize,
+    /// Number of transactional producers of the batching layer.
+    pub lanes: usize,
+    /// Milliseconds after which the batching layer cuts a batch.
+    pub age: usize,
     /// `bootstrap.servers`.
     pub bootstrap: String,
     /// The topic.
@@ -107,6 +152,8 @@ pub struct Plan {
 /// Measured cost of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Took {
+    /// Number of records.
+    pub records: usize,
     /// Elapsed time.
     pub elapsed: Duration,
     /// CPU time of this process.
@@ -124,16 +171,17 @@ impl Took {
     #[must_use]
     pub fn write(&self) -> String {
         let nanos = [self.elapsed, self.own, self.broker, self.foreign].map(|time| time.as_nanos().to_string());
-        format!("{} {} {}", nanos.join(" "), self.allocations.calls, self.allocations.bytes)
+        format!("{} {} {} {}", self.records, nanos.join(" "), self.allocations.calls, self.allocations.bytes)
     }
 
     /// Reads the output of [`write`](Self::write).
     #[must_use]
     pub fn read(line: &str) -> Option<Self> {
         let numbers: Vec<u64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
-        let &[elapsed, own, broker, foreign, calls, bytes] = numbers.as_slice() else { return None };
+        let &[records, elapsed, own, broker, foreign, calls, bytes] = numbers.as_slice() else { return None };
         let [elapsed, own, broker, foreign] = [elapsed, own, broker, foreign].map(Duration::from_nanos);
-        Some(Self { elapsed, own, broker, foreign, allocations: Allocations { calls, bytes } })
+        let records = usize::try_from(records).ok()?;
+        Some(Self { records, elapsed, own, broker, foreign, allocations: Allocations { calls, bytes } })
     }
 }
 
@@ -159,24 +207,68 @@ pub fn run(plan: &Plan) -> Took {
             Mode::Stack => sink(plan).await,
             Mode::Stream => sink_stream(plan).await,
             Mode::Batch => sink_batch(plan).await,
+            Mode::FutureCommit => transactions::future(plan, false).await,
+            Mode::FutureAwait => transactions::future(plan, true).await,
+            Mode::Transactions => transactions::sink(plan).await,
+            Mode::Guard => transactions::guard(plan).await,
+            Mode::Java => java::run(plan),
+            Mode::Batching => transactions::batching(plan).await,
+            Mode::Callers => transactions::callers(plan, rdkafka_sink(plan).await).await,
+            Mode::CallersBatching => transactions::callers(plan, transactions::batching_sink(plan).await).await,
         }
     })
 }
 
 /// Sends twice, and measures the second time.
-async fn measured<F: AsyncFnMut(usize)>(plan: &Plan, mut send: F) -> Took {
-    send(WARM_UP.min(plan.records)).await;
-    let (elapsed, own, broker, machine) = (Instant::now(), usage::own(), usage::of(&plan.broker), usage::machine());
-    let allocations = Allocations::now();
-    send(plan.records).await;
-    let allocations = allocations.since();
-    let (elapsed, own, broker) = (elapsed.elapsed(), usage::own() - own, usage::of(&plan.broker) - broker);
-    let all = machine.zip(usage::machine()).map_or(Duration::ZERO, |(before, after)| after - before);
-    Took { elapsed, own, broker, foreign: all.saturating_sub(own + broker), allocations }
+pub(crate) async fn measured<F: AsyncFnMut(usize)>(plan: &Plan, mut send: F) -> Took {
+    send(plan.warm_up()).await;
+    let start = Start::now(plan, usage::own);
+    send(plan.measured()).await;
+    start.took(plan, usage::own)
+}
+
+impl Plan {
+    pub(crate) fn warm_up(&self) -> usize {
+        self.mode.share(WARM_UP.min(self.records))
+    }
+
+    pub(crate) fn measured(&self) -> usize {
+        self.mode.share(self.records)
+    }
+}
+
+/// Values of the clocks when a measurement begins.
+pub(crate) struct Start {
+    elapsed: Instant,
+    own: Duration,
+    broker: Duration,
+    machine: Option<Duration>,
+    allocations: Allocations,
+}
+
+impl Start {
+    /// `own` returns the CPU time of the sender.
+    pub(crate) fn now(plan: &Plan, own: impl Fn() -> Duration) -> Self {
+        Self {
+            own: own(),
+            broker: usage::of(&plan.broker),
+            machine: usage::machine(),
+            allocations: Allocations::now(),
+            elapsed: Instant::now(),
+        }
+    }
+
+    pub(crate) fn took(self, plan: &Plan, own: impl Fn() -> Duration) -> Took {
+        let (elapsed, allocations) = (self.elapsed.elapsed(), self.allocations.since());
+        let (own, broker) = (own() - self.own, usage::of(&plan.broker) - self.broker);
+        let all = self.machine.zip(usage::machine()).map_or(Duration::ZERO, |(before, after)| after - before);
+        let foreign = all.saturating_sub(own + broker);
+        Took { records: plan.measured(), elapsed, own, broker, foreign, allocations }
+    }
 }
 
 /// One configuration for all modes, from which librdkafka's properties follow.
-fn config(plan: &Plan) -> KafkaSinkConfig {
+pub(crate) fn config(plan: &Plan) -> KafkaSinkConfig {
     KafkaSinkConfig {
         brokers: plan.bootstrap.clone(),
         topic: plan.topic.clone(),
@@ -207,16 +299,19 @@ async fn rdkafka_transport(plan: &Plan) -> RdkafkaTransport {
         .expect("a connection")
 }
 
-async fn rdkafka_sink(plan: &Plan) -> KafkaSink<crate::message::Event> {
+pub(crate) async fn rdkafka_sink(plan: &Plan) -> KafkaSink<crate::message::Event> {
     let transport = rdkafka_transport(plan).await;
-    KafkaSink::builder(config(plan)).transport(transport).build().await.expect("a sink")
+    let sink = KafkaSink::builder(config(plan)).transport(transport);
+    // Callers are compared with the batching layer, whose lanes are chosen by the partition.
+    let strategy = if plan.mode == Mode::Callers { PartitionStrategy::RoundRobin } else { PartitionStrategy::KeyHash };
+    sink.partition_strategy(strategy).build().await.expect("a sink")
 }
 
-async fn settled(future: DeliveryFuture) {
+pub(crate) async fn settled(future: DeliveryFuture) {
     future.await.expect("a producer that lives").expect("delivered");
 }
 
-fn enqueue(producer: &FutureProducer, topic: &str, value: &[u8]) -> DeliveryFuture {
+pub(crate) fn enqueue(producer: &FutureProducer, topic: &str, value: &[u8]) -> DeliveryFuture {
     let record = FutureRecord::<(), [u8]>::to(topic).payload(value);
     producer.send_result(record).map_err(|(error, _)| error).expect("room")
 }

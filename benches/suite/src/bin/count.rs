@@ -57,7 +57,19 @@ fn find(id: &str) -> Case {
 fn plan(mode: &str, size: usize, records: usize, bootstrap: &str, topic: &str) -> Plan {
     let mode = mode.parse().unwrap_or_else(|error| panic!("{error}"));
     let (bootstrap, topic) = (bootstrap.to_owned(), topic.to_owned());
-    Plan { mode, size, records, window: 5_000, gate: 10_000, bootstrap, topic, broker: Vec::new() }
+    Plan {
+        mode,
+        size,
+        records,
+        window: 5_000,
+        gate: 10_000,
+        transaction: 100,
+        lanes: 4,
+        age: 50,
+        bootstrap,
+        topic,
+        broker: Vec::new(),
+    }
 }
 
 fn in_memory(wanted: impl Fn(&str) -> bool, instructions: bool) -> String {

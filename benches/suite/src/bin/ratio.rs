@@ -16,14 +16,20 @@ ratio (--mock | --kafka) [options]
   --mock            librdkafka's mock cluster, in a process of its own
   --kafka           the Kafka at KAFKA_BROKERS, else one that is started (Java and Maven, or Docker)
   --modes A,B,…     future, future-send, transport, future-json, future-batch, typed, stack,
-                    stream, batch
+                    stream, batch; with transactions: future-commit, future-await, transactions, guard,
+                    java, batching; callers, callers-batching
                     (default: future,transport,future-json,stack)
   --to MODE         what all are compared with (default: raw values with future, JSON with future-json,
-                    batch with future-batch)
+                    batch with future-batch, transactions with future-await, batching with java,
+                    callers-batching with callers)
   --sizes A,B       bytes of a value (default: 100,1024)
   --pairs N         rounds (default: 7)
   --seconds S       how long a run should take, about (default: 1)
-  --window N        records that are not awaited yet, at most (default: 10000)
+  --window N        records that are not awaited yet, at most; number of callers (default: 10000)
+  --transaction N   records of a transaction (default: 100)
+  --lanes N         transactional producers of the batching layer (default: 4)
+  --age MS          of a batch of the batching layer (default: 50)
+  --partitions N    of the topic, with --kafka (default: 4)
   --gate N          records that our gate admits (default: twice the window)
   --retries N       how often a run is repeated while others used more than 0.3 of a core (default: 2)
   --pin             this program on processor 0, the broker on processor 1 (needs taskset)";
@@ -40,6 +46,10 @@ struct Options {
     seconds: f64,
     window: usize,
     gate: Option<usize>,
+    transaction: usize,
+    lanes: usize,
+    age: usize,
+    partitions: i32,
     retries: usize,
     pin: bool,
 }
@@ -75,6 +85,10 @@ fn options(arguments: &[String]) -> Result<Options, String> {
         seconds: 1.0,
         window: 10_000,
         gate: None,
+        transaction: 100,
+        lanes: 4,
+        age: 50,
+        partitions: 4,
         retries: 2,
         pin: false,
     };
@@ -92,6 +106,10 @@ fn options(arguments: &[String]) -> Result<Options, String> {
             "--seconds" => options.seconds = parsed(value()?)?,
             "--window" => options.window = parsed::<usize>(value()?)?.max(1),
             "--gate" => options.gate = Some(parsed(value()?)?),
+            "--transaction" => options.transaction = parsed::<usize>(value()?)?.max(1),
+            "--lanes" => options.lanes = parsed::<usize>(value()?)?.max(1),
+            "--age" => options.age = parsed(value()?)?,
+            "--partitions" => options.partitions = parsed(value()?)?,
             "--retries" => options.retries = parsed(value()?)?,
             "--pin" => options.pin = true,
             _ => return Err(format!("unknown option {name}")),
@@ -122,7 +140,7 @@ fn broker(options: &Options) -> Option<Broker> {
         return Some(Broker::mock());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(Broker::kafka())
+    runtime.block_on(Broker::kafka(options.partitions))
 }
 
 fn compare(options: &Options) {
@@ -140,7 +158,7 @@ fn compare(options: &Options) {
         options.window,
         gate(options),
         options.pairs,
-        options.to.map_or_else(|| format!("{} and {}", Mode::Future, Mode::FutureJson), |mode| mode.to_string()),
+        options.to.map_or_else(|| "the mode's own baseline".to_owned(), |mode| mode.to_string()),
     );
     for &size in &options.sizes {
         println!("{}", compare_size(options, &broker, size));
@@ -158,16 +176,24 @@ fn compare_size(options: &Options, broker: &Broker, size: usize) -> String {
         records,
         window: options.window,
         gate: gate(options),
+        transaction: options.transaction,
+        lanes: options.lanes,
+        age: options.age,
         bootstrap: broker.bootstrap.clone(),
         topic: broker.topic.clone(),
         broker: broker.pids.clone(),
     };
+    let (first, least) = if options.modes[0].is_transactional() {
+        (20_000, options.transaction * 20)
+    } else {
+        (200_000, options.window * 5)
+    };
     // Twice: the first run warms the broker up.
-    let mut records = 200_000;
+    let mut records = first;
     for _ in 0..2 {
         let took = spawn(options, &plan(options.modes[0], records));
-        records = (records as f64 / took.elapsed.as_secs_f64() * options.seconds) as usize;
-        records = records.clamp(options.window * 5, 10_000_000);
+        records = (took.records as f64 / took.elapsed.as_secs_f64() * options.seconds) as usize;
+        records = records.clamp(least, 10_000_000);
     }
     let mut rounds: Vec<Vec<Took>> = Vec::new();
     for round in 0..options.pairs {
@@ -176,22 +202,22 @@ fn compare_size(options: &Options, broker: &Broker, size: usize) -> String {
     }
     let column =
         |i: usize, value: &dyn Fn(&Took) -> f64| rounds.iter().map(|round| value(&round[i])).collect::<Vec<_>>();
-    let per_record = |time: Duration| time.as_secs_f64() * 1e6 / records as f64;
+    let per_record = |took: &Took, time: Duration| time.as_secs_f64() * 1e6 / took.records as f64;
     let row = |(i, mode): (usize, &Mode)| {
         let base = options.modes.iter().position(|other| *other == options.baseline(*mode)).unwrap_or(i);
         let ratio = |value: &dyn Fn(&Took) -> f64| {
             Spread::of(column(i, value).into_iter().zip(column(base, value)).map(|(a, b)| a / b)).show(2)
         };
-        let rate = |took: &Took| records as f64 / took.elapsed.as_secs_f64() / 1e3;
-        let cpu = |took: &Took| per_record(took.own);
+        let rate = |took: &Took| took.records as f64 / took.elapsed.as_secs_f64() / 1e3;
+        let cpu = |took: &Took| per_record(took, took.own);
         let cores = |took: &Took| took.foreign.as_secs_f64() / took.elapsed.as_secs_f64();
         vec![
             format!("{mode}, {size} B"),
-            Spread::of(column(i, &rate)).show(0),
+            Spread::of(column(i, &rate)).show(if options.modes[0].is_transactional() { 1 } else { 0 }),
             ratio(&rate),
             Spread::of(column(i, &cpu)).show(2),
             ratio(&cpu),
-            format!("{:.2}", Spread::of(column(i, &|took| per_record(took.broker))).median),
+            format!("{:.2}", Spread::of(column(i, &|took| per_record(took, took.broker))).median),
             Spread::of(column(i, &cores)).show(2),
         ]
     };
@@ -231,6 +257,9 @@ fn spawn(options: &Options, plan: &Plan) -> Took {
         &plan.records.to_string(),
         &plan.window.to_string(),
         &plan.gate.to_string(),
+        &plan.transaction.to_string(),
+        &plan.lanes.to_string(),
+        &plan.age.to_string(),
         &plan.bootstrap,
         &plan.topic,
         &broker.join(","),
@@ -243,7 +272,7 @@ fn spawn(options: &Options, plan: &Plan) -> Took {
 }
 
 fn read_plan(arguments: &[String]) -> Plan {
-    let [mode, size, records, window, gate, bootstrap, topic, broker] = arguments else {
+    let [mode, size, records, window, gate, transaction, lanes, age, bootstrap, topic, broker] = arguments else {
         panic!("--run is for this program itself")
     };
     let number = |text: &String| parsed(text).unwrap_or_else(|error| panic!("{error}"));
@@ -253,6 +282,9 @@ fn read_plan(arguments: &[String]) -> Plan {
         records: number(records),
         window: number(window),
         gate: number(gate),
+        transaction: number(transaction),
+        lanes: number(lanes),
+        age: number(age),
         bootstrap: bootstrap.clone(),
         topic: topic.clone(),
         broker: broker.split(',').filter_map(|pid| pid.parse().ok()).collect(),

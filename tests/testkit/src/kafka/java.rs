@@ -98,6 +98,16 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// A command that runs Java with Kafka's jars on its class path and warnings of Kafka's clients off; it needs a class or
+/// a source file. `None` without Java or its jars.
+#[must_use]
+pub fn command() -> Option<Command> {
+    let Ok(Source::Java(Launcher::Java { jars, .. })) = Source::find() else { return None };
+    let mut command = Command::new(&jars.java);
+    command.args([QUIET, "-cp"]).arg(&jars.classpath);
+    Some(command)
+}
+
 /// Suppresses the client's log on stderr, which would hide an exception.
 const QUIET: &str = "-Dorg.slf4j.simpleLogger.defaultLogLevel=error";
 
