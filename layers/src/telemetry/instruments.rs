@@ -148,9 +148,9 @@ impl Set {
 }
 
 impl Watched {
-    /// Records in flight by client, of all transports that still exist. Values of one client are added up: under the
-    /// same attributes, only the last observed value is reported.
-    fn in_flight(&self) -> Vec<(Attributes, InFlight)> {
+    /// Records in flight and number of replacements by client, of all transports that still exist. Values of one client are
+    /// added up: under the same attributes, only the last observed value is reported.
+    fn clients(&self) -> Vec<(Attributes, InFlight, u64)> {
         let controls: Vec<_> = {
             let mut controls = lock(&self.controls);
             controls.retain(|(_, control)| control.strong_count() > 0);
@@ -159,16 +159,17 @@ impl Watched {
             controls.iter().filter_map(there).collect()
         };
         // Outside the lock: dropping the last reference may close a transport.
-        let mut sums: Vec<(Attributes, InFlight)> = Vec::new();
+        let mut sums: Vec<(Attributes, InFlight, u64)> = Vec::new();
         for (client, control) in controls {
-            let more = control.in_flight();
-            match sums.iter_mut().find(|(known, _)| *known == client) {
-                Some((_, sum)) => {
+            let (more, replaced) = (control.in_flight(), control.generation());
+            match sums.iter_mut().find(|(known, ..)| *known == client) {
+                Some((_, sum, replacements)) => {
                     sum.records += more.records;
                     sum.bytes += more.bytes;
                     sum.parked += more.parked;
+                    *replacements += replaced;
                 }
-                None => sums.push((client, more)),
+                None => sums.push((client, more, replaced)),
             }
         }
         sums
@@ -211,7 +212,7 @@ impl Watched {
                 .with_unit(unit)
                 .with_description(what)
                 .with_callback(move |observer| {
-                    for (client, now) in watched.in_flight() {
+                    for (client, now, _) in watched.clients() {
                         observer.observe(i64::try_from(of(&now)).unwrap_or(i64::MAX), &client);
                     }
                 })
@@ -227,6 +228,17 @@ impl Watched {
             "Records that are parked: called, and waiting for room.",
             |now| now.parked,
         );
+        let watched = Arc::clone(self);
+        meter
+            .u64_observable_counter(metric::REPLACEMENTS)
+            .with_unit("{client}")
+            .with_description("Clients that were replaced behind their handles.")
+            .with_callback(move |observer| {
+                for (client, _, replaced) in watched.clients() {
+                    observer.observe(replaced, &client);
+                }
+            })
+            .build();
         let watched = Arc::clone(self);
         meter
             .u64_observable_gauge(metric::BREAKER_STATE)

@@ -139,6 +139,7 @@
 //! | `messaging.client.sent.messages` | counter, `{message}` | operation name, destination, `error.type`, server |
 //! | `kafka_tower.client.retries` | counter, `{retry}` | destination, `error.type`, `kafka_tower.retry.isolated` |
 //! | `kafka_tower.client.queue.duration` | histogram, s | destination |
+//! | `kafka_tower.client.replacements` | observable counter | client id |
 //! | `kafka_tower.client.in_flight.records`, `.bytes`, `kafka_tower.client.parked.records` | up-down counters | client id |
 //! | `kafka_tower.client.batch.messages` | histogram, `{message}` | destination |
 //! | `kafka_tower.circuit_breaker.state` | gauge: 0 closed, 1 half-open, 2 open | destination |

@@ -192,6 +192,8 @@ pub mod metric {
     pub const IN_FLIGHT_BYTES: &str = "kafka_tower.client.in_flight.bytes";
     /// Up-down counter, `{record}`: records that were called and are parked, waiting for room.
     pub const PARKED_RECORDS: &str = "kafka_tower.client.parked.records";
+    /// Counter, `{client}`: clients that were replaced behind their handles.
+    pub const REPLACEMENTS: &str = "kafka_tower.client.replacements";
     /// Histogram, `{message}`: number of messages in a batch.
     pub const BATCH_MESSAGES: &str = "kafka_tower.client.batch.messages";
     /// Gauge: 0 closed, 1 half-open, 2 open.

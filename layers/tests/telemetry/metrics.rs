@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kafka_tower_core::Control;
+use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl};
 
 use crate::support::*;
 
@@ -150,6 +150,50 @@ async fn records_in_flight_are_reported_per_client() {
     }
     let expected = ["messaging.client.id=a: 1", "messaging.client.id=b: 2"];
     assert_eq!(backend.metric("kafka_tower.client.in_flight.records"), expected);
+}
+
+/// A transport that has replaced its client this often.
+#[derive(Debug)]
+struct Replaced(u64);
+
+impl Control for Replaced {
+    fn flush(&self) -> ControlFuture<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn close(&self, _within: Duration) -> ControlFuture<'_, CloseReport> {
+        Box::pin(async { Ok(CloseReport::default()) })
+    }
+
+    fn partition_count(&self, _topic: &str) -> Option<u32> {
+        None
+    }
+
+    fn in_flight(&self) -> InFlight {
+        InFlight::default()
+    }
+
+    fn generation(&self) -> u64 {
+        self.0
+    }
+
+    fn transactions(&self) -> Option<Arc<dyn TransactionControl>> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn replacements_are_reported_per_client() {
+    let backend = Backend::new();
+    let telemetry = backend.telemetry();
+    let controls = [("a", 0), ("b", 1), ("b", 2)].map(|(client, replaced)| {
+        let control: Arc<dyn Control> = Arc::new(Replaced(replaced));
+        telemetry.for_client(client, None).watch(&control);
+        control
+    });
+    let expected = ["messaging.client.id=a: 0", "messaging.client.id=b: 3"];
+    assert_eq!(backend.metric("kafka_tower.client.replacements"), expected);
+    drop(controls);
 }
 
 #[tokio::test]

@@ -59,8 +59,8 @@ pub trait Control: Send + Sync + fmt::Debug + 'static {
         None
     }
 
-    /// Number of times the transport has replaced its client: because it was stuck, or because a late request of the
-    /// previous transaction could have changed the next one.
+    /// Number of times the transport has replaced its client: because it was stuck, because it had ended by a fatal error,
+    /// or because a late request of the previous transaction could have changed the next one.
     fn generation(&self) -> u64 {
         0
     }

@@ -75,6 +75,8 @@ struct Connection {
     answered: AtomicU32,
     produced: AtomicU32,
     unanswered: AtomicI32,
+    /// Produce requests among the unanswered ones.
+    unanswered_produces: AtomicI32,
     seen: Mutex<LastLook>,
 }
 
@@ -95,6 +97,8 @@ pub(crate) struct BrokerActivities {
     changes: AtomicU64,
     /// Whether a request of a transaction ended without an answer.
     transactional_lost: AtomicBool,
+    /// When a connection was last lost while a produce request had no answer.
+    produce_lost: Mutex<Option<Instant>>,
 }
 
 /// The state of a client's connections. Equal states mean that none was made or lost in between.
@@ -113,6 +117,7 @@ impl Default for BrokerActivities {
             connected: Mutex::default(),
             changes: AtomicU64::new(CLIENTS.fetch_add(1, Ordering::Relaxed) << 40),
             transactional_lost: AtomicBool::new(false),
+            produce_lost: Mutex::default(),
         }
     }
 }
@@ -127,13 +132,20 @@ impl Connection {
             answered: AtomicU32::new(0),
             produced: AtomicU32::new(0),
             unanswered: AtomicI32::new(0),
+            unanswered_produces: AtomicI32::new(0),
             seen: Mutex::new(LastLook { sent: 0, answered: 0, produced: 0, peer }),
         }
     }
 
-    fn one_less_unanswered(&self) {
-        if self.unanswered.fetch_sub(1, Ordering::Relaxed) <= 0 {
-            self.unanswered.store(0, Ordering::Relaxed);
+    fn one_less_unanswered(&self, produce: bool) {
+        let less = |count: &AtomicI32| {
+            if count.fetch_sub(1, Ordering::Relaxed) <= 0 {
+                count.store(0, Ordering::Relaxed);
+            }
+        };
+        less(&self.unanswered);
+        if produce {
+            less(&self.unanswered_produces);
         }
     }
 
@@ -173,8 +185,12 @@ impl BrokerActivities {
         }
     }
 
-    /// A connection was lost, or could not be made.
+    /// A connection was lost, or could not be made. Called before the requests on it end.
     pub(crate) fn disconnected(&self, host: &[u8], port: i32) {
+        // The broker's name may be another one than that of its requests, so all brokers count.
+        if self.connections().iter().any(|peer| peer.unanswered_produces.load(Ordering::Relaxed) > 0) {
+            *lock(&self.produce_lost) = Some(Instant::now());
+        }
         let mut connected = lock(&self.connected);
         if connected.remove(&(host.to_vec(), port)) {
             self.changes.fetch_add(1, Ordering::AcqRel);
@@ -196,11 +212,19 @@ impl BrokerActivities {
         self.transactional_lost.load(Ordering::Acquire)
     }
 
-    /// Counts a request to a broker.
-    pub(crate) fn sent(&self, id: i32, name: &[u8]) {
+    /// Returns when a connection was last lost while a produce request had no answer, on any connection.
+    pub(crate) fn produce_lost(&self) -> Option<Instant> {
+        *lock(&self.produce_lost)
+    }
+
+    /// Counts a request to a broker; `produce` says whether it is a produce request.
+    pub(crate) fn sent(&self, id: i32, name: &[u8], produce: bool) {
         self.with(id, name, |connection| {
             connection.sent.fetch_add(1, Ordering::Relaxed);
             connection.unanswered.fetch_add(1, Ordering::Relaxed);
+            if produce {
+                connection.unanswered_produces.fetch_add(1, Ordering::Relaxed);
+            }
         });
     }
 
@@ -211,23 +235,24 @@ impl BrokerActivities {
             if produce {
                 connection.produced.fetch_add(1, Ordering::Relaxed);
             }
-            connection.one_less_unanswered();
+            connection.one_less_unanswered(produce);
         });
     }
 
     /// Counts a request that ended without an answer.
-    pub(crate) fn lost(&self, id: i32, name: &[u8], code: i32) {
+    pub(crate) fn lost(&self, id: i32, name: &[u8], code: i32, produce: bool) {
         self.with(id, name, |connection| match code {
             // Given up in the queue or by this client, which says nothing about the broker.
             codes::LOCAL_TIMED_OUT_QUEUE | codes::LOCAL_PURGE_QUEUE | codes::LOCAL_RETRY | codes::LOCAL_DESTROY => {}
-            codes::LOCAL_PURGE_INFLIGHT => connection.one_less_unanswered(),
+            codes::LOCAL_PURGE_INFLIGHT => connection.one_less_unanswered(produce),
             codes::LOCAL_TIMED_OUT => {
-                connection.one_less_unanswered();
+                connection.one_less_unanswered(produce);
                 connection.look(Instant::now(), |peer| peer.lost = Some((code, Instant::now())));
             }
             // The connection is lost with all its requests. A request that was still waiting to be sent gets the same
             // code.
             _ => {
+                connection.unanswered_produces.store(0, Ordering::Relaxed);
                 if connection.unanswered.swap(0, Ordering::Relaxed) > 0 {
                     connection.look(Instant::now(), |peer| peer.lost = Some((code, Instant::now())));
                 }
@@ -306,8 +331,8 @@ mod tests {
     #[test]
     fn an_answer_ends_one_request_and_the_brokers_silence() {
         let peers = BrokerActivities::default();
-        peers.sent(1, NAME);
-        peers.sent(1, NAME);
+        peers.sent(1, NAME, false);
+        peers.sent(1, NAME, false);
         let first = only(&peers);
         assert_eq!((first.unanswered, first.answered), (2, None));
         peers.answered(1, NAME, false);
@@ -319,31 +344,31 @@ mod tests {
     #[test]
     fn requests_end_with_their_connection() {
         let peers = BrokerActivities::default();
-        peers.sent(1, NAME);
-        peers.sent(1, NAME);
-        peers.lost(1, NAME, TRANSPORT);
+        peers.sent(1, NAME, false);
+        peers.sent(1, NAME, false);
+        peers.lost(1, NAME, TRANSPORT, false);
         let peer = only(&peers);
         assert_eq!(peer.unanswered, 0);
         assert_eq!(peer.lost.map(|(code, _)| code), Some(TRANSPORT));
-        peers.lost(1, NAME, TRANSPORT);
+        peers.lost(1, NAME, TRANSPORT, false);
         assert_eq!(only(&peers).lost, peer.lost, "the second request of the same connection says nothing more");
     }
 
     #[test]
     fn the_end_of_an_idle_connection_is_not_an_error() {
         let peers = BrokerActivities::default();
-        peers.sent(1, NAME);
+        peers.sent(1, NAME, false);
         peers.answered(1, NAME, false);
-        peers.lost(1, NAME, TRANSPORT);
+        peers.lost(1, NAME, TRANSPORT, false);
         assert_eq!(only(&peers).lost, None);
     }
 
     #[test]
     fn a_request_that_was_never_sent_does_not_count_as_lost() {
         let peers = BrokerActivities::default();
-        peers.sent(1, NAME);
+        peers.sent(1, NAME, false);
         for code in [codes::LOCAL_TIMED_OUT_QUEUE, codes::LOCAL_PURGE_QUEUE] {
-            peers.lost(1, NAME, code);
+            peers.lost(1, NAME, code, false);
         }
         assert_eq!((only(&peers).unanswered, only(&peers).lost), (1, None));
     }
@@ -351,7 +376,7 @@ mod tests {
     #[test]
     fn a_throttle_ends_when_the_broker_says_so() {
         let peers = BrokerActivities::default();
-        peers.sent(1, NAME);
+        peers.sent(1, NAME, false);
         peers.throttled(1, Duration::from_secs(5));
         assert_eq!(only(&peers).throttled.map(|(_, time)| time.as_secs()), Some(5));
         peers.throttled(1, Duration::ZERO);
@@ -363,17 +388,35 @@ mod tests {
         let peers = BrokerActivities::default();
         let names = || peers.all(Instant::now()).into_iter().map(|peer| peer.name).collect::<Vec<_>>();
         for (id, name) in [(-1, "b1:9092/bootstrap"), (-1, "b2:9092/bootstrap"), (1, "TxnCoordinator/1")] {
-            peers.sent(id, name.as_bytes());
+            peers.sent(id, name.as_bytes(), false);
         }
         assert_eq!(names(), ["b1:9092/bootstrap", "b2:9092/bootstrap", "TxnCoordinator/1"]);
-        peers.sent(1, b"b1:9092/1");
+        peers.sent(1, b"b1:9092/1", false);
         assert_eq!(names(), ["b2:9092/bootstrap", "TxnCoordinator/1", "b1:9092/1"], "it has a number now");
-        peers.sent(1, b"b3:9092/1");
+        peers.sent(1, b"b3:9092/1", false);
         assert_eq!(names(), ["b2:9092/bootstrap", "TxnCoordinator/1", "b3:9092/1"], "it has moved");
         for id in 0..2_000 {
-            peers.sent(id, b"b");
+            peers.sent(id, b"b", false);
         }
         assert_eq!(peers.all(Instant::now()).len(), KEPT);
+    }
+
+    #[test]
+    fn a_connection_that_is_lost_with_a_produce_request_on_it_is_remembered() {
+        let peers = BrokerActivities::default();
+        peers.sent(1, NAME, false);
+        peers.sent(1, NAME, true);
+        peers.answered(1, NAME, true);
+        peers.disconnected(b"b", 9092);
+        assert_eq!(peers.produce_lost(), None, "it was answered");
+        peers.sent(1, NAME, true);
+        peers.lost(1, NAME, codes::LOCAL_PURGE_QUEUE, true);
+        // librdkafka ends the connection itself, under a name that its requests do not have.
+        peers.disconnected(b"other", 1);
+        let lost = peers.produce_lost().expect("one is unanswered");
+        peers.lost(1, NAME, TRANSPORT, true);
+        peers.disconnected(b"b", 9092);
+        assert_eq!(peers.produce_lost(), Some(lost), "the requests ended with the first loss");
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub struct RdkafkaBuilder {
     check: bool,
     events: Option<Arc<dyn ClientEvents>>,
     replaces_after_unclean_end: bool,
+    replaces_after_fatal_error: bool,
 }
 
 impl RdkafkaBuilder {
@@ -50,6 +51,7 @@ impl RdkafkaBuilder {
             check: true,
             events: None,
             replaces_after_unclean_end: true,
+            replaces_after_fatal_error: true,
         }
     }
 
@@ -122,6 +124,14 @@ impl RdkafkaBuilder {
         self
     }
 
+    /// Whether a producer without transactions is replaced after a fatal error. False is only for tests that show what
+    /// happens without it.
+    #[doc(hidden)]
+    pub fn replace_after_fatal_error(mut self, replace: bool) -> Self {
+        self.replaces_after_fatal_error = replace;
+        self
+    }
+
     /// Creates the client, finds a broker and the topics, and waits for the producer id; without it the first record
     /// would take half a second longer.
     ///
@@ -166,6 +176,9 @@ impl RdkafkaBuilder {
         );
         if !self.replaces_after_unclean_end {
             inner.transactions.previous.ignore();
+        }
+        if !self.replaces_after_fatal_error {
+            inner.ended.never_replace();
         }
         let thread = event_loop::spawn(Arc::clone(&inner)).map_err(threads::no_thread)?;
         let transactional = properties::get(&self.properties, "transactional.id").is_some();

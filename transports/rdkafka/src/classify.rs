@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use kafka_tower_core::codes::{INCONSISTENT_TOPIC_ID, TRANSACTION_ABORTABLE};
 use kafka_tower_core::error::transport;
 use kafka_tower_core::unanswered::Unanswered;
-use kafka_tower_core::{Error, Persistence, Record};
+use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Recovery, Scope};
 
 pub(crate) use kafka_tower_core::error::transport::{
     after_close, larger_than_request, looked_up_at_close, lost, outcome, too_late,
@@ -52,6 +52,22 @@ pub(crate) fn record_error(code: i32, persistence: Persistence, record: &Record,
         .with_persistence(persistence)
         .with_elapsed(elapsed);
     if record.isolated { transport::of_isolated(error) } else { error }
+}
+
+/// Error of a record that a producer gives up, because it ended with this code and is replaced.
+pub(crate) fn ended(code: i32, topic: &str, partition: i32, persistence: Persistence) -> Error {
+    let what = outcome(&format!("{topic}[{partition}]"), persistence);
+    let text = format!("{what}: its producer ended and is replaced: {}", codes::describe(code));
+    let error = Error::new(ErrorKind::Broker, text).with_scope(Scope::Partition).with_recovery(Recovery::Retry);
+    let name = codes::find(code).map(|facts| facts.name);
+    let error = if let Some(name) = name { error.with_error_type(name) } else { error };
+    error.with_persistence(persistence)
+}
+
+/// Error of a record whose producer was being replaced when the transport was closed.
+pub(crate) fn replaced_at_close(topic: &str) -> Error {
+    let text = format!("not delivered to {topic}: the transport was closed while its producer was replaced");
+    Error::new(ErrorKind::Closed, text)
 }
 
 /// Error of a record that a close gives up, with the reason for the missing answer if it is known.
@@ -103,7 +119,6 @@ pub(crate) fn expired(slot: &Slot, handed_over: bool, now: Instant, why: Option<
 
 #[cfg(test)]
 mod tests {
-    use kafka_tower_core::Scope;
     use proptest::prelude::*;
 
     use super::*;

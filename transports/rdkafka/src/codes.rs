@@ -15,8 +15,9 @@ use kafka_tower_core::codes::{self, CodeFacts};
 use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Scope};
 
 pub(crate) use kafka_tower_core::codes::{
-    COORDINATOR_NOT_AVAILABLE, INVALID_TXN_STATE, LEADER_NOT_AVAILABLE, MESSAGE_TOO_LARGE, SASL_AUTHENTICATION_FAILED,
-    THROTTLING_QUOTA_EXCEEDED, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_OR_PARTITION,
+    COORDINATOR_NOT_AVAILABLE, INVALID_TXN_STATE, LEADER_NOT_AVAILABLE, MESSAGE_TOO_LARGE,
+    OUT_OF_ORDER_SEQUENCE_NUMBER, SASL_AUTHENTICATION_FAILED, THROTTLING_QUOTA_EXCEEDED, TOPIC_AUTHORIZATION_FAILED,
+    UNKNOWN_PRODUCER_ID, UNKNOWN_TOPIC_OR_PARTITION, UNSUPPORTED_VERSION,
 };
 
 pub(crate) const LOCAL_DESTROY: i32 = -197;
@@ -36,6 +37,10 @@ pub(crate) const LOCAL_RETRY: i32 = -153;
 pub(crate) const LOCAL_PURGE_QUEUE: i32 = -152;
 pub(crate) const LOCAL_PURGE_INFLIGHT: i32 = -151;
 pub(crate) const LOCAL_FATAL: i32 = -150;
+#[cfg(test)]
+pub(crate) const LOCAL_INCONSISTENT: i32 = -149;
+#[cfg(test)]
+pub(crate) const LOCAL_FENCED: i32 = -144;
 
 const TLS: &str = "check security.protocol, ssl.ca.location and the client's certificate against the broker's listener";
 const CLOSED: &str =

@@ -121,6 +121,10 @@ fn of_records_that_are_given_up() {
         inner.transactions.aborting.store(aborting, Ordering::Release);
         assert_all(ALL.map(|persistence| inner.given_up(&slot, 0, persistence).unwrap()));
     }
+    for code in all_codes() {
+        assert_all(ALL.map(|persistence| classify::ended(code, "orders", 0, persistence)));
+    }
+    assert_all([classify::replaced_at_close("orders")]);
     for why in explanations() {
         let bound = Duration::from_secs(300);
         assert_all(ALL.map(|persistence| classify::overdue("orders", bound, persistence, why.as_ref())));

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
@@ -24,9 +25,9 @@ use crate::isolated::IsolatedProducer;
 use crate::log::Source;
 use crate::log_lines;
 use crate::partition_refresh::PartitionRefresh;
+use crate::replace::ended::FatalCause;
 use crate::replace::watch::StuckWatch;
 use crate::slot::{Acknowledged, Slot};
-use crate::stuck_partitions;
 use crate::wrong_protocol;
 
 /// Longest wait for an event. Deadlines and wake-ups end it earlier.
@@ -161,7 +162,10 @@ impl<'a> EventLoop<'a> {
                 });
                 continue;
             }
-            self.guarded("a client in trouble", |this| this.handle_stuck(now));
+            self.guarded("a client in trouble", |this| {
+                this.handle_ended(now);
+                this.handle_stuck(now);
+            });
             let mut wait = [next_expiry, deadline, refresh.due()]
                 .into_iter()
                 .flatten()
@@ -196,7 +200,8 @@ impl<'a> EventLoop<'a> {
         while inner.gate().in_flight().records > 0 && Instant::now() < end {
             // Repeated, because a call that was admitted before the close may hand over its record after a purge.
             inner.purge();
-            inner.give_up_held(classify::looked_up_at_close);
+            let replaced = inner.ended.is_noticed_and_holds();
+            inner.give_up_held(if replaced { classify::replaced_at_close } else { classify::looked_up_at_close });
             while self.serve(PURGE_AGAIN) {}
         }
         let lost = inner.gate().in_flight().records;
@@ -248,11 +253,20 @@ fn handle(
             let has_partition_errors = inner.has_partition_errors.load(Ordering::Acquire);
             inner.settling.fetch_add(1, Ordering::AcqRel);
             *settles = true;
+            let ended = inner.ended.is_noticed() && ptr::eq(client, &inner.client);
+            let lost = if ended { client.produce_lost() } else { None };
             reports.each(|report| {
-                if watch.as_deref_mut().is_some_and(|watch| !watch.has_no_trouble() && watch.takes(report)) {
-                    return;
+                let mut unwritten = false;
+                if let Some(watch) = watch.as_deref_mut() {
+                    if !watch.has_no_trouble() && watch.takes(report, &inner.held) {
+                        return;
+                    }
+                    unwritten = ended && watch.is_certain(report, lost);
+                    if unwritten && watch.holds_again(report, &inner.held) {
+                        return;
+                    }
                 }
-                let outcome = outcome(inner, report);
+                let outcome = outcome(inner, report, unwritten);
                 if has_partition_errors && outcome.is_ok() {
                     inner.record_delivery(&report.slot.record().topic, report.partition);
                 }
@@ -262,7 +276,7 @@ fn handle(
                 permits.extend(inner.settle(report.slot, outcome));
             });
         }
-        Event::Error { code, fatal, text } => error(inner, client, code, fatal, &text.to_string_lossy()),
+        Event::Error { code, fatal, text } => error(inner, client, watch, code, fatal, &text.to_string_lossy()),
         Event::Log { level, facility, text } => {
             log(inner, watch, level, &facility.to_string_lossy(), &text.to_string_lossy());
         }
@@ -272,13 +286,15 @@ fn handle(
     }
 }
 
-fn outcome(inner: &TransportInner, report: &Report<'_>) -> Result<Acknowledged> {
+/// `unwritten`: the record was certainly not written, whatever the code says.
+fn outcome(inner: &TransportInner, report: &Report<'_>, unwritten: bool) -> Result<Acknowledged> {
     let record = report.slot.record();
     if report.code != 0 {
         let elapsed = report.slot.called_at().elapsed();
         // A record that never got a partition was never sent, whatever the code.
         let persistence = match report.partition {
             ..=-1 => Persistence::NotPersisted,
+            _ if unwritten => Persistence::NotPersisted,
             _ => classify::persistence(report.code, report.status),
         };
         let given_up = match report.code {
@@ -286,6 +302,9 @@ fn outcome(inner: &TransportInner, report: &Report<'_>) -> Result<Acknowledged> 
                 let why = || inner.reason_for_unanswered(report.slot, true);
                 let left = || why().map(|why| classify::left(report.code, persistence, record, &why));
                 inner.given_up(report.slot, report.partition, persistence).or_else(left)
+            }
+            codes::OUT_OF_ORDER_SEQUENCE_NUMBER | codes::UNKNOWN_PRODUCER_ID => {
+                inner.given_up_by_ended(report.slot, report.partition, persistence)
             }
             _ => None,
         };
@@ -310,18 +329,33 @@ fn outcome(inner: &TransportInner, report: &Report<'_>) -> Result<Acknowledged> 
     })
 }
 
-fn error(inner: &Arc<TransportInner>, client: &Client, code: i32, fatal: bool, text: &str) {
+fn error(
+    inner: &Arc<TransportInner>,
+    client: &Client,
+    watch: Option<&mut StuckWatch>,
+    code: i32,
+    fatal: bool,
+    text: &str,
+) {
     // A fatal event has either the code that ended the producer or only says that it ended.
     let fatal = fatal || code == codes::LOCAL_FATAL;
-    let (code, text) = match client.fatal_error() {
-        Some((code, text)) if fatal => (code, text),
-        _ => (code, wrong_protocol::explain(text).unwrap_or_else(|| text.to_owned())),
+    let ended = if fatal { client.fatal_error() } else { None };
+    let is_main = ptr::eq(client, &inner.client);
+    if fatal && is_main && ended.is_none() {
+        return; // of an instance that was replaced
+    }
+    let (code, text) = match ended {
+        Some(ended) => ended,
+        None => (code, wrong_protocol::explain(text).unwrap_or_else(|| text.to_owned())),
     };
     let name = codes::find(code).map(|row| row.name);
     let now = Instant::now();
     inner.record_error_event(code, &text, now);
     if fatal {
-        tracing::error!(code, name, text, "the producer has ended");
+        match watch.filter(|_| is_main && inner.ended.is_handled()) {
+            Some(watch) => watch.client_ended(inner, FatalCause { code, text: text.clone() }, now),
+            None => tracing::error!(code, name, text, "the producer has ended"),
+        }
     } else if code != codes::LOCAL_ALL_BROKERS_DOWN {
         inner.log.write(Source::Client { code }, &text, now);
     }
@@ -346,11 +380,7 @@ pub(crate) fn is_producer_id(facility: &str, text: &str) -> bool {
 
 pub(crate) fn log(inner: &TransportInner, watch: Option<&mut StuckWatch>, level: i32, facility: &str, text: &str) {
     if let Some(watch) = watch {
-        if facility == "PARTCNT" {
-            watch.partitions_changed();
-        } else if let Some((sign, partition)) = stuck_partitions::symptom(facility, text) {
-            watch.troubles.sign(sign, partition, Instant::now());
-        }
+        watch.read(facility, text, Instant::now());
     }
     if facility == "TXNERR" {
         inner.transactions.fails(text);

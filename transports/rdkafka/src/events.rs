@@ -51,7 +51,7 @@ pub struct ClientError<'a> {
     pub name: Option<&'static str>,
     /// librdkafka's text.
     pub text: &'a str,
-    /// Whether the producer has ended.
+    /// Whether the producer has ended. The transport may replace it: `Control::generation` then grows.
     pub fatal: bool,
 }
 

@@ -4,6 +4,8 @@
 //! A record is held when librdkafka rejected it for a reason that may be out of date ("no such partition"): the topic
 //! is looked up first. Later records of that topic queue behind it, so that none overtakes it. A rejection just after a
 //! look-up (100 ms), in a transaction, or of an isolated record is returned at once.
+//!
+//! While the client is replaced, all records are held. Those that the old instance certainly never sent are held again.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -24,23 +26,21 @@ impl HeldRecords {
         lock(&self.0).push_back(slot);
     }
 
-    /// Takes all records, or those of a topic, in one pass, because there may be many.
-    pub(crate) fn take(&self, topic: Option<&str>) -> VecDeque<Arc<Slot>> {
-        let mut held = lock(&self.0);
-        let all = std::mem::take(&mut *held);
-        let Some(topic) = topic else { return all };
-        let (its, others) = all.into_iter().partition(|slot| *slot.record().topic == *topic);
-        *held = others;
-        its
+    /// Takes all records, in the order of their calls: a client that was replaced may have returned some in another order.
+    pub(crate) fn take_all(&self) -> VecDeque<Arc<Slot>> {
+        let mut all = std::mem::take(&mut *lock(&self.0));
+        let Some(first) = all.front().map(|slot| slot.order()) else { return all };
+        // Orders wrap around, so the distance to any of them is compared.
+        all.make_contiguous().sort_by_key(|slot| slot.order().wrapping_sub(first) as i32);
+        all
     }
 
-    /// Puts these records before all others.
-    pub(crate) fn put_first(&self, slots: Vec<Arc<Slot>>) {
+    /// Takes the records of a topic in one pass, because there may be many.
+    pub(crate) fn take(&self, topic: &str) -> VecDeque<Arc<Slot>> {
         let mut held = lock(&self.0);
-        for slot in slots.into_iter().rev() {
-            slot.hold();
-            held.push_front(slot);
-        }
+        let (its, others) = std::mem::take(&mut *held).into_iter().partition(|slot| *slot.record().topic == *topic);
+        *held = others;
+        its
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -61,4 +61,28 @@ pub(crate) fn may_be_out_of_date(code: i32) -> bool {
             | codes::UNKNOWN_TOPIC_OR_PARTITION
             | codes::TOPIC_AUTHORIZATION_FAILED
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use kafka_tower_core::Record;
+
+    use super::*;
+
+    #[test]
+    fn records_are_taken_in_the_order_of_their_calls() {
+        let start = u32::MAX - 1;
+        for returned in [[0, 1, 2, 3], [3, 0, 2, 1], [1, 3, 0, 2]] {
+            let held = HeldRecords::default();
+            for n in returned {
+                let slot = Slot::new(Record::new("t"), Instant::now()).with_order(start.wrapping_add(n));
+                held.push(Arc::new(slot));
+            }
+            let orders: Vec<_> = held.take_all().iter().map(|slot| slot.order().wrapping_sub(start)).collect();
+            assert_eq!(orders, [0, 1, 2, 3], "{returned:?}");
+            assert!(held.is_empty());
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! State shared by the handles of a transport and its event loop.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -22,6 +22,7 @@ use crate::held::HeldRecords;
 use crate::isolated::{IsolatedProducer, LazyIsolatedProducer};
 use crate::log::{Log, Source};
 use crate::partition_counts::PartitionCounts;
+use crate::replace::ended::{EndedClient, NotHeld};
 use crate::replace::reason::ReplaceReason;
 use crate::replace::successor::Successor;
 use crate::request_limit::RequestLimit;
@@ -52,6 +53,9 @@ pub(crate) struct TransportInner {
     pub(crate) request_limit: RequestLimit,
     /// Number of times that the client was replaced.
     pub(crate) generation: AtomicU64,
+    pub(crate) ended: EndedClient,
+    /// Number of calls, which wraps around.
+    calls: AtomicU32,
     /// The next instance, between two transactions.
     pub(crate) successor: Successor,
     /// Set while the replaced instance gives up its records.
@@ -82,6 +86,10 @@ impl TransportInner {
         per_partition: Option<(Arc<str>, usize)>,
         spawn_isolated: SpawnIsolated,
     ) -> Arc<Self> {
+        let ended = EndedClient::default();
+        if config.get("transactional.id").is_some() {
+            ended.never_replace();
+        }
         Arc::new(Self {
             client,
             isolated: LazyIsolatedProducer::default(),
@@ -95,6 +103,8 @@ impl TransportInner {
             partitions: PartitionCounts::default(),
             held: HeldRecords::default(),
             generation: AtomicU64::new(0),
+            ended,
+            calls: AtomicU32::new(0),
             successor: Successor::default(),
             replaced_for: Mutex::default(),
             isolated_replaced_for: Mutex::default(),
@@ -128,13 +138,30 @@ impl TransportInner {
 
     // ---- records
 
-    fn produce(self: &Arc<Self>, slot: Arc<Slot>) -> Result<(), Permit> {
-        let Err((code, slot)) = self.client.produce(slot, |slot| self.held.push(slot)) else { return Ok(()) };
-        match self.hold_for_look_up(code, slot) {
-            Ok(()) => Ok(()),
-            Err(slot) => {
-                let error = self.refused(code, &slot, &self.client);
-                self.settle(&slot, Err(error)).map_or(Ok(()), Err)
+    /// Returns the place of the next call in the order of all calls.
+    pub(crate) fn next_order(&self) -> u32 {
+        self.calls.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn produce(self: &Arc<Self>, mut slot: Arc<Slot>) -> Result<(), Permit> {
+        loop {
+            let Err((code, returned)) = self.client.produce(slot, |slot| self.held.push(slot)) else { return Ok(()) };
+            if code != codes::LOCAL_FATAL {
+                return match self.hold_for_look_up(code, returned) {
+                    Ok(()) => Ok(()),
+                    Err(slot) => {
+                        let error = self.refused(code, &slot, &self.client);
+                        self.settle(&slot, Err(error)).map_or(Ok(()), Err)
+                    }
+                };
+            }
+            match self.hold_for_new_client(&returned) {
+                Ok(()) => return Ok(()),
+                Err(NotHeld::Replaced) => slot = returned,
+                Err(NotHeld::Refused(error)) => {
+                    let error = self.refused_by_ended(error, &returned);
+                    return self.settle(&returned, Err(error)).map_or(Ok(()), Err);
+                }
             }
         }
     }
@@ -174,6 +201,14 @@ impl TransportInner {
             .with_scope(scope)
             .with_elapsed(elapsed)
             .with_persistence(Persistence::NotPersisted)
+    }
+
+    /// Error of a record that the ended client refused for good.
+    pub(crate) fn refused_by_ended(&self, error: Option<Box<Error>>, slot: &Slot) -> Error {
+        match error {
+            Some(error) => error.with_elapsed(slot.called_at().elapsed()),
+            None => self.refused(codes::LOCAL_FATAL, slot, &self.client),
+        }
     }
 
     /// Waits, for some microseconds, until the room of records whose callers have their answer is released. Otherwise a

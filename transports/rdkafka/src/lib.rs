@@ -31,6 +31,8 @@
 //! - **Transactions.** A request that arrives late would count for the next transaction, which it can end
 //!   (KAFKA-17754). If a request of a transaction had no answer, the next `begin` first replaces the producer by one
 //!   with a new epoch.
+//! - **Fatal errors.** librdkafka's idempotent producer ends when a broker has lost or forgotten what it wrote. Without
+//!   transactions it is replaced, and goes on with the records that were certainly not written.
 //! - **Causes.** Only the error callback knows why nothing is delivered. The last errors are kept, and a time-out names
 //!   them.
 //! - **Secrets.** The binding's configuration error prints passwords. This transport's error only names the property.

@@ -9,13 +9,18 @@
 //! 4. *Go on*: the new instance gets the records that were taken back first, then the held ones, in the order of the
 //!    calls.
 //!
+//! A client that has ended by a fatal error is replaced, too: `replace/ended.rs`.
+//!
 //! Three problems end only with a new client: the two of `stuck_partitions.rs`, and a record that has no answer within
 //! the delivery bound although brokers answer. A client whose brokers do not answer is not replaced, because a new client
 //! would not reach them either. With transactions no stuck client is replaced: the new one would abort the open transaction.
 //! Between two transactions, `transactions/rebuild.rs` makes a new instance that the event loop only puts in place.
 
+pub(crate) mod ended;
+mod fatal;
 pub(crate) mod reason;
 pub(crate) mod successor;
+mod unsent;
 pub(crate) mod watch;
 
 use std::collections::BTreeMap;
@@ -28,6 +33,7 @@ use kafka_tower_core::gate::Gated;
 use kafka_tower_core::ledger::RecordTransport;
 use kafka_tower_core::sync::lock;
 
+use self::ended::FatalCause;
 use self::reason::ReplaceReason;
 use self::watch::{CHECK_INTERVAL, PausedPartitions};
 use crate::classify;
@@ -47,11 +53,23 @@ const MAX_HOLD: Duration = Duration::from_secs(2);
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// Minimum age of a record for its partition to count as in trouble.
 const MIN_AGE: Duration = Duration::from_secs(1);
+
+/// What became of a new instance.
+enum Readiness {
+    /// It can deliver.
+    Ready,
+    /// It cannot deliver yet.
+    NotReady,
+    /// It has ended.
+    Ended(FatalCause),
+}
+
 impl EventLoop<'_> {
     /// Pauses partitions in trouble, and replaces the client when the others no longer need it.
     pub(crate) fn handle_stuck(&mut self, now: Instant) {
         let Some(watch) = &mut self.watch else { return };
-        if watch.has_no_trouble() || watch.look.is_some_and(|at| now < at) || self.inner.closing().has_begun() {
+        let waits = watch.replacement.is_some() || watch.look.is_some_and(|at| now < at);
+        if watch.has_no_trouble() || waits || self.inner.closing().has_begun() {
             return;
         }
         watch.look = Some(now + CHECK_INTERVAL);
@@ -101,7 +119,7 @@ impl EventLoop<'_> {
         if inner.closing().has_begun() {
             return false;
         }
-        if !watch.back_off.is_over(now) {
+        if watch.replacement.is_some() || !watch.back_off.is_over(now) {
             inner.time_out_overdue(&overdue, now);
             return true;
         }
@@ -158,7 +176,7 @@ impl EventLoop<'_> {
                 return false;
             }
         };
-        if !self.is_ready(&new) {
+        if !matches!(self.readiness(&new), Readiness::Ready) {
             tracing::warn!("a Kafka client that is stuck is not replaced now: a new one cannot deliver");
             retire(inner, new);
             return false;
@@ -170,24 +188,33 @@ impl EventLoop<'_> {
             let sizes = |slot: &Arc<Slot>| why.concerns(slot).then(|| slot.record().size());
             why.largest = inner.in_producer(false).iter().filter_map(sizes).max().unwrap_or(0);
         });
-        let cause = why.text();
         why.activity_snapshot = Some(inner.activity_snapshot());
+        self.put_in_place(new, Some(why))
+    }
+
+    /// Puts the new instance in the client's place, while all records are held. The old one gives up its records: those
+    /// that it certainly never sent go to the new one with the held ones.
+    fn put_in_place(&mut self, new: Instance, why: Option<ReplaceReason>) -> bool {
+        let inner = self.inner;
+        let cause = why.as_ref().map(ReplaceReason::text);
         let Some(old) = inner.client.swap(new) else {
             inner.hand_over_all_held();
             return false;
         };
         let generation = inner.generation.fetch_add(1, Ordering::AcqRel) + 1;
-        *lock(&inner.replaced_for) = Some(why);
-        let (taken_back, lost) = self.empty(&old);
+        *lock(&inner.replaced_for) = why;
+        let (sent_again, lost) = self.empty(&old);
         *lock(&inner.replaced_for) = None;
         // Before the old instance ends, which owns the old queue.
         if let Some(queue) = inner.client.queue() {
             self.queue = queue;
         }
-        let sent_again = taken_back.len();
-        inner.held.put_first(taken_back);
+        self.forget_ended();
         inner.hand_over_all_held();
-        tracing::warn!(generation, cause, sent_again, "a Kafka client that was stuck was replaced");
+        match cause {
+            Some(cause) => tracing::warn!(generation, cause, sent_again, "a Kafka client that was stuck was replaced"),
+            None => tracing::warn!(generation, sent_again, "a Kafka client that had ended was replaced"),
+        }
         if lost > 0 {
             tracing::error!(records = lost, "librdkafka did not report records that it was told to give up");
         }
@@ -197,7 +224,7 @@ impl EventLoop<'_> {
 
     /// Waits until the new instance can deliver: it has reached a broker, and has a producer id if it needs one. The
     /// old instance continues meanwhile.
-    fn is_ready(&mut self, new: &Instance) -> bool {
+    fn readiness(&mut self, new: &Instance) -> Readiness {
         let inner = self.inner;
         let (answered, answer) = mpsc::channel();
         let asks = new.clone();
@@ -206,7 +233,7 @@ impl EventLoop<'_> {
             let _ = answered.send(asks.wait_for_broker(CONNECT_TIME));
         };
         if std::thread::Builder::new().name("kafka-tower-connect".to_owned()).spawn(ask).is_err() {
-            return false;
+            return Readiness::NotReady;
         }
         let (mut reached, mut has_id) = (false, !inner.is_idempotent());
         let (queue, mut none) = (new.queue(), Vec::new());
@@ -227,12 +254,15 @@ impl EventLoop<'_> {
                 Event::Reports(_) | Event::Statistics(_) | Event::Other(_) => {}
             };
             while queue.poll(Duration::ZERO, &mut none, &mut event) {}
+            if let Some((code, text)) = new.fatal_error() {
+                return Readiness::Ended(FatalCause { code, text });
+            }
             reached |= answer.try_recv() == Ok(true);
             if reached && has_id {
-                return true;
+                return Readiness::Ready;
             }
             if now >= end || inner.closing().deadline().is_some_and(|deadline| deadline <= now) {
-                return false;
+                return Readiness::NotReady;
             }
             self.serve(CHECK_INTERVAL);
         }
@@ -255,21 +285,24 @@ impl EventLoop<'_> {
         }
     }
 
-    /// Makes the old instance give up its records. Returns those that it certainly never sent, in the order of the
-    /// calls, and the number of records without a report.
-    fn empty(&mut self, old: &Instance) -> (Vec<Arc<Slot>>, usize) {
+    /// Makes the old instance give up its records, and holds those that it certainly never sent. Returns their number, and
+    /// the number of records without a report.
+    fn empty(&mut self, old: &Instance) -> (usize, usize) {
         if let Some(watch) = &mut self.watch {
-            watch.taken_back = Some(Vec::new());
+            watch.taken_back = Some(0);
+            watch.old = Some(old.clone());
         }
         let end = Instant::now() + PURGE_TIME;
         while old.queued() > 0 && Instant::now() < end {
             old.purge();
             while self.serve(PURGE_AGAIN) {}
         }
-        let Some(watch) = &mut self.watch else { return (Vec::new(), old.queued()) };
+        let Some(watch) = &mut self.watch else { return (0, old.queued()) };
         watch.paused = None;
+        watch.old = None;
         watch.troubles.clear();
-        (watch.taken_back.take().unwrap_or_default(), old.queued())
+        let held_again = watch.replacement.as_ref().map_or(0, |replacement| replacement.held_again);
+        (watch.taken_back.take().unwrap_or_default() + held_again, old.queued())
     }
 }
 

@@ -123,13 +123,18 @@ pub(crate) fn symptom(facility: &str, text: &str) -> Option<(Symptom, Partition)
         "BROKER" if text.contains("]: ignoring outdated metadata update ") => Symptom::Older,
         _ => return None,
     };
+    Some((sign, partition_of(text)?))
+}
+
+/// Reads the partition that a line of `debug=topic` is about: "t [0]: …".
+pub(crate) fn partition_of(text: &str) -> Option<Partition> {
     // "[thrd:…]: " may precede the topic, whose name has no blank and no bracket.
     let (before, _) = text
         .split_once("]: ")
         .filter(|(before, _)| !before.starts_with("[thrd:"))
         .or_else(|| text.split_once("]: ").and_then(|(_, rest)| rest.split_once("]: ")))?;
     let (topic, partition) = before.rsplit_once(" [")?;
-    Some((sign, (topic.to_owned(), partition.parse().ok()?)))
+    Some((topic.to_owned(), partition.parse().ok()?))
 }
 
 /// Time between replacements: longer each time, so that a cluster in trouble is not flooded with new clients.

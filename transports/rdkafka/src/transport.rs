@@ -109,7 +109,7 @@ impl Service<Record> for RdkafkaTransport {
         if let Some(error) = inner.request_limit.refusal(&inner.client, &record, size) {
             return self.refuse(error);
         }
-        let slot = Arc::new(Slot::new(record, now));
+        let slot = Arc::new(Slot::new(record, now).with_order(inner.next_order()));
         // Before the hand-over: a replacement of the client must know of the record.
         inner.watch(&slot);
         let admitted = self.admission.call(Arc::clone(&slot), size);

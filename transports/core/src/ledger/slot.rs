@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,8 @@ struct State<A> {
     abandoned: bool,
     /// A failure, or an outcome during a close, is being recorded: it is the record's only one.
     claimed: bool,
+    /// Here because it needs no further room.
+    order: u32,
     /// None for a record that succeeds. Boxed, so that the slot of each record is small.
     rare: Option<Box<Rare>>,
 }
@@ -66,6 +68,7 @@ impl<A> Default for State<A> {
             permit: None,
             abandoned: false,
             claimed: false,
+            order: 0,
             rare: None,
         }
     }
@@ -120,6 +123,18 @@ impl<A> Slot<A> {
     #[must_use]
     pub fn new(record: Record, now: Instant) -> Self {
         Self { record, called_at: now, state: Mutex::default() }
+    }
+
+    /// Sets the place of the call in the order of all calls, for a transport that may have to hand records over again.
+    #[must_use]
+    pub fn with_order(mut self, order: u32) -> Self {
+        self.state.get_mut().unwrap_or_else(PoisonError::into_inner).order = order;
+        self
+    }
+
+    /// The place of the call in the order of all calls. It wraps around.
+    pub fn order(&self) -> u32 {
+        self.state().order
     }
 
     /// The record.

@@ -76,7 +76,7 @@ unsafe extern "C" fn on_sent(
     _socket: c_int,
     name: *const c_char,
     id: i32,
-    _api: i16,
+    api: i16,
     _version: i16,
     _correlation: i32,
     _size: usize,
@@ -85,7 +85,7 @@ unsafe extern "C" fn on_sent(
     // SAFETY: `observe` passed this pointer, and its target outlives the client.
     let peers = unsafe { &*peers.cast_const().cast::<BrokerActivities>() };
     // SAFETY: a terminated string of librdkafka's that lives during this call.
-    peers.sent(id, unsafe { bytes(name) });
+    peers.sent(id, unsafe { bytes(name) }, api == PRODUCE);
     0
 }
 
@@ -114,7 +114,7 @@ unsafe extern "C" fn on_answer(
         if is_transactional(api) {
             peers.transactional_lost();
         }
-        peers.lost(id, name, code);
+        peers.lost(id, name, code, api == PRODUCE);
     }
     0
 }

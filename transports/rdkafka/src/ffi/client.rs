@@ -1,4 +1,4 @@
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::ptr;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
@@ -242,6 +242,24 @@ impl Client {
         state.changed();
     }
 
+    /// Whether all records are held.
+    pub(crate) fn holds_all(&self) -> bool {
+        self.read().all_held
+    }
+
+    /// Holds all records from now on, beginning with those that `first` holds, if the present instance has ended and `first`
+    /// returns `Ok`. `None` if it has not ended. No record is handed over while `first` runs.
+    pub(crate) fn hold_all_if_ended<R>(&self, first: impl FnOnce() -> Result<(), R>) -> Option<Result<(), R>> {
+        let mut state = self.write();
+        state.native.as_ref()?.fatal_error()?;
+        let held = first();
+        if held.is_ok() {
+            state.all_held = true;
+            state.changed();
+        }
+        Some(held)
+    }
+
     /// Ends [`hold_all`](Self::hold_all), like [`end_hold`](Self::end_hold).
     pub(crate) fn end_hold_of_all(&self, none_left: impl FnOnce() -> bool) -> bool {
         let mut state = self.write();
@@ -304,15 +322,19 @@ impl Client {
         self.with(Native::purge);
     }
 
+    /// Gives up the records that wait to be sent, and leaves those that were sent.
+    pub(crate) fn purge_queued(&self) {
+        self.with(Native::purge_queued);
+    }
+
+    /// Returns when a connection was last lost while a produce request had no answer.
+    pub(crate) fn produce_lost(&self) -> Option<Instant> {
+        self.with(|native| native.peers.produce_lost())?
+    }
+
     /// Returns the error that ended the producer, if it has ended.
     pub(crate) fn fatal_error(&self) -> Option<(i32, String)> {
-        let mut text: [c_char; 512] = [0; 512];
-        // SAFETY: the length passed is that of the buffer, and librdkafka terminates what it writes.
-        let code =
-            self.with(|native| unsafe { raw::rd_kafka_fatal_error(native.rk(), text.as_mut_ptr(), text.len()) })?;
-        // SAFETY: the buffer was filled with zeros, so what is in it is terminated.
-        let text = unsafe { CStr::from_ptr(text.as_ptr()) };
-        (code != 0).then(|| (code, text.to_string_lossy().into_owned()))
+        self.with(Native::fatal_error)?
     }
 
     /// Returns the number of records whose report was not read yet, plus the number of other waiting events. 0 once the

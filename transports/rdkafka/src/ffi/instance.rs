@@ -51,6 +51,16 @@ impl Instance {
         self.0.purge();
     }
 
+    /// Like [`Client::fatal_error`].
+    pub(crate) fn fatal_error(&self) -> Option<(i32, String)> {
+        self.0.fatal_error()
+    }
+
+    /// Like [`Client::produce_lost`].
+    pub(crate) fn produce_lost(&self) -> Option<Instant> {
+        self.0.peers.produce_lost()
+    }
+
     /// Returns a new reference to the main queue of the instance. It must be dropped before the instance.
     pub(crate) fn queue(&self) -> Queue {
         // SAFETY: the producer lives; the caller drops the queue before it.
@@ -135,6 +145,21 @@ impl Native {
         let flags = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT | sys::RD_KAFKA_PURGE_F_NON_BLOCKING;
         // SAFETY: the client lives; the function is thread safe.
         unsafe { raw::rd_kafka_purge(self.rk(), flags) };
+    }
+
+    pub(super) fn purge_queued(&self) {
+        let flags = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_NON_BLOCKING;
+        // SAFETY: the client lives; the function is thread safe.
+        unsafe { raw::rd_kafka_purge(self.rk(), flags) };
+    }
+
+    pub(super) fn fatal_error(&self) -> Option<(i32, String)> {
+        let mut text: [c_char; 512] = [0; 512];
+        // SAFETY: the length passed is that of the buffer, and librdkafka terminates what it writes.
+        let code = unsafe { raw::rd_kafka_fatal_error(self.rk(), text.as_mut_ptr(), text.len()) };
+        // SAFETY: the buffer was filled with zeros, so what is in it is terminated.
+        let text = unsafe { CStr::from_ptr(text.as_ptr()) };
+        (code != 0).then(|| (code, text.to_string_lossy().into_owned()))
     }
 
     pub(super) fn set_token(&self, token: Result<(CString, CString, i64), String>) {

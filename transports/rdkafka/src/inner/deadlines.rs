@@ -79,6 +79,9 @@ impl TransportInner {
         if let Some(error) = self.given_up_by_old(slot, partition, persistence) {
             return Some(error);
         }
+        if let Some(error) = self.given_up_by_ended(slot, partition, persistence) {
+            return Some(error);
+        }
         let topic = &slot.record().topic;
         if self.transactions.aborting.load(Ordering::Acquire) {
             return Some(errors::aborted(topic, persistence));
@@ -107,7 +110,12 @@ impl TransportInner {
     /// Error of a record that librdkafka gave up by itself, because the producer or its transaction cannot continue.
     fn given_up_by_itself(&self, slot: &Slot, persistence: Persistence) -> Option<Error> {
         let what = classify::outcome(&slot.record().topic, persistence);
-        let fatal = if slot.record().isolated { None } else { self.client.fatal_error() };
+        let isolated = slot.record().isolated;
+        let refusal = if isolated { None } else { self.ended.refusal(&slot.record().topic, persistence) };
+        if refusal.is_some() {
+            return refusal;
+        }
+        let fatal = if isolated { None } else { self.client.fatal_error() };
         if let Some((code, text)) = fatal {
             return Some(classify::client_error(code, &what, Some(&text)).with_persistence(persistence));
         }

@@ -9,7 +9,9 @@ use kafka_tower_core::ledger::RecordTransport;
 use kafka_tower_core::{Error, Result};
 
 use super::TransportInner;
+use crate::codes;
 use crate::held::may_be_out_of_date;
+use crate::replace::ended::NotHeld;
 use crate::slot::Slot;
 
 impl TransportInner {
@@ -29,11 +31,12 @@ impl TransportInner {
         Ok(())
     }
 
-    /// Hands all held records over after the client was replaced.
+    /// Hands all held records over after the client was replaced, or settles them with its refusal. Ends early if the client
+    /// ends meanwhile and is replaced.
     pub(crate) fn hand_over_all_held(self: &Arc<Self>) {
         loop {
-            self.hand_over_all(self.held.take(None));
-            if self.client.end_hold_of_all(|| self.held.is_empty()) {
+            self.hand_over_all(self.held.take_all());
+            if self.client.end_hold_of_all(|| self.held.is_empty()) || self.ended.is_noticed_and_holds() {
                 return;
             }
         }
@@ -42,8 +45,13 @@ impl TransportInner {
     /// Hands the held records of a topic over after its look-up succeeded or failed, or settles them with the
     /// rejection. Only the event loop does this, so that they keep their order.
     pub(crate) fn hand_over_held_of(self: &Arc<Self>, topic: &Arc<str>) {
+        if self.client.holds_all() {
+            // They wait for the new client, as all records do.
+            self.client.end_hold(topic, || true);
+            return;
+        }
         loop {
-            self.hand_over_all(self.held.take(Some(topic)));
+            self.hand_over_all(self.held.take(topic));
             if self.client.end_hold(topic, || !self.held.has(topic)) {
                 return;
             }
@@ -64,13 +72,21 @@ impl TransportInner {
             return self.settle(&slot, Err(error));
         }
         let Err((code, slot)) = self.client.produce_held(slot) else { return None };
-        let error = self.refused(code, &slot, &self.client);
+        let error = if code == codes::LOCAL_FATAL {
+            match self.hold_for_new_client(&slot) {
+                // Only this thread replaces the client, so it was not replaced.
+                Ok(()) | Err(NotHeld::Replaced) => return None,
+                Err(NotHeld::Refused(error)) => self.refused_by_ended(error, &slot),
+            }
+        } else {
+            self.refused(code, &slot, &self.client)
+        };
         self.settle(&slot, Err(error))
     }
 
     /// Settles all held records, which were never sent.
     pub(crate) fn give_up_held(self: &Arc<Self>, error: impl Fn(&str) -> Error) {
-        for slot in self.held.take(None) {
+        for slot in self.held.take_all() {
             let permit = self.settle(&slot, Err(error(&slot.record().topic)));
             self.release(permit);
         }

@@ -137,7 +137,7 @@ async fn requests<'a>(mut from: ReadSide, to: &mut WriteSide, open: &Open, state
                     remember(open, meta, action);
                     to.write_all(frame.bytes()).await?;
                 }
-                Some(Action::DropAnswer | Action::SpoilAnswer) | None => {
+                Some(Action::DropAnswer | Action::SpoilAnswer | Action::FailProduce(_)) | None => {
                     remember(open, meta, action);
                     to.write_all(frame.bytes()).await?;
                 }
@@ -171,6 +171,9 @@ async fn answers(from: &mut ReadSide, mut to: WriteSide, open: &Open, state: &Sh
             }
             if matches!(request, Some((_, Some(Action::SpoilAnswer)))) {
                 frame.spoil();
+            }
+            if let Some((_, Some(Action::FailProduce(code)))) = request {
+                frame.fail_produce(code);
             }
             if sender.send((frame, due)).await.is_err() {
                 break;

@@ -1,7 +1,8 @@
 //! A fault proxy that parses Kafka's frames.
 //!
 //! It stands between clients and the broker's [`Listener::Proxy`](crate::kafka::Listener::Proxy), which advertises the proxy's
-//! port: clients that connect to the proxy stay on it, and only [`Action::SpoilAnswer`] changes bytes. There are two
+//! port: clients that connect to the proxy stay on it, and only [`Action::SpoilAnswer`] and
+//! [`Action::FailProduce`] change bytes. There are two
 //! kinds of faults: by direction ([`pause`](Proxy::pause), [`delay`](Proxy::delay), [`cut`](Proxy::cut),
 //! [`down`](Proxy::down)), and by API key, for the next requests of a kind ([`next`](Proxy::next) with an [`Action`])
 //! or for all of a topic ([`always`](Proxy::always)). The proxy counts the frames, and [`wait_for`](Proxy::wait_for)

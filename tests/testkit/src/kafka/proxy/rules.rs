@@ -69,6 +69,9 @@ pub enum Action {
     DropAnswer,
     /// Lets the broker execute the request, then corrupts every byte of the answer behind the correlation id.
     SpoilAnswer,
+    /// Lets the broker execute a produce request (version 9 or later), then puts this error code in the answer, for each of
+    /// its partitions.
+    FailProduce(i16),
 }
 
 /// The state of one direction.
