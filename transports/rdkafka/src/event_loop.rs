@@ -213,15 +213,19 @@ impl<'a> EventLoop<'a> {
 
     /// Waits for an event and serves it. Returns whether there was one.
     pub(crate) fn serve(&mut self, wait: Duration) -> bool {
-        let (mut served, mut settles) = (false, false);
+        let (mut served, mut settles, mut completed) = (false, false, false);
         self.guarded("an event", |this| {
             let (inner, client, permits, watch) = (this.inner, this.client, &mut this.permits, this.watch.as_mut());
             served = this
                 .queue
                 .poll(wait, &mut this.reported, |event| handle(inner, client, permits, watch, &mut settles, event));
+            completed = true;
         });
         if !self.reported.is_empty() {
             self.any_report = true;
+            if !completed {
+                self.release_lost();
+            }
             self.inner.ledger().defer_drop(&mut self.reported);
         }
         if !self.permits.is_empty() {
@@ -231,6 +235,14 @@ impl<'a> EventLoop<'a> {
             self.inner.settling.fetch_sub(1, Ordering::AcqRel);
         }
         served
+    }
+
+    /// Called after a panic in the middle of an event. Its remaining records were settled without their room.
+    fn release_lost(&mut self) {
+        for slot in &self.reported {
+            let lost = classify::lost(&slot.record().topic);
+            self.permits.extend(self.inner.settle(slot, Err(lost)));
+        }
     }
 
     /// Catches panics, for example of wakers: the loop must survive, because it delivers all reports.

@@ -6,6 +6,8 @@
 //! - A leader that loses its leadership answers 3, 6 or 56 after it has appended the batch (`DelayedProduce`).
 //! - 7 and 20 come after the append, and 45 and 59 also come for a batch that is in the log already.
 //! - 33, 34, 54 and 58 answer an authentication and end the connection: what it had not answered is in doubt.
+//! - 4, 8 and 9 answer no produce request of Kafka 4.3.1, so they prove nothing. 14 to 16 do before the append, when the broker
+//!   asks the coordinator about the batch's transaction (`ReplicaManager.handleProduceAppend`).
 //! - A code with a recovery in brackets answers no producer.
 
 use ErrorKind as Kind;
@@ -48,12 +50,12 @@ codes! {
     1 OFFSET_OUT_OF_RANGE (Reject);
     2 CORRUPT_MESSAGE: Broker, Batch, No, "the broker found the batch corrupt";
     3 UNKNOWN_TOPIC_OR_PARTITION: UnknownTopicOrPartition, Topic, Maybe, "the broker has no such topic or partition";
-    4 INVALID_FETCH_SIZE: Rejected, Batch, No, "the broker rejected the size as invalid";
+    4 INVALID_FETCH_SIZE: Rejected, Batch, Maybe, "the broker rejected the size as invalid";
     5 LEADER_NOT_AVAILABLE: Broker, Partition, No, "the partition has no leader now";
     6 NOT_LEADER_OR_FOLLOWER: Broker, Partition, Maybe, "the partition's leader has moved";
     7 REQUEST_TIMED_OUT: Broker, Partition, Maybe, "the replicas did not acknowledge in time";
-    8 BROKER_NOT_AVAILABLE: Broker, Broker, No, "the broker is not available";
-    9 REPLICA_NOT_AVAILABLE: Broker, Partition, No, "a replica is not available";
+    8 BROKER_NOT_AVAILABLE: Broker, Broker, Maybe, "the broker is not available";
+    9 REPLICA_NOT_AVAILABLE: Broker, Partition, Maybe, "a replica is not available";
     10 MESSAGE_TOO_LARGE: RecordTooLarge, Batch, No, "the record, or the batch it was in, is larger than the topic's max.message.bytes", with_help(TOO_LARGE);
     11 STALE_CONTROLLER_EPOCH (Reject);
     12 OFFSET_METADATA_TOO_LARGE (Reject);
@@ -126,7 +128,7 @@ codes! {
     79 MEMBER_ID_REQUIRED (Reject);
     80 PREFERRED_LEADER_NOT_AVAILABLE: Broker, Partition, No, "the preferred leader is not available";
     81 GROUP_MAX_SIZE_REACHED (Reject);
-    82 FENCED_INSTANCE_ID (Reject);
+    82 FENCED_INSTANCE_ID: Transaction, Client, No, "another member of the consumer group has the same group.instance.id";
     83 ELIGIBLE_LEADERS_NOT_AVAILABLE: Broker, Partition, No, "no replica can become leader";
     84 ELECTION_NOT_NEEDED (Retry);
     85 NO_REASSIGNMENT_IN_PROGRESS (Reject);
@@ -154,10 +156,10 @@ codes! {
     107 INELIGIBLE_REPLICA (Reject);
     108 NEW_LEADER_ELECTED (Reject);
     109 OFFSET_MOVED_TO_TIERED_STORAGE (Reject);
-    110 FENCED_MEMBER_EPOCH (Reject);
+    110 FENCED_MEMBER_EPOCH: Transaction, Client, No, "the consumer group has removed the member";
     111 UNRELEASED_INSTANCE_ID (Reject);
     112 UNSUPPORTED_ASSIGNOR (Reject);
-    113 STALE_MEMBER_EPOCH (Reject);
+    113 STALE_MEMBER_EPOCH: Transaction, Client, No, "the consumer group has a newer epoch of the member: it has rebalanced";
     114 MISMATCHED_ENDPOINT_TYPE (Reject);
     115 UNSUPPORTED_ENDPOINT_TYPE (Reject);
     116 UNKNOWN_CONTROLLER_ID (Reject);

@@ -257,9 +257,11 @@ impl<A> Slot<A> {
         waker.into_iter().for_each(wake);
     }
 
-    /// Settles a record whose transport no longer exists.
+    /// Settles a record whose report was not read. If its transport still exists, settling the record again returns the
+    /// permit.
     pub fn lose(&self, error: Error) {
-        let _room_of_a_gate_that_is_gone = self.settle(Err(error), None);
+        let permit = self.settle(Err(error), None);
+        self.state().permit = permit;
     }
 
     /// Marks that no client has the record any more, or that none accepted it.
@@ -455,6 +457,18 @@ mod tests {
         assert!(slot.is_settled());
         assert!(slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen)).is_some());
         assert!(poll(&slot).map(|outcome| outcome.unwrap_err().kind()) == Poll::Ready(ErrorKind::Closed));
+    }
+
+    #[test]
+    fn a_lost_record_keeps_its_room_for_the_transport() {
+        let unseen = Outstanding::new();
+        let slot = Slot::new(Record::new("orders"), Instant::now());
+        slot.admit(crate::gate::Permit { bytes: 1, epoch: 0 });
+        slot.lose(Error::new(ErrorKind::Closed, "lost"));
+        assert!(poll(&slot).map(|outcome| outcome.unwrap_err().kind()) == Poll::Ready(ErrorKind::Closed));
+        let again = || slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen));
+        assert!(again().is_some());
+        assert!(again().is_none(), "once");
     }
 
     #[test]

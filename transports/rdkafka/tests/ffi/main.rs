@@ -119,13 +119,26 @@ type Last = Arc<Mutex<Option<RdkafkaTransport>>>;
 #[tokio::test]
 async fn a_fatal_error_is_typed_and_names_itself() {
     let (cluster, builder) = mock();
-    let mut transport = builder.connect().await.unwrap();
+    // The producer has to stop at a gap, so it is not replaced.
+    let mut transport = builder.property("enable.gapless.guarantee", "true").connect().await.unwrap();
     cluster.fail_produce(&[45]);
     let error = call(&mut transport, record("x")).await.await.unwrap_err();
     assert_eq!(error.persistence(), Persistence::PossiblyPersisted, "{error}");
     let error = call(&mut transport, record("y")).await.await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
     assert_eq!(error.persistence(), Persistence::NotPersisted, "{error}");
+}
+
+#[tokio::test]
+async fn a_producer_that_has_ended_is_replaced() {
+    let (cluster, builder) = mock();
+    let mut transport = builder.connect().await.unwrap();
+    cluster.fail_produce(&[45]);
+    let error = call(&mut transport, record("x")).await.await.unwrap_err();
+    assert_eq!(error.persistence(), Persistence::PossiblyPersisted, "{error}");
+    let later = [call(&mut transport, record("y")).await, call(&mut transport, record("z")).await];
+    assert!(join_all(later).await.iter().all(Result::is_ok));
+    assert_eq!(transport.control().generation(), 1);
 }
 
 #[tokio::test]
