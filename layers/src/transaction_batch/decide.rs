@@ -117,7 +117,7 @@ pub(super) fn after_abort<'a>(
     if errors.clone().any(|error| is_poison(error, size)) {
         return AfterAbort::Refuse;
     }
-    if errors.into_iter().any(is_of_batch) {
+    if size > 1 && errors.into_iter().any(is_of_batch) {
         return AfterAbort::Halve;
     }
     if replays >= max_replays { AfterAbort::Fail } else { AfterAbort::Replay(backoff(replays)) }
@@ -128,9 +128,10 @@ pub(super) fn is_poison(error: &Error, size: usize) -> bool {
     is_refusal(error) && (size == 1 || error.scope() != Scope::Batch)
 }
 
-/// Whether the record, or another one of its batch, was refused.
+/// Whether the record, or another one of its batch, was refused. If it was certainly another one, the recovery is `Retry`,
+/// and the outcome of that one may not be known yet.
 fn is_of_batch(error: &Error) -> bool {
-    is_refusal(error) && error.scope() == Scope::Batch
+    error.scope() == Scope::Batch && (is_refusal(error) || error.kind() == ErrorKind::Rejected)
 }
 
 /// Errors of kind `Transaction` and of the whole client say that another record has failed, or that the producer cannot
@@ -200,6 +201,15 @@ mod tests {
         let errors = [refusal(Scope::Batch)];
         assert_eq!(after_abort(errors.iter(), 2, 9, 3), AfterAbort::Halve);
         assert_eq!(after_abort(errors.iter(), 1, 9, 3), AfterAbort::Refuse);
+    }
+
+    #[test]
+    fn the_refusal_of_another_record_uses_no_replay() {
+        let errors = [refusal(Scope::Batch).with_recovery(Recovery::Retry)];
+        assert_eq!(after_abort(errors.iter(), 5, 0, 0), AfterAbort::Halve);
+        // It cannot be alone.
+        assert!(matches!(after_abort(errors.iter(), 1, 0, 3), AfterAbort::Replay(_)));
+        assert_eq!(after_abort(errors.iter().chain([&refusal(Scope::Record)]), 5, 0, 0), AfterAbort::Refuse);
     }
 
     #[test]

@@ -99,6 +99,7 @@ pub(crate) struct BrokerActivities {
     transactional_lost: AtomicBool,
     /// When a connection was last lost while a produce request had no answer.
     produce_lost: Mutex<Option<Instant>>,
+    writes: AtomicU64,
 }
 
 /// The state of a client's connections. Equal states mean that none was made or lost in between.
@@ -118,6 +119,7 @@ impl Default for BrokerActivities {
             changes: AtomicU64::new(CLIENTS.fetch_add(1, Ordering::Relaxed) << 40),
             transactional_lost: AtomicBool::new(false),
             produce_lost: Mutex::default(),
+            writes: AtomicU64::new(0),
         }
     }
 }
@@ -210,6 +212,16 @@ impl BrokerActivities {
     /// Returns whether a request of a transaction ever ended without an answer.
     pub(crate) fn any_transactional_lost(&self) -> bool {
         self.transactional_lost.load(Ordering::Acquire)
+    }
+
+    /// A request with records or a group's offsets was sent.
+    pub(crate) fn wrote(&self) {
+        self.writes.fetch_add(1, Ordering::Release);
+    }
+
+    /// Returns the number of such requests.
+    pub(crate) fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Acquire)
     }
 
     /// Returns when a connection was last lost while a produce request had no answer, on any connection.

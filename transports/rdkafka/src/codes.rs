@@ -105,6 +105,11 @@ pub(crate) fn all() -> impl Iterator<Item = &'static CodeFacts> {
     TABLE.iter().chain(codes::all())
 }
 
+/// Whether the code says that the producer has no right to its transactional id any more.
+pub(crate) fn is_fence(code: i32) -> bool {
+    find(code).is_some_and(|facts| facts.kind == ErrorKind::Fenced)
+}
+
 /// Text and name of a code.
 pub(crate) fn describe(code: i32) -> String {
     own(code).map_or_else(|| codes::describe(code), ToString::to_string)

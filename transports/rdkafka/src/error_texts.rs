@@ -159,6 +159,7 @@ fn of_transactions() {
     assert_all([
         transactions::errors::unanswered(),
         transactions::errors::no_group_coordinator(),
+        transactions::errors::taken_over().without_record(),
         transactions::errors::not_handed_over(),
         transactions::errors::not_flushed(""),
         transactions::errors::not_rebuilt("").without_record(),

@@ -283,7 +283,7 @@ fn handle(
                     inner.record_delivery(&report.slot.record().topic, report.partition);
                 }
                 if outcome.is_err() {
-                    inner.transactions.record_failed();
+                    inner.transactions.record_failed(report.code);
                 }
                 permits.extend(inner.settle(report.slot, outcome));
             });
@@ -307,10 +307,11 @@ fn outcome(inner: &TransportInner, report: &Report<'_>, unwritten: bool) -> Resu
         let persistence = match report.partition {
             ..=-1 => Persistence::NotPersisted,
             _ if unwritten => Persistence::NotPersisted,
+            _ if is_purge(report.code) && inner.none_was_sent() => Persistence::NotPersisted,
             _ => classify::persistence(report.code, report.status),
         };
         let given_up = match report.code {
-            codes::LOCAL_PURGE_QUEUE | codes::LOCAL_PURGE_INFLIGHT => {
+            code if is_purge(code) => {
                 let why = || inner.reason_for_unanswered(report.slot, true);
                 let left = || why().map(|why| classify::left(report.code, persistence, record, &why));
                 inner.given_up(report.slot, report.partition, persistence).or_else(left)
@@ -341,6 +342,11 @@ fn outcome(inner: &TransportInner, report: &Report<'_>, unwritten: bool) -> Resu
     })
 }
 
+/// Whether librdkafka gave the record up because it was told to.
+fn is_purge(code: i32) -> bool {
+    matches!(code, codes::LOCAL_PURGE_QUEUE | codes::LOCAL_PURGE_INFLIGHT)
+}
+
 fn error(
     inner: &Arc<TransportInner>,
     client: &Client,
@@ -364,6 +370,7 @@ fn error(
     let now = Instant::now();
     inner.record_error_event(code, &text, now);
     if fatal {
+        inner.transactions.producer_ended(now);
         match watch.filter(|_| is_main && inner.ended.is_handled()) {
             Some(watch) => watch.client_ended(inner, FatalCause { code, text: text.clone() }, now),
             None => tracing::error!(code, name, text, "the producer has ended"),
@@ -398,6 +405,7 @@ pub(crate) fn log(inner: &TransportInner, watch: Option<&mut StuckWatch>, level:
         inner.transactions.fails(text);
     }
     inner.transactions.previous.read(facility, text);
+    inner.transactions.read_producer_id(facility, text);
     if is_producer_id(facility, text) {
         inner.connect_state.change(|facts| facts.producer_id = true);
     }

@@ -28,7 +28,7 @@ use crate::replace::successor::Successor;
 use crate::request_limit::RequestLimit;
 use crate::slot::{Acknowledged, Slot};
 use crate::threads;
-use crate::transactions::errors::unanswered;
+use crate::transactions::errors::{failed, unanswered};
 use crate::transactions::state::TransactionState;
 
 mod deadlines;
@@ -127,6 +127,17 @@ impl TransportInner {
         Duration::from_millis(millis.unwrap_or(60_000))
     }
 
+    /// Time after which the brokers abort an open transaction.
+    pub(crate) fn transaction_timeout(&self) -> Duration {
+        let millis = self.config.get("transaction.timeout.ms").and_then(|millis| millis.parse().ok());
+        Duration::from_millis(millis.unwrap_or(60_000))
+    }
+
+    /// Whether no request with records was sent in the last transaction.
+    pub(crate) fn none_was_sent(&self) -> bool {
+        self.transactions.none_was_sent(&self.client, self.generation.load(Ordering::Acquire))
+    }
+
     /// Runs code that wakes callers or writes to the log, and catches its panic so that the code after it still runs.
     pub(crate) fn guarded(&self, what: &'static str, f: impl FnOnce()) {
         let tell =
@@ -177,12 +188,18 @@ impl TransportInner {
         let elapsed = slot.called_at().elapsed();
         let error = match code {
             codes::LOCAL_FATAL => match client.fatal_error() {
-                Some((_, text)) => Error::new(
-                    ErrorKind::Fatal,
+                Some((code, text)) => Error::new(
+                    if codes::is_fence(code) { ErrorKind::Fenced } else { ErrorKind::Fatal },
                     format!("not delivered to {}: the producer had ended before: {text}", record.topic),
                 ),
                 None => classify::record_error(code, Persistence::NotPersisted, record, elapsed),
             },
+            // librdkafka's own text is about calls in the wrong order.
+            codes::LOCAL_STATE if self.transactions.error().is_some() => {
+                let what = classify::outcome(&record.topic, Persistence::NotPersisted);
+                let why = self.transactions.error().unwrap_or_default();
+                failed(&what, &why, Persistence::NotPersisted)
+            }
             codes::MESSAGE_TOO_LARGE => {
                 let limit = self.config.get("message.max.bytes").unwrap_or("1000000");
                 let size = record.size();

@@ -2,6 +2,7 @@
 
 pub(crate) mod call;
 pub(crate) mod end_lines;
+mod ended_producer;
 pub(crate) mod errors;
 mod pace;
 pub(crate) mod previous;
@@ -33,6 +34,7 @@ use tokio::sync::oneshot;
 use self::call::{Call, SLICE, commit_error, sliced};
 use self::errors::{aborted, call_after_close, no_group_coordinator, not_flushed, not_handed_over, unanswered};
 use self::rebuild::NOT_BEGUN;
+use self::state::Begun;
 use crate::codes;
 use crate::inner::TransportInner;
 use crate::open_transaction::AtClose;
@@ -79,17 +81,19 @@ impl TransactionControl for RdkafkaTransactions {
         let begin = self.run("begin", move |inner| {
             rebuild::when_previous_is_over(inner, later(Instant::now(), within))?;
             let before = inner.transactions.counts();
-            let begun = inner.transactions.open.begin(|| {
+            let (at, sent) = (Instant::now(), inner.client.transactional_writes());
+            let begun = Begun { at, sent, generation: inner.generation.load(Ordering::Acquire) };
+            let outcome = inner.transactions.open.begin(|| {
                 inner.client.begin_transaction()?;
                 inner.transactions.previous.begun();
                 Ok(())
             });
             let call = Call::until(inner, Instant::now());
-            begun
+            outcome
                 .ok_or_else(|| call_after_close(NOT_BEGUN))?
                 .map_err(|error| call.error(NOT_BEGUN, &error, Persistence::NotPersisted))?;
             // Only if `begin` succeeded: failures in a transaction that is open already must be kept.
-            inner.transactions.begun(before);
+            inner.transactions.begun(before, begun);
             Ok(())
         });
         without_record(begin)
@@ -136,12 +140,12 @@ impl TransactionControl for RdkafkaTransactions {
             thread::Builder::new().name("kafka-tower-group".into()).spawn(ask).map_err(threads::no_thread)?;
             let left = call.end.saturating_duration_since(Instant::now());
             let Ok(answer) = receiver.recv_timeout(left.saturating_add(2 * SLICE)) else {
-                inner.transactions.record_failed();
+                inner.transactions.record_failed(codes::LOCAL_TIMED_OUT);
                 return Err(no_group_coordinator());
             };
             answer.map_err(|error| {
                 if error.abort {
-                    inner.transactions.record_failed();
+                    inner.transactions.record_failed(codes::LOCAL_STATE);
                 }
                 call.error("the offsets were not added to the transaction", &error, Persistence::NotPersisted)
             })
@@ -237,10 +241,19 @@ fn abort(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
     inner.transactions.aborting.store(false, Ordering::Release);
     let Err(error) = ended else {
         let asked = inner.transactions.open.ended();
-        inner.transactions.previous.ended(asked.then_some("a commit was requested before the abort"), Instant::now());
+        let refused = inner.transactions.any_record_refused().then_some("a broker refused a record of it");
+        let doubt = if asked { Some("a commit was requested before the abort") } else { refused };
+        inner.transactions.previous.ended(doubt, Instant::now());
         // After a commit without an answer, librdkafka may abort by a new epoch, which says nothing about the commit.
         return if asked { Err(aborted_in_doubt()) } else { Ok(()) };
     };
+    // librdkafka asks the coordinator to abort a transaction that it does not know, because each partition was denied.
+    let is_empty = error.fatal && !inner.transactions.open.was_asked() && inner.none_was_sent();
+    if is_empty && !codes::is_fence(error.code) {
+        inner.transactions.open.ended();
+        inner.transactions.previous.ended(Some("the coordinator refused to abort it"), Instant::now());
+        return Ok(());
+    }
     // A late request of the previous transaction ended it, which may have been a commit (KAFKA-17754).
     let is_gone = error.code == codes::INVALID_TXN_STATE;
     let fate = if is_gone { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };

@@ -20,6 +20,11 @@ fn is_transactional(api: i16) -> bool {
     matches!(api, PRODUCE | 24 | 25 | 26 | 28)
 }
 
+/// Returns whether a request of this kind writes records or a group's offsets: Produce, `TxnOffsetCommit`.
+fn writes(api: i16) -> bool {
+    matches!(api, PRODUCE | 28)
+}
+
 /// Makes the client that will be created from `conf` report its brokers' activity to `peers`.
 ///
 /// # Safety
@@ -86,6 +91,9 @@ unsafe extern "C" fn on_sent(
     let peers = unsafe { &*peers.cast_const().cast::<BrokerActivities>() };
     // SAFETY: a terminated string of librdkafka's that lives during this call.
     peers.sent(id, unsafe { bytes(name) }, api == PRODUCE);
+    if writes(api) {
+        peers.wrote();
+    }
     0
 }
 

@@ -69,6 +69,11 @@ impl Client {
         self.with(|native| native.peers.any_transactional_lost()).unwrap_or(false)
     }
 
+    /// Returns the number of requests with records or a group's offsets that were sent since the producer was created.
+    pub(crate) fn transactional_writes(&self) -> u64 {
+        self.with(|native| native.peers.writes()).unwrap_or(0)
+    }
+
     /// Returns the state of the producer's connections; `None` once it is destroyed.
     pub(crate) fn connections(&self) -> Option<ConnectionState> {
         self.with(|native| native.peers.connection_state())

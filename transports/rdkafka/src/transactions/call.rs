@@ -1,5 +1,6 @@
 //! One transactional call: repeats librdkafka's call until it has an answer, and makes its error.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::later;
@@ -7,6 +8,7 @@ use kafka_tower_core::error::transport::commit_in_doubt;
 use kafka_tower_core::text::seconds;
 use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery, Result};
 
+use super::ended_producer::EndedProducer;
 use crate::classify;
 use crate::codes;
 use crate::ffi::TransactionError;
@@ -42,7 +44,13 @@ impl<'a> Call<'a> {
             self.no_answer(what)
         } else {
             let text = Some(error.text.as_str()).filter(|text| !text.is_empty());
-            let made = classify::client_error(error.code, what, text);
+            let made = match (text, self.cause_of_fence(error)) {
+                (text, None) => classify::client_error(error.code, what, text),
+                (text, Some((cause, help))) => {
+                    let text = format!("{}; likely cause: {cause}", text.unwrap_or("fenced"));
+                    classify::client_error(error.code, what, Some(&text)).with_help(help)
+                }
+            };
             if error.retriable { made.with_help("call it again to keep waiting") } else { made }
         };
         let made = if error.fatal {
@@ -55,6 +63,11 @@ impl<'a> Call<'a> {
             made
         };
         made.with_persistence(persistence)
+    }
+
+    /// Text and help of the likely cause, if the producer was fenced.
+    fn cause_of_fence(&self, error: &TransactionError) -> Option<(String, &'static str)> {
+        codes::is_fence(error.code).then(|| ended_producer(self.inner, error.code).likely_cause())
     }
 
     /// Error of a call whose time ran out. librdkafka's text for it has no further information.
@@ -75,6 +88,12 @@ impl<'a> Call<'a> {
             _ => error.with_help("call it again to keep waiting"),
         }
     }
+}
+
+/// What is known of the producer, which has ended with this code.
+pub(super) fn ended_producer(inner: &TransportInner, code: i32) -> EndedProducer {
+    let generation = inner.generation.load(Ordering::Acquire);
+    inner.transactions.ended_producer(&inner.client, generation, codes::is_fence(code), inner.transaction_timeout())
 }
 
 /// Repeats a call until it has a final answer, the time is up, or the producer has ended.

@@ -72,6 +72,11 @@ impl EndLines {
         self.complete
     }
 
+    /// Returns whether no further line changes the verdict.
+    pub(crate) fn is_decided(&self) -> bool {
+        self.complete || self.trouble.is_some()
+    }
+
     /// `any_lost`: whether a request of a transaction ended without an answer.
     pub(crate) fn verdict(&self, any_lost: bool) -> Verdict {
         let why = match (&self.trouble, self.answers, self.not_sent) {

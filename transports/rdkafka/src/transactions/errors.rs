@@ -15,6 +15,17 @@ pub(crate) fn not_rebuilt(because: &str) -> Error {
         .with_help("begin again to keep waiting")
 }
 
+/// Error of a `begin` after another producer took the transactional id over.
+pub(crate) fn taken_over() -> Error {
+    Error::new(
+        ErrorKind::Fenced,
+        "the transaction was not begun: another producer with the same transactional id took over while the previous \
+         transaction was open longer than transaction.timeout.ms",
+    )
+    .with_persistence(Persistence::NotPersisted)
+    .with_help("stop one of the two, or give each its own transactional id; then create a new sink")
+}
+
 /// Error of an offsets call without a group coordinator. librdkafka asks for the coordinator three times; if there is
 /// none yet, it drops the request and its call never returns, whatever its time-out, and it accepts no other call. The
 /// waiting thread stays.

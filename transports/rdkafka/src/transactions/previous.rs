@@ -43,6 +43,16 @@ enum Rebuild {
     Failed(Error),
 }
 
+/// The state of the present producer.
+#[derive(Debug)]
+pub(crate) enum Present {
+    Works,
+    /// It has ended, and `begin` reports that.
+    Ended,
+    /// It has ended, and a new one may go on; with the reason.
+    Replaceable(String),
+}
+
 /// What `begin` does next.
 #[derive(Debug)]
 pub(crate) enum Next {
@@ -88,8 +98,9 @@ impl PreviousTransaction {
     }
 
     /// Waits until nothing of the previous transaction can arrive, or returns what to do about it. Waits until `end`.
-    /// `any_lost` returns whether a request of the producer's transactions ended without an answer.
-    pub(crate) fn next(&self, end: Instant, any_lost: impl Fn() -> bool) -> Next {
+    /// `present` returns the state of the present producer, and `any_lost` whether a request of its transactions ended
+    /// without an answer.
+    pub(crate) fn next(&self, end: Instant, present: impl Fn() -> Present, any_lost: impl Fn() -> bool) -> Next {
         let mut state = lock(&self.state);
         if matches!(state.rebuild, Rebuild::Failed(_)) {
             // Of an earlier call, whose time was up.
@@ -104,8 +115,16 @@ impl PreviousTransaction {
                     end
                 }
                 Rebuild::None => {
+                    match present() {
+                        Present::Replaceable(why) if !state.is_closing => {
+                            state.rebuild = Rebuild::Running;
+                            return Next::Rebuild(why);
+                        }
+                        Present::Works => {}
+                        Present::Ended | Present::Replaceable(_) => return Next::Begin,
+                    }
                     let Some(ended) = state.ended.filter(|_| !state.is_ignored) else { return Next::Begin };
-                    if state.lines.is_complete() || ended + LINES_TIME <= Instant::now() {
+                    if state.lines.is_decided() || ended + LINES_TIME <= Instant::now() {
                         let now = Instant::now();
                         let due = state.pace.due(ended).min(end);
                         match state.lines.verdict(any_lost()) {
@@ -189,6 +208,10 @@ mod tests {
         Instant::now() + Duration::from_secs(60)
     }
 
+    fn works() -> Present {
+        Present::Works
+    }
+
     /// All requests were answered.
     fn none() -> bool {
         false
@@ -207,12 +230,12 @@ mod tests {
     #[test]
     fn after_a_clean_end_the_next_transaction_begins_at_once() {
         let now = Instant::now();
-        assert!(matches!(PreviousTransaction::default().next(now, none), Next::Begin), "the first one");
-        assert!(matches!(ended(&[GOOD]).next(now, none), Next::Begin));
+        assert!(matches!(PreviousTransaction::default().next(now, works, none), Next::Begin), "the first one");
+        assert!(matches!(ended(&[GOOD]).next(now, works, none), Next::Begin));
         // One that is open: librdkafka refuses the call.
         let open = ended(&[BAD, GOOD]);
         open.begun();
-        assert!(matches!(open.next(now, none), Next::Begin));
+        assert!(matches!(open.next(now, works, none), Next::Begin));
     }
 
     #[test]
@@ -221,7 +244,7 @@ mod tests {
         previous.begun();
         previous.ended(None, Instant::now());
         std::thread::scope(|scope| {
-            let waits = scope.spawn(|| previous.next(soon(), none));
+            let waits = scope.spawn(|| previous.next(soon(), works, none));
             previous.read("ENDTXN", GOOD);
             previous.read("TXNCOMMIT", END);
             assert!(matches!(waits.join().unwrap(), Next::Begin));
@@ -233,21 +256,23 @@ mod tests {
         let previous = PreviousTransaction::default();
         previous.begun();
         previous.ended(None, Instant::now().checked_sub(LINES_TIME).unwrap());
-        assert!(matches!(previous.next(Instant::now(), none), Next::Rebuild(_)));
+        assert!(matches!(previous.next(Instant::now(), works, none), Next::Rebuild(_)));
         previous.begun();
         previous.rebuilt(Ok(()));
         previous.begun();
         previous.ended(None, soon());
-        assert!(matches!(previous.next(Instant::now(), none), Next::TimeOut), "they may still come");
+        assert!(matches!(previous.next(Instant::now(), works, none), Next::TimeOut), "they may still come");
     }
 
     #[test]
     fn one_call_starts_the_rebuild_and_others_wait_for_it() {
         let previous = ended(&[BAD, GOOD]);
-        assert!(matches!(previous.next(soon(), none), Next::Rebuild(why) if why == "EndTxn returned _TRANSPORT"));
-        assert!(matches!(previous.next(Instant::now(), none), Next::TimeOut), "it takes longer");
+        assert!(
+            matches!(previous.next(soon(), works, none), Next::Rebuild(why) if why == "EndTxn returned _TRANSPORT")
+        );
+        assert!(matches!(previous.next(Instant::now(), works, none), Next::TimeOut), "it takes longer");
         std::thread::scope(|scope| {
-            let waits = scope.spawn(|| previous.next(soon(), none));
+            let waits = scope.spawn(|| previous.next(soon(), works, none));
             previous.rebuilt(Ok(()));
             assert!(matches!(waits.join().unwrap(), Next::Begin));
         });
@@ -257,12 +282,12 @@ mod tests {
     fn a_rebuild_that_failed_is_repeated_by_the_next_call() {
         let previous = ended(&[BAD, GOOD]);
         for _ in 0..2 {
-            assert!(matches!(previous.next(soon(), none), Next::Rebuild(_)));
+            assert!(matches!(previous.next(soon(), works, none), Next::Rebuild(_)));
             previous.rebuilt(Err(Error::new(ErrorKind::Authorization, "denied")));
         }
-        assert!(matches!(previous.next(soon(), none), Next::Rebuild(_)), "not the error of an earlier call");
+        assert!(matches!(previous.next(soon(), works, none), Next::Rebuild(_)), "not the error of an earlier call");
         std::thread::scope(|scope| {
-            let waits = scope.spawn(|| previous.next(soon(), none));
+            let waits = scope.spawn(|| previous.next(soon(), works, none));
             // Whether it waits already makes no difference: it starts another rebuild, or gets the error.
             previous.rebuilt(Err(Error::new(ErrorKind::Authorization, "denied")));
             assert!(matches!(waits.join().unwrap(), Next::Fail(_) | Next::Rebuild(_)));
@@ -272,7 +297,7 @@ mod tests {
     #[test]
     fn a_close_waits_for_the_rebuild_and_lets_no_other_start() {
         let previous = ended(&[BAD, GOOD]);
-        assert!(matches!(previous.next(soon(), none), Next::Rebuild(_)));
+        assert!(matches!(previous.next(soon(), works, none), Next::Rebuild(_)));
         assert!(previous.close());
         previous.wait_for_rebuild(Instant::now());
         assert!(previous.is_rebuilding(), "it took longer");
@@ -281,7 +306,7 @@ mod tests {
             previous.rebuilt(Err(Error::new(ErrorKind::Closed, "closed")));
             waits.join().unwrap();
         });
-        assert!(matches!(previous.next(soon(), none), Next::Begin), "which is refused");
+        assert!(matches!(previous.next(soon(), works, none), Next::Begin), "which is refused");
         assert!(!previous.close());
     }
 
@@ -292,13 +317,29 @@ mod tests {
         previous.read("ENDTXN", GOOD);
         previous.read("TXNABORT", "Aborted transaction now acked by application");
         previous.ended(Some("a commit was requested before"), Instant::now());
-        assert!(matches!(previous.next(soon(), none), Next::Rebuild(why) if why.contains("a commit")));
+        assert!(matches!(previous.next(soon(), works, none), Next::Rebuild(why) if why.contains("a commit")));
     }
 
     #[test]
     fn an_unclean_end_is_ignored_on_request() {
         let previous = ended(&[BAD, GOOD]);
         previous.ignore();
-        assert!(matches!(previous.next(soon(), none), Next::Begin));
+        assert!(matches!(previous.next(soon(), works, none), Next::Begin));
+    }
+
+    #[test]
+    fn a_producer_that_has_ended_is_replaced_if_it_may_be() {
+        let previous = PreviousTransaction::default();
+        previous.begun();
+        assert!(matches!(previous.next(soon(), || Present::Ended, none), Next::Begin));
+        let replaceable = || Present::Replaceable("it ended".to_owned());
+        assert!(matches!(previous.next(soon(), replaceable, none), Next::Rebuild(why) if why == "it ended"));
+        assert!(matches!(previous.next(Instant::now(), replaceable, none), Next::TimeOut), "one rebuild at a time");
+        previous.rebuilt(Ok(()));
+        assert!(matches!(previous.next(soon(), works, none), Next::Begin));
+        // Also after an unclean end.
+        assert!(matches!(ended(&[BAD, GOOD]).next(soon(), || Present::Ended, none), Next::Begin));
+        previous.close();
+        assert!(matches!(previous.next(soon(), replaceable, none), Next::Begin), "which is refused");
     }
 }

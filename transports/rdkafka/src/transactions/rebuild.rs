@@ -1,4 +1,5 @@
-//! Replaces the producer after a transaction whose end had no clean answer, before the next one begins.
+//! Replaces the producer before the next transaction begins: after one whose end had no clean answer, or whose end was a
+//! fatal error.
 //!
 //! A new instance of librdkafka with the same configuration acquires the transactional id, which gives it a new epoch. The
 //! coordinator then rejects all requests with the old epoch, however late they arrive. The event loop puts the new
@@ -8,14 +9,16 @@
 //! and waits for the same rebuild. It ends with success, with an error that a repetition cannot change, or with the close.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::{Persistence, Recovery, Result};
 
-use super::call::Call;
-use super::errors::{call_after_close, not_rebuilt};
-use super::previous::Next;
+use super::call::{Call, ended_producer};
+use super::ended_producer::{AfterEnd, follows_time_out};
+use super::errors::{call_after_close, not_rebuilt, taken_over};
+use super::previous::{Next, Present};
 use crate::event_loop;
 use crate::ffi::{Event, Instance};
 use crate::inner::TransportInner;
@@ -34,16 +37,32 @@ const AT_CLOSE: Duration = Duration::from_secs(2);
 /// Waits until nothing of the previous transaction can arrive, and replaces the producer if it takes that. Blocks.
 pub(super) fn when_previous_is_over(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
     let call = Call::until(inner, end);
-    // A producer that has ended reports that error itself.
-    while inner.client.fatal_error().is_none() {
-        match inner.transactions.previous.next(end, || inner.client.any_transactional_lost()) {
-            Next::Begin => break,
+    loop {
+        match inner.transactions.previous.next(end, || present(inner), || inner.client.any_transactional_lost()) {
+            Next::Begin => return Ok(()),
             Next::Rebuild(why) => start(inner, why),
             Next::Fail(error) => return Err(error),
             Next::TimeOut => return Err(not_rebuilt(&call.because(true))),
         }
     }
-    Ok(())
+}
+
+fn present(inner: &TransportInner) -> Present {
+    let Some((code, text)) = inner.client.fatal_error() else { return Present::Works };
+    match after_end(inner, code) {
+        AfterEnd::Stop => Present::Ended,
+        AfterEnd::Replace | AfterEnd::ReplaceAfterTimeOut => {
+            Present::Replaceable(format!("the producer ended: {text}"))
+        }
+    }
+}
+
+/// What follows the end of the present producer by a fatal error with this code.
+fn after_end(inner: &TransportInner, code: i32) -> AfterEnd {
+    if inner.transactions.is_taken.load(Ordering::Acquire) {
+        return AfterEnd::Stop;
+    }
+    ended_producer(inner, code).decide()
 }
 
 fn start(inner: &Arc<TransportInner>, why: String) {
@@ -64,20 +83,29 @@ fn rebuild(inner: &Arc<TransportInner>, why: &str) -> Result<()> {
             .with_recovery(Recovery::Retry)
             .with_persistence(Persistence::NotPersisted)
     })?;
+    let after_end = inner.client.fatal_error().map(|(code, _)| after_end(inner, code));
+    let old = inner.transactions.producer_id();
     if let Err(error) = acquire(inner, &new) {
         replace::retire(inner, new);
         return Err(error);
+    }
+    let is_ours = || follows_time_out(old, inner.transactions.producer_id());
+    if after_end == Some(AfterEnd::ReplaceAfterTimeOut) && !is_ours() {
+        inner.transactions.is_taken.store(true, Ordering::Release);
+        replace::retire(inner, new);
+        return Err(taken_over());
     }
     let is_closing = || inner.closing().has_begun();
     if let Err(new) = inner.successor.hand_over(new, || inner.client.wake(), is_closing) {
         replace::retire(inner, new);
         return Err(closed());
     }
-    let generation = inner.generation.load(std::sync::atomic::Ordering::Acquire);
+    inner.transactions.producer_replaced();
+    let generation = inner.generation.load(Ordering::Acquire);
     tracing::warn!(
         generation,
         cause = why,
-        "a transaction ended without a clean answer of its coordinator: the producer was replaced before the next one"
+        "the end of a transaction was not clean, or ended its producer: the producer was replaced before the next one"
     );
     Ok(())
 }
@@ -94,14 +122,18 @@ fn acquire(inner: &Arc<TransportInner>, new: &Instance) -> Result<()> {
                 return Err(closed());
             }
         }
-        match new.init_transactions(INIT_SLICE) {
-            Ok(()) => return Ok(()),
-            Err(error) if error.retriable && !error.fatal => {}
+        let mut wait = match new.init_transactions(INIT_SLICE) {
+            Ok(()) => Duration::ZERO,
+            Err(error) if error.retriable && !error.fatal => PAUSE,
             Err(error) => return Err(call.error(NOT_BEGUN, &error, Persistence::NotPersisted)),
-        }
-        let mut wait = PAUSE;
+        };
+        let acquired = wait.is_zero();
+        // Also after success: one of its lines names the producer id.
         while queue.poll(wait, &mut none, |event| serve(inner, new, &event)) {
             wait = Duration::ZERO;
+        }
+        if acquired {
+            return Ok(());
         }
     }
 }
