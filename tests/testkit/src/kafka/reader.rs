@@ -107,6 +107,16 @@ impl Cluster {
         .await
     }
 
+    /// Returns the end of each partition at this isolation level; with [`Isolation::Committed`], its last stable offset.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such topic, or a leader does not answer.
+    pub async fn ends(&self, topic: &str, isolation: Isolation) -> Result<Vec<i64>, Error> {
+        let (bootstrap, topic) = (self.bootstrap().to_owned(), topic.to_owned());
+        blocking(move || ends(&reader(&bootstrap, isolation)?, &topic)).await
+    }
+
     /// Returns the offset that a group has committed for a partition.
     ///
     /// # Errors
