@@ -42,6 +42,9 @@ use crate::owner::Owner;
 use crate::slot::Slot;
 use crate::threads;
 
+/// Interval of the check whether a record has failed, while a commit waits for records.
+const FAILURE_CHECK: Duration = Duration::from_millis(20);
+
 pub(crate) struct RdkafkaTransactions(Arc<Owner>);
 
 impl RdkafkaTransactions {
@@ -260,7 +263,7 @@ fn abort(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
     Err(call.error("the transaction was not aborted", &error, fate))
 }
 
-/// Waits until every record that was called before is settled.
+/// Waits until every record that was called before is settled, or one has failed: then the others may wait for the abort.
 fn flushed(inner: &Arc<TransportInner>, end: Instant) -> bool {
     struct Unpark(Thread);
     impl Wake for Unpark {
@@ -276,11 +279,14 @@ fn flushed(inner: &Arc<TransportInner>, end: Instant) -> bool {
         }
         // The event loop sends lingering batches while a flush waits.
         inner.client.wake();
+        if inner.transactions.any_record_failed() {
+            return true;
+        }
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return false;
         }
-        thread::park_timeout(left);
+        thread::park_timeout(left.min(FAILURE_CHECK));
     }
 }
 

@@ -9,13 +9,9 @@ use kafka_tower::{KafkaSink, KafkaSinkConfig};
 use kafka_tower_core::{ErrorKind, Persistence, Record, Recovery, Result};
 use kafka_tower_testkit::kafka::proxy::{Action, ApiKey};
 use kafka_tower_testkit::kafka::{Cluster, Listener, Proxy};
-use tokio::sync::Mutex;
 use tower::{Layer, Service, ServiceExt};
 
 use crate::support::*;
-
-/// The rules of the proxy are for one test at a time.
-static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// Time for a commit whose answer does not come.
 const PATIENCE: Duration = Duration::from_millis(1_500);

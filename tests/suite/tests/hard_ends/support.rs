@@ -8,10 +8,13 @@ use kafka_tower_core::{
 };
 use kafka_tower_rdkafka::{DeliveryFuture, RdkafkaTransport};
 use kafka_tower_testkit::kafka::{Cluster, Listener, ReadRecord};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 use tower::{Service, ServiceExt};
 
 pub(crate) const TIME: Duration = Duration::from_secs(30);
+
+/// The rules of the proxy are for one test at a time.
+pub(crate) static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// The cluster of tests that need no broker of their own. It looks for timed-out transactions often, has a user `bob`
 /// without rights, and a proxy.
