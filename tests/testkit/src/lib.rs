@@ -57,6 +57,8 @@
 //! paused. Its test fails until the fixture [lists](Fixture::not_applicable) the law, and a listed law that can run
 //! fails too: no law passes without having run.
 //!
+//! The module [`consumer`] does the same for the reading side of a transport.
+//!
 //! # Features
 //!
 //! | feature | effect |
@@ -66,6 +68,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod consumer;
 mod fixture;
 #[cfg(feature = "kafka")]
 #[cfg_attr(docsrs, doc(cfg(feature = "kafka")))]

@@ -14,6 +14,9 @@
 //! | [`clock`] | a cheap clock for the times of records |
 //! | [`Gate`](gate::Gate) | admission by records and bytes, shared by all transports |
 //! | [`Transport`] | a `tower::Service<Record>` with laws |
+//! | [`ConsumerTransport`], [`Consumer`] | the reading side of a transport, with laws of its own |
+//! | [`RawRecord`] | a record as it was read, with owned bytes |
+//! | [`source`] | the decisions of a source: what may be committed, and when |
 //! | [`IntoTransport`] | a transport together with its control, as a sink's builder takes it |
 //! | [`Control`] | flush, close, partition counts; [`TransactionControl`] for transactions |
 //! | [`handover`] | tells a sink whether the transport has accepted a record |
@@ -28,6 +31,7 @@
 
 pub mod clock;
 pub mod codes;
+mod consumer;
 mod control;
 mod control_future;
 mod delivery;
@@ -41,8 +45,10 @@ pub mod log_dedup;
 mod message;
 pub mod outstanding;
 pub mod partitioner;
+mod raw_record;
 pub mod recent_errors;
 mod record;
+pub mod source;
 #[doc(hidden)]
 pub mod sync;
 pub mod text;
@@ -56,6 +62,10 @@ pub mod validate;
 #[doc(hidden)]
 pub mod wakers;
 
+pub use consumer::{
+    Assignment, Batch, BatchSink, CommitAnswer, CommitTicket, Consumer, ConsumerEvents, ConsumerTransport, GroupEvent,
+    Isolation, RecordRef, StartFrom, Subscription, TopicPartition,
+};
 pub use control::{CloseReport, Control, InFlight, Undelivered, UnseenFailures};
 pub use control_future::ControlFuture;
 pub use delivery::Delivery;
@@ -63,6 +73,7 @@ pub use error::{BoxError, Error, ErrorKind, Persistence, Recovery, Result, Scope
 pub use headers::{Header, Headers};
 pub use into_transport::IntoTransport;
 pub use message::{Envelope, SinkMessage};
+pub use raw_record::RawRecord;
 pub use record::Record;
 pub use timestamp::Timestamp;
 pub use transaction::{ConsumerGroup, TopicOffset, TransactionControl, TransactionEnd};

@@ -2,7 +2,7 @@
 //!
 //! Settled records are taken out under the lock and reported outside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
@@ -20,6 +20,7 @@ use crate::groups::MemberId;
 use crate::log::Log;
 use crate::partition_queue::{Entry, PartitionQueue, Sent, Settled};
 use crate::script::{Case, CaseId, Script};
+use crate::source::CommitFault;
 use crate::store::Store;
 use crate::transaction::script::HeldEnd;
 use crate::waits::{WaitId, Waits};
@@ -50,6 +51,8 @@ struct State<C> {
     plan: Option<Plan>,
     /// Wakers of consumers that wait for any change.
     readers: BTreeMap<MemberId, Waker>,
+    /// What happens to the next commits of sources.
+    commit_faults: VecDeque<CommitFault>,
     waits: Waits,
     queues: BTreeMap<(Arc<str>, i32), PartitionQueue<Recipient<C>>>,
     clock: Clock,
@@ -63,6 +66,7 @@ impl<C> Default for State<C> {
             transaction_script: crate::transaction::script::Script::default(),
             plan: None,
             readers: BTreeMap::new(),
+            commit_faults: VecDeque::new(),
             waits: Waits::default(),
             queues: BTreeMap::new(),
             clock: Clock::default(),

@@ -71,6 +71,20 @@ impl Groups {
         was_there
     }
 
+    /// Asks all members to give up their partitions. Returns whether there are any.
+    pub(crate) fn start_rebalance(&mut self, group: &str) -> bool {
+        let found = self.groups.get_mut(group).filter(|group| !group.members.is_empty());
+        found.map(|group| group.begin_rebalance(None)).is_some()
+    }
+
+    /// Removes all members, and returns their number.
+    pub(crate) fn expel_all(&mut self, group: &str) -> usize {
+        let Some(group) = self.groups.get_mut(group) else { return 0 };
+        let members = std::mem::take(&mut group.members).len();
+        group.begin_rebalance(None);
+        members
+    }
+
     /// Records that a member has given up its partitions.
     pub(crate) fn rejoin(&mut self, group: &str, id: MemberId) {
         if let Some(member) = self.groups.get_mut(group).and_then(|group| group.members.get_mut(&id)) {

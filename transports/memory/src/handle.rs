@@ -12,6 +12,7 @@ use crate::faults::plan::Plan;
 use crate::faults::{Fault, Faults};
 use crate::producer::{DEFAULT_LIMITS, Producer};
 use crate::rule::Rule;
+use crate::source::CommitFault;
 use crate::transaction::rule::TransactionRule;
 use crate::transport::MemoryTransport;
 
@@ -185,6 +186,32 @@ impl MemoryKafka {
     pub fn expel(&self, consumer: &MemoryConsumer) -> bool {
         let (group, member) = consumer.member();
         self.broker.leave(group, member)
+    }
+
+    /// Asks all members of a group to give up their partitions, as a joining member does. Returns whether there are any
+    /// members.
+    pub fn start_rebalance(&self, group: &str) -> bool {
+        self.broker.start_rebalance(group)
+    }
+
+    /// Removes all members of a group, as session time-outs do: their partitions are lost, and their commits are refused.
+    /// A source joins again by itself. Returns the number of members.
+    pub fn expel_members(&self, group: &str) -> usize {
+        self.broker.expel_all(group)
+    }
+
+    /// Sets what happens to the next commit of a source. Several are used one after the other.
+    ///
+    /// ```
+    /// use kafka_tower_core::CommitAnswer;
+    /// use kafka_tower_memory::{CommitFault, MemoryKafka};
+    ///
+    /// let kafka = MemoryKafka::new().with_topic("orders", 1);
+    /// kafka.next_commit(CommitFault::LoseAnswer);
+    /// kafka.next_commit(CommitFault::Refuse(CommitAnswer::of_code(27, "orders")));
+    /// ```
+    pub fn next_commit(&self, fault: CommitFault) {
+        self.broker.add_commit_fault(fault);
     }
 
     /// Starts a rule for later records.

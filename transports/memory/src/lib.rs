@@ -70,6 +70,11 @@
 //! [`MemoryKafka::consumer`] joins a consumer group, with assignments, committed offsets, generations and the classic
 //! rebalance, which waits for each member to give up its partitions.
 //!
+//! [`MemoryKafka`] is also the transport of a source
+//! ([`ConsumerTransport`](kafka_tower_core::ConsumerTransport)), with the same groups:
+//! [`start_rebalance`](MemoryKafka::start_rebalance) and [`expel_members`](MemoryKafka::expel_members) move partitions on
+//! command, and [`next_commit`](MemoryKafka::next_commit) makes commits fail.
+//!
 //! # Time
 //!
 //! Only tokio's clock is used, so a paused clock makes a run repeatable. Without a script, every record is settled
@@ -125,6 +130,7 @@ mod script;
 #[cfg(feature = "sim")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sim")))]
 pub mod sim;
+mod source;
 mod store;
 mod transaction;
 mod transport;
@@ -143,6 +149,7 @@ pub use rule::{Hold, Rule, Scripted};
 #[cfg_attr(docsrs, doc(cfg(feature = "sim")))]
 #[doc(no_inline)]
 pub use sim::check;
+pub use source::CommitFault;
 pub use transaction::rule::{ScriptedTransaction, TransactionHold, TransactionRule};
 pub use transaction::script::TransactionCall;
 pub use transport::MemoryTransport;

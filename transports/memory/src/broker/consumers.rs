@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use kafka_tower_core::wakers::wake_all;
-use kafka_tower_core::{ConsumerGroup, Result, TopicOffset};
+use kafka_tower_core::{self as core, CommitAnswer, ConsumerGroup, Result, StartFrom, TopicOffset};
 use tokio::time::Instant;
 
 use super::{Broker, BrokerClient, State};
 use crate::StoredRecord;
 use crate::errors;
 use crate::groups::{MemberId, Membership, TopicPartition};
-use crate::log::Log;
+use crate::log::{Log, Partition};
+use crate::source::CommitFault;
 
 /// Result of a fetch.
 #[derive(Debug)]
@@ -93,6 +94,57 @@ impl<C: BrokerClient> Broker<C> {
         }
         let due = if committed_only { state.store.next_expiry() } else { None };
         due.map_or(Fetched::Nothing, Fetched::NothingUntil)
+    }
+
+    /// The offset at which a group begins to read a partition.
+    pub(crate) fn start_position(&self, group: &str, at: &core::TopicPartition, start: StartFrom) -> i64 {
+        let state = self.lock();
+        let end = || state.store.log.partition(&at.topic, at.partition).map_or(0, Partition::high_watermark);
+        let committed = state.store.groups.committed(group, &at.topic, at.partition);
+        committed.unwrap_or_else(|| if start == StartFrom::Latest { end() } else { 0 })
+    }
+
+    /// Reads at most `max` records of a partition. Returns them, the offset at which to continue, and the time at which
+    /// more records may be readable because an open transaction times out.
+    pub(crate) fn read(
+        &self,
+        at: &core::TopicPartition,
+        from: i64,
+        committed_only: bool,
+        max: usize,
+    ) -> (Vec<StoredRecord>, i64, Option<Instant>) {
+        let state = self.lock();
+        let partition = state.store.log.partition(&at.topic, at.partition);
+        let (records, next) = partition.map_or((Vec::new(), from), |found| found.read(from, committed_only, max));
+        let expiry = if committed_only { state.store.next_expiry() } else { None };
+        (records, next, expiry)
+    }
+
+    pub(crate) fn add_commit_fault(&self, fault: CommitFault) {
+        self.lock().commit_faults.push_back(fault);
+    }
+
+    /// Carries out the commit of a source. `None`: its answer is lost.
+    pub(crate) fn commit_of_source(&self, member: &ConsumerGroup, offsets: &[TopicOffset]) -> Option<CommitAnswer> {
+        let fault = self.lock().commit_faults.pop_front();
+        match fault {
+            Some(CommitFault::Lose) => return None,
+            Some(CommitFault::Refuse(answer)) => return Some(answer),
+            Some(CommitFault::LoseAnswer) | None => {}
+        }
+        let answer = match self.commit(member, offsets) {
+            Ok(()) => CommitAnswer::Committed,
+            Err(error) => CommitAnswer::NotAMember(error.without_record()),
+        };
+        fault.is_none().then_some(answer)
+    }
+
+    pub(crate) fn start_rebalance(&self, group: &str) -> bool {
+        self.change_groups(|state| state.store.groups.start_rebalance(group))
+    }
+
+    pub(crate) fn expel_all(&self, group: &str) -> usize {
+        self.change_groups(|state| state.store.groups.expel_all(group))
     }
 
     pub(crate) fn commit(&self, member: &ConsumerGroup, offsets: &[TopicOffset]) -> Result<()> {

@@ -113,6 +113,18 @@ impl Partition {
         records.take_while(|record| record.offset < stable).find(|record| !self.is_aborted(record))
     }
 
+    /// At most `max` records from an offset on, and the offset at which the next read continues.
+    pub(crate) fn read(&self, from: i64, committed_only: bool, max: usize) -> (Vec<StoredRecord>, i64) {
+        let end = if committed_only { self.last_stable_offset() } else { self.next };
+        let first = self.records.partition_point(|record| record.offset < from);
+        let below = self.records[first..].iter().take_while(|record| record.offset < end);
+        let visible = below.filter(|record| !committed_only || !self.is_aborted(record));
+        let records: Vec<_> = visible.take(max).cloned().collect();
+        let last = records.last().filter(|_| records.len() == max);
+        let next = last.map_or(end.max(from), |record| record.offset + 1);
+        (records, next)
+    }
+
     fn is_aborted(&self, record: &StoredRecord) -> bool {
         let Some(producer) = record.producer_id else {
             return false;

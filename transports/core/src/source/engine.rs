@@ -1,0 +1,336 @@
+//! What a source does next: puts watermarks, commits and partitions together. No clock, no lock, no async.
+//!
+//! The reader and the messages call the methods of this file; [`turn`](Engine::turn) is called by the transport. A method
+//! that may bring a turn forward says so by its result or by [`needs_turn`](Engine::needs_turn).
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::{CommitSettings, CommitStrategy, Committer, DeliveryId, Member, Settled, Watermark};
+use crate::clock::later;
+use crate::{Assignment, CommitTicket, Error, TopicOffset, TopicPartition};
+
+mod turn;
+
+/// Longest delay before a record is delivered again.
+const MAX_REDELIVERY: Duration = Duration::from_secs(30);
+
+/// Settings of an [`Engine`].
+#[derive(Clone, Copy, Debug)]
+pub struct EngineSettings {
+    /// When it commits.
+    pub commits: CommitSettings,
+    /// Whether settled records are committed when partitions are given back and at the close.
+    pub commit_on_revoke: bool,
+    /// How long a revocation waits for records in the user's hands.
+    pub drain: Duration,
+    /// First delay before a record that was given back is delivered again; it doubles with each attempt, up to 30 s.
+    pub redelivery_backoff: Duration,
+    /// Maximum number of records of a partition that are not settled, or settled behind one that is not.
+    pub max_unsettled: usize,
+}
+
+/// State of a source.
+#[derive(Debug)]
+pub struct Engine {
+    settings: EngineSettings,
+    member: Member,
+    committer: Committer,
+    partitions: BTreeMap<TopicPartition, Partition>,
+    /// Commits without an answer: the offset of each partition, and the epoch of its assignment.
+    sent: BTreeMap<CommitTicket, Vec<(TopicPartition, u64, i64)>>,
+    waits: Vec<Wait>,
+    next_wait: u64,
+    /// Results of events, until the next turn ends.
+    actions: Vec<Action>,
+    /// When the transport calls the next turn.
+    promised: Option<Instant>,
+    closed: Closed,
+}
+
+#[derive(Debug)]
+struct Partition {
+    watermark: Watermark,
+    /// When to seek back to the first record that has to be delivered again.
+    seek_at: Option<Instant>,
+    /// Number of failed attempts, by offset.
+    attempts: BTreeMap<i64, u32>,
+    /// Until when its commits are not repeated, because they were refused.
+    aside_until: Option<Instant>,
+    /// The group refused a commit of this member while the partition was being given back.
+    fenced: bool,
+}
+
+/// What the transport or the source has to do.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Begin to read a partition.
+    Start(Assignment),
+    /// Give partitions back.
+    Release(Vec<TopicPartition>),
+    /// Send a commit.
+    Commit {
+        /// The commit.
+        ticket: CommitTicket,
+        /// The offset of each partition.
+        offsets: Vec<TopicOffset>,
+    },
+    /// Continue a partition elsewhere, in a new epoch.
+    Seek {
+        /// The partition with its new epoch.
+        at: Assignment,
+        /// The offset.
+        to: i64,
+    },
+    /// Leave the group. [`Engine::closed`] has the result.
+    Leave,
+    /// Tell the user.
+    Notice(Notice),
+    /// A [`commit_now`](Engine::commit_now) has ended.
+    Answer(CommitWait, Result<(), Notice>),
+}
+
+/// Something that the user has to know.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// Partitions were lost: what was not committed is read again by their new owner.
+    Lost(Vec<TopicPartition>),
+    /// Offsets were not committed, and stay due. Without an error: there was no answer in time.
+    NotCommitted(Vec<TopicPartition>, Option<Error>),
+    /// Partitions were given back with records in the user's hands, or with settled records whose commit did not end in
+    /// time: their new owner reads them again.
+    Unsettled(Vec<Unsettled>),
+}
+
+/// A partition that was given back before everything was settled and committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unsettled {
+    /// The partition.
+    pub at: TopicPartition,
+    /// Number of records that were handed out and not settled.
+    pub records: usize,
+    /// Whether settled records are not committed, as far as is known.
+    pub uncommitted: bool,
+    /// The offset at which the next owner continues, as far as is known.
+    pub next_offset: Option<i64>,
+}
+
+/// Result of a source, when it has left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Closed {
+    /// Number of records that were settled because they were handled.
+    pub settled: u64,
+    /// Number of records that were settled without being handled.
+    pub skipped: u64,
+    /// The partitions that were given back at the close before everything was settled and committed.
+    pub unsettled: Vec<Unsettled>,
+}
+
+/// Identifies a [`commit_now`](Engine::commit_now).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CommitWait(u64);
+
+#[derive(Debug)]
+struct Wait {
+    id: CommitWait,
+    targets: Vec<(TopicPartition, u64, i64)>,
+    deadline: Instant,
+}
+
+impl Engine {
+    /// Creates an engine without partitions.
+    #[must_use]
+    pub fn new(settings: EngineSettings) -> Self {
+        Self {
+            member: Member::new(settings.commits.timeout),
+            committer: Committer::new(settings.commits),
+            settings,
+            partitions: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            waits: Vec::new(),
+            next_wait: 0,
+            actions: Vec::new(),
+            promised: None,
+            closed: Closed::default(),
+        }
+    }
+
+    /// The partitions from which records may be read now, in order.
+    #[must_use]
+    pub fn readable(&self) -> Vec<Assignment> {
+        self.member.active().filter(|at| self.is_readable(&at.at)).collect()
+    }
+
+    fn is_readable(&self, at: &TopicPartition) -> bool {
+        let room = |partition: &Partition| partition.watermark.len() < self.settings.max_unsettled;
+        self.partitions.get(at).is_some_and(|partition| partition.is_open() && room(partition))
+    }
+
+    /// Number of records that may be read from a partition now.
+    #[must_use]
+    pub fn room(&self, at: &Assignment) -> usize {
+        let used = self.partitions.get(&at.at).map_or(usize::MAX, |partition| partition.watermark.len());
+        self.settings.max_unsettled.saturating_sub(used)
+    }
+
+    /// Enters a record that was read. `None` if it is of an old epoch, or out of order.
+    pub fn deliver(&mut self, at: &Assignment, offset: i64) -> Option<DeliveryId> {
+        self.current(at)?.watermark.deliver(offset)
+    }
+
+    /// The transport continues at this position.
+    pub fn reach(&mut self, at: &Assignment, position: i64, now: Instant) {
+        let Some(partition) = self.current(at) else { return };
+        let before = partition.watermark.due();
+        partition.watermark.reach(position, at.epoch);
+        if partition.watermark.due() != before {
+            self.committer.moved(now, 0);
+        }
+    }
+
+    fn current(&mut self, at: &Assignment) -> Option<&mut Partition> {
+        self.partitions.get_mut(&at.at).filter(|partition| partition.watermark.epoch() == at.epoch)
+    }
+
+    /// Hands a record to the user. Returns the number of the attempt, from 1. `None` if it may not be handed out any more;
+    /// then it is delivered again, here or to its partition's next owner.
+    ///
+    /// `rejected`: the record cannot be handled, for example because it could not be decoded. Its partition waits until it
+    /// is settled or given back.
+    pub fn dispatch(&mut self, at: &TopicPartition, id: DeliveryId, rejected: bool, now: Instant) -> Option<u32> {
+        let partition = self.partitions.get_mut(at).filter(|partition| partition.is_open())?;
+        if !self.member.is_active(at) || !partition.watermark.dispatch(id) {
+            return None;
+        }
+        let failed = partition.watermark.offset(id).and_then(|offset| partition.attempts.get(&offset));
+        let attempt = 1 + failed.copied().unwrap_or(0);
+        if rejected && partition.watermark.reject(id) == Settled::Done {
+            // What was read behind it is not handed out, and has to be read again.
+            partition.seek_at = Some(now);
+        }
+        Some(attempt)
+    }
+
+    /// The user has handled a record.
+    pub fn settle(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Settled {
+        let settled = self.end(at, id, now);
+        self.closed.settled += u64::from(settled == Settled::Done);
+        settled
+    }
+
+    /// The user settles a record without handling it.
+    pub fn skip(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Settled {
+        let skipped = self.end(at, id, now);
+        self.closed.skipped += u64::from(skipped == Settled::Done);
+        skipped
+    }
+
+    fn end(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Settled {
+        let Some(partition) = self.partitions.get_mut(at) else { return Settled::Stale };
+        let offset = partition.watermark.offset(id);
+        let settled = partition.watermark.settle(id);
+        if settled == Settled::Done {
+            offset.map(|offset| partition.attempts.remove(&offset));
+            self.committer.moved(now, 1);
+        }
+        settled
+    }
+
+    /// The user gives a record back unsettled: it is delivered again after a back-off, and what follows it as well.
+    /// Meanwhile its partition is not read.
+    pub fn give_back(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Settled {
+        let Some(partition) = self.partitions.get_mut(at) else { return Settled::Stale };
+        let offset = partition.watermark.offset(id);
+        let held = partition.watermark.hold(id);
+        if let (Settled::Done, Some(offset)) = (held, offset) {
+            let failed = partition.attempts.entry(offset).or_default();
+            let delay = self.settings.redelivery_backoff.saturating_mul(1 << (*failed).min(16)).min(MAX_REDELIVERY);
+            *failed += 1;
+            partition.seek_at = partition.seek_at.max(Some(later(now, delay)));
+        }
+        held
+    }
+
+    /// Starts to commit everything that is settled now. [`Action::Answer`] has the result. `None` if nothing is due.
+    pub fn commit_now(&mut self, now: Instant) -> Option<CommitWait> {
+        let due = self.partitions.iter().filter_map(|(at, partition)| Some((at, partition.watermark.due()?)));
+        let targets = due.filter_map(|(at, offset)| Some((at.clone(), self.member.owned_since(at)?, offset)));
+        let targets: Vec<_> = targets.collect();
+        if targets.is_empty() {
+            return None;
+        }
+        self.partitions.values_mut().for_each(|partition| partition.aside_until = None);
+        self.committer.request(now);
+        let id = CommitWait(self.next_wait);
+        self.next_wait += 1;
+        self.waits.push(Wait { id, targets, deadline: later(now, self.settings.commits.timeout) });
+        Some(id)
+    }
+
+    /// Stops reading, waits at most `within` for the records in the user's hands, commits, and leaves.
+    pub fn close(&mut self, now: Instant, within: Duration) {
+        self.member.close(now, within);
+    }
+
+    /// Whether the source closes or was closed.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.member.is_closing()
+    }
+
+    /// The result so far. Complete after [`Action::Leave`].
+    #[must_use]
+    pub fn closed(&self) -> &Closed {
+        &self.closed
+    }
+
+    /// Whether the transport has to be [notified](crate::Consumer::notify), because the last change brought the next turn
+    /// forward.
+    #[must_use]
+    pub fn needs_turn(&self, changed: &TopicPartition) -> bool {
+        let partition = self.partitions.get(changed);
+        let seek = partition.and_then(|partition| partition.seek_at.filter(|_| partition.watermark.rejected() == 0));
+        let next = [seek, self.committer.wake_at(true)].into_iter().flatten().min();
+        let sooner = next.is_some_and(|next| self.promised.is_none_or(|promised| next < promised));
+        sooner || partition.is_some() && !self.member.is_active(changed)
+    }
+
+    fn commits_on_revoke(&self) -> bool {
+        self.settings.commit_on_revoke || self.settings.commits.strategy != CommitStrategy::Manual
+    }
+}
+
+impl Partition {
+    fn new(epoch: u64) -> Self {
+        Self {
+            watermark: Watermark::new(epoch),
+            seek_at: None,
+            attempts: BTreeMap::new(),
+            aside_until: None,
+            fenced: false,
+        }
+    }
+
+    /// Whether its records may be handed out, as far as its own records say.
+    fn is_open(&self) -> bool {
+        self.seek_at.is_none() && self.watermark.rejected() == 0
+    }
+
+    /// The offset to commit now.
+    fn due(&self, now: Instant) -> Option<i64> {
+        let waits = self.fenced || self.aside_until.is_some_and(|until| until > now);
+        self.watermark.due().filter(|_| !waits)
+    }
+
+    fn unsettled(&self, at: &TopicPartition) -> Option<Unsettled> {
+        let (records, _) = self.watermark.unsettled();
+        let uncommitted = self.watermark.due().is_some();
+        let next_offset = self.watermark.last_committed();
+        (records > 0 || uncommitted).then(|| Unsettled { at: at.clone(), records, uncommitted, next_offset })
+    }
+}
+
+#[cfg(test)]
+mod tests;

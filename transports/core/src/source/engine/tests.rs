@@ -1,0 +1,325 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::{CommitAnswer, ErrorKind, GroupEvent};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn settings(strategy: CommitStrategy) -> EngineSettings {
+    EngineSettings {
+        commits: CommitSettings { strategy, interval: 5 * SECOND, every: 10, timeout: 5 * SECOND },
+        commit_on_revoke: true,
+        drain: 10 * SECOND,
+        redelivery_backoff: SECOND,
+        max_unsettled: 3,
+    }
+}
+
+/// An engine with one partition, and its time.
+struct Case {
+    engine: Engine,
+    now: Instant,
+    at: TopicPartition,
+}
+
+fn case(strategy: CommitStrategy) -> Case {
+    let mut case =
+        Case { engine: Engine::new(settings(strategy)), now: Instant::now(), at: TopicPartition::new("orders", 0) };
+    let started = case.event(GroupEvent::Assigned(vec![case.at.clone()]));
+    assert!(matches!(&started[..], [Action::Start(at)] if at.at == case.at), "{started:?}");
+    case
+}
+
+impl Case {
+    fn turn(&mut self) -> Vec<Action> {
+        self.engine.turn(self.now).0
+    }
+
+    fn event(&mut self, event: GroupEvent) -> Vec<Action> {
+        self.engine.event(self.now, event);
+        self.turn()
+    }
+
+    fn wait(&mut self, time: Duration) -> Vec<Action> {
+        self.now += time;
+        self.turn()
+    }
+
+    /// Reads a record and hands it to the user.
+    fn take(&mut self, offset: i64) -> DeliveryId {
+        let (id, attempt) = self.read(offset, false);
+        assert!(attempt.is_some());
+        id
+    }
+
+    fn read(&mut self, offset: i64, rejected: bool) -> (DeliveryId, Option<u32>) {
+        let readable = self.engine.readable();
+        let id = self.engine.deliver(&readable[0], offset).unwrap();
+        (id, self.engine.dispatch(&self.at, id, rejected, self.now))
+    }
+
+    fn settle(&mut self, id: DeliveryId) -> Settled {
+        self.engine.settle(&self.at, id, self.now)
+    }
+
+    fn revoke(&mut self) -> Vec<Action> {
+        self.event(GroupEvent::Revoked(vec![self.at.clone()]))
+    }
+
+    fn answer(&mut self, ticket: CommitTicket, answer: CommitAnswer) -> Vec<Action> {
+        self.event(GroupEvent::Committed { ticket, answers: vec![(self.at.clone(), answer)] })
+    }
+}
+
+/// The ticket and the offset of the only action, a commit.
+fn commit(actions: &[Action]) -> (CommitTicket, i64) {
+    match actions {
+        [Action::Commit { ticket, offsets }] if offsets.len() == 1 => (*ticket, offsets[0].offset),
+        other => panic!("not a commit: {other:?}"),
+    }
+}
+
+fn is_release(actions: &[Action]) -> bool {
+    matches!(actions, [Action::Release(_)])
+}
+
+fn error(kind: ErrorKind) -> Error {
+    Error::new(kind, "no").without_record()
+}
+
+#[test]
+fn nothing_is_committed_that_is_not_settled() {
+    let mut case = case(CommitStrategy::Each);
+    let ids = [case.take(0), case.take(1)];
+    case.settle(ids[1]);
+    assert!(case.wait(60 * SECOND).is_empty());
+    case.settle(ids[0]);
+    assert_eq!(commit(&case.turn()).1, 2);
+}
+
+#[test]
+fn a_revocation_drains_commits_and_releases() {
+    let mut case = case(CommitStrategy::Automatic);
+    let id = case.take(0);
+    assert!(case.revoke().is_empty(), "the record is in the user's hands");
+    assert!(case.engine.readable().is_empty());
+    case.settle(id);
+    assert!(case.engine.needs_turn(&case.at));
+    let (ticket, offset) = commit(&case.turn());
+    assert_eq!(offset, 1);
+    assert!(is_release(&case.answer(ticket, CommitAnswer::Committed)));
+    assert_eq!(case.settle(id), Settled::Stale);
+}
+
+#[test]
+fn records_that_the_user_does_not_have_hold_no_drain_up() {
+    let mut case = case(CommitStrategy::Automatic);
+    let readable = case.engine.readable();
+    let waiting = case.engine.deliver(&readable[0], 0).unwrap();
+    assert!(is_release(&case.revoke()));
+    assert_eq!(case.engine.dispatch(&case.at, waiting, false, case.now), None);
+}
+
+#[test]
+fn at_the_deadline_what_is_settled_is_committed_and_what_is_left_is_reported() {
+    let mut case = case(CommitStrategy::Automatic);
+    let ids = [case.take(0), case.take(1)];
+    case.settle(ids[0]);
+    case.revoke();
+    let (ticket, offset) = commit(&case.wait(10 * SECOND));
+    assert_eq!(offset, 1);
+    let actions = case.answer(ticket, CommitAnswer::Committed);
+    let [Action::Notice(Notice::Unsettled(left)), Action::Release(_)] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!((left[0].records, left[0].uncommitted, left[0].next_offset), (1, false, Some(1)));
+}
+
+#[test]
+fn a_commit_without_an_answer_holds_the_release_up_to_its_time_and_is_reported() {
+    let mut case = case(CommitStrategy::Automatic);
+    let id = case.take(0);
+    case.settle(id);
+    let (ticket, _) = commit(&case.revoke());
+    let actions = case.wait(5 * SECOND);
+    let [Action::Notice(Notice::NotCommitted(..)), Action::Notice(Notice::Unsettled(left)), Action::Release(_)] =
+        &actions[..]
+    else {
+        panic!("{actions:?}")
+    };
+    assert!(left[0].uncommitted);
+    // The partition comes back, and the late answer is about the old assignment.
+    case.event(GroupEvent::Assigned(vec![case.at.clone()]));
+    assert!(case.answer(ticket, CommitAnswer::Committed).is_empty());
+    assert_eq!(case.engine.partitions[&case.at].watermark.last_committed(), None);
+}
+
+#[test]
+fn a_lost_partition_is_neither_committed_nor_released() {
+    let mut case = case(CommitStrategy::Automatic);
+    let id = case.take(0);
+    case.settle(id);
+    let actions = case.event(GroupEvent::Lost(vec![case.at.clone()]));
+    assert!(matches!(&actions[..], [Action::Notice(Notice::Lost(_))]), "{actions:?}");
+    assert!(case.wait(60 * SECOND).is_empty());
+}
+
+/// What each answer to a commit does, while the partition is read and while it is given back.
+#[test]
+fn each_answer_in_each_state() {
+    let retry = || CommitAnswer::Retry(error(ErrorKind::Broker));
+    let not_a_member = || CommitAnswer::NotAMember(error(ErrorKind::Transaction));
+    let refused = || CommitAnswer::Refused(error(ErrorKind::Authorization));
+    for (answer, retried_after, released) in [
+        (CommitAnswer::Committed, None, true),
+        (retry(), Some(Duration::from_millis(100)), false),
+        (not_a_member(), Some(Duration::from_millis(100)), true),
+        (refused(), Some(60 * SECOND), true),
+    ] {
+        let mut active = case(CommitStrategy::Each);
+        let id = active.take(0);
+        active.settle(id);
+        let (ticket, _) = commit(&active.turn());
+        let actions = active.answer(ticket, answer.clone());
+        let noticed = matches!(&actions[..], [Action::Notice(Notice::NotCommitted(_, Some(_)))]);
+        assert_eq!(noticed, matches!(answer, CommitAnswer::Refused(_)), "{answer:?}: {actions:?}");
+        match retried_after {
+            Some(time) => {
+                assert!(active.wait(time - Duration::from_millis(1)).is_empty(), "{answer:?}");
+                assert_eq!(commit(&active.wait(Duration::from_millis(1))).1, 1, "{answer:?}");
+            }
+            None => assert!(active.wait(3_600 * SECOND).is_empty()),
+        }
+
+        let mut drained = case(CommitStrategy::Each);
+        let id = drained.take(0);
+        drained.settle(id);
+        let (ticket, _) = commit(&drained.revoke());
+        let actions = drained.answer(ticket, answer.clone());
+        let is_released = matches!(actions.last(), Some(Action::Release(_)));
+        assert_eq!(is_released, released, "{answer:?}: {actions:?}");
+    }
+}
+
+#[test]
+fn a_record_that_is_given_back_comes_again_after_growing_delays_with_what_follows() {
+    let mut case = case(CommitStrategy::Automatic);
+    for (attempt, delay) in [(1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 30), (7, 30)] {
+        let (id, number) = case.read(0, false);
+        assert_eq!(number, Some(attempt));
+        let next = case.take(1);
+        case.settle(next);
+        assert_eq!(case.engine.give_back(&case.at, id, case.now), Settled::Done);
+        assert!(case.engine.needs_turn(&case.at) && case.engine.readable().is_empty());
+        assert!(case.wait(delay * SECOND - Duration::from_millis(1)).is_empty());
+        let actions = case.wait(Duration::from_millis(1));
+        assert!(matches!(&actions[..], [Action::Seek { to: 0, .. }]), "{actions:?}");
+        assert_eq!(case.engine.readable().len(), 1);
+    }
+}
+
+#[test]
+fn a_rejected_record_stops_its_partition_until_it_is_skipped_and_what_was_read_behind_it_is_read_again() {
+    let mut case = case(CommitStrategy::Each);
+    let readable = case.engine.readable();
+    let (bad, attempt) = case.read(0, true);
+    assert_eq!(attempt, Some(1));
+    let behind = case.engine.deliver(&readable[0], 1).unwrap();
+    assert_eq!(case.engine.dispatch(&case.at, behind, false, case.now), None);
+    assert!(case.wait(60 * SECOND).is_empty() && case.engine.readable().is_empty());
+    assert_eq!(case.engine.skip(&case.at, bad, case.now), Settled::Done);
+    assert!(case.engine.needs_turn(&case.at));
+    let actions = case.turn();
+    let [Action::Seek { to: 1, .. }, rest @ ..] = &actions[..] else { panic!("{actions:?}") };
+    let (ticket, offset) = commit(rest);
+    assert_eq!(offset, 1);
+    case.answer(ticket, CommitAnswer::Committed);
+    assert_eq!((case.engine.closed().settled, case.engine.closed().skipped), (0, 1));
+    // A rejected record holds no drain up.
+    case.read(1, true);
+    let actions = case.revoke();
+    assert!(matches!(&actions[..], [Action::Notice(Notice::Unsettled(_)), Action::Release(_)]), "{actions:?}");
+}
+
+#[test]
+fn a_full_partition_is_not_read_until_its_first_record_is_settled() {
+    let mut case = case(CommitStrategy::Automatic);
+    let ids = [case.take(0), case.take(1), case.take(2)];
+    assert!(case.engine.readable().is_empty());
+    case.settle(ids[1]);
+    assert!(case.engine.readable().is_empty(), "settled behind one that is not");
+    case.settle(ids[0]);
+    let readable = case.engine.readable();
+    assert_eq!((readable.len(), case.engine.room(&readable[0])), (1, 2));
+}
+
+#[test]
+fn commit_now_is_answered_when_everything_settled_so_far_is_committed() {
+    let mut case = case(CommitStrategy::Manual);
+    assert_eq!(case.engine.commit_now(case.now), None, "nothing is due");
+    let id = case.take(0);
+    case.settle(id);
+    let wait = case.engine.commit_now(case.now).unwrap();
+    let (ticket, _) = commit(&case.turn());
+    let id = case.take(1);
+    case.settle(id);
+    let actions = case.answer(ticket, CommitAnswer::Committed);
+    assert!(matches!(&actions[..], [Action::Answer(answered, Ok(()))] if *answered == wait), "{actions:?}");
+    // Each way in which it fails.
+    let wait = case.engine.commit_now(case.now).unwrap();
+    commit(&case.turn());
+    let actions = case.wait(5 * SECOND);
+    let failed = |actions: &[Action], wait| {
+        let is = |action: &Action| matches!(action, Action::Answer(answered, Err(_)) if *answered == wait);
+        actions.iter().any(is)
+    };
+    assert!(failed(&actions, wait), "no answer: {actions:?}");
+    let wait = case.engine.commit_now(case.now).unwrap();
+    let (ticket, _) = commit(&case.wait(SECOND));
+    let actions = case.answer(ticket, CommitAnswer::Refused(error(ErrorKind::Authorization)));
+    assert!(failed(&actions, wait), "refused: {actions:?}");
+    let wait = case.engine.commit_now(case.now).unwrap();
+    let actions = case.event(GroupEvent::Lost(vec![case.at.clone()]));
+    assert!(failed(&actions, wait), "lost: {actions:?}");
+}
+
+#[test]
+fn manual_commits_at_a_revocation_only_if_it_may() {
+    for (may, commits) in [(true, true), (false, false)] {
+        let mut case = case(CommitStrategy::Manual);
+        case.engine.settings.commit_on_revoke = may;
+        let id = case.take(0);
+        case.settle(id);
+        let actions = case.revoke();
+        assert_eq!(matches!(&actions[..], [Action::Commit { .. }]), commits, "{actions:?}");
+        let reported = matches!(&actions[..], [Action::Notice(Notice::Unsettled(_)), Action::Release(_)]);
+        assert_eq!(reported, !commits, "{actions:?}");
+    }
+}
+
+#[test]
+fn a_close_drains_commits_leaves_and_reports() {
+    let mut case = case(CommitStrategy::Automatic);
+    let ids = [case.take(0), case.take(1)];
+    case.settle(ids[0]);
+    case.engine.close(case.now, 2 * SECOND);
+    assert!(case.turn().is_empty());
+    let (ticket, offset) = commit(&case.wait(2 * SECOND));
+    assert_eq!(offset, 1);
+    let actions = case.answer(ticket, CommitAnswer::Committed);
+    assert!(matches!(&actions[..], [Action::Leave]), "{actions:?}");
+    let closed = case.engine.closed();
+    assert_eq!((closed.settled, closed.unsettled.len(), closed.unsettled[0].records), (1, 1, 1));
+    assert_eq!(case.settle(ids[1]), Settled::Stale);
+}
+
+#[test]
+fn a_position_behind_the_last_record_is_committed() {
+    let mut case = case(CommitStrategy::Automatic);
+    let id = case.take(0);
+    case.settle(id);
+    let readable = case.engine.readable();
+    case.engine.reach(&readable[0], 7, case.now);
+    assert_eq!(commit(&case.wait(5 * SECOND)).1, 7);
+    let old = Assignment { at: TopicPartition { topic: Arc::clone(&case.at.topic), partition: 0 }, epoch: 99 };
+    case.engine.reach(&old, 100, case.now);
+    assert_eq!(case.engine.deliver(&old, 100), None);
+}

@@ -1,0 +1,192 @@
+//! Events, and the turn that answers them.
+
+use std::time::{Duration, Instant};
+
+use super::{Action, Engine, Notice, Partition, Wait};
+use crate::clock::later;
+use crate::source::{Facts, MemberAction};
+use crate::{CommitAnswer, CommitTicket, GroupEvent, TopicOffset, TopicPartition};
+
+/// How long a partition is set aside whose commit was refused.
+const ASIDE: Duration = Duration::from_secs(60);
+
+impl Engine {
+    /// Takes an event. Call [`turn`](Self::turn) afterwards.
+    pub fn event(&mut self, now: Instant, event: GroupEvent) {
+        match event {
+            GroupEvent::Assigned(partitions) => {
+                for started in self.member.assign(&partitions) {
+                    self.partitions.insert(started.at.clone(), Partition::new(started.epoch));
+                    self.actions.push(Action::Start(started));
+                }
+            }
+            GroupEvent::Revoked(partitions) => self.member.revoke(&partitions, now, self.settings.drain),
+            GroupEvent::Lost(partitions) => {
+                let lost = self.member.lose(&partitions);
+                lost.iter().for_each(|at| drop(self.partitions.remove(at)));
+                if !lost.is_empty() {
+                    self.actions.push(Action::Notice(Notice::Lost(lost)));
+                }
+            }
+            GroupEvent::Committed { ticket, answers } => self.committed(now, ticket, &answers),
+            GroupEvent::Left => {
+                // Nobody answers any more.
+                self.sent.clear();
+                self.waits.iter_mut().for_each(|wait| wait.deadline = now);
+            }
+        }
+    }
+
+    fn committed(&mut self, now: Instant, ticket: CommitTicket, answers: &[(TopicPartition, CommitAnswer)]) {
+        let Some(sent) = self.sent.remove(&ticket) else { return };
+        let mut again = false;
+        for (at, since, offset) in sent {
+            if self.member.owned_since(&at) != Some(since) {
+                continue;
+            }
+            let Some(partition) = self.partitions.get_mut(&at) else { continue };
+            match answers.iter().find(|(answered, _)| *answered == at).map(|(_, answer)| answer) {
+                Some(CommitAnswer::Committed) => partition.watermark.committed(offset),
+                Some(CommitAnswer::NotAMember(_)) if !self.member.is_active(&at) => partition.fenced = true,
+                Some(CommitAnswer::Refused(error)) => {
+                    partition.aside_until = Some(later(now, ASIDE));
+                    // A partition that is given back does not wait for that.
+                    partition.fenced |= !self.member.is_active(&at);
+                    let notice = Notice::NotCommitted(vec![at.clone()], Some(error.clone()));
+                    self.fail_waits(&at, &notice);
+                    self.actions.push(Action::Notice(notice));
+                }
+                _ => again = true,
+            }
+        }
+        self.committer.answered(ticket, now, again);
+    }
+
+    /// Ends the waits for a commit of this partition.
+    fn fail_waits(&mut self, at: &TopicPartition, notice: &Notice) {
+        let (failed, others) =
+            self.waits.drain(..).partition(|wait| wait.targets.iter().any(|(target, ..)| target == at));
+        self.waits = others;
+        let failed: Vec<Wait> = failed;
+        self.actions.extend(failed.into_iter().map(|wait| Action::Answer(wait.id, Err(notice.clone()))));
+    }
+
+    /// Returns what to do now, in order, and when to call it again, if nothing happens before.
+    pub fn turn(&mut self, now: Instant) -> (Vec<Action>, Option<Instant>) {
+        self.seek_back(now);
+        if let Some(ticket) = self.committer.overdue(now) {
+            let sent = self.sent.get(&ticket).into_iter().flatten();
+            let partitions = sent.map(|(at, ..)| at.clone()).collect();
+            self.actions.push(Action::Notice(Notice::NotCommitted(partitions, None)));
+        }
+        self.answer_waits(now);
+        self.give_back_partitions(now);
+        self.commit(now);
+        self.promised = self.wake_at(now);
+        (std::mem::take(&mut self.actions), self.promised)
+    }
+
+    fn seek_back(&mut self, now: Instant) {
+        for (at, partition) in &mut self.partitions {
+            if partition.seek_at.is_none_or(|due| due > now) || partition.watermark.rejected() > 0 {
+                continue;
+            }
+            let Some(assignment) = self.member.rewound(at) else { continue };
+            partition.seek_at = None;
+            if let Some(to) = partition.watermark.rewind(assignment.epoch) {
+                self.actions.push(Action::Seek { at: assignment, to });
+            }
+        }
+    }
+
+    fn give_back_partitions(&mut self, now: Instant) {
+        let (commits, partitions) = (self.commits_on_revoke(), &self.partitions);
+        let facts = |at: &TopicPartition| {
+            let partition = partitions.get(at);
+            Facts {
+                in_hand: partition.is_some_and(|partition| partition.watermark.in_hand() > 0),
+                due: commits && partition.is_some_and(|partition| partition.due(now).is_some()),
+            }
+        };
+        for action in self.member.turn(now, facts) {
+            match action {
+                MemberAction::Release(released) => {
+                    let partitions = released.iter().filter_map(|at| self.partitions.remove(at)?.unsettled(at));
+                    let unsettled: Vec<_> = partitions.collect();
+                    if self.member.is_closing() {
+                        self.closed.unsettled.extend(unsettled);
+                    } else if !unsettled.is_empty() {
+                        self.actions.push(Action::Notice(Notice::Unsettled(unsettled)));
+                    }
+                    self.actions.push(Action::Release(released));
+                }
+                MemberAction::Leave => {
+                    let partitions = std::mem::take(&mut self.partitions);
+                    self.closed.unsettled.extend(partitions.iter().filter_map(|(at, left)| left.unsettled(at)));
+                    self.actions.push(Action::Leave);
+                }
+            }
+        }
+        if commits && self.member.wants_commit() {
+            self.committer.request(now);
+        }
+    }
+
+    fn commit(&mut self, now: Instant) {
+        for partition in self.partitions.values_mut() {
+            if partition.aside_until.take_if(|until| *until <= now).is_some() {
+                self.committer.moved(now, 0);
+            }
+        }
+        let due = self.partitions.iter().filter_map(|(at, partition)| Some((at, partition.due(now)?)));
+        let due = due.filter_map(|(at, offset)| Some((at.clone(), self.member.owned_since(at)?, offset)));
+        let due: Vec<_> = due.collect();
+        let Some(ticket) = self.committer.start(now, !due.is_empty()) else { return };
+        let offset = |(at, _, offset): &(TopicPartition, u64, i64)| TopicOffset {
+            topic: at.topic.clone(),
+            partition: at.partition,
+            offset: *offset,
+        };
+        let offsets = due.iter().map(offset).collect();
+        self.sent.insert(ticket, due);
+        self.actions.push(Action::Commit { ticket, offsets });
+    }
+
+    fn answer_waits(&mut self, now: Instant) {
+        for mut wait in std::mem::take(&mut self.waits) {
+            let mut lost = Vec::new();
+            wait.targets.retain(|(at, since, offset)| {
+                let owned = self.member.owned_since(at) == Some(*since);
+                if !owned {
+                    lost.push(at.clone());
+                }
+                let committed = self.partitions.get(at).and_then(|partition| partition.watermark.last_committed());
+                owned && committed.is_none_or(|committed| committed < *offset)
+            });
+            let result = if !lost.is_empty() {
+                Err(Notice::Lost(lost))
+            } else if wait.targets.is_empty() {
+                Ok(())
+            } else if wait.deadline <= now {
+                Err(Notice::NotCommitted(wait.targets.into_iter().map(|(at, ..)| at).collect(), None))
+            } else {
+                self.waits.push(wait);
+                continue;
+            };
+            self.actions.push(Action::Answer(wait.id, result));
+        }
+    }
+
+    fn wake_at(&self, now: Instant) -> Option<Instant> {
+        let due = self.partitions.values().any(|partition| partition.due(now).is_some());
+        let of_partition = |partition: &Partition| {
+            let seek = partition.seek_at.filter(|_| partition.watermark.rejected() == 0);
+            let aside = partition.aside_until.filter(|until| *until > now && partition.watermark.due().is_some());
+            [seek, aside]
+        };
+        let active = self.partitions.iter().filter(|(at, _)| self.member.is_active(at));
+        let of_partitions = active.flat_map(|(_, partition)| of_partition(partition)).flatten();
+        let others = [self.member.wake_at(), self.committer.wake_at(due)].into_iter().flatten();
+        of_partitions.chain(others).chain(self.waits.iter().map(|wait| wait.deadline)).min()
+    }
+}

@@ -1,0 +1,227 @@
+//! The partitions that a source owns, from their assignment until they are given back. No clock, no lock, no async.
+//!
+//! | state | left when |
+//! |---|---|
+//! | `Active`: read | revoked, lost, or the source closes |
+//! | `Draining`: not read; records in the user's hands can still be settled | none is left, or the deadline passes |
+//! | `Committing`: what is settled is committed | nothing is due any more, or the deadline passes |
+//! | `Done` | all partitions of the same revocation are done, and are given back together |
+//!
+//! A lost partition is forgotten at once, in any state. The protocols of Kafka differ only in the events: with the eager
+//! one a revocation has all partitions, with the cooperative one and KIP-848 only those that move; the others keep their
+//! epoch and are not affected.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::clock::later;
+use crate::{Assignment, TopicPartition};
+
+/// The partitions of one source.
+#[derive(Clone, Debug)]
+pub struct Member {
+    partitions: BTreeMap<TopicPartition, Owned>,
+    last_epoch: u64,
+    /// The revocation that the group waits for.
+    revoked: Option<Vec<TopicPartition>>,
+    phase: Phase,
+    commit_within: Duration,
+}
+
+#[derive(Clone, Debug)]
+struct Owned {
+    /// Epoch of the assignment. Later epochs of the partition are those of seeks.
+    since: u64,
+    epoch: u64,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Active,
+    Draining { until: Instant },
+    Committing { until: Instant },
+    Done,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Closing,
+    Left,
+}
+
+/// Facts about a partition that is to be given back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Whether records in the user's hands can still be settled.
+    pub in_hand: bool,
+    /// Whether settled records have to be committed before.
+    pub due: bool,
+}
+
+/// What to do with partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberAction {
+    /// Give these partitions back: the answer to a revocation.
+    Release(Vec<TopicPartition>),
+    /// Leave the group.
+    Leave,
+}
+
+impl Member {
+    /// Creates a member without partitions. `commit_within`: how long a partition that is given back waits for the
+    /// commit of what is settled.
+    #[must_use]
+    pub fn new(commit_within: Duration) -> Self {
+        Self { partitions: BTreeMap::new(), last_epoch: 0, revoked: None, phase: Phase::Running, commit_within }
+    }
+
+    /// Takes an assignment. Returns the partitions to start: those that are not owned yet. None once the source closes.
+    pub fn assign(&mut self, partitions: &[TopicPartition]) -> Vec<Assignment> {
+        let mut started = Vec::new();
+        for at in partitions {
+            if self.phase == Phase::Running && !self.partitions.contains_key(at) {
+                let epoch = self.new_epoch();
+                self.partitions.insert(at.clone(), Owned { since: epoch, epoch, state: State::Active });
+                started.push(Assignment { at: at.clone(), epoch });
+            }
+        }
+        started
+    }
+
+    /// Takes a revocation. [`turn`](Self::turn) answers it, in the same turn if there is nothing to wait for. Records in
+    /// the user's hands may be settled until `now + within`.
+    pub fn revoke(&mut self, partitions: &[TopicPartition], now: Instant, within: Duration) {
+        self.revoked.get_or_insert_default().extend_from_slice(partitions);
+        for at in partitions {
+            if let Some(owned) = self.partitions.get_mut(at) {
+                owned.drain(later(now, within));
+            }
+        }
+    }
+
+    /// Forgets partitions: nothing of them may be committed. Returns those that were owned.
+    pub fn lose(&mut self, partitions: &[TopicPartition]) -> Vec<TopicPartition> {
+        let lost: Vec<_> = partitions.iter().filter(|at| self.partitions.remove(*at).is_some()).cloned().collect();
+        if let Some(revoked) = &mut self.revoked {
+            revoked.retain(|at| !partitions.contains(at));
+            if revoked.is_empty() && !partitions.is_empty() {
+                // The group waits for nothing any more.
+                self.revoked = None;
+            }
+        }
+        lost
+    }
+
+    /// Gives all partitions back and leaves the group, as soon as records in the user's hands are settled, or after
+    /// `within`.
+    pub fn close(&mut self, now: Instant, within: Duration) {
+        if self.phase == Phase::Running {
+            self.phase = Phase::Closing;
+        }
+        for owned in self.partitions.values_mut() {
+            owned.drain(later(now, within));
+        }
+    }
+
+    /// Returns what to do now. `facts` is asked about partitions that are to be given back.
+    pub fn turn(&mut self, now: Instant, mut facts: impl FnMut(&TopicPartition) -> Facts) -> Vec<MemberAction> {
+        for (at, owned) in &mut self.partitions {
+            owned.turn(now, self.commit_within, || facts(at));
+        }
+        let mut actions = Vec::new();
+        let done = |at: &TopicPartition| self.partitions.get(at).is_none_or(|owned| owned.state == State::Done);
+        if let Some(revoked) = self.revoked.take_if(|revoked| revoked.iter().all(done)) {
+            self.partitions.retain(|at, _| !revoked.contains(at));
+            actions.push(MemberAction::Release(revoked));
+        }
+        let all_done = self.partitions.values().all(|owned| owned.state == State::Done);
+        if self.phase == Phase::Closing && self.revoked.is_none() && all_done {
+            self.phase = Phase::Left;
+            self.partitions.clear();
+            actions.push(MemberAction::Leave);
+        }
+        actions
+    }
+
+    /// When to call [`turn`](Self::turn), if nothing happens before.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Instant> {
+        let until = |owned: &Owned| match owned.state {
+            State::Draining { until } | State::Committing { until } => Some(until),
+            State::Active | State::Done => None,
+        };
+        self.partitions.values().filter_map(until).min()
+    }
+
+    /// Whether a partition waits for a commit before it is given back.
+    #[must_use]
+    pub fn wants_commit(&self) -> bool {
+        self.partitions.values().any(|owned| matches!(owned.state, State::Committing { .. }))
+    }
+
+    /// Starts a new epoch of a partition that is read, for a seek.
+    pub fn rewound(&mut self, at: &TopicPartition) -> Option<Assignment> {
+        let epoch = self.new_epoch();
+        let owned = self.partitions.get_mut(at).filter(|owned| owned.state == State::Active)?;
+        owned.epoch = epoch;
+        Some(Assignment { at: at.clone(), epoch })
+    }
+
+    /// Whether a partition is read.
+    #[must_use]
+    pub fn is_active(&self, at: &TopicPartition) -> bool {
+        self.partitions.get(at).is_some_and(|owned| owned.state == State::Active)
+    }
+
+    /// The epoch in which a partition was assigned, if it is still owned.
+    #[must_use]
+    pub fn owned_since(&self, at: &TopicPartition) -> Option<u64> {
+        self.partitions.get(at).map(|owned| owned.since)
+    }
+
+    /// The partitions that are read, in order.
+    pub fn active(&self) -> impl Iterator<Item = Assignment> {
+        let active = self.partitions.iter().filter(|(_, owned)| owned.state == State::Active);
+        active.map(|(at, owned)| Assignment { at: at.clone(), epoch: owned.epoch })
+    }
+
+    /// Whether the source closes or has left.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.phase != Phase::Running
+    }
+
+    fn new_epoch(&mut self) -> u64 {
+        self.last_epoch += 1;
+        self.last_epoch
+    }
+}
+
+impl Owned {
+    /// An earlier deadline stays.
+    fn drain(&mut self, until: Instant) {
+        match &mut self.state {
+            State::Active => self.state = State::Draining { until },
+            State::Draining { until: present } => *present = until.min(*present),
+            State::Committing { .. } | State::Done => {}
+        }
+    }
+
+    fn turn(&mut self, now: Instant, commit_within: Duration, mut facts: impl FnMut() -> Facts) {
+        if let State::Draining { until } = self.state {
+            if until <= now || !facts().in_hand {
+                self.state = State::Committing { until: later(now, commit_within) };
+            }
+        }
+        if let State::Committing { until } = self.state {
+            if until <= now || !facts().due {
+                self.state = State::Done;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,21 @@
+//! Decisions of a source: what may be committed, when, and what happens to a partition that the group takes back. No
+//! clock, no lock, no async: time is an argument.
+//!
+//! | value | decides |
+//! |---|---|
+//! | [`Watermark`] | up to which offset a partition may be committed, while its records are settled in any order |
+//! | [`Committer`] | when a commit is sent, repeated or given up |
+//! | [`Member`] | which partitions are read, drained, committed and given back |
+//! | [`Engine`] | puts the three together: turns the events of a [`Consumer`](crate::Consumer) into [`Action`]s |
+//!
+//! Users of kafka-tower do not call it: `kafka_tower::KafkaSource` does.
+
+mod commit;
+mod engine;
+mod member;
+mod watermark;
+
+pub use commit::{CommitSettings, CommitStrategy, Committer};
+pub use engine::{Action, Closed, CommitWait, Engine, EngineSettings, Notice, Unsettled};
+pub use member::{Facts, Member, MemberAction};
+pub use watermark::{DeliveryId, Settled, State, Watermark};

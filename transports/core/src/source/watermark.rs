@@ -1,0 +1,276 @@
+//! The offset of a partition that may be committed, while records are settled in any order. No clock, no lock, no async.
+//!
+//! Offsets have holes: transaction markers, records of aborted transactions, compaction. Therefore nothing here counts
+//! offsets. Entries are numbered in the order of delivery, and the offset to commit is that of the first unsettled entry,
+//! or, if everything is settled, the position that the transport has reported.
+
+use std::collections::VecDeque;
+
+/// Bits of an entry that hold its [`State`].
+const STATE_BITS: u32 = 2;
+
+/// Greatest offset that an entry can hold.
+const MAX_OFFSET: i64 = i64::MAX >> STATE_BITS;
+
+/// Progress of one partition.
+#[derive(Clone, Debug)]
+pub struct Watermark {
+    /// The number of the first entry since which each epoch is valid, in order. Never empty, and the first one covers
+    /// the first entry.
+    epochs: VecDeque<(u64, u64)>,
+    /// Number of the first entry.
+    first: u64,
+    /// Number of the first entry that is not in the user's hands.
+    waiting: u64,
+    /// Offset and state of each entry. The first one is unsettled.
+    entries: VecDeque<u64>,
+    /// The offset at which the transport continues.
+    position: Option<i64>,
+    /// The offset that the group has, as far as we know: where we began, or what was committed since.
+    committed: Option<i64>,
+    in_hand: usize,
+    rejected: usize,
+}
+
+/// A delivered record. The numbers of one epoch are never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeliveryId {
+    number: u64,
+    epoch: u64,
+}
+
+/// State of a delivered record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Not settled: it waits for the user or is in the user's hands.
+    Open,
+    /// Settled.
+    Settled,
+    /// Given back unsettled: it has to be delivered again.
+    Held,
+    /// It cannot be handled, and waits until somebody settles it or gives it back.
+    Rejected,
+}
+
+/// Effect of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// The record's state has changed.
+    Done,
+    /// The record had been settled before, or its state does not permit the change. Nothing has changed.
+    Again,
+    /// The record belongs to an old epoch. Nothing has changed.
+    Stale,
+}
+
+impl Watermark {
+    /// Starts an epoch in which nothing was delivered.
+    #[must_use]
+    pub fn new(epoch: u64) -> Self {
+        Self {
+            epochs: VecDeque::from([(0, epoch)]),
+            first: 0,
+            waiting: 0,
+            entries: VecDeque::new(),
+            position: None,
+            committed: None,
+            in_hand: 0,
+            rejected: 0,
+        }
+    }
+
+    /// The present epoch.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epochs.back().map_or(0, |(_, epoch)| *epoch)
+    }
+
+    /// Enters a record, which waits for the user. `None` if its offset is below the position, which breaks the
+    /// transport's contract, or beyond 2^61.
+    pub fn deliver(&mut self, offset: i64) -> Option<DeliveryId> {
+        if offset < self.position.unwrap_or(0) || offset > MAX_OFFSET {
+            return None;
+        }
+        self.begin_at(offset);
+        let id = DeliveryId { number: self.first + self.entries.len() as u64, epoch: self.epoch() };
+        self.entries.push_back((offset as u64) << STATE_BITS | State::Open as u64);
+        self.position = Some(offset + 1);
+        Some(id)
+    }
+
+    /// Hands a record to the user. False if it belongs to an old epoch, or is not the next one.
+    pub fn dispatch(&mut self, id: DeliveryId) -> bool {
+        let is_next = id.number == self.waiting && self.index(id).is_ok();
+        if is_next {
+            self.waiting += 1;
+            self.in_hand += 1;
+        }
+        is_next
+    }
+
+    /// Settles a record. A [held](State::Held) one that was given back can still be settled by another handle.
+    pub fn settle(&mut self, id: DeliveryId) -> Settled {
+        self.change(id, State::Settled)
+    }
+
+    /// Gives a record back, to be delivered again by [`rewind`](Self::rewind).
+    pub fn hold(&mut self, id: DeliveryId) -> Settled {
+        self.change(id, State::Held)
+    }
+
+    /// Marks a record as one that cannot be handled.
+    pub fn reject(&mut self, id: DeliveryId) -> Settled {
+        self.change(id, State::Rejected)
+    }
+
+    /// The transport continues at `position`: everything below was delivered or cannot be read. A position of an old
+    /// epoch, or below the present one, changes nothing.
+    pub fn reach(&mut self, position: i64, epoch: u64) {
+        if epoch == self.epoch() && position >= self.position.unwrap_or(0) {
+            self.begin_at(position);
+            self.position = Some(position);
+        }
+    }
+
+    /// The first offset is where we begin: the group has it, or would begin there.
+    fn begin_at(&mut self, offset: i64) {
+        if self.position.is_none() && self.committed.is_none() {
+            self.committed = Some(offset);
+        }
+    }
+
+    /// The next offset that may be committed. `None` before anything is known.
+    #[must_use]
+    pub fn committable(&self) -> Option<i64> {
+        self.entries.front().map(|entry| offset_of(*entry)).or(self.position)
+    }
+
+    /// The offset to commit, if it is beyond the committed one.
+    #[must_use]
+    pub fn due(&self) -> Option<i64> {
+        self.committable().filter(|offset| self.committed.is_none_or(|committed| *offset > committed))
+    }
+
+    /// The group has this offset. A late answer changes nothing.
+    pub fn committed(&mut self, offset: i64) {
+        self.committed = self.committed.max(Some(offset));
+    }
+
+    /// The offset that the group has, as far as is known.
+    #[must_use]
+    pub fn last_committed(&self) -> Option<i64> {
+        self.committed
+    }
+
+    /// Starts an epoch at the first record that has to be delivered again: held, or not handed to the user. The records
+    /// before it are not affected; those from there on are forgotten. Returns the offset to seek to.
+    pub fn rewind(&mut self, epoch: u64) -> Option<i64> {
+        let held = self.entries.iter().position(|entry| state_of(*entry) == State::Held as u64);
+        let waiting = (self.waiting - self.first) as usize;
+        let index = held.map_or(waiting, |held| held.min(waiting));
+        if let Some(entry) = self.entries.get(index) {
+            self.position = Some(offset_of(*entry));
+        }
+        for entry in self.entries.drain(index..).take(waiting.saturating_sub(index)) {
+            self.in_hand -= usize::from(state_of(entry) == State::Open as u64);
+            self.rejected -= usize::from(state_of(entry) == State::Rejected as u64);
+        }
+        let number = self.first + index as u64;
+        self.waiting = number;
+        while self.epochs.back().is_some_and(|(from, _)| *from >= number) {
+            self.epochs.pop_back();
+        }
+        self.epochs.push_back((number, epoch));
+        self.position
+    }
+
+    /// Number of records in the user's hands that can still be settled.
+    #[must_use]
+    pub fn in_hand(&self) -> usize {
+        self.in_hand
+    }
+
+    /// Number of rejected records.
+    #[must_use]
+    pub fn rejected(&self) -> usize {
+        self.rejected
+    }
+
+    /// Number of entries: records that are not settled, and records that are settled behind one that is not.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether everything that was delivered is settled.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Number of records that were handed to the user and are not settled, and the offset of the first one.
+    #[must_use]
+    pub fn unsettled(&self) -> (usize, Option<i64>) {
+        let handed = self.entries.iter().take((self.waiting - self.first) as usize);
+        let mut unsettled = handed.filter(|entry| state_of(**entry) != State::Settled as u64);
+        let first = unsettled.next().map(|entry| offset_of(*entry));
+        (usize::from(first.is_some()) + unsettled.count(), first)
+    }
+
+    /// The offset of a record that is not stale and not yet behind the watermark.
+    #[must_use]
+    pub fn offset(&self, id: DeliveryId) -> Option<i64> {
+        self.index(id).ok().map(|index| offset_of(self.entries[index]))
+    }
+
+    fn change(&mut self, id: DeliveryId, to: State) -> Settled {
+        let index = match self.index(id) {
+            Ok(index) => index,
+            Err(settled) => return settled,
+        };
+        let from = state_of(self.entries[index]);
+        let permitted = match to {
+            State::Settled => from != State::Settled as u64,
+            State::Held => from == State::Open as u64 || from == State::Rejected as u64,
+            State::Rejected => from == State::Open as u64,
+            State::Open => false,
+        };
+        if !permitted {
+            return Settled::Again;
+        }
+        self.in_hand -= usize::from(from == State::Open as u64 && id.number < self.waiting);
+        self.rejected -= usize::from(from == State::Rejected as u64);
+        self.rejected += usize::from(to == State::Rejected);
+        self.entries[index] = (offset_of(self.entries[index]) as u64) << STATE_BITS | to as u64;
+        while self.entries.front().is_some_and(|entry| state_of(*entry) == State::Settled as u64) {
+            self.entries.pop_front();
+            self.first += 1;
+        }
+        self.waiting = self.waiting.max(self.first);
+        while self.epochs.get(1).is_some_and(|(from, _)| *from <= self.first) {
+            self.epochs.pop_front();
+        }
+        Settled::Done
+    }
+
+    fn index(&self, id: DeliveryId) -> Result<usize, Settled> {
+        let epoch = self.epochs.iter().rev().find(|(from, _)| *from <= id.number);
+        let end = self.first + self.entries.len() as u64;
+        if epoch.is_none_or(|(_, epoch)| *epoch != id.epoch) || id.number >= end {
+            return Err(Settled::Stale);
+        }
+        let index = id.number.checked_sub(self.first).ok_or(Settled::Again)?;
+        Ok(index as usize)
+    }
+}
+
+fn offset_of(entry: u64) -> i64 {
+    (entry >> STATE_BITS) as i64
+}
+
+fn state_of(entry: u64) -> u64 {
+    entry & ((1 << STATE_BITS) - 1)
+}
+
+#[cfg(test)]
+mod tests;

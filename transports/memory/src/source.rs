@@ -1,0 +1,232 @@
+//! The consumer of a source: a member of a group, driven by a task.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use kafka_tower_core::sync::lock;
+use kafka_tower_core::wakers::wake_all;
+use kafka_tower_core::{
+    Assignment, Batch, BatchSink, CommitAnswer, CommitTicket, Consumer, ConsumerEvents, ConsumerGroup,
+    ConsumerTransport, ControlFuture, Error, ErrorKind, GroupEvent, Isolation, RecordRef, Subscription, TopicOffset,
+    TopicPartition,
+};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use crate::client::Broker;
+use crate::groups::MemberId;
+use crate::{MemoryKafka, StoredRecord, errors};
+
+mod driver;
+
+/// What happens to a commit of a source.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum CommitFault {
+    /// The request is lost: nothing is committed, and there is no answer.
+    Lose,
+    /// The offsets are committed, and the answer is lost.
+    LoseAnswer,
+    /// Nothing is committed, and this is the answer.
+    Refuse(CommitAnswer),
+}
+
+/// Opens consumers of sources. They need a tokio runtime.
+impl ConsumerTransport for MemoryKafka {
+    fn open(&self, subscription: Subscription) -> ControlFuture<'_, Arc<dyn Consumer>> {
+        Box::pin(async move {
+            let runtime = Handle::try_current().map_err(|_| without_runtime())?;
+            for topic in &subscription.topics {
+                if self.partition_count(topic).is_none() {
+                    return Err(errors::unknown_topic(topic).without_record());
+                }
+            }
+            let consumer =
+                GroupConsumer { broker: Arc::clone(&self.broker), subscription, runtime, state: Mutex::default() };
+            let consumer: Arc<dyn Consumer> = Arc::new(Opened(Arc::new(consumer)));
+            Ok(consumer)
+        })
+    }
+}
+
+pub(crate) fn without_runtime() -> Error {
+    Error::new(ErrorKind::Config, "a source of the in-memory Kafka needs a tokio runtime")
+        .without_record()
+        .with_help("build the source inside of a tokio runtime with time enabled")
+}
+
+struct GroupConsumer {
+    broker: Arc<Broker>,
+    subscription: Subscription,
+    runtime: Handle,
+    /// Never locked while the broker's lock is held, and the other way round.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    member: Option<MemberId>,
+    /// -1 or 0: not in a generation.
+    generation: i32,
+    readings: BTreeMap<TopicPartition, Reading>,
+    reader: Option<Waker>,
+    driver: Option<Waker>,
+    /// Events for the driver's next turns.
+    events: VecDeque<GroupEvent>,
+    notified: bool,
+    released: bool,
+    leaving: bool,
+    /// When more records may be readable, because an open transaction times out.
+    expiry: Option<Instant>,
+}
+
+/// A partition that is read.
+struct Reading {
+    epoch: u64,
+    position: i64,
+    /// Whether the reader knows the position.
+    reported: bool,
+}
+
+impl GroupConsumer {
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Changes the state, and wakes the driver.
+    fn tell(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state();
+        change(&mut state);
+        let driver = state.driver.take();
+        drop(state);
+        wake_all(driver);
+    }
+
+    fn wake_reader(&self) {
+        let reader = self.state().reader.take();
+        wake_all(reader);
+    }
+
+    fn metadata(&self) -> Option<ConsumerGroup> {
+        let state = self.state();
+        let member = state.member.filter(|_| state.generation > 0)?;
+        Some(ConsumerGroup {
+            group_id: self.subscription.group_id.to_string(),
+            generation: state.generation,
+            member_id: member.to_string(),
+            group_instance_id: None,
+        })
+    }
+
+    fn read(&self, at: &Assignment, max: usize, cx: &Context<'_>) -> Poll<(Vec<StoredRecord>, Batch)> {
+        let committed_only = self.subscription.isolation == Isolation::ReadCommitted;
+        let mut state = self.state();
+        // Before it looks into the log, so that no change is missed.
+        let old = state.reader.replace(cx.waker().clone());
+        let found = state.readings.get(&at.at).filter(|reading| reading.epoch == at.epoch);
+        let from = found.map(|reading| reading.position);
+        drop(state);
+        drop(old);
+        let ended = || Poll::Ready((Vec::new(), Batch::default()));
+        let Some(from) = from else { return ended() };
+        let (records, next, expiry) = self.broker.read(&at.at, from, committed_only, max);
+        let mut state = self.state();
+        let found = state.readings.get_mut(&at.at).filter(|reading| reading.epoch == at.epoch);
+        let Some(reading) = found else { return ended() };
+        if records.is_empty() && next == reading.position && reading.reported {
+            // Only if it is news: the driver wakes the reader whenever it was woken.
+            if expiry.is_some() && state.expiry != expiry {
+                state.expiry = expiry;
+                let driver = state.driver.take();
+                drop(state);
+                wake_all(driver);
+            }
+            return Poll::Pending;
+        }
+        (reading.position, reading.reported) = (next, true);
+        let batch = Batch { records: records.len(), position: Some(next) };
+        Poll::Ready((records, batch))
+    }
+}
+
+/// The source's handle to the consumer, which the driver shares.
+struct Opened(Arc<GroupConsumer>);
+
+impl Consumer for Opened {
+    fn run(&self, events: Arc<dyn ConsumerEvents>) {
+        let driver = driver::Driver::new(Arc::clone(&self.0), events);
+        self.0.runtime.spawn(driver);
+    }
+
+    fn notify(&self) {
+        self.0.tell(|state| state.notified = true);
+    }
+
+    fn poll_batch(&self, at: &Assignment, max: usize, into: &mut dyn BatchSink, cx: &mut Context<'_>) -> Poll<Batch> {
+        self.0.read(at, max, cx).map(|(records, batch)| {
+            records.iter().for_each(|stored| lend(stored, into));
+            batch
+        })
+    }
+
+    fn start(&self, at: &Assignment) {
+        let Subscription { group_id, start, .. } = &self.0.subscription;
+        let position = self.0.broker.start_position(group_id, &at.at, *start);
+        let reading = Reading { epoch: at.epoch, position, reported: false };
+        self.0.state().readings.insert(at.at.clone(), reading);
+        self.0.wake_reader();
+    }
+
+    fn release(&self, at: &[TopicPartition]) {
+        self.0.tell(|state| {
+            state.readings.retain(|owned, _| !at.contains(owned));
+            state.released = true;
+        });
+    }
+
+    fn commit(&self, offsets: &[TopicOffset], ticket: CommitTicket) {
+        let answer = match self.0.metadata() {
+            Some(member) => self.0.broker.commit_of_source(&member, offsets),
+            None => Some(CommitAnswer::of_code(25, &self.0.subscription.group_id)),
+        };
+        let Some(answer) = answer else { return };
+        let at = |offset: &TopicOffset| TopicPartition::new(Arc::clone(&offset.topic), offset.partition);
+        let answers = offsets.iter().map(|offset| (at(offset), answer.clone())).collect();
+        self.0.tell(|state| state.events.push_back(GroupEvent::Committed { ticket, answers }));
+    }
+
+    fn seek(&self, at: &Assignment, to: i64) {
+        if let Some(reading) = self.0.state().readings.get_mut(&at.at) {
+            *reading = Reading { epoch: at.epoch, position: to, reported: false };
+        }
+        self.0.wake_reader();
+    }
+
+    fn group(&self) -> Option<ConsumerGroup> {
+        self.0.metadata()
+    }
+
+    fn leave(&self, _within: Duration) {
+        self.0.tell(|state| state.leaving = true);
+    }
+}
+
+fn lend(stored: &StoredRecord, into: &mut dyn BatchSink) {
+    let headers = stored.record.headers.iter();
+    let headers: Vec<_> = headers.map(|header| (&*header.key, header.value.as_deref())).collect();
+    let record = RecordRef::new(stored.offset)
+        .with_timestamp(Some(stored.timestamp))
+        .with_key(stored.key().map(|key| &key[..]))
+        .with_value(stored.value().map(|value| &value[..]))
+        .with_headers(&headers);
+    into.record(record);
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryConsumer").field("subscription", &self.0.subscription).finish_non_exhaustive()
+    }
+}
