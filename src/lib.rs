@@ -30,6 +30,7 @@
 //! | [`KafkaSinkConfig`] | its settings, validated before connecting; can be read from the environment or a file |
 //! | [`preflight()`] | tries a configuration against the cluster and reports what it finds |
 //! | [`SinkMessage`], [`Delivery`], [`Error`] | a message, and the two results of a send |
+//! | [`KafkaSource`], [`KafkaSourceConfig`] | reads messages of a consumer group, at present over [`memory`] or a transport of your own |
 //! | [`stack`] | the order of the layers in a sink |
 //! | [`layers`] | the layers, for stacks of your own |
 //! | `telemetry` | OpenTelemetry, with the feature `opentelemetry` |
@@ -57,6 +58,7 @@ mod config;
 #[cfg(feature = "rdkafka")]
 mod preflight;
 pub mod sink;
+pub mod source;
 #[cfg(feature = "opentelemetry")]
 #[cfg_attr(docsrs, doc(cfg(feature = "opentelemetry")))]
 pub mod telemetry;
@@ -69,18 +71,21 @@ pub use kafka_tower_memory as memory;
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
 pub use kafka_tower_rdkafka as rdkafka;
 
-pub use config::{Conflict, KafkaSinkConfig, Variables};
+pub use config::{Conflict, KafkaSinkConfig, KafkaSourceConfig, Variables};
 pub use kafka_tower_layers::ServiceBuilderExt;
+pub use kafka_tower_layers::deserialize::MessageDeserializer;
 #[cfg(feature = "rdkafka")]
 pub use preflight::{PreflightReport, preflight};
 pub use sink::{CloseError, KafkaSink, SinkBuilder, Transaction, TransactionBatchOptions, TransactionOptions, stack};
+pub use source::{KafkaSource, SourceError, SourceMessage};
 
 pub use kafka_tower_core::gate::Limits;
+pub use kafka_tower_core::source::CommitStrategy;
 pub use kafka_tower_core::{
-    BoxError, CloseReport, ConsumerGroup, Control, ControlFuture, Delivery, Envelope, Error, ErrorKind, Header,
-    Headers, InFlight, IntoTransport, Persistence, Record, Recovery, Result, Scope, SinkMessage, Timestamp,
-    TopicOffset, TransactionControl, TransactionEnd, Transport, UnansweredSend, Undelivered, UnseenFailures, handover,
-    outstanding,
+    BoxError, CloseReport, Consumer, ConsumerGroup, ConsumerTransport, Control, ControlFuture, Delivery, Envelope,
+    Error, ErrorKind, Header, Headers, InFlight, IntoTransport, Isolation, Persistence, RawRecord, Record, Recovery,
+    Result, Scope, SinkMessage, StartFrom, Timestamp, TopicOffset, TopicPartition, TransactionControl, TransactionEnd,
+    Transport, UnansweredSend, Undelivered, UnseenFailures, handover, outstanding,
 };
 pub use kafka_tower_layers::metrics::SinkMetrics;
 pub use kafka_tower_layers::partition::{PartitionStrategy, Partitioner};
@@ -113,6 +118,10 @@ struct ErrorsDocument;
 #[cfg(all(doctest, feature = "json", feature = "memory", feature = "opentelemetry", feature = "rdkafka"))]
 #[doc = include_str!("../docs/observability.md")]
 struct ObservabilityDocument;
+
+#[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
+#[doc = include_str!("../docs/source.md")]
+struct SourceDocument;
 
 #[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
 #[doc = include_str!("../docs/testing.md")]

@@ -7,6 +7,7 @@
 //! | layer | feature | what it does |
 //! |---|---|---|
 //! | `serialize` | `serialize`, `json`, `bincode`, `postcard` | encodes a typed message as a record |
+//! | `deserialize` | `serialize`, `json`, `bincode`, `postcard` | no layer: the decoders of a source |
 //! | `partition` | `partition` | picks a record's partition: key hash, round robin, single, custom |
 //! | `circuit_breaker` | `circuit-breaker` | rejects sends at once while Kafka is failing |
 //! | `retry` | `retry` | retries records that may be sent again; re-sends records of a rejected batch isolated |
@@ -36,6 +37,9 @@ pub mod circuit_breaker;
 #[cfg(feature = "concurrency")]
 #[cfg_attr(docsrs, doc(cfg(feature = "concurrency")))]
 pub mod concurrency;
+#[cfg(feature = "serialize")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serialize")))]
+pub mod deserialize;
 #[cfg(feature = "builder")]
 mod ext;
 #[cfg(feature = "metrics")]

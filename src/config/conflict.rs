@@ -7,7 +7,8 @@ use kafka_tower_core::{Error, ErrorKind, Result};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Conflict {
-    /// The field of [`KafkaSinkConfig`](crate::KafkaSinkConfig) to look at first.
+    /// The field of [`KafkaSinkConfig`](crate::KafkaSinkConfig) or [`KafkaSourceConfig`](crate::KafkaSourceConfig) to look
+    /// at first.
     pub field: &'static str,
     /// What is wrong.
     pub problem: Cow<'static, str>,

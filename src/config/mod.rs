@@ -12,6 +12,7 @@ mod properties;
 mod rdkafka;
 #[cfg(feature = "rdkafka")]
 mod shown;
+mod source;
 mod validate;
 mod variables;
 
@@ -26,6 +27,7 @@ use kafka_tower_core::gate::Limits;
 pub use conflict::Conflict;
 #[cfg(feature = "rdkafka")]
 pub(crate) use shown::properties as shown_properties;
+pub use source::KafkaSourceConfig;
 pub use variables::Variables;
 
 fields::config! {

@@ -69,8 +69,8 @@
 #[cfg(feature = "bincode")]
 mod bincode;
 mod buffer_pool;
-#[cfg(any(feature = "bincode", feature = "postcard"))]
-mod decode;
+#[cfg(any(feature = "bincode", feature = "json", feature = "postcard"))]
+pub(crate) mod decode;
 mod errors;
 mod future;
 #[cfg(feature = "json")]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kafka_tower_core::error::transport;
 use kafka_tower_core::validate::{partition, timestamp, topic_name};
-use kafka_tower_core::{BoxError, Error, Persistence, Record, Recovery, Timestamp, codes};
+use kafka_tower_core::{BoxError, CommitAnswer, Error, Persistence, Record, Recovery, Timestamp, codes};
 use kafka_tower_test_texts::{KINDS, assert_consistent};
 
 #[test]
@@ -35,6 +35,18 @@ fn of_codes() {
             assert_consistent(&codes::error(code, persistence, format!("{what}: {}", codes::describe(code))));
         }
         assert_consistent(&codes::error(code, Persistence::NotPersisted, codes::describe(code)).without_record());
+    }
+}
+
+#[test]
+fn of_commits() {
+    for code in codes::all().map(|facts| facts.code).chain([-180, 200]) {
+        match CommitAnswer::of_code(code, "orders") {
+            CommitAnswer::Retry(error) | CommitAnswer::NotAMember(error) | CommitAnswer::Refused(error) => {
+                assert_consistent(&error);
+            }
+            _ => assert_eq!(code, 0),
+        }
     }
 }
 

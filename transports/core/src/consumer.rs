@@ -107,8 +107,8 @@ pub trait ConsumerTransport: Send + Sync + fmt::Debug + 'static {
 ///    was not. It passes markers and aborted records, also at the end of the log. It is left out rather than guessed.
 /// 4. **Commits are answered.** Each ticket is answered exactly once with [`GroupEvent::Committed`], or the consumer has
 ///    ended. `Ok` means that the group has the offset.
-/// 5. **Ownership.** After `release` or [`GroupEvent::Lost`], the epoch's records and positions are gone, and its commits
-///    are not sent.
+/// 5. **Ownership.** After `release` or [`GroupEvent::Lost`], no records and no position of the epoch come any more. The
+///    source commits no offset of such a partition; neither Kafka nor the consumer would refuse it.
 /// 6. **A release is an answer.** After [`GroupEvent::Revoked`] the group waits for `release`. Until then commits of these
 ///    partitions are accepted.
 /// 7. **Membership** does not depend on anybody who polls records.

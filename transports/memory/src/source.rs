@@ -10,8 +10,7 @@ use kafka_tower_core::sync::lock;
 use kafka_tower_core::wakers::wake_all;
 use kafka_tower_core::{
     Assignment, Batch, BatchSink, CommitAnswer, CommitTicket, Consumer, ConsumerEvents, ConsumerGroup,
-    ConsumerTransport, ControlFuture, Error, ErrorKind, GroupEvent, Isolation, RecordRef, Subscription, TopicOffset,
-    TopicPartition,
+    ConsumerTransport, ControlFuture, GroupEvent, Isolation, RecordRef, Subscription, TopicOffset, TopicPartition,
 };
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -38,7 +37,7 @@ pub enum CommitFault {
 impl ConsumerTransport for MemoryKafka {
     fn open(&self, subscription: Subscription) -> ControlFuture<'_, Arc<dyn Consumer>> {
         Box::pin(async move {
-            let runtime = Handle::try_current().map_err(|_| without_runtime())?;
+            let runtime = Handle::try_current().map_err(|_| errors::source_without_runtime())?;
             for topic in &subscription.topics {
                 if self.partition_count(topic).is_none() {
                     return Err(errors::unknown_topic(topic).without_record());
@@ -50,12 +49,6 @@ impl ConsumerTransport for MemoryKafka {
             Ok(consumer)
         })
     }
-}
-
-pub(crate) fn without_runtime() -> Error {
-    Error::new(ErrorKind::Config, "a source of the in-memory Kafka needs a tokio runtime")
-        .without_record()
-        .with_help("build the source inside of a tokio runtime with time enabled")
 }
 
 struct GroupConsumer {

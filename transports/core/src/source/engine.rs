@@ -112,7 +112,7 @@ pub struct Unsettled {
     pub records: usize,
     /// Whether settled records are not committed, as far as is known.
     pub uncommitted: bool,
-    /// The offset at which the next owner continues, as far as is known.
+    /// The offset at which the next owner continues, if this source has committed one.
     pub next_offset: Option<i64>,
 }
 
@@ -163,9 +163,12 @@ impl Engine {
         self.member.active().filter(|at| self.is_readable(&at.at)).collect()
     }
 
-    fn is_readable(&self, at: &TopicPartition) -> bool {
+    /// Whether records may be read from a partition now.
+    #[must_use]
+    pub fn is_readable(&self, at: &TopicPartition) -> bool {
         let room = |partition: &Partition| partition.watermark.len() < self.settings.max_unsettled;
-        self.partitions.get(at).is_some_and(|partition| partition.is_open() && room(partition))
+        self.member.is_active(at)
+            && self.partitions.get(at).is_some_and(|partition| partition.is_open() && room(partition))
     }
 
     /// Number of records that may be read from a partition now.
@@ -324,9 +327,14 @@ impl Partition {
         self.watermark.due().filter(|_| !waits)
     }
 
+    /// Whether something has to be committed before it is given back.
+    fn holds_release(&self, now: Instant) -> bool {
+        self.watermark.is_uncommitted() && self.due(now).is_some()
+    }
+
     fn unsettled(&self, at: &TopicPartition) -> Option<Unsettled> {
         let (records, _) = self.watermark.unsettled();
-        let uncommitted = self.watermark.due().is_some();
+        let uncommitted = self.watermark.is_uncommitted();
         let next_offset = self.watermark.last_committed();
         (records > 0 || uncommitted).then(|| Unsettled { at: at.clone(), records, uncommitted, next_offset })
     }

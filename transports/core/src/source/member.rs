@@ -125,6 +125,13 @@ impl Member {
         }
     }
 
+    /// The group was left.
+    pub fn left(&mut self) {
+        self.phase = Phase::Left;
+        self.partitions.clear();
+        self.revoked = None;
+    }
+
     /// Returns what to do now. `facts` is asked about partitions that are to be given back.
     pub fn turn(&mut self, now: Instant, mut facts: impl FnMut(&TopicPartition) -> Facts) -> Vec<MemberAction> {
         for (at, owned) in &mut self.partitions {

@@ -26,7 +26,9 @@ pub struct Watermark {
     entries: VecDeque<u64>,
     /// The offset at which the transport continues.
     position: Option<i64>,
-    /// The offset that the group has, as far as we know: where we began, or what was committed since.
+    /// The first offset that was known: nothing below it is ours.
+    began: Option<i64>,
+    /// The offset that we have committed.
     committed: Option<i64>,
     in_hand: usize,
     rejected: usize,
@@ -73,6 +75,7 @@ impl Watermark {
             waiting: 0,
             entries: VecDeque::new(),
             position: None,
+            began: None,
             committed: None,
             in_hand: 0,
             rejected: 0,
@@ -91,7 +94,7 @@ impl Watermark {
         if offset < self.position.unwrap_or(0) || offset > MAX_OFFSET {
             return None;
         }
-        self.begin_at(offset);
+        self.began.get_or_insert(offset);
         let id = DeliveryId { number: self.first + self.entries.len() as u64, epoch: self.epoch() };
         self.entries.push_back((offset as u64) << STATE_BITS | State::Open as u64);
         self.position = Some(offset + 1);
@@ -127,15 +130,8 @@ impl Watermark {
     /// epoch, or below the present one, changes nothing.
     pub fn reach(&mut self, position: i64, epoch: u64) {
         if epoch == self.epoch() && position >= self.position.unwrap_or(0) {
-            self.begin_at(position);
+            self.began.get_or_insert(position);
             self.position = Some(position);
-        }
-    }
-
-    /// The first offset is where we begin: the group has it, or would begin there.
-    fn begin_at(&mut self, offset: i64) {
-        if self.position.is_none() && self.committed.is_none() {
-            self.committed = Some(offset);
         }
     }
 
@@ -145,10 +141,17 @@ impl Watermark {
         self.entries.front().map(|entry| offset_of(*entry)).or(self.position)
     }
 
-    /// The offset to commit, if it is beyond the committed one.
+    /// The offset to commit: beyond the committed one, or that one is not known. The group may have an older offset than the
+    /// first one that is known here, because the transport may begin behind a hole.
     #[must_use]
     pub fn due(&self) -> Option<i64> {
         self.committable().filter(|offset| self.committed.is_none_or(|committed| *offset > committed))
+    }
+
+    /// Whether something has been settled or passed, and is not committed.
+    #[must_use]
+    pub fn is_uncommitted(&self) -> bool {
+        self.committable() > self.committed.max(self.began)
     }
 
     /// The group has this offset. A late answer changes nothing.
@@ -156,7 +159,7 @@ impl Watermark {
         self.committed = self.committed.max(Some(offset));
     }
 
-    /// The offset that the group has, as far as is known.
+    /// The offset that was committed in this assignment.
     #[must_use]
     pub fn last_committed(&self) -> Option<i64> {
         self.committed

@@ -37,6 +37,12 @@ pub(crate) fn misdated(topic: &str, timestamp: Timestamp) -> Error {
     )
 }
 
+/// A source has a task that keeps it in its group.
+pub(crate) fn source_without_runtime() -> Error {
+    Error::new(ErrorKind::Config, "a source of the in-memory Kafka needs a tokio runtime")
+        .with_help("build it inside of a runtime with time enabled")
+}
+
 /// Handed over; its report is no longer waited for.
 pub(crate) fn given_up(topic: &str) -> Error {
     let what = transport::outcome(topic, Persistence::PossiblyPersisted);
@@ -85,6 +91,9 @@ mod tests {
             lost("orders", 1),
             out_of_order("orders", 1),
             no_runtime("orders"),
+            source_without_runtime(),
+            unknown_topic("orders").without_record(),
+            stale_member("payments").without_record(),
             misuse("begin", "call init first"),
             withdrawn("orders"),
             stale_member("payments"),

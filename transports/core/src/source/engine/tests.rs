@@ -27,6 +27,7 @@ fn case(strategy: CommitStrategy) -> Case {
         Case { engine: Engine::new(settings(strategy)), now: Instant::now(), at: TopicPartition::new("orders", 0) };
     let started = case.event(GroupEvent::Assigned(vec![case.at.clone()]));
     assert!(matches!(&started[..], [Action::Start(at)] if at.at == case.at), "{started:?}");
+    case.engine.partitions.get_mut(&case.at).unwrap().watermark.committed(0);
     case
 }
 
@@ -322,4 +323,21 @@ fn a_position_behind_the_last_record_is_committed() {
     let old = Assignment { at: TopicPartition { topic: Arc::clone(&case.at.topic), partition: 0 }, epoch: 99 };
     case.engine.reach(&old, 100, case.now);
     assert_eq!(case.engine.deliver(&old, 100), None);
+}
+
+#[test]
+fn the_first_position_is_committed_because_the_group_may_be_before_a_hole() {
+    let mut case = case(CommitStrategy::Automatic);
+    case.event(GroupEvent::Lost(vec![case.at.clone()]));
+    case.event(GroupEvent::Assigned(vec![case.at.clone()]));
+    let readable = case.engine.readable();
+    case.engine.reach(&readable[0], 9, case.now);
+    assert!(case.engine.needs_turn(&case.at));
+    assert_eq!(commit(&case.wait(5 * SECOND)).1, 9);
+    // But it holds no release up.
+    case.event(GroupEvent::Lost(vec![case.at.clone()]));
+    case.event(GroupEvent::Assigned(vec![case.at.clone()]));
+    let readable = case.engine.readable();
+    case.engine.reach(&readable[0], 9, case.now);
+    assert!(is_release(&case.revoke()));
 }

@@ -30,7 +30,10 @@ impl Engine {
             }
             GroupEvent::Committed { ticket, answers } => self.committed(now, ticket, &answers),
             GroupEvent::Left => {
-                // Nobody answers any more.
+                // The transport may end by itself. Nobody answers any more.
+                let left = std::mem::take(&mut self.partitions);
+                self.closed.unsettled.extend(left.iter().filter_map(|(at, left)| left.unsettled(at)));
+                self.member.left();
                 self.sent.clear();
                 self.waits.iter_mut().for_each(|wait| wait.deadline = now);
             }
@@ -105,7 +108,7 @@ impl Engine {
             let partition = partitions.get(at);
             Facts {
                 in_hand: partition.is_some_and(|partition| partition.watermark.in_hand() > 0),
-                due: commits && partition.is_some_and(|partition| partition.due(now).is_some()),
+                due: commits && partition.is_some_and(|partition| partition.holds_release(now)),
             }
         };
         for action in self.member.turn(now, facts) {

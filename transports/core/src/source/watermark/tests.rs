@@ -19,14 +19,16 @@ fn the_offset_to_commit_is_that_of_the_first_unsettled_record() {
     let mut watermark = Watermark::new(1);
     assert_eq!((watermark.committable(), watermark.due()), (None, None));
     let ids = handed(&mut watermark, [0, 1, 2]);
+    assert_eq!((watermark.due(), watermark.is_uncommitted()), (Some(0), false), "the group may have none");
+    watermark.committed(0);
     assert_eq!(watermark.due(), None, "nothing is settled");
     assert_eq!(watermark.settle(ids[2]), Settled::Done);
     assert_eq!(watermark.settle(ids[1]), Settled::Done);
     assert_eq!((watermark.committable(), watermark.due()), (Some(0), None));
     watermark.settle(ids[0]);
-    assert_eq!(watermark.due(), Some(3));
+    assert_eq!((watermark.due(), watermark.is_uncommitted()), (Some(3), true));
     watermark.committed(3);
-    assert_eq!(watermark.due(), None);
+    assert_eq!((watermark.due(), watermark.is_uncommitted()), (None, false));
 }
 
 #[test]
@@ -47,7 +49,9 @@ fn holes_inside_and_at_the_end_are_passed() {
 fn a_position_without_records_is_committed() {
     let mut watermark = Watermark::new(1);
     watermark.reach(7, 1);
-    assert_eq!(watermark.due(), None, "the group begins there");
+    assert_eq!(watermark.due(), Some(7), "the group may be before a hole that ends there");
+    watermark.committed(7);
+    assert_eq!(watermark.due(), None);
     watermark.reach(9, 1);
     assert_eq!(watermark.due(), Some(9));
     watermark.reach(8, 1);

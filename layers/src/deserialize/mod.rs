@@ -1,0 +1,37 @@
+//! Decodes the values of records that were read: the counterpart of [`serialize`](crate::serialize).
+//!
+//! | deserializer | feature | reads |
+//! |---|---|---|
+//! | `JsonDeserializer` | `json` (default) | JSON |
+//! | `PostcardDeserializer` | `postcard` | postcard 1 |
+//! | `BincodeDeserializer` | `bincode` | the format of bincode 1 |
+//! | [`BytesDeserializer`] | | the bytes as they are |
+//!
+//! A [`MessageDeserializer`] of your own reads any other format. A tombstone has no value, so the deserializer is not
+//! called.
+//!
+//! # Errors
+//!
+//! [`ErrorKind::Serialization`](kafka_tower_core::ErrorKind::Serialization), with the cause. Bytes that are left over after
+//! the value are an error. A panic is caught by the source and becomes an error.
+
+#[cfg(feature = "bincode")]
+mod bincode;
+mod bytes;
+mod deserializer;
+#[cfg(feature = "json")]
+mod json;
+#[cfg(feature = "postcard")]
+mod postcard;
+
+pub use self::bytes::BytesDeserializer;
+#[cfg(feature = "bincode")]
+#[cfg_attr(docsrs, doc(cfg(feature = "bincode")))]
+pub use bincode::BincodeDeserializer;
+pub use deserializer::MessageDeserializer;
+#[cfg(feature = "json")]
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+pub use json::JsonDeserializer;
+#[cfg(feature = "postcard")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postcard")))]
+pub use postcard::PostcardDeserializer;

@@ -1,0 +1,89 @@
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use kafka_tower_core::{ConsumerTransport, Result};
+use kafka_tower_layers::deserialize::MessageDeserializer;
+
+use super::{KafkaSource, Reader, Shared};
+use crate::KafkaSourceConfig;
+
+/// Default deserializer: JSON with the feature `json`. Without it there is none, and [`SourceBuilder::deserializer`] must be
+/// called.
+#[cfg(feature = "json")]
+pub type DefaultDeserializer = kafka_tower_layers::deserialize::JsonDeserializer;
+
+/// Default deserializer: JSON with the feature `json`. Without it there is none, and [`SourceBuilder::deserializer`] must be
+/// called.
+#[cfg(not(feature = "json"))]
+pub type DefaultDeserializer = crate::sink::NoSerializer;
+
+/// Placeholder for a builder without a transport.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct NoTransport;
+
+/// Builds a [`KafkaSource`]: see [`KafkaSource::builder`].
+///
+/// `F` is the deserializer, `S` the transport.
+#[must_use = "a builder makes nothing before `build`"]
+pub struct SourceBuilder<T, F: ?Sized = DefaultDeserializer, S = NoTransport> {
+    config: KafkaSourceConfig,
+    deserializer: Arc<F>,
+    transport: S,
+    message: PhantomData<fn() -> T>,
+}
+
+impl<T> SourceBuilder<T> {
+    pub(super) fn new(config: KafkaSourceConfig) -> Self {
+        let deserializer = Arc::new(DefaultDeserializer::default());
+        Self { config, deserializer, transport: NoTransport, message: PhantomData }
+    }
+}
+
+impl<T, F: ?Sized, S> SourceBuilder<T, F, S> {
+    /// Sets the deserializer. Default: JSON.
+    pub fn deserializer<G: MessageDeserializer<T>>(self, deserializer: Arc<G>) -> SourceBuilder<T, G, S> {
+        let Self { config, transport, message, .. } = self;
+        SourceBuilder { config, deserializer, transport, message }
+    }
+
+    /// Reads through this transport, for example a [`MemoryKafka`](crate::memory::MemoryKafka).
+    pub fn transport<X: ConsumerTransport>(self, transport: X) -> SourceBuilder<T, F, X> {
+        let Self { config, deserializer, message, .. } = self;
+        SourceBuilder { config, deserializer, transport, message }
+    }
+}
+
+impl<T, F, S> SourceBuilder<T, F, S>
+where
+    T: Send + 'static,
+    F: MessageDeserializer<T> + 'static,
+    S: ConsumerTransport,
+{
+    /// Validates the configuration, opens a consumer, and joins the group.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for settings that cannot work; the transport's error if it cannot
+    /// open a consumer, for example because a topic does not exist.
+    ///
+    /// # Cancel safety
+    ///
+    /// The source is not made.
+    pub async fn build(self) -> Result<KafkaSource<T>> {
+        self.config.validate()?;
+        let consumer = self.transport.open(self.config.subscription()).await?;
+        let shared = Shared::start(consumer, self.config.engine_settings());
+        Ok(KafkaSource { shared, reader: Reader::new(self.deserializer), drain: self.config.drain_timeout() })
+    }
+}
+
+impl<T, F: ?Sized, S: fmt::Debug> fmt::Debug for SourceBuilder<T, F, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceBuilder")
+            .field("config", &self.config)
+            .field("transport", &self.transport)
+            .finish_non_exhaustive()
+    }
+}

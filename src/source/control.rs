@@ -1,0 +1,57 @@
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Shared, SourceCloseReport};
+
+/// Closes a [`KafkaSource`](super::KafkaSource) from another task, for example when the process has to end.
+///
+/// ```
+/// # async fn example(mut source: kafka_tower::KafkaSource<String>) {
+/// let control = source.control();
+/// tokio::spawn(async move {
+///     // Wait for the signal.
+///     let report = control.close().await;
+///     println!("{report}");
+/// });
+/// while let Ok(order) = source.recv().await {
+///     order.ack();
+/// }
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SourceControl {
+    shared: Arc<Shared>,
+    drain: Duration,
+}
+
+impl SourceControl {
+    pub(super) fn new(shared: Arc<Shared>, drain: Duration) -> Self {
+        Self { shared, drain }
+    }
+
+    /// As [`KafkaSource::close`](super::KafkaSource::close).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not cancel the close.
+    pub fn close(&self) -> impl Future<Output = SourceCloseReport> + Send + use<> {
+        self.close_within(self.drain)
+    }
+
+    /// As [`KafkaSource::close_within`](super::KafkaSource::close_within).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not cancel the close.
+    pub fn close_within(&self, within: Duration) -> impl Future<Output = SourceCloseReport> + Send + use<> {
+        self.shared.close(within)
+    }
+}
+
+impl fmt::Debug for SourceControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceControl").field("consumer", self.shared.consumer()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,173 @@
+use std::error::Error as StdError;
+use std::fmt;
+
+use kafka_tower_core::source::Notice;
+use kafka_tower_core::text::count;
+use kafka_tower_core::{Error, RawRecord, TopicPartition};
+
+use super::{Acked, Receipt};
+
+/// Error of a source. One pointer wide.
+///
+/// A decode error holds the record: [`skip`](Self::skip) settles it. If the error is dropped instead, the record is delivered
+/// again after a back-off, and its partition waits until then.
+#[must_use = "a decode error that is dropped comes again"]
+pub struct SourceError(Box<Inner>);
+
+struct Inner {
+    kind: SourceErrorKind,
+    message: String,
+    help: &'static str,
+    partitions: Vec<TopicPartition>,
+    record: Option<(RawRecord, Receipt)>,
+    source: Option<Error>,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SourceErrorKind {
+    /// A record could not be decoded.
+    Decode,
+    /// An offset was not committed, or its commit had no answer in time.
+    Commit,
+    /// Partitions were lost: another member may already have read messages that were not committed.
+    PartitionsLost,
+    /// The source was closed.
+    Closed,
+}
+
+/// How to go on after a [`SourceError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SourceRecovery {
+    /// Settle the record of the error: its partition waits for that. Others can be received.
+    Settle,
+    /// Go on receiving: the source goes on by itself.
+    Continue,
+    /// Stop: the source has ended.
+    Stop,
+}
+
+impl SourceError {
+    pub(super) fn decode(record: RawRecord, receipt: Receipt, source: Error) -> Self {
+        Self(Box::new(Inner {
+            kind: SourceErrorKind::Decode,
+            message: format!("the record could not be decoded: {record}"),
+            help: "skip it, or correct the deserializer and restart: until then its partition waits",
+            partitions: vec![receipt.at().clone()],
+            record: Some((record, receipt)),
+            source: Some(source),
+        }))
+    }
+
+    pub(super) fn closed() -> Self {
+        Self::of(SourceErrorKind::Closed, "the source was closed".to_owned(), "build a new source", Vec::new(), None)
+    }
+
+    /// The error of a notice. `None` for one that is only logged.
+    pub(super) fn of_notice(notice: Notice) -> Option<Self> {
+        match notice {
+            Notice::Lost(partitions) => {
+                let message = format!("lost {}: {}", count(partitions.len(), "partition"), list(&partitions));
+                let help = "go on: messages that were not committed are read again";
+                Some(Self::of(SourceErrorKind::PartitionsLost, message, help, partitions, None))
+            }
+            Notice::NotCommitted(partitions, source) => {
+                let what = if source.is_some() { "was refused" } else { "had no answer in time" };
+                let message = format!("a commit {what}: {}", list(&partitions));
+                let help = "go on: the offsets are committed again; after a crash their messages are read again";
+                Some(Self::of(SourceErrorKind::Commit, message, help, partitions, source))
+            }
+            Notice::Unsettled(_) => None,
+        }
+    }
+
+    fn of(
+        kind: SourceErrorKind,
+        message: String,
+        help: &'static str,
+        partitions: Vec<TopicPartition>,
+        source: Option<Error>,
+    ) -> Self {
+        Self(Box::new(Inner { kind, message, help, partitions, record: None, source }))
+    }
+
+    /// What happened.
+    pub fn kind(&self) -> SourceErrorKind {
+        self.0.kind
+    }
+
+    /// How to go on.
+    pub fn recovery(&self) -> SourceRecovery {
+        match self.0.kind {
+            SourceErrorKind::Decode => SourceRecovery::Settle,
+            SourceErrorKind::Commit | SourceErrorKind::PartitionsLost => SourceRecovery::Continue,
+            SourceErrorKind::Closed => SourceRecovery::Stop,
+        }
+    }
+
+    /// One line that says what happened, without cause and help.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// One line that says what to do.
+    pub fn help(&self) -> &str {
+        self.0.help
+    }
+
+    /// The partitions that the error is about.
+    pub fn partitions(&self) -> &[TopicPartition] {
+        &self.0.partitions
+    }
+
+    /// The original record of a decode error, with its bytes.
+    pub fn record(&self) -> Option<&RawRecord> {
+        self.0.record.as_ref().map(|(record, _)| record)
+    }
+
+    /// Settles the record of a decode error without handling it: it is not delivered again. Returns the record. `None` for
+    /// other errors.
+    ///
+    /// Keep the record somewhere else, unless it may be lost. The place is logged.
+    pub fn skip(self) -> Option<(RawRecord, Acked)> {
+        let (record, receipt) = self.0.record?;
+        let acked = receipt.skip();
+        if acked == Acked::Counted {
+            tracing::warn!(partition = %receipt.at(), offset = receipt.offset(), "a record was skipped");
+        }
+        Some((record, acked))
+    }
+}
+
+/// At most ten partitions.
+fn list(partitions: &[TopicPartition]) -> String {
+    let mut shown: Vec<_> = partitions.iter().take(10).map(ToString::to_string).collect();
+    if let more @ 1.. = partitions.len().saturating_sub(10) {
+        shown.push(format!("and {more} more"));
+    }
+    shown.join(", ")
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} [help: {}]", self.0.message, self.0.help)
+    }
+}
+
+impl fmt::Debug for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceError")
+            .field("kind", &self.0.kind)
+            .field("message", &self.0.message)
+            .field("source", &self.0.source)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StdError for SourceError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_ref().map(|source| source as _)
+    }
+}

@@ -1,0 +1,111 @@
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kafka_tower_core::{Headers, Timestamp};
+
+use super::{Acked, Receipt};
+
+/// A message that was read. Call [`ack`](Self::ack) when it was handled.
+///
+/// If it is dropped before, for example because the task that handles it was cancelled or panicked, it is delivered again.
+pub struct SourceMessage<T> {
+    pub(super) value: Option<T>,
+    pub(super) key: Option<Bytes>,
+    pub(super) headers: Headers,
+    pub(super) timestamp: Option<Timestamp>,
+    pub(super) attempt: u32,
+    pub(super) receipt: Receipt,
+}
+
+impl<T> SourceMessage<T> {
+    /// The value; `None` is a tombstone.
+    #[must_use]
+    pub fn value(&self) -> Option<&T> {
+        self.value.as_ref()
+    }
+
+    /// The key; `None` is null.
+    #[must_use]
+    pub fn key(&self) -> Option<&Bytes> {
+        self.key.as_ref()
+    }
+
+    /// The headers, in their order.
+    #[must_use]
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// The topic.
+    #[must_use]
+    pub fn topic(&self) -> &Arc<str> {
+        &self.receipt.at().topic
+    }
+
+    /// The partition.
+    #[must_use]
+    pub fn partition(&self) -> i32 {
+        self.receipt.at().partition
+    }
+
+    /// The offset.
+    #[must_use]
+    pub fn offset(&self) -> i64 {
+        self.receipt.offset()
+    }
+
+    /// The timestamp, if the record has one.
+    #[must_use]
+    pub fn timestamp(&self) -> Option<Timestamp> {
+        self.timestamp
+    }
+
+    /// How often this source has delivered the message, including this time.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The message was handled: its offset may be committed. A repeated call returns the same again.
+    ///
+    /// It does not wait. [`KafkaSource::commit`](super::KafkaSource::commit) waits until it is committed.
+    pub fn ack(&self) -> Acked {
+        self.receipt.ack()
+    }
+
+    /// The message was not handled: it is delivered again after a back-off, with what follows it in its partition. `reason`
+    /// is logged. After an `ack` it has no effect.
+    pub fn nack(&self, reason: impl fmt::Display) {
+        self.receipt.nack(reason);
+    }
+
+    /// Splits into the value and the receipt that settles the message. `None` is a tombstone.
+    ///
+    /// ```
+    /// # fn store(_: String) {}
+    /// # fn example(message: kafka_tower::source::SourceMessage<String>) {
+    /// let (value, receipt) = message.into_parts();
+    /// if let Some(value) = value {
+    ///     store(value);
+    /// }
+    /// receipt.ack();
+    /// # }
+    /// ```
+    pub fn into_parts(self) -> (Option<T>, Receipt) {
+        (self.value, self.receipt)
+    }
+}
+
+/// Prints place and sizes, not contents: keys and values may be secret.
+impl<T> fmt::Debug for SourceMessage<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceMessage")
+            .field("receipt", &self.receipt)
+            .field("is_tombstone", &self.value.is_none())
+            .field("key_bytes", &self.key.as_ref().map(Bytes::len))
+            .field("headers", &self.headers)
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}

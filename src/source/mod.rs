@@ -1,0 +1,191 @@
+//! [`KafkaSource`]: reads typed messages, and commits only what was handled.
+
+mod builder;
+mod close;
+mod control;
+mod error;
+mod message;
+mod reader;
+mod receipt;
+mod shared;
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use kafka_tower_core::ConsumerGroup;
+
+use crate::KafkaSourceConfig;
+
+pub use builder::{DefaultDeserializer, NoTransport, SourceBuilder};
+pub use close::SourceCloseReport;
+pub use control::SourceControl;
+pub use error::{SourceError, SourceErrorKind, SourceRecovery};
+pub use message::SourceMessage;
+use reader::Reader;
+pub use receipt::{Acked, Receipt};
+use shared::Shared;
+
+/// Reads the messages of a consumer group. A message is committed after it was acknowledged, and never before.
+///
+/// At present it reads from the in-memory Kafka, or from a transport of your own
+/// ([`ConsumerTransport`](kafka_tower_core::ConsumerTransport)).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use kafka_tower::memory::MemoryKafka;
+/// use kafka_tower::{KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig};
+///
+/// let kafka = MemoryKafka::new().with_topic("orders", 3);
+/// let config = KafkaSinkConfig { topic: "orders".into(), ..Default::default() };
+/// let sink = KafkaSink::<String>::builder(config).transport(kafka.transport()).build().await?;
+/// sink.send("first".to_string()).await?;
+///
+/// let config = KafkaSourceConfig {
+///     group_id: "billing".into(),
+///     topics: vec!["orders".into()],
+///     ..Default::default()
+/// };
+/// let mut source = KafkaSource::<String>::builder(config).transport(kafka.clone()).build().await?;
+/// let order = source.recv().await?;
+/// assert_eq!(order.value().unwrap(), "first");
+/// order.ack();
+///
+/// let report = source.close().await;
+/// assert!(report.is_complete());
+/// assert_eq!(kafka.committed_offset("billing", "orders", order.partition()), Some(1));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Guarantee
+///
+/// At least once: a message whose [`ack`](SourceMessage::ack) was not called is delivered again, to this source or to another
+/// member of the group. The committed offset of a partition never passes an unsettled message, in whatever order messages
+/// are acknowledged. Messages behind the first unsettled one are read again after a crash, even if they were acknowledged.
+///
+/// | what happened to a message | what follows |
+/// |---|---|
+/// | `ack()` | settled: committed as [`commit`](KafkaSourceConfig::commit) says |
+/// | `nack(reason)`, or dropped | delivered again after a back-off, with what follows it in its partition |
+/// | it could not be decoded | [`recv`](Self::recv) returns the error with the original record; its partition waits until the error is [skipped](SourceError::skip) or dropped, which delivers it again |
+/// | its partition was given to another member | `ack()` returns [`Acked::Stale`]: the new owner reads it again |
+///
+/// # Rebalances
+///
+/// When the group takes partitions back, the source stops reading them, waits up to `drain_timeout_ms` for the messages in the
+/// application's hands, commits what is settled, and gives them back. This does not depend on calls of `recv`.
+///
+/// # Dropping
+///
+/// Dropping the source does not wait: what is settled is committed, and the group is left, within about a second in the
+/// background. A warning says what was not settled. [`close`](Self::close) waits and reports.
+pub struct KafkaSource<T> {
+    shared: Arc<Shared>,
+    reader: Reader<T>,
+    drain: Duration,
+}
+
+impl<T: Send + 'static> KafkaSource<T> {
+    /// Returns a builder.
+    pub fn builder(config: KafkaSourceConfig) -> SourceBuilder<T> {
+        SourceBuilder::new(config)
+    }
+
+    /// Receives the next message of any partition.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::recovery`] says how to go on: settle the record of a decode error, continue, or stop because the source
+    /// was closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no message is lost.
+    pub async fn recv(&mut self) -> Result<SourceMessage<T>, SourceError> {
+        poll_fn(|cx| self.reader.poll(&self.shared, cx)).await
+    }
+
+    /// Commits everything that is settled now, and waits for the answer. For [`CommitStrategy::Manual`], and as an addition
+    /// for the others.
+    ///
+    /// [`CommitStrategy::Manual`]: kafka_tower_core::source::CommitStrategy::Manual
+    ///
+    /// # Errors
+    ///
+    /// [`SourceErrorKind::Commit`] if an offset was refused, or had no answer within `commit_timeout_ms`: it may have been
+    /// committed, stays due and is sent again. [`SourceErrorKind::PartitionsLost`] if a partition was lost meanwhile.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not cancel the commit.
+    pub fn commit(&self) -> impl Future<Output = Result<(), SourceError>> + Send + use<T> {
+        self.shared.commit()
+    }
+
+    /// Stops receiving, waits up to `drain_timeout_ms` for the messages in the application's hands, commits what is settled,
+    /// and leaves the group.
+    ///
+    /// It waits the whole time for a message that the caller itself holds. A second call waits for the same end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not cancel the close. Call `close` again to get the report.
+    pub fn close(&self) -> impl Future<Output = SourceCloseReport> + Send + use<T> {
+        self.close_within(self.drain)
+    }
+
+    /// As [`close`](Self::close), with another time for the messages in the application's hands. The commit may then take
+    /// `commit_timeout_ms`, and leaving the group 5 s.
+    ///
+    /// # Cancel safety
+    ///
+    /// As `close`.
+    pub fn close_within(&self, within: Duration) -> impl Future<Output = SourceCloseReport> + Send + use<T> {
+        self.shared.close(within)
+    }
+
+    /// Returns a handle that closes the source from another task.
+    #[must_use]
+    pub fn control(&self) -> SourceControl {
+        SourceControl::new(Arc::clone(&self.shared), self.drain)
+    }
+
+    /// The metadata of this member of the group; `None` before it has joined.
+    ///
+    /// Do not use it to commit offsets in a transaction by hand: the group does not check which member owns a partition.
+    #[must_use]
+    pub fn group(&self) -> Option<ConsumerGroup> {
+        self.shared.consumer().group()
+    }
+}
+
+/// Ends after [`close`](KafkaSource::close) was called, and not before.
+impl<T: Send + 'static> Stream for KafkaSource<T> {
+    type Item = Result<SourceMessage<T>, SourceError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        this.reader.poll(&this.shared, cx).map(|received| match received {
+            Err(error) if error.kind() == SourceErrorKind::Closed => None,
+            received => Some(received),
+        })
+    }
+}
+
+impl<T> Drop for KafkaSource<T> {
+    fn drop(&mut self) {
+        self.shared.abandon();
+    }
+}
+
+impl<T> fmt::Debug for KafkaSource<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSource").field("consumer", self.shared.consumer()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,96 @@
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kafka_tower_core::TopicPartition;
+use kafka_tower_core::source::DeliveryId;
+use kafka_tower_core::sync::lock;
+
+use super::Shared;
+
+/// Settles a message, apart from its value: see [`SourceMessage::into_parts`](super::SourceMessage::into_parts).
+///
+/// If it is dropped without a call, the message was not handled: it is delivered again.
+#[must_use = "a message that is not acknowledged is delivered again"]
+pub struct Receipt {
+    shared: Arc<Shared>,
+    at: TopicPartition,
+    offset: i64,
+    id: DeliveryId,
+    /// The first effect. Locked while the message is settled, so that a concurrent call returns the same.
+    settled: Mutex<Option<Acked>>,
+}
+
+/// Effect of an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acked {
+    /// The message is settled.
+    Counted,
+    /// Nothing has changed, and the message is read again: its partition was given to another member, the message was given
+    /// back before, or one before it in its partition was.
+    Stale,
+}
+
+/// What a receipt asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settle {
+    Ack,
+    Skip,
+    GiveBack,
+}
+
+impl Receipt {
+    pub(super) fn new(shared: Arc<Shared>, at: TopicPartition, offset: i64, id: DeliveryId) -> Self {
+        Self { shared, at, offset, id, settled: Mutex::new(None) }
+    }
+
+    /// The partition of the message.
+    pub fn at(&self) -> &TopicPartition {
+        &self.at
+    }
+
+    /// The offset of the message.
+    pub fn offset(&self) -> i64 {
+        self.offset
+    }
+
+    /// The message was handled. A repeated call returns the same again.
+    pub fn ack(&self) -> Acked {
+        self.settle(Settle::Ack)
+    }
+
+    /// The message was not handled: it is delivered again after a back-off, with what follows it in its partition. `reason`
+    /// is logged. After an `ack` it has no effect.
+    pub fn nack(&self, reason: impl fmt::Display) {
+        if lock(&self.settled).is_none() {
+            tracing::warn!(partition = %self.at, offset = self.offset, %reason, "a message is delivered again");
+        }
+        self.settle(Settle::GiveBack);
+    }
+
+    pub(super) fn skip(&self) -> Acked {
+        self.settle(Settle::Skip)
+    }
+
+    fn settle(&self, how: Settle) -> Acked {
+        *lock(&self.settled).get_or_insert_with(|| self.shared.settle(&self.at, self.id, how))
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if self.settled.get_mut().unwrap_or_else(PoisonError::into_inner).is_none() {
+            self.settle(Settle::GiveBack);
+        }
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match *lock(&self.settled) {
+            None => "open",
+            Some(Acked::Counted) => "settled",
+            Some(Acked::Stale) => "given back or stale",
+        };
+        f.debug_struct("Receipt").field("at", &self.at).field("offset", &self.offset).field("state", &state).finish()
+    }
+}

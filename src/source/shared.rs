@@ -1,0 +1,192 @@
+//! The engine of a source, shared by its reader, its messages and its transport.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use kafka_tower_core::source::{Action, CommitWait, DeliveryId, Engine, EngineSettings, Notice, Settled};
+use kafka_tower_core::sync::lock;
+use kafka_tower_core::wakers::wake_all;
+use kafka_tower_core::{Consumer, ConsumerEvents, GroupEvent, TopicPartition};
+use tokio::sync::{oneshot, watch};
+
+use super::close::Shown;
+use super::receipt::Settle;
+use super::{Acked, SourceCloseReport, SourceError};
+
+/// Time for leaving the group.
+const LEAVE: Duration = Duration::from_secs(5);
+
+/// Time for messages in the application's hands, when the source was dropped.
+const DROPPED: Duration = Duration::from_secs(1);
+
+/// Notices that nobody receives are dropped beyond this number, oldest first. They were logged.
+const MAX_NOTICES: usize = 64;
+
+pub(super) struct Shared {
+    consumer: Arc<dyn Consumer>,
+    state: Mutex<State>,
+    report: watch::Sender<Option<SourceCloseReport>>,
+    commit_timeout: Duration,
+}
+
+pub(super) struct State {
+    pub(super) engine: Engine,
+    pub(super) reader: Option<Waker>,
+    pub(super) notices: VecDeque<SourceError>,
+    commits: BTreeMap<CommitWait, oneshot::Sender<Result<(), Notice>>>,
+}
+
+/// The present time of tokio's clock, which a transport for tests may have paused.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+impl Shared {
+    /// Starts the consumer.
+    pub(super) fn start(consumer: Arc<dyn Consumer>, settings: EngineSettings) -> Arc<Self> {
+        let state =
+            State { engine: Engine::new(settings), reader: None, notices: VecDeque::new(), commits: BTreeMap::new() };
+        let commit_timeout = settings.commits.timeout;
+        let shared = Self { consumer, state: Mutex::new(state), report: watch::Sender::new(None), commit_timeout };
+        let shared = Arc::new(shared);
+        shared.consumer.run(Arc::clone(&shared) as _);
+        shared
+    }
+
+    pub(super) fn consumer(&self) -> &Arc<dyn Consumer> {
+        &self.consumer
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    pub(super) fn settle(&self, at: &TopicPartition, id: DeliveryId, how: Settle) -> Acked {
+        let mut state = self.state();
+        let was_readable = state.engine.is_readable(at);
+        let settled = match how {
+            Settle::Ack => state.engine.settle(at, id, now()),
+            Settle::Skip => state.engine.skip(at, id, now()),
+            Settle::GiveBack => state.engine.give_back(at, id, now()),
+        };
+        let notify = state.engine.needs_turn(at);
+        let reader = if !was_readable && state.engine.is_readable(at) { state.reader.take() } else { None };
+        drop(state);
+        if notify {
+            self.consumer.notify();
+        }
+        wake_all(reader);
+        match (settled, how) {
+            (Settled::Done, Settle::Ack | Settle::Skip) => Acked::Counted,
+            _ => Acked::Stale,
+        }
+    }
+
+    pub(super) fn commit(self: &Arc<Self>) -> impl Future<Output = Result<(), SourceError>> + Send + use<> {
+        let mut state = self.state();
+        let waits = state.engine.commit_now(now()).map(|id| {
+            let (sender, receiver) = oneshot::channel();
+            state.commits.insert(id, sender);
+            receiver
+        });
+        drop(state);
+        if waits.is_some() {
+            self.consumer.notify();
+        }
+        async move {
+            let Some(waits) = waits else { return Ok(()) };
+            match waits.await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(notice)) => Err(SourceError::of_notice(notice).unwrap_or_else(SourceError::closed)),
+                Err(_) => Err(SourceError::closed()),
+            }
+        }
+    }
+
+    pub(super) fn close(self: &Arc<Self>, within: Duration) -> impl Future<Output = SourceCloseReport> + Send + use<> {
+        self.begin_close(within);
+        let shared = Arc::clone(self);
+        async move {
+            let mut report = shared.report.subscribe();
+            // The transport keeps its own times; this is for one that does not.
+            let bound = within.saturating_add(shared.commit_timeout).saturating_add(2 * LEAVE);
+            let ended = tokio::time::timeout(bound, report.wait_for(Option::is_some)).await;
+            let ended = ended.ok().and_then(|ended| ended.ok()?.clone());
+            ended.unwrap_or_else(|| SourceCloseReport::new(shared.state().engine.closed(), false))
+        }
+    }
+
+    fn begin_close(&self, within: Duration) {
+        let mut state = self.state();
+        state.engine.close(now(), within);
+        let reader = state.reader.take();
+        drop(state);
+        self.consumer.notify();
+        wake_all(reader);
+    }
+
+    /// The source was dropped.
+    pub(super) fn abandon(&self) {
+        if !self.state().engine.is_closing() {
+            self.begin_close(DROPPED);
+        }
+    }
+
+    /// Carries out what is neither the reader's nor the lock's.
+    fn carry_out(&self, action: Action) {
+        match action {
+            Action::Start(at) => self.consumer.start(&at),
+            Action::Release(partitions) => self.consumer.release(&partitions),
+            Action::Commit { ticket, offsets } => self.consumer.commit(&offsets, ticket),
+            Action::Seek { at, to } => self.consumer.seek(&at, to),
+            Action::Leave => self.consumer.leave(LEAVE),
+            Action::Notice(notice) => self.tell(notice),
+            Action::Answer(id, result) => {
+                let waits = self.state().commits.remove(&id);
+                // The caller may have stopped waiting.
+                let _ = waits.map(|waits| waits.send(result));
+            }
+        }
+    }
+
+    fn tell(&self, notice: Notice) {
+        if let Notice::Unsettled(all) = &notice {
+            for unsettled in all {
+                tracing::warn!("given back in a rebalance, {}: the next owner reads them again", Shown(unsettled));
+            }
+        }
+        let Some(error) = SourceError::of_notice(notice) else { return };
+        tracing::warn!("{}", error.message());
+        let mut state = self.state();
+        let oldest = if state.notices.len() == MAX_NOTICES { state.notices.pop_front() } else { None };
+        state.notices.push_back(error);
+        drop(state);
+        drop(oldest);
+    }
+}
+
+impl ConsumerEvents for Shared {
+    fn turn(&self, now: Instant, event: Option<GroupEvent>) -> Option<Instant> {
+        let mut state = self.state();
+        let left = matches!(event, Some(GroupEvent::Left));
+        if let Some(event) = event {
+            state.engine.event(now, event);
+        }
+        let (actions, next) = state.engine.turn(now);
+        let report = left.then(|| SourceCloseReport::new(state.engine.closed(), true));
+        drop(state);
+        actions.into_iter().for_each(|action| self.carry_out(action));
+        if let Some(report) = report {
+            for unsettled in &report.unsettled {
+                tracing::warn!("at the close of a source, {}: they are read again", Shown(unsettled));
+            }
+            self.report.send_replace(Some(report));
+        }
+        let reader = self.state().reader.take();
+        wake_all(reader);
+        next
+    }
+}

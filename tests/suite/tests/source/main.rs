@@ -1,0 +1,9 @@
+//! `KafkaSource` over the in-memory Kafka, under a paused clock: its guarantee, each law with a planted defect that it finds,
+//! and random runs.
+#![allow(clippy::unwrap_used)] // a test may fail
+
+mod behaviour;
+mod laws;
+mod planted;
+mod random;
+mod support;

@@ -1,0 +1,208 @@
+//! Random runs: members that join, leave, are expelled and lose commits, and applications that acknowledge, give back, drop
+//! and keep messages in any order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use kafka_tower::memory::{CommitFault, MemoryKafka};
+use kafka_tower::source::{Acked, SourceErrorKind};
+use kafka_tower::{CommitStrategy, KafkaSource, KafkaSourceConfig, SourceMessage};
+use kafka_tower_core::CommitAnswer;
+use tokio::time::{sleep, timeout};
+
+use crate::support::{GROUP, TOPIC, append, append_aborted, committed, config, kafka, source};
+
+/// Splitmix64: the same numbers for a seed on any machine.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((mixed ^ mixed >> 31) % end as u64) as usize
+    }
+}
+
+/// What is true, whatever the sources say.
+struct World {
+    kafka: MemoryKafka,
+    partitions: i32,
+    /// Offsets that were acknowledged and counted.
+    settled: BTreeSet<(i32, i64)>,
+    sources: Vec<Option<KafkaSource<u32>>>,
+    held: Vec<SourceMessage<u32>>,
+    config: KafkaSourceConfig,
+}
+
+impl World {
+    /// No group offset is beyond a record that nobody has acknowledged.
+    fn judge(&self) {
+        for partition in 0..self.partitions {
+            let offset = committed(&self.kafka, partition);
+            let below = self.kafka.committed_partition(TOPIC, partition);
+            let unsettled = below.iter().find(|record| !self.settled.contains(&(partition, record.offset)));
+            if let Some(record) = unsettled {
+                assert!(
+                    offset <= record.offset,
+                    "{TOPIC}[{partition}]: committed {offset}, unsettled {}",
+                    record.offset
+                );
+            }
+        }
+    }
+
+    fn settle(&mut self, message: &SourceMessage<u32>) {
+        // Entered first: the commit may follow at once.
+        let at = (message.partition(), message.offset());
+        let new = self.settled.insert(at);
+        if message.ack() == Acked::Stale && new {
+            self.settled.remove(&at);
+        }
+    }
+
+    async fn receive(&mut self, index: usize) -> Option<SourceMessage<u32>> {
+        let source = self.sources[index].as_mut()?;
+        loop {
+            match timeout(Duration::from_millis(20), source.recv()).await.ok()? {
+                Ok(message) => return Some(message),
+                Err(error) if error.kind() == SourceErrorKind::Closed => return None,
+                Err(error) => assert_ne!(error.kind(), SourceErrorKind::Decode),
+            }
+        }
+    }
+}
+
+async fn run(seed: u64) {
+    let mut numbers = Numbers(seed);
+    let partitions = 1 + numbers.below(4) as i32;
+    let kafka = kafka(partitions as u32);
+    for partition in 0..partitions {
+        append(&kafka, partition, 0..5 + numbers.below(15) as u32).await;
+        if numbers.below(2) == 0 {
+            append_aborted(&kafka, partition, 3).await;
+            append(&kafka, partition, 0..5).await;
+        }
+        append_aborted(&kafka, partition, 1).await;
+    }
+    let strategy = [CommitStrategy::Automatic, CommitStrategy::Periodic, CommitStrategy::Each, CommitStrategy::Manual];
+    let config = KafkaSourceConfig {
+        commit_interval_ms: 200,
+        commit_timeout_ms: 300,
+        drain_timeout_ms: 500,
+        redelivery_backoff_ms: 50,
+        max_unsettled: 1 + numbers.below(20),
+        ..config(strategy[numbers.below(4)])
+    };
+    let mut world = World {
+        kafka,
+        partitions,
+        settled: BTreeSet::new(),
+        sources: vec![None, None, None],
+        held: Vec::new(),
+        config,
+    };
+    world.sources[0] = Some(source(&world.kafka, world.config.clone()).await);
+    for _ in 0..250 {
+        let index = numbers.below(3);
+        match numbers.below(40) {
+            0..15 => {
+                if let Some(message) = world.receive(index).await {
+                    world.held.push(message);
+                }
+            }
+            15..26 if !world.held.is_empty() => {
+                let message = world.held.swap_remove(numbers.below(world.held.len()));
+                world.settle(&message);
+            }
+            26 if !world.held.is_empty() => drop(world.held.swap_remove(numbers.below(world.held.len()))),
+            27 if !world.held.is_empty() => world.held[0].nack("planted"),
+            28 | 29 => sleep(Duration::from_millis(numbers.below(400) as u64)).await,
+            30 => {
+                world.kafka.start_rebalance(GROUP);
+            }
+            31 => {
+                world.kafka.expel_members(GROUP);
+            }
+            32 => world.kafka.next_commit(CommitFault::Lose),
+            33 => world.kafka.next_commit(CommitFault::LoseAnswer),
+            34 => {
+                let code = [27, 16, 14, 22, 25, 113, 30][numbers.below(7)];
+                world.kafka.next_commit(CommitFault::Refuse(CommitAnswer::of_code(code, TOPIC)));
+            }
+            35 => world.sources[index] = None,
+            36 => {
+                if let Some(source) = &world.sources[index] {
+                    drop(source.close_within(Duration::from_millis(numbers.below(300) as u64)).await);
+                    world.sources[index] = None;
+                }
+            }
+            37 | 38 if world.sources[index].is_none() => {
+                world.sources[index] = Some(source(&world.kafka, world.config.clone()).await);
+            }
+            39 => {
+                if let Some(source) = &world.sources[index] {
+                    let _ = source.commit().await;
+                }
+            }
+            _ => {}
+        }
+        world.judge();
+    }
+    finish(world).await;
+}
+
+/// Everything ends: one source reads what is left, and the group has no lag.
+async fn finish(mut world: World) {
+    world.held.clear();
+    world.sources.clear();
+    sleep(Duration::from_secs(10)).await;
+    while world.kafka.expel_members(GROUP) > 0 {}
+    world.sources = vec![Some(source(&world.kafka, world.config.clone()).await)];
+    let mut seen: BTreeMap<i32, i64> = BTreeMap::new();
+    let mut idle = 0;
+    while idle < 50 {
+        match world.receive(0).await {
+            Some(message) => {
+                let last = seen.insert(message.partition(), message.offset());
+                assert!(last.is_none_or(|last| last < message.offset()), "in order");
+                world.settle(&message);
+                idle = 0;
+            }
+            None => idle += 1,
+        }
+        world.judge();
+    }
+    let left = world.sources[0].take().unwrap();
+    // The faults that nothing has used yet.
+    for _ in 0..20 {
+        let _ = left.commit().await;
+        sleep(Duration::from_secs(6)).await;
+    }
+    sleep(Duration::from_secs(70)).await;
+    let report = left.close().await;
+    world.judge();
+    assert!(report.is_complete(), "{report}");
+    for partition in 0..world.partitions {
+        let records = world.kafka.committed_partition(TOPIC, partition);
+        assert!(records.iter().all(|record| world.settled.contains(&(partition, record.offset))), "one is lost");
+        assert_eq!(Some(committed(&world.kafka, partition)), world.kafka.high_watermark(TOPIC, partition), "lag");
+    }
+}
+
+/// 300 seeds; `KAFKA_TOWER_SEEDS=10000` runs more, and `KAFKA_TOWER_SEED=42` one again.
+#[test]
+fn nothing_unsettled_is_committed_and_nothing_is_lost() {
+    let number = |name| std::env::var(name).ok().map(|number| number.parse::<u64>().unwrap());
+    let seeds = match (number("KAFKA_TOWER_SEED"), number("KAFKA_TOWER_SEEDS")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, seeds) => 0..seeds.unwrap_or(300),
+    };
+    for seed in seeds {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let run = || runtime.block_on(async { timeout(Duration::from_secs(36_000), run(seed)).await });
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+        assert!(matches!(ended, Ok(Ok(()))), "seed {seed}: {}", if ended.is_ok() { "it hangs" } else { "see above" });
+    }
+}
