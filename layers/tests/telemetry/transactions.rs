@@ -100,6 +100,8 @@ async fn a_close_ends_the_span_whatever_the_end() {
             assert_eq!(matches!(span.status, Status::Error { .. }), outcome == "unknown");
             drop(layer);
             assert_eq!(backend.spans().len(), 1, "it ended once");
+            let counts = backend.points().into_iter().filter(|point| point.name == "kafka_tower.transactions");
+            assert_eq!(counts.map(|point| point.value).sum::<f64>(), 1.0, "it is counted once");
         }
     }
 }

@@ -410,6 +410,9 @@ async fn transactions_have_spans_that_sends_link_to() {
     let outcomes: Vec<_> = spans.iter().filter_map(|span| attribute(span, "kafka_tower.transaction.outcome")).collect();
     assert_eq!(outcomes, ["committed", "aborted"]);
     let transactions: Vec<_> = spans.iter().filter(|span| span.name == "transaction").collect();
+    let events = |span: &&SpanData| span.events.iter().map(|event| event.name.to_string()).collect::<Vec<_>>();
+    let named = |call| ["begin", call].map(|name| format!("kafka_tower.transaction.{name}"));
+    assert_eq!(transactions.iter().map(events).collect::<Vec<_>>(), [named("commit"), named("abort")]);
     let linked = |id| {
         let sends = spans.iter().filter(|span| span.name == "send orders");
         sends.filter(|span| span.links.iter().any(|link| link.span_context.span_id() == id)).count()
@@ -476,6 +479,9 @@ async fn a_refused_commit_is_not_reported_as_unknown() {
     let spans = backend.spans();
     let transaction = spans.iter().find(|span| span.name == "transaction").unwrap();
     assert_eq!(attribute(transaction, "kafka_tower.transaction.outcome").as_deref(), Some("aborted"));
+    let events: Vec<_> = transaction.events.iter().map(|event| (&*event.name, event.attributes.is_empty())).collect();
+    let refused = ("kafka_tower.transaction.commit", false);
+    assert_eq!(events, [("kafka_tower.transaction.begin", true), refused], "the refusal is recorded with its reason");
 }
 
 /// A close that continues a commit without an answer: the span ends with the close, as a commit.

@@ -127,6 +127,54 @@ async fn a_dropped_guard_aborts_in_the_background() {
     assert_eq!(committed(&kafka), [5]);
 }
 
+/// A send that waited for room when its guard was dropped, and finds it before the abort is done.
+#[tokio::test(start_paused = true)]
+async fn a_send_of_a_dropped_guard_that_finds_room_is_not_sent() {
+    let kafka = MemoryKafka::new().with_topic("numbers", 1);
+    let limits = Limits { records: 1, bytes: 1_000 };
+    let transport = kafka.producer().limits(limits).transactional("id").transport();
+    let sink = KafkaSink::<u32>::builder(config()).transport(transport).build().await.unwrap();
+    let hold = kafka.script().always().hold();
+    let tx = sink.transaction().await.unwrap();
+    let (mut first, mut waits) = (tx.send(1), tx.send(2));
+    assert!(once(&mut first).is_pending() && once(&mut waits).is_pending());
+    drop(tx);
+    hold.release();
+    assert!(once(&mut first).is_ready());
+    assert_misuse(waits.await, "has ended", "before its transaction is ended");
+    sink.in_transaction(async |tx| tx.send(3).await.map(drop)).await.unwrap();
+    assert_eq!((committed(&kafka), kafka.len("numbers")), (vec![3], 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_that_is_first_polled_after_the_end_joins_no_transaction() {
+    let (kafka, sink) = stage().await;
+    let tx = sink.transaction().await.unwrap();
+    let sends = [tx.send(1), tx.send(2)];
+    tx.commit().await.unwrap();
+    let [first, second] = sends;
+    assert_misuse(first.await, "the transaction of this send has ended", "before its transaction is ended");
+    let tx = sink.transaction().await.unwrap();
+    assert_misuse(second.await, "the transaction of this send has ended", "before its transaction is ended");
+    tx.send(3).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!((committed(&kafka), kafka.len("numbers")), (vec![3], 1));
+}
+
+/// Another producer has taken over, so nothing is left to abort.
+#[tokio::test(start_paused = true)]
+async fn a_dropped_guard_of_a_fenced_producer_is_over() {
+    let (kafka, sink) = stage().await;
+    let tx = sink.transaction().await.unwrap();
+    tx.send(1).await.unwrap();
+    let other = kafka.transactional_transport("id");
+    other.control().transactions().unwrap().init(TIME).await.unwrap();
+    drop(tx);
+    assert_eq!(sink.transaction().await.unwrap_err().kind(), ErrorKind::Fenced);
+    assert_eq!(sink.send(2).await.unwrap_err().kind(), ErrorKind::Fenced);
+    assert!(committed(&kafka).is_empty());
+}
+
 /// Each way to go on waits for the abort of the dropped transaction, and none aborts the next one.
 #[tokio::test(start_paused = true)]
 async fn the_abort_of_a_dropped_guard_never_meets_the_next_transaction() {

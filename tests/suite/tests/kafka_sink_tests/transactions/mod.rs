@@ -1,5 +1,6 @@
 //! The two ways to use transactions, over the memory transport.
 
+mod begin;
 mod closure;
 mod guard;
 mod misuse;
