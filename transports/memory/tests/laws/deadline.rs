@@ -212,30 +212,32 @@ fn deadlines_are_kept_when_the_runtime_that_kept_them_ends() {
     });
 }
 
-/// The task of the producer was started on a runtime that is still there.
+/// The task of the producer is on a runtime that is still there.
 #[test]
 fn deadlines_are_kept_while_nothing_drives_the_runtime_that_kept_them() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let (kafka, mut transport) = orders(1);
-    let _hold = kafka.script().always().hold();
-    let (idle, driven) = (runtime(), runtime());
-    let ends = |after| std::time::Instant::now() + after;
-    let entered = idle.enter();
-    let first = transport.call(to(0, "called on the idle one").with_expires_at(ends(50 * MS)));
-    drop(entered);
-    driven.block_on(async {
-        let second = tokio::spawn(transport.call(to(0, "polled before the task moves").with_expires_at(ends(60 * MS))));
-        tokio::task::yield_now().await;
-        let moved = {
+    for moves in [false, true] {
+        let (kafka, mut transport) = orders(1);
+        let _hold = kafka.script().always().hold();
+        let (idle, driven) = (runtime(), runtime());
+        let mut call = |after| transport.call(to(0, "a").with_expires_at(std::time::Instant::now() + after));
+        let first = (!moves).then(|| {
             let _entered = idle.enter();
-            transport.call(to(0, "before all others").with_expires_at(ends(20 * MS)))
-        };
-        let all = async { (first.await, second.await.unwrap(), moved.await) };
-        let stuck = tokio::time::timeout(Duration::from_secs(10), all).await;
-        let (first, second, moved) = stuck.expect("stuck");
-        for outcome in [first, second, moved] {
-            assert_eq!(facts(outcome).0, ErrorKind::Timeout);
-        }
-    });
-    drop(idle);
+            call(20 * MS)
+        });
+        driven.block_on(async {
+            let send = match first {
+                Some(first) => tokio::spawn(first),
+                None => tokio::spawn(call(60 * MS)),
+            };
+            tokio::task::yield_now().await; // polled once, and again only when it is woken
+            let earlier = moves.then(|| {
+                let _entered = idle.enter();
+                call(20 * MS)
+            });
+            let stuck = tokio::time::timeout(Duration::from_secs(10), send).await;
+            assert_eq!(facts(stuck.expect("stuck").expect("a task")).0, ErrorKind::Timeout, "moves: {moves}");
+            drop(earlier);
+        });
+    }
 }
