@@ -15,18 +15,42 @@ use tower_service::Service;
 use super::Guarantee;
 use super::config::Config;
 use super::driver::{Driver, Stage};
+use super::journal::Journal;
 use super::judge::judge;
 use super::outcome::{Outcome, PATIENCE, Schedule, count};
 use super::run::{close, explain, settle};
 use super::seen::seen;
 use super::transactions::{CONNECTS, Stop, note, watched};
 use super::verdict::Violation;
-use super::workload::{TOPIC, Workload};
-use crate::MemoryTransport;
+use super::workload::{Step, TOPIC, Workload};
 use crate::faults::draw::{below, chance};
+use crate::{MemoryKafka, MemoryTransport};
 
 /// Number of stacks, one after the other.
 const STACKS: u32 = 4;
+
+/// Makes the transactional transports of a stack: see [`check_batches`](super::check_batches).
+#[derive(Clone, Debug)]
+pub struct Lanes {
+    kafka: MemoryKafka,
+    journal: Arc<Journal>,
+    config: Config,
+}
+
+impl Lanes {
+    /// Makes a transport for each lane.
+    #[must_use]
+    pub fn transports(&self) -> Vec<MemoryTransport> {
+        (0..self.config.lanes as usize).map(|lane| self.transport(lane)).collect()
+    }
+
+    /// Makes a transport with the transactional id of this lane, for example in place of one that has ended.
+    #[must_use]
+    pub fn transport(&self, lane: usize) -> MemoryTransport {
+        let producer = self.config.producer(&self.kafka).journal(&self.journal);
+        producer.transactional(format!("check-{lane}")).transport()
+    }
+}
 
 /// A stack with the control that closes it, or the reason why it was not connected.
 type Connected<S> = Result<(S, Arc<dyn Control>)>;
@@ -35,7 +59,7 @@ pub(super) async fn drive<S, Fut>(
     config: &Config,
     stage: &Stage,
     schedule: &Schedule,
-    connect: &impl Fn(Vec<MemoryTransport>) -> Fut,
+    connect: &impl Fn(Lanes) -> Fut,
 ) -> Outcome
 where
     Fut: Future<Output = Connected<S>>,
@@ -88,7 +112,7 @@ async fn one<S, Fut>(
     driver: &mut Driver<'_, S>,
     stack: u32,
     sends: &mut BTreeSet<u32>,
-    connect: &impl Fn(Vec<MemoryTransport>) -> Fut,
+    connect: &impl Fn(Lanes) -> Fut,
 ) -> Result<Vec<Violation>, Stop>
 where
     Fut: Future<Output = Connected<S>>,
@@ -98,9 +122,14 @@ where
     let workload = &config.workload;
     let each = workload.sends.div_ceil(STACKS);
     let part = stack * each..workload.sends.min((stack + 1) * each);
-    let of_caller = |caller| part.clone().map(move |index| workload.step(stage.seed, caller, index));
+    // Keys of their own: a stack that was dropped may commit its last records after those of the next one.
+    let of_stack = |mut step: Step| {
+        step.key = step.key.map(|key| stack * workload.callers * workload.keys + key);
+        step
+    };
+    let of_caller = |caller| part.clone().map(move |index| of_stack(workload.step(stage.seed, caller, index)));
     let burst = (0..Workload::BURST).map(|index| workload.burst(stack * Workload::BURST + index));
-    let is_left = |step: &super::workload::Step| schedule.has(step.id);
+    let is_left = |step: &Step| schedule.has(step.id);
     let callers: Vec<Vec<_>> = (0..workload.callers).map(|n| of_caller(n).filter(is_left).collect()).collect();
     let burst: Vec<_> = burst.filter(is_left).collect();
     sends.extend(callers.iter().flatten().chain(&burst).map(|step| step.id));
@@ -135,18 +164,16 @@ where
 async fn connected<S, Fut>(
     config: &Config,
     stage: &Stage,
-    connect: &impl Fn(Vec<MemoryTransport>) -> Fut,
+    connect: &impl Fn(Lanes) -> Fut,
 ) -> Result<(S, Arc<dyn Control>), Stop>
 where
     Fut: Future<Output = Connected<S>>,
 {
+    let (kafka, journal) = (stage.kafka.clone(), Arc::clone(&stage.journal));
+    let lanes = Lanes { kafka, journal, config: config.clone() };
     let mut failed = 0;
     loop {
-        let producer = |lane| {
-            let producer = config.producer(&stage.kafka).journal(&stage.journal);
-            producer.transactional(format!("check-{lane}")).transport()
-        };
-        let connected = watched("connect", connect((0..config.lanes).map(producer).collect())).await?;
+        let connected = watched("connect", connect(lanes.clone())).await?;
         note(stage, "connect", &connected.as_ref().map(drop).map_err(Clone::clone));
         match connected {
             Ok(connected) => return Ok(connected),

@@ -6,6 +6,7 @@ use kafka_tower_core::gate::Limits;
 use kafka_tower_core::{Control, Delivery, Error, Record, Result, TransactionControl};
 use tower_service::Service;
 
+use super::batches::Lanes;
 use super::config::Config;
 use super::failure::failure;
 use super::outcome::{Counts, Outcome, Schedule, on_paused_clock};
@@ -120,7 +121,7 @@ impl<F> Check<F> {
         self
     }
 
-    /// Sets the number of transports that a stack of [`check_batches`](super::check_batches) takes, with the transactional ids
+    /// Sets the number of [`Lanes`] of a stack of [`check_batches`](super::check_batches), with the transactional ids
     /// `check-0`, `check-1`, … Default: 1.
     pub fn lanes(mut self, lanes: u32) -> Self {
         self.config.lanes = lanes;
@@ -182,7 +183,7 @@ impl<F> Check<F> {
     /// If another guarantee is set.
     pub fn run_batches<S, Fut>(self) -> Report
     where
-        F: Fn(Vec<MemoryTransport>) -> Fut,
+        F: Fn(Lanes) -> Fut,
         Fut: Future<Output = Result<(S, Arc<dyn Control>)>>,
         S: Service<Record, Response = Delivery> + Clone,
         S::Error: Into<Error>,

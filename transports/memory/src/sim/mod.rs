@@ -58,6 +58,7 @@ use std::sync::Arc;
 use kafka_tower_core::{Control, Delivery, Error, Record, Result, TransactionControl};
 use tower_service::Service;
 
+pub use batches::Lanes;
 pub use check::Check;
 pub use config::Order;
 pub use guarantee::Guarantee;
@@ -137,8 +138,8 @@ where
 /// Starts a check of stacks that run transactions of their own below their callers, as the transactional batching layer
 /// does, under [`Guarantee::ExactlyOnce`]. Run it with [`Check::run_batches`].
 ///
-/// `connect` takes as many transactional transports as the check has [lanes](Check::lanes), acquires their transactional
-/// ids, and returns the stack with the control that closes it. If it fails, it is called again with new transports.
+/// `connect` makes the transports of its [lanes](Check::lanes), acquires their transactional ids, and returns the stack with
+/// the control that closes it. If it fails, it is called again. The stack may make a new transport for a lane later.
 ///
 /// A run connects four times, each time with the same transactional ids: because the earlier stack was closed, or because
 /// all its handles and futures were dropped, with sends in flight or without. Under faults a stack may also refuse all
@@ -170,8 +171,8 @@ where
 /// #     }
 /// # }
 ///
-/// let check = check_batches(async |mut transports| {
-///     let transport = transports.remove(0);
+/// let check = check_batches(async |lanes| {
+///     let transport = lanes.transport(0);
 ///     transport.control().transactions().unwrap().init(Duration::from_secs(1)).await?;
 ///     let stack = MyLayer::new(transport);
 ///     let control = stack.control();
@@ -181,7 +182,7 @@ where
 /// ```
 pub fn check_batches<S, Fut, F>(connect: F) -> Check<F>
 where
-    F: Fn(Vec<MemoryTransport>) -> Fut,
+    F: Fn(Lanes) -> Fut,
     Fut: Future<Output = Result<(S, Arc<dyn Control>)>>,
     S: Service<Record, Response = Delivery> + Clone,
     S::Error: Into<Error>,

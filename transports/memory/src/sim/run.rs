@@ -11,6 +11,7 @@ use kafka_tower_core::{Control, Delivery, Error, InFlight, Record, Result, Trans
 use tokio::time::{Instant, sleep};
 use tower_service::Service;
 
+use super::batches::Lanes;
 use super::config::Config;
 use super::driver::{Driver, Stage, Stuck};
 use super::journal::Journal;
@@ -66,7 +67,7 @@ where
 /// Runs a seed over stacks that run transactions of their own.
 pub(crate) fn run_batches<S, Fut, F>(config: &Config, seed: u64, schedule: &Schedule, connect: &F) -> Outcome
 where
-    F: Fn(Vec<MemoryTransport>) -> Fut,
+    F: Fn(Lanes) -> Fut,
     Fut: Future<Output = Result<(S, Arc<dyn Control>)>>,
     S: Service<Record, Response = Delivery> + Clone,
     S::Error: Into<Error>,
