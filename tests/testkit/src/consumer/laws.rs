@@ -148,7 +148,7 @@ pub async fn a_release_is_an_answer<F: ConsumerFixture>(fixture: &F) -> Applied 
     let answer = first.commit(&revoked[0], 2).await;
     assert!(matches!(answer, CommitAnswer::Committed), "between revocation and release: {answer:?}");
     first.consumer.release(&revoked);
-    let (of_first, of_second) = tokio::join!(first.assigned(), second.assigned());
+    let (of_first, of_second) = futures_util::future::join(first.assigned(), second.assigned()).await;
     let mut owned: Vec<_> = of_first.iter().chain(&of_second).map(|at| at.at.clone()).collect();
     owned.sort();
     let mut expected: Vec<_> = all.into_iter().map(|at| at.at).collect();
