@@ -1,7 +1,8 @@
 //! The end of a transaction reaches the broker late, during the next transaction (KAFKA-17754). On a real Apache Kafka,
 //! behind a proxy; a reader of committed records on another listener has the last word.
 //!
-//! `KAFKA_TOWER_ROUNDS` is the number of rounds of each case, 3 by default.
+//! `KAFKA_TOWER_ROUNDS` is the number of rounds of each case, by default 20, and 3 for late records. Late ends of several
+//! producers run side by side: the proxy knows their requests by the transactional id.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::time::Duration;
@@ -20,6 +21,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
 /// A caller stops waiting after this time, and repeats the call.
 const CALLER_TIMEOUT: Duration = Duration::from_millis(100);
 
+/// Number of rounds of a case that run at the same time, where each has its own producer.
+const SIDE_BY_SIDE: usize = 4;
+
 async fn real() -> Option<(&'static Cluster, MutexGuard<'static, ()>)> {
     static KAFKA: OnceCell<Option<Cluster>> = OnceCell::const_new();
     /// The proxy is shared: one test at a time.
@@ -30,7 +34,12 @@ async fn real() -> Option<(&'static Cluster, MutexGuard<'static, ()>)> {
 }
 
 fn rounds() -> usize {
-    std::env::var("KAFKA_TOWER_ROUNDS").map_or(3, |rounds| rounds.parse().expect("KAFKA_TOWER_ROUNDS is a number"))
+    rounds_or(20)
+}
+
+fn rounds_or(default: usize) -> usize {
+    std::env::var("KAFKA_TOWER_ROUNDS")
+        .map_or(default, |rounds| rounds.parse().expect("KAFKA_TOWER_ROUNDS is a number"))
 }
 
 /// What happens to the request that ends the first transaction. The proxy passes it on in the second one.
@@ -114,14 +123,14 @@ impl Producer {
     /// Ends the transaction while the proxy holds the request. Its call returns `Ok`.
     async fn end_disturbed(&self, proxy: &Proxy, case: Case) {
         let action = if case.fault == Fault::Cut { Action::HoldAndCut } else { Action::Hold };
-        proxy.next(ApiKey::END_TXN, action);
+        proxy.next_of(ApiKey::END_TXN, &self.topic, action);
         if case.fault == Fault::CallerTimeout {
             let error = self.end(case.commit, CALLER_TIMEOUT).await.unwrap_err();
             assert_eq!((error.kind(), error.recovery()), (ErrorKind::Timeout, Recovery::Retry), "{error:#}");
-            proxy.wait_for_held(1).await.unwrap();
+            proxy.wait_for_held_of(&self.topic, 1).await.unwrap();
         }
         self.end(case.commit, TIME).await.unwrap_or_else(|error| panic!("{case:?}: {error:#}"));
-        proxy.wait_for_held(1).await.unwrap();
+        proxy.wait_for_held_of(&self.topic, 1).await.unwrap();
     }
 }
 
@@ -150,7 +159,7 @@ async fn round(
 
     producer.transactions().begin(TIME).await.unwrap();
     producer.send(0, format!("{second}.0")).await.unwrap();
-    proxy.release().await.unwrap();
+    proxy.release_of(&producer.topic).await.unwrap();
     for partition in 1..case.partitions {
         producer.send(partition, format!("{second}.{partition}")).await.unwrap();
     }
@@ -162,7 +171,7 @@ async fn round(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_end_has_no_effect_on_the_next_transaction() {
     let Some((kafka, _alone)) = real().await else { return };
-    for case in Case::all(&[Fault::Cut, Fault::RequestTimeout, Fault::CallerTimeout]) {
+    let rounds_of = |case: Case| async move {
         let topic = kafka.topic("late-ends", case.partitions).await.unwrap();
         let mut producer = Producer::new(kafka, &topic, true).await;
         let mut expected = Vec::new();
@@ -177,15 +186,16 @@ async fn a_late_end_has_no_effect_on_the_next_transaction() {
         producer.transactions().begin(TIME).await.unwrap();
         assert_eq!(producer.control.generation(), rounds() as u64, "{case:?}");
         producer.close().await;
-    }
+    };
+    join_all(Case::all(&[Fault::Cut, Fault::RequestTimeout, Fault::CallerTimeout]).into_iter().map(rounds_of)).await;
 }
 
 /// The negative control: without replacements each round has a wrong result. With two partitions no call says so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_replacements_a_late_end_ends_the_next_transaction() {
     let Some((kafka, _alone)) = real().await else { return };
-    for case in Case::all(&[Fault::Cut, Fault::RequestTimeout]) {
-        for n in 0..rounds() {
+    let rounds_of = |(case, first): (Case, usize)| async move {
+        for n in (first..rounds()).step_by(SIDE_BY_SIDE) {
             let topic = kafka.topic("late-ends-control", case.partitions).await.unwrap();
             let mut producer = Producer::new(kafka, &topic, false).await;
             let mut expected = Vec::new();
@@ -200,7 +210,10 @@ async fn without_replacements_a_late_end_ends_the_next_transaction() {
             // The producer may have ended.
             drop(producer.control.close(TIME).await.unwrap());
         }
-    }
+    };
+    // Each round has a producer of its own.
+    let cases = Case::all(&[Fault::Cut, Fault::RequestTimeout]).into_iter();
+    join_all(cases.flat_map(|case| (0..SIDE_BY_SIDE).map(move |first| (case, first))).map(rounds_of)).await;
 }
 
 /// A record was written, its answer was lost, and its transaction was aborted. librdkafka uses its sequence number again:
@@ -211,7 +224,7 @@ async fn a_record_without_an_answer_does_not_replace_one_of_the_next_transaction
     let Some((kafka, _alone)) = real().await else { return };
     let proxy = kafka.proxy().unwrap();
     for replaces in [true, false] {
-        for n in 0..rounds() {
+        for n in 0..rounds_or(3) {
             let topic = kafka.topic("unanswered-records", 1).await.unwrap();
             let mut producer = Producer::new(kafka, &topic, replaces).await;
             producer.transactions().begin(TIME).await.unwrap();

@@ -119,16 +119,18 @@ async fn requests<'a>(mut from: ReadSide, to: &mut WriteSide, open: &Open, state
     let write = async {
         while let Some((frame, due)) = queue.recv().await {
             let meta = frame.request();
-            let mut action = None;
+            let mut rule = None;
             if let Some((key, _)) = meta {
-                state.send_modify(|state| action = state.admit(key, frame.bytes()));
+                state.send_modify(|state| rule = state.admit(key, frame.bytes()));
             }
             passable(state, Direction::ToBroker, due).await;
+            let (action, text) = rule.unzip();
+            let text = text.unwrap_or_default();
             match action {
                 Some(Action::CutBefore) => return Ok(End::Closed),
-                Some(Action::HoldAndCut) => return Ok(End::Late(frame, Held::new(state))),
+                Some(Action::HoldAndCut) => return Ok(End::Late(frame, Held::new(state, text))),
                 Some(Action::Hold) => {
-                    let held = Held::new(state);
+                    let held = Held::new(state, text);
                     held.released().await;
                     if queue.is_closed() && queue.is_empty() {
                         // The client is gone: only `late` waits for the answer.
@@ -224,23 +226,35 @@ async fn passable(state: &Shared, direction: Direction, due: Instant) {
 /// A request that waits for the next release. Counted and registered in one step, so that a caller who sees it held can
 /// release it.
 struct Held<'a> {
-    counted: Counted<'a>,
-    releases: u64,
+    state: &'a Shared,
+    text: String,
+    releases: (u64, u64),
 }
 
 impl<'a> Held<'a> {
-    fn new(state: &'a Shared) -> Self {
-        let mut releases = 0;
+    fn new(state: &'a Shared, text: String) -> Self {
+        let mut releases = (0, 0);
         state.send_modify(|state| {
-            state.held += 1;
-            releases = state.releases;
+            state.held.push(text.clone());
+            releases = state.releases_of(&text);
         });
-        Self { counted: Counted { state, field: |state| &mut state.held }, releases }
+        Self { state, text, releases }
     }
 
     async fn released(&self) {
-        let mut changes = self.counted.state.subscribe();
-        let _ = changes.wait_for(|state| state.releases != self.releases).await;
+        let mut changes = self.state.subscribe();
+        let _ = changes.wait_for(|state| state.releases_of(&self.text) != self.releases).await;
+    }
+}
+
+/// Also when a cut drops the task's future.
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.state.send_modify(|state| {
+            if let Some(at) = state.held.iter().position(|held| *held == self.text) {
+                state.held.swap_remove(at);
+            }
+        });
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use crate::kafka::Error;
 pub use rules::{Action, ApiKey, Direction};
-use rules::{Flow, State};
+use rules::{Flow, Rule, State};
 
 /// Time limit of the waiting functions.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -117,12 +117,18 @@ impl Proxy {
 
     /// Sets the action for the next request of this kind that has no other rule yet.
     pub fn next(&self, key: ApiKey, action: Action) {
-        self.state.send_modify(|state| state.rules.push_back((key, action)));
+        self.next_of(key, "", action);
+    }
+
+    /// The same for the next request that contains the text, such as a transactional id: for several clients side by side.
+    pub fn next_of(&self, key: ApiKey, text: &str, action: Action) {
+        let rule = Rule { key, text: text.to_owned(), action };
+        self.state.send_modify(|state| state.rules.push_back(rule));
     }
 
     /// The same for the next `count` requests.
     pub fn next_n(&self, key: ApiKey, count: usize, action: Action) {
-        self.state.send_modify(|state| state.rules.extend(std::iter::repeat_n((key, action), count)));
+        (0..count).for_each(|_| self.next(key, action));
     }
 
     /// Sets the action for every request of this kind that contains the text, such as the name of a topic.
@@ -146,13 +152,23 @@ impl Proxy {
     /// If the broker does not accept or answer them.
     pub async fn release(&self) -> Result<(), Error> {
         self.state.send_modify(|state| state.releases += 1);
-        self.wait("releasing", |state| state.held == 0).await
+        self.wait("releasing", |state| state.held.is_empty()).await
+    }
+
+    /// The same for the requests held by rules for this text.
+    ///
+    /// # Errors
+    ///
+    /// As for [`release`](Self::release).
+    pub async fn release_of(&self, text: &str) -> Result<(), Error> {
+        self.state.send_modify(|state| *state.releases_of.entry(text.to_owned()).or_default() += 1);
+        self.wait("releasing", |state| state.held_by(Some(text)) == 0).await
     }
 
     /// Number of requests held now.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.state.borrow().held
+        self.state.borrow().held_by(None)
     }
 
     /// Waits until `count` requests are held.
@@ -161,7 +177,16 @@ impl Proxy {
     ///
     /// If that does not happen within 30 s.
     pub async fn wait_for_held(&self, count: usize) -> Result<(), Error> {
-        self.wait("requests being held", |state| state.held >= count).await
+        self.wait("requests being held", |state| state.held_by(None) >= count).await
+    }
+
+    /// Waits until `count` requests are held by rules for this text.
+    ///
+    /// # Errors
+    ///
+    /// If that does not happen within 30 s.
+    pub async fn wait_for_held_of(&self, text: &str, count: usize) -> Result<(), Error> {
+        self.wait("requests being held", |state| state.held_by(Some(text)) >= count).await
     }
 
     /// Number of requests of this kind from clients, whatever happened to them then.

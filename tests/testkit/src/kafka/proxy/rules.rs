@@ -96,30 +96,50 @@ impl Flow {
 pub(super) struct State {
     pub(super) to_broker: Flow,
     pub(super) to_client: Flow,
-    pub(super) rules: VecDeque<(ApiKey, Action)>,
+    pub(super) rules: VecDeque<Rule>,
     /// Rules for all requests of a kind that contain a text.
     pub(super) lasting: Vec<(ApiKey, String, Action)>,
     /// How often all connections have been closed.
     pub(super) cuts: u64,
-    /// How often held requests have been released.
+    /// How often held requests have been released: all, and those of the rules for a text.
     pub(super) releases: u64,
-    pub(super) held: usize,
+    pub(super) releases_of: BTreeMap<String, u64>,
+    /// The texts of the rules for the requests that are held.
+    pub(super) held: Vec<String>,
     pub(super) connections: usize,
     pub(super) down: bool,
     pub(super) listening: usize,
     pub(super) closed: bool,
 }
 
+/// A rule for one request that contains the text.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) key: ApiKey,
+    pub(super) text: String,
+    pub(super) action: Action,
+}
+
 impl State {
     /// Counts a request and returns the rule for it. A rule for the next request applies only once.
-    pub(super) fn admit(&mut self, key: ApiKey, frame: &[u8]) -> Option<Action> {
+    pub(super) fn admit(&mut self, key: ApiKey, frame: &[u8]) -> Option<(Action, String)> {
         self.to_broker.see(key);
         let contains = |text: &str| text.is_empty() || frame.windows(text.len()).any(|part| part == text.as_bytes());
         let lasting = self.lasting.iter().find(|(wanted, text, _)| *wanted == key && contains(text));
-        if let Some((_, _, action)) = lasting {
-            return Some(*action);
+        if let Some((_, text, action)) = lasting {
+            return Some((*action, text.clone()));
         }
-        let index = self.rules.iter().position(|(wanted, _)| *wanted == key)?;
-        self.rules.remove(index).map(|(_, action)| action)
+        let index = self.rules.iter().position(|rule| rule.key == key && contains(&rule.text))?;
+        self.rules.remove(index).map(|rule| (rule.action, rule.text))
+    }
+
+    /// Changes when a request that is held by a rule for the text is released.
+    pub(super) fn releases_of(&self, text: &str) -> (u64, u64) {
+        (self.releases, self.releases_of.get(text).copied().unwrap_or(0))
+    }
+
+    /// Number of requests held by rules for the text, or by all rules.
+    pub(super) fn held_by(&self, text: Option<&str>) -> usize {
+        self.held.iter().filter(|held| text.is_none_or(|text| *text == **held)).count()
     }
 }
