@@ -1,8 +1,6 @@
 use std::time::Duration;
 
-use kafka_tower_core::{
-    ConsumerGroup, ControlFuture, Error, Persistence, Recovery, Result, TopicOffset, TransactionControl,
-};
+use kafka_tower_core::{ConsumerGroup, ControlFuture, Error, Recovery, Result, TopicOffset, TransactionControl};
 use tokio::sync::Mutex;
 
 use super::super::deadline;
@@ -118,10 +116,10 @@ impl SinkTransactions {
     }
 }
 
-/// Whether the error of an abort says that the producer has no open transaction, now or ever again.
+/// Whether an abort that failed with this error must not be repeated: the producer has no open transaction (it was never
+/// opened, or has ended), or has ended itself.
 fn is_over(error: &Error) -> bool {
-    let never_opened = error.recovery() == Recovery::Reject && error.persistence() == Persistence::NotPersisted;
-    error.recovery() == Recovery::Fatal || never_opened
+    matches!(error.recovery(), Recovery::Reject | Recovery::Fatal)
 }
 
 fn left(within: Duration, since: std::time::Instant) -> Duration {
@@ -148,5 +146,21 @@ impl TransactionControl for SinkTransactions {
 
     fn send_offsets(&self, offsets: Vec<TopicOffset>, group: ConsumerGroup, within: Duration) -> ControlFuture<'_, ()> {
         Box::pin(self.offsets_for(None, offsets, group, within))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_tower_core::ErrorKind;
+    use kafka_tower_core::error::transport::aborted_in_doubt;
+
+    use super::*;
+
+    #[test]
+    fn an_abort_is_repeated_only_if_that_can_succeed() {
+        let failed = |recovery| Error::new(ErrorKind::Transaction, "planted").with_recovery(recovery);
+        assert!(is_over(&failed(Recovery::Fatal)) && is_over(&failed(Recovery::Reject)));
+        assert!(is_over(&aborted_in_doubt()), "it has ended");
+        assert!(!is_over(&failed(Recovery::Retry)) && !is_over(&failed(Recovery::AbortTransaction)));
     }
 }

@@ -148,3 +148,54 @@ async fn a_closure_that_panics_or_is_dropped_is_aborted() {
     sink.in_transaction(async |tx| tx.send(3).await).await.unwrap();
     assert_eq!(committed(&kafka), [3]);
 }
+
+/// A clone of the `Transaction` that outlives its closure sends nothing, ends nothing, and its drop changes nothing.
+#[tokio::test(start_paused = true)]
+async fn a_clone_that_outlives_the_closure_has_ended() {
+    for commits in [true, false] {
+        let (kafka, sink) = stage().await;
+        let kept = std::sync::Mutex::new(None);
+        let done = sink.in_transaction(async |tx| {
+            tx.send(1).await?;
+            *kept.lock().unwrap() = Some(std::sync::Arc::clone(&tx));
+            if commits { Ok(()) } else { Err(Error::serialization("planted")) }
+        });
+        assert_eq!(done.await.is_ok(), commits);
+        let clone = kept.into_inner().unwrap().unwrap();
+        let before = committed(&kafka);
+        assert_eq!(before, if commits { vec![1] } else { vec![] });
+        assert_misuse(clone.send(2).await, "has ended", "before its transaction is ended");
+        let next = sink.transaction().await.unwrap();
+        assert_misuse(clone.send(3).await, "has ended", "before its transaction is ended");
+        next.send(4).await.unwrap();
+        let group =
+            ConsumerGroup { group_id: "g".into(), generation: -1, member_id: String::new(), group_instance_id: None };
+        assert_misuse(clone.send_offsets(Vec::new(), group).await, "has ended", "begin, send, commit or abort");
+        // Neither its end nor its drop ends the next transaction.
+        let clone = std::sync::Arc::into_inner(clone).unwrap();
+        assert_misuse(clone.commit().await, "has ended", "begin, send, commit or abort");
+        tokio::task::yield_now().await;
+        next.commit().await.unwrap();
+        assert_eq!(committed(&kafka), [before, vec![4]].concat());
+    }
+}
+
+/// The same if `in_transaction` itself is dropped: the transaction is aborted, although a clone is there.
+#[tokio::test(start_paused = true)]
+async fn a_clone_does_not_keep_a_dropped_transaction_open() {
+    let (kafka, sink) = stage().await;
+    let kept = std::sync::Mutex::new(None);
+    let done = sink.in_transaction(async |tx| {
+        tx.send(1).await?;
+        *kept.lock().unwrap() = Some(tx);
+        std::future::pending::<Result<()>>().await
+    });
+    assert!(tokio::time::timeout(TIME, done).await.is_err());
+    let clone = kept.into_inner().unwrap().unwrap();
+    assert_misuse(clone.send(2).await, "has ended", "before its transaction is ended");
+    let next = sink.transaction().await.unwrap();
+    drop(clone);
+    next.send(3).await.unwrap();
+    next.commit().await.unwrap();
+    assert_eq!(committed(&kafka), [3]);
+}
