@@ -11,6 +11,7 @@
 //! | [partition](crate::layers::partition) | a retry goes to the partition of the first attempt |
 //! | [circuit breaker](crate::layers::circuit_breaker) | outside of retry: it counts outcomes, not attempts, and an open breaker rejects new sends but not retries of earlier ones |
 //! | [retry](crate::layers::retry) | next to the transport: a retry sends the same record again |
+//! | with `transaction_batch`: [the batching layer](crate::layers::transaction_batch) | directly above the transports: it replays whole batches, and the retry layer above it sends nothing again |
 //! | transport | its gate enforces the limits: exact in records and bytes, and freed by delivery reports |
 //!
 //! No other place orders the layers. For another order, compose the layers with tower's `ServiceBuilder` and make a

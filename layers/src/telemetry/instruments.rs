@@ -34,6 +34,17 @@ pub(super) struct Set {
     pub(super) rejections: Counter<u64>,
     pub(super) transactions: Counter<u64>,
     transaction: Histogram<f64>,
+    pub(super) shared: Shared,
+}
+
+/// Instruments of shared transactions.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) messages: Histogram<u64>,
+    pub(super) size: Histogram<u64>,
+    pub(super) age: Histogram<f64>,
+    pub(super) replays: Counter<u64>,
+    pub(super) refusals: Counter<u64>,
 }
 
 /// Sources that are read when metrics are collected. Weak references: they keep no transport alive.
@@ -131,6 +142,34 @@ impl Set {
             rejections: count(metric::BREAKER_REJECTIONS, "{message}", "Sends that the circuit breaker rejected."),
             transactions: count(metric::TRANSACTIONS, "{transaction}", "Transactions that ended, by outcome."),
             transaction: seconds(metric::TRANSACTION_DURATION, "Time from the begin of a transaction to its end."),
+            shared: Shared {
+                messages: meter
+                    .u64_histogram(metric::TRANSACTION_MESSAGES)
+                    .with_unit("{message}")
+                    .with_description("Messages in the batch of a shared transaction when it was cut.")
+                    .with_boundaries(metric::MESSAGE_BUCKETS.to_vec())
+                    .build(),
+                size: meter
+                    .u64_histogram(metric::TRANSACTION_SIZE)
+                    .with_unit("By")
+                    .with_description("Bytes of the batch of a shared transaction when it was cut.")
+                    .with_boundaries(metric::SIZE_BUCKETS.to_vec())
+                    .build(),
+                age: seconds(
+                    metric::TRANSACTION_AGE,
+                    "Time that the oldest message of a shared transaction had waited when its batch was cut.",
+                ),
+                replays: count(
+                    metric::TRANSACTION_REPLAYS,
+                    "{transaction}",
+                    "Shared transactions whose batch was sent before.",
+                ),
+                refusals: count(
+                    metric::TRANSACTION_REFUSALS,
+                    "{message}",
+                    "Messages of shared transactions that were refused themselves.",
+                ),
+            },
         }
     }
 

@@ -111,7 +111,7 @@
 //! | `send {topic}` | PRODUCER; CLIENT if the message came with a context of its own | one message, from its call to its delivery report |
 //! | `send {topic}` of a batch | CLIENT; PRODUCER without `create` spans | `send_batch`, linked to its messages |
 //! | `create {topic}` | PRODUCER | a message of a batch, from its call to its delivery report: the headers carry its context |
-//! | `transaction` | INTERNAL | a transaction, from begin to end; sends link to it |
+//! | `transaction` | INTERNAL | a transaction, from begin to end; sends link to it. One that sends share has no parent, and links to its messages |
 //!
 //! | attribute | on | set at |
 //! |---|---|---|
@@ -125,6 +125,7 @@
 //! | `error.type`, `kafka_tower.persistence` | failed spans, with status `Error` | end |
 //! | `kafka_tower.attempts` | sends with more than one attempt | end |
 //! | `kafka_tower.transaction.outcome`, `kafka_tower.transaction.messages` | transactions | end |
+//! | `kafka_tower.transaction.lane`, `.cut`; `.attempt`, `.refused` if there is more than the usual | shared transactions | end |
 //!
 //! | event | on | attributes |
 //! |---|---|---|
@@ -147,6 +148,8 @@
 //! | `kafka_tower.circuit_breaker.rejections` | counter, `{message}` | destination |
 //! | `kafka_tower.transactions` | counter, `{transaction}` | destination, `kafka_tower.transaction.outcome` |
 //! | `kafka_tower.transaction.duration` | histogram, s | destination, `kafka_tower.transaction.outcome` |
+//! | `kafka_tower.transaction.messages`, `.size`, `.age` | histograms, `{message}`, By, s | shared transactions: destination, `kafka_tower.transaction.lane`, `.cut` |
+//! | `kafka_tower.transaction.replays`, `.refusals` | counters, `{transaction}`, `{message}` | shared transactions: destination, `kafka_tower.transaction.lane` |
 
 pub mod semconv;
 
@@ -164,6 +167,7 @@ mod propagation;
 mod scope;
 mod send_span;
 mod service;
+mod shared;
 mod sink;
 mod topic;
 mod tracer;

@@ -176,6 +176,15 @@ pub const TRANSACTION_OUTCOME: &str = "kafka_tower.transaction.outcome";
 /// Number of messages sent in the transaction; those of batches count individually.
 pub const TRANSACTION_MESSAGES: &str = "kafka_tower.transaction.messages";
 
+/// Index of the lane of a shared transaction.
+pub const TRANSACTION_LANE: &str = "kafka_tower.transaction.lane";
+/// Why the batch of a shared transaction was cut: `records`, `bytes`, `age`, `room`, `flush` or `close`.
+pub const TRANSACTION_CUT: &str = "kafka_tower.transaction.cut";
+/// Number of the attempt to commit the batch of a shared transaction, if it is not the first.
+pub const TRANSACTION_ATTEMPT: &str = "kafka_tower.transaction.attempt";
+/// Number of messages of a shared transaction that were refused themselves, if there are any.
+pub const TRANSACTION_REFUSED: &str = "kafka_tower.transaction.refused";
+
 /// Names and buckets of the metrics.
 pub mod metric {
     /// Histogram, s: duration of a send, from its call to its result, as in its span.
@@ -206,10 +215,23 @@ pub mod metric {
     pub const TRANSACTIONS: &str = "kafka_tower.transactions";
     /// Histogram, s: duration of a transaction, from begin to end, by outcome.
     pub const TRANSACTION_DURATION: &str = "kafka_tower.transaction.duration";
+    /// Histogram, `{message}`: number of messages in the batch of a shared transaction when it was cut.
+    pub const TRANSACTION_MESSAGES: &str = "kafka_tower.transaction.messages";
+    /// Histogram, `By`: bytes of the batch of a shared transaction when it was cut.
+    pub const TRANSACTION_SIZE: &str = "kafka_tower.transaction.size";
+    /// Histogram, s: time that the oldest message of a shared transaction had waited when its batch was cut.
+    pub const TRANSACTION_AGE: &str = "kafka_tower.transaction.age";
+    /// Counter, `{transaction}`: shared transactions whose batch was sent before.
+    pub const TRANSACTION_REPLAYS: &str = "kafka_tower.transaction.replays";
+    /// Counter, `{message}`: messages of shared transactions that were refused themselves.
+    pub const TRANSACTION_REFUSALS: &str = "kafka_tower.transaction.refusals";
 
     /// Buckets of [`OPERATION_DURATION`], in seconds, as the conventions specify; our other durations use them too.
     pub const DURATION_BUCKETS: [f64; 14] =
         [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+    /// Buckets of [`TRANSACTION_SIZE`], in bytes.
+    pub const SIZE_BUCKETS: [f64; 8] =
+        [1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0];
     /// Buckets of [`BATCH_MESSAGES`].
     pub const MESSAGE_BUCKETS: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 10_000.0];
 }

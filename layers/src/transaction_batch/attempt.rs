@@ -11,7 +11,7 @@ use kafka_tower_core::{Control, Delivery, Error, Persistence, Record, Recovery, 
 use tokio::time::{Instant, sleep, timeout_at};
 use tower_service::Service;
 
-use super::batch::{Batch, Stage};
+use super::batch::{Batch, Failure, Stage};
 use super::decide::{AfterBegin, AfterCommit, Left, after_begin, after_commit};
 use super::errors;
 
@@ -28,13 +28,6 @@ pub(super) enum Attempt {
     Refused(Error),
     /// The transaction has no clean end, or the producer has ended. The persistence holds for all records.
     Unclean(Left, Persistence, Error),
-}
-
-/// Why an attempt failed.
-pub(super) struct Failure {
-    pub(super) cause: Error,
-    /// Outcomes of the first records, in order. Later ones were not sent, or their outcomes were not awaited.
-    pub(super) outcomes: Vec<Result<Delivery>>,
 }
 
 /// Makes one attempt.

@@ -1,12 +1,13 @@
 //! A batch: its records, and how far its transaction has come.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kafka_tower_core::error::transport::of_isolated;
 use kafka_tower_core::ledger::{RecordTransport, Slot};
 use kafka_tower_core::{Delivery, Error, Persistence, Record, Result};
 
+use super::event::{CutReason, Slots, TransactionEvent, TransactionOutcome};
 use super::inner::BatchInner;
 use super::{decide, errors};
 
@@ -30,6 +31,13 @@ impl Stage {
     }
 }
 
+/// Why an attempt failed.
+pub(super) struct Failure {
+    pub(super) cause: Error,
+    /// Outcomes of the first records, in order. Later ones were not sent, or their outcomes were not awaited.
+    pub(super) outcomes: Vec<Result<Delivery>>,
+}
+
 /// Records that share a transaction. Whatever ends its task, each record is settled: dropping the batch does it.
 pub(super) struct Batch {
     inner: Arc<BatchInner>,
@@ -37,11 +45,51 @@ pub(super) struct Batch {
     pub(super) stage: Stage,
     /// How often it was replayed.
     pub(super) replays: u32,
+    /// Number of attempts.
+    pub(super) attempts: u32,
+    cut: Cut,
+}
+
+/// Why and when a batch was cut.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cut {
+    pub(super) reason: CutReason,
+    /// Time that its oldest record had waited.
+    pub(super) age: Duration,
 }
 
 impl Batch {
-    pub(super) fn new(inner: &Arc<BatchInner>, slots: Vec<Arc<Slot<Delivery>>>) -> Self {
-        Self { inner: Arc::clone(inner), slots, stage: Stage::Waiting, replays: 0 }
+    pub(super) fn new(inner: &Arc<BatchInner>, slots: Vec<Arc<Slot<Delivery>>>, reason: CutReason) -> Self {
+        let waited = |slot: &Arc<Slot<Delivery>>| inner.now().saturating_duration_since(slot.called_at());
+        let cut = Cut { reason, age: slots.first().map(waited).unwrap_or_default() };
+        Self { inner: Arc::clone(inner), slots, stage: Stage::Waiting, replays: 0, attempts: 0, cut }
+    }
+
+    /// Reports a transaction of these records, which has ended.
+    pub(super) fn report(&self, lane: usize, took: Duration, outcome: TransactionOutcome, failure: Option<&Failure>) {
+        if self.inner.hooks.are_none() || self.is_empty() {
+            return;
+        }
+        let refused = failure.map_or(0, |failure| self.refused(failure));
+        self.inner.hooks.call(&TransactionEvent {
+            lane,
+            records: self.len(),
+            bytes: self.slots.iter().map(|slot| slot.record().size()).sum(),
+            cut: self.cut.reason,
+            age: self.cut.age,
+            attempt: self.attempts,
+            took,
+            outcome,
+            refused,
+            error: failure.map(|failure| &failure.cause),
+            slots: Slots(&self.slots),
+        });
+    }
+
+    fn refused(&self, failure: &Failure) -> usize {
+        let is_refused =
+            |outcome: &&Result<Delivery>| outcome.as_ref().is_err_and(|error| decide::is_poison(error, self.len()));
+        failure.outcomes.iter().filter(is_refused).count()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -121,7 +169,8 @@ impl Batch {
     /// Takes the second half as a batch of its own, to be sent after this one.
     pub(super) fn halve(&mut self) -> Self {
         let rest = self.slots.split_off(self.slots.len().div_ceil(2));
-        Self { slots: rest, inner: Arc::clone(&self.inner), stage: self.stage, replays: self.replays }
+        let Self { stage, replays, attempts, cut, .. } = *self;
+        Self { slots: rest, inner: Arc::clone(&self.inner), stage, replays, attempts, cut }
     }
 
     pub(super) fn now(&self) -> Instant {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::event::CutReason;
+
 /// Limits of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
@@ -28,19 +30,21 @@ pub(super) enum Decision {
     Idle,
     /// Wait until then, or until more records wait.
     Until(Instant),
-    /// Cut now.
-    Cut,
+    /// Cut now, for this reason.
+    Cut(CutReason),
 }
 
 /// Decides whether a batch is cut now. `urgent`: a flush, a close or a record without room waits for it.
-pub(super) fn decide(limits: &Limits, waiting: &Waiting, urgent: bool, now: Instant) -> Decision {
+pub(super) fn decide(limits: &Limits, waiting: &Waiting, urgent: Option<CutReason>, now: Instant) -> Decision {
     let Some(oldest) = waiting.oldest else { return Decision::Idle };
-    if urgent || waiting.records >= limits.records || waiting.bytes >= limits.bytes {
-        return Decision::Cut;
+    let records = (waiting.records >= limits.records).then_some(CutReason::Records);
+    let bytes = || (waiting.bytes >= limits.bytes).then_some(CutReason::Bytes);
+    if let Some(reason) = records.or_else(bytes).or(urgent) {
+        return Decision::Cut(reason);
     }
     match oldest.checked_add(limits.age) {
         Some(due) if due > now => Decision::Until(due),
-        Some(_) => Decision::Cut,
+        Some(_) => Decision::Cut(CutReason::Age),
         None => Decision::Until(now + FAR),
     }
 }
@@ -70,7 +74,7 @@ mod tests {
 
     const LIMITS: Limits = Limits { records: 10, bytes: 100, age: Duration::from_millis(50) };
 
-    fn decided(records: usize, bytes: usize, urgent: bool, waited: u64) -> (Decision, Instant) {
+    fn decided(records: usize, bytes: usize, urgent: Option<CutReason>, waited: u64) -> (Decision, Instant) {
         let oldest = Instant::now();
         let waiting = Waiting { records, bytes, oldest: (records > 0).then_some(oldest) };
         (decide(&LIMITS, &waiting, urgent, oldest + Duration::from_millis(waited)), oldest)
@@ -78,16 +82,16 @@ mod tests {
 
     #[test]
     fn nothing_is_cut_while_no_record_waits() {
-        assert_eq!(decided(0, 0, true, 1_000).0, Decision::Idle);
+        assert_eq!(decided(0, 0, Some(CutReason::Flush), 1_000).0, Decision::Idle);
     }
 
     #[test]
     fn count_bytes_age_and_urgency_cut() {
-        assert_eq!(decided(10, 1, false, 0).0, Decision::Cut);
-        assert_eq!(decided(1, 100, false, 0).0, Decision::Cut);
-        assert_eq!(decided(1, 1, false, 50).0, Decision::Cut);
-        assert_eq!(decided(1, 1, true, 0).0, Decision::Cut);
-        let (decision, oldest) = decided(9, 99, false, 49);
+        assert_eq!(decided(10, 1, None, 0).0, Decision::Cut(CutReason::Records));
+        assert_eq!(decided(1, 100, None, 0).0, Decision::Cut(CutReason::Bytes));
+        assert_eq!(decided(1, 1, None, 50).0, Decision::Cut(CutReason::Age));
+        assert_eq!(decided(1, 1, Some(CutReason::Flush), 0).0, Decision::Cut(CutReason::Flush));
+        let (decision, oldest) = decided(9, 99, None, 49);
         assert_eq!(decision, Decision::Until(oldest + LIMITS.age));
     }
 
@@ -95,7 +99,7 @@ mod tests {
     fn an_age_beyond_the_clock_never_cuts() {
         let (limits, now) = (Limits { age: Duration::MAX, ..LIMITS }, Instant::now());
         let waiting = Waiting { records: 1, bytes: 1, oldest: Some(now) };
-        assert!(matches!(decide(&limits, &waiting, false, now), Decision::Until(_)));
+        assert!(matches!(decide(&limits, &waiting, None, now), Decision::Until(_)));
     }
 
     #[test]
@@ -123,10 +127,10 @@ mod tests {
         fn whoever_waits_until_the_named_time_is_cut_then(
             records in 1_usize..10, bytes in 0_usize..100, waited in 0_u64..50,
         ) {
-            let (decision, oldest) = decided(records, bytes, false, waited);
+            let (decision, oldest) = decided(records, bytes, None, waited);
             let Decision::Until(due) = decision else { panic!("{decision:?}") };
             let waiting = Waiting { records, bytes, oldest: Some(oldest) };
-            prop_assert_eq!(decide(&LIMITS, &waiting, false, due), Decision::Cut);
+            prop_assert_eq!(decide(&LIMITS, &waiting, None, due), Decision::Cut(CutReason::Age));
         }
     }
 }

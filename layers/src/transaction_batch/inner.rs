@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::cut::{self, Decision, Waiting};
+use super::event::{CutReason, Hooks};
 use super::settings::Settings;
 use super::{errors, lanes};
 
@@ -19,6 +20,7 @@ use super::{errors, lanes};
 /// The layer is a transport of its own: its gate admits records, which then wait in the queue of their lane.
 pub(super) struct BatchInner {
     pub(super) settings: Settings,
+    pub(super) hooks: Hooks,
     ledger: Ledger<Delivery>,
     pub(super) lanes: Vec<Lane>,
     /// Wakes the task that keeps deadlines.
@@ -58,7 +60,7 @@ struct Queue {
 pub(super) type Finished = Arc<dyn Fn(&str) -> Error + Send + Sync>;
 
 impl BatchInner {
-    pub(super) fn new(settings: Settings, controls: &[Arc<dyn Control>]) -> Self {
+    pub(super) fn new(settings: Settings, hooks: Hooks, controls: &[Arc<dyn Control>]) -> Self {
         let lane = |control: &Arc<dyn Control>| Lane {
             producer: RwLock::new(Producer { control: Arc::clone(control), replaced: 0, trouble: None }),
             queue: Mutex::default(),
@@ -67,6 +69,7 @@ impl BatchInner {
         };
         Self {
             settings,
+            hooks,
             ledger: Ledger::new(settings.room, None),
             lanes: controls.iter().map(lane).collect(),
             expiry: Arc::default(),
@@ -80,7 +83,7 @@ impl BatchInner {
 
     /// Decides whether the lane's next batch is cut now.
     pub(super) fn decide(&self, lane: &Lane) -> Decision {
-        let urgent = self.is_urgent();
+        let urgent = self.urgency();
         cut::decide(&self.settings.cut, &lane.queue().waiting(), urgent, Instant::now().into())
     }
 
@@ -93,10 +96,16 @@ impl BatchInner {
         taken
     }
 
-    /// Whether batches are cut without waiting for their limits: otherwise a flush, a close or a caller without room
-    /// would wait for records that may never come.
-    fn is_urgent(&self) -> bool {
-        self.flushes.load(Ordering::SeqCst) > 0 || self.gate().is_closed() || self.is_full()
+    /// Why batches are cut without waiting for their limits, if they are: otherwise a flush, a close or a caller without
+    /// room would wait for records that may never come.
+    fn urgency(&self) -> Option<CutReason> {
+        if self.gate().is_closed() {
+            Some(CutReason::Close)
+        } else if self.flushes.load(Ordering::SeqCst) > 0 {
+            Some(CutReason::Flush)
+        } else {
+            self.is_full().then_some(CutReason::Room)
+        }
     }
 
     fn is_full(&self) -> bool {

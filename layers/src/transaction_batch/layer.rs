@@ -12,6 +12,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::TransactionBatch;
+use super::event::{Hooks, TransactionEvent};
 use super::expiry::keep_deadlines;
 use super::inner::BatchInner;
 use super::settings::Settings;
@@ -22,6 +23,7 @@ use super::worker::{Connect, Worker};
 pub struct TransactionBatchLayer {
     controls: Vec<Arc<dyn Control>>,
     settings: Settings,
+    hooks: Hooks,
 }
 
 impl TransactionBatchLayer {
@@ -48,7 +50,7 @@ impl TransactionBatchLayer {
         assert!(!controls.is_empty(), "a batching layer needs at least one transactional transport");
         let all = controls.iter().all(|control| control.transactions().is_some());
         assert!(all, "a batching layer needs transports with a transactional id");
-        Self { controls, settings: Settings::default() }
+        Self { controls, settings: Settings::default(), hooks: Hooks::default() }
     }
 
     /// Sets the number of records at which a batch is cut. Default: 1,000.
@@ -132,6 +134,13 @@ impl TransactionBatchLayer {
         self
     }
 
+    /// Calls `hook` after each transaction, before its records get their outcomes. It must not block.
+    #[must_use]
+    pub fn on_transaction(mut self, hook: impl Fn(&TransactionEvent<'_>) + Send + Sync + 'static) -> Self {
+        self.hooks.push(hook);
+        self
+    }
+
     /// Acquires the transactional ids of all lanes, within this time. Fences older producers with the same ids and ends
     /// the transactions that they left open. Call it once, before the first send.
     ///
@@ -196,7 +205,7 @@ impl TransactionBatchLayer {
         let (lanes, given) = (self.controls.len(), services.len());
         assert!(lanes == given, "the layer has {lanes} lanes, and {given} services were given");
         let runtime = Handle::current();
-        let inner = Arc::new(BatchInner::new(self.settings, &self.controls));
+        let inner = Arc::new(BatchInner::new(self.settings, self.hooks.clone(), &self.controls));
         for (lane, prototype) in services.into_iter().enumerate() {
             let Some(transactions) = self.controls[lane].transactions() else { continue };
             let (inner, connect) = (Arc::clone(&inner), connect.cloned());

@@ -130,6 +130,7 @@ mod control;
 mod cut;
 mod decide;
 mod errors;
+mod event;
 mod expiry;
 mod future;
 mod inner;
@@ -140,6 +141,7 @@ mod service;
 mod settings;
 mod worker;
 
+pub use event::{CutReason, TransactionEvent, TransactionOutcome};
 pub use future::TransactionBatchFuture;
 pub use layer::TransactionBatchLayer;
 pub use service::TransactionBatch;

@@ -12,11 +12,12 @@ use kafka_tower_core::{Control, Delivery, Error, Persistence, Record, Result, Tr
 use tokio::time::{Instant, sleep, timeout_at};
 use tower_service::Service;
 
-use super::attempt::{Attempt, Failure, abort, attempt};
-use super::batch::{Batch, Stage};
+use super::attempt::{Attempt, abort, attempt};
+use super::batch::{Batch, Failure, Stage};
 use super::cut::Decision;
 use super::decide::{AfterAbort, Left, Recover, after_abort, after_unclean};
 use super::errors;
+use super::event::TransactionOutcome;
 use super::inner::{BatchInner, Lane};
 
 /// What the owner task of a lane has.
@@ -126,6 +127,7 @@ where
         let (prototype, transactions, of) = (&mut self.prototype, &*self.transactions, &mut batch);
         let control = self.inner.lanes[self.lane].control();
         self.begun = Instant::now();
+        of.attempts += 1;
         let made = caught(async move {
             let mut service = prototype.clone();
             attempt(of, &mut service, &*control, transactions, timeout).await
@@ -133,10 +135,14 @@ where
         .await;
         match made {
             Ok(Attempt::Committed(deliveries)) => {
+                batch.report(self.lane, self.begun.elapsed(), TransactionOutcome::Committed, None);
                 batch.committed(deliveries);
                 Next::Done
             }
-            Ok(Attempt::Aborted(failure)) => self.after_abort(batch, failure),
+            Ok(Attempt::Aborted(failure)) => {
+                self.report(&batch, TransactionOutcome::Aborted, &failure);
+                self.after_abort(batch, failure)
+            }
             Ok(Attempt::Refused(cause)) => {
                 batch.fail(|_| cause.clone());
                 Next::Done
@@ -146,9 +152,17 @@ where
         }
     }
 
+    fn report(&self, batch: &Batch, outcome: TransactionOutcome, failure: &Failure) {
+        batch.report(self.lane, self.begun.elapsed(), outcome, Some(failure));
+    }
+
     /// A transaction without a clean end. Its records are settled, unless they were certainly not committed: then they are
     /// sent again once the lane is back.
     fn unclean(&self, mut batch: Batch, left: Left, persistence: Persistence, cause: Error) -> Next {
+        if left != Left::Nothing {
+            let failure = Failure { cause: cause.clone(), outcomes: Vec::new() };
+            self.report(&batch, TransactionOutcome::of(persistence), &failure);
+        }
         let goes_on = self.after_unclean(left, &cause) != Recover::Finish;
         let mut again = VecDeque::new();
         if persistence != Persistence::NotPersisted {
@@ -208,6 +222,11 @@ where
     /// Ends the transaction of a batch after a panic below.
     async fn after_panic(&mut self, mut batch: Batch) -> Next {
         let stage = batch.stage;
+        if stage != Stage::Waiting {
+            let cause = errors::panicked("its topic", stage.persistence());
+            let failure = Failure { cause, outcomes: Vec::new() };
+            self.report(&batch, TransactionOutcome::of(stage.persistence()), &failure);
+        }
         let timeout = self.inner.settings.timeout;
         match stage {
             Stage::Waiting => {
@@ -240,7 +259,7 @@ where
 async fn next(inner: &Arc<BatchInner>, lane: &Lane) -> Option<Batch> {
     loop {
         match inner.decide(lane) {
-            Decision::Cut => return Some(Batch::new(inner, inner.take(lane))),
+            Decision::Cut(reason) => return Some(Batch::new(inner, inner.take(lane), reason)),
             Decision::Until(at) => {
                 let _notified_or_due = timeout_at(Instant::from_std(at), lane.changed.notified()).await;
             }

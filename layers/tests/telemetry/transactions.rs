@@ -1,7 +1,9 @@
 //! Tests that a transaction has a span, and its sends link to it.
 
 use kafka_tower_core::Persistence::{NotPersisted, PossiblyPersisted};
-use kafka_tower_core::{Recovery, TransactionEnd};
+use kafka_tower_core::{Recovery, Scope, TransactionEnd};
+use kafka_tower_layers::transaction_batch::TransactionBatchLayer;
+use opentelemetry::trace::SpanId;
 
 use crate::support::*;
 
@@ -158,4 +160,80 @@ async fn a_suppressed_transaction_leaves_the_tracer_alone() {
     let names: Vec<_> = backend.spans().iter().map(|span| span.name.to_string()).collect();
     assert_eq!(names, ["send orders"; 2]);
     assert!(backend.metric("kafka_tower.transactions").is_empty());
+}
+
+/// A batching layer over memory that is reported to the backend, below its spans.
+async fn shared(backend: &Backend, kafka: &MemoryKafka) -> BoxCloneSyncService<Record, Delivery, Error> {
+    let telemetry = backend.telemetry().layer("orders");
+    let transport = kafka.transactional_transport("id");
+    let batching = TransactionBatchLayer::new(transport.control()).on_transaction(telemetry.on_transaction());
+    batching.init(Duration::from_secs(1)).await.unwrap();
+    BoxCloneSyncService::new(telemetry.layer(batching.layer(transport)))
+}
+
+fn record(value: &'static str) -> Record {
+    Record::new("orders").with_partition(0).with_value(value)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_transaction_links_to_its_messages() {
+    let (backend, kafka) = (Backend::new(), kafka());
+    let service = shared(&backend, &kafka).await;
+    let (first, second) = tokio::join!(service.clone().oneshot(record("a")), service.clone().oneshot(record("bc")));
+    first.and(second).unwrap();
+    let transaction = backend.span("transaction");
+    let sends: Vec<_> = backend.spans().iter().filter(|span| span.name == "send orders").map(id_of).collect();
+    assert_eq!(sorted(links(&transaction)), sorted(sends));
+    assert!(transaction.parent_span_id == SpanId::INVALID && transaction.span_kind == SpanKind::Internal);
+    let text = |name: &str| attribute(&transaction, &format!("kafka_tower.transaction.{name}"));
+    for (name, value) in [("outcome", "committed"), ("cut", "age"), ("lane", "0"), ("messages", "2")] {
+        assert_eq!(text(name).as_deref(), Some(value), "{name}");
+    }
+    assert_eq!(text("attempt"), None);
+    assert_eq!(transaction.status, Status::Unset);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_aborted_attempt_and_its_replay_are_measured() {
+    let (backend, kafka) = (Backend::new(), kafka());
+    let service = shared(&backend, &kafka).await;
+    let refused = Error::new(ErrorKind::Rejected, "planted").with_scope(Scope::Record);
+    kafka.script().after(1).fail(refused);
+    let (first, second) = tokio::join!(service.clone().oneshot(record("a")), service.clone().oneshot(record("bc")));
+    assert!(first.is_ok() && second.is_err(), "{first:?} {second:?}");
+    let spans: Vec<_> = backend.spans().into_iter().filter(|span| span.name == "transaction").collect();
+    let outcomes = spans.iter().map(|span| attribute(span, "kafka_tower.transaction.outcome").unwrap());
+    assert_eq!(outcomes.collect::<Vec<_>>(), ["aborted", "committed"]);
+    assert_eq!(attribute(&spans[0], "kafka_tower.transaction.refused").as_deref(), Some("1"));
+    assert_eq!(attribute(&spans[1], "kafka_tower.transaction.attempt").as_deref(), Some("2"));
+    assert!(matches!(spans[0].status, Status::Error { .. }));
+    let of = "kafka_tower.transaction.lane=0";
+    let to = "messaging.destination.name=orders";
+    assert_eq!(
+        backend.metric("kafka_tower.transactions"),
+        [("aborted", 1), ("committed", 1), ("unknown", 0)]
+            .map(|(outcome, count)| format!("{of} kafka_tower.transaction.outcome={outcome} {to}: {count}"))
+    );
+    for (name, value) in [("replays", 1), ("refusals", 1)] {
+        assert_eq!(backend.metric(&format!("kafka_tower.transaction.{name}")), [format!("{of} {to}: {value}")]);
+    }
+    for (name, sum) in [("messages", 2.0), ("size", 3.0), ("age", 0.05)] {
+        let name = format!("kafka_tower.transaction.{name}");
+        let points: Vec<_> = backend.points().into_iter().filter(|point| point.name == name).collect();
+        assert_eq!(points.len(), 1, "once per batch: {points:?}");
+        assert_eq!(
+            (&*points[0].attributes, points[0].value),
+            (&*format!("kafka_tower.transaction.cut=age {of} {to}"), 1.0)
+        );
+        assert!(points[0].sum >= sum, "{points:?}");
+    }
+}
+
+fn id_of(span: &SpanData) -> SpanId {
+    span.span_context.span_id()
+}
+
+fn sorted(mut ids: Vec<SpanId>) -> Vec<SpanId> {
+    ids.sort_by_key(SpanId::to_string);
+    ids
 }

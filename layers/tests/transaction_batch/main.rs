@@ -5,6 +5,7 @@
 
 mod cutting;
 mod ending;
+mod events;
 mod lanes;
 mod outcomes;
 mod panics;

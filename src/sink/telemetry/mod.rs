@@ -20,6 +20,7 @@ use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
 use kafka_tower_layers::retry::RetryLayer;
 #[cfg(feature = "opentelemetry")]
 use kafka_tower_layers::telemetry::{BatchSpan, Telemetry, TelemetryLayer};
+use kafka_tower_layers::transaction_batch::TransactionBatchLayer;
 #[cfg(feature = "rdkafka")]
 use kafka_tower_rdkafka::RdkafkaBuilder;
 #[cfg(feature = "opentelemetry")]
@@ -129,6 +130,10 @@ impl SinkTelemetry {
 
     pub(super) fn retries(&self, retry: RetryLayer) -> RetryLayer {
         with!(&self.0, |layer| retry.on_retry(layer.on_retry()), else retry)
+    }
+
+    pub(super) fn shared_transactions(&self, layer: TransactionBatchLayer) -> TransactionBatchLayer {
+        with!(&self.0, |telemetry| layer.on_transaction(telemetry.on_transaction()), else layer)
     }
 
     pub(super) fn watch(&self, breaker: Option<&CircuitBreakerHandle>, control: &Arc<dyn Control>) {

@@ -9,7 +9,7 @@ use kafka_tower_core::{Control, Result, TransactionControl, Transport};
 use kafka_tower_layers::transaction_batch::{TransactionBatch, TransactionBatchLayer};
 
 use super::super::deadline;
-use super::super::telemetry::transactions;
+use super::super::telemetry::{SinkTelemetry, transactions};
 use super::super::transaction::Claim;
 use super::TransactionBatchOptions;
 use crate::KafkaSinkConfig;
@@ -33,6 +33,7 @@ const RETIRED: Duration = Duration::from_secs(2);
 pub(super) async fn connect<S: Transport + Sync>(
     config: &KafkaSinkConfig,
     options: TransactionBatchOptions,
+    telemetry: &SinkTelemetry,
     connect: ConnectLane<S>,
 ) -> Result<(TransactionBatch, Arc<dyn Control>, Arc<[Claim]>)> {
     let base = config.transactional_id.clone().unwrap_or_default();
@@ -48,7 +49,7 @@ pub(super) async fn connect<S: Transport + Sync>(
         services.push(service);
         controls.push(control);
     }
-    let layer = options.set(TransactionBatchLayer::lanes(controls), config);
+    let layer = telemetry.shared_transactions(options.set(TransactionBatchLayer::lanes(controls), config));
     layer.init(config.send_timeout()).await?;
     let claims: Arc<[Claim]> = claims.into();
     // The lanes hold the claims too: they may outlive the sink until what it sent is committed.

@@ -112,7 +112,8 @@ where
         self.check()?;
         self.source.options.check(&self.config)?;
         let (builder, Batched { connect: with, options }) = self.take_source();
-        let (batch, control, claims) = lanes::connect(&builder.config, options, connect(with)).await?;
+        let telemetry = builder.telemetry.of_topic(&builder.config.topic);
+        let (batch, control, claims) = lanes::connect(&builder.config, options, &telemetry, connect(with)).await?;
         Ok(builder.finish(Made { transport: batch, control, claims, is_batched: true }))
     }
 }

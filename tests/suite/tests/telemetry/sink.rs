@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use kafka_tower::memory::{Hold, MemoryKafka};
 use kafka_tower::{
     Delivery, DeliveryGuarantee, Error, ErrorKind, KafkaSink, KafkaSinkConfig, Limits, MessageSerializer,
-    PartitionStrategy, Persistence, SinkMessage, async_trait,
+    PartitionStrategy, Persistence, SinkMessage, TransactionBatchOptions, async_trait,
 };
 use opentelemetry::Context;
 use opentelemetry::trace::{FutureExt, SpanKind, Status, TraceContextExt, Tracer, TracerProvider};
@@ -522,4 +522,29 @@ async fn a_users_own_hook_is_called_for_retries() {
     kafka.script().times(2).fail(Error::new(ErrorKind::Broker, "no").with_persistence(Persistence::NotPersisted));
     sink.send(7).await.unwrap();
     assert_eq!((last.load(Ordering::Relaxed), sink.metrics().await.retries), (2, 2));
+}
+
+/// Each send has its span, and the transaction that they share links to them.
+#[tokio::test(start_paused = true)]
+async fn shared_transactions_are_reported() {
+    let (backend, kafka) = (Backend::new(), MemoryKafka::new().with_topic("orders", 1));
+    let config = KafkaSinkConfig::exactly_once("memory", "orders", "id");
+    let lanes = kafka.clone();
+    let builder = KafkaSink::<u32>::builder(config)
+        .telemetry(backend.telemetry())
+        .transaction_batch_over(TransactionBatchOptions::new(), move |id: &str| lanes.transactional_transport(id));
+    let sink = builder.build().await.unwrap();
+    let (first, second) = tokio::join!(sink.send(1), sink.send(2));
+    first.and(second).unwrap();
+    let (mut sends, transactions): (Vec<_>, Vec<_>) =
+        backend.spans().into_iter().partition(|span| span.name == "send orders");
+    assert_eq!((sends.len(), transactions.len()), (2, 1));
+    let mut linked: Vec<_> = transactions[0].links.iter().map(|link| link.span_context.span_id()).collect();
+    linked.sort_by_key(ToString::to_string);
+    sends.sort_by_key(|span| span.span_context.span_id().to_string());
+    assert_eq!(linked, sends.iter().map(|span| span.span_context.span_id()).collect::<Vec<_>>());
+    let committed = |(name, value): (&String, &f64)| {
+        name.starts_with("kafka_tower.transactions ") && name.contains("committed") && *value == 1.0
+    };
+    assert!(backend.points().iter().any(committed), "{:?}", backend.points());
 }
