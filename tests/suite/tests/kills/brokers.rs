@@ -20,7 +20,7 @@ use crate::setting;
 
 /// Records of a unit.
 const SIZE: usize = 100;
-/// Time between two kills.
+/// Time from the restart of a broker to the next kill.
 const PERIOD: Duration = Duration::from_secs(5);
 /// Least time of a unit, so that there are several kills in a run.
 const PACE: Duration = Duration::from_millis(400);
@@ -191,7 +191,7 @@ async fn work(kafka: &Cluster, topic: &str, sender: &mut impl Sender, count: u64
     work
 }
 
-/// Kills a leader or the coordinator every five seconds, and restarts it. Returns how often.
+/// Kills a leader or the coordinator five seconds after the one before is back, and restarts it. Returns how often.
 async fn kill(kafka: &Cluster, topics: &[&str], random: &mut Random, is_over: &AtomicBool) -> u64 {
     let mut kills = 0;
     loop {
