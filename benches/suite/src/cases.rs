@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -11,6 +12,7 @@ use kafka_tower::layers::metrics::{Metrics, MetricsLayer};
 use kafka_tower::layers::partition::PartitionLayer;
 use kafka_tower::layers::retry::RetryLayer;
 use kafka_tower::layers::serialize::SerializeLayer;
+use kafka_tower::layers::transaction_batch::TransactionBatchLayer;
 use kafka_tower::memory::MemoryKafka;
 use kafka_tower::telemetry::{Telemetry, Traced};
 use kafka_tower::{
@@ -108,6 +110,8 @@ pub const ALL: &[Case] = &[
     Case { group: "memory", name: "KafkaSink::send", start: || send(memory_sink()) },
     Case { group: "memory", name: "KafkaSink::send_batch", start: || send_batch(memory_sink()) },
     Case { group: "memory", name: "KafkaSink::send_stream", start: || send_stream(memory_sink()) },
+    Case { group: "transactions of 100", name: "no layer", start: || transactions() },
+    Case { group: "transactions of 100", name: "batching layer", start: || batching() },
 ];
 
 fn traced(telemetry: &Telemetry) -> Traced<Null> {
@@ -179,6 +183,58 @@ where
     let topic: Arc<str> = Arc::from(TOPIC);
     let value = Bytes::from(json(&Reading::new(1)));
     service(transport, move |_| Record::new(Arc::clone(&topic)).with_value(value.clone()))
+}
+
+/// Number of records of a transaction.
+const TRANSACTION: usize = 100;
+
+const TIME: Duration = Duration::from_secs(10);
+
+fn transactions() -> Run {
+    let (runtime, mut transport) = (runtime(), kafka().transactional_transport("id"));
+    let transactions = transport.control().transactions().expect("a transactional id");
+    runtime.block_on(transactions.init(TIME)).expect("a transactional id");
+    Box::new(move |n| {
+        runtime.block_on(async {
+            for start in (0..n).step_by(TRANSACTION) {
+                transactions.begin(TIME).await.expect("begun");
+                calls(&mut transport, TRANSACTION.min(n - start)).await;
+                transactions.commit(TIME).await.expect("committed");
+            }
+        });
+    })
+}
+
+fn batching() -> Run {
+    let (runtime, transport) = (runtime(), kafka().transactional_transport("id"));
+    let layer = TransactionBatchLayer::new(transport.control()).records(TRANSACTION);
+    runtime.block_on(layer.init(TIME)).expect("a transactional id");
+    let mut service = runtime.block_on(async { layer.layer(transport) });
+    Box::new(move |n| {
+        runtime.block_on(async {
+            for start in (0..n).step_by(TRANSACTION) {
+                calls(&mut service, TRANSACTION.min(n - start)).await;
+            }
+        });
+    })
+}
+
+/// Calls a service of records a number of times, then awaits them all.
+async fn calls<S>(service: &mut S, records: usize)
+where
+    S: Service<Record>,
+    S::Error: std::fmt::Debug,
+{
+    let topic: Arc<str> = Arc::from(TOPIC);
+    let value = Bytes::from_static(b"{\"service\":\"checkout-eu-1\",\"avg_latency\":1.123456,\"count\":1001}");
+    let mut open = Vec::with_capacity(records);
+    for _ in 0..records {
+        let record = Record::new(Arc::clone(&topic)).with_partition(0).with_value(value.clone());
+        open.push(service.ready().await.expect("ready").call(record));
+    }
+    for future in open {
+        black_box(future.await.expect("delivered"));
+    }
 }
 
 fn typed<S: Transport>(transport: S, control: Arc<dyn Control>, make: fn(usize) -> SinkMessage<Reading>) -> Run {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, stream};
 use kafka_tower::rdkafka::RdkafkaTransport;
-use kafka_tower::{JsonSerializer, KafkaSink, KafkaSinkConfig, Limits, PartitionStrategy, Record, SinkMessage, stack};
+use kafka_tower::{JsonSerializer, KafkaSink, KafkaSinkConfig, Limits, Record, SinkMessage, stack};
 use rdkafka::ClientConfig;
 use rdkafka::producer::future_producer::DeliveryFuture;
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -51,8 +51,10 @@ pub enum Mode {
     Guard,
     /// Java's producer with transactions.
     Java,
-    /// The transactional batching layer over several transports.
+    /// The transactional batching layer over several transports, with its own limits.
     Batching,
+    /// The same, cut at the size of Java's transactions.
+    BatchingCut,
     /// As many callers of `KafkaSink::send` as the window, each of which awaits its record, without transactions.
     Callers,
     /// The same over the transactional batching layer.
@@ -75,6 +77,7 @@ const NAMES: &[(Mode, &str)] = &[
     (Mode::Guard, "guard"),
     (Mode::Java, "java"),
     (Mode::Batching, "batching"),
+    (Mode::BatchingCut, "batching-cut"),
     (Mode::Callers, "callers"),
     (Mode::CallersBatching, "callers-batching"),
 ];
@@ -87,7 +90,7 @@ impl Mode {
             Self::Future | Self::FutureSend | Self::Transport => Self::Future,
             Self::FutureBatch | Self::Batch => Self::FutureBatch,
             Self::FutureCommit | Self::FutureAwait | Self::Transactions | Self::Guard => Self::FutureAwait,
-            Self::Java | Self::Batching => Self::Java,
+            Self::Java | Self::Batching | Self::BatchingCut => Self::Java,
             Self::Callers | Self::CallersBatching => Self::Callers,
             Self::FutureJson | Self::Typed | Self::Stack | Self::Stream => Self::FutureJson,
         }
@@ -96,7 +99,7 @@ impl Mode {
     /// Returns whether it sends in transactions.
     #[must_use]
     pub fn is_transactional(self) -> bool {
-        let alone = matches!(self, Self::Java | Self::Batching | Self::CallersBatching);
+        let alone = matches!(self, Self::Java | Self::Batching | Self::BatchingCut | Self::CallersBatching);
         alone || self.baseline() == Self::FutureAwait
     }
 
@@ -212,7 +215,7 @@ pub fn run(plan: &Plan) -> Took {
             Mode::Transactions => transactions::sink(plan).await,
             Mode::Guard => transactions::guard(plan).await,
             Mode::Java => java::run(plan),
-            Mode::Batching => transactions::batching(plan).await,
+            Mode::Batching | Mode::BatchingCut => transactions::batching(plan).await,
             Mode::Callers => transactions::callers(plan, rdkafka_sink(plan).await).await,
             Mode::CallersBatching => transactions::callers(plan, transactions::batching_sink(plan).await).await,
         }
@@ -301,10 +304,7 @@ async fn rdkafka_transport(plan: &Plan) -> RdkafkaTransport {
 
 pub(crate) async fn rdkafka_sink(plan: &Plan) -> KafkaSink<crate::message::Event> {
     let transport = rdkafka_transport(plan).await;
-    let sink = KafkaSink::builder(config(plan)).transport(transport);
-    // Callers are compared with the batching layer, whose lanes are chosen by the partition.
-    let strategy = if plan.mode == Mode::Callers { PartitionStrategy::RoundRobin } else { PartitionStrategy::KeyHash };
-    sink.partition_strategy(strategy).build().await.expect("a sink")
+    KafkaSink::builder(config(plan)).transport(transport).build().await.expect("a sink")
 }
 
 pub(crate) async fn settled(future: DeliveryFuture) {

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use kafka_tower::layers::transaction_batch::{TransactionBatch, TransactionBatchFuture, TransactionBatchLayer};
 use kafka_tower::rdkafka::RdkafkaTransport;
-use kafka_tower::{KafkaSink, KafkaSinkConfig, Limits, PartitionStrategy, Record};
+use kafka_tower::{KafkaSink, KafkaSinkConfig, Limits, Record};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, Producer};
 use tokio::task::JoinSet;
 use tower::{Service, ServiceExt};
 
 use crate::message::{Event, POOL, events, values};
-use crate::run::{Plan, Took, config, enqueue, measured, settled};
+use crate::run::{Mode, Plan, Took, config, enqueue, measured, settled};
 
 const TIME: Duration = Duration::from_secs(30);
 
@@ -111,19 +111,21 @@ async fn layer(plan: &Plan, adjust: impl Fn(TransactionBatchLayer) -> Transactio
     layer.layer_lanes(transports)
 }
 
-/// Records to one partition after another, awaited in order.
+/// Records without a key, as the other modes send them, awaited in order.
 pub(crate) async fn batching(plan: &Plan) -> Took {
-    let (mut layer, values) = (layer(plan, |layer| layer.records(plan.transaction)).await, values(plan.size));
+    let cut = |layer: TransactionBatchLayer| match plan.mode {
+        Mode::BatchingCut => layer.records(plan.transaction),
+        _ => layer,
+    };
+    let (mut layer, values) = (layer(plan, cut).await, values(plan.size));
     let topic: Arc<str> = Arc::from(plan.topic.as_str());
-    let partitions = layer.control().partition_count(&topic).expect("a topic");
     measured(plan, async |n| {
         let mut ring: VecDeque<TransactionBatchFuture> = VecDeque::with_capacity(plan.window);
         for i in 0..n {
             if ring.len() == plan.window {
                 ring.pop_front().expect("a full ring").await.expect("committed");
             }
-            let partition = i32::try_from(i % partitions as usize).expect("a partition");
-            let record = Record::new(Arc::clone(&topic)).with_partition(partition).with_value(values[i % POOL].clone());
+            let record = Record::new(Arc::clone(&topic)).with_value(values[i % POOL].clone());
             ring.push_back(layer.ready().await.expect("an open layer").call(record));
         }
         let _some_records_are_below_all_limits = layer.control().flush().await;
@@ -136,8 +138,7 @@ pub(crate) async fn batching(plan: &Plan) -> Took {
 
 pub(crate) async fn batching_sink(plan: &Plan) -> KafkaSink<Event> {
     let layer = layer(plan, |layer| layer).await;
-    let sink = KafkaSink::builder(config(plan)).transport(layer).partition_strategy(PartitionStrategy::RoundRobin);
-    sink.build().await.expect("a sink")
+    KafkaSink::builder(config(plan)).transport(layer).build().await.expect("a sink")
 }
 
 /// As many tasks as the window, each of which sends one record after another.

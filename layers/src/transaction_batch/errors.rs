@@ -95,15 +95,6 @@ pub(super) fn no_transactions() -> Error {
         .with_help("create it with the transactional id of its lane")
 }
 
-/// Several lanes, and a record whose partition is not known.
-pub(super) fn no_partition(topic: &str) -> Error {
-    let text =
-        format!("a record to {topic} has neither a partition nor a key, by which the batching layer picks its lane");
-    Error::new(ErrorKind::InvalidRecord, text).with_help(
-        "put a partition layer with a strategy other than the default above the batching layer, or use one lane",
-    )
-}
-
 /// Several lanes, and a topic whose number of partitions is not known.
 pub(super) fn no_partition_count(topic: &str) -> Error {
     let text = format!(
@@ -132,7 +123,6 @@ mod tests {
             finished("orders", &cause),
             slow(Duration::from_secs(30)),
             no_transactions(),
-            no_partition("orders"),
             no_partition_count("orders"),
         ] {
             assert_consistent(&error);

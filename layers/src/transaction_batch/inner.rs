@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use kafka_tower_core::gate::{Gate, Gated, Permit};
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::cut::{self, Decision, Waiting};
 use super::event::{CutReason, Hooks};
 use super::settings::Settings;
+use super::spread::{self, Load};
 use super::{errors, lanes};
 
 /// State shared by the handles, their futures and the owner tasks of the lanes.
@@ -27,6 +28,8 @@ pub(super) struct BatchInner {
     pub(super) expiry: Arc<Notify>,
     /// Number of flushes that wait: batches are cut at once.
     flushes: AtomicUsize,
+    /// Partition of the last record that had neither a partition nor a key.
+    keyless: AtomicU32,
 }
 
 /// A transactional producer and the records that wait for its next batch.
@@ -52,6 +55,8 @@ struct Producer {
 struct Queue {
     slots: VecDeque<Arc<Slot<Delivery>>>,
     bytes: usize,
+    /// A batch was taken, and the owner task has not asked for the next one.
+    is_busy: bool,
     /// The lane takes no more records. Makes their error.
     finished: Option<Finished>,
 }
@@ -74,6 +79,7 @@ impl BatchInner {
             lanes: controls.iter().map(lane).collect(),
             expiry: Arc::default(),
             flushes: AtomicUsize::new(0),
+            keyless: AtomicU32::new(0),
         }
     }
 
@@ -81,15 +87,30 @@ impl BatchInner {
         &self.lanes[lanes::lane(slot.record(), self.lanes.len())]
     }
 
+    /// Returns a partition, among `count`, for a record with neither a partition nor a key.
+    pub(super) fn any_partition(&self, topic: &str, count: u32) -> i32 {
+        let lanes = self.lanes.len();
+        let load = |partition| self.lanes[lanes::lane_of(topic, partition, lanes)].queue().load(&self.settings.cut);
+        let last = self.keyless.load(Ordering::Relaxed);
+        let partition = spread::partition(last, count, lanes, load);
+        if partition != last {
+            self.keyless.store(partition, Ordering::Relaxed);
+        }
+        i32::try_from(partition).unwrap_or_default()
+    }
+
     /// Decides whether the lane's next batch is cut now.
     pub(super) fn decide(&self, lane: &Lane) -> Decision {
         let urgent = self.urgency();
-        cut::decide(&self.settings.cut, &lane.queue().waiting(), urgent, Instant::now().into())
+        let mut queue = lane.queue();
+        queue.is_busy = false;
+        cut::decide(&self.settings.cut, &queue.waiting(), urgent, Instant::now().into())
     }
 
     /// Takes the records of the lane's next batch, in the order of their calls.
     pub(super) fn take(&self, lane: &Lane) -> Vec<Arc<Slot<Delivery>>> {
         let mut queue = lane.queue();
+        queue.is_busy = true;
         let n = cut::take(&self.settings.cut, queue.slots.iter().map(|slot| slot.record().size()));
         let taken: Vec<_> = queue.slots.drain(..n).collect();
         queue.bytes -= taken.iter().map(|slot| slot.record().size()).sum::<usize>();
@@ -222,6 +243,18 @@ impl Lane {
 }
 
 impl Queue {
+    fn load(&self, limits: &cut::Limits) -> Load {
+        if self.finished.is_some() || self.slots.len() >= limits.records || self.bytes >= limits.bytes {
+            Load::Full
+        } else if !self.is_busy {
+            Load::Idle
+        } else if self.slots.is_empty() {
+            Load::Busy
+        } else {
+            Load::Filling
+        }
+    }
+
     fn waiting(&self) -> Waiting {
         let oldest = self.slots.front().map(|slot| slot.called_at());
         Waiting { records: self.slots.len(), bytes: self.bytes, oldest }

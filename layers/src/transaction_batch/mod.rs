@@ -73,7 +73,6 @@
 //! | the record's deadline passed | `Timeout`, see above |
 //! | larger than the whole room | `RecordTooLarge`, not persisted |
 //! | called after the close, given up by the close, or the layer's runtime ended | `Closed`, not persisted; possibly persisted in a commit |
-//! | several lanes, and neither a partition nor a key | `InvalidRecord`, not persisted |
 //! | several lanes, and the topic's number of partitions is not known | `UnknownTopicOrPartition`, `Retry`, not persisted |
 //!
 //! After a panic the transaction is aborted and the next batch uses a fresh clone of the service.
@@ -82,7 +81,9 @@
 //!
 //! One transactional id has one transaction at a time. [`TransactionBatchLayer::lanes`] takes several transports, whose
 //! transactions run side by side. A partition belongs to one lane, so that its order is kept: the record's partition, or
-//! its key's, decides, and is fixed at the call. Therefore put the partition layer above. The lanes share the room.
+//! its key's, decides, and is fixed at the call. Therefore put the partition layer above. A record with neither gets a
+//! partition at its call, the same one for all such records of a batch, of a lane that can send them soon: their order
+//! is that of the calls only within a partition. The lanes share the room.
 //!
 //! Give the transports the ids `{id}-0`, `{id}-1`, … and keep their number: if you reduce it, acquire the ids that are no
 //! longer used once with [`init`](kafka_tower_core::TransactionControl::init), so that an old process cannot write with
@@ -139,6 +140,7 @@ mod layer;
 mod recover;
 mod service;
 mod settings;
+mod spread;
 mod worker;
 
 pub use event::{CutReason, TransactionEvent, TransactionOutcome};

@@ -53,7 +53,8 @@ impl TransactionBatch {
         }
         if self.inner().lanes.len() > 1 {
             let count = self.inner().lanes[0].partition_count(&record.topic);
-            record.partition = Some(lanes::partition(&record, count)?);
+            let partition = lanes::partition(&record, count)?;
+            record.partition = Some(partition.unwrap_or_else(|count| self.inner().any_partition(&record.topic, count)));
         }
         Ok((record, ticket))
     }

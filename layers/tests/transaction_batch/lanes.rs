@@ -56,7 +56,7 @@ async fn a_lane_that_has_ended_does_not_end_the_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_pick_their_lane_and_records_without_both_are_refused() {
+async fn keys_pick_their_lane() {
     let kafka = MemoryKafka::new().with_topic("orders", 16);
     let service = two_lanes(&kafka).await;
     let mut handle = service.clone();
@@ -70,11 +70,36 @@ async fn keys_pick_their_lane_and_records_without_both_are_refused() {
         let key = format!("key-{}", n % 8);
         assert_eq!(*partition, kafka_tower_core::partitioner::partition_for_key(key.as_bytes(), 16));
     }
-    let outcome = handle.call(Record::new("orders").with_value("no key")).await;
-    assert_eq!(facts(&outcome), (ErrorKind::InvalidRecord, Recovery::Reject, Persistence::NotPersisted));
-    assert!(outcome.unwrap_err().help().contains("partition layer"));
     let unknown = handle.call(Record::new("nowhere").with_key("k")).await;
     assert_eq!(facts(&unknown).0, ErrorKind::UnknownTopicOrPartition);
+}
+
+/// Those of a batch share a partition, the next batch goes to another lane, and nothing waits for a lane that is busy while
+/// another one is free.
+#[tokio::test(start_paused = true)]
+async fn records_without_key_and_partition_go_to_a_lane_that_is_free() {
+    let kafka = MemoryKafka::new().with_topic("orders", 16);
+    let mut service = two_lanes(&kafka).await;
+    let mut next = |count: usize| {
+        let record = |_| service.call(Record::new("orders").with_value("no key"));
+        all((0..count).map(record).collect::<Vec<_>>())
+    };
+    let partition = |outcomes: Vec<Result<Delivery>>| {
+        let partitions: Vec<_> = outcomes.into_iter().map(|outcome| outcome.unwrap().partition).collect();
+        assert!(partitions.iter().all(|partition| *partition == partitions[0]), "{partitions:?}");
+        partitions[0]
+    };
+    // The first batch is held in its commit: the second one goes to the other lane and is committed before it.
+    let held = kafka.script_transactions().on(TransactionCall::Commit).delay(10 * SECOND);
+    let mut first = Box::pin(next(8));
+    assert!(tokio::time::timeout(SECOND, first.as_mut()).await.is_err());
+    assert_eq!(held.used(), 1);
+    let second = partition(next(8).await);
+    let third = partition(next(8).await);
+    assert_eq!(second, third, "a lane that is free goes on");
+    assert!(tokio::time::timeout(SECOND, first.as_mut()).await.is_err(), "it is committed later");
+    let first = partition(first.await);
+    assert_ne!(first % 2, second % 2, "another lane");
 }
 
 #[tokio::test(start_paused = true)]

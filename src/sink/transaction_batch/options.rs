@@ -53,7 +53,7 @@ impl TransactionBatchOptions {
 
     /// Sets the number of lanes: producers with the transactional ids `{transactional_id}-0`, `{transactional_id}-1`, …,
     /// whose transactions run side by side. A partition belongs to one lane, so that its order is kept. With several lanes
-    /// each message needs a key, a partition, or another strategy than `KeyHash`. Default: 1.
+    /// the sink picks the partition of a message without a key: one partition for all those of a transaction. Default: 1.
     ///
     /// If you reduce the number, set [`earlier_lanes`](Self::earlier_lanes).
     pub fn lanes(mut self, lanes: usize) -> Self {

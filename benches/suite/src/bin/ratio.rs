@@ -17,7 +17,7 @@ ratio (--mock | --kafka) [options]
   --kafka           the Kafka at KAFKA_BROKERS, else one that is started (Java and Maven, or Docker)
   --modes A,B,…     future, future-send, transport, future-json, future-batch, typed, stack,
                     stream, batch; with transactions: future-commit, future-await, transactions, guard,
-                    java, batching; callers, callers-batching
+                    java, batching, batching-cut; callers, callers-batching
                     (default: future,transport,future-json,stack)
   --to MODE         what all are compared with (default: raw values with future, JSON with future-json,
                     batch with future-batch, transactions with future-await, batching with java,
