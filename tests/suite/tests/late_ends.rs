@@ -5,9 +5,11 @@
 //! producers run side by side: the proxy knows their requests by the transactional id.
 #![allow(clippy::unwrap_used)] // a test may fail
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use kafka_tower::{KafkaSink, KafkaSinkConfig};
 use kafka_tower_core::{Control, Error, ErrorKind, Persistence, Record, Recovery, Result, TransactionControl};
 use kafka_tower_rdkafka::RdkafkaTransport;
 use kafka_tower_testkit::kafka::proxy::{Action, ApiKey};
@@ -303,4 +305,39 @@ async fn a_begin_without_time_for_the_replacement_can_be_repeated() {
     assert_eq!(producer.control.generation(), 1);
     assert_eq!(visible(kafka, &topic).await, ["first.0", "second.0"]);
     producer.close().await;
+}
+
+/// The coordinator's answer comes only after a task of the same thread has run for a while: a call that blocked the thread
+/// would never get it.
+#[tokio::test(flavor = "current_thread")]
+async fn a_commit_blocks_no_thread_of_the_runtime() {
+    let Some((kafka, _alone)) = real().await else { return };
+    let (topic, proxy) = (kafka.topic("free-threads", 1).await.unwrap(), kafka.proxy().unwrap());
+    let brokers = kafka.bootstrap_of(Listener::Proxy).unwrap();
+    let sink = KafkaSink::<u32>::builder(KafkaSinkConfig::exactly_once(brokers, topic.as_str(), topic.as_str()));
+    let sink = sink.build().await.unwrap_or_else(|error| panic!("{error:#}"));
+    for (n, commit) in [(1, true), (2, false), (3, true)] {
+        sink.begin_transaction().await.unwrap();
+        sink.send(n).await.unwrap();
+        proxy.next(ApiKey::END_TXN, Action::Hold);
+        let events = RefCell::new(Vec::new());
+        let ends = async {
+            let ended = if commit { sink.commit_transaction().await } else { sink.abort_transaction().await };
+            events.borrow_mut().push("ended");
+            ended.unwrap_or_else(|error| panic!("{error:#}"));
+        };
+        let ticks = async {
+            proxy.wait_for_held(1).await.unwrap();
+            let mut ticker = tokio::time::interval(Duration::from_millis(1));
+            for _ in 0..20 {
+                ticker.tick().await;
+            }
+            events.borrow_mut().push("ticked");
+            proxy.release().await.unwrap();
+        };
+        tokio::join!(ends, ticks);
+        assert_eq!(*events.borrow(), ["ticked", "ended"]);
+    }
+    assert_eq!(visible(kafka, &topic).await, ["1", "3"]);
+    sink.close().await.unwrap();
 }
