@@ -126,7 +126,8 @@ enum End {
 impl End {
     fn of(error: Error) -> Self {
         match (error.kind(), error.persistence(), error.recovery()) {
-            (ErrorKind::Fenced, Persistence::NotPersisted, _) => Self::Fenced(error),
+            // Its time was over, or another process has the id: the next begin says which.
+            (ErrorKind::Fenced, Persistence::NotPersisted, _) => Self::Aborted(error),
             (_, Persistence::NotPersisted, recovery) if recovery != Recovery::Fatal => Self::Aborted(error),
             // A new sink also cures a producer that cannot go on.
             _ => Self::Unknown(error),
@@ -138,6 +139,7 @@ impl End {
 async fn write(sink: &KafkaSink<Part>, transfer: u64, partitions: u32) -> End {
     let tx = match sink.transaction().await {
         Ok(tx) => tx,
+        Err(error) if error.kind() == ErrorKind::Fenced => return End::Fenced(error),
         Err(error) => return End::of(error),
     };
     let messages = (0..partitions).flat_map(|partition| {
@@ -147,7 +149,7 @@ async fn write(sink: &KafkaSink<Part>, transfer: u64, partitions: u32) -> End {
     if let Some(error) = sent.and_then(|results| results.into_iter().collect::<Result<Vec<_>, _>>()).err() {
         // If the abort has no answer, it goes on, and the next transaction waits for it.
         return match tx.abort().await {
-            Err(abort) if abort.recovery() == Recovery::Fatal => End::Unknown(abort),
+            Err(abort) if abort.recovery() == Recovery::Fatal => End::of(abort),
             _ => End::Aborted(error),
         };
     }

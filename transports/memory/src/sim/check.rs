@@ -98,7 +98,7 @@ impl<F> Check<F> {
     }
 
     /// Whether the stack may admit less after faults than at its start, as an adaptive limit does, without a
-    /// [`Verdict::PermitLeak`]. Default: false.
+    /// [`Verdict::PermitLeak`](super::Verdict::PermitLeak). Default: false.
     pub fn capacity_may_change(mut self, may: bool) -> Self {
         self.capacity = !may;
         self
