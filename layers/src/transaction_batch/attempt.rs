@@ -7,13 +7,16 @@ use std::task::Poll;
 use std::time::Duration;
 
 use kafka_tower_core::clock::later;
-use kafka_tower_core::{Control, Delivery, Error, Persistence, Record, Recovery, Result, TransactionControl};
+use kafka_tower_core::{
+    ConsumerGroup, Control, Delivery, Error, Persistence, Record, Recovery, Result, TopicOffset, TransactionControl,
+};
 use tokio::time::{Instant, sleep, timeout_at};
 use tower_service::Service;
 
 use super::batch::{Batch, Failure, Stage};
 use super::decide::{AfterBegin, AfterCommit, Left, after_begin, after_commit};
 use super::errors;
+use super::offsets::{GroupOffsets, offsets_again};
 
 /// Time before a call that has to be repeated is made again.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -45,16 +48,16 @@ where
     let now = batch.now();
     let end = later(now, timeout);
     let (deadline, records) = (Instant::from_std(end), batch.start(now, end));
-    if records.is_empty() {
+    if batch.is_empty() {
         return Attempt::Committed(Vec::new());
     }
     batch.stage = Stage::Open;
     if let Err(cause) = transactions.begin(left(deadline)).await {
         return match after_begin(&cause) {
-            AfterBegin::Abort => abort(batch, transactions, timeout, Failure { cause, outcomes: Vec::new() }).await,
+            AfterBegin::Abort => abort(batch, transactions, timeout, Failure::new(cause, Vec::new())).await,
             AfterBegin::Replay => {
                 batch.aborted();
-                Attempt::Aborted(Failure { cause, outcomes: Vec::new() })
+                Attempt::Aborted(Failure::new(cause, Vec::new()))
             }
             AfterBegin::Refuse => Attempt::Refused(cause),
             AfterBegin::Finish => Attempt::Unclean(Left::Nothing, Persistence::NotPersisted, cause),
@@ -64,7 +67,12 @@ where
     let in_time = timeout_at(deadline, send(service, control, records, &mut outcomes)).await.is_ok();
     let failed = outcomes.iter().find_map(|outcome| outcome.as_ref().err()).cloned();
     if let Some(cause) = failed.or_else(|| (!in_time || outcomes.len() < size).then(|| errors::slow(timeout))) {
-        return abort(batch, transactions, timeout, Failure { cause, outcomes }).await;
+        return abort(batch, transactions, timeout, Failure::new(cause, outcomes)).await;
+    }
+    for GroupOffsets { group, offsets } in batch.offsets() {
+        if let Err(cause) = send_offsets(transactions, &group, &offsets, deadline).await {
+            return abort(batch, transactions, timeout, Failure::of_group(cause, group)).await;
+        }
     }
     batch.stage = Stage::Committing;
     match commit(transactions, deadline).await {
@@ -72,7 +80,7 @@ where
         Err((AfterCommit::Abort, cause)) => {
             // Refused for certain.
             batch.stage = Stage::Open;
-            abort(batch, transactions, timeout, Failure { cause, outcomes: Vec::new() }).await
+            abort(batch, transactions, timeout, Failure::new(cause, Vec::new())).await
         }
         Err((_, cause)) => Attempt::Unclean(Left::Commit, Persistence::PossiblyPersisted, cause),
     }
@@ -141,6 +149,23 @@ where
         Poll::Ready(())
     })
     .await;
+}
+
+/// Sends the offsets of a group, and calls again while the transport asks for it: the same offsets may be sent twice.
+async fn send_offsets(
+    transactions: &dyn TransactionControl,
+    group: &ConsumerGroup,
+    offsets: &[TopicOffset],
+    deadline: Instant,
+) -> Result<()> {
+    loop {
+        let sent = transactions.send_offsets(offsets.to_vec(), group.clone(), left(deadline)).await;
+        let Err(error) = sent else { return Ok(()) };
+        if !offsets_again(&error, Instant::now() + PAUSE < deadline) {
+            return Err(error);
+        }
+        sleep(PAUSE).await;
+    }
 }
 
 /// Commits, and calls again while the transport asks for it.

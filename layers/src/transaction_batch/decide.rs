@@ -96,6 +96,8 @@ pub(super) fn after_unclean(left: Left, error: &Error, young: bool, can_replace:
 /// What follows a batch that was certainly aborted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AfterAbort {
+    /// Refuse the units of the group that refused its offsets, and replay the others at once.
+    RefuseGroup,
     /// Refuse the records that were [refused themselves](is_poison), and replay the others at once.
     Refuse,
     /// Send the batch as two batches, one after the other, to find the record that makes a broker refuse it.
@@ -106,14 +108,18 @@ pub(super) enum AfterAbort {
     Fail,
 }
 
-/// Decides after an abort. `errors` are those of the records, `size` is the number of records in the batch, `replays` how
-/// often the batch was replayed before.
+/// Decides after an abort. `errors` are those of the records, `refuses_group` says whether a group refused
+/// its offsets, `size` is the number of records and units in the batch, `replays` how often the batch was replayed before.
 pub(super) fn after_abort<'a>(
     errors: impl Iterator<Item = &'a Error> + Clone,
+    refuses_group: bool,
     size: usize,
     replays: u32,
     max_replays: u32,
 ) -> AfterAbort {
+    if refuses_group {
+        return AfterAbort::RefuseGroup;
+    }
     if errors.clone().any(|error| is_poison(error, size)) {
         return AfterAbort::Refuse;
     }
@@ -136,7 +142,7 @@ fn is_of_batch(error: &Error) -> bool {
 
 /// Errors of kind `Transaction` and of the whole client say that another record has failed, or that the producer cannot
 /// be used: they do not refuse the record.
-fn is_refusal(error: &Error) -> bool {
+pub(super) fn is_refusal(error: &Error) -> bool {
     error.recovery() == Recovery::Reject
         && error.kind() != ErrorKind::Transaction
         && !matches!(error.scope(), Scope::Client | Scope::Broker)
@@ -191,7 +197,7 @@ mod tests {
     fn records_that_were_refused_themselves_are_taken_out_first() {
         for scope in [Scope::Record, Scope::Partition, Scope::Topic] {
             let errors = [refusal(Scope::Batch), broken(), refusal(scope)];
-            assert_eq!(after_abort(errors.iter(), 5, 9, 3), AfterAbort::Refuse);
+            assert_eq!(after_abort(errors.iter(), false, 5, 9, 3), AfterAbort::Refuse);
             assert!(is_poison(&errors[2], 5) && !is_poison(&errors[0], 5) && !is_poison(&errors[1], 5));
         }
     }
@@ -199,35 +205,40 @@ mod tests {
     #[test]
     fn a_refused_batch_is_halved_until_a_record_is_alone() {
         let errors = [refusal(Scope::Batch)];
-        assert_eq!(after_abort(errors.iter(), 2, 9, 3), AfterAbort::Halve);
-        assert_eq!(after_abort(errors.iter(), 1, 9, 3), AfterAbort::Refuse);
+        assert_eq!(after_abort(errors.iter(), false, 2, 9, 3), AfterAbort::Halve);
+        assert_eq!(after_abort(errors.iter(), false, 1, 9, 3), AfterAbort::Refuse);
     }
 
     #[test]
     fn the_refusal_of_another_record_uses_no_replay() {
         let errors = [refusal(Scope::Batch).with_recovery(Recovery::Retry)];
-        assert_eq!(after_abort(errors.iter(), 5, 0, 0), AfterAbort::Halve);
+        assert_eq!(after_abort(errors.iter(), false, 5, 0, 0), AfterAbort::Halve);
         // It cannot be alone.
-        assert!(matches!(after_abort(errors.iter(), 1, 0, 3), AfterAbort::Replay(_)));
-        assert_eq!(after_abort(errors.iter().chain([&refusal(Scope::Record)]), 5, 0, 0), AfterAbort::Refuse);
+        assert!(matches!(after_abort(errors.iter(), false, 1, 0, 3), AfterAbort::Replay(_)));
+        assert_eq!(after_abort(errors.iter().chain([&refusal(Scope::Record)]), false, 5, 0, 0), AfterAbort::Refuse);
     }
 
     #[test]
     fn other_failures_are_replayed_and_then_given_up() {
         let broken = [broken()];
-        let decided = |replays| after_abort(broken.iter(), 5, replays, 3);
+        let decided = |replays| after_abort(broken.iter(), false, 5, replays, 3);
         assert_eq!(decided(0), AfterAbort::Replay(Duration::from_millis(100)));
         assert_eq!(decided(2), AfterAbort::Replay(Duration::from_millis(400)));
         assert_eq!(decided(3), AfterAbort::Fail);
-        assert_eq!(after_abort([].iter(), 5, 0, 0), AfterAbort::Fail, "the commit was refused");
+        assert_eq!(after_abort([].iter(), false, 5, 0, 0), AfterAbort::Fail, "the commit was refused");
         assert_eq!(backoff(u32::MAX), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_group_that_refuses_its_offsets_is_taken_out() {
+        assert_eq!(after_abort([].iter(), true, 5, 0, 3), AfterAbort::RefuseGroup);
     }
 
     #[test]
     fn an_error_that_another_record_has_caused_refuses_no_record() {
         let caused = Error::new(ErrorKind::Transaction, "a record failed").with_recovery(Recovery::Reject);
-        assert!(matches!(after_abort([caused].iter(), 5, 0, 3), AfterAbort::Replay(_)));
-        assert!(matches!(after_abort([refusal(Scope::Client)].iter(), 5, 0, 3), AfterAbort::Replay(_)));
+        assert!(matches!(after_abort([caused].iter(), false, 5, 0, 3), AfterAbort::Replay(_)));
+        assert!(matches!(after_abort([refusal(Scope::Client)].iter(), false, 5, 0, 3), AfterAbort::Replay(_)));
     }
 
     #[test]

@@ -105,6 +105,95 @@ pub(super) fn no_partition_count(topic: &str) -> Error {
         .with_help("name the topic when you create the transports, or send the record again later")
 }
 
+/// A record of a unit was refused.
+pub(super) fn unit_refused(unit: &str, place: usize, cause: &Error) -> Error {
+    let text = format!("not delivered to {unit}: its record at index {place} was refused");
+    Error::new(cause.kind(), text)
+        .with_recovery(Recovery::Reject)
+        .with_persistence(Persistence::NotPersisted)
+        .with_source(cause.clone())
+        .with_help("correct or leave out this record, and join the unit again")
+}
+
+/// A consumer group did not take the offsets of a unit.
+pub(super) fn offsets_refused(unit: &str, cause: &Error) -> Error {
+    Error::new(ErrorKind::Transaction, format!("not delivered to {unit}: the consumer group did not take its offsets"))
+        .with_recovery(Recovery::Reject)
+        .with_persistence(Persistence::NotPersisted)
+        .with_source(cause.clone())
+        .with_help(
+            "after a rebalance the partition may have another owner: if not, consume again from its committed offset",
+        )
+}
+
+/// An earlier unit of the same input partition was not committed for certain.
+pub(super) fn after_failed_unit(unit: &str, topic: &str, partition: i32) -> Error {
+    let text = format!(
+        "not sent to {unit}: an earlier unit with input from partition {partition} of {topic} failed, or its outcome is not \
+         known, so this unit would commit the input of that one as consumed"
+    );
+    Error::new(ErrorKind::Transaction, text).with_recovery(Recovery::Reject).with_persistence(Persistence::NotPersisted)
+}
+
+/// Adds what to do with the input of a unit. Joining the same unit again does not help: its partitions are not resumed.
+pub(super) fn of_inputs(error: Error, group: &str) -> Error {
+    let input = format!(
+        "consume its input again from the committed offsets of group {group}, call `resume` for each input partition, and \
+         join new units"
+    );
+    let help = match (error.kind(), error.persistence()) {
+        // They say what to correct first.
+        (ErrorKind::Rejected | ErrorKind::RecordTooLarge, Persistence::NotPersisted) => {
+            format!("{}; then {input}", error.help())
+        }
+        (ErrorKind::Fatal | ErrorKind::Closed, _) | (_, Persistence::PossiblyPersisted) if is_last(&error) => {
+            format!("create a new producer and layer; the committed offsets of group {group} say where to go on")
+        }
+        _ => input,
+    };
+    let recovery = error.recovery();
+    error.with_help(help).with_recovery(if recovery == Recovery::Retry { Recovery::Reject } else { recovery })
+}
+
+fn is_last(error: &Error) -> bool {
+    error.recovery() == Recovery::Fatal
+}
+
+/// Units of the partition may still be committed.
+pub(super) fn resumed_early(topic: &str, partition: i32, open: usize) -> Error {
+    let text = format!("partition {partition} of {topic} is not resumed: {open} of its units have no outcome yet");
+    Error::new(ErrorKind::Transaction, text)
+        .with_recovery(Recovery::Retry)
+        .with_persistence(Persistence::NotPersisted)
+        .with_help("await them or a flush, fetch the committed offset, and call `resume` again")
+}
+
+/// Neither records nor offsets.
+pub(super) fn empty_unit() -> Error {
+    Error::new(ErrorKind::Transaction, "a unit has neither records nor offsets")
+        .with_recovery(Recovery::Reject)
+        .with_persistence(Persistence::NotPersisted)
+        .with_help("put at least one record or offset into it")
+}
+
+/// Its input partitions belong to several lanes.
+pub(super) fn unit_of_several_lanes(unit: &str) -> Error {
+    let text = format!("not sent to {unit}: its input partitions belong to different lanes, and a transaction to one");
+    Error::new(ErrorKind::Transaction, text)
+        .with_recovery(Recovery::Reject)
+        .with_persistence(Persistence::NotPersisted)
+        .with_help("make units of one input partition, or use one lane")
+}
+
+/// Several lanes, and no input partition that decides.
+pub(super) fn unit_without_lane(unit: &str) -> Error {
+    let text = format!("not sent to {unit}: it has no offsets, whose partition decides the lane");
+    Error::new(ErrorKind::Transaction, text)
+        .with_recovery(Recovery::Reject)
+        .with_persistence(Persistence::NotPersisted)
+        .with_help("use one lane")
+}
+
 #[cfg(test)]
 mod tests {
     use kafka_tower_test_texts::assert_consistent;
@@ -117,6 +206,7 @@ mod tests {
         for error in [
             aborted("orders", 1, &cause),
             aborted("orders", 4, &cause),
+            of_inputs(aborted("orders", 4, &cause), "g"),
             unknown("orders", &cause, true),
             unknown("orders", &cause, false),
             not_committed("orders", &cause),
@@ -124,6 +214,17 @@ mod tests {
             slow(Duration::from_secs(30)),
             no_transactions(),
             no_partition_count("orders"),
+            unit_refused("orders", 2, &Error::new(ErrorKind::Rejected, "planted")),
+            offsets_refused("orders", &cause),
+            after_failed_unit("orders", "input", 3),
+            of_inputs(unknown("orders", &cause, true), "g"),
+            of_inputs(unknown("orders", &cause, false), "g"),
+            of_inputs(unit_refused("orders", 2, &Error::new(ErrorKind::Rejected, "planted")), "g"),
+            of_inputs(finished("orders", &cause), "g"),
+            resumed_early("input", 3, 2),
+            empty_unit(),
+            unit_of_several_lanes("orders"),
+            unit_without_lane("orders"),
         ] {
             assert_consistent(&error);
         }

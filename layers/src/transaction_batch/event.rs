@@ -3,8 +3,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_tower_core::ledger::Slot;
-use kafka_tower_core::{Delivery, Error, Headers, Persistence};
+use kafka_tower_core::{Error, Headers, Persistence};
+
+use super::entry::Entry;
 
 /// Why a batch was cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,17 +102,17 @@ pub struct TransactionEvent<'a> {
 impl<'a> TransactionEvent<'a> {
     /// Returns the headers of its records, in order.
     pub fn headers(&self) -> impl Iterator<Item = &'a Headers> {
-        self.slots.0.iter().map(|slot| &slot.record().headers)
+        self.slots.0.iter().flat_map(Entry::records).map(|record| &record.headers)
     }
 }
 
 /// The records of a transaction.
 #[derive(Clone, Copy)]
-pub(super) struct Slots<'a>(pub(super) &'a [Arc<Slot<Delivery>>]);
+pub(super) struct Slots<'a>(pub(super) &'a [Entry]);
 
 impl fmt::Debug for Slots<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} records", self.0.len())
+        write!(f, "{} records", self.0.iter().flat_map(Entry::records).count())
     }
 }
 

@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -11,7 +11,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::cut::{self, Decision, Waiting};
+use super::entry::{Entry, Outcome};
 use super::event::{CutReason, Hooks};
+use super::inputs::InputStates;
+use super::join::Joined;
 use super::settings::Settings;
 use super::spread::{self, Load};
 use super::{errors, lanes};
@@ -30,6 +33,10 @@ pub(super) struct BatchInner {
     flushes: AtomicUsize,
     /// Partition of the last record that had neither a partition nor a key.
     keyless: AtomicU32,
+    /// Units that are being admitted, by the addresses of the slots that stand for them in the gate.
+    pub(super) units: Mutex<HashMap<usize, Arc<Joined>>>,
+    /// Which input partitions of units may go on.
+    pub(super) inputs: Mutex<InputStates>,
 }
 
 /// A transactional producer and the records that wait for its next batch.
@@ -53,7 +60,7 @@ struct Producer {
 
 #[derive(Default)]
 struct Queue {
-    slots: VecDeque<Arc<Slot<Delivery>>>,
+    entries: VecDeque<Entry>,
     bytes: usize,
     /// A batch was taken, and the owner task has not asked for the next one.
     is_busy: bool,
@@ -80,6 +87,8 @@ impl BatchInner {
             expiry: Arc::default(),
             flushes: AtomicUsize::new(0),
             keyless: AtomicU32::new(0),
+            units: Mutex::default(),
+            inputs: Mutex::default(),
         }
     }
 
@@ -108,12 +117,12 @@ impl BatchInner {
     }
 
     /// Takes the records of the lane's next batch, in the order of their calls.
-    pub(super) fn take(&self, lane: &Lane) -> Vec<Arc<Slot<Delivery>>> {
+    pub(super) fn take(&self, lane: &Lane) -> Vec<Entry> {
         let mut queue = lane.queue();
         queue.is_busy = true;
-        let n = cut::take(&self.settings.cut, queue.slots.iter().map(|slot| slot.record().size()));
-        let taken: Vec<_> = queue.slots.drain(..n).collect();
-        queue.bytes -= taken.iter().map(|slot| slot.record().size()).sum::<usize>();
+        let n = cut::take(&self.settings.cut, queue.entries.iter().map(Entry::size));
+        let taken: Vec<_> = queue.entries.drain(..n).collect();
+        queue.bytes -= taken.iter().map(Entry::size).sum::<usize>();
         taken
     }
 
@@ -152,14 +161,17 @@ impl BatchInner {
     }
 
     /// Settles records with their outcomes, in order, and returns their room.
-    pub(super) fn settle_all(
-        self: &Arc<Self>,
-        outcomes: impl IntoIterator<Item = (Arc<Slot<Delivery>>, Result<Delivery>)>,
-    ) {
+    pub(super) fn settle_all(self: &Arc<Self>, outcomes: impl IntoIterator<Item = Outcome>) {
         let now = self.now();
-        let settle = |(slot, outcome): (Arc<Slot<Delivery>>, Result<Delivery>)| {
-            let took = now.saturating_duration_since(slot.called_at());
-            self.settle(&slot, outcome.map_err(|error| error.with_elapsed(took)))
+        let settle = |outcome: Outcome| match outcome {
+            Outcome::Record(slot, outcome) => {
+                let took = now.saturating_duration_since(slot.called_at());
+                self.settle(&slot, outcome.map_err(|error| error.with_elapsed(took)))
+            }
+            Outcome::Unit(joined, outcome) => {
+                let took = now.saturating_duration_since(joined.called_at);
+                self.settle_unit(&joined, outcome.map_err(|error| error.with_elapsed(took)))
+            }
         };
         let permits: Vec<_> = outcomes.into_iter().filter_map(settle).collect();
         self.release(permits);
@@ -172,13 +184,10 @@ impl BatchInner {
     pub(super) fn finish(self: &Arc<Self>, lane: &Lane, error: Finished) {
         let mut queue = lane.queue();
         let error = Arc::clone(queue.finished.get_or_insert(error));
-        let slots = std::mem::take(&mut queue.slots);
+        let entries = std::mem::take(&mut queue.entries);
         queue.bytes = 0;
         drop(queue);
-        self.settle_all(slots.into_iter().map(|slot| {
-            let outcome = Err(error(&slot.record().topic));
-            (slot, outcome)
-        }));
+        self.settle_all(entries.into_iter().map(|entry| entry.failed(&*error)));
     }
 
     /// Gives up: refuses parked records, and ends the owner tasks, which settle theirs.
@@ -193,7 +202,10 @@ impl BatchInner {
         self.withdraw(
             |_| true,
             |slot| {
-                let _never_admitted = self.settle(&slot, Err(stopped(&slot.record().topic)));
+                let _never_admitted = match self.unit_of(&slot) {
+                    Some(joined) => self.settle_unit(&joined, Err(stopped(&joined.name))),
+                    None => self.settle(&slot, Err(stopped(&slot.record().topic))),
+                };
             },
         );
         self.notify_lanes();
@@ -244,11 +256,11 @@ impl Lane {
 
 impl Queue {
     fn load(&self, limits: &cut::Limits) -> Load {
-        if self.finished.is_some() || self.slots.len() >= limits.records || self.bytes >= limits.bytes {
+        if self.finished.is_some() || self.entries.len() >= limits.records || self.bytes >= limits.bytes {
             Load::Full
         } else if !self.is_busy {
             Load::Idle
-        } else if self.slots.is_empty() {
+        } else if self.entries.is_empty() {
             Load::Busy
         } else {
             Load::Filling
@@ -256,8 +268,8 @@ impl Queue {
     }
 
     fn waiting(&self) -> Waiting {
-        let oldest = self.slots.front().map(|slot| slot.called_at());
-        Waiting { records: self.slots.len(), bytes: self.bytes, oldest }
+        let oldest = self.entries.front().map(Entry::called_at);
+        Waiting { records: self.entries.len(), bytes: self.bytes, oldest }
     }
 }
 
@@ -270,27 +282,41 @@ impl Gated for BatchInner {
 
     /// Puts the record into the queue of its lane.
     fn enqueue(self: &Arc<Self>, slot: Self::Item, permit: Permit) -> Result<(), Permit> {
+        if let Some(joined) = self.unit_of(&slot) {
+            joined.admit(permit);
+            let lane = &self.lanes[joined.lane];
+            return self.wait(lane, Entry::Unit(joined)).map_or(Ok(()), Err);
+        }
         slot.admit(permit);
         // Until its batch is sent, no producer has it.
         slot.hold();
         let lane = self.lane_of(&slot);
+        self.wait(lane, Entry::Record(slot)).map_or(Ok(()), Err)
+    }
+}
+
+impl BatchInner {
+    /// Puts an entry into the queue of its lane. Returns its permit if the lane refuses it.
+    fn wait(&self, lane: &Lane, entry: Entry) -> Option<Permit> {
         let mut queue = lane.queue();
         if let Some(finished) = queue.finished.clone() {
             drop(queue);
-            let refused = finished(&slot.record().topic);
-            return self.settle(&slot, Err(refused)).map_or(Ok(()), Err);
+            return match entry.failed(&*finished) {
+                Outcome::Record(slot, outcome) => self.settle(&slot, outcome),
+                Outcome::Unit(joined, outcome) => self.settle_unit(&joined, outcome),
+            };
         }
         let limits = &self.settings.cut;
         let before = queue.waiting();
-        queue.bytes += slot.record().size();
-        queue.slots.push_back(slot);
-        let reached = queue.slots.len() >= limits.records || queue.bytes >= limits.bytes;
+        queue.bytes += entry.size();
+        queue.entries.push_back(entry);
+        let reached = queue.entries.len() >= limits.records || queue.bytes >= limits.bytes;
         drop(queue);
         // Not for each record: the task would wake up in vain.
         if before.records == 0 || reached {
             lane.changed.notify_one();
         }
-        Ok(())
+        None
     }
 }
 

@@ -6,6 +6,7 @@ use kafka_tower_core::partitioner::partition_for_key;
 use kafka_tower_core::{Record, Result};
 
 use super::errors;
+use super::unit::Unit;
 
 /// Returns the lane of a record among `lanes`. A partition belongs to one lane, so that its order is kept.
 pub(super) fn lane(record: &Record, lanes: usize) -> usize {
@@ -32,6 +33,27 @@ pub(super) fn partition(record: &Record, count: Option<u32>) -> Result<std::resu
         (None, _, None | Some(0)) => Err(errors::no_partition_count(&record.topic)),
         (None, Some(key), Some(count)) => Ok(Ok(partition_for_key(key, count))),
         (None, None, Some(count)) => Ok(Err(count)),
+    }
+}
+
+/// Returns the lane of a unit among `lanes`: that of its input partitions.
+///
+/// # Errors
+///
+/// With several lanes: its input partitions have different lanes, or it has none.
+pub(super) fn of_unit(unit: &Unit, lanes: usize) -> Result<usize> {
+    if unit.records.is_empty() && unit.offsets.is_empty() {
+        return Err(errors::empty_unit());
+    }
+    if lanes == 1 {
+        return Ok(0);
+    }
+    let lane = |partition: i32, topic: &str| lane_of(topic, u32::try_from(partition).unwrap_or_default(), lanes);
+    let mut inputs = unit.offsets.iter().map(|offset| lane(offset.partition, &offset.topic));
+    match inputs.next() {
+        Some(first) if inputs.all(|other| other == first) => Ok(first),
+        Some(_) => Err(errors::unit_of_several_lanes(&unit.name())),
+        None => Err(errors::unit_without_lane(&unit.name())),
     }
 }
 

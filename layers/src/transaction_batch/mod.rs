@@ -89,6 +89,73 @@
 //! longer used once with [`init`](kafka_tower_core::TransactionControl::init), so that an old process cannot write with
 //! them.
 //!
+//! # Units
+//!
+//! [`TransactionBatch::join`] takes several records and a consumer's offsets as a [`Unit`]: all of them are in one
+//! transaction, or none. Consume-transform-produce needs this: the unit has the output of consumed records, and the offsets
+//! after them.
+//!
+//! A unit is admitted, sent, replayed and refused as a whole, and counts as one record with all its bytes: in the limits of a
+//! batch, in the room, in [`in_flight`](kafka_tower_core::Control::in_flight), and in the division of a batch that a broker
+//! refused. It may have offsets without records, and shares its transaction with other units and records. The deadlines of
+//! its records are not kept: it waits for its transaction.
+//!
+//! Offsets are merged if the group's whole metadata is equal, so that Kafka refuses those of a member that missed a
+//! rebalance. Its units then fail, and the rest of the batch is sent again. Kafka checks the member, not its partitions:
+//! give each unit the metadata with which its input was consumed.
+//!
+//! Join the units of an input partition in the order of their offsets. You may join the next one before the result of the
+//! one before. **After a unit that is not `Ok`, all later units of its input partitions fail** (`Transaction`, `Reject`, not
+//! persisted), also those that wait already: their offsets would commit its input as consumed, and its output would be lost.
+//! A unit that was aborted after all replays, or that `join` refused, counts as failed too. To go on:
+//!
+//! 1. await the units of the partition that are still open;
+//! 2. fetch the group's committed offset as a `read_committed` consumer does: it waits for a transaction that has not ended,
+//!    so that it is final also after an unknown end;
+//! 3. call [`TransactionBatch::resume`], which refuses while units of the partition are open;
+//! 4. consume again from there, and join new units.
+//!
+//! With several lanes a unit belongs to the lane of its input partitions, which must have the same one, and it needs offsets;
+//! other units are refused. Its records go to any partition, in that lane's transaction. So the records of an input partition
+//! keep their order within each output partition. Between units of different lanes, and between units and other records, the
+//! order within an output partition is not that of the calls: use one lane if you need it.
+//!
+//! | a unit | kind, recovery, persistence |
+//! |---|---|
+//! | a record was refused | the record's kind, `Reject`, not persisted. The record's error is the source |
+//! | the group did not take the offsets | `Transaction`, `Reject`, not persisted. Kafka's error is the source |
+//! | an earlier unit of an input partition failed | `Transaction`, `Reject`, not persisted |
+//! | neither records nor offsets; with several lanes, no lane or more than one | `Transaction`, `Reject`, not persisted |
+//! | otherwise | as a record; with offsets `Reject` instead of `Retry`, because the same unit is refused until its partitions are resumed |
+//!
+//! A close reports each record of a unit. A unit without records that is not committed counts as one unknown, without a
+//! record.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> kafka_tower_core::Result<()> {
+//! # use std::time::Duration;
+//! use kafka_tower_core::{Record, TopicOffset};
+//! use kafka_tower_layers::transaction_batch::{TransactionBatchLayer, Unit};
+//! # use kafka_tower_memory::MemoryKafka;
+//! # use tower::{Layer, Service, ServiceExt};
+//! # let kafka = MemoryKafka::new().with_topic("invoices", 1);
+//! # let transport = kafka.transactional_transport("billing-1");
+//! # let layer = TransactionBatchLayer::new(transport.control());
+//! # layer.init(Duration::from_secs(10)).await?;
+//! # let mut invoices = layer.layer(transport);
+//! # let group = kafka.rebalance("billing");
+//! // The order at offset 41 of partition 0 makes two invoices.
+//! let output = [Record::new("invoices").with_value("first"), Record::new("invoices").with_value("second")];
+//! let next = TopicOffset { topic: "orders".into(), partition: 0, offset: 42 };
+//! let unit = Unit::new(output).with_offsets([next], group);
+//! let deliveries = invoices.ready().await?.join(unit).await?;
+//! assert_eq!(deliveries.len(), 2);
+//! assert_eq!(kafka.committed_offset("billing", "orders", 0), Some(42));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Flush and close
 //!
 //! [`TransactionBatch::control`] decorates the transport's control. Flush cuts the batch at once. Close cuts, commits what
@@ -130,20 +197,28 @@ mod batch;
 mod control;
 mod cut;
 mod decide;
+mod entry;
 mod errors;
 mod event;
 mod expiry;
 mod future;
 mod inner;
+mod inputs;
+mod join;
 mod lanes;
 mod layer;
+mod offsets;
 mod recover;
 mod service;
 mod settings;
 mod spread;
+mod unit;
+mod units;
 mod worker;
 
 pub use event::{CutReason, TransactionEvent, TransactionOutcome};
 pub use future::TransactionBatchFuture;
+pub use join::JoinFuture;
 pub use layer::TransactionBatchLayer;
 pub use service::TransactionBatch;
+pub use unit::Unit;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use kafka_tower_core::error::transport;
-use kafka_tower_core::gate::{GateHandle, Gated};
+use kafka_tower_core::gate::{GateHandle, Gated, Refused};
 use kafka_tower_core::ledger::{RecordTransport, Slot};
 use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::{Control, Delivery, Error, IntoTransport, Record, Result, handover};
@@ -12,7 +12,10 @@ use tower_service::Service;
 use super::control::BatchControl;
 use super::future::{Owner, TransactionBatchFuture};
 use super::inner::BatchInner;
+use super::join::JoinFuture;
 use super::lanes;
+use super::unit::Unit;
+use super::units::UNIT;
 
 /// Service that sends records in shared transactions. Created by [`TransactionBatchLayer`](super::TransactionBatchLayer).
 ///
@@ -34,6 +37,54 @@ impl TransactionBatch {
     #[must_use]
     pub fn control(&self) -> Arc<dyn Control> {
         Arc::new(BatchControl::new(Arc::clone(&self.owner)))
+    }
+
+    /// Sends the records of a unit and its consumed offsets in one transaction, together or not at all. See
+    /// [units](super#units).
+    ///
+    /// As `call`, it fixes the unit's place before it returns. Call `poll_ready` before it, as before `call`.
+    pub fn join(&mut self, unit: Unit) -> JoinFuture {
+        let inner = Arc::clone(self.inner());
+        let (joined, outcome, tickets) = match inner.prepare_unit(unit) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.handle.pass_on();
+                return JoinFuture::refused(error);
+            }
+        };
+        // It stands for the unit in the gate, so that a unit is admitted as a whole.
+        let slot = Arc::new(Slot::new(Record::new(joined.name.as_str()).with_partition(UNIT), joined.called_at));
+        inner.expect_unit(&slot, &joined);
+        if let Err(refused) = self.handle.call(Arc::clone(&slot), joined.bytes) {
+            drop(inner.unit_of(&slot));
+            let error = match refused {
+                Refused::TooLarge(_) => {
+                    transport::larger_than_gate(&joined.name, joined.bytes, inner.gate().limits().bytes)
+                }
+                Refused::Closed(_) => transport::after_close(&joined.name),
+            };
+            let _never_admitted = inner.settle_unit(&joined, Err(error));
+            return JoinFuture::waiting(outcome, Arc::clone(&self.owner));
+        }
+        tickets.iter().for_each(Ticket::account);
+        if slot.is_parked() {
+            inner.notify_lanes();
+        }
+        JoinFuture::waiting(outcome, Arc::clone(&self.owner))
+    }
+
+    /// Allows units with offsets of this input partition again, after one that failed or whose outcome is unknown.
+    ///
+    /// First await all units of the partition, then fetch the group's committed offset of the partition as a
+    /// `read_committed` consumer does, which waits for a transaction that has not ended. After this call, join the units of
+    /// the input from there on.
+    ///
+    /// # Errors
+    ///
+    /// `Transaction` with recovery `Retry` if units of the partition are not settled: they may still be committed, so that
+    /// the committed offset is not final.
+    pub fn resume(&self, group_id: &str, topic: &str, partition: i32) -> Result<()> {
+        self.inner().resume(group_id, topic, partition)
     }
 
     fn inner(&self) -> &Arc<BatchInner> {

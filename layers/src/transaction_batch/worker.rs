@@ -19,6 +19,7 @@ use super::decide::{AfterAbort, Left, Recover, after_abort, after_unclean};
 use super::errors;
 use super::event::TransactionOutcome;
 use super::inner::{BatchInner, Lane};
+use super::offsets::refuses_group;
 
 /// What the owner task of a lane has.
 pub(super) struct Worker<S> {
@@ -160,7 +161,7 @@ where
     /// sent again once the lane is back.
     fn unclean(&self, mut batch: Batch, left: Left, persistence: Persistence, cause: Error) -> Next {
         if left != Left::Nothing {
-            let failure = Failure { cause: cause.clone(), outcomes: Vec::new() };
+            let failure = Failure::new(cause.clone(), Vec::new());
             self.report(&batch, TransactionOutcome::of(persistence), &failure);
         }
         let goes_on = self.after_unclean(left, &cause) != Recover::Finish;
@@ -186,11 +187,12 @@ where
     }
 
     fn after_abort(&self, mut batch: Batch, failure: Failure) -> Next {
-        let Failure { cause, outcomes } = failure;
+        let Failure { cause, outcomes, group } = failure;
         let errors = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
-        let decision = after_abort(errors, batch.len(), batch.replays, self.inner.settings.replays);
+        let is_of_group = group.is_some() && (refuses_group(&cause) || batch.replays >= self.inner.settings.replays);
+        let decision = after_abort(errors, is_of_group, batch.len(), batch.replays, self.inner.settings.replays);
         tracing::warn!(
-            records = batch.len(),
+            records = batch.records(),
             replays = batch.replays,
             then = ?decision,
             error.type = cause.error_type(),
@@ -198,6 +200,12 @@ where
             "a transaction was aborted"
         );
         let wait = match decision {
+            AfterAbort::RefuseGroup => {
+                if let Some(group) = group {
+                    batch.refuse_group(&group, &cause);
+                }
+                Duration::ZERO
+            }
             AfterAbort::Fail => {
                 let times = batch.replays + 1;
                 batch.fail(|topic| errors::aborted(topic, times, &cause));
@@ -224,7 +232,7 @@ where
         let stage = batch.stage;
         if stage != Stage::Waiting {
             let cause = errors::panicked("its topic", stage.persistence());
-            let failure = Failure { cause, outcomes: Vec::new() };
+            let failure = Failure::new(cause, Vec::new());
             self.report(&batch, TransactionOutcome::of(stage.persistence()), &failure);
         }
         let timeout = self.inner.settings.timeout;
@@ -235,7 +243,7 @@ where
             }
             Stage::Open => {
                 let cause = errors::panicked("its topic", Persistence::NotPersisted);
-                let failure = Failure { cause, outcomes: Vec::new() };
+                let failure = Failure::new(cause, Vec::new());
                 match caught(abort(&mut batch, &*self.transactions, timeout, failure)).await {
                     Ok(Attempt::Unclean(left, persistence, cause)) => {
                         batch.fail(|topic| errors::panicked(topic, persistence));

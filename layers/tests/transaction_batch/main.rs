@@ -13,3 +13,5 @@ mod poison;
 mod recovery;
 mod room;
 mod support;
+mod units;
+mod units_random;

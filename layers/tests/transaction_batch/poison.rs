@@ -1,43 +1,5 @@
 use crate::support::*;
 
-/// Refuses records that have this value, as a broker does that says which record it refuses, or not.
-#[derive(Clone)]
-struct Refusing {
-    inner: MemoryTransport,
-    poison: &'static [&'static str],
-    scope: Scope,
-}
-
-impl Service<Record> for Refusing {
-    type Response = Delivery;
-    type Error = Error;
-    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Delivery>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, record: Record) -> Self::Future {
-        let is_poison = record.value.as_deref().is_some_and(|v| self.poison.iter().any(|p| p.as_bytes() == v));
-        let scope = self.scope;
-        let sent = self.inner.call(record);
-        Box::pin(async move {
-            let delivery = sent.await?;
-            match is_poison {
-                true => Err(Error::new(ErrorKind::Rejected, "planted").with_scope(scope)),
-                false => Ok(delivery),
-            }
-        })
-    }
-}
-
-async fn refusing(kafka: &MemoryKafka, poison: &'static [&'static str], scope: Scope) -> TransactionBatch {
-    let inner = kafka.transactional_transport("id");
-    let layer = TransactionBatchLayer::new(inner.control()).replays(0);
-    layer.init(SECOND).await.unwrap();
-    layer.layer(Refusing { inner, poison, scope })
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_record_that_is_named_is_refused_and_its_neighbours_are_committed() {
     let kafka = kafka();

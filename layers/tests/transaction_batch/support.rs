@@ -2,9 +2,11 @@ pub(crate) use std::sync::Arc;
 pub(crate) use std::task::{Context, Poll, Waker};
 pub(crate) use std::time::Duration;
 
-pub(crate) use kafka_tower_core::{Control, Delivery, Error, ErrorKind, Persistence, Record, Recovery, Result, Scope};
+pub(crate) use kafka_tower_core::{
+    ConsumerGroup, Control, Delivery, Error, ErrorKind, Persistence, Record, Recovery, Result, Scope, TopicOffset,
+};
 pub(crate) use kafka_tower_layers::transaction_batch::{
-    TransactionBatch, TransactionBatchFuture, TransactionBatchLayer,
+    JoinFuture, TransactionBatch, TransactionBatchFuture, TransactionBatchLayer, Unit,
 };
 pub(crate) use kafka_tower_memory::{MemoryKafka, MemoryTransport, ScriptedTransaction, StoredRecord, TransactionCall};
 pub(crate) use tokio::task::yield_now;
@@ -106,4 +108,43 @@ pub(crate) fn must_abort() -> Error {
 /// Loses all requests to commit until it is cancelled: the transport repeats them every 100 ms.
 pub(crate) fn block_commits(kafka: &MemoryKafka) -> ScriptedTransaction {
     kafka.script_transactions().on(TransactionCall::Commit).always().lose_request()
+}
+
+/// Refuses records that have this value, as a broker does that says which record it refuses, or not.
+#[derive(Clone)]
+struct Refusing {
+    inner: MemoryTransport,
+    poison: &'static [&'static str],
+    scope: Scope,
+}
+
+impl Service<Record> for Refusing {
+    type Response = Delivery;
+    type Error = Error;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Delivery>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, record: Record) -> Self::Future {
+        let is_poison = record.value.as_deref().is_some_and(|v| self.poison.iter().any(|p| p.as_bytes() == v));
+        let scope = self.scope;
+        let sent = self.inner.call(record);
+        Box::pin(async move {
+            let delivery = sent.await?;
+            match is_poison {
+                true => Err(Error::new(ErrorKind::Rejected, "planted").with_scope(scope)),
+                false => Ok(delivery),
+            }
+        })
+    }
+}
+
+/// A service whose transport refuses records with these values, as a broker does that says which record it refuses, or not.
+pub(crate) async fn refusing(kafka: &MemoryKafka, poison: &'static [&'static str], scope: Scope) -> TransactionBatch {
+    let inner = kafka.transactional_transport("id");
+    let layer = TransactionBatchLayer::new(inner.control()).replays(0);
+    layer.init(SECOND).await.unwrap();
+    layer.layer(Refusing { inner, poison, scope })
 }
