@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use kafka_tower::layers::transaction_batch::{TransactionBatch, TransactionBatchLayer};
+use kafka_tower::layers::transaction_batch::{TransactionBatch, TransactionBatchLayer, Unit};
 use kafka_tower::{KafkaSink, KafkaSinkConfig, SinkMessage, TransactionBatchOptions};
-use kafka_tower_core::{ErrorKind, Persistence, Record, Result, Scope};
+use kafka_tower_core::{ConsumerGroup, ErrorKind, Persistence, Record, Recovery, Result, Scope, TopicOffset};
 use kafka_tower_memory::MemoryKafka;
 use kafka_tower_rdkafka::RdkafkaTransport;
 use kafka_tower_testkit::kafka::{self as cluster, Cluster};
@@ -180,4 +180,46 @@ async fn a_sink_over_the_layer_commits_and_closes() {
     assert!(open.await.unwrap().is_ok());
     sink.close().await.unwrap();
     assert_eq!(kafka.committed("orders").len(), 11);
+}
+
+/// Output and offsets together; a member that the group does not know fails alone, and with it later units of its input.
+#[tokio::test]
+async fn units_commit_their_output_with_the_offsets_of_their_input() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let (topic, input) = (kafka.topic("units", 1).await.unwrap(), kafka.topic("units-input", 2).await.unwrap());
+    let group = |generation, member: &str| ConsumerGroup {
+        group_id: format!("{topic}-group"),
+        generation,
+        member_id: member.to_owned(),
+        group_instance_id: None,
+    };
+    // Until the group has a coordinator: librdkafka gives up offsets after a few attempts.
+    kafka.committed_offset(&group(-1, "").group_id, &topic, 0).await.unwrap();
+    let unit = |output: &str, partition, offset, group| {
+        let record = Record::new(topic.as_str()).with_partition(0).with_value(output.to_owned());
+        Unit::new([record]).with_offsets([TopicOffset { topic: input.as_str().into(), partition, offset }], group)
+    };
+    let mut service = service(kafka, &topic).await;
+    let joined = [
+        unit("first", 0, 5, group(-1, "")),
+        unit("of a stranger", 1, 8, group(7, "stranger")),
+        unit("second", 0, 6, group(-1, "")),
+        unit("after the stranger", 1, 9, group(-1, "")),
+    ]
+    .map(|unit| service.join(unit));
+    let [first, stranger, second, after] = join_all(joined).await.try_into().unwrap();
+    assert_eq!((first.unwrap().len(), second.unwrap().len()), (1, 1));
+    for refused in [stranger.unwrap_err(), after.unwrap_err()] {
+        let facts = (refused.kind(), refused.recovery(), refused.persistence());
+        assert_eq!(facts, (ErrorKind::Transaction, Recovery::Reject, Persistence::NotPersisted), "{refused:#}");
+    }
+    assert_eq!(committed(kafka, &topic).await, ["first", "second"]);
+    let id = group(-1, "").group_id;
+    assert_eq!(kafka.committed_offset(&id, &input, 0).await.unwrap(), Some(6));
+    assert_eq!(kafka.committed_offset(&id, &input, 1).await.unwrap(), None);
+    service.resume(&id, &input, 1).unwrap();
+    service.join(unit("after all", 1, 8, group(-1, ""))).await.unwrap();
+    assert_eq!(kafka.committed_offset(&id, &input, 1).await.unwrap(), Some(8));
+    assert_eq!(committed(kafka, &topic).await, ["first", "second", "after all"]);
+    service.control().close(TIME).await.unwrap();
 }
