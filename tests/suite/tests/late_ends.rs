@@ -87,6 +87,8 @@ impl Producer {
             .property("reconnect.backoff.ms", "10")
             .property("reconnect.backoff.max.ms", "100")
             .replace_after_unclean_end(replaces)
+            // With such short requests a busy broker needs several attempts.
+            .connect_timeout(TIME)
             .topic(topic)
             .connect()
             .await
