@@ -221,5 +221,6 @@ async fn units_commit_their_output_with_the_offsets_of_their_input() {
     service.join(unit("after all", 1, 8, group(-1, ""))).await.unwrap();
     assert_eq!(kafka.committed_offset(&id, &input, 1).await.unwrap(), Some(8));
     assert_eq!(committed(kafka, &topic).await, ["first", "second", "after all"]);
-    service.control().close(TIME).await.unwrap();
+    let report = service.control().close(TIME).await.unwrap();
+    assert!(report.is_complete(), "{report}");
 }
