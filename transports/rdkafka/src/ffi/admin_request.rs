@@ -1,13 +1,17 @@
 //! A request of librdkafka's admin client, with a queue of its own for the answer.
 
 use std::ffi::{c_char, c_int};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use kafka_tower_core::clock::later;
 use rdkafka_sys as sys;
 use sys::rd_kafka_admin_op_t as Admin;
 
 use super::raw::millis;
 use crate::codes;
+
+/// Interval of the check whether the answer is still wanted. An answer ends the wait at once.
+const SLICE: Duration = Duration::from_millis(100);
 
 unsafe extern "C" {
     // As in `raw`: the code is an integer.
@@ -57,17 +61,28 @@ impl AdminRequest {
         codes.into_iter().find(|code| *code != 0).map_or(Ok(question), Err)
     }
 
-    /// Waits for the answer, which arrives within the options' time even if it is a time-out.
+    /// Waits for the answer, which arrives within the options' time even if it is a time-out, as long as it is `wanted`.
     pub(super) fn answer<R>(
         &self,
         within: Duration,
+        wanted: impl Fn() -> bool,
         read: impl FnOnce(*mut sys::rd_kafka_event_t) -> Result<R, i32>,
     ) -> Result<R, i32> {
-        // SAFETY: the queue lives.
-        let event = unsafe { sys::rd_kafka_queue_poll(self.queue, millis(within + Duration::from_secs(1))) };
-        if event.is_null() {
-            return Err(codes::LOCAL_TIMED_OUT);
-        }
+        let end = later(Instant::now(), within + Duration::from_secs(1));
+        let event = loop {
+            let wait = end.saturating_duration_since(Instant::now()).min(SLICE);
+            // SAFETY: the queue lives.
+            let event = unsafe { sys::rd_kafka_queue_poll(self.queue, millis(wait)) };
+            if !event.is_null() {
+                break event;
+            }
+            if !wanted() {
+                return Err(codes::LOCAL_DESTROY);
+            }
+            if wait < SLICE {
+                return Err(codes::LOCAL_TIMED_OUT);
+            }
+        };
         let answer = read(event);
         // SAFETY: this value owns the event, and no reference into it is left.
         unsafe { sys::rd_kafka_event_destroy(event) };

@@ -143,7 +143,8 @@ impl Client {
 
     /// Destroys the producer and ends its threads. All reports must have been read, or their records are lost.
     ///
-    /// Does not wait for a pending request to the cluster: the thread that made it destroys the producer at its end.
+    /// Does not wait for a pending request to the cluster: the thread that made it destroys the producer at its end. A
+    /// request for settings ends at once then; librdkafka cannot give up one for metadata before its time-out.
     pub(crate) fn destroy(&self) {
         let mut state = self.write();
         let native = state.native.take();
@@ -168,6 +169,11 @@ impl Client {
         // A separate statement: the state is not locked during the call.
         let native = self.read().native.clone();
         native.as_deref().map(f)
+    }
+
+    /// Whether this instance was neither destroyed nor replaced.
+    pub(super) fn is_present(&self, rk: *mut sys::rd_kafka_t) -> bool {
+        self.with(|native| native.rk() == rk).unwrap_or(false)
     }
 
     /// Like `with_rk`, for a request to the cluster, which may take long: `destroy` does not wait for it.

@@ -129,7 +129,7 @@ impl Client {
                 sys::rd_kafka_ConfigResource_destroy(resource);
             }
             // SAFETY: the event lives during the call of `settings`.
-            question.answer(within, |event| unsafe { settings(event) })
+            question.answer(within, || self.is_present(rk), |event| unsafe { settings(event) })
         };
         self.kept(ask).unwrap_or(Err(codes::LOCAL_DESTROY))
     }
@@ -152,7 +152,7 @@ impl Client {
                 sys::rd_kafka_TopicCollection_destroy(topics);
             }
             // SAFETY: the event lives during the call of `writes`.
-            question.answer(within, |event| unsafe { writes(event) })
+            question.answer(within, || self.is_present(rk), |event| unsafe { writes(event) })
         };
         self.kept(ask)?.ok().flatten()
     }

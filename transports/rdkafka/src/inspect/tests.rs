@@ -11,6 +11,21 @@ fn a_port_that_cannot_be_reached_says_why() {
     assert!(connect_to("no.invalid", 9092, within).is_err());
 }
 
+#[test]
+fn a_request_without_an_answer_ends_with_its_client() {
+    let mut config = rdkafka::ClientConfig::new();
+    config.set("bootstrap.servers", "127.0.0.1:1");
+    let client = Arc::new(Client::create(&config).unwrap());
+    let asks = thread::spawn({
+        let client = Arc::clone(&client);
+        move || client.broker_settings(1, Duration::from_secs(60))
+    });
+    // No event says that the request is under way.
+    thread::sleep(Duration::from_millis(200));
+    client.destroy();
+    assert_eq!(asks.join().unwrap(), Err(codes::LOCAL_DESTROY), "its own time-out is `_TIMED_OUT`");
+}
+
 /// Also run under memcheck: it reads memory that librdkafka allocated.
 #[cfg(feature = "mock-cluster")]
 #[tokio::test]
