@@ -19,7 +19,7 @@ impl Random {
     ///
     /// If the variable is not a number.
     #[must_use]
-    #[allow(clippy::print_stdout)] // for whoever replays a failed run
+    #[allow(clippy::print_stdout)] // the seed repeats a failed run
     pub fn of_environment() -> Self {
         let seed = std::env::var("KAFKA_TOWER_SEED").map_or_else(
             |_| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| u64::from(now.subsec_nanos())),

@@ -113,7 +113,8 @@ async fn a_transaction_of_a_killed_process_is_complete_or_absent() {
         acknowledged.extend(life.acknowledged);
         in_doubt.extend(life.in_doubt);
         aborted += life.aborted;
-        // Once in a while nobody takes the id again: the broker alone ends the transaction.
+        // After every fifth kill this waits until the broker has ended the transaction by its time-out. After the others
+        // the next producer with the id ends it.
         if kill % 5 == 0 {
             let _when_nothing_is_open = kafka.read_committed(&topic).await.unwrap();
         }

@@ -8,22 +8,10 @@ use kafka_tower::memory::{CommitFault, MemoryKafka};
 use kafka_tower::source::{Acked, SourceErrorKind};
 use kafka_tower::{CommitStrategy, KafkaSource, KafkaSourceConfig, SourceMessage};
 use kafka_tower_core::CommitAnswer;
+use kafka_tower_test_suite::random::Random;
 use tokio::time::{sleep, timeout};
 
 use crate::support::{GROUP, TOPIC, append, append_aborted, committed, config, kafka, source};
-
-/// Splitmix64: the same numbers for a seed on any machine.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((mixed ^ mixed >> 31) % end as u64) as usize
-    }
-}
 
 /// What is true, whatever the sources say.
 struct World {
@@ -75,12 +63,13 @@ impl World {
 }
 
 async fn run(seed: u64) {
-    let mut numbers = Numbers(seed);
-    let partitions = 1 + numbers.below(4) as i32;
+    let mut random = Random::new(seed);
+    let mut below = |end: usize| random.below(end as u64) as usize;
+    let partitions = 1 + below(4) as i32;
     let kafka = kafka(partitions as u32);
     for partition in 0..partitions {
-        append(&kafka, partition, 0..5 + numbers.below(15) as u32).await;
-        if numbers.below(2) == 0 {
+        append(&kafka, partition, 0..5 + below(15) as u32).await;
+        if below(2) == 0 {
             append_aborted(&kafka, partition, 3).await;
             append(&kafka, partition, 0..5).await;
         }
@@ -92,8 +81,8 @@ async fn run(seed: u64) {
         commit_timeout_ms: 300,
         drain_timeout_ms: 500,
         redelivery_backoff_ms: 50,
-        max_unsettled: 1 + numbers.below(20),
-        ..config(strategy[numbers.below(4)])
+        max_unsettled: 1 + below(20),
+        ..config(strategy[below(4)])
     };
     let mut world = World {
         kafka,
@@ -105,20 +94,20 @@ async fn run(seed: u64) {
     };
     world.sources[0] = Some(source(&world.kafka, world.config.clone()).await);
     for _ in 0..250 {
-        let index = numbers.below(3);
-        match numbers.below(40) {
+        let index = below(3);
+        match below(40) {
             0..15 => {
                 if let Some(message) = world.receive(index).await {
                     world.held.push(message);
                 }
             }
             15..26 if !world.held.is_empty() => {
-                let message = world.held.swap_remove(numbers.below(world.held.len()));
+                let message = world.held.swap_remove(below(world.held.len()));
                 world.settle(&message);
             }
-            26 if !world.held.is_empty() => drop(world.held.swap_remove(numbers.below(world.held.len()))),
+            26 if !world.held.is_empty() => drop(world.held.swap_remove(below(world.held.len()))),
             27 if !world.held.is_empty() => world.held[0].nack("planted"),
-            28 | 29 => sleep(Duration::from_millis(numbers.below(400) as u64)).await,
+            28 | 29 => sleep(Duration::from_millis(below(400) as u64)).await,
             30 => {
                 world.kafka.start_rebalance(GROUP);
             }
@@ -128,13 +117,13 @@ async fn run(seed: u64) {
             32 => world.kafka.next_commit(CommitFault::Lose),
             33 => world.kafka.next_commit(CommitFault::LoseAnswer),
             34 => {
-                let code = [27, 16, 14, 22, 25, 113, 30][numbers.below(7)];
+                let code = [27, 16, 14, 22, 25, 113, 30][below(7)];
                 world.kafka.next_commit(CommitFault::Refuse(CommitAnswer::of_code(code, TOPIC)));
             }
             35 => world.sources[index] = None,
             36 => {
                 if let Some(source) = &world.sources[index] {
-                    drop(source.close_within(Duration::from_millis(numbers.below(300) as u64)).await);
+                    drop(source.close_within(Duration::from_millis(below(300) as u64)).await);
                     world.sources[index] = None;
                 }
             }
