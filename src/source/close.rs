@@ -12,7 +12,7 @@ pub struct SourceCloseReport {
     pub settled: u64,
     /// Number of records that were [skipped](super::SourceError::skip), since the source was built.
     pub skipped: u64,
-    /// The partitions that were given back at the close before every message was settled and committed.
+    /// The partitions that were given back or lost at the close before every message was settled and committed.
     pub unsettled: Vec<Unsettled>,
     /// Whether the group was left. If not, the group notices it by a session time-out.
     pub left: bool,
@@ -24,7 +24,8 @@ impl SourceCloseReport {
         Self { settled: *settled, skipped: *skipped, unsettled: unsettled.clone(), left }
     }
 
-    /// Whether all messages that were handed out are settled and committed, and the group was left.
+    /// Whether, of the partitions that the source had when it was closed, all messages that were handed out are settled and
+    /// committed, and the group was left.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.unsettled.is_empty() && self.left

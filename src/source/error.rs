@@ -31,7 +31,8 @@ pub enum SourceErrorKind {
     Decode,
     /// An offset was not committed, or its commit had no answer in time.
     Commit,
-    /// Partitions were lost: another member may already have read messages that were not committed.
+    /// Partitions were lost, or given back before a commit that was asked for: another member may already have read messages
+    /// that were not committed.
     PartitionsLost,
     /// The source was closed.
     Closed,
@@ -71,6 +72,14 @@ impl SourceError {
             Notice::Lost(partitions) => {
                 let message = format!("lost {}: {}", count(partitions.len(), "partition"), list(&partitions));
                 let help = "go on: messages that were not committed are read again";
+                Some(Self::of(SourceErrorKind::PartitionsLost, message, help, partitions, None))
+            }
+            Notice::Gone(partitions) => {
+                let message = format!(
+                    "acknowledged messages were not committed before their partitions were given back or lost: {}",
+                    list(&partitions)
+                );
+                let help = "go on: the messages are read again";
                 Some(Self::of(SourceErrorKind::PartitionsLost, message, help, partitions, None))
             }
             Notice::NotCommitted(partitions, source) => {

@@ -61,7 +61,8 @@ impl<T> SourceMessage<T> {
         self.timestamp
     }
 
-    /// How often this source has delivered the message, including this time.
+    /// 1, and one more for each time that the message was given back since its partition was assigned. A message that only
+    /// comes again because one before it was given back keeps its number.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
@@ -69,7 +70,8 @@ impl<T> SourceMessage<T> {
 
     /// The message was handled: its offset may be committed. A repeated call returns the same again.
     ///
-    /// It does not wait. [`KafkaSource::commit`](super::KafkaSource::commit) waits until it is committed.
+    /// It does not wait. [`KafkaSource::commit`](super::KafkaSource::commit) waits until it is committed, if all messages
+    /// before it in its partition are settled.
     pub fn ack(&self) -> Acked {
         self.receipt.ack()
     }

@@ -66,7 +66,7 @@ use shared::Shared;
 /// # Guarantee
 ///
 /// At least once: a message whose [`ack`](SourceMessage::ack) was not called is delivered again, to this source or to another
-/// member of the group. The committed offset of a partition never passes an unsettled message, in whatever order messages
+/// member of the group, unless its [decode error](SourceError::skip) was skipped. The committed offset of a partition never passes an unsettled message, in whatever order messages
 /// are acknowledged. Messages behind the first unsettled one are read again after a crash, even if they were acknowledged.
 ///
 /// | what happened to a message | what follows |
@@ -83,8 +83,8 @@ use shared::Shared;
 ///
 /// # Dropping
 ///
-/// Dropping the source does not wait: what is settled is committed, and the group is left, within about a second in the
-/// background. A warning says what was not settled. [`close`](Self::close) waits and reports.
+/// Dropping the source does not wait. In the background it closes as [`close`](Self::close) does, but waits only one second
+/// for messages in the application's hands. A warning says what was left. `close` waits and reports.
 pub struct KafkaSource<T> {
     shared: Arc<Shared>,
     reader: Reader<T>,
@@ -111,15 +111,17 @@ impl<T: Send + 'static> KafkaSource<T> {
         poll_fn(|cx| self.reader.poll(&self.shared, cx)).await
     }
 
-    /// Commits everything that is settled now, and waits for the answer. For [`CommitStrategy::Manual`], and as an addition
-    /// for the others.
+    /// Commits what is settled now, of each partition up to the first message that is not, and waits for the answer. For
+    /// [`CommitStrategy::Manual`], and as an addition for the others.
     ///
     /// [`CommitStrategy::Manual`]: kafka_tower_core::source::CommitStrategy::Manual
     ///
     /// # Errors
     ///
     /// [`SourceErrorKind::Commit`] if an offset was refused, or had no answer within `commit_timeout_ms`: it may have been
-    /// committed, stays due and is sent again. [`SourceErrorKind::PartitionsLost`] if a partition was lost meanwhile.
+    /// committed, stays due and is sent again. [`SourceErrorKind::PartitionsLost`] if, since the call before, a partition was
+    /// lost or given back with settled messages that were not committed, as far as is known; one call says so. The offsets
+    /// of other partitions are committed as well, but that call need not wait for the answer.
     ///
     /// # Cancel safety
     ///

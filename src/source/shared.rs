@@ -22,7 +22,7 @@ const LEAVE: Duration = Duration::from_secs(5);
 /// Time for messages in the application's hands, when the source was dropped.
 const DROPPED: Duration = Duration::from_secs(1);
 
-/// Notices that nobody receives are dropped beyond this number, oldest first. They were logged.
+/// Maximum number of notices that wait for `recv`. Beyond it the oldest one is dropped. Each was logged when it came.
 const MAX_NOTICES: usize = 64;
 
 pub(super) struct Shared {
@@ -89,20 +89,20 @@ impl Shared {
         let mut state = self.state();
         let waits = state.engine.commit_now(now()).map(|id| {
             let (sender, receiver) = oneshot::channel();
-            state.commits.insert(id, sender);
-            receiver
+            state.commits.insert(id?, sender);
+            Some(receiver)
         });
         drop(state);
-        if waits.is_some() {
+        if !matches!(waits, Ok(None)) {
             self.consumer.notify();
         }
         async move {
-            let Some(waits) = waits else { return Ok(()) };
-            match waits.await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(notice)) => Err(SourceError::of_notice(notice).unwrap_or_else(SourceError::closed)),
-                Err(_) => Err(SourceError::closed()),
-            }
+            let ended = match waits {
+                Ok(None) => Ok(()),
+                Ok(Some(waits)) => waits.await.map_err(|_| SourceError::closed())?,
+                Err(notice) => Err(notice),
+            };
+            ended.map_err(|notice| SourceError::of_notice(notice).unwrap_or_else(SourceError::closed))
         }
     }
 
@@ -159,7 +159,8 @@ impl Shared {
             }
         }
         let Some(error) = SourceError::of_notice(notice) else { return };
-        tracing::warn!("{}", error.message());
+        let cause = std::error::Error::source(&error).map(tracing::field::display);
+        tracing::warn!(cause, "{}", error.message());
         let mut state = self.state();
         let oldest = if state.notices.len() == MAX_NOTICES { state.notices.pop_front() } else { None };
         state.notices.push_back(error);

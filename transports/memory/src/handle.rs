@@ -188,8 +188,8 @@ impl MemoryKafka {
         self.broker.leave(group, member)
     }
 
-    /// Asks all members of a group to give up their partitions, as a joining member does. Returns whether there are any
-    /// members.
+    /// Asks all members of a group to give up all their partitions, as a joining member does: the groups know the eager
+    /// protocol only. Returns whether there are any members.
     pub fn start_rebalance(&self, group: &str) -> bool {
         self.broker.start_rebalance(group)
     }

@@ -68,7 +68,8 @@
 //! # Consumers
 //!
 //! [`MemoryKafka::consumer`] joins a consumer group, with assignments, committed offsets, generations and the classic
-//! rebalance, which waits for each member to give up its partitions.
+//! rebalance, which waits for each member to give up all its partitions. The cooperative one and that of KIP-848 are not
+//! implemented.
 //!
 //! [`MemoryKafka`] is also the transport of a source
 //! ([`ConsumerTransport`](kafka_tower_core::ConsumerTransport)), with the same groups:

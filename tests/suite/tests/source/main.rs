@@ -4,6 +4,7 @@
 
 mod behaviour;
 mod laws;
+mod losses;
 mod planted;
 mod random;
 mod support;

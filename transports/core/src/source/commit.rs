@@ -78,6 +78,13 @@ impl Committer {
         self.requested.get_or_insert(now);
     }
 
+    /// The next commit does not wait until the delay after a failed one has passed.
+    pub fn hurry(&mut self, now: Instant) {
+        if let Some((at, _)) = &mut self.retry {
+            *at = now.min(*at);
+        }
+    }
+
     /// Returns the ticket of the commit to send now, if one is to be sent. `due`: whether there is anything to commit.
     pub fn start(&mut self, now: Instant, due: bool) -> Option<CommitTicket> {
         if !due {

@@ -3,7 +3,7 @@
 //! The reader and the messages call the methods of this file; [`turn`](Engine::turn) is called by the transport. A method
 //! that may bring a turn forward says so by its result or by [`needs_turn`](Engine::needs_turn).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::{CommitSettings, CommitStrategy, Committer, DeliveryId, Member, Settled, Watermark};
@@ -41,6 +41,8 @@ pub struct Engine {
     sent: BTreeMap<CommitTicket, Vec<(TopicPartition, u64, i64)>>,
     waits: Vec<Wait>,
     next_wait: u64,
+    /// Partitions that ended with settled records that are not committed, until a [`commit_now`](Self::commit_now) says so.
+    gone: BTreeSet<TopicPartition>,
     /// Results of events, until the next turn ends.
     actions: Vec<Action>,
     /// When the transport calls the next turn.
@@ -57,6 +59,8 @@ struct Partition {
     attempts: BTreeMap<i64, u32>,
     /// Until when its commits are not repeated, because they were refused.
     aside_until: Option<Instant>,
+    /// Its commits fail: since when, or since the user was told, and the last error.
+    failing: Option<(Instant, Error)>,
     /// The group refused a commit of this member while the partition was being given back.
     fenced: bool,
 }
@@ -100,6 +104,9 @@ pub enum Notice {
     /// Partitions were given back with records in the user's hands, or with settled records whose commit did not end in
     /// time: their new owner reads them again.
     Unsettled(Vec<Unsettled>),
+    /// A [`commit_now`](Engine::commit_now) came too late: these partitions were given back or lost with settled records
+    /// that are not committed, as far as is known.
+    Gone(Vec<TopicPartition>),
 }
 
 /// A partition that was given back before everything was settled and committed.
@@ -110,7 +117,7 @@ pub struct Unsettled {
     pub at: TopicPartition,
     /// Number of records that were handed out and not settled.
     pub records: usize,
-    /// Whether settled records are not committed, as far as is known.
+    /// Whether settled records are not committed, as far as is known. Also those behind one that is not settled.
     pub uncommitted: bool,
     /// The offset at which the next owner continues, if this source has committed one.
     pub next_offset: Option<i64>,
@@ -124,7 +131,7 @@ pub struct Closed {
     pub settled: u64,
     /// Number of records that were settled without being handled.
     pub skipped: u64,
-    /// The partitions that were given back at the close before everything was settled and committed.
+    /// The partitions that were given back or lost at the close before everything was settled and committed.
     pub unsettled: Vec<Unsettled>,
 }
 
@@ -151,6 +158,7 @@ impl Engine {
             sent: BTreeMap::new(),
             waits: Vec::new(),
             next_wait: 0,
+            gone: BTreeSet::new(),
             actions: Vec::new(),
             promised: None,
             closed: Closed::default(),
@@ -232,11 +240,15 @@ impl Engine {
 
     fn end(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Settled {
         let Some(partition) = self.partitions.get_mut(at) else { return Settled::Stale };
-        let offset = partition.watermark.offset(id);
+        let (offset, before) = (partition.watermark.offset(id), partition.watermark.len());
         let settled = partition.watermark.settle(id);
         if settled == Settled::Done {
             offset.map(|offset| partition.attempts.remove(&offset));
-            self.committer.moved(now, 1);
+        }
+        // Not one that is settled behind another one that is not: it cannot be committed yet.
+        let passed = before - partition.watermark.len();
+        if passed > 0 {
+            self.committer.moved(now, passed as u64);
         }
         settled
     }
@@ -256,25 +268,39 @@ impl Engine {
         held
     }
 
-    /// Starts to commit everything that is settled now. [`Action::Answer`] has the result. `None` if nothing is due.
-    pub fn commit_now(&mut self, now: Instant) -> Option<CommitWait> {
+    /// Starts to commit what is settled now, of each partition up to the first record that is not. [`Action::Answer`] has
+    /// the result. `None` if nothing is due.
+    ///
+    /// # Errors
+    ///
+    /// [`Notice::Gone`], if partitions have ended since the last call with settled records that are not committed. What is
+    /// due of the others is committed.
+    pub fn commit_now(&mut self, now: Instant) -> Result<Option<CommitWait>, Notice> {
         let due = self.partitions.iter().filter_map(|(at, partition)| Some((at, partition.watermark.due()?)));
         let targets = due.filter_map(|(at, offset)| Some((at.clone(), self.member.owned_since(at)?, offset)));
         let targets: Vec<_> = targets.collect();
-        if targets.is_empty() {
-            return None;
+        if !targets.is_empty() {
+            self.partitions.values_mut().for_each(|partition| partition.aside_until = None);
+            self.committer.request(now);
+            self.committer.hurry(now);
         }
-        self.partitions.values_mut().for_each(|partition| partition.aside_until = None);
-        self.committer.request(now);
+        let gone = std::mem::take(&mut self.gone);
+        if !gone.is_empty() {
+            return Err(Notice::Gone(gone.into_iter().collect()));
+        }
+        if targets.is_empty() {
+            return Ok(None);
+        }
         let id = CommitWait(self.next_wait);
         self.next_wait += 1;
         self.waits.push(Wait { id, targets, deadline: later(now, self.settings.commits.timeout) });
-        Some(id)
+        Ok(Some(id))
     }
 
     /// Stops reading, waits at most `within` for the records in the user's hands, commits, and leaves.
     pub fn close(&mut self, now: Instant, within: Duration) {
         self.member.close(now, within);
+        self.committer.hurry(now);
     }
 
     /// Whether the source closes or was closed.
@@ -300,6 +326,14 @@ impl Engine {
         sooner || partition.is_some() && !self.member.is_active(changed)
     }
 
+    /// Forgets partitions. Returns those with something left.
+    fn end_partitions(&mut self, ended: &[TopicPartition]) -> Vec<Unsettled> {
+        let left = ended.iter().filter_map(|at| self.partitions.remove(at)?.unsettled(at));
+        let left: Vec<_> = left.collect();
+        self.gone.extend(left.iter().filter(|left| left.uncommitted).map(|left| left.at.clone()));
+        left
+    }
+
     fn commits_on_revoke(&self) -> bool {
         self.settings.commit_on_revoke || self.settings.commits.strategy != CommitStrategy::Manual
     }
@@ -312,6 +346,7 @@ impl Partition {
             seek_at: None,
             attempts: BTreeMap::new(),
             aside_until: None,
+            failing: None,
             fenced: false,
         }
     }
@@ -333,8 +368,8 @@ impl Partition {
     }
 
     fn unsettled(&self, at: &TopicPartition) -> Option<Unsettled> {
-        let (records, _) = self.watermark.unsettled();
-        let uncommitted = self.watermark.is_uncommitted();
+        let records = self.watermark.unsettled();
+        let uncommitted = self.watermark.is_uncommitted() || self.watermark.has_settled();
         let next_offset = self.watermark.last_committed();
         (records > 0 || uncommitted).then(|| Unsettled { at: at.clone(), records, uncommitted, next_offset })
     }

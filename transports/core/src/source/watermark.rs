@@ -211,13 +211,17 @@ impl Watermark {
         self.entries.is_empty()
     }
 
-    /// Number of records that were handed to the user and are not settled, and the offset of the first one.
+    /// Number of records that were handed to the user and are not settled.
     #[must_use]
-    pub fn unsettled(&self) -> (usize, Option<i64>) {
+    pub fn unsettled(&self) -> usize {
         let handed = self.entries.iter().take((self.waiting - self.first) as usize);
-        let mut unsettled = handed.filter(|entry| state_of(**entry) != State::Settled as u64);
-        let first = unsettled.next().map(|entry| offset_of(*entry));
-        (usize::from(first.is_some()) + unsettled.count(), first)
+        handed.filter(|entry| state_of(**entry) != State::Settled as u64).count()
+    }
+
+    /// Whether a record is settled behind one that is not.
+    #[must_use]
+    pub fn has_settled(&self) -> bool {
+        self.entries.iter().any(|entry| state_of(*entry) == State::Settled as u64)
     }
 
     /// The offset of a record that is not stale and not yet behind the watermark.

@@ -63,6 +63,10 @@ impl Case {
         self.engine.settle(&self.at, id, self.now)
     }
 
+    fn commit_now(&mut self) -> CommitWait {
+        self.engine.commit_now(self.now).unwrap().expect("something is due")
+    }
+
     fn revoke(&mut self) -> Vec<Action> {
         self.event(GroupEvent::Revoked(vec![self.at.clone()]))
     }
@@ -255,17 +259,17 @@ fn a_full_partition_is_not_read_until_its_first_record_is_settled() {
 #[test]
 fn commit_now_is_answered_when_everything_settled_so_far_is_committed() {
     let mut case = case(CommitStrategy::Manual);
-    assert_eq!(case.engine.commit_now(case.now), None, "nothing is due");
+    assert!(matches!(case.engine.commit_now(case.now), Ok(None)), "nothing is due");
     let id = case.take(0);
     case.settle(id);
-    let wait = case.engine.commit_now(case.now).unwrap();
+    let wait = case.commit_now();
     let (ticket, _) = commit(&case.turn());
     let id = case.take(1);
     case.settle(id);
     let actions = case.answer(ticket, CommitAnswer::Committed);
     assert!(matches!(&actions[..], [Action::Answer(answered, Ok(()))] if *answered == wait), "{actions:?}");
     // Each way in which it fails.
-    let wait = case.engine.commit_now(case.now).unwrap();
+    let wait = case.commit_now();
     commit(&case.turn());
     let actions = case.wait(5 * SECOND);
     let failed = |actions: &[Action], wait| {
@@ -273,13 +277,104 @@ fn commit_now_is_answered_when_everything_settled_so_far_is_committed() {
         actions.iter().any(is)
     };
     assert!(failed(&actions, wait), "no answer: {actions:?}");
-    let wait = case.engine.commit_now(case.now).unwrap();
+    let wait = case.commit_now();
     let (ticket, _) = commit(&case.wait(SECOND));
     let actions = case.answer(ticket, CommitAnswer::Refused(error(ErrorKind::Authorization)));
     assert!(failed(&actions, wait), "refused: {actions:?}");
-    let wait = case.engine.commit_now(case.now).unwrap();
+    let wait = case.commit_now();
     let actions = case.event(GroupEvent::Lost(vec![case.at.clone()]));
     assert!(failed(&actions, wait), "lost: {actions:?}");
+}
+
+/// Otherwise the application believes that what it acknowledged is committed.
+#[test]
+fn a_commit_that_comes_too_late_says_so_once() {
+    type End = fn(&mut Case) -> Vec<Action>;
+    let lost: End = |case| case.event(GroupEvent::Lost(vec![case.at.clone()]));
+    let left: End = |case| case.event(GroupEvent::Left);
+    for end in [lost, Case::revoke, left] {
+        for settled in [true, false] {
+            let mut case = case(CommitStrategy::Manual);
+            case.engine.settings.commit_on_revoke = false;
+            let id = case.take(0);
+            if settled {
+                case.settle(id);
+            }
+            end(&mut case);
+            // The record in the user's hands.
+            case.wait(10 * SECOND);
+            match case.engine.commit_now(case.now) {
+                Err(Notice::Gone(gone)) => assert!(settled && gone == [case.at.clone()]),
+                other => assert!(!settled && matches!(other, Ok(None)), "{other:?}"),
+            }
+            assert!(matches!(case.engine.commit_now(case.now), Ok(None)), "once");
+        }
+    }
+    // One that was under way says it itself.
+    let mut case = case(CommitStrategy::Manual);
+    let id = case.take(0);
+    case.settle(id);
+    let wait = case.commit_now();
+    let actions = lost(&mut case);
+    let is_gone = |action: &Action| matches!(action, Action::Answer(gone, Err(Notice::Gone(_))) if *gone == wait);
+    assert!(actions.iter().any(is_gone), "{actions:?}");
+    assert!(matches!(case.engine.commit_now(case.now), Ok(None)), "once");
+}
+
+#[test]
+fn a_commit_that_fails_again_and_again_is_reported_with_its_cause() {
+    let mut case = case(CommitStrategy::Automatic);
+    let id = case.take(0);
+    case.settle(id);
+    let is_reported = |action: &Action| match action {
+        Action::Notice(Notice::NotCommitted(_, Some(error))) => error.kind() == ErrorKind::Broker,
+        _ => false,
+    };
+    let (mut failed, mut reported) = (None, Vec::new());
+    let start = case.now;
+    while reported.len() < 3 {
+        let actions = case.wait(Duration::from_millis(100));
+        let Some(Action::Commit { ticket, .. }) = actions.first() else { continue };
+        let first = *failed.get_or_insert(case.now);
+        let actions = case.answer(*ticket, CommitAnswer::Retry(error(ErrorKind::Broker)));
+        if actions.iter().any(is_reported) {
+            reported.push((case.now - first).as_millis());
+        }
+        assert!(case.now - start < 100 * SECOND);
+    }
+    // After 100, 200 … 3 200 ms, then every 5 s.
+    assert_eq!(reported, [6_300, 11_300, 16_300]);
+    // One that is asked for does not wait for the delay, and has the cause.
+    let wait = case.commit_now();
+    let (ticket, _) = commit(&case.turn());
+    assert!(case.answer(ticket, CommitAnswer::Retry(error(ErrorKind::Broker))).is_empty());
+    let actions = case.wait(5 * SECOND);
+    let has_cause =
+        |action: &Action| matches!(action, Action::Answer(of, Err(Notice::NotCommitted(_, Some(_)))) if *of == wait);
+    assert!(actions.iter().any(has_cause), "{actions:?}");
+    // Nor does one before a release.
+    let ticket = actions.iter().find_map(|action| match action {
+        Action::Commit { ticket, .. } => Some(*ticket),
+        _ => None,
+    });
+    assert!(!is_release(&case.answer(ticket.unwrap(), CommitAnswer::Retry(error(ErrorKind::Broker)))));
+    commit(&case.revoke());
+}
+
+/// Those behind the first unsettled record count when it is settled, and cause no turn before.
+#[test]
+fn periodic_counts_records_that_may_be_committed() {
+    let mut case = case(CommitStrategy::Periodic);
+    case.engine.settings.max_unsettled = 20;
+    let ids: Vec<_> = (0..10).map(|offset| case.take(offset)).collect();
+    for id in &ids[1..] {
+        case.settle(*id);
+        assert!(!case.engine.needs_turn(&case.at));
+        assert!(case.turn().is_empty());
+    }
+    case.settle(ids[0]);
+    assert!(case.engine.needs_turn(&case.at));
+    assert_eq!(commit(&case.turn()).1, 10);
 }
 
 #[test]
@@ -310,6 +405,19 @@ fn a_close_drains_commits_leaves_and_reports() {
     let closed = case.engine.closed();
     assert_eq!((closed.settled, closed.unsettled.len(), closed.unsettled[0].records), (1, 1, 1));
     assert_eq!(case.settle(ids[1]), Settled::Stale);
+}
+
+#[test]
+fn a_close_reports_what_is_lost_and_what_is_settled_behind_an_unsettled_record() {
+    let mut case = case(CommitStrategy::Automatic);
+    let ids = [case.take(0), case.take(1)];
+    case.settle(ids[1]);
+    case.engine.close(case.now, 2 * SECOND);
+    assert!(case.turn().is_empty());
+    let actions = case.event(GroupEvent::Lost(vec![case.at.clone()]));
+    assert!(matches!(&actions[..], [Action::Notice(Notice::Lost(_)), Action::Leave]), "{actions:?}");
+    let [left] = &case.engine.closed().unsettled[..] else { panic!("{:?}", case.engine.closed()) };
+    assert_eq!((left.records, left.uncommitted), (1, true));
 }
 
 #[test]

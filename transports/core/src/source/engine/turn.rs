@@ -20,10 +20,16 @@ impl Engine {
                     self.actions.push(Action::Start(started));
                 }
             }
-            GroupEvent::Revoked(partitions) => self.member.revoke(&partitions, now, self.settings.drain),
+            GroupEvent::Revoked(partitions) => {
+                self.member.revoke(&partitions, now, self.settings.drain);
+                self.committer.hurry(now);
+            }
             GroupEvent::Lost(partitions) => {
                 let lost = self.member.lose(&partitions);
-                lost.iter().for_each(|at| drop(self.partitions.remove(at)));
+                let left = self.end_partitions(&lost);
+                if self.member.is_closing() {
+                    self.closed.unsettled.extend(left);
+                }
                 if !lost.is_empty() {
                     self.actions.push(Action::Notice(Notice::Lost(lost)));
                 }
@@ -31,8 +37,7 @@ impl Engine {
             GroupEvent::Committed { ticket, answers } => self.committed(now, ticket, &answers),
             GroupEvent::Left => {
                 // The transport may end by itself. Nobody answers any more.
-                let left = std::mem::take(&mut self.partitions);
-                self.closed.unsettled.extend(left.iter().filter_map(|(at, left)| left.unsettled(at)));
+                self.end_all();
                 self.member.left();
                 self.sent.clear();
                 self.waits.iter_mut().for_each(|wait| wait.deadline = now);
@@ -43,13 +48,17 @@ impl Engine {
     fn committed(&mut self, now: Instant, ticket: CommitTicket, answers: &[(TopicPartition, CommitAnswer)]) {
         let Some(sent) = self.sent.remove(&ticket) else { return };
         let mut again = false;
+        let (mut failed, mut cause) = (Vec::new(), None);
         for (at, since, offset) in sent {
             if self.member.owned_since(&at) != Some(since) {
                 continue;
             }
             let Some(partition) = self.partitions.get_mut(&at) else { continue };
             match answers.iter().find(|(answered, _)| *answered == at).map(|(_, answer)| answer) {
-                Some(CommitAnswer::Committed) => partition.watermark.committed(offset),
+                Some(CommitAnswer::Committed) => {
+                    partition.watermark.committed(offset);
+                    partition.failing = None;
+                }
                 Some(CommitAnswer::NotAMember(_)) if !self.member.is_active(&at) => partition.fenced = true,
                 Some(CommitAnswer::Refused(error)) => {
                     partition.aside_until = Some(later(now, ASIDE));
@@ -59,8 +68,21 @@ impl Engine {
                     self.fail_waits(&at, &notice);
                     self.actions.push(Action::Notice(notice));
                 }
-                _ => again = true,
+                Some(CommitAnswer::Retry(error) | CommitAnswer::NotAMember(error)) => {
+                    again = true;
+                    let mut since = partition.failing.take().map_or(now, |(since, _)| since);
+                    if later(since, self.settings.commits.timeout) <= now {
+                        failed.push(at);
+                        cause.get_or_insert_with(|| error.clone());
+                        since = now;
+                    }
+                    partition.failing = Some((since, error.clone()));
+                }
+                None => again = true,
             }
+        }
+        if !failed.is_empty() {
+            self.actions.push(Action::Notice(Notice::NotCommitted(failed, cause)));
         }
         self.committer.answered(ticket, now, again);
     }
@@ -79,7 +101,8 @@ impl Engine {
         self.seek_back(now);
         if let Some(ticket) = self.committer.overdue(now) {
             let sent = self.sent.get(&ticket).into_iter().flatten();
-            let partitions = sent.map(|(at, ..)| at.clone()).collect();
+            let partitions: Vec<_> = sent.map(|(at, ..)| at.clone()).collect();
+            partitions.iter().for_each(|at| drop(self.partitions.get_mut(at).and_then(|of| of.failing.take())));
             self.actions.push(Action::Notice(Notice::NotCommitted(partitions, None)));
         }
         self.answer_waits(now);
@@ -114,8 +137,7 @@ impl Engine {
         for action in self.member.turn(now, facts) {
             match action {
                 MemberAction::Release(released) => {
-                    let partitions = released.iter().filter_map(|at| self.partitions.remove(at)?.unsettled(at));
-                    let unsettled: Vec<_> = partitions.collect();
+                    let unsettled = self.end_partitions(&released);
                     if self.member.is_closing() {
                         self.closed.unsettled.extend(unsettled);
                     } else if !unsettled.is_empty() {
@@ -124,8 +146,7 @@ impl Engine {
                     self.actions.push(Action::Release(released));
                 }
                 MemberAction::Leave => {
-                    let partitions = std::mem::take(&mut self.partitions);
-                    self.closed.unsettled.extend(partitions.iter().filter_map(|(at, left)| left.unsettled(at)));
+                    self.end_all();
                     self.actions.push(Action::Leave);
                 }
             }
@@ -133,6 +154,13 @@ impl Engine {
         if commits && self.member.wants_commit() {
             self.committer.request(now);
         }
+    }
+
+    /// Ends what is left when the source leaves.
+    fn end_all(&mut self) {
+        let all: Vec<_> = self.partitions.keys().cloned().collect();
+        let left = self.end_partitions(&all);
+        self.closed.unsettled.extend(left);
     }
 
     fn commit(&mut self, now: Instant) {
@@ -167,11 +195,14 @@ impl Engine {
                 owned && committed.is_none_or(|committed| committed < *offset)
             });
             let result = if !lost.is_empty() {
-                Err(Notice::Lost(lost))
+                self.gone.retain(|at| !lost.contains(at));
+                Err(Notice::Gone(lost))
             } else if wait.targets.is_empty() {
                 Ok(())
             } else if wait.deadline <= now {
-                Err(Notice::NotCommitted(wait.targets.into_iter().map(|(at, ..)| at).collect(), None))
+                let failing = |(at, ..): &(TopicPartition, u64, i64)| self.partitions.get(at)?.failing.clone();
+                let cause = wait.targets.iter().find_map(failing).map(|(_, error)| error);
+                Err(Notice::NotCommitted(wait.targets.into_iter().map(|(at, ..)| at).collect(), cause))
             } else {
                 self.waits.push(wait);
                 continue;
