@@ -182,8 +182,12 @@ impl<T: Send + 'static> Reader<T> {
 /// Hands a record to the application, unless its partition is not ours any more or is read again.
 fn hand_out<T>(shared: &Arc<Shared>, read: Read<T>) -> Option<Received<T>> {
     let Read { meta: Meta { at, id, mut record }, body } = read;
-    let rejected = matches!(body, Body::Failed(..));
-    let attempt = shared.state().engine.dispatch(&at, id, rejected, now())?;
+    let mut state = shared.state();
+    let attempt = state.engine.dispatch(&at, id)?;
+    if matches!(body, Body::Failed(..)) {
+        state.engine.reject(&at, id, now());
+    }
+    drop(state);
     let receipt = Receipt::new(Arc::clone(shared), at, record.offset, id);
     Some(match body {
         Body::Failed(value, error) => {

@@ -31,7 +31,7 @@ pub enum CommitStrategy {
     Manual,
 }
 
-/// Settings of a [`Committer`].
+/// When a source commits, and how long a commit waits.
 #[derive(Clone, Copy, Debug)]
 pub struct CommitSettings {
     /// The strategy.
@@ -46,7 +46,7 @@ pub struct CommitSettings {
 
 /// Decides when a commit is sent.
 #[derive(Clone, Debug)]
-pub struct Committer {
+pub(crate) struct Committer {
     settings: CommitSettings,
     next: u64,
     under_way: Option<(CommitTicket, Instant)>,
@@ -63,30 +63,30 @@ pub struct Committer {
 impl Committer {
     /// Creates one that has committed nothing.
     #[must_use]
-    pub fn new(settings: CommitSettings) -> Self {
+    pub(crate) fn new(settings: CommitSettings) -> Self {
         Self { settings, next: 0, under_way: None, since: None, settled: 0, requested: None, retry: None }
     }
 
     /// Records were settled, or a position has moved without records (0).
-    pub fn moved(&mut self, now: Instant, records: u64) {
+    pub(crate) fn moved(&mut self, now: Instant, records: u64) {
         self.since.get_or_insert(now);
         self.settled += records;
     }
 
     /// Asks for a commit whatever the strategy: the application wants it, or a partition is given back.
-    pub fn request(&mut self, now: Instant) {
+    pub(crate) fn request(&mut self, now: Instant) {
         self.requested.get_or_insert(now);
     }
 
     /// The next commit does not wait until the delay after a failed one has passed.
-    pub fn hurry(&mut self, now: Instant) {
+    pub(crate) fn hurry(&mut self, now: Instant) {
         if let Some((at, _)) = &mut self.retry {
             *at = now.min(*at);
         }
     }
 
     /// Returns the ticket of the commit to send now, if one is to be sent. `due`: whether there is anything to commit.
-    pub fn start(&mut self, now: Instant, due: bool) -> Option<CommitTicket> {
+    pub(crate) fn start(&mut self, now: Instant, due: bool) -> Option<CommitTicket> {
         if !due {
             (self.requested, self.since, self.settled) = (None, None, 0);
             return None;
@@ -103,14 +103,14 @@ impl Committer {
 
     /// Takes an answer. `again`: whether a partition of it has to be committed again. A late answer of a commit that was
     /// given up changes nothing here.
-    pub fn answered(&mut self, ticket: CommitTicket, now: Instant, again: bool) {
+    pub(crate) fn answered(&mut self, ticket: CommitTicket, now: Instant, again: bool) {
         if self.under_way.is_some_and(|(under_way, _)| under_way == ticket) {
             self.end(now, again);
         }
     }
 
     /// Gives up the commit that had no answer in time, and returns it.
-    pub fn overdue(&mut self, now: Instant) -> Option<CommitTicket> {
+    pub(crate) fn overdue(&mut self, now: Instant) -> Option<CommitTicket> {
         let (ticket, _) = self.under_way.filter(|(_, deadline)| *deadline <= now)?;
         self.end(now, true);
         Some(ticket)
@@ -124,7 +124,7 @@ impl Committer {
 
     /// When to call [`start`](Self::start) or [`overdue`](Self::overdue) next, if something is due.
     #[must_use]
-    pub fn wake_at(&self, due: bool) -> Option<Instant> {
+    pub(crate) fn wake_at(&self, due: bool) -> Option<Instant> {
         match self.under_way {
             Some((_, deadline)) => Some(deadline),
             None if due => self.at(),

@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::{CommitSettings, CommitStrategy, Committer, DeliveryId, Member, Settled, Watermark};
 use crate::clock::later;
-use crate::{Assignment, CommitTicket, Error, TopicOffset, TopicPartition};
+use crate::{Assignment, CommitTicket, Error, TopicPartition};
 
+mod action;
 mod turn;
+
+pub use action::{Action, Closed, CommitWait, Notice, Unsettled};
 
 /// Longest delay before a record is delivered again.
 const MAX_REDELIVERY: Duration = Duration::from_secs(30);
@@ -64,80 +67,6 @@ struct Partition {
     /// The group refused a commit of this member while the partition was being given back.
     fenced: bool,
 }
-
-/// What the transport or the source has to do.
-#[derive(Clone, Debug)]
-pub enum Action {
-    /// Begin to read a partition.
-    Start(Assignment),
-    /// Give partitions back.
-    Release(Vec<TopicPartition>),
-    /// Send a commit.
-    Commit {
-        /// The commit.
-        ticket: CommitTicket,
-        /// The offset of each partition.
-        offsets: Vec<TopicOffset>,
-    },
-    /// Continue a partition elsewhere, in a new epoch.
-    Seek {
-        /// The partition with its new epoch.
-        at: Assignment,
-        /// The offset.
-        to: i64,
-    },
-    /// Leave the group. [`Engine::closed`] has the result.
-    Leave,
-    /// Tell the user.
-    Notice(Notice),
-    /// A [`commit_now`](Engine::commit_now) has ended.
-    Answer(CommitWait, Result<(), Notice>),
-}
-
-/// Something that the user has to know.
-#[derive(Clone, Debug)]
-pub enum Notice {
-    /// Partitions were lost: what was not committed is read again by their new owner.
-    Lost(Vec<TopicPartition>),
-    /// Offsets were not committed, and stay due. Without an error: there was no answer in time.
-    NotCommitted(Vec<TopicPartition>, Option<Error>),
-    /// Partitions were given back with records in the user's hands, or with settled records whose commit did not end in
-    /// time: their new owner reads them again.
-    Unsettled(Vec<Unsettled>),
-    /// A [`commit_now`](Engine::commit_now) came too late: these partitions were given back or lost with settled records
-    /// that are not committed, as far as is known.
-    Gone(Vec<TopicPartition>),
-}
-
-/// A partition that was given back before everything was settled and committed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Unsettled {
-    /// The partition.
-    pub at: TopicPartition,
-    /// Number of records that were handed out and not settled.
-    pub records: usize,
-    /// Whether settled records are not committed, as far as is known. Also those behind one that is not settled.
-    pub uncommitted: bool,
-    /// The offset at which the next owner continues, if this source has committed one.
-    pub next_offset: Option<i64>,
-}
-
-/// Result of a source, when it has left.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Closed {
-    /// Number of records that were settled because they were handled.
-    pub settled: u64,
-    /// Number of records that were settled without being handled.
-    pub skipped: u64,
-    /// The partitions that were given back or lost at the close before everything was settled and committed.
-    pub unsettled: Vec<Unsettled>,
-}
-
-/// Identifies a [`commit_now`](Engine::commit_now).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CommitWait(u64);
 
 #[derive(Debug)]
 struct Wait {
@@ -207,21 +136,23 @@ impl Engine {
 
     /// Hands a record to the user. Returns the number of the attempt, from 1. `None` if it may not be handed out any more;
     /// then it is delivered again, here or to its partition's next owner.
-    ///
-    /// `rejected`: the record cannot be handled, for example because it could not be decoded. Its partition waits until it
-    /// is settled or given back.
-    pub fn dispatch(&mut self, at: &TopicPartition, id: DeliveryId, rejected: bool, now: Instant) -> Option<u32> {
+    pub fn dispatch(&mut self, at: &TopicPartition, id: DeliveryId) -> Option<u32> {
         let partition = self.partitions.get_mut(at).filter(|partition| partition.is_open())?;
         if !self.member.is_active(at) || !partition.watermark.dispatch(id) {
             return None;
         }
         let failed = partition.watermark.offset(id).and_then(|offset| partition.attempts.get(&offset));
-        let attempt = 1 + failed.copied().unwrap_or(0);
-        if rejected && partition.watermark.reject(id) == Settled::Done {
+        Some(1 + failed.copied().unwrap_or(0))
+    }
+
+    /// A record that was [handed](Self::dispatch) to the user cannot be handled, for example because it could not be decoded.
+    /// Its partition waits until it is settled or given back.
+    pub fn reject(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) {
+        let Some(partition) = self.partitions.get_mut(at) else { return };
+        if partition.watermark.reject(id) == Settled::Done {
             // What was read behind it is not handed out, and has to be read again.
             partition.seek_at = Some(now);
         }
-        Some(attempt)
     }
 
     /// The user has handled a record.

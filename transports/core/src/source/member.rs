@@ -19,7 +19,7 @@ use crate::{Assignment, TopicPartition};
 
 /// The partitions of one source.
 #[derive(Clone, Debug)]
-pub struct Member {
+pub(crate) struct Member {
     partitions: BTreeMap<TopicPartition, Owned>,
     last_epoch: u64,
     /// The revocation that the group waits for.
@@ -53,7 +53,7 @@ enum Phase {
 
 /// Facts about a partition that is to be given back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// Whether records in the user's hands can still be settled.
     pub in_hand: bool,
     /// Whether settled records have to be committed before.
@@ -62,7 +62,7 @@ pub struct Facts {
 
 /// What to do with partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MemberAction {
+pub(crate) enum MemberAction {
     /// Give these partitions back: the answer to a revocation.
     Release(Vec<TopicPartition>),
     /// Leave the group.
@@ -73,12 +73,12 @@ impl Member {
     /// Creates a member without partitions. `commit_within`: how long a partition that is given back waits for the
     /// commit of what is settled.
     #[must_use]
-    pub fn new(commit_within: Duration) -> Self {
+    pub(crate) fn new(commit_within: Duration) -> Self {
         Self { partitions: BTreeMap::new(), last_epoch: 0, revoked: None, phase: Phase::Running, commit_within }
     }
 
     /// Takes an assignment. Returns the partitions to start: those that are not owned yet. None once the source closes.
-    pub fn assign(&mut self, partitions: &[TopicPartition]) -> Vec<Assignment> {
+    pub(crate) fn assign(&mut self, partitions: &[TopicPartition]) -> Vec<Assignment> {
         let mut started = Vec::new();
         for at in partitions {
             if self.phase == Phase::Running && !self.partitions.contains_key(at) {
@@ -92,7 +92,7 @@ impl Member {
 
     /// Takes a revocation. [`turn`](Self::turn) answers it, in the same turn if there is nothing to wait for. Records in
     /// the user's hands may be settled until `now + within`.
-    pub fn revoke(&mut self, partitions: &[TopicPartition], now: Instant, within: Duration) {
+    pub(crate) fn revoke(&mut self, partitions: &[TopicPartition], now: Instant, within: Duration) {
         self.revoked.get_or_insert_default().extend_from_slice(partitions);
         for at in partitions {
             if let Some(owned) = self.partitions.get_mut(at) {
@@ -102,7 +102,7 @@ impl Member {
     }
 
     /// Forgets partitions: nothing of them may be committed. Returns those that were owned.
-    pub fn lose(&mut self, partitions: &[TopicPartition]) -> Vec<TopicPartition> {
+    pub(crate) fn lose(&mut self, partitions: &[TopicPartition]) -> Vec<TopicPartition> {
         let lost: Vec<_> = partitions.iter().filter(|at| self.partitions.remove(*at).is_some()).cloned().collect();
         if let Some(revoked) = &mut self.revoked {
             revoked.retain(|at| !partitions.contains(at));
@@ -116,7 +116,7 @@ impl Member {
 
     /// Gives all partitions back and leaves the group, as soon as records in the user's hands are settled, or after
     /// `within`.
-    pub fn close(&mut self, now: Instant, within: Duration) {
+    pub(crate) fn close(&mut self, now: Instant, within: Duration) {
         if self.phase == Phase::Running {
             self.phase = Phase::Closing;
         }
@@ -126,14 +126,14 @@ impl Member {
     }
 
     /// The group was left.
-    pub fn left(&mut self) {
+    pub(crate) fn left(&mut self) {
         self.phase = Phase::Left;
         self.partitions.clear();
         self.revoked = None;
     }
 
     /// Returns what to do now. `facts` is asked about partitions that are to be given back.
-    pub fn turn(&mut self, now: Instant, mut facts: impl FnMut(&TopicPartition) -> Facts) -> Vec<MemberAction> {
+    pub(crate) fn turn(&mut self, now: Instant, mut facts: impl FnMut(&TopicPartition) -> Facts) -> Vec<MemberAction> {
         for (at, owned) in &mut self.partitions {
             owned.turn(now, self.commit_within, || facts(at));
         }
@@ -154,7 +154,7 @@ impl Member {
 
     /// When to call [`turn`](Self::turn), if nothing happens before.
     #[must_use]
-    pub fn wake_at(&self) -> Option<Instant> {
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
         let until = |owned: &Owned| match owned.state {
             State::Draining { until } | State::Committing { until } => Some(until),
             State::Active | State::Done => None,
@@ -164,12 +164,12 @@ impl Member {
 
     /// Whether a partition waits for a commit before it is given back.
     #[must_use]
-    pub fn wants_commit(&self) -> bool {
+    pub(crate) fn wants_commit(&self) -> bool {
         self.partitions.values().any(|owned| matches!(owned.state, State::Committing { .. }))
     }
 
     /// Starts a new epoch of a partition that is read, for a seek.
-    pub fn rewound(&mut self, at: &TopicPartition) -> Option<Assignment> {
+    pub(crate) fn rewound(&mut self, at: &TopicPartition) -> Option<Assignment> {
         let epoch = self.new_epoch();
         let owned = self.partitions.get_mut(at).filter(|owned| owned.state == State::Active)?;
         owned.epoch = epoch;
@@ -178,25 +178,25 @@ impl Member {
 
     /// Whether a partition is read.
     #[must_use]
-    pub fn is_active(&self, at: &TopicPartition) -> bool {
+    pub(crate) fn is_active(&self, at: &TopicPartition) -> bool {
         self.partitions.get(at).is_some_and(|owned| owned.state == State::Active)
     }
 
     /// The epoch in which a partition was assigned, if it is still owned.
     #[must_use]
-    pub fn owned_since(&self, at: &TopicPartition) -> Option<u64> {
+    pub(crate) fn owned_since(&self, at: &TopicPartition) -> Option<u64> {
         self.partitions.get(at).map(|owned| owned.since)
     }
 
     /// The partitions that are read, in order.
-    pub fn active(&self) -> impl Iterator<Item = Assignment> {
+    pub(crate) fn active(&self) -> impl Iterator<Item = Assignment> {
         let active = self.partitions.iter().filter(|(_, owned)| owned.state == State::Active);
         active.map(|(at, owned)| Assignment { at: at.clone(), epoch: owned.epoch })
     }
 
     /// Whether the source closes or has left.
     #[must_use]
-    pub fn is_closing(&self) -> bool {
+    pub(crate) fn is_closing(&self) -> bool {
         self.phase != Phase::Running
     }
 

@@ -3,9 +3,9 @@
 //!
 //! | value | decides |
 //! |---|---|
-//! | [`Watermark`] | up to which offset a partition may be committed, while its records are settled in any order |
-//! | [`Committer`] | when a commit is sent, repeated or given up |
-//! | [`Member`] | which partitions are read, drained, committed and given back |
+//! | `Watermark` | up to which offset a partition may be committed, while its records are settled in any order |
+//! | `Committer` | when a commit is sent, repeated or given up |
+//! | `Member` | which partitions are read, drained, committed and given back |
 //! | [`Engine`] | puts the three together: turns the events of a [`Consumer`](crate::Consumer) into [`Action`]s |
 //!
 //! Users of kafka-tower do not call it: `kafka_tower::KafkaSource` does.
@@ -15,7 +15,9 @@ mod engine;
 mod member;
 mod watermark;
 
-pub use commit::{CommitSettings, CommitStrategy, Committer};
+use commit::Committer;
+pub use commit::{CommitSettings, CommitStrategy};
 pub use engine::{Action, Closed, CommitWait, Engine, EngineSettings, Notice, Unsettled};
-pub use member::{Facts, Member, MemberAction};
-pub use watermark::{DeliveryId, Settled, State, Watermark};
+use member::{Facts, Member, MemberAction};
+use watermark::Watermark;
+pub use watermark::{DeliveryId, Settled};

@@ -14,7 +14,7 @@ const MAX_OFFSET: i64 = i64::MAX >> STATE_BITS;
 
 /// Progress of one partition.
 #[derive(Clone, Debug)]
-pub struct Watermark {
+pub(crate) struct Watermark {
     /// The number of the first entry since which each epoch is valid, in order. Never empty, and the first one covers
     /// the first entry.
     epochs: VecDeque<(u64, u64)>,
@@ -43,7 +43,7 @@ pub struct DeliveryId {
 
 /// State of a delivered record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     /// Not settled: it waits for the user or is in the user's hands.
     Open,
     /// Settled.
@@ -68,7 +68,7 @@ pub enum Settled {
 impl Watermark {
     /// Starts an epoch in which nothing was delivered.
     #[must_use]
-    pub fn new(epoch: u64) -> Self {
+    pub(crate) fn new(epoch: u64) -> Self {
         Self {
             epochs: VecDeque::from([(0, epoch)]),
             first: 0,
@@ -84,13 +84,13 @@ impl Watermark {
 
     /// The present epoch.
     #[must_use]
-    pub fn epoch(&self) -> u64 {
+    pub(crate) fn epoch(&self) -> u64 {
         self.epochs.back().map_or(0, |(_, epoch)| *epoch)
     }
 
     /// Enters a record, which waits for the user. `None` if its offset is below the position, which breaks the
     /// transport's contract, or beyond 2^61.
-    pub fn deliver(&mut self, offset: i64) -> Option<DeliveryId> {
+    pub(crate) fn deliver(&mut self, offset: i64) -> Option<DeliveryId> {
         if offset < self.position.unwrap_or(0) || offset > MAX_OFFSET {
             return None;
         }
@@ -102,7 +102,7 @@ impl Watermark {
     }
 
     /// Hands a record to the user. False if it belongs to an old epoch, or is not the next one.
-    pub fn dispatch(&mut self, id: DeliveryId) -> bool {
+    pub(crate) fn dispatch(&mut self, id: DeliveryId) -> bool {
         let is_next = id.number == self.waiting && self.index(id).is_ok();
         if is_next {
             self.waiting += 1;
@@ -112,23 +112,23 @@ impl Watermark {
     }
 
     /// Settles a record. A [held](State::Held) one that was given back can still be settled by another handle.
-    pub fn settle(&mut self, id: DeliveryId) -> Settled {
+    pub(crate) fn settle(&mut self, id: DeliveryId) -> Settled {
         self.change(id, State::Settled)
     }
 
     /// Gives a record back, to be delivered again by [`rewind`](Self::rewind).
-    pub fn hold(&mut self, id: DeliveryId) -> Settled {
+    pub(crate) fn hold(&mut self, id: DeliveryId) -> Settled {
         self.change(id, State::Held)
     }
 
     /// Marks a record as one that cannot be handled.
-    pub fn reject(&mut self, id: DeliveryId) -> Settled {
+    pub(crate) fn reject(&mut self, id: DeliveryId) -> Settled {
         self.change(id, State::Rejected)
     }
 
     /// The transport continues at `position`: everything below was delivered or cannot be read. A position of an old
     /// epoch, or below the present one, changes nothing.
-    pub fn reach(&mut self, position: i64, epoch: u64) {
+    pub(crate) fn reach(&mut self, position: i64, epoch: u64) {
         if epoch == self.epoch() && position >= self.position.unwrap_or(0) {
             self.began.get_or_insert(position);
             self.position = Some(position);
@@ -137,37 +137,37 @@ impl Watermark {
 
     /// The next offset that may be committed. `None` before anything is known.
     #[must_use]
-    pub fn committable(&self) -> Option<i64> {
+    pub(crate) fn committable(&self) -> Option<i64> {
         self.entries.front().map(|entry| offset_of(*entry)).or(self.position)
     }
 
     /// The offset to commit: beyond the committed one, or that one is not known. The group may have an older offset than the
     /// first one that is known here, because the transport may begin behind a hole.
     #[must_use]
-    pub fn due(&self) -> Option<i64> {
+    pub(crate) fn due(&self) -> Option<i64> {
         self.committable().filter(|offset| self.committed.is_none_or(|committed| *offset > committed))
     }
 
     /// Whether something has been settled or passed, and is not committed.
     #[must_use]
-    pub fn is_uncommitted(&self) -> bool {
+    pub(crate) fn is_uncommitted(&self) -> bool {
         self.committable() > self.committed.max(self.began)
     }
 
     /// The group has this offset. A late answer changes nothing.
-    pub fn committed(&mut self, offset: i64) {
+    pub(crate) fn committed(&mut self, offset: i64) {
         self.committed = self.committed.max(Some(offset));
     }
 
     /// The offset that was committed in this assignment.
     #[must_use]
-    pub fn last_committed(&self) -> Option<i64> {
+    pub(crate) fn last_committed(&self) -> Option<i64> {
         self.committed
     }
 
     /// Starts an epoch at the first record that has to be delivered again: held, or not handed to the user. The records
     /// before it are not affected; those from there on are forgotten. Returns the offset to seek to.
-    pub fn rewind(&mut self, epoch: u64) -> Option<i64> {
+    pub(crate) fn rewind(&mut self, epoch: u64) -> Option<i64> {
         let held = self.entries.iter().position(|entry| state_of(*entry) == State::Held as u64);
         let waiting = (self.waiting - self.first) as usize;
         let index = held.map_or(waiting, |held| held.min(waiting));
@@ -189,44 +189,38 @@ impl Watermark {
 
     /// Number of records in the user's hands that can still be settled.
     #[must_use]
-    pub fn in_hand(&self) -> usize {
+    pub(crate) fn in_hand(&self) -> usize {
         self.in_hand
     }
 
     /// Number of rejected records.
     #[must_use]
-    pub fn rejected(&self) -> usize {
+    pub(crate) fn rejected(&self) -> usize {
         self.rejected
     }
 
     /// Number of entries: records that are not settled, and records that are settled behind one that is not.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    /// Whether everything that was delivered is settled.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 
     /// Number of records that were handed to the user and are not settled.
     #[must_use]
-    pub fn unsettled(&self) -> usize {
+    pub(crate) fn unsettled(&self) -> usize {
         let handed = self.entries.iter().take((self.waiting - self.first) as usize);
         handed.filter(|entry| state_of(**entry) != State::Settled as u64).count()
     }
 
     /// Whether a record is settled behind one that is not.
     #[must_use]
-    pub fn has_settled(&self) -> bool {
+    pub(crate) fn has_settled(&self) -> bool {
         self.entries.iter().any(|entry| state_of(*entry) == State::Settled as u64)
     }
 
     /// The offset of a record that is not stale and not yet behind the watermark.
     #[must_use]
-    pub fn offset(&self, id: DeliveryId) -> Option<i64> {
+    pub(crate) fn offset(&self, id: DeliveryId) -> Option<i64> {
         self.index(id).ok().map(|index| offset_of(self.entries[index]))
     }
 

@@ -56,7 +56,11 @@ impl Case {
     fn read(&mut self, offset: i64, rejected: bool) -> (DeliveryId, Option<u32>) {
         let readable = self.engine.readable();
         let id = self.engine.deliver(&readable[0], offset).unwrap();
-        (id, self.engine.dispatch(&self.at, id, rejected, self.now))
+        let attempt = self.engine.dispatch(&self.at, id);
+        if rejected {
+            self.engine.reject(&self.at, id, self.now);
+        }
+        (id, attempt)
     }
 
     fn settle(&mut self, id: DeliveryId) -> Settled {
@@ -122,7 +126,7 @@ fn records_that_the_user_does_not_have_hold_no_drain_up() {
     let readable = case.engine.readable();
     let waiting = case.engine.deliver(&readable[0], 0).unwrap();
     assert!(is_release(&case.revoke()));
-    assert_eq!(case.engine.dispatch(&case.at, waiting, false, case.now), None);
+    assert_eq!(case.engine.dispatch(&case.at, waiting), None);
 }
 
 #[test]
@@ -228,7 +232,7 @@ fn a_rejected_record_stops_its_partition_until_it_is_skipped_and_what_was_read_b
     let (bad, attempt) = case.read(0, true);
     assert_eq!(attempt, Some(1));
     let behind = case.engine.deliver(&readable[0], 1).unwrap();
-    assert_eq!(case.engine.dispatch(&case.at, behind, false, case.now), None);
+    assert_eq!(case.engine.dispatch(&case.at, behind), None);
     assert!(case.wait(60 * SECOND).is_empty() && case.engine.readable().is_empty());
     assert_eq!(case.engine.skip(&case.at, bad, case.now), Settled::Done);
     assert!(case.engine.needs_turn(&case.at));

@@ -1,0 +1,77 @@
+//! What an engine asks for and says.
+
+use crate::{Assignment, CommitTicket, Error, TopicOffset, TopicPartition};
+
+/// What the transport or the source has to do.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Begin to read a partition.
+    Start(Assignment),
+    /// Give partitions back.
+    Release(Vec<TopicPartition>),
+    /// Send a commit.
+    Commit {
+        /// The commit.
+        ticket: CommitTicket,
+        /// The offset of each partition.
+        offsets: Vec<TopicOffset>,
+    },
+    /// Continue a partition elsewhere, in a new epoch.
+    Seek {
+        /// The partition with its new epoch.
+        at: Assignment,
+        /// The offset.
+        to: i64,
+    },
+    /// Leave the group. [`Engine::closed`](super::Engine::closed) has the result.
+    Leave,
+    /// Tell the user.
+    Notice(Notice),
+    /// A [`commit_now`](super::Engine::commit_now) has ended.
+    Answer(CommitWait, Result<(), Notice>),
+}
+
+/// Something that the user has to know.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// Partitions were lost: what was not committed is read again by their new owner.
+    Lost(Vec<TopicPartition>),
+    /// Offsets were not committed, and stay due. Without an error: there was no answer in time.
+    NotCommitted(Vec<TopicPartition>, Option<Error>),
+    /// Partitions were given back with records in the user's hands, or with settled records whose commit did not end in
+    /// time: their new owner reads them again.
+    Unsettled(Vec<Unsettled>),
+    /// A [`commit_now`](super::Engine::commit_now) came too late: these partitions were given back or lost with settled records
+    /// that are not committed, as far as is known.
+    Gone(Vec<TopicPartition>),
+}
+
+/// A partition that was given back before everything was settled and committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unsettled {
+    /// The partition.
+    pub at: TopicPartition,
+    /// Number of records that were handed out and not settled.
+    pub records: usize,
+    /// Whether settled records are not committed, as far as is known. Also those behind one that is not settled.
+    pub uncommitted: bool,
+    /// The offset at which the next owner continues, if this source has committed one.
+    pub next_offset: Option<i64>,
+}
+
+/// Result of a source, when it has left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Closed {
+    /// Number of records that were settled because they were handled.
+    pub settled: u64,
+    /// Number of records that were settled without being handled.
+    pub skipped: u64,
+    /// The partitions that were given back or lost at the close before everything was settled and committed.
+    pub unsettled: Vec<Unsettled>,
+}
+
+/// Identifies a [`commit_now`](super::Engine::commit_now).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CommitWait(pub(super) u64);
