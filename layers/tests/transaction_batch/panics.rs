@@ -65,18 +65,20 @@ async fn a_panic_below_ends_one_batch_and_not_the_layer() {
     }
 }
 
-/// Panics in one of the transaction's calls.
+/// Panics at the end of each commit, or else in each abort.
 #[derive(Debug)]
-struct Control1 {
+struct PanickingControl {
     inner: Arc<dyn Control>,
     commit: bool,
-    abort: bool,
 }
 
 #[derive(Debug)]
-struct Transactions1(Arc<dyn TransactionControl>, bool, bool);
+struct PanickingTransactions {
+    inner: Arc<dyn TransactionControl>,
+    commit: bool,
+}
 
-impl Control for Control1 {
+impl Control for PanickingControl {
     fn flush(&self) -> ControlFuture<'_, ()> {
         self.inner.flush()
     }
@@ -90,31 +92,32 @@ impl Control for Control1 {
         self.inner.in_flight()
     }
     fn transactions(&self) -> Option<Arc<dyn TransactionControl>> {
-        self.inner.transactions().map(|t| Arc::new(Transactions1(t, self.commit, self.abort)) as _)
+        let commit = self.commit;
+        self.inner.transactions().map(|inner| Arc::new(PanickingTransactions { inner, commit }) as _)
     }
 }
 
-impl TransactionControl for Transactions1 {
+impl TransactionControl for PanickingTransactions {
     fn init(&self, within: Duration) -> ControlFuture<'_, ()> {
-        self.0.init(within)
+        self.inner.init(within)
     }
     fn begin(&self, within: Duration) -> ControlFuture<'_, ()> {
-        self.0.begin(within)
+        self.inner.begin(within)
     }
     fn commit(&self, within: Duration) -> ControlFuture<'_, ()> {
-        let commit = self.0.commit(within);
+        let commit = self.inner.commit(within);
         Box::pin(async move {
             commit.await?;
-            assert!(!self.1, "planted");
+            assert!(!self.commit, "planted");
             Ok(())
         })
     }
     fn abort(&self, within: Duration) -> ControlFuture<'_, ()> {
-        assert!(!self.2, "planted");
-        self.0.abort(within)
+        assert!(self.commit, "planted");
+        self.inner.abort(within)
     }
     fn send_offsets(&self, o: Vec<TopicOffset>, group: ConsumerGroup, within: Duration) -> ControlFuture<'_, ()> {
-        self.0.send_offsets(o, group, within)
+        self.inner.send_offsets(o, group, within)
     }
 }
 
@@ -123,7 +126,7 @@ async fn a_panic_in_a_transaction_call_ends_the_layer() {
     for (commit, persistence) in [(true, Persistence::PossiblyPersisted), (false, Persistence::NotPersisted)] {
         let kafka = kafka();
         let inner = kafka.transactional_transport("id");
-        let control: Arc<dyn Control> = Arc::new(Control1 { inner: inner.control(), commit, abort: !commit });
+        let control: Arc<dyn Control> = Arc::new(PanickingControl { inner: inner.control(), commit });
         let layer = TransactionBatchLayer::new(control);
         layer.init(SECOND).await.unwrap();
         let place = if commit { Where::Ready } else { Where::Call };

@@ -1,9 +1,11 @@
 //! Helpers of this project's own tests: fixtures for the laws of `kafka-tower-testkit`, whose test binaries run them on
-//! memory, on librdkafka's mock cluster and on a real Apache Kafka; and the judge of transactions in processes that are
-//! killed.
+//! the batching layer, on librdkafka's mock cluster and on a real Apache Kafka; the judge of transactions in processes that
+//! are killed; and what several test binaries need.
 
 #![forbid(unsafe_code)]
 
+pub mod control;
+pub mod proxied;
 pub mod random;
 pub mod rdkafka;
 pub mod units;

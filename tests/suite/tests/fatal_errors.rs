@@ -9,9 +9,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use kafka_tower_core::{Control, Delivery, Error, ErrorKind, InFlight, Persistence, Record, Recovery, Result};
 use kafka_tower_rdkafka::{DeliveryFuture, RdkafkaBuilder, RdkafkaTransport};
+use kafka_tower_test_suite::proxied::alone;
 use kafka_tower_testkit::kafka::proxy::{Action, ApiKey};
 use kafka_tower_testkit::kafka::{Cluster, Listener, segments};
-use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tower::{Service, ServiceExt};
 
 /// Enough time even on a busy machine.
@@ -21,15 +21,6 @@ const PARTITIONS: i32 = 3;
 const OUT_OF_ORDER: i16 = 45;
 /// `NOT_LEADER_OR_FOLLOWER`.
 const NOT_LEADER: i16 = 6;
-
-async fn real() -> Option<(&'static Cluster, MutexGuard<'static, ()>)> {
-    static KAFKA: OnceCell<Option<Cluster>> = OnceCell::const_new();
-    /// The proxy is shared: one test at a time.
-    static ALONE: Mutex<()> = Mutex::const_new(());
-    let alone = ALONE.lock().await;
-    let start = || async { Cluster::builder().listener(Listener::Proxy).start().await.unwrap() };
-    Some((KAFKA.get_or_init(start).await.as_ref()?, alone))
-}
 
 /// Requests of five records.
 fn builder(bootstrap: String, topic: &str) -> RdkafkaBuilder {
@@ -185,7 +176,7 @@ async fn a_producer_survives_a_broker_that_lost_the_end_of_its_log() {
 /// The broker appends, and its answer says that it has forgotten the producer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_doubled_if_the_batch_that_ends_the_producer_was_appended() {
-    let Some((kafka, _alone)) = real().await else { return };
+    let Some((kafka, _alone)) = alone().await else { return };
     let proxy = kafka.proxy().unwrap();
     for close in [false, true] {
         let topic = kafka.topic("appended", PARTITIONS).await.unwrap();
@@ -215,7 +206,7 @@ async fn nothing_is_doubled_if_the_batch_that_ends_the_producer_was_appended() {
 /// producer, it would be in the log twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_doubled_if_an_appended_batch_waits_for_a_retry() {
-    let Some((kafka, _alone)) = real().await else { return };
+    let Some((kafka, _alone)) = alone().await else { return };
     let proxy = kafka.proxy().unwrap();
     let topic = kafka.topic("retried", PARTITIONS).await.unwrap();
     let builder = builder(kafka.bootstrap_of(Listener::Proxy).unwrap(), &topic)
@@ -246,7 +237,7 @@ async fn nothing_is_doubled_if_an_appended_batch_waits_for_a_retry() {
 /// The connection is lost with requests on it, and then the broker has forgotten the producer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_doubled_if_answers_were_lost_before() {
-    let Some((kafka, _alone)) = real().await else { return };
+    let Some((kafka, _alone)) = alone().await else { return };
     let proxy = kafka.proxy().unwrap();
     let mut replaced = 0;
     for round in 0..5 {

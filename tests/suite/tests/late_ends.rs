@@ -12,9 +12,9 @@ use futures_util::future::join_all;
 use kafka_tower::{KafkaSink, KafkaSinkConfig};
 use kafka_tower_core::{Control, Error, ErrorKind, Persistence, Record, Recovery, Result, TransactionControl};
 use kafka_tower_rdkafka::RdkafkaTransport;
+use kafka_tower_test_suite::proxied::alone;
 use kafka_tower_testkit::kafka::proxy::{Action, ApiKey};
 use kafka_tower_testkit::kafka::{Cluster, Isolation, Listener, Proxy, ReadRecord};
-use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tower::{Service, ServiceExt};
 
 const TIME: Duration = Duration::from_secs(30);
@@ -25,15 +25,6 @@ const CALLER_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Number of rounds of a case that run at the same time, where each has its own producer.
 const SIDE_BY_SIDE: usize = 4;
-
-async fn real() -> Option<(&'static Cluster, MutexGuard<'static, ()>)> {
-    static KAFKA: OnceCell<Option<Cluster>> = OnceCell::const_new();
-    /// The proxy is shared: one test at a time.
-    static ALONE: Mutex<()> = Mutex::const_new(());
-    let alone = ALONE.lock().await;
-    let start = || async { Cluster::builder().listener(Listener::Proxy).start().await.unwrap() };
-    Some((KAFKA.get_or_init(start).await.as_ref()?, alone))
-}
 
 fn rounds() -> usize {
     rounds_or(20)
@@ -174,7 +165,7 @@ async fn round(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_end_has_no_effect_on_the_next_transaction() {
-    let Some((kafka, _alone)) = real().await else { return };
+    let Some((kafka, _alone)) = alone().await else { return };
     let rounds_of = |case: Case| async move {
         let topic = kafka.topic("late-ends", case.partitions).await.unwrap();
         let mut producer = Producer::new(kafka, &topic, true).await;
@@ -197,7 +188,7 @@ async fn a_late_end_has_no_effect_on_the_next_transaction() {
 /// The negative control: without replacements each round has a wrong result. With two partitions no call says so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_replacements_a_late_end_ends_the_next_transaction() {
-    let Some((kafka, _alone)) = real().await else { return };
+    let Some((kafka, _alone)) = alone().await else { return };
     let rounds_of = |(case, first): (Case, usize)| async move {
         for n in (first..rounds()).step_by(SIDE_BY_SIDE) {
             let topic = kafka.topic("late-ends-control", case.partitions).await.unwrap();
@@ -225,7 +216,7 @@ async fn without_replacements_a_late_end_ends_the_next_transaction() {
 /// it, although its send and the commit return `Ok`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_without_an_answer_does_not_replace_one_of_the_next_transaction() {
-    let Some((kafka, _alone)) = real().await else { return };
+    let Some((kafka, _alone)) = alone().await else { return };
     let proxy = kafka.proxy().unwrap();
     for replaces in [true, false] {
         for n in 0..rounds_or(3) {
@@ -258,7 +249,7 @@ async fn a_record_without_an_answer_does_not_replace_one_of_the_next_transaction
 /// A request that takes long, but is answered once, is clean.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_end_replaces_nothing() {
-    let Some((kafka, _alone)) = real().await else { return };
+    let Some((kafka, _alone)) = alone().await else { return };
     let (topic, proxy) = (kafka.topic("slow-ends", 1).await.unwrap(), kafka.proxy().unwrap());
     let mut producer = Producer::new(kafka, &topic, true).await;
     for (n, commit) in [true, false, true].into_iter().enumerate() {
@@ -280,7 +271,7 @@ async fn a_slow_end_replaces_nothing() {
 /// replacement.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_begin_without_time_for_the_replacement_can_be_repeated() {
-    let Some((kafka, _alone)) = real().await else { return };
+    let Some((kafka, _alone)) = alone().await else { return };
     let (topic, proxy) = (kafka.topic("begin-again", 1).await.unwrap(), kafka.proxy().unwrap());
     let mut producer = Producer::new(kafka, &topic, true).await;
     producer.transactions().begin(TIME).await.unwrap();
@@ -313,7 +304,7 @@ async fn a_begin_without_time_for_the_replacement_can_be_repeated() {
 /// would never get it.
 #[tokio::test(flavor = "current_thread")]
 async fn a_commit_blocks_no_thread_of_the_runtime() {
-    let Some((kafka, _alone)) = real().await else { return };
+    let Some((kafka, _alone)) = alone().await else { return };
     let (topic, proxy) = (kafka.topic("free-threads", 1).await.unwrap(), kafka.proxy().unwrap());
     let brokers = kafka.bootstrap_of(Listener::Proxy).unwrap();
     let sink = KafkaSink::<u32>::builder(KafkaSinkConfig::exactly_once(brokers, topic.as_str(), topic.as_str()));

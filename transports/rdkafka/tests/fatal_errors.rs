@@ -205,14 +205,20 @@ async fn flush_and_close_wait_for_the_new_producer() {
     }
 }
 
-#[tokio::test]
-async fn a_close_without_time_returns_the_records_that_wait_for_the_new_producer() {
+/// A producer that has ended, while a new one gets no id.
+async fn ended() -> (MockCluster, RdkafkaTransport) {
     let (cluster, builder) = mock();
     let mut transport = builder.connect().await.unwrap();
     cluster.fail_produce(&[OUT_OF_ORDER]);
     let ends = call(&mut transport, record(0)).await;
     cluster.fail_requests(INIT_PRODUCER_ID, &[14; 1_000]);
     assert_in_doubt(&ends.await.unwrap_err());
+    (cluster, transport)
+}
+
+#[tokio::test]
+async fn a_close_without_time_returns_the_records_that_wait_for_the_new_producer() {
+    let (_cluster, mut transport) = ended().await;
     let waiting = call(&mut transport, record(0)).await;
     let control = transport.control();
     let report = control.close(Duration::from_millis(300)).await.unwrap();
@@ -225,12 +231,7 @@ async fn a_close_without_time_returns_the_records_that_wait_for_the_new_producer
 
 #[tokio::test]
 async fn a_record_that_waits_for_the_new_producer_keeps_its_deadline() {
-    let (cluster, builder) = mock();
-    let mut transport = builder.connect().await.unwrap();
-    cluster.fail_produce(&[OUT_OF_ORDER]);
-    let ends = call(&mut transport, record(0)).await;
-    cluster.fail_requests(INIT_PRODUCER_ID, &[14; 1_000]);
-    assert_in_doubt(&ends.await.unwrap_err());
+    let (_cluster, mut transport) = ended().await;
     let short = record(0).with_expires_at(Instant::now() + Duration::from_millis(200));
     let error = call(&mut transport, short).await.await.unwrap_err();
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::Timeout, Persistence::NotPersisted), "{error:#}");

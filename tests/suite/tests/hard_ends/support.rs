@@ -7,8 +7,9 @@ use kafka_tower_core::{
     Control, Delivery, Error, ErrorKind, Persistence, Record, Recovery, Result, TransactionControl,
 };
 use kafka_tower_rdkafka::{DeliveryFuture, RdkafkaTransport};
-use kafka_tower_testkit::kafka::{Cluster, Listener, ReadRecord};
+use kafka_tower_testkit::kafka::{Cluster, Isolation, Listener, ReadRecord};
 use tokio::sync::{Mutex, OnceCell};
+use tokio::time::Instant;
 use tower::{Service, ServiceExt};
 
 pub(crate) const TIME: Duration = Duration::from_secs(30);
@@ -112,4 +113,15 @@ pub(crate) fn facts(error: &Error) -> Facts {
 /// Values of the committed records, in the order of their partitions and offsets.
 pub(crate) async fn committed(kafka: &Cluster, topic: &str) -> Vec<String> {
     kafka.read_committed(topic).await.unwrap().iter().map(ReadRecord::text).collect()
+}
+
+/// Waits until the broker has ended the transaction that has records in the topic.
+pub(crate) async fn ended_by_the_broker(kafka: &Cluster, topic: &str) {
+    let end = Instant::now() + TIME;
+    // An open transaction holds back readers of committed records at its first record.
+    while kafka.ends(topic, Isolation::Committed).await.unwrap()
+        < kafka.ends(topic, Isolation::Uncommitted).await.unwrap()
+    {
+        assert!(Instant::now() < end, "the transaction stays open");
+    }
 }

@@ -6,22 +6,11 @@ use std::time::Duration;
 
 use kafka_tower::{KafkaSink, KafkaSinkConfig};
 use kafka_tower_core::{ErrorKind, Persistence, Recovery};
-use kafka_tower_testkit::kafka::{Cluster, Isolation};
 use tokio::time::{Instant, sleep_until};
 
 use crate::support::*;
 
 const TIME_OUT: [(&str, &str); 1] = [("transaction.timeout.ms", "1000")];
-
-/// Waits until the broker has ended the open transaction of the topic.
-async fn ended_by_the_broker(kafka: &Cluster, topic: &str) {
-    let all = kafka.ends(topic, Isolation::Uncommitted).await.unwrap();
-    let end = Instant::now() + TIME;
-    // Behind the records comes the marker.
-    while kafka.ends(topic, Isolation::Committed).await.unwrap()[0] <= all[0] {
-        assert!(Instant::now() < end, "the transaction stays open");
-    }
-}
 
 const FENCED: (ErrorKind, Recovery) = (ErrorKind::Fenced, Recovery::Fatal);
 

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use kafka_tower::memory::MemoryTransport;
 use kafka_tower::{
-    CloseReport, ConsumerGroup, Control, ControlFuture, Delivery, Error, InFlight, IntoTransport, Persistence, Record,
-    Recovery, Result, TopicOffset, TransactionControl,
+    ConsumerGroup, Control, ControlFuture, Delivery, Error, IntoTransport, Persistence, Record, Recovery, Result,
+    TopicOffset, TransactionControl,
 };
+use kafka_tower_test_suite::control::WithTransactions;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tower::{Service, ServiceExt};
@@ -35,13 +36,23 @@ pub(crate) enum Plant {
 #[derive(Clone, Debug)]
 pub(crate) struct Planted {
     service: BoxedStack,
-    control: Arc<PlantedControl>,
+    control: Arc<dyn Control>,
+    /// A transaction is open, and its commit was not called.
+    open: Arc<AtomicBool>,
 }
 
 impl Planted {
     pub(crate) fn new(transport: MemoryTransport, plant: Plant) -> Self {
-        let control = PlantedControl { inner: transport.control(), plant, open: Arc::default() };
-        Self { service: BoxedStack::new(transport), control: Arc::new(control) }
+        let (below, open) = (transport.control(), Arc::<AtomicBool>::default());
+        let transactions = Arc::new(PlantedTransactions {
+            inner: below.transactions().unwrap(),
+            plant,
+            open: Arc::clone(&open),
+            commit: Mutex::default(),
+            doubted: AtomicBool::default(),
+        });
+        let control = Arc::new(WithTransactions { below, transactions });
+        Self { service: BoxedStack::new(transport), control, open }
     }
 
     /// Changes each record before the transport gets it.
@@ -54,7 +65,7 @@ impl Planted {
     pub(crate) fn ahead(transport: MemoryTransport, plan: fn(&Record) -> bool) -> (Self, Ahead) {
         let honest = Self::new(transport.clone(), Plant::None);
         let sent = Arc::new(Mutex::new(HashMap::<_, Answer>::new()));
-        let ahead = Ahead { transport: transport.clone(), open: Arc::clone(&honest.control.open), plan, sent };
+        let ahead = Ahead { transport: transport.clone(), open: Arc::clone(&honest.open), plan, sent };
         let sent = Arc::clone(&ahead.sent);
         let service = tower::service_fn(move |record: Record| match sent.lock().unwrap().remove(&number(&record)) {
             Some(answer) => answer,
@@ -64,7 +75,7 @@ impl Planted {
     }
 
     pub(crate) fn control(&self) -> Arc<dyn Control> {
-        Arc::clone(&self.control) as Arc<dyn Control>
+        Arc::clone(&self.control)
     }
 }
 
@@ -113,40 +124,6 @@ impl Service<Record> for Planted {
 
     fn call(&mut self, record: Record) -> Answer {
         self.service.call(record)
-    }
-}
-
-#[derive(Debug)]
-struct PlantedControl {
-    inner: Arc<dyn Control>,
-    plant: Plant,
-    /// A transaction is open, and its commit was not called.
-    open: Arc<AtomicBool>,
-}
-
-impl Control for PlantedControl {
-    fn flush(&self) -> ControlFuture<'_, ()> {
-        self.inner.flush()
-    }
-
-    fn close(&self, within: Duration) -> ControlFuture<'_, CloseReport> {
-        self.inner.close(within)
-    }
-
-    fn partition_count(&self, topic: &str) -> Option<u32> {
-        self.inner.partition_count(topic)
-    }
-
-    fn in_flight(&self) -> InFlight {
-        self.inner.in_flight()
-    }
-
-    fn transactions(&self) -> Option<Arc<dyn TransactionControl>> {
-        let (plant, open) = (self.plant, Arc::clone(&self.open));
-        self.inner.transactions().map(|inner| {
-            let (commit, doubted) = Default::default();
-            Arc::new(PlantedTransactions { inner, plant, open, commit, doubted }) as Arc<dyn TransactionControl>
-        })
     }
 }
 

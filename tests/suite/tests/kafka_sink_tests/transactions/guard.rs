@@ -21,6 +21,14 @@ fn assert_guarded<T: std::fmt::Debug>(result: Result<T>) {
     assert_misuse(result, "belongs to its `Transaction`", "`Transaction`");
 }
 
+/// Sends this number in the next transaction, and asserts that it alone is committed.
+async fn assert_only_the_next_is_committed(kafka: &MemoryKafka, sink: &KafkaSink<u32>, number: u32) {
+    let tx = sink.transaction().await.unwrap();
+    tx.send(number).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(committed(kafka), [number]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_the_guard_sends_is_committed_or_aborted() {
     let (kafka, sink) = stage().await;
@@ -211,10 +219,7 @@ async fn an_abort_in_the_background_that_has_no_answer_is_repeated_by_the_next_b
     assert_eq!((error.kind(), error.recovery()), (ErrorKind::Timeout, Recovery::Retry), "{error:#}");
     assert_misuse(sink.send(2).await, "dropped without an end", "begin the next transaction");
     lost.cancel();
-    let tx = sink.transaction().await.unwrap();
-    tx.send(3).await.unwrap();
-    tx.commit().await.unwrap();
-    assert_eq!(committed(&kafka), [3]);
+    assert_only_the_next_is_committed(&kafka, &sink, 3).await;
 }
 
 /// Without a runtime nothing runs in the background.
@@ -261,10 +266,7 @@ async fn a_begin_that_was_dropped_leaves_no_owner_behind() {
     tokio::task::yield_now().await;
     let begin = tokio::time::timeout(TIME / 10, sink.transaction()).await;
     begin.expect_err("it waits for the abort");
-    let tx = sink.transaction().await.unwrap();
-    tx.send(2).await.unwrap();
-    tx.commit().await.unwrap();
-    assert_eq!(committed(&kafka), [2]);
+    assert_only_the_next_is_committed(&kafka, &sink, 2).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,10 +280,7 @@ async fn a_commit_that_is_refused_aborts_and_says_so() {
     let refused = (ErrorKind::Transaction, Recovery::AbortTransaction, Persistence::NotPersisted);
     assert!(error.help().contains("was aborted"), "{error:#}");
     assert_eq!(facts(Err::<(), _>(error)), refused);
-    let tx = sink.transaction().await.unwrap();
-    tx.send(3).await.unwrap();
-    tx.commit().await.unwrap();
-    assert_eq!(committed(&kafka), [3]);
+    assert_only_the_next_is_committed(&kafka, &sink, 3).await;
 }
 
 /// A dropped commit goes on if the coordinator was asked, and is an abort otherwise.
