@@ -39,15 +39,10 @@ async fn batching(transports: Vec<Planted>) -> Result<TransactionBatch> {
     Ok(layer.layer_lanes(transports))
 }
 
-/// Several lanes need a partition or a key.
-fn with_partition(record: Record) -> Record {
-    if record.key.is_none() { record.with_partition(0) } else { record }
-}
-
 async fn stack(transports: Vec<Planted>) -> Result<Connected> {
     let service = batching(transports).await?;
     let control = service.control();
-    Ok((BoxedStack::new(service.map_request(with_partition)), control))
+    Ok((BoxedStack::new(service), control))
 }
 
 /// A sink over the layer, with a serializer that refuses some messages and waits for others.
@@ -71,6 +66,7 @@ fn the_batching_layer_keeps_exactly_once() {
     assert_kept_under_faults(&check.seeds(SEEDS).run_batches());
 }
 
+/// The layer picks the partition of records without a key.
 #[test]
 fn lanes_keep_exactly_once() {
     let check = check_batches(async |lanes| stack(planted(&lanes, Plant::None)).await).lanes(3);
@@ -91,7 +87,7 @@ fn lanes_that_come_back_keep_exactly_once() {
             std::future::ready(Ok((transport, control)))
         });
         let control = service.control();
-        Ok((BoxedStack::new(service.map_request(with_partition)), control))
+        Ok((BoxedStack::new(service), control))
     });
     assert_kept_under_faults(&check.lanes(3).seeds(SEEDS).run_batches());
 }
