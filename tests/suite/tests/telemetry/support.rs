@@ -1,7 +1,10 @@
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::time::Duration;
 
+use kafka_tower::memory::{Hold, MemoryKafka};
 use kafka_tower::telemetry::{Telemetry, TelemetryBuilder};
+use kafka_tower::{Delivery, Error, KafkaSink, KafkaSinkConfig, Limits};
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
@@ -118,4 +121,30 @@ fn text(attributes: &[&KeyValue]) -> String {
 
 pub(crate) fn attribute(span: &SpanData, key: &str) -> Option<String> {
     span.attributes.iter().find(|attribute| attribute.key.as_str() == key).map(|attribute| attribute.value.to_string())
+}
+
+pub(crate) fn config() -> KafkaSinkConfig {
+    KafkaSinkConfig { topic: "orders".into(), send_timeout_ms: 1_000, base_backoff_ms: 1, ..Default::default() }
+}
+
+pub(crate) async fn limited(backend: &Backend, records: usize) -> (MemoryKafka, KafkaSink<u32>) {
+    let kafka = MemoryKafka::new().with_topic("orders", 1);
+    let transport = kafka.transport_with(Limits { records, bytes: 1 << 20 });
+    let builder = KafkaSink::builder(config()).transport(transport).telemetry(backend.telemetry());
+    (kafka, builder.build().await.unwrap())
+}
+
+/// A sink without room until the first send is released.
+pub(crate) async fn full(
+    backend: &Backend,
+) -> (MemoryKafka, KafkaSink<u32>, Hold, impl Future<Output = Result<Delivery, Error>> + Unpin) {
+    let (kafka, sink) = limited(backend, 1).await;
+    let hold = kafka.script().hold();
+    let mut first = sink.send(1);
+    assert!(futures_util::poll!(&mut first).is_pending());
+    (kafka, sink, hold, first)
+}
+
+pub(crate) fn names(backend: &Backend) -> Vec<String> {
+    backend.spans().iter().map(|span| span.name.to_string()).collect()
 }
