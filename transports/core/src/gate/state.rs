@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroU64;
 use std::task::Waker;
 
 use crate::InFlight;
@@ -17,7 +18,8 @@ pub struct Limits {
 #[must_use = "room that is not released is lost"]
 pub struct Permit {
     pub(crate) bytes: usize,
-    pub(crate) epoch: u64,
+    /// Not 0, so that an optional permit needs no further room.
+    pub(crate) epoch: NonZeroU64,
 }
 
 /// Why the gate refused a record. It contains the record.
@@ -73,7 +75,7 @@ impl<P> State<P> {
             draining: false,
             closed: false,
             unsettled: VecDeque::from([0]),
-            oldest_epoch: 0,
+            oldest_epoch: 1,
             flushing: BTreeMap::new(),
         }
     }
@@ -128,7 +130,7 @@ impl<P> State<P> {
         if bytes > self.limits.bytes {
             return Admission::Refused(Refused::TooLarge(item));
         }
-        let permit = Permit { bytes, epoch: self.epoch() };
+        let permit = Permit { bytes, epoch: NonZeroU64::new(self.epoch()).unwrap_or(NonZeroU64::MIN) };
         if let Some(count) = self.unsettled.back_mut() {
             *count += 1;
         }
@@ -163,7 +165,7 @@ impl<P> State<P> {
 
     /// Marks a record as settled, whether or not it was admitted.
     pub(super) fn settle(&mut self, permit: &Permit) {
-        let index = usize::try_from(permit.epoch - self.oldest_epoch).unwrap_or(usize::MAX);
+        let index = usize::try_from(permit.epoch.get() - self.oldest_epoch).unwrap_or(usize::MAX);
         if let Some(count) = self.unsettled.get_mut(index) {
             *count -= 1;
         }

@@ -45,14 +45,14 @@ struct State<A> {
     claimed: bool,
     /// Here because it needs no further room.
     order: u32,
+    /// Nanoseconds from its call until it was handed over: 0 if it was neither parked nor held before.
+    handed_over_after: u64,
     /// None for a record that succeeds. Boxed, so that the slot of each record is small.
     rare: Option<Box<Rare>>,
 }
 
 #[derive(Default)]
 struct Rare {
-    /// When it was handed over, if it was parked or held before.
-    handed_over_at: Option<Instant>,
     /// Receiver of the late report, if the caller's future was dropped or returned a time-out.
     late: Option<LateReport>,
     /// Set for a failure that the caller's future has not returned yet.
@@ -69,6 +69,7 @@ impl<A> Default for State<A> {
             abandoned: false,
             claimed: false,
             order: 0,
+            handed_over_after: 0,
             rare: None,
         }
     }
@@ -166,16 +167,31 @@ impl<A> Slot<A> {
     /// Marks that the record is handed over, unless it is settled. [`settle`](super::RecordTransport::settle) returns the
     /// permit.
     pub fn admit(&self, permit: Permit) {
+        self.admit_as(Stage::HandedOver, permit);
+    }
+
+    /// As [`admit`](Self::admit), for a record that is [handed over](Self::hand_over) later.
+    pub fn admit_held(&self, permit: Permit) {
+        self.admit_as(Stage::Held, permit);
+    }
+
+    fn admit_as(&self, stage: Stage, permit: Permit) {
         let mut state = self.state();
         state.permit = Some(permit);
         if state.stage != Stage::Settled {
-            state.stage = Stage::HandedOver;
+            state.stage = stage;
         }
     }
 
     /// Records when a parked record got room.
     pub fn leave_gate(&self, now: Instant) {
-        self.state().rare().handed_over_at = Some(now);
+        let after = self.since_call(now);
+        self.state().handed_over_after = after;
+    }
+
+    /// In nanoseconds.
+    fn since_call(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.called_at).as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Describes the record for layers above, when its caller does not get its outcome.
@@ -184,9 +200,10 @@ impl<A> Slot<A> {
     }
 
     fn describe(&self, state: &State<A>, now: Instant) -> Unanswered {
-        let handed_over_at = state.rare.as_ref().and_then(|rare| rare.handed_over_at).unwrap_or(self.called_at);
         let has_none = matches!(state.stage, Stage::Parked | Stage::Held);
-        let handed_over_for = (!has_none).then(|| now.saturating_duration_since(handed_over_at));
+        let before = Duration::from_nanos(state.handed_over_after);
+        let since_call = now.saturating_duration_since(self.called_at);
+        let handed_over_for = (!has_none).then(|| since_call.saturating_sub(before));
         Unanswered::new(handed_over_for).with_budget(self.given())
     }
 
@@ -279,7 +296,7 @@ impl<A> Slot<A> {
             return false;
         }
         state.stage = Stage::HandedOver;
-        state.rare().handed_over_at = Some(now);
+        state.handed_over_after = self.since_call(now);
         true
     }
 
@@ -408,14 +425,20 @@ impl<A> fmt::Debug for Slot<A> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+
     use super::*;
     use crate::{ErrorKind, Persistence};
 
     fn expired(now: Instant, unseen: &Outstanding<()>) -> Slot<Delivery> {
         let slot = Slot::new(Record::new("orders").with_expires_at(now), now);
-        slot.admit(crate::gate::Permit { bytes: 1, epoch: 0 });
+        slot.admit(permit());
         slot.expire(now, |_| Error::new(ErrorKind::Timeout, "late"), unseen);
         slot
+    }
+
+    fn permit() -> Permit {
+        Permit { bytes: 1, epoch: NonZeroU64::MIN }
     }
 
     fn poll(slot: &Slot<Delivery>) -> Poll<Result<Delivery>> {
@@ -453,17 +476,36 @@ mod tests {
         let unseen = Outstanding::new();
         let slot = Slot::new(Record::new("orders"), Instant::now());
         assert!(slot.settle(Err(Error::new(ErrorKind::Closed, "given up")), Some(&unseen)).is_none());
-        slot.admit(crate::gate::Permit { bytes: 1, epoch: 0 });
+        slot.admit(permit());
         assert!(slot.is_settled());
         assert!(slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen)).is_some());
         assert!(poll(&slot).map(|outcome| outcome.unwrap_err().kind()) == Poll::Ready(ErrorKind::Closed));
     }
 
     #[test]
+    fn the_wait_for_room_is_not_time_in_the_client() {
+        let now = Instant::now();
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let slot = || Slot::<Delivery>::new(Record::new("orders"), now);
+        let time = |slot: &Slot<Delivery>| slot.unanswered(after(9)).handed_over_for().map(|time| time.as_secs());
+        let at_once = slot();
+        at_once.admit(permit());
+        let parked = slot();
+        assert_eq!((time(&at_once), time(&parked)), (Some(9), None));
+        parked.leave_gate(after(2));
+        parked.admit(permit());
+        let held = slot();
+        held.admit_held(permit());
+        assert_eq!((time(&parked), time(&held), held.is_in_producer()), (Some(7), None, false));
+        assert!(held.hand_over(after(5)) && !held.hand_over(after(6)));
+        assert_eq!((time(&held), held.is_in_producer()), (Some(4), true));
+    }
+
+    #[test]
     fn a_lost_record_keeps_its_room_for_the_transport() {
         let unseen = Outstanding::new();
         let slot = Slot::new(Record::new("orders"), Instant::now());
-        slot.admit(crate::gate::Permit { bytes: 1, epoch: 0 });
+        slot.admit(permit());
         slot.lose(Error::new(ErrorKind::Closed, "lost"));
         assert!(poll(&slot).map(|outcome| outcome.unwrap_err().kind()) == Poll::Ready(ErrorKind::Closed));
         let again = || slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen));
