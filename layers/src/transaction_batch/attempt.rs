@@ -1,8 +1,7 @@
 //! One attempt to commit a batch: begin, sends, commit or abort.
 
-use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -17,9 +16,13 @@ use super::batch::{Batch, Failure, Stage};
 use super::decide::{AfterBegin, AfterCommit, Left, after_begin, after_commit};
 use super::errors;
 use super::offsets::{GroupOffsets, offsets_again};
+use super::open::Open;
 
 /// Time before a call that has to be repeated is made again.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Maximum number of boxes that are kept for the futures of the next transaction.
+const KEPT: usize = 1_000;
 
 /// How an attempt ended.
 pub(super) enum Attempt {
@@ -37,6 +40,7 @@ pub(super) enum Attempt {
 pub(super) async fn attempt<S>(
     batch: &mut Batch,
     service: &mut S,
+    open: &mut Open<S::Future>,
     control: &dyn Control,
     transactions: &dyn TransactionControl,
     timeout: Duration,
@@ -47,7 +51,8 @@ where
 {
     let now = batch.now();
     let end = later(now, timeout);
-    let (deadline, records) = (Instant::from_std(end), batch.start(now, end));
+    let deadline = Instant::from_std(end);
+    batch.start(now);
     if batch.is_empty() {
         return Attempt::Committed(Vec::new());
     }
@@ -63,8 +68,12 @@ where
             AfterBegin::Finish => Attempt::Unclean(Left::Nothing, Persistence::NotPersisted, cause),
         };
     }
-    let (mut outcomes, size) = (Vec::with_capacity(records.len()), records.len());
-    let in_time = timeout_at(deadline, send(service, control, records, &mut outcomes)).await.is_ok();
+    let size = batch.records();
+    let mut outcomes = Vec::with_capacity(size);
+    let sent = send(service, control, batch.to_send(now, end), open, &mut outcomes);
+    let in_time = timeout_at(deadline, sent).await.is_ok();
+    // Before an abort: nothing polls them any more.
+    open.clear(KEPT);
     let failed = outcomes.iter().find_map(|outcome| outcome.as_ref().err()).cloned();
     if let Some(cause) = failed.or_else(|| (!in_time || outcomes.len() < size).then(|| errors::slow(timeout))) {
         return abort(batch, transactions, timeout, Failure::new(cause, outcomes)).await;
@@ -87,12 +96,16 @@ where
 }
 
 /// Sends the records in order and awaits their outcomes, until one fails.
-async fn send<S>(service: &mut S, control: &dyn Control, records: Vec<Record>, outcomes: &mut Vec<Result<Delivery>>)
-where
+async fn send<S>(
+    service: &mut S,
+    control: &dyn Control,
+    records: impl Iterator<Item = Record>,
+    open: &mut Open<S::Future>,
+    outcomes: &mut Vec<Result<Delivery>>,
+) where
     S: Service<Record, Response = Delivery>,
     S::Error: Into<Error>,
 {
-    let mut open: VecDeque<Pin<Box<S::Future>>> = VecDeque::new();
     for record in records {
         let known = outcomes.len();
         let ready: Result<()> = poll_fn(|cx| {
@@ -101,9 +114,8 @@ where
                 return ready;
             }
             // A service may return room only when its futures are polled.
-            while let Some(Poll::Ready(outcome)) = open.front_mut().map(|first| first.as_mut().poll(cx)) {
+            while let Some(Poll::Ready(outcome)) = open.poll_first(cx) {
                 outcomes.push(outcome.map_err(Into::into));
-                open.pop_front();
             }
             service.poll_ready(cx).map_err(Into::into)
         })
@@ -117,7 +129,7 @@ where
             outcomes.push(Err(error));
             return;
         }
-        open.push_back(Box::pin(service.call(record)));
+        open.push(service.call(record));
     }
     // The transport sends lingering records while a flush waits; their outcomes say how they ended.
     let mut flush = Some(control.flush());
@@ -132,19 +144,18 @@ where
 }
 
 /// Awaits the outcomes until one is a failure: it decides, and later records may wait for the abort.
-async fn finish<F, E>(mut open: VecDeque<Pin<Box<F>>>, outcomes: &mut Vec<Result<Delivery>>)
+async fn finish<F, E>(open: &mut Open<F>, outcomes: &mut Vec<Result<Delivery>>)
 where
     F: Future<Output = Result<Delivery, E>>,
     E: Into<Error>,
 {
     poll_fn(|cx| {
-        while let Some(first) = open.front_mut() {
-            match first.as_mut().poll(cx) {
+        while let Some(first) = open.poll_first(cx) {
+            match first {
                 Poll::Ready(outcome) => outcomes.push(outcome.map_err(Into::into)),
                 Poll::Pending if outcomes.iter().any(Result::is_err) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
             }
-            open.pop_front();
         }
         Poll::Ready(())
     })

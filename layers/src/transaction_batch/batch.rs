@@ -128,38 +128,37 @@ impl Batch {
         self.entries.is_empty()
     }
 
-    /// Starts an attempt. Returns the records to send, with this deadline. Records whose own deadline has passed are
-    /// taken out: their callers have their time-out. So are units after one that failed.
-    pub(super) fn start(&mut self, now: Instant, deadline: Instant) -> Vec<Record> {
-        let within = deadline.saturating_duration_since(now);
-        let (mut sent, mut late) = (Vec::with_capacity(self.entries.len()), Vec::new());
-        for entry in std::mem::take(&mut self.entries) {
-            match entry {
+    /// Starts an attempt. Records whose own deadline has passed are taken out: their callers have their time-out. So are
+    /// units after one that failed.
+    pub(super) fn start(&mut self, now: Instant) {
+        let mut late = Vec::new();
+        let Self { inner, entries, .. } = self;
+        entries.retain(|entry| {
+            let error = match entry {
                 Entry::Record(slot) => {
                     let has_expired = slot.record().expires_at.is_some_and(|at| at <= now);
-                    if has_expired || !slot.hand_over(now) {
-                        let error = slot.time_out(false, now, None);
-                        late.push(Outcome::Record(slot, Err(error)));
-                    } else {
-                        sent.push(Entry::Record(slot));
-                    }
+                    (has_expired || !slot.hand_over(now)).then(|| slot.time_out(false, now, None))
                 }
                 // At once, because later units of the batch may depend on this one.
-                Entry::Unit(joined) => match self.inner.fail_after_earlier(&joined) {
-                    Some(error) => late.push(Outcome::Unit(joined, Err(error))),
-                    None => sent.push(Entry::Unit(joined)),
-                },
-            }
-        }
-        self.entries = sent;
-        self.inner.settle_all(late);
+                Entry::Unit(joined) => inner.fail_after_earlier(joined),
+            };
+            let is_sent = error.is_none();
+            late.extend(error.map(|error| entry.clone().failed(|_| error)));
+            is_sent
+        });
+        inner.settle_all(late);
+    }
+
+    /// The records to send, with this deadline.
+    pub(super) fn to_send(&self, now: Instant, deadline: Instant) -> impl Iterator<Item = Record> {
+        let within = deadline.saturating_duration_since(now);
         // The caller's own deadline is kept by the layer: if the transport kept it, the whole transaction would fail.
-        let record = |record: &Record| {
+        let record = move |record: &Record| {
             let mut record = record.clone().with_given(within);
             record.expires_at = Some(deadline);
             record
         };
-        self.entries.iter().flat_map(Entry::records).map(record).collect()
+        self.entries.iter().flat_map(Entry::records).map(record)
     }
 
     /// Called when the transaction was certainly aborted: from now on the records are in no log.

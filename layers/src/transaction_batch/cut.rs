@@ -53,17 +53,17 @@ pub(super) fn decide(limits: &Limits, waiting: &Waiting, urgent: Option<CutReaso
 const FAR: Duration = Duration::from_secs(24 * 3_600);
 
 /// Returns how many of the oldest records go into the batch, by their sizes in bytes: as many as both limits allow, and
-/// at least one.
-pub(super) fn take(limits: &Limits, sizes: impl IntoIterator<Item = usize>) -> usize {
+/// at least one. Also returns their bytes.
+pub(super) fn take(limits: &Limits, sizes: impl IntoIterator<Item = usize>) -> (usize, usize) {
     let (mut records, mut bytes) = (0, 0_usize);
     for size in sizes.into_iter().take(limits.records) {
-        bytes = bytes.saturating_add(size);
-        if records > 0 && bytes > limits.bytes {
+        let with = bytes.saturating_add(size);
+        if records > 0 && with > limits.bytes {
             break;
         }
-        records += 1;
+        (records, bytes) = (records + 1, with);
     }
-    records
+    (records, bytes)
 }
 
 #[cfg(test)]
@@ -104,9 +104,9 @@ mod tests {
 
     #[test]
     fn a_record_larger_than_the_limit_is_a_batch() {
-        assert_eq!(take(&LIMITS, [1_000, 1]), 1);
-        assert_eq!(take(&LIMITS, [1, 1_000]), 1);
-        assert_eq!(take(&LIMITS, [50, 50, 0, 1]), 3);
+        assert_eq!(take(&LIMITS, [1_000, 1]), (1, 1_000));
+        assert_eq!(take(&LIMITS, [1, 1_000]), (1, 1));
+        assert_eq!(take(&LIMITS, [50, 50, 0, 1]), (3, 100));
     }
 
     proptest! {
@@ -115,11 +115,12 @@ mod tests {
             records in 1_usize..20, bytes in 1_usize..500, sizes in prop::collection::vec(0_usize..300, 0..40),
         ) {
             let limits = Limits { records, bytes, age: Duration::ZERO };
-            let n = take(&limits, sizes.iter().copied());
+            let (n, taken) = take(&limits, sizes.iter().copied());
             prop_assert!(n <= records && n <= sizes.len());
             prop_assert_eq!(n == 0, sizes.is_empty());
             let sum = |n: usize| sizes[..n].iter().sum::<usize>();
-            prop_assert!(n <= 1 || sum(n) <= bytes);
+            prop_assert_eq!(taken, sum(n));
+            prop_assert!(n <= 1 || taken <= bytes);
             prop_assert!(n == sizes.len() || n == records || sum(n + 1) > bytes);
         }
 

@@ -120,10 +120,9 @@ impl BatchInner {
     pub(super) fn take(&self, lane: &Lane) -> Vec<Entry> {
         let mut queue = lane.queue();
         queue.is_busy = true;
-        let n = cut::take(&self.settings.cut, queue.entries.iter().map(Entry::size));
-        let taken: Vec<_> = queue.entries.drain(..n).collect();
-        queue.bytes -= taken.iter().map(Entry::size).sum::<usize>();
-        taken
+        let (n, bytes) = cut::take(&self.settings.cut, queue.entries.iter().map(Entry::size));
+        queue.bytes -= bytes;
+        queue.entries.drain(..n).collect()
     }
 
     /// Why batches are cut without waiting for their limits, if they are: otherwise a flush, a close or a caller without
@@ -163,15 +162,10 @@ impl BatchInner {
     /// Settles records with their outcomes, in order, and returns their room.
     pub(super) fn settle_all(self: &Arc<Self>, outcomes: impl IntoIterator<Item = Outcome>) {
         let now = self.now();
+        let timed = |called_at| move |error: Error| error.with_elapsed(now.saturating_duration_since(called_at));
         let settle = |outcome: Outcome| match outcome {
-            Outcome::Record(slot, outcome) => {
-                let took = now.saturating_duration_since(slot.called_at());
-                self.settle(&slot, outcome.map_err(|error| error.with_elapsed(took)))
-            }
-            Outcome::Unit(joined, outcome) => {
-                let took = now.saturating_duration_since(joined.called_at);
-                self.settle_unit(&joined, outcome.map_err(|error| error.with_elapsed(took)))
-            }
+            Outcome::Record(slot, outcome) => self.settle(&slot, outcome.map_err(timed(slot.called_at()))),
+            Outcome::Unit(joined, outcome) => self.settle_unit(&joined, outcome.map_err(timed(joined.called_at))),
         };
         let permits: Vec<_> = outcomes.into_iter().filter_map(settle).collect();
         self.release(permits);
@@ -287,9 +281,8 @@ impl Gated for BatchInner {
             let lane = &self.lanes[joined.lane];
             return self.wait(lane, Entry::Unit(joined)).map_or(Ok(()), Err);
         }
-        slot.admit(permit);
         // Until its batch is sent, no producer has it.
-        slot.hold();
+        slot.admit_held(permit);
         let lane = self.lane_of(&slot);
         self.wait(lane, Entry::Record(slot)).map_or(Ok(()), Err)
     }
@@ -299,7 +292,8 @@ impl BatchInner {
     /// Puts an entry into the queue of its lane. Returns its permit if the lane refuses it.
     fn wait(&self, lane: &Lane, entry: Entry) -> Option<Permit> {
         let mut queue = lane.queue();
-        if let Some(finished) = queue.finished.clone() {
+        if let Some(finished) = &queue.finished {
+            let finished = Arc::clone(finished);
             drop(queue);
             return match entry.failed(&*finished) {
                 Outcome::Record(slot, outcome) => self.settle(&slot, outcome),
@@ -307,13 +301,13 @@ impl BatchInner {
             };
         }
         let limits = &self.settings.cut;
-        let before = queue.waiting();
+        let is_first = queue.entries.is_empty();
         queue.bytes += entry.size();
         queue.entries.push_back(entry);
         let reached = queue.entries.len() >= limits.records || queue.bytes >= limits.bytes;
         drop(queue);
         // Not for each record: the task would wake up in vain.
-        if before.records == 0 || reached {
+        if is_first || reached {
             lane.changed.notify_one();
         }
         None

@@ -27,13 +27,12 @@ pub(super) fn lane_of(topic: &str, partition: u32, lanes: usize) -> usize {
 
 /// Returns the partition that decides the lane: the record's own, or its key's among `count` partitions. If it has
 /// neither, returns `Err(count)`: any partition will do.
-pub(super) fn partition(record: &Record, count: Option<u32>) -> Result<std::result::Result<i32, u32>> {
-    match (record.partition, &record.key, count) {
-        (Some(partition), ..) => Ok(Ok(partition)),
-        (None, _, None | Some(0)) => Err(errors::no_partition_count(&record.topic)),
-        (None, Some(key), Some(count)) => Ok(Ok(partition_for_key(key, count))),
-        (None, None, Some(count)) => Ok(Err(count)),
+pub(super) fn partition(record: &Record, count: impl FnOnce() -> Option<u32>) -> Result<std::result::Result<i32, u32>> {
+    if let Some(partition) = record.partition {
+        return Ok(Ok(partition));
     }
+    let count = count().filter(|count| *count > 0).ok_or_else(|| errors::no_partition_count(&record.topic))?;
+    Ok(record.key.as_ref().map(|key| partition_for_key(key, count)).ok_or(count))
 }
 
 /// Returns the lane of a unit among `lanes`: that of its input partitions.
@@ -78,11 +77,11 @@ mod tests {
     #[test]
     fn the_key_decides_if_no_partition_is_named() {
         let keyed = Record::new("orders").with_key("42");
-        assert_eq!(partition(&keyed, Some(3)).unwrap(), Ok(partition_for_key(b"42", 3)));
-        assert_eq!(partition(&keyed.clone().with_partition(7), Some(3)).unwrap(), Ok(7));
-        assert_eq!(partition(&Record::new("orders"), Some(3)).unwrap(), Err(3), "any");
+        assert_eq!(partition(&keyed, || Some(3)).unwrap(), Ok(partition_for_key(b"42", 3)));
+        assert_eq!(partition(&keyed.clone().with_partition(7), || unreachable!("not needed")).unwrap(), Ok(7));
+        assert_eq!(partition(&Record::new("orders"), || Some(3)).unwrap(), Err(3), "any");
         for record in [keyed, Record::new("orders")] {
-            let error = partition(&record, None).unwrap_err();
+            let error = partition(&record, || None).unwrap_err();
             let facts = (error.kind(), error.persistence());
             assert_eq!(facts, (ErrorKind::UnknownTopicOrPartition, Persistence::NotPersisted));
         }

@@ -15,6 +15,7 @@ use super::TransactionBatch;
 use super::event::{Hooks, TransactionEvent};
 use super::expiry::keep_deadlines;
 use super::inner::BatchInner;
+use super::open::Open;
 use super::settings::Settings;
 use super::worker::{Connect, Worker};
 
@@ -209,7 +210,8 @@ impl TransactionBatchLayer {
         for (lane, prototype) in services.into_iter().enumerate() {
             let Some(transactions) = self.controls[lane].transactions() else { continue };
             let (inner, connect) = (Arc::clone(&inner), connect.cloned());
-            runtime.spawn(Worker { inner, lane, prototype, transactions, begun: Instant::now(), connect }.run());
+            let (open, begun) = (Open::default(), Instant::now());
+            runtime.spawn(Worker { inner, lane, prototype, open, transactions, begun, connect }.run());
         }
         runtime.spawn(keep_deadlines(Arc::downgrade(&inner)));
         TransactionBatch::new(inner)

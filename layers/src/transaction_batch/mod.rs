@@ -208,6 +208,7 @@ mod join;
 mod lanes;
 mod layer;
 mod offsets;
+mod open;
 mod recover;
 mod service;
 mod settings;

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use kafka_tower_core::error::transport;
 use kafka_tower_core::gate::{GateHandle, Gated, Refused};
@@ -91,23 +92,22 @@ impl TransactionBatch {
         &self.owner.0
     }
 
-    /// Checks the record, and sets the partition that decides its lane.
-    fn prepare(&self, mut record: Record) -> Result<(Record, Option<Ticket>)> {
+    /// Checks a record that is called now, and sets the partition that decides its lane.
+    fn prepare(&self, record: &mut Record, now: Instant) -> Result<Option<Ticket>> {
         record.validate()?;
         let ticket = record.take_ticket();
         if let Some(refusal) = ticket.as_ref().and_then(Ticket::refusal) {
             return Err(refusal);
         }
-        let now = self.inner().now();
         if record.expires_at.is_some_and(|at| at <= now) {
-            return Err(transport::too_late(&record));
+            return Err(transport::too_late(record));
         }
         if self.inner().lanes.len() > 1 {
-            let count = self.inner().lanes[0].partition_count(&record.topic);
-            let partition = lanes::partition(&record, count)?;
+            let count = || self.inner().lanes[0].partition_count(&record.topic);
+            let partition = lanes::partition(record, count)?;
             record.partition = Some(partition.unwrap_or_else(|count| self.inner().any_partition(&record.topic, count)));
         }
-        Ok((record, ticket))
+        Ok(ticket)
     }
 }
 
@@ -136,16 +136,17 @@ impl Service<Record> for TransactionBatch {
     }
 
     /// Fixes the record's place before it returns: in the current batch, or behind other records that wait for room.
-    fn call(&mut self, record: Record) -> TransactionBatchFuture {
-        let (record, ticket) = match self.prepare(record) {
-            Ok(prepared) => prepared,
+    fn call(&mut self, mut record: Record) -> TransactionBatchFuture {
+        let now = self.inner().now();
+        let ticket = match self.prepare(&mut record, now) {
+            Ok(ticket) => ticket,
             Err(error) => {
                 self.handle.pass_on();
                 return TransactionBatchFuture::refused(error);
             }
         };
-        let (bytes, inner) = (record.size(), self.inner());
-        let slot = Arc::new(Slot::new(record, inner.now()));
+        let bytes = record.size();
+        let slot = Arc::new(Slot::new(record, now));
         match self.handle.call(Arc::clone(&slot), bytes) {
             Ok(()) => {
                 handover::taken();

@@ -20,13 +20,16 @@ use super::errors;
 use super::event::TransactionOutcome;
 use super::inner::{BatchInner, Lane};
 use super::offsets::refuses_group;
+use super::open::Open;
 
 /// What the owner task of a lane has.
-pub(super) struct Worker<S> {
+pub(super) struct Worker<S: Service<Record>> {
     pub(super) inner: Arc<BatchInner>,
     pub(super) lane: usize,
     /// Cloned for each attempt, so that a service that panicked is not used again.
     pub(super) prototype: S,
+    /// The futures of the transaction that is under way.
+    pub(super) open: Open<S::Future>,
     pub(super) transactions: Arc<dyn TransactionControl>,
     /// When the last attempt began.
     pub(super) begun: Instant,
@@ -125,13 +128,14 @@ where
     async fn once(&mut self, mut batch: Batch) -> Next {
         let timeout = self.inner.settings.timeout;
         // `&mut`, because a shared reference would require `S: Sync`.
-        let (prototype, transactions, of) = (&mut self.prototype, &*self.transactions, &mut batch);
+        let (prototype, open, transactions, of) =
+            (&mut self.prototype, &mut self.open, &*self.transactions, &mut batch);
         let control = self.inner.lanes[self.lane].control();
         self.begun = Instant::now();
         of.attempts += 1;
         let made = caught(async move {
             let mut service = prototype.clone();
-            attempt(of, &mut service, &*control, transactions, timeout).await
+            attempt(of, &mut service, open, &*control, transactions, timeout).await
         })
         .await;
         match made {
@@ -149,7 +153,10 @@ where
                 Next::Done
             }
             Ok(Attempt::Unclean(left, persistence, cause)) => self.unclean(batch, left, persistence, cause),
-            Err(Panicked) => self.after_panic(batch).await,
+            Err(Panicked) => {
+                self.open.clear(0);
+                self.after_panic(batch).await
+            }
         }
     }
 
