@@ -124,9 +124,11 @@ async fn send<S>(
             return;
         }
         if let Err(error) = ready {
-            // The outcomes of earlier records come first.
+            // The outcomes of earlier records come first. If one failed, later ones may have none.
             finish(open, outcomes).await;
-            outcomes.push(Err(error));
+            if outcomes.iter().all(Result::is_ok) {
+                outcomes.push(Err(error));
+            }
             return;
         }
         open.push(service.call(record));
@@ -215,4 +217,64 @@ pub(super) async fn abort(
 
 fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Pending, Ready, pending, ready};
+    use std::pin::Pin;
+    use std::task::Context;
+
+    use kafka_tower_core::ErrorKind;
+    use kafka_tower_memory::MemoryKafka;
+
+    use super::*;
+
+    /// Fails the first record, does not answer the second, and is not ready for the third.
+    #[derive(Default)]
+    struct Failing(u32);
+
+    enum Answer {
+        Known(Ready<Result<Delivery>>),
+        Never(Pending<Result<Delivery>>),
+    }
+
+    impl Future for Answer {
+        type Output = Result<Delivery>;
+
+        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+            match &mut *self {
+                Self::Known(outcome) => Pin::new(outcome).poll(cx),
+                Self::Never(outcome) => Pin::new(outcome).poll(cx),
+            }
+        }
+    }
+
+    impl Service<Record> for Failing {
+        type Response = Delivery;
+        type Error = Error;
+        type Future = Answer;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
+            Poll::Ready(if self.0 < 2 { Ok(()) } else { Err(Error::new(ErrorKind::Rejected, "not ready")) })
+        }
+
+        fn call(&mut self, _: Record) -> Answer {
+            self.0 += 1;
+            match self.0 {
+                1 => Answer::Known(ready(Err(Error::new(ErrorKind::Broker, "first")))),
+                _ => Answer::Never(pending()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_without_an_outcome_does_not_get_the_error_of_another_one() {
+        let control = MemoryKafka::new().transport().control();
+        let (mut open, mut outcomes) = (Open::default(), Vec::new());
+        let records = (0..3).map(|_| Record::new("orders"));
+        send(&mut Failing::default(), &*control, records, &mut open, &mut outcomes).await;
+        let messages: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().unwrap_err().message()).collect();
+        assert_eq!(messages, ["first"]);
+    }
 }
