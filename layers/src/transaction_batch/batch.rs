@@ -9,6 +9,7 @@ use kafka_tower_core::{ConsumerGroup, Delivery, Error, Persistence, Record, Resu
 
 use super::entry::{Entry, Outcome};
 use super::event::{CutReason, Slots, TransactionEvent, TransactionOutcome};
+use super::expiry::NOT_COMMITTED;
 use super::inner::BatchInner;
 use super::offsets::{GroupOffsets, merge};
 use super::{decide, errors};
@@ -137,7 +138,11 @@ impl Batch {
             let error = match entry {
                 Entry::Record(slot) => {
                     let has_expired = slot.record().expires_at.is_some_and(|at| at <= now);
-                    (has_expired || !slot.hand_over(now)).then(|| slot.time_out(false, now, None))
+                    let late = || {
+                        let error = slot.time_out(true, now, Some(NOT_COMMITTED));
+                        error.with_persistence(Persistence::NotPersisted)
+                    };
+                    (has_expired || !slot.hand_over(now)).then(late)
                 }
                 // At once, because later units of the batch may depend on this one.
                 Entry::Unit(joined) => inner.fail_after_earlier(joined),

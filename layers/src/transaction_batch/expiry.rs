@@ -13,7 +13,7 @@ pub(super) async fn keep_deadlines(inner: Weak<BatchInner>) {
         let now = live.now();
         drop(live.expire(now, |slot, admitted| {
             let trouble = live.lane_of(slot).trouble();
-            slot.time_out(admitted, now, trouble.as_deref().or(admitted.then_some(WHY)))
+            slot.time_out(admitted, now, trouble.as_deref().or(admitted.then_some(NOT_COMMITTED)))
         }));
         if live.has_ended() {
             live.notify_lanes();
@@ -27,4 +27,5 @@ pub(super) async fn keep_deadlines(inner: Weak<BatchInner>) {
     }
 }
 
-const WHY: &str = "its transaction is not committed yet";
+/// Why a record that had room has expired, if its lane works.
+pub(super) const NOT_COMMITTED: &str = "its transaction is not committed yet";

@@ -64,8 +64,7 @@ impl TransactionBatch {
                 }
                 Refused::Closed(_) => transport::after_close(&joined.name),
             };
-            let _never_admitted = inner.settle_unit(&joined, Err(error));
-            return JoinFuture::waiting(outcome, Arc::clone(&self.owner));
+            return JoinFuture::refused(inner.refuse_unit(&joined, error));
         }
         tickets.iter().for_each(Ticket::account);
         if slot.is_parked() {

@@ -76,10 +76,7 @@ impl BatchInner {
 
     /// Gives a unit its outcome. Returns its permit.
     pub(super) fn settle_unit(&self, joined: &Joined, outcome: Result<Vec<Delivery>>) -> Option<Permit> {
-        let outcome = match joined.unit.group.as_ref() {
-            Some(group) => outcome.map_err(|error| errors::of_inputs(error, &group.group_id)),
-            None => outcome,
-        };
+        let outcome = outcome.map_err(|error| of_inputs(error, joined));
         // Before the caller gets the outcome, and before the next unit is sent.
         lock(&self.inputs).settle(&joined.inputs, outcome.is_err());
         let closing = self.ledger().closing();
@@ -91,9 +88,22 @@ impl BatchInner {
         joined.settle(outcome)
     }
 
+    /// Returns the error of a unit that the gate did not take. A close does not report it, as it does no refused record.
+    pub(super) fn refuse_unit(&self, joined: &Joined, error: Error) -> Error {
+        lock(&self.inputs).settle(&joined.inputs, true);
+        of_inputs(error, joined)
+    }
+
     pub(super) fn resume(&self, group_id: &str, topic: &str, partition: i32) -> Result<()> {
         let input = Input { group: group_id.into(), topic: topic.into(), partition };
         lock(&self.inputs).resume(&input).map_err(|open| errors::resumed_early(topic, partition, open))
+    }
+}
+
+fn of_inputs(error: Error, joined: &Joined) -> Error {
+    match &joined.unit.group {
+        Some(group) => errors::of_inputs(error, &group.group_id),
+        None => error,
     }
 }
 

@@ -102,3 +102,16 @@ async fn limits_of_zero_are_refused() {
     let plain = kafka().transport().control();
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| TransactionBatchLayer::new(plain))).is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_expires_when_its_batch_is_cut_had_room() {
+    let kafka = kafka();
+    let service = service(&kafka, |layer| layer.age(50 * MS)).await;
+    let record = to(0, "late").with_expires_at((Instant::now() + 50 * MS).into_std());
+    let mut handle = service.clone();
+    let error = handle.call(record).await.unwrap_err();
+    assert_eq!((error.kind(), error.persistence()), (ErrorKind::Timeout, Persistence::NotPersisted));
+    assert!(error.message().ends_with("its transaction is not committed yet"), "{error}");
+    kafka_tower_test_texts::assert_consistent(&error);
+    assert!(committed(&kafka).is_empty());
+}

@@ -130,6 +130,20 @@ async fn a_close_reports_each_record_of_a_unit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_close_does_not_report_units_that_came_after_it() {
+    let kafka = kafka();
+    let service = service(&kafka, plain).await;
+    let g = group(&kafka);
+    let before = join(&service, unit(&["a"], 0, &g));
+    let control = service.control();
+    let close = control.close(SECOND);
+    let after = join(&service, unit(&["b"], 1, &g));
+    assert!(close.await.unwrap().is_complete(), "the caller has the error");
+    assert!(before.await.is_ok());
+    assert_eq!(facts(&after.await), (ErrorKind::Closed, Recovery::Fatal, Persistence::NotPersisted));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_record_fails_its_unit_as_a_whole() {
     for scope in [Scope::Record, Scope::Batch] {
         let kafka = kafka();
