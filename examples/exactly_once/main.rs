@@ -74,7 +74,7 @@ async fn run() -> Result<bool, Box<dyn StdError>> {
                 counts.committed += 1;
                 transfer += 1;
             }
-            // Nobody sees anything of it, so it is written again.
+            // No reader of committed records sees any of it, so the transfer is sent again.
             End::Aborted(error) => {
                 counts.aborted += 1;
                 println!("  aborted: {error:#}");
