@@ -161,6 +161,7 @@ fn of_transactions() {
         transactions::errors::no_group_coordinator(),
         transactions::errors::taken_over().without_record(),
         transactions::errors::not_handed_over(),
+        transactions::errors::record_failed(),
         transactions::errors::not_flushed(""),
         transactions::errors::not_rebuilt("").without_record(),
         transactions::errors::not_rebuilt("; last broker error 0.4 s ago: it failed").without_record(),

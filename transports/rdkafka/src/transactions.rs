@@ -32,7 +32,9 @@ use rdkafka::ClientConfig;
 use tokio::sync::oneshot;
 
 use self::call::{Call, SLICE, commit_error, sliced};
-use self::errors::{aborted, call_after_close, no_group_coordinator, not_flushed, not_handed_over, unanswered};
+use self::errors::{
+    aborted, call_after_close, no_group_coordinator, not_flushed, not_handed_over, record_failed, unanswered,
+};
 use self::rebuild::NOT_BEGUN;
 use self::state::Begun;
 use crate::codes;
@@ -84,8 +86,9 @@ impl TransactionControl for RdkafkaTransactions {
         let begin = self.run("begin", move |inner| {
             rebuild::when_previous_is_over(inner, later(Instant::now(), within))?;
             let before = inner.transactions.counts();
-            let (at, sent) = (Instant::now(), inner.client.transactional_writes());
-            let begun = Begun { at, sent, generation: inner.generation.load(Ordering::Acquire) };
+            // Before the number, so that a producer that is replaced meanwhile does not have both.
+            let generation = inner.generation.load(Ordering::Acquire);
+            let begun = Begun { at: Instant::now(), sent: inner.client.transactional_writes(), generation };
             let outcome = inner.transactions.open.begin(|| {
                 inner.client.begin_transaction()?;
                 inner.transactions.previous.begun();
@@ -203,8 +206,16 @@ fn commit(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
     let state = &inner.transactions;
     // The coordinator was not asked yet.
     if !state.open.was_asked() {
-        if !flushed(inner, end) {
-            return Err(not_flushed(&call.because(false)));
+        match flushed(inner, end) {
+            Flushed::All => {}
+            // librdkafka refuses to commit: at once if it has noticed, otherwise only after the answers of the others. Until
+            // then it would accept no abort.
+            Flushed::AnyFailed => {
+                if state.error().is_none() && inner.client.fatal_error().is_none() {
+                    return Err(record_failed());
+                }
+            }
+            Flushed::TimeUp => return Err(not_flushed(&call.because(false))),
         }
         // A producer that has ended reports that error itself.
         if state.any_record_lost() && inner.client.fatal_error().is_none() {
@@ -263,8 +274,17 @@ fn abort(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
     Err(call.error("the transaction was not aborted", &error, fate))
 }
 
-/// Waits until every record that was called before is settled, or one has failed: then the others may wait for the abort.
-fn flushed(inner: &Arc<TransportInner>, end: Instant) -> bool {
+/// Why a commit waits for records no longer.
+enum Flushed {
+    /// Every record that was called before is settled.
+    All,
+    /// One has failed. The others may wait for the abort.
+    AnyFailed,
+    TimeUp,
+}
+
+/// Waits for the records that were called before.
+fn flushed(inner: &Arc<TransportInner>, end: Instant) -> Flushed {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -275,16 +295,16 @@ fn flushed(inner: &Arc<TransportInner>, end: Instant) -> bool {
     let mut flush = pin!(inner.flush());
     loop {
         if flush.as_mut().poll(&mut Context::from_waker(&waker)) == Poll::Ready(()) {
-            return true;
+            return Flushed::All;
         }
         // The event loop sends lingering batches while a flush waits.
         inner.client.wake();
         if inner.transactions.any_record_failed() {
-            return true;
+            return Flushed::AnyFailed;
         }
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return false;
+            return Flushed::TimeUp;
         }
         thread::park_timeout(left.min(FAILURE_CHECK));
     }

@@ -5,16 +5,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use kafka_tower_core::{Control, ErrorKind, Persistence, Record, Recovery, TransactionControl};
-use kafka_tower_rdkafka::{MockCluster, RdkafkaTransport};
+use kafka_tower_rdkafka::{DeliveryFuture, MockCluster, RdkafkaTransport};
 use tower::{Service, ServiceExt};
 
 const TIME: Duration = Duration::from_secs(30);
+/// A broker that is not the coordinator.
+const SLOW: i32 = 1;
 const SHORT: Duration = Duration::from_millis(200);
 /// Kafka's keys of requests.
 const INIT_PRODUCER_ID: i16 = 22;
 const END_TXN: i16 = 26;
 /// Kafka's codes.
+const UNKNOWN_TOPIC: i32 = 3;
+const TOO_LARGE: i32 = 10;
 const LOADING: i32 = 14;
 const ID_DENIED: i32 = 53;
 
@@ -27,10 +32,16 @@ struct Producer {
 
 impl Producer {
     async fn new() -> Self {
-        let cluster = MockCluster::start(1).unwrap();
-        cluster.create_topic("t", 1).unwrap();
+        Self::with_brokers(1).await
+    }
+
+    /// Each broker leads one partition of the topic.
+    async fn with_brokers(brokers: u8) -> Self {
+        let cluster = MockCluster::start(brokers).unwrap();
+        cluster.create_topic("t", u32::from(brokers)).unwrap();
         let builder = RdkafkaTransport::builder().property("bootstrap.servers", cluster.bootstrap()).topic("t");
         let builder = builder.property("transactional.id", "id").property("linger.ms", "0").connect_timeout(TIME);
+        let builder = builder.property("topic.metadata.propagation.max.ms", "1");
         let transport = builder.connect().await.unwrap();
         let control = transport.control();
         let transactions = control.transactions().unwrap();
@@ -40,6 +51,23 @@ impl Producer {
 
     async fn send(&mut self) {
         self.transport.ready().await.unwrap().call(Record::new("t").with_value("v")).await.unwrap();
+    }
+
+    async fn call(&mut self, record: Record) -> DeliveryFuture {
+        self.transport.ready().await.unwrap().call(record.with_value("v"))
+    }
+
+    /// Begins a transaction with a record that has no answer.
+    async fn begin_with_an_unanswered_record(&mut self) -> DeliveryFuture {
+        self.transactions.begin(TIME).await.unwrap();
+        for partition in [0, 1] {
+            self.call(Record::new("t").with_partition(partition)).await.await.unwrap();
+        }
+        self.cluster.set_round_trip(SLOW, Duration::from_secs(600)).unwrap();
+        let unanswered = self.call(Record::new("t").with_partition(SLOW - 1)).await;
+        // It has reached the broker.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        unanswered
     }
 
     async fn end(&self, commit: bool) {
@@ -134,5 +162,40 @@ async fn a_close_or_a_drop_during_a_replacement_ends_in_time() {
         }
         drop((transactions, control, transport));
         drop(cluster);
+    }
+}
+
+/// librdkafka would wait for the others, although it refuses to commit then.
+#[tokio::test]
+async fn a_commit_does_not_wait_for_records_after_one_has_failed() {
+    for code in [TOO_LARGE, UNKNOWN_TOPIC] {
+        let mut producer = Producer::with_brokers(2).await;
+        let mut unanswered = producer.begin_with_an_unanswered_record().await;
+        let record = if code == TOO_LARGE {
+            producer.cluster.fail_produce(&[code]);
+            Record::new("t").with_partition(2 - SLOW)
+        } else {
+            producer.cluster.set_topic_error("none", code).unwrap();
+            Record::new("none")
+        };
+        producer.call(record).await.await.unwrap_err();
+        let error = producer.transactions.commit(Duration::from_secs(3)).await.unwrap_err();
+        assert!((&mut unanswered).now_or_never().is_none(), "{code}: {error:#}");
+        assert_eq!(
+            (error.recovery(), error.persistence()),
+            (Recovery::AbortTransaction, Persistence::NotPersisted),
+            "{code}: {error:#}"
+        );
+        // librdkafka aborts after the answers of what it has sent.
+        producer.cluster.set_round_trip(SLOW, Duration::ZERO).unwrap();
+        producer.cluster.broker_down(SLOW).unwrap();
+        producer.cluster.broker_up(SLOW).unwrap();
+        producer.end(false).await;
+        if let Err(error) = unanswered.await {
+            assert_eq!(error.persistence(), Persistence::PossiblyPersisted, "{error:#}");
+        }
+        producer.transactions.begin(TIME).await.unwrap();
+        producer.call(Record::new("t").with_partition(2 - SLOW)).await.await.unwrap();
+        producer.end(true).await;
     }
 }

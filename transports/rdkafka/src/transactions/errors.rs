@@ -64,6 +64,11 @@ pub(crate) fn not_handed_over() -> Error {
     )
 }
 
+/// Error of a commit after a record has failed, while others have no answer yet.
+pub(crate) fn record_failed() -> Error {
+    Error::new(ErrorKind::Transaction, "not committed: a record of the transaction failed")
+}
+
 /// Error of a record whose transaction failed by itself.
 pub(crate) fn failed(what: &str, why: &str, persistence: Persistence) -> Error {
     Error::new(ErrorKind::Transaction, format!("{what}: its transaction failed: {why}")).with_persistence(persistence)
