@@ -55,8 +55,8 @@ pub(crate) fn record_error(code: i32, persistence: Persistence, record: &Record,
 }
 
 /// Error of a record that a producer gives up, because it ended with this code and is replaced.
-pub(crate) fn ended(code: i32, topic: &str, partition: i32, persistence: Persistence) -> Error {
-    let what = outcome(&format!("{topic}[{partition}]"), persistence);
+pub(crate) fn ended(code: i32, destination: &str, persistence: Persistence) -> Error {
+    let what = outcome(destination, persistence);
     let text = format!("{what}: its producer ended and is replaced: {}", codes::describe(code));
     let error = Error::new(ErrorKind::Broker, text).with_scope(Scope::Partition).with_recovery(Recovery::Retry);
     let name = codes::find(code).map(|facts| facts.name);

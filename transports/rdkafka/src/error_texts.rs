@@ -119,10 +119,10 @@ fn of_records_that_are_given_up() {
     let slot = Slot::new(Record::new("orders"), Instant::now());
     for aborting in [false, true] {
         inner.transactions.aborting.store(aborting, Ordering::Release);
-        assert_all(ALL.map(|persistence| inner.given_up(&slot, 0, persistence).unwrap()));
+        assert_all(ALL.map(|persistence| inner.given_up(&inner.client, &slot, 0, persistence).unwrap()));
     }
     for code in all_codes() {
-        assert_all(ALL.map(|persistence| classify::ended(code, "orders", 0, persistence)));
+        assert_all(ALL.map(|persistence| classify::ended(code, "orders[0]", persistence)));
     }
     assert_all([classify::replaced_at_close("orders")]);
     for why in explanations() {

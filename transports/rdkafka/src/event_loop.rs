@@ -25,7 +25,7 @@ use crate::isolated::IsolatedProducer;
 use crate::log::Source;
 use crate::log_lines;
 use crate::partition_refresh::PartitionRefresh;
-use crate::replace::ended::FatalCause;
+use crate::replace::fatal::FatalCause;
 use crate::replace::watch::StuckWatch;
 use crate::slot::{Acknowledged, Slot};
 use crate::wrong_protocol;
@@ -278,7 +278,7 @@ fn handle(
                         return;
                     }
                 }
-                let outcome = outcome(inner, report, unwritten);
+                let outcome = outcome(inner, client, report, unwritten);
                 if has_partition_errors && outcome.is_ok() {
                     inner.record_delivery(&report.slot.record().topic, report.partition);
                 }
@@ -299,7 +299,7 @@ fn handle(
 }
 
 /// `unwritten`: the record was certainly not written, whatever the code says.
-fn outcome(inner: &TransportInner, report: &Report<'_>, unwritten: bool) -> Result<Acknowledged> {
+fn outcome(inner: &TransportInner, client: &Client, report: &Report<'_>, unwritten: bool) -> Result<Acknowledged> {
     let record = report.slot.record();
     if report.code != 0 {
         let elapsed = report.slot.called_at().elapsed();
@@ -314,10 +314,10 @@ fn outcome(inner: &TransportInner, report: &Report<'_>, unwritten: bool) -> Resu
             code if is_purge(code) => {
                 let why = || inner.reason_for_unanswered(report.slot, true);
                 let left = || why().map(|why| classify::left(report.code, persistence, record, &why));
-                inner.given_up(report.slot, report.partition, persistence).or_else(left)
+                inner.given_up(client, report.slot, report.partition, persistence).or_else(left)
             }
             codes::OUT_OF_ORDER_SEQUENCE_NUMBER | codes::UNKNOWN_PRODUCER_ID => {
-                inner.given_up_by_ended(report.slot, report.partition, persistence)
+                inner.given_up_by_ended(client, report.slot, report.partition, persistence)
             }
             _ => None,
         };
@@ -387,7 +387,8 @@ fn error(
     }
     if fatal {
         let its = Arc::clone(inner);
-        inner.isolated.retire(client, move || its.closing().is_done());
+        let cause = FatalCause { code, text: text.clone() };
+        inner.isolated.retire_ended(client, cause, now, move || its.closing().is_done());
     }
     user(inner, "error", |events| events.error(&ClientError { code, name, text: &text, fatal }));
 }

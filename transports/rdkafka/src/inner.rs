@@ -177,10 +177,10 @@ impl TransportInner {
         }
     }
 
-    fn isolated(self: &Arc<Self>) -> Result<Arc<IsolatedProducer>> {
+    fn isolated(self: &Arc<Self>, record: &Record) -> Result<Arc<IsolatedProducer>> {
         let spawn =
             |producer: &_| (self.spawn_isolated)(Arc::clone(self), Arc::clone(producer)).map_err(threads::no_thread);
-        self.isolated.get_or_start(&self.config, spawn)
+        self.isolated.get_or_start(&self.config, record, spawn)
     }
 
     pub(crate) fn refused(&self, code: i32, slot: &Slot, client: &Client) -> Error {
@@ -320,7 +320,7 @@ impl Gated for TransportInner {
     /// Hands an admitted record over. A rejection settles it and returns its permit.
     fn enqueue(self: &Arc<Self>, slot: Arc<Slot>, permit: Permit) -> Result<(), Permit> {
         slot.admit(permit);
-        let isolated = if slot.record().isolated { Some(self.isolated()) } else { None };
+        let isolated = if slot.record().isolated { Some(self.isolated(slot.record())) } else { None };
         let isolated = match isolated.transpose() {
             Ok(isolated) => isolated,
             Err(error) => return self.settle(&slot, Err(error)).map_or(Ok(()), Err),
@@ -328,7 +328,10 @@ impl Gated for TransportInner {
         let Some(isolated) = isolated else { return self.produce(slot) };
         let client = &isolated.client;
         let Err((code, slot)) = client.produce_held(slot) else { return Ok(()) };
-        let error = self.refused(code, &slot, client);
+        let has_ended = code == codes::LOCAL_FATAL;
+        let partition = slot.record().partition.unwrap_or(-1);
+        let ended = || self.given_up_by_ended(client, &slot, partition, Persistence::NotPersisted);
+        let error = has_ended.then(ended).flatten().unwrap_or_else(|| self.refused(code, &slot, client));
         self.settle(&slot, Err(error)).map_or(Ok(()), Err)
     }
 

@@ -17,7 +17,7 @@
 //! Between two transactions, `transactions/rebuild.rs` makes a new instance that the event loop only puts in place.
 
 pub(crate) mod ended;
-mod fatal;
+pub(crate) mod fatal;
 pub(crate) mod reason;
 pub(crate) mod successor;
 mod unsent;
@@ -33,7 +33,7 @@ use kafka_tower_core::gate::Gated;
 use kafka_tower_core::ledger::RecordTransport;
 use kafka_tower_core::sync::lock;
 
-use self::ended::FatalCause;
+use self::fatal::FatalCause;
 use self::reason::ReplaceReason;
 use self::watch::{CHECK_INTERVAL, PausedPartitions};
 use crate::classify;

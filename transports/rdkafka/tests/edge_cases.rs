@@ -7,7 +7,8 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use kafka_tower_core::{ErrorKind, Record};
+use futures_util::future::join_all;
+use kafka_tower_core::{ErrorKind, Persistence, Record, Recovery};
 use kafka_tower_rdkafka::{DeliveryFuture, MockCluster, RdkafkaBuilder, RdkafkaTransport};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tower::{Service, ServiceExt};
@@ -106,9 +107,18 @@ async fn a_second_producer_that_has_ended_is_replaced() {
     let (cluster, builder) = mock();
     let mut transport = builder.connect().await.unwrap();
     call(&mut transport, isolated()).await.await.unwrap();
-    cluster.fail_produce(&[45]);
-    let error = call(&mut transport, isolated()).await.await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
+    cluster.fail_produce(&[45; 5]);
+    cluster.set_round_trip(1, Duration::from_millis(200)).unwrap();
+    let mut sent = Vec::new();
+    for _ in 0..5 {
+        sent.push(call(&mut transport, isolated()).await);
+    }
+    // The first one ends it. The others were refused for the gap, and are given up with it.
+    for error in join_all(sent).await.into_iter().map(Result::unwrap_err) {
+        let facts = (error.kind(), error.recovery(), error.persistence());
+        assert_eq!(facts, (ErrorKind::Broker, Recovery::Retry, Persistence::PossiblyPersisted), "{error:#}");
+        assert!(error.message().contains("its producer ended and is replaced"), "{error:#}");
+    }
     // The error event that retires it may come after the report.
     let end = std::time::Instant::now() + PATIENCE;
     let mut outcome = call(&mut transport, isolated()).await.await;
@@ -117,6 +127,24 @@ async fn a_second_producer_that_has_ended_is_replaced() {
     }
     outcome.unwrap();
     call(&mut transport, record("main")).await.await.unwrap();
+}
+
+/// Each one costs threads and connections.
+#[tokio::test]
+async fn a_second_producer_that_ends_again_and_again_is_replaced_less_and_less_often() {
+    let (cluster, builder) = mock();
+    let mut transport = builder.connect().await.unwrap();
+    cluster.fail_produce(&[45; 3]);
+    let start = std::time::Instant::now();
+    let mut ended = 0;
+    while let Err(error) = call(&mut transport, isolated()).await.await {
+        assert!(start.elapsed() < PATIENCE, "{error:#}");
+        assert_eq!((error.kind(), error.recovery()), (ErrorKind::Broker, Recovery::Retry), "{error:#}");
+        ended += u32::from(error.persistence() == Persistence::PossiblyPersisted);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(ended, 3);
+    assert!(start.elapsed() >= Duration::from_secs(1 + 2), "before the last two");
 }
 
 #[tokio::test]

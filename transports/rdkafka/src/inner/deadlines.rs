@@ -14,6 +14,7 @@ use kafka_tower_core::{Error, Persistence};
 use super::TransportInner;
 use crate::broker_activity::ActivitySnapshot;
 use crate::classify;
+use crate::ffi::Client;
 use crate::log::Source;
 use crate::slot::Slot;
 use crate::transactions::errors;
@@ -75,12 +76,17 @@ impl TransportInner {
     }
 
     /// Error of a record that librdkafka was told to give up.
-    pub(crate) fn given_up(&self, slot: &Slot, partition: i32, persistence: Persistence) -> Option<Error> {
-        if let Some(error) = self.given_up_by_old(slot, partition, persistence) {
-            return Some(error);
-        }
-        if let Some(error) = self.given_up_by_ended(slot, partition, persistence) {
-            return Some(error);
+    pub(crate) fn given_up(
+        &self,
+        client: &Client,
+        slot: &Slot,
+        partition: i32,
+        persistence: Persistence,
+    ) -> Option<Error> {
+        let by_old = self.given_up_by_old(slot, partition, persistence);
+        let replaced = by_old.or_else(|| self.given_up_by_ended(client, slot, partition, persistence));
+        if replaced.is_some() {
+            return replaced;
         }
         let topic = &slot.record().topic;
         if self.transactions.aborting.load(Ordering::Acquire) {

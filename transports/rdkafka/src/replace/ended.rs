@@ -15,26 +15,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::sync::lock;
-use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery};
+use kafka_tower_core::{Error, Persistence};
 
-use super::fatal::{self, Cure};
+use super::fatal::{self, Cure, FatalCause, Refusal};
 use super::watch::{CHECK_INTERVAL, StuckWatch};
 use super::{Readiness, retire};
 use crate::classify;
 use crate::event_loop::EventLoop;
-use crate::ffi::Instance;
+use crate::ffi::{Client, Instance};
 use crate::inner::TransportInner;
 use crate::slot::Slot;
 
 /// Time until another attempt, if a new instance could not be made or has reached no broker.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// Error by which a client ended.
-#[derive(Clone, Debug)]
-pub(crate) struct FatalCause {
-    pub(crate) code: i32,
-    pub(crate) text: String,
-}
 
 /// What the handles and the event loop share about a client that has ended.
 #[derive(Debug, Default)]
@@ -55,13 +48,6 @@ enum State {
     Replaces(FatalCause),
     /// Records are refused if the client ends, or because it has ended.
     Refuses(Option<Refusal>),
-}
-
-/// Why records are refused.
-#[derive(Clone, Debug)]
-struct Refusal {
-    cause: FatalCause,
-    cure: Cure,
 }
 
 impl EndedClient {
@@ -105,31 +91,14 @@ impl EndedClient {
     /// Error of a record that the ended client refused or gave up, if it is not replaced.
     pub(crate) fn refusal(&self, topic: &str, persistence: Persistence) -> Option<Error> {
         let refusal = match &*lock(&self.state) {
-            State::Refuses(Some(refusal)) => refusal.clone(),
+            // Otherwise the client itself says it.
+            State::Refuses(Some(refusal)) if refusal.cure != Cure::Stay => refusal.clone(),
             _ => return None,
         };
-        let FatalCause { code, text } = &refusal.cause;
-        let what = classify::outcome(topic, persistence);
-        let error = match refusal.cure {
-            Cure::Ask => {
-                self.asked.store(true, Ordering::Release);
-                let error = classify::client_error(*code, &what, Some(text));
-                let help = format!("{}; the sink then goes on by itself", error.help());
-                error.with_recovery(Recovery::Reject).with_help(help)
-            }
-            Cure::Replace => {
-                let (times, minutes) = (fatal::MAX, fatal::PERIOD.as_secs() / 60);
-                let text = format!(
-                    "{what}: the producer has ended, and so did {times} others within {minutes} minutes: {text}"
-                );
-                Error::new(ErrorKind::Fatal, text).with_help(
-                    "find out why brokers lose what they have acknowledged (an unclean leader election, a disk that lost the end \
-                     of a log); then create a new sink",
-                )
-            }
-            Cure::Stay => return None,
-        };
-        Some(error.with_persistence(persistence))
+        if refusal.cure == Cure::Ask {
+            self.asked.store(true, Ordering::Release);
+        }
+        Some(refusal.error(topic, persistence))
     }
 
     /// Returns whether a refused record has asked for a new instance, once.
@@ -209,13 +178,20 @@ impl TransportInner {
         held.unwrap_or(Err(NotHeld::Replaced))
     }
 
-    /// Error of a record that a client gives up because it has ended and is replaced.
-    pub(crate) fn given_up_by_ended(&self, slot: &Slot, partition: i32, persistence: Persistence) -> Option<Error> {
-        if slot.record().isolated {
-            return None;
-        }
-        let cause = self.ended.replaces()?;
-        Some(classify::ended(cause.code, &slot.record().topic, partition, persistence))
+    /// Error of a record that `client` gives up or refuses because it has ended and is replaced. A negative `partition` is
+    /// not known.
+    pub(crate) fn given_up_by_ended(
+        &self,
+        client: &Client,
+        slot: &Slot,
+        partition: i32,
+        persistence: Persistence,
+    ) -> Option<Error> {
+        // An isolated producer that has ended is always replaced.
+        let code = if slot.record().isolated { client.fatal_error()?.0 } else { self.ended.replaces()?.code };
+        let topic = &slot.record().topic;
+        let destination = if partition < 0 { topic.to_string() } else { format!("{topic}[{partition}]") };
+        Some(classify::ended(code, &destination, persistence))
     }
 
     fn is_gapless(&self) -> bool {
@@ -304,7 +280,7 @@ impl EventLoop<'_> {
 
 #[cfg(test)]
 mod tests {
-    use kafka_tower_core::codes;
+    use kafka_tower_core::{ErrorKind, Recovery, codes};
     use kafka_tower_test_texts::assert_consistent;
 
     use super::*;

@@ -7,9 +7,16 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use kafka_tower_core::ErrorKind;
+use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery};
 
-use crate::codes;
+use crate::{classify, codes};
+
+/// Error by which a client ended.
+#[derive(Clone, Debug)]
+pub(crate) struct FatalCause {
+    pub(crate) code: i32,
+    pub(crate) text: String,
+}
 
 /// What follows a fatal error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +70,44 @@ impl FatalBudget {
         };
         self.spent.push_back(now + wait);
         Some(now + wait)
+    }
+}
+
+/// Why records are refused.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) cause: FatalCause,
+    pub(crate) cure: Cure,
+}
+
+impl Refusal {
+    /// After too many replacements, or while none can help.
+    pub(crate) fn new(cause: FatalCause) -> Self {
+        Self { cure: cure(cause.code, false), cause }
+    }
+
+    /// Error of a record.
+    pub(crate) fn error(&self, topic: &str, persistence: Persistence) -> Error {
+        let FatalCause { code, text } = &self.cause;
+        let what = classify::outcome(topic, persistence);
+        let error = match self.cure {
+            Cure::Ask => {
+                let error = classify::client_error(*code, &what, Some(text));
+                let help = format!("{}; the sink then goes on by itself", error.help());
+                error.with_recovery(Recovery::Reject).with_help(help)
+            }
+            Cure::Replace => {
+                let minutes = PERIOD.as_secs() / 60;
+                let text =
+                    format!("{what}: the producer has ended, and so did {MAX} others within {minutes} minutes: {text}");
+                Error::new(ErrorKind::Fatal, text).with_help(
+                    "find out why brokers lose what they have acknowledged (an unclean leader election, a disk that lost the end \
+                     of a log); then create a new sink",
+                )
+            }
+            Cure::Stay => classify::client_error(*code, &what, Some(text)).with_recovery(Recovery::Fatal),
+        };
+        error.with_persistence(persistence)
     }
 }
 

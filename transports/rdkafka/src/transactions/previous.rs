@@ -239,6 +239,36 @@ mod tests {
     }
 
     #[test]
+    fn the_next_transaction_begins_after_the_time_that_the_markers_need() {
+        let previous = PreviousTransaction::default();
+        let pause = || {
+            let now = Instant::now();
+            lock(&previous.state).pace.due(now) - now
+        };
+        let end = |at| {
+            previous.read("ENDTXN", GOOD);
+            previous.read("TXNCOMMIT", END);
+            previous.ended(None, at);
+        };
+        previous.begun();
+        let refused =
+            "Producer attempted to update a transaction while another concurrent operation on the same transaction";
+        previous.read("ADDPARTS", &format!("AddPartitionsToTxn response: partition \"t\": [0]: Broker: {refused}"));
+        let later = Instant::now() + Duration::from_millis(50);
+        end(later);
+        let learned = pause();
+        assert!(!learned.is_zero());
+        assert!(matches!(previous.next(soon(), works, none), Next::Begin));
+        assert!(Instant::now() >= later + learned);
+        previous.begun();
+        end(Instant::now());
+        assert!(pause() < learned, "it waited, and was not refused");
+        // The caller has less time.
+        previous.ended(None, soon());
+        assert!(matches!(previous.next(Instant::now(), works, none), Next::Begin));
+    }
+
+    #[test]
     fn lines_that_come_after_the_call_are_waited_for() {
         let previous = PreviousTransaction::default();
         previous.begun();
