@@ -66,8 +66,9 @@ use shared::Shared;
 /// # Guarantee
 ///
 /// At least once: a message whose [`ack`](SourceMessage::ack) was not called is delivered again, to this source or to another
-/// member of the group, unless its [decode error](SourceError::skip) was skipped. The committed offset of a partition never passes an unsettled message, in whatever order messages
-/// are acknowledged. Messages behind the first unsettled one are read again after a crash, even if they were acknowledged.
+/// member of the group, unless its [decode error](SourceError::skip) was skipped. The committed offset of a partition never
+/// passes an unsettled message, in whatever order messages are acknowledged. Messages behind the first unsettled one are read
+/// again after a crash, even if they were acknowledged.
 ///
 /// | what happened to a message | what follows |
 /// |---|---|
