@@ -71,7 +71,7 @@ pub use kafka_tower_memory as memory;
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
 pub use kafka_tower_rdkafka as rdkafka;
 
-pub use config::{Conflict, KafkaSinkConfig, KafkaSourceConfig, Variables};
+pub use config::{Assignor, Conflict, GroupProtocol, KafkaSinkConfig, KafkaSourceConfig, Variables};
 pub use kafka_tower_layers::ServiceBuilderExt;
 pub use kafka_tower_layers::deserialize::MessageDeserializer;
 #[cfg(feature = "rdkafka")]

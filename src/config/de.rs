@@ -6,8 +6,10 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use super::fields::Fields;
 use super::overlay::{Overlay, Setting};
-use super::properties::{closest, find, table};
+use super::properties::{closest, find};
+use super::side::SINK;
 use super::{FIELDS, KafkaSinkConfig};
 
 /// Longer names are cut to this number of characters when shown.
@@ -130,11 +132,11 @@ fn text(node: Node) -> Option<String> {
 
 fn unknown(name: &str) -> String {
     let shown: String = name.chars().take(SHOWN).collect();
-    let cure = if find(name).is_some() {
+    let cure = if find(name).is_some_and(|property| property.is_of(SINK.client)) {
         "it is a property of librdkafka: write it in `properties`".to_owned()
     } else if let Some(field) = closest(name, FIELDS.into_iter()) {
         format!("did you mean `{field}`?")
-    } else if let Some(property) = closest(name, table::TABLE.iter().map(|property| property.name)) {
+    } else if let Some(property) = closest(name, SINK.properties().map(|property| property.name)) {
         format!("did you mean {property:?}, in `properties`?")
     } else {
         let mut fields = FIELDS;

@@ -30,24 +30,17 @@ macro_rules! config {
         }
 
         /// Names of the fields that a text can set.
-        const FIELDS: [&str; [$(stringify!($field)),*].len()] = [$(stringify!($field)),*];
+        pub(in crate::config) const FIELDS: [&str; [$(stringify!($field)),*].len()] = [$(stringify!($field)),*];
 
-        impl $config {
-            /// Calls `visit` with the name and the value of each field.
-            fn each(&self, visit: &mut dyn FnMut(&'static str, &dyn fmt::Debug)) {
-                $(visit(stringify!($field), &self.$field);)*
-            }
-
-            /// Sets a field from text.
-            fn assign(&mut self, field: &str, text: &str) -> Result<(), fields::Fault> {
+        impl $crate::config::fields::Fields for $config {
+            fn assign(&mut self, field: &str, text: &str) -> Result<(), $crate::config::fields::Fault> {
                 match field {
-                    $(stringify!($field) => self.$field = fields::Value::parse(text)?,)*
-                    _ => return Err(fields::no_field()),
+                    $(stringify!($field) => self.$field = $crate::config::fields::Value::parse(text)?,)*
+                    _ => return Err($crate::config::fields::no_field()),
                 }
                 Ok(())
             }
 
-            /// Returns whether a field is equal in both.
             fn same(&self, other: &Self, field: &str) -> bool {
                 match field {
                     $(stringify!($field) => self.$field == other.$field,)*
@@ -55,20 +48,43 @@ macro_rules! config {
                 }
             }
 
-            /// Returns whether a field is a text, and not a number or a flag.
             #[cfg(feature = "serde")]
             fn is_text(field: &str) -> bool {
                 match field {
                     // Its value may look like a number.
                     "acks" => false,
-                    $(stringify!($field) => <$kind as fields::Value>::IS_TEXT,)*
+                    $(stringify!($field) => <$kind as $crate::config::fields::Value>::IS_TEXT,)*
                     _ => false,
                 }
+            }
+        }
+
+        /// Shows the names of `properties` without their values, and brokers without the part before an `@`, because both
+        /// may be secret.
+        impl std::fmt::Debug for $config {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let masked = Self { brokers: $crate::config::validate::masked(&self.brokers), ..self.clone() };
+                let mut shown = f.debug_struct(stringify!($config));
+                $(shown.field(stringify!($field), &masked.$field);)*
+                shown.field("properties", &self.properties.keys()).finish()
             }
         }
     };
 }
 pub(super) use config;
+
+/// Fields by name. [`config`] implements it.
+pub(super) trait Fields: Clone + Default {
+    /// Sets a field from text.
+    fn assign(&mut self, field: &str, text: &str) -> Result<(), Fault>;
+
+    /// Returns whether a field is equal in both.
+    fn same(&self, other: &Self, field: &str) -> bool;
+
+    /// Returns whether a field is a text, and not a number or a flag.
+    #[cfg(feature = "serde")]
+    fn is_text(field: &str) -> bool;
+}
 
 /// The value of a field.
 pub(super) trait Value: Sized {
@@ -96,6 +112,16 @@ impl Value for Option<String> {
     }
 }
 
+/// Names separated by commas.
+impl Value for Vec<String> {
+    #[cfg(feature = "serde")]
+    const IS_TEXT: bool = true;
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        Ok(text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect())
+    }
+}
+
 impl Value for bool {
     fn parse(text: &str) -> Result<Self, Fault> {
         value::flag(text).ok_or_else(|| Fault {
@@ -115,6 +141,21 @@ macro_rules! numbers {
     )*};
 }
 numbers! { u32 u64 usize }
+
+impl Value for Option<u64> {
+    fn parse(text: &str) -> Result<Self, Fault> {
+        number(text).map(Some)
+    }
+}
+
+/// A choice by one of its names, in any case.
+pub(super) fn choice<T: Clone>(text: &str, known: &[(&str, T)]) -> Result<T, Fault> {
+    let found = known.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+    found.map(|(_, value)| value.clone()).ok_or_else(|| {
+        let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+        Fault { problem: format!("unknown value {}", shown(text)), cure: format!("use one of {}", names.join(", ")) }
+    })
+}
 
 fn number<T: FromStr>(text: &str) -> Result<T, Fault> {
     let number = if value::is_whole(text) { text.parse().ok() } else { None };

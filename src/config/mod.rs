@@ -1,4 +1,4 @@
-//! Settings of a sink: their validation, and their translation to librdkafka's properties.
+//! Settings of a sink and of a source: their validation, and their translation to librdkafka's properties.
 
 mod built;
 mod conflict;
@@ -12,13 +12,13 @@ mod properties;
 mod rdkafka;
 #[cfg(feature = "rdkafka")]
 mod shown;
+mod side;
 mod source;
 mod validate;
 mod variables;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use kafka_tower_core::Result;
@@ -27,7 +27,7 @@ use kafka_tower_core::gate::Limits;
 pub use conflict::Conflict;
 #[cfg(feature = "rdkafka")]
 pub(crate) use shown::properties as shown_properties;
-pub use source::KafkaSourceConfig;
+pub use source::{Assignor, GroupProtocol, KafkaSourceConfig};
 pub use variables::Variables;
 
 fields::config! {
@@ -242,18 +242,6 @@ impl KafkaSinkConfig {
     #[must_use]
     pub fn delivery_bound(&self) -> Duration {
         Duration::from_millis(self.delivery_bound_ms)
-    }
-}
-
-/// Shows the names of `properties` without their values, and brokers without the part before an `@`, because both may
-/// be secret.
-impl fmt::Debug for KafkaSinkConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("KafkaSinkConfig");
-        Self { brokers: validate::masked(&self.brokers), ..self.clone() }.each(&mut |name, value| {
-            shown.field(name, value);
-        });
-        shown.field("properties", &self.properties.keys()).finish()
     }
 }
 

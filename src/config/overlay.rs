@@ -2,6 +2,7 @@
 
 use super::built::Built;
 use super::properties::canonical;
+use super::side::SINK;
 use super::{Conflict, KafkaSinkConfig, fields, properties, validate};
 
 /// The target of a value.
@@ -81,7 +82,7 @@ impl Overlay {
     fn try_set(&mut self, setting: Setting<'_>, value: &str) -> Vec<Conflict> {
         let conflicts = match setting {
             Setting::Field(field) => fields::set(&mut self.config, field, value),
-            Setting::Property(name) => properties::set(&mut self.config, name, value),
+            Setting::Property(name) => properties::set(&SINK, &mut self.config.properties, name, value),
         };
         if !conflicts.is_empty() {
             self.refused.push(setting.shown());

@@ -56,7 +56,7 @@ pub(super) fn properties(config: &KafkaSinkConfig) -> BTreeMap<String, String> {
 }
 
 /// `yes`, `on`, … are flags here, but not for librdkafka.
-fn as_librdkafka_reads(name: &str, value: &str) -> String {
+pub(super) fn as_librdkafka_reads(name: &str, value: &str) -> String {
     match given::find(name).filter(|property| matches!(property.kind, Kind::Flag)).and(given::value::flag(value)) {
         Some(flag) => flag.to_string(),
         None => value.to_owned(),
@@ -65,7 +65,7 @@ fn as_librdkafka_reads(name: &str, value: &str) -> String {
 
 /// Time after which the brokers abort a transaction, in milliseconds.
 pub(super) fn transaction_timeout_ms(config: &KafkaSinkConfig) -> i64 {
-    given::whole(config, "transaction.timeout.ms").unwrap_or(TRANSACTION_TIMEOUT_MS)
+    given::whole(&config.properties, "transaction.timeout.ms").unwrap_or(TRANSACTION_TIMEOUT_MS)
 }
 
 /// Time that the client tries to deliver a record, in milliseconds; 0 is no limit.
@@ -76,7 +76,7 @@ pub(super) fn transaction_timeout_ms(config: &KafkaSinkConfig) -> i64 {
 pub(super) fn message_timeout_ms(config: &KafkaSinkConfig) -> i64 {
     let timeout = transaction_timeout_ms(config);
     let default = if config.enable_transactions { timeout - (timeout / 10).min(1000) } else { 0 };
-    given::whole(config, "message.timeout.ms").unwrap_or(default)
+    given::whole(&config.properties, "message.timeout.ms").unwrap_or(default)
 }
 
 #[cfg(test)]

@@ -12,11 +12,15 @@ const HIDDEN: &str = "***";
 const LONGEST: usize = 200;
 
 /// Text properties that are not secret.
-const OPEN: [&str; 17] = [
+const OPEN: [&str; 21] = [
     "client.id",
     "client.rack",
     "client.software.name",
     "client.software.version",
+    "group.id",
+    "group.instance.id",
+    "group.remote.assignor",
+    "partition.assignment.strategy",
     "plugin.library.paths",
     "sasl.kerberos.service.name",
     "ssl.ca.certificate.stores",

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::properties::table;
-use super::{FIELDS, KafkaSinkConfig, fields};
+use super::fields::{self, Fields};
+use super::side::SINK;
+use super::{FIELDS, KafkaSinkConfig};
 
 /// The environment variables that set a [`KafkaSinkConfig`]. Its conflicts and warnings name these variables instead of
 /// fields and properties.
@@ -114,7 +115,7 @@ impl Variables {
 /// Fields and properties, with their notation in this crate's texts.
 fn settings() -> impl Iterator<Item = (&'static str, Vec<String>)> {
     let fields = FIELDS.into_iter().map(|field| (field, vec![format!("`{field}`")]));
-    let properties = table::TABLE.iter().map(|property| property.name).filter(|name| !FIELDS.contains(name));
+    let properties = SINK.properties().map(|property| property.name).filter(|name| !FIELDS.contains(name));
     fields.chain(properties.map(|name| (name, vec![format!("{name:?}")])))
 }
 

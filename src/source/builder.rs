@@ -73,6 +73,9 @@ where
     /// The source is not made.
     pub async fn build(self) -> Result<KafkaSource<T>> {
         self.config.validate()?;
+        for warning in self.config.warnings() {
+            tracing::warn!("{warning}");
+        }
         let consumer = self.transport.open(self.config.subscription()).await?;
         let shared = Shared::start(consumer, self.config.engine_settings());
         Ok(KafkaSource { shared, reader: Reader::new(self.deserializer), drain: self.config.drain_timeout() })

@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 
 use crate::config::FIELDS;
 use crate::config::overlay::Setting;
-use crate::config::properties::{closest, java, set_by, table};
+use crate::config::properties::{closest, java, set_by};
+use crate::config::side::{SINK, SOURCE};
 use crate::config::variables::image;
 
 /// The setting that a variable sets.
@@ -68,26 +69,26 @@ fn target(name: &str) -> Option<Target> {
         return Some(Target::Field("brokers"));
     }
     let field = FIELDS.into_iter().find(|field| image(field) == name).map(Target::Field);
-    field.or_else(|| property(name).filter(|name| set_by(name).is_none()).map(Target::Property))
+    field.or_else(|| property(name).filter(|name| set_by(&SINK, name).is_none()).map(Target::Property))
 }
 
 fn property(name: &str) -> Option<&'static str> {
-    table::TABLE.iter().map(|property| property.name).find(|known| image(known) == name)
+    SINK.properties().map(|property| property.name).find(|known| image(known) == name)
 }
 
 fn unknown(name: &str, file: &str) -> (String, String) {
     let dotted = name.to_ascii_lowercase().replace('_', ".");
-    if let Some(field) = property(name).and_then(set_by) {
+    if let Some(field) = property(name).and_then(|name| set_by(&SINK, name)) {
         let field = image(field);
         return (format!("sets the same as ${field}"), format!("set ${field}{file} instead"));
     }
-    if let Some(cure) = java::cure(&dotted) {
+    if let Some(cure) = java::cure(SINK.client, &dotted) {
         return ("is a setting of the Java client".to_owned(), cure.to_owned());
     }
     let hint = HINTS.iter().find(|(written, _)| *written == name).map(|(_, meant)| (*meant).to_owned());
     let near = || {
-        let known = FIELDS.into_iter().chain(table::TABLE.iter().map(|property| property.name));
-        closest(name, known).map(|near| image(set_by(near).unwrap_or(near)))
+        let known = FIELDS.into_iter().chain(SINK.properties().map(|property| property.name));
+        closest(name, known).map(|near| image(set_by(&SINK, near).unwrap_or(near)))
     };
     let cure = match hint.or_else(near) {
         Some(meant) => format!("did you mean ${meant}{file}?"),
@@ -105,7 +106,8 @@ fn is_of_kafka(name: &str) -> bool {
 
 /// Returns whether the variable may be of a consumer in the same program.
 fn is_of_consumers(name: &str) -> bool {
-    table::CONSUMER.iter().any(|known| image(known) == name)
+    let own = SOURCE.properties().map(|property| property.name).filter(|name| SINK.is_foreign(name));
+    own.chain(SOURCE.set_by_transport.iter().map(|(name, _)| *name)).any(|known| image(known) == name)
 }
 
 /// Returns whether Kubernetes or Docker's links set the variable for a service `kafka` or `kafka-…`:
@@ -156,20 +158,20 @@ mod tests {
         for field in FIELDS {
             assert_eq!(sets(&image(field)), Some(Target::Field(field)));
         }
-        let mut images: Vec<_> = table::TABLE.iter().map(|property| image(property.name)).collect();
-        for property in table::TABLE {
+        let mut images: Vec<_> = SINK.properties().map(|property| image(property.name)).collect();
+        for property in SINK.properties() {
             let (name, target) = (image(property.name), sets(&image(property.name)));
             match target {
                 Some(Target::Property(found)) => assert_eq!(found, property.name),
                 Some(Target::Field(field)) => {
-                    assert!(set_by(property.name) == Some(field) || property.name == "batch.size", "{name}");
+                    assert!(set_by(&SINK, property.name) == Some(field) || property.name == "batch.size", "{name}");
                 }
-                None => assert!(set_by(property.name).is_some(), "{name}"),
+                None => assert!(set_by(&SINK, property.name).is_some(), "{name}"),
             }
         }
         images.sort_unstable();
         images.dedup();
-        assert_eq!(images.len(), table::TABLE.len(), "no two properties share a variable");
+        assert_eq!(images.len(), SINK.properties().count(), "no two properties share a variable");
     }
 
     #[test]

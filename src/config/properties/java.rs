@@ -1,5 +1,7 @@
 //! Names of Java client settings that librdkafka does not have.
 
+use super::property::Client;
+
 const NONE: &str = "remove it, because librdkafka has no counterpart";
 const PEM: &str = "use \"ssl.ca.location\" with a PEM file";
 const LEVEL: &str = "use \"compression.level\"";
@@ -7,27 +9,16 @@ const STATISTICS: &str = "use \"statistics.interval.ms\", or remove it";
 const TOKEN: &str = "implement `ClientEvents::oauth_token` of the transport";
 const CREDENTIALS: &str = "use \"sasl.username\" and \"sasl.password\"";
 
-/// The name, and what to use instead.
+/// The name, and what to use instead, for any client.
 const NAMES: &[(&str, &str)] = &[
     ("auto.include.jmx.reporter", STATISTICS),
-    ("buffer.memory", "set the field `buffer_memory`"),
-    ("compression.gzip.level", LEVEL),
-    ("compression.lz4.level", LEVEL),
-    ("compression.zstd.level", LEVEL),
     ("config.providers", NONE),
     ("interceptor.classes", "write a tower layer"),
-    ("key.serializer", "remove it, because keys are bytes"),
-    ("max.block.ms", "set the field `send_timeout_ms`"),
-    ("max.request.size", "use \"message.max.bytes\""),
     ("metadata.max.idle.ms", "use \"metadata.max.age.ms\""),
     ("metric.reporters", STATISTICS),
     ("metrics.num.samples", STATISTICS),
     ("metrics.recording.level", STATISTICS),
     ("metrics.sample.window.ms", STATISTICS),
-    ("partitioner.adaptive.partitioning.enable", NONE),
-    ("partitioner.availability.timeout.ms", NONE),
-    ("partitioner.class", "use \"partitioner\""),
-    ("partitioner.ignore.keys", "use \"partitioner\" with \"random\""),
     ("receive.buffer.bytes", "use \"socket.receive.buffer.bytes\""),
     ("sasl.client.callback.handler.class", TOKEN),
     ("sasl.jaas.config", CREDENTIALS),
@@ -50,8 +41,33 @@ const NAMES: &[(&str, &str)] = &[
     ("ssl.truststore.location", PEM),
     ("ssl.truststore.password", PEM),
     ("ssl.truststore.type", PEM),
+];
+
+/// The same for a producer.
+const PRODUCER: &[(&str, &str)] = &[
+    ("buffer.memory", "set the field `buffer_memory`"),
+    ("compression.gzip.level", LEVEL),
+    ("compression.lz4.level", LEVEL),
+    ("compression.zstd.level", LEVEL),
+    ("key.serializer", "remove it, because keys are bytes"),
+    ("max.block.ms", "set the field `send_timeout_ms`"),
+    ("max.request.size", "use \"message.max.bytes\""),
+    ("partitioner.adaptive.partitioning.enable", NONE),
+    ("partitioner.availability.timeout.ms", NONE),
+    ("partitioner.class", "use \"partitioner\""),
+    ("partitioner.ignore.keys", "use \"partitioner\" with \"random\""),
     ("transaction.two.phase.commit.enable", NONE),
     ("value.serializer", "give the sink a `MessageSerializer`"),
+];
+
+/// The same for a consumer.
+const CONSUMER: &[(&str, &str)] = &[
+    ("default.api.timeout.ms", "set the field `connect_timeout_ms`"),
+    ("exclude.internal.topics", "remove it, because topics are named"),
+    ("fetch.max.wait.ms", "set the field `fetch_max_wait_ms`"),
+    ("key.deserializer", "remove it, because keys are bytes"),
+    ("max.poll.records", "remove it, because the source reads in batches of its own"),
+    ("value.deserializer", "give the source a `MessageDeserializer`"),
 ];
 
 /// Prefixes of names without a counterpart in librdkafka.
@@ -67,12 +83,13 @@ const FAMILIES: &[&str] = &[
 ];
 
 /// Returns what to do about a name of the Java client.
-pub(in crate::config) fn cure(name: &str) -> Option<&'static str> {
-    let known = NAMES.iter().find(|(java, _)| *java == name).map(|(_, cure)| *cure);
+pub(in crate::config) fn cure(client: Client, name: &str) -> Option<&'static str> {
+    let own = if client == Client::Producer { PRODUCER } else { CONSUMER };
+    let known = own.iter().chain(NAMES).find(|(java, _)| *java == name).map(|(_, cure)| *cure);
     known.or_else(|| FAMILIES.iter().any(|family| name.starts_with(family)).then_some(NONE))
 }
 
 #[cfg(all(test, feature = "rdkafka"))]
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    NAMES.iter().map(|(name, _)| *name)
+    NAMES.iter().chain(PRODUCER).chain(CONSUMER).map(|(name, _)| *name)
 }

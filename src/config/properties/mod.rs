@@ -8,36 +8,18 @@ pub(super) mod property;
 pub(super) mod table;
 pub(super) mod value;
 
+use std::collections::BTreeMap;
+
+use super::Conflict;
 use super::built::Built;
-use super::{Conflict, KafkaSinkConfig};
+use super::side::Side;
 use nearest::{Meant, nearest};
-use property::{Needs, Property};
+use property::{Client, Needs, Property};
 
 pub(super) use nearest::closest;
 
-/// Properties of librdkafka that a field sets under each of their names, with the field.
-const SET_BY_FIELDS: [(&str, &str); 11] = [
-    ("acks", "acks"),
-    ("batch.num.messages", "batch_size"),
-    ("bootstrap.servers", "brokers"),
-    ("client.id", "client_id"),
-    ("compression.type", "compression_type"),
-    ("enable.idempotence", "enable_idempotence"),
-    ("linger.ms", "linger_ms"),
-    ("max.in.flight", "max_in_flight_requests"),
-    ("queue.buffering.max.kbytes", "buffer_memory"),
-    ("queue.buffering.max.messages", "buffer_memory"),
-    ("transactional.id", "transactional_id"),
-];
-
-/// Properties that the transport sets because it depends on them.
-const SET_BY_TRANSPORT: [(&str, &str); 5] = [
-    ("builtin.features", "remove it, because it only lists what librdkafka was built with"),
-    ("delivery.report.only.error", "remove it, because no send is answered without its delivery report"),
-    ("enabled_events", "remove it, because the transport needs all of them"),
-    ("log.queue", "remove it, because the log goes to `tracing`"),
-    ("log_level", "remove it, and filter the target `librdkafka` of `tracing`"),
-];
+/// Properties as they were given, by name.
+pub(super) type Properties = BTreeMap<String, String>;
 
 /// Properties whose values are certificates or keys.
 const PEM: [&str; 3] = ["ssl.ca.pem", "ssl.certificate.pem", "ssl.key.pem"];
@@ -45,28 +27,35 @@ const PEM: [&str; 3] = ["ssl.ca.pem", "ssl.certificate.pem", "ssl.key.pem"];
 /// Longer names are cut to this number of characters when shown.
 const SHOWN: usize = 60;
 
-pub(super) fn check(config: &KafkaSinkConfig, built: Built, found: &mut Vec<Conflict>) {
-    for (name, value) in &config.properties {
-        let Err((problem, cure)) = look_at(config, built, name, value) else { continue };
+pub(super) fn check(side: &Side, properties: &Properties, built: Built, found: &mut Vec<Conflict>) {
+    for (name, value) in properties {
+        let Err((problem, cure)) = look_at(side, properties, built, name, value) else { continue };
         found.push(Conflict::new("properties", format!("`properties` has {problem}"), cure));
     }
 }
 
 /// Returns what is wrong (a phrase that follows "has") and what to do.
-fn look_at(config: &KafkaSinkConfig, built: Built, name: &str, value: &str) -> Result<(), (String, String)> {
-    let of = |table: &[(&str, &'static str)]| table.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
-    if let Some(cure) = of(&SET_BY_TRANSPORT) {
-        return Err((format!("{name:?}, which the transport sets"), cure.to_owned()));
+fn look_at(
+    side: &Side,
+    properties: &Properties,
+    built: Built,
+    name: &str,
+    value: &str,
+) -> Result<(), (String, String)> {
+    if let Some((_, cure)) = side.set_by_transport.iter().find(|(known, _)| *known == name) {
+        return Err((format!("{name:?}, which the transport sets"), (*cure).to_owned()));
     }
-    if let Some(field) = set_by(name) {
+    if let Some(field) = set_by(side, name) {
         let problem = format!("{name:?}, which `{field}` sets");
         return Err((problem, format!("set the field `{field}` and remove the property")));
     }
-    let Some(property) = find(name) else { return Err(unknown(name, value)) };
+    let Some(property) = find(name).filter(|property| property.is_of(side.client)) else {
+        return Err(unknown(side, name, value));
+    };
     if let Some(cure) = property.needs.and_then(|needs| missing(needs, built)) {
         return Err((format!("{name:?}, which {}", cure.0), cure.1.to_owned()));
     }
-    if property.alias_of.is_some_and(|other| config.properties.contains_key(other)) {
+    if property.alias_of.is_some_and(|other| properties.contains_key(other)) {
         let other = property.canonical();
         return Err((
             format!("{name:?} and {other:?}, which are two names of one property"),
@@ -83,11 +72,11 @@ fn look_at(config: &KafkaSinkConfig, built: Built, name: &str, value: &str) -> R
 
 /// Sets a property. If its name or value cannot work with any other settings and any build, sets nothing and returns
 /// the conflict.
-pub(super) fn set(config: &mut KafkaSinkConfig, name: &str, value: &str) -> Vec<Conflict> {
-    if let Err((problem, cure)) = look_at(config, Built::WHOLE, name, value) {
+pub(super) fn set(side: &Side, properties: &mut Properties, name: &str, value: &str) -> Vec<Conflict> {
+    if let Err((problem, cure)) = look_at(side, properties, Built::WHOLE, name, value) {
         return vec![Conflict::new("properties", format!("`properties` has {problem}"), cure)];
     }
-    config.properties.insert(name.to_owned(), value.to_owned());
+    properties.insert(name.to_owned(), value.to_owned());
     Vec::new()
 }
 
@@ -103,29 +92,30 @@ fn missing(needs: Needs, built: Built) -> Option<(&'static str, &'static str)> {
     }
 }
 
-fn unknown(name: &str, value: &str) -> (String, String) {
+fn unknown(side: &Side, name: &str, value: &str) -> (String, String) {
     let shown: String = name.chars().take(SHOWN).collect();
-    if table::CONSUMER.contains(&name) {
-        return (format!("{name:?}, which is for consumers"), "remove it".to_owned());
+    if side.is_foreign(name) {
+        let whose = if side.client == Client::Producer { "consumers" } else { "producers" };
+        return (format!("{name:?}, which is for {whose}"), "remove it".to_owned());
     }
     if table::API.contains(&name) {
         return (format!("{name:?}, which can only be set in code"), "remove it".to_owned());
     }
-    if let Some(cure) = java::cure(name) {
+    if let Some(cure) = java::cure(side.client, name) {
         return (format!("{shown:?}, which is a name of the Java client"), cure.to_owned());
     }
     // Name and value may be swapped, and the name then be the secret.
     if find(value).is_some() {
         return (format!("{value:?} as the value of a property"), "swap its name and its value".to_owned());
     }
-    let cure = match nearest(name) {
+    let cure = match nearest(side, name) {
         Some(Meant::Field(field)) => {
             return (
                 format!("{shown:?}, which is a field"),
                 format!("set the field `{field}` and remove the property"),
             );
         }
-        Some(Meant::Property(meant)) => match set_by(meant) {
+        Some(Meant::Property(meant)) => match set_by(side, meant) {
             Some(field) => format!("did you mean {meant:?}? The field `{field}` sets it"),
             None => format!("did you mean {meant:?}?"),
         },
@@ -140,9 +130,9 @@ pub(super) fn canonical(name: &str) -> &str {
 }
 
 /// Returns the field that sets a property.
-pub(super) fn set_by(property: &str) -> Option<&'static str> {
+pub(super) fn set_by(side: &Side, property: &str) -> Option<&'static str> {
     let property = canonical(property);
-    SET_BY_FIELDS.iter().find(|(name, _)| canonical(name) == property).map(|(_, field)| *field)
+    side.set_by_fields.iter().find(|(name, _)| canonical(name) == property).map(|(_, field)| *field)
 }
 
 pub(super) fn find(name: &str) -> Option<&'static Property> {
@@ -150,8 +140,8 @@ pub(super) fn find(name: &str) -> Option<&'static Property> {
 }
 
 /// Returns the name and value of a property that is set under any of its names.
-pub(super) fn get<'a>(config: &'a KafkaSinkConfig, name: &str) -> Option<(&'a str, &'a str)> {
-    let one = |name: &str| config.properties.get_key_value(name).map(|(name, value)| (name.as_str(), value.as_str()));
+pub(super) fn get<'a>(properties: &'a Properties, name: &str) -> Option<(&'a str, &'a str)> {
+    let one = |name: &str| properties.get_key_value(name).map(|(name, value)| (name.as_str(), value.as_str()));
     one(name).or_else(|| {
         let canonical = find(name)?.canonical();
         let same = table::TABLE.iter().filter(|property| property.canonical() == canonical);
@@ -160,57 +150,83 @@ pub(super) fn get<'a>(config: &'a KafkaSinkConfig, name: &str) -> Option<(&'a st
 }
 
 /// Returns whether a text property is set and not blank.
-pub(super) fn has(config: &KafkaSinkConfig, name: &str) -> bool {
-    get(config, name).is_some_and(|(_, value)| !value.trim().is_empty())
+pub(super) fn has(properties: &Properties, name: &str) -> bool {
+    get(properties, name).is_some_and(|(_, value)| !value.trim().is_empty())
 }
 
 /// Returns a property's value if it is set and a whole number.
-pub(super) fn whole(config: &KafkaSinkConfig, name: &str) -> Option<i64> {
-    get(config, name).and_then(|(_, value)| value::whole(value))
+pub(super) fn whole(properties: &Properties, name: &str) -> Option<i64> {
+    get(properties, name).and_then(|(_, value)| value::whole(value))
 }
 
 /// Returns a property's value if it is set and a flag.
-pub(super) fn flag(config: &KafkaSinkConfig, name: &str) -> Option<bool> {
-    get(config, name).and_then(|(_, value)| value::flag(value))
+pub(super) fn flag(properties: &Properties, name: &str) -> Option<bool> {
+    get(properties, name).and_then(|(_, value)| value::flag(value))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::FIELDS;
+    use super::super::side::{SINK, SOURCE};
+    use super::super::{KafkaSinkConfig, KafkaSourceConfig};
     use super::*;
 
     #[test]
     fn tables_are_sorted_and_agree() {
         let names: Vec<_> = table::TABLE.iter().map(|property| property.name).collect();
-        assert!(names.is_sorted() && table::CONSUMER.is_sorted() && table::API.is_sorted());
+        assert!(names.is_sorted() && table::API.is_sorted());
         for property in table::TABLE {
             assert!(property.alias_of.is_none_or(|other| find(other).is_some_and(|p| p.alias_of.is_none())));
-            assert!(!table::CONSUMER.contains(&property.name) && !table::API.contains(&property.name));
-            assert_eq!(java::cure(property.name), None, "{}", property.name);
+            assert!(!table::API.contains(&property.name));
         }
-        for (name, field) in SET_BY_FIELDS {
-            assert!(find(name).is_some() && FIELDS.contains(&field), "{name} {field}");
+        for side in [&SINK, &SOURCE] {
+            for property in side.properties() {
+                assert_eq!(java::cure(side.client, property.name), None, "{}", property.name);
+            }
+            for (name, field) in side.set_by_fields {
+                assert!(find(name).is_some_and(|property| property.is_of(side.client)), "{name}");
+                assert!(side.fields.contains(field), "{name} {field}");
+            }
+            assert!(side.set_by_transport.iter().all(|(name, _)| find(name).is_none()));
         }
-        assert!(SET_BY_TRANSPORT.iter().all(|(name, _)| find(name).is_none()));
     }
 
     #[test]
     fn the_list_of_fields_is_complete() {
-        let shown = format!("{:#?}", KafkaSinkConfig::default());
-        let fields: Vec<_> = shown
-            .lines()
-            .filter_map(|line| line.strip_prefix("    ")?.split_once(':').map(|(name, _)| name))
-            .filter(|name| !name.starts_with(' ') && *name != "properties")
-            .collect();
-        assert_eq!(fields, FIELDS);
+        let fields = |shown: String| {
+            let lines = shown.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(':'));
+            let names = lines.map(|(name, _)| name).filter(|name| !name.starts_with(' ') && *name != "properties");
+            names.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(fields(format!("{:#?}", KafkaSinkConfig::default())), SINK.fields);
+        assert_eq!(fields(format!("{:#?}", KafkaSourceConfig::default())), SOURCE.fields);
+    }
+
+    #[test]
+    fn a_property_belongs_to_its_side() {
+        let of = |side, name: &str| look_at(side, &Properties::new(), Built::WHOLE, name, "1").err();
+        let for_whom = |side, name| of(side, name).unwrap_or_default().0;
+        assert_eq!(for_whom(&SINK, "check.crcs"), "\"check.crcs\", which is for consumers");
+        assert_eq!(for_whom(&SINK, "enable.auto.commit"), "\"enable.auto.commit\", which is for consumers");
+        assert_eq!(for_whom(&SOURCE, "retries"), "\"retries\", which is for producers");
+        assert_eq!(
+            for_whom(&SOURCE, "delivery.report.only.error"),
+            "\"delivery.report.only.error\", which is for producers"
+        );
+        assert_eq!(for_whom(&SOURCE, "enable.auto.commit"), "\"enable.auto.commit\", which the transport sets");
+        assert_eq!(
+            for_whom(&SOURCE, "max.partition.fetch.bytes"),
+            "\"max.partition.fetch.bytes\", which `partition_fetch_bytes` sets"
+        );
+        assert_eq!((of(&SOURCE, "check.crcs"), of(&SOURCE, "socket.timeout.ms").is_some()), (None, true));
     }
 
     #[test]
     fn a_value_is_found_under_each_of_its_names() {
         let config = KafkaSinkConfig::default().with_property("retries", "3").with_property("sasl.mechanisms", "PLAIN");
-        assert_eq!(get(&config, "message.send.max.retries"), Some(("retries", "3")));
-        assert_eq!(get(&config, "sasl.mechanism"), Some(("sasl.mechanisms", "PLAIN")));
-        assert_eq!(whole(&config, "retries"), Some(3));
-        assert_eq!(get(&config, "debug"), None);
+        let given = &config.properties;
+        assert_eq!(get(given, "message.send.max.retries"), Some(("retries", "3")));
+        assert_eq!(get(given, "sasl.mechanism"), Some(("sasl.mechanisms", "PLAIN")));
+        assert_eq!(whole(given, "retries"), Some(3));
+        assert_eq!(get(given, "debug"), None);
     }
 }

@@ -3,10 +3,10 @@
 use strsim::osa_distance;
 
 use super::table;
-use crate::config::FIELDS;
+use crate::config::side::Side;
 
 /// Prefixes that are common where settings of several kinds are in one place.
-const PREFIXES: [&str; 5] = ["kafka.", "librdkafka.", "producer.", "rdkafka.", "topic."];
+const PREFIXES: [&str; 6] = ["consumer.", "kafka.", "librdkafka.", "producer.", "rdkafka.", "topic."];
 
 /// Maximum length of a name that is compared, in characters. No known name is that long.
 const LONGEST: usize = 80;
@@ -18,11 +18,11 @@ pub(super) enum Meant {
     Property(&'static str),
 }
 
-pub(super) fn nearest(name: &str) -> Option<Meant> {
-    if let Some(field) = FIELDS.iter().find(|field| **field == name) {
+pub(super) fn nearest(side: &Side, name: &str) -> Option<Meant> {
+    if let Some(field) = side.fields.iter().find(|field| **field == name) {
         return Some(Meant::Field(field));
     }
-    closest(name, table::TABLE.iter().map(|property| property.name)).map(Meant::Property)
+    closest(name, side.properties().map(|property| property.name)).map(Meant::Property)
 }
 
 /// Returns the nearest of the known names, if one is near enough.
@@ -63,6 +63,7 @@ fn bare(mut name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::side::{SINK, SOURCE};
 
     #[test]
     fn edit_distances_are_counted() {
@@ -85,18 +86,22 @@ mod tests {
             ("kafka.producer.socket.timeout.ms", "socket.timeout.ms"),
             ("ssl.ca.locations", "ssl.ca.location"),
         ] {
-            assert_eq!(nearest(written), Some(Meant::Property(meant)), "{written}");
+            assert_eq!(nearest(&SINK, written), Some(Meant::Property(meant)), "{written}");
         }
-        assert_eq!(nearest("batch_size"), Some(Meant::Field("batch_size")));
+        assert_eq!(nearest(&SINK, "batch_size"), Some(Meant::Field("batch_size")));
+        assert_eq!(nearest(&SOURCE, "batch_size"), None);
+        assert_eq!(nearest(&SOURCE, "fetch.eror.backoff.ms"), Some(Meant::Property("fetch.error.backoff.ms")));
         for nonsense in ["", "a", "nonsense", "topic.", "ü", &"x".repeat(100_000)] {
-            assert_eq!(nearest(nonsense), None, "{nonsense}");
+            assert_eq!(nearest(&SINK, nonsense), None, "{nonsense}");
         }
     }
 
     #[test]
     fn every_name_is_its_own_nearest() {
-        for property in table::TABLE.iter().filter(|property| !FIELDS.contains(&property.name)) {
-            assert_eq!(nearest(property.name), Some(Meant::Property(property.name)));
+        for side in [&SINK, &SOURCE] {
+            for property in side.properties().filter(|property| !side.fields.contains(&property.name)) {
+                assert_eq!(nearest(side, property.name), Some(Meant::Property(property.name)));
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Description of one property of librdkafka.
 
-/// A property of a producer.
+/// A property of a client.
 #[derive(Debug)]
 pub(crate) struct Property {
     pub(crate) name: &'static str,
@@ -8,6 +8,15 @@ pub(crate) struct Property {
     /// librdkafka's main name, if this is another name for it.
     pub(super) alias_of: Option<&'static str>,
     pub(super) needs: Option<Needs>,
+    /// The client that has it, if only one does.
+    pub(super) only: Option<Client>,
+}
+
+/// A kind of client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum Client {
+    Producer,
+    Consumer,
 }
 
 /// Valid values of a property.
@@ -36,7 +45,7 @@ pub(super) enum Needs {
 }
 
 pub(super) const fn of(name: &'static str, kind: Kind) -> Property {
-    Property { name, kind, alias_of: None, needs: None }
+    Property { name, kind, alias_of: None, needs: None, only: None }
 }
 
 impl Property {
@@ -48,6 +57,21 @@ impl Property {
     pub(super) const fn needs(mut self, needs: Needs) -> Self {
         self.needs = Some(needs);
         self
+    }
+
+    pub(super) const fn producer(mut self) -> Self {
+        self.only = Some(Client::Producer);
+        self
+    }
+
+    pub(super) const fn consumer(mut self) -> Self {
+        self.only = Some(Client::Consumer);
+        self
+    }
+
+    /// Returns whether such a client has the property.
+    pub(in crate::config) fn is_of(&self, client: Client) -> bool {
+        self.only.is_none_or(|only| only == client)
     }
 
     /// The main name of the property.

@@ -4,7 +4,7 @@ use crate::config::Conflict;
 
 const CURE: &str = "write host:port, separated by commas";
 
-pub(super) fn check(brokers: &str, found: &mut Vec<Conflict>) {
+pub(in crate::config) fn check(brokers: &str, found: &mut Vec<Conflict>) {
     let mut named = false;
     for broker in brokers.split(',').map(str::trim).filter(|broker| !broker.is_empty()) {
         named = true;

@@ -8,15 +8,20 @@ mod warnings;
 use kafka_tower_core::validate::topic_name;
 
 use super::built::Built;
-use super::{Conflict, KafkaSinkConfig, properties};
+use super::properties::{self as given, Properties};
+use super::side::{SINK, Side};
+use super::{Conflict, KafkaSinkConfig};
 
-pub(super) use brokers::masked;
-pub(super) use warnings::warnings;
+pub(super) use brokers::{check as brokers, masked};
+pub(super) use warnings::{security as security_warnings, warnings};
 
 /// librdkafka's limits.
 const MAX_BATCH: u64 = 1_000_000;
 const MAX_IN_FLIGHT: u64 = 1_000_000;
 const MAX_LINGER_MS: u64 = 900_000;
+/// librdkafka's defaults, in milliseconds.
+const RECONNECT_MS: i64 = 100;
+const RECONNECT_MAX_MS: i64 = 10_000;
 /// Maximum length of a string in Kafka's protocol, in bytes.
 const MAX_NAME: usize = 32_767;
 
@@ -29,15 +34,33 @@ const SHOWN: usize = 40;
 pub(super) fn conflicts(config: &KafkaSinkConfig, built: Built) -> Vec<Conflict> {
     let mut found = alone(config, built);
     producer::check(config, &mut found);
-    properties::check(config, built, &mut found);
-    security::check(config, built, &mut found);
+    client(&SINK, &config.properties, built, &mut found);
     found
+}
+
+/// Checks the properties of any client.
+pub(super) fn client(side: &Side, properties: &Properties, built: Built, found: &mut Vec<Conflict>) {
+    given::check(side, properties, built, found);
+    security::check(properties, built, found);
+    reconnect(properties, found);
+}
+
+fn reconnect(properties: &Properties, found: &mut Vec<Conflict>) {
+    let first = given::whole(properties, "reconnect.backoff.ms").unwrap_or(RECONNECT_MS);
+    let most = given::whole(properties, "reconnect.backoff.max.ms").unwrap_or(RECONNECT_MAX_MS);
+    if first > most {
+        found.push(Conflict::new(
+            "properties",
+            format!("\"reconnect.backoff.ms\" ({first}) is above \"reconnect.backoff.max.ms\" ({most})"),
+            "raise the second",
+        ));
+    }
 }
 
 /// Returns the conflicts of single fields, which cannot work with any other settings.
 pub(super) fn alone(config: &KafkaSinkConfig, built: Built) -> Vec<Conflict> {
     let mut found = Vec::new();
-    brokers::check(&config.brokers, &mut found);
+    brokers(&config.brokers, &mut found);
     topic(&config.topic, &mut found);
     name("client_id", &config.client_id, &mut found);
     sizes(config, &mut found);
@@ -54,7 +77,7 @@ fn topic(topic: &str, found: &mut Vec<Conflict>) {
 }
 
 /// Checks a text that brokers log and that librdkafka reads as a C string.
-fn name(field: &'static str, value: &str, found: &mut Vec<Conflict>) {
+pub(super) fn name(field: &'static str, value: &str, found: &mut Vec<Conflict>) {
     if value.len() > MAX_NAME {
         let problem = format!("`{field}` has {} bytes", value.len());
         found.push(Conflict::new(field, problem, format!("Kafka's protocol allows {MAX_NAME}")));

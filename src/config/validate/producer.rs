@@ -3,15 +3,11 @@
 use super::super::rdkafka::{message_timeout_ms, transaction_timeout_ms};
 use super::super::{Conflict, KafkaSinkConfig, properties};
 
-/// librdkafka's defaults, in milliseconds.
-const RECONNECT_MS: i64 = 100;
-const RECONNECT_MAX_MS: i64 = 10_000;
-
 pub(super) fn check(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
     acks(config, found);
     if config.enable_idempotence {
         idempotence(config, found);
-    } else if properties::flag(config, "enable.gapless.guarantee") == Some(true) {
+    } else if properties::flag(&config.properties, "enable.gapless.guarantee") == Some(true) {
         found.push(Conflict::new(
             "properties",
             "`properties` has \"enable.gapless.guarantee\" while `enable_idempotence` is false",
@@ -47,14 +43,18 @@ fn idempotence(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
             format!("{cure}, or set `enable_idempotence` to false"),
         ));
     };
-    if let (Some((name, _)), Some(0)) = (properties::get(config, "retries"), properties::whole(config, "retries")) {
+    if let (Some((name, _)), Some(0)) =
+        (properties::get(&config.properties, "retries"), properties::whole(&config.properties, "retries"))
+    {
         clash(&format!("{name:?} with 0"), "allow 1 or more");
     }
-    let strategy = properties::get(config, "queuing.strategy");
+    let strategy = properties::get(&config.properties, "queuing.strategy");
     if strategy.is_some_and(|(_, value)| value.eq_ignore_ascii_case("lifo")) {
         clash("\"queuing.strategy\" with lifo", "remove it");
     }
-    if properties::whole(config, "queue.buffering.backpressure.threshold").is_some_and(|threshold| threshold > 1) {
+    if properties::whole(&config.properties, "queue.buffering.backpressure.threshold")
+        .is_some_and(|threshold| threshold > 1)
+    {
         clash("\"queue.buffering.backpressure.threshold\"", "set it to 1");
     }
 }
@@ -93,8 +93,8 @@ fn transactions(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
         ));
     }
     let mut longer = |name: &str, most: i64| {
-        let Some((name, _)) = properties::get(config, name) else { return };
-        if let Some(time) = properties::whole(config, name).filter(|time| *time > most) {
+        let Some((name, _)) = properties::get(&config.properties, name) else { return };
+        if let Some(time) = properties::whole(&config.properties, name).filter(|time| *time > most) {
             found.push(Conflict::new(
                 "properties",
                 format!("`properties` has {name:?} ({time}) above \"transaction.timeout.ms\" ({whole})"),
@@ -117,20 +117,12 @@ fn times(config: &KafkaSinkConfig, found: &mut Vec<Conflict>) {
     }
     let timeout = message_timeout_ms(config);
     if timeout > 0 && i128::from(config.linger_ms) >= i128::from(timeout) {
-        let of = properties::get(config, "message.timeout.ms").map_or("transaction.timeout.ms", |(name, _)| name);
+        let of = properties::get(&config.properties, "message.timeout.ms")
+            .map_or("transaction.timeout.ms", |(name, _)| name);
         found.push(Conflict::new(
             "linger_ms",
             format!("`linger_ms` ({}) uses up the {timeout} ms that {of:?} gives a record", config.linger_ms),
             "lower `linger_ms`, or raise the property",
-        ));
-    }
-    let first = properties::whole(config, "reconnect.backoff.ms").unwrap_or(RECONNECT_MS);
-    let most = properties::whole(config, "reconnect.backoff.max.ms").unwrap_or(RECONNECT_MAX_MS);
-    if first > most {
-        found.push(Conflict::new(
-            "properties",
-            format!("\"reconnect.backoff.ms\" ({first}) is above \"reconnect.backoff.max.ms\" ({most})"),
-            "raise the second",
         ));
     }
 }

@@ -1,7 +1,8 @@
 //! Checks TLS and SASL settings for completeness and consistency. Reads no file and shows no text value.
 
+use super::super::Conflict;
 use super::super::built::Built;
-use super::super::{Conflict, KafkaSinkConfig, properties};
+use super::super::properties::{self, Properties};
 
 /// The settings that choose protocol and mechanism.
 pub(super) struct Security<'a> {
@@ -11,9 +12,9 @@ pub(super) struct Security<'a> {
 }
 
 impl<'a> Security<'a> {
-    pub(super) fn of(config: &'a KafkaSinkConfig) -> Self {
-        let protocol = properties::get(config, "security.protocol").map_or("plaintext", |(_, value)| value);
-        Self { protocol: protocol.to_ascii_lowercase(), mechanism: properties::get(config, "sasl.mechanism") }
+    pub(super) fn of(properties: &'a Properties) -> Self {
+        let protocol = properties::get(properties, "security.protocol").map_or("plaintext", |(_, value)| value);
+        Self { protocol: protocol.to_ascii_lowercase(), mechanism: properties::get(properties, "sasl.mechanism") }
     }
 
     pub(super) fn is_tls(&self) -> bool {
@@ -29,8 +30,8 @@ impl<'a> Security<'a> {
     }
 }
 
-pub(super) fn check(config: &KafkaSinkConfig, built: Built, found: &mut Vec<Conflict>) {
-    let security = Security::of(config);
+pub(super) fn check(properties: &Properties, built: Built, found: &mut Vec<Conflict>) {
+    let security = Security::of(properties);
     let mut add = |problem: String, cure: &'static str| found.push(Conflict::new("properties", problem, cure));
     if security.is_tls() && !built.tls {
         add(format!("`properties` has \"security.protocol\" with {}, which needs TLS", security.protocol), Built::TLS);
@@ -52,23 +53,23 @@ pub(super) fn check(config: &KafkaSinkConfig, built: Built, found: &mut Vec<Conf
             "set it to PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
         );
     }
-    credentials(config, &security, &mut add);
-    certificates(config, &mut add);
+    credentials(properties, &security, &mut add);
+    certificates(properties, &mut add);
 }
 
-fn credentials(config: &KafkaSinkConfig, security: &Security<'_>, add: &mut impl FnMut(String, &'static str)) {
+fn credentials(properties: &Properties, security: &Security<'_>, add: &mut impl FnMut(String, &'static str)) {
     let mechanism = security.mechanism();
     if security.is_sasl() && (mechanism == "PLAIN" || mechanism.starts_with("SCRAM-")) {
         for name in ["sasl.username", "sasl.password"] {
-            if !properties::has(config, name) {
+            if !properties::has(properties, name) {
                 add(format!("`properties` has no {name:?}, which {mechanism} needs"), "set it");
             }
         }
     }
 }
 
-fn certificates(config: &KafkaSinkConfig, add: &mut impl FnMut(String, &'static str)) {
-    let has = |name: &str| properties::has(config, name);
+fn certificates(properties: &Properties, add: &mut impl FnMut(String, &'static str)) {
+    let has = |name: &str| properties::has(properties, name);
     let keystore = has("ssl.keystore.location");
     if keystore && !has("ssl.keystore.password") {
         add("`properties` has \"ssl.keystore.location\" and no \"ssl.keystore.password\"".to_owned(), "set it");

@@ -1,8 +1,10 @@
 //! Warnings about settings that work but may be unintended.
 
-use super::super::properties::property::Kind;
+use super::super::KafkaSinkConfig;
+use super::super::properties::property::{Client, Kind};
+use super::super::properties::{self as given, Properties};
 use super::super::rdkafka::{IN_FLIGHT_WITH_IDEMPOTENCE, MAX_IDLE_MS, transaction_timeout_ms};
-use super::super::{KafkaSinkConfig, properties};
+use super::super::side::{SINK, Side};
 use super::security::Security;
 
 /// librdkafka's default, in bytes.
@@ -17,7 +19,7 @@ pub(in crate::config) fn warnings(config: &KafkaSinkConfig) -> Vec<String> {
     times(config, &mut found);
     sizes(config, &mut found);
     transactions(config, &mut found);
-    security(config, &mut found);
+    security(&SINK, &config.properties, &mut found);
     found
 }
 
@@ -35,9 +37,9 @@ fn guarantees(config: &KafkaSinkConfig, found: &mut Vec<String>) {
             "`acks` is \"0\": a send is answered before a broker has seen it, and offsets are unknown".to_owned(),
         );
     }
-    let finite = properties::whole(config, "message.timeout.ms").is_some_and(|time| time > 0);
+    let finite = given::whole(&config.properties, "message.timeout.ms").is_some_and(|time| time > 0);
     if let (false, true, Some((name, _))) =
-        (config.enable_transactions, finite, properties::get(config, "message.timeout.ms"))
+        (config.enable_transactions, finite, given::get(&config.properties, "message.timeout.ms"))
     {
         found.push(format!(
             "the property {name:?} is finite: when a record times out in the client after it may have been sent, \
@@ -60,9 +62,9 @@ fn times(config: &KafkaSinkConfig, found: &mut Vec<String>) {
             config.linger_ms
         ));
     }
-    let socket = properties::whole(config, "socket.timeout.ms").unwrap_or(SOCKET_TIMEOUT_MS);
-    let forgets = properties::flag(config, "socket.keepalive.enable") != Some(true)
-        && properties::whole(config, "connections.max.idle.ms").unwrap_or(MAX_IDLE_MS) == 0;
+    let socket = given::whole(&config.properties, "socket.timeout.ms").unwrap_or(SOCKET_TIMEOUT_MS);
+    let forgets = given::flag(&config.properties, "socket.keepalive.enable") != Some(true)
+        && given::whole(&config.properties, "connections.max.idle.ms").unwrap_or(MAX_IDLE_MS) == 0;
     if forgets && i128::from(socket) > i128::from(budget) {
         found.push(format!(
             "\"socket.timeout.ms\" ({socket}) is above `send_timeout_ms` ({budget}), while \
@@ -83,7 +85,7 @@ fn times(config: &KafkaSinkConfig, found: &mut Vec<String>) {
 
 /// Warns about sizes that prevent each other from being reached.
 fn sizes(config: &KafkaSinkConfig, found: &mut Vec<String>) {
-    let largest = properties::whole(config, "message.max.bytes").unwrap_or(MESSAGE_MAX_BYTES);
+    let largest = given::whole(&config.properties, "message.max.bytes").unwrap_or(MESSAGE_MAX_BYTES);
     if usize::try_from(largest).is_ok_and(|largest| config.buffer_memory < largest) {
         found.push(format!(
             "`buffer_memory` ({}) is below \"message.max.bytes\" ({largest}): larger records are refused; raise `buffer_memory`, or lower \
@@ -97,7 +99,7 @@ fn sizes(config: &KafkaSinkConfig, found: &mut Vec<String>) {
             config.linger_ms
         ));
     }
-    if config.compression_type == "none" && properties::get(config, "compression.level").is_some() {
+    if config.compression_type == "none" && given::get(&config.properties, "compression.level").is_some() {
         let text = "the property \"compression.level\" is set but unused: `compression_type` is none";
         found.push(text.to_owned());
     }
@@ -108,7 +110,7 @@ fn transactions(config: &KafkaSinkConfig, found: &mut Vec<String>) {
         if config.transactional_id.is_some() {
             found.push("`transactional_id` is set but unused: `enable_transactions` is false".to_owned());
         }
-        if properties::get(config, "transaction.timeout.ms").is_some() {
+        if given::get(&config.properties, "transaction.timeout.ms").is_some() {
             let text = "the property \"transaction.timeout.ms\" is set but unused: `enable_transactions` is false";
             found.push(text.to_owned());
         }
@@ -121,15 +123,16 @@ fn transactions(config: &KafkaSinkConfig, found: &mut Vec<String>) {
              transaction.max.timeout.ms (default {TRANSACTION_MAX_MS})"
         ));
     }
-    if properties::whole(config, "message.timeout.ms") == Some(0) {
+    if given::whole(&config.properties, "message.timeout.ms") == Some(0) {
         let text = "the property \"message.timeout.ms\" is 0: a record that cannot be sent holds its transaction until the \
                     brokers abort it; leave the property out, and it fails just before";
         found.push(text.to_owned());
     }
 }
 
-fn security(config: &KafkaSinkConfig, found: &mut Vec<String>) {
-    let security = Security::of(config);
+/// Warns about settings of any client: protection, and texts that look mistyped.
+pub(in crate::config) fn security(side: &Side, properties: &Properties, found: &mut Vec<String>) {
+    let security = Security::of(properties);
     let protocol = &security.protocol;
     let mut add = |text: String| found.push(text);
     if protocol == "sasl_plaintext" {
@@ -149,37 +152,41 @@ fn security(config: &KafkaSinkConfig, found: &mut Vec<String>) {
         add("no \"sasl.mechanism\" is set: that means GSSAPI (Kerberos)".to_owned());
     }
     if !security.is_sasl() {
-        let sasl = config.properties.keys().find(|name| name.starts_with("sasl."));
+        let sasl = properties.keys().find(|name| name.starts_with("sasl."));
         if let Some(name) = sasl {
             add(format!("the property {name:?} is set but unused: \"security.protocol\" is {protocol}"));
         }
     }
     if !security.is_tls() {
-        let tls = config.properties.keys().find(|name| name.starts_with("ssl."));
+        let tls = properties.keys().find(|name| name.starts_with("ssl."));
         if let Some(name) = tls {
             add(format!(
                 "the property {name:?} is set but unused: \"security.protocol\" is {protocol}, and nothing is encrypted"
             ));
         }
     }
-    if properties::flag(config, "enable.ssl.certificate.verification") == Some(false) {
+    if given::flag(properties, "enable.ssl.certificate.verification") == Some(false) {
         add("\"enable.ssl.certificate.verification\" is off: any server can claim to be the broker".to_owned());
-    } else if properties::get(config, "ssl.endpoint.identification.algorithm")
+    } else if given::get(properties, "ssl.endpoint.identification.algorithm")
         .is_some_and(|(_, value)| value.eq_ignore_ascii_case("none"))
     {
         add("\"ssl.endpoint.identification.algorithm\" is none: any certificate of the same authority \
              is accepted as the broker's"
             .to_owned());
     }
-    if properties::flag(config, "enable.sasl.oauthbearer.unsecure.jwt") == Some(true) {
+    if given::flag(properties, "enable.sasl.oauthbearer.unsecure.jwt") == Some(true) {
         add("\"enable.sasl.oauthbearer.unsecure.jwt\" is on: its tokens are not signed, for tests only".to_owned());
     } else if security.is_sasl() && security.mechanism() == "OAUTHBEARER" {
-        add("OAUTHBEARER needs a source of tokens: connect `RdkafkaTransport::builder().events(..)`, and give it to \
-             `KafkaSink::builder(config).transport(..)`"
-            .to_owned());
+        let source = match side.client {
+            Client::Producer => {
+                "connect `RdkafkaTransport::builder().events(..)`, and give it to `KafkaSink::builder(config).transport(..)`"
+            }
+            Client::Consumer => "implement `ClientEvents::oauth_token` of the transport",
+        };
+        add(format!("OAUTHBEARER needs a source of tokens: {source}"));
     }
-    for (name, value) in &config.properties {
-        let is_text = properties::find(name).is_some_and(|property| matches!(property.kind, Kind::Text));
+    for (name, value) in properties {
+        let is_text = given::find(name).is_some_and(|property| matches!(property.kind, Kind::Text));
         if !is_text || name.ends_with(".pem") {
             continue;
         }
