@@ -1,28 +1,43 @@
 use async_trait::async_trait;
 use kafka_tower_core::{RawRecord, RecordRef, Result};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed};
 
-use super::MessageDeserializer;
-use crate::serialize::decode::not_decoded;
+use super::limits::{Decoded, decode};
+use super::{DecodeLimits, MessageDeserializer};
 
 /// JSON deserializer, using `serde_json`, which allows at most 128 levels. The default deserializer of a source. Never
 /// waits.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct JsonDeserializer;
+pub struct JsonDeserializer {
+    limits: DecodeLimits,
+}
+
+impl JsonDeserializer {
+    /// Sets the limits of what a value may contain.
+    #[must_use]
+    pub fn with_limits(self, limits: DecodeLimits) -> Self {
+        Self { limits }
+    }
+
+    fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T> {
+        decode(self.limits, bytes, |seed| {
+            let mut format = serde_json::Deserializer::from_slice(bytes);
+            let value = seed.deserialize(&mut format)?;
+            format.end()?;
+            Ok::<_, serde_json::Error>(Decoded { value, rest: 0 })
+        })
+    }
+}
 
 #[async_trait]
 impl<T: DeserializeOwned + Send> MessageDeserializer<T> for JsonDeserializer {
     async fn deserialize(&self, record: RawRecord) -> Result<T> {
-        decode(record.value.as_deref().unwrap_or_default())
+        self.decode(record.value.as_deref().unwrap_or_default())
     }
 
     fn deserialize_now(&self, _: &str, record: &RecordRef<'_>) -> Option<Result<T>> {
-        Some(decode(record.value.unwrap_or_default()))
+        Some(self.decode(record.value.unwrap_or_default()))
     }
-}
-
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(not_decoded)
 }
 
 #[cfg(test)]
@@ -32,7 +47,7 @@ mod tests {
     use super::*;
 
     fn now(bytes: &'static [u8]) -> Result<Vec<u32>> {
-        let decoder: &dyn MessageDeserializer<Vec<u32>> = &JsonDeserializer;
+        let decoder: &dyn MessageDeserializer<Vec<u32>> = &JsonDeserializer::default();
         decoder.deserialize_now("orders", &RecordRef::new(0).with_value(Some(bytes))).unwrap()
     }
 
@@ -45,7 +60,7 @@ mod tests {
             assert_eq!(now(bytes).ok(), expected);
             let mut record = RawRecord::new("orders", 0, 0);
             record.value = Some(bytes.into());
-            let waited: Result<Vec<u32>> = JsonDeserializer.deserialize(record).await;
+            let waited: Result<Vec<u32>> = JsonDeserializer::default().deserialize(record).await;
             assert_eq!(waited.as_ref().ok(), expected.as_ref());
             if let Err(error) = waited {
                 assert_eq!(error.kind(), ErrorKind::Serialization);

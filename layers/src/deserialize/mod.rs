@@ -10,10 +10,15 @@
 //! A [`MessageDeserializer`] of your own reads any other format. A tombstone has no value, so the deserializer is not
 //! called.
 //!
+//! # Hostile bytes
+//!
+//! [`DecodeLimits`] apply to JSON, postcard and bincode alike: a record can claim neither memory nor time that its bytes do not
+//! justify, and cannot overflow the stack. A panic is caught by the source and becomes an error.
+//!
 //! # Errors
 //!
 //! [`ErrorKind::Serialization`](kafka_tower_core::ErrorKind::Serialization), with the cause. Bytes that are left over after
-//! the value are an error. A panic is caught by the source and becomes an error.
+//! the value are an error.
 
 #[cfg(feature = "bincode")]
 mod bincode;
@@ -21,6 +26,7 @@ mod bytes;
 mod deserializer;
 #[cfg(feature = "json")]
 mod json;
+mod limits;
 #[cfg(feature = "postcard")]
 mod postcard;
 
@@ -32,6 +38,7 @@ pub use deserializer::MessageDeserializer;
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub use json::JsonDeserializer;
+pub use limits::DecodeLimits;
 #[cfg(feature = "postcard")]
 #[cfg_attr(docsrs, doc(cfg(feature = "postcard")))]
 pub use postcard::PostcardDeserializer;

@@ -1,26 +1,39 @@
 use async_trait::async_trait;
 use kafka_tower_core::{RawRecord, RecordRef, Result};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed};
 
-use super::MessageDeserializer;
-use crate::serialize::PostcardSerializer;
+use super::limits::{Decoded, decode};
+use super::{DecodeLimits, MessageDeserializer};
 
-/// Postcard deserializer. Never waits. What [`PostcardSerializer::decode`] says about your type holds here too.
+/// Postcard deserializer. Never waits.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct PostcardDeserializer;
+pub struct PostcardDeserializer {
+    limits: DecodeLimits,
+}
+
+impl PostcardDeserializer {
+    /// Sets the limits of what a value may contain.
+    #[must_use]
+    pub fn with_limits(self, limits: DecodeLimits) -> Self {
+        Self { limits }
+    }
+
+    fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T> {
+        decode(self.limits, bytes, |seed| {
+            let mut format = postcard::Deserializer::from_bytes(bytes);
+            let value = seed.deserialize(&mut format)?;
+            Ok::<_, postcard::Error>(Decoded { value, rest: format.finalize()?.len() })
+        })
+    }
+}
 
 #[async_trait]
 impl<T: DeserializeOwned + Send> MessageDeserializer<T> for PostcardDeserializer {
     async fn deserialize(&self, record: RawRecord) -> Result<T> {
-        decode(record.value.as_deref().unwrap_or_default())
+        self.decode(record.value.as_deref().unwrap_or_default())
     }
 
     fn deserialize_now(&self, _: &str, record: &RecordRef<'_>) -> Option<Result<T>> {
-        Some(decode(record.value.unwrap_or_default()))
+        Some(self.decode(record.value.unwrap_or_default()))
     }
-}
-
-/// The broker has limited the size of the record already.
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    PostcardSerializer::decode(bytes, bytes.len())
 }

@@ -1,11 +1,13 @@
+use std::marker::PhantomData;
+
 use async_trait::async_trait;
 use bincode::config::{self, Configuration, Fixint, Limit, LittleEndian};
 use bincode::enc::write::Writer;
 use bincode::error::{DecodeError, EncodeError};
-use bincode::serde::{decode_from_slice, encode_into_writer, encode_to_vec};
+use bincode::serde::{encode_into_writer, encode_to_vec, seed_decode_from_slice};
 use bytes::BytesMut;
-use kafka_tower_core::{Error, Result};
-use serde::de::DeserializeOwned;
+use kafka_tower_core::{BoxError, Error, Result};
+use serde::de::{DeserializeOwned, DeserializeSeed};
 
 use super::MessageSerializer;
 use super::decode::{check_limit, not_decoded, trailing};
@@ -92,7 +94,7 @@ impl BincodeSerializer {
     /// if they do not encode a `T`, or if bytes are left over.
     pub fn decode<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T> {
         check_limit(bytes, limit)?;
-        let (value, read) = bounded(bytes).map_err(cause)?;
+        let (value, read) = bounded(PhantomData::<T>, bytes).map_err(not_decoded)?;
         if read < bytes.len() { Err(trailing(bytes.len() - read)) } else { Ok(value) }
     }
 }
@@ -105,23 +107,25 @@ fn not_encoded(error: EncodeError) -> Error {
     }
 }
 
-fn cause(error: DecodeError) -> Error {
-    match error {
-        DecodeError::OtherString(text) => not_decoded(text),
-        error => not_decoded(error),
-    }
-}
-
 const MIB: usize = 1 << 20;
 
 /// Decodes with the smallest of three fixed limits that fits: the crate takes its limit as a constant, and allocates
-/// the claimed length of a string before it checks that the bytes exist.
-fn bounded<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), DecodeError> {
-    match bytes.len() {
-        0..=MIB => decode_from_slice(bytes, with_limit::<MIB>()),
-        len if len <= 64 * MIB => decode_from_slice(bytes, with_limit::<{ 64 * MIB }>()),
+/// the claimed length of a string before it checks that the bytes exist. Returns the number of bytes that were read.
+pub(crate) fn bounded<'de, S: DeserializeSeed<'de>>(seed: S, bytes: &'de [u8]) -> Result<(S::Value, usize), BoxError> {
+    let decoded = match bytes.len() {
+        0..=MIB => seed_decode_from_slice(seed, bytes, with_limit::<MIB>()),
+        len if len <= 64 * MIB => seed_decode_from_slice(seed, bytes, with_limit::<{ 64 * MIB }>()),
         // More than a Kafka message can hold.
-        _ => decode_from_slice(bytes, with_limit::<{ i32::MAX as usize }>()),
+        _ => seed_decode_from_slice(seed, bytes, with_limit::<{ i32::MAX as usize }>()),
+    };
+    decoded.map_err(cause)
+}
+
+/// Returns the value's own error text, without the crate's wrapping.
+fn cause(error: DecodeError) -> BoxError {
+    match error {
+        DecodeError::OtherString(text) => text.into(),
+        error => error.into(),
     }
 }
 
@@ -139,7 +143,7 @@ mod tests {
     fn all_texts_agree_with_their_facts() {
         assert_consistent(&not_encoded(EncodeError::OtherString("the price is not a number".to_owned())));
         assert_consistent(&not_encoded(EncodeError::UnexpectedEnd));
-        assert_consistent(&cause(DecodeError::OtherString("an unknown variant".to_owned())));
-        assert_consistent(&cause(DecodeError::UnexpectedEnd { additional: 3 }));
+        assert_consistent(&not_decoded(cause(DecodeError::OtherString("an unknown variant".to_owned()))));
+        assert_consistent(&not_decoded(cause(DecodeError::UnexpectedEnd { additional: 3 })));
     }
 }

@@ -67,7 +67,7 @@
 //! ```
 
 #[cfg(feature = "bincode")]
-mod bincode;
+pub(crate) mod bincode;
 mod buffer_pool;
 #[cfg(any(feature = "bincode", feature = "json", feature = "postcard"))]
 pub(crate) mod decode;
