@@ -41,7 +41,7 @@
 //! | feature | effect |
 //! |---|---|
 //! | `json` (default) | JSON, the default serializer; adds `serde` |
-//! | `serde` | `KafkaSinkConfig: Deserialize` |
+//! | `serde` | the configurations of sinks and sources can be deserialized |
 //! | `rdkafka` (default) | the transport over librdkafka; compiles C code |
 //! | `memory` (default) | the in-memory transport for tests |
 //! | `opentelemetry` | spans, trace context in headers, metrics: `telemetry` |

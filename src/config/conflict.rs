@@ -3,6 +3,9 @@ use std::fmt;
 
 use kafka_tower_core::{Error, ErrorKind, Result};
 
+use super::built::Built;
+use super::fields::Settings;
+
 /// Reason why a configuration cannot work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -30,6 +33,16 @@ impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.problem, self.cure)
     }
+}
+
+/// Returns all conflicts, with the names of the variables that set what they name.
+pub(super) fn by_variables<C: Settings>(config: &C) -> Vec<Conflict> {
+    let shown = |text: &str| Cow::Owned(config.variables().show(config, text));
+    let mut conflicts = config.all_conflicts(Built::HERE);
+    for conflict in &mut conflicts {
+        (conflict.problem, conflict.cure) = (shown(&conflict.problem), shown(&conflict.cure));
+    }
+    conflicts
 }
 
 /// Returns all conflicts as one error, or `Ok` without conflicts.

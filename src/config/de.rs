@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::fields::Fields;
+use super::fields::Settings;
 use super::overlay::{Overlay, Setting};
 use super::properties::{closest, find};
-use super::side::SINK;
-use super::{FIELDS, KafkaSinkConfig};
+use super::side::Side;
+use super::{KafkaSinkConfig, KafkaSourceConfig};
 
 /// Longer names are cut to this number of characters when shown.
 const SHOWN: usize = 60;
@@ -44,21 +45,41 @@ const SHOWN: usize = 60;
 #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
 impl<'de> Deserialize<'de> for KafkaSinkConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ConfigVisitor)
+        deserializer.deserialize_map(ConfigVisitor(PhantomData))
     }
 }
 
-struct ConfigVisitor;
+/// With the crate feature `serde`: as for [`KafkaSinkConfig`]. `topics` may be a list or a text with commas, and choices are
+/// written as [`with_vars`](KafkaSourceConfig::with_vars) says.
+///
+/// ```
+/// use kafka_tower::{CommitStrategy, KafkaSourceConfig};
+///
+/// let config: KafkaSourceConfig = serde_json::from_str(
+///     r#"{ "group_id": "billing", "topics": ["orders", "returns"], "commit": "each", "properties": { "check.crcs": false } }"#,
+/// )?;
+/// assert_eq!(config.topics, ["orders", "returns"]);
+/// assert_eq!(config.commit, CommitStrategy::Each);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+impl<'de> Deserialize<'de> for KafkaSourceConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ConfigVisitor(PhantomData))
+    }
+}
 
-impl<'de> Visitor<'de> for ConfigVisitor {
-    type Value = KafkaSinkConfig;
+struct ConfigVisitor<C>(PhantomData<C>);
+
+impl<'de, C: Settings> Visitor<'de> for ConfigVisitor<C> {
+    type Value = C;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the settings of a Kafka sink")
+        write!(f, "the settings of a Kafka {}", C::SIDE.name)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<KafkaSinkConfig, A::Error> {
-        let mut overlay = Overlay::over(KafkaSinkConfig::default());
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<C, A::Error> {
+        let mut overlay = Overlay::over(C::default());
         let mut seen = BTreeSet::new();
         while let Some(Name(name)) = map.next_key()? {
             let node: Node = map.next_value().map_err(|error| A::Error::custom(format_args!("`{name}`: {error}")))?;
@@ -73,25 +94,30 @@ impl<'de> Visitor<'de> for ConfigVisitor {
     }
 
     /// An empty file gives the defaults.
-    fn visit_unit<E: Error>(self) -> Result<KafkaSinkConfig, E> {
-        Ok(KafkaSinkConfig::default())
+    fn visit_unit<E: Error>(self) -> Result<C, E> {
+        Ok(C::default())
     }
 }
 
 /// An empty value counts as missing.
-fn set(overlay: &mut Overlay, name: &str, node: Node) {
-    let field = FIELDS.into_iter().find(|field| *field == name);
+fn set<C: Settings>(overlay: &mut Overlay<C>, name: &str, node: Node) {
+    let field = C::SIDE.fields.iter().copied().find(|field| *field == name);
     match (field, node) {
         (Some(_), Node::Null) => {}
         (Some(field), Node::Text(text)) => overlay.set(Setting::Field(field), &text),
-        (Some(field), Node::Plain(_)) if KafkaSinkConfig::is_text(field) => {
+        (Some(field), Node::Plain(_)) if C::is_text(field) => {
             overlay.fault(&format!("`{field}` is a number or a flag: write it in quotes"));
         }
         (Some(field), Node::Plain(text)) => overlay.set(Setting::Field(field), &text),
-        (Some("brokers"), Node::List(list)) => match list.into_iter().map(text).collect::<Option<Vec<_>>>() {
-            Some(all) => overlay.set(Setting::Field("brokers"), &all.join(",")),
-            None => overlay.fault("`brokers` has an entry that is not a string: write each as host:port, in quotes"),
-        },
+        (Some(field @ ("brokers" | "topics")), Node::List(list)) => {
+            match list.into_iter().map(text).collect::<Option<Vec<_>>>() {
+                Some(all) => overlay.set(Setting::Field(field), &all.join(",")),
+                None => {
+                    let each = if field == "brokers" { "each as host:port," } else { "each" };
+                    overlay.fault(&format!("`{field}` has an entry that is not a string: write {each} in quotes"));
+                }
+            }
+        }
         (Some(field), Node::List(_)) => overlay.fault(&format!("`{field}` is a list: write one value")),
         (Some(field), Node::Table(_)) => overlay.fault(&format!("`{field}` is a table: write one value")),
         (Some(field), Node::Other) => overlay.fault(&format!("`{field}` has an unsupported type: write a string")),
@@ -103,11 +129,11 @@ fn set(overlay: &mut Overlay, name: &str, node: Node) {
         (None, _) if name == "properties" => overlay.fault(
             "`properties` is not a table: write librdkafka's properties in it as names and values, or leave it out",
         ),
-        (None, _) => overlay.fault(&unknown(name)),
+        (None, _) => overlay.fault(&unknown(C::SIDE, name)),
     }
 }
 
-fn property(overlay: &mut Overlay, seen: &mut BTreeSet<String>, name: &str, node: Node) {
+fn property<C: Settings>(overlay: &mut Overlay<C>, seen: &mut BTreeSet<String>, name: &str, node: Node) {
     let shown: String = name.chars().take(SHOWN).collect();
     match node {
         Node::Null => {}
@@ -130,16 +156,16 @@ fn text(node: Node) -> Option<String> {
     }
 }
 
-fn unknown(name: &str) -> String {
+fn unknown(side: &Side, name: &str) -> String {
     let shown: String = name.chars().take(SHOWN).collect();
-    let cure = if find(name).is_some_and(|property| property.is_of(SINK.client)) {
+    let cure = if find(name).is_some_and(|property| property.is_of(side.client)) {
         "it is a property of librdkafka: write it in `properties`".to_owned()
-    } else if let Some(field) = closest(name, FIELDS.into_iter()) {
+    } else if let Some(field) = closest(name, side.fields.iter().copied()) {
         format!("did you mean `{field}`?")
-    } else if let Some(property) = closest(name, SINK.properties().map(|property| property.name)) {
+    } else if let Some(property) = closest(name, side.properties().map(|property| property.name)) {
         format!("did you mean {property:?}, in `properties`?")
     } else {
-        let mut fields = FIELDS;
+        let mut fields = side.fields.to_vec();
         fields.sort_unstable();
         format!("the fields are {} and properties", fields.join(", "))
     };
@@ -258,6 +284,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
 #[cfg(all(test, feature = "json"))]
 mod tests {
+    use super::super::FIELDS;
     use super::*;
 
     fn of(json: &str) -> Result<KafkaSinkConfig, String> {
@@ -385,5 +412,35 @@ mod tests {
              \"reconnect.backoff.ms\" (20000) is above \"reconnect.backoff.max.ms\" (10000): raise the second at \
              line 2 column 127"
         );
+    }
+
+    #[test]
+    fn a_source_has_its_own_fields() {
+        let of = |json: &str| serde_json::from_str::<KafkaSourceConfig>(json).map_err(|error| error.to_string());
+        assert_eq!(of("{}"), Ok(KafkaSourceConfig::default()));
+        let config = of(r#"{"topics": "a, b", "commit": "Periodic", "commit_every": 7, "group_protocol": "consumer",
+            "properties": {"group": {"remote.assignor": "range"}}}"#);
+        let expected = KafkaSourceConfig {
+            topics: vec!["a".into(), "b".into()],
+            commit: kafka_tower_core::source::CommitStrategy::Periodic,
+            commit_every: Some(7),
+            group_protocol: crate::GroupProtocol::Consumer,
+            ..Default::default()
+        };
+        assert_eq!(config, Ok(expected.with_property("group.remote.assignor", "range")));
+        for (json, text) in [
+            (r#"{"topic": "a"}"#, "unknown field \"topic\": did you mean `topics`?"),
+            (r#"{"batch_size": 1}"#, "unknown field \"batch_size\": the fields are assignor, broker"),
+            (r#"{"topics": []}"#, "`topics` is empty: name the topics to read"),
+            (r#"{"topics": ["a", 1]}"#, "`topics` has an entry that is not a string: write each in quotes"),
+            (r#"{"start": "newest"}"#, "`start`: unknown value \"newest\": use one of earliest, latest"),
+            (
+                r#"{"properties": {"linger.ms": 5}}"#,
+                "`properties` has \"linger.ms\", which is for producers: remove it",
+            ),
+        ] {
+            let faults = of(json).unwrap_err();
+            assert!(faults.starts_with(text), "{json}: {faults}");
+        }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::str::FromStr;
 
+use super::properties::Properties;
 pub(super) use super::properties::value::Fault;
 use super::properties::value::{self, shown};
-use super::{Conflict, KafkaSinkConfig, built::Built, validate};
+use super::side::Side;
+use super::{Conflict, Variables, built::Built};
 
 /// Declares the configuration: its fields with their defaults, and, after `..`, what is not set by a text of its own.
 /// Everything that goes through all fields by name comes from this list.
@@ -57,6 +59,22 @@ macro_rules! config {
                     _ => false,
                 }
             }
+
+            fn properties(&self) -> &$crate::config::properties::Properties {
+                &self.properties
+            }
+
+            fn properties_mut(&mut self) -> &mut $crate::config::properties::Properties {
+                &mut self.properties
+            }
+
+            fn variables(&self) -> &$crate::config::Variables {
+                &self.variables
+            }
+
+            fn variables_mut(&mut self) -> &mut $crate::config::Variables {
+                &mut self.variables
+            }
         }
 
         /// Shows the names of `properties` without their values, and brokers without the part before an `@`, because both
@@ -84,6 +102,25 @@ pub(super) trait Fields: Clone + Default {
     /// Returns whether a field is a text, and not a number or a flag.
     #[cfg(feature = "serde")]
     fn is_text(field: &str) -> bool;
+
+    fn properties(&self) -> &Properties;
+
+    fn properties_mut(&mut self) -> &mut Properties;
+
+    fn variables(&self) -> &Variables;
+
+    fn variables_mut(&mut self) -> &mut Variables;
+}
+
+/// A configuration.
+pub(super) trait Settings: Fields {
+    const SIDE: &'static Side;
+
+    /// Returns the conflicts of single fields, which cannot work with any other settings.
+    fn alone(&self, built: Built) -> Vec<Conflict>;
+
+    /// Returns all conflicts, as this crate names settings.
+    fn all_conflicts(&self, built: Built) -> Vec<Conflict>;
 }
 
 /// The value of a field.
@@ -148,9 +185,10 @@ impl Value for Option<u64> {
     }
 }
 
-/// A choice by one of its names, in any case.
+/// A choice by one of its names, also as the program writes it: `read_committed`, `ReadCommitted`.
 pub(super) fn choice<T: Clone>(text: &str, known: &[(&str, T)]) -> Result<T, Fault> {
-    let found = known.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+    let normal = |name: &str| name.replace(['-', '_'], "").to_ascii_lowercase();
+    let found = known.iter().find(|(name, _)| normal(name) == normal(text));
     found.map(|(_, value)| value.clone()).ok_or_else(|| {
         let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
         Fault { problem: format!("unknown value {}", shown(text)), cure: format!("use one of {}", names.join(", ")) }
@@ -169,14 +207,13 @@ pub(super) fn no_field() -> Fault {
     Fault { problem: "is no field".to_owned(), cure: "correct its name".to_owned() }
 }
 
-/// Sets one of [`FIELDS`](super::FIELDS). If the value cannot work with any other settings and any build,
-/// sets nothing and returns the conflicts.
-pub(super) fn set(config: &mut KafkaSinkConfig, field: &'static str, text: &str) -> Vec<Conflict> {
+/// Sets a field. If the value cannot work with any other settings and any build, sets nothing and returns the conflicts.
+pub(super) fn set<C: Settings>(config: &mut C, field: &'static str, text: &str) -> Vec<Conflict> {
     let mut changed = config.clone();
     if let Err(Fault { problem, cure }) = changed.assign(field, text) {
         return vec![Conflict::new(field, format!("`{field}`: {problem}"), cure)];
     }
-    let mut found = validate::alone(&changed, Built::WHOLE);
+    let mut found = changed.alone(Built::WHOLE);
     found.retain(|conflict| conflict.field == field);
     if found.is_empty() {
         *config = changed;
@@ -186,23 +223,47 @@ pub(super) fn set(config: &mut KafkaSinkConfig, field: &'static str, text: &str)
 
 #[cfg(test)]
 mod tests {
-    use super::super::FIELDS;
+    use super::super::{KafkaSinkConfig, KafkaSourceConfig};
     use super::*;
 
-    #[test]
-    fn each_field_is_set_by_its_own_name_only() {
-        for field in FIELDS {
-            let changed = ["7", "false", "lz4", "0", "true"].iter().any(|value| {
-                let mut config = KafkaSinkConfig::default();
-                let set = set(&mut config, field, value).is_empty() && config != KafkaSinkConfig::default();
-                let others = FIELDS.into_iter().filter(|other| *other != field);
-                let mut others = others.filter(|other| !config.same(&KafkaSinkConfig::default(), other));
+    fn each_field_is_set_by_its_own_name_only<C: Settings + PartialEq>(values: &[&str]) {
+        let fields = || C::SIDE.fields.iter();
+        for field in fields() {
+            let changed = values.iter().any(|value| {
+                let mut config = C::default();
+                let set = set(&mut config, field, value).is_empty() && config != C::default();
+                let others = fields().filter(|other| *other != field);
+                let mut others = others.filter(|other| !config.same(&C::default(), other));
                 assert_eq!(others.next(), None, "{field}");
-                set && !config.same(&KafkaSinkConfig::default(), field)
+                set && !config.same(&C::default(), field)
             });
             assert!(changed, "{field}");
         }
+    }
+
+    #[test]
+    fn fields_are_set_by_name() {
+        each_field_is_set_by_its_own_name_only::<KafkaSinkConfig>(&["7", "false", "lz4", "0", "true"]);
+        let values = ["7", "false", "Latest", "ReadUncommitted", "each", "consumer", "roundrobin"];
+        each_field_is_set_by_its_own_name_only::<KafkaSourceConfig>(&values);
         assert!(!set(&mut KafkaSinkConfig::default(), "properties", "x").is_empty());
+    }
+
+    #[test]
+    fn a_list_is_separated_by_commas() {
+        let mut config = KafkaSourceConfig::default();
+        assert_eq!(set(&mut config, "topics", " a, b ,,c"), []);
+        assert_eq!(config.topics, ["a", "b", "c"]);
+        assert_eq!(set(&mut config, "topics", " ,").len(), 1, "no topic");
+    }
+
+    #[test]
+    fn an_unknown_choice_names_the_known_ones() {
+        let conflicts = set(&mut KafkaSourceConfig::default(), "isolation", "committed");
+        assert_eq!(
+            conflicts[0].to_string(),
+            "`isolation`: unknown value \"committed\": use one of read_committed, read_uncommitted"
+        );
     }
 
     #[test]

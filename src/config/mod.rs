@@ -17,7 +17,6 @@ mod source;
 mod validate;
 mod variables;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -142,6 +141,18 @@ fields::config! {
     }
 }
 
+impl fields::Settings for KafkaSinkConfig {
+    const SIDE: &'static side::Side = &side::SINK;
+
+    fn alone(&self, built: built::Built) -> Vec<Conflict> {
+        validate::alone(self, built)
+    }
+
+    fn all_conflicts(&self, built: built::Built) -> Vec<Conflict> {
+        validate::conflicts(self, built)
+    }
+}
+
 impl KafkaSinkConfig {
     /// Sets a property of librdkafka.
     #[must_use]
@@ -178,12 +189,7 @@ impl KafkaSinkConfig {
     /// Returns every conflict in these settings. Empty if they can work.
     #[must_use]
     pub fn conflicts(&self) -> Vec<Conflict> {
-        let shown = |text: &str| Cow::Owned(self.variables.show(self, text));
-        let mut conflicts = validate::conflicts(self, built::Built::HERE);
-        for conflict in &mut conflicts {
-            (conflict.problem, conflict.cure) = (shown(&conflict.problem), shown(&conflict.cure));
-        }
-        conflicts
+        conflict::by_variables(self)
     }
 
     /// Returns warnings about settings that work but may be unintended, one line each. Connecting logs them.

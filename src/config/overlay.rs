@@ -1,9 +1,9 @@
 //! Applies settings one by one over a configuration, and collects everything that is wrong.
 
 use super::built::Built;
+use super::fields::{self, Settings};
 use super::properties::canonical;
-use super::side::SINK;
-use super::{Conflict, KafkaSinkConfig, fields, properties, validate};
+use super::{Conflict, properties};
 
 /// The target of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,8 +14,8 @@ pub(super) enum Setting<'a> {
 }
 
 /// A configuration with the settings applied so far, and their faults.
-pub(super) struct Overlay {
-    config: KafkaSinkConfig,
+pub(super) struct Overlay<C> {
+    config: C,
     faults: Vec<String>,
     /// Settings whose values were rejected, as the texts name them.
     refused: Vec<String>,
@@ -23,15 +23,15 @@ pub(super) struct Overlay {
     before: Vec<Conflict>,
 }
 
-impl Overlay {
-    pub(super) fn over(config: KafkaSinkConfig) -> Self {
-        let before = validate::conflicts(&config, Built::HERE);
+impl<C: Settings> Overlay<C> {
+    pub(super) fn over(config: C) -> Self {
+        let before = config.all_conflicts(Built::HERE);
         Self { config, faults: Vec::new(), refused: Vec::new(), before }
     }
 
     /// Begins with a configuration to which variables with a prefix are applied.
-    pub(super) fn by_variables(mut config: KafkaSinkConfig, prefix: &str) -> Self {
-        config.variables.read_with(prefix);
+    pub(super) fn by_variables(mut config: C, prefix: &str) -> Self {
+        config.variables_mut().read_with(prefix);
         Self::over(config)
     }
 
@@ -42,7 +42,7 @@ impl Overlay {
 
     /// Replaces names of settings in a text by the names they were written with.
     pub(super) fn show(&self, text: &str) -> String {
-        self.config.variables.show(&self.config, text)
+        self.config.variables().show(&self.config, text)
     }
 
     /// Sets a value, unless it cannot work with any other settings.
@@ -56,17 +56,17 @@ impl Overlay {
     /// Sets a variable's value, which also replaces values under other names of the setting. A value from a file is not
     /// shown.
     pub(super) fn set_by_variable(&mut self, setting: Setting<'static>, value: &str, variable: &str, from_file: bool) {
-        let before = self.config.properties.clone();
+        let before = self.config.properties().clone();
         if let Setting::Property(name) = setting {
-            self.config.properties.retain(|other, _| canonical(other) != canonical(name));
+            self.config.properties_mut().retain(|other, _| canonical(other) != canonical(name));
         }
         let conflicts = self.try_set(setting, value);
         if conflicts.is_empty() {
             let (Setting::Field(name) | Setting::Property(name)) = setting;
-            self.config.variables.note(name, variable, value);
+            self.config.variables_mut().note(name, variable, value);
             return;
         }
-        self.config.properties = before;
+        *self.config.properties_mut() = before;
         for Conflict { problem, cure, .. } in conflicts {
             let rest = problem.strip_prefix(&setting.shown());
             let problem = match rest.or_else(|| problem.strip_prefix(&format!("`properties` has {}", setting.shown())))
@@ -82,7 +82,7 @@ impl Overlay {
     fn try_set(&mut self, setting: Setting<'_>, value: &str) -> Vec<Conflict> {
         let conflicts = match setting {
             Setting::Field(field) => fields::set(&mut self.config, field, value),
-            Setting::Property(name) => properties::set(&SINK, &mut self.config.properties, name, value),
+            Setting::Property(name) => properties::set(C::SIDE, self.config.properties_mut(), name, value),
         };
         if !conflicts.is_empty() {
             self.refused.push(setting.shown());
@@ -92,17 +92,17 @@ impl Overlay {
 
     /// Returns the configuration, or everything that is wrong. That includes missing settings and settings that do not
     /// fit together, except settings that a fault names, because their intended value is unknown.
-    pub(super) fn finish(self) -> Result<KafkaSinkConfig, Vec<String>> {
+    pub(super) fn finish(self) -> Result<C, Vec<String>> {
         let Self { config, mut faults, mut refused, before } = self;
         if faults.is_empty() {
             return Ok(config);
         }
         refused.extend(faults.iter().cloned());
-        for conflict in validate::conflicts(&config, Built::HERE) {
+        for conflict in config.all_conflicts(Built::HERE) {
             if !before.contains(&conflict)
-                && !config.variables.share_a_setting(&config, &conflict.to_string(), &refused)
+                && !config.variables().share_a_setting(&config, &conflict.to_string(), &refused)
             {
-                faults.push(config.variables.show(&config, &conflict.to_string()));
+                faults.push(config.variables().show(&config, &conflict.to_string()));
             }
         }
         Err(faults)

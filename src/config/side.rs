@@ -7,16 +7,24 @@ use super::{FIELDS, source};
 /// The settings of one kind of client.
 pub(super) struct Side {
     pub(super) client: Client,
+    /// The type of the configuration.
+    pub(super) config: &'static str,
+    /// What it configures.
+    pub(super) name: &'static str,
     /// Names of the fields.
     pub(super) fields: &'static [&'static str],
     /// Properties of librdkafka that a field sets under each of their names, with the field.
     pub(super) set_by_fields: &'static [(&'static str, &'static str)],
     /// Properties that the transport sets because it depends on them, and what to do about one.
     pub(super) set_by_transport: &'static [(&'static str, &'static str)],
+    /// Common wrong names of variables, and the right ones.
+    pub(super) hints: &'static [(&'static str, &'static str)],
 }
 
 pub(super) static SINK: Side = Side {
     client: Client::Producer,
+    config: "KafkaSinkConfig",
+    name: "sink",
     fields: &FIELDS,
     set_by_fields: &[
         ("acks", "acks"),
@@ -38,10 +46,13 @@ pub(super) static SINK: Side = Side {
         ("log.queue", LOG),
         ("log_level", LEVEL),
     ],
+    hints: &[("TIMEOUT_MS", "SEND_TIMEOUT_MS"), ("TOPIC_NAME", "TOPIC")],
 };
 
 pub(super) static SOURCE: Side = Side {
     client: Client::Consumer,
+    config: "KafkaSourceConfig",
+    name: "source",
     fields: &source::FIELDS,
     set_by_fields: &[
         ("auto.offset.reset", "start"),
@@ -79,6 +90,13 @@ pub(super) static SOURCE: Side = Side {
         ("offset.store.path", COMMIT),
         ("offset.store.sync.interval.ms", COMMIT),
     ],
+    hints: &[
+        ("CONSUMER_GROUP", "GROUP_ID"),
+        ("GROUP", "GROUP_ID"),
+        ("OFFSET_RESET", "START"),
+        ("TOPIC", "TOPICS"),
+        ("TOPIC_NAME", "TOPICS"),
+    ],
 };
 
 const BATCHES: &str = "remove it, because the source reads in batches of its own";
@@ -94,10 +112,12 @@ impl Side {
         table::TABLE.iter().filter(|property| property.is_of(self.client))
     }
 
-    /// Returns whether the property is one of the other kind of client.
-    pub(super) fn is_foreign(&self, name: &str) -> bool {
-        let mut all = table::TABLE.iter().filter(|property| !property.is_of(self.client));
+    /// Names of the properties that only the other kind of client has.
+    pub(super) fn foreign(&self) -> impl Iterator<Item = &'static str> + use<'_> {
         let other = if self.client == Client::Producer { &SOURCE } else { &SINK };
-        all.any(|property| property.name == name) || other.set_by_transport.iter().any(|(known, _)| *known == name)
+        let own = |name: &str| self.set_by_transport.iter().any(|(known, _)| *known == name);
+        let properties =
+            table::TABLE.iter().filter(|property| !property.is_of(self.client)).map(|property| property.name);
+        properties.chain(other.set_by_transport.iter().map(|(name, _)| *name).filter(move |name| !own(name)))
     }
 }

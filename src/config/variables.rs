@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::fields::{self, Fields};
-use super::side::SINK;
-use super::{FIELDS, KafkaSinkConfig};
+use super::fields::{self, Settings};
+use super::side::Side;
 
-/// The environment variables that set a [`KafkaSinkConfig`]. Its conflicts and warnings name these variables instead of
-/// fields and properties.
+/// The environment variables that set a configuration. Its conflicts and warnings name these variables instead of fields and
+/// properties.
 ///
-/// [`KafkaSinkConfig::with_vars`] fills it. A setting that the program changes afterwards is named by its field again.
+/// [`KafkaSinkConfig::with_vars`](crate::KafkaSinkConfig::with_vars) and
+/// [`KafkaSourceConfig::with_vars`](crate::KafkaSourceConfig::with_vars) fill it. A setting that the program changes afterwards is named by its field again.
 /// All values of this type compare equal, and `Debug` shows no values of settings.
 ///
 /// ```
@@ -56,32 +56,29 @@ impl Variables {
     }
 
     /// Returns the variable to name for a field or property: the one that set it, or the one that could if it is unset.
-    fn of(&self, config: &KafkaSinkConfig, name: &'static str) -> Option<String> {
-        let is_field = FIELDS.contains(&name);
+    fn of<C: Settings>(&self, config: &C, name: &'static str) -> Option<String> {
+        let is_field = C::SIDE.fields.contains(&name);
         let Some((variable, value)) = self.set.get(name) else {
-            let untouched = if is_field {
-                config.same(&KafkaSinkConfig::default(), name)
-            } else {
-                !config.properties.contains_key(name)
-            };
+            let untouched =
+                if is_field { config.same(&C::default(), name) } else { !config.properties().contains_key(name) };
             return untouched.then(|| format!("{}{}", self.prefix, image(name)));
         };
         let unchanged = if is_field {
             let mut as_set = config.clone();
             fields::set(&mut as_set, name, value).is_empty() && config.same(&as_set, name)
         } else {
-            config.properties.get(name) == Some(value)
+            config.properties().get(name) == Some(value)
         };
         unchanged.then(|| variable.clone())
     }
 
     /// Replaces `` `fields` `` and `"properties"` in a text by their variables.
-    pub(super) fn show(&self, config: &KafkaSinkConfig, text: &str) -> String {
+    pub(super) fn show<C: Settings>(&self, config: &C, text: &str) -> String {
         if self.prefix.is_empty() {
             return text.to_owned();
         }
         let mut shown = text.to_owned();
-        for (name, notations) in settings() {
+        for (name, notations) in settings(C::SIDE) {
             if notations.iter().all(|notation| !text.contains(notation)) {
                 continue;
             }
@@ -99,8 +96,8 @@ impl Variables {
     }
 
     /// Returns whether one of `others` names a setting that `text` names too.
-    pub(super) fn share_a_setting(&self, config: &KafkaSinkConfig, text: &str, others: &[String]) -> bool {
-        settings().filter(|(_, notations)| notations.iter().any(|notation| text.contains(notation))).any(
+    pub(super) fn share_a_setting<C: Settings>(&self, config: &C, text: &str, others: &[String]) -> bool {
+        settings(C::SIDE).filter(|(_, notations)| notations.iter().any(|notation| text.contains(notation))).any(
             |(name, notations)| {
                 let variable = if self.prefix.is_empty() { None } else { self.of(config, name) };
                 others.iter().any(|other| {
@@ -113,9 +110,9 @@ impl Variables {
 }
 
 /// Fields and properties, with their notation in this crate's texts.
-fn settings() -> impl Iterator<Item = (&'static str, Vec<String>)> {
-    let fields = FIELDS.into_iter().map(|field| (field, vec![format!("`{field}`")]));
-    let properties = SINK.properties().map(|property| property.name).filter(|name| !FIELDS.contains(name));
+fn settings(side: &'static Side) -> impl Iterator<Item = (&'static str, Vec<String>)> {
+    let fields = side.fields.iter().copied().map(|field| (field, vec![format!("`{field}`")]));
+    let properties = side.properties().map(|property| property.name).filter(|name| !side.fields.contains(name));
     fields.chain(properties.map(|name| (name, vec![format!("{name:?}")])))
 }
 
@@ -132,6 +129,7 @@ fn has_word(text: &str, word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::KafkaSinkConfig;
 
     fn read(vars: &[(&str, &str)]) -> KafkaSinkConfig {
         KafkaSinkConfig::default().with_vars("MY_", vars.iter().copied()).unwrap()

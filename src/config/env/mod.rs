@@ -1,133 +1,28 @@
 //! A configuration from environment variables.
 
 mod names;
+mod sink;
+mod source;
 #[cfg(test)]
 mod tests;
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::{env, fs, io};
+use std::{fs, io};
 
 use kafka_tower_core::{Error, ErrorKind, Result};
 
-use super::KafkaSinkConfig;
+use super::fields::Settings;
 use super::overlay::Overlay;
 use super::properties::canonical;
+use super::side::Side;
 use names::{Meaning, Target, meaning};
 
+/// Prefix of a sink's variables, and of Kafka's own.
 const PREFIX: &str = "KAFKA_";
 
 /// Longer names are cut to this number of characters when shown.
 const SHOWN: usize = 80;
-
-impl KafkaSinkConfig {
-    /// Reads the settings from environment variables with the prefix `KAFKA_`. See
-    /// [`from_env_with_prefix`](Self::from_env_with_prefix).
-    ///
-    /// # Errors
-    ///
-    /// As [`with_vars`](Self::with_vars).
-    ///
-    /// ```no_run
-    /// use kafka_tower::KafkaSinkConfig;
-    ///
-    /// // KAFKA_BROKERS=kafka-1:9092 KAFKA_TOPIC=orders KAFKA_SECURITY_PROTOCOL=sasl_ssl …
-    /// let config = KafkaSinkConfig::from_env()?;
-    /// # Ok::<(), kafka_tower::Error>(())
-    /// ```
-    pub fn from_env() -> Result<Self> {
-        Self::from_env_with_prefix(PREFIX)
-    }
-
-    /// Reads the settings from environment variables with a prefix. Settings without a variable have their defaults.
-    ///
-    /// [`with_vars`](Self::with_vars) documents the names of the variables.
-    ///
-    /// # Errors
-    ///
-    /// As [`with_vars`](Self::with_vars).
-    pub fn from_env_with_prefix(prefix: &str) -> Result<Self> {
-        Self::default().with_vars(prefix, env::vars_os())
-    }
-
-    /// Overrides these settings with variables. Use it for a preset or a file that the environment may change, and for
-    /// tests.
-    ///
-    /// | variable, with the prefix `KAFKA_` | sets |
-    /// |---|---|
-    /// | `KAFKA_BROKERS`, `KAFKA_TOPIC`, `KAFKA_BATCH_SIZE`, … | the field of that name |
-    /// | `KAFKA_BOOTSTRAP_SERVERS` | `brokers` |
-    /// | `KAFKA_SECURITY_PROTOCOL`, `KAFKA_SASL_PASSWORD`, … | librdkafka's property: upper case, underscores for dots |
-    /// | `KAFKA_SASL_PASSWORD_FILE`, … | the same, to the content of the file, without a line break at its end |
-    ///
-    /// Flags are `true`, `yes`, `on`, `1` or `false`, `no`, `off`, `0`, in any case. An empty variable counts as not
-    /// set. Ignored are variables of Kubernetes services and of Docker's links (`KAFKA_SERVICE_HOST`, `KAFKA_PORT`,
-    /// `KAFKA_NAME`, `KAFKA_ENV_…`, …), consumers' properties, and under `KAFKA_` those of Kafka's scripts and images:
-    /// `KAFKA_HOME`, `…_OPTS`, `KAFKA_JMX_…`, `KAFKA_LOG4J_…`, `KAFKA_CFG_…`, `KAFKA_TOWER_…`. Any other variable with
-    /// the prefix is an error; [`with_vars_lenient`](Self::with_vars_lenient) ignores it.
-    ///
-    /// A value that cannot work with any other settings is an error here. Missing settings and settings that do not fit
-    /// together are left to [`validate`](Self::validate), because the program may still change them. `validate` and
-    /// [`warnings`](Self::warnings) name the variables, too.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Config`] with everything that is wrong, by the variables' names. If anything is wrong, it also
-    /// lists settings that do not fit together. It shows only values of numbers, flags, choices, topics and hosts, and
-    /// no value from a file.
-    ///
-    /// ```
-    /// use kafka_tower::KafkaSinkConfig;
-    ///
-    /// let vars = [("KAFKA_BROKERS", "kafka-1:9092"), ("KAFKA_LINGER_MS", "20"), ("KAFKA_SASL_USERNAME", "ada"), ("HOME", "/")];
-    /// let config = KafkaSinkConfig::high_throughput("localhost:9092", "clicks").with_vars("KAFKA_", vars)?;
-    /// assert_eq!((config.brokers.as_str(), config.linger_ms, config.batch_size), ("kafka-1:9092", 20, 10_000));
-    /// assert_eq!(config.properties["sasl.username"], "ada");
-    ///
-    /// let wrong = KafkaSinkConfig::default().with_vars("KAFKA_", [("KAFKA_LINGR_MS", "5"), ("KAFKA_MAX_RETRIES", "many")]);
-    /// assert_eq!(
-    ///     wrong.unwrap_err().message(),
-    ///     "the environment cannot be used: KAFKA_LINGR_MS is an unknown setting: did you mean KAFKA_LINGER_MS?; \
-    ///      KAFKA_MAX_RETRIES: expected a whole number in range, got \"many\": write digits, without a unit",
-    /// );
-    /// # Ok::<(), kafka_tower::Error>(())
-    /// ```
-    pub fn with_vars<N, V>(self, prefix: &str, vars: impl IntoIterator<Item = (N, V)>) -> Result<Self>
-    where
-        N: Into<OsString>,
-        V: Into<OsString>,
-    {
-        let vars = vars.into_iter().map(|(name, value)| (name.into(), value.into()));
-        overlay(self, prefix, vars, |path| fs::read_to_string(path), Unknown::Refuse)
-    }
-
-    /// Like [`with_vars`](Self::with_vars), for a prefix that variables of other programs share: an unknown variable is
-    /// ignored and logged as a warning that names the nearest setting.
-    ///
-    /// An invalid value of a setting is still an error.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Config`] with everything that is wrong, by the variables' names.
-    ///
-    /// ```
-    /// use kafka_tower::KafkaSinkConfig;
-    ///
-    /// let vars = [("KAFKA_TOPIC", "orders"), ("KAFKA_DEAD_LETTERS", "orders.dead")];
-    /// let config = KafkaSinkConfig::default().with_vars_lenient("KAFKA_", vars)?;
-    /// assert_eq!(config.topic, "orders");
-    /// # Ok::<(), kafka_tower::Error>(())
-    /// ```
-    pub fn with_vars_lenient<N, V>(self, prefix: &str, vars: impl IntoIterator<Item = (N, V)>) -> Result<Self>
-    where
-        N: Into<OsString>,
-        V: Into<OsString>,
-    {
-        let vars = vars.into_iter().map(|(name, value)| (name.into(), value.into()));
-        let mut say = |text: &str| tracing::warn!("ignored: {text}");
-        overlay(self, prefix, vars, |path| fs::read_to_string(path), Unknown::Ignore(&mut say))
-    }
-}
 
 /// A value and its source.
 struct Given {
@@ -143,13 +38,28 @@ enum Unknown<'a> {
     Ignore(&'a mut dyn FnMut(&str)),
 }
 
-fn overlay(
-    config: KafkaSinkConfig,
+/// Applies the variables of the process, or others, to a configuration.
+fn with_vars<C: Settings, N: Into<OsString>, V: Into<OsString>>(
+    config: C,
+    prefix: &str,
+    vars: impl IntoIterator<Item = (N, V)>,
+    unknown: Unknown<'_>,
+) -> Result<C> {
+    let vars = vars.into_iter().map(|(name, value)| (name.into(), value.into()));
+    overlay(config, prefix, vars, |path| fs::read_to_string(path), unknown)
+}
+
+fn warn(text: &str) {
+    tracing::warn!("ignored: {text}");
+}
+
+fn overlay<C: Settings>(
+    config: C,
     prefix: &str,
     vars: impl Iterator<Item = (OsString, OsString)>,
     read: impl Fn(&Path) -> io::Result<String>,
     mut unknown: Unknown<'_>,
-) -> Result<KafkaSinkConfig> {
+) -> Result<C> {
     if prefix.is_empty() {
         return Err(Error::new(ErrorKind::Config, "the prefix of the variables is empty").with_help("use \"KAFKA_\""));
     }
@@ -162,7 +72,7 @@ fn overlay(
     let mut overlay = Overlay::by_variables(config, prefix);
     let mut given: Vec<Given> = Vec::new();
     for (variable, value) in ours {
-        match look_at(&variable, prefix, value, &read) {
+        match look_at(C::SIDE, &variable, prefix, value, &read) {
             Found::Sets(one) => match given.iter().find(|other| one.is_same(other)) {
                 Some(other) if other.value != one.value => {
                     overlay
@@ -185,9 +95,12 @@ fn overlay(
     overlay.finish().map_err(|mut faults| {
         // Sorted by the names of the variables, which the texts begin with.
         faults.sort_unstable();
+        let Side { name, config, .. } = C::SIDE;
         Error::new(ErrorKind::Config, format!("the environment cannot be used: {}", faults.join("; "))).with_help(
-            "correct the variables; if some are not meant for the sink, use another prefix \
-             (KafkaSinkConfig::from_env_with_prefix) or ignore them (KafkaSinkConfig::with_vars_lenient)",
+            format!(
+                "correct the variables; if some are not meant for the {name}, use another prefix \
+             ({config}::from_env_with_prefix) or ignore them ({config}::with_vars_lenient)"
+            ),
         )
     })
 }
@@ -201,8 +114,14 @@ enum Found {
     Unknown(String),
 }
 
-fn look_at(variable: &str, prefix: &str, value: OsString, read: &impl Fn(&Path) -> io::Result<String>) -> Found {
-    let (target, from_file) = match meaning(&variable[prefix.len()..], &value, prefix == PREFIX) {
+fn look_at(
+    side: &Side,
+    variable: &str,
+    prefix: &str,
+    value: OsString,
+    read: &impl Fn(&Path) -> io::Result<String>,
+) -> Found {
+    let (target, from_file) = match meaning(side, &variable[prefix.len()..], &value, prefix == PREFIX) {
         Meaning::Sets(target) => (target, false),
         Meaning::FromFile(target) => (target, true),
         Meaning::Foreign => return Found::Foreign,

@@ -2,10 +2,10 @@
 
 use std::ffi::OsStr;
 
-use crate::config::FIELDS;
 use crate::config::overlay::Setting;
+use crate::config::properties::property::Client;
 use crate::config::properties::{closest, java, set_by};
-use crate::config::side::{SINK, SOURCE};
+use crate::config::side::Side;
 use crate::config::variables::image;
 
 /// The setting that a variable sets.
@@ -26,9 +26,11 @@ pub(super) enum Meaning {
 /// Variables under `KAFKA_` of Kafka's scripts and images, and of the tests of this project.
 const FOREIGN: [&str; 5] = ["CONF_DIR", "HOME", "LOG_DIR", "SCALA_VERSION", "VERSION"];
 const FOREIGN_STARTS: [&str; 4] = ["CFG_", "JMX_", "LOG4J_", "TOWER_"];
+/// Prefix of a source's variables, after Kafka's.
+const OF_A_SOURCE: &str = "SOURCE_";
 
-/// Common wrong names, and the right ones.
-const HINTS: [(&str, &str); 13] = [
+/// Common wrong names of any client, and the right ones.
+const HINTS: [(&str, &str); 11] = [
     ("BOOTSTRAP", "BROKERS"),
     ("BOOTSTRAP_SERVER", "BROKERS"),
     ("BROKER", "BROKERS"),
@@ -40,55 +42,60 @@ const HINTS: [(&str, &str); 13] = [
     ("PASSWORD", "SASL_PASSWORD"),
     ("USER", "SASL_USERNAME"),
     ("USERNAME", "SASL_USERNAME"),
-    ("TIMEOUT_MS", "SEND_TIMEOUT_MS"),
-    ("TOPIC_NAME", "TOPIC"),
 ];
 
-pub(super) fn meaning(name: &str, value: &OsStr, kafkas_prefix: bool) -> Meaning {
-    if let Some(target) = target(name) {
+pub(super) fn meaning(side: &Side, name: &str, value: &OsStr, kafkas_prefix: bool) -> Meaning {
+    if let Some(target) = target(side, name) {
         return Meaning::Sets(target);
     }
     let file = name.strip_suffix("_FILE");
-    if let Some(target) = file.and_then(target) {
+    if let Some(target) = file.and_then(|name| target(side, name)) {
         return Meaning::FromFile(target);
     }
     if is_of_kubernetes(name)
         || is_of_docker(name, value, kafkas_prefix)
-        || is_of_consumers(name)
+        || (side.client == Client::Producer && is_of_a_consumer(side, name, kafkas_prefix))
         || (kafkas_prefix && is_of_kafka(name))
     {
         return Meaning::Foreign;
     }
-    let (problem, cure) = unknown(file.unwrap_or(name), if file.is_some() { "_FILE" } else { "" });
+    let (problem, cure) = unknown(side, file.unwrap_or(name), if file.is_some() { "_FILE" } else { "" });
     Meaning::Unknown(problem, cure)
 }
 
 /// Fields take precedence: `batch_size` and librdkafka's `batch.size` have the same variable.
-fn target(name: &str) -> Option<Target> {
+fn target(side: &Side, name: &str) -> Option<Target> {
     if name == "BOOTSTRAP_SERVERS" {
         return Some(Target::Field("brokers"));
     }
-    let field = FIELDS.into_iter().find(|field| image(field) == name).map(Target::Field);
-    field.or_else(|| property(name).filter(|name| set_by(&SINK, name).is_none()).map(Target::Property))
+    let field = side.fields.iter().copied().find(|field| image(field) == name).map(Target::Field);
+    field.or_else(|| property(side, name).filter(|name| set_by(side, name).is_none()).map(Target::Property))
 }
 
-fn property(name: &str) -> Option<&'static str> {
-    SINK.properties().map(|property| property.name).find(|known| image(known) == name)
+fn property(side: &Side, name: &str) -> Option<&'static str> {
+    side.properties().map(|property| property.name).find(|known| image(known) == name)
 }
 
-fn unknown(name: &str, file: &str) -> (String, String) {
+fn unknown(side: &Side, name: &str, file: &str) -> (String, String) {
     let dotted = name.to_ascii_lowercase().replace('_', ".");
-    if let Some(field) = property(name).and_then(|name| set_by(&SINK, name)) {
+    if let Some(field) = property(side, name).and_then(|name| set_by(side, name)) {
         let field = image(field);
         return (format!("sets the same as ${field}"), format!("set ${field}{file} instead"));
     }
-    if let Some(cure) = java::cure(SINK.client, &dotted) {
+    if let Some((_, cure)) = side.set_by_transport.iter().find(|(known, _)| image(known) == name) {
+        return ("is set by the transport".to_owned(), (*cure).to_owned());
+    }
+    if side.client == Client::Consumer && is_foreign(side, name) {
+        return ("is for producers".to_owned(), "remove it".to_owned());
+    }
+    if let Some(cure) = java::cure(side.client, &dotted) {
         return ("is a setting of the Java client".to_owned(), cure.to_owned());
     }
-    let hint = HINTS.iter().find(|(written, _)| *written == name).map(|(_, meant)| (*meant).to_owned());
+    let hint =
+        HINTS.iter().chain(side.hints).find(|(written, _)| *written == name).map(|(_, meant)| (*meant).to_owned());
     let near = || {
-        let known = FIELDS.into_iter().chain(SINK.properties().map(|property| property.name));
-        closest(name, known).map(|near| image(set_by(&SINK, near).unwrap_or(near)))
+        let known = side.fields.iter().copied().chain(side.properties().map(|property| property.name));
+        closest(name, known).map(|near| image(set_by(side, near).unwrap_or(near)))
     };
     let cure = match hint.or_else(near) {
         Some(meant) => format!("did you mean ${meant}{file}?"),
@@ -105,9 +112,13 @@ fn is_of_kafka(name: &str) -> bool {
 }
 
 /// Returns whether the variable may be of a consumer in the same program.
-fn is_of_consumers(name: &str) -> bool {
-    let own = SOURCE.properties().map(|property| property.name).filter(|name| SINK.is_foreign(name));
-    own.chain(SOURCE.set_by_transport.iter().map(|(name, _)| *name)).any(|known| image(known) == name)
+fn is_of_a_consumer(side: &Side, name: &str, kafkas_prefix: bool) -> bool {
+    (kafkas_prefix && name.starts_with(OF_A_SOURCE)) || is_foreign(side, name)
+}
+
+/// Returns whether the variable is of a property that only the other kind of client has.
+fn is_foreign(side: &Side, name: &str) -> bool {
+    side.foreign().any(|foreign| image(foreign) == name)
 }
 
 /// Returns whether Kubernetes or Docker's links set the variable for a service `kafka` or `kafka-…`:
@@ -133,45 +144,72 @@ fn is_of_docker(name: &str, value: &OsStr, kafkas_prefix: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::side::{SINK, SOURCE};
 
     fn meaning(name: &str, kafkas_prefix: bool) -> Meaning {
-        super::meaning(name, OsStr::new("x"), kafkas_prefix)
+        super::meaning(&SINK, name, OsStr::new("x"), kafkas_prefix)
     }
 
     #[test]
     fn a_docker_link_is_recognized_by_its_path() {
-        let of = |name: &str, value: &str| super::meaning(name, OsStr::new(value), false);
+        let of = |name: &str, value: &str| super::meaning(&SINK, name, OsStr::new(value), false);
         assert_eq!(of("BROKER_NAME", "/web/kafka-broker"), Meaning::Foreign);
         assert!(matches!(of("BROKER_NAME", "a"), Meaning::Unknown(..)));
         assert!(matches!(of("TOPIC_NAME", "orders"), Meaning::Unknown(..)));
     }
 
-    fn sets(name: &str) -> Option<Target> {
-        match meaning(name, true) {
-            Meaning::Sets(target) => Some(target),
-            _ => None,
+    #[test]
+    fn every_field_and_property_has_its_variable() {
+        for side in [&SINK, &SOURCE] {
+            let sets = |name: &str| match super::meaning(side, name, OsStr::new("x"), true) {
+                Meaning::Sets(target) => Some(target),
+                _ => None,
+            };
+            for field in side.fields {
+                assert_eq!(sets(&image(field)), Some(Target::Field(field)));
+            }
+            let mut images: Vec<_> = side.properties().map(|property| image(property.name)).collect();
+            for property in side.properties() {
+                let (name, target) = (image(property.name), sets(&image(property.name)));
+                match target {
+                    Some(Target::Property(found)) => assert_eq!(found, property.name),
+                    Some(Target::Field(field)) => {
+                        assert!(set_by(side, property.name) == Some(field) || property.name == "batch.size", "{name}");
+                    }
+                    None => assert!(set_by(side, property.name).is_some(), "{name}"),
+                }
+            }
+            images.sort_unstable();
+            images.dedup();
+            assert_eq!(images.len(), side.properties().count(), "no two properties share a variable");
         }
     }
 
     #[test]
-    fn every_field_and_property_has_its_variable() {
-        for field in FIELDS {
-            assert_eq!(sets(&image(field)), Some(Target::Field(field)));
+    fn a_source_has_its_own_variables() {
+        let of = |name: &str, kafkas_prefix| super::meaning(&SOURCE, name, OsStr::new("x"), kafkas_prefix);
+        assert_eq!(of("CHECK_CRCS", false), Meaning::Sets(Target::Property("check.crcs")));
+        assert_eq!(of("BOOTSTRAP_SERVERS", false), Meaning::Sets(Target::Field("brokers")));
+        assert_eq!(of("SERVICE_HOST", false), Meaning::Foreign);
+        for (name, problem, cure) in [
+            ("GROUP", "is an unknown setting", "did you mean $GROUP_ID?"),
+            ("TOPIC", "is an unknown setting", "did you mean $TOPICS?"),
+            ("FETCH_MAX_WAT_MS", "is an unknown setting", "did you mean $FETCH_MAX_WAIT_MS?"),
+            ("MAX_POLL_INTERVAL_MS", "sets the same as $REBALANCE_TIMEOUT_MS", "set $REBALANCE_TIMEOUT_MS instead"),
+            (
+                "MAX_POLL_RECORDS",
+                "is a setting of the Java client",
+                "remove it, because the source reads in batches of its own",
+            ),
+            ("ENABLE_AUTO_COMMIT", "is set by the transport", "remove it, and set the field `commit`"),
+            ("LINGER_MS", "is for producers", "remove it"),
+        ] {
+            assert_eq!(of(name, false), Meaning::Unknown(problem.into(), cure.into()), "{name}");
         }
-        let mut images: Vec<_> = SINK.properties().map(|property| image(property.name)).collect();
-        for property in SINK.properties() {
-            let (name, target) = (image(property.name), sets(&image(property.name)));
-            match target {
-                Some(Target::Property(found)) => assert_eq!(found, property.name),
-                Some(Target::Field(field)) => {
-                    assert!(set_by(&SINK, property.name) == Some(field) || property.name == "batch.size", "{name}");
-                }
-                None => assert!(set_by(&SINK, property.name).is_some(), "{name}"),
-            }
+        for name in ["SOURCE_BROKERS", "SOURCE_X"] {
+            assert_eq!(meaning(name, true), Meaning::Foreign, "a sink ignores what is a source's");
+            assert!(matches!(meaning(name, false), Meaning::Unknown(..)), "not under a prefix of its own");
         }
-        images.sort_unstable();
-        images.dedup();
-        assert_eq!(images.len(), SINK.properties().count(), "no two properties share a variable");
     }
 
     #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::{GroupProtocol, KafkaSinkConfig, KafkaSourceConfig, StartFrom};
 
 const SECRET: &str = "hunter2";
 
@@ -315,4 +316,51 @@ fn values_that_are_not_utf_8() {
     assert!(error.message().ends_with("KAFKA_SASL_PASSWORD: its value is not UTF-8: write it in UTF-8"), "{error}");
     assert!(!format!("{error:?}").contains(SECRET));
     assert!(KafkaSinkConfig::default().with_vars("KAFKA_", [(bytes, OsString::from("x"))]).is_ok());
+}
+
+#[test]
+fn a_source_is_read_and_its_conflicts_name_the_variables() {
+    let read = |vars: &[(&str, &str)]| KafkaSourceConfig::default().with_vars("KAFKA_SOURCE_", vars.iter().copied());
+    let config = read(&[
+        ("KAFKA_SOURCE_TOPICS", "orders, returns"),
+        ("KAFKA_SOURCE_START", "Latest"),
+        ("KAFKA_SOURCE_GROUP_PROTOCOL", "consumer"),
+        ("KAFKA_SOURCE_SESSION_TIMEOUT_MS", "6000"),
+        ("KAFKA_SOURCE_SASL_PASSWORD", SECRET),
+        ("KAFKA_TOPIC", "of a sink"),
+    ])
+    .unwrap();
+    assert_eq!((config.start, config.group_protocol), (StartFrom::Latest, GroupProtocol::Consumer));
+    assert_eq!(config.topics, ["orders", "returns"]);
+    assert_eq!(
+        config.validate().unwrap_err().message(),
+        "the configuration cannot work: KAFKA_SOURCE_GROUP_ID is empty: name the consumer group; \
+         KAFKA_SOURCE_SESSION_TIMEOUT_MS has no effect while KAFKA_SOURCE_GROUP_PROTOCOL is `Consumer`: leave it out, \
+         because it is a setting of the brokers, or set KAFKA_SOURCE_GROUP_PROTOCOL to `Classic`",
+    );
+    assert!(
+        config.warnings()[0].starts_with("KAFKA_SOURCE_SASL_PASSWORD is set but unused"),
+        "{:?}",
+        config.warnings()
+    );
+
+    let error = read(&[
+        ("KAFKA_SOURCE_ENABLE_AUTO_COMMIT", "true"),
+        ("KAFKA_SOURCE_LINGER_MS", "5"),
+        ("KAFKA_SOURCE_SASL_MECHANISM", SECRET),
+        ("KAFKA_SOURCE_SASL_PASWORD", SECRET),
+        ("KAFKA_SOURCE_TOPICS", "a b"),
+    ])
+    .unwrap_err();
+    kafka_tower_test_texts::assert_consistent(&error);
+    let text = error.message();
+    for part in [
+        "KAFKA_SOURCE_ENABLE_AUTO_COMMIT is set by the transport: remove it, and set KAFKA_SOURCE_COMMIT; ",
+        "KAFKA_SOURCE_LINGER_MS is for producers: remove it; ",
+        "KAFKA_SOURCE_SASL_PASWORD is an unknown setting: did you mean KAFKA_SOURCE_SASL_PASSWORD?; ",
+        "KAFKA_SOURCE_TOPICS: \"a b\" is not a valid topic name",
+    ] {
+        assert!(text.contains(part), "{text} lacks {part}");
+    }
+    assert!(error.help().contains("KafkaSourceConfig::with_vars_lenient"), "{}", error.help());
 }

@@ -94,7 +94,7 @@ fn missing(needs: Needs, built: Built) -> Option<(&'static str, &'static str)> {
 
 fn unknown(side: &Side, name: &str, value: &str) -> (String, String) {
     let shown: String = name.chars().take(SHOWN).collect();
-    if side.is_foreign(name) {
+    if side.foreign().any(|foreign| foreign == name) {
         let whose = if side.client == Client::Producer { "consumers" } else { "producers" };
         return (format!("{name:?}, which is for {whose}"), "remove it".to_owned());
     }

@@ -1,6 +1,7 @@
 //! Settings of a source.
 
 mod choices;
+mod presets;
 mod rdkafka;
 mod validate;
 
@@ -11,15 +12,17 @@ use kafka_tower_core::source::{CommitSettings, CommitStrategy, EngineSettings};
 use kafka_tower_core::{Isolation, Result, StartFrom, Subscription};
 
 use super::built::Built;
-use super::{Conflict, conflict, fields};
+use super::side::{SOURCE, Side};
+use super::{Conflict, Variables, conflict, fields};
 
 pub use choices::{Assignor, GroupProtocol};
 
 fields::config! {
     /// Settings of a [`KafkaSource`](crate::KafkaSource).
     ///
-    /// Create it with `..Default::default()`. [`validate`](Self::validate) reports all conflicts at once; building a source
-    /// calls it first.
+    /// Create it with `..Default::default()`; with a preset ([`high_throughput`](Self::high_throughput),
+    /// [`low_latency`](Self::low_latency)); from the environment with [`from_env`](Self::from_env); or from a file with
+    /// serde. [`validate`](Self::validate) reports all conflicts at once; building a source calls it first.
     ///
     /// ```
     /// use kafka_tower::KafkaSourceConfig;
@@ -133,6 +136,24 @@ fields::config! {
         /// [`validate`](Self::validate) checks their names and values; a property that a field above or the source itself
         /// sets is rejected. `Debug` does not show the values.
         pub properties: BTreeMap<String, String>,
+
+        /// The environment variables that these settings come from, so that conflicts and warnings can name them. Default:
+        /// none.
+        ///
+        /// [`with_vars`](Self::with_vars) fills it.
+        pub variables: Variables,
+    }
+}
+
+impl fields::Settings for KafkaSourceConfig {
+    const SIDE: &'static Side = &SOURCE;
+
+    fn alone(&self, _: Built) -> Vec<Conflict> {
+        validate::alone(self)
+    }
+
+    fn all_conflicts(&self, built: Built) -> Vec<Conflict> {
+        validate::conflicts(self, built)
     }
 }
 
@@ -160,14 +181,15 @@ impl KafkaSourceConfig {
     /// Returns every conflict in these settings. Empty if they can work.
     #[must_use]
     pub fn conflicts(&self) -> Vec<Conflict> {
-        validate::conflicts(self, Built::HERE)
+        conflict::by_variables(self)
     }
 
     /// Returns warnings about settings that work but may be unintended, one line each. Building a
     /// source logs them.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        validate::warnings(self)
+        let warnings = validate::warnings(self).into_iter();
+        warnings.map(|text| self.variables.show(self, &text)).collect()
     }
 
     /// Sets a property of librdkafka.

@@ -20,7 +20,7 @@ pub(super) fn conflicts(config: &KafkaSourceConfig, built: Built) -> Vec<Conflic
 }
 
 /// Returns the conflicts of single fields, which cannot work with any other settings.
-pub(in crate::config) fn alone(config: &KafkaSourceConfig) -> Vec<Conflict> {
+pub(super) fn alone(config: &KafkaSourceConfig) -> Vec<Conflict> {
     let mut found = Vec::new();
     validate::brokers(&config.brokers, &mut found);
     if config.group_id.is_empty() {
