@@ -75,7 +75,9 @@ mod fixture;
 pub mod kafka;
 pub mod laws;
 mod random;
+mod verdict;
 
 pub use fixture::{Broker, Fixture, LogRecord, NotApplicable, Opened, OpenedPair};
-pub use laws::{Law, Report, Verdict};
+pub use laws::{Law, Report};
 pub use random::Random;
+pub use verdict::Verdict;

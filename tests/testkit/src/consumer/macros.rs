@@ -32,26 +32,8 @@ macro_rules! __with_consumer_laws {
 #[macro_export]
 macro_rules! consumer_law_tests {
     ($(#[$attribute:meta])+ $fixture:expr) => {
-        $crate::__with_consumer_laws!($crate::__consumer_law_tests [[$(#[$attribute])+] $fixture]);
-    };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __consumer_law_tests {
-    ([$attributes:tt $fixture:expr] $(($variant:ident $law:ident $demand:literal))*) => {
-        $($crate::__consumer_law_test!($attributes $fixture, $variant $law);)*
-    };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __consumer_law_test {
-    ([$(#[$attribute:meta])+] $fixture:expr, $variant:ident $law:ident) => {
-        $(#[$attribute])+
-        async fn $law() {
-            let fixture = $fixture;
-            $crate::consumer::ConsumerLaw::$variant.assert(&fixture).await;
-        }
+        $crate::__with_consumer_laws!(
+            $crate::__law_tests [[$(#[$attribute])+] $fixture, $crate::consumer::ConsumerLaw]
+        );
     };
 }

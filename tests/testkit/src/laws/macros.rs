@@ -52,26 +52,26 @@ macro_rules! __with_laws {
 #[macro_export]
 macro_rules! law_tests {
     ($(#[$attribute:meta])+ $fixture:expr) => {
-        $crate::__with_laws!($crate::__law_tests [[$(#[$attribute])+] $fixture]);
+        $crate::__with_laws!($crate::__law_tests [[$(#[$attribute])+] $fixture, $crate::Law]);
     };
 }
 
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __law_tests {
-    ([$attributes:tt $fixture:expr] $(($variant:ident $law:ident $demand:literal))*) => {
-        $($crate::__law_test!($attributes $fixture, $variant $law);)*
+    ([$attributes:tt $fixture:expr, $laws:ty] $(($variant:ident $law:ident $demand:literal))*) => {
+        $($crate::__law_test!($attributes $fixture, $laws, $variant $law);)*
     };
 }
 
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __law_test {
-    ([$(#[$attribute:meta])+] $fixture:expr, $variant:ident $law:ident) => {
+    ([$(#[$attribute:meta])+] $fixture:expr, $laws:ty, $variant:ident $law:ident) => {
         $(#[$attribute])+
         async fn $law() {
             let fixture = $fixture;
-            $crate::Law::$variant.assert(&fixture).await;
+            <$laws>::$variant.assert(&fixture).await;
         }
     };
 }

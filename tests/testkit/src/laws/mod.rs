@@ -32,8 +32,7 @@ pub use law::Law;
 pub use order::{
     call_order_is_log_order, dropped_futures_deliver_and_give_their_room_back, flush_waits_for_earlier_records,
 };
-pub(crate) use report::text_of;
-pub use report::{Report, Verdict, all};
+pub use report::{Report, all};
 pub use transactions::{
     a_close_aborts_an_open_transaction, dropping_the_last_handle_aborts_an_open_transaction,
     tickets_are_checked_and_accounted_for,
