@@ -5,7 +5,8 @@ use std::sync::Arc;
 use kafka_tower_core::{ConsumerTransport, Result};
 use kafka_tower_layers::deserialize::MessageDeserializer;
 
-use super::{KafkaSource, Reader, Shared};
+use super::reader::Reading;
+use super::{DecodePolicy, KafkaSource, Reader, Shared};
 use crate::KafkaSourceConfig;
 
 /// Default deserializer: JSON with the feature `json`. Without it there is none, and [`SourceBuilder::deserializer`] must be
@@ -30,6 +31,7 @@ pub struct NoTransport;
 pub struct SourceBuilder<T, F: ?Sized = DefaultDeserializer, S = NoTransport> {
     config: KafkaSourceConfig,
     deserializer: Arc<F>,
+    reading: Reading,
     transport: S,
     message: PhantomData<fn() -> T>,
 }
@@ -37,21 +39,34 @@ pub struct SourceBuilder<T, F: ?Sized = DefaultDeserializer, S = NoTransport> {
 impl<T> SourceBuilder<T> {
     pub(super) fn new(config: KafkaSourceConfig) -> Self {
         let deserializer = Arc::new(DefaultDeserializer::default());
-        Self { config, deserializer, transport: NoTransport, message: PhantomData }
+        Self { config, deserializer, reading: Reading::default(), transport: NoTransport, message: PhantomData }
     }
 }
 
 impl<T, F: ?Sized, S> SourceBuilder<T, F, S> {
     /// Sets the deserializer. Default: JSON.
     pub fn deserializer<G: MessageDeserializer<T>>(self, deserializer: Arc<G>) -> SourceBuilder<T, G, S> {
-        let Self { config, transport, message, .. } = self;
-        SourceBuilder { config, deserializer, transport, message }
+        let Self { config, reading, transport, message, .. } = self;
+        SourceBuilder { config, deserializer, reading, transport, message }
     }
 
     /// Reads through this transport, for example a [`MemoryKafka`](crate::memory::MemoryKafka).
     pub fn transport<X: ConsumerTransport>(self, transport: X) -> SourceBuilder<T, F, X> {
-        let Self { config, deserializer, message, .. } = self;
-        SourceBuilder { config, deserializer, transport, message }
+        let Self { config, deserializer, reading, message, .. } = self;
+        SourceBuilder { config, deserializer, reading, transport, message }
+    }
+
+    /// Sets what happens to a record that cannot be decoded. Default: [`DecodePolicy::fail`].
+    pub fn on_decode_error(mut self, policy: DecodePolicy) -> Self {
+        self.reading.policy = policy;
+        self
+    }
+
+    /// Whether to decode a record whose header `content-type` states a format that the deserializer does not
+    /// [read](MessageDeserializer::content_types). Default: false, and such a record is a decode error.
+    pub fn lenient_content_type(mut self, lenient: bool) -> Self {
+        self.reading.lenient_content_type = lenient;
+        self
     }
 }
 
@@ -78,7 +93,11 @@ where
         }
         let consumer = self.transport.open(self.config.subscription()).await?;
         let shared = Shared::start(consumer, self.config.engine_settings());
-        Ok(KafkaSource { shared, reader: Reader::new(self.deserializer), drain: self.config.drain_timeout() })
+        Ok(KafkaSource {
+            shared,
+            reader: Reader::new(self.deserializer, self.reading),
+            drain: self.config.drain_timeout(),
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 mod builder;
 mod close;
 mod control;
+mod decode_policy;
 mod error;
 mod message;
 mod reader;
@@ -24,6 +25,7 @@ use crate::KafkaSourceConfig;
 pub use builder::{DefaultDeserializer, NoTransport, SourceBuilder};
 pub use close::SourceCloseReport;
 pub use control::SourceControl;
+pub use decode_policy::DecodePolicy;
 pub use error::{SourceError, SourceErrorKind, SourceRecovery};
 pub use message::SourceMessage;
 use reader::Reader;
@@ -66,7 +68,7 @@ use shared::Shared;
 /// # Guarantee
 ///
 /// At least once: a message whose [`ack`](SourceMessage::ack) was not called is delivered again, to this source or to another
-/// member of the group, unless its [decode error](SourceError::skip) was skipped. The committed offset of a partition never
+/// member of the group, unless it could not be decoded and was [skipped](DecodePolicy). The committed offset of a partition never
 /// passes an unsettled message, in whatever order messages are acknowledged. Messages behind the first unsettled one are read
 /// again after a crash, even if they were acknowledged.
 ///
@@ -74,7 +76,7 @@ use shared::Shared;
 /// |---|---|
 /// | `ack()` | settled: committed as [`commit`](KafkaSourceConfig::commit) says |
 /// | `nack(reason)`, or dropped | delivered again after a back-off, with what follows it in its partition |
-/// | it could not be decoded | [`recv`](Self::recv) returns the error with the original record; its partition waits until the error is [skipped](SourceError::skip) or dropped, which delivers it again |
+/// | it could not be decoded | by default [`recv`](Self::recv) returns the error with the original record, and its partition waits until the error is [skipped](SourceError::skip) or dropped, which delivers it again; see [`DecodePolicy`] |
 /// | its partition was given to another member | `ack()` returns [`Acked::Stale`]: the new owner reads it again |
 ///
 /// # Rebalances

@@ -13,15 +13,16 @@ use kafka_tower_core::source::DeliveryId;
 use kafka_tower_core::{
     Assignment, BatchSink, Error, ErrorKind, Header, Headers, RawRecord, RecordRef, Result, TopicPartition,
 };
-use kafka_tower_layers::deserialize::MessageDeserializer;
+use kafka_tower_layers::deserialize::{MessageDeserializer, check_content_type};
 
+use super::decode_policy::OnDecodeError;
 use super::shared::now;
-use super::{Receipt, Shared, SourceError, SourceMessage};
+use super::{DecodePolicy, Receipt, Shared, SourceError, SourceMessage};
 
 /// Maximum number of records that are decoded before they are handed out.
 const BATCH: usize = 64;
 
-/// Number of messages after which the reader lets other tasks run.
+/// Number of records after which the reader lets other tasks run.
 const BUDGET: u8 = 128;
 
 type Received<T> = Result<SourceMessage<T>, SourceError>;
@@ -30,14 +31,22 @@ type Deserializer<T> = Arc<dyn MessageDeserializer<T>>;
 
 type Decoding<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
+/// How records are read.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    pub(super) policy: DecodePolicy,
+    pub(super) lenient_content_type: bool,
+}
+
 pub(super) struct Reader<T> {
     deserializer: Deserializer<T>,
+    reading: Reading,
     ready: VecDeque<Read<T>>,
     /// A record whose deserializer waits.
     decoding: Option<(Meta, RawRecord, Decoding<T>)>,
     /// The partition that was read last; the next one follows in turn.
     last: Option<TopicPartition>,
-    /// Number of messages since the reader last let other tasks run.
+    /// Number of records since the reader last let other tasks run.
     handed: u8,
 }
 
@@ -66,8 +75,8 @@ enum Body<T> {
 impl<T> Unpin for Reader<T> {}
 
 impl<T: Send + 'static> Reader<T> {
-    pub(super) fn new(deserializer: Deserializer<T>) -> Self {
-        Self { deserializer, ready: VecDeque::new(), decoding: None, last: None, handed: 0 }
+    pub(super) fn new(deserializer: Deserializer<T>, reading: Reading) -> Self {
+        Self { deserializer, reading, ready: VecDeque::new(), decoding: None, last: None, handed: 0 }
     }
 
     pub(super) fn poll(&mut self, shared: &Arc<Shared>, cx: &mut Context<'_>) -> Poll<Received<T>> {
@@ -135,10 +144,45 @@ impl<T: Send + 'static> Reader<T> {
                     Some(read) => read,
                 },
             };
-            if let Some(received) = hand_out(shared, read) {
+            if let Some(received) = self.hand_out(shared, read) {
                 return Poll::Ready(Some(received));
             }
+            self.handed += 1;
+            if self.handed == BUDGET {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
+    }
+
+    /// Hands a record to the application, unless its partition is not ours any more or is read again, or the policy settles
+    /// it.
+    fn hand_out(&mut self, shared: &Arc<Shared>, read: Read<T>) -> Option<Received<T>> {
+        let Read { meta: Meta { at, id, mut record }, body } = read;
+        let mut state = shared.state();
+        let attempt = state.engine.dispatch(&at, id)?;
+        let skips = matches!(self.reading.policy.0, OnDecodeError::Skip);
+        if matches!(body, Body::Failed(..)) && !skips {
+            state.engine.reject(&at, id, now());
+        }
+        drop(state);
+        let receipt = Receipt::new(Arc::clone(shared), at, record.offset, id);
+        Some(match body {
+            Body::Failed(value, error) => {
+                record.value = value;
+                let error = SourceError::decode(record, receipt, error);
+                if skips {
+                    error.skip();
+                    return None;
+                }
+                Err(error)
+            }
+            Body::Waits(_) => return None,
+            Body::Decoded(value) => {
+                let RawRecord { key, headers, timestamp, .. } = record;
+                Ok(SourceMessage { value, key, headers, timestamp, attempt, receipt })
+            }
+        })
     }
 
     /// Reads a batch of the next partition that has one. False if none has: then the waker is registered.
@@ -153,7 +197,9 @@ impl<T: Send + 'static> Reader<T> {
                 if max == 0 {
                     break;
                 }
-                let mut sink = Sink { shared, at: &at, deserializer: &*self.deserializer, ready: &mut self.ready };
+                let lenient = self.reading.lenient_content_type;
+                let deserializer = &*self.deserializer;
+                let mut sink = Sink { shared, at: &at, deserializer, lenient, ready: &mut self.ready };
                 let Poll::Ready(batch) = shared.consumer().poll_batch(&at, max, &mut sink, cx) else { break };
                 if let Some(position) = batch.position {
                     let mut state = shared.state();
@@ -179,35 +225,25 @@ impl<T: Send + 'static> Reader<T> {
     }
 }
 
-/// Hands a record to the application, unless its partition is not ours any more or is read again.
-fn hand_out<T>(shared: &Arc<Shared>, read: Read<T>) -> Option<Received<T>> {
-    let Read { meta: Meta { at, id, mut record }, body } = read;
-    let mut state = shared.state();
-    let attempt = state.engine.dispatch(&at, id)?;
-    if matches!(body, Body::Failed(..)) {
-        state.engine.reject(&at, id, now());
-    }
-    drop(state);
-    let receipt = Receipt::new(Arc::clone(shared), at, record.offset, id);
-    Some(match body {
-        Body::Failed(value, error) => {
-            record.value = value;
-            Err(SourceError::decode(record, receipt, error))
-        }
-        Body::Waits(_) => return None,
-        Body::Decoded(value) => {
-            let RawRecord { key, headers, timestamp, .. } = record;
-            Ok(SourceMessage { value, key, headers, timestamp, attempt, receipt })
-        }
-    })
-}
-
 /// Decodes the records of a batch.
 struct Sink<'a, T> {
     shared: &'a Arc<Shared>,
     at: &'a Assignment,
     deserializer: &'a dyn MessageDeserializer<T>,
+    lenient: bool,
     ready: &'a mut VecDeque<Read<T>>,
+}
+
+impl<T> Sink<'_, T> {
+    /// `None` if the deserializer has to wait.
+    fn decode(&self, lent: &RecordRef<'_>) -> Option<Result<T>> {
+        if !self.lenient && !lent.headers.is_empty() {
+            if let Err(error) = check_content_type(self.deserializer.content_types(), lent) {
+                return Some(Err(error));
+            }
+        }
+        self.deserializer.deserialize_now(&self.at.at.topic, lent)
+    }
 }
 
 impl<T> BatchSink for Sink<'_, T> {
@@ -216,7 +252,7 @@ impl<T> BatchSink for Sink<'_, T> {
         let body = match lent.value {
             None => Body::Decoded(None),
             Some(value) => {
-                let decode = || self.deserializer.deserialize_now(&at.topic, &lent);
+                let decode = || self.decode(&lent);
                 match catch_unwind(AssertUnwindSafe(decode)) {
                     Ok(Some(Ok(value))) => Body::Decoded(Some(value)),
                     Ok(Some(Err(error))) => Body::Failed(own(Some(value)), error),

@@ -35,4 +35,10 @@ pub trait MessageDeserializer<T>: Send + Sync {
         let _ = (topic, record);
         None
     }
+
+    /// The content types that it reads. A source refuses records whose header `content-type` states another one: see
+    /// [`check_content_type`](super::check_content_type). Default: none, and records are not compared.
+    fn content_types(&self) -> &[&str] {
+        &[]
+    }
 }

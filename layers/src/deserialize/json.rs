@@ -38,6 +38,10 @@ impl<T: DeserializeOwned + Send> MessageDeserializer<T> for JsonDeserializer {
     fn deserialize_now(&self, _: &str, record: &RecordRef<'_>) -> Option<Result<T>> {
         Some(self.decode(record.value.unwrap_or_default()))
     }
+
+    fn content_types(&self) -> &[&str] {
+        &["application/json", "text/json"]
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Decodes the values of records that were read: the counterpart of [`serialize`](crate::serialize).
 //!
-//! | deserializer | feature | reads |
-//! |---|---|---|
-//! | `JsonDeserializer` | `json` (default) | JSON |
-//! | `PostcardDeserializer` | `postcard` | postcard 1 |
-//! | `BincodeDeserializer` | `bincode` | the format of bincode 1 |
-//! | [`BytesDeserializer`] | | the bytes as they are |
+//! | deserializer | feature | reads | content types |
+//! |---|---|---|---|
+//! | `JsonDeserializer` | `json` (default) | JSON | `application/json`, `text/json` |
+//! | `PostcardDeserializer` | `postcard` | postcard 1 | `application/x-postcard` |
+//! | `BincodeDeserializer` | `bincode` | the format of bincode 1 | `application/x-bincode` |
+//! | [`BytesDeserializer`] | | the bytes as they are | any |
 //!
 //! A [`MessageDeserializer`] of your own reads any other format. A tombstone has no value, so the deserializer is not
 //! called.
@@ -23,6 +23,7 @@
 #[cfg(feature = "bincode")]
 mod bincode;
 mod bytes;
+mod content_type;
 mod deserializer;
 #[cfg(feature = "json")]
 mod json;
@@ -34,6 +35,7 @@ pub use self::bytes::BytesDeserializer;
 #[cfg(feature = "bincode")]
 #[cfg_attr(docsrs, doc(cfg(feature = "bincode")))]
 pub use bincode::BincodeDeserializer;
+pub use content_type::check_content_type;
 pub use deserializer::MessageDeserializer;
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]

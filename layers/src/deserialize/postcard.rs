@@ -36,4 +36,8 @@ impl<T: DeserializeOwned + Send> MessageDeserializer<T> for PostcardDeserializer
     fn deserialize_now(&self, _: &str, record: &RecordRef<'_>) -> Option<Result<T>> {
         Some(self.decode(record.value.unwrap_or_default()))
     }
+
+    fn content_types(&self) -> &[&str] {
+        &["application/x-postcard"]
+    }
 }

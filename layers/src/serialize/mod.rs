@@ -85,6 +85,9 @@ mod small_writes;
 
 pub use async_trait::async_trait;
 
+/// Name of the header that states the format of a value.
+pub(crate) const CONTENT_TYPE: &str = "content-type";
+
 #[cfg(feature = "bincode")]
 #[cfg_attr(docsrs, doc(cfg(feature = "bincode")))]
 pub use bincode::BincodeSerializer;

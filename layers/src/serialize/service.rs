@@ -15,9 +15,7 @@ use tower_service::Service;
 use super::buffer_pool::BufferPool;
 use super::errors::serialization;
 use super::future::{Encode, Encoding};
-use super::{MessageSerializer, SerializeFuture};
-
-const CONTENT_TYPE: &str = "content-type";
+use super::{CONTENT_TYPE, MessageSerializer, SerializeFuture};
 
 /// Service that encodes typed messages as records. Created by [`SerializeLayer`](super::SerializeLayer).
 ///

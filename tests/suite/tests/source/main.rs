@@ -2,6 +2,7 @@
 //! and random runs.
 #![allow(clippy::unwrap_used)] // a test may fail
 
+mod bad_data;
 mod behaviour;
 mod laws;
 mod losses;
