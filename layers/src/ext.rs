@@ -99,6 +99,13 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
         metrics: &crate::metrics::Metrics,
     ) -> ServiceBuilder<Stack<crate::metrics::CountBytesLayer, L>>;
 
+    /// Sends records that could not be handled to a dead letter topic.
+    #[cfg(feature = "dead-letter")]
+    fn dead_letters(
+        self,
+        letters: crate::dead_letter::DeadLetterLayer,
+    ) -> ServiceBuilder<Stack<crate::dead_letter::DeadLetterLayer, L>>;
+
     /// Limits the number of concurrent calls. See the [hazards](crate::concurrency) over a transport.
     #[cfg(feature = "concurrency")]
     fn limit_concurrency(
@@ -182,6 +189,14 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
         metrics: &crate::metrics::Metrics,
     ) -> ServiceBuilder<Stack<crate::metrics::CountBytesLayer, L>> {
         self.layer(metrics.bytes_layer())
+    }
+
+    #[cfg(feature = "dead-letter")]
+    fn dead_letters(
+        self,
+        letters: crate::dead_letter::DeadLetterLayer,
+    ) -> ServiceBuilder<Stack<crate::dead_letter::DeadLetterLayer, L>> {
+        self.layer(letters)
     }
 
     #[cfg(feature = "concurrency")]

@@ -11,6 +11,7 @@
 //! | `partition` | `partition` | picks a record's partition: key hash, round robin, single, custom |
 //! | `circuit_breaker` | `circuit-breaker` | rejects sends at once while Kafka is failing |
 //! | `retry` | `retry` | retries records that may be sent again; re-sends records of a rejected batch isolated |
+//! | `dead_letter` | `dead-letter` | sends records that could not be handled to a dead letter topic |
 //! | `transaction_batch` | `transaction-batch` | sends the records of concurrent callers in shared transactions |
 //! | `concurrency` | `concurrency` | tower's concurrency limit, with its hazards documented |
 //! | `metrics` | `metrics` | counts and latencies, as a snapshot |
@@ -23,6 +24,7 @@
 
 #[cfg(any(
     feature = "circuit-breaker",
+    feature = "dead-letter",
     feature = "metrics",
     feature = "partition",
     feature = "retry",
@@ -37,6 +39,9 @@ pub mod circuit_breaker;
 #[cfg(feature = "concurrency")]
 #[cfg_attr(docsrs, doc(cfg(feature = "concurrency")))]
 pub mod concurrency;
+#[cfg(feature = "dead-letter")]
+#[cfg_attr(docsrs, doc(cfg(feature = "dead-letter")))]
+pub mod dead_letter;
 #[cfg(feature = "serialize")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serialize")))]
 pub mod deserialize;

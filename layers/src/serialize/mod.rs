@@ -40,6 +40,7 @@
 //! | `JsonSerializer` | `json` (default) | `application/json` | readable everywhere |
 //! | `PostcardSerializer` | `postcard` | `application/x-postcard` | small; both sides need the same struct |
 //! | `BincodeSerializer` | `bincode` | `application/x-bincode` | for existing bincode 1 data; its crate is unmaintained |
+//! | [`BytesSerializer`] | | `application/octet-stream` | the bytes as they are |
 //!
 //! # Example
 //!
@@ -69,6 +70,7 @@
 #[cfg(feature = "bincode")]
 pub(crate) mod bincode;
 mod buffer_pool;
+mod bytes;
 #[cfg(any(feature = "bincode", feature = "json", feature = "postcard"))]
 pub(crate) mod decode;
 mod errors;
@@ -88,6 +90,7 @@ pub use async_trait::async_trait;
 /// Name of the header that states the format of a value.
 pub(crate) const CONTENT_TYPE: &str = "content-type";
 
+pub use self::bytes::BytesSerializer;
 #[cfg(feature = "bincode")]
 #[cfg_attr(docsrs, doc(cfg(feature = "bincode")))]
 pub use bincode::BincodeSerializer;

@@ -169,6 +169,27 @@ impl<T> SinkMessage<T> {
     }
 }
 
+impl SinkMessage<Bytes> {
+    /// Creates a message of a record, so that a sink of bytes takes records.
+    ///
+    /// ```
+    /// use kafka_tower_core::{Record, SinkMessage};
+    ///
+    /// let record = Record::new("orders").with_key("42").with_value("first");
+    /// let message = SinkMessage::from_record(record);
+    /// assert_eq!(message.value().unwrap(), "first");
+    /// assert_eq!(message.envelope().topic.as_deref(), Some("orders"));
+    /// ```
+    #[must_use]
+    pub fn from_record(record: Record) -> Self {
+        let Record { topic, key, value, headers, partition, timestamp, expires_at, given_ms, isolated: _ } = record;
+        let topic = Some(topic);
+        let envelope =
+            Envelope { key, headers, partition, timestamp, topic, deadline: expires_at, given_ms, in_order: false };
+        Self { value, envelope }
+    }
+}
+
 impl Envelope {
     /// Asks the layers to call this message's record only after those of the messages called before, even if its
     /// serializer does not wait. Set by `send_batch` and `send_stream`.
