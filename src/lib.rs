@@ -30,7 +30,7 @@
 //! | [`KafkaSinkConfig`] | its settings, validated before connecting; can be read from the environment or a file |
 //! | [`preflight()`] | tries a configuration against the cluster and reports what it finds |
 //! | [`SinkMessage`], [`Delivery`], [`Error`] | a message, and the two results of a send |
-//! | [`KafkaSource`], [`KafkaSourceConfig`] | reads messages of a consumer group, at present over [`memory`] or a transport of your own |
+//! | [`KafkaSource`], [`KafkaSourceConfig`] | reads messages of a consumer group |
 //! | [`stack`] | the order of the layers in a sink |
 //! | [`layers`] | the layers, for stacks of your own |
 //! | `telemetry` | OpenTelemetry, with the feature `opentelemetry` |

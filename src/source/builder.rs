@@ -29,7 +29,7 @@ pub struct NoTransport;
 /// `F` is the deserializer, `S` the transport.
 #[must_use = "a builder makes nothing before `build`"]
 pub struct SourceBuilder<T, F: ?Sized = DefaultDeserializer, S = NoTransport> {
-    config: KafkaSourceConfig,
+    pub(super) config: KafkaSourceConfig,
     deserializer: Arc<F>,
     reading: Reading,
     transport: S,

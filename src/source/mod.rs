@@ -2,6 +2,8 @@
 
 mod builder;
 mod close;
+#[cfg(feature = "rdkafka")]
+mod connect_rdkafka;
 mod control;
 mod decode_policy;
 mod error;
@@ -34,7 +36,7 @@ use shared::Shared;
 
 /// Reads the messages of a consumer group. A message is committed after it was acknowledged, and never before.
 ///
-/// At present it reads from the in-memory Kafka, or from a transport of your own
+/// It reads through librdkafka (feature `rdkafka`), from the in-memory Kafka, or through a transport of your own
 /// ([`ConsumerTransport`](kafka_tower_core::ConsumerTransport)).
 ///
 /// ```

@@ -191,6 +191,7 @@ impl RdkafkaBuilder {
                     .is_none_or(|protocol| protocol.to_ascii_lowercase().ends_with("plaintext")),
                 topics: &self.topics,
                 // With transactions `init` obtains the producer id.
+                purpose: "send to",
                 producer_id: properties::is_idempotent(&self.properties) && !transactional,
                 timeout: self.connect_timeout,
                 deadline: later(started, self.connect_timeout),

@@ -34,6 +34,8 @@ pub(crate) struct ConnectCheck<'a> {
     pub(crate) brokers: &'a str,
     pub(crate) plaintext: bool,
     pub(crate) topics: &'a [String],
+    /// What is to be done with the topics: "send to" or "read".
+    pub(crate) purpose: &'static str,
     /// Whether connecting needs a producer id. Otherwise a refused one ends no question about the cluster.
     pub(crate) producer_id: bool,
     pub(crate) timeout: Duration,
@@ -89,7 +91,7 @@ impl ConnectCheck<'_> {
                     // The topic is being created.
                     0 | codes::LEADER_NOT_AVAILABLE => {}
                     code => {
-                        let what = format!("cannot send to {}", topic.unwrap_or_default());
+                        let what = format!("cannot {} {}", self.purpose, topic.unwrap_or_default());
                         return Err(classify::client_error(code, &what, None));
                     }
                 },

@@ -18,7 +18,7 @@ use crate::probe::{PeerProtocol, Probing};
 use crate::properties::{self, Properties};
 use crate::slot::Slot;
 use crate::transport::RdkafkaTransport;
-use crate::{classify, codes, event_loop, recent_errors, threads, transactions, wrong_protocol};
+use crate::{classify, codes, consumer, event_loop, recent_errors, threads, transactions, wrong_protocol};
 
 const ALL: [Persistence; 3] = [Persistence::NotPersisted, Persistence::PossiblyPersisted, Persistence::Persisted];
 
@@ -241,6 +241,7 @@ fn of_connecting() {
                     brokers: "kafka-1:9092",
                     plaintext,
                     topics: &[],
+                    purpose: "send to",
                     producer_id: true,
                     timeout: Duration::from_secs(10),
                     deadline: now,
@@ -256,6 +257,23 @@ fn of_connecting() {
             }
         }
     }
+}
+
+#[test]
+fn of_consumers() {
+    use kafka_tower_core::CommitAnswer;
+
+    assert_all(all_codes().filter_map(|code| match consumer::commits::of_code(code, "orders") {
+        CommitAnswer::Retry(error) | CommitAnswer::NotAMember(error) | CommitAnswer::Refused(error) => Some(error),
+        _ => None,
+    }));
+    let causes = [None, Some("FindCoordinator response error: Broker: Coordinator not available")];
+    let no_coordinator =
+        |cause| consumer::open::no_coordinator("kafka-1:9092", Duration::from_secs(10), "billing", cause);
+    assert_all(causes.map(no_coordinator));
+    assert_all(all_codes().flat_map(|code| {
+        [None, Some("it failed")].map(|text| consumer::open::denied(code, "as the group billing", text))
+    }));
 }
 
 #[test]

@@ -2,18 +2,17 @@
 //! and carries out the close. It owns nothing that outlives it.
 
 use std::cell::Cell;
-use std::ffi::{CStr, CString};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use kafka_tower_core::gate::{Gated, Permit};
 use kafka_tower_core::ledger::RecordTransport;
 use kafka_tower_core::{ErrorKind, Persistence, Result};
 
+use crate::callbacks;
 use crate::classify;
 use crate::code_lookup;
 use crate::codes;
@@ -292,8 +291,11 @@ fn handle(
         Event::Log { level, facility, text } => {
             log(inner, watch, level, &facility.to_string_lossy(), &text.to_string_lossy());
         }
-        Event::Statistics(json) => user(inner, "statistics", |events| events.statistics(&json.to_string_lossy())),
-        Event::TokenRefresh { config } => client.set_token(token(inner, config)),
+        Event::Statistics(json) => callbacks::user(&inner.log, inner.events.as_deref(), "statistics", |events| {
+            events.statistics(&json.to_string_lossy())
+        }),
+        Event::TokenRefresh { config } => client.set_token(callbacks::token(inner.events.as_deref(), config)),
+        Event::Rebalance { .. } | Event::Committed { .. } => tracing::debug!("an event of a consumer"),
         Event::Other(kind) => tracing::debug!(kind, "an event of a type that was not requested"),
     }
 }
@@ -390,7 +392,9 @@ fn error(
         let cause = FatalCause { code, text: text.clone() };
         inner.isolated.retire_ended(client, cause, now, move || its.closing().is_done());
     }
-    user(inner, "error", |events| events.error(&ClientError { code, name, text: &text, fatal }));
+    callbacks::user(&inner.log, inner.events.as_deref(), "error", |events| {
+        events.error(&ClientError { code, name, text: &text, fatal })
+    });
 }
 
 /// Log line by which the producer id of a producer without transactions shows; `debug=eos` enables it.
@@ -419,28 +423,4 @@ pub(crate) fn log(inner: &TransportInner, watch: Option<&mut StuckWatch>, level:
             inner.log.write(Source::Warning, &format!("{text}; librdkafka tries again"), now);
         }
     }
-}
-
-/// Runs a callback of the user, which may panic.
-fn user(inner: &TransportInner, what: &'static str, call: impl FnOnce(&dyn crate::ClientEvents)) {
-    if let Some(events) = &inner.events {
-        if catch_unwind(AssertUnwindSafe(|| call(events.as_ref()))).is_err() {
-            inner.log.write(Source::Panic { of: what }, "a panic in a callback of the user was caught", Instant::now());
-        }
-    }
-}
-
-/// Gets a token for a client that asks for one, in the form that `set_token` takes.
-pub(crate) fn token(inner: &TransportInner, config: Option<&CStr>) -> Result<(CString, CString, i64), String> {
-    let config = config.map(CStr::to_string_lossy);
-    let asked = match &inner.events {
-        Some(events) => catch_unwind(AssertUnwindSafe(|| events.oauth_token(config.as_deref())))
-            .unwrap_or_else(|_| Err("the callback oauth_token panicked".into())),
-        None => Err("SASL/OAUTHBEARER needs a token: implement ClientEvents::oauth_token".into()),
-    };
-    asked.map_err(|error| error.to_string()).and_then(|token| {
-        let lifetime = token.expires_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-        let text = |s: String| CString::new(s).map_err(|_| "a NUL in the token or its principal".to_owned());
-        Ok((text(token.token)?, text(token.principal)?, i64::try_from(lifetime).unwrap_or(i64::MAX)))
-    })
 }

@@ -156,6 +156,7 @@ fn look(properties: &Properties, topic: &str, within: Duration, given_up: &dyn F
         plaintext: properties::get(properties, "security.protocol")
             .is_none_or(|protocol| protocol.to_ascii_lowercase().ends_with("plaintext")),
         topics: &[],
+        purpose: "send to",
         producer_id: false,
         timeout: within,
         deadline,

@@ -65,12 +65,14 @@ mod advertised_names;
 mod batch_logging;
 mod broker_activity;
 mod builder;
+mod callbacks;
 mod classify;
 mod close;
 mod code_lookup;
 mod codes;
 mod connect;
 mod connect_state;
+mod consumer;
 mod context;
 mod control;
 #[cfg(test)]
@@ -107,6 +109,7 @@ mod transport;
 mod wrong_protocol;
 
 pub use builder::RdkafkaBuilder;
+pub use consumer::RdkafkaConsumerTransport;
 pub use events::{ClientError, ClientEvents, OauthToken};
 pub use future::DeliveryFuture;
 pub use inspect::{FoundBroker, FoundPartition, FoundTopic, Inspection, inspect};

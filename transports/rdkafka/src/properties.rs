@@ -116,7 +116,7 @@ pub(crate) fn is_idempotent(properties: &Properties) -> bool {
 }
 
 /// Checks settings that need a build option, and names the cargo feature for it.
-fn features(properties: &Properties) -> Result<()> {
+pub(crate) fn features(properties: &Properties) -> Result<()> {
     let has = |name: &str| get(properties, name).map(str::to_ascii_lowercase).unwrap_or_default();
     let protocol = has("security.protocol");
     let mechanism = has("sasl.mechanisms");

@@ -36,6 +36,7 @@ use kafka_tower_core::sync::lock;
 use self::fatal::FatalCause;
 use self::reason::ReplaceReason;
 use self::watch::{CHECK_INTERVAL, PausedPartitions};
+use crate::callbacks;
 use crate::classify;
 use crate::event_loop::{self, EventLoop, PURGE_AGAIN, PURGE_TIME};
 use crate::ffi::{Client, Event, Instance};
@@ -250,8 +251,8 @@ impl EventLoop<'_> {
                 Event::Error { code, text, .. } => {
                     inner.log.write(Source::Client { code }, &text.to_string_lossy(), now);
                 }
-                Event::TokenRefresh { config } => new.set_token(event_loop::token(inner, config)),
-                Event::Reports(_) | Event::Statistics(_) | Event::Other(_) => {}
+                Event::TokenRefresh { config } => new.set_token(callbacks::token(inner.events.as_deref(), config)),
+                _ => {}
             };
             while queue.poll(Duration::ZERO, &mut none, &mut event) {}
             if let Some((code, text)) = new.fatal_error() {

@@ -1,6 +1,6 @@
 //! A consumer that a law drives by hand.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -40,6 +40,8 @@ pub(super) struct Member {
     pub(super) consumer: Arc<dyn Consumer>,
     events: Arc<Events>,
     patience: Duration,
+    /// What it reads.
+    pub(super) owned: BTreeMap<TopicPartition, Assignment>,
     /// Each member uses epochs of its own.
     next_epoch: u64,
     next_ticket: u64,
@@ -83,7 +85,7 @@ impl Member {
         let consumer = opened.unwrap_or_else(|error| panic!("not opened: {error:#}"));
         let events = Arc::new(Events::default());
         consumer.run(Arc::clone(&events) as _);
-        Self { consumer, events, patience, next_epoch: 1, next_ticket: 0 }
+        Self { consumer, events, patience, owned: BTreeMap::new(), next_epoch: 1, next_ticket: 0 }
     }
 
     /// The next event, or none within `time`.
@@ -109,24 +111,55 @@ impl Member {
     /// Waits for an assignment with partitions, and starts them.
     pub(super) async fn assigned(&mut self) -> Vec<Assignment> {
         loop {
-            match self.event().await {
-                GroupEvent::Assigned(partitions) if partitions.is_empty() => {}
-                GroupEvent::Assigned(partitions) => {
-                    let started = partitions.into_iter().map(|at| self.epoch(at)).collect::<Vec<_>>();
-                    started.iter().for_each(|at| self.consumer.start(at));
-                    return started;
-                }
-                GroupEvent::Revoked(partitions) => self.consumer.release(&partitions),
-                other => panic!("instead of an assignment: {other:?}"),
+            let event = self.event().await;
+            let started = self.answer(event);
+            if !started.is_empty() {
+                return started;
             }
         }
     }
 
-    pub(super) async fn revoked(&self) -> Vec<TopicPartition> {
-        match self.event().await {
-            GroupEvent::Revoked(partitions) => partitions,
-            other => panic!("instead of a revocation: {other:?}"),
+    /// Waits until it reads a partition.
+    pub(super) async fn reads(&mut self, at: &TopicPartition) -> Assignment {
+        loop {
+            if let Some(reading) = self.owned.get(at) {
+                return reading.clone();
+            }
+            let event = self.event().await;
+            self.answer(event);
         }
+    }
+
+    /// Waits for a revocation with partitions, which is not answered.
+    pub(super) async fn revoked(&mut self) -> Vec<TopicPartition> {
+        loop {
+            match self.event().await {
+                GroupEvent::Revoked(partitions) if !partitions.is_empty() => return partitions,
+                GroupEvent::Assigned(partitions) => assert!(partitions.is_empty(), "instead of a revocation"),
+                GroupEvent::Revoked(empty) => self.release(&empty),
+                other => panic!("instead of a revocation: {other:?}"),
+            }
+        }
+    }
+
+    /// Does what a group asks for: starts and releases partitions. Returns what was started.
+    pub(super) fn answer(&mut self, event: GroupEvent) -> Vec<Assignment> {
+        let mut started = Vec::new();
+        match event {
+            GroupEvent::Assigned(partitions) => {
+                started.extend(partitions.into_iter().map(|at| self.epoch(at)));
+                started.iter().for_each(|at| self.consumer.start(at));
+                self.owned.extend(started.iter().map(|at| (at.at.clone(), at.clone())));
+            }
+            GroupEvent::Revoked(partitions) => self.release(&partitions),
+            other => panic!("instead of a rebalance: {other:?}"),
+        }
+        started
+    }
+
+    pub(super) fn release(&mut self, partitions: &[TopicPartition]) {
+        self.owned.retain(|at, _| !partitions.contains(at));
+        self.consumer.release(partitions);
     }
 
     /// A new epoch of a partition.

@@ -154,44 +154,61 @@ impl Native {
     }
 
     pub(super) fn fatal_error(&self) -> Option<(i32, String)> {
-        let mut text: [c_char; 512] = [0; 512];
-        // SAFETY: the length passed is that of the buffer, and librdkafka terminates what it writes.
-        let code = unsafe { raw::rd_kafka_fatal_error(self.rk(), text.as_mut_ptr(), text.len()) };
-        // SAFETY: the buffer was filled with zeros, so what is in it is terminated.
-        let text = unsafe { CStr::from_ptr(text.as_ptr()) };
-        (code != 0).then(|| (code, text.to_string_lossy().into_owned()))
+        // SAFETY: the client lives.
+        unsafe { fatal_error(self.rk()) }
     }
 
     pub(super) fn set_token(&self, token: Result<(CString, CString, i64), String>) {
-        let failure = match token {
-            Ok((token, principal, lifetime_ms)) => {
-                let mut text: [c_char; 512] = [0; 512];
-                // SAFETY: strings are terminated and live through the call; there are no extensions; the length passed
-                // is that of the buffer.
-                let code = unsafe {
-                    raw::rd_kafka_oauthbearer_set_token(
-                        self.rk(),
-                        token.as_ptr(),
-                        lifetime_ms,
-                        principal.as_ptr(),
-                        ptr::null_mut(),
-                        0,
-                        text.as_mut_ptr(),
-                        text.len(),
-                    )
-                };
-                if code == 0 {
-                    return;
-                }
-                // SAFETY: as in `fatal_error`.
-                unsafe { CStr::from_ptr(text.as_ptr()) }.to_string_lossy().into_owned()
-            }
-            Err(failure) => failure,
-        };
-        let failure = CString::new(failure.replace('\0', " ")).unwrap_or_default();
-        // SAFETY: the string is terminated and lives through the call.
-        unsafe { raw::rd_kafka_oauthbearer_set_token_failure(self.rk(), failure.as_ptr()) };
+        // SAFETY: the client lives.
+        unsafe { set_token(self.rk(), token) };
     }
+}
+
+/// # Safety
+///
+/// The client lives.
+pub(super) unsafe fn fatal_error(rk: *mut sys::rd_kafka_t) -> Option<(i32, String)> {
+    let mut text: [c_char; 512] = [0; 512];
+    // SAFETY: the client lives, as the caller promises. The length passed is that of the buffer, and librdkafka terminates
+    // what it writes.
+    let code = unsafe { raw::rd_kafka_fatal_error(rk, text.as_mut_ptr(), text.len()) };
+    // SAFETY: the buffer was filled with zeros, so what is in it is terminated.
+    let text = unsafe { CStr::from_ptr(text.as_ptr()) };
+    (code != 0).then(|| (code, text.to_string_lossy().into_owned()))
+}
+
+/// # Safety
+///
+/// The client lives.
+pub(super) unsafe fn set_token(rk: *mut sys::rd_kafka_t, token: Result<(CString, CString, i64), String>) {
+    let failure = match token {
+        Ok((token, principal, lifetime_ms)) => {
+            let mut text: [c_char; 512] = [0; 512];
+            // SAFETY: the client lives, as the caller promises; strings are terminated and live through the call; there are no
+            // extensions; the length passed is that of the buffer.
+            let code = unsafe {
+                raw::rd_kafka_oauthbearer_set_token(
+                    rk,
+                    token.as_ptr(),
+                    lifetime_ms,
+                    principal.as_ptr(),
+                    ptr::null_mut(),
+                    0,
+                    text.as_mut_ptr(),
+                    text.len(),
+                )
+            };
+            if code == 0 {
+                return;
+            }
+            // SAFETY: as in `fatal_error`.
+            unsafe { CStr::from_ptr(text.as_ptr()) }.to_string_lossy().into_owned()
+        }
+        Err(failure) => failure,
+    };
+    let failure = CString::new(failure.replace('\0', " ")).unwrap_or_default();
+    // SAFETY: the client lives, as the caller promises; the string is terminated and lives through the call.
+    unsafe { raw::rd_kafka_oauthbearer_set_token_failure(rk, failure.as_ptr()) };
 }
 
 /// librdkafka's text for a code.

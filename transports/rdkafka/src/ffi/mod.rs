@@ -12,6 +12,7 @@
 mod activity;
 mod admin_request;
 mod client;
+pub(crate) mod consumer;
 mod inspect;
 mod instance;
 #[cfg(feature = "mock-cluster")]

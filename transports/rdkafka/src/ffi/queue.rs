@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use rdkafka_sys as sys;
 
+use super::consumer::{Place, places};
 use super::raw;
 use super::raw::millis;
 use crate::classify;
 use crate::slot::Slot;
 
-/// The main queue of a client, with all its events.
+/// A queue of events, for example the main queue of a client.
 pub(crate) struct Queue(*mut sys::rd_kafka_queue_t);
 
 // SAFETY: librdkafka's queues are thread safe.
@@ -25,6 +26,30 @@ impl Queue {
     pub(super) unsafe fn main(rk: *mut sys::rd_kafka_t) -> Self {
         // SAFETY: the client lives, as the caller promises; the result is a new counted reference.
         Self(unsafe { sys::rd_kafka_queue_get_main(rk) })
+    }
+
+    /// The queue of a consumer.
+    ///
+    /// # Safety
+    ///
+    /// The client lives, is a consumer, and is destroyed only after this queue was dropped.
+    pub(super) unsafe fn consumer(rk: *mut sys::rd_kafka_t) -> Self {
+        // SAFETY: as in `main`. The result is null only for a client that is no consumer.
+        Self(unsafe { sys::rd_kafka_queue_get_consumer(rk) })
+    }
+
+    /// A queue of its own.
+    ///
+    /// # Safety
+    ///
+    /// The client lives, and is destroyed only after this queue was dropped.
+    pub(super) unsafe fn new(rk: *mut sys::rd_kafka_t) -> Self {
+        // SAFETY: the client lives, as the caller promises.
+        Self(unsafe { sys::rd_kafka_queue_new(rk) })
+    }
+
+    pub(super) fn native(&self) -> *mut sys::rd_kafka_queue_t {
+        self.0
     }
 
     /// Ends the current `poll`, or the next one.
@@ -66,10 +91,31 @@ impl Drop for Queue {
 /// An event of librdkafka. Codes are integers.
 pub(crate) enum Event<'a> {
     Reports(Reports<'a>),
-    Error { code: i32, fatal: bool, text: &'a CStr },
-    Log { level: i32, facility: &'a CStr, text: &'a CStr },
+    Error {
+        code: i32,
+        fatal: bool,
+        text: &'a CStr,
+    },
+    Log {
+        level: i32,
+        facility: &'a CStr,
+        text: &'a CStr,
+    },
     Statistics(&'a CStr),
-    TokenRefresh { config: Option<&'a CStr> },
+    TokenRefresh {
+        config: Option<&'a CStr>,
+    },
+    /// A consumer is given partitions, or has to give them back; the code says which.
+    Rebalance {
+        code: i32,
+        partitions: Vec<Place>,
+    },
+    /// The answer to a consumer's commit. The code is that of the whole commit.
+    Committed {
+        number: u64,
+        code: i32,
+        partitions: Vec<Place>,
+    },
     Other(i32),
 }
 
@@ -158,6 +204,16 @@ impl NativeEvent {
                 sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH => {
                     Event::TokenRefresh { config: text(sys::rd_kafka_event_config_string(self.0)) }
                 }
+                sys::RD_KAFKA_EVENT_REBALANCE => Event::Rebalance {
+                    code: raw::rd_kafka_event_error(self.0),
+                    partitions: places(sys::rd_kafka_event_topic_partition_list(self.0)),
+                },
+                sys::RD_KAFKA_EVENT_OFFSET_COMMIT => Event::Committed {
+                    // Not a pointer, but the number that the commit was sent with.
+                    number: sys::rd_kafka_event_opaque(self.0).addr() as u64,
+                    code: raw::rd_kafka_event_error(self.0),
+                    partitions: places(sys::rd_kafka_event_topic_partition_list(self.0)),
+                },
                 other => Event::Other(other),
             }
         }

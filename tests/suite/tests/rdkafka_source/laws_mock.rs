@@ -1,0 +1,47 @@
+//! The laws against librdkafka's mock cluster, which has the classic protocol and no transactions, and refuses commits
+//! while a group rebalances.
+
+use std::sync::Arc;
+
+use kafka_tower_rdkafka::MockCluster;
+use kafka_tower_testkit::consumer::{ConsumerFixture, ConsumerLaw, OpenedConsumers};
+use kafka_tower_testkit::consumer_law_tests;
+
+use crate::support::{Each, Kafka, Kind, Members};
+
+struct Mock(Kind);
+
+impl ConsumerFixture for Mock {
+    type Broker = Kafka<MockCluster>;
+
+    async fn open(&self, partitions: u32) -> OpenedConsumers<Self::Broker> {
+        let mock = MockCluster::start(1).unwrap();
+        mock.create_topic("laws", partitions).unwrap();
+        let members = Members::new(mock.bootstrap(), "laws", self.0);
+        let broker = Kafka::new(&members, mock, false);
+        OpenedConsumers { transport: Arc::new(Each(members)), topic: "laws".into(), broker }
+    }
+
+    fn not_applicable(&self) -> Vec<ConsumerLaw> {
+        let others = [ConsumerLaw::AReleaseIsAnAnswer];
+        ConsumerLaw::OF_TRANSACTIONS.iter().copied().chain(others).collect()
+    }
+}
+
+mod eager {
+    use super::*;
+
+    consumer_law_tests!(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        Mock(Kind::Eager)
+    );
+}
+
+mod cooperative {
+    use super::*;
+
+    consumer_law_tests!(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        Mock(Kind::Cooperative)
+    );
+}

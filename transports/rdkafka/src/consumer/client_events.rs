@@ -1,0 +1,75 @@
+//! Reads the events of librdkafka's consumer, and passes on those that are not the group's.
+
+use std::time::Instant;
+
+use super::shared::Shared;
+use crate::callbacks;
+use crate::codes;
+use crate::events::ClientError;
+use crate::ffi::Event;
+use crate::ffi::consumer::{ConsumerInstance, Place};
+use crate::log::Source;
+use crate::wrong_protocol;
+
+/// librdkafka's codes of the two kinds of a rebalance.
+const ASSIGN_PARTITIONS: i32 = -175;
+
+/// An event of the group.
+pub(super) enum Happened {
+    Assigned(Vec<Place>),
+    Revoked(Vec<Place>),
+    Committed {
+        number: u64,
+        code: i32,
+        places: Vec<Place>,
+    },
+    /// The consumer cannot go on.
+    Ended,
+}
+
+pub(super) fn read(shared: &Shared, instance: &ConsumerInstance, event: Event<'_>) -> Option<Happened> {
+    match event {
+        Event::Rebalance { code: ASSIGN_PARTITIONS, partitions } => Some(Happened::Assigned(partitions)),
+        // Every other code, also an unknown one: librdkafka then waits for the same answer as to a revocation.
+        Event::Rebalance { partitions, .. } => Some(Happened::Revoked(partitions)),
+        Event::Committed { number, code, partitions } => Some(Happened::Committed { number, code, places: partitions }),
+        Event::Error { code, fatal, text } => error(shared, instance, code, fatal, &text.to_string_lossy()),
+        Event::Log { level, facility, text } => {
+            shared.log.librdkafka(level, &facility.to_string_lossy(), &text.to_string_lossy(), Instant::now());
+            None
+        }
+        Event::Statistics(json) => {
+            callbacks::user(&shared.log, shared.client_events.as_deref(), "statistics", |events| {
+                events.statistics(&json.to_string_lossy());
+            });
+            None
+        }
+        Event::TokenRefresh { config } => {
+            instance.set_token(callbacks::token(shared.client_events.as_deref(), config));
+            None
+        }
+        Event::Reports(_) | Event::Other(_) => None,
+    }
+}
+
+fn error(shared: &Shared, instance: &ConsumerInstance, code: i32, fatal: bool, text: &str) -> Option<Happened> {
+    let ended = (fatal || code == codes::LOCAL_FATAL).then(|| instance.fatal_error()).flatten();
+    let fatal = ended.is_some();
+    let (code, text) = match ended {
+        Some(ended) => ended,
+        None => (code, wrong_protocol::explain(text).unwrap_or_else(|| text.to_owned())),
+    };
+    let name = codes::find(code).map(|row| row.name);
+    if fatal {
+        tracing::error!(code, name, text, "the consumer has ended");
+    } else if code != codes::LOCAL_ALL_BROKERS_DOWN {
+        shared.log.write(Source::Client { code }, &text, Instant::now());
+    }
+    if code != codes::LOCAL_ALL_BROKERS_DOWN {
+        shared.state().last_error = Some((code, text.clone()));
+    }
+    callbacks::user(&shared.log, shared.client_events.as_deref(), "error", |events| {
+        events.error(&ClientError { code, name, text: &text, fatal });
+    });
+    fatal.then_some(Happened::Ended)
+}

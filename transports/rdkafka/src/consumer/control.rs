@@ -1,0 +1,334 @@
+//! The thread of a consumer: serves librdkafka's events, calls the turns of the source, and carries out what they ask for.
+//! Membership in the group depends on this thread alone.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kafka_tower_core::clock::later;
+use kafka_tower_core::{ConsumerEvents, GroupEvent, TopicPartition};
+
+use super::client_events::{self, Happened};
+use super::commits;
+use super::shared::{Partition, Seek, Shared};
+use crate::codes;
+use crate::ffi::Queue;
+use crate::ffi::consumer::{ConsumerInstance, PartitionQueue, Place, Protocol};
+use crate::log::Source;
+
+/// Longest wait for an event. Turns that were asked for and wake-ups end it earlier.
+const IDLE: Duration = Duration::from_millis(500);
+/// Interval of the look for the end of a close, which is no event.
+const CLOSING: Duration = Duration::from_millis(5);
+/// Maximum time of a seek, which librdkafka's main thread carries out.
+const SEEK: Duration = Duration::from_secs(1);
+/// Time before a seek is repeated. One right after the assignment fails until the group's offset is known.
+const SEEK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Starts the thread. It ends after [`Consumer::leave`](kafka_tower_core::Consumer::leave).
+pub(super) fn spawn(shared: Arc<Shared>, instance: Arc<ConsumerInstance>) -> std::io::Result<()> {
+    thread::Builder::new().name("kafka-tower-source".to_owned()).spawn(move || {
+        let events = None;
+        let control = Control {
+            shared: &shared,
+            instance: &instance,
+            events,
+            next: None,
+            protocol: Protocol::Eager,
+            revoked: None,
+            ended: false,
+        };
+        control.run();
+        // Here, and on no thread of the application: it may take seconds.
+        drop(instance);
+        shared.log.end(Instant::now());
+    })?;
+    Ok(())
+}
+
+struct Control<'a> {
+    shared: &'a Arc<Shared>,
+    instance: &'a Arc<ConsumerInstance>,
+    events: Option<Arc<dyn ConsumerEvents>>,
+    /// When the source wants its next turn.
+    next: Option<Instant>,
+    /// The protocol of the last rebalance. librdkafka must not be asked for it once the consumer closes.
+    protocol: Protocol,
+    /// What the group has taken back, until it is released.
+    revoked: Option<Vec<TopicPartition>>,
+    /// librdkafka's consumer has ended by a fatal error.
+    ended: bool,
+}
+
+impl Control<'_> {
+    fn run(mut self) {
+        let mut leave = None;
+        while leave.is_none() && !self.ended {
+            self.guarded(|this| leave = this.step());
+            if leave.is_none() && !self.ended {
+                let wait = self.wait();
+                self.guarded(|this| this.serve(this.instance.events(), wait));
+            }
+        }
+        self.guarded(|this| this.leave(leave));
+        self.guarded(|this| this.turn(Some(GroupEvent::Left)));
+        // The last reference to the source's events may be this one.
+        self.guarded(|this| drop(this.events.take()));
+        self.end();
+    }
+
+    /// Catches panics, for example of a subscriber to the log: the thread must go on.
+    fn guarded(&mut self, f: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| f(self))).is_err() {
+            let text = "a panic in a callback of the application was caught";
+            let log = || self.shared.log.write(Source::Panic { of: "a source" }, text, Instant::now());
+            // It may be the subscriber that panics.
+            drop(catch_unwind(AssertUnwindSafe(log)));
+        }
+    }
+
+    fn wait(&self) -> Duration {
+        let now = Instant::now();
+        let state = self.shared.state();
+        let seeks = state.partitions.values().filter_map(|partition| Some(partition.seek?.due));
+        seeks.chain(self.next).map(|due| due.saturating_duration_since(now)).fold(IDLE, Duration::min)
+    }
+
+    /// Does everything that is due. Returns until when the consumer leaves, if it does.
+    fn step(&mut self) -> Option<Instant> {
+        self.shared.log.tick(Instant::now());
+        self.join();
+        loop {
+            let mut state = self.shared.state();
+            let Some(event) = state.ahead.pop_front() else { break };
+            drop(state);
+            self.turn(Some(event));
+        }
+        self.restart();
+        let notified = std::mem::take(&mut self.shared.state().notified);
+        if notified || self.next.is_some_and(|next| next <= Instant::now()) {
+            self.turn(None);
+        }
+        if self.revoked.is_some() && self.instance.assignment_lost() {
+            self.lose();
+        }
+        if std::mem::take(&mut self.shared.state().released) {
+            self.give_back();
+        }
+        self.seek();
+        self.shared.state().leave
+    }
+
+    fn turn(&mut self, event: Option<GroupEvent>) {
+        self.next = match &self.events {
+            Some(events) => events.turn(Instant::now(), event),
+            None => None,
+        };
+    }
+
+    /// Joins the group when the source is there.
+    fn join(&mut self) {
+        if self.events.is_some() {
+            return;
+        }
+        let Some(events) = self.shared.state().events.clone() else { return };
+        self.events = Some(events);
+        let topics = self.shared.subscription.topics.iter().map(|topic| &**topic);
+        if let Err(code) = self.instance.subscribe(topics) {
+            self.fail("the consumer could not join its group", code);
+            self.ended = true;
+        }
+        self.turn(None);
+    }
+
+    /// Waits for an event and serves it.
+    fn serve(&mut self, queue: &Queue, wait: Duration) {
+        let mut happened = None;
+        queue.poll(wait, &mut Vec::new(), |event| happened = client_events::read(self.shared, self.instance, event));
+        match happened {
+            None => {}
+            Some(Happened::Ended) => self.ended = true,
+            Some(Happened::Committed { number, code, places }) => {
+                let event = commits::answer(self.shared, number, code, &places);
+                self.turn(Some(event));
+            }
+            Some(Happened::Assigned(places)) => self.assigned(&places),
+            Some(Happened::Revoked(places)) => self.revoked(&places),
+        }
+    }
+
+    fn assigned(&mut self, places: &[Place]) {
+        self.protocol = self.instance.protocol();
+        let partitions = self.names(places);
+        let mut state = self.shared.state();
+        for at in &partitions {
+            if !state.partitions.contains_key(at) {
+                // Before it is assigned, so that no record is forwarded to the events.
+                let waker = Arc::clone(&self.shared.waker);
+                let queue = PartitionQueue::detach(self.instance, &at.topic, at.partition, waker);
+                if let Some(queue) = queue {
+                    state.partitions.insert(at.clone(), Partition::new(queue));
+                }
+            }
+        }
+        drop(state);
+        let assigned = self.instance.assign(self.protocol, &partitions);
+        if let Err(code) = assigned {
+            self.fail("partitions were not assigned", code);
+        }
+        self.turn(Some(GroupEvent::Assigned(partitions)));
+    }
+
+    fn revoked(&mut self, places: &[Place]) {
+        self.protocol = self.instance.protocol();
+        let partitions = self.names(places);
+        self.shared.state().released = false;
+        self.revoked = Some(partitions.clone());
+        if self.instance.assignment_lost() {
+            self.lose();
+        } else {
+            self.turn(Some(GroupEvent::Revoked(partitions)));
+        }
+    }
+
+    fn lose(&mut self) {
+        let Some(lost) = self.revoked.clone() else { return };
+        self.shared.state().end_readings(&lost);
+        self.turn(Some(GroupEvent::Lost(lost)));
+        self.give_back();
+    }
+
+    /// Answers the revocation.
+    fn give_back(&mut self) {
+        let Some(revoked) = self.revoked.take() else { return };
+        self.shared.state().end_readings(&revoked);
+        if let Err(code) = self.instance.unassign(self.protocol, &revoked) {
+            self.fail("partitions were not given back", code);
+        }
+        // Afterwards, because this discards what librdkafka has read ahead.
+        self.drop_partitions(|at| revoked.contains(at));
+    }
+
+    fn drop_partitions(&self, mut ended: impl FnMut(&TopicPartition) -> bool) {
+        let mut state = self.shared.state();
+        let all = std::mem::take(&mut state.partitions);
+        let (dropped, kept): (BTreeMap<_, _>, _) = all.into_iter().partition(|(at, _)| ended(at));
+        state.partitions = kept;
+        drop(state);
+        drop(dropped);
+        self.shared.waker.wake();
+    }
+
+    /// Begins a new epoch of partitions whose log begins anew. The contract has no other way than to lose them.
+    fn restart(&mut self) {
+        let mut restarts = std::mem::take(&mut self.shared.state().restarts);
+        let revoked = self.revoked.as_deref().unwrap_or_default();
+        restarts.retain(|at| !revoked.contains(at) && self.shared.state().partitions.contains_key(at));
+        if !restarts.is_empty() {
+            self.turn(Some(GroupEvent::Lost(restarts.clone())));
+            self.turn(Some(GroupEvent::Assigned(restarts)));
+        }
+    }
+
+    /// Carries out the seeks that are due. A seek that fails is repeated: until it is done, nothing of its partition is read.
+    fn seek(&self) {
+        let now = Instant::now();
+        let state = self.shared.state();
+        let due = |(at, partition): (&TopicPartition, &Partition)| {
+            Some((at.clone(), partition.seek.filter(|seek| seek.due <= now)?))
+        };
+        let due: Vec<_> = state.partitions.iter().filter_map(due).collect();
+        drop(state);
+        for (at, seek) in due {
+            let done = self.instance.seek(&at.topic, at.partition, seek.to, SEEK);
+            let mut state = self.shared.state();
+            // It may have been given back, or sought again.
+            if let Some(partition) = state.partitions.get_mut(&at).filter(|of| of.seek == Some(seek)) {
+                let again = Seek { due: later(Instant::now(), SEEK_AGAIN), ..seek };
+                partition.seek = done.is_err().then_some(again);
+            }
+            drop(state);
+            match done {
+                Ok(()) => self.shared.waker.wake(),
+                Err(code) => tracing::debug!(%at, code, "a seek was not possible and is repeated"),
+            }
+        }
+    }
+
+    /// Leaves the group, at most until then. Without a time, librdkafka's consumer has ended by itself.
+    fn leave(&mut self, until: Option<Instant>) {
+        let mut state = self.shared.state();
+        let owned: Vec<_> = state.partitions.keys().cloned().collect();
+        state.end_readings(&owned);
+        // From now on no metadata is asked for: librdkafka does not answer while it closes.
+        state.leave.get_or_insert_with(Instant::now);
+        drop(state);
+        self.give_back();
+        let Some(until) = until else {
+            if !owned.is_empty() {
+                self.turn(Some(GroupEvent::Lost(owned)));
+            }
+            return;
+        };
+        let queue = match self.instance.close() {
+            Ok(queue) => queue,
+            Err(code) => return self.fail("the consumer could not leave its group", code),
+        };
+        while !self.instance.is_closed() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                tracing::warn!(
+                    "a consumer did not leave its group in time; the group notices after its session time-out"
+                );
+                break;
+            }
+            let mut happened = None;
+            queue.poll(left.min(CLOSING), &mut Vec::new(), |event| {
+                happened = client_events::read(self.shared, self.instance, event);
+            });
+            let answered = match happened {
+                Some(Happened::Assigned(_)) => self.instance.assign(self.protocol, &[]),
+                Some(Happened::Revoked(places)) => {
+                    let revoked = self.names(&places);
+                    self.instance.unassign(self.protocol, &revoked)
+                }
+                Some(Happened::Committed { number, code, places }) => {
+                    let event = commits::answer(self.shared, number, code, &places);
+                    self.turn(Some(event));
+                    Ok(())
+                }
+                Some(Happened::Ended) | None => Ok(()),
+            };
+            if let Err(code) = answered {
+                self.fail("a rebalance was not answered", code);
+            }
+        }
+    }
+
+    /// Ends everything but the last reference to the instance.
+    fn end(&self) {
+        self.drop_partitions(|_| true);
+        let mut state = self.shared.state();
+        let (instance, events) = (state.instance.take(), state.events.take());
+        drop(state);
+        drop(instance);
+        self.guarded_drop(events);
+        self.shared.wait_for_leases();
+        self.shared.waker.wake();
+    }
+
+    fn guarded_drop(&self, events: Option<Arc<dyn ConsumerEvents>>) {
+        drop(catch_unwind(AssertUnwindSafe(|| drop(events))));
+    }
+
+    fn names(&self, places: &[Place]) -> Vec<TopicPartition> {
+        places.iter().map(|place| self.shared.name(&place.topic, place.partition)).collect()
+    }
+
+    fn fail(&self, what: &str, code: i32) {
+        let text = format!("{what}: {}", codes::describe(code));
+        self.shared.log.write(Source::Client { code }, &text, Instant::now());
+    }
+}

@@ -1,0 +1,216 @@
+//! Consumers of sources, over librdkafka.
+
+mod client_events;
+pub(crate) mod commits;
+mod control;
+pub(crate) mod open;
+mod properties;
+mod reader_waker;
+mod reading;
+mod shared;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kafka_tower_core::clock::later;
+use kafka_tower_core::{
+    Assignment, Batch, BatchSink, CommitTicket, Consumer, ConsumerEvents, ConsumerGroup, ConsumerTransport,
+    ControlFuture, Error, Subscription, TopicOffset, TopicPartition,
+};
+use tokio::sync::oneshot;
+
+use crate::events::ClientEvents;
+use crate::properties::Properties;
+use crate::threads;
+use reading::Reading;
+use shared::{Seek, Shared};
+
+/// Time for leaving the group when a consumer is dropped without a [`leave`](Consumer::leave).
+const DROPPED: Duration = Duration::from_secs(1);
+
+/// Opens consumers that read through librdkafka: see [`ConsumerTransport`].
+///
+/// It takes librdkafka's properties. Those that are not set have librdkafka's defaults, except these:
+/// `partition.assignment.strategy=cooperative-sticky`, `topic.metadata.refresh.interval.ms=60000`,
+/// `fetch.queue.backoff.ms=50`, and `reconnect.backoff.max.ms=1000` (not if you set `reconnect.backoff.ms`). Properties on
+/// which a source depends, for example `enable.auto.commit`, are refused.
+///
+/// ```no_run
+/// # async fn run() -> kafka_tower_core::Result<()> {
+/// use kafka_tower_core::{ConsumerTransport, Subscription};
+/// use kafka_tower_rdkafka::RdkafkaConsumerTransport;
+///
+/// let transport = RdkafkaConsumerTransport::new([("bootstrap.servers", "localhost:9092")]);
+/// let consumer = transport.open(Subscription::new("billing", vec!["orders".into()])).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RdkafkaConsumerTransport {
+    properties: Arc<dyn Fn(u32) -> Properties + Send + Sync>,
+    connect_timeout: Duration,
+    events: Option<Arc<dyn ClientEvents>>,
+}
+
+impl RdkafkaConsumerTransport {
+    /// Takes properties of librdkafka.
+    pub fn new<N: Into<String>, V: Into<String>>(properties: impl IntoIterator<Item = (N, V)>) -> Self {
+        let all: Properties = properties.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self::for_partitions(move |_| all.clone())
+    }
+
+    /// Takes properties that depend on the number of partitions of all topics, as it is when a consumer is opened. librdkafka's
+    /// limits of what it reads ahead, `queued.min.messages` and `queued.max.messages.kbytes`, are for each partition. To find
+    /// the number, it connects with the properties for one partition.
+    pub fn for_partitions(properties: impl Fn(u32) -> BTreeMap<String, String> + Send + Sync + 'static) -> Self {
+        Self { properties: Arc::new(properties), connect_timeout: Duration::from_secs(10), events: None }
+    }
+
+    /// Sets the total time that opening a consumer may take. A broker that starts during this time is found. Default: 10 s.
+    #[must_use]
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets the receiver of errors and statistics, which also provides OAUTHBEARER tokens.
+    #[must_use]
+    pub fn with_events(mut self, events: impl ClientEvents) -> Self {
+        self.events = Some(Arc::new(events));
+        self
+    }
+}
+
+impl ConsumerTransport for RdkafkaConsumerTransport {
+    /// Finds a broker, the topics and the coordinator of the group.
+    ///
+    /// # Errors
+    ///
+    /// As [`RdkafkaBuilder::connect`](crate::RdkafkaBuilder::connect).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the connection; its threads end by themselves.
+    fn open(&self, subscription: Subscription) -> ControlFuture<'_, Arc<dyn Consumer>> {
+        let transport = self.clone();
+        Box::pin(async move {
+            // librdkafka's calls block: a thread of their own makes this work on any runtime.
+            let (sender, receiver) = oneshot::channel();
+            let thread = thread::Builder::new().name("kafka-tower-connect".to_owned());
+            let opens = move || {
+                let opened = open::open(&transport, subscription, &|| sender.is_closed()).map(Opened);
+                drop(sender.send(opened));
+            };
+            thread.spawn(opens).map_err(|error| threads::no_thread(error).without_record())?;
+            let opened = receiver.await.unwrap_or_else(|_| Err(threads::panicked("cannot connect")));
+            let opened: Arc<dyn Consumer> = Arc::new(opened.map_err(Error::without_record)?);
+            Ok(opened)
+        })
+    }
+}
+
+/// Shows the names of properties only, because some values are secret.
+impl fmt::Debug for RdkafkaConsumerTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RdkafkaConsumerTransport")
+            .field("properties", &(self.properties)(1).keys().collect::<Vec<_>>())
+            .field("connect_timeout", &self.connect_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The source's handle. Its drop ends the consumer.
+struct Opened(Arc<Shared>);
+
+impl Consumer for Opened {
+    fn run(&self, events: Arc<dyn ConsumerEvents>) {
+        self.0.tell(|state| state.events = Some(events));
+    }
+
+    fn notify(&self) {
+        self.0.tell(|state| state.notified = true);
+    }
+
+    fn poll_batch(&self, at: &Assignment, max: usize, into: &mut dyn BatchSink, cx: &mut Context<'_>) -> Poll<Batch> {
+        self.0.waker.register(cx.waker());
+        let Some(shared::Batch { lent, taken, lease }) = ready!(self.0.take(at, max)) else {
+            return Poll::Ready(Batch::default());
+        };
+        lent.lend(taken.lend, into);
+        drop(lease);
+        self.0.log_taken(&at.at, &taken.then);
+        if taken.lend == 0 && taken.position.is_none() {
+            return Poll::Pending;
+        }
+        Poll::Ready(Batch { records: taken.lend, position: taken.position })
+    }
+
+    fn start(&self, at: &Assignment) {
+        self.0.tell(|state| {
+            if let Some(partition) = state.partitions.get_mut(&at.at) {
+                let position = partition.queue.position();
+                let restart = partition.restart.take();
+                partition.seek = restart.map(|to| Seek { to, due: Instant::now() });
+                partition.reading = Some(match restart {
+                    Some(to) => Reading::seek(at.epoch, to),
+                    None => Reading::start(at.epoch, position),
+                });
+            }
+        });
+        self.0.waker.wake();
+    }
+
+    fn release(&self, at: &[TopicPartition]) {
+        self.0.tell(|state| {
+            state.end_readings(at);
+            state.released = true;
+        });
+    }
+
+    fn commit(&self, offsets: &[TopicOffset], ticket: CommitTicket) {
+        self.0.tell(|state| {
+            let Some(instance) = &state.instance else { return };
+            let places = offsets.iter().map(|offset| (&*offset.topic, offset.partition, offset.offset));
+            if let Err(code) = instance.commit(places, ticket.0) {
+                state.ahead.push_back(commits::not_sent(&self.0, offsets, ticket, code));
+            }
+        });
+    }
+
+    fn seek(&self, at: &Assignment, to: i64) {
+        self.0.tell(|state| {
+            if let Some(partition) = state.partitions.get_mut(&at.at) {
+                partition.reading = Some(Reading::seek(at.epoch, to));
+                partition.seek = Some(Seek { to, due: Instant::now() });
+            }
+        });
+    }
+
+    fn group(&self) -> Option<ConsumerGroup> {
+        let state = self.0.state();
+        let instance = state.instance.as_ref().filter(|_| state.leave.is_none())?;
+        instance.group().filter(|group| group.generation > 0 && !group.member_id.is_empty())
+    }
+
+    fn leave(&self, within: Duration) {
+        self.0.tell(|state| {
+            state.leave.get_or_insert_with(|| later(Instant::now(), within));
+        });
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.leave(DROPPED);
+    }
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RdkafkaConsumer").field("subscription", &self.0.subscription).finish_non_exhaustive()
+    }
+}

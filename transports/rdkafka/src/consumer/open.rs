@@ -1,0 +1,150 @@
+//! Opens a consumer: finds a broker, the topics and the group's coordinator, or returns the cause.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kafka_tower_core::clock::later;
+use kafka_tower_core::gate::Limits;
+use kafka_tower_core::text::seconds;
+use kafka_tower_core::{Error, ErrorKind, Result, Subscription, validate};
+
+use super::properties;
+use super::shared::Shared;
+use super::{RdkafkaConsumerTransport, control};
+use crate::connect::{self, ConnectCheck};
+use crate::ffi::Client;
+use crate::ffi::consumer::ConsumerInstance;
+use crate::inner::TransportInner;
+use crate::owner::Owner;
+use crate::properties::Properties;
+use crate::{classify, codes, event_loop, threads};
+
+/// Time of the first question to the coordinator; it doubles. Between two questions errors are looked at.
+const FIRST_QUESTION: Duration = Duration::from_millis(250);
+
+/// Codes with which asking again cannot help.
+fn is_final(code: i32) -> bool {
+    codes::find(code).is_some_and(|row| {
+        matches!(row.kind, ErrorKind::Authentication | ErrorKind::Authorization | ErrorKind::Config | ErrorKind::Fatal)
+    })
+}
+
+/// Blocks, at most until the connect time-out. The consumer has not joined its group yet.
+pub(super) fn open(
+    transport: &RdkafkaConsumerTransport,
+    subscription: Subscription,
+    given_up: &dyn Fn() -> bool,
+) -> Result<Arc<Shared>> {
+    let started = Instant::now();
+    subscription.topics.iter().try_for_each(|topic| validate::topic_name(topic))?;
+    // What can be refused without a broker is.
+    let of_one = (transport.properties)(1);
+    properties::client_config(&of_one, &subscription)?;
+    let deadline = later(started, transport.connect_timeout);
+    let partitions = count_partitions(transport, &of_one, &subscription, deadline, given_up)?;
+    let config = properties::client_config(&(transport.properties)(partitions), &subscription)?;
+    let instance =
+        ConsumerInstance::create(&config).map_err(|error| crate::properties::creation_error(&error, &config))?;
+    let shared = Shared::new(Arc::clone(&instance), subscription, transport.events.clone());
+    let shared = Arc::new(shared);
+    control::spawn(Arc::clone(&shared), instance).map_err(threads::no_thread)?;
+    let (brokers, within) = (brokers(&of_one), transport.connect_timeout);
+    let found = find_coordinator(brokers, within, &shared, deadline, given_up);
+    if found.is_err() {
+        // The thread ends the consumer.
+        shared.tell(|state| state.leave = Some(Instant::now()));
+    }
+    found.map(|()| shared)
+}
+
+fn brokers(properties: &Properties) -> &str {
+    crate::properties::get(properties, "bootstrap.servers").unwrap_or_default()
+}
+
+/// Finds a broker and the number of partitions of all topics, with a producer that sends nothing: it knows the causes of a
+/// connection that fails.
+fn count_partitions(
+    transport: &RdkafkaConsumerTransport,
+    user: &Properties,
+    subscription: &Subscription,
+    deadline: Instant,
+    given_up: &dyn Fn() -> bool,
+) -> Result<u32> {
+    let all = properties::of_connection(user);
+    let config = crate::properties::client_config(&all)?;
+    let client = Client::create(&config).map_err(|error| crate::properties::creation_error(&error, &config))?;
+    let limits = Limits { records: 1, bytes: 1 };
+    let within = transport.connect_timeout;
+    let events = transport.events.clone();
+    let inner = TransportInner::new(client, config, limits, events, within, None, event_loop::spawn_isolated);
+    let thread = event_loop::spawn(Arc::clone(&inner)).map_err(threads::no_thread)?;
+    let owner = Owner::new(inner, thread, false);
+    let topics: Vec<_> = subscription.topics.iter().map(ToString::to_string).collect();
+    connect::check(&ConnectCheck {
+        inner: owner.inner(),
+        brokers: brokers(user),
+        plaintext: crate::properties::get(user, "security.protocol")
+            .is_none_or(|protocol| protocol.to_ascii_lowercase().ends_with("plaintext")),
+        topics: &topics,
+        purpose: "read",
+        producer_id: false,
+        timeout: within,
+        deadline,
+        given_up,
+        probing: OnceCell::new(),
+    })?;
+    let counts = subscription.topics.iter().filter_map(|topic| owner.inner().partitions.get(topic));
+    Ok(counts.fold(0, u32::saturating_add))
+}
+
+/// Asks the group for an offset of each topic, which needs its coordinator and the right to read.
+fn find_coordinator(
+    brokers: &str,
+    within: Duration,
+    shared: &Shared,
+    deadline: Instant,
+    given_up: &dyn Fn() -> bool,
+) -> Result<()> {
+    let group = &*shared.subscription.group_id;
+    let mut question = FIRST_QUESTION;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let lease = shared.lease();
+        let instance = lease.as_ref().and_then(|lease| lease.instance());
+        let topics = shared.subscription.topics.iter().map(|topic| (&**topic, 0));
+        let answer = instance.map_or(Err(codes::LOCAL_DESTROY), |of| of.committed(topics, question.min(left)));
+        match answer {
+            Ok(places) => {
+                let refused = places.iter().find(|place| is_final(place.code));
+                return match refused {
+                    Some(place) => Err(denied(place.code, &place.topic, None)),
+                    None => Ok(()),
+                };
+            }
+            Err(code) if is_final(code) => return Err(denied(code, &format!("as the group {group}"), None)),
+            Err(_) => {}
+        }
+        let said = shared.state().last_error.clone();
+        if let Some((code, text)) = said.as_ref().filter(|(code, _)| is_final(*code)) {
+            return Err(denied(*code, &format!("as the group {group}"), Some(text)));
+        }
+        if Instant::now() >= deadline || given_up() {
+            return Err(no_coordinator(brokers, within, group, said.as_ref().map(|(_, text)| &**text)));
+        }
+        question *= 2;
+    }
+}
+
+pub(crate) fn denied(code: i32, what: &str, text: Option<&str>) -> Error {
+    classify::client_error(code, &format!("cannot read {what}"), text).without_record()
+}
+
+pub(crate) fn no_coordinator(brokers: &str, within: Duration, group: &str, cause: Option<&str>) -> Error {
+    let time = seconds(within);
+    let cause = cause.map(|cause| format!("; last error: {cause}")).unwrap_or_default();
+    let text = format!("connected to {brokers}, but no coordinator of the group {group} answered within {time}{cause}");
+    Error::new(ErrorKind::Timeout, text)
+        .with_help("check the health of the brokers and of the topic __consumer_offsets")
+        .without_record()
+}

@@ -1,0 +1,238 @@
+//! State that a consumer's handle and its control thread share.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use kafka_tower_core::sync::lock;
+use kafka_tower_core::{Assignment, ConsumerEvents, GroupEvent, Subscription, TopicPartition};
+
+use super::reader_waker::ReaderWaker;
+use super::reading::{Reading, Taken, Then};
+use crate::events::ClientEvents;
+use crate::ffi::consumer::{ConsumerInstance, LentBatch, PartitionQueue};
+use crate::log::{Log, Source};
+
+/// Time before what could not be read is read again.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
+pub(super) struct Shared {
+    pub(super) subscription: Subscription,
+    pub(super) waker: Arc<ReaderWaker>,
+    pub(super) log: Log,
+    pub(super) client_events: Option<Arc<dyn ClientEvents>>,
+    /// Never locked while foreign code runs.
+    state: Mutex<State>,
+    /// The last lease has ended.
+    returned: Condvar,
+}
+
+pub(super) struct State {
+    /// `None` once the consumer has ended.
+    pub(super) instance: Option<Arc<ConsumerInstance>>,
+    /// Number of [leases](Lease).
+    leases: usize,
+    /// The partitions that librdkafka has assigned.
+    pub(super) partitions: BTreeMap<TopicPartition, Partition>,
+    pub(super) events: Option<Arc<dyn ConsumerEvents>>,
+    /// Events for the next turns.
+    pub(super) ahead: VecDeque<GroupEvent>,
+    /// Partitions whose log begins anew: they need a new epoch.
+    pub(super) restarts: Vec<TopicPartition>,
+    pub(super) notified: bool,
+    pub(super) released: bool,
+    /// Until when the consumer leaves, if it does.
+    pub(super) leave: Option<Instant>,
+    /// The last error of the client, for connecting.
+    pub(super) last_error: Option<(i32, String)>,
+}
+
+pub(super) struct Partition {
+    pub(super) queue: PartitionQueue<ReaderWaker>,
+    pub(super) reading: Option<Reading>,
+    pub(super) seek: Option<Seek>,
+    /// Where the next epoch begins, if not where the group has committed.
+    pub(super) restart: Option<i64>,
+}
+
+/// A seek that is to be done. Meanwhile the partition is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seek {
+    pub(super) to: i64,
+    pub(super) due: Instant,
+}
+
+/// Records that were taken. Fields are dropped in this order.
+pub(super) struct Batch<'a> {
+    pub(super) lent: LentBatch,
+    pub(super) taken: Taken,
+    pub(super) lease: Lease<'a>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        instance: Arc<ConsumerInstance>,
+        subscription: Subscription,
+        client_events: Option<Arc<dyn ClientEvents>>,
+    ) -> Self {
+        let state = State {
+            instance: Some(instance),
+            leases: 0,
+            partitions: BTreeMap::new(),
+            events: None,
+            ahead: VecDeque::new(),
+            restarts: Vec::new(),
+            notified: false,
+            released: false,
+            leave: None,
+            last_error: None,
+        };
+        Self {
+            subscription,
+            waker: Arc::default(),
+            log: Log::default(),
+            client_events,
+            state: Mutex::new(state),
+            returned: Condvar::new(),
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Changes the state, and ends the control thread's wait.
+    pub(super) fn tell<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.state();
+        let result = change(&mut state);
+        if let Some(instance) = &state.instance {
+            instance.wake();
+        }
+        result
+    }
+
+    /// Keeps the instance until the lease ends. `None` once it has ended.
+    pub(super) fn lease(&self) -> Option<Lease<'_>> {
+        let mut state = self.state();
+        let instance = state.instance.clone()?;
+        state.leases += 1;
+        Some(Lease { shared: self, instance: Some(instance) })
+    }
+
+    /// Takes the next records of a partition. `None`: the epoch has ended. Everything is decided under the lock, so that no seek and no release comes between
+    /// the records and their position.
+    pub(super) fn take(&self, at: &Assignment, max: usize) -> Poll<Option<Batch<'_>>> {
+        let mut state = self.state();
+        let State { instance, leases, partitions, restarts, .. } = &mut *state;
+        let found = partitions.get_mut(&at.at).filter(|of| of.epoch() == Some(at.epoch));
+        let (Some(partition), Some(instance)) = (found, instance) else { return Poll::Ready(None) };
+        let Partition { queue, reading: Some(reading), seek: seek @ None, restart } = partition else {
+            return Poll::Pending;
+        };
+        let lent = queue.take(max);
+        let taken = reading.take(lent.offsets(), queue.position());
+        let mut wake = false;
+        match taken.then {
+            Then::GoOn => {}
+            Then::ReadAgain(_, to) => {
+                *seek = to.map(|to| Seek { to, due: Instant::now() + READ_AGAIN });
+                wake = true;
+            }
+            Then::Restart(from) => {
+                *restart = Some(from);
+                partition.reading = None;
+                restarts.push(at.at.clone());
+                wake = true;
+            }
+        }
+        if wake {
+            instance.wake();
+        }
+        if lent.len() == 0 && taken.position.is_none() {
+            return Poll::Pending;
+        }
+        *leases += 1;
+        let lease = Lease { shared: self, instance: None };
+        drop(state);
+        Poll::Ready(Some(Batch { lent, taken, lease }))
+    }
+
+    /// Tells the log why a partition was not read completely.
+    pub(super) fn log_taken(&self, at: &TopicPartition, then: &Then) {
+        let now = Instant::now();
+        match then {
+            Then::GoOn => {}
+            Then::ReadAgain(failed, _) => {
+                let text = format!("{at} was not read, and is read again: {}", failed.text);
+                self.log.write(Source::Client { code: failed.code }, &text, now);
+            }
+            Then::Restart(from) => {
+                let text = format!(
+                    "the log of {at} begins anew: it was truncated, or its topic was deleted and created again; it is read \
+                     from offset {from}"
+                );
+                self.log.write(Source::Warning, &text, now);
+            }
+        }
+    }
+
+    /// Names a partition. The name of a topic of the subscription is shared.
+    pub(super) fn name(&self, topic: &str, partition: i32) -> TopicPartition {
+        let known = self.subscription.topics.iter().find(|known| &***known == topic);
+        TopicPartition { topic: known.map_or_else(|| topic.into(), Arc::clone), partition }
+    }
+
+    /// Waits until every lease has ended. None begins after the instance was taken out of the state.
+    pub(super) fn wait_for_leases(&self) {
+        let mut state = self.state();
+        while state.leases > 0 {
+            state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl State {
+    /// Nothing of these partitions is read any more.
+    pub(super) fn end_readings(&mut self, ended: &[TopicPartition]) {
+        for at in ended {
+            if let Some(partition) = self.partitions.get_mut(at) {
+                (partition.reading, partition.seek) = (None, None);
+            }
+        }
+    }
+}
+
+impl Partition {
+    pub(super) fn new(queue: PartitionQueue<ReaderWaker>) -> Self {
+        Self { queue, reading: None, seek: None, restart: None }
+    }
+
+    fn epoch(&self) -> Option<u64> {
+        self.reading.as_ref().map(|reading| reading.epoch)
+    }
+}
+
+/// While it lives, the instance is not destroyed: records may be lent, and calls to it be under way.
+pub(super) struct Lease<'a> {
+    shared: &'a Shared,
+    instance: Option<Arc<ConsumerInstance>>,
+}
+
+impl Lease<'_> {
+    pub(super) fn instance(&self) -> Option<&ConsumerInstance> {
+        self.instance.as_deref()
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        // Before the control thread may go on, which is to drop the last reference.
+        self.instance = None;
+        let mut state = self.shared.state();
+        state.leases -= 1;
+        if state.leases == 0 && state.instance.is_none() {
+            self.shared.returned.notify_all();
+        }
+    }
+}
