@@ -62,6 +62,7 @@ pub mod source;
 #[cfg(feature = "opentelemetry")]
 #[cfg_attr(docsrs, doc(cfg(feature = "opentelemetry")))]
 pub mod telemetry;
+mod waker_group;
 
 pub use kafka_tower_layers as layers;
 #[cfg(feature = "memory")]

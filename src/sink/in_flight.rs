@@ -13,7 +13,7 @@ use kafka_tower_core::{Delivery, Error, Result};
 use super::admission::{Called, ObservedCall, Tracked};
 use super::boxed::BoxFuture;
 use super::open_sends::OpenSends;
-use super::waker_group::{ReadyQueue, WakerGroup};
+use crate::waker_group::{ReadyQueue, WakerGroup};
 
 /// Number of neighbouring messages that share a waker: all are polled when it is woken. More per group cost useless
 /// polls while delivery reports arrive; fewer cost memory.

@@ -28,7 +28,6 @@ mod stream;
 mod telemetry;
 mod transaction;
 mod transaction_batch;
-mod waker_group;
 mod with;
 
 use std::fmt;

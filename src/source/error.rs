@@ -3,9 +3,10 @@ use std::fmt;
 
 use kafka_tower_core::source::Notice;
 use kafka_tower_core::text::count;
-use kafka_tower_core::{Error, RawRecord, TopicPartition};
+use kafka_tower_core::{BoxError, Error, RawRecord, TopicPartition};
 
-use super::{Acked, Receipt};
+use super::failure::Failure;
+use super::{Acked, Receipt, SourceCloseReport};
 
 /// Error of a source. One pointer wide.
 ///
@@ -19,8 +20,10 @@ struct Inner {
     message: String,
     help: &'static str,
     partitions: Vec<TopicPartition>,
+    offset: Option<i64>,
     record: Option<(RawRecord, Receipt)>,
-    source: Option<Error>,
+    source: Option<BoxError>,
+    report: Option<SourceCloseReport>,
 }
 
 /// What happened.
@@ -34,6 +37,12 @@ pub enum SourceErrorKind {
     /// Partitions were lost, or given back before a commit that was asked for: another member may already have read messages
     /// that were not committed.
     PartitionsLost,
+    /// A message was not handled: the service answered with an error, or panicked.
+    Handler,
+    /// A message was not handled within [`record_timeout`](super::Serve::record_timeout).
+    Timeout,
+    /// The service will not be ready for messages any more.
+    Service,
     /// The source was closed.
     Closed,
 }
@@ -57,9 +66,40 @@ impl SourceError {
             message: format!("the record could not be decoded: {record}"),
             help: "skip it, or correct the deserializer and restart: until then its partition waits",
             partitions: vec![receipt.at().clone()],
+            offset: Some(receipt.offset()),
             record: Some((record, receipt)),
-            source: Some(source),
+            source: Some(source.into()),
+            report: None,
         }))
+    }
+
+    /// A message that [`serve`](super::KafkaSource::serve) gives up.
+    pub(super) fn not_handled(at: &TopicPartition, offset: i64, attempt: u32, failure: Failure) -> Self {
+        let (kind, what, source) = match failure {
+            Failure::Error(error) => (SourceErrorKind::Handler, "the service failed".to_owned(), Some(error)),
+            Failure::Panicked => (SourceErrorKind::Handler, "the service panicked".to_owned(), None),
+            Failure::TimedOut(time) => (SourceErrorKind::Timeout, format!("it took more than {time:?}"), None),
+        };
+        let message = format!("the message at offset {offset} of {at} was not handled: {what} (attempt {attempt})");
+        let help = "correct the cause and start again, which reads it again; or choose another failure policy";
+        let mut error = Self::of(kind, message, help, vec![at.clone()], None);
+        (error.0.offset, error.0.source) = (Some(offset), source);
+        error
+    }
+
+    /// The service is not ready for messages any more.
+    pub(super) fn service_ended(source: Option<BoxError>) -> Self {
+        let message = "the service does not take messages any more: its `poll_ready` failed".to_owned();
+        let help = "correct the cause and start again: messages that were not handled are read again";
+        let mut error = Self::of(SourceErrorKind::Service, message, help, Vec::new(), None);
+        error.0.source = source;
+        error
+    }
+
+    /// The source was closed because of this error.
+    pub(super) fn closed_with(mut self, report: SourceCloseReport) -> Self {
+        self.0.report = Some(report);
+        self
     }
 
     pub(super) fn closed() -> Self {
@@ -99,7 +139,8 @@ impl SourceError {
         partitions: Vec<TopicPartition>,
         source: Option<Error>,
     ) -> Self {
-        Self(Box::new(Inner { kind, message, help, partitions, record: None, source }))
+        let source = source.map(BoxError::from);
+        Self(Box::new(Inner { kind, message, help, partitions, offset: None, record: None, source, report: None }))
     }
 
     /// What happened.
@@ -110,9 +151,13 @@ impl SourceError {
     /// How to go on.
     pub fn recovery(&self) -> SourceRecovery {
         match self.0.kind {
+            _ if self.0.report.is_some() => SourceRecovery::Stop,
             SourceErrorKind::Decode => SourceRecovery::Settle,
             SourceErrorKind::Commit | SourceErrorKind::PartitionsLost => SourceRecovery::Continue,
-            SourceErrorKind::Closed => SourceRecovery::Stop,
+            SourceErrorKind::Handler
+            | SourceErrorKind::Timeout
+            | SourceErrorKind::Service
+            | SourceErrorKind::Closed => SourceRecovery::Stop,
         }
     }
 
@@ -129,6 +174,16 @@ impl SourceError {
     /// The partitions that the error is about.
     pub fn partitions(&self) -> &[TopicPartition] {
         &self.0.partitions
+    }
+
+    /// Partition and offset of the message that the error is about, if it is about one.
+    pub fn place(&self) -> Option<(&TopicPartition, i64)> {
+        self.0.partitions.first().zip(self.0.offset)
+    }
+
+    /// How the source was closed, if [`serve`](super::KafkaSource::serve) ended with this error.
+    pub fn close_report(&self) -> Option<&SourceCloseReport> {
+        self.0.report.as_ref()
     }
 
     /// The original record of a decode error, with its bytes.
@@ -177,6 +232,6 @@ impl fmt::Debug for SourceError {
 
 impl StdError for SourceError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_ref().map(|source| source as _)
+        self.0.source.as_deref().map(|source| source as _)
     }
 }

@@ -4,17 +4,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kafka_tower_core::{Headers, Timestamp};
 
+use super::contents::Contents;
 use super::{Acked, Receipt};
 
 /// A message that was read. Call [`ack`](Self::ack) when it was handled.
 ///
 /// If it is dropped before, for example because the task that handles it was cancelled or panicked, it is delivered again.
 pub struct SourceMessage<T> {
-    pub(super) value: Option<T>,
-    pub(super) key: Option<Bytes>,
-    pub(super) headers: Headers,
-    pub(super) timestamp: Option<Timestamp>,
-    pub(super) attempt: u32,
+    pub(super) contents: Contents<T>,
     pub(super) receipt: Receipt,
 }
 
@@ -22,19 +19,19 @@ impl<T> SourceMessage<T> {
     /// The value; `None` is a tombstone.
     #[must_use]
     pub fn value(&self) -> Option<&T> {
-        self.value.as_ref()
+        self.contents.value.as_ref()
     }
 
     /// The key; `None` is null.
     #[must_use]
     pub fn key(&self) -> Option<&Bytes> {
-        self.key.as_ref()
+        self.contents.key.as_ref()
     }
 
     /// The headers, in their order.
     #[must_use]
     pub fn headers(&self) -> &Headers {
-        &self.headers
+        &self.contents.headers
     }
 
     /// The topic.
@@ -58,14 +55,14 @@ impl<T> SourceMessage<T> {
     /// The timestamp, if the record has one.
     #[must_use]
     pub fn timestamp(&self) -> Option<Timestamp> {
-        self.timestamp
+        self.contents.timestamp
     }
 
     /// 1, and one more for each time that the message was given back since its partition was assigned. A message that only
     /// comes again because one before it was given back keeps its number.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.attempt
+        self.contents.attempt
     }
 
     /// The message was handled: its offset may be committed. A repeated call returns the same again.
@@ -94,8 +91,8 @@ impl<T> SourceMessage<T> {
     /// receipt.ack();
     /// # }
     /// ```
-    pub fn into_parts(self) -> (Option<T>, Receipt) {
-        (self.value, self.receipt)
+    pub fn into_parts(mut self) -> (Option<T>, Receipt) {
+        (self.contents.take_value(), self.receipt)
     }
 }
 
@@ -104,10 +101,10 @@ impl<T> fmt::Debug for SourceMessage<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SourceMessage")
             .field("receipt", &self.receipt)
-            .field("is_tombstone", &self.value.is_none())
-            .field("key_bytes", &self.key.as_ref().map(Bytes::len))
-            .field("headers", &self.headers)
-            .field("attempt", &self.attempt)
+            .field("is_tombstone", &self.contents.value.is_none())
+            .field("key_bytes", &self.contents.key.as_ref().map(Bytes::len))
+            .field("headers", &self.contents.headers)
+            .field("attempt", &self.contents.attempt)
             .finish_non_exhaustive()
     }
 }

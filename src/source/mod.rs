@@ -4,12 +4,15 @@ mod builder;
 mod close;
 #[cfg(feature = "rdkafka")]
 mod connect_rdkafka;
+mod contents;
 mod control;
 mod decode_policy;
 mod error;
+mod failure;
 mod message;
 mod reader;
 mod receipt;
+mod serve;
 mod shared;
 
 use std::fmt;
@@ -20,7 +23,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use kafka_tower_core::ConsumerGroup;
+use kafka_tower_core::{BoxError, ConsumerGroup, TopicPartition};
+use tower_service::Service;
 
 use crate::KafkaSourceConfig;
 
@@ -32,6 +36,7 @@ pub use error::{SourceError, SourceErrorKind, SourceRecovery};
 pub use message::SourceMessage;
 use reader::Reader;
 pub use receipt::{Acked, Receipt};
+pub use serve::{FailurePolicy, Order, Serve, Settlement};
 use shared::Shared;
 
 /// Reads the messages of a consumer group. A message is committed after it was acknowledged, and never before.
@@ -113,7 +118,7 @@ impl<T: Send + 'static> KafkaSource<T> {
     ///
     /// Cancel safe: no message is lost.
     pub async fn recv(&mut self) -> Result<SourceMessage<T>, SourceError> {
-        poll_fn(|cx| self.reader.poll(&self.shared, cx)).await
+        poll_fn(|cx| self.reader.poll(&self.shared, unbounded, cx)).await
     }
 
     /// Commits what is settled now, of each partition up to the first message that is not, and waits for the answer. For
@@ -163,6 +168,18 @@ impl<T: Send + 'static> KafkaSource<T> {
         SourceControl::new(Arc::clone(&self.shared), self.drain)
     }
 
+    /// Gives each message to a tower service, until the source is closed or a message fails.
+    ///
+    /// The answer settles the message: `Ok(())` acknowledges it, and an error is a failure. See [`Serve`].
+    pub fn serve<S>(self, service: S) -> Serve<T, S>
+    where
+        S: Service<SourceMessage<T>>,
+        S::Response: Into<Settlement>,
+        S::Error: Into<BoxError>,
+    {
+        Serve::new(self, service)
+    }
+
     /// The metadata of this member of the group; `None` before it has joined.
     ///
     /// Do not use it to commit offsets in a transaction by hand: the group does not check which member owns a partition.
@@ -178,11 +195,16 @@ impl<T: Send + 'static> Stream for KafkaSource<T> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        this.reader.poll(&this.shared, cx).map(|received| match received {
+        this.reader.poll(&this.shared, unbounded, cx).map(|received| match received {
             Err(error) if error.kind() == SourceErrorKind::Closed => None,
             received => Some(received),
         })
     }
+}
+
+/// Room for messages that are received one by one.
+fn unbounded(_: &TopicPartition) -> usize {
+    usize::MAX
 }
 
 impl<T> Drop for KafkaSource<T> {

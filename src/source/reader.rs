@@ -15,6 +15,7 @@ use kafka_tower_core::{
 };
 use kafka_tower_layers::deserialize::{MessageDeserializer, check_content_type};
 
+use super::contents::Contents;
 use super::decode_policy::OnDecodeError;
 use super::shared::now;
 use super::{DecodePolicy, Receipt, Shared, SourceError, SourceMessage};
@@ -79,18 +80,34 @@ impl<T: Send + 'static> Reader<T> {
         Self { deserializer, reading, ready: VecDeque::new(), decoding: None, last: None, handed: 0 }
     }
 
-    pub(super) fn poll(&mut self, shared: &Arc<Shared>, cx: &mut Context<'_>) -> Poll<Received<T>> {
+    /// Receives the next message. `room` says how many records of a partition may be read now.
+    pub(super) fn poll(
+        &mut self,
+        shared: &Arc<Shared>,
+        room: impl FnMut(&TopicPartition) -> usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Received<T>> {
         if self.handed == BUDGET {
             self.handed = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let received = self.poll_received(shared, cx);
+        let received = self.poll_received(shared, room, cx);
         self.handed = if received.is_ready() { self.handed + 1 } else { 0 };
         received
     }
 
-    fn poll_received(&mut self, shared: &Arc<Shared>, cx: &mut Context<'_>) -> Poll<Received<T>> {
+    /// Whether a record was read and not handed out.
+    pub(super) fn has_read(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    fn poll_received(
+        &mut self,
+        shared: &Arc<Shared>,
+        mut room: impl FnMut(&TopicPartition) -> usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Received<T>> {
         let mut state = shared.state();
         let old = state.reader.replace(cx.waker().clone());
         let (notice, closing) = (state.notices.pop_front(), state.engine.is_closing());
@@ -108,7 +125,7 @@ impl<T: Send + 'static> Reader<T> {
             if let Some(received) = ready!(self.poll_ready(shared, cx)) {
                 return Poll::Ready(received);
             }
-            if !self.read(shared, cx) {
+            if !self.read(shared, &mut room, cx) {
                 return Poll::Pending;
             }
         }
@@ -180,20 +197,25 @@ impl<T: Send + 'static> Reader<T> {
             Body::Waits(_) => return None,
             Body::Decoded(value) => {
                 let RawRecord { key, headers, timestamp, .. } = record;
-                Ok(SourceMessage { value, key, headers, timestamp, attempt, receipt })
+                Ok(SourceMessage { contents: Contents::new(value, key, headers, timestamp, attempt), receipt })
             }
         })
     }
 
     /// Reads a batch of the next partition that has one. False if none has: then the waker is registered.
-    fn read(&mut self, shared: &Arc<Shared>, cx: &mut Context<'_>) -> bool {
+    fn read(
+        &mut self,
+        shared: &Arc<Shared>,
+        room: &mut impl FnMut(&TopicPartition) -> usize,
+        cx: &mut Context<'_>,
+    ) -> bool {
         let mut readable = shared.state().engine.readable();
         let next = readable.partition_point(|at| Some(&at.at) <= self.last.as_ref());
         readable.rotate_left(next);
         for at in readable {
             let mut position = None;
             loop {
-                let max = shared.state().engine.room(&at).min(BATCH);
+                let max = shared.state().engine.room(&at).min(room(&at.at)).min(BATCH);
                 if max == 0 {
                     break;
                 }

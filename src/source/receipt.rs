@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kafka_tower_core::TopicPartition;
-use kafka_tower_core::source::DeliveryId;
+use kafka_tower_core::source::{DeliveryId, Engine};
 use kafka_tower_core::sync::lock;
 
 use super::Shared;
@@ -16,6 +16,8 @@ pub struct Receipt {
     at: TopicPartition,
     offset: i64,
     id: DeliveryId,
+    /// Number of attempts that have failed if it is dropped. None: another receipt of the message decides.
+    failed: Option<u32>,
     /// The first effect. Locked while the message is settled, so that a concurrent call returns the same.
     settled: Mutex<Option<Acked>>,
 }
@@ -35,12 +37,38 @@ pub enum Acked {
 pub(super) enum Settle {
     Ack,
     Skip,
-    GiveBack,
+    /// To be delivered again, after this number of failed attempts.
+    GiveBack(u32),
 }
 
 impl Receipt {
     pub(super) fn new(shared: Arc<Shared>, at: TopicPartition, offset: i64, id: DeliveryId) -> Self {
-        Self { shared, at, offset, id, settled: Mutex::new(None) }
+        Self { shared, at, offset, id, failed: Some(1), settled: Mutex::new(None) }
+    }
+
+    /// The message is not handled yet: if it is dropped, this is no attempt.
+    pub(super) fn wait(&mut self) {
+        self.failed = Some(0);
+    }
+
+    /// An attempt begins.
+    pub(super) fn begin(&mut self) {
+        self.failed = self.failed.map(|failed| failed + 1);
+    }
+
+    /// Another receipt of the message, which does nothing when it is dropped.
+    pub(super) fn lend(&self) -> Self {
+        let mut lent = Self::new(Arc::clone(&self.shared), self.at.clone(), self.offset, self.id);
+        lent.failed = None;
+        lent
+    }
+
+    pub(super) fn may_begin(&self, engine: &Engine) -> bool {
+        engine.may_begin(&self.at, self.id)
+    }
+
+    pub(super) fn is_stale(&self, engine: &Engine) -> bool {
+        engine.is_stale(&self.at, self.id)
     }
 
     /// The partition of the message.
@@ -64,7 +92,7 @@ impl Receipt {
         if lock(&self.settled).is_none() {
             tracing::warn!(partition = %self.at, offset = self.offset, %reason, "a message is delivered again");
         }
-        self.settle(Settle::GiveBack);
+        self.settle(Settle::GiveBack(self.failed.unwrap_or(1)));
     }
 
     pub(super) fn skip(&self) -> Acked {
@@ -78,8 +106,9 @@ impl Receipt {
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        if self.settled.get_mut().unwrap_or_else(PoisonError::into_inner).is_none() {
-            self.settle(Settle::GiveBack);
+        let settled = self.settled.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let (None, Some(failed)) = (settled, self.failed) {
+            self.settle(Settle::GiveBack(failed));
         }
     }
 }

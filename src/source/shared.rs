@@ -36,6 +36,8 @@ pub(super) struct State {
     pub(super) engine: Engine,
     pub(super) reader: Option<Waker>,
     pub(super) notices: VecDeque<SourceError>,
+    /// Changes when messages that were handed out may have become stale, or the source closes.
+    pub(super) changes: u64,
     commits: BTreeMap<CommitWait, oneshot::Sender<Result<(), Notice>>>,
 }
 
@@ -47,8 +49,8 @@ pub(super) fn now() -> Instant {
 impl Shared {
     /// Starts the consumer.
     pub(super) fn start(consumer: Arc<dyn Consumer>, settings: EngineSettings) -> Arc<Self> {
-        let state =
-            State { engine: Engine::new(settings), reader: None, notices: VecDeque::new(), commits: BTreeMap::new() };
+        let engine = Engine::new(settings);
+        let state = State { engine, reader: None, notices: VecDeque::new(), changes: 0, commits: BTreeMap::new() };
         let commit_timeout = settings.commits.timeout;
         let shared = Self { consumer, state: Mutex::new(state), report: watch::Sender::new(None), commit_timeout };
         let shared = Arc::new(shared);
@@ -70,7 +72,8 @@ impl Shared {
         let settled = match how {
             Settle::Ack => state.engine.settle(at, id, now()),
             Settle::Skip => state.engine.skip(at, id, now()),
-            Settle::GiveBack => state.engine.give_back(at, id, now()),
+            Settle::GiveBack(0) => state.engine.put_back(at, id, now()),
+            Settle::GiveBack(attempts) => state.engine.give_back(at, id, attempts, now()),
         };
         let notify = state.engine.needs_turn(at);
         let reader = if !was_readable && state.engine.is_readable(at) { state.reader.take() } else { None };
@@ -122,6 +125,7 @@ impl Shared {
     fn begin_close(&self, within: Duration) {
         let mut state = self.state();
         state.engine.close(now(), within);
+        state.changes += 1;
         let reader = state.reader.take();
         drop(state);
         self.consumer.notify();
@@ -173,10 +177,14 @@ impl ConsumerEvents for Shared {
     fn turn(&self, now: Instant, event: Option<GroupEvent>) -> Option<Instant> {
         let mut state = self.state();
         let left = matches!(event, Some(GroupEvent::Left));
+        let gone = matches!(event, Some(GroupEvent::Revoked(_) | GroupEvent::Lost(_)));
         if let Some(event) = event {
             state.engine.event(now, event);
         }
         let (actions, next) = state.engine.turn(now);
+        // A release ends the epoch of messages that were not settled in time.
+        let ends = |action: &Action| matches!(action, Action::Seek { .. } | Action::Release(_) | Action::Leave);
+        state.changes += u64::from(left || gone || actions.iter().any(ends));
         let report = left.then(|| SourceCloseReport::new(state.engine.closed(), true));
         drop(state);
         actions.into_iter().for_each(|action| self.carry_out(action));

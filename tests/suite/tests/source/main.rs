@@ -8,4 +8,7 @@ mod laws;
 mod losses;
 mod planted;
 mod random;
+mod serve;
+mod serve_composes;
+mod serve_random;
 mod support;

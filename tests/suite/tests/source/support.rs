@@ -32,6 +32,15 @@ pub(crate) async fn append_text(kafka: &MemoryKafka, partition: i32, text: &str)
     kafka.transport().call(record).await.unwrap();
 }
 
+/// Appends a record with a key for each value.
+pub(crate) async fn append_keyed(kafka: &MemoryKafka, partition: i32, values: impl IntoIterator<Item = (&str, u32)>) {
+    for (key, value) in values {
+        let record =
+            Record::new(TOPIC).with_partition(partition).with_key(key.to_owned()).with_value(value.to_string());
+        kafka.transport().call(record).await.unwrap();
+    }
+}
+
 /// Appends records in a transaction, and aborts it.
 pub(crate) async fn append_aborted(kafka: &MemoryKafka, partition: i32, count: u32) {
     let mut transport = kafka.transactional_transport("aborted");

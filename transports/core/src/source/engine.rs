@@ -184,19 +184,43 @@ impl Engine {
         settled
     }
 
-    /// The user gives a record back unsettled: it is delivered again after a back-off, and what follows it as well.
-    /// Meanwhile its partition is not read.
-    pub fn give_back(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Settled {
+    /// The user gives a record back unsettled, after this number of failed attempts: it is delivered again after a back-off,
+    /// and what follows it as well. Meanwhile its partition is not read.
+    pub fn give_back(&mut self, at: &TopicPartition, id: DeliveryId, attempts: u32, now: Instant) -> Settled {
         let Some(partition) = self.partitions.get_mut(at) else { return Settled::Stale };
         let offset = partition.watermark.offset(id);
         let held = partition.watermark.hold(id);
         if let (Settled::Done, Some(offset)) = (held, offset) {
             let failed = partition.attempts.entry(offset).or_default();
-            let delay = self.settings.redelivery_backoff.saturating_mul(1 << (*failed).min(16)).min(MAX_REDELIVERY);
-            *failed += 1;
+            *failed = failed.saturating_add(attempts.max(1));
+            let delay = self.settings.redelivery_backoff.saturating_mul(1 << (*failed - 1).min(16));
+            let delay = delay.min(MAX_REDELIVERY);
             partition.seek_at = partition.seek_at.max(Some(later(now, delay)));
         }
         held
+    }
+
+    /// Takes a record back that the user has not begun to handle: it is delivered again at once, and what follows it as well.
+    pub fn put_back(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Settled {
+        let Some(partition) = self.partitions.get_mut(at) else { return Settled::Stale };
+        let taken = partition.watermark.put_back(id);
+        if taken == Settled::Done {
+            partition.seek_at = partition.seek_at.max(Some(now));
+        }
+        taken
+    }
+
+    /// Whether the user may begin to handle a record that was [handed](Self::dispatch) out: its partition is read, and it was
+    /// not given back.
+    #[must_use]
+    pub fn may_begin(&self, at: &TopicPartition, id: DeliveryId) -> bool {
+        self.member.is_active(at) && self.partitions.get(at).is_some_and(|partition| partition.watermark.is_open(id))
+    }
+
+    /// Whether a record that is not settled cannot be settled any more: its partition has gone, or is read again from before it.
+    #[must_use]
+    pub fn is_stale(&self, at: &TopicPartition, id: DeliveryId) -> bool {
+        self.partitions.get(at).is_none_or(|partition| partition.watermark.is_stale(id))
     }
 
     /// Starts to commit what is settled now, of each partition up to the first record that is not. [`Action::Answer`] has

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 /// Bits of an entry that hold its [`State`].
-const STATE_BITS: u32 = 2;
+const STATE_BITS: u32 = 3;
 
 /// Greatest offset that an entry can hold.
 const MAX_OFFSET: i64 = i64::MAX >> STATE_BITS;
@@ -52,6 +52,8 @@ pub(crate) enum State {
     Held,
     /// It cannot be handled, and waits until somebody settles it or gives it back.
     Rejected,
+    /// Not handled by the user, and taken back: it has to be delivered again.
+    PutBack,
 }
 
 /// Effect of a change.
@@ -89,7 +91,7 @@ impl Watermark {
     }
 
     /// Enters a record, which waits for the user. `None` if its offset is below the position, which breaks the
-    /// transport's contract, or beyond 2^61.
+    /// transport's contract, or beyond 2^60.
     pub(crate) fn deliver(&mut self, offset: i64) -> Option<DeliveryId> {
         if offset < self.position.unwrap_or(0) || offset > MAX_OFFSET {
             return None;
@@ -119,6 +121,11 @@ impl Watermark {
     /// Gives a record back, to be delivered again by [`rewind`](Self::rewind).
     pub(crate) fn hold(&mut self, id: DeliveryId) -> Settled {
         self.change(id, State::Held)
+    }
+
+    /// Takes a record back that the user has not begun to handle, to be delivered again by [`rewind`](Self::rewind).
+    pub(crate) fn put_back(&mut self, id: DeliveryId) -> Settled {
+        self.change(id, State::PutBack)
     }
 
     /// Marks a record as one that cannot be handled.
@@ -165,10 +172,11 @@ impl Watermark {
         self.committed
     }
 
-    /// Starts an epoch at the first record that has to be delivered again: held, or not handed to the user. The records
+    /// Starts an epoch at the first record that has to be delivered again: held, taken back, or not handed to the user. The records
     /// before it are not affected; those from there on are forgotten. Returns the offset to seek to.
     pub(crate) fn rewind(&mut self, epoch: u64) -> Option<i64> {
-        let held = self.entries.iter().position(|entry| state_of(*entry) == State::Held as u64);
+        let again = [State::Held as u64, State::PutBack as u64];
+        let held = self.entries.iter().position(|entry| again.contains(&state_of(*entry)));
         let waiting = (self.waiting - self.first) as usize;
         let index = held.map_or(waiting, |held| held.min(waiting));
         if let Some(entry) = self.entries.get(index) {
@@ -205,11 +213,24 @@ impl Watermark {
         self.entries.len()
     }
 
-    /// Number of records that were handed to the user and are not settled.
+    /// Number of records that were handed to the user and are not settled. Not those that were taken back.
     #[must_use]
     pub(crate) fn unsettled(&self) -> usize {
         let handed = self.entries.iter().take((self.waiting - self.first) as usize);
-        handed.filter(|entry| state_of(**entry) != State::Settled as u64).count()
+        let others = [State::Settled as u64, State::PutBack as u64];
+        handed.filter(|entry| !others.contains(&state_of(**entry))).count()
+    }
+
+    /// Whether a record is in the user's hands and can still be settled.
+    #[must_use]
+    pub(crate) fn is_open(&self, id: DeliveryId) -> bool {
+        self.index(id).is_ok_and(|index| state_of(self.entries[index]) == State::Open as u64)
+    }
+
+    /// Whether a record that is not settled belongs to an old epoch.
+    #[must_use]
+    pub(crate) fn is_stale(&self, id: DeliveryId) -> bool {
+        self.index(id) == Err(Settled::Stale)
     }
 
     /// Whether a record is settled behind one that is not.
@@ -233,7 +254,7 @@ impl Watermark {
         let permitted = match to {
             State::Settled => from != State::Settled as u64,
             State::Held => from == State::Open as u64 || from == State::Rejected as u64,
-            State::Rejected => from == State::Open as u64,
+            State::Rejected | State::PutBack => from == State::Open as u64,
             State::Open => false,
         };
         if !permitted {

@@ -216,13 +216,48 @@ fn a_record_that_is_given_back_comes_again_after_growing_delays_with_what_follow
         assert_eq!(number, Some(attempt));
         let next = case.take(1);
         case.settle(next);
-        assert_eq!(case.engine.give_back(&case.at, id, case.now), Settled::Done);
+        assert_eq!(case.engine.give_back(&case.at, id, 1, case.now), Settled::Done);
         assert!(case.engine.needs_turn(&case.at) && case.engine.readable().is_empty());
         assert!(case.wait(delay * SECOND - Duration::from_millis(1)).is_empty());
         let actions = case.wait(Duration::from_millis(1));
         assert!(matches!(&actions[..], [Action::Seek { to: 0, .. }]), "{actions:?}");
         assert_eq!(case.engine.readable().len(), 1);
     }
+}
+
+/// A source that takes messages before it handles them puts those back that it has not begun.
+#[test]
+fn a_record_that_is_put_back_comes_again_at_once_and_holds_no_drain_up() {
+    let mut case = case(CommitStrategy::Automatic);
+    let (begun, behind) = (case.take(0), case.take(1));
+    assert!(case.engine.may_begin(&case.at, behind));
+    assert_eq!(case.engine.put_back(&case.at, behind, case.now), Settled::Done);
+    assert!(!case.engine.may_begin(&case.at, behind) && case.engine.needs_turn(&case.at));
+    let actions = case.turn();
+    assert!(matches!(&actions[..], [Action::Seek { to: 1, .. }]), "{actions:?}");
+    assert_eq!((case.engine.is_stale(&case.at, begun), case.engine.is_stale(&case.at, behind)), (false, true));
+    let (behind, attempt) = case.read(1, false);
+    assert_eq!(attempt, Some(1), "it was not tried");
+
+    case.engine.event(case.now, GroupEvent::Revoked(vec![case.at.clone()]));
+    assert!(!case.engine.may_begin(&case.at, behind) && !case.engine.is_stale(&case.at, behind));
+    case.engine.put_back(&case.at, behind, case.now);
+    case.settle(begun);
+    let (ticket, offset) = commit(&case.turn());
+    assert_eq!(offset, 1);
+    let actions = case.answer(ticket, CommitAnswer::Committed);
+    assert!(matches!(&actions[..], [Action::Release(_)]), "nothing is reported as unsettled: {actions:?}");
+    assert!(case.engine.is_stale(&case.at, begun));
+}
+
+#[test]
+fn a_record_that_failed_several_times_before_it_was_given_back_keeps_their_number() {
+    let mut case = case(CommitStrategy::Automatic);
+    let id = case.take(0);
+    case.engine.give_back(&case.at, id, 3, case.now);
+    assert!(case.wait(4 * SECOND - Duration::from_millis(1)).is_empty(), "the delay of the third attempt");
+    case.wait(Duration::from_millis(1));
+    assert_eq!(case.read(0, false).1, Some(4));
 }
 
 #[test]

@@ -76,21 +76,23 @@ fn each_event_in_each_state() {
     use Settled::{Again, Done, Stale};
     type Step = fn(&mut Watermark, DeliveryId) -> Settled;
     let (settle, hold, reject): (Step, Step, Step) = (Watermark::settle, Watermark::hold, Watermark::reject);
+    let put_back: Step = Watermark::put_back;
     let open: Step = |_, _| Done;
     let old: Step = |watermark, id| {
         watermark.hold(id);
         watermark.rewind(2);
         Done
     };
-    let cases: [(&str, Step, [Settled; 3]); 5] = [
-        ("open", open, [Done, Done, Done]),
-        ("held", hold, [Done, Again, Again]),
-        ("settled", settle, [Again, Again, Again]),
-        ("rejected", reject, [Done, Done, Again]),
-        ("old epoch", old, [Stale, Stale, Stale]),
+    let cases: [(&str, Step, [Settled; 4]); 6] = [
+        ("open", open, [Done, Done, Done, Done]),
+        ("held", hold, [Done, Again, Again, Again]),
+        ("put back", put_back, [Done, Again, Again, Again]),
+        ("settled", settle, [Again, Again, Again, Again]),
+        ("rejected", reject, [Done, Done, Again, Again]),
+        ("old epoch", old, [Stale, Stale, Stale, Stale]),
     ];
     for (name, prepare, expected) in cases {
-        for (step, expected) in [settle, hold, reject].into_iter().zip(expected) {
+        for (step, expected) in [settle, hold, reject, put_back].into_iter().zip(expected) {
             let mut watermark = Watermark::new(1);
             // A record before it keeps it from being forgotten when it is settled.
             let ids = handed(&mut watermark, [0, 1]);
@@ -157,6 +159,7 @@ enum Op {
     Settle(usize),
     Hold(usize),
     Reject(usize),
+    PutBack(usize),
     Reach(i64),
     Rewind,
     Stale(usize),
@@ -169,6 +172,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         8 => any::<usize>().prop_map(Op::Settle),
         1 => any::<usize>().prop_map(Op::Hold),
         1 => any::<usize>().prop_map(Op::Reject),
+        1 => any::<usize>().prop_map(Op::PutBack),
         2 => (0..4i64).prop_map(Op::Reach),
         1 => Just(Op::Rewind),
         1 => any::<usize>().prop_map(Op::Stale),
@@ -199,13 +203,14 @@ proptest! {
                         model.handed += 1;
                     }
                 }
-                Op::Settle(which) | Op::Hold(which) | Op::Reject(which) if model.handed > 0 => {
+                Op::Settle(which) | Op::Hold(which) | Op::Reject(which) | Op::PutBack(which) if model.handed > 0 => {
                     let (id, _, state) = &mut model.deliveries[which % model.handed];
                     let (done, to, permitted) = match op {
                         Op::Settle(_) => (watermark.settle(*id), State::Settled, *state != State::Settled),
                         Op::Hold(_) => {
                             (watermark.hold(*id), State::Held, matches!(state, State::Open | State::Rejected))
                         }
+                        Op::PutBack(_) => (watermark.put_back(*id), State::PutBack, *state == State::Open),
                         _ => (watermark.reject(*id), State::Rejected, *state == State::Open),
                     };
                     // Behind the watermark, an old epoch is not told from the present one.
@@ -221,7 +226,8 @@ proptest! {
                     watermark.reach(model.position, epoch);
                 }
                 Op::Rewind => {
-                    let held = model.deliveries.iter().position(|(.., state)| *state == State::Held);
+                    let again = |(.., state): &(_, _, State)| matches!(state, State::Held | State::PutBack);
+                    let held = model.deliveries.iter().position(again);
                     let from = held.unwrap_or(usize::MAX).min(model.handed);
                     epoch += 1;
                     for (id, offset, _) in model.deliveries.split_off(from).into_iter().rev() {
@@ -237,7 +243,7 @@ proptest! {
                         prop_assert_eq!(watermark.settle(*gone[which % gone.len()]), Settled::Stale);
                     }
                 }
-                Op::Settle(_) | Op::Hold(_) | Op::Reject(_) => {}
+                Op::Settle(_) | Op::Hold(_) | Op::Reject(_) | Op::PutBack(_) => {}
             }
             let committable = watermark.committable().unwrap();
             prop_assert_eq!(committable, model.committable());
@@ -247,7 +253,11 @@ proptest! {
             let count = |wanted| handed.iter().filter(|(.., state)| *state == wanted).count();
             prop_assert_eq!(watermark.in_hand(), count(State::Open));
             prop_assert_eq!(watermark.rejected(), count(State::Rejected));
-            prop_assert_eq!(watermark.unsettled(), handed.len() - count(State::Settled));
+            prop_assert_eq!(watermark.unsettled(), handed.len() - count(State::Settled) - count(State::PutBack));
+            for (id, _, state) in handed {
+                prop_assert_eq!(watermark.is_open(*id), *state == State::Open);
+                prop_assert!(*state == State::Settled || !watermark.is_stale(*id));
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Wake, Waker};
 
 /// The waker that the futures of a group share.
-pub(super) struct WakerGroup {
+pub(crate) struct WakerGroup {
     shared: Arc<GroupWaker>,
     waker: Waker,
 }
@@ -25,7 +25,7 @@ struct GroupWaker {
 
 /// Collects the groups that were woken.
 #[derive(Default)]
-pub(super) struct ReadyQueue(Mutex<Queue>);
+pub(crate) struct ReadyQueue(Mutex<Queue>);
 
 #[derive(Default)]
 struct Queue {
@@ -36,24 +36,24 @@ struct Queue {
 }
 
 impl WakerGroup {
-    pub(super) fn new(index: usize, queue: &Arc<ReadyQueue>) -> Self {
+    pub(crate) fn new(index: usize, queue: &Arc<ReadyQueue>) -> Self {
         let shared = Arc::new(GroupWaker { queued: AtomicBool::new(false), index, queue: Arc::clone(queue) });
         Self { waker: Waker::from(Arc::clone(&shared)), shared }
     }
 
-    pub(super) fn waker(&self) -> &Waker {
+    pub(crate) fn waker(&self) -> &Waker {
         &self.waker
     }
 
     /// Begins a poll of the group. Call it before its futures are polled: a wake-up from now on is queued again.
-    pub(super) fn begin_poll(&self) {
+    pub(crate) fn begin_poll(&self) {
         self.shared.queued.swap(false, Ordering::AcqRel);
     }
 }
 
 impl ReadyQueue {
     /// Takes the groups that were woken into `woken`, which is empty, and registers the task to wake.
-    pub(super) fn take(&self, task: &Waker, woken: &mut Vec<usize>) {
+    pub(crate) fn take(&self, task: &Waker, woken: &mut Vec<usize>) {
         let mut queue = self.queue();
         mem::swap(&mut queue.woken, woken);
         let old = match &queue.task {

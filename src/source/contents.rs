@@ -1,0 +1,115 @@
+//! The contents of a message, which come back to `serve` when the message is dropped, so that it can be handled again.
+
+use std::mem;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use kafka_tower_core::sync::lock;
+use kafka_tower_core::{Headers, Timestamp};
+
+pub(super) struct Contents<T> {
+    pub(super) value: Option<T>,
+    pub(super) key: Option<Bytes>,
+    pub(super) headers: Headers,
+    pub(super) timestamp: Option<Timestamp>,
+    pub(super) attempt: u32,
+    /// Where it returns to, and for which use.
+    home: Option<(Arc<Home<T>>, u64)>,
+}
+
+impl<T> Contents<T> {
+    pub(super) fn new(
+        value: Option<T>,
+        key: Option<Bytes>,
+        headers: Headers,
+        timestamp: Option<Timestamp>,
+        attempt: u32,
+    ) -> Self {
+        Self { value, key, headers, timestamp, attempt, home: None }
+    }
+
+    /// It returns to `home` when it is dropped, unless its value was taken.
+    pub(super) fn lend(&mut self, home: &Arc<Home<T>>, number: u64) {
+        self.home = Some((Arc::clone(home), number));
+    }
+
+    /// Takes the value. The rest does not return.
+    pub(super) fn take_value(&mut self) -> Option<T> {
+        self.home = None;
+        self.value.take()
+    }
+}
+
+impl<T> Drop for Contents<T> {
+    fn drop(&mut self) {
+        let Some((home, number)) = self.home.take() else { return };
+        let (value, key, headers) = (self.value.take(), self.key.take(), mem::take(&mut self.headers));
+        home.put(number, Self::new(value, key, headers, self.timestamp, self.attempt));
+    }
+}
+
+/// The place to which a message returns. It is used for one message after another.
+pub(super) struct Home<T>(Mutex<Returned<T>>);
+
+struct Returned<T> {
+    /// Number of the present use: a message that comes later than its use does not return.
+    number: u64,
+    contents: Option<Contents<T>>,
+}
+
+impl<T> Home<T> {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(Returned { number: 0, contents: None }))
+    }
+
+    fn put(&self, number: u64, contents: Contents<T>) {
+        let mut returned = lock(&self.0);
+        if returned.number == number {
+            returned.contents = Some(contents);
+        } else {
+            // The value's code does not run under the lock.
+            drop(returned);
+            drop(contents);
+        }
+    }
+
+    /// Ends a use. Returns the message, if it has returned.
+    pub(super) fn take(&self) -> Option<Contents<T>> {
+        let mut returned = lock(&self.0);
+        returned.number += 1;
+        returned.contents.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contents(home: &Arc<Home<u32>>, number: u64) -> Contents<u32> {
+        let mut contents = Contents::new(Some(7), Some(Bytes::from_static(b"k")), Headers::new(), None, 1);
+        contents.lend(home, number);
+        contents
+    }
+
+    #[test]
+    fn a_message_returns_once_and_only_in_its_use() {
+        let home = Arc::new(Home::new());
+        assert!(home.take().is_none());
+        drop(contents(&home, 1));
+        let late = contents(&home, 1);
+        let back = home.take().unwrap();
+        assert_eq!((back.value, back.key.as_deref(), back.attempt), (Some(7), Some(&b"k"[..]), 1));
+        drop(back);
+        drop(late);
+        assert!(home.take().is_none(), "it was late");
+    }
+
+    #[test]
+    fn a_message_whose_value_was_taken_does_not_return() {
+        let home = Arc::new(Home::new());
+        let mut taken = contents(&home, 0);
+        assert_eq!(taken.take_value(), Some(7));
+        drop(taken);
+        assert!(home.take().is_none());
+    }
+}
