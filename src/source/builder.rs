@@ -68,6 +68,15 @@ impl<T, F: ?Sized, S> SourceBuilder<T, F, S> {
         self.reading.lenient_content_type = lenient;
         self
     }
+
+    /// Whether messages keep the original bytes of their values, for [`SourceMessage::raw`](super::SourceMessage::raw) and for
+    /// dead letters of messages that could be decoded. Default: false, because each value is copied for that.
+    ///
+    /// A record that cannot be decoded keeps its bytes in any case.
+    pub fn keep_raw(mut self, keep: bool) -> Self {
+        self.reading.keep_raw = keep;
+        self
+    }
 }
 
 impl<T, F, S> SourceBuilder<T, F, S>
@@ -83,6 +92,10 @@ where
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) for settings that cannot work; the transport's error if it cannot
     /// open a consumer, for example because a topic does not exist.
     ///
+    /// # Panics
+    ///
+    /// With [`DecodePolicy::dead_letter`] outside a tokio runtime.
+    ///
     /// # Cancel safety
     ///
     /// The source is not made.
@@ -92,7 +105,8 @@ where
             tracing::warn!("{warning}");
         }
         let consumer = self.transport.open(self.config.subscription()).await?;
-        let shared = Shared::start(consumer, self.config.engine_settings());
+        let group = self.config.group_id.as_str().into();
+        let shared = Shared::start(consumer, group, self.config.engine_settings());
         Ok(KafkaSource {
             shared,
             reader: Reader::new(self.deserializer, self.reading),

@@ -12,6 +12,8 @@ pub struct SourceCloseReport {
     pub settled: u64,
     /// Number of records that were [skipped](super::SourceError::skip), since the source was built.
     pub skipped: u64,
+    /// Number of records whose dead letter was delivered, since the source was built.
+    pub dead_lettered: u64,
     /// The partitions that were given back or lost at the close before every message was settled and committed.
     pub unsettled: Vec<Unsettled>,
     /// Whether the group was left. If not, the group notices it by a session time-out.
@@ -20,8 +22,8 @@ pub struct SourceCloseReport {
 
 impl SourceCloseReport {
     pub(super) fn new(closed: &Closed, left: bool) -> Self {
-        let Closed { settled, skipped, unsettled, .. } = closed;
-        Self { settled: *settled, skipped: *skipped, unsettled: unsettled.clone(), left }
+        let Closed { settled, skipped, dead_lettered, unsettled, .. } = closed.clone();
+        Self { settled, skipped, dead_lettered, unsettled, left }
     }
 
     /// Whether, of the partitions that the source had when it was closed, all messages that were handed out are settled and
@@ -35,6 +37,9 @@ impl SourceCloseReport {
 impl fmt::Display for SourceCloseReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} acknowledged, {} skipped", self.settled, self.skipped)?;
+        if self.dead_lettered > 0 {
+            write!(f, ", {} dead-lettered", self.dead_lettered)?;
+        }
         for unsettled in &self.unsettled {
             write!(f, "; {}", Shown(unsettled))?;
         }

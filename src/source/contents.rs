@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use kafka_tower_core::sync::lock;
-use kafka_tower_core::{Headers, Timestamp};
+use kafka_tower_core::{Headers, RawRecord, Timestamp, TopicPartition};
 
 pub(super) struct Contents<T> {
     pub(super) value: Option<T>,
@@ -13,6 +13,8 @@ pub(super) struct Contents<T> {
     pub(super) headers: Headers,
     pub(super) timestamp: Option<Timestamp>,
     pub(super) attempt: u32,
+    /// The bytes of the value, if the source keeps them; `Some(None)` is a tombstone's.
+    pub(super) raw: Option<Option<Bytes>>,
     /// Where it returns to, and for which use.
     home: Option<(Arc<Home<T>>, u64)>,
 }
@@ -25,7 +27,20 @@ impl<T> Contents<T> {
         timestamp: Option<Timestamp>,
         attempt: u32,
     ) -> Self {
-        Self { value, key, headers, timestamp, attempt, home: None }
+        Self { value, key, headers, timestamp, attempt, raw: None, home: None }
+    }
+
+    pub(super) fn with_raw(mut self, raw: Option<Option<Bytes>>) -> Self {
+        self.raw = raw;
+        self
+    }
+
+    /// The original record at this place, if its value was kept.
+    pub(super) fn raw_record(&self, at: &TopicPartition, offset: i64) -> Option<RawRecord> {
+        let mut record = RawRecord::new(Arc::clone(&at.topic), at.partition, offset);
+        record.value = self.raw.clone()?;
+        (record.key, record.headers, record.timestamp) = (self.key.clone(), self.headers.clone(), self.timestamp);
+        Some(record)
     }
 
     /// It returns to `home` when it is dropped, unless its value was taken.
@@ -44,7 +59,8 @@ impl<T> Drop for Contents<T> {
     fn drop(&mut self) {
         let Some((home, number)) = self.home.take() else { return };
         let (value, key, headers) = (self.value.take(), self.key.take(), mem::take(&mut self.headers));
-        home.put(number, Self::new(value, key, headers, self.timestamp, self.attempt));
+        let contents = Self::new(value, key, headers, self.timestamp, self.attempt).with_raw(self.raw.take());
+        home.put(number, contents);
     }
 }
 

@@ -1,18 +1,23 @@
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use kafka_tower_core::source::Notice;
 use kafka_tower_core::text::count;
 use kafka_tower_core::{BoxError, Error, RawRecord, TopicPartition};
+use kafka_tower_layers::dead_letter::FailedRecord;
+use tower_service::Service;
 
 use super::failure::Failure;
+use super::letters;
 use super::{Acked, Receipt, SourceCloseReport};
 
 /// Error of a source. One pointer wide.
 ///
-/// A decode error holds the record: [`skip`](Self::skip) settles it. If the error is dropped instead, the record is delivered
-/// again after a back-off, and its partition waits until then.
-#[must_use = "a decode error that is dropped comes again"]
+/// An error with the recovery [`Settle`](SourceRecovery::Settle) holds a record: [`dead_letter`](Self::dead_letter) or
+/// [`skip`](Self::skip) settle it. If the error is dropped instead, the record is delivered again after a back-off, and its
+/// partition waits until then.
+#[must_use = "the record of an error that is dropped comes again"]
 pub struct SourceError(Box<Inner>);
 
 struct Inner {
@@ -21,7 +26,7 @@ struct Inner {
     help: &'static str,
     partitions: Vec<TopicPartition>,
     offset: Option<i64>,
-    record: Option<(RawRecord, Receipt)>,
+    failed: Option<(FailedRecord, Receipt)>,
     source: Option<BoxError>,
     report: Option<SourceCloseReport>,
 }
@@ -32,6 +37,8 @@ struct Inner {
 pub enum SourceErrorKind {
     /// A record could not be decoded.
     Decode,
+    /// A dead letter was not delivered, or not for certain. Its record is not settled.
+    DeadLetter,
     /// An offset was not committed, or its commit had no answer in time.
     Commit,
     /// Partitions were lost, or given back before a commit that was asked for: another member may already have read messages
@@ -60,17 +67,34 @@ pub enum SourceRecovery {
 }
 
 impl SourceError {
-    pub(super) fn decode(record: RawRecord, receipt: Receipt, source: Error) -> Self {
-        Self(Box::new(Inner {
-            kind: SourceErrorKind::Decode,
-            message: format!("the record could not be decoded: {record}"),
-            help: "skip it, or correct the deserializer and restart: until then its partition waits",
-            partitions: vec![receipt.at().clone()],
-            offset: Some(receipt.offset()),
-            record: Some((record, receipt)),
-            source: Some(source.into()),
-            report: None,
-        }))
+    pub(super) fn decode(record: RawRecord, receipt: Receipt, attempt: u32, source: Error) -> Self {
+        let message = format!("the record could not be decoded: {record}");
+        let help = "skip or dead-letter it, or correct the deserializer and restart: until then its partition waits";
+        let failed = FailedRecord::new(record, "Decode", "the record could not be decoded")
+            .with_attempts(attempt)
+            .with_group(Arc::clone(receipt.group()));
+        Self::of_failed(SourceErrorKind::Decode, message, help, failed, receipt, source)
+    }
+
+    pub(super) fn dead_letter_failed(failed: FailedRecord, receipt: Receipt, source: Error) -> Self {
+        let may_be = if source.may_be_written() { "may not have been delivered" } else { "was not delivered" };
+        let message = format!("the dead letter {may_be}: {}", failed.record);
+        let help = "correct the cause and drop this error, which sends it again after a back-off; its partition waits";
+        Self::of_failed(SourceErrorKind::DeadLetter, message, help, failed, receipt, source)
+    }
+
+    fn of_failed(
+        kind: SourceErrorKind,
+        message: String,
+        help: &'static str,
+        failed: FailedRecord,
+        receipt: Receipt,
+        source: Error,
+    ) -> Self {
+        let mut error = Self::of(kind, message, help, vec![receipt.at().clone()], Some(source));
+        error.0.offset = Some(receipt.offset());
+        error.0.failed = Some((failed, receipt));
+        error
     }
 
     /// A message that [`serve`](super::KafkaSource::serve) gives up.
@@ -140,7 +164,7 @@ impl SourceError {
         source: Option<Error>,
     ) -> Self {
         let source = source.map(BoxError::from);
-        Self(Box::new(Inner { kind, message, help, partitions, offset: None, record: None, source, report: None }))
+        Self(Box::new(Inner { kind, message, help, partitions, offset: None, failed: None, source, report: None }))
     }
 
     /// What happened.
@@ -152,7 +176,7 @@ impl SourceError {
     pub fn recovery(&self) -> SourceRecovery {
         match self.0.kind {
             _ if self.0.report.is_some() => SourceRecovery::Stop,
-            SourceErrorKind::Decode => SourceRecovery::Settle,
+            SourceErrorKind::Decode | SourceErrorKind::DeadLetter => SourceRecovery::Settle,
             SourceErrorKind::Commit | SourceErrorKind::PartitionsLost => SourceRecovery::Continue,
             SourceErrorKind::Handler
             | SourceErrorKind::Timeout
@@ -186,17 +210,44 @@ impl SourceError {
         self.0.report.as_ref()
     }
 
-    /// The original record of a decode error, with its bytes.
+    /// The original record, with its bytes, of an error that holds one.
     pub fn record(&self) -> Option<&RawRecord> {
-        self.0.record.as_ref().map(|(record, _)| record)
+        self.0.failed.as_ref().map(|(failed, _)| &failed.record)
     }
 
-    /// Settles the record of a decode error without handling it: it is not delivered again. Returns the record. `None` for
-    /// other errors.
+    pub(super) fn into_failed(self) -> Option<(FailedRecord, Receipt)> {
+        self.0.failed
+    }
+
+    /// Sends the record to a dead letter topic, and settles it when its dead letter is delivered. `service` is usually a
+    /// [`DeadLetter`](crate::layers::dead_letter) over a transport or a sink.
+    ///
+    /// # Errors
+    ///
+    /// An error of the kind [`DeadLetter`](SourceErrorKind::DeadLetter), which holds the record, if it was not delivered for
+    /// certain. This error, if it holds no record.
+    ///
+    /// # Cancel safety
+    ///
+    /// The record is not settled and comes again. Its dead letter may be delivered nevertheless.
+    pub async fn dead_letter<S>(self, service: S) -> Result<Acked, Self>
+    where
+        S: Service<FailedRecord>,
+        S::Error: Into<Error>,
+    {
+        let Some((failed, receipt)) = self.0.failed else { return Err(self) };
+        match letters::send(service, failed.clone()).await {
+            Ok(()) => Ok(letters::delivered(&failed, &receipt)),
+            Err(error) => Err(Self::dead_letter_failed(failed, receipt, error)),
+        }
+    }
+
+    /// Settles the record without handling it: it is not delivered again. Returns the record. `None` for an error that holds
+    /// none.
     ///
     /// Keep the record somewhere else, unless it may be lost. The place is logged.
     pub fn skip(self) -> Option<(RawRecord, Acked)> {
-        let (record, receipt) = self.0.record?;
+        let (FailedRecord { record, .. }, receipt) = self.0.failed?;
         let acked = receipt.skip();
         if acked == Acked::Counted {
             tracing::warn!(partition = %receipt.at(), offset = receipt.offset(), "a record was skipped");

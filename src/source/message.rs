@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kafka_tower_core::{Headers, Timestamp};
+use kafka_tower_core::{Headers, RawRecord, Timestamp};
 
 use super::contents::Contents;
 use super::{Acked, Receipt};
@@ -56,6 +56,12 @@ impl<T> SourceMessage<T> {
     #[must_use]
     pub fn timestamp(&self) -> Option<Timestamp> {
         self.contents.timestamp
+    }
+
+    /// The original record, if the source was built with [`keep_raw`](super::SourceBuilder::keep_raw).
+    #[must_use]
+    pub fn raw(&self) -> Option<RawRecord> {
+        self.contents.raw_record(self.receipt.at(), self.receipt.offset())
     }
 
     /// 1, and one more for each time that the message was given back since its partition was assigned. A message that only

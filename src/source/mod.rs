@@ -9,6 +9,7 @@ mod control;
 mod decode_policy;
 mod error;
 mod failure;
+mod letters;
 mod message;
 mod reader;
 mod receipt;

@@ -14,10 +14,11 @@ use kafka_tower_core::{
     Assignment, BatchSink, Error, ErrorKind, Header, Headers, RawRecord, RecordRef, Result, TopicPartition,
 };
 use kafka_tower_layers::deserialize::{MessageDeserializer, check_content_type};
+use tokio::runtime::Handle;
 
 use super::contents::Contents;
 use super::decode_policy::OnDecodeError;
-use super::shared::now;
+use super::letters::Letters;
 use super::{DecodePolicy, Receipt, Shared, SourceError, SourceMessage};
 
 /// Maximum number of records that are decoded before they are handed out.
@@ -37,11 +38,14 @@ type Decoding<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 pub(super) struct Reading {
     pub(super) policy: DecodePolicy,
     pub(super) lenient_content_type: bool,
+    pub(super) keep_raw: bool,
 }
 
 pub(super) struct Reader<T> {
     deserializer: Deserializer<T>,
     reading: Reading,
+    /// Dead letters, if that is the policy.
+    letters: Option<Letters<()>>,
     ready: VecDeque<Read<T>>,
     /// A record whose deserializer waits.
     decoding: Option<(Meta, RawRecord, Decoding<T>)>,
@@ -62,6 +66,8 @@ struct Meta {
     id: DeliveryId,
     /// The record without its value.
     record: RawRecord,
+    /// Its value, if messages keep it.
+    kept: Option<Option<Bytes>>,
 }
 
 enum Body<T> {
@@ -77,7 +83,11 @@ impl<T> Unpin for Reader<T> {}
 
 impl<T: Send + 'static> Reader<T> {
     pub(super) fn new(deserializer: Deserializer<T>, reading: Reading) -> Self {
-        Self { deserializer, reading, ready: VecDeque::new(), decoding: None, last: None, handed: 0 }
+        let letters = match &reading.policy.0 {
+            OnDecodeError::DeadLetter(service) => Some(Letters::new(service.clone(), Handle::current())),
+            OnDecodeError::Fail | OnDecodeError::Skip => None,
+        };
+        Self { deserializer, reading, letters, ready: VecDeque::new(), decoding: None, last: None, handed: 0 }
     }
 
     /// Receives the next message. `room` says how many records of a partition may be read now.
@@ -121,6 +131,11 @@ impl<T: Send + 'static> Reader<T> {
             self.decoding = None;
             return Poll::Ready(Err(SourceError::closed()));
         }
+        while let Some(Poll::Ready(((), error))) = self.letters.as_mut().map(|letters| letters.poll_ended(cx)) {
+            if let Some(error) = error {
+                return Poll::Ready(Err(error));
+            }
+        }
         loop {
             if let Some(received) = ready!(self.poll_ready(shared, cx)) {
                 return Poll::Ready(received);
@@ -161,6 +176,11 @@ impl<T: Send + 'static> Reader<T> {
                     Some(read) => read,
                 },
             };
+            let waits = self.letters.as_ref().is_some_and(|letters| !letters.has_room());
+            if waits && matches!(read.body, Body::Failed(..)) {
+                self.ready.push_front(read);
+                return Poll::Pending;
+            }
             if let Some(received) = self.hand_out(shared, read) {
                 return Poll::Ready(Some(received));
             }
@@ -175,31 +195,44 @@ impl<T: Send + 'static> Reader<T> {
     /// Hands a record to the application, unless its partition is not ours any more or is read again, or the policy settles
     /// it.
     fn hand_out(&mut self, shared: &Arc<Shared>, read: Read<T>) -> Option<Received<T>> {
-        let Read { meta: Meta { at, id, mut record }, body } = read;
-        let mut state = shared.state();
-        let attempt = state.engine.dispatch(&at, id)?;
-        let skips = matches!(self.reading.policy.0, OnDecodeError::Skip);
-        if matches!(body, Body::Failed(..)) && !skips {
-            state.engine.reject(&at, id, now());
-        }
-        drop(state);
+        let Read { meta: Meta { at, id, mut record, kept }, body } = read;
+        let attempt = shared.state().engine.dispatch(&at, id)?;
         let receipt = Receipt::new(Arc::clone(shared), at, record.offset, id);
-        Some(match body {
+        match body {
             Body::Failed(value, error) => {
                 record.value = value;
-                let error = SourceError::decode(record, receipt, error);
-                if skips {
-                    error.skip();
-                    return None;
-                }
-                Err(error)
+                self.not_decoded(record, receipt, attempt, error).map(Err)
             }
-            Body::Waits(_) => return None,
+            Body::Waits(_) => None,
             Body::Decoded(value) => {
                 let RawRecord { key, headers, timestamp, .. } = record;
-                Ok(SourceMessage { contents: Contents::new(value, key, headers, timestamp, attempt), receipt })
+                let contents = Contents::new(value, key, headers, timestamp, attempt);
+                Some(Ok(SourceMessage { contents: contents.with_raw(kept), receipt }))
             }
-        })
+        }
+    }
+
+    /// Does with a record that could not be decoded what the policy says.
+    fn not_decoded(&mut self, record: RawRecord, receipt: Receipt, attempt: u32, error: Error) -> Option<SourceError> {
+        let skips = matches!(self.reading.policy.0, OnDecodeError::Skip);
+        // While it is skipped or dead-lettered, its partition goes on.
+        if !skips && self.letters.is_none() && !receipt.reject() {
+            return None;
+        }
+        let error = SourceError::decode(record, receipt, attempt, error);
+        match &mut self.letters {
+            Some(letters) => {
+                if let Some((failed, receipt)) = error.into_failed() {
+                    letters.send(failed, receipt, ());
+                }
+                None
+            }
+            None if skips => {
+                error.skip();
+                None
+            }
+            None => Some(error),
+        }
     }
 
     /// Reads a batch of the next partition that has one. False if none has: then the waker is registered.
@@ -219,13 +252,12 @@ impl<T: Send + 'static> Reader<T> {
                 if max == 0 {
                     break;
                 }
-                let lenient = self.reading.lenient_content_type;
-                let deserializer = &*self.deserializer;
-                let mut sink = Sink { shared, at: &at, deserializer, lenient, ready: &mut self.ready };
+                let (deserializer, reading) = (&*self.deserializer, &self.reading);
+                let mut sink = Sink { shared, at: &at, deserializer, reading, ready: &mut self.ready };
                 let Poll::Ready(batch) = shared.consumer().poll_batch(&at, max, &mut sink, cx) else { break };
                 if let Some(position) = batch.position {
                     let mut state = shared.state();
-                    state.engine.reach(&at, position, now());
+                    state.engine.reach(&at, position, super::shared::now());
                     let notify = state.engine.needs_turn(&at.at);
                     drop(state);
                     if notify {
@@ -252,14 +284,14 @@ struct Sink<'a, T> {
     shared: &'a Arc<Shared>,
     at: &'a Assignment,
     deserializer: &'a dyn MessageDeserializer<T>,
-    lenient: bool,
+    reading: &'a Reading,
     ready: &'a mut VecDeque<Read<T>>,
 }
 
 impl<T> Sink<'_, T> {
     /// `None` if the deserializer has to wait.
     fn decode(&self, lent: &RecordRef<'_>) -> Option<Result<T>> {
-        if !self.lenient && !lent.headers.is_empty() {
+        if !self.reading.lenient_content_type && !lent.headers.is_empty() {
             if let Err(error) = check_content_type(self.deserializer.content_types(), lent) {
                 return Some(Err(error));
             }
@@ -293,7 +325,8 @@ impl<T> BatchSink for Sink<'_, T> {
         let header =
             |(key, value): &(&str, Option<&[u8]>)| Header { key: Cow::Owned((*key).to_owned()), value: own(*value) };
         record.headers = lent.headers.iter().map(header).collect::<Headers>();
-        self.ready.push_back(Read { meta: Meta { at: at.clone(), id, record }, body });
+        let kept = self.reading.keep_raw.then(|| own(lent.value));
+        self.ready.push_back(Read { meta: Meta { at: at.clone(), id, record, kept }, body });
     }
 }
 

@@ -37,6 +37,7 @@ pub enum Acked {
 pub(super) enum Settle {
     Ack,
     Skip,
+    DeadLetter,
     /// To be delivered again, after this number of failed attempts.
     GiveBack(u32),
 }
@@ -97,6 +98,19 @@ impl Receipt {
 
     pub(super) fn skip(&self) -> Acked {
         self.settle(Settle::Skip)
+    }
+
+    pub(super) fn dead_lettered(&self) -> Acked {
+        self.settle(Settle::DeadLetter)
+    }
+
+    /// The message cannot be handled: its partition waits until it is settled or given back. False if it is stale.
+    pub(super) fn reject(&self) -> bool {
+        self.shared.reject(&self.at, self.id)
+    }
+
+    pub(super) fn group(&self) -> &Arc<str> {
+        self.shared.group()
     }
 
     fn settle(&self, how: Settle) -> Acked {

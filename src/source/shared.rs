@@ -27,6 +27,7 @@ const MAX_NOTICES: usize = 64;
 
 pub(super) struct Shared {
     consumer: Arc<dyn Consumer>,
+    group: Arc<str>,
     state: Mutex<State>,
     report: watch::Sender<Option<SourceCloseReport>>,
     commit_timeout: Duration,
@@ -48,11 +49,12 @@ pub(super) fn now() -> Instant {
 
 impl Shared {
     /// Starts the consumer.
-    pub(super) fn start(consumer: Arc<dyn Consumer>, settings: EngineSettings) -> Arc<Self> {
+    pub(super) fn start(consumer: Arc<dyn Consumer>, group: Arc<str>, settings: EngineSettings) -> Arc<Self> {
         let engine = Engine::new(settings);
         let state = State { engine, reader: None, notices: VecDeque::new(), changes: 0, commits: BTreeMap::new() };
         let commit_timeout = settings.commits.timeout;
-        let shared = Self { consumer, state: Mutex::new(state), report: watch::Sender::new(None), commit_timeout };
+        let shared =
+            Self { consumer, group, state: Mutex::new(state), report: watch::Sender::new(None), commit_timeout };
         let shared = Arc::new(shared);
         shared.consumer.run(Arc::clone(&shared) as _);
         shared
@@ -60,6 +62,10 @@ impl Shared {
 
     pub(super) fn consumer(&self) -> &Arc<dyn Consumer> {
         &self.consumer
+    }
+
+    pub(super) fn group(&self) -> &Arc<str> {
+        &self.group
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -72,6 +78,7 @@ impl Shared {
         let settled = match how {
             Settle::Ack => state.engine.settle(at, id, now()),
             Settle::Skip => state.engine.skip(at, id, now()),
+            Settle::DeadLetter => state.engine.dead_letter(at, id, now()),
             Settle::GiveBack(0) => state.engine.put_back(at, id, now()),
             Settle::GiveBack(attempts) => state.engine.give_back(at, id, attempts, now()),
         };
@@ -83,9 +90,22 @@ impl Shared {
         }
         wake_all(reader);
         match (settled, how) {
-            (Settled::Done, Settle::Ack | Settle::Skip) => Acked::Counted,
+            (Settled::Done, Settle::Ack | Settle::Skip | Settle::DeadLetter) => Acked::Counted,
             _ => Acked::Stale,
         }
+    }
+
+    /// A message cannot be handled: its partition waits until it is settled or given back. False if it is stale.
+    pub(super) fn reject(&self, at: &TopicPartition, id: DeliveryId) -> bool {
+        let mut state = self.state();
+        let rejected = state.engine.reject(at, id, now());
+        // A drain does not wait for it any more.
+        let notify = state.engine.needs_turn(at);
+        drop(state);
+        if notify {
+            self.consumer.notify();
+        }
+        rejected == Settled::Done
     }
 
     pub(super) fn commit(self: &Arc<Self>) -> impl Future<Output = Result<(), SourceError>> + Send + use<> {

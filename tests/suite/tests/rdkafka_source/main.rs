@@ -1,6 +1,7 @@
 //! Sources over librdkafka: the laws of a consumer, and what only a real Kafka proves.
 #![allow(clippy::unwrap_used)] // a test may fail
 
+mod dead_letters;
 mod laws_mock;
 mod laws_real;
 mod read;

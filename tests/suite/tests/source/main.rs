@@ -4,6 +4,7 @@
 
 mod bad_data;
 mod behaviour;
+mod dead_letters;
 mod laws;
 mod losses;
 mod planted;

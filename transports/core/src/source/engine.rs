@@ -147,12 +147,14 @@ impl Engine {
 
     /// A record that was [handed](Self::dispatch) to the user cannot be handled, for example because it could not be decoded.
     /// Its partition waits until it is settled or given back.
-    pub fn reject(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) {
-        let Some(partition) = self.partitions.get_mut(at) else { return };
-        if partition.watermark.reject(id) == Settled::Done {
+    pub fn reject(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Settled {
+        let Some(partition) = self.partitions.get_mut(at) else { return Settled::Stale };
+        let rejected = partition.watermark.reject(id);
+        if rejected == Settled::Done {
             // What was read behind it is not handed out, and has to be read again.
-            partition.seek_at = Some(now);
+            partition.seek_at = partition.seek_at.max(Some(now));
         }
+        rejected
     }
 
     /// The user has handled a record.
@@ -167,6 +169,13 @@ impl Engine {
         let skipped = self.end(at, id, now);
         self.closed.skipped += u64::from(skipped == Settled::Done);
         skipped
+    }
+
+    /// A record is settled, because its dead letter is delivered.
+    pub fn dead_letter(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Settled {
+        let settled = self.end(at, id, now);
+        self.closed.dead_lettered += u64::from(settled == Settled::Done);
+        settled
     }
 
     fn end(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Settled {

@@ -68,6 +68,8 @@ pub struct Closed {
     pub settled: u64,
     /// Number of records that were settled without being handled.
     pub skipped: u64,
+    /// Number of records that were settled because their dead letter was delivered.
+    pub dead_lettered: u64,
     /// The partitions that were given back or lost at the close before everything was settled and committed.
     pub unsettled: Vec<Unsettled>,
 }
