@@ -41,6 +41,8 @@ pub enum SourceErrorKind {
     DeadLetter,
     /// An offset was not committed, or its commit had no answer in time.
     Commit,
+    /// A partition could not be read from the place that was asked for.
+    Seek,
     /// Partitions were lost, or given back before a commit that was asked for: another member may already have read messages
     /// that were not committed.
     PartitionsLost,
@@ -130,6 +132,25 @@ impl SourceError {
         Self::of(SourceErrorKind::Closed, "the source was closed".to_owned(), "build a new source", Vec::new(), None)
     }
 
+    /// The place where a partition begins was not found. It is looked up again.
+    pub(super) fn not_located(at: &TopicPartition, source: Error) -> Self {
+        let message = format!("the place where {at} begins was not found");
+        let help = "go on: it is looked up again, and until then the partition waits";
+        Self::of(SourceErrorKind::Seek, message, help, vec![at.clone()], Some(source))
+    }
+
+    /// Without a source, the partition or the offset is to blame.
+    pub(super) fn not_sought(at: &TopicPartition, source: Option<Error>) -> Self {
+        let (message, help) = match source {
+            Some(_) => (format!("the place to seek to in {at} was not found"), "repeat it"),
+            None => (
+                format!("no seek in {at}: the source does not read it, or the offset is negative"),
+                "seek in the partitions of `assignment()`",
+            ),
+        };
+        Self::of(SourceErrorKind::Seek, message, help, vec![at.clone()], source)
+    }
+
     /// The error of a notice. `None` for one that is only logged.
     pub(super) fn of_notice(notice: Notice) -> Option<Self> {
         match notice {
@@ -151,6 +172,11 @@ impl SourceError {
                 let message = format!("a commit {what}: {}", list(&partitions));
                 let help = "go on: the offsets are committed again; after a crash their messages are read again";
                 Some(Self::of(SourceErrorKind::Commit, message, help, partitions, source))
+            }
+            Notice::Moved(partitions) => {
+                let message = format!("a commit was overtaken by a seek: {}", list(&partitions));
+                let help = "go on: what the seek asked for is committed";
+                Some(Self::of(SourceErrorKind::Commit, message, help, partitions, None))
             }
             Notice::Unsettled(_) => None,
         }
@@ -177,7 +203,9 @@ impl SourceError {
         match self.0.kind {
             _ if self.0.report.is_some() => SourceRecovery::Stop,
             SourceErrorKind::Decode | SourceErrorKind::DeadLetter => SourceRecovery::Settle,
-            SourceErrorKind::Commit | SourceErrorKind::PartitionsLost => SourceRecovery::Continue,
+            SourceErrorKind::Commit | SourceErrorKind::Seek | SourceErrorKind::PartitionsLost => {
+                SourceRecovery::Continue
+            }
             SourceErrorKind::Handler
             | SourceErrorKind::Timeout
             | SourceErrorKind::Service

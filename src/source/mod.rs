@@ -1,6 +1,7 @@
 //! [`KafkaSource`]: reads typed messages, and commits only what was handled.
 
 mod builder;
+mod checkpoint;
 mod close;
 #[cfg(feature = "rdkafka")]
 mod connect_rdkafka;
@@ -11,6 +12,7 @@ mod error;
 mod failure;
 mod letters;
 mod message;
+mod place;
 mod reader;
 mod receipt;
 mod serve;
@@ -30,6 +32,7 @@ use tower_service::Service;
 use crate::KafkaSourceConfig;
 
 pub use builder::{DefaultDeserializer, NoTransport, SourceBuilder};
+pub use checkpoint::Checkpoint;
 pub use close::SourceCloseReport;
 pub use control::SourceControl;
 pub use decode_policy::DecodePolicy;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use kafka_tower_core::{Consumer, ConsumerEvents, GroupEvent, TopicPartition};
 use tokio::sync::{oneshot, watch};
 
 use super::close::Shown;
+use super::place::Starts;
 use super::receipt::Settle;
 use super::{Acked, SourceCloseReport, SourceError};
 
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     report: watch::Sender<Option<SourceCloseReport>>,
     commit_timeout: Duration,
+    starts: Starts,
+    me: Weak<Self>,
 }
 
 pub(super) struct State {
@@ -49,13 +52,25 @@ pub(super) fn now() -> Instant {
 
 impl Shared {
     /// Starts the consumer.
-    pub(super) fn start(consumer: Arc<dyn Consumer>, group: Arc<str>, settings: EngineSettings) -> Arc<Self> {
+    pub(super) fn start(
+        consumer: Arc<dyn Consumer>,
+        group: Arc<str>,
+        mut settings: EngineSettings,
+        starts: Starts,
+    ) -> Arc<Self> {
+        settings.locate = starts.needs_look_up();
         let engine = Engine::new(settings);
         let state = State { engine, reader: None, notices: VecDeque::new(), changes: 0, commits: BTreeMap::new() };
         let commit_timeout = settings.commits.timeout;
-        let shared =
-            Self { consumer, group, state: Mutex::new(state), report: watch::Sender::new(None), commit_timeout };
-        let shared = Arc::new(shared);
+        let shared = Arc::new_cyclic(|me| Self {
+            consumer,
+            group,
+            state: Mutex::new(state),
+            report: watch::Sender::new(None),
+            commit_timeout,
+            starts,
+            me: Weak::clone(me),
+        });
         shared.consumer.run(Arc::clone(&shared) as _);
         shared
     }
@@ -66,6 +81,10 @@ impl Shared {
 
     pub(super) fn group(&self) -> &Arc<str> {
         &self.group
+    }
+
+    pub(super) fn starts(&self) -> &Starts {
+        &self.starts
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -163,6 +182,7 @@ impl Shared {
     fn carry_out(&self, action: Action) {
         match action {
             Action::Start(at) => self.consumer.start(&at),
+            Action::Locate(at) => drop(self.me.upgrade().map(|shared| shared.locate(at))),
             Action::Release(partitions) => self.consumer.release(&partitions),
             Action::Commit { ticket, offsets } => self.consumer.commit(&offsets, ticket),
             Action::Seek { at, to } => self.consumer.seek(&at, to),
@@ -182,7 +202,13 @@ impl Shared {
                 tracing::warn!("given back in a rebalance, {}: the next owner reads them again", Shown(unsettled));
             }
         }
-        let Some(error) = SourceError::of_notice(notice) else { return };
+        if let Some(error) = SourceError::of_notice(notice) {
+            self.report(error);
+        }
+    }
+
+    /// Logs an error, and keeps it for `recv`.
+    pub(super) fn report(&self, error: SourceError) {
         let cause = std::error::Error::source(&error).map(tracing::field::display);
         tracing::warn!(cause, "{}", error.message());
         let mut state = self.state();

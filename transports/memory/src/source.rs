@@ -10,7 +10,8 @@ use kafka_tower_core::sync::lock;
 use kafka_tower_core::wakers::wake_all;
 use kafka_tower_core::{
     Assignment, Batch, BatchSink, CommitAnswer, CommitTicket, Consumer, ConsumerEvents, ConsumerGroup,
-    ConsumerTransport, ControlFuture, GroupEvent, Isolation, RecordRef, Subscription, TopicOffset, TopicPartition,
+    ConsumerTransport, ControlFuture, GroupEvent, Isolation, RecordRef, SeekTo, Subscription, TopicOffset,
+    TopicPartition,
 };
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -196,6 +197,15 @@ impl Consumer for Opened {
             *reading = Reading { epoch: at.epoch, position: to, reported: false };
         }
         self.0.wake_reader();
+    }
+
+    fn committed<'a>(&'a self, at: &'a [TopicPartition], _: Duration) -> ControlFuture<'a, Vec<Option<i64>>> {
+        let committed = |at| self.0.broker.committed_by(&self.0.subscription.group_id, at);
+        Box::pin(std::future::ready(Ok(at.iter().map(committed).collect())))
+    }
+
+    fn offset_of<'a>(&'a self, at: &'a TopicPartition, place: SeekTo, _: Duration) -> ControlFuture<'a, i64> {
+        Box::pin(std::future::ready(Ok(self.0.broker.offset_of(at, place))))
     }
 
     fn group(&self) -> Option<ConsumerGroup> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::{
     Assignment, Batch, BatchSink, CommitAnswer, CommitTicket, Consumer, ConsumerEvents, ConsumerGroup,
-    ConsumerTransport, ControlFuture, GroupEvent, RecordRef, Subscription, TopicOffset, TopicPartition,
+    ConsumerTransport, ControlFuture, GroupEvent, RecordRef, SeekTo, Subscription, TopicOffset, TopicPartition,
 };
 use kafka_tower_memory::MemoryKafka;
 
@@ -26,6 +26,7 @@ pub(crate) enum Defect {
     SeeksOneTooFar,
     OpensAnything,
     NeverLeaves,
+    LooksUpTheEnd,
 }
 
 #[derive(Debug)]
@@ -181,6 +182,15 @@ impl Consumer for BrokenConsumer {
 
     fn seek(&self, at: &Assignment, to: i64) {
         self.memory.seek(at, to + i64::from(self.is(Defect::SeeksOneTooFar)));
+    }
+
+    fn committed<'a>(&'a self, at: &'a [TopicPartition], within: Duration) -> ControlFuture<'a, Vec<Option<i64>>> {
+        self.memory.committed(at, within)
+    }
+
+    fn offset_of<'a>(&'a self, at: &'a TopicPartition, place: SeekTo, within: Duration) -> ControlFuture<'a, i64> {
+        let place = if self.is(Defect::LooksUpTheEnd) { SeekTo::End } else { place };
+        self.memory.offset_of(at, place, within)
     }
 
     fn group(&self) -> Option<ConsumerGroup> {

@@ -89,6 +89,7 @@ const FINDS: &[(Defect, ConsumerLaw)] = &[
     (Defect::SeeksOneTooFar, ConsumerLaw::ASeekContinuesAtItsTarget),
     (Defect::OpensAnything, ConsumerLaw::OpeningFindsTheTopics),
     (Defect::NeverLeaves, ConsumerLaw::LeavingEndsTheConsumer),
+    (Defect::LooksUpTheEnd, ConsumerLaw::LookUpsAreTrue),
 ];
 
 #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ use crate::clock::later;
 use crate::{Assignment, CommitTicket, Error, TopicPartition};
 
 mod action;
+mod place;
 mod turn;
 
 pub use action::{Action, Closed, CommitWait, Notice, Unsettled};
@@ -31,6 +32,8 @@ pub struct EngineSettings {
     pub redelivery_backoff: Duration,
     /// Maximum number of records of a partition that are not settled, or settled behind one that is not.
     pub max_unsettled: usize,
+    /// Whether each partition waits for [`Engine::located`] when it is assigned.
+    pub locate: bool,
 }
 
 /// State of a source.
@@ -66,6 +69,10 @@ struct Partition {
     failing: Option<(Instant, Error)>,
     /// The group refused a commit of this member while the partition was being given back.
     fenced: bool,
+    /// It is not known yet where it begins.
+    locating: bool,
+    /// The user does not want its records at present.
+    paused: bool,
 }
 
 #[derive(Debug)]
@@ -312,12 +319,14 @@ impl Partition {
             aside_until: None,
             failing: None,
             fenced: false,
+            locating: false,
+            paused: false,
         }
     }
 
     /// Whether its records may be handed out, as far as its own records say.
     fn is_open(&self) -> bool {
-        self.seek_at.is_none() && self.watermark.rejected() == 0
+        self.seek_at.is_none() && self.watermark.rejected() == 0 && !self.locating && !self.paused
     }
 
     /// The offset to commit now.

@@ -195,6 +195,20 @@ impl Watermark {
         self.position
     }
 
+    /// Starts an epoch at another offset, which the user wants: everything else is forgotten, also what was committed, so that
+    /// the offset is due, whatever the group has.
+    pub(crate) fn seek(&mut self, to: i64, epoch: u64) {
+        let next = self.first + self.entries.len() as u64;
+        *self = Self { epochs: VecDeque::from([(next, epoch)]), first: next, waiting: next, ..Self::new(epoch) };
+        self.position = Some(to);
+    }
+
+    /// Whether records wait for the user.
+    #[must_use]
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.waiting < self.first + self.entries.len() as u64
+    }
+
     /// Number of records in the user's hands that can still be settled.
     #[must_use]
     pub(crate) fn in_hand(&self) -> usize {

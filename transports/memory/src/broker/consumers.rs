@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use kafka_tower_core::wakers::wake_all;
-use kafka_tower_core::{self as core, CommitAnswer, ConsumerGroup, Result, StartFrom, TopicOffset};
+use kafka_tower_core::{self as core, CommitAnswer, ConsumerGroup, OffsetReset, Result, SeekTo, TopicOffset};
 use tokio::time::Instant;
 
 use super::{Broker, BrokerClient, State};
 use crate::StoredRecord;
 use crate::errors;
 use crate::groups::{MemberId, Membership, TopicPartition};
-use crate::log::{Log, Partition};
+use crate::log::Log;
 use crate::source::CommitFault;
 
 /// Result of a fetch.
@@ -97,11 +97,24 @@ impl<C: BrokerClient> Broker<C> {
     }
 
     /// The offset at which a group begins to read a partition.
-    pub(crate) fn start_position(&self, group: &str, at: &core::TopicPartition, start: StartFrom) -> i64 {
+    pub(crate) fn start_position(&self, group: &str, at: &core::TopicPartition, start: OffsetReset) -> i64 {
+        let place = if start == OffsetReset::Latest { SeekTo::End } else { SeekTo::Beginning };
+        self.committed_by(group, at).unwrap_or_else(|| self.offset_of(at, place))
+    }
+
+    pub(crate) fn committed_by(&self, group: &str, at: &core::TopicPartition) -> Option<i64> {
+        self.lock().store.groups.committed(group, &at.topic, at.partition)
+    }
+
+    pub(crate) fn offset_of(&self, at: &core::TopicPartition, place: SeekTo) -> i64 {
         let state = self.lock();
-        let end = || state.store.log.partition(&at.topic, at.partition).map_or(0, Partition::high_watermark);
-        let committed = state.store.groups.committed(group, &at.topic, at.partition);
-        committed.unwrap_or_else(|| if start == StartFrom::Latest { end() } else { 0 })
+        let Some(partition) = state.store.log.partition(&at.topic, at.partition) else { return 0 };
+        match place {
+            SeekTo::Offset(offset) => offset,
+            SeekTo::End => partition.high_watermark(),
+            SeekTo::Timestamp(time) => partition.first_since(time).unwrap_or_else(|| partition.high_watermark()),
+            _ => 0,
+        }
     }
 
     /// Reads at most `max` records of a partition. Returns them, the offset at which to continue, and the time at which
