@@ -274,6 +274,9 @@ fn of_consumers() {
     assert_all(all_codes().flat_map(|code| {
         [None, Some("it failed")].map(|text| consumer::open::denied(code, "as the group billing", text))
     }));
+    let what = "an offset of orders[0]";
+    assert_all(all_codes().map(|code| consumer::look_up::not_found(code, what, Duration::from_secs(10))));
+    assert_all([consumer::look_up::closed(what)]);
 }
 
 #[test]

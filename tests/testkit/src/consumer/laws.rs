@@ -288,6 +288,9 @@ pub async fn look_ups_are_true<F: ConsumerFixture>(fixture: &F) -> Applied {
         (SeekTo::Timestamp(time(2)), records[2].offset),
         (SeekTo::Timestamp(time(4)), end),
     ] {
+        if matches!(place, SeekTo::Timestamp(_)) && !open.broker.finds_timestamps() {
+            continue;
+        }
         let found = member.consumer.offset_of(&partition, place, patience).await;
         assert_eq!(found.unwrap_or_else(|error| panic!("{place:?}: {error:#}")), expected, "{place:?}");
     }

@@ -3,6 +3,7 @@
 mod client_events;
 pub(crate) mod commits;
 mod control;
+pub(crate) mod look_up;
 pub(crate) mod open;
 mod properties;
 mod reader_waker;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use kafka_tower_core::clock::later;
 use kafka_tower_core::{
     Assignment, Batch, BatchSink, CommitTicket, Consumer, ConsumerEvents, ConsumerGroup, ConsumerTransport,
-    ControlFuture, Error, Subscription, TopicOffset, TopicPartition,
+    ControlFuture, Error, SeekTo, Subscription, TopicOffset, TopicPartition,
 };
 use tokio::sync::oneshot;
 
@@ -188,6 +189,14 @@ impl Consumer for Opened {
                 partition.seek = Some(Seek { to, due: Instant::now() });
             }
         });
+    }
+
+    fn committed<'a>(&'a self, at: &'a [TopicPartition], within: Duration) -> ControlFuture<'a, Vec<Option<i64>>> {
+        look_up::committed(&self.0, at, within)
+    }
+
+    fn offset_of<'a>(&'a self, at: &'a TopicPartition, place: SeekTo, within: Duration) -> ControlFuture<'a, i64> {
+        look_up::offset_of(&self.0, at, place, within)
     }
 
     fn group(&self) -> Option<ConsumerGroup> {

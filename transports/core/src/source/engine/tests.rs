@@ -541,7 +541,7 @@ fn a_seek_ends_a_redelivery_and_a_rejection() {
     let mut case = case(CommitStrategy::Each);
     let given_back = case.take(0);
     case.read(1, true);
-    case.engine.give_back(&case.at, given_back, case.now);
+    case.engine.give_back(&case.at, given_back, 1, case.now);
     case.engine.seek(&case.at, 9, case.now);
     assert!(case.engine.is_readable(&case.at));
     let actions = case.turn();
