@@ -16,13 +16,8 @@ impl Engine {
         match event {
             GroupEvent::Assigned(partitions) => {
                 for started in self.member.assign(&partitions) {
-                    let mut partition = Partition::new(started.epoch);
-                    partition.locating = self.settings.locate;
-                    self.partitions.insert(started.at.clone(), partition);
-                    self.actions.push(Action::Start(started.clone()));
-                    if self.settings.locate {
-                        self.actions.push(Action::Locate(started));
-                    }
+                    self.partitions.insert(started.at.clone(), Partition::new(started.epoch));
+                    self.actions.push(Action::Start(started));
                 }
             }
             GroupEvent::Revoked(partitions) => {
@@ -93,7 +88,7 @@ impl Engine {
     }
 
     /// Ends the waits for a commit of this partition.
-    pub(super) fn fail_waits(&mut self, at: &TopicPartition, notice: &Notice) {
+    fn fail_waits(&mut self, at: &TopicPartition, notice: &Notice) {
         let (failed, others) =
             self.waits.drain(..).partition(|wait| wait.targets.iter().any(|(target, ..)| target == at));
         self.waits = others;
