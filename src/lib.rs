@@ -72,7 +72,7 @@ pub use kafka_tower_memory as memory;
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
 pub use kafka_tower_rdkafka as rdkafka;
 
-pub use config::{Assignor, Conflict, GroupProtocol, KafkaSinkConfig, KafkaSourceConfig, Variables};
+pub use config::{Assignor, Conflict, GroupProtocol, KafkaSinkConfig, KafkaSourceConfig, StartFrom, Variables};
 pub use kafka_tower_layers::ServiceBuilderExt;
 pub use kafka_tower_layers::deserialize::MessageDeserializer;
 #[cfg(feature = "rdkafka")]
@@ -85,7 +85,7 @@ pub use kafka_tower_core::source::CommitStrategy;
 pub use kafka_tower_core::{
     BoxError, CloseReport, Consumer, ConsumerGroup, ConsumerTransport, Control, ControlFuture, Delivery, Envelope,
     Error, ErrorKind, Header, Headers, InFlight, IntoTransport, Isolation, Persistence, RawRecord, Record, Recovery,
-    Result, Scope, SinkMessage, StartFrom, Timestamp, TopicOffset, TopicPartition, TransactionControl, TransactionEnd,
+    Result, Scope, SeekTo, SinkMessage, Timestamp, TopicOffset, TopicPartition, TransactionControl, TransactionEnd,
     Transport, UnansweredSend, Undelivered, UnseenFailures, handover, outstanding,
 };
 pub use kafka_tower_layers::metrics::SinkMetrics;

@@ -433,7 +433,10 @@ mod tests {
             (r#"{"batch_size": 1}"#, "unknown field \"batch_size\": the fields are assignor, broker"),
             (r#"{"topics": []}"#, "`topics` is empty: name the topics to read"),
             (r#"{"topics": ["a", 1]}"#, "`topics` has an entry that is not a string: write each in quotes"),
-            (r#"{"start": "newest"}"#, "`start`: unknown value \"newest\": use one of earliest, latest"),
+            (
+                r#"{"start": "newest"}"#,
+                "`start`: unknown value \"newest\": use one of earliest, latest, or milliseconds since 1970",
+            ),
             (
                 r#"{"properties": {"linger.ms": 5}}"#,
                 "`properties` has \"linger.ms\", which is for producers: remove it",

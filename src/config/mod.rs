@@ -26,7 +26,7 @@ use kafka_tower_core::gate::Limits;
 pub use conflict::Conflict;
 #[cfg(feature = "rdkafka")]
 pub(crate) use shown::properties as shown_properties;
-pub use source::{Assignor, GroupProtocol, KafkaSourceConfig};
+pub use source::{Assignor, GroupProtocol, KafkaSourceConfig, StartFrom};
 pub use variables::Variables;
 
 fields::config! {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kafka_tower_core::{ConsumerTransport, Result};
 use kafka_tower_layers::deserialize::MessageDeserializer;
 
+use super::place::Starts;
 use super::reader::Reading;
 use super::{DecodePolicy, KafkaSource, Reader, Shared};
 use crate::KafkaSourceConfig;
@@ -104,9 +105,10 @@ where
         for warning in self.config.warnings() {
             tracing::warn!("{warning}");
         }
+        let starts = Starts::new(self.config.start.clone(), self.config.connect_timeout())?;
         let consumer = self.transport.open(self.config.subscription()).await?;
         let group = self.config.group_id.as_str().into();
-        let shared = Shared::start(consumer, group, self.config.engine_settings());
+        let shared = Shared::start(consumer, group, self.config.engine_settings(), starts);
         Ok(KafkaSource {
             shared,
             reader: Reader::new(self.deserializer, self.reading),

@@ -1,6 +1,7 @@
 //! [`KafkaSource`]: reads typed messages, and commits only what was handled.
 
 mod builder;
+mod checkpoint;
 mod close;
 #[cfg(feature = "rdkafka")]
 mod connect_rdkafka;
@@ -11,11 +12,11 @@ mod error;
 mod failure;
 mod letters;
 mod message;
+mod place;
 mod reader;
 mod receipt;
 mod serve;
 mod shared;
-mod transactional;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -31,6 +32,7 @@ use tower_service::Service;
 use crate::KafkaSourceConfig;
 
 pub use builder::{DefaultDeserializer, NoTransport, SourceBuilder};
+pub use checkpoint::Checkpoint;
 pub use close::SourceCloseReport;
 pub use control::SourceControl;
 pub use decode_policy::DecodePolicy;
@@ -40,7 +42,6 @@ use reader::Reader;
 pub use receipt::{Acked, Receipt};
 pub use serve::{FailurePolicy, Order, Serve, Settlement};
 use shared::Shared;
-pub use transactional::Transactional;
 
 /// Reads the messages of a consumer group. A message is committed after it was acknowledged, and never before.
 ///
@@ -121,14 +122,7 @@ impl<T: Send + 'static> KafkaSource<T> {
     ///
     /// Cancel safe: no message is lost.
     pub async fn recv(&mut self) -> Result<SourceMessage<T>, SourceError> {
-        poll_fn(|cx| self.poll_recv(cx)).await
-    }
-
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<SourceMessage<T>, SourceError>> {
-        if self.shared.is_transactional() {
-            return Poll::Ready(Err(SourceError::in_transactions()));
-        }
-        self.reader.poll(&self.shared, unbounded, cx)
+        poll_fn(|cx| self.reader.poll(&self.shared, unbounded, cx)).await
     }
 
     /// Commits what is settled now, of each partition up to the first message that is not, and waits for the answer. For
@@ -204,7 +198,8 @@ impl<T: Send + 'static> Stream for KafkaSource<T> {
     type Item = Result<SourceMessage<T>, SourceError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().poll_recv(cx).map(|received| match received {
+        let this = self.get_mut();
+        this.reader.poll(&this.shared, unbounded, cx).map(|received| match received {
             Err(error) if error.kind() == SourceErrorKind::Closed => None,
             received => Some(received),
         })

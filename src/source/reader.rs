@@ -107,11 +107,6 @@ impl<T: Send + 'static> Reader<T> {
         received
     }
 
-    /// Whether records that cannot be decoded are dead-lettered.
-    pub(super) fn has_dead_letters(&self) -> bool {
-        self.letters.is_some()
-    }
-
     /// Whether a record was read and not handed out.
     pub(super) fn has_read(&self) -> bool {
         !self.ready.is_empty()

@@ -330,7 +330,7 @@ fn a_source_is_read_and_its_conflicts_name_the_variables() {
         ("KAFKA_TOPIC", "of a sink"),
     ])
     .unwrap();
-    assert_eq!((config.start, config.group_protocol), (StartFrom::Latest, GroupProtocol::Consumer));
+    assert_eq!((config.start.clone(), config.group_protocol), (StartFrom::Latest, GroupProtocol::Consumer));
     assert_eq!(config.topics, ["orders", "returns"]);
     assert_eq!(
         config.validate().unwrap_err().message(),

@@ -1,9 +1,52 @@
 //! Choices by name.
 
 use kafka_tower_core::source::CommitStrategy;
-use kafka_tower_core::{Isolation, StartFrom};
+use kafka_tower_core::{Isolation, OffsetReset, Timestamp};
 
 use crate::config::fields::{Fault, Value, choice};
+use crate::source::Checkpoint;
+
+/// Where a group begins to read a partition for which it has committed no offset.
+///
+/// As text it is `earliest`, `latest`, or a timestamp: milliseconds since 1970, as digits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartFrom {
+    /// At the first record in the log. The default, because `Latest` skips records silently.
+    #[default]
+    Earliest,
+    /// At the end of the log. Until the group has committed an offset, each restart begins at the end again.
+    Latest,
+    /// At the first record with this timestamp or a later one; at the end of the log if there is none.
+    Timestamp(Timestamp),
+    /// At these offsets; a partition without one begins at the first record in the log.
+    Explicit(Checkpoint),
+}
+
+impl StartFrom {
+    /// Where a transport begins if nothing else is known.
+    pub(crate) fn reset(&self) -> OffsetReset {
+        match self {
+            Self::Latest => OffsetReset::Latest,
+            _ => OffsetReset::Earliest,
+        }
+    }
+}
+
+impl Value for StartFrom {
+    fn parse(text: &str) -> Result<Self, Fault> {
+        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+            if let Ok(millis) = text.parse() {
+                return Ok(Self::Timestamp(Timestamp::from_millis(millis)));
+            }
+        }
+        let mut parsed = choice(text, &[("earliest", Self::Earliest), ("latest", Self::Latest)]);
+        if let Err(fault) = &mut parsed {
+            fault.cure.push_str(", or milliseconds since 1970");
+        }
+        parsed
+    }
+}
 
 /// Protocol between a consumer and its group (`group.protocol`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -61,9 +104,7 @@ macro_rules! choices {
 }
 choices! {
     Assignor: "cooperative-sticky" => CooperativeSticky, "range" => Range, "roundrobin" => RoundRobin;
-    CommitStrategy: "automatic" => Automatic, "periodic" => Periodic, "each" => Each, "manual" => Manual,
-        "transaction" => Transaction;
+    CommitStrategy: "automatic" => Automatic, "periodic" => Periodic, "each" => Each, "manual" => Manual;
     GroupProtocol: "classic" => Classic, "consumer" => Consumer;
     Isolation: "read_committed" => ReadCommitted, "read_uncommitted" => ReadUncommitted;
-    StartFrom: "earliest" => Earliest, "latest" => Latest;
 }

@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kafka_tower_core::source::{CommitSettings, CommitStrategy, EngineSettings};
-use kafka_tower_core::{Isolation, Result, StartFrom, Subscription};
+use kafka_tower_core::{Isolation, Result, Subscription};
 
 use super::built::Built;
 use super::side::{SOURCE, Side};
 use super::{Conflict, Variables, conflict, fields};
 
-pub use choices::{Assignor, GroupProtocol};
+pub use choices::{Assignor, GroupProtocol, StartFrom};
 
 fields::config! {
     /// Settings of a [`KafkaSource`](crate::KafkaSource).
@@ -50,7 +50,7 @@ fields::config! {
         /// Name of this consumer in the brokers' logs and quotas. Default: `kafka-tower`.
         pub client_id: String = "kafka-tower".to_owned(),
 
-        /// Time that connecting may take in milliseconds. Default: 10 000.
+        /// Time that connecting, and looking up an offset for a seek or a start, may take in milliseconds. Default: 10 000.
         pub connect_timeout_ms: u64 = 10_000,
 
         /// Where a partition begins for which the group has committed no offset. Default: `Earliest`, because `Latest` skips
@@ -70,7 +70,7 @@ fields::config! {
         pub commit_every: Option<u64> = None,
 
         /// Whether `Manual` commits what is settled when partitions are given back and at the close. The other strategies
-        /// always do, except `Transaction`, which never does. Default: true.
+        /// always do. Default: true.
         pub commit_on_revoke: bool = true,
 
         /// Time that a commit waits for its answer in milliseconds. Then it is reported and sent again. Default: 5 000.
@@ -226,13 +226,14 @@ impl KafkaSourceConfig {
             drain: self.drain_timeout(),
             redelivery_backoff: Duration::from_millis(self.redelivery_backoff_ms),
             max_unsettled: self.max_unsettled,
+            locate: false,
         }
     }
 
     pub(crate) fn subscription(&self) -> Subscription {
         let topics = self.topics.iter().map(|topic| topic.as_str().into()).collect();
         let mut subscription = Subscription::new(self.group_id.as_str(), topics);
-        (subscription.start, subscription.isolation) = (self.start, self.isolation);
+        (subscription.start, subscription.isolation) = (self.start.reset(), self.isolation);
         subscription
     }
 

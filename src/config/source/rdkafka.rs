@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use kafka_tower_core::{Isolation, StartFrom};
+use kafka_tower_core::{Isolation, OffsetReset};
 
 use super::{GroupProtocol, KafkaSourceConfig};
 use crate::config::properties as given;
@@ -37,7 +37,7 @@ pub(super) fn properties(config: &KafkaSourceConfig, partitions: u32) -> BTreeMa
         set("heartbeat.interval.ms", config.heartbeat_interval_ms.to_string());
     }
     set("max.poll.interval.ms", config.rebalance_timeout_ms.to_string());
-    set("auto.offset.reset", start(config.start).to_owned());
+    set("auto.offset.reset", reset(config.start.reset()).to_owned());
     set("isolation.level", isolation(config.isolation).to_owned());
     // The source decides what is committed, and reads positions.
     set("enable.auto.commit", "false".to_owned());
@@ -66,9 +66,9 @@ pub(super) fn fetch_max_bytes(config: &KafkaSourceConfig) -> usize {
     (config.buffer_bytes / 2).max(least.try_into().unwrap_or(0)).min(MAX_FETCH_BYTES)
 }
 
-fn start(start: StartFrom) -> &'static str {
-    match start {
-        StartFrom::Latest => "latest",
+fn reset(reset: OffsetReset) -> &'static str {
+    match reset {
+        OffsetReset::Latest => "latest",
         _ => "earliest",
     }
 }
@@ -82,7 +82,7 @@ fn isolation(isolation: Isolation) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Assignor;
+    use super::super::{Assignor, StartFrom};
     use super::*;
 
     fn config() -> KafkaSourceConfig {

@@ -4,11 +4,15 @@
 
 use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use kafka_tower_core::error::transport;
 use kafka_tower_core::validate::{partition, timestamp, topic_name};
-use kafka_tower_core::{BoxError, CommitAnswer, Error, Persistence, Record, Recovery, Timestamp, codes};
+use kafka_tower_core::{
+    Assignment, Batch, BatchSink, BoxError, CommitAnswer, CommitTicket, Consumer, ConsumerEvents, ConsumerGroup, Error,
+    Persistence, Record, Recovery, SeekTo, Timestamp, TopicOffset, TopicPartition, codes,
+};
 use kafka_tower_test_texts::{KINDS, assert_consistent};
 
 #[test]
@@ -48,6 +52,38 @@ fn of_commits() {
             _ => assert_eq!(code, 0),
         }
     }
+}
+
+/// A consumer with the required methods only.
+#[derive(Debug)]
+struct Plain;
+
+impl Consumer for Plain {
+    fn run(&self, _: Arc<dyn ConsumerEvents>) {}
+    fn notify(&self) {}
+    fn poll_batch(&self, _: &Assignment, _: usize, _: &mut dyn BatchSink, _: &mut Context<'_>) -> Poll<Batch> {
+        Poll::Pending
+    }
+    fn start(&self, _: &Assignment) {}
+    fn release(&self, _: &[TopicPartition]) {}
+    fn commit(&self, _: &[TopicOffset], _: CommitTicket) {}
+    fn seek(&self, _: &Assignment, _: i64) {}
+    fn group(&self) -> Option<ConsumerGroup> {
+        None
+    }
+    fn leave(&self, _: Duration) {}
+}
+
+#[test]
+fn of_consumers_without_look_ups() {
+    let (at, second) = (TopicPartition::new("orders", 0), Duration::from_secs(1));
+    let mut cx = Context::from_waker(Waker::noop());
+    let Poll::Ready(Err(error)) = Plain.committed(&[], second).as_mut().poll(&mut cx) else { panic!() };
+    assert_consistent(&error);
+    let Poll::Ready(Err(error)) = Plain.offset_of(&at, SeekTo::End, second).as_mut().poll(&mut cx) else { panic!() };
+    assert_consistent(&error);
+    let offset = Plain.offset_of(&at, SeekTo::Offset(7), second).as_mut().poll(&mut cx);
+    assert!(matches!(offset, Poll::Ready(Ok(7))), "{offset:?}");
 }
 
 #[test]

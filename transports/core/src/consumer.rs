@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::{ConsumerGroup, ControlFuture, Error, Persistence, Timestamp, TopicOffset, codes};
+use crate::{ConsumerGroup, ControlFuture, Error, ErrorKind, Persistence, Timestamp, TopicOffset, codes};
 
 /// A partition of a topic.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,15 +46,29 @@ pub struct Assignment {
     pub epoch: u64,
 }
 
-/// Where a group begins to read a partition for which it has committed no offset.
+/// Where a group begins to read a partition for which it has committed no offset (`auto.offset.reset`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum StartFrom {
+pub enum OffsetReset {
     /// At the first record in the log. The default, because the other choice skips records silently.
     #[default]
     Earliest,
     /// At the end of the log. Until the group has committed an offset, each restart begins at the end again.
     Latest,
+}
+
+/// A place in a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SeekTo {
+    /// The first record that is still in the log.
+    Beginning,
+    /// The end of the log: only records that are written later are behind it.
+    End,
+    /// The first readable record at this offset or behind it.
+    Offset(i64),
+    /// The first record with this timestamp or a later one; the end of the log if there is none.
+    Timestamp(Timestamp),
 }
 
 /// Which records a consumer gets (`isolation.level`).
@@ -77,16 +91,16 @@ pub struct Subscription {
     /// The topics.
     pub topics: Vec<Arc<str>>,
     /// Where a partition begins for which the group has committed no offset.
-    pub start: StartFrom,
+    pub start: OffsetReset,
     /// Which records are read.
     pub isolation: Isolation,
 }
 
 impl Subscription {
-    /// Subscribes a group to topics, with the defaults of [`StartFrom`] and [`Isolation`].
+    /// Subscribes a group to topics, with the defaults of [`OffsetReset`] and [`Isolation`].
     #[must_use]
     pub fn new(group_id: impl Into<Arc<str>>, topics: Vec<Arc<str>>) -> Self {
-        Self { group_id: group_id.into(), topics, start: StartFrom::default(), isolation: Isolation::default() }
+        Self { group_id: group_id.into(), topics, start: OffsetReset::default(), isolation: Isolation::default() }
     }
 }
 
@@ -119,6 +133,8 @@ pub trait ConsumerTransport: Send + Sync + fmt::Debug + 'static {
 /// 10. **Seek.** After `seek` the next record is the first readable one at or after the target.
 /// 11. **Opened means connected**, as for a [`Transport`](crate::Transport).
 /// 12. **End.** `leave` ends with [`GroupEvent::Left`] within its time. Afterwards nothing of the consumer remains.
+/// 13. **Look-ups are true.** `committed` says what the group has, and `offset_of` the offset of the place at the time of the
+///     call, or they fail within their time.
 ///
 /// The package `kafka-tower-testkit` tests the laws that a test can check.
 pub trait Consumer: Send + Sync + fmt::Debug + 'static {
@@ -136,7 +152,7 @@ pub trait Consumer: Send + Sync + fmt::Debug + 'static {
     fn poll_batch(&self, at: &Assignment, max: usize, into: &mut dyn BatchSink, cx: &mut Context<'_>) -> Poll<Batch>;
 
     /// Answers [`GroupEvent::Assigned`] for a partition: begins to read it where the group has committed, otherwise as
-    /// [`Subscription::start`] says. It waits for the end of a transaction that contains an offset of the partition.
+    /// [`Subscription::start`] says.
     fn start(&self, at: &Assignment);
 
     /// Answers [`GroupEvent::Revoked`] with the same partitions: gives them back, and the group goes on.
@@ -148,30 +164,36 @@ pub trait Consumer: Send + Sync + fmt::Debug + 'static {
     /// Continues a partition at an offset. `at` has a new epoch, and the old one ends.
     fn seek(&self, at: &Assignment, to: i64);
 
+    /// Finds the offsets that the group has committed for these partitions, in their order. `None`: none.
+    ///
+    /// Without this method, a source can begin only as [`Subscription::start`] says.
+    fn committed<'a>(&'a self, at: &'a [TopicPartition], within: Duration) -> ControlFuture<'a, Vec<Option<i64>>> {
+        let _ = (at, within);
+        no_look_ups()
+    }
+
+    /// Finds the offset of a place in a partition.
+    ///
+    /// Without this method, a source can seek only to offsets.
+    fn offset_of<'a>(&'a self, at: &'a TopicPartition, place: SeekTo, within: Duration) -> ControlFuture<'a, i64> {
+        let _ = (at, within);
+        match place {
+            SeekTo::Offset(offset) => Box::pin(std::future::ready(Ok(offset))),
+            _ => no_look_ups(),
+        }
+    }
+
     /// The metadata of this member, for [`send_offsets`](crate::TransactionControl::send_offsets); `None` before it has
     /// joined.
-    ///
-    /// Never newer than the events: a member that has lost partitions, or was asked to give them back, has the metadata of a
-    /// later generation only after the turn with that event has returned. Kafka does not check which member owns a partition,
-    /// so newer metadata would commit what a previous assignment has read.
     fn group(&self) -> Option<ConsumerGroup>;
-
-    /// Asks the group for its committed offsets, at most for this time. `None`: it has none for the partition.
-    ///
-    /// The offsets are stable (`require.stable` of Kafka's `OffsetFetch`): while a transaction that contains offsets of one
-    /// of these partitions has not ended, the answer is an error or waits. A transaction that has ended is in the answer.
-    ///
-    /// # Errors
-    ///
-    /// If there is no answer, or none that is stable. The source asks again.
-    fn committed(
-        &self,
-        at: &[TopicPartition],
-        within: Duration,
-    ) -> ControlFuture<'_, Vec<(TopicPartition, Option<i64>)>>;
 
     /// Leaves the group and ends the consumer, at most within this time.
     fn leave(&self, within: Duration);
+}
+
+fn no_look_ups<'a, T: Send + 'a>() -> ControlFuture<'a, T> {
+    let error = Error::new(ErrorKind::Config, "the transport cannot look up offsets").without_record();
+    Box::pin(std::future::ready(Err(error.with_help("name an offset, or use a transport that looks them up"))))
 }
 
 /// Receives the events of a [`Consumer`], and decides what it does next.

@@ -64,7 +64,7 @@ pub mod wakers;
 
 pub use consumer::{
     Assignment, Batch, BatchSink, CommitAnswer, CommitTicket, Consumer, ConsumerEvents, ConsumerTransport, GroupEvent,
-    Isolation, RecordRef, StartFrom, Subscription, TopicPartition,
+    Isolation, OffsetReset, RecordRef, SeekTo, Subscription, TopicPartition,
 };
 pub use control::{CloseReport, Control, InFlight, Undelivered, UnseenFailures};
 pub use control_future::ControlFuture;

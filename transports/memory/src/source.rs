@@ -10,7 +10,8 @@ use kafka_tower_core::sync::lock;
 use kafka_tower_core::wakers::wake_all;
 use kafka_tower_core::{
     Assignment, Batch, BatchSink, CommitAnswer, CommitTicket, Consumer, ConsumerEvents, ConsumerGroup,
-    ConsumerTransport, ControlFuture, GroupEvent, Isolation, RecordRef, Subscription, TopicOffset, TopicPartition,
+    ConsumerTransport, ControlFuture, GroupEvent, Isolation, RecordRef, SeekTo, Subscription, TopicOffset,
+    TopicPartition,
 };
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -79,8 +80,7 @@ struct State {
 /// A partition that is read.
 struct Reading {
     epoch: u64,
-    /// `None` before the group's committed offset is known.
-    position: Option<i64>,
+    position: i64,
     /// Whether the reader knows the position.
     reported: bool,
 }
@@ -126,39 +126,23 @@ impl GroupConsumer {
         drop(old);
         let ended = || Poll::Ready((Vec::new(), Batch::default()));
         let Some(from) = from else { return ended() };
-        let Subscription { group_id, start, .. } = &self.subscription;
-        let started = from.map_or_else(|| self.broker.start_position(group_id, &at.at, *start), Ok);
-        let from = match started {
-            Ok(from) => from,
-            Err(expiry) => {
-                self.wait_for(expiry);
-                return Poll::Pending;
-            }
-        };
         let (records, next, expiry) = self.broker.read(&at.at, from, committed_only, max);
         let mut state = self.state();
         let found = state.readings.get_mut(&at.at).filter(|reading| reading.epoch == at.epoch);
         let Some(reading) = found else { return ended() };
-        if records.is_empty() && reading.position == Some(next) && reading.reported {
-            drop(state);
-            self.wait_for(expiry);
+        if records.is_empty() && next == reading.position && reading.reported {
+            // Only if it is news: the driver wakes the reader whenever it was woken.
+            if expiry.is_some() && state.expiry != expiry {
+                state.expiry = expiry;
+                let driver = state.driver.take();
+                drop(state);
+                wake_all(driver);
+            }
             return Poll::Pending;
         }
-        (reading.position, reading.reported) = (Some(next), true);
+        (reading.position, reading.reported) = (next, true);
         let batch = Batch { records: records.len(), position: Some(next) };
         Poll::Ready((records, batch))
-    }
-
-    /// Lets the driver wake the reader at this time, too.
-    fn wait_for(&self, expiry: Option<Instant>) {
-        let mut state = self.state();
-        // Only if it is news: the driver wakes the reader whenever it was woken.
-        if expiry.is_some() && state.expiry != expiry {
-            state.expiry = expiry;
-            let driver = state.driver.take();
-            drop(state);
-            wake_all(driver);
-        }
     }
 }
 
@@ -183,7 +167,9 @@ impl Consumer for Opened {
     }
 
     fn start(&self, at: &Assignment) {
-        let reading = Reading { epoch: at.epoch, position: None, reported: false };
+        let Subscription { group_id, start, .. } = &self.0.subscription;
+        let position = self.0.broker.start_position(group_id, &at.at, *start);
+        let reading = Reading { epoch: at.epoch, position, reported: false };
         self.0.state().readings.insert(at.at.clone(), reading);
         self.0.wake_reader();
     }
@@ -208,27 +194,22 @@ impl Consumer for Opened {
 
     fn seek(&self, at: &Assignment, to: i64) {
         if let Some(reading) = self.0.state().readings.get_mut(&at.at) {
-            *reading = Reading { epoch: at.epoch, position: Some(to), reported: false };
+            *reading = Reading { epoch: at.epoch, position: to, reported: false };
         }
         self.0.wake_reader();
     }
 
-    fn group(&self) -> Option<ConsumerGroup> {
-        self.0.metadata()
+    fn committed<'a>(&'a self, at: &'a [TopicPartition], _: Duration) -> ControlFuture<'a, Vec<Option<i64>>> {
+        let committed = |at| self.0.broker.committed_by(&self.0.subscription.group_id, at);
+        Box::pin(std::future::ready(Ok(at.iter().map(committed).collect())))
     }
 
-    fn committed(
-        &self,
-        at: &[TopicPartition],
-        _within: Duration,
-    ) -> ControlFuture<'_, Vec<(TopicPartition, Option<i64>)>> {
-        let group = &self.0.subscription.group_id;
-        let stable = |at: &TopicPartition| {
-            let offset = self.0.broker.stable_offset(group, at).ok_or_else(|| errors::unstable_offset(group));
-            Ok((at.clone(), offset?))
-        };
-        let answer = at.iter().map(stable).collect();
-        Box::pin(async move { answer })
+    fn offset_of<'a>(&'a self, at: &'a TopicPartition, place: SeekTo, _: Duration) -> ControlFuture<'a, i64> {
+        Box::pin(std::future::ready(Ok(self.0.broker.offset_of(at, place))))
+    }
+
+    fn group(&self) -> Option<ConsumerGroup> {
+        self.0.metadata()
     }
 
     fn leave(&self, _within: Duration) {

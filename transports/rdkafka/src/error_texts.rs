@@ -263,7 +263,6 @@ fn of_connecting() {
 fn of_consumers() {
     use kafka_tower_core::CommitAnswer;
 
-    assert_all(all_codes().map(|code| consumer::committed::unknown(code, "billing")));
     assert_all(all_codes().filter_map(|code| match consumer::commits::of_code(code, "orders") {
         CommitAnswer::Retry(error) | CommitAnswer::NotAMember(error) | CommitAnswer::Refused(error) => Some(error),
         _ => None,
@@ -275,6 +274,9 @@ fn of_consumers() {
     assert_all(all_codes().flat_map(|code| {
         [None, Some("it failed")].map(|text| consumer::open::denied(code, "as the group billing", text))
     }));
+    let what = "an offset of orders[0]";
+    assert_all(all_codes().map(|code| consumer::look_up::not_found(code, what, Duration::from_secs(10))));
+    assert_all([consumer::look_up::closed(what)]);
 }
 
 #[test]

@@ -133,6 +133,11 @@ impl<K: Send + Sync + 'static> ConsumerBroker for Kafka<K> {
         Ok(())
     }
 
+    /// The mock cluster knows no transactions and no timestamps.
+    fn finds_timestamps(&self) -> bool {
+        self.transactions
+    }
+
     async fn end(&self, partition: i32) -> i64 {
         let ends = self.reader.ends(&self.members.topic, Isolation::Uncommitted).await.unwrap();
         ends[usize::try_from(partition).unwrap()]

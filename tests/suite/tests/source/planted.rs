@@ -10,7 +10,8 @@ use futures_util::FutureExt as _;
 use kafka_tower::memory::MemoryKafka;
 use kafka_tower::source::{SourceErrorKind, SourceRecovery};
 use kafka_tower::{
-    ConsumerGroup, KafkaSource, KafkaSourceConfig, SourceError, SourceMessage, TopicOffset, TopicPartition,
+    ConsumerGroup, Error, ErrorKind, KafkaSource, KafkaSourceConfig, SeekTo, SourceError, SourceMessage, TopicOffset,
+    TopicPartition,
 };
 use kafka_tower_core::{
     Assignment, Batch, BatchSink, CommitTicket, Consumer, ConsumerEvents, ConsumerTransport, ControlFuture, GroupEvent,
@@ -213,15 +214,84 @@ impl Consumer for BrokenConsumer {
         self.0.memory.group()
     }
 
-    fn committed(
-        &self,
-        at: &[TopicPartition],
-        within: Duration,
-    ) -> ControlFuture<'_, Vec<(TopicPartition, Option<i64>)>> {
-        self.0.memory.committed(at, within)
+    fn leave(&self, within: Duration) {
+        self.0.memory.leave(within);
+    }
+}
+
+/// The in-memory Kafka, where the first look-ups fail.
+#[derive(Debug)]
+pub(crate) struct Blind {
+    kafka: MemoryKafka,
+    failures: u32,
+}
+
+impl Blind {
+    pub(crate) fn new(kafka: &MemoryKafka, failures: u32) -> Self {
+        Self { kafka: kafka.clone(), failures }
+    }
+}
+
+impl ConsumerTransport for Blind {
+    fn open(&self, subscription: Subscription) -> ControlFuture<'_, Arc<dyn Consumer>> {
+        Box::pin(async move {
+            let memory = self.kafka.open(subscription).await?;
+            let consumer: Arc<dyn Consumer> = Arc::new(BlindConsumer(memory, Mutex::new(self.failures)));
+            Ok(consumer)
+        })
+    }
+}
+
+#[derive(Debug)]
+struct BlindConsumer(Arc<dyn Consumer>, Mutex<u32>);
+
+impl Consumer for BlindConsumer {
+    fn run(&self, events: Arc<dyn ConsumerEvents>) {
+        self.0.run(events);
+    }
+
+    fn notify(&self) {
+        self.0.notify();
+    }
+
+    fn poll_batch(&self, at: &Assignment, max: usize, into: &mut dyn BatchSink, cx: &mut Context<'_>) -> Poll<Batch> {
+        self.0.poll_batch(at, max, into, cx)
+    }
+
+    fn start(&self, at: &Assignment) {
+        self.0.start(at);
+    }
+
+    fn release(&self, at: &[TopicPartition]) {
+        self.0.release(at);
+    }
+
+    fn commit(&self, offsets: &[TopicOffset], ticket: CommitTicket) {
+        self.0.commit(offsets, ticket);
+    }
+
+    fn seek(&self, at: &Assignment, to: i64) {
+        self.0.seek(at, to);
+    }
+
+    fn committed<'a>(&'a self, at: &'a [TopicPartition], within: Duration) -> ControlFuture<'a, Vec<Option<i64>>> {
+        let mut failures = self.1.lock().unwrap();
+        if *failures == 0 {
+            return self.0.committed(at, within);
+        }
+        *failures -= 1;
+        Box::pin(std::future::ready(Err(Error::new(ErrorKind::Timeout, "planted").without_record())))
+    }
+
+    fn offset_of<'a>(&'a self, at: &'a TopicPartition, place: SeekTo, within: Duration) -> ControlFuture<'a, i64> {
+        self.0.offset_of(at, place, within)
+    }
+
+    fn group(&self) -> Option<ConsumerGroup> {
+        self.0.group()
     }
 
     fn leave(&self, within: Duration) {
-        self.0.memory.leave(within);
+        self.0.leave(within);
     }
 }

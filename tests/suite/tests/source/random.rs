@@ -1,12 +1,12 @@
 //! Random runs: members that join, leave, are expelled and lose commits, and applications that acknowledge, give back, drop
-//! and keep messages in any order.
+//! and keep messages in any order, seek and pause.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kafka_tower::memory::{CommitFault, MemoryKafka};
 use kafka_tower::source::{Acked, SourceErrorKind};
-use kafka_tower::{CommitStrategy, KafkaSource, KafkaSourceConfig, SourceMessage};
+use kafka_tower::{CommitStrategy, KafkaSource, KafkaSourceConfig, SeekTo, SourceMessage, TopicPartition};
 use kafka_tower_core::CommitAnswer;
 use kafka_tower_test_suite::random::Random;
 use tokio::time::{sleep, timeout};
@@ -47,6 +47,16 @@ impl World {
         let new = self.settled.insert(at);
         if message.ack() == Acked::Stale && new {
             self.settled.remove(&at);
+        }
+    }
+
+    /// What a seek passes over is the application's to lose.
+    async fn seek(&mut self, index: usize, partition: i32, to: i64) {
+        let end = self.kafka.high_watermark(TOPIC, partition).unwrap();
+        let at = TopicPartition::new(TOPIC, partition);
+        let Some(source) = &self.sources[index] else { return };
+        if source.seek(&at, SeekTo::Offset(to.min(end))).await.is_ok() {
+            self.settled.extend((0..to).map(|offset| (partition, offset)));
         }
     }
 
@@ -95,7 +105,7 @@ async fn run(seed: u64) {
     world.sources[0] = Some(source(&world.kafka, world.config.clone()).await);
     for _ in 0..250 {
         let index = below(3);
-        match below(40) {
+        match below(43) {
             0..15 => {
                 if let Some(message) = world.receive(index).await {
                     world.held.push(message);
@@ -129,6 +139,17 @@ async fn run(seed: u64) {
             }
             37 | 38 if world.sources[index].is_none() => {
                 world.sources[index] = Some(source(&world.kafka, world.config.clone()).await);
+            }
+            40 => world.seek(index, below(partitions as usize) as i32, below(30) as i64).await,
+            41 | 42 => {
+                let at = TopicPartition::new(TOPIC, below(partitions as usize) as i32);
+                if let Some(source) = &world.sources[index] {
+                    if below(2) == 0 {
+                        source.pause(&at)
+                    } else {
+                        source.resume(&at)
+                    };
+                }
             }
             39 => {
                 if let Some(source) = &world.sources[index] {

@@ -236,7 +236,7 @@ async fn a_failure_ends_serve_and_what_was_handled_is_committed() {
     assert_eq!((error.kind(), error.recovery()), (SourceErrorKind::Handler, SourceRecovery::Stop));
     let (at, offset) = error.place().unwrap();
     assert_eq!((at.to_string(), offset, error.record().is_some()), ("orders[0]".to_owned(), 2, false));
-    assert_eq!(error.message(), "the message at offset 2 of orders[0] was not handled: its handler failed (attempt 1)");
+    assert_eq!(error.message(), "the message at offset 2 of orders[0] was not handled: the service failed (attempt 1)");
     assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "no luck with 2");
     let report = error.close_report().unwrap();
     assert_eq!((report.unsettled.len(), report.unsettled[0].records, report.left), (1, 1, true), "{report}");

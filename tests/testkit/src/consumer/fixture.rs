@@ -64,6 +64,11 @@ pub trait ConsumerBroker: Send + Sync + 'static {
     /// The offset that a group has committed for a partition.
     fn committed(&self, group: &str, partition: i32) -> impl Future<Output = Option<i64>> + Send;
 
+    /// Whether the broker finds records by their timestamps. Default: true.
+    fn finds_timestamps(&self) -> bool {
+        true
+    }
+
     /// Makes a group's members give up their partitions, as a joining member does.
     ///
     /// # Errors

@@ -10,6 +10,9 @@ impl ConsumerLaw {
     /// The laws that need aborted transactions.
     pub const OF_TRANSACTIONS: &[Self] = &[Self::PositionsAreTrue, Self::ASeekContinuesAtItsTarget];
 
+    /// The laws that need a consumer that looks up offsets.
+    pub const OF_LOOK_UPS: &[Self] = &[Self::LookUpsAreTrue];
+
     /// The laws that need rebalances on command.
     pub const OF_REBALANCES: &[Self] = &[Self::NothingOfAReleasedPartitionPasses, Self::AReleaseIsAnAnswer];
 }

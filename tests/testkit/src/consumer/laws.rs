@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use kafka_tower_core::{CommitAnswer, GroupEvent, Record, Subscription};
+use kafka_tower_core::{CommitAnswer, ErrorKind, GroupEvent, Record, SeekTo, Subscription, Timestamp};
 use tokio::sync::Notify;
 
 use super::member::{GROUP, Lent, Member};
@@ -98,9 +98,6 @@ pub async fn commits_are_answered<F: ConsumerFixture>(fixture: &F) -> Applied {
         let answer = member.commit(&at.at, offset).await;
         assert!(matches!(answer, CommitAnswer::Committed), "{answer:?}");
         assert_eq!(open.broker.committed(GROUP, 0).await, Some(offset), "what was answered is true");
-        let known = member.consumer.committed(std::slice::from_ref(&at.at), fixture.patience()).await;
-        let known = known.expect("the group answers");
-        assert_eq!(known, [(at.at.clone(), Some(offset))], "the consumer knows it, too");
     }
     let more = member.event_within(A_WHILE).await;
     assert!(more.is_none(), "after the answers: {more:?}");
@@ -259,5 +256,43 @@ pub async fn leaving_ends_the_consumer<F: ConsumerFixture>(fixture: &F) -> Appli
     assert!(member.event_within(A_WHILE).await.is_none(), "after the last event");
     let mut next = Member::join(&open, fixture.patience()).await;
     assert_eq!(next.assigned().await.len(), 2, "the partitions are free");
+    Ok(())
+}
+
+/// Law 13: the offsets that the group has, and those of places in a partition, are what they are.
+pub async fn look_ups_are_true<F: ConsumerFixture>(fixture: &F) -> Applied {
+    let open = fixture.open(1).await;
+    let time = |number: usize| Timestamp::from_millis(1_600_000_000_000 + 1_000 * number as i64);
+    let at_time = |(number, record): (usize, Record)| record.with_timestamp(time(number));
+    open.broker.append(numbered(&open.topic, 0, 0..4).into_iter().enumerate().map(at_time).collect()).await;
+    let mut member = Member::join(&open, fixture.patience()).await;
+    let at = member.assigned().await.remove(0);
+    let records = member.read(&at, 4).await;
+    let (partition, patience) = (at.at.clone(), fixture.patience());
+    match member.consumer.committed(std::slice::from_ref(&partition), patience).await {
+        Ok(committed) => assert_eq!(committed, [None], "nothing was committed"),
+        Err(error) if error.kind() == ErrorKind::Config => return Err(NotApplicable::new(error.message())),
+        Err(error) => panic!("committed: {error:#}"),
+    }
+    assert!(matches!(member.commit(&partition, 2).await, CommitAnswer::Committed));
+    let committed = member.consumer.committed(std::slice::from_ref(&partition), patience).await;
+    assert_eq!(committed.unwrap_or_else(|error| panic!("committed: {error:#}")), [Some(2)]);
+    let end = open.broker.end(0).await;
+    let just_before = Timestamp::from_millis(time(2).as_millis() - 1);
+    for (place, expected) in [
+        (SeekTo::Beginning, records[0].offset),
+        (SeekTo::End, end),
+        (SeekTo::Offset(3), 3),
+        (SeekTo::Timestamp(time(0)), records[0].offset),
+        (SeekTo::Timestamp(just_before), records[2].offset),
+        (SeekTo::Timestamp(time(2)), records[2].offset),
+        (SeekTo::Timestamp(time(4)), end),
+    ] {
+        if matches!(place, SeekTo::Timestamp(_)) && !open.broker.finds_timestamps() {
+            continue;
+        }
+        let found = member.consumer.offset_of(&partition, place, patience).await;
+        assert_eq!(found.unwrap_or_else(|error| panic!("{place:?}: {error:#}")), expected, "{place:?}");
+    }
     Ok(())
 }

@@ -22,6 +22,8 @@ macro_rules! __with_consumer_laws {
                 "a consumer of an unknown topic is not opened")
             (LeavingEndsTheConsumer leaving_ends_the_consumer
                 "a consumer that leaves says so in time, and others get its partitions")
+            (LookUpsAreTrue look_ups_are_true
+                "what is looked up is what the group and the log have")
         }
     };
 }

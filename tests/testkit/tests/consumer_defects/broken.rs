@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::{
     Assignment, Batch, BatchSink, CommitAnswer, CommitTicket, Consumer, ConsumerEvents, ConsumerGroup,
-    ConsumerTransport, ControlFuture, GroupEvent, RecordRef, Subscription, TopicOffset, TopicPartition,
+    ConsumerTransport, ControlFuture, GroupEvent, RecordRef, SeekTo, Subscription, TopicOffset, TopicPartition,
 };
 use kafka_tower_memory::MemoryKafka;
 
@@ -20,13 +20,13 @@ pub(crate) enum Defect {
     StatesTheEnd,
     AnswersWithoutCommitting,
     AnswersTwice,
-    ForgetsWhatIsCommitted,
     ReadsOnAfterTheRelease,
     ReleasesByItself,
     ForgetsTheWaker,
     SeeksOneTooFar,
     OpensAnything,
     NeverLeaves,
+    LooksUpTheEnd,
 }
 
 #[derive(Debug)]
@@ -184,20 +184,17 @@ impl Consumer for BrokenConsumer {
         self.memory.seek(at, to + i64::from(self.is(Defect::SeeksOneTooFar)));
     }
 
-    fn group(&self) -> Option<ConsumerGroup> {
-        self.memory.group()
+    fn committed<'a>(&'a self, at: &'a [TopicPartition], within: Duration) -> ControlFuture<'a, Vec<Option<i64>>> {
+        self.memory.committed(at, within)
     }
 
-    fn committed(
-        &self,
-        at: &[TopicPartition],
-        within: Duration,
-    ) -> ControlFuture<'_, Vec<(TopicPartition, Option<i64>)>> {
-        if !self.is(Defect::ForgetsWhatIsCommitted) {
-            return self.memory.committed(at, within);
-        }
-        let none = at.iter().map(|at| (at.clone(), None)).collect();
-        Box::pin(async move { Ok(none) })
+    fn offset_of<'a>(&'a self, at: &'a TopicPartition, place: SeekTo, within: Duration) -> ControlFuture<'a, i64> {
+        let place = if self.is(Defect::LooksUpTheEnd) { SeekTo::End } else { place };
+        self.memory.offset_of(at, place, within)
+    }
+
+    fn group(&self) -> Option<ConsumerGroup> {
+        self.memory.group()
     }
 
     fn leave(&self, within: Duration) {

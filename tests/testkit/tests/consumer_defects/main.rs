@@ -83,13 +83,13 @@ const FINDS: &[(Defect, ConsumerLaw)] = &[
     (Defect::StatesTheEnd, ConsumerLaw::PositionsAreTrue),
     (Defect::AnswersWithoutCommitting, ConsumerLaw::CommitsAreAnswered),
     (Defect::AnswersTwice, ConsumerLaw::CommitsAreAnswered),
-    (Defect::ForgetsWhatIsCommitted, ConsumerLaw::CommitsAreAnswered),
     (Defect::ReadsOnAfterTheRelease, ConsumerLaw::NothingOfAReleasedPartitionPasses),
     (Defect::ReleasesByItself, ConsumerLaw::AReleaseIsAnAnswer),
     (Defect::ForgetsTheWaker, ConsumerLaw::PendingWakes),
     (Defect::SeeksOneTooFar, ConsumerLaw::ASeekContinuesAtItsTarget),
     (Defect::OpensAnything, ConsumerLaw::OpeningFindsTheTopics),
     (Defect::NeverLeaves, ConsumerLaw::LeavingEndsTheConsumer),
+    (Defect::LooksUpTheEnd, ConsumerLaw::LookUpsAreTrue),
 ];
 
 #[tokio::test(start_paused = true)]

@@ -29,9 +29,6 @@ pub enum CommitStrategy {
     /// Only when the application asks for it, and, unless that is switched off, when partitions are given back and at the
     /// close.
     Manual,
-    /// In the transactions of a sink, together with what was made of the messages, and never by the source itself. For
-    /// `KafkaSource::transactional`.
-    Transaction,
 }
 
 /// When a source commits, and how long a commit waits.
@@ -139,7 +136,7 @@ impl Committer {
     /// at once.
     fn at(&self) -> Option<Instant> {
         let CommitSettings { strategy, interval, every, .. } = self.settings;
-        if self.under_way.is_some() || strategy == CommitStrategy::Transaction {
+        if self.under_way.is_some() {
             return None;
         }
         if let Some((at, _)) = self.retry {
@@ -154,7 +151,7 @@ impl Committer {
             CommitStrategy::Periodic if self.settled >= every => Some(since),
             CommitStrategy::Periodic => Some(later(since, interval)),
             CommitStrategy::Each => Some(since),
-            CommitStrategy::Manual | CommitStrategy::Transaction => None,
+            CommitStrategy::Manual => None,
         }
     }
 }

@@ -11,11 +11,10 @@ use crate::clock::later;
 use crate::{Assignment, CommitTicket, Error, TopicPartition};
 
 mod action;
-mod transaction;
+mod place;
 mod turn;
 
 pub use action::{Action, Closed, CommitWait, Notice, Unsettled};
-pub use transaction::Span;
 
 /// Longest delay before a record is delivered again.
 const MAX_REDELIVERY: Duration = Duration::from_secs(30);
@@ -33,6 +32,8 @@ pub struct EngineSettings {
     pub redelivery_backoff: Duration,
     /// Maximum number of records of a partition that are not settled, or settled behind one that is not.
     pub max_unsettled: usize,
+    /// Whether each partition waits for [`Engine::located`] when it is assigned.
+    pub locate: bool,
 }
 
 /// State of a source.
@@ -68,6 +69,10 @@ struct Partition {
     failing: Option<(Instant, Error)>,
     /// The group refused a commit of this member while the partition was being given back.
     fenced: bool,
+    /// It is not known yet where it begins.
+    locating: bool,
+    /// The user does not want its records at present.
+    paused: bool,
 }
 
 #[derive(Debug)]
@@ -294,24 +299,14 @@ impl Engine {
 
     /// Forgets partitions. Returns those with something left.
     fn end_partitions(&mut self, ended: &[TopicPartition]) -> Vec<Unsettled> {
-        let left = ended.iter().filter_map(|at| self.partitions.remove(at)?.unsettled(at, self.is_transactional()));
+        let left = ended.iter().filter_map(|at| self.partitions.remove(at)?.unsettled(at));
         let left: Vec<_> = left.collect();
         self.gone.extend(left.iter().filter(|left| left.uncommitted).map(|left| left.at.clone()));
         left
     }
 
     fn commits_on_revoke(&self) -> bool {
-        match self.settings.commits.strategy {
-            CommitStrategy::Transaction => false,
-            CommitStrategy::Manual => self.settings.commit_on_revoke,
-            _ => true,
-        }
-    }
-
-    /// Whether offsets are committed in transactions, and not by the source.
-    #[must_use]
-    pub fn is_transactional(&self) -> bool {
-        self.settings.commits.strategy == CommitStrategy::Transaction
+        self.settings.commit_on_revoke || self.settings.commits.strategy != CommitStrategy::Manual
     }
 }
 
@@ -324,12 +319,14 @@ impl Partition {
             aside_until: None,
             failing: None,
             fenced: false,
+            locating: false,
+            paused: false,
         }
     }
 
     /// Whether its records may be handed out, as far as its own records say.
     fn is_open(&self) -> bool {
-        self.seek_at.is_none() && self.watermark.rejected() == 0
+        self.seek_at.is_none() && self.watermark.rejected() == 0 && !self.locating && !self.paused
     }
 
     /// The offset to commit now.
@@ -343,10 +340,9 @@ impl Partition {
         self.watermark.is_uncommitted() && self.due(now).is_some()
     }
 
-    fn unsettled(&self, at: &TopicPartition, transactional: bool) -> Option<Unsettled> {
+    fn unsettled(&self, at: &TopicPartition) -> Option<Unsettled> {
         let records = self.watermark.unsettled();
-        // In transactions, records are settled by their commit.
-        let uncommitted = !transactional && (self.watermark.is_uncommitted() || self.watermark.has_settled());
+        let uncommitted = self.watermark.is_uncommitted() || self.watermark.has_settled();
         let next_offset = self.watermark.last_committed();
         (records > 0 || uncommitted).then(|| Unsettled { at: at.clone(), records, uncommitted, next_offset })
     }

@@ -30,7 +30,7 @@ pub(crate) struct Member {
 
 #[derive(Clone, Debug)]
 struct Owned {
-    /// Epoch of the assignment. Later epochs of the partition are those of seeks.
+    /// Epoch of the assignment, or of the user's last seek. Later epochs of the partition are those of rewinds.
     since: u64,
     epoch: u64,
     state: State,
@@ -174,6 +174,13 @@ impl Member {
         let owned = self.partitions.get_mut(at).filter(|owned| owned.state == State::Active)?;
         owned.epoch = epoch;
         Some(Assignment { at: at.clone(), epoch })
+    }
+
+    /// Starts a new epoch of a partition that is read, elsewhere. Commits of it that have no answer do not count any more.
+    pub(crate) fn moved(&mut self, at: &TopicPartition) -> Option<Assignment> {
+        let moved = self.rewound(at)?;
+        self.partitions.get_mut(at)?.since = moved.epoch;
+        Some(moved)
     }
 
     /// Whether a partition is read.

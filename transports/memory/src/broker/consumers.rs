@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use kafka_tower_core::wakers::wake_all;
-use kafka_tower_core::{self as core, CommitAnswer, ConsumerGroup, StartFrom, TopicOffset};
+use kafka_tower_core::{self as core, CommitAnswer, ConsumerGroup, OffsetReset, Result, SeekTo, TopicOffset};
 use tokio::time::Instant;
 
 use super::{Broker, BrokerClient, State};
 use crate::StoredRecord;
 use crate::errors;
 use crate::groups::{MemberId, Membership, TopicPartition};
-use crate::log::{Log, Partition};
+use crate::log::Log;
 use crate::source::CommitFault;
 
 /// Result of a fetch.
@@ -96,24 +96,25 @@ impl<C: BrokerClient> Broker<C> {
         due.map_or(Fetched::Nothing, Fetched::NothingUntil)
     }
 
-    /// The offset at which a group begins to read a partition. If an open transaction contains an offset of it, the time at
-    /// which that one times out.
-    pub(crate) fn start_position(
-        &self,
-        group: &str,
-        at: &core::TopicPartition,
-        start: StartFrom,
-    ) -> Result<i64, Option<Instant>> {
-        let state = self.lock();
-        let end = || state.store.log.partition(&at.topic, at.partition).map_or(0, Partition::high_watermark);
-        let committed = state.store.stable_offset(group, &at.topic, at.partition);
-        let committed = committed.ok_or_else(|| state.store.next_expiry())?;
-        Ok(committed.unwrap_or_else(|| if start == StartFrom::Latest { end() } else { 0 }))
+    /// The offset at which a group begins to read a partition.
+    pub(crate) fn start_position(&self, group: &str, at: &core::TopicPartition, start: OffsetReset) -> i64 {
+        let place = if start == OffsetReset::Latest { SeekTo::End } else { SeekTo::Beginning };
+        self.committed_by(group, at).unwrap_or_else(|| self.offset_of(at, place))
     }
 
-    /// The committed offset of a partition. The outer `None`: an open transaction contains one.
-    pub(crate) fn stable_offset(&self, group: &str, at: &core::TopicPartition) -> Option<Option<i64>> {
-        self.lock().store.stable_offset(group, &at.topic, at.partition)
+    pub(crate) fn committed_by(&self, group: &str, at: &core::TopicPartition) -> Option<i64> {
+        self.lock().store.groups.committed(group, &at.topic, at.partition)
+    }
+
+    pub(crate) fn offset_of(&self, at: &core::TopicPartition, place: SeekTo) -> i64 {
+        let state = self.lock();
+        let Some(partition) = state.store.log.partition(&at.topic, at.partition) else { return 0 };
+        match place {
+            SeekTo::Offset(offset) => offset,
+            SeekTo::End => partition.high_watermark(),
+            SeekTo::Timestamp(time) => partition.first_since(time).unwrap_or_else(|| partition.high_watermark()),
+            _ => 0,
+        }
     }
 
     /// Reads at most `max` records of a partition. Returns them, the offset at which to continue, and the time at which
@@ -159,7 +160,7 @@ impl<C: BrokerClient> Broker<C> {
         self.change_groups(|state| state.store.groups.expel_all(group))
     }
 
-    pub(crate) fn commit(&self, member: &ConsumerGroup, offsets: &[TopicOffset]) -> core::Result<()> {
+    pub(crate) fn commit(&self, member: &ConsumerGroup, offsets: &[TopicOffset]) -> Result<()> {
         let mut state = self.lock();
         let groups = &mut state.store.groups;
         if !groups.is_current(member) {

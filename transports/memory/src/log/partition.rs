@@ -125,6 +125,11 @@ impl Partition {
         (records, next)
     }
 
+    /// The offset of the first record with this timestamp or a later one. Timestamps need not grow.
+    pub(crate) fn first_since(&self, time: Timestamp) -> Option<i64> {
+        self.records.iter().find(|record| record.timestamp >= time).map(|record| record.offset)
+    }
+
     fn is_aborted(&self, record: &StoredRecord) -> bool {
         let Some(producer) = record.producer_id else {
             return false;

@@ -2,8 +2,8 @@
 
 mod client_events;
 pub(crate) mod commits;
-pub(crate) mod committed;
 mod control;
+pub(crate) mod look_up;
 pub(crate) mod open;
 mod properties;
 mod reader_waker;
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use kafka_tower_core::clock::later;
 use kafka_tower_core::{
     Assignment, Batch, BatchSink, CommitTicket, Consumer, ConsumerEvents, ConsumerGroup, ConsumerTransport,
-    ControlFuture, Error, Subscription, TopicOffset, TopicPartition,
+    ControlFuture, Error, SeekTo, Subscription, TopicOffset, TopicPartition,
 };
 use tokio::sync::oneshot;
 
@@ -191,18 +191,18 @@ impl Consumer for Opened {
         });
     }
 
+    fn committed<'a>(&'a self, at: &'a [TopicPartition], within: Duration) -> ControlFuture<'a, Vec<Option<i64>>> {
+        look_up::committed(&self.0, at, within)
+    }
+
+    fn offset_of<'a>(&'a self, at: &'a TopicPartition, place: SeekTo, within: Duration) -> ControlFuture<'a, i64> {
+        look_up::offset_of(&self.0, at, place, within)
+    }
+
     fn group(&self) -> Option<ConsumerGroup> {
         let state = self.0.state();
         let instance = state.instance.as_ref().filter(|_| state.leave.is_none())?;
         instance.group().filter(|group| group.generation > 0 && !group.member_id.is_empty())
-    }
-
-    fn committed(
-        &self,
-        at: &[TopicPartition],
-        within: Duration,
-    ) -> ControlFuture<'_, Vec<(TopicPartition, Option<i64>)>> {
-        Box::pin(committed::ask(Arc::clone(&self.0), at.to_vec(), within))
     }
 
     fn leave(&self, within: Duration) {

@@ -24,7 +24,7 @@ use crate::{classify, codes, event_loop, threads};
 const FIRST_QUESTION: Duration = Duration::from_millis(250);
 
 /// Codes with which asking again cannot help.
-fn is_final(code: i32) -> bool {
+pub(super) fn is_final(code: i32) -> bool {
     codes::find(code).is_some_and(|row| {
         matches!(row.kind, ErrorKind::Authentication | ErrorKind::Authorization | ErrorKind::Config | ErrorKind::Fatal)
     })

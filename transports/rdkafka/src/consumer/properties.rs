@@ -1,6 +1,6 @@
 //! librdkafka's properties of a consumer: defaults, and what may not be set.
 
-use kafka_tower_core::{Error, ErrorKind, Isolation, Result, StartFrom, Subscription};
+use kafka_tower_core::{Error, ErrorKind, Isolation, OffsetReset, Result, Subscription};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
@@ -75,7 +75,7 @@ pub(super) fn client_config(user: &Properties, subscription: &Subscription) -> R
 /// What a source depends on: the value, and what to do in place of setting another one.
 fn fixed(subscription: &Subscription) -> [(&'static str, &str, &'static str); 8] {
     let start = match subscription.start {
-        StartFrom::Latest => "latest",
+        OffsetReset::Latest => "latest",
         _ => "earliest",
     };
     let isolation = match subscription.isolation {

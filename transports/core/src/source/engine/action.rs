@@ -7,6 +7,8 @@ use crate::{Assignment, CommitTicket, Error, TopicOffset, TopicPartition};
 pub enum Action {
     /// Begin to read a partition.
     Start(Assignment),
+    /// Find out where a partition begins, and call [`Engine::located`](super::Engine::located). It is not read meanwhile.
+    Locate(Assignment),
     /// Give partitions back.
     Release(Vec<TopicPartition>),
     /// Send a commit.
@@ -41,6 +43,9 @@ pub enum Notice {
     /// Partitions were given back with records in the user's hands, or with settled records whose commit did not end in
     /// time: their new owner reads them again.
     Unsettled(Vec<Unsettled>),
+    /// A [`commit_now`](super::Engine::commit_now) ended because of a [`seek`](super::Engine::seek) in these partitions: whether
+    /// their offsets were committed is not known.
+    Moved(Vec<TopicPartition>),
     /// A [`commit_now`](super::Engine::commit_now) came too late: these partitions were given back or lost with settled records
     /// that are not committed, as far as is known.
     Gone(Vec<TopicPartition>),

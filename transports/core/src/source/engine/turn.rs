@@ -16,8 +16,13 @@ impl Engine {
         match event {
             GroupEvent::Assigned(partitions) => {
                 for started in self.member.assign(&partitions) {
-                    self.partitions.insert(started.at.clone(), Partition::new(started.epoch));
-                    self.actions.push(Action::Start(started));
+                    let mut partition = Partition::new(started.epoch);
+                    partition.locating = self.settings.locate;
+                    self.partitions.insert(started.at.clone(), partition);
+                    self.actions.push(Action::Start(started.clone()));
+                    if self.settings.locate {
+                        self.actions.push(Action::Locate(started));
+                    }
                 }
             }
             GroupEvent::Revoked(partitions) => {
@@ -88,7 +93,7 @@ impl Engine {
     }
 
     /// Ends the waits for a commit of this partition.
-    fn fail_waits(&mut self, at: &TopicPartition, notice: &Notice) {
+    pub(super) fn fail_waits(&mut self, at: &TopicPartition, notice: &Notice) {
         let (failed, others) =
             self.waits.drain(..).partition(|wait| wait.targets.iter().any(|(target, ..)| target == at));
         self.waits = others;

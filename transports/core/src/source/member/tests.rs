@@ -150,8 +150,10 @@ fn a_seek_gives_a_partition_a_new_epoch_only_while_it_is_read() {
     let rewound = member.rewound(&all[0]).unwrap();
     assert_eq!((rewound.epoch, member.owned_since(&all[0])), (2, Some(1)));
     assert_eq!(member.active().collect::<Vec<_>>(), [rewound]);
+    let moved = member.moved(&all[0]).unwrap();
+    assert_eq!((moved.epoch, member.owned_since(&all[0])), (3, Some(3)), "older commits do not count");
     member.revoke(&all, now, DRAIN);
-    assert_eq!(member.rewound(&all[0]), None);
+    assert_eq!((member.rewound(&all[0]), member.moved(&all[0])), (None, None));
 }
 
 /// How a group takes partitions back.

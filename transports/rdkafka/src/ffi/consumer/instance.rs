@@ -171,6 +171,35 @@ impl ConsumerInstance {
         Ok(list.places())
     }
 
+    /// Asks a broker for the offset of the first record with this timestamp (in milliseconds) or a later one. Blocks up to
+    /// `within`.
+    pub(crate) fn offset_since(
+        &self,
+        topic: &str,
+        partition: i32,
+        time: i64,
+        within: Duration,
+    ) -> Result<Option<i64>, i32> {
+        let list = PartitionList::of([(topic, partition, time)]);
+        // SAFETY: the client and the list live.
+        code(unsafe { raw::rd_kafka_offsets_for_times(self.rk(), list.native(), millis(within)) })?;
+        let (offset, of_partition) = list.first().ok_or(codes::LOCAL_INVALID_ARG)?;
+        code(of_partition)?;
+        Ok((offset >= 0).then_some(offset))
+    }
+
+    /// Asks a broker for the first offset and the end of a partition. Blocks up to `within`.
+    pub(crate) fn ends(&self, topic: &str, partition: i32, within: Duration) -> Result<(i64, i64), i32> {
+        let topic = CString::new(topic).map_err(|_| codes::LOCAL_INVALID_ARG)?;
+        let (mut first, mut end) = (0, 0);
+        // SAFETY: the client lives, the name is terminated, and both numbers are written before the call returns.
+        code(unsafe {
+            let within = millis(within);
+            raw::rd_kafka_query_watermark_offsets(self.rk(), topic.as_ptr(), partition, &mut first, &mut end, within)
+        })?;
+        Ok((first, end))
+    }
+
     /// The metadata of this member. Waits for librdkafka's main thread; not after [`close`](Self::close) has begun.
     pub(crate) fn group(&self) -> Option<ConsumerGroup> {
         // SAFETY: the client lives. The result is null, or valid until it is destroyed; its strings live as long as it does.

@@ -39,10 +39,23 @@ unsafe extern "C" {
         message: *const sys::rd_kafka_message_t,
         headers: *mut *mut sys::rd_kafka_headers_t,
     ) -> c_int;
+    pub(super) fn rd_kafka_offsets_for_times(
+        rk: *mut sys::rd_kafka_t,
+        offsets: *mut sys::rd_kafka_topic_partition_list_t,
+        timeout_ms: c_int,
+    ) -> c_int;
     pub(super) fn rd_kafka_poll_set_consumer(rk: *mut sys::rd_kafka_t) -> c_int;
     pub(super) fn rd_kafka_position(
         rk: *mut sys::rd_kafka_t,
         partitions: *mut sys::rd_kafka_topic_partition_list_t,
+    ) -> c_int;
+    pub(super) fn rd_kafka_query_watermark_offsets(
+        rk: *mut sys::rd_kafka_t,
+        topic: *const c_char,
+        partition: i32,
+        low: *mut i64,
+        high: *mut i64,
+        timeout_ms: c_int,
     ) -> c_int;
     pub(super) fn rd_kafka_set_log_queue(rk: *mut sys::rd_kafka_t, queue: *mut sys::rd_kafka_queue_t) -> c_int;
     pub(super) fn rd_kafka_subscribe(

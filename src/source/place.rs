@@ -1,0 +1,177 @@
+//! Where partitions are read: at their start, and if the application decides.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_tower_core::wakers::wake_all;
+use kafka_tower_core::{Assignment, Error, ErrorKind, SeekTo, TopicPartition};
+use tokio::runtime::Handle;
+
+use super::shared::now;
+use super::{KafkaSource, Shared, SourceError};
+use crate::StartFrom;
+
+/// First delay before a look-up that failed is repeated; it doubles with each failure.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Longest delay before a look-up is repeated.
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
+
+/// Finds where partitions begin that were assigned.
+pub(super) struct Starts {
+    start: StartFrom,
+    /// Time of a look-up.
+    within: Duration,
+    /// Turns may come from threads without a runtime.
+    runtime: Option<Handle>,
+}
+
+impl Starts {
+    pub(super) fn new(start: StartFrom, within: Duration) -> Result<Self, Error> {
+        let starts = Self { start, within, runtime: Handle::try_current().ok() };
+        if starts.needs_look_up() && starts.runtime.is_none() {
+            return Err(no_runtime());
+        }
+        Ok(starts)
+    }
+
+    /// Whether the transport does not find it by itself. Needs a tokio runtime then.
+    pub(super) fn needs_look_up(&self) -> bool {
+        matches!(self.start, StartFrom::Timestamp(_) | StartFrom::Explicit(_))
+    }
+
+    /// The offset, or none to begin as the transport does by itself.
+    async fn find(&self, shared: &Shared, at: &TopicPartition) -> Result<Option<i64>, Error> {
+        let committed = shared.consumer().committed(std::slice::from_ref(at), self.within).await?;
+        if committed.into_iter().flatten().next().is_some() {
+            return Ok(None);
+        }
+        match &self.start {
+            StartFrom::Explicit(offsets) => Ok(offsets.get(&at.topic, at.partition)),
+            StartFrom::Timestamp(time) => {
+                shared.consumer().offset_of(at, SeekTo::Timestamp(*time), self.within).await.map(Some)
+            }
+            StartFrom::Earliest | StartFrom::Latest => Ok(None),
+        }
+    }
+}
+
+fn no_runtime() -> Error {
+    Error::new(ErrorKind::Config, "a source that looks up where it starts was built outside of a tokio runtime")
+        .without_record()
+        .with_help("build it in one")
+}
+
+impl Shared {
+    /// Finds where a partition begins, in the background, and repeats it until it is found or the partition has gone.
+    pub(super) fn locate(self: &Arc<Self>, at: Assignment) {
+        let Some(runtime) = &self.starts().runtime else { return };
+        let shared = Arc::clone(self);
+        runtime.spawn(async move {
+            let mut backoff = FIRST_BACKOFF;
+            while shared.state().engine.is_locating(&at) {
+                match shared.starts().find(&shared, &at.at).await {
+                    Ok(offset) => {
+                        shared.state().engine.located(&at, offset, now());
+                        shared.consumer().notify();
+                        return;
+                    }
+                    Err(error) => shared.report(SourceError::not_located(&at.at, error)),
+                }
+                tokio::time::sleep(backoff).await;
+                backoff = (backoff * 2).min(MAX_BACKOFF);
+            }
+        });
+    }
+
+    async fn seek(self: Arc<Self>, at: TopicPartition, to: SeekTo) -> Result<(), SourceError> {
+        let place = match to {
+            SeekTo::Offset(offset) => Ok(offset),
+            to => self.consumer().offset_of(&at, to, self.starts().within).await,
+        };
+        let offset = place.map_err(|error| SourceError::not_sought(&at, Some(error)))?;
+        if offset < 0 || !self.state().engine.seek(&at, offset, now()) {
+            return Err(SourceError::not_sought(&at, None));
+        }
+        self.moved();
+        Ok(())
+    }
+
+    /// The place of a partition has changed.
+    fn moved(&self) {
+        self.consumer().notify();
+        let reader = self.state().reader.take();
+        wake_all(reader);
+    }
+}
+
+impl<T: Send + 'static> KafkaSource<T> {
+    /// The partitions that this source reads, in order. Not those that it is giving back.
+    #[must_use]
+    pub fn assignment(&self) -> Vec<TopicPartition> {
+        self.shared.state().engine.assignment()
+    }
+
+    /// Continues a partition elsewhere: the next message of it is the first readable one at that place or behind it.
+    ///
+    /// Messages of the partition that were received before are stale: their acknowledgement changes nothing. The place is
+    /// committed like an acknowledgement, also if it is before the offset that the group has, so that a restart continues
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceErrorKind::Seek`](super::SourceErrorKind::Seek) if the source does not read the partition, the offset is
+    /// negative, or the place was not found within `connect_timeout_ms`.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before it is ready, nothing has changed.
+    ///
+    /// ```
+    /// # use kafka_tower::{KafkaSource, SeekTo, Timestamp};
+    /// # async fn example(source: KafkaSource<String>) -> Result<(), kafka_tower::SourceError> {
+    /// let an_hour_ago = Timestamp::from_millis(Timestamp::now().as_millis() - 3_600_000);
+    /// for partition in source.assignment() {
+    ///     source.seek(&partition, SeekTo::Timestamp(an_hour_ago)).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn seek(
+        &self,
+        at: &TopicPartition,
+        to: SeekTo,
+    ) -> impl Future<Output = Result<(), SourceError>> + Send + use<T> {
+        Arc::clone(&self.shared).seek(at.clone(), to)
+    }
+
+    /// Stops receiving messages of a partition, until [`resume`](Self::resume) or until the partition is given back. Messages
+    /// that were received before can be acknowledged. Returns false if the source does not read the partition.
+    pub fn pause(&self, at: &TopicPartition) -> bool {
+        self.shared.state().engine.pause(at)
+    }
+
+    /// Receives messages of a paused partition again. Returns false if the source does not read the partition.
+    pub fn resume(&self, at: &TopicPartition) -> bool {
+        let resumed = self.shared.state().engine.resume(at, now());
+        self.shared.moved();
+        resumed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_tower_core::Timestamp;
+    use kafka_tower_test_texts::assert_consistent;
+
+    use super::*;
+
+    #[test]
+    fn a_start_that_is_looked_up_needs_a_runtime() {
+        let of = |start| Starts::new(start, Duration::from_secs(1)).err();
+        assert!(of(StartFrom::Latest).is_none());
+        let error = of(StartFrom::Timestamp(Timestamp::now())).unwrap();
+        assert_consistent(&error);
+    }
+}
