@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)] // a test may fail
 
 mod dead_letters;
+mod groups;
 mod laws_mock;
 mod laws_real;
+mod outages;
 mod read;
 mod support;

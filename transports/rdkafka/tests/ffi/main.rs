@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // a test may fail
 #![cfg(feature = "mock-cluster")]
 
+mod consumers;
 mod ends;
 mod panics;
 mod stuck_clients;

@@ -1,0 +1,173 @@
+//! Rebalances between sources, with each protocol.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kafka_tower::source::{Acked, SourceErrorKind};
+use kafka_tower::{KafkaSource, KafkaSourceConfig};
+use kafka_tower_testkit::kafka::{self as cluster, Cluster};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::read::{PATIENCE, config, next, no_lag, send, sink, source};
+use crate::support::Kind;
+
+type Counts = Arc<Mutex<BTreeMap<u32, u32>>>;
+
+/// Reads and acknowledges until the source is closed. Counts what was acknowledged in time.
+fn reader(mut source: KafkaSource<u32>, counts: &Counts) -> JoinHandle<()> {
+    let counts = Arc::clone(counts);
+    tokio::spawn(async move {
+        loop {
+            match source.recv().await {
+                Ok(message) => {
+                    let number = *message.value().unwrap();
+                    if message.ack() == Acked::Counted {
+                        *counts.lock().unwrap().entry(number).or_default() += 1;
+                    }
+                }
+                Err(error) if error.kind() == SourceErrorKind::Closed => return,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    })
+}
+
+/// A member joins while another one reads, and the first one leaves. Each message is acknowledged by one of them, once.
+async fn members_come_and_go(kafka: &Cluster, kind: Kind) {
+    const MESSAGES: u32 = 3_000;
+    let topic = kafka.topic("moves", 4).await.unwrap();
+    let (sink, config, counts) = (sink(kafka, &topic).await, config(kafka, &topic, kind), Counts::default());
+    let first = source(config.clone()).await;
+    let control = first.control();
+    let first = reader(first, &counts);
+    send(&sink, 0..1_000).await;
+    let second = source(config.clone()).await;
+    let (of_second, group) = (second.control(), config.group_id.clone());
+    let second = reader(second, &counts);
+    for part in 10..20 {
+        send(&sink, part * 100..(part + 1) * 100).await;
+        sleep(Duration::from_millis(500)).await;
+    }
+    assert!(timeout(PATIENCE, control.close()).await.unwrap().is_complete());
+    first.await.unwrap();
+    send(&sink, 2_000..MESSAGES).await;
+    no_lag(kafka, &topic, &group).await;
+    assert!(timeout(PATIENCE, of_second.close()).await.unwrap().is_complete());
+    second.await.unwrap();
+    let counts = counts.lock().unwrap();
+    let expected = (0..MESSAGES).map(|number| (number, 1));
+    let wrong: Vec<_> = expected.filter(|(number, count)| counts.get(number) != Some(count)).collect();
+    assert!(wrong.is_empty(), "{kind:?}: not once: {:?}", &wrong[..wrong.len().min(20)]);
+}
+
+/// A rebalance waits for messages in the application's hands, which it may still acknowledge.
+async fn a_rebalance_waits_for_a_held_message(kafka: &Cluster, kind: Kind) {
+    let topic = kafka.topic("held", 2).await.unwrap();
+    let sink = sink(kafka, &topic).await;
+    send(&sink, 0..20).await;
+    let config = config(kafka, &topic, kind);
+    let mut first = source(config.clone()).await;
+    let mut held = BTreeMap::new();
+    while held.len() < 2 {
+        let message = next(&mut first).await;
+        match held.entry(message.partition()) {
+            Entry::Vacant(first) => drop(first.insert(message)),
+            // Behind the one that is held: acknowledged, and not committed.
+            Entry::Occupied(_) => drop(message.ack()),
+        }
+    }
+    let mut second = source(config.clone()).await;
+    // Nothing comes while the first one holds its messages: its partitions stay with it.
+    assert!(timeout(Duration::from_secs(6), second.recv()).await.is_err(), "{kind:?}: before the release");
+    let offsets: BTreeMap<_, _> = held.iter().map(|(partition, message)| (*partition, message.offset())).collect();
+    for message in held.values() {
+        assert_eq!(message.ack(), Acked::Counted, "{kind:?}: within the drain time");
+    }
+    send(&sink, 20..40).await;
+    let message = next(&mut second).await;
+    let offset = offsets[&message.partition()];
+    assert!(message.offset() > offset, "{kind:?}: {} was acknowledged, and {} came", offset, message.offset());
+    drop(message);
+    for source in [&first, &second] {
+        drop(timeout(PATIENCE, source.close_within(Duration::ZERO)).await.unwrap());
+    }
+}
+
+/// An application that takes longer for a message than the group waits in a rebalance stays a member.
+async fn a_slow_application_stays_a_member(kafka: &Cluster, kind: Kind) {
+    let topic = kafka.topic("slow", 1).await.unwrap();
+    send(&sink(kafka, &topic).await, 0..3).await;
+    let config =
+        KafkaSourceConfig { rebalance_timeout_ms: 7_000, drain_timeout_ms: 3_000, ..config(kafka, &topic, kind) };
+    let mut source = source(config.clone()).await;
+    let message = next(&mut source).await;
+    let before = source.group().unwrap();
+    // It blocks its thread, too.
+    tokio::task::block_in_place(|| std::thread::sleep(Duration::from_secs(16)));
+    assert_eq!(message.ack(), Acked::Counted, "{kind:?}");
+    for _ in 1..3 {
+        next(&mut source).await.ack();
+    }
+    no_lag(kafka, &topic, &config.group_id).await;
+    assert_eq!(source.group().unwrap(), before, "{kind:?}: there was no rebalance");
+    assert!(source.close().await.is_complete());
+}
+
+macro_rules! for_each_protocol {
+    ($($name:ident $kind:ident)*) => {
+        $(mod $name {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn members_come_and_go() {
+                let Some(kafka) = cluster::shared().await else { return };
+                super::members_come_and_go(kafka, Kind::$kind).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn a_rebalance_waits_for_a_held_message() {
+                let Some(kafka) = cluster::shared().await else { return };
+                super::a_rebalance_waits_for_a_held_message(kafka, Kind::$kind).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn a_slow_application_stays_a_member() {
+                let Some(kafka) = cluster::shared().await else { return };
+                super::a_slow_application_stays_a_member(kafka, Kind::$kind).await;
+            }
+        })*
+    };
+}
+
+for_each_protocol! {
+    eager Eager
+    cooperative Cooperative
+    kip_848 Consumer
+}
+
+/// A static member whose id another one takes has ended, and says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_id_is_taken_has_ended() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("taken", 1).await.unwrap();
+    send(&sink(kafka, &topic).await, 0..2).await;
+    let config = config(kafka, &topic, Kind::Static);
+    let config = KafkaSourceConfig { group_instance_id: Some("a".to_owned()), ..config };
+    let mut first = source(config.clone()).await;
+    next(&mut first).await.ack();
+    let mut second = source(config).await;
+    assert_eq!(next(&mut second).await.partition(), 0);
+    let ended = async {
+        loop {
+            match first.recv().await {
+                Ok(message) => drop(message.ack()),
+                Err(error) if error.kind() == SourceErrorKind::Closed => return,
+                Err(error) => assert_eq!(error.kind(), SourceErrorKind::PartitionsLost, "{error}"),
+            }
+        }
+    };
+    timeout(PATIENCE, ended).await.expect("it has ended");
+}
