@@ -101,15 +101,24 @@ impl SourceError {
 
     /// A message that [`serve`](super::KafkaSource::serve) gives up.
     pub(super) fn not_handled(at: &TopicPartition, offset: i64, attempt: u32, failure: Failure) -> Self {
-        let (kind, what, source) = match failure {
-            Failure::Error(error) => (SourceErrorKind::Handler, "the service failed".to_owned(), Some(error)),
-            Failure::Panicked => (SourceErrorKind::Handler, "the service panicked".to_owned(), None),
-            Failure::TimedOut(time) => (SourceErrorKind::Timeout, format!("it took more than {time:?}"), None),
+        let (_, what) = failure.own_texts();
+        let (kind, source) = match failure {
+            Failure::Error(error) => (SourceErrorKind::Handler, Some(error)),
+            Failure::Panicked => (SourceErrorKind::Handler, None),
+            Failure::TimedOut(_) => (SourceErrorKind::Timeout, None),
         };
         let message = format!("the message at offset {offset} of {at} was not handled: {what} (attempt {attempt})");
         let help = "correct the cause and start again, which reads it again; or choose another failure policy";
         let mut error = Self::of(kind, message, help, vec![at.clone()], None);
         (error.0.offset, error.0.source) = (Some(offset), source);
+        error
+    }
+
+    /// A message of [`serve`](super::KafkaSource::serve) that should be dead-lettered and cannot be.
+    pub(super) fn no_dead_letter(at: &TopicPartition, offset: i64, why: &str, help: &'static str) -> Self {
+        let message = format!("the message at offset {offset} of {at} was not dead-lettered: {why}");
+        let mut error = Self::of(SourceErrorKind::DeadLetter, message, help, vec![at.clone()], None);
+        error.0.offset = Some(offset);
         error
     }
 

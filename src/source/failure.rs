@@ -1,5 +1,6 @@
 //! Why a message was not handled.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -10,6 +11,17 @@ pub(super) enum Failure {
     Error(BoxError),
     Panicked,
     TimedOut(Duration),
+}
+
+impl Failure {
+    /// The kind of the failure, and what happened, without the texts of foreign errors.
+    pub(super) fn own_texts(&self) -> (&'static str, Cow<'static, str>) {
+        match self {
+            Self::Error(_) => ("Handler", "the service failed".into()),
+            Self::Panicked => ("Handler", "the service panicked".into()),
+            Self::TimedOut(time) => ("Timeout", format!("it took more than {time:?}").into()),
+        }
+    }
 }
 
 impl fmt::Display for Failure {

@@ -1,5 +1,6 @@
 //! Dead letters that are sent in the background.
 
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -22,6 +23,12 @@ type Sending = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 /// A dead letter service of any type.
 #[derive(Clone)]
 pub(super) struct LetterService(Arc<dyn Fn(FailedRecord) -> Sending + Send + Sync>);
+
+impl fmt::Debug for LetterService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LetterService")
+    }
+}
 
 impl LetterService {
     pub(super) fn new<S>(service: S) -> Self

@@ -107,6 +107,11 @@ impl<T: Send + 'static> Reader<T> {
         received
     }
 
+    /// Messages that are read from now on keep the original bytes of their values.
+    pub(super) fn keep_raw(&mut self) {
+        self.reading.keep_raw = true;
+    }
+
     /// Whether a record was read and not handed out.
     pub(super) fn has_read(&self) -> bool {
         !self.ready.is_empty()

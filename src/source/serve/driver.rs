@@ -1,5 +1,6 @@
 //! Takes messages, calls the service, and settles what it answers.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,7 +10,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use kafka_tower_core::clock::later;
-use kafka_tower_core::{BoxError, TopicPartition};
+use kafka_tower_core::{BoxError, RawRecord, TopicPartition};
+use kafka_tower_layers::dead_letter::FailedRecord;
+use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::alarms::{Alarm, Alarms};
@@ -18,6 +21,7 @@ use super::policy::{FailurePolicy, Settlement, Verdict};
 use super::slots::{Record, Slots};
 use crate::source::contents::Contents;
 use crate::source::failure::Failure;
+use crate::source::letters::Letters;
 use crate::source::shared::now;
 use crate::source::{
     Acked, KafkaSource, Receipt, SourceCloseReport, SourceError, SourceErrorKind, SourceMessage, SourceRecovery,
@@ -38,6 +42,9 @@ pub(super) struct Driver<T, S: Service<SourceMessage<T>>> {
     pub(super) lanes: Lanes<SourceMessage<T>>,
     slots: Slots<T, S::Future>,
     alarms: Alarms,
+    /// Dead letters, if that is the policy, from the first poll on. Polled before anything is begun, so that the end of one
+    /// always finds a waker.
+    letters: Option<Letters<Ticket>>,
     /// Numbers of the partitions in the lanes.
     partitions: BTreeMap<TopicPartition, usize>,
     queue: Arc<ReadyQueue>,
@@ -77,6 +84,7 @@ where
             lanes: Lanes::new(Order::default(), super::CONCURRENCY),
             slots: Slots::new(&queue),
             alarms: Alarms::default(),
+            letters: None,
             partitions: BTreeMap::new(),
             reader: WakerGroup::new(READER, &queue),
             queue,
@@ -107,6 +115,16 @@ where
             }
         }
         self.woken = woken;
+        if let (None, Some(service)) = (&self.letters, self.policy.letters()) {
+            self.letters = Some(Letters::new(service.clone(), Handle::current()));
+            self.source.reader.keep_raw();
+        }
+        while let Some(Poll::Ready((ticket, error))) = self.letters.as_mut().map(|letters| letters.poll_ended(cx)) {
+            if let Some(error) = error {
+                self.end(error, |_| false);
+            }
+            self.finish(ticket);
+        }
         if self.closing.is_none() && shutdown(cx).is_ready() {
             self.close(|_| false);
         }
@@ -242,7 +260,7 @@ where
     /// The service has answered, or will not.
     fn ended(&mut self, slot: usize, answer: Result<Settlement, Failure>) {
         let Some((record, contents)) = self.slots.end(slot) else { return };
-        let Record { ticket, receipt, attempt, deadline } = record;
+        let Record { ticket, receipt, attempt, raw, deadline } = record;
         if let Some(deadline) = deadline {
             self.alarms.remove(deadline, Alarm::TimeOut(slot));
         }
@@ -252,18 +270,48 @@ where
             // Another member handles it.
             _ if receipt.is_stale(&self.source.shared.state().engine) => {}
             Ok(Settlement::Retry(after)) => return self.again(ticket, receipt, contents, after),
+            Ok(Settlement::DeadLetter(reason)) => {
+                return self.dead_letter(ticket, receipt, raw, attempt, ("Handler", reason));
+            }
             Err(failure) => match self.policy.decide(attempt) {
                 Verdict::Retry(after) => {
                     tracing::info!(partition = %receipt.at(), offset = receipt.offset(), attempt, %failure, "a message has failed");
                     return self.again(ticket, receipt, contents, after);
                 }
                 Verdict::Skip => skip(&receipt, attempt, &failure),
+                Verdict::DeadLetter => {
+                    tracing::info!(partition = %receipt.at(), offset = receipt.offset(), attempt, %failure, "a message has failed");
+                    return self.dead_letter(ticket, receipt, raw, attempt, failure.own_texts());
+                }
                 Verdict::Fail => {
                     let error = SourceError::not_handled(receipt.at(), receipt.offset(), attempt, failure);
                     self.end(error, |_| false);
                 }
             },
         }
+        self.finish(ticket);
+    }
+
+    /// Sends the dead letter of a message. Its lane waits for that.
+    fn dead_letter(
+        &mut self,
+        ticket: Ticket,
+        receipt: Receipt,
+        raw: Option<Box<RawRecord>>,
+        attempt: u32,
+        (kind, reason): (&'static str, Cow<'static, str>),
+    ) {
+        let refused = match (&mut self.letters, raw) {
+            (Some(letters), Some(raw)) => {
+                let failed = FailedRecord::new(*raw, kind, reason).with_attempts(attempt);
+                let failed = failed.with_group(Arc::clone(receipt.group()));
+                return letters.send(failed, receipt, ticket);
+            }
+            (None, _) => ("no dead letter service is set", "set one: `FailurePolicy::then_dead_letter`"),
+            (_, None) => ("its original bytes were not kept", "build the source with `keep_raw`, and start again"),
+        };
+        let error = SourceError::no_dead_letter(receipt.at(), receipt.offset(), refused.0, refused.1);
+        self.end(error, |_| false);
         self.finish(ticket);
     }
 

@@ -94,7 +94,8 @@ const CONCURRENCY: usize = 64;
 /// # Errors
 ///
 /// [`SourceErrorKind::Handler`](super::SourceErrorKind::Handler) or [`Timeout`](super::SourceErrorKind::Timeout) if a message
-/// failed and the policy says so, [`Decode`](super::SourceErrorKind::Decode) if one cannot be decoded, and
+/// failed and the policy says so, [`Decode`](super::SourceErrorKind::Decode) if one cannot be decoded,
+/// [`DeadLetter`](super::SourceErrorKind::DeadLetter) if a dead letter is not delivered for certain, and
 /// [`Service`](super::SourceErrorKind::Service) if the service will not be ready any more. In each case the messages that are
 /// handled may end, what is settled is committed, and the source is closed: [`SourceError::close_report`]. The message of the
 /// error is not settled and is read again after a restart. Other errors of the source are logged only.

@@ -3,6 +3,12 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use kafka_tower_core::Error;
+use kafka_tower_layers::dead_letter::FailedRecord;
+use tower_service::Service;
+
+use crate::source::letters::LetterService;
+
 /// What [`serve`](crate::KafkaSource::serve) does with a message that was not handled: its service answered with an error,
 /// panicked, or took too long.
 ///
@@ -14,7 +20,7 @@ use std::time::Duration;
 /// let policy = FailurePolicy::retry(3).backoff(Duration::from_millis(100), Duration::from_secs(5)).then_skip();
 /// # let _ = policy;
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct FailurePolicy {
     retries: u32,
     first: Duration,
@@ -23,10 +29,11 @@ pub struct FailurePolicy {
 }
 
 /// What follows when no retry is left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Last {
     Fail,
     Skip,
+    DeadLetter(LetterService),
 }
 
 /// What to do with a message that has failed.
@@ -36,6 +43,8 @@ pub(super) enum Verdict {
     Retry(Duration),
     /// Settle it.
     Skip,
+    /// Send its dead letter, then settle it.
+    DeadLetter,
     /// End.
     Fail,
 }
@@ -75,6 +84,62 @@ impl FailurePolicy {
         Self { last: Last::Skip, ..self }
     }
 
+    /// When no retry is left, the message is sent to a dead letter topic, and settled when its dead letter is delivered.
+    /// `service` is usually a [`DeadLetter`](crate::layers::dead_letter) over a transport or a sink.
+    ///
+    /// Until then the messages of its lane wait. If the dead letter is not delivered, or only possibly, `serve` ends with an
+    /// error of the kind [`DeadLetter`](crate::source::SourceErrorKind::DeadLetter), and the message is read again after a restart.
+    ///
+    /// The source keeps the original bytes of each value from then on. If you have received messages from it before `serve`,
+    /// build it with [`keep_raw`](crate::source::SourceBuilder::keep_raw), because it may have read more than you received.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use kafka_tower::layers::dead_letter::DeadLetterLayer;
+    /// use kafka_tower::memory::MemoryKafka;
+    /// use kafka_tower::source::FailurePolicy;
+    /// use kafka_tower::{KafkaSource, KafkaSourceConfig, Record, SourceMessage};
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// async fn store(_: SourceMessage<u32>) -> Result<(), std::io::Error> {
+    ///     Err(std::io::Error::other("the database does not want it"))
+    /// }
+    ///
+    /// let kafka = MemoryKafka::new().with_topic("orders", 3).with_topic("orders.dlq", 3);
+    /// # kafka.transport().oneshot(Record::new("orders").with_partition(2).with_value("7")).await?;
+    /// let letters = ServiceBuilder::new().layer(DeadLetterLayer::default()).service(kafka.transport());
+    /// let config =
+    ///     KafkaSourceConfig { group_id: "billing".into(), topics: vec!["orders".into()], ..Default::default() };
+    /// let source = KafkaSource::<u32>::builder(config).transport(kafka.clone()).build().await?;
+    /// let report = source
+    ///     .serve(service_fn(store))
+    ///     .on_failure(FailurePolicy::retry(3).then_dead_letter(letters))
+    ///     .until(tokio::time::sleep(Duration::from_secs(20)))
+    ///     .await?;
+    /// assert_eq!((report.dead_lettered, kafka.records("orders.dlq")[0].value().unwrap()), (1, &"7".into()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn then_dead_letter<S>(self, service: S) -> Self
+    where
+        S: Service<FailedRecord> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<Error>,
+    {
+        Self { last: Last::DeadLetter(LetterService::new(service)), ..self }
+    }
+
+    pub(super) fn letters(&self) -> Option<&LetterService> {
+        match &self.last {
+            Last::DeadLetter(service) => Some(service),
+            Last::Fail | Last::Skip => None,
+        }
+    }
+
     /// Decides about a message whose attempt, counted from 1, has failed.
     pub(super) fn decide(&self, attempt: u32) -> Verdict {
         let attempt = attempt.max(1);
@@ -84,6 +149,7 @@ impl FailurePolicy {
         match self.last {
             Last::Fail => Verdict::Fail,
             Last::Skip => Verdict::Skip,
+            Last::DeadLetter(_) => Verdict::DeadLetter,
         }
     }
 }
@@ -106,6 +172,10 @@ pub enum Settlement {
     Ack,
     /// The message is settled without having been handled, with a warning that has this reason.
     Skip(Cow<'static, str>),
+    /// The message is sent to the dead letter topic of the [`FailurePolicy`], with this reason, and settled when its dead letter
+    /// is delivered. The reason is written into a header: do not put contents of the message into it. Without
+    /// [`then_dead_letter`](FailurePolicy::then_dead_letter), `serve` ends with an error.
+    DeadLetter(Cow<'static, str>),
     /// Handle the message again after this time, whatever the [`FailurePolicy`]. Messages of its lane wait.
     Retry(Duration),
 }

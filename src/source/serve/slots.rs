@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use kafka_tower_core::RawRecord;
 use kafka_tower_core::wakers::guarded;
 
 use super::lanes::Ticket;
@@ -36,6 +37,8 @@ pub(super) struct Record {
     /// Gives the message back if it is dropped.
     pub(super) receipt: Receipt,
     pub(super) attempt: u32,
+    /// The original, if it was kept.
+    pub(super) raw: Option<Box<RawRecord>>,
     pub(super) deadline: Option<Instant>,
 }
 
@@ -60,10 +63,10 @@ impl<T, F: Future> Slots<T, F> {
         let slot = &mut self.all[index];
         let SourceMessage { mut contents, mut receipt } = message;
         receipt.begin();
-        let attempt = contents.attempt;
+        let (attempt, raw) = (contents.attempt, contents.raw_record(receipt.at(), receipt.offset()).map(Box::new));
         contents.lend(&slot.home, slot.number);
         let lent = SourceMessage { contents, receipt: receipt.lend() };
-        slot.record = Some(Record { ticket, receipt, attempt, deadline: None });
+        slot.record = Some(Record { ticket, receipt, attempt, raw, deadline: None });
         match catch_unwind(AssertUnwindSafe(|| call(lent))) {
             Ok(future) => {
                 slot.future.set(Some(future));

@@ -2,6 +2,7 @@
 
 mod laws;
 mod random;
+mod serve;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
