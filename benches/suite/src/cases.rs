@@ -24,7 +24,7 @@ use tower::{Layer, Service, ServiceExt};
 
 use crate::message::{Reading, json};
 use crate::null::Null;
-use crate::telemetry;
+use crate::{source, telemetry};
 
 const TOPIC: &str = "readings";
 
@@ -110,6 +110,10 @@ pub const ALL: &[Case] = &[
     Case { group: "memory", name: "KafkaSink::send", start: || send(memory_sink()) },
     Case { group: "memory", name: "KafkaSink::send_batch", start: || send_batch(memory_sink()) },
     Case { group: "memory", name: "KafkaSink::send_stream", start: || send_stream(memory_sink()) },
+    Case { group: "source", name: "decode", start: || source::decode() },
+    Case { group: "source", name: "recv and ack", start: || source::recv() },
+    Case { group: "source", name: "serve, 64 lanes", start: || source::serve(false) },
+    Case { group: "source", name: "serve, 64 lanes, handlers that wait", start: || source::serve(true) },
     Case { group: "transactions of 100", name: "no layer", start: || transactions() },
     Case { group: "transactions of 100", name: "batching layer", start: || batching() },
 ];
@@ -162,7 +166,7 @@ fn memory_sink() -> KafkaSink<Reading> {
     sink(kafka().transport())
 }
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     Builder::new_current_thread().enable_time().build().expect("a runtime")
 }
 

@@ -10,6 +10,7 @@ mod java;
 pub mod message;
 pub mod null;
 pub mod run;
+mod source;
 pub mod stats;
 pub mod telemetry;
 mod transactions;

@@ -1,13 +1,13 @@
 //! Messages of the benchmarks.
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Number of different payloads, used in turn.
 pub const POOL: usize = 1024;
 
 /// A small message: 63 to 71 bytes of JSON, one allocation.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Reading {
     service: String,
     avg_latency: f64,
