@@ -1,5 +1,6 @@
 //! [`KafkaSource`]: reads typed messages, and commits only what was handled.
 
+mod blocks;
 mod builder;
 mod checkpoint;
 mod close;

@@ -16,6 +16,7 @@ use kafka_tower_core::{
 use kafka_tower_layers::deserialize::{MessageDeserializer, check_content_type};
 use tokio::runtime::Handle;
 
+use super::blocks::Blocks;
 use super::contents::Contents;
 use super::decode_policy::OnDecodeError;
 use super::letters::Letters;
@@ -47,6 +48,8 @@ pub(super) struct Reader<T> {
     /// Dead letters, if that is the policy.
     letters: Option<Letters<()>>,
     ready: VecDeque<Read<T>>,
+    /// Memory for keys.
+    blocks: Blocks,
     /// A record whose deserializer waits.
     decoding: Option<(Meta, RawRecord, Decoding<T>)>,
     /// The partition that was read last; the next one follows in turn.
@@ -87,7 +90,8 @@ impl<T: Send + 'static> Reader<T> {
             OnDecodeError::DeadLetter(service) => Some(Letters::new(service.clone(), Handle::current())),
             OnDecodeError::Fail | OnDecodeError::Skip => None,
         };
-        Self { deserializer, reading, letters, ready: VecDeque::new(), decoding: None, last: None, handed: 0 }
+        let (ready, blocks) = (VecDeque::new(), Blocks::default());
+        Self { deserializer, reading, letters, ready, blocks, decoding: None, last: None, handed: 0 }
     }
 
     /// Receives the next message. `room` says how many records of a partition may be read now.
@@ -258,7 +262,8 @@ impl<T: Send + 'static> Reader<T> {
                     break;
                 }
                 let (deserializer, reading) = (&*self.deserializer, &self.reading);
-                let mut sink = Sink { shared, at: &at, deserializer, reading, ready: &mut self.ready };
+                let mut sink =
+                    Sink { shared, at: &at, deserializer, reading, ready: &mut self.ready, blocks: &mut self.blocks };
                 let Poll::Ready(batch) = shared.consumer().poll_batch(&at, max, &mut sink, cx) else { break };
                 if let Some(position) = batch.position {
                     let mut state = shared.state();
@@ -291,6 +296,7 @@ struct Sink<'a, T> {
     deserializer: &'a dyn MessageDeserializer<T>,
     reading: &'a Reading,
     ready: &'a mut VecDeque<Read<T>>,
+    blocks: &'a mut Blocks,
 }
 
 impl<T> Sink<'_, T> {
@@ -326,7 +332,7 @@ impl<T> BatchSink for Sink<'_, T> {
             return;
         };
         let mut record = RawRecord::new(Arc::clone(&at.topic), at.partition, lent.offset);
-        (record.timestamp, record.key) = (lent.timestamp, own(lent.key));
+        (record.timestamp, record.key) = (lent.timestamp, lent.key.map(|key| self.blocks.copy(key)));
         let header =
             |(key, value): &(&str, Option<&[u8]>)| Header { key: Cow::Owned((*key).to_owned()), value: own(*value) };
         record.headers = lent.headers.iter().map(header).collect::<Headers>();

@@ -8,7 +8,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use kafka_tower::source::Order;
-use kafka_tower::{BoxError, ConsumerGroup, KafkaSource, KafkaSourceConfig, SourceMessage, TopicOffset, TopicPartition};
+use kafka_tower::{
+    BoxError, ConsumerGroup, KafkaSource, KafkaSourceConfig, SourceMessage, TopicOffset, TopicPartition,
+};
 use kafka_tower_core::{
     Assignment, Batch, BatchSink, CommitTicket, Consumer, ConsumerEvents, ConsumerTransport, ControlFuture, GroupEvent,
     RecordRef, Subscription,

@@ -218,8 +218,8 @@ where
                 next
             }
         };
-        let key = message.contents.key.clone();
-        self.lanes.offer(partition, key.as_deref(), message);
+        let lane = self.lanes.lane(partition, message.contents.key.as_deref());
+        self.lanes.offer(partition, lane, message);
     }
 
     fn begin(&mut self, ticket: Ticket, message: SourceMessage<T>) {

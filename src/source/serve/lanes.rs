@@ -119,14 +119,18 @@ impl<M> Lanes<M> {
         if room < most / 4 { 0 } else { room }
     }
 
-    /// Adds a record.
-    pub(super) fn offer(&mut self, partition: usize, key: Option<&[u8]>, item: M) {
+    /// Returns the lane of a record with this key. `None`: it does not wait for others.
+    pub(super) fn lane(&self, partition: usize, key: Option<&[u8]>) -> Option<u64> {
         let lane = match self.order {
-            Order::Partition => Some(0),
-            Order::Key => key.map(|key| u64::from(murmur2(key) as u32)),
-            Order::None => None,
+            Order::Partition => 0,
+            Order::Key => u64::from(murmur2(key?) as u32),
+            Order::None => return None,
         };
-        let lane = lane.map(|lane| (partition as u64) << 32 | lane);
+        Some((partition as u64) << 32 | lane)
+    }
+
+    /// Adds a record.
+    pub(super) fn offer(&mut self, partition: usize, lane: Option<u64>, item: M) {
         let index = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Entry { state: State::Free, item: None, partition, lane, next: None, used: 0 });
             (self.entries.len() - 1) as u32

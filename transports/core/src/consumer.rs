@@ -1,5 +1,6 @@
 //! The contract of a transport that reads.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::{ConsumerGroup, ControlFuture, Error, ErrorKind, Persistence, Timestamp, TopicOffset, codes};
 
 /// A partition of a topic.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TopicPartition {
     /// The topic.
     pub topic: Arc<str>,
@@ -21,6 +22,23 @@ impl TopicPartition {
     #[must_use]
     pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
         Self { topic: topic.into(), partition }
+    }
+}
+
+/// By topic, then by partition.
+impl Ord for TopicPartition {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Most are of the same topic, and share its text.
+        let topics =
+            if Arc::ptr_eq(&self.topic, &other.topic) { Ordering::Equal } else { self.topic.cmp(&other.topic) };
+        topics.then(self.partition.cmp(&other.partition))
+    }
+}
+
+impl PartialOrd for TopicPartition {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

@@ -83,7 +83,7 @@ proptest! {
                     let key = key.map(|key| [key]);
                     let key = key.as_ref().map(|key| &key[..]);
                     let lane = model.lane(partition, key);
-                    lanes.offer(partition, key, model.records.len());
+                    lanes.offer(partition, lanes.lane(partition, key), model.records.len());
                     model.records.push(Record { partition, lane, state: State::Waiting });
                 }
                 Step::Next => match lanes.next() {
@@ -164,10 +164,10 @@ proptest! {
 #[test]
 fn a_busy_key_waits_alone() {
     let mut lanes = Lanes::new(Order::Key, 2);
-    lanes.offer(0, Some(b"a"), 1);
-    lanes.offer(0, Some(b"a"), 2);
-    lanes.offer(0, Some(b"b"), 3);
-    lanes.offer(1, Some(b"a"), 4);
+    lanes.offer(0, lanes.lane(0, Some(b"a")), 1);
+    lanes.offer(0, lanes.lane(0, Some(b"a")), 2);
+    lanes.offer(0, lanes.lane(0, Some(b"b")), 3);
+    lanes.offer(1, lanes.lane(1, Some(b"a")), 4);
     let (first, item) = lanes.next().unwrap();
     assert_eq!((item, lanes.next().unwrap().1), (1, 3), "the second `a` waits");
     assert!(lanes.next().is_none(), "no place");
@@ -184,7 +184,7 @@ fn room_is_bounded_by_partition() {
         let mut lanes = Lanes::new(Order::Key, places);
         for item in 0..room {
             assert_eq!(lanes.room(0), if room - item < room / 4 { 0 } else { room - item });
-            lanes.offer(0, Some(b"hot"), item);
+            lanes.offer(0, lanes.lane(0, Some(b"hot")), item);
         }
         assert_eq!((lanes.room(0), lanes.room(1)), (0, room));
         for left in 1..=room {

@@ -148,6 +148,9 @@ impl Engine {
         if !self.member.is_active(at) || !partition.watermark.dispatch(id) {
             return None;
         }
+        if partition.attempts.is_empty() {
+            return Some(1);
+        }
         let failed = partition.watermark.offset(id).and_then(|offset| partition.attempts.get(&offset));
         Some(1 + failed.copied().unwrap_or(0))
     }
@@ -187,7 +190,8 @@ impl Engine {
 
     fn end(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Settled {
         let Some(partition) = self.partitions.get_mut(at) else { return Settled::Stale };
-        let (offset, before) = (partition.watermark.offset(id), partition.watermark.len());
+        let offset = if partition.attempts.is_empty() { None } else { partition.watermark.offset(id) };
+        let before = partition.watermark.len();
         let settled = partition.watermark.settle(id);
         if settled == Settled::Done {
             offset.map(|offset| partition.attempts.remove(&offset));

@@ -12,6 +12,7 @@
 //! epoch and are not affected.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock::later;
@@ -83,8 +84,12 @@ impl Member {
         for at in partitions {
             if self.phase == Phase::Running && !self.partitions.contains_key(at) {
                 let epoch = self.new_epoch();
+                // One text for each topic, which makes comparisons cheap.
+                let known = self.partitions.keys().find(|known| known.topic == at.topic);
+                let topic = known.map_or(&at.topic, |known| &known.topic);
+                let at = TopicPartition { topic: Arc::clone(topic), partition: at.partition };
                 self.partitions.insert(at.clone(), Owned { since: epoch, epoch, state: State::Active });
-                started.push(Assignment { at: at.clone(), epoch });
+                started.push(Assignment { at, epoch });
             }
         }
         started
