@@ -2,9 +2,9 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-use kafka_tower_core::source::Notice;
+use kafka_tower_core::source::{Notice, Span};
 use kafka_tower_core::text::count;
-use kafka_tower_core::{BoxError, Error, RawRecord, TopicPartition};
+use kafka_tower_core::{BoxError, Error, ErrorKind, RawRecord, TopicPartition};
 use kafka_tower_layers::dead_letter::FailedRecord;
 use tower_service::Service;
 
@@ -46,7 +46,7 @@ pub enum SourceErrorKind {
     /// Partitions were lost, or given back before a commit that was asked for: another member may already have read messages
     /// that were not committed.
     PartitionsLost,
-    /// A message was not handled: the service answered with an error, or panicked.
+    /// A message was not handled: the service or handler answered with an error, or panicked.
     Handler,
     /// A message was not handled within [`record_timeout`](super::Serve::record_timeout).
     Timeout,
@@ -54,6 +54,12 @@ pub enum SourceErrorKind {
     Service,
     /// The source was closed.
     Closed,
+    /// A transaction of the sink failed for good, or its end is not known.
+    Transaction,
+    /// Another producer took over the sink's transactional id.
+    Fenced,
+    /// The call does not fit the source's configuration.
+    Config,
 }
 
 /// How to go on after a [`SourceError`].
@@ -99,7 +105,7 @@ impl SourceError {
         error
     }
 
-    /// A message that [`serve`](super::KafkaSource::serve) gives up.
+    /// A message that [`serve`](super::KafkaSource::serve) or [`transactional`](super::KafkaSource::transactional) gives up.
     pub(super) fn not_handled(at: &TopicPartition, offset: i64, attempt: u32, failure: Failure) -> Self {
         let (_, what) = failure.own_texts();
         let (kind, source) = match failure {
@@ -135,6 +141,57 @@ impl SourceError {
     pub(super) fn closed_with(mut self, report: SourceCloseReport) -> Self {
         self.0.report = Some(report);
         self
+    }
+
+    /// The sink can begin no transaction any more.
+    pub(super) fn transaction(source: Error) -> Self {
+        let (kind, message, help) = match source.kind() {
+            ErrorKind::Fenced => (
+                SourceErrorKind::Fenced,
+                "another producer took over the transactional id of the sink",
+                "stop one of the two: what is not committed is read again",
+            ),
+            _ => (
+                SourceErrorKind::Transaction,
+                "a transaction was given up",
+                "remove the cause, and restart: what is not committed is read again",
+            ),
+        };
+        Self::of(kind, message.to_owned(), help, Vec::new(), Some(source))
+    }
+
+    /// An aborted transaction contained the messages of these partitions.
+    pub(super) fn about(mut self, spans: &[Span]) -> Self {
+        self.0.partitions = spans.iter().map(|span| span.at.clone()).collect();
+        if !self.0.partitions.is_empty() {
+            self.0.message.push_str(": ");
+            self.0.message.push_str(&list(&self.0.partitions));
+        }
+        self
+    }
+
+    /// The group's committed offsets are those of somebody else.
+    pub(super) fn moved(spans: &[Span], source: Error) -> Self {
+        let message = "it is unknown how a transaction ended, and other offsets than its own were committed".to_owned();
+        let help = "find out who else commits offsets of this group, and compare the output with the input";
+        Self::of(SourceErrorKind::Transaction, message, help, Vec::new(), Some(source)).about(spans)
+    }
+
+    pub(super) fn not_transactional() -> Self {
+        let message = "`transactional` needs a source that commits in transactions".to_owned();
+        Self::of(SourceErrorKind::Config, message, "set `commit` to `Transaction`", Vec::new(), None)
+    }
+
+    pub(super) fn with_dead_letters() -> Self {
+        let message = "`transactional` has no dead letters for records that cannot be decoded".to_owned();
+        let help = "use another `DecodePolicy`, or decode in the handler, and make the dead letter one of its outputs";
+        Self::of(SourceErrorKind::Config, message, help, Vec::new(), None)
+    }
+
+    pub(super) fn in_transactions() -> Self {
+        let message = "a source whose `commit` is `Transaction` is read by `transactional` only".to_owned();
+        let help = "call `transactional`, or set `commit` to another strategy";
+        Self::of(SourceErrorKind::Config, message, help, Vec::new(), None)
     }
 
     pub(super) fn closed() -> Self {
@@ -218,7 +275,10 @@ impl SourceError {
             SourceErrorKind::Handler
             | SourceErrorKind::Timeout
             | SourceErrorKind::Service
-            | SourceErrorKind::Closed => SourceRecovery::Stop,
+            | SourceErrorKind::Closed
+            | SourceErrorKind::Transaction
+            | SourceErrorKind::Fenced
+            | SourceErrorKind::Config => SourceRecovery::Stop,
         }
     }
 
@@ -242,7 +302,8 @@ impl SourceError {
         self.0.partitions.first().zip(self.0.offset)
     }
 
-    /// How the source was closed, if [`serve`](super::KafkaSource::serve) ended with this error.
+    /// How the source was closed, if [`serve`](super::KafkaSource::serve) or
+    /// [`transactional`](super::KafkaSource::transactional) ended with this error.
     pub fn close_report(&self) -> Option<&SourceCloseReport> {
         self.0.report.as_ref()
     }

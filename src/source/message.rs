@@ -2,7 +2,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kafka_tower_core::{Headers, RawRecord, Timestamp};
+use kafka_tower_core::source::DeliveryId;
+use kafka_tower_core::{Headers, RawRecord, Timestamp, TopicPartition};
 
 use super::contents::Contents;
 use super::{Acked, Receipt};
@@ -83,6 +84,11 @@ impl<T> SourceMessage<T> {
     /// is logged. After an `ack` it has no effect.
     pub fn nack(&self, reason: impl fmt::Display) {
         self.receipt.nack(reason);
+    }
+
+    /// Leaves the message to a transaction. Returns its partition, number and offset.
+    pub(super) fn detach(&self) -> (TopicPartition, DeliveryId, i64) {
+        (self.receipt.at().clone(), self.receipt.detach(), self.receipt.offset())
     }
 
     /// Splits into the value and the receipt that settles the message. `None` is a tombstone.

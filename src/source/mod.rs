@@ -18,6 +18,7 @@ mod reader;
 mod receipt;
 mod serve;
 mod shared;
+mod transactional;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -43,6 +44,7 @@ use reader::Reader;
 pub use receipt::{Acked, Receipt};
 pub use serve::{FailurePolicy, Order, Serve, Settlement};
 use shared::Shared;
+pub use transactional::Transactional;
 
 /// Reads the messages of a consumer group. A message is committed after it was acknowledged, and never before.
 ///
@@ -123,7 +125,14 @@ impl<T: Send + 'static> KafkaSource<T> {
     ///
     /// Cancel safe: no message is lost.
     pub async fn recv(&mut self) -> Result<SourceMessage<T>, SourceError> {
-        poll_fn(|cx| self.reader.poll(&self.shared, unbounded, cx)).await
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<SourceMessage<T>, SourceError>> {
+        if self.shared.is_transactional() {
+            return Poll::Ready(Err(SourceError::in_transactions()));
+        }
+        self.reader.poll(&self.shared, unbounded, cx)
     }
 
     /// Commits what is settled now, of each partition up to the first message that is not, and waits for the answer. For
@@ -199,8 +208,7 @@ impl<T: Send + 'static> Stream for KafkaSource<T> {
     type Item = Result<SourceMessage<T>, SourceError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        this.reader.poll(&this.shared, unbounded, cx).map(|received| match received {
+        self.get_mut().poll_recv(cx).map(|received| match received {
             Err(error) if error.kind() == SourceErrorKind::Closed => None,
             received => Some(received),
         })

@@ -116,6 +116,11 @@ impl<T: Send + 'static> Reader<T> {
         self.reading.keep_raw = true;
     }
 
+    /// Whether records that cannot be decoded are dead-lettered.
+    pub(super) fn has_dead_letters(&self) -> bool {
+        self.letters.is_some()
+    }
+
     /// Whether a record was read and not handed out.
     pub(super) fn has_read(&self) -> bool {
         !self.ready.is_empty()

@@ -30,6 +30,8 @@ pub enum Acked {
     /// Nothing has changed, and the message is read again: its partition was given to another member, the message was given
     /// back before, or one before it in its partition was.
     Stale,
+    /// Nothing has changed: the [transaction](super::KafkaSource::transactional) of the message settles it.
+    InTransaction,
 }
 
 /// What a receipt asks for.
@@ -96,6 +98,12 @@ impl Receipt {
         self.settle(Settle::GiveBack(self.failed.unwrap_or(1)));
     }
 
+    /// Leaves the message to a transaction: nothing that is done with the receipt has an effect any more.
+    pub(super) fn detach(&self) -> DeliveryId {
+        *lock(&self.settled) = Some(Acked::InTransaction);
+        self.id
+    }
+
     pub(super) fn skip(&self) -> Acked {
         self.settle(Settle::Skip)
     }
@@ -133,6 +141,7 @@ impl fmt::Debug for Receipt {
             None => "open",
             Some(Acked::Counted) => "settled",
             Some(Acked::Stale) => "given back or stale",
+            Some(Acked::InTransaction) => "in a transaction",
         };
         f.debug_struct("Receipt").field("at", &self.at).field("offset", &self.offset).field("state", &state).finish()
     }

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use kafka_tower_core::source::{Action, CommitWait, DeliveryId, Engine, EngineSettings, Notice, Settled};
+use kafka_tower_core::source::{Action, CommitWait, DeliveryId, Engine, EngineSettings, Notice, Settled, Span};
 use kafka_tower_core::sync::lock;
 use kafka_tower_core::wakers::wake_all;
-use kafka_tower_core::{Consumer, ConsumerEvents, GroupEvent, TopicPartition};
+use kafka_tower_core::{Consumer, ConsumerEvents, ConsumerGroup, GroupEvent, TopicOffset, TopicPartition};
 use tokio::sync::{oneshot, watch};
 
 use super::close::Shown;
@@ -34,6 +34,7 @@ pub(super) struct Shared {
     commit_timeout: Duration,
     starts: Starts,
     me: Weak<Self>,
+    is_transactional: bool,
 }
 
 pub(super) struct State {
@@ -61,13 +62,14 @@ impl Shared {
         settings.locate = starts.needs_look_up();
         let engine = Engine::new(settings);
         let state = State { engine, reader: None, notices: VecDeque::new(), changes: 0, commits: BTreeMap::new() };
-        let commit_timeout = settings.commits.timeout;
+        let (commit_timeout, is_transactional) = (settings.commits.timeout, state.engine.is_transactional());
         let shared = Arc::new_cyclic(|me| Self {
             consumer,
             group,
             state: Mutex::new(state),
             report: watch::Sender::new(None),
             commit_timeout,
+            is_transactional,
             starts,
             me: Weak::clone(me),
         });
@@ -127,18 +129,64 @@ impl Shared {
         rejected == Settled::Done
     }
 
-    pub(super) fn commit(self: &Arc<Self>) -> impl Future<Output = Result<(), SourceError>> + Send + use<> {
+    /// Whether offsets are committed in transactions only.
+    pub(super) fn is_transactional(&self) -> bool {
+        self.is_transactional
+    }
+
+    /// The offsets after these records, and the metadata with which a transaction commits them. `None` if a partition was
+    /// given back, lost or read again, also if the group's metadata are current: Kafka does not check who owns a partition.
+    pub(super) fn offsets_after(&self, spans: &[Span]) -> Option<(Vec<TopicOffset>, ConsumerGroup)> {
+        let state = self.state();
+        let offsets = state.engine.offsets_after(spans)?;
+        // Under the lock: a turn with a later generation waits for it, so that the metadata are not newer than the epochs.
+        let group = self.consumer.group()?;
+        Some((offsets, group))
+    }
+
+    /// The transaction with these records was committed.
+    pub(super) fn settle_spans(&self, spans: &[Span], offsets: &[TopicOffset]) {
         let mut state = self.state();
-        let waits = state.engine.commit_now(now()).map(|id| {
-            let (sender, receiver) = oneshot::channel();
-            state.commits.insert(id?, sender);
-            Some(receiver)
-        });
-        drop(state);
-        if !matches!(waits, Ok(None)) {
-            self.consumer.notify();
+        for (span, offset) in spans.iter().zip(offsets) {
+            state.engine.settle_span(span, offset.offset);
         }
+        drop(state);
+        // A revocation may wait for it.
+        self.consumer.notify();
+    }
+
+    /// These records are delivered again, and what follows them, not before `at`. Returns the partitions of which this is
+    /// true: the others were given back, lost or read again.
+    pub(super) fn rewind_spans(&self, spans: &[Span], at: Instant) -> Vec<TopicPartition> {
+        let mut state = self.state();
+        let rewound = spans.iter().filter(|span| state.engine.rewind(span, at));
+        let rewound = rewound.map(|span| span.at.clone()).collect();
+        drop(state);
+        self.consumer.notify();
+        rewound
+    }
+
+    /// Whether the records can still become part of a transaction.
+    pub(super) fn is_current(&self, span: &Span) -> bool {
+        self.state().engine.is_current(&span.at, span.last)
+    }
+
+    pub(super) fn commit(self: &Arc<Self>) -> impl Future<Output = Result<(), SourceError>> + Send + use<> {
+        let waits = (!self.is_transactional).then(|| {
+            let mut state = self.state();
+            let waits = state.engine.commit_now(now()).map(|id| {
+                let (sender, receiver) = oneshot::channel();
+                state.commits.insert(id?, sender);
+                Some(receiver)
+            });
+            drop(state);
+            if !matches!(waits, Ok(None)) {
+                self.consumer.notify();
+            }
+            waits
+        });
         async move {
+            let waits = waits.ok_or_else(SourceError::in_transactions)?;
             let ended = match waits {
                 Ok(None) => Ok(()),
                 Ok(Some(waits)) => waits.await.map_err(|_| SourceError::closed())?,

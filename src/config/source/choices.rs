@@ -104,7 +104,8 @@ macro_rules! choices {
 }
 choices! {
     Assignor: "cooperative-sticky" => CooperativeSticky, "range" => Range, "roundrobin" => RoundRobin;
-    CommitStrategy: "automatic" => Automatic, "periodic" => Periodic, "each" => Each, "manual" => Manual;
+    CommitStrategy: "automatic" => Automatic, "periodic" => Periodic, "each" => Each, "manual" => Manual,
+        "transaction" => Transaction;
     GroupProtocol: "classic" => Classic, "consumer" => Consumer;
     Isolation: "read_committed" => ReadCommitted, "read_uncommitted" => ReadUncommitted;
 }

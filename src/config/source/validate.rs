@@ -1,3 +1,4 @@
+use kafka_tower_core::Isolation;
 use kafka_tower_core::source::CommitStrategy;
 use kafka_tower_core::validate::topic_name;
 
@@ -79,6 +80,13 @@ fn sizes(config: &KafkaSourceConfig, found: &mut Vec<Conflict>) {
 }
 
 fn commits(config: &KafkaSourceConfig, found: &mut Vec<Conflict>) {
+    if (config.commit, config.isolation) == (CommitStrategy::Transaction, Isolation::ReadUncommitted) {
+        found.push(Conflict::new(
+            "isolation",
+            "`isolation` is `ReadUncommitted` while `commit` is `Transaction`",
+            "set it to `ReadCommitted`: otherwise the output of aborted input is committed",
+        ));
+    }
     match (config.commit, config.commit_every) {
         (CommitStrategy::Periodic, None | Some(0)) => found.push(Conflict::new(
             "commit_every",
@@ -265,7 +273,8 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn settings_that_do_not_fit_together() {
-        let cases: [(KafkaSourceConfig, &str); 11] = [
+        let cases: [(KafkaSourceConfig, &str); 12] = [
+            (KafkaSourceConfig { commit: CommitStrategy::Transaction, isolation: Isolation::ReadUncommitted, ..good() }, "`isolation` is `ReadUncommitted` while `commit` is `Transaction`: set it to `ReadCommitted`: otherwise the output of aborted input is committed"),
             (KafkaSourceConfig { topics: vec!["a".into(), "b".into(), "a".into()], ..good() }, "`topics` has \"a\" twice: remove one of them"),
             (KafkaSourceConfig { commit_every: Some(5), ..good() }, "`commit_every` has no effect while `commit` is `Automatic`: set `commit` to `Periodic`, or leave `commit_every` out"),
             (KafkaSourceConfig { commit: CommitStrategy::Periodic, commit_every: Some(0), ..good() }, "`commit` is `Periodic` without `commit_every`: set `commit_every` to a number of records, or use `Automatic`"),

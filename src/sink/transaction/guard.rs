@@ -135,6 +135,11 @@ impl<T> Transaction<T> {
         self.try_commit().await.map_err(|failed| failed.error)
     }
 
+    /// `send_timeout_ms`: the time that each call may take.
+    pub(crate) fn within(&self) -> Duration {
+        self.open.within
+    }
+
     pub(super) async fn try_commit(&self) -> Result<(), NotCommitted> {
         let kept = |error| NotCommitted { error, aborted: false };
         self.check().map_err(kept)?;

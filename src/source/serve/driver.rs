@@ -74,6 +74,11 @@ where
     S::Response: Into<Settlement>,
     S::Error: Into<BoxError>,
 {
+    /// Whether the source is not for `serve`.
+    pub(super) fn is_transactional(&self) -> bool {
+        self.source.shared.is_transactional()
+    }
+
     pub(super) fn new(source: KafkaSource<T>, service: S) -> Self {
         let queue = Arc::default();
         Self {

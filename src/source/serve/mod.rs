@@ -181,6 +181,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        if this.driver.is_transactional() {
+            return Poll::Ready(Err(SourceError::in_transactions()));
+        }
         this.driver.poll(|cx| this.shutdown.poll(cx).map(drop), cx)
     }
 }

@@ -170,7 +170,7 @@ pub trait Consumer: Send + Sync + fmt::Debug + 'static {
     fn poll_batch(&self, at: &Assignment, max: usize, into: &mut dyn BatchSink, cx: &mut Context<'_>) -> Poll<Batch>;
 
     /// Answers [`GroupEvent::Assigned`] for a partition: begins to read it where the group has committed, otherwise as
-    /// [`Subscription::start`] says.
+    /// [`Subscription::start`] says. It waits for the end of a transaction that contains an offset of the partition.
     fn start(&self, at: &Assignment);
 
     /// Answers [`GroupEvent::Revoked`] with the same partitions: gives them back, and the group goes on.
@@ -184,7 +184,12 @@ pub trait Consumer: Send + Sync + fmt::Debug + 'static {
 
     /// Finds the offsets that the group has committed for these partitions, in their order. `None`: none.
     ///
-    /// Without this method, a source can begin only as [`Subscription::start`] says.
+    /// They are stable (`require_stable` of Kafka's `OffsetFetch`): it waits for the end of a transaction that contains an
+    /// offset of the partitions, and fails if that takes longer. The offsets of a transaction that was committed are in the
+    /// answer.
+    ///
+    /// Without this method, a source can begin only as [`Subscription::start`] says, and
+    /// does not find out how a transaction ended whose commit had no answer.
     fn committed<'a>(&'a self, at: &'a [TopicPartition], within: Duration) -> ControlFuture<'a, Vec<Option<i64>>> {
         let _ = (at, within);
         no_look_ups()
@@ -203,6 +208,10 @@ pub trait Consumer: Send + Sync + fmt::Debug + 'static {
 
     /// The metadata of this member, for [`send_offsets`](crate::TransactionControl::send_offsets); `None` before it has
     /// joined.
+    ///
+    /// Never newer than the events: a member that has lost partitions, or was asked to give them back, has the metadata of a
+    /// later generation only after the turn with that event has returned. Kafka does not check which member owns a partition,
+    /// so newer metadata would commit what a previous assignment has read.
     fn group(&self) -> Option<ConsumerGroup>;
 
     /// Leaves the group and ends the consumer, at most within this time.

@@ -14,13 +14,16 @@ use kafka_tower_core::{
     TopicPartition,
 };
 use tokio::runtime::Handle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::client::Broker;
 use crate::groups::MemberId;
 use crate::{MemoryKafka, StoredRecord, errors};
 
 mod driver;
+
+/// Time between two questions for an offset while a transaction with one is open.
+const UNSTABLE: Duration = Duration::from_millis(50);
 
 /// What happens to a commit of a source.
 #[derive(Clone, Debug)]
@@ -80,7 +83,8 @@ struct State {
 /// A partition that is read.
 struct Reading {
     epoch: u64,
-    position: i64,
+    /// `None` before the group's committed offset is known.
+    position: Option<i64>,
     /// Whether the reader knows the position.
     reported: bool,
 }
@@ -126,23 +130,39 @@ impl GroupConsumer {
         drop(old);
         let ended = || Poll::Ready((Vec::new(), Batch::default()));
         let Some(from) = from else { return ended() };
+        let Subscription { group_id, start, .. } = &self.subscription;
+        let started = from.map_or_else(|| self.broker.start_position(group_id, &at.at, *start), Ok);
+        let from = match started {
+            Ok(from) => from,
+            Err(expiry) => {
+                self.wait_for(expiry);
+                return Poll::Pending;
+            }
+        };
         let (records, next, expiry) = self.broker.read(&at.at, from, committed_only, max);
         let mut state = self.state();
         let found = state.readings.get_mut(&at.at).filter(|reading| reading.epoch == at.epoch);
         let Some(reading) = found else { return ended() };
-        if records.is_empty() && next == reading.position && reading.reported {
-            // Only if it is news: the driver wakes the reader whenever it was woken.
-            if expiry.is_some() && state.expiry != expiry {
-                state.expiry = expiry;
-                let driver = state.driver.take();
-                drop(state);
-                wake_all(driver);
-            }
+        if records.is_empty() && reading.position == Some(next) && reading.reported {
+            drop(state);
+            self.wait_for(expiry);
             return Poll::Pending;
         }
-        (reading.position, reading.reported) = (next, true);
+        (reading.position, reading.reported) = (Some(next), true);
         let batch = Batch { records: records.len(), position: Some(next) };
         Poll::Ready((records, batch))
+    }
+
+    /// Lets the driver wake the reader at this time, too.
+    fn wait_for(&self, expiry: Option<Instant>) {
+        let mut state = self.state();
+        // Only if it is news: the driver wakes the reader whenever it was woken.
+        if expiry.is_some() && state.expiry != expiry {
+            state.expiry = expiry;
+            let driver = state.driver.take();
+            drop(state);
+            wake_all(driver);
+        }
     }
 }
 
@@ -167,9 +187,7 @@ impl Consumer for Opened {
     }
 
     fn start(&self, at: &Assignment) {
-        let Subscription { group_id, start, .. } = &self.0.subscription;
-        let position = self.0.broker.start_position(group_id, &at.at, *start);
-        let reading = Reading { epoch: at.epoch, position, reported: false };
+        let reading = Reading { epoch: at.epoch, position: None, reported: false };
         self.0.state().readings.insert(at.at.clone(), reading);
         self.0.wake_reader();
     }
@@ -194,14 +212,27 @@ impl Consumer for Opened {
 
     fn seek(&self, at: &Assignment, to: i64) {
         if let Some(reading) = self.0.state().readings.get_mut(&at.at) {
-            *reading = Reading { epoch: at.epoch, position: to, reported: false };
+            *reading = Reading { epoch: at.epoch, position: Some(to), reported: false };
         }
         self.0.wake_reader();
     }
 
-    fn committed<'a>(&'a self, at: &'a [TopicPartition], _: Duration) -> ControlFuture<'a, Vec<Option<i64>>> {
-        let committed = |at| self.0.broker.committed_by(&self.0.subscription.group_id, at);
-        Box::pin(std::future::ready(Ok(at.iter().map(committed).collect())))
+    fn committed<'a>(&'a self, at: &'a [TopicPartition], within: Duration) -> ControlFuture<'a, Vec<Option<i64>>> {
+        let deadline = Instant::now().checked_add(within);
+        Box::pin(async move {
+            let group = &self.0.subscription.group_id;
+            loop {
+                let committed: Option<Vec<_>> = at.iter().map(|at| self.0.broker.committed_by(group, at)).collect();
+                match committed {
+                    Some(committed) => return Ok(committed),
+                    None if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                        return Err(errors::unstable_offset(group));
+                    }
+                    // As a client does that gets no stable offset.
+                    None => sleep(UNSTABLE).await,
+                }
+            }
+        })
     }
 
     fn offset_of<'a>(&'a self, at: &'a TopicPartition, place: SeekTo, _: Duration) -> ControlFuture<'a, i64> {

@@ -72,6 +72,12 @@ impl Store {
         self.coordinator.add_offsets(id, who, group, offsets, now)
     }
 
+    /// The committed offset of a partition, if it is known: while a transaction with an offset of it is open, it is not.
+    pub(crate) fn stable_offset(&self, group: &str, topic: &str, partition: i32) -> Option<Option<i64>> {
+        let pending = self.coordinator.has_pending(group, topic, partition);
+        (!pending).then(|| self.groups.committed(group, topic, partition))
+    }
+
     /// Appends a record of a producer, in its transaction if it is transactional.
     pub(crate) fn append(
         &mut self,

@@ -14,3 +14,4 @@ mod serve;
 mod serve_composes;
 mod serve_random;
 mod support;
+mod transactional;

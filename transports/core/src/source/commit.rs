@@ -29,6 +29,9 @@ pub enum CommitStrategy {
     /// Only when the application asks for it, and, unless that is switched off, when partitions are given back and at the
     /// close.
     Manual,
+    /// In the transactions of a sink, together with what was made of the messages, and never by the source itself. For
+    /// `KafkaSource::transactional`.
+    Transaction,
 }
 
 /// When a source commits, and how long a commit waits.
@@ -136,7 +139,7 @@ impl Committer {
     /// at once.
     fn at(&self) -> Option<Instant> {
         let CommitSettings { strategy, interval, every, .. } = self.settings;
-        if self.under_way.is_some() {
+        if self.under_way.is_some() || strategy == CommitStrategy::Transaction {
             return None;
         }
         if let Some((at, _)) = self.retry {
@@ -151,7 +154,7 @@ impl Committer {
             CommitStrategy::Periodic if self.settled >= every => Some(since),
             CommitStrategy::Periodic => Some(later(since, interval)),
             CommitStrategy::Each => Some(since),
-            CommitStrategy::Manual => None,
+            CommitStrategy::Manual | CommitStrategy::Transaction => None,
         }
     }
 }

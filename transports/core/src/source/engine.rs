@@ -12,9 +12,11 @@ use crate::{Assignment, CommitTicket, Error, TopicPartition};
 
 mod action;
 mod place;
+mod transaction;
 mod turn;
 
 pub use action::{Action, Closed, CommitWait, Notice, Unsettled};
+pub use transaction::Span;
 
 /// Longest delay before a record is delivered again.
 const MAX_REDELIVERY: Duration = Duration::from_secs(30);
@@ -303,14 +305,24 @@ impl Engine {
 
     /// Forgets partitions. Returns those with something left.
     fn end_partitions(&mut self, ended: &[TopicPartition]) -> Vec<Unsettled> {
-        let left = ended.iter().filter_map(|at| self.partitions.remove(at)?.unsettled(at));
+        let left = ended.iter().filter_map(|at| self.partitions.remove(at)?.unsettled(at, self.is_transactional()));
         let left: Vec<_> = left.collect();
         self.gone.extend(left.iter().filter(|left| left.uncommitted).map(|left| left.at.clone()));
         left
     }
 
     fn commits_on_revoke(&self) -> bool {
-        self.settings.commit_on_revoke || self.settings.commits.strategy != CommitStrategy::Manual
+        match self.settings.commits.strategy {
+            CommitStrategy::Transaction => false,
+            CommitStrategy::Manual => self.settings.commit_on_revoke,
+            _ => true,
+        }
+    }
+
+    /// Whether offsets are committed in transactions, and not by the source.
+    #[must_use]
+    pub fn is_transactional(&self) -> bool {
+        self.settings.commits.strategy == CommitStrategy::Transaction
     }
 }
 
@@ -344,9 +356,10 @@ impl Partition {
         self.watermark.is_uncommitted() && self.due(now).is_some()
     }
 
-    fn unsettled(&self, at: &TopicPartition) -> Option<Unsettled> {
+    fn unsettled(&self, at: &TopicPartition, transactional: bool) -> Option<Unsettled> {
         let records = self.watermark.unsettled();
-        let uncommitted = self.watermark.is_uncommitted() || self.watermark.has_settled();
+        // In transactions, records are settled by their commit.
+        let uncommitted = !transactional && (self.watermark.is_uncommitted() || self.watermark.has_settled());
         let next_offset = self.watermark.last_committed();
         (records > 0 || uncommitted).then(|| Unsettled { at: at.clone(), records, uncommitted, next_offset })
     }

@@ -278,6 +278,55 @@ impl Watermark {
         self.rejected -= usize::from(from == State::Rejected as u64);
         self.rejected += usize::from(to == State::Rejected);
         self.entries[index] = (offset_of(self.entries[index]) as u64) << STATE_BITS | to as u64;
+        self.advance();
+        Settled::Done
+    }
+
+    /// The offset after these records, if they are in the user's hands, and all that is not settled up to there. `records` is
+    /// their number; between them others may be settled, for example because they were skipped.
+    #[must_use]
+    pub(crate) fn end_of(&self, first: DeliveryId, last: DeliveryId, records: usize) -> Option<i64> {
+        let (Ok(0), Ok(last)) = (self.index(first), self.index(last)) else { return None };
+        let states = || self.entries.range(..=last).map(|entry| state_of(*entry));
+        let open = states().filter(|state| *state == State::Open as u64).count();
+        let settled = states().filter(|state| *state == State::Settled as u64).count();
+        if open != records || open + settled != last + 1 || last >= (self.waiting - self.first) as usize {
+            return None;
+        }
+        self.entries.get(last + 1).map(|entry| offset_of(*entry)).or(self.position)
+    }
+
+    /// Settles all records up to this one, if it is not stale. Returns their number.
+    pub(crate) fn settle_through(&mut self, last: DeliveryId) -> u64 {
+        let Ok(last) = self.index(last) else { return 0 };
+        let mut settled = 0;
+        for index in 0..=last {
+            let entry = self.entries[index];
+            settled += u64::from(state_of(entry) != State::Settled as u64);
+            self.in_hand -=
+                usize::from(state_of(entry) == State::Open as u64 && self.first + (index as u64) < self.waiting);
+            self.rejected -= usize::from(state_of(entry) == State::Rejected as u64);
+            self.entries[index] = (offset_of(entry) as u64) << STATE_BITS | State::Settled as u64;
+        }
+        self.advance();
+        settled
+    }
+
+    /// Gives this record and all later ones back that are in the user's hands, to be delivered again by
+    /// [`rewind`](Self::rewind). False if it is stale.
+    pub(crate) fn hold_from(&mut self, first: DeliveryId) -> bool {
+        let Ok(first) = self.index(first) else { return false };
+        for entry in self.entries.range_mut(first..(self.waiting - self.first) as usize) {
+            if state_of(*entry) == State::Open as u64 {
+                self.in_hand -= 1;
+                *entry = (offset_of(*entry) as u64) << STATE_BITS | State::Held as u64;
+            }
+        }
+        true
+    }
+
+    /// Forgets the settled records at the front.
+    fn advance(&mut self) {
         while self.entries.front().is_some_and(|entry| state_of(*entry) == State::Settled as u64) {
             self.entries.pop_front();
             self.first += 1;
@@ -286,7 +335,6 @@ impl Watermark {
         while self.epochs.get(1).is_some_and(|(from, _)| *from <= self.first) {
             self.epochs.pop_front();
         }
-        Settled::Done
     }
 
     fn index(&self, id: DeliveryId) -> Result<usize, Settled> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use kafka_tower_core::wakers::wake_all;
-use kafka_tower_core::{self as core, CommitAnswer, ConsumerGroup, OffsetReset, Result, SeekTo, TopicOffset};
+use kafka_tower_core::{self as core, CommitAnswer, ConsumerGroup, OffsetReset, SeekTo, TopicOffset};
 use tokio::time::Instant;
 
 use super::{Broker, BrokerClient, State};
@@ -96,14 +96,22 @@ impl<C: BrokerClient> Broker<C> {
         due.map_or(Fetched::Nothing, Fetched::NothingUntil)
     }
 
-    /// The offset at which a group begins to read a partition.
-    pub(crate) fn start_position(&self, group: &str, at: &core::TopicPartition, start: OffsetReset) -> i64 {
+    /// The offset at which a group begins to read a partition. If an open transaction contains an offset of it, the time at
+    /// which that one times out.
+    pub(crate) fn start_position(
+        &self,
+        group: &str,
+        at: &core::TopicPartition,
+        start: OffsetReset,
+    ) -> Result<i64, Option<Instant>> {
         let place = if start == OffsetReset::Latest { SeekTo::End } else { SeekTo::Beginning };
-        self.committed_by(group, at).unwrap_or_else(|| self.offset_of(at, place))
+        let committed = self.committed_by(group, at).ok_or_else(|| self.lock().store.next_expiry())?;
+        Ok(committed.unwrap_or_else(|| self.offset_of(at, place)))
     }
 
-    pub(crate) fn committed_by(&self, group: &str, at: &core::TopicPartition) -> Option<i64> {
-        self.lock().store.groups.committed(group, &at.topic, at.partition)
+    /// The committed offset of a partition. The outer `None`: an open transaction contains one.
+    pub(crate) fn committed_by(&self, group: &str, at: &core::TopicPartition) -> Option<Option<i64>> {
+        self.lock().store.stable_offset(group, &at.topic, at.partition)
     }
 
     pub(crate) fn offset_of(&self, at: &core::TopicPartition, place: SeekTo) -> i64 {
@@ -160,7 +168,7 @@ impl<C: BrokerClient> Broker<C> {
         self.change_groups(|state| state.store.groups.expel_all(group))
     }
 
-    pub(crate) fn commit(&self, member: &ConsumerGroup, offsets: &[TopicOffset]) -> Result<()> {
+    pub(crate) fn commit(&self, member: &ConsumerGroup, offsets: &[TopicOffset]) -> core::Result<()> {
         let mut state = self.lock();
         let groups = &mut state.store.groups;
         if !groups.is_current(member) {

@@ -64,6 +64,12 @@ pub(crate) fn out_of_order(topic: &str, partition: i32) -> Error {
         .with_scope(Scope::Partition)
 }
 
+/// A transaction with offsets of the group has not ended.
+pub(crate) fn unstable_offset(group: &str) -> Error {
+    let text = format!("the committed offsets of the group {group} are not known before a transaction ends");
+    codes::error(codes::UNSTABLE_OFFSET_COMMIT, NotPersisted, text).without_record().with_help("ask again")
+}
+
 pub(crate) fn no_runtime(topic: &str) -> Error {
     Error::new(ErrorKind::Timeout, format!("the delayed answer from {topic} was lost: its tokio runtime has ended"))
         .with_scope(Scope::Client)
@@ -92,6 +98,7 @@ mod tests {
             out_of_order("orders", 1),
             no_runtime("orders"),
             source_without_runtime(),
+            unstable_offset("payments"),
             unknown_topic("orders").without_record(),
             stale_member("payments").without_record(),
             misuse("begin", "call init first"),

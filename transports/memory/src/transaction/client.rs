@@ -75,6 +75,11 @@ impl TxnClient {
         }
     }
 
+    /// Whether the producer has ended, and a new one with its id may go on: no other producer has the id.
+    pub(crate) fn is_replaceable(&self) -> bool {
+        matches!(&self.phase, Phase::Finished(error) if error.kind() != ErrorKind::Fenced)
+    }
+
     pub(crate) fn initialized(&mut self, identity: Identity) {
         self.identity = Some(identity);
         self.phase = Phase::Ready;

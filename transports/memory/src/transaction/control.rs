@@ -232,11 +232,22 @@ impl TransactionControl for MemoryTransactions {
         })
     }
 
-    /// Local: the coordinator is not asked.
-    fn begin(&self, _: Duration) -> ControlFuture<'_, ()> {
-        let begun =
-            if self.client.gate().is_closed() { Err(errors::call_after_close("begin")) } else { self.state().begin() };
-        Box::pin(async move { begun.map_err(Error::without_record) })
+    /// Local: the coordinator is not asked, unless the producer has ended and is replaced by a new one.
+    fn begin(&self, within: Duration) -> ControlFuture<'_, ()> {
+        let deadline = Instant::now().checked_add(within);
+        let is_closed = self.client.gate().is_closed();
+        let replaces = !is_closed && self.state().is_replaceable();
+        let begun = if is_closed { Err(errors::call_after_close("begin")) } else { self.state().begin() };
+        Box::pin(async move {
+            if !replaces {
+                return begun.map_err(Error::without_record);
+            }
+            let answered = self.ask("begin", deadline, || self.client.broker.init_transactions(&self.client)).await;
+            let identity = answered.answer.map_err(Error::without_record)?;
+            let mut state = self.state();
+            state.initialized(identity);
+            state.begin().map_err(Error::without_record)
+        })
     }
 
     fn commit(&self, within: Duration) -> ControlFuture<'_, ()> {

@@ -145,6 +145,15 @@ impl Coordinator {
         ids.into_iter().filter_map(|id| self.abort(&id)).collect()
     }
 
+    /// Whether an open transaction contains an offset of this partition.
+    pub(crate) fn has_pending(&self, group: &str, topic: &str, partition: i32) -> bool {
+        let is_of = |(of, offset): &(String, TopicOffset)| {
+            of == group && *offset.topic == *topic && offset.partition == partition
+        };
+        let pending = |entry: &Entry| matches!(&entry.state, State::Open(open) if open.offsets.iter().any(is_of));
+        self.ids.values().any(pending)
+    }
+
     /// Time at which the next open transaction times out.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         let expiry = |entry: &Entry| match &entry.state {

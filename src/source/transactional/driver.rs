@@ -1,0 +1,284 @@
+//! Reads, runs the handlers, and gives their results to one transaction at a time.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use kafka_tower_core::clock::later;
+use kafka_tower_core::{BoxError, Error, SinkMessage, TopicPartition};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::cut::{Cut, Place, Reorder, cut};
+use super::end::{self, Batch, Ended};
+use super::handlers::{Finished, Handlers, Panicked};
+use super::plan::{self, AfterAbort};
+use super::{BoxFuture, Limits};
+use crate::sink::KafkaSink;
+use crate::source::failure::Failure;
+use crate::source::shared::now;
+use crate::source::{KafkaSource, SourceCloseReport, SourceError, SourceErrorKind, SourceMessage};
+
+pub(super) struct Driver<T, U, H, Fut> {
+    source: KafkaSource<T>,
+    sink: KafkaSink<U>,
+    handler: H,
+    limits: Limits,
+    until: Option<BoxFuture<()>>,
+    handlers: Handlers<Fut>,
+    reorder: Reorder<Vec<SinkMessage<U>>>,
+    /// Since when a result can leave.
+    ready_since: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+    transaction: Option<(Arc<Batch>, BoxFuture<Ended>)>,
+    /// Number of transactions since the last commit that were aborted for a cause.
+    failed: u32,
+    /// Number of records that a transaction takes now: fewer after one whose outputs were refused.
+    max: usize,
+    is_closing: bool,
+    is_draining: bool,
+    /// Why the loop ends.
+    stop: Option<SourceError>,
+}
+
+impl<T, U, H, Fut, I, E> Driver<T, U, H, Fut>
+where
+    T: Send + 'static,
+    U: Send + 'static,
+    H: FnMut(SourceMessage<T>) -> Fut,
+    Fut: Future<Output = Result<I, E>>,
+    I: IntoIterator,
+    I::Item: Into<SinkMessage<U>>,
+    E: Into<BoxError>,
+{
+    pub(super) fn new(
+        source: KafkaSource<T>,
+        sink: KafkaSink<U>,
+        handler: H,
+        limits: Limits,
+        until: Option<BoxFuture<()>>,
+    ) -> Self {
+        Self {
+            source,
+            sink,
+            handler,
+            limits,
+            until,
+            handlers: Handlers::new(),
+            reorder: Reorder::new(),
+            ready_since: None,
+            timer: None,
+            transaction: None,
+            failed: 0,
+            max: limits.records,
+            is_closing: false,
+            is_draining: false,
+            stop: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Result<SourceCloseReport, SourceError> {
+        poll_fn(|cx| self.poll(cx)).await;
+        match self.stop {
+            None => Ok(self.source.close().await),
+            // Nobody handles what is left.
+            Some(error) => Err(error.closed_with(self.source.close_within(Duration::ZERO).await)),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            self.look(cx);
+            let mut moved = self.poll_handlers(cx);
+            moved |= self.poll_transaction(cx);
+            moved |= self.receive(cx);
+            moved |= self.begin(cx);
+            let ends = self.is_closing || self.stop.is_some();
+            if ends && self.transaction.is_none() && self.handlers.len() == 0 && self.reorder.ready() == 0 {
+                return Poll::Ready(());
+            }
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Looks at what the group has changed, and registers for more.
+    fn look(&mut self, cx: &mut Context<'_>) {
+        if self.until.as_mut().is_some_and(|until| until.as_mut().poll(cx).is_ready()) {
+            self.until = None;
+            // Goes on without being polled.
+            drop(self.source.close());
+        }
+        let mut state = self.source.shared.state();
+        let old = state.reader.replace(cx.waker().clone());
+        self.is_closing = state.engine.is_closing();
+        let stale = self.reorder.forget_stale(|at, id| state.engine.is_current(at, id));
+        self.is_draining = self.reorder.partitions().any(|at| state.engine.is_draining(at));
+        drop(state);
+        if !stale.is_empty() {
+            self.cancel();
+        }
+        // Foreign values, so without the lock.
+        drop((old, stale));
+    }
+
+    /// Forgets the records of partitions, and cancels their handlers.
+    fn forget(&mut self, partitions: &[TopicPartition]) {
+        partitions.iter().for_each(|at| self.reorder.forget(at));
+        self.cancel();
+    }
+
+    /// Cancels handlers whose result has no place any more.
+    fn cancel(&mut self) {
+        self.handlers.retain(|place| self.reorder.has(place));
+    }
+
+    fn poll_handlers(&mut self, cx: &mut Context<'_>) -> bool {
+        let ended = self.handlers.poll(cx);
+        let moved = !ended.is_empty();
+        for (place, result) in ended {
+            match outputs(result) {
+                Ok(outputs) => drop(self.reorder.finish(&place, outputs)),
+                Err(cause) => self.fail(&place, cause),
+            }
+        }
+        if self.reorder.ready() == 0 {
+            self.ready_since = None;
+        } else {
+            self.ready_since.get_or_insert_with(Instant::now);
+        }
+        moved
+    }
+
+    /// A handler has failed. What comes before its record in its partition is committed, and the other handlers end.
+    fn fail(&mut self, place: &Place, failure: Failure) {
+        if let Some((offset, attempt)) = self.reorder.fail(place) {
+            self.stop.get_or_insert_with(|| SourceError::not_handled(&place.at, offset, attempt, failure));
+            self.cancel();
+        }
+    }
+
+    fn poll_transaction(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some((_, running)) = &mut self.transaction else { return false };
+        let Poll::Ready(ended) = running.as_mut().poll(cx) else { return false };
+        let Some((batch, _)) = self.transaction.take() else { return false };
+        match ended {
+            Ended::Committed => {
+                self.failed = 0;
+                self.max = self.max.saturating_mul(2).min(self.limits.records);
+            }
+            Ended::Aborted(cause) => self.aborted(&batch, cause),
+            Ended::Stopped(error) => self.give_up(&batch, SourceError::transaction(error)),
+            Ended::Moved(error) => self.give_up(&batch, SourceError::moved(&batch.spans, error)),
+        }
+        true
+    }
+
+    fn aborted(&mut self, batch: &Batch, cause: Option<Error>) {
+        let (records, error) = (batch.records, cause.as_ref().map(Error::message));
+        tracing::warn!(records, error, "a transaction was aborted");
+        // Without a cause, some of its partitions are not ours any more.
+        let after = cause.as_ref().map(|cause| plan::after_abort(cause, self.failed, records, self.max));
+        self.failed += u32::from(cause.is_some());
+        match (after, cause) {
+            (Some(AfterAbort::Fail), Some(cause)) => {
+                self.give_up(batch, SourceError::transaction(cause).about(&batch.spans));
+            }
+            (Some(AfterAbort::Replay(delay, max)), _) => {
+                self.max = max.max(1);
+                self.rewind(batch, delay);
+            }
+            _ => self.rewind(batch, Duration::ZERO),
+        }
+    }
+
+    /// Ends without another transaction: what is left is read again from the group's committed offsets.
+    fn give_up(&mut self, batch: &Batch, error: SourceError) {
+        self.rewind(batch, Duration::ZERO);
+        let rest: Vec<_> = self.reorder.partitions().cloned().collect();
+        self.forget(&rest);
+        self.stop.get_or_insert(error);
+    }
+
+    /// Reads the records of a batch again, and what follows them.
+    fn rewind(&mut self, batch: &Batch, delay: Duration) {
+        let rewound = self.source.shared.rewind_spans(&batch.spans, later(now(), delay));
+        // Not the others: what is there of them belongs to a later epoch.
+        self.forget(&rewound);
+    }
+
+    /// Starts handlers while there is room for them.
+    fn receive(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        while self.stop.is_none()
+            && !self.is_closing
+            && self.handlers.len() < self.limits.concurrency
+            && self.reorder.len() < self.max
+        {
+            match self.source.reader.poll(&self.source.shared, |_| usize::MAX, cx) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(message)) => {
+                    let (at, id, offset) = message.detach();
+                    let place = self.reorder.enter(&at, id, offset, message.attempt());
+                    let future = (self.handler)(message);
+                    self.handlers.push(place, future);
+                }
+                Poll::Ready(Err(error)) => match error.kind() {
+                    SourceErrorKind::Closed => self.is_closing = true,
+                    SourceErrorKind::Decode => self.stop = Some(error),
+                    // It was logged, and the source goes on.
+                    _ => {}
+                },
+            }
+            moved = true;
+        }
+        moved
+    }
+
+    /// Begins a transaction when it is time.
+    fn begin(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.transaction.is_some() {
+            return false;
+        }
+        let is_urgent = self.is_closing || self.is_draining || self.stop.is_some();
+        let age = self.ready_since.map_or(Duration::ZERO, |since| since.elapsed());
+        match cut(self.reorder.ready(), self.max, age, self.limits.age, is_urgent) {
+            Cut::Later => {
+                self.timer = None;
+                false
+            }
+            Cut::In(left) => {
+                let at = Instant::now() + left;
+                let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+                if timer.deadline() != at {
+                    timer.as_mut().reset(at);
+                }
+                timer.as_mut().poll(cx).is_ready()
+            }
+            Cut::Now => {
+                let (batch, outputs) = Batch::of(self.reorder.take(self.max));
+                let batch = Arc::new(batch);
+                (self.timer, self.ready_since) = (None, None);
+                let shared = Arc::clone(&self.source.shared);
+                let running = end::run(shared, self.sink.clone(), Arc::clone(&batch), outputs);
+                self.transaction = Some((batch, Box::pin(running)));
+                true
+            }
+        }
+    }
+}
+
+fn outputs<I, U, E>(result: Finished<Result<I, E>>) -> Result<Vec<SinkMessage<U>>, Failure>
+where
+    I: IntoIterator,
+    I::Item: Into<SinkMessage<U>>,
+    E: Into<BoxError>,
+{
+    match result {
+        Ok(Ok(outputs)) => Ok(outputs.into_iter().map(Into::into).collect()),
+        Ok(Err(error)) => Err(Failure::Error(error.into())),
+        Err(Panicked) => Err(Failure::Panicked),
+    }
+}

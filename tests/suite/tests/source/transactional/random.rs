@@ -1,0 +1,181 @@
+//! Random runs: members that join, leave, are killed and expelled, coordinators that lose, delay and refuse, and handlers that
+//! take any time, fail and panic.
+
+use std::time::Duration;
+
+use kafka_tower::memory::{FaultKind, Faults, MemoryKafka, TransactionCall};
+use kafka_tower::source::SourceErrorKind;
+use kafka_tower::{Error, ErrorKind, KafkaSourceConfig, Persistence, Recovery, SourceMessage};
+use kafka_tower_test_suite::random::Random;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::support::{BILLS, Ended, bill, bills, kafka, offsets, settings, sink, until_idle};
+use crate::support::{GROUP, TOPIC, append, append_aborted, committed, source};
+
+struct World {
+    kafka: MemoryKafka,
+    config: KafkaSourceConfig,
+    members: Vec<Option<JoinHandle<Ended>>>,
+    /// Sinks with the same transactional id fence each other, as a restarted process does.
+    started: usize,
+}
+
+impl World {
+    async fn start(&mut self, index: usize, random: &mut Random, fails: bool) {
+        let seed = random.below(1 << 32);
+        let mut of_handlers = Random::new(seed);
+        let slowest = [1, 20, 300][random.below(3) as usize];
+        let handler = move |order: SourceMessage<u32>| {
+            let time = Duration::from_millis(of_handlers.below(slowest));
+            let bad = fails && of_handlers.below(150) == 0;
+            let panics = of_handlers.below(2) == 0;
+            async move {
+                sleep(time).await;
+                assert!(!(bad && panics), "planted");
+                if bad { Err("planted") } else { Ok(vec![bill(&order)]) }
+            }
+        };
+        self.started += 1;
+        let (source, sink) = (
+            source(&self.kafka, self.config.clone()).await,
+            sink(&self.kafka, &format!("billing-{}", self.started)).await,
+        );
+        let run = source
+            .transactional(sink, handler)
+            .max_records(1 + random.below(40) as usize)
+            .max_age(Duration::from_millis(random.below(200)))
+            .concurrency(1 + random.below(16) as usize);
+        self.members[index] = Some(tokio::spawn(run.into_future()));
+    }
+
+    /// Of each partition the committed bills are those of a prefix of the orders, once and in order, and the offset is theirs.
+    fn judge(&self, orders: &[Vec<u32>]) {
+        for (partition, orders) in orders.iter().enumerate() {
+            let bills = bills(&self.kafka, partition as i32);
+            assert!(orders.starts_with(&bills), "partition {partition}: {bills:?}");
+            let committed = committed(&self.kafka, partition as i32);
+            let below = self.kafka.committed_partition(TOPIC, partition as i32);
+            let below = below.iter().filter(|record| record.offset < committed).count();
+            // Behind an open transaction, for example of a member that was killed, nobody sees what was committed.
+            let stable = self.kafka.last_stable_offset(BILLS, partition as i32);
+            if stable == self.kafka.high_watermark(BILLS, partition as i32) {
+                assert_eq!(
+                    below,
+                    bills.len(),
+                    "partition {partition}: the offset {committed} is not that of the bills"
+                );
+            } else {
+                assert!(below >= bills.len(), "partition {partition}: the offset {committed} is behind the bills");
+            }
+        }
+    }
+}
+
+fn error(recovery: Recovery, persistence: Persistence) -> Error {
+    Error::new(ErrorKind::Fatal, "planted").with_recovery(recovery).with_persistence(persistence)
+}
+
+async fn run(seed: u64) {
+    let random = &mut Random::new(seed);
+    let partitions = 1 + random.below(4) as i32;
+    let kafka = kafka(partitions as u32);
+    let mut orders = Vec::new();
+    for partition in 0..partitions {
+        let count = 20 + random.below(100) as u32;
+        append(&kafka, partition, 0..count / 2).await;
+        append_aborted(&kafka, partition, random.below(3) as u32).await;
+        append(&kafka, partition, count / 2..count).await;
+        orders.push((0..count).collect::<Vec<_>>());
+    }
+    let config =
+        KafkaSourceConfig { drain_timeout_ms: 500, max_unsettled: 1 + random.below(100) as usize, ..settings() };
+    let mut world = World { kafka, config, members: vec![None, None, None], started: 0 };
+    if random.below(2) == 0 {
+        let faults = Faults::none()
+            .with(FaultKind::DelayTransaction, 0.05)
+            .with(FaultKind::LoseTransactionAnswer, 0.05)
+            .with(FaultKind::LoseTransactionRequest, 0.05)
+            .with(FaultKind::FailTransaction, 0.03)
+            .with(FaultKind::DelayAnswer, 0.02)
+            .with(FaultKind::Refuse, 0.01);
+        world.kafka.seed_faults(seed, faults);
+    }
+    let fails = random.below(2) == 0;
+    world.start(0, random, fails).await;
+    for _ in 0..60 {
+        let index = random.below(3) as usize;
+        let call = [TransactionCall::SendOffsets, TransactionCall::Commit][random.below(2) as usize];
+        let rule = world.kafka.script_transactions().on(call).after(random.below(3));
+        match random.below(16) {
+            0 => drop(world.kafka.start_rebalance(GROUP)),
+            1 => drop(world.kafka.expel_members(GROUP)),
+            2..5 if world.members[index].is_none() => world.start(index, random, fails).await,
+            // Killed: its transaction stays open until it is aborted in the background or times out.
+            5 => {
+                if let Some(member) = world.members[index].take() {
+                    member.abort();
+                }
+            }
+            6 => drop(rule.times(random.below(30)).lose_request()),
+            7 => drop(rule.times(random.below(30)).lose_answer()),
+            8 => drop(rule.fail(error(Recovery::AbortTransaction, Persistence::NotPersisted))),
+            9 if call == TransactionCall::Commit => {
+                drop(rule.fail(error(Recovery::Fatal, Persistence::PossiblyPersisted)));
+            }
+            10 if call == TransactionCall::Commit => {
+                drop(rule.lose_answer_with(error(Recovery::Fatal, Persistence::PossiblyPersisted)));
+            }
+            11 => drop(rule.delay(Duration::from_millis(random.below(3_000)))),
+            _ => {}
+        }
+        sleep(Duration::from_millis(random.below(400))).await;
+        world.judge(&orders);
+        for member in &mut world.members {
+            if member.as_ref().is_some_and(JoinHandle::is_finished) {
+                // Only a planted failure of a handler ends a member.
+                let error = member.take().unwrap().await.unwrap().unwrap_err();
+                assert_eq!(error.kind(), SourceErrorKind::Handler, "{error:?}");
+            }
+        }
+    }
+    finish(world, &orders, random).await;
+}
+
+/// All faults end, and one member handles what is left.
+async fn finish(mut world: World, orders: &[Vec<u32>], random: &mut Random) {
+    world.kafka.stop_faults();
+    world.kafka.clear_script();
+    for member in world.members.iter_mut().filter_map(Option::take) {
+        member.abort();
+    }
+    sleep(Duration::from_secs(90)).await;
+    while world.kafka.expel_members(GROUP) > 0 {}
+    world.start(0, random, false).await;
+    until_idle(&world.kafka).await;
+    world.judge(orders);
+    for (partition, orders) in orders.iter().enumerate() {
+        assert_eq!(
+            bills(&world.kafka, partition as i32),
+            *orders,
+            "partition {partition}: {:?}",
+            offsets(&world.kafka)
+        );
+    }
+}
+
+/// 256 seeds; `KAFKA_TOWER_SEEDS=10000` runs more, and `KAFKA_TOWER_SEED=42` one again.
+#[test]
+fn each_message_has_its_output_exactly_once_and_in_order() {
+    let number = |name| std::env::var(name).ok().map(|number| number.parse::<u64>().unwrap());
+    let seeds = match (number("KAFKA_TOWER_SEED"), number("KAFKA_TOWER_SEEDS")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, seeds) => 0..seeds.unwrap_or(256),
+    };
+    for seed in seeds {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let run = || runtime.block_on(async { timeout(Duration::from_secs(36_000), run(seed)).await });
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+        assert!(matches!(ended, Ok(Ok(()))), "seed {seed}: {}", if ended.is_ok() { "it hangs" } else { "see above" });
+    }
+}

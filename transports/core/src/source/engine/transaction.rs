@@ -1,0 +1,74 @@
+//! Records whose offsets are committed in a transaction of a sink.
+
+use std::time::Instant;
+
+use super::Engine;
+use crate::source::DeliveryId;
+use crate::{TopicOffset, TopicPartition};
+
+/// Records of a partition that belong to one transaction: from its first record that is not settled to the last one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The partition.
+    pub at: TopicPartition,
+    /// The first record.
+    pub first: DeliveryId,
+    /// The last record.
+    pub last: DeliveryId,
+    /// Number of records. Between them, others may be settled.
+    pub records: usize,
+}
+
+impl Engine {
+    /// The offsets after these records, to be committed in a transaction. `None` if one of the partitions was given back,
+    /// lost or read again since, or has another record that is not settled: the transaction has to be aborted.
+    ///
+    /// From now on until [`settle_span`](Self::settle_span) or [`rewind`](Self::rewind), or at most for
+    /// the time of a drain, a revocation of the partitions waits, because the records are in the user's hands. Take the
+    /// group's metadata before anything else can change: Kafka does not check which member owns a partition.
+    #[must_use]
+    pub fn offsets_after(&self, spans: &[Span]) -> Option<Vec<TopicOffset>> {
+        let offset = |Span { at, first, last, records }: &Span| {
+            let offset = self.partitions.get(at)?.watermark.end_of(*first, *last, *records)?;
+            Some(TopicOffset { topic: at.topic.clone(), partition: at.partition, offset })
+        };
+        spans.iter().map(offset).collect()
+    }
+
+    /// The transaction with the records up to the last one of this span was committed, with this offset after it. Nothing
+    /// happens if the partition was given back, lost or read again since. Then its next reader begins there.
+    pub fn settle_span(&mut self, span: &Span, offset: i64) {
+        let Some(partition) = self.partitions.get_mut(&span.at) else { return };
+        let settled = partition.watermark.settle_through(span.last);
+        if settled > 0 {
+            self.closed.settled += settled;
+            partition.watermark.committed(offset);
+        }
+    }
+
+    /// The transaction with these records was aborted, or none was begun: they are delivered again, and what follows them as
+    /// well, not before `at`. False, and nothing happens, if the partition was given back, lost or read again since.
+    pub fn rewind(&mut self, span: &Span, at: Instant) -> bool {
+        let Some(partition) = self.partitions.get_mut(&span.at) else { return false };
+        let is_held = partition.watermark.hold_from(span.first);
+        if is_held {
+            partition.seek_at = partition.seek_at.max(Some(at));
+        }
+        is_held
+    }
+
+    /// Whether a record can still become part of a transaction.
+    #[must_use]
+    pub fn is_current(&self, at: &TopicPartition, id: DeliveryId) -> bool {
+        self.partitions.get(at).is_some_and(|partition| partition.watermark.is_open(id))
+    }
+
+    /// Whether a partition is being given back, and waits for the records in the user's hands.
+    #[must_use]
+    pub fn is_draining(&self, at: &TopicPartition) -> bool {
+        self.partitions.contains_key(at) && !self.member.is_active(at)
+    }
+}
+
+#[cfg(test)]
+mod tests;
