@@ -80,10 +80,10 @@ impl<C: Send + 'static> Letters<C> {
     pub(super) fn send(&mut self, failed: FailedRecord, receipt: Receipt, context: C) {
         self.under_way += 1;
         let mut report = Report { to: self.ended.0.clone(), ended: Some((context, None)) };
-        let sending = (self.service.0)(failed.clone());
-        // If the task ends early, the receipt is dropped: the record is read again.
+        let service = self.service.clone();
+        // If the task ends early, also by a panic of the service, the receipt is dropped: the record is read again.
         self.runtime.spawn(async move {
-            let result = sending.await;
+            let result = (service.0)(failed.clone()).await;
             let error = settle(failed, receipt, result);
             if let Some(ended) = &mut report.ended {
                 ended.1 = error;

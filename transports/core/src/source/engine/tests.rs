@@ -536,6 +536,29 @@ fn a_commit_that_waits_ends_with_a_seek() {
     assert!(ended.iter().any(said), "{ended:?}");
 }
 
+/// A dead letter fails while records behind its own are in the user's hands.
+#[test]
+fn a_record_that_is_rejected_late_stops_its_partition_and_leaves_the_others() {
+    let mut case = case(CommitStrategy::Each);
+    let (first, second) = (case.take(0), case.take(1));
+    assert_eq!(case.engine.reject(&case.at, first, case.now), Settled::Done);
+    assert_eq!(case.engine.reject(&case.at, first, case.now), Settled::Again);
+    assert!(case.engine.readable().is_empty());
+    assert_eq!(case.engine.settle(&case.at, second, case.now), Settled::Done);
+    assert!(case.turn().is_empty(), "nothing is committed, and it waits");
+    assert_eq!(case.engine.dead_letter(&case.at, first, case.now), Settled::Done);
+    assert_eq!(case.engine.dead_letter(&case.at, first, case.now), Settled::Again);
+    let actions = case.turn();
+    assert!(actions.iter().any(|action| matches!(action, Action::Seek { to: 2, .. })), "{actions:?}");
+    let commits = |action: &Action| matches!(action, Action::Commit { offsets, .. } if offsets[0].offset == 2);
+    assert!(actions.iter().any(commits), "{actions:?}");
+    assert_eq!((case.engine.closed().settled, case.engine.closed().dead_lettered), (1, 1));
+    let gone = case.take(2);
+    case.event(GroupEvent::Lost(vec![case.at.clone()]));
+    assert_eq!(case.engine.reject(&case.at, gone, case.now), Settled::Stale);
+    assert_eq!(case.engine.dead_letter(&case.at, gone, case.now), Settled::Stale);
+}
+
 #[test]
 fn a_seek_ends_a_redelivery_and_a_rejection() {
     let mut case = case(CommitStrategy::Each);
