@@ -1,11 +1,12 @@
 use std::fmt;
+use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use kafka_tower_core::{ConsumerTransport, Result};
+use kafka_tower_core::{BoxError, ConsumerTransport, TopicPartition};
 use kafka_tower_layers::deserialize::MessageDeserializer;
 
-use super::place::Starts;
+use super::place::{Starts, Stored};
 use super::reader::Reading;
 use super::{DecodePolicy, KafkaSource, Reader, Shared};
 use crate::KafkaSourceConfig;
@@ -33,6 +34,7 @@ pub struct SourceBuilder<T, F: ?Sized = DefaultDeserializer, S = NoTransport> {
     pub(super) config: KafkaSourceConfig,
     deserializer: Arc<F>,
     reading: Reading,
+    stored: Option<Stored>,
     transport: S,
     message: PhantomData<fn() -> T>,
 }
@@ -40,21 +42,57 @@ pub struct SourceBuilder<T, F: ?Sized = DefaultDeserializer, S = NoTransport> {
 impl<T> SourceBuilder<T> {
     pub(super) fn new(config: KafkaSourceConfig) -> Self {
         let deserializer = Arc::new(DefaultDeserializer::default());
-        Self { config, deserializer, reading: Reading::default(), transport: NoTransport, message: PhantomData }
+        let reading = Reading::default();
+        Self { config, deserializer, reading, stored: None, transport: NoTransport, message: PhantomData }
     }
 }
 
 impl<T, F: ?Sized, S> SourceBuilder<T, F, S> {
     /// Sets the deserializer. Default: JSON.
     pub fn deserializer<G: MessageDeserializer<T>>(self, deserializer: Arc<G>) -> SourceBuilder<T, G, S> {
-        let Self { config, reading, transport, message, .. } = self;
-        SourceBuilder { config, deserializer, reading, transport, message }
+        let Self { config, reading, stored, transport, message, .. } = self;
+        SourceBuilder { config, deserializer, reading, stored, transport, message }
     }
 
     /// Reads through this transport, for example a [`MemoryKafka`](crate::memory::MemoryKafka).
     pub fn transport<X: ConsumerTransport>(self, transport: X) -> SourceBuilder<T, F, X> {
-        let Self { config, deserializer, reading, message, .. } = self;
-        SourceBuilder { config, deserializer, reading, transport, message }
+        let Self { config, deserializer, reading, stored, message, .. } = self;
+        SourceBuilder { config, deserializer, reading, stored, transport, message }
+    }
+
+    /// Sets a look-up of the offset at which a partition begins, for an application that stores offsets with its results. It
+    /// is called each time that a partition is assigned, and comes before what the group has committed. Without an offset
+    /// (`None`), the partition begins as without the look-up.
+    ///
+    /// If it fails or panics, `recv` returns an error of kind [`Seek`](super::SourceErrorKind::Seek), and it is repeated.
+    /// Meanwhile the partition is not read. Required with [`CommitStrategy::Checkpoint`]. Needs a tokio runtime.
+    ///
+    /// [`CommitStrategy::Checkpoint`]: kafka_tower_core::source::CommitStrategy::Checkpoint
+    ///
+    /// ```
+    /// # use kafka_tower::{CommitStrategy, KafkaSource, KafkaSourceConfig, TopicPartition};
+    /// # async fn stored_offset(_: &TopicPartition) -> Result<Option<i64>, std::io::Error> { Ok(None) }
+    /// # fn example() {
+    /// let config = KafkaSourceConfig {
+    ///     group_id: "billing".into(),
+    ///     topics: vec!["orders".into()],
+    ///     commit: CommitStrategy::Checkpoint,
+    ///     ..Default::default()
+    /// };
+    /// let builder = KafkaSource::<String>::builder(config).start_at(|at| async move { stored_offset(&at).await });
+    /// # }
+    /// ```
+    pub fn start_at<L, R, E>(mut self, look_up: L) -> Self
+    where
+        L: Fn(TopicPartition) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Option<i64>, E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        self.stored = Some(Arc::new(move |at| {
+            let found = look_up(at);
+            Box::pin(async move { found.await.map_err(Into::into) })
+        }));
+        self
     }
 
     /// Sets what happens to a record that cannot be decoded. Default: [`DecodePolicy::fail`].
@@ -100,12 +138,12 @@ where
     /// # Cancel safety
     ///
     /// The source is not made.
-    pub async fn build(self) -> Result<KafkaSource<T>> {
+    pub async fn build(self) -> kafka_tower_core::Result<KafkaSource<T>> {
         self.config.validate()?;
         for warning in self.config.warnings() {
             tracing::warn!("{warning}");
         }
-        let starts = Starts::new(self.config.start.clone(), self.config.connect_timeout())?;
+        let starts = Starts::new(&self.config, self.stored)?;
         let consumer = self.transport.open(self.config.subscription()).await?;
         let group = self.config.group_id.as_str().into();
         let shared = Shared::start(consumer, group, self.config.engine_settings(), starts);

@@ -5,8 +5,9 @@ use kafka_tower_core::TopicPartition;
 
 /// Offsets of partitions: for each, that of the next record to read.
 ///
-/// For [`StartFrom::Explicit`](crate::StartFrom::Explicit). With the crate feature `serde` it is a map of topics to maps of
-/// partitions to offsets.
+/// [`KafkaSource::checkpoint`](super::KafkaSource::checkpoint) makes one, to be stored with the results of messages;
+/// [`StartFrom::Explicit`](crate::StartFrom::Explicit) takes one. With the crate feature `serde` it is a map of topics to maps
+/// of partitions to offsets.
 ///
 /// ```
 /// use kafka_tower::source::Checkpoint;

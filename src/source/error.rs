@@ -198,11 +198,32 @@ impl SourceError {
         Self::of(SourceErrorKind::Closed, "the source was closed".to_owned(), "build a new source", Vec::new(), None)
     }
 
+    /// A message was acknowledged too late for its commit.
+    pub(super) fn stale(at: &TopicPartition) -> Self {
+        let message = format!("the message of {at} was not committed, because it is read again");
+        let help = "go on: its partition was given to another member, or it was given back before";
+        Self::of(SourceErrorKind::PartitionsLost, message, help, vec![at.clone()], None)
+    }
+
+    /// The application keeps the offsets.
+    pub(super) fn no_commits() -> Self {
+        let message = "nothing is committed by itself: `commit` is `Checkpoint`".to_owned();
+        Self::of(
+            SourceErrorKind::Config,
+            message,
+            "call `commit_checkpoint`, or use another strategy",
+            Vec::new(),
+            None,
+        )
+    }
+
     /// The place where a partition begins was not found. It is looked up again.
-    pub(super) fn not_located(at: &TopicPartition, source: Error) -> Self {
+    pub(super) fn not_located(at: &TopicPartition, source: BoxError) -> Self {
         let message = format!("the place where {at} begins was not found");
         let help = "go on: it is looked up again, and until then the partition waits";
-        Self::of(SourceErrorKind::Seek, message, help, vec![at.clone()], Some(source))
+        let mut error = Self::of(SourceErrorKind::Seek, message, help, vec![at.clone()], None);
+        error.0.source = Some(source);
+        error
     }
 
     /// Without a source, the partition or the offset is to blame.
@@ -238,6 +259,14 @@ impl SourceError {
                 let message = format!("a commit {what}: {}", list(&partitions));
                 let help = "go on: the offsets are committed again; after a crash their messages are read again";
                 Some(Self::of(SourceErrorKind::Commit, message, help, partitions, source))
+            }
+            Notice::Behind(partitions) => {
+                let message = format!(
+                    "a message was not committed in time: others before it are not settled: {}",
+                    list(&partitions)
+                );
+                let help = "go on: it is committed when they are acknowledged";
+                Some(Self::of(SourceErrorKind::Commit, message, help, partitions, None))
             }
             Notice::Moved(partitions) => {
                 let message = format!("a commit was overtaken by a seek: {}", list(&partitions));

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -6,7 +7,7 @@ use kafka_tower_core::source::DeliveryId;
 use kafka_tower_core::{Headers, RawRecord, Timestamp, TopicPartition};
 
 use super::contents::Contents;
-use super::{Acked, Receipt};
+use super::{Acked, Receipt, SourceError};
 
 /// A message that was read. Call [`ack`](Self::ack) when it was handled.
 ///
@@ -33,6 +34,12 @@ impl<T> SourceMessage<T> {
     #[must_use]
     pub fn headers(&self) -> &Headers {
         &self.contents.headers
+    }
+
+    /// The topic and the partition.
+    #[must_use]
+    pub fn at(&self) -> &TopicPartition {
+        self.receipt.at()
     }
 
     /// The topic.
@@ -78,6 +85,26 @@ impl<T> SourceMessage<T> {
     /// before it in its partition are settled.
     pub fn ack(&self) -> Acked {
         self.receipt.ack()
+    }
+
+    /// The message was handled: waits until it is committed, which needs that the messages before it in its partition are
+    /// settled, too.
+    ///
+    /// The message is acknowledged at the call, before the future is polled.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceErrorKind::Commit`](super::SourceErrorKind::Commit) if it was not committed within `commit_timeout_ms`: it was
+    /// refused, had no answer, or a message before it is not settled. It stays acknowledged.
+    /// [`SourceErrorKind::Config`](super::SourceErrorKind::Config) with the strategies `Checkpoint` and `Transaction`.
+    /// [`SourceErrorKind::PartitionsLost`](super::SourceErrorKind::PartitionsLost) if it is stale, or its partition was given
+    /// back or lost before it was committed, as far as is known.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not cancel the commit.
+    pub fn commit(&self) -> impl Future<Output = Result<(), SourceError>> + Send + use<T> {
+        self.receipt.commit()
     }
 
     /// The message was not handled: it is delivered again after a back-off, with what follows it in its partition. `reason`

@@ -81,9 +81,9 @@ pub use transactional::Transactional;
 ///
 /// # Guarantee
 ///
-/// At least once: a message whose [`ack`](SourceMessage::ack) was not called is delivered again, to this source or to another
-/// member of the group, unless it could not be decoded and was [skipped](DecodePolicy). The committed offset of a partition never
-/// passes an unsettled message, in whatever order messages are acknowledged. Messages behind the first unsettled one are read
+/// At least once, unless [`commit`](KafkaSourceConfig::commit) is `AtMostOnce`: a message whose [`ack`](SourceMessage::ack)
+/// was not called is delivered again, to this source or to another member of the group, unless it could not be decoded and
+/// was [skipped](DecodePolicy). The committed offset of a partition never passes an unsettled message, in whatever order messages are acknowledged. Messages behind the first unsettled one are read
 /// again after a crash, even if they were acknowledged.
 ///
 /// | what happened to a message | what follows |
@@ -142,7 +142,7 @@ impl<T: Send + 'static> KafkaSource<T> {
     ///
     /// # Errors
     ///
-    /// [`SourceErrorKind::Commit`] if an offset was refused, or had no answer within `commit_timeout_ms`: it may have been
+    /// [`SourceErrorKind::Config`] with the strategies `Checkpoint` and `Transaction`. [`SourceErrorKind::Commit`] if an offset was refused, or had no answer within `commit_timeout_ms`: it may have been
     /// committed, stays due and is sent again. [`SourceErrorKind::PartitionsLost`] if, since the call before, a partition was
     /// lost or given back with settled messages that were not committed, as far as is known; one call says so. The offsets
     /// of other partitions are committed as well, but that call need not wait for the answer.
@@ -151,7 +151,59 @@ impl<T: Send + 'static> KafkaSource<T> {
     ///
     /// Dropping the future does not cancel the commit.
     pub fn commit(&self) -> impl Future<Output = Result<(), SourceError>> + Send + use<T> {
-        self.shared.commit()
+        let may = self.shared.may_commit();
+        let begun = may.map(|()| self.shared.begin_commit(|engine| engine.commit_now(shared::now())));
+        async move { begun?.ended().await }
+    }
+
+    /// The next offset to read of each partition that this source has: everything before it is settled.
+    ///
+    /// For [`CommitStrategy::Checkpoint`]: add the message in hand, store the checkpoint in one transaction with its result, and
+    /// acknowledge the message afterwards. Until then its partition is not given back, at most for `drain_timeout_ms`. The
+    /// transaction must refuse an offset that is not greater than the stored one: it comes from a source that has lost the
+    /// partition.
+    ///
+    /// ```
+    /// # use kafka_tower::source::Checkpoint;
+    /// # use kafka_tower::{CommitStrategy, KafkaSource, SourceError, SourceMessage};
+    /// # async fn store(_: &SourceMessage<String>, _: &Checkpoint) {}
+    /// # async fn example(mut source: KafkaSource<String>) -> Result<(), SourceError> {
+    /// while let Ok(message) = source.recv().await {
+    ///     let mut checkpoint = source.checkpoint();
+    ///     checkpoint.insert(message.at(), message.offset() + 1);
+    ///     store(&message, &checkpoint).await;
+    ///     message.ack();
+    ///     // Only for those who look at the group's lag.
+    ///     source.commit_checkpoint(&checkpoint).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// [`CommitStrategy::Checkpoint`]: kafka_tower_core::source::CommitStrategy::Checkpoint
+    #[must_use]
+    pub fn checkpoint(&self) -> Checkpoint {
+        self.shared.state().engine.checkpoint().into_iter().collect()
+    }
+
+    /// Commits these offsets, of each partition at most up to the first message that is not settled, and waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceErrorKind::PartitionsLost`] for partitions that this source does not have any more: the others are committed,
+    /// but the call need not wait for that. [`SourceErrorKind::Commit`] as for [`commit`](Self::commit).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not cancel the commit.
+    pub fn commit_checkpoint(
+        &self,
+        checkpoint: &Checkpoint,
+    ) -> impl Future<Output = Result<(), SourceError>> + Send + use<T> {
+        let may = if self.shared.is_transactional() { self.shared.may_commit() } else { Ok(()) };
+        let begun =
+            may.map(|()| self.shared.begin_commit(|engine| engine.commit_offsets(checkpoint.iter(), shared::now())));
+        async move { begun?.ended().await }
     }
 
     /// Stops receiving, waits up to `drain_timeout_ms` for the messages in the application's hands, commits what is settled,

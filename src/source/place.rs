@@ -1,16 +1,18 @@
 //! Where partitions are read: at their start, and if the application decides.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kafka_tower_core::source::CommitStrategy;
 use kafka_tower_core::wakers::wake_all;
-use kafka_tower_core::{Assignment, Error, ErrorKind, SeekTo, TopicPartition};
+use kafka_tower_core::{Assignment, BoxError, Error, ErrorKind, SeekTo, TopicPartition};
 use tokio::runtime::Handle;
 
 use super::shared::now;
 use super::{KafkaSource, Shared, SourceError};
-use crate::StartFrom;
+use crate::{KafkaSourceConfig, StartFrom};
 
 /// First delay before a look-up that failed is repeated; it doubles with each failure.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -21,15 +23,25 @@ const MAX_BACKOFF: Duration = Duration::from_secs(10);
 /// Finds where partitions begin that were assigned.
 pub(super) struct Starts {
     start: StartFrom,
+    /// The application's look-up.
+    stored: Option<Stored>,
     /// Time of a look-up.
     within: Duration,
     /// Turns may come from threads without a runtime.
     runtime: Option<Handle>,
 }
 
+/// Looks up the offset at which a partition begins.
+pub(super) type Stored =
+    Arc<dyn Fn(TopicPartition) -> Pin<Box<dyn Future<Output = Result<Option<i64>, BoxError>> + Send>> + Send + Sync>;
+
 impl Starts {
-    pub(super) fn new(start: StartFrom, within: Duration) -> Result<Self, Error> {
-        let starts = Self { start, within, runtime: Handle::try_current().ok() };
+    pub(super) fn new(config: &KafkaSourceConfig, stored: Option<Stored>) -> Result<Self, Error> {
+        if config.commit == CommitStrategy::Checkpoint && stored.is_none() {
+            return Err(no_look_up());
+        }
+        let (start, within) = (config.start.clone(), config.connect_timeout());
+        let starts = Self { start, stored, within, runtime: Handle::try_current().ok() };
         if starts.needs_look_up() && starts.runtime.is_none() {
             return Err(no_runtime());
         }
@@ -38,11 +50,22 @@ impl Starts {
 
     /// Whether the transport does not find it by itself. Needs a tokio runtime then.
     pub(super) fn needs_look_up(&self) -> bool {
-        matches!(self.start, StartFrom::Timestamp(_) | StartFrom::Explicit(_))
+        self.stored.is_some() || matches!(self.start, StartFrom::Timestamp(_) | StartFrom::Explicit(_))
     }
 
     /// The offset, or none to begin as the transport does by itself.
-    async fn find(&self, shared: &Shared, at: &TopicPartition) -> Result<Option<i64>, Error> {
+    async fn find(&self, shared: &Shared, at: &TopicPartition) -> Result<Option<i64>, BoxError> {
+        if let Some(stored) = &self.stored {
+            let (stored, at) = (Arc::clone(stored), at.clone());
+            // A task of its own, so that its panic is an error.
+            let found = tokio::spawn(async move { stored(at).await }).await??;
+            if let Some(offset) = found {
+                return if offset >= 0 { Ok(found) } else { Err("the stored offset is negative".into()) };
+            }
+        }
+        if !matches!(self.start, StartFrom::Timestamp(_) | StartFrom::Explicit(_)) {
+            return Ok(None);
+        }
         let committed = shared.consumer().committed(std::slice::from_ref(at), self.within).await?;
         if committed.into_iter().flatten().next().is_some() {
             return Ok(None);
@@ -50,11 +73,17 @@ impl Starts {
         match &self.start {
             StartFrom::Explicit(offsets) => Ok(offsets.get(&at.topic, at.partition)),
             StartFrom::Timestamp(time) => {
-                shared.consumer().offset_of(at, SeekTo::Timestamp(*time), self.within).await.map(Some)
+                Ok(Some(shared.consumer().offset_of(at, SeekTo::Timestamp(*time), self.within).await?))
             }
             StartFrom::Earliest | StartFrom::Latest => Ok(None),
         }
     }
+}
+
+fn no_look_up() -> Error {
+    Error::new(ErrorKind::Config, "`commit` is `Checkpoint`, and the source does not know where partitions begin")
+        .without_record()
+        .with_help("give the builder a look-up of the stored offsets: `start_at`")
 }
 
 fn no_runtime() -> Error {
@@ -168,10 +197,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_start_that_is_looked_up_needs_a_runtime() {
-        let of = |start| Starts::new(start, Duration::from_secs(1)).err();
-        assert!(of(StartFrom::Latest).is_none());
-        let error = of(StartFrom::Timestamp(Timestamp::now())).unwrap();
-        assert_consistent(&error);
+    fn a_start_that_is_looked_up_needs_a_runtime_and_a_checkpoint_needs_a_look_up() {
+        let of = |config: &KafkaSourceConfig| Starts::new(config, None).err();
+        assert!(of(&KafkaSourceConfig::default()).is_none());
+        let start = StartFrom::Timestamp(Timestamp::now());
+        assert_consistent(&of(&KafkaSourceConfig { start, ..Default::default() }).unwrap());
+        let commit = CommitStrategy::Checkpoint;
+        assert_consistent(&of(&KafkaSourceConfig { commit, ..Default::default() }).unwrap());
     }
 }

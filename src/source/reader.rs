@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use kafka_tower_core::source::DeliveryId;
+use kafka_tower_core::source::{CommitStrategy, DeliveryId};
 use kafka_tower_core::{
     Assignment, BatchSink, Error, ErrorKind, Header, Headers, RawRecord, RecordRef, Result, TopicPartition,
 };
@@ -163,6 +163,9 @@ impl<T: Send + 'static> Reader<T> {
     /// Hands out the next record that was read. `None` if there is none.
     fn poll_ready(&mut self, shared: &Arc<Shared>, cx: &mut Context<'_>) -> Poll<Option<Received<T>>> {
         loop {
+            if self.waits_for_commit(shared) {
+                return Poll::Pending;
+            }
             let read = match self.decoding.take() {
                 Some((meta, record, mut decoding)) => {
                     let decoded = catch_unwind(AssertUnwindSafe(|| decoding.as_mut().poll(cx)));
@@ -204,6 +207,24 @@ impl<T: Send + 'static> Reader<T> {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Whether the next record is not handed out yet, because it is not committed. The turn that takes the answer wakes the
+    /// reader.
+    fn waits_for_commit(&self, shared: &Arc<Shared>) -> bool {
+        if shared.strategy() != CommitStrategy::AtMostOnce {
+            return false;
+        }
+        let decoding = self.decoding.as_ref().map(|(meta, ..)| meta);
+        let Some(next) = decoding.or_else(|| self.ready.front().map(|read| &read.meta)) else { return false };
+        let mut state = shared.state();
+        let waits = state.engine.waits_for_commit(&next.at, next.id, super::shared::now());
+        let notify = waits && state.engine.needs_turn(&next.at);
+        drop(state);
+        if notify {
+            shared.consumer().notify();
+        }
+        waits
     }
 
     /// Hands a record to the application, unless its partition is not ours any more or is read again, or the policy settles

@@ -1,11 +1,13 @@
 use std::fmt;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kafka_tower_core::TopicPartition;
-use kafka_tower_core::source::{DeliveryId, Engine};
+use kafka_tower_core::source::{CommitStrategy, DeliveryId, Engine};
 use kafka_tower_core::sync::lock;
 
-use super::Shared;
+use super::shared::now;
+use super::{Shared, SourceError};
 
 /// Settles a message, apart from its value: see [`SourceMessage::into_parts`](super::SourceMessage::into_parts).
 ///
@@ -89,11 +91,33 @@ impl Receipt {
         self.settle(Settle::Ack)
     }
 
+    /// The message was handled: waits until it is committed.
+    ///
+    /// # Errors
+    ///
+    /// As [`SourceMessage::commit`](super::SourceMessage::commit).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not cancel the commit.
+    pub fn commit(&self) -> impl Future<Output = Result<(), SourceError>> + Send + use<> {
+        let begun = match self.ack() {
+            Acked::Counted => self
+                .shared
+                .may_commit()
+                .map(|()| self.shared.begin_commit(|engine| engine.commit_record(&self.at, self.offset, now()))),
+            Acked::Stale => Err(SourceError::stale(&self.at)),
+            Acked::InTransaction => Err(SourceError::in_transactions()),
+        };
+        async move { begun?.ended().await }
+    }
+
     /// The message was not handled: it is delivered again after a back-off, with what follows it in its partition. `reason`
-    /// is logged. After an `ack` it has no effect.
+    /// is logged. After an `ack` it has no effect. With [`CommitStrategy::AtMostOnce`] it is not delivered again.
     pub fn nack(&self, reason: impl fmt::Display) {
         if lock(&self.settled).is_none() {
-            tracing::warn!(partition = %self.at, offset = self.offset, %reason, "a message is delivered again");
+            let again = self.shared.strategy() != CommitStrategy::AtMostOnce;
+            tracing::warn!(partition = %self.at, offset = self.offset, %reason, again, "a message was not handled");
         }
         self.settle(Settle::GiveBack(self.failed.unwrap_or(1)));
     }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use kafka_tower_core::source::{Action, CommitWait, DeliveryId, Engine, EngineSettings, Notice, Settled, Span};
+use kafka_tower_core::source::{
+    Action, CommitStrategy, CommitWait, DeliveryId, Engine, EngineSettings, Notice, Settled, Span,
+};
 use kafka_tower_core::sync::lock;
 use kafka_tower_core::wakers::wake_all;
 use kafka_tower_core::{Consumer, ConsumerEvents, ConsumerGroup, GroupEvent, TopicOffset, TopicPartition};
@@ -32,9 +34,9 @@ pub(super) struct Shared {
     state: Mutex<State>,
     report: watch::Sender<Option<SourceCloseReport>>,
     commit_timeout: Duration,
+    strategy: CommitStrategy,
     starts: Starts,
     me: Weak<Self>,
-    is_transactional: bool,
 }
 
 pub(super) struct State {
@@ -62,14 +64,14 @@ impl Shared {
         settings.locate = starts.needs_look_up();
         let engine = Engine::new(settings);
         let state = State { engine, reader: None, notices: VecDeque::new(), changes: 0, commits: BTreeMap::new() };
-        let (commit_timeout, is_transactional) = (settings.commits.timeout, state.engine.is_transactional());
+        let commit_timeout = settings.commits.timeout;
         let shared = Arc::new_cyclic(|me| Self {
             consumer,
             group,
             state: Mutex::new(state),
             report: watch::Sender::new(None),
             commit_timeout,
-            is_transactional,
+            strategy: settings.commits.strategy,
             starts,
             me: Weak::clone(me),
         });
@@ -83,6 +85,19 @@ impl Shared {
 
     pub(super) fn group(&self) -> &Arc<str> {
         &self.group
+    }
+
+    /// Refuses a commit that the strategy does not have.
+    pub(super) fn may_commit(&self) -> Result<(), SourceError> {
+        match self.strategy {
+            CommitStrategy::Transaction => Err(SourceError::in_transactions()),
+            CommitStrategy::Checkpoint => Err(SourceError::no_commits()),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn strategy(&self) -> CommitStrategy {
+        self.strategy
     }
 
     pub(super) fn starts(&self) -> &Starts {
@@ -131,7 +146,7 @@ impl Shared {
 
     /// Whether offsets are committed in transactions only.
     pub(super) fn is_transactional(&self) -> bool {
-        self.is_transactional
+        self.strategy == CommitStrategy::Transaction
     }
 
     /// The offsets after these records, and the metadata with which a transaction commits them. `None` if a partition was
@@ -171,29 +186,22 @@ impl Shared {
         self.state().engine.is_current(&span.at, span.last)
     }
 
-    pub(super) fn commit(self: &Arc<Self>) -> impl Future<Output = Result<(), SourceError>> + Send + use<> {
-        let waits = (!self.is_transactional).then(|| {
-            let mut state = self.state();
-            let waits = state.engine.commit_now(now()).map(|id| {
-                let (sender, receiver) = oneshot::channel();
-                state.commits.insert(id?, sender);
-                Some(receiver)
-            });
-            drop(state);
-            if !matches!(waits, Ok(None)) {
-                self.consumer.notify();
-            }
-            waits
+    /// Starts a commit.
+    pub(super) fn begin_commit(
+        &self,
+        start: impl FnOnce(&mut Engine) -> Result<Option<CommitWait>, Notice>,
+    ) -> BegunCommit {
+        let mut state = self.state();
+        let waits = start(&mut state.engine).map(|id| {
+            let (sender, receiver) = oneshot::channel();
+            state.commits.insert(id?, sender);
+            Some(receiver)
         });
-        async move {
-            let waits = waits.ok_or_else(SourceError::in_transactions)?;
-            let ended = match waits {
-                Ok(None) => Ok(()),
-                Ok(Some(waits)) => waits.await.map_err(|_| SourceError::closed())?,
-                Err(notice) => Err(notice),
-            };
-            ended.map_err(|notice| SourceError::of_notice(notice).unwrap_or_else(SourceError::closed))
+        drop(state);
+        if !matches!(waits, Ok(None)) {
+            self.consumer.notify();
         }
+        BegunCommit(waits)
     }
 
     pub(super) fn close(self: &Arc<Self>, within: Duration) -> impl Future<Output = SourceCloseReport> + Send + use<> {
@@ -264,6 +272,20 @@ impl Shared {
         state.notices.push_back(error);
         drop(state);
         drop(oldest);
+    }
+}
+
+/// A commit that was started.
+pub(super) struct BegunCommit(Result<Option<oneshot::Receiver<Result<(), Notice>>>, Notice>);
+
+impl BegunCommit {
+    pub(super) async fn ended(self) -> Result<(), SourceError> {
+        let ended = match self.0 {
+            Ok(None) => Ok(()),
+            Ok(Some(waits)) => waits.await.map_err(|_| SourceError::closed())?,
+            Err(notice) => Err(notice),
+        };
+        ended.map_err(|notice| SourceError::of_notice(notice).unwrap_or_else(SourceError::closed))
     }
 }
 

@@ -105,7 +105,7 @@ macro_rules! choices {
 choices! {
     Assignor: "cooperative-sticky" => CooperativeSticky, "range" => Range, "roundrobin" => RoundRobin;
     CommitStrategy: "automatic" => Automatic, "periodic" => Periodic, "each" => Each, "manual" => Manual,
-        "transaction" => Transaction;
+        "transaction" => Transaction, "checkpoint" => Checkpoint, "at_most_once" => AtMostOnce;
     GroupProtocol: "classic" => Classic, "consumer" => Consumer;
     Isolation: "read_committed" => ReadCommitted, "read_uncommitted" => ReadUncommitted;
 }

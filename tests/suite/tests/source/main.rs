@@ -7,6 +7,7 @@ mod behaviour;
 mod dead_letters;
 mod laws;
 mod losses;
+mod once;
 mod places;
 mod planted;
 mod random;

@@ -14,7 +14,8 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// Longest delay before a failed commit is repeated.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
-/// When a source commits the offsets of settled records. No strategy commits a record that is not settled.
+/// When a source commits the offsets of settled records. No strategy but [`AtMostOnce`](Self::AtMostOnce) commits a record that
+/// is not settled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CommitStrategy {
@@ -32,6 +33,10 @@ pub enum CommitStrategy {
     /// In the transactions of a sink, together with what was made of the messages, and never by the source itself. For
     /// `KafkaSource::transactional`.
     Transaction,
+    /// Never by itself: the application keeps the offsets with its results, and says where a partition begins.
+    Checkpoint,
+    /// Before a record is handed out. A record is not delivered again, whatever happens to it: **it may be lost**.
+    AtMostOnce,
 }
 
 /// When a source commits, and how long a commit waits.
@@ -153,8 +158,8 @@ impl Committer {
             CommitStrategy::Automatic => Some(later(since, interval)),
             CommitStrategy::Periodic if self.settled >= every => Some(since),
             CommitStrategy::Periodic => Some(later(since, interval)),
-            CommitStrategy::Each => Some(since),
-            CommitStrategy::Manual | CommitStrategy::Transaction => None,
+            CommitStrategy::Each | CommitStrategy::AtMostOnce => Some(since),
+            CommitStrategy::Manual | CommitStrategy::Transaction | CommitStrategy::Checkpoint => None,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::clock::later;
 use crate::{Assignment, CommitTicket, Error, TopicPartition};
 
 mod action;
+mod checkpoint;
 mod place;
 mod transaction;
 mod turn;
@@ -75,6 +76,9 @@ struct Partition {
     locating: bool,
     /// The user does not want its records at present.
     paused: bool,
+    strategy: CommitStrategy,
+    /// The offset to commit with [`CommitStrategy::Checkpoint`].
+    asked: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -82,6 +86,8 @@ struct Wait {
     id: CommitWait,
     targets: Vec<(TopicPartition, u64, i64)>,
     deadline: Instant,
+    /// Until a record is committed, and not only what was settled at the call.
+    record: bool,
 }
 
 impl Engine {
@@ -132,9 +138,9 @@ impl Engine {
     /// The transport continues at this position.
     pub fn reach(&mut self, at: &Assignment, position: i64, now: Instant) {
         let Some(partition) = self.current(at) else { return };
-        let before = partition.watermark.due();
+        let before = partition.target();
         partition.watermark.reach(position, at.epoch);
-        if partition.watermark.due() != before {
+        if partition.target() != before {
             self.committer.moved(now, 0);
         }
     }
@@ -202,13 +208,21 @@ impl Engine {
         let passed = before - partition.watermark.len();
         if passed > 0 {
             self.committer.moved(now, passed as u64);
+            if self.waits.iter().any(|wait| wait.record) {
+                self.committer.request(now);
+            }
         }
         settled
     }
 
     /// The user gives a record back unsettled, after this number of failed attempts: it is delivered again after a back-off,
     /// and what follows it as well. Meanwhile its partition is not read.
+    ///
+    /// With [`CommitStrategy::AtMostOnce`] it is settled.
     pub fn give_back(&mut self, at: &TopicPartition, id: DeliveryId, attempts: u32, now: Instant) -> Settled {
+        if self.is_at_most_once() {
+            return self.end(at, id, now);
+        }
         let Some(partition) = self.partitions.get_mut(at) else { return Settled::Stale };
         let offset = partition.watermark.offset(id);
         let held = partition.watermark.hold(id);
@@ -223,7 +237,12 @@ impl Engine {
     }
 
     /// Takes a record back that the user has not begun to handle: it is delivered again at once, and what follows it as well.
+    ///
+    /// With [`CommitStrategy::AtMostOnce`] it is settled: what follows it may be in the user's hands.
     pub fn put_back(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Settled {
+        if self.is_at_most_once() {
+            return self.end(at, id, now);
+        }
         let Some(partition) = self.partitions.get_mut(at) else { return Settled::Stale };
         let taken = partition.watermark.put_back(id);
         if taken == Settled::Done {
@@ -253,7 +272,7 @@ impl Engine {
     /// [`Notice::Gone`], if partitions have ended since the last call with settled records that are not committed. What is
     /// due of the others is committed.
     pub fn commit_now(&mut self, now: Instant) -> Result<Option<CommitWait>, Notice> {
-        let due = self.partitions.iter().filter_map(|(at, partition)| Some((at, partition.watermark.due()?)));
+        let due = self.partitions.iter().filter_map(|(at, partition)| Some((at, partition.target()?)));
         let targets = due.filter_map(|(at, offset)| Some((at.clone(), self.member.owned_since(at)?, offset)));
         let targets: Vec<_> = targets.collect();
         if !targets.is_empty() {
@@ -268,10 +287,14 @@ impl Engine {
         if targets.is_empty() {
             return Ok(None);
         }
+        Ok(Some(self.wait(targets, false, now)))
+    }
+
+    fn wait(&mut self, targets: Vec<(TopicPartition, u64, i64)>, record: bool, now: Instant) -> CommitWait {
         let id = CommitWait(self.next_wait);
         self.next_wait += 1;
-        self.waits.push(Wait { id, targets, deadline: later(now, self.settings.commits.timeout) });
-        Ok(Some(id))
+        self.waits.push(Wait { id, targets, deadline: later(now, self.settings.commits.timeout), record });
+        id
     }
 
     /// Stops reading, waits at most `within` for the records in the user's hands, commits, and leaves.
@@ -305,7 +328,7 @@ impl Engine {
 
     /// Forgets partitions. Returns those with something left.
     fn end_partitions(&mut self, ended: &[TopicPartition]) -> Vec<Unsettled> {
-        let left = ended.iter().filter_map(|at| self.partitions.remove(at)?.unsettled(at, self.is_transactional()));
+        let left = ended.iter().filter_map(|at| self.partitions.remove(at)?.unsettled(at));
         let left: Vec<_> = left.collect();
         self.gone.extend(left.iter().filter(|left| left.uncommitted).map(|left| left.at.clone()));
         left
@@ -313,8 +336,8 @@ impl Engine {
 
     fn commits_on_revoke(&self) -> bool {
         match self.settings.commits.strategy {
-            CommitStrategy::Transaction => false,
             CommitStrategy::Manual => self.settings.commit_on_revoke,
+            CommitStrategy::Transaction | CommitStrategy::Checkpoint | CommitStrategy::AtMostOnce => false,
             _ => true,
         }
     }
@@ -324,10 +347,14 @@ impl Engine {
     pub fn is_transactional(&self) -> bool {
         self.settings.commits.strategy == CommitStrategy::Transaction
     }
+
+    fn is_at_most_once(&self) -> bool {
+        self.settings.commits.strategy == CommitStrategy::AtMostOnce
+    }
 }
 
 impl Partition {
-    fn new(epoch: u64) -> Self {
+    fn new(epoch: u64, strategy: CommitStrategy) -> Self {
         Self {
             watermark: Watermark::new(epoch),
             seek_at: None,
@@ -337,6 +364,8 @@ impl Partition {
             fenced: false,
             locating: false,
             paused: false,
+            strategy,
+            asked: None,
         }
     }
 
@@ -345,10 +374,22 @@ impl Partition {
         self.seek_at.is_none() && self.watermark.rejected() == 0 && !self.locating && !self.paused
     }
 
+    /// The offset to commit, if the group does not have it.
+    fn target(&self) -> Option<i64> {
+        match self.strategy {
+            CommitStrategy::AtMostOnce => self.watermark.due_position(),
+            CommitStrategy::Checkpoint => {
+                let committed = self.watermark.last_committed();
+                self.asked.filter(|asked| committed.is_none_or(|committed| *asked > committed))
+            }
+            _ => self.watermark.due(),
+        }
+    }
+
     /// The offset to commit now.
     fn due(&self, now: Instant) -> Option<i64> {
         let waits = self.fenced || self.aside_until.is_some_and(|until| until > now);
-        self.watermark.due().filter(|_| !waits)
+        self.target().filter(|_| !waits)
     }
 
     /// Whether something has to be committed before it is given back.
@@ -356,10 +397,15 @@ impl Partition {
         self.watermark.is_uncommitted() && self.due(now).is_some()
     }
 
-    fn unsettled(&self, at: &TopicPartition, transactional: bool) -> Option<Unsettled> {
+    fn unsettled(&self, at: &TopicPartition) -> Option<Unsettled> {
+        let uncommitted = match self.strategy {
+            // Nothing is read again.
+            CommitStrategy::AtMostOnce => return None,
+            // In transactions, records are settled by their commit. A checkpoint is the application's.
+            CommitStrategy::Transaction | CommitStrategy::Checkpoint => false,
+            _ => self.watermark.is_uncommitted() || self.watermark.has_settled(),
+        };
         let records = self.watermark.unsettled();
-        // In transactions, records are settled by their commit.
-        let uncommitted = !transactional && (self.watermark.is_uncommitted() || self.watermark.has_settled());
         let next_offset = self.watermark.last_committed();
         (records > 0 || uncommitted).then(|| Unsettled { at: at.clone(), records, uncommitted, next_offset })
     }

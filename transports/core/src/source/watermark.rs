@@ -155,6 +155,12 @@ impl Watermark {
         self.committable().filter(|offset| self.committed.is_none_or(|committed| *offset > committed))
     }
 
+    /// As [`due`](Self::due), whether the records before it are settled or not.
+    #[must_use]
+    pub(crate) fn due_position(&self) -> Option<i64> {
+        self.position.filter(|position| self.committed.is_none_or(|committed| *position > committed))
+    }
+
     /// Whether something has been settled or passed, and is not committed.
     #[must_use]
     pub(crate) fn is_uncommitted(&self) -> bool {

@@ -46,6 +46,8 @@ pub enum Notice {
     /// A [`commit_now`](super::Engine::commit_now) ended because of a [`seek`](super::Engine::seek) in these partitions: whether
     /// their offsets were committed is not known.
     Moved(Vec<TopicPartition>),
+    /// A [`commit_record`](super::Engine::commit_record) has ended: records before it in these partitions are not settled.
+    Behind(Vec<TopicPartition>),
     /// A [`commit_now`](super::Engine::commit_now) came too late: these partitions were given back or lost with settled records
     /// that are not committed, as far as is known.
     Gone(Vec<TopicPartition>),

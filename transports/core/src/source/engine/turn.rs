@@ -16,7 +16,7 @@ impl Engine {
         match event {
             GroupEvent::Assigned(partitions) => {
                 for started in self.member.assign(&partitions) {
-                    let mut partition = Partition::new(started.epoch);
+                    let mut partition = Partition::new(started.epoch, self.settings.commits.strategy);
                     partition.locating = self.settings.locate;
                     self.partitions.insert(started.at.clone(), partition);
                     self.actions.push(Action::Start(started.clone()));
@@ -131,11 +131,11 @@ impl Engine {
     }
 
     fn give_back_partitions(&mut self, now: Instant) {
-        let (commits, partitions) = (self.commits_on_revoke(), &self.partitions);
+        let (commits, waits, partitions) = (self.commits_on_revoke(), !self.is_at_most_once(), &self.partitions);
         let facts = |at: &TopicPartition| {
             let partition = partitions.get(at);
             Facts {
-                in_hand: partition.is_some_and(|partition| partition.watermark.in_hand() > 0),
+                in_hand: waits && partition.is_some_and(|partition| partition.watermark.in_hand() > 0),
                 due: commits && partition.is_some_and(|partition| partition.holds_release(now)),
             }
         };
@@ -205,6 +205,15 @@ impl Engine {
             } else if wait.targets.is_empty() {
                 Ok(())
             } else if wait.deadline <= now {
+                let behind = |(at, _, offset): &&(TopicPartition, u64, i64)| {
+                    let partition = self.partitions.get(at);
+                    wait.record && partition.is_some_and(|of| of.watermark.committable() < Some(*offset))
+                };
+                let behind: Vec<_> = wait.targets.iter().filter(behind).map(|(at, ..)| at.clone()).collect();
+                if !behind.is_empty() {
+                    self.actions.push(Action::Answer(wait.id, Err(Notice::Behind(behind))));
+                    continue;
+                }
                 let failing = |(at, ..): &(TopicPartition, u64, i64)| self.partitions.get(at)?.failing.clone();
                 let cause = wait.targets.iter().find_map(failing).map(|(_, error)| error);
                 Err(Notice::NotCommitted(wait.targets.into_iter().map(|(at, ..)| at).collect(), cause))
@@ -220,7 +229,7 @@ impl Engine {
         let due = self.partitions.values().any(|partition| partition.due(now).is_some());
         let of_partition = |partition: &Partition| {
             let seek = partition.seek_at.filter(|_| partition.watermark.rejected() == 0);
-            let aside = partition.aside_until.filter(|until| *until > now && partition.watermark.due().is_some());
+            let aside = partition.aside_until.filter(|until| *until > now && partition.target().is_some());
             [seek, aside]
         };
         let active = self.partitions.iter().filter(|(at, _)| self.member.is_active(at));
