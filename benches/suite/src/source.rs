@@ -56,7 +56,8 @@ pub(crate) fn serve(waits: bool) -> Run {
         let (stop, stopped) = oneshot::channel::<()>();
         let (mut left, mut stop) = (n, Some(stop));
         let service = service_fn(move |message: SourceMessage<Reading>| {
-            left -= 1;
+            // More may come before it stops.
+            left = left.saturating_sub(1);
             if left == 0 {
                 drop(stop.take());
             }
