@@ -46,6 +46,10 @@ pub enum SourceErrorKind {
     /// Partitions were lost, or given back before a commit that was asked for: another member may already have read messages
     /// that were not committed.
     PartitionsLost,
+    /// The log of a partition begins anew: records that were truncated are lost.
+    Restarted,
+    /// The client has ended by itself, for example because another member has taken its `group_instance_id`.
+    Failed,
     /// A message was not handled: the service or handler answered with an error, or panicked.
     Handler,
     /// A message was not handled within [`record_timeout`](super::Serve::record_timeout).
@@ -273,6 +277,19 @@ impl SourceError {
                 let help = "go on: what the seek asked for is committed";
                 Some(Self::of(SourceErrorKind::Commit, message, help, partitions, None))
             }
+            Notice::Restarted(at, from) => {
+                let message = format!(
+                    "the log of {at} was truncated, or its topic was created again: it is read from offset {from}"
+                );
+                let help = "go on: what was truncated is lost, and acknowledging messages of before has no effect";
+                let mut error = Self::of(SourceErrorKind::Restarted, message, help, vec![at], None);
+                error.0.offset = Some(from);
+                Some(error)
+            }
+            Notice::Failed(source) => {
+                let message = "the client has ended".to_owned();
+                Some(Self::of(SourceErrorKind::Failed, message, "build a new source", Vec::new(), Some(source)))
+            }
             Notice::Unsettled(_) => None,
         }
     }
@@ -298,10 +315,12 @@ impl SourceError {
         match self.0.kind {
             _ if self.0.report.is_some() => SourceRecovery::Stop,
             SourceErrorKind::Decode | SourceErrorKind::DeadLetter => SourceRecovery::Settle,
-            SourceErrorKind::Commit | SourceErrorKind::Seek | SourceErrorKind::PartitionsLost => {
-                SourceRecovery::Continue
-            }
-            SourceErrorKind::Handler
+            SourceErrorKind::Commit
+            | SourceErrorKind::Seek
+            | SourceErrorKind::PartitionsLost
+            | SourceErrorKind::Restarted => SourceRecovery::Continue,
+            SourceErrorKind::Failed
+            | SourceErrorKind::Handler
             | SourceErrorKind::Timeout
             | SourceErrorKind::Service
             | SourceErrorKind::Closed

@@ -248,6 +248,16 @@ pub enum GroupEvent {
         /// The answer for each partition.
         answers: Vec<(TopicPartition, CommitAnswer)>,
     },
+    /// The log of a partition begins anew, at an offset before what was read of it: it was truncated, or its topic was deleted
+    /// and created again. The epoch has ended. Answered by [`Consumer::seek`] to this offset.
+    Restarted {
+        /// The partition.
+        at: TopicPartition,
+        /// The first offset of what comes now.
+        from: i64,
+    },
+    /// The client has ended by an error [without a record](Error::without_record). [`Left`](Self::Left) follows.
+    Failed(Error),
     /// The consumer has left its group. The last event.
     Left,
 }

@@ -272,6 +272,9 @@ fn of_consumers() {
         |cause| consumer::open::no_coordinator("kafka-1:9092", Duration::from_secs(10), "billing", cause);
     assert_all(causes.map(no_coordinator));
     assert_all(all_codes().flat_map(|code| {
+        [None, Some("it failed")].map(|text| consumer::client_events::ended(code, "the consumer has ended", text))
+    }));
+    assert_all(all_codes().flat_map(|code| {
         [None, Some("it failed")].map(|text| consumer::open::denied(code, "as the group billing", text))
     }));
     let what = "an offset of orders[0]";

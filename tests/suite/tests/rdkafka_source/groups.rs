@@ -161,13 +161,14 @@ async fn a_member_whose_id_is_taken_has_ended() {
     let mut second = source(config).await;
     assert_eq!(next(&mut second).await.partition(), 0);
     let ended = async {
-        loop {
+        let mut errors = Vec::new();
+        while errors.last() != Some(&SourceErrorKind::Closed) {
             match first.recv().await {
                 Ok(message) => drop(message.ack()),
-                Err(error) if error.kind() == SourceErrorKind::Closed => return,
-                Err(error) => assert_eq!(error.kind(), SourceErrorKind::PartitionsLost, "{error}"),
+                Err(error) => errors.push(error.kind()),
             }
         }
+        assert_eq!(errors, [SourceErrorKind::PartitionsLost, SourceErrorKind::Failed, SourceErrorKind::Closed]);
     };
     timeout(PATIENCE, ended).await.expect("it has ended");
 }

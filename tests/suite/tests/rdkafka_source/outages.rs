@@ -97,7 +97,8 @@ async fn a_log_that_begins_anew_is_read_from_its_beginning() {
     let Some(kafka) = cluster::shared().await else { return };
     let topic = kafka.topic("anew", 1).await.unwrap();
     send(&sink(kafka, &topic).await, 0..100).await;
-    let mut source = source(config(kafka, &topic, Kind::Cooperative)).await;
+    let config = config(kafka, &topic, Kind::Cooperative);
+    let mut source = source(config.clone()).await;
     for _ in 0..100 {
         next(&mut source).await.ack();
     }
@@ -105,14 +106,18 @@ async fn a_log_that_begins_anew_is_read_from_its_beginning() {
     kafka.create_topic(&topic, 1, &[]).await.unwrap();
     send(&sink(kafka, &topic).await, 500..520).await;
     let mut missing: BTreeSet<u32> = (500..520).collect();
+    let mut restarts = 0;
     while !missing.is_empty() {
         match timeout(PATIENCE, source.recv()).await.unwrap_or_else(|_| panic!("missing: {missing:?}")) {
             Ok(message) => {
                 missing.remove(message.value().unwrap());
                 message.ack();
             }
-            Err(error) => assert_ne!(error.kind(), SourceErrorKind::Closed, "{error}"),
+            Err(error) if error.kind() == SourceErrorKind::Restarted => restarts += 1,
+            Err(error) => assert_eq!(error.recovery(), SourceRecovery::Continue, "{error}"),
         }
     }
+    assert_eq!(restarts, 1, "it is said once");
+    no_lag(kafka, &topic, &config.group_id).await;
     drop(timeout(PATIENCE, source.close()).await.unwrap());
 }

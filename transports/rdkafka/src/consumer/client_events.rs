@@ -2,8 +2,11 @@
 
 use std::time::Instant;
 
+use kafka_tower_core::Error;
+
 use super::shared::Shared;
 use crate::callbacks;
+use crate::classify;
 use crate::codes;
 use crate::events::ClientError;
 use crate::ffi::Event;
@@ -24,7 +27,7 @@ pub(super) enum Happened {
         places: Vec<Place>,
     },
     /// The consumer cannot go on.
-    Ended,
+    Ended(Error),
 }
 
 pub(super) fn read(shared: &Shared, instance: &ConsumerInstance, event: Event<'_>) -> Option<Happened> {
@@ -53,10 +56,10 @@ pub(super) fn read(shared: &Shared, instance: &ConsumerInstance, event: Event<'_
 }
 
 fn error(shared: &Shared, instance: &ConsumerInstance, code: i32, fatal: bool, text: &str) -> Option<Happened> {
-    let ended = (fatal || code == codes::LOCAL_FATAL).then(|| instance.fatal_error()).flatten();
-    let fatal = ended.is_some();
-    let (code, text) = match ended {
-        Some(ended) => ended,
+    let cause = (fatal || code == codes::LOCAL_FATAL).then(|| instance.fatal_error()).flatten();
+    let fatal = cause.is_some();
+    let (code, text) = match cause {
+        Some(cause) => cause,
         None => (code, wrong_protocol::explain(text).unwrap_or_else(|| text.to_owned())),
     };
     let name = codes::find(code).map(|row| row.name);
@@ -71,5 +74,9 @@ fn error(shared: &Shared, instance: &ConsumerInstance, code: i32, fatal: bool, t
     callbacks::user(&shared.log, shared.client_events.as_deref(), "error", |events| {
         events.error(&ClientError { code, name, text: &text, fatal });
     });
-    fatal.then_some(Happened::Ended)
+    fatal.then(|| Happened::Ended(ended(code, "the consumer has ended", Some(&text))))
+}
+
+pub(crate) fn ended(code: i32, what: &str, text: Option<&str>) -> Error {
+    classify::client_error(code, what, text).without_record()
 }

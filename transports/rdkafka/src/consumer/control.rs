@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::later;
-use kafka_tower_core::{ConsumerEvents, GroupEvent, TopicPartition};
+use kafka_tower_core::{ConsumerEvents, Error, GroupEvent, TopicPartition};
 
 use super::client_events::{self, Happened};
 use super::commits;
@@ -38,7 +38,7 @@ pub(super) fn spawn(shared: Arc<Shared>, instance: Arc<ConsumerInstance>) -> std
             next: None,
             protocol: Protocol::Eager,
             revoked: None,
-            ended: false,
+            ended: None,
         };
         control.run();
         // Here, and on no thread of the application: it may take seconds.
@@ -59,15 +59,15 @@ struct Control<'a> {
     /// What the group has taken back, until it is released.
     revoked: Option<Vec<TopicPartition>>,
     /// librdkafka's consumer has ended by a fatal error.
-    ended: bool,
+    ended: Option<Error>,
 }
 
 impl Control<'_> {
     fn run(mut self) {
         let mut leave = None;
-        while leave.is_none() && !self.ended {
+        while leave.is_none() && self.ended.is_none() {
             self.guarded(|this| leave = this.step());
-            if leave.is_none() && !self.ended {
+            if leave.is_none() && self.ended.is_none() {
                 let wait = self.wait();
                 self.guarded(|this| this.serve(this.instance.events(), wait));
             }
@@ -106,7 +106,6 @@ impl Control<'_> {
             drop(state);
             self.turn(Some(event));
         }
-        self.restart();
         let notified = std::mem::take(&mut self.shared.state().notified);
         if notified || self.next.is_some_and(|next| next <= Instant::now()) {
             self.turn(None);
@@ -137,8 +136,7 @@ impl Control<'_> {
         self.events = Some(events);
         let topics = self.shared.subscription.topics.iter().map(|topic| &**topic);
         if let Err(code) = self.instance.subscribe(topics) {
-            self.fail("the consumer could not join its group", code);
-            self.ended = true;
+            self.ended = Some(client_events::ended(code, "the consumer could not join its group", None));
         }
         self.turn(None);
     }
@@ -149,7 +147,7 @@ impl Control<'_> {
         queue.poll(wait, &mut Vec::new(), |event| happened = client_events::read(self.shared, self.instance, event));
         match happened {
             None => {}
-            Some(Happened::Ended) => self.ended = true,
+            Some(Happened::Ended(error)) => self.ended = Some(error),
             Some(Happened::Committed { number, code, places }) => {
                 let event = commits::answer(self.shared, number, code, &places);
                 self.turn(Some(event));
@@ -174,17 +172,21 @@ impl Control<'_> {
             }
         }
         drop(state);
-        let assigned = self.instance.assign(self.protocol, &partitions);
-        if let Err(code) = assigned {
-            self.fail("partitions were not assigned", code);
+        match self.instance.assign(self.protocol, &partitions) {
+            Ok(()) => self.turn(Some(GroupEvent::Assigned(partitions))),
+            Err(code) => {
+                self.fail("partitions were not assigned, and are given back", code);
+                self.revoked = Some(partitions);
+                self.give_back();
+            }
         }
-        self.turn(Some(GroupEvent::Assigned(partitions)));
     }
 
     fn revoked(&mut self, places: &[Place]) {
         self.protocol = self.instance.protocol();
         let partitions = self.names(places);
         self.shared.state().released = false;
+        // librdkafka waits for the answer before it takes more back.
         self.revoked = Some(partitions.clone());
         if self.instance.assignment_lost() {
             self.lose();
@@ -219,17 +221,6 @@ impl Control<'_> {
         drop(state);
         drop(dropped);
         self.shared.waker.wake();
-    }
-
-    /// Begins a new epoch of partitions whose log begins anew. The contract has no other way than to lose them.
-    fn restart(&mut self) {
-        let mut restarts = std::mem::take(&mut self.shared.state().restarts);
-        let revoked = self.revoked.as_deref().unwrap_or_default();
-        restarts.retain(|at| !revoked.contains(at) && self.shared.state().partitions.contains_key(at));
-        if !restarts.is_empty() {
-            self.turn(Some(GroupEvent::Lost(restarts.clone())));
-            self.turn(Some(GroupEvent::Assigned(restarts)));
-        }
     }
 
     /// Carries out the seeks that are due. A seek that fails is repeated: until it is done, nothing of its partition is read.
@@ -270,6 +261,9 @@ impl Control<'_> {
             if !owned.is_empty() {
                 self.turn(Some(GroupEvent::Lost(owned)));
             }
+            if let Some(error) = self.ended.take() {
+                self.turn(Some(GroupEvent::Failed(error)));
+            }
             return;
         };
         let queue = match self.instance.close() {
@@ -299,7 +293,7 @@ impl Control<'_> {
                     self.turn(Some(event));
                     Ok(())
                 }
-                Some(Happened::Ended) | None => Ok(()),
+                Some(Happened::Ended(_)) | None => Ok(()),
             };
             if let Err(code) = answered {
                 self.fail("a rebalance was not answered", code);

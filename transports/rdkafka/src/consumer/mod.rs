@@ -1,6 +1,6 @@
 //! Consumers of sources, over librdkafka.
 
-mod client_events;
+pub(crate) mod client_events;
 pub(crate) mod commits;
 mod control;
 pub(crate) mod look_up;
@@ -153,13 +153,7 @@ impl Consumer for Opened {
     fn start(&self, at: &Assignment) {
         self.0.tell(|state| {
             if let Some(partition) = state.partitions.get_mut(&at.at) {
-                let position = partition.queue.position();
-                let restart = partition.restart.take();
-                partition.seek = restart.map(|to| Seek { to, due: Instant::now() });
-                partition.reading = Some(match restart {
-                    Some(to) => Reading::seek(at.epoch, to),
-                    None => Reading::start(at.epoch, position),
-                });
+                partition.reading = Some(Reading::start(at.epoch, partition.queue.position()));
             }
         });
         self.0.waker.wake();

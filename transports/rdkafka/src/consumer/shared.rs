@@ -38,8 +38,6 @@ pub(super) struct State {
     pub(super) events: Option<Arc<dyn ConsumerEvents>>,
     /// Events for the next turns.
     pub(super) ahead: VecDeque<GroupEvent>,
-    /// Partitions whose log begins anew: they need a new epoch.
-    pub(super) restarts: Vec<TopicPartition>,
     pub(super) notified: bool,
     pub(super) released: bool,
     /// Until when the consumer leaves, if it does.
@@ -52,8 +50,6 @@ pub(super) struct Partition {
     pub(super) queue: PartitionQueue<ReaderWaker>,
     pub(super) reading: Option<Reading>,
     pub(super) seek: Option<Seek>,
-    /// Where the next epoch begins, if not where the group has committed.
-    pub(super) restart: Option<i64>,
 }
 
 /// A seek that is to be done. Meanwhile the partition is not read.
@@ -82,7 +78,6 @@ impl Shared {
             partitions: BTreeMap::new(),
             events: None,
             ahead: VecDeque::new(),
-            restarts: Vec::new(),
             notified: false,
             released: false,
             leave: None,
@@ -124,10 +119,10 @@ impl Shared {
     /// the records and their position.
     pub(super) fn take(&self, at: &Assignment, max: usize) -> Poll<Option<Batch<'_>>> {
         let mut state = self.state();
-        let State { instance, leases, partitions, restarts, .. } = &mut *state;
+        let State { instance, leases, partitions, ahead, .. } = &mut *state;
         let found = partitions.get_mut(&at.at).filter(|of| of.epoch() == Some(at.epoch));
         let (Some(partition), Some(instance)) = (found, instance) else { return Poll::Ready(None) };
-        let Partition { queue, reading: Some(reading), seek: seek @ None, restart } = partition else {
+        let Partition { queue, reading: Some(reading), seek: seek @ None } = partition else {
             return Poll::Pending;
         };
         let lent = queue.take(max);
@@ -140,9 +135,8 @@ impl Shared {
                 wake = true;
             }
             Then::Restart(from) => {
-                *restart = Some(from);
                 partition.reading = None;
-                restarts.push(at.at.clone());
+                ahead.push_back(GroupEvent::Restarted { at: at.at.clone(), from });
                 wake = true;
             }
         }
@@ -160,20 +154,9 @@ impl Shared {
 
     /// Tells the log why a partition was not read completely.
     pub(super) fn log_taken(&self, at: &TopicPartition, then: &Then) {
-        let now = Instant::now();
-        match then {
-            Then::GoOn => {}
-            Then::ReadAgain(failed, _) => {
-                let text = format!("{at} was not read, and is read again: {}", failed.text);
-                self.log.write(Source::Client { code: failed.code }, &text, now);
-            }
-            Then::Restart(from) => {
-                let text = format!(
-                    "the log of {at} begins anew: it was truncated, or its topic was deleted and created again; it is read \
-                     from offset {from}"
-                );
-                self.log.write(Source::Warning, &text, now);
-            }
+        if let Then::ReadAgain(failed, _) = then {
+            let text = format!("{at} was not read, and is read again: {}", failed.text);
+            self.log.write(Source::Client { code: failed.code }, &text, Instant::now());
         }
     }
 
@@ -205,7 +188,7 @@ impl State {
 
 impl Partition {
     pub(super) fn new(queue: PartitionQueue<ReaderWaker>) -> Self {
-        Self { queue, reading: None, seek: None, restart: None }
+        Self { queue, reading: None, seek: None }
     }
 
     fn epoch(&self) -> Option<u64> {

@@ -51,6 +51,10 @@ pub enum Notice {
     /// A [`commit_now`](super::Engine::commit_now) came too late: these partitions were given back or lost with settled records
     /// that are not committed, as far as is known.
     Gone(Vec<TopicPartition>),
+    /// The log of a partition begins anew, and is read on from this offset.
+    Restarted(TopicPartition, i64),
+    /// The transport's client has ended.
+    Failed(Error),
 }
 
 /// A partition that was given back before everything was settled and committed.

@@ -511,6 +511,24 @@ fn a_seek_forgets_what_was_read_and_its_place_is_committed() {
 }
 
 #[test]
+fn a_log_that_begins_anew_is_read_and_committed_from_there() {
+    let mut case = case(CommitStrategy::Automatic);
+    let of_before = case.take(100);
+    let restarted = || GroupEvent::Restarted { at: TopicPartition::new("orders", 0), from: 3 };
+    let actions = case.event(restarted());
+    assert!(
+        matches!(&actions[..], [Action::Seek { to: 3, .. }, Action::Notice(Notice::Restarted(_, 3))]),
+        "{actions:?}"
+    );
+    assert_eq!(case.settle(of_before), Settled::Stale);
+    let first = case.take(3);
+    case.settle(first);
+    assert_eq!(commit(&case.wait(5 * SECOND)).1, 4, "although the group has a greater one");
+    case.revoke();
+    assert!(case.event(restarted()).is_empty(), "it is being given back");
+}
+
+#[test]
 fn a_seek_holds_no_drain_up_but_is_committed_in_it() {
     let mut case = case(CommitStrategy::Automatic);
     case.take(0);

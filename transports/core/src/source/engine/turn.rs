@@ -40,6 +40,12 @@ impl Engine {
                 }
             }
             GroupEvent::Committed { ticket, answers } => self.committed(now, ticket, &answers),
+            GroupEvent::Restarted { at, from } => {
+                if self.seek(&at, from, now) {
+                    self.actions.push(Action::Notice(Notice::Restarted(at, from)));
+                }
+            }
+            GroupEvent::Failed(error) => self.actions.push(Action::Notice(Notice::Failed(error))),
             GroupEvent::Left => {
                 // The transport may end by itself. Nobody answers any more.
                 self.end_all();
