@@ -8,3 +8,4 @@ mod laws_real;
 mod outages;
 mod read;
 mod support;
+mod transactional;
