@@ -7,14 +7,17 @@ use bytes::Bytes;
 use kafka_tower_core::sync::lock;
 use kafka_tower_core::{Headers, RawRecord, Timestamp, TopicPartition};
 
+/// The original bytes of a value; `None` is a tombstone's. Boxed, because few sources keep them and every message is moved.
+pub(super) type KeptValue = Box<Option<Bytes>>;
+
 pub(super) struct Contents<T> {
     pub(super) value: Option<T>,
     pub(super) key: Option<Bytes>,
     pub(super) headers: Headers,
     pub(super) timestamp: Option<Timestamp>,
     pub(super) attempt: u32,
-    /// The bytes of the value, if the source keeps them; `Some(None)` is a tombstone's.
-    pub(super) raw: Option<Option<Bytes>>,
+    /// If the source keeps them.
+    pub(super) raw: Option<KeptValue>,
     /// Where it returns to, and for which use.
     home: Option<(Arc<Home<T>>, u64)>,
 }
@@ -30,15 +33,16 @@ impl<T> Contents<T> {
         Self { value, key, headers, timestamp, attempt, raw: None, home: None }
     }
 
-    pub(super) fn with_raw(mut self, raw: Option<Option<Bytes>>) -> Self {
+    pub(super) fn with_raw(mut self, raw: Option<KeptValue>) -> Self {
         self.raw = raw;
         self
     }
 
     /// The original record at this place, if its value was kept.
     pub(super) fn raw_record(&self, at: &TopicPartition, offset: i64) -> Option<RawRecord> {
+        let value = self.raw.as_deref()?.clone();
         let mut record = RawRecord::new(Arc::clone(&at.topic), at.partition, offset);
-        record.value = self.raw.clone()?;
+        record.value = value;
         (record.key, record.headers, record.timestamp) = (self.key.clone(), self.headers.clone(), self.timestamp);
         Some(record)
     }

@@ -17,7 +17,7 @@ use kafka_tower_layers::deserialize::{MessageDeserializer, check_content_type};
 use tokio::runtime::Handle;
 
 use super::blocks::Blocks;
-use super::contents::Contents;
+use super::contents::{Contents, KeptValue};
 use super::decode_policy::OnDecodeError;
 use super::letters::Letters;
 use super::{DecodePolicy, Receipt, Shared, SourceError, SourceMessage};
@@ -70,7 +70,7 @@ struct Meta {
     /// The record without its value.
     record: RawRecord,
     /// Its value, if messages keep it.
-    kept: Option<Option<Bytes>>,
+    kept: Option<KeptValue>,
 }
 
 enum Body<T> {
@@ -362,7 +362,7 @@ impl<T> BatchSink for Sink<'_, T> {
         let header =
             |(key, value): &(&str, Option<&[u8]>)| Header { key: Cow::Owned((*key).to_owned()), value: own(*value) };
         record.headers = lent.headers.iter().map(header).collect::<Headers>();
-        let kept = self.reading.keep_raw.then(|| own(lent.value));
+        let kept = self.reading.keep_raw.then(|| Box::new(own(lent.value)));
         self.ready.push_back(Read { meta: Meta { at: at.clone(), id, record, kept }, body });
     }
 }

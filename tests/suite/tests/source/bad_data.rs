@@ -7,7 +7,8 @@ use futures_util::FutureExt as _;
 use kafka_tower::layers::deserialize::{DecodeLimits, JsonDeserializer};
 use kafka_tower::source::{DecodePolicy, SourceErrorKind};
 use kafka_tower::{
-    CommitStrategy, Error, Headers, KafkaSource, MessageDeserializer, RawRecord, Record, SourceError, async_trait,
+    CommitStrategy, Error, Headers, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, MessageDeserializer,
+    RawRecord, Record, SourceError, async_trait,
 };
 use tokio::time::timeout;
 use tower::Service as _;
@@ -110,6 +111,21 @@ async fn a_content_type_that_the_deserializer_does_not_read_is_a_decode_error() 
         }
         assert_eq!(value(&mut source).await, Some(3));
     }
+}
+
+/// The header as a sink writes it.
+#[tokio::test(start_paused = true)]
+async fn a_sink_and_a_source_agree_about_content_types() {
+    let kafka = kafka(1);
+    let sink_config = KafkaSinkConfig { topic: TOPIC.into(), ..Default::default() };
+    let builder = KafkaSink::<u32>::builder(sink_config).content_type_header(true);
+    builder.transport(kafka.transport()).build().await.unwrap().send(7).await.unwrap();
+    let json = KafkaSource::<u32>::builder(config(CommitStrategy::Each)).transport(kafka.clone());
+    assert_eq!(value(&mut json.build().await.unwrap()).await, Some(7));
+    let other = KafkaSourceConfig { group_id: "other".into(), ..config(CommitStrategy::Each) };
+    let other = KafkaSource::<u32>::builder(other).transport(kafka.clone()).deserializer(Arc::new(Csv));
+    let error = other.build().await.unwrap().recv().await.unwrap_err();
+    assert_eq!(cause(&error), "the header `content-type` is not text/csv");
 }
 
 /// Waits, and reads only one format.
