@@ -49,11 +49,22 @@ impl Client {
         })
     }
 
-    /// Attributes at the start of a span. A batch sets its topic at the end, if it has only one.
+    /// Attributes at the start of a span of an operation whose type has the same name. A batch sets its topic at the end,
+    /// if it has only one.
     pub(super) fn start(&self, operation: &'static str, topic: Option<&Arc<str>>) -> Vec<KeyValue> {
+        self.start_as(operation, operation, topic)
+    }
+
+    /// Attributes at the start of a span.
+    pub(super) fn start_as(
+        &self,
+        operation: &'static str,
+        kind: &'static str,
+        topic: Option<&Arc<str>>,
+    ) -> Vec<KeyValue> {
         let mut start = self.system();
         start.push(KeyValue::new(semconv::OPERATION_NAME, operation));
-        start.push(KeyValue::new(semconv::OPERATION_TYPE, operation));
+        start.push(KeyValue::new(semconv::OPERATION_TYPE, kind));
         start.extend(topic.map(destination));
         start.extend(self.client_id());
         start.extend(self.server());
@@ -81,17 +92,27 @@ impl Client {
 
     /// Attribute sets of a topic's metrics.
     pub(super) fn metrics(&self, topic: &Arc<str>) -> MetricSets {
-        let set = |operation: &[(&'static str, &'static str)], server: bool| {
-            let mut set = self.system();
-            set.extend(operation.iter().map(|(key, value)| KeyValue::new(*key, *value)));
-            set.push(destination(topic));
-            if server {
-                set.extend(self.server());
-            }
-            set.into_boxed_slice()
-        };
+        let set = |operation, server| self.set(operation, topic, None, server);
         let (name, kind) = ((semconv::OPERATION_NAME, semconv::SEND), (semconv::OPERATION_TYPE, semconv::SEND));
         MetricSets { duration: set(&[name, kind], true), sent: set(&[name], true), topic: set(&[], false) }
+    }
+
+    /// Attributes of a metric.
+    pub(super) fn set(
+        &self,
+        operation: &[(&'static str, &'static str)],
+        topic: &Arc<str>,
+        group: Option<&Arc<str>>,
+        server: bool,
+    ) -> Box<[KeyValue]> {
+        let mut set = self.system();
+        set.extend(operation.iter().map(|(key, value)| KeyValue::new(*key, *value)));
+        set.push(destination(topic));
+        set.extend(group.map(self::group));
+        if server {
+            set.extend(self.server());
+        }
+        set.into_boxed_slice()
     }
 }
 
@@ -111,6 +132,10 @@ pub(super) fn with<const N: usize>(set: &[KeyValue], more: [Option<KeyValue>; N]
 
 pub(super) fn destination(topic: &Arc<str>) -> KeyValue {
     KeyValue::new(semconv::DESTINATION_NAME, Arc::clone(topic))
+}
+
+pub(super) fn group(group: &Arc<str>) -> KeyValue {
+    KeyValue::new(semconv::CONSUMER_GROUP_NAME, Arc::clone(group))
 }
 
 pub(super) fn partition(partition: i32) -> KeyValue {

@@ -175,6 +175,13 @@ impl TelemetryBuilder {
         self
     }
 
+    /// Makes the sender's context the parent of a `process` span, in the sender's trace. Default: false, and the sender is only
+    /// a link of it: messages that are handled together come from several traces.
+    pub fn parent_from_message(mut self, make: bool) -> Self {
+        self.options.parent_from_message = make;
+        self
+    }
+
     /// Adds the partition to the metrics of messages. Default: false, because it multiplies the number of time
     /// series.
     pub fn partition_in_metrics(mut self, add: bool) -> Self {

@@ -45,6 +45,7 @@ pub(super) struct Options {
     pub(super) partition_in_metrics: bool,
     pub(super) error_text: bool,
     pub(super) follow_parent: bool,
+    pub(super) parent_from_message: bool,
 }
 
 impl Telemetry {

@@ -10,6 +10,7 @@ use opentelemetry::metrics::{Counter, Histogram, Meter};
 use opentelemetry::{InstrumentationScope, KeyValue, global};
 
 use super::semconv::metric;
+use super::source::{SourceInstruments, WatchedSources};
 
 /// Instruments, available as soon as there is a meter whose measurements are recorded.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(super) struct Instruments {
     global: Option<InstrumentationScope>,
     warned: AtomicBool,
     pub(super) watched: Arc<Watched>,
+    pub(super) sources: Arc<WatchedSources>,
 }
 
 /// Instruments of one meter.
@@ -35,6 +37,7 @@ pub(super) struct Set {
     pub(super) transactions: Counter<u64>,
     transaction: Histogram<f64>,
     pub(super) shared: Shared,
+    pub(super) source: SourceInstruments,
 }
 
 /// Instruments of shared transactions.
@@ -60,13 +63,14 @@ type Attributes = Vec<KeyValue>;
 impl Instruments {
     /// Instruments without a meter, for ever.
     pub(super) fn none() -> Self {
-        Self { live: OnceLock::new(), global: None, warned: AtomicBool::new(true), watched: Arc::default() }
+        let (warned, watched, sources) = (AtomicBool::new(true), Arc::default(), Arc::default());
+        Self { live: OnceLock::new(), global: None, warned, watched, sources }
     }
 
     /// Instruments of a given meter.
     pub(super) fn of(meter: &Meter) -> Self {
         let this = Self::none();
-        this.live.get_or_init(|| Set::new(meter, &this.watched));
+        this.live.get_or_init(|| this.set(meter));
         this
     }
 
@@ -94,8 +98,14 @@ impl Instruments {
         let provider = global::meter_provider();
         // The API's no-op provider has size 0; nothing else distinguishes it.
         if std::mem::size_of_val(&*provider) > 0 {
-            self.live.get_or_init(|| Set::new(&provider.meter_with_scope(scope.clone()), &self.watched));
+            self.live.get_or_init(|| self.set(&provider.meter_with_scope(scope.clone())));
         }
+    }
+
+    fn set(&self, meter: &Meter) -> Set {
+        self.watched.observe(meter);
+        self.sources.observe(meter);
+        Set::new(meter)
     }
 
     /// Logs once that nothing is recorded because no provider is set.
@@ -110,8 +120,7 @@ impl Instruments {
 }
 
 impl Set {
-    fn new(meter: &Meter, watched: &Arc<Watched>) -> Self {
-        watched.observe(meter);
+    fn new(meter: &Meter) -> Self {
         let seconds = |name: &'static str, what: &'static str| {
             let histogram = meter.f64_histogram(name).with_unit("s").with_description(what);
             histogram.with_boundaries(metric::DURATION_BUCKETS.to_vec()).build()
@@ -170,6 +179,7 @@ impl Set {
                     "Messages of shared transactions that were refused themselves.",
                 ),
             },
+            source: SourceInstruments::new(meter),
         }
     }
 

@@ -9,7 +9,8 @@
 //! - [`TelemetryLayer`]: one per sink. Its services trace sends. It receives the events of the breaker and of
 //!   retries, and creates the spans of [batches](TelemetryLayer::batch) and
 //!   [transactions](TelemetryLayer::transactions).
-//! - [`extract`]: reads the context from a record's headers, for consumers.
+//! - [`source`]: spans and metrics of a source.
+//! - [`extract`]: reads the context from a record's headers, for other consumers.
 //!
 //! # Place in the stack
 //!
@@ -169,6 +170,7 @@ mod send_span;
 mod service;
 mod shared;
 mod sink;
+pub mod source;
 mod topic;
 mod tracer;
 mod transaction;

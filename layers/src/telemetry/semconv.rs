@@ -107,18 +107,30 @@ pub const RENAMED: [Renamed; 5] = [SYSTEM, KAFKA_OFFSET, KAFKA_MESSAGE_KEY, KAFK
 
 /// Value of [`SYSTEM`].
 pub const SYSTEM_KAFKA: &str = "kafka";
-/// `send` or `create`: the first word of a span's name.
+/// `send`, `create`, `poll`, `process` or `commit`: the first word of a span's name.
 pub const OPERATION_NAME: &str = "messaging.operation.name";
-/// Type of the operation in the terms of the conventions: `send` or `create`.
+/// Type of the operation in the terms of the conventions: `send`, `create`, `receive`, `process` or `settle`.
 pub const OPERATION_TYPE: &str = "messaging.operation.type";
 /// Operation that sends one message or one batch.
 pub const SEND: &str = "send";
 /// Operation that creates one message of a batch.
 pub const CREATE: &str = "create";
+/// Operation that reads a batch of messages.
+pub const POLL: &str = "poll";
+/// Type of [`POLL`].
+pub const RECEIVE: &str = "receive";
+/// Operation that handles one message.
+pub const PROCESS: &str = "process";
+/// Operation that commits the offsets of a group.
+pub const COMMIT: &str = "commit";
+/// Type of [`COMMIT`].
+pub const SETTLE: &str = "settle";
 /// Topic.
 pub const DESTINATION_NAME: &str = "messaging.destination.name";
 /// Partition, as a string.
 pub const DESTINATION_PARTITION_ID: &str = "messaging.destination.partition.id";
+/// Consumer group (`group.id`).
+pub const CONSUMER_GROUP_NAME: &str = "messaging.consumer.group.name";
 /// Client id (`client.id`).
 pub const CLIENT_ID: &str = "messaging.client.id";
 /// Number of messages in a batch; absent on single messages.
@@ -131,7 +143,8 @@ pub const SERVER_ADDRESS: &str = "server.address";
 /// Port of the broker, if the client was given a single one.
 pub const SERVER_PORT: &str = "server.port";
 
-/// `error.type` of a send whose future was dropped before it resolved.
+/// `error.type` of a send whose future was dropped before it resolved, and of a message that was dropped before it was
+/// settled.
 pub const ABANDONED: &str = "abandoned";
 /// Topic name in the metrics of all topics beyond the limit.
 pub const OTHER_TOPIC: &str = "_other";
@@ -185,8 +198,38 @@ pub const TRANSACTION_ATTEMPT: &str = "kafka_tower.transaction.attempt";
 /// Number of messages of a shared transaction that were refused themselves, if there are any.
 pub const TRANSACTION_REFUSED: &str = "kafka_tower.transaction.refused";
 
+/// What a rebalance did: `assigned`, `revoked` or `lost`.
+pub const REBALANCE_KIND: &str = "kafka_tower.rebalance.kind";
+/// How the commit of a partition's offset ended: `committed`, `retried`, `not_a_member`, `refused` or `unanswered`.
+pub const COMMIT_OUTCOME: &str = "kafka_tower.commit.outcome";
+/// How many times a message was delivered, if more than once.
+pub const DELIVERY_ATTEMPT: &str = "kafka_tower.delivery.attempt";
+
 /// Names and buckets of the metrics.
 pub mod metric {
+    /// Counter, `{message}`: messages that a source handed to the application.
+    pub const CONSUMED_MESSAGES: &str = "messaging.client.consumed.messages";
+    /// Histogram, s: duration of the handling of a message, as in its span.
+    pub const PROCESS_DURATION: &str = "messaging.process.duration";
+    /// Gauge, `{message}`: records of a partition behind the offset that may be committed, as far as the source knows the end
+    /// of the log.
+    pub const SOURCE_LAG: &str = "kafka_tower.source.lag";
+    /// Gauge, `{message}`: messages that were handed out and are not settled.
+    pub const SOURCE_UNSETTLED: &str = "kafka_tower.source.unsettled";
+    /// Gauge, s: how long the offset that may be committed has not moved although messages are handed out.
+    pub const SOURCE_STALLED: &str = "kafka_tower.source.stalled";
+    /// Counter, `{partition}`: partitions that a rebalance gave or took, by kind.
+    pub const SOURCE_REBALANCES: &str = "kafka_tower.source.rebalances";
+    /// Counter, `{commit}`: commits of a partition's offset, by outcome.
+    pub const SOURCE_COMMITS: &str = "kafka_tower.source.commits";
+    /// Counter, `{message}`: messages that were given back, and are delivered again.
+    pub const SOURCE_GIVEN_BACK: &str = "kafka_tower.source.given_back";
+    /// Counter, `{message}`: records that were skipped.
+    pub const SOURCE_SKIPPED: &str = "kafka_tower.source.skipped";
+    /// Counter, `{message}`: acknowledgements that came too late to count.
+    pub const SOURCE_STALE: &str = "kafka_tower.source.stale";
+    /// Counter, `{message}`: records that could not be decoded.
+    pub const SOURCE_DECODE_ERRORS: &str = "kafka_tower.source.decode_errors";
     /// Histogram, s: duration of a send, from its call to its result, as in its span.
     pub const OPERATION_DURATION: &str = "messaging.client.operation.duration";
     /// Counter, `{message}`: messages that were handed to the client, not those refused before.

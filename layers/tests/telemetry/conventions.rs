@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use opentelemetry_semantic_conventions::{SCHEMA_URL, attribute, metric};
 
 /// Names in the crate: ours must be equal.
-const SAME: [&str; 16] = [
+const SAME: [&str; 19] = [
     attribute::ERROR_TYPE,
     attribute::MESSAGING_BATCH_MESSAGE_COUNT,
     attribute::MESSAGING_CLIENT_ID,
+    attribute::MESSAGING_CONSUMER_GROUP_NAME,
     attribute::MESSAGING_DESTINATION_NAME,
     attribute::MESSAGING_DESTINATION_PARTITION_ID,
     attribute::MESSAGING_KAFKA_MESSAGE_KEY,
@@ -19,8 +20,10 @@ const SAME: [&str; 16] = [
     attribute::MESSAGING_SYSTEM,
     attribute::SERVER_ADDRESS,
     attribute::SERVER_PORT,
+    metric::MESSAGING_CLIENT_CONSUMED_MESSAGES,
     metric::MESSAGING_CLIENT_OPERATION_DURATION,
     metric::MESSAGING_CLIENT_SENT_MESSAGES,
+    metric::MESSAGING_PROCESS_DURATION,
     "kafka",
 ];
 

@@ -7,6 +7,7 @@ mod conventions;
 mod headers;
 mod metrics;
 mod nesting;
+mod source;
 mod spans;
 mod support;
 mod transactions;

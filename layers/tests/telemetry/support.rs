@@ -96,6 +96,11 @@ impl Backend {
                             add(point.attributes().cloned().collect(), point.value() as f64, 0.0);
                         }
                     }
+                    AggregatedMetrics::F64(MetricData::Gauge(gauge)) => {
+                        for point in gauge.data_points() {
+                            add(point.attributes().cloned().collect(), point.value(), 0.0);
+                        }
+                    }
                     other => panic!("{other:?}"),
                 }
             }

@@ -1,0 +1,58 @@
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Histogram, Meter};
+
+use crate::telemetry::semconv::metric;
+
+/// Instruments of sources.
+#[derive(Debug)]
+pub(in crate::telemetry) struct SourceInstruments {
+    pub(super) consumed: Counter<u64>,
+    process: Histogram<f64>,
+    pub(super) rebalances: Counter<u64>,
+    pub(super) commits: Counter<u64>,
+    pub(super) given_back: Counter<u64>,
+    pub(super) skipped: Counter<u64>,
+    pub(super) stale: Counter<u64>,
+    pub(super) decode_errors: Counter<u64>,
+}
+
+impl SourceInstruments {
+    pub(in crate::telemetry) fn new(meter: &Meter) -> Self {
+        let count = |name: &'static str, unit: &'static str, what: &'static str| {
+            meter.u64_counter(name).with_unit(unit).with_description(what).build()
+        };
+        Self {
+            consumed: count(
+                metric::CONSUMED_MESSAGES,
+                "{message}",
+                "Number of messages that were delivered to the application.",
+            ),
+            process: meter
+                .f64_histogram(metric::PROCESS_DURATION)
+                .with_unit("s")
+                .with_description("Duration of processing operation.")
+                .with_boundaries(metric::DURATION_BUCKETS.to_vec())
+                .build(),
+            rebalances: count(
+                metric::SOURCE_REBALANCES,
+                "{partition}",
+                "Partitions that a rebalance gave or took, by kind.",
+            ),
+            commits: count(metric::SOURCE_COMMITS, "{commit}", "Commits of a partition's offset, by outcome."),
+            given_back: count(
+                metric::SOURCE_GIVEN_BACK,
+                "{message}",
+                "Messages that were given back, and are delivered again.",
+            ),
+            skipped: count(metric::SOURCE_SKIPPED, "{message}", "Records that were skipped."),
+            stale: count(metric::SOURCE_STALE, "{message}", "Acknowledgements that came too late to count."),
+            decode_errors: count(metric::SOURCE_DECODE_ERRORS, "{message}", "Records that could not be decoded."),
+        }
+    }
+
+    pub(super) fn processed(&self, took: Duration, attributes: &[KeyValue]) {
+        self.process.record(took.as_secs_f64(), attributes);
+    }
+}
