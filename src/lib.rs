@@ -55,6 +55,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod config;
+mod optional;
 #[cfg(feature = "rdkafka")]
 mod preflight;
 pub mod sink;

@@ -6,6 +6,8 @@ mod conflict;
 mod de;
 mod env;
 mod fields;
+#[cfg(feature = "rdkafka")]
+mod only_broker;
 mod overlay;
 mod presets;
 mod properties;
@@ -24,6 +26,8 @@ use kafka_tower_core::Result;
 use kafka_tower_core::gate::Limits;
 
 pub use conflict::Conflict;
+#[cfg(feature = "rdkafka")]
+pub(crate) use only_broker::only_broker;
 #[cfg(feature = "rdkafka")]
 pub(crate) use shown::properties as shown_properties;
 pub use source::{Assignor, GroupProtocol, KafkaSourceConfig, StartFrom};

@@ -8,6 +8,7 @@ use kafka_tower_layers::deserialize::MessageDeserializer;
 
 use super::place::{Starts, Stored};
 use super::reader::Reading;
+use super::telemetry::TelemetrySetting;
 use super::{DecodePolicy, KafkaSource, Reader, Shared};
 use crate::KafkaSourceConfig;
 
@@ -35,6 +36,7 @@ pub struct SourceBuilder<T, F: ?Sized = DefaultDeserializer, S = NoTransport> {
     deserializer: Arc<F>,
     reading: Reading,
     stored: Option<Stored>,
+    pub(super) telemetry: TelemetrySetting,
     transport: S,
     message: PhantomData<fn() -> T>,
 }
@@ -42,22 +44,29 @@ pub struct SourceBuilder<T, F: ?Sized = DefaultDeserializer, S = NoTransport> {
 impl<T> SourceBuilder<T> {
     pub(super) fn new(config: KafkaSourceConfig) -> Self {
         let deserializer = Arc::new(DefaultDeserializer::default());
-        let reading = Reading::default();
-        Self { config, deserializer, reading, stored: None, transport: NoTransport, message: PhantomData }
+        Self {
+            config,
+            deserializer,
+            reading: Reading::default(),
+            stored: None,
+            telemetry: TelemetrySetting::default(),
+            transport: NoTransport,
+            message: PhantomData,
+        }
     }
 }
 
 impl<T, F: ?Sized, S> SourceBuilder<T, F, S> {
     /// Sets the deserializer. Default: JSON.
     pub fn deserializer<G: MessageDeserializer<T>>(self, deserializer: Arc<G>) -> SourceBuilder<T, G, S> {
-        let Self { config, reading, stored, transport, message, .. } = self;
-        SourceBuilder { config, deserializer, reading, stored, transport, message }
+        let Self { config, reading, stored, telemetry, transport, message, .. } = self;
+        SourceBuilder { config, deserializer, reading, stored, telemetry, transport, message }
     }
 
     /// Reads through this transport, for example a [`MemoryKafka`](crate::memory::MemoryKafka).
     pub fn transport<X: ConsumerTransport>(self, transport: X) -> SourceBuilder<T, F, X> {
-        let Self { config, deserializer, reading, stored, message, .. } = self;
-        SourceBuilder { config, deserializer, reading, stored, transport, message }
+        let Self { config, deserializer, reading, stored, telemetry, message, .. } = self;
+        SourceBuilder { config, deserializer, reading, stored, telemetry, transport, message }
     }
 
     /// Sets a look-up of the offset at which a partition begins, for an application that stores offsets with its results. It
@@ -116,6 +125,15 @@ impl<T, F: ?Sized, S> SourceBuilder<T, F, S> {
         self.reading.keep_raw = keep;
         self
     }
+
+    /// Records spans and metrics of the source: see [`telemetry::source`](crate::telemetry::source). Without a transport of your
+    /// own, the client id and the address of a single broker are taken from the configuration.
+    #[cfg(feature = "opentelemetry")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "opentelemetry")))]
+    pub fn telemetry(mut self, telemetry: crate::telemetry::Telemetry) -> Self {
+        self.telemetry = TelemetrySetting::of(telemetry);
+        self
+    }
 }
 
 impl<T, F, S> SourceBuilder<T, F, S>
@@ -146,7 +164,8 @@ where
         let starts = Starts::new(&self.config, self.stored)?;
         let consumer = self.transport.open(self.config.subscription()).await?;
         let group = self.config.group_id.as_str().into();
-        let shared = Shared::start(consumer, group, self.config.engine_settings(), starts);
+        let hooks = self.telemetry.of_group(&group);
+        let shared = Shared::start(consumer, group, self.config.engine_settings(), starts, hooks);
         Ok(KafkaSource {
             shared,
             reader: Reader::new(self.deserializer, self.reading),

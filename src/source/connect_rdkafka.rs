@@ -60,7 +60,8 @@ where
     /// # Cancel safety
     ///
     /// Dropping the future cancels the connection.
-    pub async fn build(self) -> Result<KafkaSource<T>> {
+    pub async fn build(mut self) -> Result<KafkaSource<T>> {
+        self.telemetry = self.telemetry.for_client(&self.config);
         let config = self.config.clone();
         let transport =
             RdkafkaConsumerTransport::for_partitions(move |partitions| config.librdkafka_properties(partitions))

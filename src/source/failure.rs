@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use kafka_tower_core::BoxError;
+use kafka_tower_core::{BoxError, Error, ErrorKind};
 
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -20,6 +20,15 @@ impl Failure {
             Self::Error(_) => ("Handler", "the service failed".into()),
             Self::Panicked => ("Handler", "the service panicked".into()),
             Self::TimedOut(time) => ("Timeout", format!("it took more than {time:?}").into()),
+        }
+    }
+
+    /// Of low cardinality. An error that is not one of ours has no name.
+    pub(super) fn error_type(&self) -> &'static str {
+        match self {
+            Self::Error(error) => error.downcast_ref::<Error>().map_or("_OTHER", Error::error_type),
+            Self::Panicked => "panic",
+            Self::TimedOut(_) => ErrorKind::Timeout.as_str(),
         }
     }
 }

@@ -118,6 +118,42 @@ impl<T> SourceMessage<T> {
         (self.receipt.at().clone(), self.receipt.detach(), self.receipt.offset())
     }
 
+    /// The context of the sender, from the headers, for a span of your own. Without a
+    /// [telemetry](super::SourceBuilder::telemetry) of the source it is read with the global propagator.
+    #[cfg(feature = "opentelemetry")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "opentelemetry")))]
+    #[must_use]
+    pub fn trace_context(&self) -> opentelemetry::Context {
+        let headers = self.headers();
+        let telemetry = self.receipt.hooks().telemetry();
+        telemetry.map_or_else(|| crate::telemetry::extract(headers), |telemetry| telemetry.extract(headers))
+    }
+
+    /// Begins a `process` span for this message, as [`serve`](super::KafkaSource::serve) does by itself. `None` without a
+    /// [telemetry](super::SourceBuilder::telemetry) of the source.
+    ///
+    /// ```
+    /// # use kafka_tower::source::SourceMessage;
+    /// # fn store(_: Option<&String>) {}
+    /// # fn handle(message: &SourceMessage<String>) {
+    /// let span = message.process_span();
+    /// {
+    ///     let _current = span.as_ref().map(|span| span.attach());
+    ///     store(message.value());
+    /// }
+    /// message.ack();
+    /// if let Some(span) = span {
+    ///     span.finish(None);
+    /// }
+    /// # }
+    /// ```
+    #[cfg(feature = "opentelemetry")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "opentelemetry")))]
+    #[must_use]
+    pub fn process_span(&self) -> Option<crate::telemetry::source::ProcessSpan> {
+        self.receipt.hooks().process(&self.contents, &self.receipt).into_span()
+    }
+
     /// Splits into the value and the receipt that settles the message. `None` is a tombstone.
     ///
     /// ```

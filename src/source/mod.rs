@@ -18,6 +18,7 @@ mod reader;
 mod receipt;
 mod serve;
 mod shared;
+mod telemetry;
 mod transactional;
 
 use std::fmt;

@@ -20,6 +20,7 @@ use super::blocks::Blocks;
 use super::contents::{Contents, KeptValue};
 use super::decode_policy::OnDecodeError;
 use super::letters::Letters;
+use super::telemetry::Polling;
 use super::{DecodePolicy, Receipt, Shared, SourceError, SourceMessage};
 
 /// Maximum number of records that are decoded before they are handed out.
@@ -235,12 +236,14 @@ impl<T: Send + 'static> Reader<T> {
         let receipt = Receipt::new(Arc::clone(shared), at, record.offset, id);
         match body {
             Body::Failed(value, error) => {
+                shared.hooks.not_decoded(&record.topic);
                 record.value = value;
                 self.not_decoded(record, receipt, attempt, error).map(Err)
             }
             Body::Waits(_) => None,
             Body::Decoded(value) => {
-                let RawRecord { key, headers, timestamp, .. } = record;
+                let RawRecord { topic, key, headers, timestamp, .. } = record;
+                shared.hooks.consumed(&topic);
                 let contents = Contents::new(value, key, headers, timestamp, attempt);
                 Some(Ok(SourceMessage { contents: contents.with_raw(kept), receipt }))
             }
@@ -288,8 +291,8 @@ impl<T: Send + 'static> Reader<T> {
                     break;
                 }
                 let (deserializer, reading) = (&*self.deserializer, &self.reading);
-                let mut sink =
-                    Sink { shared, at: &at, deserializer, reading, ready: &mut self.ready, blocks: &mut self.blocks };
+                let (blocks, polling) = (&mut self.blocks, shared.hooks.poll());
+                let mut sink = Sink { shared, at: &at, deserializer, reading, ready: &mut self.ready, blocks, polling };
                 let Poll::Ready(batch) = shared.consumer().poll_batch(&at, max, &mut sink, cx) else { break };
                 if let Some(position) = batch.position {
                     let mut state = shared.state();
@@ -301,6 +304,7 @@ impl<T: Send + 'static> Reader<T> {
                     }
                 }
                 if batch.records > 0 {
+                    sink.polling.finish(&at.at, batch.records);
                     self.last = Some(at.at);
                     return true;
                 }
@@ -323,6 +327,7 @@ struct Sink<'a, T> {
     reading: &'a Reading,
     ready: &'a mut VecDeque<Read<T>>,
     blocks: &'a mut Blocks,
+    polling: Polling,
 }
 
 impl<T> Sink<'_, T> {
@@ -362,6 +367,7 @@ impl<T> BatchSink for Sink<'_, T> {
         let header =
             |(key, value): &(&str, Option<&[u8]>)| Header { key: Cow::Owned((*key).to_owned()), value: own(*value) };
         record.headers = lent.headers.iter().map(header).collect::<Headers>();
+        self.polling.record(&record.headers);
         let kept = self.reading.keep_raw.then(|| Box::new(own(lent.value)));
         self.ready.push_back(Read { meta: Meta { at: at.clone(), id, record, kept }, body });
     }

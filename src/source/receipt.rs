@@ -7,6 +7,7 @@ use kafka_tower_core::source::{CommitStrategy, DeliveryId, Engine};
 use kafka_tower_core::sync::lock;
 
 use super::shared::now;
+use super::telemetry::Hooks;
 use super::{Shared, SourceError};
 
 /// Settles a message, apart from its value: see [`SourceMessage::into_parts`](super::SourceMessage::into_parts).
@@ -139,6 +140,10 @@ impl Receipt {
     /// The message cannot be handled: its partition waits until it is settled or given back. False if it is stale.
     pub(super) fn reject(&self) -> bool {
         self.shared.reject(&self.at, self.id)
+    }
+
+    pub(super) fn hooks(&self) -> &Hooks {
+        &self.shared.hooks
     }
 
     pub(super) fn group(&self) -> &Arc<str> {

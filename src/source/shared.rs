@@ -17,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 use super::close::Shown;
 use super::place::Starts;
 use super::receipt::Settle;
+use super::telemetry::Hooks;
 use super::{Acked, SourceCloseReport, SourceError};
 
 /// Time for leaving the group.
@@ -37,6 +38,7 @@ pub(super) struct Shared {
     strategy: CommitStrategy,
     starts: Starts,
     me: Weak<Self>,
+    pub(super) hooks: Hooks,
 }
 
 pub(super) struct State {
@@ -60,6 +62,7 @@ impl Shared {
         group: Arc<str>,
         mut settings: EngineSettings,
         starts: Starts,
+        hooks: Hooks,
     ) -> Arc<Self> {
         settings.locate = starts.needs_look_up();
         let engine = Engine::new(settings);
@@ -73,8 +76,10 @@ impl Shared {
             commit_timeout,
             strategy: settings.commits.strategy,
             starts,
+            hooks,
             me: Weak::clone(me),
         });
+        shared.hooks.watch(&shared);
         shared.consumer.run(Arc::clone(&shared) as _);
         shared
     }
@@ -125,6 +130,7 @@ impl Shared {
             self.consumer.notify();
         }
         wake_all(reader);
+        self.hooks.settled(&at.topic, how, settled == Settled::Done);
         match (settled, how) {
             (Settled::Done, Settle::Ack | Settle::Skip | Settle::DeadLetter) => Acked::Counted,
             _ => Acked::Stale,
@@ -240,7 +246,11 @@ impl Shared {
             Action::Start(at) => self.consumer.start(&at),
             Action::Locate(at) => drop(self.me.upgrade().map(|shared| shared.locate(at))),
             Action::Release(partitions) => self.consumer.release(&partitions),
-            Action::Commit { ticket, offsets } => self.consumer.commit(&offsets, ticket),
+            Action::Commit { ticket, offsets } => {
+                // Before, because the answer may come at once.
+                self.hooks.commit_sent(ticket);
+                self.consumer.commit(&offsets, ticket);
+            }
             Action::Seek { at, to } => self.consumer.seek(&at, to),
             Action::Leave => self.consumer.leave(LEAVE),
             Action::Notice(notice) => self.tell(notice),
@@ -291,6 +301,7 @@ impl BegunCommit {
 
 impl ConsumerEvents for Shared {
     fn turn(&self, now: Instant, event: Option<GroupEvent>) -> Option<Instant> {
+        event.iter().for_each(|event| self.hooks.event(event));
         let mut state = self.state();
         let left = matches!(event, Some(GroupEvent::Left));
         let gone = matches!(event, Some(GroupEvent::Revoked(_) | GroupEvent::Lost(_)));

@@ -1,4 +1,4 @@
-//! OpenTelemetry for sinks: spans, trace context in headers, metrics.
+//! OpenTelemetry for sinks and sources: spans, trace context in headers, metrics.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -32,5 +32,5 @@ pub mod statistics;
 
 pub use kafka_tower_layers::telemetry::{
     BatchSpan, HeaderExtractor, HeaderInjector, Semconv, Telemetry, TelemetryBuilder, TelemetryLayer, Traced,
-    TracedFuture, TransactionSpans, W3cPropagator, extract, semconv,
+    TracedFuture, TransactionSpans, W3cPropagator, extract, semconv, source,
 };

@@ -226,6 +226,8 @@ pub mod metric {
     pub const SOURCE_GIVEN_BACK: &str = "kafka_tower.source.given_back";
     /// Counter, `{message}`: records that were skipped.
     pub const SOURCE_SKIPPED: &str = "kafka_tower.source.skipped";
+    /// Counter, `{message}`: messages whose dead letters were delivered.
+    pub const SOURCE_DEAD_LETTERED: &str = "kafka_tower.source.dead_lettered";
     /// Counter, `{message}`: acknowledgements that came too late to count.
     pub const SOURCE_STALE: &str = "kafka_tower.source.stale";
     /// Counter, `{message}`: records that could not be decoded.

@@ -192,6 +192,7 @@ fn what_happens_to_messages_and_partitions_is_counted() {
         (SourceCount::DecodeError, "decode_errors"),
         (SourceCount::Skipped, "skipped"),
         (SourceCount::GivenBack, "given_back"),
+        (SourceCount::DeadLettered, "dead_lettered"),
         (SourceCount::Stale, "stale"),
     ] {
         source.count(what, &topic);

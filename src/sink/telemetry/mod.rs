@@ -30,27 +30,11 @@ use tower_service::Service;
 
 use super::boxed::{self, DynStack};
 use super::deadline;
+use crate::optional::with;
 #[cfg(feature = "rdkafka")]
-use crate::KafkaSinkConfig;
+use crate::{KafkaSinkConfig, config::only_broker};
 
 pub(super) use self::transactions::{TracedTransactions, no_transactions, transactions};
-
-/// Evaluates an expression with the value of an option of this module, and another one without. Builds without the
-/// feature do not compile the first one.
-macro_rules! with {
-    ($option:expr, |$value:ident| $some:expr, else $none:expr) => {
-        match $option {
-            #[cfg(feature = "opentelemetry")]
-            Some($value) => $some,
-            #[cfg(not(feature = "opentelemetry"))]
-            Some(_) => unreachable!("there is no telemetry"),
-            None => $none,
-        }
-    };
-    ($option:expr, |$value:ident| $some:expr) => {
-        with!($option, |$value| $some, else ())
-    };
-}
 
 /// The telemetry that the builder was given.
 #[derive(Clone, Debug, Default)]
@@ -96,21 +80,6 @@ impl TelemetrySetting {
             builder
         })
     }
-}
-
-/// The server address, if exactly one broker is configured. With several, the one in use is unknown.
-#[cfg(feature = "rdkafka")]
-fn only_broker(brokers: &str) -> Option<(&str, u16)> {
-    let mut brokers = brokers.split(',').map(str::trim).filter(|broker| !broker.is_empty());
-    let broker = brokers.next()?;
-    if brokers.next().is_some() {
-        return None;
-    }
-    let (host, port) = match broker.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
-        _ => (broker, 9092),
-    };
-    Some((host.trim_start_matches('[').trim_end_matches(']'), port))
 }
 
 /// The sink's telemetry layer, if any.
@@ -227,20 +196,5 @@ impl BatchTelemetry {
 
     pub(super) fn finish(self, results: &[Result<Delivery>]) {
         with!(self.0, |batch| batch.finish(results));
-    }
-}
-
-#[cfg(all(test, feature = "rdkafka"))]
-mod tests {
-    use super::only_broker;
-
-    #[test]
-    fn one_broker_is_the_server() {
-        assert_eq!(only_broker("kafka:19092"), Some(("kafka", 19092)));
-        assert_eq!(only_broker(" kafka ,"), Some(("kafka", 9092)));
-        assert_eq!(only_broker("[::1]:9094"), Some(("::1", 9094)));
-        assert_eq!(only_broker("[::1]"), Some(("::1", 9092)));
-        assert_eq!(only_broker("a:9092,b:9092"), None);
-        assert_eq!(only_broker(""), None);
     }
 }

@@ -265,7 +265,8 @@ where
     /// The service has answered, or will not.
     fn ended(&mut self, slot: usize, answer: Result<Settlement, Failure>) {
         let Some((record, contents)) = self.slots.end(slot) else { return };
-        let Record { ticket, receipt, attempt, raw, deadline } = record;
+        let Record { ticket, receipt, attempt, raw, deadline, span } = record;
+        span.finish(answer.as_ref().err().map(Failure::error_type));
         if let Some(deadline) = deadline {
             self.alarms.remove(deadline, Alarm::TimeOut(slot));
         }

@@ -12,6 +12,7 @@ use kafka_tower_core::wakers::guarded;
 
 use super::lanes::Ticket;
 use crate::source::contents::{Contents, Home};
+use crate::source::telemetry::Processing;
 use crate::source::{Receipt, SourceMessage};
 use crate::waker_group::{ReadyQueue, WakerGroup};
 
@@ -40,6 +41,7 @@ pub(super) struct Record {
     /// The original, if it was kept.
     pub(super) raw: Option<Box<RawRecord>>,
     pub(super) deadline: Option<Instant>,
+    pub(super) span: Processing,
 }
 
 impl<T, F: Future> Slots<T, F> {
@@ -63,11 +65,16 @@ impl<T, F: Future> Slots<T, F> {
         let slot = &mut self.all[index];
         let SourceMessage { mut contents, mut receipt } = message;
         receipt.begin();
+        let span = receipt.hooks().process(&contents, &receipt);
         let (attempt, raw) = (contents.attempt, contents.raw_record(receipt.at(), receipt.offset()).map(Box::new));
         contents.lend(&slot.home, slot.number);
         let lent = SourceMessage { contents, receipt: receipt.lend() };
-        slot.record = Some(Record { ticket, receipt, attempt, raw, deadline: None });
-        match catch_unwind(AssertUnwindSafe(|| call(lent))) {
+        let called = {
+            let _current = span.attach();
+            catch_unwind(AssertUnwindSafe(|| call(lent)))
+        };
+        slot.record = Some(Record { ticket, receipt, attempt, raw, deadline: None, span });
+        match called {
             Ok(future) => {
                 slot.future.set(Some(future));
                 (index, false)
@@ -86,6 +93,8 @@ impl<T, F: Future> Slots<T, F> {
         slot.waker.begin_poll();
         let Some(future) = slot.future.as_mut().as_pin_mut() else { return Poll::Pending };
         let mut cx = Context::from_waker(slot.waker.waker());
+        // Only within this poll: this thread may poll another task next.
+        let _current = slot.record.as_ref().and_then(|record| record.span.attach());
         match catch_unwind(AssertUnwindSafe(|| future.poll(&mut cx))) {
             Ok(polled) => polled.map(Ok),
             Err(_) => Poll::Ready(Err(())),

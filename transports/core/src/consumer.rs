@@ -206,6 +206,12 @@ pub trait Consumer: Send + Sync + fmt::Debug + 'static {
         }
     }
 
+    /// The end of a partition's log (Kafka's high watermark), as far as the transport knows it without asking. For the lag.
+    fn end_offset(&self, at: &TopicPartition) -> Option<i64> {
+        let _ = at;
+        None
+    }
+
     /// The metadata of this member, for [`send_offsets`](crate::TransactionControl::send_offsets); `None` before it has
     /// joined.
     ///

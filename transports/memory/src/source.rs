@@ -239,6 +239,10 @@ impl Consumer for Opened {
         Box::pin(std::future::ready(Ok(self.0.broker.offset_of(at, place))))
     }
 
+    fn end_offset(&self, at: &TopicPartition) -> Option<i64> {
+        Some(self.0.broker.offset_of(at, SeekTo::End))
+    }
+
     fn group(&self) -> Option<ConsumerGroup> {
         self.0.metadata()
     }

@@ -14,6 +14,7 @@ pub(in crate::telemetry) struct SourceInstruments {
     pub(super) commits: Counter<u64>,
     pub(super) given_back: Counter<u64>,
     pub(super) skipped: Counter<u64>,
+    pub(super) dead_lettered: Counter<u64>,
     pub(super) stale: Counter<u64>,
     pub(super) decode_errors: Counter<u64>,
 }
@@ -47,6 +48,11 @@ impl SourceInstruments {
                 "Messages that were given back, and are delivered again.",
             ),
             skipped: count(metric::SOURCE_SKIPPED, "{message}", "Records that were skipped."),
+            dead_lettered: count(
+                metric::SOURCE_DEAD_LETTERED,
+                "{message}",
+                "Messages whose dead letters were delivered.",
+            ),
             stale: count(metric::SOURCE_STALE, "{message}", "Acknowledgements that came too late to count."),
             decode_errors: count(metric::SOURCE_DECODE_ERRORS, "{message}", "Records that could not be decoded."),
         }

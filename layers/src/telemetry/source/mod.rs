@@ -89,6 +89,8 @@ pub enum SourceCount {
     Skipped,
     /// It was given back, and is delivered again.
     GivenBack,
+    /// Its dead letter was delivered.
+    DeadLettered,
     /// It was acknowledged too late.
     Stale,
 }
@@ -133,6 +135,7 @@ impl SourceTelemetry {
             SourceCount::DecodeError => &instruments.decode_errors,
             SourceCount::Skipped => &instruments.skipped,
             SourceCount::GivenBack => &instruments.given_back,
+            SourceCount::DeadLettered => &instruments.dead_lettered,
             SourceCount::Stale => &instruments.stale,
         };
         counter.add(1, &self.topic(topic).own);

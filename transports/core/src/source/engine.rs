@@ -16,7 +16,7 @@ mod place;
 mod transaction;
 mod turn;
 
-pub use action::{Action, Closed, CommitWait, Notice, Unsettled};
+pub use action::{Action, Closed, CommitWait, Notice, Standing, Unsettled};
 pub use transaction::Span;
 
 /// Longest delay before a record is delivered again.
@@ -79,6 +79,8 @@ struct Partition {
     strategy: CommitStrategy,
     /// The offset to commit with [`CommitStrategy::Checkpoint`].
     asked: Option<i64>,
+    /// The offset that may be committed when somebody last looked, and since when it has not moved.
+    seen: Option<(i64, Instant)>,
 }
 
 #[derive(Debug)]
@@ -326,6 +328,21 @@ impl Engine {
         sooner || partition.is_some() && !self.member.is_active(changed)
     }
 
+    /// Where the source stands in each of its partitions.
+    pub fn standings(&mut self, now: Instant) -> Vec<Standing> {
+        let standing = |(at, partition): (&TopicPartition, &mut Partition)| {
+            let (unsettled, next) = (partition.watermark.unsettled(), partition.watermark.committable());
+            partition.seen = match (partition.seen, next) {
+                _ if unsettled == 0 => None,
+                (Some((offset, since)), Some(next)) if offset == next => Some((offset, since)),
+                (_, next) => next.map(|next| (next, now)),
+            };
+            let stalled = partition.seen.map(|(_, since)| now.saturating_duration_since(since)).unwrap_or_default();
+            Standing { at: at.clone(), unsettled, next, stalled }
+        };
+        self.partitions.iter_mut().map(standing).collect()
+    }
+
     /// Forgets partitions. Returns those with something left.
     fn end_partitions(&mut self, ended: &[TopicPartition]) -> Vec<Unsettled> {
         let left = ended.iter().filter_map(|at| self.partitions.remove(at)?.unsettled(at));
@@ -366,6 +383,7 @@ impl Partition {
             paused: false,
             strategy,
             asked: None,
+            seen: None,
         }
     }
 

@@ -193,6 +193,10 @@ impl Consumer for Opened {
         look_up::offset_of(&self.0, at, place, within)
     }
 
+    fn end_offset(&self, at: &TopicPartition) -> Option<i64> {
+        self.0.state().instance.as_ref()?.end_offset(&at.topic, at.partition)
+    }
+
     fn group(&self) -> Option<ConsumerGroup> {
         let state = self.0.state();
         let instance = state.instance.as_ref().filter(|_| state.leave.is_none())?;

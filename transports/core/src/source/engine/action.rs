@@ -1,5 +1,7 @@
 //! What an engine asks for and says.
 
+use std::time::Duration;
+
 use crate::{Assignment, CommitTicket, Error, TopicOffset, TopicPartition};
 
 /// What the transport or the source has to do.
@@ -69,6 +71,20 @@ pub struct Unsettled {
     pub uncommitted: bool,
     /// The offset at which the next owner continues, if this source has committed one.
     pub next_offset: Option<i64>,
+}
+
+/// Where a source stands in a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Standing {
+    /// The partition.
+    pub at: TopicPartition,
+    /// Number of records that were handed out and are not settled.
+    pub unsettled: usize,
+    /// The offset that may be committed, if it is known.
+    pub next: Option<i64>,
+    /// How long that offset has not moved although records are handed out, as far as those who looked have seen.
+    pub stalled: Duration,
 }
 
 /// Result of a source, when it has left.

@@ -200,6 +200,16 @@ impl ConsumerInstance {
         Ok((first, end))
     }
 
+    /// The high watermark of a partition that is read, as of its last answer. Asks nobody.
+    pub(crate) fn end_offset(&self, topic: &str, partition: i32) -> Option<i64> {
+        let topic = CString::new(topic).ok()?;
+        let (mut low, mut high) = (-1, -1);
+        // SAFETY: the client lives, the name is terminated, and both results are written to places of this function.
+        let found =
+            unsafe { raw::rd_kafka_get_watermark_offsets(self.rk(), topic.as_ptr(), partition, &mut low, &mut high) };
+        (found == 0 && high >= 0).then_some(high)
+    }
+
     /// The metadata of this member. Waits for librdkafka's main thread; not after [`close`](Self::close) has begun.
     pub(crate) fn group(&self) -> Option<ConsumerGroup> {
         // SAFETY: the client lives. The result is null, or valid until it is destroyed; its strings live as long as it does.
