@@ -7,6 +7,7 @@ mod privacy;
 mod real;
 mod room;
 mod sink;
+mod source;
 mod statistics;
 mod support;
 mod transactions;

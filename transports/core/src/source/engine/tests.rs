@@ -747,3 +747,25 @@ fn a_record_whose_commit_did_not_come_in_time_says_why() {
     case.event(GroupEvent::Lost(vec![case.at.clone()]));
     assert!(matches!(case.engine.commit_record(&case.at, 1, case.now), Err(Notice::Gone(_))));
 }
+
+#[test]
+fn a_standing_shows_how_long_the_committable_offset_has_not_moved() {
+    let mut case = case(CommitStrategy::Manual);
+    let standing = |case: &mut Case| {
+        let [one] = &case.engine.standings(case.now)[..] else { panic!("one partition") };
+        (one.unsettled, one.next, one.stalled)
+    };
+    assert_eq!(standing(&mut case), (0, None, Duration::ZERO));
+    let ids = [case.take(3), case.take(4)];
+    assert_eq!(standing(&mut case), (2, Some(3), Duration::ZERO), "since somebody looks");
+    case.now += 5 * SECOND;
+    case.settle(ids[1]);
+    assert_eq!(standing(&mut case), (1, Some(3), 5 * SECOND));
+    let id = case.take(5);
+    case.settle(ids[0]);
+    assert_eq!(standing(&mut case), (1, Some(5), Duration::ZERO), "it has moved");
+    case.now += SECOND;
+    case.settle(id);
+    case.now += SECOND;
+    assert_eq!(standing(&mut case), (0, Some(6), Duration::ZERO), "nothing is handed out");
+}
