@@ -1,19 +1,25 @@
-//! The queries of the dashboard and the alerts match the exported metrics.
+//! The queries of the dashboards and the alerts match the exported metrics.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use kafka_tower::layers::dead_letter::{DeadLetterLayer, DeadLetterStyle};
 use kafka_tower::memory::MemoryKafka;
+use kafka_tower::source::Acked;
 use kafka_tower::telemetry::{Telemetry, semconv};
-use kafka_tower::{Error, ErrorKind, KafkaSink, KafkaSinkConfig, Limits, Persistence};
+use kafka_tower::{
+    CommitStrategy, Error, ErrorKind, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, Limits, Persistence,
+    Record,
+};
 use kafka_tower_test_collector::prometheus::{Expr, Store};
 use kafka_tower_test_collector::{Collector, picture};
 use kafka_tower_testkit::kafka as cluster;
 use opentelemetry_otlp::{Protocol, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use tokio::process::Command;
+use tower::{Layer as _, Service as _, ServiceExt as _};
 
 #[path = "../../../examples/traced_service/post.rs"]
 mod post;
@@ -34,13 +40,13 @@ async fn faults(collector: &Collector) {
         .build()
         .unwrap();
     let meters = SdkMeterProvider::builder().with_reader(PeriodicReader::builder(exporter).build()).build();
-    let kafka = MemoryKafka::new().with_topic("orders", 1);
+    let kafka = MemoryKafka::new().with_topic("orders", 1).with_topic("events", 1).with_topic("events.dlq", 1);
     let config = KafkaSinkConfig { topic: "orders".into(), base_backoff_ms: 1, ..KafkaSinkConfig::default() };
     let one = Limits { records: 1, bytes: 1 << 20 };
-    let telemetry = Telemetry::builder().meter_provider(&meters).build();
+    let telemetry = Telemetry::builder().meter_provider(&meters).spans(false).build();
     let sink = KafkaSink::<u32>::builder(config)
         .transport(kafka.transport_with(one))
-        .telemetry(telemetry)
+        .telemetry(telemetry.clone())
         .build()
         .await
         .unwrap();
@@ -56,12 +62,43 @@ async fn faults(collector: &Collector) {
         sink.send(1).await.unwrap_err();
         meters.force_flush().unwrap();
     }
+    consume(&kafka, telemetry, &meters).await;
     sink.circuit_breaker().unwrap().force_open();
     for _ in 0..2 {
         sink.send(2).await.unwrap_err();
         meters.force_flush().unwrap();
     }
     meters.shutdown().unwrap();
+}
+
+/// Lets everything happen to messages that a source counts, twice.
+async fn consume(kafka: &MemoryKafka, telemetry: Telemetry, meters: &SdkMeterProvider) {
+    let config = KafkaSourceConfig {
+        group_id: "billing".into(),
+        topics: vec!["events".into()],
+        commit: CommitStrategy::Each,
+        redelivery_backoff_ms: 1,
+        ..Default::default()
+    };
+    let builder = KafkaSource::<u32>::builder(config).transport(kafka.clone()).telemetry(telemetry);
+    let mut source = builder.build().await.unwrap();
+    let letters = DeadLetterLayer::new(DeadLetterStyle::Own).layer(kafka.transport());
+    for _ in 0..2 {
+        for value in ["1", "2", "no number", "nor this"] {
+            let record = Record::new("events").with_partition(0).with_value(value);
+            kafka.transport().ready().await.unwrap().call(record).await.unwrap();
+        }
+        let (first, second) = (source.recv().await.unwrap(), source.recv().await.unwrap());
+        first.nack("not now");
+        let (first, again) = (source.recv().await.unwrap(), source.recv().await.unwrap());
+        assert_eq!((first.ack(), second.ack()), (Acked::Counted, Acked::Stale));
+        again.process_span().unwrap().finish(Some("no_stock"));
+        again.process_span().unwrap().finish(None);
+        again.ack();
+        source.recv().await.unwrap_err().skip();
+        source.recv().await.unwrap_err().dead_letter(letters.clone()).await.unwrap();
+        meters.force_flush().unwrap();
+    }
 }
 
 /// Returns the expressions of a file of alerts, which are plain or folded.
@@ -118,16 +155,17 @@ async fn what_the_dashboard_asks_for_is_exported() {
         }
     };
     let panels = picture::panels(&docs("dashboard.json")).unwrap();
-    assert!(panels.len() >= 14);
+    let consumers = picture::panels(&docs("consumers.json")).unwrap();
+    assert!(panels.len() >= 14 && consumers.len() >= 10);
     let (start, end) = store.times().unwrap();
-    for panel in &panels {
+    for panel in panels.iter().chain(&consumers) {
         for (expr, _) in &panel.targets {
             known(&panel.title, expr);
             assert!(!store.at(expr, end, end - start).is_empty(), "{} shows nothing: {expr:?}", panel.title);
         }
     }
     let alerts = alerts(&docs("alerts.yaml"));
-    assert!(alerts.len() >= 6);
+    assert!(alerts.len() >= 10);
     for (name, expr) in alerts {
         known(&name, &Expr::parse(&expr).unwrap());
     }
@@ -136,14 +174,20 @@ async fn what_the_dashboard_asks_for_is_exported() {
 
 /// Checks for errors that Grafana would reject, and for overlapping panels.
 #[test]
-fn the_dashboard_is_valid() {
-    let dashboard: serde_json::Value = serde_json::from_str(&docs("dashboard.json")).unwrap();
+fn the_dashboards_are_valid() {
+    for file in ["dashboard.json", "consumers.json"] {
+        is_valid(&docs(file));
+    }
+}
+
+fn is_valid(text: &str) {
+    let dashboard: serde_json::Value = serde_json::from_str(text).unwrap();
     assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 36 && dashboard["uid"].is_string());
     let panels = dashboard["panels"].as_array().unwrap();
     let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
     assert_eq!(ids.len(), panels.len());
     let mut taken = BTreeSet::new();
-    for (panel, read) in panels.iter().zip(picture::panels(&docs("dashboard.json")).unwrap()) {
+    for (panel, read) in panels.iter().zip(picture::panels(text).unwrap()) {
         assert_eq!(panel["type"], "timeseries");
         assert!(panel["description"].as_str().is_some_and(|text| !text.is_empty()), "{}", read.title);
         let [x, y, w, h] = read.place;

@@ -12,7 +12,7 @@ pub enum Expr {
     Number(f64),
     /// The last value of each series.
     Last(Selector),
-    /// `rate(…[…])` or `increase(…[…])`.
+    /// `rate(…[…])`, `deriv(…[…])` or `increase(…[…])`.
     Rate(Selector, /* a second */ bool),
     /// `sum by (…) (…)` or `max by (…) (…)`.
     Aggregate(/* sum, else max */ bool, Vec<String>, Box<Self>),
@@ -111,7 +111,7 @@ fn operand(words: &mut Words) -> Result<Expr, Error> {
             let inner = binary(words)?;
             expect(words, ")").map(|()| inner)
         }
-        "rate" | "increase" => {
+        "rate" | "increase" | "deriv" => {
             expect(words, "(")?;
             let metric = words.next().unwrap_or_default();
             let selector = selector(metric, words)?;
@@ -119,7 +119,7 @@ fn operand(words: &mut Words) -> Result<Expr, Error> {
             words.next();
             expect(words, "]")?;
             expect(words, ")")?;
-            Ok(Expr::Rate(selector, word == "rate"))
+            Ok(Expr::Rate(selector, word != "increase"))
         }
         "sum" | "max" => {
             let by = if words.next_if(|word| word == "by").is_some() { names(words)? } else { Vec::new() };

@@ -63,7 +63,8 @@ async fn what_serve_handles_is_in_spans_that_link_to_the_senders() {
         }
     });
     let policy = FailurePolicy::retry(3);
-    timeout(LONG, source.serve(service).on_failure(policy)).await.unwrap().unwrap();
+    let report = timeout(LONG, source.serve(service).on_failure(policy)).await.unwrap().unwrap();
+    assert!(report.is_complete(), "{report}");
     let spans = backend.spans();
     let processed = named(&spans, "process orders");
     assert_eq!(processed.len(), 3);
