@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kafka_tower::source::{SourceErrorKind, SourceRecovery};
 use kafka_tower::{CommitStrategy, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, SinkMessage};
+use kafka_tower_core::{ConsumerGroup, TopicOffset};
 use kafka_tower_testkit::kafka::{self as cluster, Cluster, Isolation};
 use tokio::time::timeout;
 
@@ -138,6 +139,31 @@ async fn aborted_transactions_at_the_end_leave_no_lag() {
     assert!(timeout(Duration::from_secs(1), source.recv()).await.is_err());
     no_lag(kafka, &topic, &config.group_id).await;
     assert!(source.close().await.is_complete());
+}
+
+/// A transaction that is open for long has offsets of the group: the source is made, and waits for them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offsets_of_an_open_transaction_are_waited_for() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("pending", 1).await.unwrap();
+    send(&sink(kafka, &topic).await, 0..5).await;
+    let config = config(kafka, &topic, Kind::Cooperative);
+    let producer = kafka_tower_test_suite::rdkafka::open_transactional(kafka.bootstrap(), &topic, ()).await;
+    let transactions = producer.control.transactions().unwrap();
+    transactions.begin(PATIENCE).await.unwrap();
+    let offset = TopicOffset { topic: topic.as_str().into(), partition: 0, offset: 3 };
+    let group = ConsumerGroup {
+        group_id: config.group_id.clone(),
+        generation: -1,
+        member_id: String::new(),
+        group_instance_id: None,
+    };
+    transactions.send_offsets(vec![offset], group, PATIENCE).await.unwrap();
+    let mut source = source(config).await;
+    assert!(timeout(Duration::from_secs(3), source.recv()).await.is_err(), "it is not known where the group continues");
+    transactions.commit(PATIENCE).await.unwrap();
+    assert_eq!(next(&mut source).await.offset(), 3);
+    drop(source.close().await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

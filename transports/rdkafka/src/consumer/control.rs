@@ -121,10 +121,11 @@ impl Control<'_> {
     }
 
     fn turn(&mut self, event: Option<GroupEvent>) {
-        self.next = match &self.events {
-            Some(events) => events.turn(Instant::now(), event),
-            None => None,
-        };
+        // Before the turn: after a panic it is not called again at once.
+        self.next = None;
+        if let Some(events) = &self.events {
+            self.next = events.turn(Instant::now(), event);
+        }
     }
 
     /// Joins the group when the source is there.
