@@ -150,7 +150,8 @@ pub trait ConsumerTransport: Send + Sync + fmt::Debug + 'static {
 ///    leaves through this trait.
 /// 10. **Seek.** After `seek` the next record is the first readable one at or after the target.
 /// 11. **Opened means connected**, as for a [`Transport`](crate::Transport).
-/// 12. **End.** `leave` ends with [`GroupEvent::Left`] within its time. Afterwards nothing of the consumer remains.
+/// 12. **End.** `leave` ends with [`GroupEvent::Left`] within its time. Afterwards nothing is read or committed, and what remains of
+///     the consumer ends by itself.
 /// 13. **Look-ups are true.** `committed` says what the group has, and `offset_of` the offset of the place at the time of the
 ///     call, or they fail within their time.
 ///

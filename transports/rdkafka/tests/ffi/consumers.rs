@@ -263,6 +263,23 @@ async fn a_fetch_that_fails_leaves_no_gap() {
     member.left().await;
 }
 
+/// The group has committed an offset that the log does not have.
+#[tokio::test]
+async fn an_offset_that_is_not_in_the_log_is_replaced_by_the_start() {
+    let (cluster, mut transport) = cluster(5).await;
+    let mut member = Member::join(&cluster).await;
+    assert!(matches!(member.commit(1_000).await, CommitAnswer::Committed));
+    member.consumer.leave(PATIENCE);
+    member.left().await;
+    let mut member = Member::join(&cluster).await;
+    assert_eq!(member.read(5).await, [0, 1, 2, 3, 4]);
+    append(&mut transport, 5..6).await;
+    let (numbers, batch) = member.batch(10).await;
+    assert_eq!((numbers, batch.position), (vec![5], Some(6)), "no position of before");
+    member.consumer.leave(PATIENCE);
+    member.left().await;
+}
+
 #[tokio::test]
 async fn a_consumer_that_never_ran_ends_with_its_handle() {
     let (cluster, _transport) = cluster(1).await;
