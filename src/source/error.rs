@@ -187,8 +187,9 @@ impl SourceError {
     }
 
     pub(super) fn with_dead_letters() -> Self {
-        let message = "`transactional` has no dead letters for records that cannot be decoded".to_owned();
-        let help = "use another `DecodePolicy`, or decode in the handler, and make the dead letter one of its outputs";
+        let message = "`transactional` has no policy with dead letters".to_owned();
+        let help =
+            "use another policy, and make the dead letter one of the handler's outputs, which is in the transaction";
         Self::of(SourceErrorKind::Config, message, help, Vec::new(), None)
     }
 

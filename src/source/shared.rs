@@ -187,6 +187,12 @@ impl Shared {
         rewound
     }
 
+    /// A message could not be handled: it is delivered again, and what follows it, not before `due`.
+    pub(super) fn retry(&self, at: &TopicPartition, id: DeliveryId, due: Instant) {
+        self.state().engine.retry(at, id, due);
+        self.consumer.notify();
+    }
+
     /// Whether the records can still become part of a transaction.
     pub(super) fn is_current(&self, span: &Span) -> bool {
         self.state().engine.is_current(&span.at, span.last)

@@ -20,6 +20,7 @@ use super::{KafkaSource, SourceCloseReport, SourceError, SourceMessage};
 use driver::Driver;
 use lanes::Lanes;
 pub use lanes::Order;
+pub(super) use policy::Verdict;
 pub use policy::{FailurePolicy, Settlement};
 
 /// Default of [`Serve::concurrency`].

@@ -38,7 +38,7 @@ enum Last {
 
 /// What to do with a message that has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::source) enum Verdict {
     /// Handle it again after a delay.
     Retry(Duration),
     /// Settle it.
@@ -133,7 +133,7 @@ impl FailurePolicy {
         Self { last: Last::DeadLetter(LetterService::new(service)), ..self }
     }
 
-    pub(super) fn letters(&self) -> Option<&LetterService> {
+    pub(in crate::source) fn letters(&self) -> Option<&LetterService> {
         match &self.last {
             Last::DeadLetter(service) => Some(service),
             Last::Fail | Last::Skip => None,
@@ -141,7 +141,7 @@ impl FailurePolicy {
     }
 
     /// Decides about a message whose attempt, counted from 1, has failed.
-    pub(super) fn decide(&self, attempt: u32) -> Verdict {
+    pub(in crate::source) fn decide(&self, attempt: u32) -> Verdict {
         let attempt = attempt.max(1);
         if attempt <= self.retries {
             return Verdict::Retry(self.first.saturating_mul(1 << (attempt - 1).min(31)).min(self.longest));

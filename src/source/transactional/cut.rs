@@ -43,6 +43,14 @@ pub(super) struct Place {
     number: u64,
 }
 
+/// A record without a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FailedRecord {
+    pub(super) id: DeliveryId,
+    pub(super) offset: i64,
+    pub(super) attempt: u32,
+}
+
 /// Results that leave together: those of the first records of a partition.
 #[derive(Debug)]
 pub(super) struct Prefix<O> {
@@ -93,15 +101,29 @@ impl<O> Reorder<O> {
         None
     }
 
-    /// A record has no result: it and all later ones of its partition are forgotten. Returns its offset and attempt, unless it
-    /// was forgotten before.
-    pub(super) fn fail(&mut self, place: &Place) -> Option<(i64, u32)> {
+    /// The record of a place, unless it was forgotten.
+    pub(super) fn record(&mut self, place: &Place) -> Option<FailedRecord> {
         let (lane, index) = self.find(place)?;
-        let failed = (lane.entries[index].offset, lane.entries[index].attempt);
+        let Entry { id, offset, attempt, .. } = lane.entries[index];
+        Some(FailedRecord { id, offset, attempt })
+    }
+
+    /// A record has no result, and is not missed: those behind it do not wait for it.
+    pub(super) fn skip(&mut self, place: &Place) {
+        let Some((lane, index)) = self.find(place) else { return };
+        lane.entries.remove(index);
+        let before = lane.ready;
+        lane.count();
+        self.ready += lane.ready - before;
+        self.len -= 1;
+    }
+
+    /// A record has no result: it and all later ones of its partition are forgotten.
+    pub(super) fn fail(&mut self, place: &Place) {
+        let Some((lane, index)) = self.find(place) else { return };
         let removed = lane.entries.len() - index;
         lane.entries.truncate(index);
         self.len -= removed;
-        Some(failed)
     }
 
     /// Forgets the records of a partition.

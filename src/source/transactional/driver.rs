@@ -1,6 +1,7 @@
 //! Reads, runs the handlers, and gives their results to one transaction at a time.
 
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,13 +11,15 @@ use kafka_tower_core::clock::later;
 use kafka_tower_core::{BoxError, Error, SinkMessage, TopicPartition};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::cut::{Cut, Place, Reorder, cut};
+use super::cut::{Cut, FailedRecord, Place, Reorder, cut};
 use super::end::{self, Batch, Ended};
 use super::handlers::{Finished, Handlers, Panicked};
 use super::plan::{self, AfterAbort};
 use super::{BoxFuture, Limits};
 use crate::sink::KafkaSink;
 use crate::source::failure::Failure;
+use crate::source::receipt::Settle;
+use crate::source::serve::Verdict;
 use crate::source::shared::now;
 use crate::source::{KafkaSource, SourceCloseReport, SourceError, SourceErrorKind, SourceMessage};
 
@@ -59,6 +62,7 @@ where
         limits: Limits,
         until: Option<BoxFuture<()>>,
     ) -> Self {
+        let max = limits.records;
         Self {
             source,
             sink,
@@ -71,7 +75,7 @@ where
             timer: None,
             transaction: None,
             failed: 0,
-            max: limits.records,
+            max,
             is_closing: false,
             is_draining: false,
             stop: None,
@@ -152,12 +156,27 @@ where
         moved
     }
 
-    /// A handler has failed. What comes before its record in its partition is committed, and the other handlers end.
+    /// A handler has failed, and the policy decides. Those of other messages go on.
     fn fail(&mut self, place: &Place, failure: Failure) {
-        if let Some((offset, attempt)) = self.reorder.fail(place) {
-            self.stop.get_or_insert_with(|| SourceError::not_handled(&place.at, offset, attempt, failure));
-            self.cancel();
+        let Some(FailedRecord { id, offset, attempt }) = self.reorder.record(place) else { return };
+        let (at, verdict) = (&place.at, self.limits.policy.decide(attempt));
+        match verdict {
+            Verdict::Skip => {
+                tracing::warn!(partition = %at, offset, attempt, error = %failure, "a message was not handled, and is skipped");
+                self.reorder.skip(place);
+                self.source.shared.settle(at, id, Settle::Skip);
+            }
+            Verdict::Retry(delay) => {
+                tracing::warn!(partition = %at, offset, attempt, error = %failure, "a message was not handled, and comes again");
+                self.reorder.fail(place);
+                self.source.shared.retry(at, id, later(now(), delay));
+            }
+            Verdict::Fail | Verdict::DeadLetter => {
+                self.reorder.fail(place);
+                self.stop.get_or_insert_with(|| SourceError::not_handled(at, offset, attempt, failure));
+            }
         }
+        self.cancel();
     }
 
     fn poll_transaction(&mut self, cx: &mut Context<'_>) -> bool {
@@ -222,8 +241,10 @@ where
                 Poll::Ready(Ok(message)) => {
                     let (at, id, offset) = message.detach();
                     let place = self.reorder.enter(&at, id, offset, message.attempt());
-                    let future = (self.handler)(message);
-                    self.handlers.push(place, future);
+                    match catch_unwind(AssertUnwindSafe(|| (self.handler)(message))) {
+                        Ok(future) => self.handlers.push(place, future),
+                        Err(_) => self.fail(&place, Failure::Panicked),
+                    }
                 }
                 Poll::Ready(Err(error)) => match error.kind() {
                     SourceErrorKind::Closed => self.is_closing = true,
@@ -277,7 +298,10 @@ where
     E: Into<BoxError>,
 {
     match result {
-        Ok(Ok(outputs)) => Ok(outputs.into_iter().map(Into::into).collect()),
+        Ok(Ok(outputs)) => {
+            let collect = || outputs.into_iter().map(Into::into).collect();
+            catch_unwind(AssertUnwindSafe(collect)).map_err(|_| Failure::Panicked)
+        }
         Ok(Err(error)) => Err(Failure::Error(error.into())),
         Err(Panicked) => Err(Failure::Panicked),
     }

@@ -23,7 +23,8 @@ const PATIENCE: u32 = 10;
 pub(super) enum Ended {
     /// Outputs and offsets are there, and the source knows it.
     Committed,
-    /// It was certainly aborted, or none was begun. `None`: a partition was given back, lost or read again.
+    /// It was certainly aborted, or none was begun. `None`: a partition was given back, lost or read again; if that is true of
+    /// all of its partitions, its end may be unknown, and does not matter.
     Aborted(Option<Error>),
     /// The sink cannot begin transactions any more. The last one was not committed, or the group's committed offsets say
     /// whether it was.
@@ -87,7 +88,14 @@ pub(super) async fn run<U: Send + 'static>(
             Ended::Committed
         }
         Err((AfterCommit::Unknown, error)) => unknown(&shared, &sink, &batch, &offsets, error).await,
-        Err((_, error)) => Ended::Aborted(Some(error)),
+        Err((AfterCommit::Aborted, error)) => Ended::Aborted(Some(error)),
+        Err((AfterCommit::Again, error)) => {
+            tracing::warn!(
+                error = error.message(),
+                "the source closes before the commit of a transaction has an answer"
+            );
+            Ended::Aborted(None)
+        }
     }
 }
 
@@ -141,8 +149,9 @@ async fn commit<U>(
             return Err((after, error));
         }
         tracing::warn!(error = error.message(), "the commit of a transaction had no answer, and is called again");
-        if pause(shared, batch, failed).await.is_err() {
-            return Err((AfterCommit::Unknown, error));
+        // Also if its partitions have gone: before the answer, the sink begins no other transaction.
+        if pause(shared, batch, failed).await.is_err() && shared.state().engine.is_closing() {
+            return Err((AfterCommit::Again, error));
         }
         match sink.commit_transaction().await {
             Ok(()) => return Ok(()),
@@ -194,11 +203,9 @@ async fn unknown<U>(shared: &Shared, sink: &KafkaSink<U>, batch: &Batch, ends: &
 
 /// Waits before the next try. Fails if no record of the batch is ours any more: then nothing has to be known.
 async fn pause(shared: &Shared, batch: &Batch, failed: u32) -> Result<(), Ended> {
-    let ours = || batch.spans.iter().any(|span| shared.is_current(span));
-    if ours() {
-        sleep(plan::backoff(failed)).await;
-    }
-    if ours() { Ok(()) } else { Err(Ended::Aborted(None)) }
+    sleep(plan::backoff(failed)).await;
+    let ours = batch.spans.iter().any(|span| shared.is_current(span));
+    if ours { Ok(()) } else { Err(Ended::Aborted(None)) }
 }
 
 fn too_old() -> Error {

@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use kafka_tower_core::wakers::guarded;
+
 use super::cut::Place;
 use crate::waker_group::{ReadyQueue, WakerGroup};
 
@@ -79,7 +81,7 @@ impl<Fut: Future> Handlers<Fut> {
     pub(super) fn retain(&mut self, keep: impl Fn(&Place) -> bool) {
         for (index, slot) in self.slots.iter_mut().enumerate() {
             if slot.running.as_ref().is_some_and(|(place, _)| !keep(place)) {
-                slot.running = None;
+                guarded("a future of a handler", || slot.running = None);
                 self.free.push(index);
             }
         }

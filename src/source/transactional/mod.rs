@@ -23,17 +23,18 @@ use std::time::Duration;
 use kafka_tower_core::{BoxError, SinkMessage};
 
 use self::driver::Driver;
-use super::{KafkaSource, SourceCloseReport, SourceError, SourceMessage};
+use super::{FailurePolicy, KafkaSource, SourceCloseReport, SourceError, SourceMessage};
 use crate::sink::KafkaSink;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Limits of a [`Transactional`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Limits {
     records: usize,
     age: Duration,
     concurrency: usize,
+    policy: FailurePolicy,
 }
 
 impl<T: Send + 'static> KafkaSource<T> {
@@ -86,7 +87,8 @@ impl<T: Send + 'static> KafkaSource<T> {
     ///
     /// | what happens | what follows |
     /// |---|---|
-    /// | the handler fails or panics, or a message cannot be decoded | the messages before it in its partition, and those of the other partitions that are being handled, are committed; then it ends with the error |
+    /// | the handler fails or panics | the [policy](Transactional::on_failure) decides; by default as the next line says |
+    /// | a message cannot be decoded, and is not skipped | the messages before it in its partition, and those of the other partitions that are being handled, are committed; then it ends with the error |
     /// | an output is refused | the transaction is aborted and its messages are handled again in smaller transactions, until the message is found: it ends with the error |
     /// | another error of the transaction | it is aborted, and its messages are handled again, with a growing delay |
     /// | partitions are taken back by the group | their messages that are being handled are committed, within `drain_timeout_ms` |
@@ -100,7 +102,8 @@ impl<T: Send + 'static> KafkaSource<T> {
         H: FnMut(SourceMessage<T>) -> Fut,
         Fut: Future,
     {
-        let limits = Limits { records: 1_000, age: Duration::from_millis(100), concurrency: 64 };
+        let policy = FailurePolicy::fail();
+        let limits = Limits { records: 1_000, age: Duration::from_millis(100), concurrency: 64, policy };
         Transactional { source: self, sink, handler, limits, until: None }
     }
 }
@@ -111,8 +114,8 @@ impl<T: Send + 'static> KafkaSource<T> {
 ///
 /// [`SourceErrorKind`](super::SourceErrorKind):
 /// `Handler` and `Decode` for the message that could not be handled; `Transaction` and `Fenced` with the sink's error as the
-/// source; `Config` if the source does not commit in transactions, or has dead letters for records that cannot be decoded, which
-/// would not be part of the transactions. The source has left its group then, and all that is not committed is read again by the
+/// source; `Config` if the source does not commit in transactions, or a policy sends dead letters, which would not be part of the
+/// transactions. The source has left its group then, and all that is not committed is read again by the
 /// next member.
 ///
 /// # Cancel safety
@@ -149,6 +152,15 @@ impl<T, U, H> Transactional<T, U, H> {
         self
     }
 
+    /// Sets what happens to a message whose handler failed or panicked. Default: [`FailurePolicy::fail`].
+    ///
+    /// A message that is handled again is read again from Kafka, with what follows it in its partition. Policies with dead
+    /// letters are refused: a handler can make the dead letter one of its outputs, which is then in the transaction.
+    pub fn on_failure(mut self, policy: FailurePolicy) -> Self {
+        self.limits.policy = policy;
+        self
+    }
+
     /// Ends when `shutdown` is ready: no message is received any more, and those that are being handled are committed, within
     /// `drain_timeout_ms`. Default: it ends when the source is closed by its [control](KafkaSource::control).
     pub fn until<F>(mut self, shutdown: F) -> Self
@@ -182,7 +194,7 @@ where
             if !source.shared.is_transactional() {
                 return Err(SourceError::not_transactional());
             }
-            if source.reader.has_dead_letters() {
+            if source.reader.has_dead_letters() || limits.policy.letters().is_some() {
                 return Err(SourceError::with_dead_letters());
             }
             Driver::new(source, sink, handler, limits, until).run().await

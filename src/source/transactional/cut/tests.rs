@@ -62,10 +62,22 @@ fn nothing_leaves_from_a_failed_record_on() {
     let places: Vec<_> = (0..4).map(|offset| reorder.enter(&at(0), ids.next(0, offset), offset, 1)).collect();
     reorder.finish(&places[3], 3);
     reorder.finish(&places[0], 0);
-    assert_eq!(reorder.fail(&places[1]), Some((1, 1)));
+    assert_eq!(reorder.record(&places[1]).map(|record| (record.offset, record.attempt)), Some((1, 1)));
+    reorder.fail(&places[1]);
     assert_eq!((reorder.len(), reorder.ready(), reorder.has(&places[2])), (1, 1, false));
-    assert_eq!((reorder.finish(&places[2], 2), reorder.fail(&places[1])), (Some(2), None));
+    assert_eq!((reorder.finish(&places[2], 2), reorder.record(&places[1])), (Some(2), None));
     assert_eq!(reorder.take(10)[0].results, [0]);
+}
+
+#[test]
+fn a_skipped_record_is_not_waited_for() {
+    let (mut ids, mut reorder) = (Ids::new(), Reorder::new());
+    let places: Vec<_> = (0..4).map(|offset| reorder.enter(&at(0), ids.next(0, offset), offset, 1)).collect();
+    assert!([0, 2].iter().all(|index| reorder.finish(&places[*index], *index).is_none()));
+    reorder.skip(&places[1]);
+    assert_eq!((reorder.len(), reorder.ready(), reorder.has(&places[1])), (3, 2, false));
+    let taken = reorder.take(10);
+    assert_eq!((taken[0].span.records, &taken[0].results[..]), (2, &[0, 2][..]));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use kafka_tower::source::{Acked, DecodePolicy, SourceErrorKind, SourceRecovery};
+use kafka_tower::source::{Acked, DecodePolicy, FailurePolicy, SourceErrorKind, SourceRecovery};
 use kafka_tower::{CommitStrategy, Error, SinkMessage, SourceMessage};
 use tokio::time::{Instant, sleep};
 
@@ -102,6 +102,28 @@ async fn a_handler_that_fails_or_panics_ends_it_after_what_comes_before() {
         // Restarted after the correction.
         drop(finish(&kafka, members(&kafka).await, sink).await.unwrap());
         assert_exactly_once(&kafka, 20);
+    }
+}
+
+/// Retries keep the order, and what is skipped holds nothing up.
+#[tokio::test(start_paused = true)]
+async fn a_policy_decides_about_a_message_that_is_not_handled() {
+    let kafka = filled(2, 20).await;
+    let (source, sink) = (members(&kafka).await, sink(&kafka, "billing-1").await);
+    let handler = |order: SourceMessage<u32>| {
+        assert!(order.offset() != 7 || order.attempt() == 3, "planted: before it returns a future");
+        async move {
+            let is_bad = order.offset() == 11 || order.offset() == 3 && order.attempt() < 3;
+            if is_bad { Err("planted") } else { Ok(vec![bill(&order)]) }
+        }
+    };
+    let policy = FailurePolicy::retry(2).backoff(SECOND, LONG).then_skip();
+    let run = source.transactional(sink, handler).on_failure(policy).until(until_idle(&kafka));
+    let report = ended(run.into_future()).await.unwrap();
+    assert_eq!((report.settled, report.skipped, report.is_complete()), (38, 2, true), "{report}");
+    let expected: Vec<_> = (0..20).filter(|value| *value != 11).collect();
+    for partition in 0..2 {
+        assert_eq!((bills(&kafka, partition), committed(&kafka, partition)), (expected.clone(), 20));
     }
 }
 

@@ -138,6 +138,24 @@ async fn two_sources_share_the_partitions_while_they_move() {
     assert_exactly_once(&kafka, 300);
 }
 
+/// The partitions are lost while a commit has no answer: the member goes on when it has one.
+#[tokio::test(start_paused = true)]
+async fn a_commit_without_an_answer_outlives_its_partitions() {
+    for was_committed in [true, false] {
+        let kafka = filled(2, 10).await;
+        let rule = kafka.script_transactions().on(TransactionCall::Commit).times(450);
+        let rule = if was_committed { rule.lose_answer() } else { rule.lose_request() };
+        let (source, sink) = (members(&kafka).await, sink(&kafka, "billing-1").await);
+        let run = source.transactional(sink, pass).until(sleep(3 * LONG)).into_future();
+        let run = tokio::spawn(run);
+        sleep(SECOND).await;
+        kafka.expel_members(GROUP);
+        let report = ended(async { run.await.unwrap() }).await.unwrap();
+        assert!(report.left && rule.used() == 450, "{report}");
+        assert_exactly_once(&kafka, 10);
+    }
+}
+
 /// Nothing is committed outside of transactions, also not when partitions are given back.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_committed_without_its_output() {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use kafka_tower::memory::{FaultKind, Faults, MemoryKafka, TransactionCall};
-use kafka_tower::source::SourceErrorKind;
+use kafka_tower::source::{FailurePolicy, SourceErrorKind};
 use kafka_tower::{Error, ErrorKind, KafkaSourceConfig, Persistence, Recovery, SourceMessage};
 use kafka_tower_test_suite::random::Random;
 use tokio::task::JoinHandle;
@@ -43,6 +43,9 @@ impl World {
         );
         let run = source
             .transactional(sink, handler)
+            .on_failure(
+                FailurePolicy::retry(random.below(3) as u32).backoff(Duration::from_millis(20), Duration::from_secs(1)),
+            )
             .max_records(1 + random.below(40) as usize)
             .max_age(Duration::from_millis(random.below(200)))
             .concurrency(1 + random.below(16) as usize);

@@ -43,7 +43,17 @@ impl Engine {
         if settled > 0 {
             self.closed.settled += settled;
             partition.watermark.committed(offset);
+            partition.attempts = partition.attempts.split_off(&offset);
         }
+    }
+
+    /// The user could not handle a record of a transaction that has not begun: it is delivered again as the next attempt, and
+    /// what follows it as well, not before `due`. Nothing happens if it is stale.
+    pub fn retry(&mut self, at: &TopicPartition, id: DeliveryId, due: Instant) {
+        let Some(partition) = self.partitions.get_mut(at) else { return };
+        let Some(offset) = partition.watermark.offset(id).filter(|_| partition.watermark.hold_from(id)) else { return };
+        *partition.attempts.entry(offset).or_default() += 1;
+        partition.seek_at = partition.seek_at.max(Some(due));
     }
 
     /// The transaction with these records was aborted, or none was begun: they are delivered again, and what follows them as

@@ -155,6 +155,23 @@ fn an_abort_reads_the_records_again_and_what_follows_them() {
     assert_eq!(case.engine.settle(&case.at, behind.first, case.now), Settled::Stale);
 }
 
+#[test]
+fn a_retry_delivers_a_record_as_the_next_attempt_and_leaves_those_before_it() {
+    let mut case = Case::new();
+    let (span, failed, behind) = (case.span([0, 1]), case.take(2), case.take(3));
+    case.engine.retry(&case.at, failed, case.now + SECOND);
+    assert!(!case.engine.is_current(&case.at, behind));
+    assert_eq!(case.end(&span), Some(2), "it can still be committed");
+    let actions = case.wait(SECOND);
+    assert!(matches!(&actions[..], [Action::Seek { to: 2, .. }]), "{actions:?}");
+    assert_eq!(case.end(&span), Some(2));
+    case.engine.settle_span(&span, 2);
+    let again = case.engine.deliver(&case.assigned(), 2).unwrap();
+    assert_eq!(case.engine.dispatch(&case.at, again), Some(2));
+    let behind = case.engine.deliver(&case.assigned(), 3).unwrap();
+    assert_eq!(case.engine.dispatch(&case.at, behind), Some(1));
+}
+
 proptest! {
     /// Transactions of any size that end in any way, with rewinds and losses between: each record is settled once, in order.
     #[test]
