@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use kafka_tower_core::source::{CommitStrategy, DeliveryId};
 use kafka_tower_core::{
-    Assignment, BatchSink, Error, ErrorKind, Header, Headers, RawRecord, RecordRef, Result, TopicPartition,
+    Assignment, BatchSink, Error, ErrorKind, Header, Headers, RawRecord, RecordRef, Result, Timestamp, TopicPartition,
 };
 use kafka_tower_layers::deserialize::{MessageDeserializer, check_content_type};
 use tokio::runtime::Handle;
@@ -68,10 +68,21 @@ struct Read<T> {
 struct Meta {
     at: TopicPartition,
     id: DeliveryId,
-    /// The record without its value.
-    record: RawRecord,
+    offset: i64,
+    timestamp: Option<Timestamp>,
+    key: Option<Bytes>,
+    headers: Headers,
     /// Its value, if messages keep it.
     kept: Option<KeptValue>,
+}
+
+impl Meta {
+    fn raw_record(&self, value: Option<Bytes>) -> RawRecord {
+        let mut record = RawRecord::new(Arc::clone(&self.at.topic), self.at.partition, self.offset);
+        (record.timestamp, record.key, record.value) = (self.timestamp, self.key.clone(), value);
+        record.headers = self.headers.clone();
+        record
+    }
 }
 
 enum Body<T> {
@@ -184,8 +195,7 @@ impl<T: Send + 'static> Reader<T> {
                 None => match self.ready.pop_front() {
                     None => return Poll::Ready(None),
                     Some(Read { meta, body: Body::Waits(value) }) => {
-                        let mut record = meta.record.clone();
-                        record.value = value;
+                        let record = meta.raw_record(value);
                         let (deserializer, copy) = (Arc::clone(&self.deserializer), record.clone());
                         let decoding = Box::pin(async move { deserializer.deserialize(copy).await });
                         self.decoding = Some((meta, record, decoding));
@@ -231,19 +241,20 @@ impl<T: Send + 'static> Reader<T> {
     /// Hands a record to the application, unless its partition is not ours any more or is read again, or the policy settles
     /// it.
     fn hand_out(&mut self, shared: &Arc<Shared>, read: Read<T>) -> Option<Received<T>> {
-        let Read { meta: Meta { at, id, mut record, kept }, body } = read;
-        let attempt = shared.state().engine.dispatch(&at, id)?;
-        let receipt = Receipt::new(Arc::clone(shared), at, record.offset, id);
+        let Read { meta, body } = read;
+        let attempt = shared.state().engine.dispatch(&meta.at, meta.id)?;
         match body {
             Body::Failed(value, error) => {
-                shared.hooks.not_decoded(&record.topic);
-                record.value = value;
+                shared.hooks.not_decoded(&meta.at.topic);
+                let record = meta.raw_record(value);
+                let receipt = Receipt::new(Arc::clone(shared), meta.at, meta.offset, meta.id);
                 self.not_decoded(record, receipt, attempt, error).map(Err)
             }
             Body::Waits(_) => None,
             Body::Decoded(value) => {
-                let RawRecord { topic, key, headers, timestamp, .. } = record;
-                shared.hooks.consumed(&topic);
+                shared.hooks.consumed(&meta.at.topic);
+                let Meta { at, id, offset, timestamp, key, headers, kept } = meta;
+                let receipt = Receipt::new(Arc::clone(shared), at, offset, id);
                 let contents = Contents::new(value, key, headers, timestamp, attempt);
                 Some(Ok(SourceMessage { contents: contents.with_raw(kept), receipt }))
             }
@@ -362,14 +373,14 @@ impl<T> BatchSink for Sink<'_, T> {
             tracing::debug!(partition = %at, offset = lent.offset, "a record of an old epoch was discarded");
             return;
         };
-        let mut record = RawRecord::new(Arc::clone(&at.topic), at.partition, lent.offset);
-        (record.timestamp, record.key) = (lent.timestamp, lent.key.map(|key| self.blocks.copy(key)));
+        let key = lent.key.map(|key| self.blocks.copy(key));
         let header =
             |(key, value): &(&str, Option<&[u8]>)| Header { key: Cow::Owned((*key).to_owned()), value: own(*value) };
-        record.headers = lent.headers.iter().map(header).collect::<Headers>();
-        self.polling.record(&record.headers);
+        let headers = lent.headers.iter().map(header).collect::<Headers>();
+        self.polling.record(&headers);
         let kept = self.reading.keep_raw.then(|| Box::new(own(lent.value)));
-        self.ready.push_back(Read { meta: Meta { at: at.clone(), id, record, kept }, body });
+        let (at, offset, timestamp) = (at.clone(), lent.offset, lent.timestamp);
+        self.ready.push_back(Read { meta: Meta { at, id, offset, timestamp, key, headers, kept }, body });
     }
 }
 

@@ -79,7 +79,8 @@ const CONCURRENCY: usize = 64;
 /// the value out ([`into_parts`](SourceMessage::into_parts)) or keeps the message, it is read again from Kafka, after the
 /// source's `redelivery_backoff_ms`, together with what follows it in its partition.
 ///
-/// A service that gives the message to another task and answers before that task is done, acknowledges it too early.
+/// The futures of the service run on the task that awaits `serve`. To use more threads, spawn a task in the service and await
+/// it. A service that answers before such a task is done acknowledges its message too early.
 ///
 /// # Readiness
 ///

@@ -7,5 +7,6 @@ mod laws_mock;
 mod laws_real;
 mod outages;
 mod read;
+mod serve;
 mod support;
 mod transactional;
