@@ -5,7 +5,6 @@ use kafka_tower_layers::deserialize::MessageDeserializer;
 use kafka_tower_rdkafka::RdkafkaConsumerTransport;
 
 use super::{KafkaSource, NoTransport, SourceBuilder};
-use crate::KafkaSourceConfig;
 
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "json", feature = "rdkafka"))))]
@@ -40,7 +39,7 @@ impl<T: serde::de::DeserializeOwned + Send + 'static> KafkaSource<T> {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn new(config: KafkaSourceConfig) -> Result<Self> {
+    pub async fn new(config: crate::KafkaSourceConfig) -> Result<Self> {
         Self::builder(config).build().await
     }
 }
