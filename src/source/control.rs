@@ -1,11 +1,15 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Shared, SourceCloseReport};
+use kafka_tower_core::TopicPartition;
 
-/// Closes a [`KafkaSource`](super::KafkaSource) from another task, for example when the process has to end.
+use super::{Shared, SourceCloseReport, SourceError};
+
+/// Closes a [`KafkaSource`](super::KafkaSource) from another task, for example when the process has to end, and says how far it
+/// is behind.
 ///
 /// ```
 /// # async fn example(mut source: kafka_tower::KafkaSource<String>) {
@@ -29,6 +33,17 @@ pub struct SourceControl {
 impl SourceControl {
     pub(super) fn new(shared: Arc<Shared>, drain: Duration) -> Self {
         Self { shared, drain }
+    }
+
+    /// As [`KafkaSource::lag`](super::KafkaSource::lag).
+    ///
+    /// # Errors
+    ///
+    /// As `KafkaSource::lag`.
+    pub fn lag(
+        &self,
+    ) -> impl Future<Output = Result<BTreeMap<TopicPartition, Option<u64>>, SourceError>> + Send + use<> {
+        Arc::clone(&self.shared).lag()
     }
 
     /// As [`KafkaSource::close`](super::KafkaSource::close).

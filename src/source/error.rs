@@ -41,7 +41,7 @@ pub enum SourceErrorKind {
     DeadLetter,
     /// An offset was not committed, or its commit had no answer in time.
     Commit,
-    /// A partition could not be read from the place that was asked for.
+    /// A place in a partition was not found, or the partition could not be read from there.
     Seek,
     /// Partitions were lost, or given back before a commit that was asked for: another member may already have read messages
     /// that were not committed.
@@ -229,6 +229,12 @@ impl SourceError {
         let mut error = Self::of(SourceErrorKind::Seek, message, help, vec![at.clone()], None);
         error.0.source = Some(source);
         error
+    }
+
+    /// The end of a partition was not found.
+    pub(super) fn no_end(at: &TopicPartition, source: Error) -> Self {
+        let message = format!("the end of {at} was not found");
+        Self::of(SourceErrorKind::Seek, message, "repeat it", vec![at.clone()], Some(source))
     }
 
     /// Without a source, the partition or the offset is to blame.

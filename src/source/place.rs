@@ -1,5 +1,6 @@
 //! Where partitions are read: at their start, and if the application decides.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -127,6 +128,23 @@ impl Shared {
         Ok(())
     }
 
+    /// For each partition that is read: how far its settled part is from its end.
+    pub(super) async fn lag(self: Arc<Self>) -> Result<BTreeMap<TopicPartition, Option<u64>>, SourceError> {
+        let mut lag = BTreeMap::new();
+        for at in self.assignment() {
+            let end = self.consumer().offset_of(&at, SeekTo::End, self.starts().within).await;
+            let end = end.map_err(|error| SourceError::no_end(&at, error))?;
+            // After the end, so that it is not greater than what was written at the time of the look-up.
+            let settled = self.state().engine.settled_offset(&at);
+            lag.insert(at, settled.map(|settled| u64::try_from(end - settled).unwrap_or(0)));
+        }
+        Ok(lag)
+    }
+
+    pub(super) fn assignment(&self) -> Vec<TopicPartition> {
+        self.state().engine.assignment()
+    }
+
     /// The place of a partition has changed.
     fn moved(&self) {
         self.consumer().notify();
@@ -139,7 +157,21 @@ impl<T: Send + 'static> KafkaSource<T> {
     /// The partitions that this source reads, in order. Not those that it is giving back.
     #[must_use]
     pub fn assignment(&self) -> Vec<TopicPartition> {
-        self.shared.state().engine.assignment()
+        self.shared.assignment()
+    }
+
+    /// Looks up, for each partition that this source reads, how many offsets lie between its first message that is not settled
+    /// and its end. `None` if nothing of the partition was read yet. Offsets of markers and of aborted transactions count until
+    /// they are passed.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceErrorKind::Seek`](super::SourceErrorKind::Seek) if the end of a partition was not found within
+    /// `connect_timeout_ms`.
+    pub fn lag(
+        &self,
+    ) -> impl Future<Output = Result<BTreeMap<TopicPartition, Option<u64>>, SourceError>> + Send + use<T> {
+        Arc::clone(&self.shared).lag()
     }
 
     /// Continues a partition elsewhere: the next message of it is the first readable one at that place or behind it.

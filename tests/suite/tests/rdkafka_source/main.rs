@@ -6,6 +6,7 @@ mod groups;
 mod laws_mock;
 mod laws_real;
 mod outages;
+mod places;
 mod read;
 mod serve;
 mod support;

@@ -105,6 +105,28 @@ async fn a_seek_continues_there_and_is_committed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_lag_counts_what_is_not_settled() {
+    let kafka = kafka(2);
+    append(&kafka, 0, 0..5).await;
+    append_aborted(&kafka, 0, 2).await;
+    let mut source = source(&kafka, config(CommitStrategy::Automatic)).await;
+    let control = source.control();
+    assert_eq!(control.lag().await.unwrap(), [].into(), "no partition yet");
+    let messages = take(&mut source, 5).await;
+    let lag = |partition: i32, lag| (at(partition), lag);
+    let end = kafka.high_watermark(TOPIC, 0).unwrap();
+    assert!(timeout(LONG, source.recv()).await.is_err());
+    assert_eq!(source.lag().await.unwrap(), [lag(0, Some(end as u64)), lag(1, Some(0))].into());
+    messages[1..].iter().for_each(|message| assert_eq!(message.ack(), Acked::Counted));
+    assert_eq!(control.lag().await.unwrap()[&at(0)], Some(end as u64), "the first one is not settled");
+    assert_eq!(messages[0].ack(), Acked::Counted);
+    assert_eq!(control.lag().await.unwrap(), [lag(0, Some(0)), lag(1, Some(0))].into(), "no hole counts");
+    source.seek(&at(0), SeekTo::Offset(2)).await.unwrap();
+    append(&kafka, 0, 7..8).await;
+    assert_eq!(source.lag().await.unwrap()[&at(0)], Some(end as u64 - 2 + 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_seek_into_a_hole_comes_to_the_next_record() {
     let kafka = kafka(1);
     append_aborted(&kafka, 0, 3).await;

@@ -13,6 +13,12 @@ impl Engine {
         owned.filter_map(|(at, partition)| Some((at.clone(), partition.watermark.committable()?))).collect()
     }
 
+    /// The offset up to which everything of a partition is settled.
+    #[must_use]
+    pub fn settled_offset(&self, at: &TopicPartition) -> Option<i64> {
+        self.partitions.get(at)?.watermark.committable()
+    }
+
     /// Starts to commit these offsets, none beyond a record that is not settled. [`Action::Answer`](super::Action::Answer) has
     /// the result. `None` if the group has them.
     ///
