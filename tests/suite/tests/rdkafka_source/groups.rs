@@ -16,15 +16,18 @@ use crate::support::Kind;
 
 type Counts = Arc<Mutex<BTreeMap<u32, u32>>>;
 
-/// Reads and acknowledges until the source is closed. Counts what was acknowledged in time.
-fn reader(mut source: KafkaSource<u32>, counts: &Counts) -> JoinHandle<()> {
+/// Reads and acknowledges until the source is closed. Counts what was acknowledged in time. `gives_back`: each 40th message is
+/// given back once, so that there are seeks in rebalances.
+fn reader(mut source: KafkaSource<u32>, counts: &Counts, gives_back: bool) -> JoinHandle<()> {
     let counts = Arc::clone(counts);
     tokio::spawn(async move {
         loop {
             match source.recv().await {
                 Ok(message) => {
                     let number = *message.value().unwrap();
-                    if message.ack() == Acked::Counted {
+                    if gives_back && number % 40 == 0 && message.attempt() == 1 {
+                        message.nack("planted");
+                    } else if message.ack() == Acked::Counted {
                         *counts.lock().unwrap().entry(number).or_default() += 1;
                     }
                 }
@@ -35,18 +38,20 @@ fn reader(mut source: KafkaSource<u32>, counts: &Counts) -> JoinHandle<()> {
     })
 }
 
-/// A member joins while another one reads, and the first one leaves. Each message is acknowledged by one of them, once.
-async fn members_come_and_go(kafka: &Cluster, kind: Kind) {
+/// A member joins while another one reads, and the first one leaves. Each message is acknowledged by one of them, once. More
+/// than once only if messages are given back, which brings those behind them along.
+async fn members_come_and_go(kafka: &Cluster, kind: Kind, gives_back: bool) {
     const MESSAGES: u32 = 3_000;
     let topic = kafka.topic("moves", 4).await.unwrap();
-    let (sink, config, counts) = (sink(kafka, &topic).await, config(kafka, &topic, kind), Counts::default());
+    let config = KafkaSourceConfig { redelivery_backoff_ms: 50, ..config(kafka, &topic, kind) };
+    let (sink, counts) = (sink(kafka, &topic).await, Counts::default());
     let first = source(config.clone()).await;
     let control = first.control();
-    let first = reader(first, &counts);
+    let first = reader(first, &counts, gives_back);
     send(&sink, 0..1_000).await;
     let second = source(config.clone()).await;
     let (of_second, group) = (second.control(), config.group_id.clone());
-    let second = reader(second, &counts);
+    let second = reader(second, &counts, gives_back);
     for part in 10..20 {
         send(&sink, part * 100..(part + 1) * 100).await;
         sleep(Duration::from_millis(500)).await;
@@ -58,8 +63,8 @@ async fn members_come_and_go(kafka: &Cluster, kind: Kind) {
     assert!(timeout(PATIENCE, of_second.close()).await.unwrap().is_complete());
     second.await.unwrap();
     let counts = counts.lock().unwrap();
-    let expected = (0..MESSAGES).map(|number| (number, 1));
-    let wrong: Vec<_> = expected.filter(|(number, count)| counts.get(number) != Some(count)).collect();
+    let is_right = |count: Option<&u32>| count.is_some_and(|count| *count == 1 || gives_back);
+    let wrong: Vec<_> = (0..MESSAGES).filter(|number| !is_right(counts.get(number))).collect();
     assert!(wrong.is_empty(), "{kind:?}: not once: {:?}", &wrong[..wrong.len().min(20)]);
 }
 
@@ -124,7 +129,13 @@ macro_rules! for_each_protocol {
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn members_come_and_go() {
                 let Some(kafka) = cluster::shared().await else { return };
-                super::members_come_and_go(kafka, Kind::$kind).await;
+                super::members_come_and_go(kafka, Kind::$kind, false).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn messages_that_are_given_back_in_rebalances_are_not_lost() {
+                let Some(kafka) = cluster::shared().await else { return };
+                super::members_come_and_go(kafka, Kind::$kind, true).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
