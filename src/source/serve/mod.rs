@@ -84,8 +84,10 @@ const CONCURRENCY: usize = 64;
 ///
 /// # Readiness
 ///
-/// No message is read before `poll_ready` of the service was `Ok`. A service that is not ready, for example because a circuit
-/// breaker is open, stops the reading; the source remains a member of its group. An error of `poll_ready` ends `serve`.
+/// No message is read before `poll_ready` of the service was `Ok`. A service that is not ready, for example a concurrency limit
+/// without a free place, stops the reading; the source remains a member of its group. An error of `poll_ready` ends `serve`.
+/// [`CircuitBreakerLayer`](crate::layers::circuit_breaker::CircuitBreakerLayer) is ready while it is open, and rejects: each
+/// rejected message has failed.
 ///
 /// # Rebalances
 ///
