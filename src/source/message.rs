@@ -7,6 +7,7 @@ use kafka_tower_core::source::DeliveryId;
 use kafka_tower_core::{Headers, RawRecord, Timestamp, TopicPartition};
 
 use super::contents::Contents;
+use super::telemetry::Processing;
 use super::{Acked, Receipt, SourceError};
 
 /// A message that was read. Call [`ack`](Self::ack) when it was handled.
@@ -151,7 +152,11 @@ impl<T> SourceMessage<T> {
     #[cfg_attr(docsrs, doc(cfg(feature = "opentelemetry")))]
     #[must_use]
     pub fn process_span(&self) -> Option<crate::telemetry::source::ProcessSpan> {
-        self.receipt.hooks().process(&self.contents, &self.receipt).into_span()
+        self.processing().into_span()
+    }
+
+    pub(super) fn processing(&self) -> Processing {
+        self.receipt.hooks().process(&self.contents, &self.receipt)
     }
 
     /// Splits into the value and the receipt that settles the message. `None` is a tombstone.

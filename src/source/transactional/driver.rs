@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::cut::{Cut, FailedRecord, Place, Reorder, cut};
 use super::end::{self, Batch, Ended};
-use super::handlers::{Finished, Handlers, Panicked};
+use super::handlers::{Answered, Finished, Handlers, Panicked};
 use super::plan::{self, AfterAbort};
 use super::{BoxFuture, Limits};
 use crate::sink::KafkaSink;
@@ -142,8 +142,10 @@ where
     fn poll_handlers(&mut self, cx: &mut Context<'_>) -> bool {
         let ended = self.handlers.poll(cx);
         let moved = !ended.is_empty();
-        for (place, result) in ended {
-            match outputs(result) {
+        for Answered { place, span, result } in ended {
+            let outputs = outputs(result);
+            span.finish(outputs.as_ref().err().map(Failure::error_type));
+            match outputs {
                 Ok(outputs) => drop(self.reorder.finish(&place, outputs)),
                 Err(cause) => self.fail(&place, cause),
             }
@@ -241,9 +243,17 @@ where
                 Poll::Ready(Ok(message)) => {
                     let (at, id, offset) = message.detach();
                     let place = self.reorder.enter(&at, id, offset, message.attempt());
-                    match catch_unwind(AssertUnwindSafe(|| (self.handler)(message))) {
-                        Ok(future) => self.handlers.push(place, future),
-                        Err(_) => self.fail(&place, Failure::Panicked),
+                    let span = message.processing();
+                    let called = {
+                        let _current = span.attach();
+                        catch_unwind(AssertUnwindSafe(|| (self.handler)(message)))
+                    };
+                    match called {
+                        Ok(future) => self.handlers.push(place, span, future),
+                        Err(_) => {
+                            span.finish(Some(Failure::Panicked.error_type()));
+                            self.fail(&place, Failure::Panicked);
+                        }
                     }
                 }
                 Poll::Ready(Err(error)) => match error.kind() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kafka_tower::memory::MemoryKafka;
 use kafka_tower::source::FailurePolicy;
 use kafka_tower::telemetry::Telemetry;
-use kafka_tower::{CommitStrategy, KafkaSource, KafkaSourceConfig, SourceMessage};
+use kafka_tower::{CommitStrategy, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, SourceMessage};
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt};
 use opentelemetry_sdk::trace::SpanData;
 use tokio::time::timeout;
@@ -18,8 +18,8 @@ const LONG: Duration = Duration::from_secs(120);
 /// A topic with messages of a sink with telemetry, and their spans.
 async fn sent(backend: &Backend, values: &[&str]) -> (MemoryKafka, Vec<SpanData>) {
     let kafka = MemoryKafka::new().with_topic("orders", 1);
-    let config = kafka_tower::KafkaSinkConfig { topic: "orders".into(), ..Default::default() };
-    let builder = kafka_tower::KafkaSink::<String>::builder(config).transport(kafka.transport());
+    let config = KafkaSinkConfig { topic: "orders".into(), ..Default::default() };
+    let builder = KafkaSink::<String>::builder(config).transport(kafka.transport());
     let sink = builder.telemetry(backend.telemetry()).build().await.unwrap();
     for value in values {
         sink.send((*value).to_owned()).await.unwrap();
@@ -125,4 +125,39 @@ async fn a_source_reports_where_it_stands_and_what_happens_to_messages() {
     drop(source);
     tokio::time::sleep(LONG).await;
     assert_eq!(value("kafka_tower.source.unsettled"), None, "it does not exist any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn handlers_of_transactional_run_in_spans() {
+    let backend = Backend::new();
+    let (kafka, sent) = sent(&backend, &["a", "b"]).await;
+    let config = KafkaSourceConfig {
+        group_id: "billing".into(),
+        topics: vec!["orders".into()],
+        commit: CommitStrategy::Transaction,
+        ..Default::default()
+    };
+    let builder = KafkaSource::<String>::builder(config).transport(kafka.clone());
+    let source = builder.telemetry(backend.telemetry()).build().await.unwrap();
+    let config = KafkaSinkConfig::exactly_once("memory", "bills", "billing-1");
+    let transport = kafka.clone().with_topic("bills", 1).transactional_transport("billing-1");
+    let sink = KafkaSink::<String>::builder(config).transport(transport).build().await.unwrap();
+    let handler = |order: SourceMessage<String>| {
+        let in_call = opentelemetry::Context::current().span().span_context().span_id();
+        let first = order.value().unwrap() == "a" && order.attempt() == 1;
+        async move {
+            tokio::task::yield_now().await;
+            assert_eq!(opentelemetry::Context::current().span().span_context().span_id(), in_call, "in each poll");
+            if first { Err("no") } else { Ok(order.into_parts().0) }
+        }
+    };
+    let policy = FailurePolicy::retry(3);
+    let report = source.transactional(sink, handler).on_failure(policy).until(tokio::time::sleep(LONG)).await.unwrap();
+    assert_eq!((report.settled, kafka.committed("bills").len()), (2, 2));
+    let spans = backend.spans();
+    let processed = named(&spans, "process orders");
+    let types: Vec<_> = processed.iter().filter_map(|span| attribute(span, "error.type")).collect();
+    assert!(types.contains(&"_OTHER".to_owned()), "{types:?}");
+    let senders = |span: &SpanData| span.links.iter().map(|link| link.span_context.span_id()).collect::<Vec<_>>();
+    assert!(processed.iter().any(|span| senders(span) == [sent[1].span_context.span_id()]));
 }
