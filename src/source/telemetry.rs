@@ -29,7 +29,6 @@ use super::receipt::Settle;
 #[cfg(feature = "opentelemetry")]
 use super::shared::now;
 use super::{Receipt, Shared};
-use crate::KafkaSourceConfig;
 use crate::optional::with;
 
 /// The telemetry that the builder was given.
@@ -44,7 +43,7 @@ impl TelemetrySetting {
 
     /// Adds the client id and the server address from the configuration.
     #[cfg(feature = "rdkafka")]
-    pub(super) fn for_client(self, config: &KafkaSourceConfig) -> Self {
+    pub(super) fn for_client(self, config: &crate::KafkaSourceConfig) -> Self {
         use crate::config::only_broker;
         Self(with!(
             self.0,
