@@ -1,4 +1,4 @@
-//! First messages: a few by hand, then ten thousand at once.
+//! First messages: a few by hand, then ten thousand at once; then all of them are read back.
 //!
 //! ```text
 //! cargo run --example quickstart --features mock-cluster
@@ -14,14 +14,22 @@ use std::io::{self, IsTerminal, Write};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use kafka_tower::{Delivery, KafkaSink, KafkaSinkConfig, Result, SinkMessage};
+use kafka_tower::rdkafka::MockCluster;
+use kafka_tower::{
+    Delivery, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, Result, SinkMessage, SourceError, StartFrom,
+    Timestamp,
+};
 
 const BATCH: u32 = 10_000;
+/// Sent before the batch.
+const SINGLE: u32 = 5;
+/// Longest wait for a message that was sent.
+const PATIENCE: Duration = Duration::from_secs(30);
 const TOPIC: &str = "kafka-tower-quickstart";
 
-#[derive(serde::Serialize)]
+#[derive(serde::Deserialize, serde::Serialize)]
 struct Reading {
     sensor: String,
     number: u32,
@@ -57,7 +65,9 @@ async fn main() -> ExitCode {
 async fn run() -> Result<usize> {
     let brokers = env::var("KAFKA_BROKERS").ok().filter(|brokers| !brokers.is_empty());
     let embedded = brokers.is_none();
-    let config = config(brokers);
+    let cluster = if embedded { Some(MockCluster::start(1)?) } else { None };
+    let config = config(cluster.as_ref().map(|cluster| cluster.bootstrap().to_owned()).or(brokers));
+    let before = now();
     println!("kafka-tower quickstart\n");
     if embedded {
         println!("  brokers   librdkafka's mock cluster, in this process");
@@ -67,13 +77,13 @@ async fn run() -> Result<usize> {
     println!("  topic     {}\n", config.topic);
 
     let begun = Instant::now();
-    let topic = config.topic.clone();
+    let (brokers, topic) = (config.brokers.clone(), config.topic.clone());
     let sink = KafkaSink::<Reading>::new(config).await?;
     let partitions = sink.control().partition_count(&topic).unwrap_or_default();
     println!("Connected in {}; the topic has {partitions} partition(s).\n", took(begun.elapsed()));
 
     println!("One at a time: each send resolves when the broker has answered.\n");
-    for number in 0..5 {
+    for number in 0..SINGLE {
         let begun = Instant::now();
         let delivery = sink.send(message(number)).await?;
         println!("  {}   {:>9}", place(number, &delivery), took(begun.elapsed()));
@@ -96,13 +106,67 @@ async fn run() -> Result<usize> {
 
     sink.close().await?;
     println!("\nClosed: nothing was left in flight.\n");
+
+    println!("Read back, by a consumer group: each message is acknowledged, and its offset is committed.\n");
+    let begun = Instant::now();
+    let expected = delivered + SINGLE as usize;
+    let read = read_back(brokers, topic, before, embedded, expected).await?;
+    println!("  received  {read}");
+    println!("  elapsed   {}\n", took(begun.elapsed()));
+    if read < expected {
+        println!("  {} messages were not received within {}", expected - read, took(PATIENCE));
+    }
     println!("Next:");
     if embedded {
         println!("  your own Kafka    KAFKA_BROKERS=host:9092 KAFKA_TOPIC=my-topic scripts/quickstart");
     }
     println!("  this program      examples/quickstart.rs");
     println!("  no broker at all  kafka_tower::memory::MemoryKafka, in your tests");
-    Ok(failed)
+    Ok(failed + (expected - read))
+}
+
+/// Reads the messages of this run. Returns how many there were.
+async fn read_back(brokers: String, topic: String, since: Timestamp, all: bool, expected: usize) -> Result<usize> {
+    let config = KafkaSourceConfig {
+        brokers,
+        group_id: format!("{topic}-{}", since.as_millis()),
+        topics: vec![topic],
+        // A topic of your own may have older messages.
+        start: if all { StartFrom::Earliest } else { StartFrom::Timestamp(since) },
+        ..Default::default()
+    };
+    let mut source = KafkaSource::<Reading>::new(config).await?;
+    let mut read = 0;
+    while read < expected {
+        let Ok(received) = tokio::time::timeout(PATIENCE, source.recv()).await else { break };
+        match received {
+            Ok(message) => {
+                read += 1;
+                message.ack();
+            }
+            Err(error) => {
+                println!("  {error}");
+                skip(error);
+            }
+        }
+    }
+    let report = source.close().await;
+    if !report.is_complete() {
+        println!("  {report}");
+    }
+    Ok(read)
+}
+
+/// Messages of somebody else may be no readings.
+fn skip(error: SourceError) {
+    if error.record().is_some() {
+        error.skip();
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// The batch takes messages one by one as there is room, so a message that was taken and is not in flight has its
@@ -165,8 +229,7 @@ fn config(brokers: Option<String>) -> KafkaSinkConfig {
     let config = KafkaSinkConfig { topic, batch_size: 1_000, linger_ms: 2, ..Default::default() };
     match brokers {
         Some(brokers) => KafkaSinkConfig { brokers, ..config },
-        // librdkafka starts this many mock brokers and uses them instead of `brokers`.
-        None => config.with_property("test.mock.num.brokers", "1"),
+        None => config,
     }
 }
 
