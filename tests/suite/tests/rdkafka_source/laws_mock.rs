@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use kafka_tower_rdkafka::MockCluster;
 use kafka_tower_testkit::consumer::{ConsumerFixture, ConsumerLaw, OpenedConsumers};
-use kafka_tower_testkit::consumer_law_tests;
 
-use crate::support::{Each, Kafka, Kind, Members};
+use crate::support::{Each, Kafka, Kind, Members, assert_laws};
 
 struct Mock(Kind);
 
@@ -28,20 +27,12 @@ impl ConsumerFixture for Mock {
     }
 }
 
-mod eager {
-    use super::*;
-
-    consumer_law_tests!(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        Mock(Kind::Eager)
-    );
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eager() {
+    assert_laws(Mock(Kind::Eager)).await;
 }
 
-mod cooperative {
-    use super::*;
-
-    consumer_law_tests!(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        Mock(Kind::Cooperative)
-    );
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cooperative() {
+    assert_laws(Mock(Kind::Cooperative)).await;
 }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::{Consumer, ConsumerEvents, ConsumerTransport, ControlFuture, GroupEvent, Record, Subscription};
 use kafka_tower_rdkafka::{RdkafkaConsumerTransport, RdkafkaTransport};
-use kafka_tower_testkit::NotApplicable;
-use kafka_tower_testkit::consumer::ConsumerBroker;
+use kafka_tower_testkit::consumer::{ConsumerBroker, ConsumerFixture, ConsumerLaw};
 use kafka_tower_testkit::kafka::{Cluster, Isolation};
+use kafka_tower_testkit::{NotApplicable, Verdict};
 use tokio::sync::OnceCell;
 use tower::{Service as _, ServiceExt as _};
 
@@ -177,4 +177,24 @@ impl ConsumerEvents for Guest {
         }
         None
     }
+}
+
+/// Runs all laws side by side: each one waits for rebalances most of the time.
+pub(crate) async fn assert_laws<F: ConsumerFixture + Send + Sync + 'static>(fixture: F) {
+    let fixture = Arc::new(fixture);
+    let runs: Vec<_> = ConsumerLaw::ALL
+        .iter()
+        .map(|law| {
+            let fixture = Arc::clone(&fixture);
+            (law, tokio::spawn(async move { law.judge(&*fixture).await }))
+        })
+        .collect();
+    let mut broken = Vec::new();
+    for (law, run) in runs {
+        match run.await.unwrap() {
+            Verdict::Broken(text) => broken.push(format!("{law}: {text}")),
+            Verdict::Kept | Verdict::NotApplicable(_) => {}
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
