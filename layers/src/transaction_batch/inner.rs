@@ -250,8 +250,11 @@ impl Lane {
 
 impl Queue {
     fn load(&self, limits: &cut::Limits) -> Load {
-        if self.finished.is_some() || self.entries.len() >= limits.records || self.bytes >= limits.bytes {
-            Load::Full
+        let batches = (self.entries.len() / limits.records).max(self.bytes / limits.bytes);
+        if self.finished.is_some() {
+            Load::Full(usize::MAX)
+        } else if batches > 0 {
+            Load::Full(batches)
         } else if !self.is_busy {
             Load::Idle
         } else if self.entries.is_empty() {
