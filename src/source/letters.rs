@@ -55,8 +55,8 @@ where
     service.call(failed).await.map(drop).map_err(Into::into)
 }
 
-/// The dead letters of a reader, or of `serve`. Each has a task of its own, so that it also goes on while nobody receives, for
-/// example during a drain, which waits for it. `C` is what the owner wants to know when one has ended.
+/// The dead letters of a reader, or of `serve`. Each has a task of its own: a drain waits for it, and it goes on even if the
+/// application does not call `recv`. `C` is what the owner wants to know when one has ended.
 pub(super) struct Letters<C> {
     service: LetterService,
     runtime: Handle,
@@ -113,7 +113,7 @@ struct Report<C> {
 
 impl<C> Drop for Report<C> {
     fn drop(&mut self) {
-        // Nobody listens after the source was dropped. Then the error is dropped, and the record is read again.
+        // The receiver is gone if the source was dropped. Then the error is dropped, and the record is read again.
         let _ = self.ended.take().map(|ended| self.to.send(ended));
     }
 }

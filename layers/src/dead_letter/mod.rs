@@ -44,7 +44,7 @@
 //! # Errors
 //!
 //! Those of the service below, and `Refused`. `Ok` means that the service below has answered `Ok`: over a transport, that the
-//! dead letter is delivered. After an error nobody may skip the record: it may be in no log but its own.
+//! dead letter is delivered. After an error do not skip the record: its topic may be the only one that has it.
 //!
 //! The provenance adds about 300 bytes. If a record is as large as its topic permits, the dead letter topic has to permit more.
 //!

@@ -86,7 +86,7 @@ where
         poll_fn(|cx| self.poll(cx)).await;
         match self.stop {
             None => Ok(self.source.close().await),
-            // Nobody handles what is left.
+            // No time for messages that are left: their handlers do not run any more.
             Some(error) => Err(error.closed_with(self.source.close_within(Duration::ZERO).await)),
         }
     }
