@@ -302,8 +302,8 @@ impl<T: Send + 'static> Reader<T> {
                     break;
                 }
                 let (deserializer, reading) = (&*self.deserializer, &self.reading);
-                let (blocks, polling) = (&mut self.blocks, shared.hooks.poll());
-                let mut sink = Sink { shared, at: &at, deserializer, reading, ready: &mut self.ready, blocks, polling };
+                let (ready, blocks, polling) = (&mut self.ready, &mut self.blocks, None);
+                let mut sink = Sink { shared, at: &at, deserializer, reading, ready, blocks, polling };
                 let Poll::Ready(batch) = shared.consumer().poll_batch(&at, max, &mut sink, cx) else { break };
                 if let Some(position) = batch.position {
                     let mut state = shared.state();
@@ -315,7 +315,7 @@ impl<T: Send + 'static> Reader<T> {
                     }
                 }
                 if batch.records > 0 {
-                    sink.polling.finish(&at.at, batch.records);
+                    sink.polling.into_iter().for_each(|polling| polling.finish(&at.at, batch.records));
                     self.last = Some(at.at);
                     return true;
                 }
@@ -338,7 +338,8 @@ struct Sink<'a, T> {
     reading: &'a Reading,
     ready: &'a mut VecDeque<Read<T>>,
     blocks: &'a mut Blocks,
-    polling: Polling,
+    /// Begins with the first record: most calls find none.
+    polling: Option<Polling>,
 }
 
 impl<T> Sink<'_, T> {
@@ -356,6 +357,9 @@ impl<T> Sink<'_, T> {
 impl<T> BatchSink for Sink<'_, T> {
     fn record(&mut self, lent: RecordRef<'_>) {
         let at = &self.at.at;
+        if self.polling.is_none() {
+            self.polling = Some(self.shared.hooks.poll());
+        }
         let body = match lent.value {
             None => Body::Decoded(None),
             Some(value) => {
@@ -377,7 +381,7 @@ impl<T> BatchSink for Sink<'_, T> {
         let header =
             |(key, value): &(&str, Option<&[u8]>)| Header { key: Cow::Owned((*key).to_owned()), value: own(*value) };
         let headers = lent.headers.iter().map(header).collect::<Headers>();
-        self.polling.record(&headers);
+        self.polling.iter_mut().for_each(|polling| polling.record(&headers));
         let kept = self.reading.keep_raw.then(|| Box::new(own(lent.value)));
         let (at, offset, timestamp) = (at.clone(), lent.offset, lent.timestamp);
         self.ready.push_back(Read { meta: Meta { at, id, offset, timestamp, key, headers, kept }, body });
