@@ -6,7 +6,7 @@ mod conflict;
 mod de;
 mod env;
 mod fields;
-#[cfg(feature = "rdkafka")]
+#[cfg(all(feature = "opentelemetry", feature = "rdkafka"))]
 mod only_broker;
 mod overlay;
 mod presets;
@@ -26,7 +26,7 @@ use kafka_tower_core::Result;
 use kafka_tower_core::gate::Limits;
 
 pub use conflict::Conflict;
-#[cfg(feature = "rdkafka")]
+#[cfg(all(feature = "opentelemetry", feature = "rdkafka"))]
 pub(crate) use only_broker::only_broker;
 #[cfg(feature = "rdkafka")]
 pub(crate) use shown::properties as shown_properties;

@@ -14,10 +14,11 @@ use super::KafkaSink;
 use super::inner::{SharedParts, SinkInner};
 use super::options::StackOptions;
 use super::stack::{Instruments, StackFactory, TypedStack};
-use super::telemetry::{TelemetrySetting, transactions};
+use super::telemetry::transactions;
 use super::transaction::Claim;
 use super::transaction_batch::{Batched, TransactionBatchOptions};
 use crate::KafkaSinkConfig;
+use crate::optional::TelemetrySetting;
 
 /// Default serializer: JSON with the feature `json`. Without it there is none, and [`SinkBuilder::serializer`] must be
 /// called.
@@ -218,7 +219,7 @@ impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
     #[cfg(feature = "opentelemetry")]
     #[cfg_attr(docsrs, doc(cfg(feature = "opentelemetry")))]
     pub fn telemetry(mut self, telemetry: kafka_tower_layers::telemetry::Telemetry) -> Self {
-        self.telemetry = TelemetrySetting::of(telemetry);
+        self.telemetry = TelemetrySetting(Some(telemetry));
         self
     }
 

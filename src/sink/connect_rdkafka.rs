@@ -13,9 +13,9 @@ use tower_service::Service;
 use super::KafkaSink;
 use super::builder::{Connect, SinkBuilder};
 use super::stack::TypedStack;
-use super::telemetry::TelemetrySetting;
 use super::transaction_batch::{Batched, TransactionBatchOptions, connect_lane};
 use crate::KafkaSinkConfig;
+use crate::optional::TelemetrySetting;
 
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "json", feature = "rdkafka"))))]
@@ -105,7 +105,7 @@ where
     /// Dropping the future cancels the connection.
     pub async fn build(mut self) -> Result<KafkaSink<T>> {
         self.check()?;
-        self.telemetry = self.telemetry.for_client(&self.config);
+        self.telemetry = self.telemetry.for_client(&self.config.client_id, &self.config.brokers);
         warn(&self.config);
         let transport = connect(&self.config, self.source.check, &self.telemetry).await?;
         self.transport(transport).build().await
@@ -160,7 +160,7 @@ where
     /// Dropping the future cancels the connections.
     pub async fn build(mut self) -> Result<KafkaSink<T>> {
         self.check()?;
-        self.telemetry = self.telemetry.for_client(&self.config);
+        self.telemetry = self.telemetry.for_client(&self.config.client_id, &self.config.brokers);
         warn(&self.config);
         let (config, telemetry) = (self.config.clone(), self.telemetry.clone());
         self.build_batched(|Connect { check }| {

@@ -8,9 +8,9 @@ use kafka_tower_layers::deserialize::MessageDeserializer;
 
 use super::place::{Starts, Stored};
 use super::reader::Reading;
-use super::telemetry::TelemetrySetting;
 use super::{DecodePolicy, KafkaSource, Reader, Shared};
 use crate::KafkaSourceConfig;
+use crate::optional::TelemetrySetting;
 
 /// Default deserializer: JSON with the feature `json`. Without it there is none, and [`SourceBuilder::deserializer`] must be
 /// called.
@@ -131,7 +131,7 @@ impl<T, F: ?Sized, S> SourceBuilder<T, F, S> {
     #[cfg(feature = "opentelemetry")]
     #[cfg_attr(docsrs, doc(cfg(feature = "opentelemetry")))]
     pub fn telemetry(mut self, telemetry: crate::telemetry::Telemetry) -> Self {
-        self.telemetry = TelemetrySetting::of(telemetry);
+        self.telemetry = TelemetrySetting(Some(telemetry));
         self
     }
 }

@@ -60,7 +60,7 @@ where
     ///
     /// Dropping the future cancels the connection.
     pub async fn build(mut self) -> Result<KafkaSource<T>> {
-        self.telemetry = self.telemetry.for_client(&self.config);
+        self.telemetry = self.telemetry.for_client(&self.config.client_id, &self.config.brokers);
         let config = self.config.clone();
         let transport =
             RdkafkaConsumerTransport::for_partitions(move |partitions| config.librdkafka_properties(partitions))

@@ -8,7 +8,6 @@
 #[cfg(not(feature = "opentelemetry"))]
 use std::convert::{
     Infallible as ContextGuard, Infallible as PollSpan, Infallible as ProcessSpan, Infallible as SourceTelemetry,
-    Infallible as Telemetry,
 };
 use std::sync::Arc;
 
@@ -29,29 +28,9 @@ use super::receipt::Settle;
 #[cfg(feature = "opentelemetry")]
 use super::shared::now;
 use super::{Receipt, Shared};
-use crate::optional::with;
-
-/// The telemetry that the builder was given.
-#[derive(Clone, Debug, Default)]
-pub(super) struct TelemetrySetting(Option<Telemetry>);
+use crate::optional::{TelemetrySetting, with};
 
 impl TelemetrySetting {
-    #[cfg(feature = "opentelemetry")]
-    pub(super) fn of(telemetry: Telemetry) -> Self {
-        Self(Some(telemetry))
-    }
-
-    /// Adds the client id and the server address from the configuration.
-    #[cfg(feature = "rdkafka")]
-    pub(super) fn for_client(self, config: &crate::KafkaSourceConfig) -> Self {
-        use crate::config::only_broker;
-        Self(with!(
-            self.0,
-            |telemetry| Some(telemetry.for_client(&config.client_id, only_broker(&config.brokers))),
-            else None
-        ))
-    }
-
     pub(super) fn of_group(&self, group: &Arc<str>) -> Hooks {
         Hooks(with!(&self.0, |telemetry| Some(telemetry.source(Arc::clone(group))), else None))
     }

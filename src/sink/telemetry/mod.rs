@@ -9,8 +9,7 @@ mod transactions;
 
 #[cfg(not(feature = "opentelemetry"))]
 use std::convert::{
-    Infallible as BatchSpan, Infallible as Context, Infallible as ContextGuard, Infallible as Telemetry,
-    Infallible as TelemetryLayer,
+    Infallible as BatchSpan, Infallible as Context, Infallible as ContextGuard, Infallible as TelemetryLayer,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +18,7 @@ use kafka_tower_core::{Control, Delivery, Error, Result, SinkMessage, Transactio
 use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
 use kafka_tower_layers::retry::RetryLayer;
 #[cfg(feature = "opentelemetry")]
-use kafka_tower_layers::telemetry::{BatchSpan, Telemetry, TelemetryLayer};
+use kafka_tower_layers::telemetry::{BatchSpan, TelemetryLayer};
 use kafka_tower_layers::transaction_batch::TransactionBatchLayer;
 #[cfg(feature = "rdkafka")]
 use kafka_tower_rdkafka::RdkafkaBuilder;
@@ -30,34 +29,15 @@ use tower_service::Service;
 
 use super::boxed::{self, DynStack};
 use super::deadline;
-use crate::optional::with;
 #[cfg(feature = "rdkafka")]
-use crate::{KafkaSinkConfig, config::only_broker};
+use crate::KafkaSinkConfig;
+use crate::optional::{TelemetrySetting, with};
 
 pub(super) use self::transactions::{TracedTransactions, no_transactions, transactions};
 
-/// The telemetry that the builder was given.
-#[derive(Clone, Debug, Default)]
-pub(super) struct TelemetrySetting(Option<Telemetry>);
-
 impl TelemetrySetting {
-    #[cfg(feature = "opentelemetry")]
-    pub(super) fn of(telemetry: Telemetry) -> Self {
-        Self(Some(telemetry))
-    }
-
     pub(super) fn of_topic(&self, topic: &str) -> SinkTelemetry {
         SinkTelemetry(with!(&self.0, |telemetry| Some(telemetry.layer(topic)), else None))
-    }
-
-    /// Adds the client id and the server address from the configuration.
-    #[cfg(feature = "rdkafka")]
-    pub(super) fn for_client(self, config: &KafkaSinkConfig) -> Self {
-        Self(with!(
-            self.0,
-            |telemetry| Some(telemetry.for_client(&config.client_id, only_broker(&config.brokers))),
-            else None
-        ))
     }
 
     #[cfg(feature = "rdkafka")]
