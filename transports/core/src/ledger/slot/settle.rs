@@ -1,0 +1,149 @@
+//! How a record gets its outcome: a report, a failure, a time-out, or the end of its caller's future.
+
+use std::sync::MutexGuard;
+use std::time::Instant;
+
+use super::Slot;
+use super::state::{Stage, State};
+use crate::gate::Permit;
+use crate::outstanding::Outstanding;
+use crate::unanswered::{self, Unanswered};
+use crate::wakers::wake;
+use crate::{Error, Result};
+
+impl<A> Slot<A> {
+    /// Reserves the outcome for the caller of this function, which must [settle](Self::settle_claimed) the record. Two
+    /// threads may have an outcome at the same time, for example a report and the end of a close.
+    ///
+    /// # Errors
+    ///
+    /// The record is settled, or another outcome was claimed. Returns the permit, if the record was admitted after that.
+    pub(in crate::ledger) fn claim(&self) -> Result<(), Option<Permit>> {
+        let mut state = self.state();
+        state.refuse_second()?;
+        state.claimed = true;
+        Ok(())
+    }
+
+    /// Sets the outcome, as [`settle_claimed`](Self::settle_claimed) does, unless another outcome was claimed.
+    pub(in crate::ledger) fn settle(&self, outcome: Result<A>, unseen: Option<&Outstanding<()>>) -> Option<Permit> {
+        let mut state = self.state();
+        match state.refuse_second() {
+            Ok(()) => self.set(state, outcome, unseen),
+            Err(permit) => permit,
+        }
+    }
+
+    /// Sets the outcome that was [claimed](Self::claim). Returns the permit, and wakes the caller unless it got a time-out.
+    /// A failure is `unseen` until the caller's future is polled or dropped.
+    pub(in crate::ledger) fn settle_claimed(&self, outcome: Result<A>, unseen: &Outstanding<()>) -> Option<Permit> {
+        self.set(self.state(), outcome, Some(unseen))
+    }
+
+    fn set(
+        &self,
+        mut state: MutexGuard<'_, State<A>>,
+        outcome: Result<A>,
+        unseen: Option<&Outstanding<()>>,
+    ) -> Option<Permit> {
+        let (permit, delivered) = (state.permit.take(), outcome.is_ok());
+        let late = state.rare.as_mut().and_then(|rare| rare.late.take());
+        let mut seen = None;
+        let waker = match state.stage {
+            Stage::Expired => {
+                // A caller that has not read its time-out yet gets the outcome.
+                if state.outcome.is_some() {
+                    seen = outcome.is_ok().then(|| state.take_unseen()).flatten();
+                    state.outcome = Some(outcome);
+                }
+                None
+            }
+            // It is not settled: `refuse_second` checks this.
+            Stage::Parked | Stage::HandedOver | Stage::Held | Stage::Settled => state.set_outcome(outcome, unseen),
+        };
+        state.stage = Stage::Settled;
+        drop(state);
+        waker.into_iter().for_each(wake);
+        if let (Some(seen), Some(unseen)) = (seen, unseen) {
+            unseen.end(seen);
+        }
+        if let Some(late) = late {
+            late.arrive(delivered);
+        }
+        permit
+    }
+
+    /// Settles a record whose report was not read. If its transport still exists, settling the record again returns the
+    /// permit.
+    pub fn lose(&self, error: Error) {
+        let permit = self.settle(Err(error), None);
+        self.state().permit = permit;
+    }
+
+    /// Returns a time-out to the caller, unless the record is parked. `error` gets whether the client has the record. It is
+    /// called under the record's lock, and must take none.
+    pub(in crate::ledger) fn expire(&self, now: Instant, error: impl FnOnce(bool) -> Error, unseen: &Outstanding<()>) {
+        let mut state = self.state();
+        let unanswered = self.describe(&state, now);
+        let handed_over = match state.stage {
+            Stage::Parked | Stage::Expired | Stage::Settled => return,
+            Stage::HandedOver => true,
+            Stage::Held => false,
+        };
+        state.stage = Stage::Expired;
+        let late = &mut state.rare().late;
+        let waker = match late {
+            Some(_) => state.waker.take(),
+            None => {
+                *late = Some(unanswered.report());
+                let error = error(handed_over);
+                let throttled = error.unanswered().is_some_and(Unanswered::is_throttled);
+                state.set_outcome(Err(error.with_unanswered(unanswered.with_throttled(throttled))), Some(unseen))
+            }
+        };
+        drop(state);
+        waker.into_iter().for_each(wake);
+    }
+
+    /// Called when the caller's future is dropped before it was ready. `throttled` says whether a broker throttles the
+    /// record.
+    pub(in crate::ledger) fn abandon(
+        &self,
+        now: impl FnOnce() -> Instant,
+        throttled: impl FnOnce() -> bool,
+        unseen: &Outstanding<()>,
+    ) {
+        let mut state = self.state();
+        state.abandoned = true;
+        let (waker, failure) = (state.waker.take(), state.take_unseen());
+        drop(state);
+        drop(waker);
+        failure.into_iter().for_each(|failure| unseen.end(failure));
+        unanswered::tell(|| {
+            // Not under the lock.
+            let (now, throttled) = (now(), throttled());
+            let mut state = self.state();
+            let outcome = state.outcome.take();
+            let unanswered = self.describe(&state, now).with_throttled(throttled);
+            if outcome.is_none() {
+                state.rare().late = Some(unanswered.report());
+            }
+            drop(state);
+            match outcome {
+                None => Some(unanswered),
+                Some(Ok(_)) => {
+                    unanswered.report().arrive(true);
+                    Some(unanswered)
+                }
+                Some(Err(error)) => error.unanswered().cloned(),
+            }
+        });
+    }
+
+    /// Called when the caller's future returns the failure.
+    #[cold]
+    pub(in crate::ledger) fn seen(&self, unseen: &Outstanding<()>) {
+        let failure = self.state().take_unseen();
+        failure.into_iter().for_each(|failure| unseen.end(failure));
+    }
+}

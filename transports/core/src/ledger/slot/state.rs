@@ -1,0 +1,93 @@
+//! What a [`Slot`](super::Slot) keeps under its lock.
+
+use std::task::Waker;
+
+use crate::Result;
+use crate::gate::Permit;
+use crate::outstanding::{Outstanding, Place as Unseen};
+use crate::unanswered::LateReport;
+
+pub(super) struct State<A> {
+    pub(super) stage: Stage,
+    pub(super) outcome: Option<Result<A>>,
+    pub(super) waker: Option<Waker>,
+    pub(super) permit: Option<Permit>,
+    /// The caller's future was dropped.
+    pub(super) abandoned: bool,
+    /// A failure, or an outcome during a close, is being recorded: it is the record's only one.
+    pub(super) claimed: bool,
+    /// Here because it needs no further room.
+    pub(super) order: u32,
+    /// Nanoseconds from its call until it was handed over: 0 if it was neither parked nor held before.
+    pub(super) handed_over_after: u64,
+    /// None for a record that succeeds. Boxed, so that the slot of each record is small.
+    pub(super) rare: Option<Box<Rare>>,
+}
+
+#[derive(Default)]
+pub(super) struct Rare {
+    /// Receiver of the late report, if the caller's future was dropped or returned a time-out.
+    pub(super) late: Option<LateReport>,
+    /// Set for a failure that the caller's future has not returned yet.
+    pub(super) unseen: Option<Unseen>,
+}
+
+impl<A> Default for State<A> {
+    fn default() -> Self {
+        Self {
+            stage: Stage::Parked,
+            outcome: None,
+            waker: None,
+            permit: None,
+            abandoned: false,
+            claimed: false,
+            order: 0,
+            handed_over_after: 0,
+            rare: None,
+        }
+    }
+}
+
+impl<A> State<A> {
+    pub(super) fn set_outcome(&mut self, outcome: Result<A>, unseen: Option<&Outstanding<()>>) -> Option<Waker> {
+        if outcome.is_err() && !self.abandoned {
+            if let Some(unseen) = unseen {
+                self.rare().unseen = Some(unseen.begin(unseen.epoch(), ()));
+            }
+        }
+        self.outcome = Some(outcome);
+        self.waker.take()
+    }
+
+    pub(super) fn refuse_second(&mut self) -> Result<(), Option<Permit>> {
+        match (self.stage == Stage::Settled, self.claimed) {
+            (true, _) => Err(self.permit.take()),
+            (false, true) => Err(None),
+            (false, false) => Ok(()),
+        }
+    }
+
+    #[cold]
+    pub(super) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    pub(super) fn take_unseen(&mut self) -> Option<Unseen> {
+        self.rare.as_mut()?.unseen.take()
+    }
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Waits for room in the gate, not handed over.
+    #[default]
+    Parked,
+    /// Handed over.
+    HandedOver,
+    /// Admitted, and in no client: not handed over yet, or to be handed over again.
+    Held,
+    /// Handed over, but the caller got a time-out.
+    Expired,
+    /// Its outcome is known.
+    Settled,
+}

@@ -1,0 +1,97 @@
+use std::num::NonZeroU64;
+use std::task::Waker;
+
+use super::*;
+use crate::outstanding::Outstanding;
+use crate::{ErrorKind, Persistence};
+
+fn expired(now: Instant, unseen: &Outstanding<()>) -> Slot<Delivery> {
+    let slot = Slot::new(Record::new("orders").with_expires_at(now), now);
+    slot.admit(permit());
+    slot.expire(now, |_| Error::new(ErrorKind::Timeout, "late"), unseen);
+    slot
+}
+
+fn permit() -> Permit {
+    Permit { bytes: 1, epoch: NonZeroU64::MIN }
+}
+
+fn poll(slot: &Slot<Delivery>) -> Poll<Result<Delivery>> {
+    slot.poll(&Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn an_outcome_that_arrives_before_the_time_out_is_read_takes_its_place() {
+    let (now, unseen) = (Instant::now(), Outstanding::new());
+    let slot = expired(now, &unseen);
+    assert_eq!(unseen.count(), 1);
+    assert!(slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen)).is_some(), "its room comes back");
+    assert_eq!(unseen.count(), 0, "no failure is left");
+    assert!(poll(&slot).map(|outcome| outcome.is_ok()) == Poll::Ready(true));
+
+    let slot = expired(now, &unseen);
+    let refused = Error::new(ErrorKind::Rejected, "refused");
+    assert!(slot.settle(Err(refused), Some(&unseen)).is_some());
+    assert_eq!(unseen.count(), 1, "until it is read");
+    assert!(poll(&slot).map(|outcome| outcome.unwrap_err().kind()) == Poll::Ready(ErrorKind::Rejected));
+}
+
+#[test]
+fn an_outcome_that_arrives_after_the_time_out_was_read_changes_nothing() {
+    let (now, unseen) = (Instant::now(), Outstanding::new());
+    let slot = expired(now, &unseen);
+    let Poll::Ready(Err(error)) = poll(&slot) else { panic!("it has expired") };
+    assert_eq!((error.kind(), error.persistence()), (ErrorKind::Timeout, Persistence::PossiblyPersisted));
+    assert!(slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen)).is_some());
+    assert!(poll(&slot).is_pending());
+}
+
+#[test]
+fn a_record_that_is_admitted_after_it_was_settled_keeps_its_outcome_and_returns_its_room() {
+    let unseen = Outstanding::new();
+    let slot = Slot::new(Record::new("orders"), Instant::now());
+    assert!(slot.settle(Err(Error::new(ErrorKind::Closed, "given up")), Some(&unseen)).is_none());
+    slot.admit(permit());
+    assert!(slot.is_settled());
+    assert!(slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen)).is_some());
+    assert!(poll(&slot).map(|outcome| outcome.unwrap_err().kind()) == Poll::Ready(ErrorKind::Closed));
+}
+
+#[test]
+fn the_wait_for_room_is_not_time_in_the_client() {
+    let now = Instant::now();
+    let after = |seconds| now + Duration::from_secs(seconds);
+    let slot = || Slot::<Delivery>::new(Record::new("orders"), now);
+    let time = |slot: &Slot<Delivery>| slot.unanswered(after(9)).handed_over_for().map(|time| time.as_secs());
+    let at_once = slot();
+    at_once.admit(permit());
+    let parked = slot();
+    assert_eq!((time(&at_once), time(&parked)), (Some(9), None));
+    parked.leave_gate(after(2));
+    parked.admit(permit());
+    let held = slot();
+    held.admit_held(permit());
+    assert_eq!((time(&parked), time(&held), held.is_in_producer()), (Some(7), None, false));
+    assert!(held.hand_over(after(5)) && !held.hand_over(after(6)));
+    assert_eq!((time(&held), held.is_in_producer()), (Some(4), true));
+}
+
+#[test]
+fn a_lost_record_keeps_its_room_for_the_transport() {
+    let unseen = Outstanding::new();
+    let slot = Slot::new(Record::new("orders"), Instant::now());
+    slot.admit(permit());
+    slot.lose(Error::new(ErrorKind::Closed, "lost"));
+    assert!(poll(&slot).map(|outcome| outcome.unwrap_err().kind()) == Poll::Ready(ErrorKind::Closed));
+    let again = || slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen));
+    assert!(again().is_some());
+    assert!(again().is_none(), "once");
+}
+
+#[test]
+fn a_parked_record_does_not_expire_here() {
+    let (now, unseen) = (Instant::now(), Outstanding::new());
+    let slot: Slot<Delivery> = Slot::new(Record::new("orders"), now);
+    slot.expire(now + Duration::from_secs(1), |_| unreachable!("the gate withdraws it"), &unseen);
+    assert!(slot.is_parked());
+}
