@@ -8,7 +8,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use kafka_tower_core::partitioner::murmur2;
 
-/// Which messages [`serve`](crate::KafkaSource::serve) handles one at a time, in the order of their offsets.
+/// Which messages [`serve`](crate::KafkaSource::serve) and [`transactional`](crate::KafkaSource::transactional) handle one at a
+/// time, in the order of their offsets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Order {
@@ -29,7 +30,7 @@ const LEAST_ROOM: usize = 64;
 const ROOM_PER_PLACE: usize = 4;
 
 /// The records that are handled or wait.
-pub(super) struct Lanes<M> {
+pub(in crate::source) struct Lanes<M> {
     order: Order,
     places: usize,
     running: usize,
@@ -68,14 +69,14 @@ enum State {
 
 /// A record that was returned by [`Lanes::next`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ticket {
+pub(in crate::source) struct Ticket {
     index: u32,
     used: u32,
 }
 
 impl<M> Lanes<M> {
     /// Creates lanes with this number of places, at least 1: at most so many records run.
-    pub(super) fn new(order: Order, places: usize) -> Self {
+    pub(in crate::source) fn new(order: Order, places: usize) -> Self {
         Self {
             order,
             places: places.max(1),
@@ -88,39 +89,39 @@ impl<M> Lanes<M> {
         }
     }
 
-    pub(super) fn order(&self) -> Order {
+    pub(in crate::source) fn order(&self) -> Order {
         self.order
     }
 
-    pub(super) fn places(&self) -> usize {
+    pub(in crate::source) fn places(&self) -> usize {
         self.places
     }
 
     /// Number of records that run.
-    pub(super) fn running(&self) -> usize {
+    pub(in crate::source) fn running(&self) -> usize {
         self.running
     }
 
     /// Whether another record may run.
-    pub(super) fn has_place(&self) -> bool {
+    pub(in crate::source) fn has_place(&self) -> bool {
         self.running < self.places
     }
 
     /// Whether a record only waits for a place.
-    pub(super) fn has_ready(&self) -> bool {
+    pub(in crate::source) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }
 
     /// Number of records of a partition that may be offered. Bounded, so that a key whose handling takes long does not
     /// fill the memory. 0 until a quarter of the room is free, so that batches are not small.
-    pub(super) fn room(&self, partition: usize) -> usize {
+    pub(in crate::source) fn room(&self, partition: usize) -> usize {
         let most = self.places.saturating_mul(ROOM_PER_PLACE).max(LEAST_ROOM);
         let room = most.saturating_sub(self.held.get(partition).copied().unwrap_or(0));
         if room < most / 4 { 0 } else { room }
     }
 
     /// Returns the lane of a record with this key. `None`: it does not wait for others.
-    pub(super) fn lane(&self, partition: usize, key: Option<&[u8]>) -> Option<u64> {
+    pub(in crate::source) fn lane(&self, partition: usize, key: Option<&[u8]>) -> Option<u64> {
         let lane = match self.order {
             Order::Partition => 0,
             Order::Key => u64::from(murmur2(key?) as u32),
@@ -130,7 +131,7 @@ impl<M> Lanes<M> {
     }
 
     /// Adds a record.
-    pub(super) fn offer(&mut self, partition: usize, lane: Option<u64>, item: M) {
+    pub(in crate::source) fn offer(&mut self, partition: usize, lane: Option<u64>, item: M) {
         let index = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Entry { state: State::Free, item: None, partition, lane, next: None, used: 0 });
             (self.entries.len() - 1) as u32
@@ -150,7 +151,7 @@ impl<M> Lanes<M> {
     }
 
     /// Returns the next record to handle, which now runs. `None` if none is ready, or no place is free.
-    pub(super) fn next(&mut self) -> Option<(Ticket, M)> {
+    pub(in crate::source) fn next(&mut self) -> Option<(Ticket, M)> {
         if !self.has_place() {
             return None;
         }
@@ -163,7 +164,7 @@ impl<M> Lanes<M> {
     }
 
     /// A running record was handled, or is given up: the next one of its lane is ready.
-    pub(super) fn finish(&mut self, ticket: Ticket) {
+    pub(in crate::source) fn finish(&mut self, ticket: Ticket) {
         if self.is(ticket, State::Running) {
             self.running -= 1;
             self.remove(ticket.index);
@@ -171,7 +172,7 @@ impl<M> Lanes<M> {
     }
 
     /// A running record waits, and will be handled again. Its place is free, and its lane is not.
-    pub(super) fn pause(&mut self, ticket: Ticket, item: M) {
+    pub(in crate::source) fn pause(&mut self, ticket: Ticket, item: M) {
         if self.is(ticket, State::Running) {
             self.running -= 1;
             let entry = &mut self.entries[ticket.index as usize];
@@ -180,7 +181,7 @@ impl<M> Lanes<M> {
     }
 
     /// A record that [waited](Self::pause) is ready, before all others. Nothing happens if it was removed.
-    pub(super) fn resume(&mut self, ticket: Ticket) {
+    pub(in crate::source) fn resume(&mut self, ticket: Ticket) {
         if self.is(ticket, State::Paused) {
             self.entries[ticket.index as usize].state = State::Ready;
             self.ready.push_front(ticket.index);
@@ -188,7 +189,7 @@ impl<M> Lanes<M> {
     }
 
     /// Removes and returns the records for which `keep` is false. Running ones stay.
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(&M) -> bool) -> Vec<M> {
+    pub(in crate::source) fn retain(&mut self, mut keep: impl FnMut(&M) -> bool) -> Vec<M> {
         let mut removed = Vec::new();
         let mut gone = Vec::new();
         for (index, entry) in self.entries.iter_mut().enumerate() {

@@ -2,7 +2,7 @@
 
 mod alarms;
 mod driver;
-mod lanes;
+pub(super) mod lanes;
 mod policy;
 mod slots;
 

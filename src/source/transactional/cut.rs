@@ -33,6 +33,8 @@ pub(super) struct Entry<O> {
     id: DeliveryId,
     offset: i64,
     attempt: u32,
+    /// Whether its handler has begun.
+    begun: bool,
     result: Option<O>,
 }
 
@@ -87,8 +89,15 @@ impl<O> Reorder<O> {
         self.next += 1;
         self.len += 1;
         let lane = self.lanes.entry(at.clone()).or_insert_with(|| Lane { entries: VecDeque::new(), ready: 0 });
-        lane.entries.push_back(Entry { number, id, offset, attempt, result: None });
+        lane.entries.push_back(Entry { number, id, offset, attempt, begun: false, result: None });
         Place { at: at.clone(), number }
+    }
+
+    /// The handler of a record begins.
+    pub(super) fn begin(&mut self, place: &Place) {
+        if let Some((lane, index)) = self.find(place) {
+            lane.entries[index].begun = true;
+        }
     }
 
     /// Puts a result into its place. Returns it if the place was forgotten.
@@ -132,6 +141,18 @@ impl<O> Reorder<O> {
             self.len -= lane.entries.len();
             self.ready -= lane.ready;
         }
+    }
+
+    /// Forgets the records that are not waited for before a partition is given back: from the first one on whose handler has
+    /// not begun, unless a handler behind it runs. Returns their numbers.
+    pub(super) fn give_up_rest(&mut self, at: &TopicPartition) -> Vec<DeliveryId> {
+        let Some(lane) = self.lanes.get_mut(at) else { return Vec::new() };
+        let runs = lane.entries.iter().rposition(|entry| entry.begun && entry.result.is_none());
+        let waits = lane.entries.iter().position(|entry| !entry.begun && entry.result.is_none());
+        let kept = waits.unwrap_or(lane.entries.len()).max(runs.map_or(0, |last| last + 1));
+        let rest: Vec<_> = lane.entries.drain(kept..).map(|entry| entry.id).collect();
+        self.len -= rest.len();
+        rest
     }
 
     /// Forgets the records that are not current, and returns them. In a partition they come before those that are.

@@ -13,13 +13,14 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::cut::{Cut, FailedRecord, Place, Reorder, cut};
 use super::end::{self, Batch, Ended};
-use super::handlers::{Answered, Finished, Handlers, Panicked};
+use super::handlers::{Answered, Finished, Handlers, Panicked, Waiting};
 use super::plan::{self, AfterAbort};
 use super::{BoxFuture, Limits};
 use crate::sink::KafkaSink;
 use crate::source::failure::Failure;
 use crate::source::receipt::Settle;
 use crate::source::serve::Verdict;
+use crate::source::serve::lanes::Lanes;
 use crate::source::shared::now;
 use crate::source::{KafkaSource, SourceCloseReport, SourceError, SourceErrorKind, SourceMessage};
 
@@ -29,7 +30,7 @@ pub(super) struct Driver<T, U, H, Fut> {
     handler: H,
     limits: Limits,
     until: Option<BoxFuture<()>>,
-    handlers: Handlers<Fut>,
+    handlers: Handlers<T, Fut>,
     reorder: Reorder<Vec<SinkMessage<U>>>,
     /// Since when a result can leave.
     ready_since: Option<Instant>,
@@ -67,9 +68,9 @@ where
             source,
             sink,
             handler,
+            handlers: Handlers::new(Lanes::new(limits.order, limits.concurrency)),
             limits,
             until,
-            handlers: Handlers::new(),
             reorder: Reorder::new(),
             ready_since: None,
             timer: None,
@@ -97,9 +98,10 @@ where
             let mut moved = self.poll_handlers(cx);
             moved |= self.poll_transaction(cx);
             moved |= self.receive(cx);
+            moved |= self.start();
             moved |= self.begin(cx);
             let ends = self.is_closing || self.stop.is_some();
-            if ends && self.transaction.is_none() && self.handlers.len() == 0 && self.reorder.ready() == 0 {
+            if ends && self.transaction.is_none() && self.handlers.is_empty() && self.reorder.ready() == 0 {
                 return Poll::Ready(());
             }
             if !moved {
@@ -119,13 +121,32 @@ where
         let old = state.reader.replace(cx.waker().clone());
         self.is_closing = state.engine.is_closing();
         let stale = self.reorder.forget_stale(|at, id| state.engine.is_current(at, id));
-        self.is_draining = self.reorder.partitions().any(|at| state.engine.is_draining(at));
+        let draining = self.reorder.partitions().filter(|at| state.engine.is_draining(at));
+        let mut ending: Vec<_> = draining.cloned().collect();
         drop(state);
+        self.is_draining = !ending.is_empty();
+        if let Some(stop) = &self.stop {
+            // What is before the message that ends it is handled. Otherwise a restart would find the same.
+            let place = stop.place().map(|(at, _)| at);
+            ending = self.reorder.partitions().filter(|at| Some(*at) != place).cloned().collect();
+        }
         if !stale.is_empty() {
             self.cancel();
         }
         // Foreign values, so without the lock.
         drop((old, stale));
+        ending.iter().for_each(|at| self.give_up_rest(at));
+    }
+
+    /// A partition is given back: messages whose handlers have not begun are not waited for.
+    fn give_up_rest(&mut self, at: &TopicPartition) {
+        let rest = self.reorder.give_up_rest(at);
+        for id in &rest {
+            self.source.shared.settle(at, *id, Settle::GiveBack(0));
+        }
+        if !rest.is_empty() {
+            self.cancel();
+        }
     }
 
     /// Forgets the records of partitions, and cancels their handlers.
@@ -230,31 +251,17 @@ where
         self.forget(&rewound);
     }
 
-    /// Starts handlers while there is room for them.
+    /// Takes messages while there is room for them.
     fn receive(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = false;
-        while self.stop.is_none()
-            && !self.is_closing
-            && self.handlers.len() < self.limits.concurrency
-            && self.reorder.len() < self.max
-        {
-            match self.source.reader.poll(&self.source.shared, |_| usize::MAX, cx) {
+        while self.stop.is_none() && !self.is_closing && self.reorder.len() < self.max {
+            let room = |at: &TopicPartition| self.handlers.room(at);
+            match self.source.reader.poll(&self.source.shared, room, cx) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(message)) => {
                     let (at, id, offset) = message.detach();
                     let place = self.reorder.enter(&at, id, offset, message.attempt());
-                    let span = message.processing();
-                    let called = {
-                        let _current = span.attach();
-                        catch_unwind(AssertUnwindSafe(|| (self.handler)(message)))
-                    };
-                    match called {
-                        Ok(future) => self.handlers.push(place, span, future),
-                        Err(_) => {
-                            span.finish(Some(Failure::Panicked.error_type()));
-                            self.fail(&place, Failure::Panicked);
-                        }
-                    }
+                    self.handlers.offer(place, message);
                 }
                 Poll::Ready(Err(error)) => match error.kind() {
                     SourceErrorKind::Closed => self.is_closing = true,
@@ -264,6 +271,29 @@ where
                 },
             }
             moved = true;
+        }
+        moved
+    }
+
+    /// Starts handlers.
+    fn start(&mut self) -> bool {
+        let mut moved = false;
+        while let Some((ticket, Waiting { place, message })) = self.handlers.next() {
+            moved = true;
+            self.reorder.begin(&place);
+            let span = message.processing();
+            let called = {
+                let _current = span.attach();
+                catch_unwind(AssertUnwindSafe(|| (self.handler)(message)))
+            };
+            match called {
+                Ok(future) => self.handlers.push(ticket, place, span, future),
+                Err(_) => {
+                    self.handlers.finish(ticket);
+                    span.finish(Some(Failure::Panicked.error_type()));
+                    self.fail(&place, Failure::Panicked);
+                }
+            }
         }
         moved
     }

@@ -1,14 +1,18 @@
-//! Handlers that run.
+//! Messages that wait for their turn, and handlers that run.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use kafka_tower_core::TopicPartition;
 use kafka_tower_core::wakers::guarded;
 
 use super::cut::Place;
+use crate::source::SourceMessage;
+use crate::source::serve::lanes::{Lanes, Ticket};
 use crate::source::telemetry::Processing;
 use crate::waker_group::{ReadyQueue, WakerGroup};
 
@@ -19,8 +23,11 @@ pub(super) type Finished<R> = Result<R, Panicked>;
 #[derive(Debug)]
 pub(super) struct Panicked;
 
-/// Handlers that run in one task. Each has a waker of its own.
-pub(super) struct Handlers<Fut> {
+/// Handlers that run in one task, each with a waker of its own, and the messages that wait for their lane or a place.
+pub(super) struct Handlers<T, Fut> {
+    lanes: Lanes<Waiting<T>>,
+    /// Numbers of the partitions in the lanes.
+    partitions: BTreeMap<TopicPartition, usize>,
     slots: Vec<Slot<Fut>>,
     free: Vec<usize>,
     queue: Arc<ReadyQueue>,
@@ -28,9 +35,22 @@ pub(super) struct Handlers<Fut> {
     woken: Vec<usize>,
 }
 
+/// A message whose handler has not begun.
+pub(super) struct Waiting<T> {
+    pub(super) place: Place,
+    pub(super) message: SourceMessage<T>,
+}
+
 struct Slot<Fut> {
     waker: WakerGroup,
-    running: Option<(Place, Processing, Pin<Box<Fut>>)>,
+    running: Option<Running<Fut>>,
+}
+
+struct Running<Fut> {
+    place: Place,
+    ticket: Ticket,
+    span: Processing,
+    future: Pin<Box<Fut>>,
 }
 
 /// A handler that has ended.
@@ -40,24 +60,54 @@ pub(super) struct Answered<R> {
     pub(super) result: Finished<R>,
 }
 
-impl<Fut: Future> Handlers<Fut> {
-    pub(super) fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), queue: Arc::default(), woken: Vec::new() }
+impl<T, Fut: Future> Handlers<T, Fut> {
+    pub(super) fn new(lanes: Lanes<Waiting<T>>) -> Self {
+        let (slots, free, queue, woken) = (Vec::new(), Vec::new(), Arc::default(), Vec::new());
+        Self { lanes, partitions: BTreeMap::new(), slots, free, queue, woken }
     }
 
-    /// Number of handlers.
-    pub(super) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+    /// Whether no message is handled or waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lanes.running() == 0 && !self.lanes.has_ready()
+    }
+
+    /// Number of messages of a partition that may be offered.
+    pub(super) fn room(&self, at: &TopicPartition) -> usize {
+        self.partitions.get(at).map_or(usize::MAX, |partition| self.lanes.room(*partition))
+    }
+
+    /// Adds a message: the next one of its partition.
+    pub(super) fn offer(&mut self, place: Place, message: SourceMessage<T>) {
+        let partition = match self.partitions.get(&place.at) {
+            Some(partition) => *partition,
+            None => {
+                let next = self.partitions.len();
+                self.partitions.insert(place.at.clone(), next);
+                next
+            }
+        };
+        let lane = self.lanes.lane(partition, message.key().map(|key| &**key));
+        self.lanes.offer(partition, lane, Waiting { place, message });
+    }
+
+    /// The next message whose handler may begin. [`push`](Self::push) or [`finish`](Self::finish) has to follow.
+    pub(super) fn next(&mut self) -> Option<(Ticket, Waiting<T>)> {
+        self.lanes.next()
     }
 
     /// Adds a handler. Call [`poll`](Self::poll) before the task sleeps.
-    pub(super) fn push(&mut self, place: Place, span: Processing, future: Fut) {
+    pub(super) fn push(&mut self, ticket: Ticket, place: Place, span: Processing, future: Fut) {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { waker: WakerGroup::new(self.slots.len(), &self.queue), running: None });
             self.slots.len() - 1
         });
-        self.slots[index].running = Some((place, span, Box::pin(future)));
+        self.slots[index].running = Some(Running { place, ticket, span, future: Box::pin(future) });
         self.woken.push(index);
+    }
+
+    /// A message has no handler any more: the next one of its lane may begin.
+    pub(super) fn finish(&mut self, ticket: Ticket) {
+        self.lanes.finish(ticket);
     }
 
     /// Polls the handlers that were woken. Returns those that have ended.
@@ -69,31 +119,36 @@ impl<Fut: Future> Handlers<Fut> {
         for index in due {
             let slot = &mut self.slots[index];
             slot.waker.begin_poll();
-            let Some((_, span, future)) = &mut slot.running else { continue };
+            let Some(running) = &mut slot.running else { continue };
             let mut cx = Context::from_waker(slot.waker.waker());
             let polled = {
-                let _current = span.attach();
-                catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx)))
+                let _current = running.span.attach();
+                catch_unwind(AssertUnwindSafe(|| running.future.as_mut().poll(&mut cx)))
             };
             let result = match polled {
                 Ok(Poll::Pending) => continue,
                 Ok(Poll::Ready(result)) => Ok(result),
                 Err(_) => Err(Panicked),
             };
-            if let Some((place, span, _)) = slot.running.take() {
+            if let Some(Running { place, ticket, span, .. }) = slot.running.take() {
                 self.free.push(index);
+                self.lanes.finish(ticket);
                 ended.push(Answered { place, span, result });
             }
         }
         ended
     }
 
-    /// Cancels the handlers for which `keep` is false.
+    /// Forgets the messages for which `keep` is false, and cancels their handlers.
     pub(super) fn retain(&mut self, keep: impl Fn(&Place) -> bool) {
+        drop(self.lanes.retain(|waiting| keep(&waiting.place)));
         for (index, slot) in self.slots.iter_mut().enumerate() {
-            if slot.running.as_ref().is_some_and(|(place, ..)| !keep(place)) {
-                guarded("a future of a handler", || slot.running = None);
-                self.free.push(index);
+            if slot.running.as_ref().is_some_and(|running| !keep(&running.place)) {
+                if let Some(running) = slot.running.take() {
+                    self.lanes.finish(running.ticket);
+                    guarded("a future of a handler", || drop(running));
+                    self.free.push(index);
+                }
             }
         }
     }

@@ -6,7 +6,7 @@
 //! | `cut.rs` | results that wait for their place, and when a transaction takes them (pure) |
 //! | `plan.rs` | what follows the calls of a transaction (pure) |
 //! | `end.rs` | one transaction, from its begin until its end is known |
-//! | `handlers.rs` | the handlers that run |
+//! | `handlers.rs` | messages that wait for their turn, and handlers that run |
 //! | `driver.rs` | the loop that connects them |
 
 mod cut;
@@ -23,7 +23,7 @@ use std::time::Duration;
 use kafka_tower_core::{BoxError, SinkMessage};
 
 use self::driver::Driver;
-use super::{FailurePolicy, KafkaSource, SourceCloseReport, SourceError, SourceMessage};
+use super::{FailurePolicy, KafkaSource, Order, SourceCloseReport, SourceError, SourceMessage};
 use crate::sink::KafkaSink;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -34,6 +34,7 @@ struct Limits {
     records: usize,
     age: Duration,
     concurrency: usize,
+    order: Order,
     policy: FailurePolicy,
 }
 
@@ -91,7 +92,7 @@ impl<T: Send + 'static> KafkaSource<T> {
     /// | a message cannot be decoded, and is not skipped | the messages before it in its partition, and those of the other partitions that are being handled, are committed; then it ends with the error |
     /// | an output is refused | the transaction is aborted and its messages are handled again in smaller transactions, until the message is found: it ends with the error |
     /// | another error of the transaction | it is aborted, and its messages are handled again, with a growing delay |
-    /// | partitions are taken back by the group | their messages that are being handled are committed, within `drain_timeout_ms` |
+    /// | partitions are taken back by the group | messages whose handlers have begun are committed, within `drain_timeout_ms`, with those before them |
     /// | partitions are lost | their messages are dropped, and the transaction that contains some is aborted |
     /// | it is unknown whether a transaction was committed | the sink replaces its producer, which ends the transaction; then the group is asked for its committed offsets, which have moved if and only if it was committed |
     /// | the sink cannot begin transactions any more, for example because another producer took over its transactional id | it ends with the error |
@@ -102,8 +103,8 @@ impl<T: Send + 'static> KafkaSource<T> {
         H: FnMut(SourceMessage<T>) -> Fut,
         Fut: Future,
     {
-        let policy = FailurePolicy::fail();
-        let limits = Limits { records: 1_000, age: Duration::from_millis(100), concurrency: 64, policy };
+        let (policy, order) = (FailurePolicy::fail(), Order::default());
+        let limits = Limits { records: 1_000, age: Duration::from_millis(100), concurrency: 64, order, policy };
         Transactional { source: self, sink, handler, limits, until: None }
     }
 }
@@ -145,10 +146,19 @@ impl<T, U, H> Transactional<T, U, H> {
         self
     }
 
-    /// Sets the maximum number of handlers that run side by side, at least 1. With 1, messages are handled in the order in
-    /// which they are received. Default: 64.
+    /// Sets the maximum number of handlers that run at the same time, at least 1. Default: 64.
+    ///
+    /// Of each partition, at most four times as many messages (at least 64) are handled or wait for their lane or a place.
     pub fn concurrency(mut self, handlers: usize) -> Self {
         self.limits.concurrency = handlers.max(1);
+        self
+    }
+
+    /// Sets which messages are handled one at a time, in the order of their offsets. Default: [`Order::Key`].
+    ///
+    /// Whatever it is, the outputs of a partition's messages are sent in the order of these messages.
+    pub fn order(mut self, order: Order) -> Self {
+        self.limits.order = order;
         self
     }
 

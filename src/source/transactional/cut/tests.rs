@@ -93,6 +93,27 @@ fn what_is_stale_is_forgotten_and_what_follows_it_stays() {
     assert_eq!((reorder.len(), reorder.ready(), reorder.partitions().count()), (0, 0, 0));
 }
 
+/// What has begun is waited for, with what is before it.
+#[test]
+fn records_that_wait_behind_all_that_runs_are_given_up() {
+    let (mut ids, mut reorder) = (Ids::new(), Reorder::new());
+    let places: Vec<_> = (0..6).map(|offset| reorder.enter(&at(0), ids.next(0, offset), offset, 1)).collect();
+    [0, 1, 3, 4].into_iter().for_each(|index| reorder.begin(&places[index]));
+    assert!([0, 4].iter().all(|index| reorder.finish(&places[*index], *index).is_none()));
+    assert_eq!((reorder.give_up_rest(&at(0)).len(), reorder.len(), reorder.ready()), (2, 4, 1));
+    assert!(reorder.has(&places[3]) && !reorder.has(&places[4]));
+    // The third one has not begun, so the fourth one has ended in vain.
+    reorder.finish(&places[3], 3);
+    assert_eq!((reorder.give_up_rest(&at(0)).len(), reorder.len()), (2, 2));
+    let last = reorder.enter(&at(0), ids.next(0, 6), 6, 1);
+    reorder.begin(&last);
+    reorder.finish(&last, 6);
+    assert_eq!((reorder.give_up_rest(&at(0)).len(), reorder.len()), (0, 3), "all have begun");
+    reorder.finish(&places[1], 1);
+    assert_eq!((reorder.give_up_rest(&at(0)).len(), reorder.take(9)[0].results.len()), (0, 3));
+    assert_eq!(reorder.give_up_rest(&at(1)), []);
+}
+
 /// A partition that always has results does not keep the others from their turn.
 #[test]
 fn partitions_are_taken_in_turn() {

@@ -1,10 +1,11 @@
 //! What a user of `transactional` sees.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kafka_tower::source::{Acked, DecodePolicy, FailurePolicy, SourceErrorKind, SourceRecovery};
+use bytes::Bytes;
+use kafka_tower::source::{Acked, DecodePolicy, FailurePolicy, Order, SourceErrorKind, SourceRecovery};
 use kafka_tower::{CommitStrategy, Error, SinkMessage, SourceMessage};
 use tokio::time::{Instant, sleep};
 
@@ -12,7 +13,7 @@ use super::support::{
     BILLS, SECOND, assert_exactly_once, bill, bills, ended, filled, finish, kafka, members, pass, settings, sink,
     until_idle,
 };
-use crate::support::{LONG, append, append_aborted, append_text, committed, config, source};
+use crate::support::{LONG, append, append_aborted, append_keyed, append_text, committed, config, source};
 
 #[tokio::test(start_paused = true)]
 async fn each_message_has_its_output_once_and_in_order() {
@@ -40,6 +41,70 @@ async fn outputs_have_the_order_of_their_input_whatever_the_order_of_the_handler
     for partition in 0..2 {
         assert_eq!((bills(&kafka, partition), committed(&kafka, partition)), (expected.clone(), 40));
     }
+}
+
+/// Which handlers run at the same time, for each order: (most with the same key, most of a partition, most of all).
+async fn at_the_same_time(order: Order) -> [usize; 3] {
+    let kafka = kafka(2);
+    for partition in 0..2 {
+        let keys = (0..30).map(|value| (["a", "b", "c"][value as usize % 3], value));
+        append_keyed(&kafka, partition, keys).await;
+    }
+    let (source, sink) = (members(&kafka).await, sink(&kafka, "billing-1").await);
+    let running: Arc<Mutex<Vec<(i32, Bytes, i64)>>> = Arc::default();
+    let most: Arc<Mutex<[usize; 3]>> = Arc::default();
+    let seen = Arc::clone(&most);
+    let handler = move |message: SourceMessage<u32>| {
+        let place = (message.partition(), message.key().unwrap().clone(), message.offset());
+        let running = Arc::clone(&running);
+        let mut all = running.lock().unwrap();
+        let of_key = all.iter().filter(|other| (other.0, &other.1) == (place.0, &place.1));
+        let counts = [1 + of_key.count(), 1 + all.iter().filter(|other| other.0 == place.0).count(), 1 + all.len()];
+        all.push(place.clone());
+        drop(all);
+        let mut seen = seen.lock().unwrap();
+        *seen = std::array::from_fn(|index| seen[index].max(counts[index]));
+        async move {
+            // The first ones of a key take longest.
+            sleep(Duration::from_millis(40 - message.offset() as u64)).await;
+            running.lock().unwrap().retain(|other| *other != place);
+            pass(message).await
+        }
+    };
+    let run = source.transactional(sink, handler).order(order).concurrency(5).until(until_idle(&kafka));
+    drop(ended(run.into_future()).await.unwrap());
+    assert_exactly_once(&kafka, 30);
+    *most.lock().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_of_a_lane_are_handled_one_at_a_time() {
+    assert_eq!(at_the_same_time(Order::default()).await, [1, 3, 5]);
+    assert_eq!(at_the_same_time(Order::Partition).await, [1, 1, 2]);
+    let [of_key, of_partition, all] = at_the_same_time(Order::None).await;
+    assert!(of_key > 1 && of_partition > 3 && all == 5, "{of_key} {of_partition} {all}");
+}
+
+/// Whoever waits behind a message that takes long is read again by the next owner, and the close does not wait for it.
+#[tokio::test(start_paused = true)]
+async fn a_close_does_not_wait_for_messages_that_wait_for_their_lane() {
+    let kafka = kafka(1);
+    let keys = [("a", 0), ("b", 1), ("a", 2), ("c", 3), ("a", 4)];
+    append_keyed(&kafka, 0, keys).await;
+    let (source, first) = (members(&kafka).await, sink(&kafka, "billing-1").await);
+    let handler = |order: SourceMessage<u32>| async move {
+        sleep(if order.offset() == 3 { 5 * SECOND } else { 3 * SECOND }).await;
+        pass(order).await
+    };
+    let start = Instant::now();
+    let run = source.transactional(first, handler).until(sleep(SECOND)).into_future();
+    let report = ended(run).await.unwrap();
+    // The third one begins after the close, because the fourth one runs. The fifth one does not.
+    assert!(report.is_complete(), "{report}");
+    assert_eq!((start.elapsed(), report.settled), (6 * SECOND, 4), "{report}");
+    assert_eq!((bills(&kafka, 0), committed(&kafka, 0)), (vec![0, 1, 2, 3], 4));
+    drop(finish(&kafka, members(&kafka).await, sink(&kafka, "billing-1").await).await.unwrap());
+    assert_exactly_once(&kafka, 5);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,20 +1,63 @@
 //! Random runs: members that join, leave, are killed and expelled, coordinators that lose, delay and refuse, and handlers that
 //! take any time, fail and panic.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use kafka_tower::memory::{FaultKind, Faults, MemoryKafka, TransactionCall};
-use kafka_tower::source::{FailurePolicy, SourceErrorKind};
+use kafka_tower::source::{FailurePolicy, Order, SourceErrorKind};
 use kafka_tower::{Error, ErrorKind, KafkaSourceConfig, Persistence, Recovery, SourceMessage};
 use kafka_tower_test_suite::random::Random;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::support::{BILLS, Ended, bill, bills, kafka, offsets, settings, sink, until_idle};
-use crate::support::{GROUP, TOPIC, append, append_aborted, committed, source};
+use crate::support::{GROUP, TOPIC, append, append_aborted, append_keyed, committed, source};
+
+/// A key of a partition.
+type Key = (i32, Bytes);
+
+/// Of each key: the offsets of its messages, in order.
+type Keys = Arc<BTreeMap<Key, Vec<i64>>>;
+
+/// The handlers of one member, of each key: the offset of the last one that has begun, and whether it runs.
+#[derive(Clone, Default)]
+struct Running(Arc<Mutex<BTreeMap<Key, (i64, bool)>>>);
+
+/// A handler that runs, until it is dropped.
+struct Handled {
+    running: Running,
+    key: Key,
+}
+
+impl Running {
+    /// Handlers of a key run one after another, in the order of the messages: the last one was that of the message before, or
+    /// of a later one whose partition is read again.
+    fn begin(&self, order: &SourceMessage<u32>, keys: &Keys) -> Option<Handled> {
+        let key = (order.partition(), order.key()?.clone());
+        let before = keys[&key].iter().rev().find(|offset| **offset < order.offset());
+        let last = self.0.lock().unwrap().insert(key.clone(), (order.offset(), true));
+        if let Some((last, runs)) = last {
+            assert!(!runs, "{key:?}: two handlers run");
+            assert!(Some(last) >= before.copied(), "{key:?}: {} after {last}, before {before:?}", order.offset());
+        }
+        Some(Handled { running: self.clone(), key })
+    }
+}
+
+impl Drop for Handled {
+    fn drop(&mut self) {
+        if let Some((_, runs)) = self.running.0.lock().unwrap().get_mut(&self.key) {
+            *runs = false;
+        }
+    }
+}
 
 struct World {
     kafka: MemoryKafka,
+    keys: Keys,
     config: KafkaSourceConfig,
     members: Vec<Option<JoinHandle<Ended>>>,
     /// Sinks with the same transactional id fence each other, as a restarted process does.
@@ -26,14 +69,18 @@ impl World {
         let seed = random.below(1 << 32);
         let mut of_handlers = Random::new(seed);
         let slowest = [1, 20, 300][random.below(3) as usize];
-        let handler = move |order: SourceMessage<u32>| {
+        let order = [Order::Key, Order::Key, Order::Partition, Order::None][random.below(4) as usize];
+        let (running, keys) = (Running::default(), Arc::clone(&self.keys));
+        let handler = move |message: SourceMessage<u32>| {
+            let runs = if order == Order::None { None } else { running.begin(&message, &keys) };
             let time = Duration::from_millis(of_handlers.below(slowest));
             let bad = fails && of_handlers.below(150) == 0;
             let panics = of_handlers.below(2) == 0;
             async move {
+                let _runs = runs;
                 sleep(time).await;
                 assert!(!(bad && panics), "planted");
-                if bad { Err("planted") } else { Ok(vec![bill(&order)]) }
+                if bad { Err("planted") } else { Ok(vec![bill(&message)]) }
             }
         };
         self.started += 1;
@@ -48,7 +95,8 @@ impl World {
             )
             .max_records(1 + random.below(40) as usize)
             .max_age(Duration::from_millis(random.below(200)))
-            .concurrency(1 + random.below(16) as usize);
+            .concurrency(1 + random.below(16) as usize)
+            .order(order);
         self.members[index] = Some(tokio::spawn(run.into_future()));
     }
 
@@ -83,17 +131,28 @@ async fn run(seed: u64) {
     let random = &mut Random::new(seed);
     let partitions = 1 + random.below(4) as i32;
     let kafka = kafka(partitions as u32);
-    let mut orders = Vec::new();
+    let (mut orders, mut keys) = (Vec::new(), BTreeMap::<_, Vec<_>>::new());
+    let names = 1 + random.below(8);
     for partition in 0..partitions {
         let count = 20 + random.below(100) as u32;
-        append(&kafka, partition, 0..count / 2).await;
-        append_aborted(&kafka, partition, random.below(3) as u32).await;
-        append(&kafka, partition, count / 2..count).await;
+        for value in 0..count {
+            if value == count / 2 {
+                append_aborted(&kafka, partition, random.below(3) as u32).await;
+            }
+            // Some have no key.
+            let Some(key) = random.below(names + 1).checked_sub(1).map(|key| format!("key-{key}")) else {
+                append(&kafka, partition, [value]).await;
+                continue;
+            };
+            append_keyed(&kafka, partition, [(&*key, value)]).await;
+            let offset = kafka.high_watermark(TOPIC, partition).unwrap() - 1;
+            keys.entry((partition, Bytes::from(key))).or_default().push(offset);
+        }
         orders.push((0..count).collect::<Vec<_>>());
     }
     let config =
         KafkaSourceConfig { drain_timeout_ms: 500, max_unsettled: 1 + random.below(100) as usize, ..settings() };
-    let mut world = World { kafka, config, members: vec![None, None, None], started: 0 };
+    let mut world = World { kafka, keys: Arc::new(keys), config, members: vec![None, None, None], started: 0 };
     if random.below(2) == 0 {
         let faults = Faults::none()
             .with(FaultKind::DelayTransaction, 0.05)
