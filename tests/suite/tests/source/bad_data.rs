@@ -13,7 +13,7 @@ use kafka_tower::{
 use tokio::time::timeout;
 use tower::Service as _;
 
-use crate::support::{LONG, TOPIC, append, append_text, committed, config, kafka, next};
+use crate::support::{LONG, TOPIC, append, append_text, committed, config, filled, kafka, next};
 
 async fn append_typed(kafka: &kafka_tower::memory::MemoryKafka, value: &str, content_type: &'static str) {
     let mut headers = Headers::new();
@@ -36,8 +36,7 @@ fn cause(error: &SourceError) -> &str {
 
 #[tokio::test(start_paused = true)]
 async fn skip_goes_on_and_the_report_counts() {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..1).await;
+    let kafka = filled(1, 1).await;
     append_text(&kafka, 0, "bad").await;
     append_text(&kafka, 0, "").await;
     append(&kafka, 0, 1..2).await;
@@ -56,8 +55,7 @@ async fn skip_goes_on_and_the_report_counts() {
 
 #[tokio::test(start_paused = true)]
 async fn a_skipped_record_is_committed_only_after_those_before_it() {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..1).await;
+    let kafka = filled(1, 1).await;
     append_text(&kafka, 0, "bad").await;
     let builder = KafkaSource::<u32>::builder(config(CommitStrategy::Each)).transport(kafka.clone());
     let mut source = builder.on_decode_error(DecodePolicy::skip()).build().await.unwrap();

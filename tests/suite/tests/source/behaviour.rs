@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use kafka_tower::memory::{CommitFault, ConsumerEvent};
+use kafka_tower::memory::CommitFault;
 use kafka_tower::source::{Acked, SourceErrorKind, SourceRecovery};
 use kafka_tower::{
     CommitStrategy, Error, ErrorKind, Headers, Isolation, KafkaSource, KafkaSourceConfig, MessageDeserializer,
@@ -14,7 +14,10 @@ use kafka_tower_core::{CommitAnswer, RecordRef};
 use tokio::time::{sleep, timeout};
 use tower::Service as _;
 
-use crate::support::{GROUP, LONG, TOPIC, append, append_aborted, committed, config, kafka, next, source, take};
+use crate::support::{
+    LONG, TOPIC, append, append_aborted, close_in_background, committed, config, filled, kafka, next, other_member,
+    source, take,
+};
 
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -41,8 +44,7 @@ async fn a_message_has_what_was_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn start_and_isolation_are_kept() {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..1).await;
+    let kafka = filled(1, 1).await;
     append_aborted(&kafka, 0, 2).await;
     let all = KafkaSourceConfig { isolation: Isolation::ReadUncommitted, ..config(CommitStrategy::Automatic) };
     let mut all = source(&kafka, KafkaSourceConfig { group_id: "all".into(), ..all }).await;
@@ -82,8 +84,7 @@ async fn a_waiting_reader_is_woken_and_a_cancelled_one_loses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_nack_delivers_again_with_what_follows_and_counts_attempts() {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..4).await;
+    let kafka = filled(1, 4).await;
     let mut source = source(&kafka, config(CommitStrategy::Automatic)).await;
     let messages = take(&mut source, 3).await;
     messages[1].nack("the database is down");
@@ -104,8 +105,7 @@ async fn a_nack_delivers_again_with_what_follows_and_counts_attempts() {
 
 #[tokio::test(start_paused = true)]
 async fn manual_commits_when_it_is_asked_and_reports_failures() {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..3).await;
+    let kafka = filled(1, 3).await;
     let config = KafkaSourceConfig { commit_on_revoke: false, ..config(CommitStrategy::Manual) };
     let mut source = source(&kafka, config).await;
     source.commit().await.unwrap();
@@ -140,8 +140,7 @@ async fn manual_commits_when_it_is_asked_and_reports_failures() {
 
 #[tokio::test(start_paused = true)]
 async fn a_commit_whose_answer_is_lost_is_reported_and_sent_again() {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..1).await;
+    let kafka = filled(1, 1).await;
     let mut source = source(&kafka, config(CommitStrategy::Each)).await;
     kafka.next_commit(CommitFault::LoseAnswer);
     kafka.next_commit(CommitFault::Lose);
@@ -158,18 +157,16 @@ async fn a_commit_whose_answer_is_lost_is_reported_and_sent_again() {
 #[tokio::test(start_paused = true)]
 async fn a_rebalance_waits_for_a_message_in_hand_up_to_its_time() {
     for (held, expected) in [(Duration::from_secs(3), Acked::Counted), (Duration::from_secs(30), Acked::Stale)] {
-        let kafka = kafka(1);
-        append(&kafka, 0, 0..2).await;
+        let kafka = filled(1, 2).await;
         let mut source = source(&kafka, config(CommitStrategy::Automatic)).await;
         let message = next(&mut source).await;
         let start = tokio::time::Instant::now();
         // From here on `recv` is not called.
-        let mut other = kafka.consumer(GROUP, [TOPIC]);
         let handler = tokio::spawn(async move {
             sleep(held).await;
             message.ack()
         });
-        while !matches!(other.next().await, ConsumerEvent::Assigned(_)) {}
+        let _other = other_member(&kafka).await;
         assert_eq!(start.elapsed(), held.min(Duration::from_secs(10)));
         assert_eq!(committed(&kafka, 0), i64::from(expected == Acked::Counted));
         assert_eq!(handler.await.unwrap(), expected);
@@ -209,8 +206,7 @@ async fn a_close_waits_for_messages_in_hand_and_reports_what_is_left() {
     let mut source = source(&kafka, config(CommitStrategy::Manual)).await;
     let messages = take(&mut source, 3).await;
     messages[0].ack();
-    let control = source.control();
-    let closing = tokio::spawn(async move { control.close().await });
+    let closing = close_in_background(&source);
     sleep(Duration::from_secs(2)).await;
     assert_eq!(messages[1].ack(), Acked::Counted, "while it closes");
     let report = closing.await.unwrap();
@@ -228,8 +224,7 @@ async fn a_close_waits_for_messages_in_hand_and_reports_what_is_left() {
 
 #[tokio::test(start_paused = true)]
 async fn a_close_whose_commit_has_no_answer_says_so() {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..1).await;
+    let kafka = filled(1, 1).await;
     let mut source = source(&kafka, config(CommitStrategy::Automatic)).await;
     next(&mut source).await.ack();
     kafka.next_commit(CommitFault::Lose);
@@ -242,13 +237,11 @@ async fn a_close_whose_commit_has_no_answer_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_source_commits_and_leaves_in_the_background() {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..1).await;
+    let kafka = filled(1, 1).await;
     let mut source = source(&kafka, config(CommitStrategy::Automatic)).await;
     next(&mut source).await.ack();
     drop(source);
-    let mut other = kafka.consumer(GROUP, [TOPIC]);
-    while !matches!(other.next().await, ConsumerEvent::Assigned(_)) {}
+    let _other = other_member(&kafka).await;
     assert_eq!(committed(&kafka, 0), 1);
 }
 
@@ -270,8 +263,7 @@ async fn a_full_partition_waits_and_others_go_on() {
 
 #[tokio::test(start_paused = true)]
 async fn messages_are_handed_to_other_tasks_and_a_panic_gives_its_message_back() {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..2).await;
+    let kafka = filled(1, 2).await;
     let mut source = source(&kafka, config(CommitStrategy::Automatic)).await;
     let message = next(&mut source).await;
     let task = tokio::spawn(async move {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_tower::layers::dead_letter::{DeadLetterLayer, DeadLetterStyle, FailedRecord};
 use kafka_tower::layers::serialize::BytesSerializer;
-use kafka_tower::memory::{ConsumerEvent, MemoryKafka};
+use kafka_tower::memory::MemoryKafka;
 use kafka_tower::source::{Acked, DecodePolicy, SourceErrorKind, SourceRecovery};
 use kafka_tower::{
     CommitStrategy, Error, ErrorKind, Headers, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, Persistence,
@@ -22,9 +22,10 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tower::{Service, ServiceBuilder, ServiceExt as _, service_fn};
 
-use crate::support::{GROUP, LONG, TOPIC, append, append_text, committed, config, kafka, next};
+use crate::support::{
+    GROUP, LONG, SECOND, TOPIC, append, append_text, committed, config, each_seed, kafka, next, other_member,
+};
 
-const SECOND: Duration = Duration::from_secs(1);
 const DEAD: &str = "orders.dlq";
 
 /// The dead letter layer over the in-memory Kafka.
@@ -208,12 +209,11 @@ async fn a_rebalance_waits_for_a_letter_and_nobody_needs_to_receive() {
         let mut first = source_with(&kafka, service.clone()).await;
         assert!(timeout(SECOND, first.recv()).await.is_err());
         let start = tokio::time::Instant::now();
-        let mut other = kafka.consumer(GROUP, [TOPIC]);
         let opens = tokio::spawn(async move {
             sleep(Duration::from_secs(delay)).await;
             gate.add_permits(10);
         });
-        while !matches!(other.next().await, ConsumerEvent::Assigned(_)) {}
+        let other = other_member(&kafka).await;
         assert_eq!(start.elapsed().as_secs(), delay.min(10));
         assert_eq!(committed(&kafka, 0), i64::from(delay < 10));
         opens.await.unwrap();

@@ -7,15 +7,14 @@ use kafka_tower::source::{Acked, SourceErrorKind};
 use tokio::time::sleep;
 
 use crate::planted::{Defect, Source};
-use crate::support::{GROUP, LONG, TOPIC, append, append_aborted, append_text, committed, config, kafka};
+use crate::support::{GROUP, LONG, TOPIC, append, append_aborted, append_text, committed, config, filled};
 
 const STRATEGIES: [CommitStrategy; 3] = [CommitStrategy::Automatic, CommitStrategy::Periodic, CommitStrategy::Each];
 
 /// In whatever order messages are acknowledged, no strategy commits the offset of one that was not, nor one behind it.
 pub(crate) async fn only_a_settled_prefix_is_committed(defect: Option<Defect>) {
     for strategy in STRATEGIES {
-        let kafka = kafka(1);
-        append(&kafka, 0, 0..10).await;
+        let kafka = filled(1, 10).await;
         let mut source = Source::build(&kafka, config(strategy), defect).await;
         let mut messages = Vec::new();
         while messages.len() < 10 {
@@ -36,8 +35,7 @@ pub(crate) async fn only_a_settled_prefix_is_committed(defect: Option<Defect>) {
 
 /// Aborted records and markers at the end of a log do not look like a reader that is behind.
 pub(crate) async fn holes_at_the_end_leave_no_lag(defect: Option<Defect>) {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..2).await;
+    let kafka = filled(1, 2).await;
     append_aborted(&kafka, 0, 3).await;
     append(&kafka, 0, 2..3).await;
     append_aborted(&kafka, 0, 3).await;
@@ -54,8 +52,7 @@ pub(crate) async fn holes_at_the_end_leave_no_lag(defect: Option<Defect>) {
 
 /// What was acknowledged before partitions are given back is committed before, so that their next owner does not get it.
 pub(crate) async fn a_rebalance_repeats_nothing_settled(defect: Option<Defect>) {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..5).await;
+    let kafka = filled(1, 5).await;
     let mut source = Source::build(&kafka, config(CommitStrategy::Automatic), defect).await;
     for _ in 0..3 {
         source.recv().await.unwrap().ack();
@@ -69,8 +66,7 @@ pub(crate) async fn a_rebalance_repeats_nothing_settled(defect: Option<Defect>) 
 
 /// A record that cannot be decoded is reported with its bytes, is not committed, and comes again until it is skipped.
 pub(crate) async fn what_cannot_be_decoded_is_not_skipped(defect: Option<Defect>) {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..1).await;
+    let kafka = filled(1, 1).await;
     append_text(&kafka, 0, "not a number").await;
     append(&kafka, 0, 2..3).await;
     let mut source = Source::build(&kafka, config(CommitStrategy::Each), defect).await;
@@ -96,8 +92,7 @@ pub(crate) async fn what_cannot_be_decoded_is_not_skipped(defect: Option<Defect>
 
 /// A message that is dropped without an acknowledgement is not committed, and comes again.
 pub(crate) async fn a_dropped_message_comes_again(defect: Option<Defect>) {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..3).await;
+    let kafka = filled(1, 3).await;
     let mut source = Source::build(&kafka, config(CommitStrategy::Each), defect).await;
     source.recv().await.unwrap().ack();
     let message = source.recv().await.unwrap();

@@ -1,21 +1,16 @@
 //! What an application learns when partitions go before everything of them is committed.
 
-use std::time::Duration;
-
 use kafka_tower::memory::CommitFault;
 use kafka_tower::source::{Acked, SourceErrorKind, SourceRecovery};
 use kafka_tower::{CommitStrategy, KafkaSourceConfig};
 use kafka_tower_core::CommitAnswer;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{GROUP, LONG, TOPIC, append, committed, config, kafka, next, source, take};
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::support::{GROUP, LONG, SECOND, TOPIC, close_in_background, committed, config, filled, next, source, take};
 
 #[tokio::test(start_paused = true)]
 async fn lost_partitions_are_reported_and_read_again_after_joining_again() {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..2).await;
+    let kafka = filled(1, 2).await;
     let mut source = source(&kafka, config(CommitStrategy::Automatic)).await;
     let message = next(&mut source).await;
     assert_eq!(kafka.expel_members(GROUP), 1);
@@ -34,8 +29,7 @@ async fn lost_partitions_are_reported_and_read_again_after_joining_again() {
 #[tokio::test(start_paused = true)]
 async fn a_commit_after_the_partition_has_gone_says_so() {
     for lost in [true, false] {
-        let kafka = kafka(1);
-        append(&kafka, 0, 0..2).await;
+        let kafka = filled(1, 2).await;
         let config = KafkaSourceConfig { commit_on_revoke: false, ..config(CommitStrategy::Manual) };
         let mut source = source(&kafka, config).await;
         assert_eq!(next(&mut source).await.ack(), Acked::Counted);
@@ -54,8 +48,7 @@ async fn a_commit_after_the_partition_has_gone_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_commit_after_an_incomplete_close_says_so() {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..1).await;
+    let kafka = filled(1, 1).await;
     let mut source = source(&kafka, config(CommitStrategy::Automatic)).await;
     next(&mut source).await.ack();
     kafka.next_commit(CommitFault::Lose);
@@ -67,13 +60,11 @@ async fn a_commit_after_an_incomplete_close_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_close_during_which_partitions_are_lost_is_not_complete() {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..3).await;
+    let kafka = filled(1, 3).await;
     let mut source = source(&kafka, config(CommitStrategy::Automatic)).await;
     let messages = take(&mut source, 2).await;
     messages[0].ack();
-    let control = source.control();
-    let closing = tokio::spawn(async move { control.close().await });
+    let closing = close_in_background(&source);
     sleep(SECOND).await;
     kafka.expel_members(GROUP);
     let report = closing.await.unwrap();
@@ -83,8 +74,7 @@ async fn a_close_during_which_partitions_are_lost_is_not_complete() {
 
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_fails_again_and_again_is_reported_with_its_cause() {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..1).await;
+    let kafka = filled(1, 1).await;
     let mut source = source(&kafka, config(CommitStrategy::Each)).await;
     next(&mut source).await.ack();
     for _ in 0..20 {

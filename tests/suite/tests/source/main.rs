@@ -12,7 +12,5 @@ mod places;
 mod planted;
 mod random;
 mod serve;
-mod serve_composes;
-mod serve_random;
 mod support;
 mod transactional;

@@ -11,7 +11,9 @@ use kafka_tower_core::CommitAnswer;
 use kafka_tower_test_suite::random::Random;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{GROUP, LONG, TOPIC, append, append_aborted, committed, config, kafka, next, source, take};
+use crate::support::{
+    GROUP, LONG, TOPIC, append, append_aborted, committed, config, each_seed, filled, kafka, next, source, take,
+};
 
 fn at(partition: i32) -> TopicPartition {
     TopicPartition::new(TOPIC, partition)
@@ -62,8 +64,7 @@ impl Store {
 
 #[tokio::test(start_paused = true)]
 async fn a_stored_offset_comes_before_the_committed_one() {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..5).await;
+    let kafka = filled(1, 5).await;
     let (store, config) = (Store::default(), config(CommitStrategy::Checkpoint));
     let mut first = store.source(&kafka, config.clone()).await;
     for _ in 0..3 {
@@ -87,8 +88,7 @@ async fn a_stored_offset_comes_before_the_committed_one() {
 
 #[tokio::test(start_paused = true)]
 async fn a_look_up_that_fails_or_panics_is_repeated() {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..3).await;
+    let kafka = filled(1, 3).await;
     let calls = Arc::new(Mutex::new(0));
     let look_up = move |_| {
         let mut calls = calls.lock().unwrap();
@@ -115,8 +115,7 @@ async fn a_look_up_that_fails_or_panics_is_repeated() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_is_committed_when_its_commit_is_ok() {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..3).await;
+    let kafka = filled(1, 3).await;
     let manual = KafkaSourceConfig { commit_on_revoke: false, ..config(CommitStrategy::Manual) };
     let mut source = source(&kafka, manual).await;
     let messages = take(&mut source, 3).await;
@@ -142,8 +141,7 @@ async fn a_message_is_committed_when_its_commit_is_ok() {
 
 #[tokio::test(start_paused = true)]
 async fn at_most_once_is_committed_before_it_is_handed_out() {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..3).await;
+    let kafka = filled(1, 3).await;
     kafka.next_commit(CommitFault::Lose);
     let mut first = source(&kafka, config(CommitStrategy::AtMostOnce)).await;
     let error = timeout(LONG, first.recv()).await.unwrap().unwrap_err();
@@ -230,19 +228,10 @@ impl Group {
     }
 }
 
-fn each_seed(run: impl AsyncFn(u64)) {
-    for seed in 0..std::env::var("KAFKA_TOWER_SEEDS").map_or(100, |seeds| seeds.parse().unwrap()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        let run = || runtime.block_on(async { timeout(Duration::from_secs(36_000), run(seed)).await });
-        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-        assert!(matches!(ended, Ok(Ok(()))), "seed {seed}: {}", if ended.is_ok() { "it hangs" } else { "see above" });
-    }
-}
-
 /// With the offsets in the application's store, each record has one result, in order, whatever happens to the group.
 #[test]
 fn with_checkpoints_each_record_has_one_result() {
-    each_seed(async |seed| {
+    each_seed(100, async |seed| {
         let mut group = Group::new(seed, CommitStrategy::Checkpoint).await;
         let store = group.store.clone().unwrap();
         for _ in 0..150 {
@@ -278,7 +267,7 @@ fn with_checkpoints_each_record_has_one_result() {
 /// At most once: no record is handed out twice, and none before it is committed.
 #[test]
 fn at_most_once_hands_nothing_out_twice() {
-    each_seed(async |seed| {
+    each_seed(100, async |seed| {
         let mut group = Group::new(seed, CommitStrategy::AtMostOnce).await;
         let (mut handed, mut held) = (BTreeSet::new(), Vec::new());
         for _ in 0..150 {

@@ -11,7 +11,7 @@ use kafka_tower_core::CommitAnswer;
 use kafka_tower_test_suite::random::Random;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{GROUP, TOPIC, append, append_aborted, committed, config, kafka, source};
+use crate::support::{GROUP, TOPIC, append, append_aborted, committed, config, each_seed, kafka, source};
 
 /// What is true, whatever the sources say.
 struct World {
@@ -201,18 +201,7 @@ async fn finish(mut world: World) {
     }
 }
 
-/// 300 seeds; `KAFKA_TOWER_SEEDS=10000` runs more, and `KAFKA_TOWER_SEED=42` one again.
 #[test]
 fn nothing_unsettled_is_committed_and_nothing_is_lost() {
-    let number = |name| std::env::var(name).ok().map(|number| number.parse::<u64>().unwrap());
-    let seeds = match (number("KAFKA_TOWER_SEED"), number("KAFKA_TOWER_SEEDS")) {
-        (Some(seed), _) => seed..seed + 1,
-        (None, seeds) => 0..seeds.unwrap_or(300),
-    };
-    for seed in seeds {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        let run = || runtime.block_on(async { timeout(Duration::from_secs(36_000), run(seed)).await });
-        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-        assert!(matches!(ended, Ok(Ok(()))), "seed {seed}: {}", if ended.is_ok() { "it hangs" } else { "see above" });
-    }
+    each_seed(300, run);
 }

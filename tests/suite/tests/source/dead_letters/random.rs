@@ -1,8 +1,6 @@
 //! Random runs with poison: members that join, leave and are expelled, dead letters that are late, fail or are unknown, and an
 //! application that acknowledges, gives back and drops messages and errors.
 
-use std::panic::AssertUnwindSafe;
-
 use kafka_tower::SourceMessage;
 use kafka_tower_test_suite::random::Random;
 
@@ -151,18 +149,7 @@ async fn finish(mut world: World) {
     panic!("it does not come to its end");
 }
 
-/// 300 seeds; `KAFKA_TOWER_SEEDS=10000` runs more, and `KAFKA_TOWER_SEED=42` one again.
 #[test]
 fn no_record_is_lost() {
-    let number = |name| std::env::var(name).ok().map(|number| number.parse::<u64>().unwrap());
-    let seeds = match (number("KAFKA_TOWER_SEED"), number("KAFKA_TOWER_SEEDS")) {
-        (Some(seed), _) => seed..seed + 1,
-        (None, seeds) => 0..seeds.unwrap_or(300),
-    };
-    for seed in seeds {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        let run = || runtime.block_on(async { timeout(Duration::from_secs(36_000), run(seed)).await });
-        let ended = std::panic::catch_unwind(AssertUnwindSafe(run));
-        assert!(matches!(ended, Ok(Ok(()))), "seed {seed}: {}", if ended.is_ok() { "it hangs" } else { "see above" });
-    }
+    each_seed(300, run);
 }

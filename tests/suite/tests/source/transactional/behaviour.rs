@@ -10,10 +10,9 @@ use kafka_tower::{CommitStrategy, Error, SinkMessage, SourceMessage};
 use tokio::time::{Instant, sleep};
 
 use super::support::{
-    BILLS, SECOND, assert_exactly_once, bill, bills, ended, filled, finish, kafka, members, pass, settings, sink,
-    until_idle,
+    BILLS, assert_exactly_once, bill, bills, ended, filled, finish, kafka, members, pass, settings, sink, until_idle,
 };
-use crate::support::{LONG, append, append_aborted, append_keyed, append_text, committed, config, source};
+use crate::support::{LONG, SECOND, append, append_aborted, append_keyed, append_text, committed, config, source};
 
 #[tokio::test(start_paused = true)]
 async fn each_message_has_its_output_once_and_in_order() {
@@ -194,8 +193,7 @@ async fn a_policy_decides_about_a_message_that_is_not_handled() {
 
 #[tokio::test(start_paused = true)]
 async fn a_record_that_cannot_be_decoded_ends_it_after_what_comes_before() {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..3).await;
+    let kafka = filled(1, 3).await;
     append_text(&kafka, 0, "not a number").await;
     append(&kafka, 0, 4..5).await;
     let source = members(&kafka).await;
@@ -274,8 +272,7 @@ async fn a_cancelled_run_commits_nothing_of_its_transaction() {
 /// Input that was written in transactions, some of them aborted: the offsets pass the holes.
 #[tokio::test(start_paused = true)]
 async fn holes_of_the_input_are_passed() {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..3).await;
+    let kafka = filled(1, 3).await;
     append_aborted(&kafka, 0, 4).await;
     append(&kafka, 0, 3..5).await;
     append_aborted(&kafka, 0, 2).await;

@@ -7,10 +7,8 @@ use kafka_tower::source::{SourceErrorKind, SourceRecovery};
 use kafka_tower::{Error, ErrorKind, Persistence, Recovery, SourceMessage};
 use kafka_tower_core::codes;
 
-use super::support::{
-    BILLS, SECOND, assert_exactly_once, bill, bills, ended, filled, finish, members, pass, sink, until_idle,
-};
-use crate::support::committed;
+use super::support::{BILLS, assert_exactly_once, bill, bills, ended, filled, finish, members, pass, sink, until_idle};
+use crate::support::{SECOND, committed};
 
 fn failed(recovery: Recovery, persistence: Persistence) -> Error {
     let error = Error::new(ErrorKind::Fatal, "planted: the coordinator answers").with_recovery(recovery);

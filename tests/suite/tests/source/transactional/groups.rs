@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use kafka_tower::memory::{ConsumerEvent, TransactionCall};
+use kafka_tower::memory::TransactionCall;
 use kafka_tower::{KafkaSourceConfig, SourceMessage};
 use tokio::time::{Instant, sleep};
 
 use super::support::{
-    BILLS, SECOND, assert_exactly_once, bills, ended, filled, finish, members, offsets, pass, settings, sink,
-    until_idle,
+    BILLS, assert_exactly_once, bills, ended, filled, finish, members, offsets, pass, settings, sink, until_idle,
 };
-use crate::support::{GROUP, LONG, TOPIC, committed, source};
+use crate::support::{GROUP, LONG, SECOND, committed, other_member, source};
 
 /// The heart: the member is current again after it has lost its partitions, and what it has read before is stale.
 #[tokio::test(start_paused = true)]
@@ -42,8 +41,7 @@ async fn a_revocation_waits_for_the_batch() {
     let run = tokio::spawn(source.transactional(sink, handler).until(sleep(LONG)).into_future());
     sleep(SECOND).await;
     let start = Instant::now();
-    let mut other = kafka.consumer(GROUP, [TOPIC]);
-    while !matches!(other.next().await, ConsumerEvent::Assigned(_)) {}
+    let other = other_member(&kafka).await;
     assert_eq!(start.elapsed(), 2 * SECOND, "as long as the handlers take, without the age of a transaction");
     assert_exactly_once(&kafka, 10);
     drop(other);

@@ -18,8 +18,8 @@ use kafka_tower_core::{
 use kafka_tower_test_suite::control::WithTransactions;
 use tokio::time::sleep;
 
-use super::support::{BILLS, SECOND, assert_exactly_once, ended, filled, pass, settings, until_idle};
-use crate::support::{GROUP, committed};
+use super::support::{BILLS, assert_exactly_once, ended, filled, pass, settings, until_idle};
+use crate::support::{GROUP, SECOND, committed};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Defect {

@@ -11,10 +11,10 @@ use kafka_tower::source::{FailurePolicy, Order, SourceErrorKind};
 use kafka_tower::{Error, ErrorKind, KafkaSourceConfig, Persistence, Recovery, SourceMessage};
 use kafka_tower_test_suite::random::Random;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::support::{BILLS, Ended, bill, bills, kafka, offsets, settings, sink, until_idle};
-use crate::support::{GROUP, TOPIC, append, append_aborted, append_keyed, committed, source};
+use crate::support::{GROUP, TOPIC, append, append_aborted, append_keyed, committed, each_seed, source};
 
 /// A key of a partition.
 type Key = (i32, Bytes);
@@ -226,18 +226,7 @@ async fn finish(mut world: World, orders: &[Vec<u32>], random: &mut Random) {
     }
 }
 
-/// 256 seeds; `KAFKA_TOWER_SEEDS=10000` runs more, and `KAFKA_TOWER_SEED=42` one again.
 #[test]
 fn each_message_has_its_output_exactly_once_and_in_order() {
-    let number = |name| std::env::var(name).ok().map(|number| number.parse::<u64>().unwrap());
-    let seeds = match (number("KAFKA_TOWER_SEED"), number("KAFKA_TOWER_SEEDS")) {
-        (Some(seed), _) => seed..seed + 1,
-        (None, seeds) => 0..seeds.unwrap_or(256),
-    };
-    for seed in seeds {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        let run = || runtime.block_on(async { timeout(Duration::from_secs(36_000), run(seed)).await });
-        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-        assert!(matches!(ended, Ok(Ok(()))), "seed {seed}: {}", if ended.is_ok() { "it hangs" } else { "see above" });
-    }
+    each_seed(256, run);
 }

@@ -1,7 +1,6 @@
 //! What these tests share.
 
 use std::future::Future;
-use std::time::Duration;
 
 use kafka_tower::memory::MemoryKafka;
 use kafka_tower::source::SourceCloseReport;
@@ -11,10 +10,9 @@ use kafka_tower::{
 };
 use tokio::time::{sleep, timeout};
 
-use crate::support::{LONG, append, committed, config, source};
+use crate::support::{LONG, committed, config, source};
 
 pub(crate) const BILLS: &str = "bills";
-pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 pub(crate) type Ended = Result<SourceCloseReport, SourceError>;
 
@@ -24,11 +22,7 @@ pub(crate) fn kafka(partitions: u32) -> MemoryKafka {
 }
 
 pub(crate) async fn filled(partitions: u32, records: u32) -> MemoryKafka {
-    let kafka = kafka(partitions);
-    for partition in 0..partitions as i32 {
-        append(&kafka, partition, 0..records).await;
-    }
-    kafka
+    crate::support::filled(partitions, records).await.with_topic(BILLS, partitions)
 }
 
 pub(crate) fn settings() -> KafkaSourceConfig {

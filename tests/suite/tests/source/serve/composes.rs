@@ -8,8 +8,8 @@ use kafka_tower::{BoxError, CommitStrategy, SourceMessage};
 use tokio::time::{sleep, timeout};
 use tower::{Service, ServiceBuilder, service_fn};
 
-use crate::serve::{Log, SECOND};
-use crate::support::{LONG, append, committed, config, kafka, source};
+use super::Log;
+use crate::support::{LONG, SECOND, committed, config, filled, source};
 
 /// Serves 50 messages of which each takes a second. Returns how many were handled side by side, and how often the service
 /// was called.
@@ -20,9 +20,7 @@ where
     S::Error: Into<BoxError>,
     S::Future: Send,
 {
-    let kafka = kafka(2);
-    append(&kafka, 0, 0..25).await;
-    append(&kafka, 1, 0..25).await;
+    let kafka = filled(2, 25).await;
     let counting = Counting::default();
     let (most, log) = (Arc::clone(&counting.most), counting.log.clone());
     let source = source(&kafka, config(CommitStrategy::Automatic)).await;
@@ -101,8 +99,7 @@ async fn shed_load_is_handled_later() {
 /// The end of a buffer's worker is an error of its readiness.
 #[tokio::test(start_paused = true)]
 async fn a_service_that_has_ended_ends_serve() {
-    let kafka = kafka(1);
-    append(&kafka, 0, 0..3).await;
+    let kafka = filled(1, 3).await;
     let planted = |message: SourceMessage<u32>| -> std::future::Ready<Result<(), BoxError>> {
         assert!(message.offset() != 1, "planted: the worker panics");
         std::future::ready(Ok(()))

@@ -13,10 +13,10 @@ use kafka_tower_core::CommitAnswer;
 use kafka_tower_test_suite::random::Random;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tower::service_fn;
 
-use crate::support::{GROUP, TOPIC, append_aborted, append_keyed, committed, config, kafka, source};
+use crate::support::{GROUP, TOPIC, append_aborted, append_keyed, committed, config, each_seed, holds, kafka, source};
 
 const RETRIES: u32 = 2;
 
@@ -346,34 +346,15 @@ async fn finish(mut world: World) {
     world.judge_end();
 }
 
-/// Whether a seed is judged good.
-fn holds(seed: u64, defect: Option<Defect>) -> Result<(), &'static str> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    let run = || runtime.block_on(async { timeout(Duration::from_secs(36_000), run(seed, defect)).await });
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err("it hangs"),
-        Err(_) => Err("see above"),
-    }
-}
-
-/// 150 seeds; `KAFKA_TOWER_SEEDS=10000` runs more, and `KAFKA_TOWER_SEED=42` one again.
 #[test]
 fn serve_loses_nothing_and_keeps_the_order_of_keys() {
-    let number = |name| std::env::var(name).ok().map(|number| number.parse::<u64>().unwrap());
-    let seeds = match (number("KAFKA_TOWER_SEED"), number("KAFKA_TOWER_SEEDS")) {
-        (Some(seed), _) => seed..seed + 1,
-        (None, seeds) => 0..seeds.unwrap_or(150),
-    };
-    for seed in seeds {
-        assert_eq!(holds(seed, None), Ok(()), "seed {seed}");
-    }
+    each_seed(150, async |seed| run(seed, None).await);
 }
 
 #[test]
 fn each_defect_of_a_handler_is_found() {
     use Defect::*;
     for defect in [AcknowledgesWhatFails, AcknowledgesWhatIsDropped, ForgetsTheOrder, NeverAnswers] {
-        assert!((0..100).any(|seed| holds(seed, Some(defect)).is_err()), "{defect:?}");
+        assert!((0..100).any(|seed| holds(run(seed, Some(defect))).is_err()), "{defect:?}");
     }
 }
