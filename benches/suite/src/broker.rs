@@ -6,7 +6,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use kafka_tower::rdkafka::MockCluster;
 use kafka_tower_testkit::kafka::Cluster;
 
-use crate::usage;
+use crate::run::Plan;
+use crate::{read, usage};
 
 /// Argument that makes a program the mock cluster's process: see [`serve_mock`].
 pub const SERVE_MOCK: &str = "--serve-mock";
@@ -23,13 +24,13 @@ pub struct Broker {
     /// Processes whose CPU time counts as the broker's.
     pub pids: Vec<u32>,
     /// Stops the broker when it is dropped.
-    _life: Life,
+    life: Life,
 }
 
 #[derive(Debug)]
 enum Life {
     Mock { _process: Mock },
-    Kafka { _cluster: Box<Cluster> },
+    Kafka { cluster: Box<Cluster> },
 }
 
 #[derive(Debug)]
@@ -66,7 +67,7 @@ impl Broker {
             bootstrap: bootstrap.trim().to_owned(),
             topic: TOPIC.to_owned(),
             pids,
-            _life: Life::Mock { _process: Mock { process, input } },
+            life: Life::Mock { _process: Mock { process, input } },
         }
     }
 
@@ -79,7 +80,7 @@ impl Broker {
     pub async fn kafka(partitions: i32) -> Option<Self> {
         let cluster = match std::env::var("KAFKA_BROKERS") {
             Ok(brokers) => Cluster::external(brokers),
-            // Records are not read, so they need not be kept: a run writes gigabytes.
+            // What was sent to measure it need not be kept: a run writes gigabytes.
             Err(_) => Cluster::builder()
                 .property("log.retention.check.interval.ms", "1000")
                 .property("file.delete.delay.ms", "1000")
@@ -91,7 +92,25 @@ impl Broker {
         let topic = cluster.topic_with(TOPIC, partitions, &config).await.expect("a topic");
         let pids = usage::descendants();
         let bootstrap = cluster.bootstrap().to_owned();
-        Some(Self { bootstrap, topic, pids, _life: Life::Kafka { _cluster: Box::new(cluster) } })
+        Some(Self { bootstrap, topic, pids, life: Life::Kafka { cluster: Box::new(cluster) } })
+    }
+
+    /// Creates a topic that is to be read, with [`read::PARTITIONS`], and fills it with these records. The mock cluster's has 4
+    /// partitions, each of which keeps 5 MiB.
+    ///
+    /// # Panics
+    ///
+    /// If the broker does not take them.
+    pub async fn fill(&self, plan: &mut Plan) {
+        plan.topic = format!("{TOPIC}-{}", plan.size);
+        let partitions = match &self.life {
+            Life::Mock { .. } => 4,
+            Life::Kafka { cluster } => {
+                plan.topic = cluster.topic(&plan.topic, read::PARTITIONS).await.expect("a topic");
+                read::PARTITIONS
+            }
+        };
+        read::fill(plan, partitions).await;
     }
 }
 

@@ -166,7 +166,13 @@ fn memory_sink() -> KafkaSink<Reading> {
     sink(kafka().transport())
 }
 
-pub(crate) fn runtime() -> Runtime {
+/// The runtime of the benchmarks: the current thread.
+///
+/// # Panics
+///
+/// If the system refuses it.
+#[must_use]
+pub fn runtime() -> Runtime {
     Builder::new_current_thread().enable_time().build().expect("a runtime")
 }
 

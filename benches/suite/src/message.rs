@@ -36,6 +36,19 @@ pub struct Event {
     detail: String,
 }
 
+/// An [`Event`] as its readers know it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Received {
+    /// Name of the service.
+    pub service: String,
+    /// A number.
+    pub avg_latency: f64,
+    /// Another one.
+    pub count: u64,
+    /// The rest.
+    pub detail: String,
+}
+
 /// Returns messages of `size` bytes each.
 #[must_use]
 pub fn events(size: usize) -> Vec<Event> {

@@ -1,4 +1,4 @@
-//! Sends records to a broker in one of several modes and measures the cost.
+//! Sends records to a broker, or reads them, in one of several modes and measures the cost.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,9 +18,9 @@ use tower::{Service, ServiceExt};
 
 use crate::alloc::Allocations;
 use crate::message::{POOL, events, json, values};
-use crate::{java, transactions, usage};
+use crate::{other, read, transactions, usage};
 
-/// A mode of sending.
+/// A mode of sending or reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// rust-rdkafka's `FutureProducer::send_result`, its futures awaited in order.
@@ -59,6 +59,21 @@ pub enum Mode {
     Callers,
     /// The same over the transactional batching layer.
     CallersBatching,
+    /// `KafkaSource::recv` and `ack` in a loop.
+    Source,
+    /// `KafkaSource::serve` with a service that answers at once.
+    SourceServe,
+    /// rust-rdkafka's `StreamConsumer` and `serde_json`, with the librdkafka properties of a source. What was received is
+    /// committed at an interval.
+    StreamConsumer,
+    /// The same, but what was decoded is stored, and only that is committed.
+    StreamConsumerStored,
+    /// As `StreamConsumer`, with librdkafka's default properties.
+    StreamConsumerDefaults,
+    /// Java's consumer and Jackson.
+    JavaConsumer,
+    /// Go's franz-go and `encoding/json`.
+    FranzGo,
 }
 
 const NAMES: &[(Mode, &str)] = &[
@@ -80,6 +95,13 @@ const NAMES: &[(Mode, &str)] = &[
     (Mode::BatchingCut, "batching-cut"),
     (Mode::Callers, "callers"),
     (Mode::CallersBatching, "callers-batching"),
+    (Mode::Source, "source"),
+    (Mode::SourceServe, "source-serve"),
+    (Mode::StreamConsumer, "stream-consumer"),
+    (Mode::StreamConsumerStored, "stream-consumer-stored"),
+    (Mode::StreamConsumerDefaults, "stream-consumer-defaults"),
+    (Mode::JavaConsumer, "java-consumer"),
+    (Mode::FranzGo, "franz-go"),
 ];
 
 impl Mode {
@@ -93,7 +115,20 @@ impl Mode {
             Self::Java | Self::Batching | Self::BatchingCut => Self::Java,
             Self::Callers | Self::CallersBatching => Self::Callers,
             Self::FutureJson | Self::Typed | Self::Stack | Self::Stream => Self::FutureJson,
+            Self::Source
+            | Self::SourceServe
+            | Self::StreamConsumer
+            | Self::StreamConsumerStored
+            | Self::StreamConsumerDefaults
+            | Self::JavaConsumer
+            | Self::FranzGo => Self::StreamConsumer,
         }
+    }
+
+    /// Returns whether it reads a topic that was filled before.
+    #[must_use]
+    pub fn reads(self) -> bool {
+        self.baseline() == Self::StreamConsumer
     }
 
     /// Returns whether it sends in transactions.
@@ -125,14 +160,14 @@ impl FromStr for Mode {
     }
 }
 
-/// What to send, and to which broker.
+/// What to send or read, and at which broker.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Mode of sending.
+    /// Mode of sending or reading.
     pub mode: Mode,
     /// Size of a value in bytes.
     pub size: usize,
-    /// Number of measured records, after the warm-up.
+    /// Number of measured records, after the warm-up. Of those that are read the first one is not measured.
     pub records: usize,
     /// Maximum number of records not awaited yet.
     pub window: usize,
@@ -195,7 +230,7 @@ const WARM_UP: usize = 20_000;
 ///
 /// # Panics
 ///
-/// If a record is not delivered.
+/// If a record is not delivered, or not read.
 #[must_use]
 pub fn run(plan: &Plan) -> Took {
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
@@ -214,10 +249,15 @@ pub fn run(plan: &Plan) -> Took {
             Mode::FutureAwait => transactions::future(plan, true).await,
             Mode::Transactions => transactions::sink(plan).await,
             Mode::Guard => transactions::guard(plan).await,
-            Mode::Java => java::run(plan),
+            Mode::Java | Mode::JavaConsumer | Mode::FranzGo => other::run(plan),
             Mode::Batching | Mode::BatchingCut => transactions::batching(plan).await,
             Mode::Callers => transactions::callers(plan, rdkafka_sink(plan).await).await,
             Mode::CallersBatching => transactions::callers(plan, transactions::batching_sink(plan).await).await,
+            Mode::Source => read::source(plan).await,
+            Mode::SourceServe => read::serve(plan).await,
+            Mode::StreamConsumer | Mode::StreamConsumerStored | Mode::StreamConsumerDefaults => {
+                read::stream(plan).await
+            }
         }
     })
 }

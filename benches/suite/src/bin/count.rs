@@ -21,6 +21,11 @@ const LENGTHS: (usize, usize) = (2_000, 22_000);
 const MODES: &[Mode] =
     &[Mode::Future, Mode::Transport, Mode::FutureJson, Mode::Typed, Mode::Stack, Mode::Stream, Mode::Batch];
 
+const READING: &[Mode] = &[Mode::StreamConsumer, Mode::StreamConsumerStored, Mode::Source, Mode::SourceServe];
+
+/// Records of a topic that is read: as many of 1 KiB as the mock cluster keeps.
+const FILLED: usize = 18_000;
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -94,21 +99,26 @@ fn in_memory(wanted: impl Fn(&str) -> bool, instructions: bool) -> String {
 
 fn rdkafka(wanted: impl Fn(&str) -> bool, instructions: bool) -> String {
     let broker = Broker::mock();
-    let lengths = (20_000, 60_000);
     let mut rows = Vec::new();
     for size in [100, 1024] {
-        for mode in MODES.iter().filter(|mode| wanted(&mode.to_string())) {
-            let counted =
-                run::run(&plan(&mode.to_string(), size, 200_000, &broker.bootstrap, &broker.topic)).allocations;
+        let mut filled = plan("source", size, FILLED, &broker.bootstrap, &broker.topic);
+        cases::runtime().block_on(broker.fill(&mut filled));
+        for mode in MODES.iter().chain(READING).filter(|mode| wanted(&mode.to_string())) {
+            let (records, lengths, topic) = if mode.reads() {
+                (FILLED, (FILLED / 5, FILLED), &filled.topic)
+            } else {
+                (200_000, (20_000, 60_000), &broker.topic)
+            };
+            let counted = run::run(&plan(&mode.to_string(), size, records, &broker.bootstrap, topic)).allocations;
             let cost = |n: usize| {
                 let (mode, size, n) = (mode.to_string(), size.to_string(), n.to_string());
-                let arguments = ["--mode", &mode, &size, &n, &broker.bootstrap, &broker.topic];
+                let arguments = ["--mode", &mode, &size, &n, &broker.bootstrap, topic];
                 instructions.then(|| callgrind(&arguments)).flatten()
             };
             rows.push(vec![
                 format!("{mode}, {size} B"),
-                per_record(counted.calls, 200_000),
-                per_record(counted.bytes, 200_000),
+                per_record(counted.calls, records),
+                per_record(counted.bytes, records),
                 difference(cost(lengths.0), cost(lengths.1), lengths),
             ]);
         }

@@ -1,4 +1,4 @@
-//! Compares ways to send in turns (A B C A B C …), so that other load on the machine affects all of them.
+//! Compares ways to send, or to read, in turns (A B C A B C …), so that other load on the machine affects all of them.
 //!
 //! Each run is a separate process. See the usage below, and `benches/README.md`.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kafka_tower_benches::broker::{self, Broker};
+use kafka_tower_benches::other;
 use kafka_tower_benches::run::{self, Mode, Plan, Took};
 use kafka_tower_benches::stats::{Spread, table};
 
@@ -17,14 +18,17 @@ ratio (--mock | --kafka) [options]
   --kafka           the Kafka at KAFKA_BROKERS, else one that is started (Java and Maven, or Docker)
   --modes A,B,…     future, future-send, transport, future-json, future-batch, typed, stack,
                     stream, batch; with transactions: future-commit, future-await, transactions, guard,
-                    java, batching, batching-cut; callers, callers-batching
+                    java, batching, batching-cut; callers, callers-batching; with --kafka, of a topic with
+                    8 partitions that is filled once: source, source-serve, stream-consumer,
+                    stream-consumer-stored, stream-consumer-defaults, java-consumer, franz-go
                     (default: future,transport,future-json,stack)
   --to MODE         what all are compared with (default: raw values with future, JSON with future-json,
                     batch with future-batch, transactions with future-await, batching with java,
-                    callers-batching with callers)
+                    callers-batching with callers, those that read with stream-consumer)
   --sizes A,B       bytes of a value (default: 100,1024)
   --pairs N         rounds (default: 7)
   --seconds S       how long a run should take, about (default: 1)
+  --bytes N         values of a topic that is read (default: 204800000)
   --window N        records that are not awaited yet, at most; number of callers (default: 10000)
   --transaction N   records of a transaction (default: 100)
   --lanes N         transactional producers of the batching layer (default: 4)
@@ -44,6 +48,7 @@ struct Options {
     sizes: Vec<usize>,
     pairs: usize,
     seconds: f64,
+    bytes: usize,
     window: usize,
     gate: Option<usize>,
     transaction: usize,
@@ -66,7 +71,7 @@ fn main() {
         Some(broker::SERVE_MOCK) => broker::serve_mock(),
         Some("--run") => println!("{}", run::run(&read_plan(&arguments[1..])).write()),
         _ => match options(&arguments) {
-            Ok(options) => compare(&options),
+            Ok(mut options) => compare(&mut options),
             Err(error) => {
                 eprintln!("{error}\n\n{USAGE}");
                 std::process::exit(2);
@@ -83,6 +88,7 @@ fn options(arguments: &[String]) -> Result<Options, String> {
         sizes: vec![100, 1024],
         pairs: 7,
         seconds: 1.0,
+        bytes: 204_800_000,
         window: 10_000,
         gate: None,
         transaction: 100,
@@ -104,6 +110,7 @@ fn options(arguments: &[String]) -> Result<Options, String> {
             "--sizes" => options.sizes = list(value()?)?,
             "--pairs" => options.pairs = parsed::<usize>(value()?)?.max(1),
             "--seconds" => options.seconds = parsed(value()?)?,
+            "--bytes" => options.bytes = parsed(value()?)?,
             "--window" => options.window = parsed::<usize>(value()?)?.max(1),
             "--gate" => options.gate = Some(parsed(value()?)?),
             "--transaction" => options.transaction = parsed::<usize>(value()?)?.max(1),
@@ -124,6 +131,10 @@ fn options(arguments: &[String]) -> Result<Options, String> {
             options.modes.insert(0, baseline);
         }
     }
+    let reads = options.modes[0].reads();
+    if options.modes.iter().any(|mode| mode.reads() != reads) || reads && !options.kafka {
+        return Err("modes that read are not compared with those that send, and need --kafka".to_owned());
+    }
     Ok(options)
 }
 
@@ -139,11 +150,19 @@ fn broker(options: &Options) -> Option<Broker> {
     if !options.kafka {
         return Some(Broker::mock());
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(Broker::kafka(options.partitions))
+    runtime().block_on(Broker::kafka(options.partitions))
 }
 
-fn compare(options: &Options) {
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime")
+}
+
+fn compare(options: &mut Options) {
+    if options.modes.contains(&Mode::FranzGo) && !other::build_franz_go() {
+        eprintln!("\n!!! franz-go is left out: its program was not built\n");
+        options.modes.retain(|mode| *mode != Mode::FranzGo);
+    }
+    let options = &*options;
     let Some(broker) = broker(options) else { return };
     if options.pin {
         for pid in &broker.pids {
@@ -170,10 +189,10 @@ fn gate(options: &Options) -> usize {
 }
 
 fn compare_size(options: &Options, broker: &Broker, size: usize) -> String {
-    let plan = |mode, records| Plan {
-        mode,
+    let mut base = Plan {
+        mode: options.modes[0],
         size,
-        records,
+        records: options.bytes / size,
         window: options.window,
         gate: gate(options),
         transaction: options.transaction,
@@ -183,21 +202,16 @@ fn compare_size(options: &Options, broker: &Broker, size: usize) -> String {
         topic: broker.topic.clone(),
         broker: broker.pids.clone(),
     };
-    let (first, least) = if options.modes[0].is_transactional() {
-        (20_000, options.transaction * 20)
+    if base.mode.reads() {
+        runtime().block_on(broker.fill(&mut base));
+        // It warms the broker up.
+        spawn(options, &base);
     } else {
-        (200_000, options.window * 5)
-    };
-    // Twice: the first run warms the broker up.
-    let mut records = first;
-    for _ in 0..2 {
-        let took = spawn(options, &plan(options.modes[0], records));
-        records = (took.records as f64 / took.elapsed.as_secs_f64() * options.seconds) as usize;
-        records = records.clamp(least, 10_000_000);
+        calibrate(options, &mut base);
     }
     let mut rounds: Vec<Vec<Took>> = Vec::new();
     for round in 0..options.pairs {
-        rounds.push(options.modes.iter().map(|&mode| quiet(options, &plan(mode, records))).collect());
+        rounds.push(options.modes.iter().map(|&mode| quiet(options, &Plan { mode, ..base.clone() })).collect());
         eprintln!("{size} B, round {} of {}", round + 1, options.pairs);
     }
     let column =
@@ -223,6 +237,19 @@ fn compare_size(options: &Options, broker: &Broker, size: usize) -> String {
     };
     let rows: Vec<_> = options.modes.iter().enumerate().map(row).collect();
     table(&["mode", "k msgs/s", "x", "CPU µs", "CPU x", "broker µs", "foreign cores"], &rows)
+}
+
+/// Sets the number of records so that a run takes as long as it should.
+fn calibrate(options: &Options, plan: &mut Plan) {
+    let (first, least) =
+        if plan.mode.is_transactional() { (20_000, options.transaction * 20) } else { (200_000, options.window * 5) };
+    plan.records = first;
+    // Twice: the first run warms the broker up.
+    for _ in 0..2 {
+        let took = spawn(options, plan);
+        let records = (took.records as f64 / took.elapsed.as_secs_f64() * options.seconds) as usize;
+        plan.records = records.clamp(least, 10_000_000);
+    }
 }
 
 /// Returns a run with little disturbance by other processes, or the least disturbed of several.
