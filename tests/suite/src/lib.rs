@@ -1,10 +1,11 @@
 //! Helpers of this project's own tests: fixtures for the laws of `kafka-tower-testkit`, whose test binaries run them on
-//! the batching layer, on librdkafka's mock cluster and on a real Apache Kafka; the judge of transactions in processes that
+//! the batching layer, on librdkafka's mock cluster and on a real Apache Kafka; the judges of processes that
 //! are killed; and what several test binaries need.
 
 #![forbid(unsafe_code)]
 
 pub mod control;
+pub mod copies;
 pub mod proxied;
 pub mod random;
 pub mod rdkafka;

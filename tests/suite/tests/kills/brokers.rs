@@ -1,4 +1,4 @@
-//! Brokers are killed while a process sends.
+//! Brokers are killed while a process sends, and while other processes copy a topic.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +16,9 @@ use kafka_tower_testkit::kafka::{Cluster, ReadRecord};
 use tokio::time::{Instant, sleep, sleep_until};
 use tower::{Layer, Service, ServiceExt};
 
+use crate::pipelines::Pipeline;
 use crate::setting;
+use crate::team::{Protocol, pause, with_sessions};
 
 /// Records of a unit.
 const SIZE: usize = 100;
@@ -191,7 +193,7 @@ async fn work(kafka: &Cluster, topic: &str, sender: &mut impl Sender, count: u64
     work
 }
 
-/// Kills a leader or the coordinator five seconds after the one before is back, and restarts it. Returns how often.
+/// Kills a leader or a coordinator five seconds after the one before is back, and restarts it. Returns how often.
 async fn kill(kafka: &Cluster, topics: &[&str], random: &mut Random, is_over: &AtomicBool) -> u64 {
     let mut kills = 0;
     loop {
@@ -202,8 +204,9 @@ async fn kill(kafka: &Cluster, topics: &[&str], random: &mut Random, is_over: &A
             }
             sleep(Duration::from_millis(50)).await;
         }
-        let (topic, partition) = match random.below(2) {
+        let (topic, partition) = match random.below(3) {
             0 => ("__transaction_state", 0),
+            1 => ("__consumer_offsets", 0),
             _ => (topics[random.below(topics.len() as u64) as usize], random.below(3) as i32),
         };
         let victim = kafka.leader(topic, partition).await.unwrap();
@@ -217,22 +220,29 @@ async fn kill(kafka: &Cluster, topics: &[&str], random: &mut Random, is_over: &A
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_transaction_is_lost_doubled_or_torn_while_brokers_are_killed() {
-    let Some(kafka) = Cluster::start(3).await.unwrap() else { return };
+    let Some(kafka) = with_sessions(Cluster::builder().brokers(3)).start().await.unwrap() else { return };
     let mut random = Random::of_environment();
-    let units = setting("KAFKA_TOWER_RECORDS", 10_000) / SIZE as u64 / 2;
+    let records = setting("KAFKA_TOWER_RECORDS", 10_000);
+    let units = records / SIZE as u64 / 2;
     let (by_guard, by_layer) = (kafka.topic("guard", 3).await.unwrap(), kafka.topic("batching", 3).await.unwrap());
     let config = KafkaSinkConfig::exactly_once(kafka.bootstrap(), &*by_guard, &*by_guard);
     let mut guard = Guard { config, sink: None };
     let mut batching = Batching { brokers: kafka.bootstrap().to_owned(), topic: by_layer.clone(), service: None };
+    let pipeline = Pipeline::new(&kafka, Protocol::Classic).await;
+    let killed_members = (PACE * units as u32).div_duration_f64(pause()) as u64;
+    let mut of_members = Random::new(random.below(1 << 32));
     let is_over = Arc::new(AtomicBool::new(false));
     let working = async {
-        let worked =
-            tokio::join!(work(&kafka, &by_guard, &mut guard, units), work(&kafka, &by_layer, &mut batching, units));
+        let worked = tokio::join!(
+            work(&kafka, &by_guard, &mut guard, units),
+            work(&kafka, &by_layer, &mut batching, units),
+            pipeline.run(&mut of_members, records, killed_members),
+        );
         is_over.store(true, Ordering::Relaxed);
         worked
     };
-    let topics = [&*by_guard, &*by_layer];
-    let ((guard, batching), kills) = tokio::join!(working, kill(&kafka, &topics, &mut random, &is_over));
+    let topics = [&*by_guard, &*by_layer, &*pipeline.group.topic];
+    let ((guard, batching, ()), kills) = tokio::join!(working, kill(&kafka, &topics, &mut random, &is_over));
     for (topic, work) in [(&by_guard, &guard), (&by_layer, &batching)] {
         let read = read(&kafka, topic).await;
         println!(
@@ -243,5 +253,7 @@ async fn no_transaction_is_lost_doubled_or_torn_while_brokers_are_killed() {
         assert_eq!(judge(SIZE, &work.acknowledged, &read), []);
         assert_eq!(read.len(), units as usize * SIZE);
     }
+    println!("{records} records were copied, {kills} kills of brokers, {killed_members} of the members that copied");
+    assert_eq!(pipeline.faults(records).await, []);
     assert!(kills > 1, "{kills} kills");
 }

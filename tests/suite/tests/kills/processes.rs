@@ -57,8 +57,8 @@ struct Life {
 
 /// Runs the sender until the moment.
 fn life(kafka: &Cluster, topic: &str, plan: &str, moment: &Moment) -> Life {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_transaction_sender"))
-        .args([kafka.bootstrap(), topic, topic, plan])
+    let mut child = Command::new(env!("CARGO_BIN_EXE_child"))
+        .args(["sender", kafka.bootstrap(), topic, topic, plan])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -3,6 +3,7 @@
 
 mod dead_letters;
 mod groups;
+mod lag;
 mod laws_mock;
 mod laws_real;
 mod outages;

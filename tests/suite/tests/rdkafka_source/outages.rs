@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use kafka_tower::source::{SourceErrorKind, SourceRecovery};
 use kafka_tower_testkit::kafka::{self as cluster, Cluster};
 use tokio::time::{sleep, timeout};
 
 use crate::read::{PATIENCE, config, next, no_lag, send, sink, source};
-use crate::support::Kind;
+use crate::support::{Kind, setting};
 
 /// Reads until all numbers were read, and acknowledges each. Goes on after errors that say so.
 async fn read_all(source: &mut kafka_tower::KafkaSource<u32>, mut missing: BTreeSet<u32>) {
@@ -23,11 +24,13 @@ async fn read_all(source: &mut kafka_tower::KafkaSource<u32>, mut missing: BTree
     }
 }
 
-/// The group's coordinator is silent, for longer than the session, while commits are sent.
+/// The group's coordinator is silent, for longer than the session of classic groups, while commits are sent. For nine seconds;
+/// `KAFKA_TOWER_SILENCE` is another number of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_coordinator_loses_no_commit() {
     let Some(kafka) = Cluster::start(1).await.unwrap() else { return };
-    for kind in [Kind::Eager, Kind::Cooperative] {
+    let mut readers = Vec::new();
+    for kind in [Kind::Eager, Kind::Cooperative, Kind::Consumer] {
         let topic = kafka.topic("silent", 2).await.unwrap();
         send(&sink(&kafka, &topic).await, 0..200).await;
         let config = config(&kafka, &topic, kind);
@@ -38,12 +41,15 @@ async fn a_silent_coordinator_loses_no_commit() {
             missing.remove(message.value().unwrap());
             message.ack();
         }
-        kafka.stop(1).unwrap();
-        let wakes = async {
-            sleep(Duration::from_secs(9)).await;
-            kafka.cont(1).unwrap();
-        };
-        tokio::join!(read_all(&mut source, missing), wakes);
+        readers.push((source, missing, topic, config.group_id));
+    }
+    kafka.stop(1).unwrap();
+    let wakes = async {
+        sleep(Duration::from_secs(setting("KAFKA_TOWER_SILENCE", 9))).await;
+        kafka.cont(1).unwrap();
+    };
+    let reads = readers.into_iter().map(async |(mut source, missing, topic, group)| {
+        read_all(&mut source, missing).await;
         // What came twice, and a source that waits is at the end.
         while let Ok(received) = timeout(Duration::from_secs(5), source.recv()).await {
             match received {
@@ -51,12 +57,13 @@ async fn a_silent_coordinator_loses_no_commit() {
                 Err(error) => assert_eq!(error.recovery(), SourceRecovery::Continue, "{error}"),
             }
         }
-        no_lag(&kafka, &topic, &config.group_id).await;
+        no_lag(&kafka, &topic, &group).await;
         assert!(timeout(PATIENCE, source.close()).await.unwrap().is_complete());
-    }
+    });
+    tokio::join!(join_all(reads), wakes);
 }
 
-/// The only broker dies and comes back.
+/// The only broker dies and comes back. Meanwhile messages are committed: one that is reported as committed is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_restarts_is_read_again() {
     let Some(kafka) = Cluster::start(1).await.unwrap() else { return };
@@ -67,7 +74,15 @@ async fn a_broker_that_restarts_is_read_again() {
     for _ in 0..50 {
         next(&mut source).await.ack();
     }
-    kafka.restart(1).await.unwrap();
+    let held = [next(&mut source).await, next(&mut source).await];
+    kafka.kill(1).unwrap();
+    let commits = held.each_ref().map(kafka_tower::SourceMessage::commit);
+    let (committed, restarted) = tokio::join!(join_all(commits), kafka.restart(1));
+    restarted.unwrap();
+    for (message, committed) in held.iter().zip(committed) {
+        let offset = kafka.committed_offset(&config.group_id, &topic, message.partition()).await.unwrap();
+        assert!(committed.is_err() || offset > Some(message.offset()), "{committed:?}: {offset:?}, {message:?}");
+    }
     send(&sink(&kafka, &topic).await, 100..200).await;
     read_all(&mut source, (100..200).collect()).await;
     no_lag(&kafka, &topic, &config.group_id).await;

@@ -12,6 +12,11 @@ use kafka_tower_testkit::{NotApplicable, Verdict};
 use tokio::sync::OnceCell;
 use tower::{Service as _, ServiceExt as _};
 
+/// A number that a campaign sets.
+pub(crate) fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
 /// Kinds of membership in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {

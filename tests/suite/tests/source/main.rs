@@ -1,6 +1,6 @@
 //! `KafkaSource` over the in-memory Kafka, under a paused clock: its guarantee, each law with a planted defect that it finds,
 //! and random runs.
-#![allow(clippy::unwrap_used)] // a test may fail
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test may fail, and says what it has seen
 
 mod bad_data;
 mod behaviour;

@@ -1,17 +1,18 @@
-//! Random runs: members that join, leave, are expelled and lose commits, and applications that acknowledge, give back, drop
-//! and keep messages in any order, seek and pause.
+//! Random runs: members that join, leave, are expelled and lose commits, records that cannot be decoded, and applications that
+//! acknowledge, give back, drop and keep messages in any order, seek and pause.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kafka_tower::memory::{CommitFault, MemoryKafka};
 use kafka_tower::source::{Acked, SourceErrorKind};
-use kafka_tower::{CommitStrategy, KafkaSource, KafkaSourceConfig, SeekTo, SourceMessage, TopicPartition};
+use kafka_tower::{CommitStrategy, KafkaSource, KafkaSourceConfig, SeekTo, SourceError, SourceMessage, TopicPartition};
 use kafka_tower_core::CommitAnswer;
 use kafka_tower_test_suite::random::Random;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{GROUP, TOPIC, append, append_aborted, committed, config, each_seed, kafka, source};
+use crate::planted::{Defect, Source};
+use crate::support::{GROUP, TOPIC, append, append_aborted, append_text, committed, config, each_seed, finds, kafka};
 
 /// What is true, whatever the sources say.
 struct World {
@@ -22,9 +23,15 @@ struct World {
     sources: Vec<Option<KafkaSource<u32>>>,
     held: Vec<SourceMessage<u32>>,
     config: KafkaSourceConfig,
+    defect: Option<Defect>,
+    undecoded: u32,
 }
 
 impl World {
+    async fn source(&self) -> KafkaSource<u32> {
+        Source::build(&self.kafka, self.config.clone(), self.defect).await.inner
+    }
+
     /// No group offset is beyond a record that nobody has acknowledged.
     fn judge(&self) {
         for partition in 0..self.partitions {
@@ -42,11 +49,33 @@ impl World {
     }
 
     fn settle(&mut self, message: &SourceMessage<u32>) {
-        // Entered first: the commit may follow at once.
-        let at = (message.partition(), message.offset());
+        self.entered((message.partition(), message.offset()), || message.ack());
+    }
+
+    /// Entered first: the commit may follow at once.
+    fn entered(&mut self, at: (i32, i64), ack: impl FnOnce() -> Acked) {
         let new = self.settled.insert(at);
-        if message.ack() == Acked::Stale && new {
+        if ack() == Acked::Stale && new {
             self.settled.remove(&at);
+        }
+    }
+
+    fn give_back(&self, message: SourceMessage<u32>) {
+        if self.defect == Some(Defect::AcknowledgesOnDrop) {
+            message.ack();
+        }
+        drop(message);
+    }
+
+    /// Drops the first of each two, which comes again.
+    fn cannot_be_decoded(&mut self, error: SourceError) {
+        self.undecoded += 1;
+        let (at, offset) = error.place().unwrap();
+        let at = (at.partition, offset);
+        if self.defect == Some(Defect::SkipsWhatCannotBeDecoded) {
+            drop(error.skip());
+        } else if self.undecoded.is_multiple_of(2) {
+            self.entered(at, || error.skip().unwrap().1);
         }
     }
 
@@ -61,18 +90,19 @@ impl World {
     }
 
     async fn receive(&mut self, index: usize) -> Option<SourceMessage<u32>> {
-        let source = self.sources[index].as_mut()?;
         loop {
+            let source = self.sources[index].as_mut()?;
             match timeout(Duration::from_millis(20), source.recv()).await.ok()? {
                 Ok(message) => return Some(message),
                 Err(error) if error.kind() == SourceErrorKind::Closed => return None,
-                Err(error) => assert_ne!(error.kind(), SourceErrorKind::Decode),
+                Err(error) if error.kind() == SourceErrorKind::Decode => self.cannot_be_decoded(error),
+                Err(_) => {}
             }
         }
     }
 }
 
-async fn run(seed: u64) {
+async fn run(seed: u64, defect: Option<Defect>) {
     let mut random = Random::new(seed);
     let mut below = |end: usize| random.below(end as u64) as usize;
     let partitions = 1 + below(4) as i32;
@@ -82,6 +112,10 @@ async fn run(seed: u64) {
         if below(2) == 0 {
             append_aborted(&kafka, partition, 3).await;
             append(&kafka, partition, 0..5).await;
+        }
+        if below(3) == 0 {
+            append_text(&kafka, partition, "bad").await;
+            append(&kafka, partition, 0..below(5) as u32).await;
         }
         append_aborted(&kafka, partition, 1).await;
     }
@@ -101,8 +135,10 @@ async fn run(seed: u64) {
         sources: vec![None, None, None],
         held: Vec::new(),
         config,
+        defect,
+        undecoded: 0,
     };
-    world.sources[0] = Some(source(&world.kafka, world.config.clone()).await);
+    world.sources[0] = Some(world.source().await);
     for _ in 0..250 {
         let index = below(3);
         match below(43) {
@@ -115,7 +151,10 @@ async fn run(seed: u64) {
                 let message = world.held.swap_remove(below(world.held.len()));
                 world.settle(&message);
             }
-            26 if !world.held.is_empty() => drop(world.held.swap_remove(below(world.held.len()))),
+            26 if !world.held.is_empty() => {
+                let message = world.held.swap_remove(below(world.held.len()));
+                world.give_back(message);
+            }
             27 if !world.held.is_empty() => world.held[0].nack("planted"),
             28 | 29 => sleep(Duration::from_millis(below(400) as u64)).await,
             30 => {
@@ -138,7 +177,7 @@ async fn run(seed: u64) {
                 }
             }
             37 | 38 if world.sources[index].is_none() => {
-                world.sources[index] = Some(source(&world.kafka, world.config.clone()).await);
+                world.sources[index] = Some(world.source().await);
             }
             40 => world.seek(index, below(partitions as usize) as i32, below(30) as i64).await,
             41 | 42 => {
@@ -169,7 +208,7 @@ async fn finish(mut world: World) {
     world.sources.clear();
     sleep(Duration::from_secs(10)).await;
     while world.kafka.expel_members(GROUP) > 0 {}
-    world.sources = vec![Some(source(&world.kafka, world.config.clone()).await)];
+    world.sources = vec![Some(world.source().await)];
     let mut seen: BTreeMap<i32, i64> = BTreeMap::new();
     let mut idle = 0;
     while idle < 50 {
@@ -203,5 +242,20 @@ async fn finish(mut world: World) {
 
 #[test]
 fn nothing_unsettled_is_committed_and_nothing_is_lost() {
-    each_seed(300, run);
+    each_seed(300, async |seed| run(seed, None).await);
+}
+
+#[test]
+fn each_defect_is_found() {
+    use Defect::*;
+    let defects = [
+        CommitsPastAnUnsettledMessage,
+        CommitsTheOffsetAfterTheLastRecord,
+        CommitsAfterTheRelease,
+        SkipsWhatCannotBeDecoded,
+        AcknowledgesOnDrop,
+    ];
+    for defect in defects {
+        finds(&defect, async |seed| run(seed, Some(defect)).await);
+    }
 }

@@ -105,7 +105,7 @@ pub(crate) fn committed(kafka: &MemoryKafka, partition: i32) -> i64 {
 }
 
 /// Runs a seed under a paused clock. An error says why it is bad.
-pub(crate) fn holds(run: impl Future<Output = ()>) -> Result<(), &'static str> {
+fn holds(run: impl Future<Output = ()>) -> Result<(), &'static str> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let run = || runtime.block_on(async { timeout(Duration::from_secs(36_000), run).await });
     match std::panic::catch_unwind(AssertUnwindSafe(run)) {
@@ -125,4 +125,12 @@ pub(crate) fn each_seed(seeds: u64, run: impl AsyncFn(u64)) {
     for seed in seeds {
         assert_eq!(holds(run(seed)), Ok(()), "seed {seed}");
     }
+}
+
+/// Runs up to 100 seeds until one is bad, and says which: the defect must be found.
+pub(crate) fn finds(defect: &dyn std::fmt::Debug, run: impl AsyncFn(u64)) {
+    let begun = std::time::Instant::now();
+    let found = (0..100).find(|seed| holds(run(*seed)).is_err());
+    let seed = found.unwrap_or_else(|| panic!("{defect:?} is not found"));
+    println!("{defect:?}: seed {seed}, {:?}", begun.elapsed());
 }

@@ -18,6 +18,7 @@ use crate::kafka::node::Node;
 const POM: &str = include_str!("../../assets/pom.xml");
 const OPENTELEMETRY_POM: &str = include_str!("../../assets/opentelemetry.xml");
 const OPENTELEMETRY_VERSION: &str = "1.68.0";
+const TOOLS_POM: &str = include_str!("../../assets/tools.xml");
 const MAVEN_GOAL: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 
 /// A Java and Kafka's class path.
@@ -98,14 +99,24 @@ pub(crate) fn find_java() -> Result<(PathBuf, String), String> {
     Err(found)
 }
 
-/// OpenTelemetry's Java API with its propagators. In a directory of its own, because the archive is only for the jars
-/// of Kafka.
+/// OpenTelemetry's Java API with its propagators.
 pub(crate) fn opentelemetry() -> Result<OsString, String> {
+    let pom = OPENTELEMETRY_POM.replace("OPENTELEMETRY_VERSION", OPENTELEMETRY_VERSION);
+    more(&format!("opentelemetry-{OPENTELEMETRY_VERSION}"), &pom)
+}
+
+/// Kafka's command-line tools.
+pub(crate) fn tools() -> Result<OsString, String> {
+    more("tools", &TOOLS_POM.replace("KAFKA_VERSION", KAFKA_VERSION))
+}
+
+/// Jars in a directory of their own, because the archive is only for the jars of a broker.
+fn more(name: &str, pom: &str) -> Result<OsString, String> {
     let cache = cache_dir();
     let _lock = lock(&cache)?;
-    let lib = cache.join(format!("opentelemetry-{OPENTELEMETRY_VERSION}"));
+    let lib = cache.join(name);
     if !lib.is_dir() {
-        download(&OPENTELEMETRY_POM.replace("OPENTELEMETRY_VERSION", OPENTELEMETRY_VERSION), &lib)?;
+        download(pom, &lib)?;
     }
     classpath(&lib)
 }

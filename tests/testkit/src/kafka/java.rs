@@ -1,6 +1,7 @@
 //! Runs Kafka's own Java code, for golden vectors and for functions that librdkafka lacks. Each call runs a JVM on a
 //! source file.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -40,6 +41,9 @@ pub fn partition(hash: i32, partitions: i32) -> i32 {
     (hash & 0x7fff_ffff) % partitions
 }
 
+/// The lag of a group by topic and partition.
+pub type GroupLag = BTreeMap<(String, i32), Option<u64>>;
+
 /// Trace context that OpenTelemetry's Java propagators found in the headers of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extracted {
@@ -64,11 +68,8 @@ pub struct Extracted {
 ///
 /// If the jars are not available, or the Java program fails.
 pub async fn extract(bootstrap: &str, topic: &str) -> Result<Option<Vec<Extracted>>, Error> {
-    let more = match client::blocking(|| Ok(Source::find())).await? {
-        Ok(Source::Java(_)) => client::blocking(|| jars::opentelemetry().map_err(Error::new)).await?,
-        _ => OsString::new(),
-    };
     let arguments = vec![bootstrap.to_owned(), topic.to_owned()];
+    let more = || jars::opentelemetry().map_err(Error::new);
     let Some(output) = run_with("Extract.java", more, arguments, String::new()).await? else {
         provision::skip_java();
         return Ok(None);
@@ -89,6 +90,36 @@ pub async fn extract(bootstrap: &str, topic: &str) -> Result<Option<Vec<Extracte
     records.map(Some).ok_or_else(|| Error::new(format!("Extract.java printed {output:?}")))
 }
 
+/// Returns the lag of a group in each partition of its topics, as `kafka-consumer-groups.sh --describe` shows it. `None` as
+/// the lag if the group has committed nothing, and as the result without Java.
+///
+/// # Errors
+///
+/// If the jars are not available, or the tool fails.
+pub async fn lag(bootstrap: &str, group: &str) -> Result<Option<GroupLag>, Error> {
+    const TOOL: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+    let arguments = ["--bootstrap-server", bootstrap, "--describe", "--group", group].map(str::to_owned);
+    let output = client::blocking(move || {
+        let Some(mut command) = command_with(|| jars::tools().map_err(Error::new))? else { return Ok(None) };
+        command.arg(TOOL).args(arguments).output().map(Some).map_err(Error::with("cannot start java"))
+    });
+    let Some(output) = output.await? else {
+        provision::skip_java();
+        return Ok(None);
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    // GROUP TOPIC PARTITION CURRENT-OFFSET LOG-END-OFFSET LAG …
+    let parse = |line: &str| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        Some(((fields.get(1)?.to_string(), fields.get(2)?.parse().ok()?), fields.get(5)?.parse().ok()))
+    };
+    let lag: GroupLag = text.lines().filter_map(parse).collect();
+    if lag.is_empty() {
+        return Err(Error::new(format!("{TOOL}: {text}{}", String::from_utf8_lossy(&output.stderr))));
+    }
+    Ok(Some(lag))
+}
+
 /// Lower case, without separators.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
@@ -102,10 +133,20 @@ pub fn hex(bytes: &[u8]) -> String {
 /// a source file. `None` without Java or its jars.
 #[must_use]
 pub fn command() -> Option<Command> {
-    let Ok(Source::Java(Launcher::Java { jars, .. })) = Source::find() else { return None };
+    command_with(|| Ok(OsString::new())).ok().flatten()
+}
+
+/// The same with `more` on the class path.
+fn command_with(more: impl FnOnce() -> Result<OsString, Error>) -> Result<Option<Command>, Error> {
+    let Ok(Source::Java(Launcher::Java { jars, .. })) = Source::find() else { return Ok(None) };
+    let (more, mut classpath) = (more()?, jars.classpath.clone());
+    if !more.is_empty() {
+        classpath.push(":");
+        classpath.push(more);
+    }
     let mut command = Command::new(&jars.java);
-    command.args([QUIET, "-cp"]).arg(&jars.classpath);
-    Some(command)
+    command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", QUIET, "-cp"]).arg(classpath);
+    Ok(Some(command))
 }
 
 /// Suppresses the client's log on stderr, which would hide an exception.
@@ -113,28 +154,19 @@ const QUIET: &str = "-Dorg.slf4j.simpleLogger.defaultLogLevel=error";
 
 /// Runs a source file of `assets` with the jars of Kafka.
 pub(crate) async fn run(source: &'static str, arguments: Vec<String>, input: String) -> Result<Option<String>, Error> {
-    run_with(source, OsString::new(), arguments, input).await
+    run_with(source, || Ok(OsString::new()), arguments, input).await
 }
 
 /// The same with `more` on the class path.
 async fn run_with(
     source: &'static str,
-    more: OsString,
+    more: impl FnOnce() -> Result<OsString, Error> + Send + 'static,
     arguments: Vec<String>,
     input: String,
 ) -> Result<Option<String>, Error> {
     client::blocking(move || {
-        let Ok(Source::Java(Launcher::Java { jars, .. })) = Source::find() else {
-            return Ok(None);
-        };
-        let mut classpath = jars.classpath.clone();
-        if !more.is_empty() {
-            classpath.push(":");
-            classpath.push(more);
-        }
-        let mut child = Command::new(&jars.java)
-            .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", QUIET, "-cp"])
-            .arg(&classpath)
+        let Some(mut command) = command_with(more)? else { return Ok(None) };
+        let mut child = command
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join(source))
             .args(&arguments)
             .stdin(Stdio::piped())

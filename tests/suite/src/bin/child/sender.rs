@@ -1,11 +1,7 @@
-//! A process that sends units in transactions until it is killed, and continues the work of an older one with the same
-//! transactional id. It prints what it does, one line each.
-//!
-//! Arguments: brokers, topic, transactional id, and a [`Plan`].
+//! Sends units in transactions until it is killed, and continues the work of an older process with the same transactional
+//! id. It prints what it does, one line each.
 
 #![allow(clippy::print_stdout)]
-
-use std::io::Read as _;
 
 use kafka_tower::{KafkaSink, KafkaSinkConfig, SinkMessage, Transaction};
 use kafka_tower_test_suite::units;
@@ -35,24 +31,14 @@ impl Plan {
     }
 }
 
-#[tokio::main]
-async fn main() {
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let [brokers, topic, id, plan] = arguments.as_slice() else { panic!("arguments: brokers topic id plan") };
-    ends_with_parent();
-    let result = run(brokers, topic, id, Plan::parse(plan)).await;
+/// Arguments: brokers, topic, transactional id, and a [`Plan`].
+pub(crate) async fn run(arguments: &[String]) {
+    let [brokers, topic, id, plan] = arguments else { panic!("arguments: brokers topic id plan") };
+    let result = send_units(brokers, topic, id, Plan::parse(plan)).await;
     panic!("it goes on until it is killed: {result:?}");
 }
 
-/// A parent that was killed itself cannot end this process.
-fn ends_with_parent() {
-    std::thread::spawn(|| {
-        let _end_of_file = std::io::stdin().read(&mut [0]);
-        std::process::exit(1);
-    });
-}
-
-async fn run(brokers: &str, topic: &str, id: &str, plan: Plan) -> kafka_tower::Result<()> {
+async fn send_units(brokers: &str, topic: &str, id: &str, plan: Plan) -> kafka_tower::Result<()> {
     let config = KafkaSinkConfig { send_timeout_ms: 3_000, ..KafkaSinkConfig::exactly_once(brokers, topic, id) };
     let sink = KafkaSink::<String>::new(config.with_property("transaction.timeout.ms", "3000")).await?;
     let mut unit = match plan {

@@ -1,0 +1,159 @@
+//! Members of a group in processes of their own, which are killed and replaced.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use kafka_tower::{KafkaSink, KafkaSinkConfig, SinkMessage};
+use kafka_tower_test_suite::copies::Lanes;
+use kafka_tower_test_suite::random::Random;
+use kafka_tower_testkit::kafka::{Builder, Cluster, Isolation};
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, interval, sleep, timeout};
+
+use crate::setting;
+
+pub(crate) const PARTITIONS: i32 = 12;
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Protocols of groups.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Protocol {
+    /// With the cooperative assignor.
+    Classic,
+    /// KIP-848.
+    Consumer,
+}
+
+/// Time between two kills.
+pub(crate) fn pause() -> Duration {
+    Duration::from_millis(setting("KAFKA_TOWER_PAUSE_MS", 1_500))
+}
+
+/// Session time-out of the groups, in milliseconds: a member that was killed is removed before the next kill.
+fn session() -> u64 {
+    (setting("KAFKA_TOWER_PAUSE_MS", 1_500) * 2 / 3).min(6_000)
+}
+
+/// Brokers that allow this session time-out.
+pub(crate) fn with_sessions(builder: Builder) -> Builder {
+    let session = session().to_string();
+    builder
+        .property("group.min.session.timeout.ms", &*session)
+        .property("group.consumer.min.session.timeout.ms", &*session)
+        .property("group.consumer.session.timeout.ms", &*session)
+        .property("group.consumer.min.heartbeat.interval.ms", "100")
+        .property("group.consumer.heartbeat.interval.ms", "200")
+}
+
+/// The cluster of one node that the tests share.
+pub(crate) async fn one_node() -> Option<&'static Cluster> {
+    static SHARED: OnceCell<Option<Cluster>> = OnceCell::const_new();
+    let start = || async { with_sessions(Cluster::builder()).start().await.unwrap() };
+    SHARED.get_or_init(start).await.as_ref()
+}
+
+/// What a member is started with: a group that reads a topic.
+#[derive(Clone)]
+pub(crate) struct Group {
+    pub(crate) topic: String,
+    settings: Vec<String>,
+}
+
+impl Group {
+    pub(crate) fn new(kafka: &Cluster, topic: String, protocol: Protocol) -> Self {
+        let protocol = match protocol {
+            Protocol::Classic => "classic",
+            Protocol::Consumer => "consumer",
+        };
+        let settings = [kafka.bootstrap(), &topic, &topic, protocol, &session().to_string()].map(str::to_owned);
+        Self { topic, settings: settings.into() }
+    }
+
+    /// Starts a member: `what` it is, and what else it needs.
+    pub(crate) fn start(&self, what: &str, more: &[&str]) -> Member {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_child"));
+        command.arg(what).args(&self.settings).args(more).stdin(Stdio::piped());
+        Member(command.spawn().unwrap())
+    }
+
+    /// Sends the numbers evenly within the time, or as fast as it goes.
+    pub(crate) async fn send(&self, kafka: &Cluster, numbers: u64, within: Duration) {
+        const TICK: Duration = Duration::from_millis(50);
+        let (brokers, topic) = (kafka.bootstrap().to_owned(), self.topic.clone());
+        let sink = KafkaSink::<u64>::new(KafkaSinkConfig { brokers, topic, ..Default::default() }).await.unwrap();
+        let (begun, mut ticks, mut sent) = (Instant::now(), interval(TICK), 0);
+        while sent < numbers {
+            ticks.tick().await;
+            let share = (begun.elapsed() + TICK).as_secs_f64() / within.as_secs_f64();
+            let until = ((numbers as f64 * share) as u64).min(numbers);
+            let messages = (sent..until).map(|number| SinkMessage::new(number).with_key(lane(number).to_string()));
+            for outcome in sink.send_batch(messages.collect::<Vec<_>>()).await.unwrap() {
+                outcome.unwrap();
+            }
+            sent = until;
+        }
+    }
+
+    /// Waits until the group has committed the end of each partition.
+    pub(crate) async fn caught_up(&self, kafka: &Cluster) {
+        let ends = kafka.ends(&self.topic, Isolation::Uncommitted).await.unwrap();
+        let (mut partition, mut last) = (0, None);
+        let all = async {
+            for end in &ends {
+                // Nothing is committed where nothing is.
+                while *end > 0 && last != Some(*end) {
+                    // A coordinator that was killed does not answer.
+                    last = kafka.committed_offset(&self.topic, &self.topic, partition).await.ok().flatten();
+                    sleep(Duration::from_millis(20)).await;
+                }
+                partition += 1;
+            }
+        };
+        let ended = timeout(PATIENCE, all).await;
+        assert!(ended.is_ok(), "partition {partition} of {ends:?} is committed up to {last:?}");
+    }
+}
+
+/// The key of a number.
+pub(crate) fn lane(number: u64) -> u64 {
+    number % 60
+}
+
+/// What was sent, by key.
+pub(crate) fn by_key(numbers: u64) -> Lanes {
+    let mut lanes = Lanes::new();
+    (0..numbers).for_each(|number| lanes.entry(lane(number)).or_default().push(number));
+    lanes
+}
+
+/// A process, which ends with this value.
+pub(crate) struct Member(Child);
+
+impl Member {
+    /// Kills the process; it must not have ended by itself.
+    pub(crate) fn kill(mut self) {
+        assert_eq!(self.0.try_wait().unwrap(), None, "the member ended by itself");
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Kills one member after the other, so often, and replaces each one. `start` starts the member of a place.
+pub(crate) async fn kill_members(
+    random: &mut Random,
+    kills: u64,
+    members: &mut [Member],
+    start: impl Fn(usize) -> Member,
+) {
+    for _ in 0..kills {
+        // At another moment of the work each time.
+        sleep(pause() / 2 + random.time_below(pause())).await;
+        let place = random.below(members.len() as u64) as usize;
+        std::mem::replace(&mut members[place], start(place)).kill();
+    }
+}
