@@ -12,8 +12,8 @@ use kafka_tower::{
     BoxError, ConsumerGroup, KafkaSource, KafkaSourceConfig, SourceMessage, TopicOffset, TopicPartition,
 };
 use kafka_tower_core::{
-    Assignment, Batch, BatchSink, CommitTicket, Consumer, ConsumerEvents, ConsumerTransport, ControlFuture, GroupEvent,
-    RecordRef, Subscription,
+    Assignment, Batch, BatchSink, CommitAnswer, CommitTicket, Consumer, ConsumerEvents, ConsumerTransport,
+    ControlFuture, GroupEvent, RecordRef, Subscription,
 };
 use tokio::sync::oneshot;
 use tower::service_fn;
@@ -140,7 +140,11 @@ impl Consumer for EndlessConsumer {
 
     fn release(&self, _: &[TopicPartition]) {}
 
-    fn commit(&self, _: &[TopicOffset], _: CommitTicket) {}
+    fn commit(&self, offsets: &[TopicOffset], ticket: CommitTicket) {
+        let at = |offset: &TopicOffset| TopicPartition::new(&*offset.topic, offset.partition);
+        let answers = offsets.iter().map(|offset| (at(offset), CommitAnswer::Committed)).collect();
+        self.turn(Some(GroupEvent::Committed { ticket, answers }));
+    }
 
     fn seek(&self, at: &Assignment, to: i64) {
         self.next[at.at.partition as usize].store(to, Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! Processes, certificates and proxy of a cluster that this crate has started. All functions block.
 
 use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::kafka::Error;
@@ -13,6 +14,8 @@ use crate::kafka::provision::Source;
 use crate::kafka::proxy::Proxy;
 
 const START: Duration = Duration::from_secs(60);
+/// Held while a cluster starts.
+static STARTING: Mutex<()> = Mutex::new(());
 
 #[derive(Debug)]
 pub(crate) struct Own {
@@ -64,6 +67,8 @@ impl Own {
     }
 
     fn run(&self) -> Result<(), Error> {
+        // A start needs whole cores: started one after another, none waits too long for them.
+        let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         for node in &self.nodes {
             node.prepare(&self.spec, &self.nodes, &self.launcher, self.certs.as_ref())?;
             node.spawn(&self.launcher)?;

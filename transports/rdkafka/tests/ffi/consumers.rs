@@ -45,7 +45,13 @@ impl BatchSink for Numbers {
 }
 
 fn transport(cluster: &MockCluster) -> RdkafkaConsumerTransport {
-    RdkafkaConsumerTransport::new([("bootstrap.servers", cluster.bootstrap())]).with_connect_timeout(PATIENCE)
+    // The mock cluster gives a partition to the next member once the time of the one that left is over.
+    RdkafkaConsumerTransport::new([
+        ("bootstrap.servers", cluster.bootstrap()),
+        ("session.timeout.ms", "6000"),
+        ("heartbeat.interval.ms", "500"),
+    ])
+    .with_connect_timeout(PATIENCE)
 }
 
 async fn opened(cluster: &MockCluster) -> Arc<dyn Consumer> {
@@ -287,7 +293,7 @@ async fn a_consumer_that_never_ran_ends_with_its_handle() {
     // Its future was dropped while it connected.
     let never = MockCluster::start(1).unwrap();
     never.broker_down(1).unwrap();
-    let transport = transport(&never);
+    let transport = transport(&never).with_connect_timeout(Duration::from_secs(3));
     let open = transport.open(Subscription::new("g", vec!["one".into()]));
     assert!(tokio::time::timeout(Duration::from_millis(50), open).await.is_err());
     ended().await;
