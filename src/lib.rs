@@ -82,7 +82,7 @@ pub use sink::{CloseError, KafkaSink, SinkBuilder, Transaction, TransactionBatch
 pub use source::{KafkaSource, SourceError, SourceMessage};
 
 pub use kafka_tower_core::gate::Limits;
-pub use kafka_tower_core::source::CommitStrategy;
+pub use kafka_tower_core::source::{CommitStrategy, OutOfRangePolicy};
 pub use kafka_tower_core::{
     BoxError, CloseReport, Consumer, ConsumerGroup, ConsumerTransport, Control, ControlFuture, Delivery, Envelope,
     Error, ErrorKind, Header, Headers, InFlight, IntoTransport, Isolation, Persistence, RawRecord, Record, Recovery,

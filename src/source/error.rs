@@ -14,7 +14,7 @@ use super::{Acked, Receipt, SourceCloseReport};
 
 /// Error of a source. One pointer wide.
 ///
-/// An error with the recovery [`Settle`](SourceRecovery::Settle) holds a record: [`dead_letter`](Self::dead_letter) or
+/// An error with the recovery [`Settle`](SourceRecovery::Settle) holds a record, unless its kind is `OffsetOutOfRange`: [`dead_letter`](Self::dead_letter) or
 /// [`skip`](Self::skip) settle it. If the error is dropped instead, the record is delivered again after a back-off, and its
 /// partition waits until then.
 #[must_use = "the record of an error that is dropped comes again"]
@@ -48,6 +48,8 @@ pub enum SourceErrorKind {
     PartitionsLost,
     /// The log of a partition begins anew: records that were truncated are lost.
     Restarted,
+    /// The next offset of a partition is not in its log any more, and `on_out_of_range` is `Fail`.
+    OffsetOutOfRange,
     /// The client has ended by itself, for example because another member has taken its `group_instance_id`.
     Failed,
     /// A message was not handled: the service or handler answered with an error, or panicked.
@@ -70,7 +72,8 @@ pub enum SourceErrorKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SourceRecovery {
-    /// Settle the record of the error: its partition waits for that. Others can be received.
+    /// Settle the record of the error: its partition waits for that. Others can be received. An error of the kind
+    /// [`OffsetOutOfRange`](SourceErrorKind::OffsetOutOfRange) has no record: [`seek`](super::KafkaSource::seek) in its partition.
     Settle,
     /// Go on receiving: the source goes on by itself.
     Continue,
@@ -293,11 +296,19 @@ impl SourceError {
                 error.0.offset = Some(from);
                 Some(error)
             }
+            Notice::OutOfRange { at, offset, start, end } => {
+                let message =
+                    format!("offset {offset} of {at} is not in the log, which has those from {start} to {end}");
+                let help = "`seek` in the partition, which waits for that; or set `on_out_of_range` and restart";
+                let mut error = Self::of(SourceErrorKind::OffsetOutOfRange, message, help, vec![at], None);
+                error.0.offset = Some(offset);
+                Some(error)
+            }
             Notice::Failed(source) => {
                 let message = "the client has ended".to_owned();
                 Some(Self::of(SourceErrorKind::Failed, message, "build a new source", Vec::new(), Some(source)))
             }
-            Notice::Unsettled(_) => None,
+            Notice::Unsettled(_) | Notice::Skipped { .. } => None,
         }
     }
 
@@ -321,7 +332,9 @@ impl SourceError {
     pub fn recovery(&self) -> SourceRecovery {
         match self.0.kind {
             _ if self.0.report.is_some() => SourceRecovery::Stop,
-            SourceErrorKind::Decode | SourceErrorKind::DeadLetter => SourceRecovery::Settle,
+            SourceErrorKind::Decode | SourceErrorKind::DeadLetter | SourceErrorKind::OffsetOutOfRange => {
+                SourceRecovery::Settle
+            }
             SourceErrorKind::Commit
             | SourceErrorKind::Seek
             | SourceErrorKind::PartitionsLost

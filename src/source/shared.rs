@@ -274,6 +274,10 @@ impl Shared {
                 tracing::warn!("given back in a rebalance, {}: the next owner reads them again", Shown(unsettled));
             }
         }
+        if let Notice::Skipped { at, from, to } = &notice {
+            let skipped = to - from;
+            tracing::warn!(partition = %at, from, to, skipped, "records were deleted before they were read, and are skipped");
+        }
         if let Some(error) = SourceError::of_notice(notice) {
             self.report(error);
         }

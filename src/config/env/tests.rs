@@ -324,6 +324,7 @@ fn a_source_is_read_and_its_conflicts_name_the_variables() {
     let config = read(&[
         ("KAFKA_SOURCE_TOPICS", "orders, returns"),
         ("KAFKA_SOURCE_START", "Latest"),
+        ("KAFKA_SOURCE_ON_OUT_OF_RANGE", "fail"),
         ("KAFKA_SOURCE_GROUP_PROTOCOL", "consumer"),
         ("KAFKA_SOURCE_SESSION_TIMEOUT_MS", "6000"),
         ("KAFKA_SOURCE_SASL_PASSWORD", SECRET),
@@ -331,6 +332,7 @@ fn a_source_is_read_and_its_conflicts_name_the_variables() {
     ])
     .unwrap();
     assert_eq!((config.start.clone(), config.group_protocol), (StartFrom::Latest, GroupProtocol::Consumer));
+    assert_eq!(config.on_out_of_range, Some(crate::OutOfRangePolicy::Fail));
     assert_eq!(config.topics, ["orders", "returns"]);
     assert_eq!(
         config.validate().unwrap_err().message(),

@@ -1,6 +1,6 @@
 //! Choices by name.
 
-use kafka_tower_core::source::CommitStrategy;
+use kafka_tower_core::source::{CommitStrategy, OutOfRangePolicy};
 use kafka_tower_core::{Isolation, OffsetReset, Timestamp};
 
 use crate::config::fields::{Fault, Value, choice};
@@ -93,6 +93,12 @@ impl Assignor {
     }
 }
 
+impl Value for Option<OutOfRangePolicy> {
+    fn parse(text: &str) -> Result<Self, Fault> {
+        Value::parse(text).map(Some)
+    }
+}
+
 macro_rules! choices {
     ($($kind:ident: $($name:literal => $value:ident),*;)*) => {$(
         impl Value for $kind {
@@ -107,5 +113,6 @@ choices! {
     CommitStrategy: "automatic" => Automatic, "periodic" => Periodic, "each" => Each, "manual" => Manual,
         "transaction" => Transaction, "checkpoint" => Checkpoint, "at_most_once" => AtMostOnce;
     GroupProtocol: "classic" => Classic, "consumer" => Consumer;
+    OutOfRangePolicy: "fail" => Fail, "earliest" => Earliest, "latest" => Latest;
     Isolation: "read_committed" => ReadCommitted, "read_uncommitted" => ReadUncommitted;
 }

@@ -8,7 +8,7 @@ mod validate;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kafka_tower_core::source::{CommitSettings, CommitStrategy, EngineSettings};
+use kafka_tower_core::source::{CommitSettings, CommitStrategy, EngineSettings, OutOfRangePolicy};
 use kafka_tower_core::{Isolation, Result, Subscription};
 
 use super::built::Built;
@@ -21,7 +21,7 @@ fields::config! {
     /// Settings of a [`KafkaSource`](crate::KafkaSource).
     ///
     /// Create it with `..Default::default()`; with a preset ([`high_throughput`](Self::high_throughput),
-    /// [`low_latency`](Self::low_latency)); from the environment with [`from_env`](Self::from_env); or from a file with
+    /// [`low_latency`](Self::low_latency), [`exactly_once`](Self::exactly_once)); from the environment with [`from_env`](Self::from_env); or from a file with
     /// serde. [`validate`](Self::validate) reports all conflicts at once; building a source calls it first.
     ///
     /// ```
@@ -56,6 +56,11 @@ fields::config! {
         /// Where a partition begins for which the group has committed no offset. Default: `Earliest`, because `Latest` skips
         /// records silently.
         pub start: StartFrom = StartFrom::default(),
+
+        /// How a partition goes on whose next offset is not in its log any more, because records were deleted before they were
+        /// read. Default: as `start`, and `Fail` if that is `Explicit`, or `commit` is `Checkpoint`: then the offsets are the
+        /// application's. `Timestamp` counts as `Earliest`.
+        pub on_out_of_range: Option<OutOfRangePolicy> = None,
 
         /// Which records are read. Default: `ReadCommitted`.
         pub isolation: Isolation = Isolation::default(),
@@ -227,7 +232,17 @@ impl KafkaSourceConfig {
             redelivery_backoff: Duration::from_millis(self.redelivery_backoff_ms),
             max_unsettled: self.max_unsettled,
             locate: false,
+            out_of_range: self.out_of_range(),
         }
+    }
+
+    fn out_of_range(&self) -> OutOfRangePolicy {
+        self.on_out_of_range.unwrap_or(match self.start {
+            StartFrom::Explicit(_) => OutOfRangePolicy::Fail,
+            _ if self.commit == CommitStrategy::Checkpoint => OutOfRangePolicy::Fail,
+            StartFrom::Latest => OutOfRangePolicy::Latest,
+            StartFrom::Earliest | StartFrom::Timestamp(_) => OutOfRangePolicy::Earliest,
+        })
     }
 
     pub(crate) fn subscription(&self) -> Subscription {

@@ -1,3 +1,6 @@
+use kafka_tower_core::Isolation;
+use kafka_tower_core::source::{CommitStrategy, OutOfRangePolicy};
+
 use super::KafkaSourceConfig;
 
 /// Presets for a purpose. Settings not listed have their defaults.
@@ -73,6 +76,36 @@ impl KafkaSourceConfig {
         }
     }
 
+    /// Preset for [`KafkaSource::transactional`](crate::KafkaSource::transactional): consume, transform and produce exactly once.
+    /// The sink is that of [`KafkaSinkConfig::exactly_once`](crate::KafkaSinkConfig::exactly_once).
+    ///
+    /// | field | value |
+    /// |---|---|
+    /// | `commit` | `Transaction` |
+    /// | `isolation` | `ReadCommitted`, also the default: what aborted transactions wrote is no input |
+    /// | `on_out_of_range` | `Fail`: input that was deleted before it was read is not passed over |
+    ///
+    /// ```
+    /// use kafka_tower::KafkaSourceConfig;
+    ///
+    /// let config = KafkaSourceConfig::exactly_once("kafka-1:9092", "billing", ["orders"]);
+    /// config.validate()?;
+    /// # Ok::<(), kafka_tower::Error>(())
+    /// ```
+    #[must_use]
+    pub fn exactly_once<T: Into<String>>(
+        brokers: impl Into<String>,
+        group_id: impl Into<String>,
+        topics: impl IntoIterator<Item = T>,
+    ) -> Self {
+        Self {
+            commit: CommitStrategy::Transaction,
+            isolation: Isolation::ReadCommitted,
+            on_out_of_range: Some(OutOfRangePolicy::Fail),
+            ..Self::of(brokers, group_id, topics)
+        }
+    }
+
     fn of<T: Into<String>>(
         brokers: impl Into<String>,
         group_id: impl Into<String>,
@@ -92,6 +125,7 @@ mod tests {
         for preset in [
             KafkaSourceConfig::high_throughput("a", "g", ["t"]),
             KafkaSourceConfig::low_latency("a", "g", vec!["t".to_owned()]),
+            KafkaSourceConfig::exactly_once("a", "g", ["t"]),
         ] {
             assert_eq!(preset.conflicts(), []);
             assert_eq!(preset.warnings(), [""; 0]);

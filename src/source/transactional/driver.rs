@@ -265,7 +265,7 @@ where
                 }
                 Poll::Ready(Err(error)) => match error.kind() {
                     SourceErrorKind::Closed => self.is_closing = true,
-                    SourceErrorKind::Decode => self.stop = Some(error),
+                    SourceErrorKind::Decode | SourceErrorKind::OffsetOutOfRange => self.stop = Some(error),
                     // It was logged, and the source goes on.
                     _ => {}
                 },

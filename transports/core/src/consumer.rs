@@ -134,7 +134,9 @@ pub trait ConsumerTransport: Send + Sync + fmt::Debug + 'static {
 ///
 /// 1. **Order.** Records of one epoch come in the order of their offsets, each once, none before the start.
 /// 2. **No silent gap.** An offset between two records that is not handed out is not readable: removed by compaction,
-///    part of an aborted transaction, or a marker.
+///    part of an aborted transaction, or a marker. If the next offset is not in the log any more, for example because its record
+///    was deleted, everything before it is lent, [`GroupEvent::OutOfRange`] comes, and nothing of the partition is read until a
+///    seek.
 /// 3. **The position is true**: greater than every record handed out, and not greater than the first readable one that
 ///    was not. It passes markers and aborted records, also at the end of the log. It is left out rather than guessed.
 /// 4. **Commits are answered.** Each ticket is answered exactly once with [`GroupEvent::Committed`], or the consumer has
@@ -262,6 +264,18 @@ pub enum GroupEvent {
         at: TopicPartition,
         /// The first offset of what comes now.
         from: i64,
+    },
+    /// The next offset to read is not in the log: records were deleted before they were read, or the offset is behind the end.
+    /// What was before it in the epoch was lent, and nothing more of the epoch comes. Answered by [`Consumer::seek`].
+    OutOfRange {
+        /// The partition, and the epoch that has ended.
+        at: Assignment,
+        /// The offset.
+        offset: i64,
+        /// The first offset of the log.
+        start: i64,
+        /// The end of the log: the offset of its next record.
+        end: i64,
     },
     /// The client has ended by an error [without a record](Error::without_record). [`Left`](Self::Left) follows.
     Failed(Error),

@@ -106,6 +106,25 @@ impl MemoryKafka {
         assert!(found, "topic {topic} does not exist");
     }
 
+    /// Deletes the records of a partition before an offset, as retention and Kafka's `DeleteRecords` do: the log then begins at
+    /// this offset, or at its end if that is before.
+    ///
+    /// # Panics
+    ///
+    /// If the partition does not exist.
+    ///
+    /// ```
+    /// use kafka_tower_memory::MemoryKafka;
+    ///
+    /// let kafka = MemoryKafka::new().with_topic("orders", 3);
+    /// kafka.delete_records("orders", 0, 100);
+    /// ```
+    pub fn delete_records(&self, topic: &str, partition: i32, before: i64) {
+        // Its readers look again.
+        let found = self.broker.with_store(|store| store.log.delete_before(topic, partition, before));
+        assert!(found, "{topic}[{partition}] does not exist");
+    }
+
     /// Creates a producer with [`DEFAULT_LIMITS`]. Each call creates another one.
     #[must_use]
     pub fn transport(&self) -> MemoryTransport {

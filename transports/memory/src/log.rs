@@ -182,6 +182,12 @@ impl Log {
         self.topics.get(topic)?.partitions.get(usize::try_from(partition).ok()?)
     }
 
+    /// Deletes the records of a partition before an offset. Returns whether the partition exists.
+    pub(crate) fn delete_before(&mut self, topic: &str, partition: i32, offset: i64) -> bool {
+        let found = self.topics.get_mut(topic).and_then(|topic| topic.partition_mut(partition));
+        found.map(|found| found.delete_before(offset)).is_some()
+    }
+
     /// The partitions of a topic; empty if it does not exist.
     pub(crate) fn partitions(&self, topic: &str) -> &[Partition] {
         self.topics.get(topic).map_or(&[], |topic| &topic.partitions)

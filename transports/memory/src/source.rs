@@ -82,7 +82,8 @@ struct State {
 
 /// A partition that is read.
 struct Reading {
-    epoch: u64,
+    /// `None` once the position is out of the log's range.
+    epoch: Option<u64>,
     /// `None` before the group's committed offset is known.
     position: Option<i64>,
     /// Whether the reader knows the position.
@@ -124,7 +125,7 @@ impl GroupConsumer {
         let mut state = self.state();
         // Before it looks into the log, so that no change is missed.
         let old = state.reader.replace(cx.waker().clone());
-        let found = state.readings.get(&at.at).filter(|reading| reading.epoch == at.epoch);
+        let found = state.readings.get(&at.at).filter(|reading| reading.epoch == Some(at.epoch));
         let from = found.map(|reading| reading.position);
         drop(state);
         drop(old);
@@ -139,10 +140,21 @@ impl GroupConsumer {
                 return Poll::Pending;
             }
         };
-        let (records, next, expiry) = self.broker.read(&at.at, from, committed_only, max);
+        let read = self.broker.read(&at.at, from, committed_only, max);
         let mut state = self.state();
-        let found = state.readings.get_mut(&at.at).filter(|reading| reading.epoch == at.epoch);
+        let found = state.readings.get_mut(&at.at).filter(|reading| reading.epoch == Some(at.epoch));
         let Some(reading) = found else { return ended() };
+        let (records, next, expiry) = match read {
+            Ok(read) => read,
+            Err((start, end)) => {
+                reading.epoch = None;
+                state.events.push_back(GroupEvent::OutOfRange { at: at.clone(), offset: from, start, end });
+                let driver = state.driver.take();
+                drop(state);
+                wake_all(driver);
+                return ended();
+            }
+        };
         if records.is_empty() && reading.position == Some(next) && reading.reported {
             drop(state);
             self.wait_for(expiry);
@@ -187,7 +199,7 @@ impl Consumer for Opened {
     }
 
     fn start(&self, at: &Assignment) {
-        let reading = Reading { epoch: at.epoch, position: None, reported: false };
+        let reading = Reading { epoch: Some(at.epoch), position: None, reported: false };
         self.0.state().readings.insert(at.at.clone(), reading);
         self.0.wake_reader();
     }
@@ -212,7 +224,7 @@ impl Consumer for Opened {
 
     fn seek(&self, at: &Assignment, to: i64) {
         if let Some(reading) = self.0.state().readings.get_mut(&at.at) {
-            *reading = Reading { epoch: at.epoch, position: Some(to), reported: false };
+            *reading = Reading { epoch: Some(at.epoch), position: Some(to), reported: false };
         }
         self.0.wake_reader();
     }

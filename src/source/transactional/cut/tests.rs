@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use kafka_tower_core::source::{CommitSettings, CommitStrategy, Engine, EngineSettings};
+use kafka_tower_core::source::{CommitSettings, CommitStrategy, Engine, EngineSettings, OutOfRangePolicy};
 use kafka_tower_core::{Assignment, GroupEvent};
 use proptest::prelude::*;
 use tokio::time::Instant;
@@ -28,6 +28,7 @@ impl Ids {
             redelivery_backoff: second,
             max_unsettled: usize::MAX,
             locate: false,
+            out_of_range: OutOfRangePolicy::default(),
         });
         engine.event(Instant::now().into_std(), GroupEvent::Assigned((0..PARTITIONS).map(at).collect()));
         Self(engine)

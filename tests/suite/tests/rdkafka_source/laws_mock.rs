@@ -22,7 +22,7 @@ impl ConsumerFixture for Mock {
     }
 
     fn not_applicable(&self) -> Vec<ConsumerLaw> {
-        let others = [ConsumerLaw::AReleaseIsAnAnswer];
+        let others = [ConsumerLaw::AReleaseIsAnAnswer, ConsumerLaw::AnOffsetOutOfRangeIsAnEvent];
         ConsumerLaw::OF_TRANSACTIONS.iter().copied().chain(others).collect()
     }
 }

@@ -3,12 +3,14 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use kafka_tower::source::Checkpoint;
-use kafka_tower::{CommitStrategy, KafkaSourceConfig, Record, SeekTo, StartFrom, Timestamp, TopicPartition};
+use kafka_tower::source::{Checkpoint, SourceErrorKind};
+use kafka_tower::{
+    CommitStrategy, KafkaSourceConfig, OutOfRangePolicy, Record, SeekTo, StartFrom, Timestamp, TopicPartition,
+};
 use kafka_tower_testkit::kafka as cluster;
 use tokio::time::timeout;
 
-use crate::read::{config, next, source};
+use crate::read::{PATIENCE, config, next, source};
 use crate::support::{Kind, append};
 
 const MOMENT: Duration = Duration::from_secs(3);
@@ -113,4 +115,47 @@ async fn at_most_once_is_committed_first() {
         assert!(committed > Some(offset), "{committed:?} before {offset} is handled");
     }
     assert!(timeout(MOMENT, source.recv()).await.is_err(), "what was dropped is lost");
+}
+
+/// Records that are deleted before they are read are passed as the policy says, and never silently.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deleted_records_are_passed_as_the_policy_says() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("deleted", 1).await.unwrap();
+    append_seconds(kafka.bootstrap(), &topic, 0..10).await;
+    kafka.delete_records(&topic, 0, 7).await.unwrap();
+    let at = TopicPartition::new(topic.as_str(), 0);
+    let offsets: Checkpoint = [(at.clone(), 2)].into_iter().collect();
+    let behind = KafkaSourceConfig { start: StartFrom::Explicit(offsets), ..config(kafka, &topic, Kind::Cooperative) };
+    let each = [OutOfRangePolicy::Fail, OutOfRangePolicy::Earliest, OutOfRangePolicy::Latest].map(|policy| {
+        let (topic, behind, at) = (&topic, &behind, &at);
+        async move {
+            let group_id = format!("{policy:?}-of-{topic}");
+            let on_out_of_range = Some(policy);
+            let mut source =
+                source(KafkaSourceConfig { group_id: group_id.clone(), on_out_of_range, ..behind.clone() }).await;
+            let received = timeout(2 * MOMENT, source.recv()).await;
+            let committed = async || kafka.committed_offset(&group_id, topic, 0).await.unwrap();
+            match policy {
+                OutOfRangePolicy::Fail => {
+                    let error = received.expect("an error").expect_err("it is out of range");
+                    assert_eq!((error.kind(), error.place()), (SourceErrorKind::OffsetOutOfRange, Some((at, 2))));
+                    assert!(timeout(MOMENT, source.recv()).await.is_err(), "the partition waits");
+                    assert_eq!(committed().await, Some(2), "the place where it was to begin");
+                    source.seek(at, SeekTo::Beginning).await.unwrap();
+                    assert_eq!(next(&mut source).await.offset(), 7);
+                }
+                OutOfRangePolicy::Earliest => {
+                    assert_eq!(received.expect("a message").expect("without an error").offset(), 7);
+                    assert_eq!(committed().await, Some(7));
+                }
+                _ => {
+                    assert!(received.is_err(), "nothing is at the end");
+                    assert_eq!(committed().await, Some(10));
+                }
+            }
+            drop(timeout(PATIENCE, source.close()).await.unwrap());
+        }
+    });
+    futures_util::future::join_all(each).await;
 }

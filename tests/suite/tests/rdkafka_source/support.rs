@@ -153,6 +153,14 @@ impl<K: Send + Sync + 'static> ConsumerBroker for Kafka<K> {
         self.reader.committed_offset(&group, &self.members.topic, partition).await.unwrap()
     }
 
+    async fn delete_before(&self, partition: i32, offset: i64) -> Result<(), NotApplicable> {
+        if !self.transactions {
+            return Err(NotApplicable::new("the mock cluster deletes no records"));
+        }
+        self.reader.delete_records(&self.members.topic, partition, offset).await.unwrap();
+        Ok(())
+    }
+
     /// Another member joins, and leaves after a while.
     async fn rebalance(&self, group: &str) -> Result<(), NotApplicable> {
         let subscription = Subscription::new(group, vec![Arc::clone(&self.members.topic)]);

@@ -8,6 +8,7 @@ mod dead_letters;
 mod laws;
 mod losses;
 mod once;
+mod out_of_range;
 mod places;
 mod planted;
 mod random;

@@ -69,6 +69,16 @@ pub trait ConsumerBroker: Send + Sync + 'static {
         true
     }
 
+    /// Deletes the records of a partition before an offset (Kafka's `DeleteRecords`).
+    ///
+    /// # Errors
+    ///
+    /// [`NotApplicable`], if that is impossible on command. This is the default.
+    fn delete_before(&self, partition: i32, offset: i64) -> impl Future<Output = Result<(), NotApplicable>> + Send {
+        let _ = (partition, offset);
+        async { Err(NotApplicable::new("records cannot be deleted on command")) }
+    }
+
     /// Makes a group's members give up their partitions, as a joining member does.
     ///
     /// # Errors

@@ -13,6 +13,9 @@ impl ConsumerLaw {
     /// The laws that need a consumer that looks up offsets.
     pub const OF_LOOK_UPS: &[Self] = &[Self::LookUpsAreTrue];
 
+    /// The laws that need records to be deleted on command.
+    pub const OF_DELETIONS: &[Self] = &[Self::AnOffsetOutOfRangeIsAnEvent];
+
     /// The laws that need rebalances on command.
     pub const OF_REBALANCES: &[Self] = &[Self::NothingOfAReleasedPartitionPasses, Self::AReleaseIsAnAnswer];
 }

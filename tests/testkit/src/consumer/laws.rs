@@ -228,6 +228,31 @@ pub async fn a_seek_continues_at_its_target<F: ConsumerFixture>(fixture: &F) -> 
     Ok(())
 }
 
+/// Law 2: if the next offset is not in the log, an event says so, and nothing of the partition is read until a seek.
+pub async fn an_offset_out_of_range_is_an_event<F: ConsumerFixture>(fixture: &F) -> Applied {
+    let open = fixture.open(1).await;
+    open.broker.append(numbered(&open.topic, 0, 0..10)).await;
+    let mut member = Member::join(&open, fixture.patience()).await;
+    let first = member.assigned().await.remove(0);
+    assert_eq!(numbers(&member.read(&first, 2).await), [0, 1]);
+    let behind_the_end = member.epoch(first.at.clone());
+    member.consumer.seek(&behind_the_end, 20);
+    assert_eq!(member.out_of_range(&behind_the_end).await, (20, 0, 10));
+    let again = member.epoch(first.at.clone());
+    member.consumer.seek(&again, 3);
+    assert_eq!(numbers(&member.read(&again, 1).await), [3]);
+    open.broker.delete_before(0, 8).await?;
+    let deleted = member.epoch(first.at.clone());
+    member.consumer.seek(&deleted, 4);
+    assert_eq!(member.out_of_range(&deleted).await, (4, 8, 10));
+    let last = member.epoch(first.at.clone());
+    member.consumer.seek(&last, 8);
+    assert_eq!(numbers(&member.read(&last, 2).await), [8, 9]);
+    let more = member.event_within(A_WHILE).await;
+    assert!(more.is_none(), "after the seek: {more:?}");
+    Ok(())
+}
+
 /// Law 11: a consumer of a topic that does not exist is not opened.
 pub async fn opening_finds_the_topics<F: ConsumerFixture>(fixture: &F) -> Applied {
     let open = fixture.open(1).await;

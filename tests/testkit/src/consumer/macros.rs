@@ -18,6 +18,8 @@ macro_rules! __with_consumer_laws {
                 "a reader that waits is woken by the next record")
             (ASeekContinuesAtItsTarget a_seek_continues_at_its_target
                 "after a seek the first readable record at or after the target comes, in the new epoch only")
+            (AnOffsetOutOfRangeIsAnEvent an_offset_out_of_range_is_an_event
+                "an offset that is not in the log is an event, and nothing behind it is read until a seek")
             (OpeningFindsTheTopics opening_finds_the_topics
                 "a consumer of an unknown topic is not opened")
             (LeavingEndsTheConsumer leaving_ends_the_consumer

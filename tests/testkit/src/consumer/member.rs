@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use kafka_tower_core::sync::lock;
 use kafka_tower_core::{
     Assignment, Batch, BatchSink, CommitAnswer, CommitTicket, Consumer, ConsumerEvents, GroupEvent, RecordRef,
@@ -190,6 +192,24 @@ impl Member {
             records.extend(self.batch(at, count - records.len()).await.0);
         }
         records
+    }
+
+    /// Reads nothing, until the event comes that the next offset is out of range. Returns it, and the range.
+    pub(super) async fn out_of_range(&self, at: &Assignment) -> (i64, i64, i64) {
+        let nothing = poll_fn(|cx| {
+            while let Poll::Ready((records, batch)) = self.poll(at, 10, cx) {
+                assert!(records.is_empty(), "read although the offset is out of range: {records:?}");
+                if batch.position.is_none() {
+                    break;
+                }
+            }
+            Poll::<()>::Pending
+        });
+        let Either::Left((event, _)) = select(pin!(self.event()), nothing).await else { unreachable!("it never ends") };
+        match event {
+            GroupEvent::OutOfRange { at: of, offset, start, end } if of == *at => (offset, start, end),
+            other => panic!("instead of an offset out of range: {other:?}"),
+        }
     }
 
     /// Commits an offset, and returns the answer.

@@ -9,6 +9,7 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::{Offset, TopicPartitionList};
 
 use crate::kafka::client::{self, blocking};
 use crate::kafka::{Cluster, Error};
@@ -129,6 +130,19 @@ impl Cluster {
             result.map_err(|(name, code)| Error::new(format!("cannot delete topic {name}: {code}")))?;
         }
         self.wait_leaders(name, <[i32]>::is_empty).await.map(drop)
+    }
+
+    /// Deletes the records of a partition before an offset.
+    ///
+    /// # Errors
+    ///
+    /// If the broker refuses.
+    pub async fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Result<(), Error> {
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(topic, partition, Offset::Offset(before)).map_err(Error::new)?;
+        let deleted = self.clients.admin()?.delete_records(&offsets, &options()).await;
+        let deleted = deleted.map_err(Error::with("delete_records"))?;
+        deleted.elements().iter().try_for_each(|of| of.error()).map_err(Error::with("delete_records"))
     }
 
     /// Adds partitions to a topic, up to `total`. Returns when each has a leader.

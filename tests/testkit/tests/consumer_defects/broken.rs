@@ -24,6 +24,7 @@ pub(crate) enum Defect {
     ReleasesByItself,
     ForgetsTheWaker,
     SeeksOneTooFar,
+    JumpsSilently,
     OpensAnything,
     NeverLeaves,
     LooksUpTheEnd,
@@ -95,6 +96,10 @@ impl ConsumerEvents for Events {
             (Some(GroupEvent::Revoked(partitions)), Some(Defect::ReleasesByItself)) => self.memory.release(partitions),
             (Some(GroupEvent::Committed { .. }), Some(Defect::AnswersTwice)) => {
                 self.source.turn(now, event.clone());
+            }
+            (Some(GroupEvent::OutOfRange { at, start, .. }), Some(Defect::JumpsSilently)) => {
+                self.memory.seek(at, *start);
+                return None;
             }
             _ => {}
         }

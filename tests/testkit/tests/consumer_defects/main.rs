@@ -59,6 +59,11 @@ impl ConsumerBroker for MemoryBroker {
         self.0.committed_offset(group, "laws", partition)
     }
 
+    async fn delete_before(&self, partition: i32, offset: i64) -> Result<(), NotApplicable> {
+        self.0.delete_records("laws", partition, offset);
+        Ok(())
+    }
+
     async fn rebalance(&self, group: &str) -> Result<(), NotApplicable> {
         assert!(self.0.start_rebalance(group));
         Ok(())
@@ -87,6 +92,7 @@ const FINDS: &[(Defect, ConsumerLaw)] = &[
     (Defect::ReleasesByItself, ConsumerLaw::AReleaseIsAnAnswer),
     (Defect::ForgetsTheWaker, ConsumerLaw::PendingWakes),
     (Defect::SeeksOneTooFar, ConsumerLaw::ASeekContinuesAtItsTarget),
+    (Defect::JumpsSilently, ConsumerLaw::AnOffsetOutOfRangeIsAnEvent),
     (Defect::OpensAnything, ConsumerLaw::OpeningFindsTheTopics),
     (Defect::NeverLeaves, ConsumerLaw::LeavingEndsTheConsumer),
     (Defect::LooksUpTheEnd, ConsumerLaw::LookUpsAreTrue),

@@ -12,11 +12,14 @@ use crate::{Assignment, CommitTicket, Error, TopicPartition};
 
 mod action;
 mod checkpoint;
+mod out_of_range;
 mod place;
 mod transaction;
 mod turn;
 
 pub use action::{Action, Closed, CommitWait, Notice, Standing, Unsettled};
+use out_of_range::OutOfRange;
+pub use out_of_range::OutOfRangePolicy;
 pub use transaction::Span;
 
 /// Longest delay before a record is delivered again.
@@ -37,6 +40,8 @@ pub struct EngineSettings {
     pub max_unsettled: usize,
     /// Whether each partition waits for [`Engine::located`] when it is assigned.
     pub locate: bool,
+    /// How a partition goes on whose next offset is not in its log any more.
+    pub out_of_range: OutOfRangePolicy,
 }
 
 /// State of a source.
@@ -76,6 +81,8 @@ struct Partition {
     locating: bool,
     /// The user does not want its records at present.
     paused: bool,
+    /// The next offset is not in the log: nothing more is read.
+    out_of_range: Option<OutOfRange>,
     strategy: CommitStrategy,
     /// The offset to commit with [`CommitStrategy::Checkpoint`].
     asked: Option<i64>,
@@ -122,7 +129,7 @@ impl Engine {
     pub fn is_readable(&self, at: &TopicPartition) -> bool {
         let room = |partition: &Partition| partition.watermark.len() < self.settings.max_unsettled;
         self.member.is_active(at)
-            && self.partitions.get(at).is_some_and(|partition| partition.is_open() && room(partition))
+            && self.partitions.get(at).is_some_and(|of| of.is_open() && of.out_of_range.is_none() && room(of))
     }
 
     /// Number of records that may be read from a partition now.
@@ -325,7 +332,9 @@ impl Engine {
         let seek = partition.and_then(|partition| partition.seek_at.filter(|_| partition.watermark.rejected() == 0));
         let next = [seek, self.committer.wake_at(true)].into_iter().flatten().min();
         let sooner = next.is_some_and(|next| self.promised.is_none_or(|promised| next < promised));
-        sooner || partition.is_some() && !self.member.is_active(changed)
+        sooner
+            || partition.is_some_and(Partition::may_leave_range)
+            || partition.is_some() && !self.member.is_active(changed)
     }
 
     /// Where the source stands in each of its partitions.
@@ -381,6 +390,7 @@ impl Partition {
             fenced: false,
             locating: false,
             paused: false,
+            out_of_range: None,
             strategy,
             asked: None,
             seen: None,

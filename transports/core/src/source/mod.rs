@@ -17,7 +17,9 @@ mod watermark;
 
 use commit::Committer;
 pub use commit::{CommitSettings, CommitStrategy};
-pub use engine::{Action, Closed, CommitWait, Engine, EngineSettings, Notice, Span, Standing, Unsettled};
+pub use engine::{
+    Action, Closed, CommitWait, Engine, EngineSettings, Notice, OutOfRangePolicy, Span, Standing, Unsettled,
+};
 use member::{Facts, Member, MemberAction};
 use watermark::Watermark;
 pub use watermark::{DeliveryId, Settled};

@@ -24,6 +24,9 @@ pub(crate) enum Fetched {
     NothingUntil(Instant),
 }
 
+/// Records, the offset at which to continue, and when more may be readable.
+type ReadBatch = (Vec<StoredRecord>, i64, Option<Instant>);
+
 fn count(log: &Log, topic: &str) -> u32 {
     log.partition_count(topic).unwrap_or(0)
 }
@@ -121,24 +124,29 @@ impl<C: BrokerClient> Broker<C> {
             SeekTo::Offset(offset) => offset,
             SeekTo::End => partition.high_watermark(),
             SeekTo::Timestamp(time) => partition.first_since(time).unwrap_or_else(|| partition.high_watermark()),
-            _ => 0,
+            _ => partition.start(),
         }
     }
 
     /// Reads at most `max` records of a partition. Returns them, the offset at which to continue, and the time at which
-    /// more records may be readable because an open transaction times out.
+    /// more records may be readable because an open transaction times out. `Err` has the start and the end of a log that does
+    /// not have the offset.
     pub(crate) fn read(
         &self,
         at: &core::TopicPartition,
         from: i64,
         committed_only: bool,
         max: usize,
-    ) -> (Vec<StoredRecord>, i64, Option<Instant>) {
+    ) -> Result<ReadBatch, (i64, i64)> {
         let state = self.lock();
         let partition = state.store.log.partition(&at.topic, at.partition);
+        let range = partition.map(|found| (found.start(), found.high_watermark()));
+        if let Some(range) = range.filter(|(start, end)| !(start..=end).contains(&&from)) {
+            return Err(range);
+        }
         let (records, next) = partition.map_or((Vec::new(), from), |found| found.read(from, committed_only, max));
         let expiry = if committed_only { state.store.next_expiry() } else { None };
-        (records, next, expiry)
+        Ok((records, next, expiry))
     }
 
     pub(crate) fn add_commit_fault(&self, fault: CommitFault) {

@@ -24,6 +24,8 @@ pub(crate) struct Partition {
     /// Sorted by offset; markers leave gaps.
     records: Vec<StoredRecord>,
     markers: Vec<Marker>,
+    /// The first offset that was not deleted.
+    start: i64,
     next: i64,
     sequences: Sequences,
     leader_epoch: i32,
@@ -90,6 +92,19 @@ impl Partition {
         self.next
     }
 
+    /// The first offset that was not deleted.
+    pub(crate) fn start(&self) -> i64 {
+        self.start
+    }
+
+    /// Deletes everything before an offset, which is at most the end.
+    pub(crate) fn delete_before(&mut self, offset: i64) {
+        self.start = offset.clamp(self.start, self.next);
+        let deleted = self.records.partition_point(|record| record.offset < self.start);
+        self.records.drain(..deleted);
+        self.markers.retain(|marker| marker.offset >= self.start);
+    }
+
     /// First offset of the first open transaction: `read_committed` consumers read no further.
     pub(crate) fn last_stable_offset(&self) -> i64 {
         self.open.values().min().copied().unwrap_or(self.next)
@@ -113,7 +128,7 @@ impl Partition {
         records.take_while(|record| record.offset < stable).find(|record| !self.is_aborted(record))
     }
 
-    /// At most `max` records from an offset on, and the offset at which the next read continues.
+    /// At most `max` records from an offset of the log on, and the offset at which the next read continues.
     pub(crate) fn read(&self, from: i64, committed_only: bool, max: usize) -> (Vec<StoredRecord>, i64) {
         let end = if committed_only { self.last_stable_offset() } else { self.next };
         let first = self.records.partition_point(|record| record.offset < from);

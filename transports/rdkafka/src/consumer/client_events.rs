@@ -37,10 +37,6 @@ pub(super) fn read(shared: &Shared, instance: &ConsumerInstance, event: Event<'_
         Event::Rebalance { partitions, .. } => Some(Happened::Revoked(partitions)),
         Event::Committed { number, code, partitions } => Some(Happened::Committed { number, code, places: partitions }),
         Event::Error { code, fatal, text } => error(shared, instance, code, fatal, &text.to_string_lossy()),
-        Event::Log { level, facility, text } => {
-            shared.log.librdkafka(level, &facility.to_string_lossy(), &text.to_string_lossy(), Instant::now());
-            None
-        }
         Event::Statistics(json) => {
             callbacks::user(&shared.log, shared.client_events.as_deref(), "statistics", |events| {
                 events.statistics(&json.to_string_lossy());
@@ -51,7 +47,8 @@ pub(super) fn read(shared: &Shared, instance: &ConsumerInstance, event: Event<'_
             instance.set_token(callbacks::token(shared.client_events.as_deref(), config));
             None
         }
-        Event::Reports(_) | Event::Other(_) => None,
+        // The log comes by another way: see `logs`.
+        Event::Log { .. } | Event::Reports(_) | Event::Other(_) => None,
     }
 }
 

@@ -11,8 +11,8 @@ use kafka_tower_core::clock::later;
 use kafka_tower_core::{ConsumerEvents, Error, GroupEvent, TopicPartition};
 
 use super::client_events::{self, Happened};
-use super::commits;
 use super::shared::{Partition, Seek, Shared};
+use super::{commits, logs};
 use crate::codes;
 use crate::ffi::Queue;
 use crate::ffi::consumer::{ConsumerInstance, PartitionQueue, Place, Protocol};
@@ -99,6 +99,11 @@ impl Control<'_> {
     /// Does everything that is due. Returns until when the consumer leaves, if it does.
     fn step(&mut self) -> Option<Instant> {
         self.shared.log.tick(Instant::now());
+        self.write_log();
+        if self.shared.logs.has_resets() {
+            // The reader finds that nothing comes before a reset.
+            self.shared.waker.wake();
+        }
         self.join();
         loop {
             let mut state = self.shared.state();
@@ -173,6 +178,7 @@ impl Control<'_> {
             }
         }
         drop(state);
+        partitions.iter().for_each(|at| self.shared.logs.forget(&at.topic, at.partition));
         match self.instance.assign(self.protocol, &partitions) {
             Ok(()) => self.turn(Some(GroupEvent::Assigned(partitions))),
             Err(code) => {
@@ -220,6 +226,7 @@ impl Control<'_> {
         let (dropped, kept): (BTreeMap<_, _>, _) = all.into_iter().partition(|(at, _)| ended(at));
         state.partitions = kept;
         drop(state);
+        dropped.keys().for_each(|at| self.shared.logs.forget(&at.topic, at.partition));
         drop(dropped);
         self.shared.waker.wake();
     }
@@ -234,7 +241,13 @@ impl Control<'_> {
         let due: Vec<_> = state.partitions.iter().filter_map(due).collect();
         drop(state);
         for (at, seek) in due {
-            let done = self.instance.seek(&at.topic, at.partition, seek.to, SEEK);
+            let logs = &self.shared.logs;
+            logs.forget(&at.topic, at.partition);
+            let mut done = self.instance.seek(&at.topic, at.partition, seek.to, SEEK);
+            if logs.reset_of(&at.topic, at.partition).is_some_and(|reset| reset != seek.to) {
+                // Of the place before, perhaps.
+                done = done.and(Err(codes::LOCAL_STATE));
+            }
             let mut state = self.shared.state();
             // It may have been given back, or sought again.
             if let Some(partition) = state.partitions.get_mut(&at).filter(|of| of.seek == Some(seek)) {
@@ -312,6 +325,7 @@ impl Control<'_> {
         self.guarded_drop(events);
         self.shared.wait_for_leases();
         self.shared.waker.wake();
+        drop(catch_unwind(AssertUnwindSafe(|| self.write_log())));
     }
 
     fn guarded_drop(&self, events: Option<Arc<dyn ConsumerEvents>>) {
@@ -320,6 +334,12 @@ impl Control<'_> {
 
     fn names(&self, places: &[Place]) -> Vec<TopicPartition> {
         places.iter().map(|place| self.shared.name(&place.topic, place.partition)).collect()
+    }
+
+    fn write_log(&self) {
+        for logs::Line { level, facility, text } in self.shared.logs.take_lines() {
+            self.shared.log.librdkafka(level, &facility, &text, Instant::now());
+        }
     }
 
     fn fail(&self, what: &str, code: i32) {

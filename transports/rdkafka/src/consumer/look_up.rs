@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::later;
 use kafka_tower_core::text::seconds;
-use kafka_tower_core::{ControlFuture, Error, ErrorKind, SeekTo, TopicPartition};
+use kafka_tower_core::{Assignment, ControlFuture, Error, ErrorKind, GroupEvent, SeekTo, TopicPartition};
 use tokio::sync::oneshot;
 
 use super::shared::Shared;
@@ -64,6 +64,34 @@ pub(super) fn offset_of(
         let (first, end) = instance.ends(&at.topic, at.partition, within)?;
         Ok(if place == SeekTo::Beginning { first } else { end })
     })
+}
+
+/// Finds the range of a log that does not have an offset, in the background, and says it with an event. Gives up when the
+/// partition is given back.
+pub(super) fn find_range(shared: &Arc<Shared>, at: &Assignment, offset: i64) {
+    let (asking, reading) = (Arc::clone(shared), at.clone());
+    let asks = move || {
+        let mut time = FIRST_QUESTION;
+        loop {
+            let lease = asking.lease().filter(|_| asking.state().leave.is_none());
+            let Some(instance) = lease.as_ref().and_then(|lease| lease.instance()) else { return };
+            if !asking.state().partitions.contains_key(&reading.at) {
+                return;
+            }
+            if let Ok((start, end)) = instance.ends(&reading.at.topic, reading.at.partition, time) {
+                let event = GroupEvent::OutOfRange { at: reading, offset, start, end };
+                return asking.tell(|state| state.ahead.push_back(event));
+            }
+            drop(lease);
+            thread::sleep(AGAIN);
+            time = (2 * time).min(MAX_QUESTION);
+        }
+    };
+    let thread = thread::Builder::new().name("kafka-tower-look-up".to_owned());
+    if thread.spawn(asks).is_err() {
+        // librdkafka finds it out of range once more.
+        shared.tell(|state| state.read_again(at, offset));
+    }
 }
 
 /// Asks until there is an answer, or an error that will not change.

@@ -3,6 +3,7 @@
 pub(crate) mod client_events;
 pub(crate) mod commits;
 mod control;
+mod logs;
 pub(crate) mod look_up;
 pub(crate) mod open;
 mod properties;
@@ -27,7 +28,7 @@ use tokio::sync::oneshot;
 use crate::events::ClientEvents;
 use crate::properties::Properties;
 use crate::threads;
-use reading::Reading;
+use reading::{Reading, Then};
 use shared::{Seek, Shared};
 
 /// Time for leaving the group when a consumer is dropped without a [`leave`](Consumer::leave).
@@ -38,7 +39,7 @@ const DROPPED: Duration = Duration::from_secs(1);
 /// It takes librdkafka's properties. Those that are not set have librdkafka's defaults, except these:
 /// `partition.assignment.strategy=cooperative-sticky`, `topic.metadata.refresh.interval.ms=60000`,
 /// `fetch.queue.backoff.ms=50`, and `reconnect.backoff.max.ms=1000` (not if you set `reconnect.backoff.ms`). Properties on
-/// which a source depends, for example `enable.auto.commit`, are refused.
+/// which a source depends, for example `enable.auto.commit`, are refused, and `log_level` is 4 (warnings) at least.
 ///
 /// ```no_run
 /// # async fn run() -> kafka_tower_core::Result<()> {
@@ -144,6 +145,9 @@ impl Consumer for Opened {
         lent.lend(taken.lend, into);
         drop(lease);
         self.0.log_taken(&at.at, &taken.then);
+        if let Then::OutOfRange(offset) = taken.then {
+            look_up::find_range(&self.0, at, offset);
+        }
         if taken.lend == 0 && taken.position.is_none() {
             return Poll::Pending;
         }

@@ -9,6 +9,7 @@ use kafka_tower_core::gate::Limits;
 use kafka_tower_core::text::seconds;
 use kafka_tower_core::{Error, ErrorKind, Result, Subscription, validate};
 
+use super::logs::Logs;
 use super::properties;
 use super::shared::Shared;
 use super::{RdkafkaConsumerTransport, control};
@@ -17,7 +18,7 @@ use crate::ffi::Client;
 use crate::ffi::consumer::ConsumerInstance;
 use crate::inner::TransportInner;
 use crate::owner::Owner;
-use crate::properties::Properties;
+use crate::properties::{Properties, creation_error};
 use crate::{classify, codes, event_loop, threads};
 
 /// Time of the first question to the coordinator; it doubles. Between two questions errors are looked at.
@@ -44,9 +45,10 @@ pub(super) fn open(
     let deadline = later(started, transport.connect_timeout);
     let partitions = count_partitions(transport, &of_one, &subscription, deadline, given_up)?;
     let config = properties::client_config(&(transport.properties)(partitions), &subscription)?;
+    let logs = Arc::<Logs>::default();
     let instance =
-        ConsumerInstance::create(&config).map_err(|error| crate::properties::creation_error(&error, &config))?;
-    let shared = Shared::new(Arc::clone(&instance), subscription, transport.events.clone());
+        ConsumerInstance::create(&config, Arc::clone(&logs)).map_err(|error| creation_error(&error, &config))?;
+    let shared = Shared::new(Arc::clone(&instance), logs, subscription, transport.events.clone());
     let shared = Arc::new(shared);
     control::spawn(Arc::clone(&shared), instance).map_err(threads::no_thread)?;
     let (brokers, within) = (brokers(&of_one), transport.connect_timeout);
@@ -73,7 +75,7 @@ fn count_partitions(
 ) -> Result<u32> {
     let all = properties::of_connection(user);
     let config = crate::properties::client_config(&all)?;
-    let client = Client::create(&config).map_err(|error| crate::properties::creation_error(&error, &config))?;
+    let client = Client::create(&config).map_err(|error| creation_error(&error, &config))?;
     let limits = Limits { records: 1, bytes: 1 };
     let within = transport.connect_timeout;
     let events = transport.events.clone();

@@ -18,6 +18,8 @@ const DEFAULTS: &[(&str, &str)] = &[
 
 const RECONNECT_MAX: &str = "reconnect.backoff.max.ms";
 
+const LOG_LEVEL: &str = "log_level";
+
 const BY_ACKNOWLEDGEMENT: &str = "leave it out: the source commits what was acknowledged";
 
 /// Beginnings of the names of properties that matter for a connection, whatever the client does with it.
@@ -67,6 +69,10 @@ pub(super) fn client_config(user: &Properties, subscription: &Subscription) -> R
         }
         config.set(name, value);
     }
+    if get(user, LOG_LEVEL).and_then(|level| level.parse::<i32>().ok()).is_some_and(|level| level < 4) {
+        // The source depends on warnings: see `logs`.
+        config.set(LOG_LEVEL, "4");
+    }
     // The application's filter for `tracing` decides what is shown.
     config.set_log_level(RDKafkaLogLevel::Debug);
     Ok(config)
@@ -90,7 +96,7 @@ fn fixed(subscription: &Subscription) -> [(&'static str, &str, &'static str); 8]
         ("auto.offset.reset", start, "set the start of the subscription: `start`"),
         ("isolation.level", isolation, "set the isolation of the subscription: `isolation`"),
         ("enabled_events", "0", "leave it out: without its events the source would not read"),
-        ("log.queue", "true", "leave it out: logs go to `tracing`"),
+        ("log.queue", "false", "leave it out: logs go to `tracing`"),
     ]
 }
 
@@ -112,6 +118,9 @@ pub(super) fn of_connection(user: &Properties) -> Properties {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::logs::Logs;
     use super::*;
     use crate::ffi::consumer::ConsumerInstance;
 
@@ -142,13 +151,17 @@ mod tests {
         let kip_848 = config(&[("group.protocol", "consumer")]).unwrap();
         assert_eq!(kip_848.get("partition.assignment.strategy"), None, "librdkafka refuses it");
         assert_eq!(config(&[]).unwrap().get("partition.assignment.strategy"), Some("cooperative-sticky"));
+        for (set, used) in [("0", "4"), ("4", "4"), ("7", "7")] {
+            assert_eq!(config(&[(LOG_LEVEL, set)]).unwrap().get(LOG_LEVEL), Some(used));
+        }
     }
 
     #[test]
     fn librdkafka_accepts_the_defaults_of_both_protocols() {
         for pairs in [&[][..], &[("group.protocol", "consumer"), ("group.instance.id", "a")]] {
             let config = config(pairs).unwrap();
-            ConsumerInstance::create(&config).unwrap_or_else(|error| panic!("{pairs:?}: {error}"));
+            ConsumerInstance::create(&config, Arc::<Logs>::default())
+                .unwrap_or_else(|error| panic!("{pairs:?}: {error}"));
         }
     }
 

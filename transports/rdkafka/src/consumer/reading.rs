@@ -29,6 +29,8 @@ pub(super) enum Then {
     GoOn,
     /// It was not read completely: with the offset to read again, if it is known.
     ReadAgain(FailedRead, Option<i64>),
+    /// This offset, which comes next, is not in the log.
+    OutOfRange(i64),
     /// The log begins anew at this offset, which was passed before: it was truncated, or its topic was deleted and created
     /// again. Only a new epoch can read it.
     Restart(i64),
@@ -45,7 +47,16 @@ impl Reading {
         Self { epoch, next: Some(to), reported: Some(to), doubted: None }
     }
 
-    /// Takes a batch, as the offsets of its records and the errors among them. `position` is librdkafka's, afterwards.
+    /// librdkafka did not find an offset in the log, whose end is known. If that is before the offset, the epoch began there:
+    /// nothing can have been read before it.
+    pub(super) fn was_reset(&mut self, offset: i64, end: Option<i64>) {
+        if end.is_some_and(|end| end < offset) {
+            self.next.get_or_insert(offset);
+        }
+    }
+
+    /// Takes a batch, as the offsets of its records and the errors among them. `position` is librdkafka's, afterwards. `reset`: the
+    /// offset that librdkafka did not find in the log. It continues elsewhere, and nothing is lent from there.
     ///
     /// Nothing behind an error is lent, because records may be missing in between. librdkafka's position is wrong then: an error
     /// moves it like a record.
@@ -53,23 +64,35 @@ impl Reading {
         &mut self,
         batch: impl Iterator<Item = Result<i64, FailedRead>>,
         position: Option<i64>,
+        reset: Option<i64>,
     ) -> Taken {
-        let (mut lend, mut then) = (0, Then::GoOn);
+        let (mut lend, mut then, mut is_empty) = (0, Then::GoOn, true);
         for offset in batch {
-            match offset {
-                Ok(offset) if self.next.is_some_and(|next| offset < next) => then = Then::Restart(offset),
-                Ok(offset) => {
+            is_empty = false;
+            let is_before = |offset: i64| self.next.is_some_and(|next| offset < next);
+            match (offset, reset) {
+                (Ok(offset), Some(reset)) if offset >= reset || is_before(offset) => then = Then::OutOfRange(reset),
+                (Ok(offset), _) if is_before(offset) => then = Then::Restart(offset),
+                (Ok(offset), _) => {
                     self.next = Some(offset + 1);
                     lend += 1;
                     continue;
                 }
-                Err(failed) => {
+                (Err(failed), _) => {
                     let again = self.next.or((failed.offset >= 0).then_some(failed.offset));
                     then = Then::ReadAgain(failed, again);
                 }
             }
             break;
         }
+        if let (Then::GoOn, true, Some(reset)) = (&then, is_empty, reset) {
+            then = Then::OutOfRange(reset);
+        }
+        if let Then::OutOfRange(offset) = &mut then {
+            // What was read ahead may have been discarded in a rebalance.
+            *offset = self.next.unwrap_or(*offset);
+        }
+        let position = position.filter(|position| reset.is_none_or(|reset| *position <= reset));
         if then == Then::GoOn && position != self.doubted {
             self.doubted = None;
             self.next = self.next.max(position);
@@ -87,7 +110,7 @@ mod tests {
     use super::*;
 
     fn taken(reading: &mut Reading, offsets: &[i64], position: Option<i64>) -> Taken {
-        reading.take(offsets.iter().map(|offset| Ok(*offset)), position)
+        reading.take(offsets.iter().map(|offset| Ok(*offset)), position, None)
     }
 
     fn failed(offset: i64) -> FailedRead {
@@ -116,7 +139,7 @@ mod tests {
     fn nothing_behind_an_error_is_lent() {
         let mut reading = Reading::start(1, None);
         let batch = [Ok(0), Ok(1), Err(failed(2)), Ok(3)];
-        let Taken { lend, position, then } = reading.take(batch.into_iter(), Some(4));
+        let Taken { lend, position, then } = reading.take(batch.into_iter(), Some(4), None);
         assert_eq!((lend, position), (2, Some(2)), "librdkafka's position counts the error");
         assert_eq!(then, Then::ReadAgain(failed(2), Some(2)));
     }
@@ -124,10 +147,10 @@ mod tests {
     #[test]
     fn an_error_before_the_first_record_says_where_to_read_again() {
         for (offset, again) in [(8, Some(8)), (-1001, None)] {
-            let taken = Reading::start(1, None).take([Err(failed(offset))].into_iter(), Some(offset + 1));
+            let taken = Reading::start(1, None).take([Err(failed(offset))].into_iter(), Some(offset + 1), None);
             assert_eq!(taken, Taken { lend: 0, position: None, then: Then::ReadAgain(failed(offset), again) });
         }
-        let taken = Reading::seek(1, 5).take([Err(failed(9))].into_iter(), Some(10));
+        let taken = Reading::seek(1, 5).take([Err(failed(9))].into_iter(), Some(10), None);
         assert_eq!(taken.then, Then::ReadAgain(failed(9), Some(5)));
     }
 
@@ -139,6 +162,31 @@ mod tests {
             taken(&mut reading, &[12, 0, 1], Some(12)),
             Taken { lend: 1, position: Some(13), then: Then::Restart(0) }
         );
+    }
+
+    #[test]
+    fn nothing_from_elsewhere_is_lent() {
+        let mut reading = Reading::start(1, None);
+        let of = |reading: &mut Reading, offsets: &[i64], position| {
+            reading.take(offsets.iter().map(|offset| Ok(*offset)), position, Some(5))
+        };
+        assert_eq!(
+            of(&mut reading, &[2, 3], Some(4)),
+            Taken { lend: 2, position: Some(4), then: Then::GoOn },
+            "they were read before"
+        );
+        for elsewhere in [&[][..], &[9, 10], &[5], &[0, 1]] {
+            let mut reading = Reading::seek(1, 4);
+            let taken = of(&mut reading, elsewhere, elsewhere.last().map(|last| last + 1));
+            assert_eq!(taken, Taken { lend: 0, position: None, then: Then::OutOfRange(4) }, "{elsewhere:?}");
+        }
+        for (end, lend) in [(Some(3), 0), (Some(5), 2), (None, 2)] {
+            let mut reading = Reading::start(1, None);
+            reading.was_reset(5, end);
+            assert_eq!(of(&mut reading, &[0, 1], Some(2)).lend, lend, "the end is {end:?}");
+        }
+        let taken = of(&mut reading, &[4, 9], Some(10));
+        assert_eq!(taken, Taken { lend: 1, position: Some(5), then: Then::OutOfRange(5) });
     }
 
     proptest! {
@@ -154,7 +202,7 @@ mod tests {
                     batch.iter().map(|(offset, good)| if *good { Ok(*offset) } else { Err(failed(*offset)) }).collect();
                 // librdkafka's position is behind everything that it returned.
                 let returned = batch.iter().map(|(offset, _)| offset + 1).max();
-                let taken = reading.take(offsets.clone().into_iter(), returned.max(Some(position)));
+                let taken = reading.take(offsets.clone().into_iter(), returned.max(Some(position)), None);
                 for offset in &offsets[..taken.lend] {
                     let offset = *offset.as_ref().unwrap();
                     prop_assert!(last.is_none_or(|last| last < offset));

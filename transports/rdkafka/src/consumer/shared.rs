@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use kafka_tower_core::sync::lock;
 use kafka_tower_core::{Assignment, ConsumerEvents, GroupEvent, Subscription, TopicPartition};
 
+use super::logs::Logs;
 use super::reader_waker::ReaderWaker;
 use super::reading::{Reading, Taken, Then};
 use crate::events::ClientEvents;
@@ -21,6 +22,7 @@ pub(super) struct Shared {
     pub(super) subscription: Subscription,
     pub(super) waker: Arc<ReaderWaker>,
     pub(super) log: Log,
+    pub(super) logs: Arc<Logs>,
     pub(super) client_events: Option<Arc<dyn ClientEvents>>,
     /// Never locked while foreign code runs.
     state: Mutex<State>,
@@ -69,6 +71,7 @@ pub(super) struct Batch<'a> {
 impl Shared {
     pub(super) fn new(
         instance: Arc<ConsumerInstance>,
+        logs: Arc<Logs>,
         subscription: Subscription,
         client_events: Option<Arc<dyn ClientEvents>>,
     ) -> Self {
@@ -87,6 +90,7 @@ impl Shared {
             subscription,
             waker: Arc::default(),
             log: Log::default(),
+            logs,
             client_events,
             state: Mutex::new(state),
             returned: Condvar::new(),
@@ -126,7 +130,14 @@ impl Shared {
             return Poll::Pending;
         };
         let lent = queue.take(max);
-        let taken = reading.take(lent.offsets(), queue.position());
+        // After the records were taken: those from elsewhere came after the reset.
+        let reset = self.logs.reset_of(&at.at.topic, at.at.partition);
+        if let Some(reset) = reset {
+            // A record from the new place comes with its end.
+            let end = instance.end_offset(&at.at.topic, at.at.partition);
+            reading.was_reset(reset, end);
+        }
+        let taken = reading.take(lent.offsets(), queue.position(), reset);
         let mut wake = false;
         match taken.then {
             Then::GoOn => {}
@@ -134,6 +145,8 @@ impl Shared {
                 *seek = to.map(|to| Seek { to, due: Instant::now() + READ_AGAIN });
                 wake = true;
             }
+            // The look-up of the log's range ends in an event.
+            Then::OutOfRange(_) => partition.reading = None,
             Then::Restart(from) => {
                 partition.reading = None;
                 ahead.push_back(GroupEvent::Restarted { at: at.at.clone(), from });
@@ -143,7 +156,7 @@ impl Shared {
         if wake {
             instance.wake();
         }
-        if lent.len() == 0 && taken.position.is_none() {
+        if lent.len() == 0 && taken.position.is_none() && !matches!(taken.then, Then::OutOfRange(_)) {
             return Poll::Pending;
         }
         *leases += 1;
@@ -176,6 +189,14 @@ impl Shared {
 }
 
 impl State {
+    /// Reads a partition again from an offset, in the same epoch.
+    pub(super) fn read_again(&mut self, at: &Assignment, from: i64) {
+        if let Some(partition) = self.partitions.get_mut(&at.at).filter(|of| of.reading.is_none()) {
+            partition.reading = Some(Reading::seek(at.epoch, from));
+            partition.seek = Some(Seek { to: from, due: Instant::now() + READ_AGAIN });
+        }
+    }
+
     /// Nothing of these partitions is read any more.
     pub(super) fn end_readings(&mut self, ended: &[TopicPartition]) {
         for at in ended {

@@ -55,6 +55,26 @@ pub enum Notice {
     Gone(Vec<TopicPartition>),
     /// The log of a partition begins anew, and is read on from this offset.
     Restarted(TopicPartition, i64),
+    /// The next offset of a partition is not in its log. It is not read until a [`seek`](super::Engine::seek).
+    OutOfRange {
+        /// The partition.
+        at: TopicPartition,
+        /// The offset.
+        offset: i64,
+        /// The first offset of the log.
+        start: i64,
+        /// The end of the log.
+        end: i64,
+    },
+    /// Records of a partition were deleted before they were read, and it is read on behind them.
+    Skipped {
+        /// The partition.
+        at: TopicPartition,
+        /// The first offset that is skipped.
+        from: i64,
+        /// The offset from which it is read.
+        to: i64,
+    },
     /// The transport's client has ended.
     Failed(Error),
 }

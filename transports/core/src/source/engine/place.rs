@@ -40,7 +40,7 @@ impl Engine {
         partition.watermark.seek(to, assignment.epoch);
         partition.attempts.clear();
         (partition.seek_at, partition.aside_until, partition.failing) = (None, None, None);
-        (partition.locating, partition.asked) = (false, None);
+        (partition.locating, partition.asked, partition.out_of_range) = (false, None, None);
         self.gone.remove(at);
         self.actions.push(Action::Seek { at: assignment, to });
         self.fail_waits(at, &Notice::Moved(vec![at.clone()]));

@@ -3,6 +3,7 @@ use crate::{CommitAnswer, ErrorKind, GroupEvent};
 
 mod asked;
 mod commit;
+mod out_of_range;
 mod place;
 mod redelivery;
 mod release;
@@ -17,6 +18,7 @@ fn settings(strategy: CommitStrategy) -> EngineSettings {
         redelivery_backoff: SECOND,
         max_unsettled: 3,
         locate: false,
+        out_of_range: OutOfRangePolicy::Earliest,
     }
 }
 

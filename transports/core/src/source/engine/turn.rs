@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Engine, Notice, Partition, Wait};
+use super::{Action, Engine, Notice, OutOfRange, Partition, Wait};
 use crate::clock::later;
 use crate::source::{Facts, MemberAction};
 use crate::{CommitAnswer, CommitTicket, GroupEvent, TopicOffset, TopicPartition};
@@ -43,6 +43,11 @@ impl Engine {
             GroupEvent::Restarted { at, from } => {
                 if self.seek(&at, from, now) {
                     self.actions.push(Action::Notice(Notice::Restarted(at, from)));
+                }
+            }
+            GroupEvent::OutOfRange { at, offset, start, end } => {
+                if let Some(partition) = self.current(&at) {
+                    partition.out_of_range = Some(OutOfRange { offset, start, end, told: false });
                 }
             }
             GroupEvent::Failed(error) => self.actions.push(Action::Notice(Notice::Failed(error))),
@@ -110,6 +115,7 @@ impl Engine {
     /// Returns what to do now, in order, and when to call it again, if nothing happens before.
     pub fn turn(&mut self, now: Instant) -> (Vec<Action>, Option<Instant>) {
         self.seek_back(now);
+        self.leave_range(now);
         if let Some(ticket) = self.committer.overdue(now) {
             let sent = self.sent.get(&ticket).into_iter().flatten();
             let partitions: Vec<_> = sent.map(|(at, ..)| at.clone()).collect();
@@ -129,7 +135,7 @@ impl Engine {
                 continue;
             }
             let Some(assignment) = self.member.rewound(at) else { continue };
-            partition.seek_at = None;
+            (partition.seek_at, partition.out_of_range) = (None, None);
             if let Some(to) = partition.watermark.rewind(assignment.epoch) {
                 self.actions.push(Action::Seek { at: assignment, to });
             }

@@ -12,7 +12,7 @@ use rdkafka_sys as sys;
 use super::super::raw::millis;
 use super::super::{Queue, instance, raw as base};
 use super::list::{PartitionList, Place};
-use super::raw;
+use super::{OnLog, log, raw};
 use crate::codes;
 
 /// What librdkafka calls a position that the group has committed.
@@ -33,6 +33,8 @@ pub(crate) struct ConsumerInstance {
     /// Dropped before the client.
     events: Queue,
     client: Owned,
+    /// Target of the client's log. Dropped after it.
+    _log: Arc<dyn OnLog>,
 }
 
 struct Owned(*mut sys::rd_kafka_t);
@@ -43,7 +45,8 @@ unsafe impl Send for Owned {}
 unsafe impl Sync for Owned {}
 
 impl ConsumerInstance {
-    pub(crate) fn create(config: &ClientConfig) -> Result<Arc<Self>, KafkaError> {
+    /// The log goes to `log`, on whatever thread writes it.
+    pub(crate) fn create<L: OnLog>(config: &ClientConfig, log: Arc<L>) -> Result<Arc<Self>, KafkaError> {
         let native = config.create_native_config()?;
         let events = sys::RD_KAFKA_EVENT_REBALANCE
             | sys::RD_KAFKA_EVENT_OFFSET_COMMIT
@@ -52,8 +55,9 @@ impl ConsumerInstance {
             | sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH;
         let mut text: [c_char; 512] = [0; 512];
         // SAFETY: the configuration is valid, and belongs to the client if there is one, else still to `native`. The length passed
-        // is that of the buffer.
+        // is that of the buffer. The target of the log outlives the client: it is the last field.
         let rk = unsafe {
+            log::send_to(native.ptr(), &log);
             sys::rd_kafka_conf_set_events(native.ptr(), events);
             let kind = sys::rd_kafka_type_t::RD_KAFKA_CONSUMER;
             sys::rd_kafka_new(kind, native.ptr(), text.as_mut_ptr(), text.len())
@@ -64,15 +68,12 @@ impl ConsumerInstance {
             return Err(KafkaError::ClientCreation(text));
         }
         mem::forget(native);
-        // SAFETY: the client lives, and the queues are dropped before it: the main queue here, the other one by the drop of this
-        // type. Both calls only fail for a client that is no consumer.
+        // SAFETY: the client lives, and the queue is dropped before it. The call only fails for a client that is no consumer.
         let events = unsafe {
-            let main = Queue::main(rk);
-            raw::rd_kafka_set_log_queue(rk, main.native());
             raw::rd_kafka_poll_set_consumer(rk);
             Queue::consumer(rk)
         };
-        Ok(Arc::new(Self { events, client: Owned(rk) }))
+        Ok(Arc::new(Self { events, client: Owned(rk), _log: log }))
     }
 
     pub(super) fn rk(&self) -> *mut sys::rd_kafka_t {

@@ -6,12 +6,14 @@
 mod batch;
 mod instance;
 mod list;
+mod log;
 mod partition_queue;
 mod raw;
 
 pub(crate) use batch::{FailedRead, LentBatch, MOST};
 pub(crate) use instance::{ConsumerInstance, Protocol};
 pub(crate) use list::Place;
+pub(crate) use log::OnLog;
 pub(crate) use partition_queue::{OnRecords, PartitionQueue};
 
 pub(super) use list::places;

@@ -64,7 +64,6 @@ unsafe extern "C" {
         high: *mut i64,
         timeout_ms: c_int,
     ) -> c_int;
-    pub(super) fn rd_kafka_set_log_queue(rk: *mut sys::rd_kafka_t, queue: *mut sys::rd_kafka_queue_t) -> c_int;
     pub(super) fn rd_kafka_subscribe(
         rk: *mut sys::rd_kafka_t,
         topics: *const sys::rd_kafka_topic_partition_list_t,

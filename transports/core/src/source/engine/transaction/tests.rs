@@ -4,7 +4,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::source::{Action, CommitSettings, CommitStrategy, EngineSettings, Settled};
+use crate::source::{Action, CommitSettings, CommitStrategy, EngineSettings, OutOfRangePolicy, Settled};
 use crate::{Assignment, GroupEvent};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,6 +26,7 @@ impl Case {
             redelivery_backoff: SECOND,
             max_unsettled: 1_000,
             locate: false,
+            out_of_range: OutOfRangePolicy::default(),
         };
         let mut case =
             Self { engine: Engine::new(settings), now: Instant::now(), at: TopicPartition::new("orders", 0) };
