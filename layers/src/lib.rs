@@ -9,7 +9,7 @@
 //! | `serialize` | `serialize`, `json`, `bincode`, `postcard` | encodes a typed message as a record |
 //! | `deserialize` | `serialize`, `json`, `bincode`, `postcard` | no layer: the decoders of a source |
 //! | `partition` | `partition` | picks a record's partition: key hash, round robin, single, custom |
-//! | `circuit_breaker` | `circuit-breaker` | rejects sends at once while Kafka is failing |
+//! | `circuit_breaker` | `circuit-breaker` | rejects sends at once while Kafka is failing, or waits |
 //! | `retry` | `retry` | retries records that may be sent again; re-sends records of a rejected batch isolated |
 //! | `dead_letter` | `dead-letter` | sends records that could not be handled to a dead letter topic |
 //! | `transaction_batch` | `transaction-batch` | sends the records of concurrent callers in shared transactions |

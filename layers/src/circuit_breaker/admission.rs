@@ -33,6 +33,18 @@ impl Admission {
         Some(Self { shared, ticket: self.ticket.take(), deliveries: self.deliveries })
     }
 
+    /// Whether the breaker is in the period in which the call was admitted.
+    pub(super) fn is_current(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.is_current(&self.ticket))
+    }
+
+    /// Begins the lease of a probe that was admitted before its call.
+    pub(super) fn called(&self) {
+        if let Some(shared) = &self.shared {
+            shared.called(&self.ticket);
+        }
+    }
+
     #[inline]
     pub(super) fn succeed(mut self) {
         if let Some(shared) = self.shared.take() {

@@ -36,7 +36,8 @@ pub struct CircuitBreakerHandle {
 }
 
 impl CircuitBreakerHandle {
-    /// The current state. An open breaker becomes half-open with the first call after its time, not before.
+    /// The current state. An open breaker becomes half-open with the first call after its time, not before; one that
+    /// [waits](super#waiting), with the first handle that is ready.
     #[must_use]
     pub fn state(&self) -> CircuitState {
         self.shared.current()
@@ -48,7 +49,7 @@ impl CircuitBreakerHandle {
         self.shared.trips()
     }
 
-    /// Rejects all calls until [`reset`](Self::reset), for example during maintenance. Does not count as a trip.
+    /// Rejects all calls, or lets them [wait](super#waiting), until [`reset`](Self::reset), for example during maintenance. Does not count as a trip.
     pub fn force_open(&self) {
         self.shared.force(super::state::Machine::force_open);
     }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::errors::Failure;
-use super::state::{Machine, Ticket};
+use super::state::{Admits, Machine, Refusal, Ticket};
 use super::{CircuitBreakerConfig, CircuitState, Outcome, Transition, errors};
 
 /// State shared by all services and handles of a layer.
@@ -43,7 +43,7 @@ type Hook = Arc<dyn Fn(&Transition) + Send + Sync>;
 struct Locked {
     machine: Machine,
     last_failure: Option<Arc<Failure>>,
-    /// Wakers of services that wait for the service below, to wake when the wait becomes useless.
+    /// Wakers of services that wait, for the service below or for an admission, to wake when [`Machine::admits`] changes.
     waiting: BTreeMap<u64, Waker>,
     next_waiter: u64,
     hooks: Vec<Hook>,
@@ -89,19 +89,40 @@ impl BreakerInner {
         self.lock().machine.would_admit(Instant::now())
     }
 
+    /// Whether a ticket is of the present period.
+    pub(super) fn is_current(&self, ticket: &Ticket) -> bool {
+        (self.fast.load(Ordering::Acquire) >> GENERATION) as u32 == ticket.generation
+    }
+
+    /// Begins the lease of a probe that was admitted before its call.
+    pub(super) fn called(&self, ticket: &Ticket) {
+        if self.fast.load(Ordering::Acquire) & FREE == 0 {
+            let now = Instant::now();
+            self.update(now, |locked| locked.machine.called(ticket, now));
+        }
+    }
+
     /// Admits a call, or returns the rejection.
     #[inline]
     pub(super) fn admit(&self) -> Result<Ticket, Error> {
+        self.admit_or(|refusal, locked| errors::refused(refusal, locked.last_failure.as_deref()))
+    }
+
+    /// Admits a call, if one is admitted now.
+    pub(super) fn try_admit(&self) -> Option<Ticket> {
+        self.admit_or(|_, _| ()).ok()
+    }
+
+    #[inline]
+    fn admit_or<E>(&self, refused: impl FnOnce(Refusal, &Locked) -> E) -> Result<Ticket, E> {
         let fast = self.fast.load(Ordering::Acquire);
-        if fast & FREE != 0 { Ok(Ticket { generation: (fast >> GENERATION) as u32 }) } else { self.admit_slow() }
+        if fast & FREE != 0 { Ok(Ticket { generation: (fast >> GENERATION) as u32 }) } else { self.admit_slow(refused) }
     }
 
     #[cold]
-    fn admit_slow(&self) -> Result<Ticket, Error> {
+    fn admit_slow<E>(&self, refused: impl FnOnce(Refusal, &Locked) -> E) -> Result<Ticket, E> {
         let now = Instant::now();
-        self.update(now, |locked| {
-            locked.machine.admit(now).map_err(|refusal| errors::refused(refusal, locked.last_failure.as_deref()))
-        })
+        self.update(now, |locked| locked.machine.admit(now).map_err(|refusal| refused(refusal, locked)))
     }
 
     /// Records the success of an admitted call.
@@ -164,13 +185,11 @@ impl BreakerInner {
         self.lock().hooks.push(Arc::new(hook));
     }
 
-    /// Registers `waker` to be woken as soon as a call would be rejected. Returns false if that is already so. Check
-    /// and registration happen under one lock, so no change is missed in between.
-    pub(super) fn wait(self: &Arc<Self>, waiter: &mut Option<Waiter>, waker: &Waker) -> bool {
+    /// Returns when a call is admitted, and registers `waker` to be woken when that changes other than by time. Both happen
+    /// under one lock, so no change is missed in between.
+    pub(super) fn wait(self: &Arc<Self>, waiter: &mut Option<Waiter>, waker: &Waker) -> Admits {
         let mut locked = self.lock();
-        if !locked.machine.would_admit(Instant::now()) {
-            return false;
-        }
+        let admits = locked.machine.admits(Instant::now());
         let id = waiter.as_ref().map_or(locked.next_waiter, |waiter| waiter.id);
         let old = match locked.waiting.get_mut(&id) {
             Some(old) if old.will_wake(waker) => None,
@@ -180,17 +199,17 @@ impl BreakerInner {
         drop(locked);
         drop(old);
         waiter.get_or_insert_with(|| Waiter { shared: Arc::clone(self), id });
-        true
+        admits
     }
 
     fn update<T>(&self, now: Instant, change: impl FnOnce(&mut Locked) -> T) -> T {
         let mut locked = self.lock();
-        let before = locked.machine.state();
+        let (before, admits) = (locked.machine.state(), locked.machine.admits(now));
         let out = change(&mut locked);
         let after = locked.machine.state();
         self.fast.store(fast(&locked.machine), Ordering::Release);
-        let wakers =
-            if locked.machine.would_admit(now) { BTreeMap::new() } else { std::mem::take(&mut locked.waiting) };
+        let is_same = locked.machine.admits(now) == admits;
+        let wakers = if is_same { BTreeMap::new() } else { std::mem::take(&mut locked.waiting) };
         if before != after {
             locked.pending.push_back(Transition { from: before, to: after });
         }

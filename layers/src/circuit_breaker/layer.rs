@@ -12,13 +12,14 @@ use super::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, DefaultC
 pub struct CircuitBreakerLayer<C = DefaultClassifier> {
     shared: Arc<BreakerInner>,
     classifier: C,
+    waits: bool,
 }
 
 impl CircuitBreakerLayer {
     /// Creates a closed breaker.
     #[must_use]
     pub fn new(config: CircuitBreakerConfig) -> Self {
-        Self { shared: BreakerInner::new(config), classifier: DefaultClassifier }
+        Self { shared: BreakerInner::new(config), classifier: DefaultClassifier, waits: false }
     }
 }
 
@@ -26,7 +27,14 @@ impl<C> CircuitBreakerLayer<C> {
     /// Sets the [classifier](super::Classify) of the services that the layer creates from now on.
     #[must_use]
     pub fn classifier<D>(self, classifier: D) -> CircuitBreakerLayer<D> {
-        CircuitBreakerLayer { shared: self.shared, classifier }
+        CircuitBreakerLayer { shared: self.shared, classifier, waits: self.waits }
+    }
+
+    /// Sets whether the services that the layer creates from now on are not ready while the breaker is open, instead of
+    /// rejecting calls. Default: false. See [waiting](super#waiting). Their `poll_ready` needs a tokio runtime with its timer.
+    #[must_use]
+    pub fn wait_while_open(self, wait: bool) -> Self {
+        Self { waits: wait, ..self }
     }
 
     /// Adds a hook, see [`CircuitBreakerHandle::on_transition`].
@@ -53,6 +61,6 @@ impl<S, C: Clone> Layer<S> for CircuitBreakerLayer<C> {
     type Service = CircuitBreaker<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CircuitBreaker::new(inner, Arc::clone(&self.shared), self.classifier.clone())
+        CircuitBreaker::new(inner, Arc::clone(&self.shared), self.classifier.clone(), self.waits)
     }
 }

@@ -1,4 +1,4 @@
-//! Circuit breaker: rejects calls at once while Kafka is failing.
+//! Circuit breaker: rejects calls at once while Kafka is failing, or [waits](#waiting).
 //!
 //! While closed, it admits all calls and counts failures in a row. At the
 //! [threshold](CircuitBreakerConfig::failure_threshold) it opens and rejects calls without calling the service below.
@@ -47,13 +47,54 @@
 //!
 //! # Readiness
 //!
-//! While a call would be rejected, the handle is ready without polling the service below: otherwise callers would
+//! Unless it [waits](#waiting): while a call would be rejected, the handle is ready without polling the service below: otherwise callers would
 //! wait for room in a full transport only to be rejected. When the breaker opens, it wakes the handles that wait for
 //! room. A rejection is returned by the call and never by `poll_ready`, whose errors mean that the service cannot be
 //! used any more.
 //!
 //! If a handle became ready while the breaker was open, it rejects its next call even if the breaker has closed since,
 //! because the handle has not reserved room below.
+//!
+//! # Waiting
+//!
+//! With [`wait_while_open(true)`](CircuitBreakerLayer::wait_while_open) the services of a layer are not ready while the
+//! breaker is open, and reject nothing. This pauses a caller that polls readiness before it takes work, for example
+//! `KafkaSource::serve`, which then reads nothing and remains a member of its group.
+//!
+//! `poll_ready` admits the next call. When the open time is over, as many handles are ready as there may be probes; the
+//! others wait. A handle that is dropped without a call gives its place back. A clone has no place of its own. A handle
+//! that is ready and has no call loses its place as a probe does, after the
+//! [lease](CircuitBreakerConfig::probe_lease), which begins anew with the call.
+//!
+//! A handle that was ready is not ready any more if the breaker opens before its call. So poll each handle directly before
+//! its call. A call without that is passed on, since tower allows it; its result does not count, except that a delivery
+//! lets the next call probe.
+//!
+//! A caller that waits gets no error: limit the wait with a time-out outside. The calls whose failures open the breaker,
+//! and failed probes, still fail.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! use kafka_tower_core::{Error, ErrorKind, Record};
+//! use kafka_tower_layers::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+//! use kafka_tower_memory::MemoryKafka;
+//! use tokio::time::{Duration, Instant};
+//! use tower::{Service, ServiceBuilder, ServiceExt};
+//!
+//! let kafka = MemoryKafka::new().with_topic("orders", 3);
+//! kafka.script().fail(Error::new(ErrorKind::Broker, "no leader"));
+//!
+//! let config = CircuitBreakerConfig::new().failure_threshold(1).open_for(Duration::from_secs(10));
+//! let layer = CircuitBreakerLayer::new(config).wait_while_open(true);
+//! let mut service = ServiceBuilder::new().layer(layer).service(kafka.transport());
+//! service.ready().await.unwrap().call(Record::new("orders")).await.unwrap_err();
+//!
+//! let start = Instant::now();
+//! service.ready().await.unwrap().call(Record::new("orders")).await.unwrap();
+//! assert_eq!(start.elapsed(), Duration::from_secs(10));
+//! # }
+//! ```
 //!
 //! # Cancellation
 //!
@@ -115,6 +156,7 @@ mod layer;
 mod service;
 mod state;
 mod transition;
+mod wait;
 
 pub use classify::{Classify, DefaultClassifier, Outcome};
 pub use config::CircuitBreakerConfig;

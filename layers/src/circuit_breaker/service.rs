@@ -1,13 +1,14 @@
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use kafka_tower_core::{Error, Result};
 use tower_service::Service;
 
 use super::admission::Admission;
 use super::inner::{BreakerInner, Waiter};
-use super::state::Ticket;
+use super::state::{Admits, Ticket};
+use super::wait::Wait;
 use super::{CircuitBreakerFuture, CircuitBreakerHandle, Classify, errors};
 
 /// Service that calls the service below while that one is healthy. Created by
@@ -20,6 +21,8 @@ pub struct CircuitBreaker<S, C> {
     /// Number of deliveries through the breaker before the service below was polled.
     deliveries: u32,
     waiter: Option<Waiter>,
+    /// Set if it is not ready while the breaker is open.
+    wait: Option<Box<Wait>>,
 }
 
 /// Readiness of the service below since the last call.
@@ -33,8 +36,9 @@ enum Readiness {
 }
 
 impl<S, C> CircuitBreaker<S, C> {
-    pub(super) fn new(inner: S, shared: Arc<BreakerInner>, classifier: C) -> Self {
-        Self { inner, shared, classifier, readiness: Readiness::NotPolled, deliveries: 0, waiter: None }
+    pub(super) fn new(inner: S, shared: Arc<BreakerInner>, classifier: C, waits: bool) -> Self {
+        let wait = waits.then(Box::default);
+        Self { inner, shared, classifier, readiness: Readiness::NotPolled, deliveries: 0, waiter: None, wait }
     }
 
     /// Handle to observe and force the breaker.
@@ -74,6 +78,63 @@ impl<S: Clone, C> CircuitBreaker<S, C> {
     }
 }
 
+impl<S: Clone, C> CircuitBreaker<S, C> {
+    #[inline]
+    fn poll_inner<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
+    where
+        S: Service<Req>,
+    {
+        if self.readiness == Readiness::NotPolled {
+            self.deliveries = self.shared.deliveries();
+        }
+        self.readiness = Readiness::Waiting;
+        let ready = self.inner.poll_ready(cx);
+        if ready.is_ready() {
+            self.readiness = Readiness::Ready;
+        }
+        ready
+    }
+
+    /// Polls the service below while a call is admitted, and admits the next call as soon as it is ready: one that waits
+    /// for room takes no probe's place.
+    fn poll_admission<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>>
+    where
+        S: Service<Req>,
+        S::Error: Into<Error>,
+    {
+        if self.wait.as_mut().is_some_and(|wait| wait.is_admitted()) {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            if self.shared.would_admit() {
+                match self.poll_inner(cx) {
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                    Poll::Ready(Ok(())) => {
+                        if let (Some(ticket), Some(wait)) = (self.shared.try_admit(), &mut self.wait) {
+                            wait.admit(Admission::new(&self.shared, ticket, self.deliveries));
+                            self.waiter = None;
+                            return Poll::Ready(Ok(()));
+                        }
+                    }
+                    Poll::Pending if self.shared.wait(&mut self.waiter, cx.waker()) == Admits::Now => {
+                        return Poll::Pending;
+                    }
+                    Poll::Pending => {}
+                }
+            }
+            self.withdraw();
+            let at = match self.shared.wait(&mut self.waiter, cx.waker()) {
+                Admits::Now => continue,
+                Admits::At(at) => Some(at),
+                Admits::AfterChange => None,
+            };
+            if let Some(wait) = &mut self.wait {
+                ready!(wait.poll(at, cx));
+            }
+        }
+    }
+}
+
 impl<S, C, Req> Service<Req> for CircuitBreaker<S, C>
 where
     S: Service<Req> + Clone,
@@ -84,20 +145,18 @@ where
     type Error = Error;
     type Future = CircuitBreakerFuture<S::Future, C>;
 
-    /// Polls the service below. Ready at once while a call would be rejected, so that the caller gets the rejection
-    /// and does not wait for room.
+    /// Polls the service below. While a call would be rejected, it is ready at once, so that the caller gets the rejection
+    /// and does not wait for room; or it is not ready, if it [waits](super::CircuitBreakerLayer::wait_while_open).
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.wait.is_some() {
+            return self.poll_admission(cx);
+        }
         if self.shared.would_admit() {
-            if self.readiness == Readiness::NotPolled {
-                self.deliveries = self.shared.deliveries();
-            }
-            self.readiness = Readiness::Waiting;
-            if let Poll::Ready(ready) = self.inner.poll_ready(cx) {
-                self.readiness = Readiness::Ready;
+            if let Poll::Ready(ready) = self.poll_inner(cx) {
                 self.waiter = None;
                 return Poll::Ready(ready.map_err(Into::into));
             }
-            if self.shared.wait(&mut self.waiter, cx.waker()) {
+            if self.shared.wait(&mut self.waiter, cx.waker()) == Admits::Now {
                 return Poll::Pending;
             }
         }
@@ -106,12 +165,16 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let ticket = match self.shared.admit() {
-            Ok(ticket) if self.readiness == Readiness::Ready => ticket,
-            admitted => return CircuitBreakerFuture::rejected(self.reject(admitted)),
+        let admission = match self.wait.as_mut().and_then(|wait| wait.take()) {
+            Some(admission) => admission,
+            None => match self.shared.admit() {
+                Ok(ticket) if self.readiness == Readiness::Ready => {
+                    Admission::new(&self.shared, ticket, self.deliveries)
+                }
+                admitted => return CircuitBreakerFuture::rejected(self.reject(admitted)),
+            },
         };
         self.readiness = Readiness::NotPolled;
-        let admission = Admission::new(&self.shared, ticket, self.deliveries);
         CircuitBreakerFuture::called(self.inner.call(request), admission, self.classifier.clone())
     }
 }
@@ -119,7 +182,7 @@ where
 /// A clone shares the breaker, and waits for readiness on its own.
 impl<S: Clone, C: Clone> Clone for CircuitBreaker<S, C> {
     fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), Arc::clone(&self.shared), self.classifier.clone())
+        Self::new(self.inner.clone(), Arc::clone(&self.shared), self.classifier.clone(), self.wait.is_some())
     }
 }
 

@@ -49,6 +49,16 @@ impl Ticket {
     }
 }
 
+/// When a call is admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admits {
+    Now,
+    /// Then, if nothing else happens.
+    At(Instant),
+    /// Not before the state changes.
+    AfterChange,
+}
+
 /// Why a call was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -85,9 +95,9 @@ enum Phase {
         until: Option<Instant>,
     },
     HalfOpen {
-        on_their_way: u32,
+        admitted: u32,
         successes: u32,
-        last_let_through: Instant,
+        last_admitted: Instant,
     },
     ForcedOpen,
     ForcedClosed,
@@ -129,12 +139,22 @@ impl Machine {
 
     /// Whether [`admit`](Self::admit) would admit a call.
     pub(super) fn would_admit(&self, now: Instant) -> bool {
-        let now = self.not_before(now);
-        match self.phase {
-            Phase::Closed { .. } | Phase::ForcedClosed => true,
-            Phase::Open { until, .. } => until.is_some_and(|until| until <= now),
-            Phase::HalfOpen { .. } => self.has_probes() || self.lease_is_over(now),
-            Phase::ForcedOpen => false,
+        self.admits(now) == Admits::Now
+    }
+
+    /// When [`admit`](Self::admit) would admit a call. Those that wait are woken whenever this changes other than by time.
+    pub(super) fn admits(&self, now: Instant) -> Admits {
+        let at = match self.phase {
+            Phase::Closed { .. } | Phase::ForcedClosed => return Admits::Now,
+            Phase::HalfOpen { .. } if self.has_probes() => return Admits::Now,
+            Phase::Open { until, .. } => until,
+            Phase::HalfOpen { last_admitted, .. } => last_admitted.checked_add(self.config.probe_lease),
+            Phase::ForcedOpen => None,
+        };
+        match at {
+            Some(at) if at <= self.not_before(now) => Admits::Now,
+            Some(at) => Admits::At(at),
+            None => Admits::AfterChange,
         }
     }
 
@@ -146,13 +166,22 @@ impl Machine {
         }
         if matches!(self.phase, Phase::Open { .. }) || self.lease_is_over(now) {
             // The new generation makes results of overdue probes late ones.
-            self.enter(Phase::HalfOpen { on_their_way: 0, successes: 0, last_let_through: now });
+            self.enter(Phase::HalfOpen { admitted: 0, successes: 0, last_admitted: now });
         }
-        if let Phase::HalfOpen { on_their_way, last_let_through, .. } = &mut self.phase {
-            *on_their_way += 1;
-            *last_let_through = now;
+        if let Phase::HalfOpen { admitted, last_admitted, .. } = &mut self.phase {
+            *admitted += 1;
+            *last_admitted = now;
         }
         Ok(Ticket { generation: self.generation })
+    }
+
+    /// Begins the lease of a probe that was admitted before its call.
+    pub(super) fn called(&mut self, ticket: &Ticket, now: Instant) {
+        let now = self.seen(now);
+        match &mut self.phase {
+            Phase::HalfOpen { last_admitted, .. } if ticket.generation == self.generation => *last_admitted = now,
+            _ => {}
+        }
     }
 
     /// Records the result of an admitted call. Returns whether it belongs to the current generation. Of an older one
@@ -174,12 +203,12 @@ impl Machine {
                 *failures += 1;
                 (*failures >= self.config.failure_threshold).then_some(*failures)
             }
-            (Phase::HalfOpen { on_their_way, .. }, Outcome::Neutral) => {
-                *on_their_way -= 1;
+            (Phase::HalfOpen { admitted, .. }, Outcome::Neutral) => {
+                *admitted -= 1;
                 None
             }
-            (Phase::HalfOpen { on_their_way, successes, .. }, Outcome::Success) => {
-                *on_their_way -= 1;
+            (Phase::HalfOpen { admitted, successes, .. }, Outcome::Success) => {
+                *admitted -= 1;
                 *successes += 1;
                 if *successes >= self.config.probe_successes {
                     self.enter(Phase::Closed { failures: 0 });
@@ -226,12 +255,12 @@ impl Machine {
 
     /// A successful probe keeps its place: at most `probes` count in one half-open phase.
     fn has_probes(&self) -> bool {
-        matches!(self.phase, Phase::HalfOpen { on_their_way, successes, .. } if on_their_way + successes < self.config.probes)
+        matches!(self.phase, Phase::HalfOpen { admitted, successes, .. } if admitted + successes < self.config.probes)
     }
 
     fn lease_is_over(&self, now: Instant) -> bool {
-        matches!(self.phase, Phase::HalfOpen { on_their_way, last_let_through, .. }
-            if on_their_way > 0 && now.saturating_duration_since(last_let_through) >= self.config.probe_lease)
+        matches!(self.phase, Phase::HalfOpen { admitted, last_admitted, .. }
+            if admitted > 0 && now.saturating_duration_since(last_admitted) >= self.config.probe_lease)
     }
 
     fn refusal(&self, now: Instant) -> Refusal {

@@ -9,3 +9,4 @@ mod probes;
 mod races;
 mod readiness;
 mod support;
+mod waiting;

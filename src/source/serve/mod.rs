@@ -86,8 +86,36 @@ const CONCURRENCY: usize = 64;
 ///
 /// No message is read before `poll_ready` of the service was `Ok`. A service that is not ready, for example a concurrency limit
 /// without a free place, stops the reading; the source remains a member of its group. An error of `poll_ready` ends `serve`.
-/// [`CircuitBreakerLayer`](crate::layers::circuit_breaker::CircuitBreakerLayer) is ready while it is open, and rejects: each
-/// rejected message has failed.
+///
+/// To stop the reading while something is down, put the service behind a circuit breaker that
+/// [waits](crate::layers::circuit_breaker#waiting). By default a breaker is ready while it is open, and rejects: each rejected
+/// message has failed. The messages that open the breaker and its probes are failures, so retry them:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use kafka_tower::layers::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+/// use kafka_tower::memory::MemoryKafka;
+/// use kafka_tower::source::FailurePolicy;
+/// use kafka_tower::{BoxError, KafkaSource, KafkaSourceConfig, SourceMessage};
+/// use tokio::time::{Duration, sleep};
+/// use tower::{ServiceBuilder, service_fn};
+///
+/// async fn store(_: SourceMessage<String>) -> Result<(), BoxError> {
+///     Err("the database is down".into())
+/// }
+///
+/// # let kafka = MemoryKafka::new().with_topic("orders", 3);
+/// # let config = KafkaSourceConfig { group_id: "billing".into(), topics: vec!["orders".into()], ..Default::default() };
+/// # let source = KafkaSource::<String>::builder(config).transport(kafka).build().await?;
+/// let breaker = CircuitBreakerConfig::new().failure_threshold(3).open_for(Duration::from_secs(10));
+/// let breaker = CircuitBreakerLayer::new(breaker).wait_while_open(true);
+/// let service = ServiceBuilder::new().layer(breaker).service(service_fn(store));
+/// let serve = source.serve(service).on_failure(FailurePolicy::retry(u32::MAX));
+/// # serve.until(sleep(Duration::from_secs(60))).await?;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Rebalances
 ///

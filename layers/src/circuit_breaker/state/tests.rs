@@ -276,4 +276,47 @@ proptest! {
             }
         }
     }
+
+    /// One that waits since an earlier operation has been woken, or its time has come, as soon as a call is admitted; and it is
+    /// woken as soon as a wait for room below becomes useless.
+    #[test]
+    fn no_wait_outlives_its_reason(ops in ops(), probes in 1..4_u32, successes in 1..4_u32) {
+        let mut machine = Machine::new(config().probes(probes).probe_successes(successes).open_for(5 * SECOND));
+        let mut now = Instant::now();
+        let mut out = Vec::new();
+        // Of those that wait, when a call is admitted, as they know.
+        let mut waiting: Vec<Admits> = Vec::new();
+        for op in ops {
+            let before = machine.admits(now);
+            match op {
+                Op::Clock(by) => now += Duration::from_millis(by.unsigned_abs()),
+                Op::Admit => out.extend(machine.admit(now).ok()),
+                Op::Settle(..) if out.is_empty() => {}
+                Op::Settle(which, outcome) => {
+                    let ticket = out.swap_remove(which % out.len());
+                    machine.settle(&ticket, outcome, now);
+                }
+                Op::Late => machine.delivered_late(now),
+                Op::ForceOpen => machine.force_open(),
+                Op::ForceClosed => machine.force_closed(),
+                Op::Reset => machine.reset(),
+            }
+            let admits = machine.admits(now);
+            if !matches!(op, Op::Clock(_)) && admits != before {
+                waiting.clear();
+            }
+            prop_assert_eq!(admits == Admits::Now, machine.would_admit(now));
+            for known in &waiting {
+                match known {
+                    Admits::Now => prop_assert_eq!(admits, Admits::Now, "it waits for room"),
+                    Admits::At(at) if *at <= now => {}
+                    Admits::At(_) | Admits::AfterChange => prop_assert!(admits != Admits::Now, "it waits for an admission"),
+                }
+            }
+            if let Admits::At(at) = admits {
+                prop_assert!(!machine.would_admit(at - Duration::from_millis(1)) && machine.would_admit(at));
+            }
+            waiting.push(admits);
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! `serve`: gives each message to a service, and settles it by the answer.
 
+mod breaker;
 mod composes;
 mod ends;
 mod failures;
