@@ -62,7 +62,7 @@ pub enum SourceErrorKind {
     Closed,
     /// A transaction of the sink failed for good, or its end is not known.
     Transaction,
-    /// Another producer took over the sink's transactional id.
+    /// Another producer took over the sink's transactional id, or may have, because a transaction of the sink timed out.
     Fenced,
     /// The call does not fit the source's configuration.
     Config,
@@ -155,8 +155,9 @@ impl SourceError {
         let (kind, message, help) = match source.kind() {
             ErrorKind::Fenced => (
                 SourceErrorKind::Fenced,
-                "another producer took over the transactional id of the sink",
-                "stop one of the two: what is not committed is read again",
+                "the brokers refuse the transactional id of the sink",
+                "stop the other producer that has it; if there is none, make transactions shorter, and restart: what is not \
+                 committed is read again",
             ),
             _ => (
                 SourceErrorKind::Transaction,
