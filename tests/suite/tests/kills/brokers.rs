@@ -242,7 +242,7 @@ async fn no_transaction_is_lost_doubled_or_torn_while_brokers_are_killed() {
         worked
     };
     let topics = [&*by_guard, &*by_layer, &*pipeline.group.topic];
-    let ((guard, batching, ()), kills) = tokio::join!(working, kill(&kafka, &topics, &mut random, &is_over));
+    let ((guard, batching, ended), kills) = tokio::join!(working, kill(&kafka, &topics, &mut random, &is_over));
     for (topic, work) in [(&by_guard, &guard), (&by_layer, &batching)] {
         let read = read(&kafka, topic).await;
         println!(
@@ -253,7 +253,10 @@ async fn no_transaction_is_lost_doubled_or_torn_while_brokers_are_killed() {
         assert_eq!(judge(SIZE, &work.acknowledged, &read), []);
         assert_eq!(read.len(), units as usize * SIZE);
     }
-    println!("{records} records were copied, {kills} kills of brokers, {killed_members} of the members that copied");
+    println!(
+        "{records} records were copied, {kills} kills of brokers, {killed_members} of the members that copied; {ended} members \
+         ended by themselves"
+    );
     assert_eq!(pipeline.faults(records).await, []);
     assert!(kills > 1, "{kills} kills");
 }

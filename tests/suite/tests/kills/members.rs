@@ -1,5 +1,6 @@
 //! Members that serve a topic are killed: each record is handled, and those of a key in their order.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use kafka_tower_testkit::kafka::Cluster;
 use tokio::time::sleep;
 
 use crate::setting;
-use crate::team::{Group, Member, PARTITIONS, Protocol, by_key, kill_members, lane, one_node, pause};
+use crate::team::{Group, Member, PARTITIONS, Protocol, by_key, kill_members, lane, one_node, pause, replace_ended};
 
 /// A group, and what its members have handled.
 struct World<'a> {
@@ -42,7 +43,7 @@ impl<'a> World<'a> {
         while self.handled().len() < 100 {
             sleep(Duration::from_millis(5)).await;
         }
-        member.kill();
+        drop(member);
         let _right = self.start("right");
         self.group.caught_up(self.kafka).await;
         judge(&by_key(RECORDS), &first(&self.handled(), lane).0)
@@ -58,13 +59,17 @@ impl Drop for World<'_> {
 async fn nothing_is_lost(kafka: &Cluster, protocol: Protocol) {
     let (records, kills) = (setting("KAFKA_TOWER_RECORDS", 10_000), setting("KAFKA_TOWER_KILLS", 5));
     let (mut random, world) = (Random::of_environment(), World::new(kafka, protocol).await);
-    let mut members = [0; 3].map(|_| world.start("right"));
-    tokio::join!(
-        world.group.send(kafka, records, pause() * kills as u32),
-        kill_members(&mut random, kills, &mut members, |_| world.start("right")),
-    );
-    world.group.caught_up(kafka).await;
-    members.into_iter().for_each(Member::kill);
+    let start = |_| world.start("right");
+    let members = RefCell::new([0, 1, 2].map(start));
+    let work = async {
+        tokio::join!(
+            world.group.send(kafka, records, pause() * kills as u32),
+            kill_members(&mut random, kills, &members, start),
+        );
+        world.group.caught_up(kafka).await;
+    };
+    assert_eq!(replace_ended(&members, start, work).await, 0, "members ended by themselves");
+    drop(members);
     let (handled, repeated) = first(&world.handled(), lane);
     println!(
         "{protocol:?}: {records} records, {kills} of the members were killed; {repeated} records were handled again"

@@ -1,5 +1,6 @@
 //! Members that copy a topic with `transactional` are killed: readers of committed records see each record once, in order.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use kafka_tower_test_suite::copies::{Fault, Lanes, judge};
@@ -8,7 +9,7 @@ use kafka_tower_testkit::kafka::{Cluster, Isolation, ReadRecord};
 use tokio::time::sleep;
 
 use crate::setting;
-use crate::team::{Group, Member, PARTITIONS, Protocol, kill_members, one_node, pause};
+use crate::team::{Group, Member, PARTITIONS, Protocol, kill_members, one_node, pause, replace_ended, until_ok};
 
 /// A group that copies a topic.
 pub(crate) struct Pipeline<'a> {
@@ -29,22 +30,25 @@ impl<'a> Pipeline<'a> {
         self.group.start("pipeline", &[plan, &self.output, &format!("{}-{place}", self.output)])
     }
 
-    /// Sends and copies records while members are killed.
-    pub(crate) async fn run(&self, random: &mut Random, records: u64, kills: u64) {
-        let mut members = [0, 1, 2].map(|place| self.start("right", place));
-        tokio::join!(
-            self.group.send(self.kafka, records, pause() * kills as u32),
-            kill_members(random, kills, &mut members, |place| self.start("right", place)),
-        );
-        self.group.caught_up(self.kafka).await;
-        members.into_iter().for_each(Member::kill);
+    /// Sends and copies records while members are killed. Returns how many members ended by themselves; they are replaced.
+    pub(crate) async fn run(&self, random: &mut Random, records: u64, kills: u64) -> usize {
+        let start = |place| self.start("right", place);
+        let members = RefCell::new([0, 1, 2].map(start));
+        let work = async {
+            tokio::join!(
+                self.group.send(self.kafka, records, pause() * kills as u32),
+                kill_members(random, kills, &members, start),
+            );
+            self.group.caught_up(self.kafka).await;
+        };
+        replace_ended(&members, start, work).await
     }
 
     /// Compares what readers see with what was sent.
     pub(crate) async fn faults(&self, records: u64) -> Vec<Fault> {
-        let sent = by_partition(self.kafka.read(&self.group.topic).await.unwrap());
+        let sent = by_partition(until_ok(|| self.kafka.read(&self.group.topic)).await);
         assert_eq!(sent.values().map(Vec::len).sum::<usize>() as u64, records);
-        judge(&sent, &by_partition(self.kafka.read_committed(&self.output).await.unwrap()))
+        judge(&sent, &by_partition(until_ok(|| self.kafka.read_committed(&self.output)).await))
     }
 }
 
@@ -59,9 +63,10 @@ fn by_partition(records: Vec<ReadRecord>) -> Lanes {
 async fn each_record_is_copied_once(kafka: &Cluster, protocol: Protocol) {
     let (records, kills) = (setting("KAFKA_TOWER_RECORDS", 10_000), setting("KAFKA_TOWER_KILLS", 5));
     let (mut random, pipeline) = (Random::of_environment(), Pipeline::new(kafka, protocol).await);
-    pipeline.run(&mut random, records, kills).await;
+    let ended = pipeline.run(&mut random, records, kills).await;
     println!("{protocol:?}: {records} records were copied, {kills} of the members were killed");
     assert_eq!(pipeline.faults(records).await, []);
+    assert_eq!(ended, 0, "members ended by themselves");
 }
 
 #[tokio::test]
@@ -84,7 +89,7 @@ async fn a_pipeline_with_a_defect_is_found() {
     while !kafka.ends(&pipeline.output, Isolation::Committed).await.is_ok_and(is_copied) {
         sleep(Duration::from_millis(5)).await;
     }
-    member.kill();
+    drop(member);
     let _right = pipeline.start("right", 0);
     pipeline.group.caught_up(kafka).await;
     let faults = pipeline.faults(RECORDS).await;

@@ -1,19 +1,21 @@
 //! Members of a group in processes of their own, which are killed and replaced.
 
+use std::cell::RefCell;
+use std::pin::pin;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use kafka_tower::{KafkaSink, KafkaSinkConfig, SinkMessage};
 use kafka_tower_test_suite::copies::Lanes;
 use kafka_tower_test_suite::random::Random;
-use kafka_tower_testkit::kafka::{Builder, Cluster, Isolation};
+use kafka_tower_testkit::kafka::{Builder, Cluster, Error, Isolation};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::setting;
 
 pub(crate) const PARTITIONS: i32 = 12;
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Protocols of groups.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +50,9 @@ pub(crate) fn with_sessions(builder: Builder) -> Builder {
 /// The cluster of one node that the tests share.
 pub(crate) async fn one_node() -> Option<&'static Cluster> {
     static SHARED: OnceCell<Option<Cluster>> = OnceCell::const_new();
-    let start = || async { with_sessions(Cluster::builder()).start().await.unwrap() };
+    // Nobody kills this broker: it keeps its partitions also if the machine is busy for some seconds.
+    let builder = || with_sessions(Cluster::builder()).property("broker.session.timeout.ms", "30000");
+    let start = || async { builder().start().await.unwrap() };
     SHARED.get_or_init(start).await.as_ref()
 }
 
@@ -80,7 +84,9 @@ impl Group {
     pub(crate) async fn send(&self, kafka: &Cluster, numbers: u64, within: Duration) {
         const TICK: Duration = Duration::from_millis(50);
         let (brokers, topic) = (kafka.bootstrap().to_owned(), self.topic.clone());
-        let sink = KafkaSink::<u64>::new(KafkaSinkConfig { brokers, topic, ..Default::default() }).await.unwrap();
+        // A broker on a busy machine may have no leaders for a while.
+        let config = KafkaSinkConfig { brokers, topic, send_timeout_ms: 120_000, ..Default::default() };
+        let sink = KafkaSink::<u64>::new(config).await.unwrap();
         let (begun, mut ticks, mut sent) = (Instant::now(), interval(TICK), 0);
         while sent < numbers {
             ticks.tick().await;
@@ -96,7 +102,7 @@ impl Group {
 
     /// Waits until the group has committed the end of each partition.
     pub(crate) async fn caught_up(&self, kafka: &Cluster) {
-        let ends = kafka.ends(&self.topic, Isolation::Uncommitted).await.unwrap();
+        let ends = until_ok(|| kafka.ends(&self.topic, Isolation::Uncommitted)).await;
         let (mut partition, mut last) = (0, None);
         let all = async {
             for end in &ends {
@@ -114,6 +120,19 @@ impl Group {
     }
 }
 
+/// Asks until there is an answer: a partition may have no leader.
+pub(crate) async fn until_ok<T, F: Future<Output = Result<T, Error>>>(ask: impl Fn() -> F) -> T {
+    let answered = async {
+        loop {
+            match ask().await {
+                Ok(answer) => return answer,
+                Err(_) => sleep(Duration::from_millis(100)).await,
+            }
+        }
+    };
+    timeout(PATIENCE, answered).await.expect("an answer")
+}
+
 /// The key of a number.
 pub(crate) fn lane(number: u64) -> u64 {
     number % 60
@@ -126,13 +145,12 @@ pub(crate) fn by_key(numbers: u64) -> Lanes {
     lanes
 }
 
-/// A process, which ends with this value.
+/// A process, which is killed when this value is dropped.
 pub(crate) struct Member(Child);
 
 impl Member {
-    /// Kills the process; it must not have ended by itself.
-    pub(crate) fn kill(mut self) {
-        assert_eq!(self.0.try_wait().unwrap(), None, "the member ended by itself");
+    fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
     }
 }
 
@@ -143,17 +161,35 @@ impl Drop for Member {
     }
 }
 
+/// Replaces members that end by themselves. Returns how many did until the work has ended.
+pub(crate) async fn replace_ended(
+    members: &RefCell<[Member; 3]>,
+    start: impl Fn(usize) -> Member,
+    work: impl Future<Output = ()>,
+) -> usize {
+    let (mut work, mut ended) = (pin!(work), 0);
+    while timeout(Duration::from_millis(200), &mut work).await.is_err() {
+        for (place, member) in members.borrow_mut().iter_mut().enumerate() {
+            if member.has_ended() {
+                *member = start(place);
+                ended += 1;
+            }
+        }
+    }
+    ended
+}
+
 /// Kills one member after the other, so often, and replaces each one. `start` starts the member of a place.
 pub(crate) async fn kill_members(
     random: &mut Random,
     kills: u64,
-    members: &mut [Member],
+    members: &RefCell<[Member; 3]>,
     start: impl Fn(usize) -> Member,
 ) {
     for _ in 0..kills {
         // At another moment of the work each time.
         sleep(pause() / 2 + random.time_below(pause())).await;
-        let place = random.below(members.len() as u64) as usize;
-        std::mem::replace(&mut members[place], start(place)).kill();
+        let place = random.below(3) as usize;
+        members.borrow_mut()[place] = start(place);
     }
 }

@@ -71,13 +71,11 @@ async fn a_compacted_topic_with_aborted_transactions_is_read_to_its_end() {
     let Some(kafka) = Cluster::builder().property("log.cleaner.backoff.ms", "50").start().await.unwrap() else {
         return;
     };
-    let settings = [
-        ("cleanup.policy", "compact"),
-        ("segment.ms", "100"),
-        ("min.cleanable.dirty.ratio", "0.01"),
-        ("delete.retention.ms", "0"),
-    ];
-    let topic = kafka.topic_with("compacted", 1, &settings).await.unwrap();
+    let settings = |segment| {
+        let clean = [("min.cleanable.dirty.ratio", "0.01"), ("delete.retention.ms", "0")];
+        [[("cleanup.policy", "compact"), ("segment.ms", segment)], clean].concat()
+    };
+    let topic = kafka.topic_with("compacted", 1, &settings("100")).await.unwrap();
     let builder = RdkafkaTransport::builder().property("bootstrap.servers", kafka.bootstrap());
     let producer = builder.connect().await.unwrap();
     append(&producer, round(&topic, 1)).await;
@@ -112,6 +110,13 @@ async fn a_compacted_topic_with_aborted_transactions_is_read_to_its_end() {
     }
     let holes = expected.windows(2).filter(|pair| pair[1].offset > pair[0].offset + 1).count();
     assert!(holes > 0 && expected.len() >= 9, "{expected:?}");
+    // What follows stays as it is.
+    kafka.alter_topic(&topic, &settings("3600000")).await.unwrap();
+    append(&producer, round(&topic, rounds)).await;
+    append_aborted(kafka.bootstrap(), &topic, round(&topic, rounds + 1)).await;
+    append(&producer, round(&topic, rounds + 2)).await;
+    append_aborted(kafka.bootstrap(), &topic, round(&topic, rounds + 3)).await;
+    let expected = kafka.read_committed(&topic).await.unwrap();
     let fresh = KafkaSourceConfig { group_id: format!("{}-fresh", begun.group_id), ..begun.clone() };
     for group in [&begun, &fresh] {
         reads_all(&kafka, group, &expected).await;

@@ -48,8 +48,9 @@ async fn a_silent_coordinator_loses_no_commit() {
         sleep(Duration::from_secs(setting("KAFKA_TOWER_SILENCE", 9))).await;
         kafka.cont(1).unwrap();
     };
-    let reads = readers.into_iter().map(async |(mut source, missing, topic, group)| {
-        read_all(&mut source, missing).await;
+    let reads = readers.iter_mut().map(|(source, missing, ..)| read_all(source, std::mem::take(missing)));
+    tokio::join!(join_all(reads), wakes);
+    let ends = readers.into_iter().map(async |(mut source, _, topic, group)| {
         // What came twice, and a source that waits is at the end.
         while let Ok(received) = timeout(Duration::from_secs(5), source.recv()).await {
             match received {
@@ -60,7 +61,7 @@ async fn a_silent_coordinator_loses_no_commit() {
         no_lag(&kafka, &topic, &group).await;
         assert!(timeout(PATIENCE, source.close()).await.unwrap().is_complete());
     });
-    tokio::join!(join_all(reads), wakes);
+    join_all(ends).await;
 }
 
 /// The only broker dies and comes back. Meanwhile messages are committed: one that is reported as committed is.

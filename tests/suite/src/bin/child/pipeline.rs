@@ -17,7 +17,7 @@ pub(crate) async fn run(arguments: &[String]) {
     match plan.as_str() {
         "right" => {
             let source = group::join(settings, CommitStrategy::Transaction).await;
-            let ended = source.transactional(sink, copy).max_records(50).await;
+            let ended = source.transactional(sink, copy).await;
             panic!("it goes on until it is killed: {ended:?}");
         }
         "apart" => apart(group::join(settings, CommitStrategy::Manual).await, sink).await,
