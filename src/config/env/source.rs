@@ -47,10 +47,17 @@ impl KafkaSourceConfig {
     /// | `KAFKA_SOURCE_SECURITY_PROTOCOL`, … | librdkafka's property: upper case, underscores for dots |
     /// | `KAFKA_SOURCE_SASL_PASSWORD_FILE`, … | the same, to the content of the file, without a line break at its end |
     ///
-    /// Choices are `earliest`, `latest` (`start`); `read_committed`, `read_uncommitted` (`isolation`); `automatic`, `periodic`,
-    /// `each`, `manual` (`commit`); `classic`, `consumer` (`group_protocol`); `cooperative-sticky`, `range`, `roundrobin`
-    /// (`assignor`); in any case, and with or without separators, so that `CooperativeSticky` is known, too. The other rules are those of
-    /// [`KafkaSinkConfig::with_vars`](crate::KafkaSinkConfig::with_vars).
+    /// | setting | choices |
+    /// |---|---|
+    /// | `start` | `earliest`, `latest`, or a time: milliseconds since 1970 |
+    /// | `on_out_of_range` | `earliest`, `latest`, `fail` |
+    /// | `isolation` | `read_committed`, `read_uncommitted` |
+    /// | `commit` | `automatic`, `periodic`, `each`, `manual`, `transaction`, `checkpoint`, `at_most_once` |
+    /// | `group_protocol` | `classic`, `consumer` |
+    /// | `assignor` | `cooperative-sticky`, `range`, `roundrobin` |
+    ///
+    /// They are read in any case, and with or without separators, so that `CooperativeSticky` is known, too. The other rules are
+    /// those of [`KafkaSinkConfig::with_vars`](crate::KafkaSinkConfig::with_vars).
     ///
     /// # Errors
     ///

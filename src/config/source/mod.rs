@@ -75,7 +75,7 @@ fields::config! {
         pub commit_every: Option<u64> = None,
 
         /// Whether `Manual` commits what is settled when partitions are given back and at the close. The other strategies
-        /// always do, except `Transaction`, which never does. Default: true.
+        /// always do, except `Transaction` and `Checkpoint`, which never do. Default: true.
         pub commit_on_revoke: bool = true,
 
         /// Time that a commit waits for its answer in milliseconds. Then it is reported and sent again. Default: 5 000.
