@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::{Control, Error, ErrorKind, Persistence, Result, SinkMessage};
 use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
@@ -106,6 +107,13 @@ impl<T> SinkInner<T> {
         let mut options = self.options.clone();
         change(&mut options);
         Some(Self::made(factory, options, self.parts.clone()))
+    }
+
+    /// Returns a state that sends values as they are, past the serializer and the user's layers. `None` over the user's own
+    /// stack.
+    pub(super) fn encoded(&self) -> Option<SinkInner<Bytes>> {
+        let stack = self.factory.as_ref()?.make_encoded(&self.options);
+        Some(SinkInner { fault: self.fault.clone(), ..SinkInner::over(stack, self.parts.clone()) })
     }
 
     /// Returns a copy whose operations all fail with `fault`.

@@ -34,6 +34,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_core::Stream;
 use kafka_tower_core::{Control, Delivery, Error, Result, SinkMessage};
 use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
@@ -152,6 +153,12 @@ impl<T> KafkaSink<T> {
 
     fn of(inner: SinkInner<T>) -> Self {
         Self { inner: Arc::new(inner), stack: None }
+    }
+
+    /// A sink over the same transport, and with the same transactions, that sends values as they are, past the serializer
+    /// and the user's layers. `None` for a sink over the user's own stack.
+    pub(crate) fn encoded(&self) -> Option<KafkaSink<Bytes>> {
+        self.inner.encoded().map(KafkaSink::of)
     }
 
     /// Sends one message and resolves with its outcome: a [`Delivery`], or an [`Error`] that says whether the record

@@ -20,6 +20,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use kafka_tower_core::{Control, Delivery, Error, SinkMessage, Transport};
 use kafka_tower_layers::circuit_breaker::{
     CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer, DefaultClassifier,
@@ -27,7 +28,7 @@ use kafka_tower_layers::circuit_breaker::{
 use kafka_tower_layers::metrics::{CountBytes, Metered, Metrics, MetricsLayer};
 use kafka_tower_layers::partition::{Partition, PartitionLayer};
 use kafka_tower_layers::retry::{Retry, RetryLayer, RetryPolicy};
-use kafka_tower_layers::serialize::{MessageSerializer, Serialize, SerializeLayer};
+use kafka_tower_layers::serialize::{BytesSerializer, MessageSerializer, Serialize, SerializeLayer};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -166,6 +167,8 @@ type Make<T> = Box<dyn Fn(&StackOptions) -> Box<dyn DynStack<T>> + Send + Sync>;
 pub(super) struct StackFactory<T> {
     config: KafkaSinkConfig,
     make: Make<T>,
+    /// Makes a stack for records as they are, without the user's layers.
+    make_encoded: Make<Bytes>,
 }
 
 impl<T: Send + Sync + 'static> StackFactory<T> {
@@ -185,13 +188,21 @@ impl<T: Send + Sync + 'static> StackFactory<T> {
         L::Service: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
         <L::Service as Service<SinkMessage<T>>>::Future: Send + 'static,
     {
-        let settings = config.clone();
+        let common = Arc::new((config.clone(), instruments, control, transport));
+        let of_records = Arc::clone(&common);
         let make = move |options: &StackOptions| {
-            let layers = Layers::new(&settings, options, &instruments, Arc::clone(&control));
+            let (settings, instruments, control, transport) = &*common;
+            let layers = Layers::new(settings, options, instruments, Arc::clone(control));
             let stack = outer.layer(layers.stack(Arc::clone(&serializer), transport.clone()));
             instruments.telemetry.erase(instruments.metered(stack))
         };
-        Self { config, make: Box::new(make) }
+        let make_encoded = move |options: &StackOptions| {
+            let (settings, instruments, control, transport) = &*of_records;
+            let layers = Layers::new(settings, options, instruments, Arc::clone(control));
+            let stack = layers.stack::<Bytes, _, _>(Arc::new(BytesSerializer), transport.clone());
+            instruments.telemetry.erase(instruments.metered(stack))
+        };
+        Self { config, make: Box::new(make), make_encoded: Box::new(make_encoded) }
     }
 }
 
@@ -199,6 +210,11 @@ impl<T> StackFactory<T> {
     /// Makes a stack with these options. The error says which of them cannot be combined, if so.
     pub(super) fn make(&self, options: &StackOptions) -> (Box<dyn DynStack<T>>, Option<Error>) {
         ((self.make)(options), options.fault(&self.config))
+    }
+
+    /// Makes a stack with these options that sends values as they are, without a `content-type`, past the user's layers.
+    pub(super) fn make_encoded(&self, options: &StackOptions) -> Box<dyn DynStack<Bytes>> {
+        (self.make_encoded)(&StackOptions { content_type_header: false, ..options.clone() })
     }
 }
 

@@ -127,7 +127,7 @@ impl SourceError {
         error
     }
 
-    /// A message of [`serve`](super::KafkaSource::serve) that should be dead-lettered and cannot be.
+    /// A message that should be dead-lettered and cannot be.
     pub(super) fn no_dead_letter(at: &TopicPartition, offset: i64, why: &str, help: &'static str) -> Self {
         let message = format!("the message at offset {offset} of {at} was not dead-lettered: {why}");
         let mut error = Self::of(SourceErrorKind::DeadLetter, message, help, vec![at.clone()], None);
@@ -191,10 +191,23 @@ impl SourceError {
     }
 
     pub(super) fn with_dead_letters() -> Self {
-        let message = "`transactional` has no policy with dead letters".to_owned();
-        let help =
-            "use another policy, and make the dead letter one of the handler's outputs, which is in the transaction";
+        let message = "`transactional` has no policy with a dead letter service".to_owned();
+        let help = "use `Transactional::dead_letters`, which sends dead letters in the transaction, and another policy";
         Self::of(SourceErrorKind::Config, message, help, Vec::new(), None)
+    }
+
+    pub(super) fn foreign_stack() -> Self {
+        let message = "a sink over a stack of your own sends no dead letters of `transactional`".to_owned();
+        let help = "make the sink with its builder, or make the dead letter one of the handler's outputs";
+        Self::of(SourceErrorKind::Config, message, help, Vec::new(), None)
+    }
+
+    /// The dead letter of a message of [`transactional`](super::KafkaSource::transactional) is refused.
+    pub(super) fn letter_refused(at: &TopicPartition, offset: i64, source: Error) -> Self {
+        let help = "correct the cause and start again: the message is not settled";
+        let mut error = Self::no_dead_letter(at, offset, "it is refused", help);
+        error.0.source = Some(source.into());
+        error
     }
 
     pub(super) fn in_transactions() -> Self {

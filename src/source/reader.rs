@@ -41,6 +41,8 @@ pub(super) struct Reading {
     pub(super) policy: DecodePolicy,
     pub(super) lenient_content_type: bool,
     pub(super) keep_raw: bool,
+    /// Whether the error of a record that cannot be decoded leaves its partition as it is.
+    pub(super) hands_out_undecoded: bool,
 }
 
 pub(super) struct Reader<T> {
@@ -126,6 +128,11 @@ impl<T: Send + 'static> Reader<T> {
     /// Messages that are read from now on keep the original bytes of their values.
     pub(super) fn keep_raw(&mut self) {
         self.reading.keep_raw = true;
+    }
+
+    /// Records that cannot be decoded are handed out with their errors, and hold nothing up, unless they are skipped.
+    pub(super) fn hand_out_undecoded(&mut self) {
+        self.reading.hands_out_undecoded = true;
     }
 
     /// Whether records that cannot be decoded are dead-lettered.
@@ -265,7 +272,8 @@ impl<T: Send + 'static> Reader<T> {
     fn not_decoded(&mut self, record: RawRecord, receipt: Receipt, attempt: u32, error: Error) -> Option<SourceError> {
         let skips = matches!(self.reading.policy.0, OnDecodeError::Skip);
         // While it is skipped or dead-lettered, its partition goes on.
-        if !skips && self.letters.is_none() && !receipt.reject() {
+        let goes_on = skips || self.letters.is_some() || self.reading.hands_out_undecoded;
+        if !goes_on && !receipt.reject() {
             return None;
         }
         let error = SourceError::decode(record, receipt, attempt, error);

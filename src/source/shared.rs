@@ -11,7 +11,7 @@ use kafka_tower_core::source::{
 };
 use kafka_tower_core::sync::lock;
 use kafka_tower_core::wakers::wake_all;
-use kafka_tower_core::{Consumer, ConsumerEvents, ConsumerGroup, GroupEvent, TopicOffset, TopicPartition};
+use kafka_tower_core::{Assignment, Consumer, ConsumerEvents, ConsumerGroup, GroupEvent, TopicOffset, TopicPartition};
 use tokio::sync::{oneshot, watch};
 
 use super::close::Shown;
@@ -168,12 +168,33 @@ impl Shared {
     /// The transaction with these records was committed.
     pub(super) fn settle_spans(&self, spans: &[Span], offsets: &[TopicOffset]) {
         let mut state = self.state();
-        for (span, offset) in spans.iter().zip(offsets) {
-            state.engine.settle_span(span, offset.offset);
-        }
+        let settled = spans.iter().zip(offsets).filter(|(span, offset)| state.engine.settle_span(span, offset.offset));
+        let settled: Vec<_> = settled.map(|(span, _)| span).collect();
         drop(state);
+        for span in settled {
+            (0..span.dead_letters).for_each(|_| self.hooks.settled(&span.at.topic, Settle::DeadLetter, true));
+        }
         // A revocation may wait for it.
         self.consumer.notify();
+    }
+
+    /// Whether a position is behind what the group has committed: see [`Engine::passed`].
+    pub(super) fn has_passed(&self) -> bool {
+        !self.state().engine.passed().is_empty()
+    }
+
+    /// The positions behind what the group has committed, and the metadata with which a transaction commits them.
+    pub(super) fn passed(&self) -> Option<(Vec<(Assignment, i64)>, ConsumerGroup)> {
+        let state = self.state();
+        let passed = Some(state.engine.passed()).filter(|passed| !passed.is_empty())?;
+        // Under the lock, as in `offsets_after`.
+        Some((passed, self.consumer.group()?))
+    }
+
+    /// A transaction has committed these positions.
+    pub(super) fn committed_positions(&self, passed: &[(Assignment, i64)]) {
+        let mut state = self.state();
+        passed.iter().for_each(|(at, position)| state.engine.committed_position(at, *position));
     }
 
     /// These records are delivered again, and what follows them, not before `at`. Returns the partitions of which this is

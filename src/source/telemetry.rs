@@ -10,6 +10,7 @@ use std::convert::{
     Infallible as ContextGuard, Infallible as PollSpan, Infallible as ProcessSpan, Infallible as SourceTelemetry,
 };
 use std::sync::Arc;
+use std::time::Duration;
 
 #[cfg(feature = "opentelemetry")]
 use kafka_tower_core::source::Standing;
@@ -19,6 +20,7 @@ use kafka_tower_layers::telemetry::Telemetry;
 #[cfg(feature = "opentelemetry")]
 use kafka_tower_layers::telemetry::source::{
     PartitionState, PollSpan, ProcessSpan, RebalanceKind, ReceivedHead, SourceCount, SourceState, SourceTelemetry,
+    SourceTransaction,
 };
 #[cfg(feature = "opentelemetry")]
 use opentelemetry::ContextGuard;
@@ -101,10 +103,29 @@ impl Hooks {
         }, else None))
     }
 
+    pub(super) fn transaction(&self, end: TransactionOutcome, took: Duration, messages: usize) {
+        with!(&self.0, |telemetry| {
+            let outcome = match end {
+                TransactionOutcome::Committed => SourceTransaction::Committed,
+                TransactionOutcome::Aborted => SourceTransaction::Aborted,
+                TransactionOutcome::Unknown => SourceTransaction::Unknown,
+            };
+            telemetry.transaction(outcome, took, messages);
+        });
+    }
+
     #[cfg(feature = "opentelemetry")]
     pub(super) fn telemetry(&self) -> Option<&Telemetry> {
         self.0.as_ref().map(SourceTelemetry::telemetry)
     }
+}
+
+/// How a transaction of `transactional` has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum TransactionOutcome {
+    Committed,
+    Aborted,
+    Unknown,
 }
 
 /// Span of a batch that is read, if there is one.

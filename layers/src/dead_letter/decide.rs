@@ -40,7 +40,8 @@ pub(super) fn letter(settings: &Settings, failed: FailedRecord) -> Result<Record
 }
 
 /// Whether to send the letter once more without its partition: the topic may have fewer. Only if it was not written.
-pub(super) fn lacks_partition(error: &Error) -> bool {
+#[must_use]
+pub fn lacks_partition(error: &Error) -> bool {
     error.kind() == ErrorKind::UnknownTopicOrPartition && error.persistence() == Persistence::NotPersisted
 }
 

@@ -1,10 +1,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kafka_tower_core::{Record, Result};
 use tower_layer::Layer;
 
-use super::decide::Settings;
-use super::{DeadLetter, DeadLetterStyle};
+use super::decide::{Settings, letter};
+use super::{DeadLetter, DeadLetterStyle, FailedRecord};
 
 /// Layer that creates [`DeadLetter`] services. See the [module](super).
 #[derive(Clone, Debug)]
@@ -43,6 +44,17 @@ impl DeadLetterLayer {
     pub fn timeout(mut self, time: Duration) -> Self {
         self.0.timeout = time;
         self
+    }
+
+    /// Makes the dead letter of a failed record, to be sent without the service of this layer. It has the partition of the
+    /// record and no time for its send.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`](kafka_tower_core::ErrorKind::Refused), if it would come to the same reader again: see the
+    /// [module](super).
+    pub fn letter(&self, failed: FailedRecord) -> Result<Record> {
+        letter(&self.0, failed)
     }
 }
 

@@ -80,6 +80,8 @@ mod layer;
 mod provenance;
 mod service;
 
+#[doc(hidden)] // only a source calls it
+pub use decide::lacks_partition;
 pub use failed::FailedRecord;
 pub use future::DeadLetterFuture;
 pub use layer::DeadLetterLayer;

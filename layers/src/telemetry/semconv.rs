@@ -232,6 +232,12 @@ pub mod metric {
     pub const SOURCE_STALE: &str = "kafka_tower.source.stale";
     /// Counter, `{message}`: records that could not be decoded.
     pub const SOURCE_DECODE_ERRORS: &str = "kafka_tower.source.decode_errors";
+    /// Transactions of a source's messages.
+    pub const SOURCE_TRANSACTIONS: &str = "kafka_tower.source.transactions";
+    /// How long such transactions take.
+    pub const SOURCE_TRANSACTION_DURATION: &str = "kafka_tower.source.transaction.duration";
+    /// Number of messages in such transactions.
+    pub const SOURCE_TRANSACTION_MESSAGES: &str = "kafka_tower.source.transaction.messages";
     /// Histogram, s: duration of a send, from its call to its result, as in its span.
     pub const OPERATION_DURATION: &str = "messaging.client.operation.duration";
     /// Counter, `{message}`: messages that were handed to the client, not those refused before.

@@ -3,10 +3,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_core::Stream;
-use kafka_tower_core::{ConsumerGroup, Error, Persistence, Recovery, Result, SinkMessage, TopicOffset};
+use kafka_tower_core::{ConsumerGroup, Error, Persistence, Record, Recovery, Result, SinkMessage, TopicOffset};
 use tokio::runtime::Handle;
 
+use super::super::KafkaSink;
 use super::super::batch::SendBatch;
 use super::super::completeness::{Owner, Released, SinkTransactions};
 use super::super::inner::SinkInner;
@@ -88,6 +90,17 @@ impl<T> Transaction<T> {
         I::Item: Into<SinkMessage<T>>,
     {
         SendBatch::new(Arc::clone(&self.inner), messages.into_iter())
+    }
+
+    /// Sends records as they are, in order, in the transaction. `encoded` is a sink that
+    /// [`KafkaSink::encoded`](crate::KafkaSink::encoded) has made of this transaction's sink.
+    pub(crate) fn send_records(
+        &self,
+        encoded: &KafkaSink<Bytes>,
+        records: Vec<Record>,
+    ) -> SendBatch<Bytes, impl Iterator<Item = SinkMessage<Bytes>> + use<T>> {
+        let messages = records.into_iter().map(SinkMessage::from_record);
+        SendBatch::new(Arc::new(encoded.inner.guarded(self.open.number)), messages)
     }
 
     /// Sends a stream of messages in the transaction, as [`KafkaSink::send_stream`](crate::KafkaSink::send_stream) does.

@@ -47,7 +47,7 @@ pub(super) struct Place {
 
 /// A record without a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FailedRecord {
+pub(super) struct Unfinished {
     pub(super) id: DeliveryId,
     pub(super) offset: i64,
     pub(super) attempt: u32,
@@ -111,10 +111,10 @@ impl<O> Reorder<O> {
     }
 
     /// The record of a place, unless it was forgotten.
-    pub(super) fn record(&mut self, place: &Place) -> Option<FailedRecord> {
+    pub(super) fn record(&mut self, place: &Place) -> Option<Unfinished> {
         let (lane, index) = self.find(place)?;
         let Entry { id, offset, attempt, .. } = lane.entries[index];
-        Some(FailedRecord { id, offset, attempt })
+        Some(Unfinished { id, offset, attempt })
     }
 
     /// A record has no result, and is not missed: those behind it do not wait for it.
@@ -195,8 +195,10 @@ impl<O> Reorder<O> {
             lane.ready -= count;
             (room, self.len, self.ready) = (room - count, self.len - count, self.ready - count);
             let (Some(first), Some(last)) = (entries.first(), entries.last()) else { continue };
-            let (offset, span) =
-                (first.offset, Span { at: at.clone(), first: first.id, last: last.id, records: count });
+            let (offset, span) = (
+                first.offset,
+                Span { at: at.clone(), first: first.id, last: last.id, records: count, dead_letters: 0 },
+            );
             let results = entries.into_iter().filter_map(|entry| entry.result).collect();
             taken.push(Prefix { span, offset, results });
             self.last = Some(at);

@@ -1,5 +1,7 @@
 //! Reads, runs the handlers, and gives their results to one transaction at a time.
 
+mod transactions;
+
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -8,13 +10,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use kafka_tower_core::clock::later;
-use kafka_tower_core::{BoxError, Error, SinkMessage, TopicPartition};
-use tokio::time::{Instant, Sleep, sleep_until};
+use kafka_tower_core::{BoxError, RawRecord, SinkMessage, TopicPartition};
+use kafka_tower_layers::dead_letter::FailedRecord;
+use tokio::time::{Instant, Sleep};
 
-use super::cut::{Cut, FailedRecord, Place, Reorder, cut};
-use super::end::{self, Batch, Ended};
+use super::cut::{Place, Reorder, Unfinished};
+use super::end::{Batch, Ended};
 use super::handlers::{Answered, Finished, Handlers, Panicked, Waiting};
-use super::plan::{self, AfterAbort};
+use super::letters::{self, DeadLetters, Made};
 use super::{BoxFuture, Limits};
 use crate::sink::KafkaSink;
 use crate::source::failure::Failure;
@@ -24,6 +27,13 @@ use crate::source::serve::lanes::Lanes;
 use crate::source::shared::now;
 use crate::source::{KafkaSource, SourceCloseReport, SourceError, SourceErrorKind, SourceMessage};
 
+/// A transaction that runs.
+struct Running {
+    batch: Arc<Batch>,
+    begun: Instant,
+    future: BoxFuture<Ended>,
+}
+
 pub(super) struct Driver<T, U, H, Fut> {
     source: KafkaSource<T>,
     sink: KafkaSink<U>,
@@ -31,11 +41,16 @@ pub(super) struct Driver<T, U, H, Fut> {
     limits: Limits,
     until: Option<BoxFuture<()>>,
     handlers: Handlers<T, Fut>,
-    reorder: Reorder<Vec<SinkMessage<U>>>,
+    reorder: Reorder<Made<U>>,
+    letters: Option<DeadLetters>,
     /// Since when a result can leave.
     ready_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
-    transaction: Option<(Arc<Batch>, BoxFuture<Ended>)>,
+    transaction: Option<Running>,
+    /// When a transaction commits only positions, if nothing comes before.
+    positions_at: Option<Instant>,
+    /// Number of such transactions since the last commit that were not committed.
+    positions_failed: u32,
     /// Number of transactions since the last commit that were aborted for a cause.
     failed: u32,
     /// Number of records that a transaction takes now: fewer after one whose outputs were refused.
@@ -61,6 +76,7 @@ where
         sink: KafkaSink<U>,
         handler: H,
         limits: Limits,
+        letters: Option<DeadLetters>,
         until: Option<BoxFuture<()>>,
     ) -> Self {
         let max = limits.records;
@@ -72,9 +88,12 @@ where
             limits,
             until,
             reorder: Reorder::new(),
+            letters,
             ready_since: None,
             timer: None,
             transaction: None,
+            positions_at: None,
+            positions_failed: 0,
             failed: 0,
             max,
             is_closing: false,
@@ -149,26 +168,15 @@ where
         }
     }
 
-    /// Forgets the records of partitions, and cancels their handlers.
-    fn forget(&mut self, partitions: &[TopicPartition]) {
-        partitions.iter().for_each(|at| self.reorder.forget(at));
-        self.cancel();
-    }
-
-    /// Cancels handlers whose result has no place any more.
-    fn cancel(&mut self) {
-        self.handlers.retain(|place| self.reorder.has(place));
-    }
-
     fn poll_handlers(&mut self, cx: &mut Context<'_>) -> bool {
         let ended = self.handlers.poll(cx);
         let moved = !ended.is_empty();
-        for Answered { place, span, result } in ended {
+        for Answered { place, raw, span, result } in ended {
             let outputs = outputs(result);
             span.finish(outputs.as_ref().err().map(Failure::error_type));
             match outputs {
-                Ok(outputs) => drop(self.reorder.finish(&place, outputs)),
-                Err(cause) => self.fail(&place, cause),
+                Ok(outputs) => drop(self.reorder.finish(&place, Made::Outputs(outputs))),
+                Err(cause) => self.fail(&place, raw, cause),
             }
         }
         if self.reorder.ready() == 0 {
@@ -180,8 +188,8 @@ where
     }
 
     /// A handler has failed, and the policy decides. Those of other messages go on.
-    fn fail(&mut self, place: &Place, failure: Failure) {
-        let Some(FailedRecord { id, offset, attempt }) = self.reorder.record(place) else { return };
+    fn fail(&mut self, place: &Place, raw: Option<Box<RawRecord>>, failure: Failure) {
+        let Some(Unfinished { id, offset, attempt }) = self.reorder.record(place) else { return };
         let (at, verdict) = (&place.at, self.limits.policy.decide(attempt));
         match verdict {
             Verdict::Skip => {
@@ -194,61 +202,45 @@ where
                 self.reorder.fail(place);
                 self.source.shared.retry(at, id, later(now(), delay));
             }
-            Verdict::Fail | Verdict::DeadLetter => {
-                self.reorder.fail(place);
-                self.stop.get_or_insert_with(|| SourceError::not_handled(at, offset, attempt, failure));
-            }
+            Verdict::Fail | Verdict::DeadLetter => match raw {
+                Some(raw) => {
+                    tracing::warn!(partition = %at, offset, attempt, error = %failure, "a message was not handled, and is dead-lettered");
+                    let failed = letters::failed(*raw, &failure, attempt);
+                    self.dead_letter(place, failed.with_group(Arc::clone(self.source.shared.group())));
+                }
+                None => {
+                    self.reorder.fail(place);
+                    self.stop.get_or_insert_with(|| SourceError::not_handled(at, offset, attempt, failure));
+                }
+            },
         }
         self.cancel();
     }
 
-    fn poll_transaction(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some((_, running)) = &mut self.transaction else { return false };
-        let Poll::Ready(ended) = running.as_mut().poll(cx) else { return false };
-        let Some((batch, _)) = self.transaction.take() else { return false };
-        match ended {
-            Ended::Committed => {
-                self.failed = 0;
-                self.max = self.max.saturating_mul(2).min(self.limits.records);
+    /// The result of a message is its dead letter.
+    fn dead_letter(&mut self, place: &Place, failed: FailedRecord) {
+        let Some(letters) = &self.letters else { return };
+        let offset = failed.record.offset;
+        match letters.layer.letter(failed) {
+            Ok(letter) => drop(self.reorder.finish(place, Made::Letter(Box::new(letter)))),
+            Err(error) => {
+                self.reorder.fail(place);
+                self.stop.get_or_insert_with(|| SourceError::letter_refused(&place.at, offset, error));
             }
-            Ended::Aborted(cause) => self.aborted(&batch, cause),
-            Ended::Stopped(error) => self.give_up(&batch, SourceError::transaction(error)),
-            Ended::Moved(error) => self.give_up(&batch, SourceError::moved(&batch.spans, error)),
-        }
-        true
-    }
-
-    fn aborted(&mut self, batch: &Batch, cause: Option<Error>) {
-        let (records, error) = (batch.records, cause.as_ref().map(Error::message));
-        tracing::warn!(records, error, "a transaction was aborted");
-        // Without a cause, some of its partitions are not ours any more.
-        let after = cause.as_ref().map(|cause| plan::after_abort(cause, self.failed, records, self.max));
-        self.failed += u32::from(cause.is_some());
-        match (after, cause) {
-            (Some(AfterAbort::Fail), Some(cause)) => {
-                self.give_up(batch, SourceError::transaction(cause).about(&batch.spans));
-            }
-            (Some(AfterAbort::Replay(delay, max)), _) => {
-                self.max = max.max(1);
-                self.rewind(batch, delay);
-            }
-            _ => self.rewind(batch, Duration::ZERO),
         }
     }
 
-    /// Ends without another transaction: what is left is read again from the group's committed offsets.
-    fn give_up(&mut self, batch: &Batch, error: SourceError) {
-        self.rewind(batch, Duration::ZERO);
-        let rest: Vec<_> = self.reorder.partitions().cloned().collect();
-        self.forget(&rest);
-        self.stop.get_or_insert(error);
-    }
-
-    /// Reads the records of a batch again, and what follows them.
-    fn rewind(&mut self, batch: &Batch, delay: Duration) {
-        let rewound = self.source.shared.rewind_spans(&batch.spans, later(now(), delay));
-        // Not the others: what is there of them belongs to a later epoch.
-        self.forget(&rewound);
+    /// A record that cannot be decoded. Without dead letters it ends the loop.
+    fn undecoded(&mut self, error: SourceError) {
+        if self.letters.is_none() {
+            self.stop = Some(error);
+            return;
+        }
+        let Some((failed, receipt)) = error.into_failed() else { return };
+        let (at, offset) = (receipt.at(), receipt.offset());
+        tracing::warn!(partition = %at, offset, attempt = failed.attempts, "a record could not be decoded, and is dead-lettered");
+        let place = self.reorder.enter(at, receipt.detach(), offset, failed.attempts);
+        self.dead_letter(&place, failed);
     }
 
     /// Takes messages while there is room for them.
@@ -265,7 +257,8 @@ where
                 }
                 Poll::Ready(Err(error)) => match error.kind() {
                     SourceErrorKind::Closed => self.is_closing = true,
-                    SourceErrorKind::Decode | SourceErrorKind::OffsetOutOfRange => self.stop = Some(error),
+                    SourceErrorKind::Decode => self.undecoded(error),
+                    SourceErrorKind::OffsetOutOfRange => self.stop = Some(error),
                     // It was logged, and the source goes on.
                     _ => {}
                 },
@@ -282,52 +275,35 @@ where
             moved = true;
             self.reorder.begin(&place);
             let span = message.processing();
+            // Only with dead letters, for which the source keeps it.
+            let raw = message.raw().filter(|_| self.letters.is_some()).map(Box::new);
             let called = {
                 let _current = span.attach();
                 catch_unwind(AssertUnwindSafe(|| (self.handler)(message)))
             };
             match called {
-                Ok(future) => self.handlers.push(ticket, place, span, future),
+                Ok(future) => self.handlers.push(ticket, place, raw, span, future),
                 Err(_) => {
                     self.handlers.finish(ticket);
                     span.finish(Some(Failure::Panicked.error_type()));
-                    self.fail(&place, Failure::Panicked);
+                    self.fail(&place, raw, Failure::Panicked);
                 }
             }
         }
         moved
     }
+}
 
-    /// Begins a transaction when it is time.
-    fn begin(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.transaction.is_some() {
-            return false;
-        }
-        let is_urgent = self.is_closing || self.is_draining || self.stop.is_some();
-        let age = self.ready_since.map_or(Duration::ZERO, |since| since.elapsed());
-        match cut(self.reorder.ready(), self.max, age, self.limits.age, is_urgent) {
-            Cut::Later => {
-                self.timer = None;
-                false
-            }
-            Cut::In(left) => {
-                let at = Instant::now() + left;
-                let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-                if timer.deadline() != at {
-                    timer.as_mut().reset(at);
-                }
-                timer.as_mut().poll(cx).is_ready()
-            }
-            Cut::Now => {
-                let (batch, outputs) = Batch::of(self.reorder.take(self.max));
-                let batch = Arc::new(batch);
-                (self.timer, self.ready_since) = (None, None);
-                let shared = Arc::clone(&self.source.shared);
-                let running = end::run(shared, self.sink.clone(), Arc::clone(&batch), outputs);
-                self.transaction = Some((batch, Box::pin(running)));
-                true
-            }
-        }
+impl<T, U, H, Fut: Future> Driver<T, U, H, Fut> {
+    /// Forgets the records of partitions, and cancels their handlers.
+    fn forget(&mut self, partitions: &[TopicPartition]) {
+        partitions.iter().for_each(|at| self.reorder.forget(at));
+        self.cancel();
+    }
+
+    /// Cancels handlers whose result has no place any more.
+    fn cancel(&mut self) {
+        self.handlers.retain(|place| self.reorder.has(place));
     }
 }
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_tower_core::source::Span;
-use kafka_tower_core::{Error, Result, SinkMessage, TopicOffset};
+use kafka_tower_core::{Assignment, Error, Record, Result, SinkMessage, TopicOffset};
 use tokio::time::{Instant, sleep};
 
 use super::cut::Prefix;
+use super::letters::{DeadLetters, Made};
 use super::plan::{self, AfterBegin, AfterCommit, AfterUnknown};
 use crate::sink::{KafkaSink, Transaction};
 use crate::source::Shared;
@@ -29,11 +30,20 @@ pub(super) enum Ended {
     /// The sink cannot begin transactions any more. The last one was not committed, or the group's committed offsets say
     /// whether it was.
     Stopped(Error),
+    /// Its end is unknown. It had only positions, which may be committed twice.
+    Unknown(Error),
     /// Its end was unknown, and the committed offsets are not those before or after it.
     Moved(Error),
 }
 
-/// The records of a transaction.
+/// What a transaction sends.
+pub(super) struct Outputs<U> {
+    messages: Vec<SinkMessage<U>>,
+    letters: Vec<Record>,
+}
+
+/// The records of a transaction. Without any, it only has positions.
+#[derive(Default)]
 pub(super) struct Batch {
     pub(super) spans: Vec<Span>,
     /// Offset of the first record of each span.
@@ -43,14 +53,22 @@ pub(super) struct Batch {
 
 impl Batch {
     /// Splits prefixes into their records and the outputs, in order.
-    pub(super) fn of<U>(prefixes: Vec<Prefix<Vec<SinkMessage<U>>>>) -> (Self, Vec<SinkMessage<U>>) {
-        let mut batch = Self { spans: Vec::new(), offsets: Vec::new(), records: 0 };
-        let mut outputs = Vec::new();
-        for Prefix { span, offset, results } in prefixes {
+    pub(super) fn of<U>(prefixes: Vec<Prefix<Made<U>>>) -> (Self, Outputs<U>) {
+        let mut batch = Self::default();
+        let mut outputs = Outputs { messages: Vec::new(), letters: Vec::new() };
+        for Prefix { mut span, offset, results } in prefixes {
+            batch.records += results.len();
+            for made in results {
+                match made {
+                    Made::Outputs(messages) => outputs.messages.extend(messages),
+                    Made::Letter(letter) => {
+                        span.dead_letters += 1;
+                        outputs.letters.push(*letter);
+                    }
+                }
+            }
             batch.spans.push(span);
             batch.offsets.push(offset);
-            batch.records += results.len();
-            outputs.extend(results.into_iter().flatten());
         }
         (batch, outputs)
     }
@@ -60,15 +78,16 @@ impl Batch {
 pub(super) async fn run<U: Send + 'static>(
     shared: Arc<Shared>,
     sink: KafkaSink<U>,
+    letters: Option<DeadLetters>,
     batch: Arc<Batch>,
-    outputs: Vec<SinkMessage<U>>,
+    outputs: Outputs<U>,
 ) -> Ended {
     let transaction = match begin(&shared, &sink, &batch).await {
         Ok(transaction) => transaction,
         Err(ended) => return ended,
     };
     let begun = Instant::now();
-    if let Err(error) = send(&transaction, outputs).await {
+    if let Err(error) = send(&transaction, letters, outputs).await {
         return aborted(transaction, Some(error)).await;
     }
     if begun.elapsed() >= transaction.within() {
@@ -80,8 +99,13 @@ pub(super) async fn run<U: Send + 'static>(
     if let Err(error) = transaction.send_offsets(offsets.clone(), group).await {
         return aborted(transaction, Some(error)).await;
     }
-    // No question whether the partitions are still ours: if they are not, their next reader waits for the end of this
-    // transaction, because the group has its offsets.
+    // Whether the partitions are still ours is not asked again: now nobody else handles these records before this transaction
+    // has ended. The group has accepted its offsets while this member was current. From then on, whoever gets the partitions asks
+    // for stable offsets, and the coordinator answers `UNSTABLE_OFFSET_COMMIT` until the transaction's end is written: the
+    // next reader begins behind a committed one, and at the old offset after an aborted one. An abort here would only
+    // repeat work. Consumers ask for stable offsets if they read committed records only (KIP-447; librdkafka's
+    // `rd_kafka_assignment.c`, Java's `ConsumerCoordinator`), which the configuration demands with this strategy. A member of the
+    // same group that reads uncommitted records is not covered.
     match commit(&shared, &sink, transaction, &batch).await {
         Ok(()) => {
             shared.settle_spans(&batch.spans, &offsets);
@@ -96,6 +120,36 @@ pub(super) async fn run<U: Send + 'static>(
             );
             Ended::Aborted(None)
         }
+    }
+}
+
+/// Runs a transaction that commits the positions of partitions, without records: those behind transaction markers, aborted
+/// records and records that were skipped.
+pub(super) async fn run_positions<U: Send + 'static>(shared: Arc<Shared>, sink: KafkaSink<U>) -> Ended {
+    let transaction = match sink.transaction().await {
+        Ok(transaction) => transaction,
+        Err(error) if plan::after_begin(&error) == AfterBegin::Stop => return Ended::Stopped(error),
+        Err(error) => return Ended::Aborted(Some(error)),
+    };
+    let Some((passed, group)) = shared.passed() else {
+        return aborted(transaction, None).await;
+    };
+    let offset = |(assigned, offset): &(Assignment, i64)| TopicOffset {
+        topic: Arc::clone(&assigned.at.topic),
+        partition: assigned.at.partition,
+        offset: *offset,
+    };
+    if let Err(error) = transaction.send_offsets(passed.iter().map(offset).collect(), group).await {
+        return aborted(transaction, Some(error)).await;
+    }
+    match commit(&shared, &sink, transaction, &Batch::default()).await {
+        Ok(()) => {
+            shared.committed_positions(&passed);
+            Ended::Committed
+        }
+        Err((AfterCommit::Aborted, error)) => Ended::Aborted(Some(error)),
+        // The sink's next transaction begins when this one has ended.
+        Err((AfterCommit::Unknown | AfterCommit::Again, error)) => Ended::Unknown(error),
     }
 }
 
@@ -114,11 +168,15 @@ async fn begin<U>(shared: &Shared, sink: &KafkaSink<U>, batch: &Batch) -> Result
     unreachable!("it is tried again as often as it takes")
 }
 
-async fn send<U>(transaction: &Transaction<U>, outputs: Vec<SinkMessage<U>>) -> Result<()> {
-    if outputs.is_empty() {
-        return Ok(());
+async fn send<U>(transaction: &Transaction<U>, dead: Option<DeadLetters>, outputs: Outputs<U>) -> Result<()> {
+    let Outputs { messages, letters } = outputs;
+    let mut errors = Vec::new();
+    if !messages.is_empty() {
+        errors.extend(transaction.send_batch(messages).await?.into_iter().filter_map(Result::err));
     }
-    let errors: Vec<_> = transaction.send_batch(outputs).await?.into_iter().filter_map(Result::err).collect();
+    if let (Some(dead), false, true) = (dead, letters.is_empty(), errors.is_empty()) {
+        errors = dead.send(transaction, letters).await?;
+    }
     plan::cause_of(errors).map_or(Ok(()), Err)
 }
 

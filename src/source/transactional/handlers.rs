@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use kafka_tower_core::TopicPartition;
 use kafka_tower_core::wakers::guarded;
+use kafka_tower_core::{RawRecord, TopicPartition};
 
 use super::cut::Place;
 use crate::source::SourceMessage;
@@ -48,6 +48,7 @@ struct Slot<Fut> {
 
 struct Running<Fut> {
     place: Place,
+    raw: Option<Box<RawRecord>>,
     ticket: Ticket,
     span: Processing,
     future: Pin<Box<Fut>>,
@@ -56,6 +57,8 @@ struct Running<Fut> {
 /// A handler that has ended.
 pub(super) struct Answered<R> {
     pub(super) place: Place,
+    /// The original, if it was kept.
+    pub(super) raw: Option<Box<RawRecord>>,
     pub(super) span: Processing,
     pub(super) result: Finished<R>,
 }
@@ -96,12 +99,19 @@ impl<T, Fut: Future> Handlers<T, Fut> {
     }
 
     /// Adds a handler. Call [`poll`](Self::poll) before the task sleeps.
-    pub(super) fn push(&mut self, ticket: Ticket, place: Place, span: Processing, future: Fut) {
+    pub(super) fn push(
+        &mut self,
+        ticket: Ticket,
+        place: Place,
+        raw: Option<Box<RawRecord>>,
+        span: Processing,
+        future: Fut,
+    ) {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { waker: WakerGroup::new(self.slots.len(), &self.queue), running: None });
             self.slots.len() - 1
         });
-        self.slots[index].running = Some(Running { place, ticket, span, future: Box::pin(future) });
+        self.slots[index].running = Some(Running { place, raw, ticket, span, future: Box::pin(future) });
         self.woken.push(index);
     }
 
@@ -130,10 +140,10 @@ impl<T, Fut: Future> Handlers<T, Fut> {
                 Ok(Poll::Ready(result)) => Ok(result),
                 Err(_) => Err(Panicked),
             };
-            if let Some(Running { place, ticket, span, .. }) = slot.running.take() {
+            if let Some(Running { place, raw, ticket, span, .. }) = slot.running.take() {
                 self.free.push(index);
                 self.lanes.finish(ticket);
-                ended.push(Answered { place, span, result });
+                ended.push(Answered { place, raw, span, result });
             }
         }
         ended

@@ -5,14 +5,16 @@
 //! |---|---|
 //! | `cut.rs` | results that wait for their place, and when a transaction takes them (pure) |
 //! | `plan.rs` | what follows the calls of a transaction (pure) |
+//! | `letters.rs` | what is made of a message, and dead letters |
 //! | `end.rs` | one transaction, from its begin until its end is known |
 //! | `handlers.rs` | messages that wait for their turn, and handlers that run |
-//! | `driver.rs` | the loop that connects them |
+//! | `driver.rs` | the loop that connects them; `driver/transactions.rs`: which transaction it runs |
 
 mod cut;
 mod driver;
 mod end;
 mod handlers;
+mod letters;
 mod plan;
 
 use std::fmt;
@@ -22,7 +24,10 @@ use std::time::Duration;
 
 use kafka_tower_core::{BoxError, SinkMessage};
 
+use kafka_tower_layers::dead_letter::DeadLetterLayer;
+
 use self::driver::Driver;
+use self::letters::DeadLetters;
 use super::{FailurePolicy, KafkaSource, Order, SourceCloseReport, SourceError, SourceMessage};
 use crate::sink::KafkaSink;
 
@@ -89,7 +94,7 @@ impl<T: Send + 'static> KafkaSource<T> {
     /// | what happens | what follows |
     /// |---|---|
     /// | the handler fails or panics | the [policy](Transactional::on_failure) decides; by default as the next line says |
-    /// | a message cannot be decoded, and is not skipped | the messages before it in its partition, and those of the other partitions that are being handled, are committed; then it ends with the error |
+    /// | a message cannot be decoded, and is neither skipped nor [dead-lettered](Transactional::dead_letters) | the messages before it in its partition, and those of the other partitions that are being handled, are committed; then it ends with the error |
     /// | an output is refused | the transaction is aborted and its messages are handled again in smaller transactions, until the message is found: it ends with the error |
     /// | another error of the transaction | it is aborted, and its messages are handled again, with a growing delay |
     /// | partitions are taken back by the group | messages whose handlers have begun are committed, within `drain_timeout_ms`, with those before them |
@@ -105,7 +110,7 @@ impl<T: Send + 'static> KafkaSource<T> {
     {
         let (policy, order) = (FailurePolicy::fail(), Order::default());
         let limits = Limits { records: 1_000, age: Duration::from_millis(100), concurrency: 64, order, policy };
-        Transactional { source: self, sink, handler, limits, until: None }
+        Transactional { source: self, sink, handler, limits, letters: None, until: None }
     }
 }
 
@@ -115,9 +120,9 @@ impl<T: Send + 'static> KafkaSource<T> {
 ///
 /// [`SourceErrorKind`](super::SourceErrorKind):
 /// `Handler` and `Decode` for the message that could not be handled; `Transaction` and `Fenced` with the sink's error as the
-/// source; `Config` if the source does not commit in transactions, or a policy sends dead letters, which would not be part of the
-/// transactions. The source has left its group then, and all that is not committed is read again by the
-/// next member.
+/// source; `DeadLetter` for the message whose dead letter is refused; `Config` if the source does not commit in transactions, if a
+/// policy has a dead letter service, or if [`dead_letters`](Self::dead_letters) are set for a sink over a stack of your own. The
+/// source has left its group then, and all that is not committed is read again by the next member.
 ///
 /// # Cancel safety
 ///
@@ -129,6 +134,7 @@ pub struct Transactional<T, U, H> {
     sink: KafkaSink<U>,
     handler: H,
     limits: Limits,
+    letters: Option<DeadLetterLayer>,
     until: Option<BoxFuture<()>>,
 }
 
@@ -164,10 +170,68 @@ impl<T, U, H> Transactional<T, U, H> {
 
     /// Sets what happens to a message whose handler failed or panicked. Default: [`FailurePolicy::fail`].
     ///
-    /// A message that is handled again is read again from Kafka, with what follows it in its partition. Policies with dead
-    /// letters are refused: a handler can make the dead letter one of its outputs, which is then in the transaction.
+    /// A message that is handled again is read again from Kafka, with what follows it in its partition. A policy with a dead
+    /// letter service is refused, because its dead letters would not be in the transaction:
+    /// [`dead_letters`](Self::dead_letters) are.
     pub fn on_failure(mut self, policy: FailurePolicy) -> Self {
         self.limits.policy = policy;
+        self
+    }
+
+    /// Sends the dead letter of what would end it with the kinds [`Handler`](super::SourceErrorKind::Handler) and
+    /// [`Decode`](super::SourceErrorKind::Decode), and goes on: messages for which the [policy](Self::on_failure) has no retry
+    /// left, and records that cannot be decoded. What policies skip is skipped. Default: no dead letters.
+    ///
+    /// A dead letter takes the place of the outputs: it is in the transaction with the offset of its message, so that it is there
+    /// exactly once for a `read_committed` reader. The sink's transport sends it, past its serializer and your layers. The topic has to
+    /// exist, and the layer's [`timeout`](DeadLetterLayer::timeout) has no effect: `send_timeout_ms` counts. If a dead letter is
+    /// [refused](crate::layers::dead_letter#loops), it ends with the kind [`DeadLetter`](super::SourceErrorKind::DeadLetter).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use kafka_tower::layers::dead_letter::DeadLetterLayer;
+    /// use kafka_tower::memory::MemoryKafka;
+    /// use kafka_tower::source::FailurePolicy;
+    /// use kafka_tower::{CommitStrategy, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, Record, SourceMessage};
+    /// use tower::ServiceExt;
+    ///
+    /// async fn bill(order: SourceMessage<u32>) -> Result<Option<u32>, String> {
+    ///     match order.value() {
+    ///         Some(13) => Err("nobody pays it".to_string()),
+    ///         order => Ok(order.copied()),
+    ///     }
+    /// }
+    ///
+    /// let kafka = MemoryKafka::new().with_topic("orders", 1).with_topic("orders.dlq", 1).with_topic("bills", 1);
+    /// # for value in ["12", "13", "no number", "14"] {
+    /// #     kafka.transport().oneshot(Record::new("orders").with_value(value)).await?;
+    /// # }
+    /// let config = KafkaSourceConfig {
+    ///     group_id: "billing".into(),
+    ///     topics: vec!["orders".into()],
+    ///     commit: CommitStrategy::Transaction,
+    ///     ..Default::default()
+    /// };
+    /// let source = KafkaSource::<u32>::builder(config).transport(kafka.clone()).build().await?;
+    /// let config = KafkaSinkConfig::exactly_once("memory", "bills", "billing-1");
+    /// let sink = KafkaSink::<u32>::builder(config).transport(kafka.transactional_transport("billing-1")).build().await?;
+    ///
+    /// let report = source
+    ///     .transactional(sink, bill)
+    ///     .on_failure(FailurePolicy::retry(2))
+    ///     .dead_letters(DeadLetterLayer::default())
+    ///     .until(tokio::time::sleep(Duration::from_secs(10)))
+    ///     .await?;
+    /// assert_eq!((report.settled, report.dead_lettered), (2, 2));
+    /// assert_eq!((kafka.committed("bills").len(), kafka.committed("orders.dlq").len()), (2, 2));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn dead_letters(mut self, layer: DeadLetterLayer) -> Self {
+        self.letters = Some(layer);
         self
     }
 
@@ -199,7 +263,7 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { source, sink, handler, limits, until } = self;
+        let Self { mut source, sink, handler, limits, letters, until } = self;
         Box::pin(async move {
             if !source.shared.is_transactional() {
                 return Err(SourceError::not_transactional());
@@ -207,7 +271,16 @@ where
             if source.reader.has_dead_letters() || limits.policy.letters().is_some() {
                 return Err(SourceError::with_dead_letters());
             }
-            Driver::new(source, sink, handler, limits, until).run().await
+            let letters = match letters {
+                Some(layer) => {
+                    source.reader.keep_raw();
+                    source.reader.hand_out_undecoded();
+                    let encoded = sink.encoded().ok_or_else(SourceError::foreign_stack)?;
+                    Some(DeadLetters { layer, encoded })
+                }
+                None => None,
+            };
+            Driver::new(source, sink, handler, limits, letters, until).run().await
         })
     }
 }

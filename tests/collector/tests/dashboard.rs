@@ -11,7 +11,7 @@ use kafka_tower::source::Acked;
 use kafka_tower::telemetry::{Telemetry, semconv};
 use kafka_tower::{
     CommitStrategy, Error, ErrorKind, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, Limits, Persistence,
-    Record,
+    Record, SourceMessage,
 };
 use kafka_tower_test_collector::prometheus::{Expr, Store};
 use kafka_tower_test_collector::{Collector, picture};
@@ -62,7 +62,8 @@ async fn faults(collector: &Collector) {
         sink.send(1).await.unwrap_err();
         meters.force_flush().unwrap();
     }
-    consume(&kafka, telemetry, &meters).await;
+    consume(&kafka, telemetry.clone(), &meters).await;
+    consume_and_produce(&kafka, telemetry, &meters).await;
     sink.circuit_breaker().unwrap().force_open();
     for _ in 0..2 {
         sink.send(2).await.unwrap_err();
@@ -99,6 +100,40 @@ async fn consume(kafka: &MemoryKafka, telemetry: Telemetry, meters: &SdkMeterPro
         source.recv().await.unwrap_err().dead_letter(letters.clone()).await.unwrap();
         meters.force_flush().unwrap();
     }
+}
+
+/// Commits transactions, twice.
+async fn consume_and_produce(kafka: &MemoryKafka, telemetry: Telemetry, meters: &SdkMeterProvider) {
+    let config = KafkaSourceConfig {
+        group_id: "shipping".into(),
+        topics: vec!["invoices".into()],
+        commit: CommitStrategy::Transaction,
+        ..Default::default()
+    };
+    let kafka = kafka.clone().with_topic("invoices", 1).with_topic("parcels", 1);
+    let builder = KafkaSource::<u32>::builder(config).transport(kafka.clone()).telemetry(telemetry);
+    let source = builder.build().await.unwrap();
+    let config = KafkaSinkConfig::exactly_once("memory", "parcels", "shipping-1");
+    let transport = kafka.transactional_transport("shipping-1");
+    let sink = KafkaSink::<u32>::builder(config).transport(transport).build().await.unwrap();
+    let control = source.control();
+    let handler = |order: SourceMessage<u32>| async move { Ok::<_, Error>(order.value().copied()) };
+    let run = tokio::spawn(source.transactional(sink, handler).into_future());
+    for number in 1..=2 {
+        let record = Record::new("invoices").with_partition(0).with_value("1");
+        kafka.transport().ready().await.unwrap().call(record).await.unwrap();
+        while kafka.committed("parcels").len() < number {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // Its end is counted when the source has it.
+        while kafka.committed_offset("shipping", "invoices", 0) != Some(number as i64) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        meters.force_flush().unwrap();
+    }
+    assert!(control.close().await.is_complete());
+    drop(run.await.unwrap().unwrap());
 }
 
 /// Returns the expressions of a file of alerts, which are plain or folded.

@@ -17,6 +17,9 @@ pub(in crate::telemetry) struct SourceInstruments {
     pub(super) dead_lettered: Counter<u64>,
     pub(super) stale: Counter<u64>,
     pub(super) decode_errors: Counter<u64>,
+    pub(super) transactions: Counter<u64>,
+    transaction: Histogram<f64>,
+    transaction_messages: Histogram<u64>,
 }
 
 impl SourceInstruments {
@@ -55,7 +58,29 @@ impl SourceInstruments {
             ),
             stale: count(metric::SOURCE_STALE, "{message}", "Acknowledgements that came too late to count."),
             decode_errors: count(metric::SOURCE_DECODE_ERRORS, "{message}", "Records that could not be decoded."),
+            transactions: count(
+                metric::SOURCE_TRANSACTIONS,
+                "{transaction}",
+                "Transactions with messages and their outputs, by outcome.",
+            ),
+            transaction: meter
+                .f64_histogram(metric::SOURCE_TRANSACTION_DURATION)
+                .with_unit("s")
+                .with_description("Time from the outputs of a transaction's messages until its end is known.")
+                .with_boundaries(metric::DURATION_BUCKETS.to_vec())
+                .build(),
+            transaction_messages: meter
+                .u64_histogram(metric::SOURCE_TRANSACTION_MESSAGES)
+                .with_unit("{message}")
+                .with_description("Messages whose offsets are in a transaction.")
+                .with_boundaries(metric::MESSAGE_BUCKETS.to_vec())
+                .build(),
         }
+    }
+
+    pub(super) fn transaction(&self, took: Duration, messages: usize, attributes: &[KeyValue]) {
+        self.transaction.record(took.as_secs_f64(), attributes);
+        self.transaction_messages.record(messages as u64, attributes);
     }
 
     pub(super) fn processed(&self, took: Duration, attributes: &[KeyValue]) {

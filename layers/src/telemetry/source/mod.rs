@@ -18,6 +18,7 @@ mod instruments;
 mod poll;
 mod process;
 mod topic;
+mod transactions;
 
 use std::fmt;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub(super) use self::instruments::SourceInstruments;
 pub use self::poll::PollSpan;
 pub use self::process::ProcessSpan;
 use self::topic::SourceTopic;
+pub use self::transactions::SourceTransaction;
 use super::{Telemetry, attributes, semconv};
 use crate::topics::SharedTopics;
 
@@ -44,6 +46,8 @@ pub struct SourceTelemetry(Arc<Source>);
 struct Source {
     telemetry: Telemetry,
     group: Arc<str>,
+    /// Attributes of metrics without a topic.
+    of_group: Box<[KeyValue]>,
     topics: SharedTopics<Arc<SourceTopic>>,
     /// Of all topics beyond the limit.
     other: Arc<SourceTopic>,
@@ -103,7 +107,9 @@ impl Telemetry {
         inner.instruments.look();
         inner.instruments.warn();
         let other = Arc::new(SourceTopic::new(&inner.client, &semconv::OTHER_TOPIC.into(), &group));
+        let of_group = inner.client.system().into_iter().chain([attributes::group(&group)]).collect();
         SourceTelemetry(Arc::new(Source {
+            of_group,
             telemetry: self.clone(),
             topics: SharedTopics::new(inner.max_topics),
             group,

@@ -1,25 +1,58 @@
 //! Consume, transform, produce on a real Kafka: each message has its output exactly once, in order.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kafka_tower::source::{SourceCloseReport, SourceErrorKind};
+use bytes::Bytes;
+use kafka_tower::layers::dead_letter::DeadLetterLayer;
+use kafka_tower::source::{FailurePolicy, SourceCloseReport, SourceErrorKind};
 use kafka_tower::{
-    CommitStrategy, Error, KafkaSink, KafkaSinkConfig, KafkaSourceConfig, SinkMessage, SourceError, SourceMessage,
+    CommitStrategy, KafkaSink, KafkaSinkConfig, KafkaSourceConfig, Limits, Record, SinkMessage, SourceError,
+    SourceMessage,
 };
+use kafka_tower_core::{ConsumerGroup, Control, ControlFuture, TopicOffset, TransactionControl};
+use kafka_tower_rdkafka::RdkafkaTransport;
+use kafka_tower_test_suite::control::WithTransactions;
+use kafka_tower_test_suite::rdkafka::{open, read, read_as};
+use kafka_tower_testkit::LogRecord;
 use kafka_tower_testkit::kafka::{self as cluster, Cluster, Isolation};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::read::{PATIENCE, config, send, sink, source};
-use crate::support::Kind;
+use crate::support::{Kind, append};
 
 const MESSAGES: u32 = 2_000;
 
+/// Each of so many messages is not handled.
+const BAD: u32 = 97;
+
+/// Handlers of one member: partition and key.
+type Running = Arc<Mutex<BTreeSet<(i32, Bytes)>>>;
+
+/// A handler that runs, until it is dropped.
+struct Runs(Running, (i32, Bytes));
+
+impl Runs {
+    fn begin(running: &Running, order: &SourceMessage<u32>) -> Self {
+        let key = (order.partition(), order.key().unwrap().clone());
+        assert!(running.lock().unwrap().insert(key.clone()), "{key:?}: two handlers run");
+        Self(Arc::clone(running), key)
+    }
+}
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().remove(&self.1);
+    }
+}
+
 type Run = JoinHandle<Result<SourceCloseReport, SourceError>>;
 
+#[derive(Clone)]
 struct World<'a> {
     kafka: &'a Cluster,
     kind: Kind,
@@ -34,7 +67,14 @@ impl<'a> World<'a> {
     async fn new(kafka: &'a Cluster, kind: Kind) -> Self {
         let input = kafka.topic("orders", 4).await.unwrap();
         let output = kafka.topic_with("bills", 4, &[("max.message.bytes", "20000")]).await.unwrap();
-        send(&sink(kafka, &input).await, 0..MESSAGES).await;
+        // With fewer partitions.
+        kafka.create_topic(&format!("{input}.dlq"), 2, &[]).await.unwrap();
+        let sink = sink(kafka, &input).await;
+        send(&sink, 0..MESSAGES / 2).await;
+        let no_number = Record::new(&*input).with_partition(1).with_value("no number");
+        let limits = Limits { records: 1, bytes: 1 << 20 };
+        append(&open(kafka.bootstrap(), &input, limits, ()).await.transport, vec![no_number]).await;
+        send(&sink, MESSAGES / 2..MESSAGES).await;
         let (handled, is_refused) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
         Self { kafka, kind, input, output, handled, is_refused }
     }
@@ -47,19 +87,37 @@ impl<'a> World<'a> {
         let bills =
             KafkaSinkConfig::exactly_once(self.kafka.bootstrap(), &self.output, format!("{}-{id}", self.output));
         let bills = KafkaSink::<String>::new(bills).await.unwrap_or_else(|error| panic!("{error:#}"));
+        tokio::spawn(self.run_with(bills, config, time).await)
+    }
+
+    async fn run_with(
+        &self,
+        bills: KafkaSink<String>,
+        config: KafkaSourceConfig,
+        time: Duration,
+    ) -> impl Future<Output = Result<SourceCloseReport, SourceError>> + Send + use<> {
         let (handled, is_refused) = (Arc::clone(&self.handled), Arc::clone(&self.is_refused));
+        let running = Running::default();
         let handler = move |order: SourceMessage<u32>| {
             handled.fetch_add(1, Ordering::Relaxed);
-            let too_large = order.offset() == 100 && is_refused.swap(false, Ordering::Relaxed);
+            let number = *order.value().unwrap();
+            let is_bad = number.is_multiple_of(BAD);
+            let too_large = order.offset() >= 100 && !is_bad && is_refused.swap(false, Ordering::Relaxed);
+            let runs = Runs::begin(&running, &order);
             async move {
+                let _runs = runs;
                 sleep(time).await;
-                let number = order.value().unwrap().to_string();
-                let bill = if too_large { incompressible() } else { number };
-                Ok::<_, Error>([SinkMessage::new(bill).with_partition(order.partition())])
+                if is_bad {
+                    return Err("planted");
+                }
+                let bill = if too_large { incompressible() } else { number.to_string() };
+                Ok([SinkMessage::new(bill).with_partition(order.partition())])
             }
         };
-        let run = source(config).await.transactional(bills, handler).max_records(50);
-        tokio::spawn(run.into_future())
+        let policy = FailurePolicy::retry(1).backoff(Duration::from_millis(10), Duration::from_millis(10));
+        let run = source(config).await.transactional(bills, handler).max_records(50).on_failure(policy);
+        let run = run.dead_letters(DeadLetterLayer::default());
+        run.into_future()
     }
 
     async fn until(&self, handled: u32) {
@@ -84,17 +142,36 @@ impl<'a> World<'a> {
             }
         };
         timeout(2 * PATIENCE, all).await.expect("everything is committed");
-        let by_partition = |records: Vec<kafka_tower_testkit::LogRecord>| {
-            let mut found: BTreeMap<i32, Vec<u32>> = BTreeMap::new();
-            for record in records {
-                let text = String::from_utf8(record.value.unwrap().to_vec()).unwrap();
-                found.entry(record.partition).or_default().push(text.trim_matches('"').parse().unwrap());
-            }
+        let text = |record: &LogRecord| {
+            let text = String::from_utf8(record.value.as_ref().unwrap().to_vec()).unwrap();
+            text.trim_matches('"').to_owned()
+        };
+        let by_partition = |records: &mut dyn Iterator<Item = (i32, String)>| {
+            let mut found: BTreeMap<i32, Vec<String>> = BTreeMap::new();
+            records.for_each(|(partition, text)| found.entry(partition).or_default().push(text));
             found
         };
-        let orders = kafka_tower_test_suite::rdkafka::read(self.kafka, &self.input).await;
-        let bills = kafka_tower_test_suite::rdkafka::read_as(self.kafka, &self.output, Isolation::Committed).await;
-        assert_eq!(by_partition(bills), by_partition(orders), "{:?}: each once, in order", self.kind);
+        let is_bad =
+            |text: &str| text.parse().is_ok_and(|number: u32| number.is_multiple_of(BAD)) || text == "no number";
+        let orders = read(self.kafka, &self.input).await;
+        let good = |bad: bool| {
+            let orders = orders.iter().map(|order| (order.partition, text(order)));
+            by_partition(&mut orders.filter(|(_, text)| is_bad(text) == bad))
+        };
+        let bills = read_as(self.kafka, &self.output, Isolation::Committed).await;
+        let bills = by_partition(&mut bills.iter().map(|bill| (bill.partition, text(bill))));
+        assert_eq!(bills, good(false), "{:?}: each once, in order", self.kind);
+        let letters = read_as(self.kafka, &format!("{}.dlq", self.input), Isolation::Committed).await;
+        let from = |letter: &LogRecord| {
+            let of = letter.headers.iter().find(|(name, _)| name == "kafka-tower-dlq-partition").unwrap();
+            std::str::from_utf8(of.1.as_ref().unwrap()).unwrap().parse().unwrap()
+        };
+        let mut letters: Vec<_> = letters.iter().map(|letter| (from(letter), text(letter))).collect();
+        let mut expected: Vec<_> =
+            good(true).into_iter().flat_map(|(at, texts)| texts.into_iter().map(move |text| (at, text))).collect();
+        letters.sort();
+        expected.sort();
+        assert_eq!(letters, expected, "{:?}: each dead letter once", self.kind);
     }
 }
 
@@ -128,8 +205,8 @@ async fn members_come_and_go(kafka: &Cluster, kind: Kind) {
 async fn a_zombie_commits_nothing(kafka: &Cluster) {
     let world = World::new(kafka, Kind::Static).await;
     let config = KafkaSourceConfig { group_instance_id: Some("the-one".into()), ..world.config() };
-    let zombie = world.run("zombie", config.clone(), Duration::from_secs(4)).await;
-    world.until(20).await;
+    let zombie = world.run("zombie", config.clone(), Duration::from_secs(10)).await;
+    world.until(4).await;
     let next = world.run("next", config, Duration::ZERO).await;
     world.judge().await;
     let ended = timeout(PATIENCE, zombie).await.expect("it ends").unwrap();
@@ -143,6 +220,77 @@ async fn a_zombie_commits_nothing(kafka: &Cluster) {
     );
     assert_eq!(settled, 0);
     next.abort();
+}
+
+/// Transactions whose commit waits.
+#[derive(Debug)]
+struct Held {
+    below: Arc<dyn TransactionControl>,
+    /// One permit for each transaction whose offsets are accepted.
+    accepted: Semaphore,
+    /// One permit for each commit that may begin.
+    commits: Semaphore,
+}
+
+impl TransactionControl for Held {
+    fn init(&self, within: Duration) -> ControlFuture<'_, ()> {
+        self.below.init(within)
+    }
+
+    fn begin(&self, within: Duration) -> ControlFuture<'_, ()> {
+        self.below.begin(within)
+    }
+
+    fn commit(&self, within: Duration) -> ControlFuture<'_, ()> {
+        Box::pin(async move {
+            self.commits.acquire().await.unwrap().forget();
+            self.below.commit(within).await
+        })
+    }
+
+    fn abort(&self, within: Duration) -> ControlFuture<'_, ()> {
+        self.below.abort(within)
+    }
+
+    fn send_offsets(&self, offsets: Vec<TopicOffset>, group: ConsumerGroup, within: Duration) -> ControlFuture<'_, ()> {
+        Box::pin(async move {
+            self.below.send_offsets(offsets, group, within).await?;
+            self.accepted.add_permits(1);
+            Ok(())
+        })
+    }
+}
+
+/// Another member takes the place of one whose offsets are accepted and whose transaction is open: it begins behind it, and
+/// only when it has ended.
+async fn the_next_owner_waits_for_a_zombie(kafka: &Cluster) {
+    let world = World::new(kafka, Kind::Static).await;
+    let config = KafkaSourceConfig { group_instance_id: Some("the-one".into()), ..world.config() };
+    let transport = RdkafkaTransport::builder().property("bootstrap.servers", kafka.bootstrap()).topic(&world.output);
+    let transport = transport.property("transactional.id", &world.output).connect().await.unwrap();
+    let below = transport.control();
+    let held = Arc::new(Held {
+        below: below.transactions().unwrap(),
+        accepted: Semaphore::new(0),
+        commits: Semaphore::new(0),
+    });
+    let control: Arc<dyn Control> = Arc::new(WithTransactions { below, transactions: Arc::clone(&held) as _ });
+    let sink = KafkaSinkConfig::exactly_once(kafka.bootstrap(), &world.output, &world.output);
+    let bills = KafkaSink::<String>::builder(sink).transport((transport, control)).build().await.unwrap();
+    let zombie = tokio::spawn(world.run_with(bills, config.clone(), Duration::ZERO).await);
+    timeout(PATIENCE, held.accepted.acquire()).await.expect("offsets are accepted").unwrap().forget();
+    let handled = world.handled.load(Ordering::Relaxed);
+    let next = World { handled: Arc::default(), is_refused: Arc::default(), ..world.clone() };
+    let run = next.run("next", config, Duration::ZERO).await;
+    // Time to find out where its partitions begin, if that was to be found out.
+    let ended = timeout(Duration::from_secs(3), zombie).await;
+    assert_eq!(next.handled.load(Ordering::Relaxed), 0, "{handled} messages are in an open transaction");
+    held.commits.add_permits(1_000);
+    world.judge().await;
+    if let Ok(ended) = ended {
+        assert!(!matches!(ended.unwrap(), Err(error) if error.kind() == SourceErrorKind::Handler));
+    }
+    run.abort();
 }
 
 macro_rules! on_real_kafka {
@@ -161,4 +309,5 @@ on_real_kafka! {
     exactly_once_cooperative: |kafka| members_come_and_go(kafka, Kind::Cooperative);
     exactly_once_kip_848: |kafka| members_come_and_go(kafka, Kind::Consumer);
     a_zombie: a_zombie_commits_nothing;
+    a_zombie_with_accepted_offsets: the_next_owner_waits_for_a_zombie;
 }

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use kafka_tower::memory::MemoryKafka;
+use kafka_tower::memory::{MemoryKafka, TransactionCall};
 use kafka_tower::source::FailurePolicy;
 use kafka_tower::telemetry::Telemetry;
-use kafka_tower::{CommitStrategy, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, SourceMessage};
+use kafka_tower::{
+    CommitStrategy, Error, ErrorKind, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, Recovery,
+    SourceMessage,
+};
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt};
 use opentelemetry_sdk::trace::SpanData;
 use tokio::time::timeout;
@@ -152,6 +155,8 @@ async fn handlers_of_transactional_run_in_spans() {
         }
     };
     let policy = FailurePolicy::retry(3);
+    let abort = Error::new(ErrorKind::Transaction, "planted").with_recovery(Recovery::AbortTransaction);
+    let _ = kafka.script_transactions().on(TransactionCall::Commit).fail(abort);
     let report = source.transactional(sink, handler).on_failure(policy).until(tokio::time::sleep(LONG)).await.unwrap();
     assert_eq!((report.settled, kafka.committed("bills").len()), (2, 2));
     let spans = backend.spans();
@@ -160,4 +165,16 @@ async fn handlers_of_transactional_run_in_spans() {
     assert!(types.contains(&"_OTHER".to_owned()), "{types:?}");
     let senders = |span: &SpanData| span.links.iter().map(|link| link.span_context.span_id()).collect::<Vec<_>>();
     assert!(processed.iter().any(|span| senders(span) == [sent[1].span_context.span_id()]));
+    let points = backend.points();
+    let of = |name: &str, more: &str| {
+        let is =
+            |point: &str| point.split(' ').next() == Some(name) && point.contains(more) && point.contains("billing");
+        points.iter().filter(|(point, _)| is(point)).map(|(_, value)| *value).sum::<f64>()
+    };
+    let [all, durations, messages] = ["transactions", "transaction.duration", "transaction.messages"]
+        .map(|name| format!("kafka_tower.source.{name}"));
+    let committed = of(&all, "outcome=committed");
+    assert!(committed >= 1.0, "{points:#?}");
+    assert_eq!((of(&all, "outcome=aborted"), of(&all, "outcome=unknown")), (1.0, 0.0), "{points:#?}");
+    assert_eq!((of(&durations, ""), of(&messages, "")), (committed + 1.0, committed + 1.0), "{points:#?}");
 }

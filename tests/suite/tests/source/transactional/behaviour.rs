@@ -12,7 +12,9 @@ use tokio::time::{Instant, sleep};
 use super::support::{
     BILLS, assert_exactly_once, bill, bills, ended, filled, finish, kafka, members, pass, settings, sink, until_idle,
 };
-use crate::support::{LONG, SECOND, append, append_aborted, append_keyed, append_text, committed, config, source};
+use crate::support::{
+    LONG, SECOND, TOPIC, append, append_aborted, append_keyed, append_text, committed, config, source,
+};
 
 #[tokio::test(start_paused = true)]
 async fn each_message_has_its_output_once_and_in_order() {
@@ -215,7 +217,7 @@ async fn records_that_are_skipped_do_not_hold_the_others_up() {
     let run = source.transactional(sink(&kafka, "billing-1").await, pass).max_records(1).until(until_idle(&kafka));
     let report = ended(run.into_future()).await.unwrap();
     assert_eq!((report.settled, report.skipped, report.is_complete()), (3, 5, true), "{report}");
-    assert_eq!((bills(&kafka, 0), committed(&kafka, 0)), (vec![0, 1, 2], 7));
+    assert_eq!((bills(&kafka, 0), committed(&kafka, 0)), (vec![0, 1, 2], 8));
 }
 
 #[tokio::test(start_paused = true)]
@@ -279,6 +281,39 @@ async fn holes_of_the_input_are_passed() {
     drop(finish(&kafka, members(&kafka).await, sink(&kafka, "billing-1").await).await.unwrap());
     assert_eq!(bills(&kafka, 0), [0, 1, 2, 3, 4]);
     assert_eq!(Some(committed(&kafka, 0)), kafka.high_watermark(crate::support::TOPIC, 0), "no lag");
+}
+
+/// A marker or an aborted record that is read when nothing else is left: its position is committed, once, and also if that
+/// has to be repeated.
+#[tokio::test(start_paused = true)]
+async fn positions_behind_the_last_message_are_committed() {
+    use kafka_tower::memory::TransactionCall::Commit;
+    let kafka = filled(1, 3).await;
+    let (source, sink) = (members(&kafka).await, sink(&kafka, "billing-1").await);
+    let run = tokio::spawn(source.transactional(sink, pass).until(sleep(3 * LONG)).into_future());
+    sleep(LONG).await;
+    assert_eq!(committed(&kafka, 0), 3);
+    append_aborted(&kafka, 0, 2).await;
+    sleep(SECOND / 2).await;
+    assert_eq!(committed(&kafka, 0), 3, "something else may come");
+    sleep(SECOND).await;
+    let end = kafka.high_watermark(TOPIC, 0).unwrap();
+    assert_eq!(committed(&kafka, 0), end);
+    let counted = kafka.script_transactions().on(Commit).delay(Duration::ZERO);
+    sleep(LONG / 4).await;
+    assert_eq!(counted.used(), 0, "nothing is left to commit");
+    counted.cancel();
+
+    let abort = Error::new(kafka_tower::ErrorKind::Transaction, "planted");
+    let abort = abort.with_recovery(kafka_tower::Recovery::AbortTransaction);
+    let refused = kafka.script_transactions().on(Commit).times(3).fail(abort);
+    append_aborted(&kafka, 0, 1).await;
+    sleep(10 * SECOND).await;
+    assert_eq!((refused.used(), committed(&kafka, 0)), (3, end + 2));
+    append(&kafka, 0, 3..4).await;
+    assert!(run.await.unwrap().unwrap().is_complete());
+    assert_eq!((bills(&kafka, 0), committed(&kafka, 0)), (vec![0, 1, 2, 3], end + 3));
+    assert_eq!(kafka.markers(BILLS, 0).len(), 2, "a transaction without outputs writes nothing there");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 mod behaviour;
 mod ends;
 mod groups;
+mod letters;
 mod planted;
 mod random;
 mod support;

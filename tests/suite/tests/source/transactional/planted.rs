@@ -6,10 +6,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use kafka_tower::layers::dead_letter::{DeadLetterLayer, FailedRecord};
 use kafka_tower::memory::{MemoryKafka, TransactionCall};
 use kafka_tower::{
-    ConsumerGroup, Error, ErrorKind, KafkaSink, KafkaSinkConfig, KafkaSource, Persistence, Recovery, TopicOffset,
-    TopicPartition,
+    ConsumerGroup, Error, ErrorKind, KafkaSink, KafkaSinkConfig, KafkaSource, Persistence, RawRecord, Record, Recovery,
+    SourceMessage, TopicOffset, TopicPartition,
 };
 use kafka_tower_core::{
     Assignment, Batch, BatchSink, CommitTicket, Consumer, ConsumerEvents, ConsumerTransport, Control, ControlFuture,
@@ -17,8 +18,11 @@ use kafka_tower_core::{
 };
 use kafka_tower_test_suite::control::WithTransactions;
 use tokio::time::sleep;
+use tower::{Layer as _, ServiceBuilder, ServiceExt as _};
 
-use super::support::{BILLS, assert_exactly_once, ended, filled, pass, settings, until_idle};
+use super::support::{
+    BILLS, assert_exactly_once, bill, bills, ended, filled, finish, letters, members, pass, settings, sink, until_idle,
+};
 use crate::support::{GROUP, SECOND, committed};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +33,17 @@ enum Defect {
     ReplaysAnUnknownEndWithoutAsking,
     /// What was read is committed by the source, as `enable.auto.commit` does.
     CommitsByItself,
+    /// The loop's transport does not write one of the outputs, and says that it did.
+    LosesAnOutput,
+    /// Dead letters are sent by another producer.
+    DeadLettersOutside,
     /// A new assignment begins at the committed offset, whatever transactions are open.
     ReadsUnstableOffsets,
 }
 
 use Defect::{
-    CommitsByItself, ReadsUnstableOffsets, ReplaysAnUnknownEndWithoutAsking, TakesTheMetadataOutsideOfTheLock,
+    CommitsByItself, DeadLettersOutside, LosesAnOutput, ReadsUnstableOffsets, ReplaysAnUnknownEndWithoutAsking,
+    TakesTheMetadataOutsideOfTheLock,
 };
 
 type Slot = Arc<OnceLock<Arc<dyn Consumer>>>;
@@ -107,7 +116,62 @@ async fn the_next_owner_waits_for_the_end(defect: Option<Defect>) {
     assert_exactly_once(&kafka, 10);
 }
 
+/// A committed offset without its output.
+async fn each_offset_has_its_output(defect: Option<Defect>) {
+    let kafka = filled(1, 10).await.with_topic("elsewhere", 1);
+    let lost = move |mut record: Record| {
+        let is_lost = defect == Some(LosesAnOutput) && record.value.as_deref() == Some(b"7");
+        if is_lost {
+            record.topic = "elsewhere".into();
+        }
+        record
+    };
+    let transport = kafka.transactional_transport("billing-1");
+    let control = transport.control();
+    let transport = ServiceBuilder::new().map_request(lost).service(transport);
+    let config = KafkaSinkConfig::exactly_once("memory", BILLS, "billing-1");
+    let sink = KafkaSink::builder(config).transport((transport, control)).build().await.unwrap();
+    drop(finish(&kafka, members(&kafka).await, sink).await.unwrap());
+    assert_exactly_once(&kafka, 10);
+}
+
+/// A dead letter is aborted with its transaction.
+async fn a_dead_letter_is_there_once(defect: Option<Defect>) {
+    let kafka = filled(1, 10).await.with_topic("orders.dlq", 1);
+    let abort = Error::new(ErrorKind::Transaction, "planted").with_recovery(Recovery::AbortTransaction);
+    let _ = kafka.script_transactions().on(TransactionCall::Commit).fail(abort);
+    let layer = DeadLetterLayer::default();
+    let outside = layer.layer(kafka.transport());
+    let handler = move |order: SourceMessage<u32>| {
+        let outside = outside.clone();
+        async move {
+            if order.offset() != 7 {
+                return Ok(vec![bill(&order)]);
+            }
+            if defect != Some(DeadLettersOutside) {
+                return Err("planted");
+            }
+            let record = RawRecord::new(order.topic().as_ref(), order.partition(), order.offset());
+            outside.oneshot(FailedRecord::new(record, "Handler", "planted")).await.unwrap();
+            Ok(vec![])
+        }
+    };
+    let run = members(&kafka).await.transactional(sink(&kafka, "billing-1").await, handler);
+    drop(ended(run.dead_letters(layer).until(until_idle(&kafka)).into_future()).await.unwrap());
+    assert_eq!((letters(&kafka, 0), bills(&kafka, 0).len(), committed(&kafka, 0)), (vec![7], 9, 10));
+}
+
 mod kept {
+    #[tokio::test(start_paused = true)]
+    async fn each_offset_has_its_output() {
+        super::each_offset_has_its_output(None).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_letter_is_there_once() {
+        super::a_dead_letter_is_there_once(None).await;
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_stale_batch_is_not_committed() {
         super::a_stale_batch_is_not_committed(None).await;
@@ -141,6 +205,8 @@ async fn each_defect_is_found() {
             run(an_unknown_end_is_not_repeated_without_asking(Some(ReplaysAnUnknownEndWithoutAsking))).await,
         ),
         (CommitsByItself, run(offsets_are_committed_with_their_outputs_only(Some(CommitsByItself))).await),
+        (LosesAnOutput, run(each_offset_has_its_output(Some(LosesAnOutput))).await),
+        (DeadLettersOutside, run(a_dead_letter_is_there_once(Some(DeadLettersOutside))).await),
         (ReadsUnstableOffsets, run(the_next_owner_waits_for_the_end(Some(ReadsUnstableOffsets))).await),
     ];
     let missed: Vec<_> = broken.iter().filter(|(_, found)| !found).map(|(defect, _)| defect).collect();

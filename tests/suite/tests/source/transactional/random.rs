@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use kafka_tower::layers::dead_letter::DeadLetterLayer;
 use kafka_tower::memory::{FaultKind, Faults, MemoryKafka, TransactionCall};
 use kafka_tower::source::{FailurePolicy, Order, SourceErrorKind};
 use kafka_tower::{Error, ErrorKind, KafkaSourceConfig, Persistence, Recovery, SourceMessage};
@@ -13,8 +14,8 @@ use kafka_tower_test_suite::random::Random;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::support::{BILLS, Ended, bill, bills, kafka, offsets, settings, sink, until_idle};
-use crate::support::{GROUP, TOPIC, append, append_aborted, append_keyed, committed, each_seed, source};
+use super::support::{BILLS, Ended, bill, bills, kafka, letters, offsets, settings, sink, until_idle};
+use crate::support::{GROUP, TOPIC, append, append_aborted, append_keyed, append_text, committed, each_seed, source};
 
 /// A key of a partition.
 type Key = (i32, Bytes);
@@ -55,11 +56,19 @@ impl Drop for Handled {
     }
 }
 
+struct Input {
+    offset: i64,
+    /// `None`: it cannot be decoded.
+    value: Option<u32>,
+}
+
 struct World {
     kafka: MemoryKafka,
     keys: Keys,
     config: KafkaSourceConfig,
     members: Vec<Option<JoinHandle<Ended>>>,
+    /// Whether what fails is dead-lettered, and some records cannot be decoded.
+    letters: bool,
     /// Sinks with the same transactional id fence each other, as a restarted process does.
     started: usize,
 }
@@ -97,27 +106,43 @@ impl World {
             .max_age(Duration::from_millis(random.below(200)))
             .concurrency(1 + random.below(16) as usize)
             .order(order);
+        let run = if self.letters { run.dead_letters(DeadLetterLayer::default()) } else { run };
         self.members[index] = Some(tokio::spawn(run.into_future()));
     }
 
-    /// Of each partition the committed bills are those of a prefix of the orders, once and in order, and the offset is theirs.
-    fn judge(&self, orders: &[Vec<u32>]) {
+    /// What is committed for a partition: the offsets of bills and of dead letters, and whether nothing hides more of them.
+    fn made(&self, partition: i32, orders: &[Input]) -> (Vec<i64>, bool) {
+        let offset = |value: u32| orders.iter().find(|order| order.value == Some(value)).unwrap().offset;
+        let bills: Vec<_> = bills(&self.kafka, partition).into_iter().map(offset).collect();
+        let letters = letters(&self.kafka, partition);
+        for made in [&bills, &letters] {
+            assert!(made.is_sorted_by(|one, next| one < next), "partition {partition}: {made:?}");
+        }
+        let mut made = [bills, letters].concat();
+        made.sort_unstable();
+        let stable =
+            |topic| self.kafka.last_stable_offset(topic, partition) == self.kafka.high_watermark(topic, partition);
+        (made, stable(BILLS) && stable("orders.dlq"))
+    }
+
+    /// Of each partition, what is committed are the bills or dead letters of a prefix of the orders, once and in order, and the
+    /// offset is theirs.
+    fn judge(&self, orders: &[Vec<Input>]) {
         for (partition, orders) in orders.iter().enumerate() {
-            let bills = bills(&self.kafka, partition as i32);
-            assert!(orders.starts_with(&bills), "partition {partition}: {bills:?}");
+            let (made, all) = self.made(partition as i32, orders);
+            // Behind an open transaction, for example of a member that was killed, nobody sees what was committed.
+            if all {
+                let expected = orders.iter().map(|order| order.offset).take(made.len());
+                assert!(expected.eq(made.iter().copied()), "partition {partition}: {made:?}");
+            }
             let committed = committed(&self.kafka, partition as i32);
             let below = self.kafka.committed_partition(TOPIC, partition as i32);
             let below = below.iter().filter(|record| record.offset < committed).count();
-            // Behind an open transaction, for example of a member that was killed, nobody sees what was committed.
-            let stable = self.kafka.last_stable_offset(BILLS, partition as i32);
-            if stable == self.kafka.high_watermark(BILLS, partition as i32) {
-                assert_eq!(
-                    below,
-                    bills.len(),
-                    "partition {partition}: the offset {committed} is not that of the bills"
-                );
+            if all {
+                let what = "the offset is not that of what was made";
+                assert_eq!(below, made.len(), "partition {partition}, {committed}: {what}");
             } else {
-                assert!(below >= bills.len(), "partition {partition}: the offset {committed} is behind the bills");
+                assert!(below >= made.len(), "partition {partition}: the offset {committed} is behind what was made");
             }
         }
     }
@@ -130,29 +155,41 @@ fn error(recovery: Recovery, persistence: Persistence) -> Error {
 async fn run(seed: u64) {
     let random = &mut Random::new(seed);
     let partitions = 1 + random.below(4) as i32;
-    let kafka = kafka(partitions as u32);
+    let kafka = kafka(partitions as u32).with_topic("orders.dlq", partitions as u32);
+    let letters = random.below(2) == 0;
     let (mut orders, mut keys) = (Vec::new(), BTreeMap::<_, Vec<_>>::new());
     let names = 1 + random.below(8);
     for partition in 0..partitions {
         let count = 20 + random.below(100) as u32;
+        let mut of_partition = Vec::new();
         for value in 0..count {
+            let mut order = |value| {
+                let offset = kafka.high_watermark(TOPIC, partition).unwrap() - 1;
+                of_partition.push(Input { offset, value });
+                offset
+            };
             if value == count / 2 {
                 append_aborted(&kafka, partition, random.below(3) as u32).await;
+            }
+            if letters && random.below(20) == 0 {
+                append_text(&kafka, partition, "no number").await;
+                order(None);
+                continue;
             }
             // Some have no key.
             let Some(key) = random.below(names + 1).checked_sub(1).map(|key| format!("key-{key}")) else {
                 append(&kafka, partition, [value]).await;
+                order(Some(value));
                 continue;
             };
             append_keyed(&kafka, partition, [(&*key, value)]).await;
-            let offset = kafka.high_watermark(TOPIC, partition).unwrap() - 1;
-            keys.entry((partition, Bytes::from(key))).or_default().push(offset);
+            keys.entry((partition, Bytes::from(key))).or_default().push(order(Some(value)));
         }
-        orders.push((0..count).collect::<Vec<_>>());
+        orders.push(of_partition);
     }
     let config =
         KafkaSourceConfig { drain_timeout_ms: 500, max_unsettled: 1 + random.below(100) as usize, ..settings() };
-    let mut world = World { kafka, keys: Arc::new(keys), config, members: vec![None, None, None], started: 0 };
+    let mut world = World { kafka, letters, keys: Arc::new(keys), config, members: vec![None, None, None], started: 0 };
     if random.below(2) == 0 {
         let faults = Faults::none()
             .with(FaultKind::DelayTransaction, 0.05)
@@ -205,7 +242,7 @@ async fn run(seed: u64) {
 }
 
 /// All faults end, and one member handles what is left.
-async fn finish(mut world: World, orders: &[Vec<u32>], random: &mut Random) {
+async fn finish(mut world: World, orders: &[Vec<Input>], random: &mut Random) {
     world.kafka.stop_faults();
     world.kafka.clear_script();
     for member in world.members.iter_mut().filter_map(Option::take) {
@@ -217,12 +254,10 @@ async fn finish(mut world: World, orders: &[Vec<u32>], random: &mut Random) {
     until_idle(&world.kafka).await;
     world.judge(orders);
     for (partition, orders) in orders.iter().enumerate() {
-        assert_eq!(
-            bills(&world.kafka, partition as i32),
-            *orders,
-            "partition {partition}: {:?}",
-            offsets(&world.kafka)
-        );
+        let (made, all) = world.made(partition as i32, orders);
+        assert_eq!((made.len(), all), (orders.len(), true), "partition {partition}: {:?}", offsets(&world.kafka));
+        let end = world.kafka.high_watermark(TOPIC, partition as i32);
+        assert_eq!(Some(committed(&world.kafka, partition as i32)), end, "no lag");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use kafka_tower::memory::MemoryKafka;
+use kafka_tower::memory::{MemoryKafka, StoredRecord};
 use kafka_tower::source::SourceCloseReport;
 use kafka_tower::{
     CommitStrategy, Error, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, SinkMessage, SourceError,
@@ -79,6 +79,18 @@ pub(crate) fn offsets(kafka: &MemoryKafka) -> Vec<i64> {
 pub(crate) fn bills(kafka: &MemoryKafka, partition: i32) -> Vec<u32> {
     let records = kafka.committed_partition(BILLS, partition);
     records.iter().map(|record| std::str::from_utf8(record.value().unwrap()).unwrap().parse().unwrap()).collect()
+}
+
+/// The offsets of the committed dead letters of a partition's records, in order.
+pub(crate) fn letters(kafka: &MemoryKafka, partition: i32) -> Vec<i64> {
+    let number = |record: &StoredRecord, name: &str| {
+        let header = record.record.headers.get(&format!("kafka-tower-dlq-{name}")).unwrap();
+        std::str::from_utf8(header).unwrap().parse::<i64>().unwrap()
+    };
+    let topics = ["orders.dlq", "dead"].into_iter().filter(|topic| kafka.partition_count(topic).is_some());
+    let letters = topics.flat_map(|topic| kafka.committed(topic));
+    let letters = letters.filter(|letter| number(letter, "partition") == i64::from(partition));
+    letters.map(|letter| number(&letter, "offset")).collect()
 }
 
 /// Each order below `records` has exactly one bill, in order, and its offset is committed.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Engine;
 use crate::source::DeliveryId;
-use crate::{TopicOffset, TopicPartition};
+use crate::{Assignment, TopicOffset, TopicPartition};
 
 /// Records of a partition that belong to one transaction: from its first record that is not settled to the last one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Span {
     pub last: DeliveryId,
     /// Number of records. Between them, others may be settled.
     pub records: usize,
+    /// How many of them were not handled, and have a dead letter in the transaction.
+    pub dead_letters: usize,
 }
 
 impl Engine {
@@ -28,7 +30,7 @@ impl Engine {
     /// group's metadata before anything else can change: Kafka does not check which member owns a partition.
     #[must_use]
     pub fn offsets_after(&self, spans: &[Span]) -> Option<Vec<TopicOffset>> {
-        let offset = |Span { at, first, last, records }: &Span| {
+        let offset = |Span { at, first, last, records, .. }: &Span| {
             let offset = self.partitions.get(at)?.watermark.end_of(*first, *last, *records)?;
             Some(TopicOffset { topic: at.topic.clone(), partition: at.partition, offset })
         };
@@ -36,14 +38,38 @@ impl Engine {
     }
 
     /// The transaction with the records up to the last one of this span was committed, with this offset after it. Nothing
-    /// happens if the partition was given back, lost or read again since. Then its next reader begins there.
-    pub fn settle_span(&mut self, span: &Span, offset: i64) {
-        let Some(partition) = self.partitions.get_mut(&span.at) else { return };
+    /// happens, and the result is false, if the partition was given back, lost or read again since. Then its next reader begins
+    /// there.
+    pub fn settle_span(&mut self, span: &Span, offset: i64) -> bool {
+        let Some(partition) = self.partitions.get_mut(&span.at) else { return false };
         let settled = partition.watermark.settle_through(span.last);
         if settled > 0 {
-            self.closed.settled += settled;
+            let dead_letters = settled.min(span.dead_letters as u64);
+            self.closed.settled += settled - dead_letters;
+            self.closed.dead_lettered += dead_letters;
             partition.watermark.committed(offset);
             partition.attempts = partition.attempts.split_off(&offset);
+        }
+        settled > 0
+    }
+
+    /// The partitions whose records are all settled and whose position is greater than the committed offset, with that
+    /// position: behind transaction markers, records of aborted transactions, or records that were skipped. Also those of
+    /// which it is not known what is committed.
+    #[must_use]
+    pub fn passed(&self) -> Vec<(Assignment, i64)> {
+        let passed = |at: &Assignment| {
+            let partition = self.partitions.get(&at.at).filter(|partition| partition.is_open())?;
+            partition.watermark.due().filter(|_| partition.watermark.len() == 0)
+        };
+        self.member.active().filter_map(|at| passed(&at).map(|position| (at, position))).collect()
+    }
+
+    /// A transaction has committed the position of a partition that [`passed`](Self::passed) has named. Nothing happens if
+    /// the partition was given back, lost or read again since.
+    pub fn committed_position(&mut self, at: &Assignment, position: i64) {
+        if let Some(partition) = self.current(at) {
+            partition.watermark.committed(position);
         }
     }
 

@@ -48,6 +48,11 @@ impl Case {
         self.engine.readable().remove(0)
     }
 
+    fn assigned_after(&mut self, time: Duration) -> Assignment {
+        self.wait(time);
+        self.assigned()
+    }
+
     fn take(&mut self, offset: i64) -> DeliveryId {
         let id = self.engine.deliver(&self.assigned(), offset).unwrap();
         self.engine.dispatch(&self.at, id).unwrap();
@@ -56,7 +61,7 @@ impl Case {
 
     fn span(&mut self, offsets: [i64; 2]) -> Span {
         let ids = offsets.map(|offset| self.take(offset));
-        Span { at: self.at.clone(), first: ids[0], last: ids[1], records: 2 }
+        Span { at: self.at.clone(), first: ids[0], last: ids[1], records: 2, dead_letters: 0 }
     }
 
     fn end(&self, span: &Span) -> Option<i64> {
@@ -72,11 +77,47 @@ fn the_offset_is_that_of_the_next_record_or_the_position_and_nothing_else_commit
     assert_eq!(case.end(&span), Some(12), "behind aborted records");
     let next = case.take(14);
     assert_eq!(case.end(&span), Some(14));
-    case.engine.settle_span(&span, 14);
+    assert!(case.engine.settle_span(&span, 14));
     assert_eq!(case.engine.closed().settled, 2);
     assert_eq!(case.end(&span), None, "once");
-    assert_eq!(case.end(&Span { at: case.at.clone(), first: next, last: next, records: 1 }), Some(15));
+    assert_eq!(case.end(&Span { at: case.at.clone(), first: next, last: next, records: 1, dead_letters: 0 }), Some(15));
     assert!(case.wait(60 * SECOND).is_empty(), "no commit of its own");
+}
+
+#[test]
+fn dead_letters_are_counted_when_they_are_committed() {
+    let mut case = Case::new();
+    let span = Span { dead_letters: 1, ..case.span([3, 7]) };
+    assert!(case.engine.settle_span(&span, 8) && !case.engine.settle_span(&span, 8));
+    assert_eq!((case.engine.closed().settled, case.engine.closed().dead_lettered), (1, 1));
+}
+
+/// The position is committed if no record is left, and never past one.
+#[test]
+fn a_position_is_passed_when_all_records_before_it_are_settled() {
+    let mut case = Case::new();
+    assert_eq!(case.engine.passed(), [], "nothing is known");
+    case.engine.reach(&case.assigned(), 3, case.now);
+    let at = case.assigned();
+    assert_eq!(case.engine.passed(), [(at.clone(), 3)], "what the group has is not known");
+    case.engine.committed_position(&at, 3);
+    assert_eq!(case.engine.passed(), []);
+    let span = case.span([3, 4]);
+    case.engine.reach(&at, 9, case.now);
+    assert_eq!(case.engine.passed(), [], "two records are not settled");
+    assert!(case.engine.settle_span(&span, 5));
+    assert_eq!(case.engine.passed(), [(at.clone(), 9)]);
+    let read = case.engine.deliver(&at, 11).unwrap();
+    assert_eq!(case.engine.passed(), [], "one waits");
+    case.engine.dispatch(&case.at, read).unwrap();
+    case.engine.retry(&case.at, read, case.now + SECOND);
+    let epoch = case.assigned_after(SECOND);
+    case.engine.committed_position(&at, 12);
+    assert_ne!(epoch, at, "it is read again");
+    case.engine.reach(&epoch, 12, case.now);
+    assert_eq!(case.engine.passed(), [(epoch, 12)], "an old epoch commits nothing");
+    case.engine.event(case.now, GroupEvent::Revoked(vec![case.at.clone()]));
+    assert_eq!(case.engine.passed(), []);
 }
 
 /// Otherwise the offset would commit a record that is in nobody's transaction.
@@ -86,7 +127,7 @@ fn only_all_records_up_to_the_last_one_are_a_span() {
     let (first, second) = (case.take(0), case.take(1));
     let span = |first, last| {
         let records = if first == last { 1 } else { 2 };
-        Span { at: TopicPartition::new("orders", 0), first, last, records }
+        Span { at: TopicPartition::new("orders", 0), first, last, records, dead_letters: 0 }
     };
     assert_eq!(case.end(&span(second, second)), None, "one before it is not settled");
     let undispatched = case.engine.deliver(&case.assigned(), 2).unwrap();
@@ -112,7 +153,7 @@ fn a_revocation_waits_for_the_end_of_the_transaction_and_no_longer_than_a_drain(
         assert_eq!(case.end(&span), Some(2), "it may still be committed");
         assert!(case.wait(10 * SECOND - Duration::from_millis(1)).is_empty());
         match ends {
-            Some(true) => case.engine.settle_span(&span, 2),
+            Some(true) => drop(case.engine.settle_span(&span, 2)),
             Some(false) => assert!(case.engine.rewind(&span, case.now)),
             None => {}
         }
@@ -136,7 +177,7 @@ fn a_span_of_an_old_epoch_is_stale() {
     assert_eq!((case.end(&span), case.end(&new)), (None, Some(2)));
     assert!(!case.engine.is_current(&case.at, span.first) && case.engine.is_current(&case.at, new.first));
     // Neither end of the old one changes the new one.
-    case.engine.settle_span(&span, 2);
+    let _ = case.engine.settle_span(&span, 2);
     assert!(!case.engine.rewind(&span, case.now));
     assert_eq!((case.end(&new), case.engine.closed().settled), (Some(2), 0));
 }
@@ -166,7 +207,7 @@ fn a_retry_delivers_a_record_as_the_next_attempt_and_leaves_those_before_it() {
     let actions = case.wait(SECOND);
     assert!(matches!(&actions[..], [Action::Seek { to: 2, .. }]), "{actions:?}");
     assert_eq!(case.end(&span), Some(2));
-    case.engine.settle_span(&span, 2);
+    let _ = case.engine.settle_span(&span, 2);
     let again = case.engine.deliver(&case.assigned(), 2).unwrap();
     assert_eq!(case.engine.dispatch(&case.at, again), Some(2));
     let behind = case.engine.deliver(&case.assigned(), 3).unwrap();
@@ -190,7 +231,7 @@ proptest! {
                 },
                 2..4 if !handed.is_empty() => {
                     let count = count.min(handed.len());
-                    let span = Span { at: case.at.clone(), first: handed[0].1, last: handed[count - 1].1, records: count };
+                    let span = Span { at: case.at.clone(), first: handed[0].1, last: handed[count - 1].1, records: count, dead_letters: 0 };
                     let end = case.end(&span);
                     prop_assert_eq!(end, Some(handed.get(count).map_or(handed[count - 1].0 + 1, |(offset, _)| *offset)));
                     if what == 2 {
