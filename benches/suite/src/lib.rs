@@ -12,6 +12,7 @@ pub mod other;
 pub mod read;
 pub mod run;
 mod source;
+pub mod stalled;
 pub mod stats;
 pub mod telemetry;
 mod transactions;

@@ -69,7 +69,7 @@ impl Progress {
     }
 }
 
-fn source_config(plan: &Plan) -> KafkaSourceConfig {
+pub(crate) fn source_config(plan: &Plan) -> KafkaSourceConfig {
     KafkaSourceConfig {
         brokers: plan.bootstrap.clone(),
         group_id: transactions::id(plan),

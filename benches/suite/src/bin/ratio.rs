@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use kafka_tower_benches::broker::{self, Broker};
 use kafka_tower_benches::other;
 use kafka_tower_benches::run::{self, Mode, Plan, Took};
+use kafka_tower_benches::stalled::{self, Resident};
 use kafka_tower_benches::stats::{Spread, table};
 
 const USAGE: &str = "\
@@ -35,8 +36,13 @@ ratio (--mock | --kafka) [options]
   --age MS          of a batch of the batching layer (default: 50)
   --partitions N    of the topic, with --kafka (default: 4)
   --gate N          records that our gate admits (default: twice the window)
+  --stalled         with --kafka, no comparison: the memory of a source whose service is never ready; fails
+                    beyond the bound
   --retries N       how often a run is repeated while others used more than 0.3 of a core (default: 2)
   --pin             this program on processor 0, the broker on processor 1 (needs taskset)";
+
+/// Argument of a process that serves with a service that is never ready.
+const STALLED: &str = "--run-stalled";
 
 /// Maximum share of a core that other processes may use during a run.
 const QUIET: f64 = 0.3;
@@ -57,6 +63,7 @@ struct Options {
     partitions: i32,
     retries: usize,
     pin: bool,
+    stalled: bool,
 }
 
 impl Options {
@@ -70,6 +77,11 @@ fn main() {
     match arguments.first().map(String::as_str) {
         Some(broker::SERVE_MOCK) => broker::serve_mock(),
         Some("--run") => println!("{}", run::run(&read_plan(&arguments[1..])).write()),
+        Some(STALLED) => {
+            let (buffer, plan) = (parsed(&arguments[1]).expect("a number"), read_plan(&arguments[2..]));
+            let Resident { before, most } = runtime().block_on(stalled::serve(&plan, buffer));
+            println!("{before} {most}");
+        }
         _ => match options(&arguments) {
             Ok(mut options) => compare(&mut options),
             Err(error) => {
@@ -97,6 +109,7 @@ fn options(arguments: &[String]) -> Result<Options, String> {
         partitions: 4,
         retries: 2,
         pin: false,
+        stalled: false,
     };
     let mut target = false;
     let mut arguments = arguments.iter();
@@ -119,8 +132,12 @@ fn options(arguments: &[String]) -> Result<Options, String> {
             "--partitions" => options.partitions = parsed(value()?)?,
             "--retries" => options.retries = parsed(value()?)?,
             "--pin" => options.pin = true,
+            "--stalled" => (options.stalled, options.modes) = (true, vec![Mode::SourceServe]),
             _ => return Err(format!("unknown option {name}")),
         }
+    }
+    if options.stalled {
+        options.to = Some(Mode::SourceServe);
     }
     if !target {
         return Err("one of --mock and --kafka is required".to_owned());
@@ -170,6 +187,9 @@ fn compare(options: &mut Options) {
             assert!(pinned.is_ok_and(|status| status.success()), "taskset did not pin the broker");
         }
     }
+    if options.stalled {
+        return stalled(options, &broker);
+    }
     println!(
         "{}{}, window {}, gate {}, {} pairs; medians (min–max); x: pairwise, to {}\n",
         if options.kafka { "Apache Kafka" } else { "the mock cluster" },
@@ -188,8 +208,34 @@ fn gate(options: &Options) -> usize {
     options.gate.unwrap_or(2 * options.window)
 }
 
-fn compare_size(options: &Options, broker: &Broker, size: usize) -> String {
-    let mut base = Plan {
+/// Shows the memory of sources whose service is never ready.
+fn stalled(options: &Options, broker: &Broker) {
+    let mut rows = Vec::new();
+    let mut beyond = false;
+    for &size in &options.sizes {
+        let mut plan = base(options, broker, size);
+        runtime().block_on(broker.fill(&mut plan));
+        for buffer in [16 << 20, 64 << 20] {
+            let mut command = Command::new(std::env::current_exe().expect("this program"));
+            command.args([STALLED, &buffer.to_string()]).args(arguments(&plan));
+            let output = command.stderr(Stdio::inherit()).output().expect("a process");
+            let line = String::from_utf8_lossy(&output.stdout);
+            let numbers: Vec<usize> = line.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+            let &[before, most] = numbers.as_slice() else { panic!("no result: {}", output.status) };
+            let bound = stalled::bound(&plan, buffer);
+            beyond |= most - before > bound;
+            let mib = |bytes: usize| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
+            let topic = plan.records * size;
+            rows.push(vec![format!("{size} B"), mib(topic), mib(buffer), mib(before), mib(most - before), mib(bound)]);
+        }
+    }
+    println!("{}", table(&["values", "topic MiB", "buffer_bytes MiB", "before MiB", "more MiB", "bound MiB"], &rows));
+    assert!(!beyond, "a source takes more than its bound");
+}
+
+/// What all modes send, or read, of this size.
+fn base(options: &Options, broker: &Broker, size: usize) -> Plan {
+    Plan {
         mode: options.modes[0],
         size,
         records: options.bytes / size,
@@ -201,7 +247,11 @@ fn compare_size(options: &Options, broker: &Broker, size: usize) -> String {
         bootstrap: broker.bootstrap.clone(),
         topic: broker.topic.clone(),
         broker: broker.pids.clone(),
-    };
+    }
+}
+
+fn compare_size(options: &Options, broker: &Broker, size: usize) -> String {
+    let mut base = base(options, broker, size);
     if base.mode.reads() {
         runtime().block_on(broker.fill(&mut base));
         // It warms the broker up.
@@ -277,25 +327,30 @@ fn spawn(options: &Options, plan: &Plan) -> Took {
     } else {
         Command::new(program)
     };
-    let broker: Vec<String> = plan.broker.iter().map(u32::to_string).collect();
-    command.arg("--run").args([
-        &plan.mode.to_string(),
-        &plan.size.to_string(),
-        &plan.records.to_string(),
-        &plan.window.to_string(),
-        &plan.gate.to_string(),
-        &plan.transaction.to_string(),
-        &plan.lanes.to_string(),
-        &plan.age.to_string(),
-        &plan.bootstrap,
-        &plan.topic,
-        &broker.join(","),
-    ]);
+    command.arg("--run").args(arguments(plan));
     let started = Instant::now();
     let output = command.stderr(Stdio::inherit()).output().expect("a process");
     let line = String::from_utf8_lossy(&output.stdout);
     Took::read(&line)
         .unwrap_or_else(|| panic!("{} failed after {:.1?}: {line}{}", plan.mode, started.elapsed(), output.status))
+}
+
+/// As [`read_plan`] reads them.
+fn arguments(plan: &Plan) -> [String; 11] {
+    let broker: Vec<String> = plan.broker.iter().map(u32::to_string).collect();
+    [
+        plan.mode.to_string(),
+        plan.size.to_string(),
+        plan.records.to_string(),
+        plan.window.to_string(),
+        plan.gate.to_string(),
+        plan.transaction.to_string(),
+        plan.lanes.to_string(),
+        plan.age.to_string(),
+        plan.bootstrap.clone(),
+        plan.topic.clone(),
+        broker.join(","),
+    ]
 }
 
 fn read_plan(arguments: &[String]) -> Plan {
