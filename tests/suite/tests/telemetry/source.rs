@@ -176,5 +176,5 @@ async fn handlers_of_transactional_run_in_spans() {
     let committed = of(&all, "outcome=committed");
     assert!(committed >= 1.0, "{points:#?}");
     assert_eq!((of(&all, "outcome=aborted"), of(&all, "outcome=unknown")), (1.0, 0.0), "{points:#?}");
-    assert_eq!((of(&durations, ""), of(&messages, "")), (committed + 1.0, committed + 1.0), "{points:#?}");
+    assert_eq!((of(&durations, ""), of(&messages, "committed")), (committed + 1.0, 2.0), "{points:#?}");
 }
