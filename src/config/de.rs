@@ -109,7 +109,7 @@ fn set<C: Settings>(overlay: &mut Overlay<C>, name: &str, node: Node) {
             overlay.fault(&format!("`{field}` is a number or a flag: write it in quotes"));
         }
         (Some(field), Node::Plain(text)) => overlay.set(Setting::Field(field), &text),
-        (Some(field @ ("brokers" | "topics")), Node::List(list)) => {
+        (Some(field @ ("brokers" | "topics" | "assign")), Node::List(list)) => {
             match list.into_iter().map(text).collect::<Option<Vec<_>>>() {
                 Some(all) => overlay.set(Setting::Field(field), &all.join(",")),
                 None => {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use kafka_tower_core::sync::lock;
-use kafka_tower_core::{Headers, RawRecord, Timestamp, TopicPartition};
+use kafka_tower_core::{Headers, RawRecord, Timestamp, TimestampType, TopicPartition};
 
 /// The original bytes of a value; `None` is a tombstone's. Boxed, because few sources keep them and every message is moved.
 pub(super) type KeptValue = Box<Option<Bytes>>;
@@ -15,6 +15,7 @@ pub(super) struct Contents<T> {
     pub(super) key: Option<Bytes>,
     pub(super) headers: Headers,
     pub(super) timestamp: Option<Timestamp>,
+    timestamp_type: Option<TimestampType>,
     pub(super) attempt: u32,
     /// If the source keeps them.
     pub(super) raw: Option<KeptValue>,
@@ -27,10 +28,10 @@ impl<T> Contents<T> {
         value: Option<T>,
         key: Option<Bytes>,
         headers: Headers,
-        timestamp: Option<Timestamp>,
+        (timestamp, timestamp_type): (Option<Timestamp>, Option<TimestampType>),
         attempt: u32,
     ) -> Self {
-        Self { value, key, headers, timestamp, attempt, raw: None, home: None }
+        Self { value, key, headers, timestamp, timestamp_type, attempt, raw: None, home: None }
     }
 
     pub(super) fn with_raw(mut self, raw: Option<KeptValue>) -> Self {
@@ -43,7 +44,8 @@ impl<T> Contents<T> {
         let value = self.raw.as_deref()?.clone();
         let mut record = RawRecord::new(Arc::clone(&at.topic), at.partition, offset);
         record.value = value;
-        (record.key, record.headers, record.timestamp) = (self.key.clone(), self.headers.clone(), self.timestamp);
+        (record.key, record.headers) = (self.key.clone(), self.headers.clone());
+        (record.timestamp, record.timestamp_type) = (self.timestamp, self.timestamp_type);
         Some(record)
     }
 
@@ -63,7 +65,8 @@ impl<T> Drop for Contents<T> {
     fn drop(&mut self) {
         let Some((home, number)) = self.home.take() else { return };
         let (value, key, headers) = (self.value.take(), self.key.take(), mem::take(&mut self.headers));
-        let contents = Self::new(value, key, headers, self.timestamp, self.attempt).with_raw(self.raw.take());
+        let times = (self.timestamp, self.timestamp_type);
+        let contents = Self::new(value, key, headers, times, self.attempt).with_raw(self.raw.take());
         home.put(number, contents);
     }
 }
@@ -106,7 +109,7 @@ mod tests {
     use super::*;
 
     fn contents(home: &Arc<Home<u32>>, number: u64) -> Contents<u32> {
-        let mut contents = Contents::new(Some(7), Some(Bytes::from_static(b"k")), Headers::new(), None, 1);
+        let mut contents = Contents::new(Some(7), Some(Bytes::from_static(b"k")), Headers::new(), (None, None), 1);
         contents.lend(home, number);
         contents
     }

@@ -11,7 +11,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use kafka_tower_core::source::{CommitStrategy, DeliveryId};
 use kafka_tower_core::{
-    Assignment, BatchSink, Error, ErrorKind, Header, Headers, RawRecord, RecordRef, Result, Timestamp, TopicPartition,
+    Assignment, BatchSink, Error, ErrorKind, Header, Headers, RawRecord, RecordRef, Result, Timestamp, TimestampType,
+    TopicPartition,
 };
 use kafka_tower_layers::deserialize::{MessageDeserializer, check_content_type};
 use tokio::runtime::Handle;
@@ -72,6 +73,7 @@ struct Meta {
     id: DeliveryId,
     offset: i64,
     timestamp: Option<Timestamp>,
+    timestamp_type: Option<TimestampType>,
     key: Option<Bytes>,
     headers: Headers,
     /// Its value, if messages keep it.
@@ -81,7 +83,8 @@ struct Meta {
 impl Meta {
     fn raw_record(&self, value: Option<Bytes>) -> RawRecord {
         let mut record = RawRecord::new(Arc::clone(&self.at.topic), self.at.partition, self.offset);
-        (record.timestamp, record.key, record.value) = (self.timestamp, self.key.clone(), value);
+        (record.timestamp, record.timestamp_type) = (self.timestamp, self.timestamp_type);
+        (record.key, record.value) = (self.key.clone(), value);
         record.headers = self.headers.clone();
         record
     }
@@ -260,9 +263,9 @@ impl<T: Send + 'static> Reader<T> {
             Body::Waits(_) => None,
             Body::Decoded(value) => {
                 shared.hooks.consumed(&meta.at.topic);
-                let Meta { at, id, offset, timestamp, key, headers, kept } = meta;
+                let Meta { at, id, offset, timestamp, timestamp_type, key, headers, kept } = meta;
                 let receipt = Receipt::new(Arc::clone(shared), at, offset, id);
-                let contents = Contents::new(value, key, headers, timestamp, attempt);
+                let contents = Contents::new(value, key, headers, (timestamp, timestamp_type), attempt);
                 Some(Ok(SourceMessage { contents: contents.with_raw(kept), receipt }))
             }
         }
@@ -391,8 +394,10 @@ impl<T> BatchSink for Sink<'_, T> {
         let headers = lent.headers.iter().map(header).collect::<Headers>();
         self.polling.iter_mut().for_each(|polling| polling.record(&headers));
         let kept = self.reading.keep_raw.then(|| Box::new(own(lent.value)));
-        let (at, offset, timestamp) = (at.clone(), lent.offset, lent.timestamp);
-        self.ready.push_back(Read { meta: Meta { at, id, offset, timestamp, key, headers, kept }, body });
+        let (at, offset) = (at.clone(), lent.offset);
+        let (timestamp, timestamp_type) = (lent.timestamp, lent.timestamp_type);
+        let meta = Meta { at, id, offset, timestamp, timestamp_type, key, headers, kept };
+        self.ready.push_back(Read { meta, body });
     }
 }
 

@@ -12,7 +12,7 @@
 //! | `topic` | `original-topic` | `topic` |
 //! | `partition` | `original-partition`: 4 bytes | `partition` |
 //! | `offset` | `original-offset`: 8 bytes | `offset` |
-//! | `timestamp`: milliseconds since 1970, if the record has one | `original-timestamp`: 8 bytes, -1 for none; then also `original-timestamp-type`: `NoTimestampType` | |
+//! | `timestamp`: milliseconds since 1970, if the record has one | `original-timestamp`: 8 bytes, -1 for none; `original-timestamp-type`: `CreateTime`, `LogAppendTime`, or `NoTimestampType` for none | |
 //! | `group` | `original-consumer-group` | `connector.name`: the group |
 //! | `attempts` | | |
 //! | `error` | `exception-fqcn` | `exception.class.name` |

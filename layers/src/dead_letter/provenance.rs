@@ -1,7 +1,7 @@
 //! The headers that say where a dead letter comes from. No clock, no lock, no async.
 
 use bytes::Bytes;
-use kafka_tower_core::Headers;
+use kafka_tower_core::{Headers, TimestampType};
 
 use super::FailedRecord;
 
@@ -16,8 +16,6 @@ pub enum DeadLetterStyle {
     #[default]
     Own,
     /// `kafka_dlt-…`, for consumers that were written for Spring Kafka.
-    ///
-    /// The record's timestamp type is not known, so `original-timestamp-type` is missing if there is a timestamp.
     Spring,
     /// `__connect.errors.…`, for consumers that were written for Kafka Connect.
     Connect,
@@ -66,9 +64,14 @@ impl DeadLetterStyle {
                 to.push("kafka_dlt-original-partition", record.partition.to_be_bytes().to_vec());
                 to.push("kafka_dlt-original-offset", record.offset.to_be_bytes().to_vec());
                 to.push("kafka_dlt-original-timestamp", timestamp.unwrap_or(-1).to_be_bytes().to_vec());
-                if timestamp.is_none() {
-                    to.push("kafka_dlt-original-timestamp-type", "NoTimestampType");
-                }
+                // As Java's `TimestampType` prints itself.
+                let name = match (timestamp, record.timestamp_type) {
+                    (None, _) => Some("NoTimestampType"),
+                    (Some(_), Some(TimestampType::Create)) => Some("CreateTime"),
+                    (Some(_), Some(TimestampType::LogAppend)) => Some("LogAppendTime"),
+                    (Some(_), _) => None,
+                };
+                name.into_iter().for_each(|name| to.push("kafka_dlt-original-timestamp-type", name));
                 if let Some(group) = group {
                     to.push("kafka_dlt-original-consumer-group", group);
                 }
@@ -149,6 +152,13 @@ mod tests {
             pair("kafka_dlt-exception-message", "it could not be decoded"),
         ];
         assert_eq!(added(DeadLetterStyle::Spring, &failed()), expected);
+        for (timestamp_type, name) in
+            [(TimestampType::Create, "CreateTime"), (TimestampType::LogAppend, "LogAppendTime")]
+        {
+            let mut failed = failed();
+            failed.record.timestamp_type = Some(timestamp_type);
+            assert_eq!(added(DeadLetterStyle::Spring, &failed)[4], pair("kafka_dlt-original-timestamp-type", name));
+        }
         let none = FailedRecord::new(RawRecord::new("orders", 0, 0), "Decode", "");
         let none = added(DeadLetterStyle::Spring, &none);
         assert_eq!(none[3], pair("kafka_dlt-original-timestamp", [255; 8]));

@@ -334,6 +334,10 @@ fn a_source_is_read_and_its_conflicts_name_the_variables() {
     assert_eq!((config.start.clone(), config.group_protocol), (StartFrom::Latest, GroupProtocol::Consumer));
     assert_eq!(config.on_out_of_range, Some(crate::OutOfRangePolicy::Fail));
     assert_eq!(config.topics, ["orders", "returns"]);
+    let fixed = read(&[("KAFKA_SOURCE_GROUP_ID", "billing"), ("KAFKA_SOURCE_ASSIGN", "orders:0, orders:12")]).unwrap();
+    assert_eq!(fixed.assign, [0, 12].map(|number| crate::TopicPartition::new("orders", number)));
+    let wrong = read(&[("KAFKA_SOURCE_ASSIGN", "orders:x")]).unwrap_err();
+    assert!(wrong.message().contains("\"orders:x\" is no partition: write the topic, a colon"), "{wrong}");
     assert_eq!(
         config.validate().unwrap_err().message(),
         "the configuration cannot work: KAFKA_SOURCE_GROUP_ID is empty: name the consumer group; \

@@ -1,7 +1,7 @@
 //! Choices by name.
 
 use kafka_tower_core::source::{CommitStrategy, OutOfRangePolicy};
-use kafka_tower_core::{Isolation, OffsetReset, Timestamp};
+use kafka_tower_core::{Isolation, OffsetReset, Timestamp, TopicPartition};
 
 use crate::config::fields::{Fault, Value, choice};
 use crate::source::Checkpoint;
@@ -96,6 +96,25 @@ impl Assignor {
 impl Value for Option<OutOfRangePolicy> {
     fn parse(text: &str) -> Result<Self, Fault> {
         Value::parse(text).map(Some)
+    }
+}
+
+/// Partitions like `orders:0`, separated by commas.
+impl Value for Vec<TopicPartition> {
+    #[cfg(feature = "serde")]
+    const IS_TEXT: bool = true;
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let parse = |name: &str| {
+            let (topic, number) = name.rsplit_once(':')?;
+            Some(TopicPartition::new(topic, number.parse().ok().filter(|number| *number >= 0)?))
+        };
+        let fault = |name: &str| Fault {
+            problem: format!("{name:?} is no partition"),
+            cure: "write the topic, a colon, and the number: \"orders:0\"".to_owned(),
+        };
+        names.map(|name| parse(name).ok_or_else(|| fault(name))).collect()
     }
 }
 

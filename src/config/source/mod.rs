@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kafka_tower_core::source::{CommitSettings, CommitStrategy, EngineSettings, OutOfRangePolicy};
-use kafka_tower_core::{Isolation, Result, Subscription};
+use kafka_tower_core::{Isolation, Result, Subscription, TopicPartition};
 
 use super::built::Built;
 use super::side::{SOURCE, Side};
@@ -44,8 +44,14 @@ fields::config! {
         /// The consumer group. Required.
         pub group_id: String = String::new(),
 
-        /// The topics. Required.
+        /// The topics. Required, unless `assign` names partitions.
         pub topics: Vec<String> = Vec::new(),
+
+        /// Fixed partitions, in place of `topics`: the source does not join the group, which only keeps its offsets, and reads
+        /// these partitions until it is closed. Two sources must not have the same ones. Default: none.
+        ///
+        /// As text, `orders:0, orders:1`.
+        pub assign: Vec<TopicPartition> = Vec::new(),
 
         /// Name of this consumer in the brokers' logs and quotas. Default: `kafka-tower`.
         pub client_id: String = "kafka-tower".to_owned(),
@@ -246,8 +252,11 @@ impl KafkaSourceConfig {
     }
 
     pub(crate) fn subscription(&self) -> Subscription {
+        let group = self.group_id.as_str();
         let topics = self.topics.iter().map(|topic| topic.as_str().into()).collect();
-        let mut subscription = Subscription::new(self.group_id.as_str(), topics);
+        let fixed = !self.assign.is_empty();
+        let mut subscription =
+            if fixed { Subscription::fixed(group, self.assign.clone()) } else { Subscription::new(group, topics) };
         (subscription.start, subscription.isolation) = (self.start.reset(), self.isolation);
         subscription
     }

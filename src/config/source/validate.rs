@@ -28,7 +28,10 @@ pub(super) fn alone(config: &KafkaSourceConfig) -> Vec<Conflict> {
         found.push(Conflict::new("group_id", "`group_id` is empty", "name the consumer group"));
     }
     validate::name("group_id", &config.group_id, &mut found);
-    topics(&config.topics, &mut found);
+    if config.assign.is_empty() || !config.topics.is_empty() {
+        topics(&config.topics, &mut found);
+    }
+    fixed(config, &mut found);
     validate::name("client_id", &config.client_id, &mut found);
     if config.group_instance_id.as_deref().is_some_and(|id| topic_name(id).is_err()) {
         let cure = "use 1 to 249 letters, digits, '.', '_' and '-'";
@@ -48,6 +51,22 @@ fn topics(topics: &[String], found: &mut Vec<Conflict>) {
         } else if topics[..index].contains(topic) {
             found.push(Conflict::new("topics", format!("`topics` has {topic:?} twice"), "remove one of them"));
         }
+    }
+}
+
+fn fixed(config: &KafkaSourceConfig, found: &mut Vec<Conflict>) {
+    let mut add = |problem: String, cure: &str| found.push(Conflict::new("assign", problem, cure.to_owned()));
+    for (index, at) in config.assign.iter().enumerate() {
+        if let Err(error) = topic_name(&at.topic) {
+            add(format!("`assign`: {}", error.message()), error.help());
+        } else if at.partition < 0 {
+            add(format!("`assign` has the partition {at}"), "partitions are numbered from 0");
+        } else if config.assign[..index].contains(at) {
+            add(format!("`assign` has {at} twice"), "remove one of them");
+        }
+    }
+    if !config.assign.is_empty() && !config.topics.is_empty() {
+        add("`assign` is set, and `topics` too".to_owned(), "remove one of them");
     }
 }
 
@@ -85,6 +104,13 @@ fn commits(config: &KafkaSourceConfig, found: &mut Vec<Conflict>) {
             "isolation",
             "`isolation` is `ReadUncommitted` while `commit` is `Transaction`",
             "set it to `ReadCommitted`: otherwise the output of aborted input is committed",
+        ));
+    }
+    if config.commit == CommitStrategy::Transaction && !config.assign.is_empty() {
+        found.push(Conflict::new(
+            "assign",
+            "`assign` is set while `commit` is `Transaction`",
+            "name `topics`: only the membership in a group keeps a previous reader from committing",
         ));
     }
     match (config.commit, config.commit_every) {
@@ -198,6 +224,8 @@ pub(super) fn warnings(config: &KafkaSourceConfig) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use kafka_tower_core::TopicPartition;
+
     use super::super::Assignor;
     use super::*;
 
@@ -273,7 +301,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn settings_that_do_not_fit_together() {
-        let cases: [(KafkaSourceConfig, &str); 12] = [
+        let cases: [(KafkaSourceConfig, &str); 16] = [
             (KafkaSourceConfig { commit: CommitStrategy::Transaction, isolation: Isolation::ReadUncommitted, ..good() }, "`isolation` is `ReadUncommitted` while `commit` is `Transaction`: set it to `ReadCommitted`: otherwise the output of aborted input is committed"),
             (KafkaSourceConfig { topics: vec!["a".into(), "b".into(), "a".into()], ..good() }, "`topics` has \"a\" twice: remove one of them"),
             (KafkaSourceConfig { commit_every: Some(5), ..good() }, "`commit_every` has no effect while `commit` is `Automatic`: set `commit` to `Periodic`, or leave `commit_every` out"),
@@ -282,6 +310,10 @@ mod tests {
             (KafkaSourceConfig { heartbeat_interval_ms: 15_001, ..good() }, "`heartbeat_interval_ms` (15001) is more than a third of `session_timeout_ms` (45000): lower the first, or raise the second: one lost heartbeat must not end the session"),
             (KafkaSourceConfig { session_timeout_ms: 300_001, ..good() }, "`session_timeout_ms` (300001) is above `rebalance_timeout_ms` (300000): lower the first, or raise the second"),
             (KafkaSourceConfig { group_protocol: GroupProtocol::Consumer, assignor: Assignor::Range, ..good() }, "`assignor` has no effect while `group_protocol` is `Consumer`: leave it out, because it is a setting of the brokers, or set `group_protocol` to `Classic`"),
+            (KafkaSourceConfig { assign: vec![TopicPartition::new("orders", 0)], ..good() }, "`assign` is set, and `topics` too: remove one of them"),
+            (KafkaSourceConfig { topics: vec![], assign: vec![TopicPartition::new("a", 0), TopicPartition::new("a", 0)], ..good() }, "`assign` has a[0] twice: remove one of them"),
+            (KafkaSourceConfig { topics: vec![], assign: vec![TopicPartition::new("a", -1)], ..good() }, "`assign` has the partition a[-1]: partitions are numbered from 0"),
+            (KafkaSourceConfig { topics: vec![], assign: vec![TopicPartition::new("a", 0)], commit: CommitStrategy::Transaction, ..good() }, "`assign` is set while `commit` is `Transaction`: name `topics`: only the membership in a group keeps a previous reader from committing"),
             (good().with_property("group.remote.assignor", "range"), "`properties` has \"group.remote.assignor\" while `group_protocol` is `Classic`: set `assignor` in its place, or `group_protocol` to `Consumer`"),
             (good().with_property("receive.message.max.bytes", "33554943"), "`properties` has \"receive.message.max.bytes\" (33554943) below half of `buffer_bytes` and room for the rest of a response: set it to 33554944 at least, remove it, or lower `buffer_bytes`"),
             (good().with_property("session.timeout.ms", "6000"), "`properties` has \"session.timeout.ms\", which `session_timeout_ms` sets: set the field `session_timeout_ms` and remove the property"),

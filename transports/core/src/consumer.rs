@@ -1,12 +1,15 @@
 //! The contract of a transport that reads.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::{ConsumerGroup, ControlFuture, Error, ErrorKind, Persistence, Timestamp, TopicOffset, codes};
+use crate::{
+    ConsumerGroup, ControlFuture, Error, ErrorKind, Persistence, Timestamp, TimestampType, TopicOffset, codes,
+};
 
 /// A partition of a topic.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -108,6 +111,9 @@ pub struct Subscription {
     pub group_id: Arc<str>,
     /// The topics.
     pub topics: Vec<Arc<str>>,
+    /// These partitions of the topics, and no others: the consumer does not join the group, which only keeps its offsets.
+    /// They are [assigned](GroupEvent::Assigned) at once, and never revoked. Empty: the group assigns partitions.
+    pub partitions: Vec<TopicPartition>,
     /// Where a partition begins for which the group has committed no offset.
     pub start: OffsetReset,
     /// Which records are read.
@@ -118,7 +124,15 @@ impl Subscription {
     /// Subscribes a group to topics, with the defaults of [`OffsetReset`] and [`Isolation`].
     #[must_use]
     pub fn new(group_id: impl Into<Arc<str>>, topics: Vec<Arc<str>>) -> Self {
-        Self { group_id: group_id.into(), topics, start: OffsetReset::default(), isolation: Isolation::default() }
+        let (start, isolation) = (OffsetReset::default(), Isolation::default());
+        Self { group_id: group_id.into(), topics, partitions: Vec::new(), start, isolation }
+    }
+
+    /// Reads fixed [`partitions`](Self::partitions), with the defaults of [`OffsetReset`] and [`Isolation`].
+    #[must_use]
+    pub fn fixed(group_id: impl Into<Arc<str>>, partitions: Vec<TopicPartition>) -> Self {
+        let topics: BTreeSet<_> = partitions.iter().map(|at| Arc::clone(&at.topic)).collect();
+        Self { partitions, ..Self::new(group_id, topics.into_iter().collect()) }
     }
 }
 
@@ -145,7 +159,8 @@ pub trait ConsumerTransport: Send + Sync + fmt::Debug + 'static {
 ///    source commits no offset of such a partition; neither Kafka nor the consumer would refuse it.
 /// 6. **A release is an answer.** After [`GroupEvent::Revoked`] the group waits for `release`. Until then commits of these
 ///    partitions are accepted.
-/// 7. **Membership** does not depend on anybody who polls records.
+/// 7. **Membership** does not depend on anybody who polls records. A consumer of fixed partitions is no member, and has them
+///    until it leaves.
 /// 8. **Back-pressure.** Records that are not polled are not buffered beyond the transport's limits. `Pending` has
 ///    registered the waker; nothing sleeps or polls.
 /// 9. **Lending.** The bytes of a record are valid until [`BatchSink::record`] returns, and nothing else of the client
@@ -352,6 +367,8 @@ pub struct RecordRef<'a> {
     pub offset: i64,
     /// The timestamp.
     pub timestamp: Option<Timestamp>,
+    /// Who set the timestamp, if that is known.
+    pub timestamp_type: Option<TimestampType>,
     /// The key; `None` is null.
     pub key: Option<&'a [u8]>,
     /// The value; `None` is a tombstone.
@@ -364,7 +381,7 @@ impl<'a> RecordRef<'a> {
     /// Lends a record without timestamp, key, value and headers. Set the fields that it has.
     #[must_use]
     pub fn new(offset: i64) -> Self {
-        Self { offset, timestamp: None, key: None, value: None, headers: &[] }
+        Self { offset, timestamp: None, timestamp_type: None, key: None, value: None, headers: &[] }
     }
 
     /// Sets the value.
@@ -392,6 +409,13 @@ impl<'a> RecordRef<'a> {
     #[must_use]
     pub fn with_timestamp(mut self, timestamp: Option<Timestamp>) -> Self {
         self.timestamp = timestamp;
+        self
+    }
+
+    /// Sets who set the timestamp.
+    #[must_use]
+    pub fn with_timestamp_type(mut self, timestamp_type: Option<TimestampType>) -> Self {
+        self.timestamp_type = timestamp_type;
         self
     }
 }

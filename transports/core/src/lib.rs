@@ -75,7 +75,7 @@ pub use into_transport::IntoTransport;
 pub use message::{Envelope, SinkMessage};
 pub use raw_record::RawRecord;
 pub use record::Record;
-pub use timestamp::Timestamp;
+pub use timestamp::{Timestamp, TimestampType};
 pub use transaction::{ConsumerGroup, TopicOffset, TransactionControl, TransactionEnd};
 pub use transport::Transport;
 pub use unanswered_send::UnansweredSend;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{Headers, Timestamp};
+use crate::{Headers, Timestamp, TimestampType};
 
 /// A record as it was read, with its own bytes.
 ///
@@ -19,6 +19,8 @@ pub struct RawRecord {
     pub offset: i64,
     /// The timestamp.
     pub timestamp: Option<Timestamp>,
+    /// Who set the timestamp, if that is known.
+    pub timestamp_type: Option<TimestampType>,
     /// The key; `None` is null.
     pub key: Option<Bytes>,
     /// The value; `None` is a tombstone.
@@ -40,7 +42,8 @@ impl RawRecord {
     #[must_use]
     pub fn new(topic: impl Into<Arc<str>>, partition: i32, offset: i64) -> Self {
         let topic = topic.into();
-        Self { topic, partition, offset, timestamp: None, key: None, value: None, headers: Headers::new() }
+        let headers = Headers::new();
+        Self { topic, partition, offset, timestamp: None, timestamp_type: None, key: None, value: None, headers }
     }
 }
 

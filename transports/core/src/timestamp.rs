@@ -18,6 +18,16 @@ pub struct Timestamp {
     flipped: NonZeroU64,
 }
 
+/// Who set a record's [`Timestamp`] (`message.timestamp.type` of the topic).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TimestampType {
+    /// The producer (`CreateTime`).
+    Create,
+    /// The broker that appended the record (`LogAppendTime`).
+    LogAppend,
+}
+
 const SIGN: u64 = 1 << 63;
 
 impl Timestamp {

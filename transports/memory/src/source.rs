@@ -10,8 +10,8 @@ use kafka_tower_core::sync::lock;
 use kafka_tower_core::wakers::wake_all;
 use kafka_tower_core::{
     Assignment, Batch, BatchSink, CommitAnswer, CommitTicket, Consumer, ConsumerEvents, ConsumerGroup,
-    ConsumerTransport, ControlFuture, GroupEvent, Isolation, RecordRef, SeekTo, Subscription, TopicOffset,
-    TopicPartition,
+    ConsumerTransport, ControlFuture, GroupEvent, Isolation, RecordRef, SeekTo, Subscription, TimestampType,
+    TopicOffset, TopicPartition,
 };
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
@@ -45,6 +45,12 @@ impl ConsumerTransport for MemoryKafka {
             for topic in &subscription.topics {
                 if self.partition_count(topic).is_none() {
                     return Err(errors::unknown_topic(topic).without_record());
+                }
+            }
+            for at in &subscription.partitions {
+                let partitions = self.partition_count(&at.topic).unwrap_or(0);
+                if !u32::try_from(at.partition).is_ok_and(|number| number < partitions) {
+                    return Err(errors::unknown_partition(&at.topic, at.partition, partitions).without_record());
                 }
             }
             let consumer =
@@ -111,7 +117,8 @@ impl GroupConsumer {
 
     fn metadata(&self) -> Option<ConsumerGroup> {
         let state = self.state();
-        let member = state.member.filter(|_| state.generation > 0)?;
+        let joined = state.generation > 0 && self.subscription.partitions.is_empty();
+        let member = state.member.filter(|_| joined)?;
         Some(ConsumerGroup {
             group_id: self.subscription.group_id.to_string(),
             generation: state.generation,
@@ -212,7 +219,13 @@ impl Consumer for Opened {
     }
 
     fn commit(&self, offsets: &[TopicOffset], ticket: CommitTicket) {
-        let answer = match self.0.metadata() {
+        let fixed = (!self.0.subscription.partitions.is_empty()).then(|| ConsumerGroup {
+            group_id: self.0.subscription.group_id.to_string(),
+            generation: -1,
+            member_id: String::new(),
+            group_instance_id: None,
+        });
+        let answer = match fixed.or_else(|| self.0.metadata()) {
             Some(member) => self.0.broker.commit_of_source(&member, offsets),
             None => Some(CommitAnswer::of_code(25, &self.0.subscription.group_id)),
         };
@@ -269,6 +282,7 @@ fn lend(stored: &StoredRecord, into: &mut dyn BatchSink) {
     let headers: Vec<_> = headers.map(|header| (&*header.key, header.value.as_deref())).collect();
     let record = RecordRef::new(stored.offset)
         .with_timestamp(Some(stored.timestamp))
+        .with_timestamp_type(Some(TimestampType::Create))
         .with_key(stored.key().map(|key| &key[..]))
         .with_value(stored.value().map(|value| &value[..]))
         .with_headers(&headers);

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kafka_tower::source::{Acked, SourceErrorKind};
-use kafka_tower::{KafkaSource, KafkaSourceConfig};
-use kafka_tower_testkit::kafka::{self as cluster, Cluster};
+use kafka_tower::{KafkaSource, KafkaSourceConfig, TopicPartition};
+use kafka_tower_testkit::kafka::{self as cluster, Cluster, Isolation};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -182,4 +182,35 @@ async fn a_member_whose_id_is_taken_has_ended() {
         assert_eq!(errors, [SourceErrorKind::PartitionsLost, SourceErrorKind::Failed, SourceErrorKind::Closed]);
     };
     timeout(PATIENCE, ended).await.expect("it has ended");
+}
+
+/// Fixed partitions are read and committed without joining the group, and a restart continues there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fixed_partitions_are_read_without_the_group() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let topic = kafka.topic("fixed", 2).await.unwrap();
+    send(&sink(kafka, &topic).await, 0..20).await;
+    let ends = kafka.ends(&topic, Isolation::Uncommitted).await.unwrap();
+    let of = |partition| KafkaSourceConfig {
+        topics: Vec::new(),
+        assign: vec![TopicPartition::new(topic.as_str(), partition)],
+        ..config(kafka, &topic, Kind::Cooperative)
+    };
+    let (mut first, mut second) = (source(of(0)).await, source(of(1)).await);
+    for (source, partition) in [(&mut first, 0), (&mut second, 1)] {
+        for offset in 0..ends[usize::try_from(partition).unwrap()] {
+            let message = next(source).await;
+            assert_eq!((message.partition(), message.offset()), (partition, offset));
+            message.ack();
+        }
+        assert!(source.group().is_none());
+        assert!(timeout(PATIENCE, source.close()).await.unwrap().is_complete());
+        let committed = kafka.committed_offset(&of(0).group_id, &topic, partition).await.unwrap();
+        assert_eq!(committed, Some(ends[usize::try_from(partition).unwrap()]));
+    }
+    send(&sink(kafka, &topic).await, 20..40).await;
+    let mut again = source(of(1)).await;
+    assert_eq!(next(&mut again).await.offset(), ends[1]);
+    let error = KafkaSource::<u32>::new(of(2)).await.expect_err("there is no such partition");
+    assert_eq!(error.kind(), kafka_tower::ErrorKind::UnknownTopicOrPartition, "{error:#}");
 }

@@ -5,6 +5,7 @@
 mod bad_data;
 mod behaviour;
 mod dead_letters;
+mod fixed;
 mod laws;
 mod losses;
 mod once;

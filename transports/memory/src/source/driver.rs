@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
-use kafka_tower_core::{ConsumerEvents, GroupEvent, TopicPartition};
+use kafka_tower_core::{ConsumerEvents, GroupEvent, Subscription, TopicPartition};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{GroupConsumer, State};
@@ -16,6 +17,8 @@ use crate::groups::{MemberId, Membership};
 pub(super) struct Driver {
     consumer: Arc<GroupConsumer>,
     events: Arc<dyn ConsumerEvents>,
+    /// The group that it follows. That of fixed partitions has no other member.
+    group: Arc<str>,
     member: MemberId,
     generation: i32,
     owned: Vec<TopicPartition>,
@@ -29,10 +32,12 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(consumer: Arc<GroupConsumer>, events: Arc<dyn ConsumerEvents>) -> Self {
-        let member = join(&consumer);
+        let group = followed(&consumer);
+        let member = join(&consumer, &group);
         Self {
             consumer,
             events,
+            group,
             member,
             generation: 0,
             owned: Vec::new(),
@@ -66,7 +71,7 @@ impl Driver {
             self.leave();
             return Poll::Ready(());
         }
-        let group = Arc::clone(&self.consumer.subscription.group_id);
+        let group = Arc::clone(&self.group);
         if released {
             self.revoked = false;
             self.owned.clear();
@@ -75,7 +80,7 @@ impl Driver {
         }
         match self.consumer.broker.membership(&group, self.member, cx) {
             Membership::Gone => {
-                self.member = join(&self.consumer);
+                self.member = join(&self.consumer, &group);
                 self.lose();
             }
             Membership::GiveUp if !self.revoked => {
@@ -89,6 +94,8 @@ impl Driver {
                 self.generation = generation;
                 self.consumer.state().generation = generation;
                 self.owned = partitions.into_iter().map(|(topic, number)| TopicPartition::new(topic, number)).collect();
+                let fixed = &self.consumer.subscription.partitions;
+                self.owned.retain(|at| fixed.is_empty() || fixed.contains(at));
                 self.turn(Some(GroupEvent::Assigned(self.owned.clone())));
             }
             Membership::GiveUp | Membership::Waiting | Membership::Assigned { .. } => {
@@ -118,7 +125,7 @@ impl Driver {
         state.readings.clear();
         state.member = None;
         drop(state);
-        self.consumer.broker.leave(&self.consumer.subscription.group_id, self.member);
+        self.consumer.broker.leave(&self.group, self.member);
         self.turn(Some(GroupEvent::Left));
     }
 
@@ -140,9 +147,18 @@ impl Driver {
     }
 }
 
-fn join(consumer: &GroupConsumer) -> MemberId {
+fn followed(consumer: &GroupConsumer) -> Arc<str> {
+    static FIXED: AtomicU64 = AtomicU64::new(0);
+    let Subscription { group_id, partitions, .. } = &consumer.subscription;
+    if partitions.is_empty() {
+        return Arc::clone(group_id);
+    }
+    format!("{group_id}, fixed partitions {}", FIXED.fetch_add(1, Ordering::Relaxed)).into()
+}
+
+fn join(consumer: &GroupConsumer, group: &Arc<str>) -> MemberId {
     let topics: BTreeSet<_> = consumer.subscription.topics.iter().cloned().collect();
-    let member = consumer.broker.join(&consumer.subscription.group_id, topics);
+    let member = consumer.broker.join(group, topics);
     let mut state = consumer.state();
     (state.member, state.generation) = (Some(member), 0);
     member

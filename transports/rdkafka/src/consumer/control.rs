@@ -140,6 +140,11 @@ impl Control<'_> {
         }
         let Some(events) = self.shared.state().events.clone() else { return };
         self.events = Some(events);
+        let fixed = &self.shared.subscription.partitions;
+        if !fixed.is_empty() {
+            self.turn(None);
+            return self.assigned(fixed.clone());
+        }
         let topics = self.shared.subscription.topics.iter().map(|topic| &**topic);
         if let Err(code) = self.instance.subscribe(topics) {
             self.ended = Some(client_events::ended(code, "the consumer could not join its group", None));
@@ -158,14 +163,13 @@ impl Control<'_> {
                 let event = commits::answer(self.shared, number, code, &places);
                 self.turn(Some(event));
             }
-            Some(Happened::Assigned(places)) => self.assigned(&places),
+            Some(Happened::Assigned(places)) => self.assigned(self.names(&places)),
             Some(Happened::Revoked(places)) => self.revoked(&places),
         }
     }
 
-    fn assigned(&mut self, places: &[Place]) {
+    fn assigned(&mut self, partitions: Vec<TopicPartition>) {
         self.protocol = self.instance.protocol();
-        let partitions = self.names(places);
         let mut state = self.shared.state();
         for at in &partitions {
             if !state.partitions.contains_key(at) {

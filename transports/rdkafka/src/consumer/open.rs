@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::later;
 use kafka_tower_core::gate::Limits;
-use kafka_tower_core::text::seconds;
+use kafka_tower_core::text::{count as count_of, seconds};
 use kafka_tower_core::{Error, ErrorKind, Result, Subscription, validate};
 
 use super::logs::Logs;
@@ -96,8 +96,18 @@ fn count_partitions(
         given_up,
         probing: OnceCell::new(),
     })?;
-    let counts = subscription.topics.iter().filter_map(|topic| owner.inner().partitions.get(topic));
-    Ok(counts.fold(0, u32::saturating_add))
+    let count = |topic: &str| owner.inner().partitions.get(topic).unwrap_or(0);
+    if !subscription.partitions.is_empty() {
+        for at in &subscription.partitions {
+            let partitions = count(&at.topic);
+            if !u32::try_from(at.partition).is_ok_and(|number| number < partitions) {
+                let what = format!("{at}, because the topic has {} only", count_of(partitions as usize, "partition"));
+                return Err(denied(codes::UNKNOWN_TOPIC_OR_PARTITION, &what, None));
+            }
+        }
+        return Ok(u32::try_from(subscription.partitions.len()).unwrap_or(u32::MAX));
+    }
+    Ok(subscription.topics.iter().map(|topic| count(topic)).fold(0, u32::saturating_add))
 }
 
 /// Asks the group for an offset of each topic, which needs its coordinator and the right to read. If there is no answer, it asks

@@ -4,7 +4,7 @@ use std::ptr;
 use std::slice;
 use std::sync::Arc;
 
-use kafka_tower_core::{BatchSink, RecordRef, Timestamp};
+use kafka_tower_core::{BatchSink, RecordRef, Timestamp, TimestampType};
 use rdkafka_sys as sys;
 
 use super::super::raw as base;
@@ -105,10 +105,20 @@ unsafe fn lend(message: *mut sys::rd_kafka_message_t, into: &mut dyn BatchSink) 
         let value = bytes(ptr::addr_of!((*message).payload).read(), ptr::addr_of!((*message).len).read());
         let record = RecordRef::new(ptr::addr_of!((*message).offset).read())
             .with_timestamp((timestamp >= 0).then(|| Timestamp::from_millis(timestamp)))
+            .with_timestamp_type(timestamp_type(kind))
             .with_key(key)
             .with_value(value)
             .with_headers(&headers);
         into.record(record);
+    }
+}
+
+/// Of `rd_kafka_timestamp_type_t`.
+fn timestamp_type(kind: c_int) -> Option<TimestampType> {
+    match kind {
+        1 => Some(TimestampType::Create),
+        2 => Some(TimestampType::LogAppend),
+        _ => None,
     }
 }
 
