@@ -86,8 +86,8 @@ pub use kafka_tower_core::source::{CommitStrategy, OutOfRangePolicy};
 pub use kafka_tower_core::{
     BoxError, CloseReport, Consumer, ConsumerGroup, ConsumerTransport, Control, ControlFuture, Delivery, Envelope,
     Error, ErrorKind, Header, Headers, InFlight, IntoTransport, Isolation, Persistence, RawRecord, Record, Recovery,
-    Result, Scope, SeekTo, SinkMessage, Timestamp, TopicOffset, TopicPartition, TransactionControl, TransactionEnd,
-    Transport, UnansweredSend, Undelivered, UnseenFailures, handover, outstanding,
+    Result, Scope, SeekTo, SinkMessage, Timestamp, TopicOffset, TopicPartition, TopicPattern, TransactionControl,
+    TransactionEnd, Transport, UnansweredSend, Undelivered, UnseenFailures, handover, outstanding,
 };
 pub use kafka_tower_layers::metrics::SinkMetrics;
 pub use kafka_tower_layers::partition::{PartitionStrategy, Partitioner};

@@ -430,7 +430,7 @@ mod tests {
         assert_eq!(config, Ok(expected.with_property("group.remote.assignor", "range")));
         for (json, text) in [
             (r#"{"topic": "a"}"#, "unknown field \"topic\": did you mean `topics`?"),
-            (r#"{"batch_size": 1}"#, "unknown field \"batch_size\": the fields are assignor, broker"),
+            (r#"{"batch_size": 1}"#, "unknown field \"batch_size\": the fields are assign, assignor, broker"),
             (r#"{"topics": []}"#, "`topics` is empty: name the topics to read"),
             (r#"{"topics": ["a", 1]}"#, "`topics` has an entry that is not a string: write each in quotes"),
             (

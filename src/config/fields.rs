@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn fields_are_set_by_name() {
         each_field_is_set_by_its_own_name_only::<KafkaSinkConfig>(&["7", "false", "lz4", "0", "true"]);
-        let values = ["7", "false", "Latest", "ReadUncommitted", "each", "consumer", "roundrobin"];
+        let values = ["7", "false", "Latest", "ReadUncommitted", "each", "consumer", "roundrobin", "orders:1"];
         each_field_is_set_by_its_own_name_only::<KafkaSourceConfig>(&values);
         assert!(!set(&mut KafkaSinkConfig::default(), "properties", "x").is_empty());
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kafka_tower_core::source::{CommitSettings, CommitStrategy, EngineSettings, OutOfRangePolicy};
-use kafka_tower_core::{Isolation, Result, Subscription, TopicPartition};
+use kafka_tower_core::{Isolation, Result, Subscription, TopicPartition, TopicPattern};
 
 use super::built::Built;
 use super::side::{SOURCE, Side};
@@ -44,8 +44,12 @@ fields::config! {
         /// The consumer group. Required.
         pub group_id: String = String::new(),
 
-        /// The topics. Required, unless `assign` names partitions.
+        /// The topics. Required, unless `topic_pattern` or `assign` is set.
         pub topics: Vec<String> = Vec::new(),
+
+        /// A [pattern](crate::TopicPattern) that the whole names of the topics match, in place of `topics`. A topic that is created later
+        /// joins within a minute (`topic.metadata.refresh.interval.ms`). Default: none.
+        pub topic_pattern: Option<String> = None,
 
         /// Fixed partitions, in place of `topics`: the source does not join the group, which only keeps its offsets, and reads
         /// these partitions until it is closed. Two sources must not have the same ones. Default: none.
@@ -257,6 +261,7 @@ impl KafkaSourceConfig {
         let fixed = !self.assign.is_empty();
         let mut subscription =
             if fixed { Subscription::fixed(group, self.assign.clone()) } else { Subscription::new(group, topics) };
+        subscription.pattern = self.topic_pattern.as_deref().and_then(|pattern| TopicPattern::new(pattern).ok());
         (subscription.start, subscription.isolation) = (self.start.reset(), self.isolation);
         subscription
     }

@@ -1,6 +1,6 @@
-use kafka_tower_core::Isolation;
 use kafka_tower_core::source::CommitStrategy;
 use kafka_tower_core::validate::topic_name;
+use kafka_tower_core::{Isolation, TopicPattern};
 
 use super::rdkafka::fetch_max_bytes;
 use super::{GroupProtocol, KafkaSourceConfig};
@@ -28,7 +28,8 @@ pub(super) fn alone(config: &KafkaSourceConfig) -> Vec<Conflict> {
         found.push(Conflict::new("group_id", "`group_id` is empty", "name the consumer group"));
     }
     validate::name("group_id", &config.group_id, &mut found);
-    if config.assign.is_empty() || !config.topics.is_empty() {
+    let others = usize::from(!config.assign.is_empty()) + usize::from(config.topic_pattern.is_some());
+    if others == 0 || !config.topics.is_empty() {
         topics(&config.topics, &mut found);
     }
     fixed(config, &mut found);
@@ -67,6 +68,14 @@ fn fixed(config: &KafkaSourceConfig, found: &mut Vec<Conflict>) {
     }
     if !config.assign.is_empty() && !config.topics.is_empty() {
         add("`assign` is set, and `topics` too".to_owned(), "remove one of them");
+    }
+    let Some(pattern) = &config.topic_pattern else { return };
+    let mut add = |problem: String, cure: &str| found.push(Conflict::new("topic_pattern", problem, cure.to_owned()));
+    if let Err(error) = TopicPattern::new(pattern) {
+        add(format!("`topic_pattern`: {}", error.message()), error.help());
+    }
+    if !config.topics.is_empty() || !config.assign.is_empty() {
+        add("`topic_pattern` is set, and `topics` or `assign` too".to_owned(), "remove one of them");
     }
 }
 
@@ -301,7 +310,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn settings_that_do_not_fit_together() {
-        let cases: [(KafkaSourceConfig, &str); 16] = [
+        let cases: [(KafkaSourceConfig, &str); 18] = [
             (KafkaSourceConfig { commit: CommitStrategy::Transaction, isolation: Isolation::ReadUncommitted, ..good() }, "`isolation` is `ReadUncommitted` while `commit` is `Transaction`: set it to `ReadCommitted`: otherwise the output of aborted input is committed"),
             (KafkaSourceConfig { topics: vec!["a".into(), "b".into(), "a".into()], ..good() }, "`topics` has \"a\" twice: remove one of them"),
             (KafkaSourceConfig { commit_every: Some(5), ..good() }, "`commit_every` has no effect while `commit` is `Automatic`: set `commit` to `Periodic`, or leave `commit_every` out"),
@@ -314,6 +323,8 @@ mod tests {
             (KafkaSourceConfig { topics: vec![], assign: vec![TopicPartition::new("a", 0), TopicPartition::new("a", 0)], ..good() }, "`assign` has a[0] twice: remove one of them"),
             (KafkaSourceConfig { topics: vec![], assign: vec![TopicPartition::new("a", -1)], ..good() }, "`assign` has the partition a[-1]: partitions are numbered from 0"),
             (KafkaSourceConfig { topics: vec![], assign: vec![TopicPartition::new("a", 0)], commit: CommitStrategy::Transaction, ..good() }, "`assign` is set while `commit` is `Transaction`: name `topics`: only the membership in a group keeps a previous reader from committing"),
+            (KafkaSourceConfig { topic_pattern: Some("a.*".into()), ..good() }, "`topic_pattern` is set, and `topics` or `assign` too: remove one of them"),
+            (KafkaSourceConfig { topics: vec![], topic_pattern: Some("(a".into()), ..good() }, "`topic_pattern`: \"(a\" is no pattern of topics: a `(` has no `)`: use characters, `.`, `[a-z]`, `*`, `+`, `?`, `|`, parentheses, and `\\` before `.`"),
             (good().with_property("group.remote.assignor", "range"), "`properties` has \"group.remote.assignor\" while `group_protocol` is `Classic`: set `assignor` in its place, or `group_protocol` to `Consumer`"),
             (good().with_property("receive.message.max.bytes", "33554943"), "`properties` has \"receive.message.max.bytes\" (33554943) below half of `buffer_bytes` and room for the rest of a response: set it to 33554944 at least, remove it, or lower `buffer_bytes`"),
             (good().with_property("session.timeout.ms", "6000"), "`properties` has \"session.timeout.ms\", which `session_timeout_ms` sets: set the field `session_timeout_ms` and remove the property"),

@@ -22,6 +22,7 @@ fn of_invalid_records() {
         assert_consistent(&error);
         assert_consistent(&error.without_record());
     }
+    assert_consistent(&kafka_tower_core::TopicPattern::new("(").unwrap_err());
     [-1, i32::MIN].iter().for_each(|number| assert_consistent(&partition(*number).unwrap_err()));
     for millis in [0, -1, i64::MIN] {
         assert_consistent(&timestamp(Timestamp::from_millis(millis)).unwrap_err());

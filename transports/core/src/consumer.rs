@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::{
-    ConsumerGroup, ControlFuture, Error, ErrorKind, Persistence, Timestamp, TimestampType, TopicOffset, codes,
+    ConsumerGroup, ControlFuture, Error, ErrorKind, Persistence, Timestamp, TimestampType, TopicOffset, TopicPattern,
+    codes,
 };
 
 /// A partition of a topic.
@@ -111,6 +112,8 @@ pub struct Subscription {
     pub group_id: Arc<str>,
     /// The topics.
     pub topics: Vec<Arc<str>>,
+    /// All topics with such a name, in place of `topics`; also those that are created later.
+    pub pattern: Option<TopicPattern>,
     /// These partitions of the topics, and no others: the consumer does not join the group, which only keeps its offsets.
     /// They are [assigned](GroupEvent::Assigned) at once, and never revoked. Empty: the group assigns partitions.
     pub partitions: Vec<TopicPartition>,
@@ -125,7 +128,13 @@ impl Subscription {
     #[must_use]
     pub fn new(group_id: impl Into<Arc<str>>, topics: Vec<Arc<str>>) -> Self {
         let (start, isolation) = (OffsetReset::default(), Isolation::default());
-        Self { group_id: group_id.into(), topics, partitions: Vec::new(), start, isolation }
+        Self { group_id: group_id.into(), topics, pattern: None, partitions: Vec::new(), start, isolation }
+    }
+
+    /// Subscribes a group to all topics with such a name, with the defaults of [`OffsetReset`] and [`Isolation`].
+    #[must_use]
+    pub fn matching(group_id: impl Into<Arc<str>>, pattern: TopicPattern) -> Self {
+        Self { pattern: Some(pattern), ..Self::new(group_id, Vec::new()) }
     }
 
     /// Reads fixed [`partitions`](Self::partitions), with the defaults of [`OffsetReset`] and [`Isolation`].

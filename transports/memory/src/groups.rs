@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use kafka_tower_core::{ConsumerGroup, TopicOffset};
+use kafka_tower_core::{ConsumerGroup, TopicOffset, TopicPattern};
 
 pub(crate) type TopicPartition = (Arc<str>, i32);
 
@@ -31,6 +31,8 @@ struct Group {
 #[derive(Debug, Default)]
 struct Member {
     topics: BTreeSet<Arc<str>>,
+    /// Other topics that it subscribes to, when there are such.
+    pattern: Option<TopicPattern>,
     /// It has given up its partitions and waits for the new generation.
     joined: bool,
     assigned: Vec<TopicPartition>,
@@ -56,9 +58,33 @@ impl Groups {
         let id = MemberId(self.next_member);
         self.next_member += 1;
         let group = self.groups.entry(Arc::clone(group)).or_default();
-        group.members.insert(id, Member { topics, joined: true, assigned: Vec::new() });
+        group.members.insert(id, Member { topics, pattern: None, joined: true, assigned: Vec::new() });
         group.begin_rebalance(Some(id));
         id
+    }
+
+    /// A member subscribes to all topics with such a name.
+    pub(crate) fn follow(&mut self, group: &str, id: MemberId, pattern: TopicPattern) {
+        if let Some(member) = self.groups.get_mut(group).and_then(|group| group.members.get_mut(&id)) {
+            member.pattern = Some(pattern);
+        }
+    }
+
+    /// Subscribes members to topics that match their patterns. New ones need a rebalance.
+    pub(crate) fn find_topics<'a>(&mut self, group: &str, topics: &(impl Iterator<Item = &'a Arc<str>> + Clone)) {
+        let Some(group) = self.groups.get_mut(group) else { return };
+        let mut has_new = false;
+        for member in group.members.values_mut() {
+            let Some(pattern) = &member.pattern else { continue };
+            for topic in topics.clone() {
+                if !member.topics.contains(topic) && pattern.matches(topic) {
+                    has_new |= member.topics.insert(Arc::clone(topic));
+                }
+            }
+        }
+        if has_new {
+            group.begin_rebalance(None);
+        }
     }
 
     /// Returns whether it was a member.

@@ -81,7 +81,8 @@ impl MemoryKafka {
             panic!("{error:#}");
         }
         check_partitions(partitions);
-        if let Err(count) = self.broker.with_log(|log| log.create(name.into(), partitions)) {
+        // Sources with a pattern look for topics.
+        if let Err(count) = self.broker.with_store(|store| store.log.create(name.into(), partitions)) {
             panic!("topic {name} exists with {count} partitions, not {partitions}");
         }
     }

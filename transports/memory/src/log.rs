@@ -110,7 +110,7 @@ impl Log {
         keyless.then(|| errors::without_key(name).with_scope(scope))
     }
 
-    pub(crate) fn topics(&self) -> impl Iterator<Item = &Arc<str>> {
+    pub(crate) fn topics(&self) -> impl Iterator<Item = &Arc<str>> + Clone {
         self.topics.keys()
     }
 

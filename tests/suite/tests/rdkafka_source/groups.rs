@@ -214,3 +214,40 @@ async fn fixed_partitions_are_read_without_the_group() {
     let error = KafkaSource::<u32>::new(of(2)).await.expect_err("there is no such partition");
     assert_eq!(error.kind(), kafka_tower::ErrorKind::UnknownTopicOrPartition, "{error:#}");
 }
+
+/// A topic that is created later joins, if its whole name matches.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_matches_joins() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let one = kafka.topic("pattern", 1).await.unwrap();
+    let (two, other) = (format!("{one}-two"), format!("other-{one}"));
+    let read = async |kind: Kind, name: &str| {
+        let of_kind = |topic: &str| format!("{topic}-{name}");
+        send(&sink(kafka, &one).await, 0..1).await;
+        let config = config(kafka, &one, kind);
+        let config = KafkaSourceConfig {
+            group_id: of_kind(&one),
+            topics: Vec::new(),
+            topic_pattern: Some(format!("{one}(-two-{name})?")),
+            ..config.with_property("topic.metadata.refresh.interval.ms", "1000")
+        };
+        let mut source = source(config).await;
+        next(&mut source).await.ack();
+        for topic in [of_kind(&two), of_kind(&other)] {
+            kafka.create_topic(&topic, 1, &[]).await.unwrap();
+            send(&sink(kafka, &topic).await, 7..8).await;
+        }
+        while source.assignment().len() < 2 {
+            match timeout(Duration::from_millis(200), source.recv()).await {
+                Ok(Ok(message)) => drop(message.ack()),
+                Ok(Err(error)) => panic!("{error}"),
+                Err(_) => {}
+            }
+        }
+        let names: Vec<_> = source.assignment().iter().map(|at| at.topic.to_string()).collect();
+        assert_eq!(names, [one.clone(), of_kind(&two)], "{kind:?}");
+        drop(timeout(PATIENCE, source.close()).await.unwrap());
+    };
+    let both = async { tokio::join!(read(Kind::Cooperative, "classic"), read(Kind::Consumer, "kip848")) };
+    timeout(PATIENCE, both).await.expect("it joins");
+}

@@ -1,8 +1,9 @@
-//! Fixed partitions, without a group's rebalances.
+//! Fixed partitions, without a group's rebalances, and topics by a pattern.
 
 use kafka_tower::source::Acked;
-use kafka_tower::{CommitStrategy, ErrorKind, KafkaSource, KafkaSourceConfig, TopicPartition};
+use kafka_tower::{CommitStrategy, ErrorKind, KafkaSource, KafkaSourceConfig, Record, TopicPartition};
 use tokio::time::timeout;
+use tower::Service as _;
 
 use crate::support::{GROUP, LONG, TOPIC, append, committed, config, kafka, next, source, take};
 
@@ -36,7 +37,9 @@ async fn fixed_partitions_are_read_and_committed_without_rebalances() {
     assert_eq!([0, 1, 2].map(|partition| committed(&kafka, partition)), [2, 2, 2]);
     append(&kafka, 2, 2..3).await;
     let mut again = source(&kafka, fixed(&[2])).await;
-    assert_eq!(next(&mut again).await.offset(), 2, "the group keeps the offsets");
+    let message = next(&mut again).await;
+    assert_eq!(message.offset(), 2, "the group keeps the offsets");
+    message.ack();
     assert!(timeout(LONG, again.recv()).await.is_err());
 }
 
@@ -45,4 +48,27 @@ async fn a_partition_that_does_not_exist_is_refused() {
     let builder = KafkaSource::<u32>::builder(fixed(&[0, 3])).transport(kafka(3));
     let error = builder.build().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownTopicOrPartition, "{error:#}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_is_created_later_joins_if_its_name_matches() {
+    let kafka = kafka(2);
+    append(&kafka, 0, 0..1).await;
+    let pattern = KafkaSourceConfig {
+        topics: Vec::new(),
+        topic_pattern: Some("orders(-[a-z]+)?".to_owned()),
+        ..config(CommitStrategy::Each)
+    };
+    let mut source = source(&kafka, pattern).await;
+    next(&mut source).await.ack();
+    for topic in ["orders-eu", "bills", "old-orders"] {
+        kafka.create_topic(topic, 1);
+        kafka.transport().call(Record::new(topic).with_partition(0).with_value("7")).await.unwrap();
+    }
+    let message = next(&mut source).await;
+    assert_eq!((&**message.topic(), message.value()), ("orders-eu", Some(&7)));
+    message.ack();
+    assert!(timeout(LONG, source.recv()).await.is_err());
+    assert_eq!(source.assignment().len(), 3);
+    assert!(source.close().await.is_complete());
 }

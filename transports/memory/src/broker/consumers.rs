@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use kafka_tower_core::wakers::wake_all;
-use kafka_tower_core::{self as core, CommitAnswer, ConsumerGroup, OffsetReset, SeekTo, TopicOffset};
+use kafka_tower_core::{self as core, CommitAnswer, ConsumerGroup, OffsetReset, SeekTo, TopicOffset, TopicPattern};
 use tokio::time::Instant;
 
 use super::{Broker, BrokerClient, State};
@@ -43,6 +43,10 @@ impl<C: BrokerClient> Broker<C> {
         self.change_groups(|state| state.store.groups.join(group, topics))
     }
 
+    pub(crate) fn follow(&self, group: &str, member: MemberId, pattern: TopicPattern) {
+        self.change_groups(|state| state.store.groups.follow(group, member, pattern));
+    }
+
     /// Returns whether the consumer was a member.
     pub(crate) fn leave(&self, group: &str, member: MemberId) -> bool {
         self.change_groups(|state| {
@@ -70,6 +74,7 @@ impl<C: BrokerClient> Broker<C> {
         let mut state = self.lock();
         let crate::store::Store { log, groups, .. } = &mut state.store;
         let before = groups.generation(group);
+        groups.find_topics(group, &log.topics());
         let membership = groups.membership(group, member, |topic| count(log, topic));
         let others = if groups.generation(group) == before { Vec::new() } else { state.take_readers() };
         let old = state.readers.insert(member, cx.waker().clone());

@@ -159,6 +159,9 @@ fn followed(consumer: &GroupConsumer) -> Arc<str> {
 fn join(consumer: &GroupConsumer, group: &Arc<str>) -> MemberId {
     let topics: BTreeSet<_> = consumer.subscription.topics.iter().cloned().collect();
     let member = consumer.broker.join(group, topics);
+    if let Some(pattern) = consumer.subscription.pattern.clone() {
+        consumer.broker.follow(group, member, pattern);
+    }
     let mut state = consumer.state();
     (state.member, state.generation) = (Some(member), 0);
     member

@@ -145,7 +145,10 @@ impl Control<'_> {
             self.turn(None);
             return self.assigned(fixed.clone());
         }
-        let topics = self.shared.subscription.topics.iter().map(|topic| &**topic);
+        // librdkafka takes a topic that begins with `^` for a pattern. A part of the name suffices for one in the classic protocol,
+        // and not in KIP-848.
+        let pattern = self.shared.subscription.pattern.as_ref().map(|pattern| format!("^({pattern})$"));
+        let topics = self.shared.subscription.topics.iter().map(|topic| &**topic).chain(pattern.as_deref());
         if let Err(code) = self.instance.subscribe(topics) {
             self.ended = Some(client_events::ended(code, "the consumer could not join its group", None));
         }

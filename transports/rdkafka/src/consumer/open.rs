@@ -96,6 +96,12 @@ fn count_partitions(
         given_up,
         probing: OnceCell::new(),
     })?;
+    if let Some(pattern) = &subscription.pattern {
+        let left = deadline.saturating_duration_since(Instant::now()).max(FIRST_QUESTION);
+        let topics = owner.inner().client.topics(left).map_err(|code| denied(code, "the list of topics", None))?;
+        let matching = topics.iter().filter(|(topic, _)| pattern.matches(topic));
+        return Ok(matching.map(|(_, partitions)| *partitions).fold(0, u32::saturating_add));
+    }
     let count = |topic: &str| owner.inner().partitions.get(topic).unwrap_or(0);
     if !subscription.partitions.is_empty() {
         for at in &subscription.partitions {

@@ -20,6 +20,9 @@ const RECONNECT_MAX: &str = "reconnect.backoff.max.ms";
 
 const LOG_LEVEL: &str = "log_level";
 
+/// Topics of Kafka's own, which no pattern means.
+const INTERNAL: &str = "^__consumer_offsets$,^__transaction_state$,^__share_group_state$";
+
 const BY_ACKNOWLEDGEMENT: &str = "leave it out: the source commits what was acknowledged";
 
 /// Beginnings of the names of properties that matter for a connection, whatever the client does with it.
@@ -58,6 +61,9 @@ pub(super) fn client_config(user: &Properties, subscription: &Subscription) -> R
     let is_classic = get(user, "group.protocol").is_none_or(|protocol| protocol.eq_ignore_ascii_case("classic"));
     if is_classic && get(user, "partition.assignment.strategy").is_none() {
         config.set("partition.assignment.strategy", "cooperative-sticky");
+    }
+    if subscription.pattern.is_some() && get(user, "topic.blacklist").is_none() {
+        config.set("topic.blacklist", INTERNAL);
     }
     for (name, value) in user {
         config.set(name, value);

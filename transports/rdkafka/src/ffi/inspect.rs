@@ -82,6 +82,30 @@ impl Client {
         self.kept(look).unwrap_or(Err(codes::LOCAL_DESTROY))
     }
 
+    /// Returns all topics that this principal sees, with their numbers of partitions.
+    pub(crate) fn topics(&self, within: Duration) -> Result<Vec<(String, u32)>, i32> {
+        let ask = |rk| {
+            let mut metadata: *const sys::rd_kafka_metadata = ptr::null();
+            // SAFETY: the client lives; `metadata` is written only on success.
+            let code = unsafe { raw::rd_kafka_metadata(rk, 1, ptr::null_mut(), &mut metadata, millis(within)) };
+            if code != 0 {
+                return Err(code);
+            }
+            // SAFETY: on success `metadata` points to a valid structure until it is destroyed here; the array is as long as its
+            // count says, with terminated names. The fields are read one by one.
+            unsafe {
+                let topics = (0..count((*metadata).topic_cnt)).map(|i| (*metadata).topics.add(i)).map(|topic| {
+                    let name = CStr::from_ptr(ptr::addr_of!((*topic).topic).read()).to_string_lossy().into_owned();
+                    (name, u32::try_from(ptr::addr_of!((*topic).partition_cnt).read()).unwrap_or(0))
+                });
+                let topics = topics.collect();
+                sys::rd_kafka_metadata_destroy(metadata);
+                Ok(topics)
+            }
+        };
+        self.kept(ask).unwrap_or(Err(codes::LOCAL_DESTROY))
+    }
+
     /// Returns the ids of the cluster's brokers.
     pub(crate) fn brokers(&self, within: Duration) -> Result<Vec<i32>, i32> {
         let ask = |rk| {
