@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kafka_tower_core::{BoxError, ConsumerTransport, TopicPartition};
 use kafka_tower_layers::deserialize::MessageDeserializer;
 
+use super::listener::{self, RebalanceListener};
 use super::place::{Starts, Stored};
 use super::reader::Reading;
 use super::{DecodePolicy, KafkaSource, Reader, Shared};
@@ -36,6 +37,7 @@ pub struct SourceBuilder<T, F: ?Sized = DefaultDeserializer, S = NoTransport> {
     deserializer: Arc<F>,
     reading: Reading,
     stored: Option<Stored>,
+    listener: Option<Arc<dyn RebalanceListener>>,
     pub(super) telemetry: TelemetrySetting,
     transport: S,
     message: PhantomData<fn() -> T>,
@@ -49,6 +51,7 @@ impl<T> SourceBuilder<T> {
             deserializer,
             reading: Reading::default(),
             stored: None,
+            listener: None,
             telemetry: TelemetrySetting::default(),
             transport: NoTransport,
             message: PhantomData,
@@ -59,14 +62,14 @@ impl<T> SourceBuilder<T> {
 impl<T, F: ?Sized, S> SourceBuilder<T, F, S> {
     /// Sets the deserializer. Default: JSON.
     pub fn deserializer<G: MessageDeserializer<T>>(self, deserializer: Arc<G>) -> SourceBuilder<T, G, S> {
-        let Self { config, reading, stored, telemetry, transport, message, .. } = self;
-        SourceBuilder { config, deserializer, reading, stored, telemetry, transport, message }
+        let Self { config, reading, stored, listener, telemetry, transport, message, .. } = self;
+        SourceBuilder { config, deserializer, reading, stored, listener, telemetry, transport, message }
     }
 
     /// Reads through this transport, for example a [`MemoryKafka`](crate::memory::MemoryKafka).
     pub fn transport<X: ConsumerTransport>(self, transport: X) -> SourceBuilder<T, F, X> {
-        let Self { config, deserializer, reading, stored, telemetry, message, .. } = self;
-        SourceBuilder { config, deserializer, reading, stored, telemetry, transport, message }
+        let Self { config, deserializer, reading, stored, listener, telemetry, message, .. } = self;
+        SourceBuilder { config, deserializer, reading, stored, listener, telemetry, transport, message }
     }
 
     /// Sets a look-up of the offset at which a partition begins, for an application that stores offsets with its results. It
@@ -74,7 +77,8 @@ impl<T, F: ?Sized, S> SourceBuilder<T, F, S> {
     /// (`None`), the partition begins as without the look-up.
     ///
     /// If it fails or panics, `recv` returns an error of kind [`Seek`](super::SourceErrorKind::Seek), and it is repeated.
-    /// Meanwhile the partition is not read. Required with [`CommitStrategy::Checkpoint`]. Needs a tokio runtime.
+    /// Meanwhile the partition is not read. Required with [`CommitStrategy::Checkpoint`], unless a
+    /// [listener](Self::listener) returns the offsets. Needs a tokio runtime.
     ///
     /// [`CommitStrategy::Checkpoint`]: kafka_tower_core::source::CommitStrategy::Checkpoint
     ///
@@ -101,6 +105,12 @@ impl<T, F: ?Sized, S> SourceBuilder<T, F, S> {
             let found = look_up(at);
             Box::pin(async move { found.await.map_err(Into::into) })
         }));
+        self
+    }
+
+    /// Sets what hears when partitions are assigned, given back or lost: see [`RebalanceListener`]. Needs a tokio runtime.
+    pub fn listener(mut self, listener: Arc<impl RebalanceListener>) -> Self {
+        self.listener = Some(listener);
         self
     }
 
@@ -161,11 +171,14 @@ where
         for warning in self.config.warnings() {
             tracing::warn!("{warning}");
         }
-        let starts = Starts::new(&self.config, self.stored)?;
+        if self.listener.is_some() {
+            listener::check(&self.config)?;
+        }
+        let starts = Starts::new(&self.config, self.stored, self.listener.is_some())?;
         let consumer = self.transport.open(self.config.subscription()).await?;
         let group = self.config.group_id.as_str().into();
         let hooks = self.telemetry.of_group(&group);
-        let shared = Shared::start(consumer, group, self.config.engine_settings(), starts, hooks);
+        let shared = Shared::start(consumer, group, self.config.engine_settings(), starts, self.listener, hooks);
         Ok(KafkaSource {
             shared,
             reader: Reader::new(self.deserializer, self.reading),

@@ -50,6 +50,8 @@ pub enum SourceErrorKind {
     Restarted,
     /// The next offset of a partition is not in its log any more, and `on_out_of_range` is `Fail`.
     OffsetOutOfRange,
+    /// A method of the [`RebalanceListener`](super::RebalanceListener) failed, panicked, or was not ready in time.
+    Listener,
     /// The client has ended by itself, for example because another member has taken its `group_instance_id`.
     Failed,
     /// A message was not handled: the service or handler answered with an error, or panicked.
@@ -248,6 +250,26 @@ impl SourceError {
         error
     }
 
+    /// A method of the application's listener was not successful.
+    pub(super) fn listener(method: &'static str, partitions: &[TopicPartition], failure: Failure) -> Self {
+        let what = match &failure {
+            Failure::Error(_) => "failed".to_owned(),
+            Failure::Panicked => "panicked".to_owned(),
+            Failure::TimedOut(time) => format!("was not ready within {time:?}"),
+        };
+        let message = format!("`{method}` of the listener {what}: {}", list(partitions));
+        let help = match method {
+            "assigned" => "go on: it is repeated, and until then the partitions wait",
+            "revoked" => "go on: what was settled since the last commit is read again by the next owner",
+            _ => "go on: the partitions are given back in any case",
+        };
+        let mut error = Self::of(SourceErrorKind::Listener, message, help, partitions.to_vec(), None);
+        if let Failure::Error(source) = failure {
+            error.0.source = Some(source);
+        }
+        error
+    }
+
     /// The end of a partition was not found.
     pub(super) fn no_end(at: &TopicPartition, source: Error) -> Self {
         let message = format!("the end of {at} was not found");
@@ -352,7 +374,8 @@ impl SourceError {
             SourceErrorKind::Commit
             | SourceErrorKind::Seek
             | SourceErrorKind::PartitionsLost
-            | SourceErrorKind::Restarted => SourceRecovery::Continue,
+            | SourceErrorKind::Restarted
+            | SourceErrorKind::Listener => SourceRecovery::Continue,
             SourceErrorKind::Failed
             | SourceErrorKind::Handler
             | SourceErrorKind::Timeout

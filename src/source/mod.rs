@@ -12,6 +12,7 @@ mod decode_policy;
 mod error;
 mod failure;
 mod letters;
+mod listener;
 mod message;
 mod place;
 mod reader;
@@ -40,6 +41,7 @@ pub use close::SourceCloseReport;
 pub use control::SourceControl;
 pub use decode_policy::DecodePolicy;
 pub use error::{SourceError, SourceErrorKind, SourceRecovery};
+pub use listener::RebalanceListener;
 pub use message::SourceMessage;
 use reader::Reader;
 pub use receipt::{Acked, Receipt};
@@ -97,7 +99,8 @@ pub use transactional::Transactional;
 /// # Rebalances
 ///
 /// When the group takes partitions back, the source stops reading them, waits up to `drain_timeout_ms` for the messages in the
-/// application's hands, commits what is settled, and gives them back. This does not depend on calls of `recv`.
+/// application's hands, commits what is settled, and gives them back. This does not depend on calls of `recv`. A
+/// [`RebalanceListener`] takes part in it.
 ///
 /// # Dropping
 ///

@@ -16,10 +16,10 @@ use super::{KafkaSource, Shared, SourceError};
 use crate::{KafkaSourceConfig, StartFrom};
 
 /// First delay before a look-up that failed is repeated; it doubles with each failure.
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+pub(super) const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Longest delay before a look-up is repeated.
-const MAX_BACKOFF: Duration = Duration::from_secs(10);
+pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(10);
 
 /// Finds where partitions begin that were assigned.
 pub(super) struct Starts {
@@ -37,13 +37,13 @@ pub(super) type Stored =
     Arc<dyn Fn(TopicPartition) -> Pin<Box<dyn Future<Output = Result<Option<i64>, BoxError>> + Send>> + Send + Sync>;
 
 impl Starts {
-    pub(super) fn new(config: &KafkaSourceConfig, stored: Option<Stored>) -> Result<Self, Error> {
-        if config.commit == CommitStrategy::Checkpoint && stored.is_none() {
+    pub(super) fn new(config: &KafkaSourceConfig, stored: Option<Stored>, listener: bool) -> Result<Self, Error> {
+        if config.commit == CommitStrategy::Checkpoint && stored.is_none() && !listener {
             return Err(no_look_up());
         }
         let (start, within) = (config.start.clone(), config.connect_timeout());
         let starts = Self { start, stored, within, runtime: Handle::try_current().ok() };
-        if starts.needs_look_up() && starts.runtime.is_none() {
+        if (listener || starts.needs_look_up()) && starts.runtime.is_none() {
             return Err(no_runtime());
         }
         Ok(starts)
@@ -52,6 +52,10 @@ impl Starts {
     /// Whether the transport does not find it by itself. Needs a tokio runtime then.
     pub(super) fn needs_look_up(&self) -> bool {
         self.stored.is_some() || matches!(self.start, StartFrom::Timestamp(_) | StartFrom::Explicit(_))
+    }
+
+    pub(super) fn runtime(&self) -> Option<&Handle> {
+        self.runtime.as_ref()
     }
 
     /// The offset, or none to begin as the transport does by itself.
@@ -84,16 +88,34 @@ impl Starts {
 fn no_look_up() -> Error {
     Error::new(ErrorKind::Config, "`commit` is `Checkpoint`, and the source does not know where partitions begin")
         .without_record()
-        .with_help("give the builder a look-up of the stored offsets: `start_at`")
+        .with_help("give the builder a look-up of the stored offsets, `start_at`, or a `listener` that returns them")
 }
 
 fn no_runtime() -> Error {
-    Error::new(ErrorKind::Config, "a source that looks up where it starts was built outside of a tokio runtime")
-        .without_record()
-        .with_help("build it in one")
+    Error::new(
+        ErrorKind::Config,
+        "a source with a listener, or one that looks up where it starts, was built outside of a tokio runtime",
+    )
+    .without_record()
+    .with_help("build it in one")
 }
 
 impl Shared {
+    /// The listener is ready for a partition, and may have said where it begins.
+    pub(super) fn prepared(self: &Arc<Self>, at: Assignment, offset: Option<i64>) {
+        let mut state = self.state();
+        let looks = state.engine.prepared(&at) && offset.is_none() && self.starts().needs_look_up();
+        if !looks {
+            state.engine.located(&at, offset, now());
+        }
+        drop(state);
+        if looks {
+            self.locate(at);
+        } else {
+            self.moved();
+        }
+    }
+
     /// Finds where a partition begins, in the background, and repeats it until it is found or the partition has gone.
     pub(super) fn locate(self: &Arc<Self>, at: Assignment) {
         let Some(runtime) = &self.starts().runtime else { return };
@@ -230,11 +252,13 @@ mod tests {
 
     #[test]
     fn a_start_that_is_looked_up_needs_a_runtime_and_a_checkpoint_needs_a_look_up() {
-        let of = |config: &KafkaSourceConfig| Starts::new(config, None).err();
+        let of = |config: &KafkaSourceConfig| Starts::new(config, None, false).err();
         assert!(of(&KafkaSourceConfig::default()).is_none());
         let start = StartFrom::Timestamp(Timestamp::now());
         assert_consistent(&of(&KafkaSourceConfig { start, ..Default::default() }).unwrap());
         let commit = CommitStrategy::Checkpoint;
-        assert_consistent(&of(&KafkaSourceConfig { commit, ..Default::default() }).unwrap());
+        let config = KafkaSourceConfig { commit, ..Default::default() };
+        assert_consistent(&of(&config).unwrap());
+        assert_consistent(&Starts::new(&config, None, true).err().unwrap());
     }
 }

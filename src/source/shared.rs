@@ -15,6 +15,7 @@ use kafka_tower_core::{Assignment, Consumer, ConsumerEvents, ConsumerGroup, Grou
 use tokio::sync::{oneshot, watch};
 
 use super::close::Shown;
+use super::listener::{Call, Calls, RebalanceListener};
 use super::place::Starts;
 use super::receipt::Settle;
 use super::telemetry::Hooks;
@@ -34,9 +35,11 @@ pub(super) struct Shared {
     group: Arc<str>,
     state: Mutex<State>,
     report: watch::Sender<Option<SourceCloseReport>>,
-    commit_timeout: Duration,
+    /// The time of a close beyond the one for messages in the application's hands.
+    ending: Duration,
     strategy: CommitStrategy,
     starts: Starts,
+    listener: Option<Calls>,
     me: Weak<Self>,
     pub(super) hooks: Hooks,
 }
@@ -62,19 +65,25 @@ impl Shared {
         group: Arc<str>,
         mut settings: EngineSettings,
         starts: Starts,
+        listener: Option<Arc<dyn RebalanceListener>>,
         hooks: Hooks,
     ) -> Arc<Self> {
-        settings.locate = starts.needs_look_up();
+        settings.listener = listener.is_some();
+        settings.locate = settings.listener || starts.needs_look_up();
         let engine = Engine::new(settings);
         let state = State { engine, reader: None, notices: VecDeque::new(), changes: 0, commits: BTreeMap::new() };
-        let commit_timeout = settings.commits.timeout;
+        let of_listener = if settings.listener { settings.drain } else { Duration::ZERO };
+        let ending = settings.commits.timeout.saturating_add(of_listener);
         let shared = Arc::new_cyclic(|me| Self {
             consumer,
             group,
             state: Mutex::new(state),
             report: watch::Sender::new(None),
-            commit_timeout,
+            ending,
             strategy: settings.commits.strategy,
+            listener: listener
+                .zip(starts.runtime())
+                .map(|(listener, runtime)| Calls::start(listener, Weak::clone(me), settings.drain, runtime)),
             starts,
             hooks,
             me: Weak::clone(me),
@@ -243,7 +252,7 @@ impl Shared {
         async move {
             let mut report = shared.report.subscribe();
             // The transport keeps its own times; this is for one that does not.
-            let bound = within.saturating_add(shared.commit_timeout).saturating_add(2 * LEAVE);
+            let bound = within.saturating_add(shared.ending).saturating_add(2 * LEAVE);
             let ended = tokio::time::timeout(bound, report.wait_for(Option::is_some)).await;
             let ended = ended.ok().and_then(|ended| ended.ok()?.clone());
             ended.unwrap_or_else(|| SourceCloseReport::new(shared.state().engine.closed(), false))
@@ -272,6 +281,9 @@ impl Shared {
         match action {
             Action::Start(at) => self.consumer.start(&at),
             Action::Locate(at) => drop(self.me.upgrade().map(|shared| shared.locate(at))),
+            Action::Assigned(partitions) => self.call(Call::Assigned(partitions)),
+            Action::Revoking(partitions, until) => self.call(Call::Revoking(partitions, until)),
+            Action::Revoked(partitions, until) => self.call(Call::Revoked(partitions, until)),
             Action::Release(partitions) => self.consumer.release(&partitions),
             Action::Commit { ticket, offsets } => {
                 // Before, because the answer may come at once.
@@ -289,7 +301,16 @@ impl Shared {
         }
     }
 
+    fn call(&self, call: Call) {
+        if let Some(listener) = &self.listener {
+            listener.call(call);
+        }
+    }
+
     fn tell(&self, notice: Notice) {
+        if let Notice::Lost(partitions) = &notice {
+            self.call(Call::Lost(partitions.clone()));
+        }
         if let Notice::Unsettled(all) = &notice {
             for unsettled in all {
                 tracing::warn!("given back in a rebalance, {}: the next owner reads them again", Shown(unsettled));
@@ -347,6 +368,7 @@ impl ConsumerEvents for Shared {
         drop(state);
         actions.into_iter().for_each(|action| self.carry_out(action));
         if let Some(report) = report {
+            self.call(Call::Left);
             for unsettled in &report.unsettled {
                 tracing::warn!("at the close of a source, {}: they are read again", Shown(unsettled));
             }

@@ -243,6 +243,7 @@ impl KafkaSourceConfig {
             max_unsettled: self.max_unsettled,
             locate: false,
             out_of_range: self.out_of_range(),
+            listener: false,
         }
     }
 

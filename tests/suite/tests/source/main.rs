@@ -7,6 +7,7 @@ mod behaviour;
 mod dead_letters;
 mod fixed;
 mod laws;
+mod listener;
 mod losses;
 mod once;
 mod out_of_range;

@@ -2,11 +2,15 @@
 //! acknowledge, give back, drop and keep messages in any order, seek and pause.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kafka_tower::memory::{CommitFault, MemoryKafka};
-use kafka_tower::source::{Acked, SourceErrorKind};
-use kafka_tower::{CommitStrategy, KafkaSource, KafkaSourceConfig, SeekTo, SourceError, SourceMessage, TopicPartition};
+use kafka_tower::source::{Acked, Checkpoint, RebalanceListener, SourceErrorKind};
+use kafka_tower::{
+    BoxError, CommitStrategy, KafkaSource, KafkaSourceConfig, SeekTo, SourceError, SourceMessage, TopicPartition,
+    async_trait,
+};
 use kafka_tower_core::CommitAnswer;
 use kafka_tower_test_suite::random::Random;
 use tokio::time::{sleep, timeout};
@@ -25,10 +29,66 @@ struct World {
     config: KafkaSourceConfig,
     defect: Option<Defect>,
     undecoded: u32,
+    /// Seed of the next source's listener, if it has one.
+    listener: Option<u64>,
+}
+
+/// A listener that is slow, fails or panics now and then.
+struct Unreliable {
+    random: Mutex<Random>,
+    /// The partitions for which it has prepared.
+    owned: Mutex<BTreeSet<TopicPartition>>,
+}
+
+impl Unreliable {
+    async fn run(&self, ends: bool) -> Result<(), BoxError> {
+        let does = self.random.lock().unwrap().below(12);
+        match does {
+            0 => return Err("planted".into()),
+            1 => panic!("planted"),
+            2 if !ends => std::future::pending().await,
+            3..6 => sleep(Duration::from_millis(does * 150)).await,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl RebalanceListener for Unreliable {
+    async fn assigned(&self, partitions: &[TopicPartition]) -> Result<Checkpoint, BoxError> {
+        self.run(true).await?;
+        let mut owned = self.owned.lock().unwrap();
+        assert!(partitions.iter().all(|at| owned.insert(at.clone())), "it was not told of the end: {partitions:?}");
+        Ok(Checkpoint::new())
+    }
+
+    async fn revoking(&self, partitions: &[TopicPartition]) {
+        assert!(partitions.iter().all(|at| self.owned.lock().unwrap().contains(at)));
+        drop(self.run(false).await);
+    }
+
+    async fn revoked(&self, partitions: &[TopicPartition]) -> Result<(), BoxError> {
+        self.run(false).await?;
+        let mut owned = self.owned.lock().unwrap();
+        assert!(partitions.iter().all(|at| owned.remove(at)), "it was not told of the beginning: {partitions:?}");
+        Ok(())
+    }
+
+    async fn lost(&self, partitions: &[TopicPartition]) {
+        self.owned.lock().unwrap().retain(|at| !partitions.contains(at));
+        drop(self.run(false).await);
+    }
 }
 
 impl World {
-    async fn source(&self) -> KafkaSource<u32> {
+    async fn source(&mut self) -> KafkaSource<u32> {
+        if let Some(seed) = &mut self.listener {
+            *seed += 1;
+            let listener = Unreliable { random: Mutex::new(Random::new(*seed)), owned: Mutex::default() };
+            let builder = KafkaSource::builder(self.config.clone()).transport(self.kafka.clone());
+            return builder.listener(Arc::new(listener)).build().await.unwrap();
+        }
         Source::build(&self.kafka, self.config.clone(), self.defect).await.inner
     }
 
@@ -137,6 +197,7 @@ async fn run(seed: u64, defect: Option<Defect>) {
         config,
         defect,
         undecoded: 0,
+        listener: (defect.is_none() && seed % 2 == 0).then_some(seed * 1_000),
     };
     world.sources[0] = Some(world.source().await);
     for _ in 0..250 {
@@ -208,6 +269,7 @@ async fn finish(mut world: World) {
     world.sources.clear();
     sleep(Duration::from_secs(10)).await;
     while world.kafka.expel_members(GROUP) > 0 {}
+    world.listener = None;
     world.sources = vec![Some(world.source().await)];
     let mut seen: BTreeMap<i32, i64> = BTreeMap::new();
     let mut idle = 0;

@@ -13,6 +13,7 @@ use crate::{Assignment, CommitTicket, Error, TopicPartition};
 mod action;
 mod checkpoint;
 mod out_of_range;
+mod listener;
 mod place;
 mod transaction;
 mod turn;
@@ -20,6 +21,7 @@ mod turn;
 pub use action::{Action, Closed, CommitWait, Notice, Standing, Unsettled};
 use out_of_range::OutOfRange;
 pub use out_of_range::OutOfRangePolicy;
+use listener::Listening;
 pub use transaction::Span;
 
 /// Longest delay before a record is delivered again.
@@ -42,6 +44,8 @@ pub struct EngineSettings {
     pub locate: bool,
     /// How a partition goes on whose next offset is not in its log any more.
     pub out_of_range: OutOfRangePolicy,
+    /// Whether a listener is told of assignments and revocations, and partitions wait for it.
+    pub listener: bool,
 }
 
 /// State of a source.
@@ -79,6 +83,10 @@ struct Partition {
     fenced: bool,
     /// It is not known yet where it begins.
     locating: bool,
+    /// The epoch in which it was assigned.
+    assigned: u64,
+    /// What the listener has to answer before it goes on.
+    listener: Listening,
     /// The user does not want its records at present.
     paused: bool,
     /// The next offset is not in the log: nothing more is read.
@@ -104,7 +112,7 @@ impl Engine {
     #[must_use]
     pub fn new(settings: EngineSettings) -> Self {
         Self {
-            member: Member::new(settings.commits.timeout),
+            member: Member::new(settings.commits.timeout, settings.listener.then_some(settings.drain)),
             committer: Committer::new(settings.commits),
             settings,
             partitions: BTreeMap::new(),
@@ -308,6 +316,8 @@ impl Engine {
 
     /// Stops reading, waits at most `within` for the records in the user's hands, commits, and leaves.
     pub fn close(&mut self, now: Instant, within: Duration) {
+        let all: Vec<_> = self.member.active().map(|at| at.at).collect();
+        self.revoking(&all, later(now, within));
         self.member.close(now, within);
         self.committer.hurry(now);
     }
@@ -389,6 +399,8 @@ impl Partition {
             failing: None,
             fenced: false,
             locating: false,
+            assigned: epoch,
+            listener: Listening::Done,
             paused: false,
             out_of_range: None,
             strategy,
@@ -399,7 +411,8 @@ impl Partition {
 
     /// Whether its records may be handed out, as far as its own records say.
     fn is_open(&self) -> bool {
-        self.seek_at.is_none() && self.watermark.rejected() == 0 && !self.locating && !self.paused
+        let waits = self.locating || self.paused || self.listener == Listening::Assigned;
+        self.seek_at.is_none() && self.watermark.rejected() == 0 && !waits
     }
 
     /// The offset to commit, if the group does not have it.
@@ -416,7 +429,8 @@ impl Partition {
 
     /// The offset to commit now.
     fn due(&self, now: Instant) -> Option<i64> {
-        let waits = self.fenced || self.aside_until.is_some_and(|until| until > now);
+        let asked = self.listener == Listening::Revoked;
+        let waits = asked || self.fenced || self.aside_until.is_some_and(|until| until > now);
         self.target().filter(|_| !waits)
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `Active`: read | revoked, lost, or the source closes |
 //! | `Draining`: not read; records in the user's hands can still be settled | none is left, or the deadline passes |
+//! | `Drained`: only with a listener, which is asked when all are drained | it has answered, or its deadline passes |
 //! | `Committing`: what is settled is committed | nothing is due any more, or the deadline passes |
 //! | `Done` | all partitions of the same revocation are done, and are given back together |
 //!
@@ -27,6 +28,8 @@ pub(crate) struct Member {
     revoked: Option<Vec<TopicPartition>>,
     phase: Phase,
     commit_within: Duration,
+    /// Whether a listener is asked before what was drained is committed, and how long it may take.
+    listener: Option<Duration>,
 }
 
 #[derive(Clone, Debug)]
@@ -40,8 +43,16 @@ struct Owned {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Active,
-    Draining { until: Instant },
-    Committing { until: Instant },
+    Draining {
+        until: Instant,
+    },
+    /// Without a time, the listener was not asked yet.
+    Drained {
+        until: Option<Instant>,
+    },
+    Committing {
+        until: Instant,
+    },
     Done,
 }
 
@@ -64,6 +75,8 @@ pub(crate) struct Facts {
 /// What to do with partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum MemberAction {
+    /// Ask the listener, which has until then. [`Member::answered`] takes the answer.
+    Ask(Vec<TopicPartition>, Instant),
     /// Give these partitions back: the answer to a revocation.
     Release(Vec<TopicPartition>),
     /// Leave the group.
@@ -72,10 +85,11 @@ pub(crate) enum MemberAction {
 
 impl Member {
     /// Creates a member without partitions. `commit_within`: how long a partition that is given back waits for the
-    /// commit of what is settled.
+    /// commit of what is settled. `listener`: how long a listener may take for a revocation, if there is one.
     #[must_use]
-    pub(crate) fn new(commit_within: Duration) -> Self {
-        Self { partitions: BTreeMap::new(), last_epoch: 0, revoked: None, phase: Phase::Running, commit_within }
+    pub(crate) fn new(commit_within: Duration, listener: Option<Duration>) -> Self {
+        let (partitions, phase) = (BTreeMap::new(), Phase::Running);
+        Self { partitions, last_epoch: 0, revoked: None, phase, commit_within, listener }
     }
 
     /// Takes an assignment. Returns the partitions to start: those that are not owned yet. None once the source closes.
@@ -139,10 +153,26 @@ impl Member {
 
     /// Returns what to do now. `facts` is asked about partitions that are to be given back.
     pub(crate) fn turn(&mut self, now: Instant, mut facts: impl FnMut(&TopicPartition) -> Facts) -> Vec<MemberAction> {
-        for (at, owned) in &mut self.partitions {
-            owned.turn(now, self.commit_within, || facts(at));
-        }
         let mut actions = Vec::new();
+        let drained = match self.listener {
+            None => State::Committing { until: later(now, self.commit_within) },
+            Some(_) => State::Drained { until: None },
+        };
+        // Whether something drains that only a close gives back, and that the group takes back.
+        let (mut drains, revoked) = ([false; 2], &self.revoked);
+        for (at, owned) in &mut self.partitions {
+            if let State::Draining { until } = owned.state {
+                if until <= now || !facts(at).in_hand {
+                    owned.state = drained;
+                } else {
+                    drains[usize::from(is_in(revoked, at))] = true;
+                }
+            }
+        }
+        actions.extend(self.ask(now, drains));
+        for (at, owned) in &mut self.partitions {
+            owned.commits(now, || facts(at));
+        }
         let done = |at: &TopicPartition| self.partitions.get(at).is_none_or(|owned| owned.state == State::Done);
         if let Some(revoked) = self.revoked.take_if(|revoked| revoked.iter().all(done)) {
             self.partitions.retain(|at, _| !revoked.contains(at));
@@ -157,11 +187,38 @@ impl Member {
         actions
     }
 
+    /// Asks the listener about everything that is drained and that it was not asked about, unless others of the same kind
+    /// still drain.
+    fn ask(&mut self, now: Instant, drains: [bool; 2]) -> Option<MemberAction> {
+        let until = later(now, self.listener?);
+        let (mut asked, revoked) = (Vec::new(), &self.revoked);
+        for (at, owned) in &mut self.partitions {
+            if owned.state == (State::Drained { until: None }) && !drains[usize::from(is_in(revoked, at))] {
+                owned.state = State::Drained { until: Some(until) };
+                asked.push(at.clone());
+            }
+        }
+        (!asked.is_empty()).then_some(MemberAction::Ask(asked, until))
+    }
+
+    /// The listener has answered for a partition that it was [asked](MemberAction::Ask) about: what is settled may be
+    /// committed, or not. False if it is too late.
+    pub(crate) fn answered(&mut self, at: &TopicPartition, may_commit: bool, now: Instant) -> bool {
+        let Some(owned) = self.partitions.get_mut(at) else { return false };
+        if !matches!(owned.state, State::Drained { until: Some(_) }) {
+            return false;
+        }
+        let until = later(now, self.commit_within);
+        owned.state = if may_commit { State::Committing { until } } else { State::Done };
+        true
+    }
+
     /// When to call [`turn`](Self::turn), if nothing happens before.
     #[must_use]
     pub(crate) fn wake_at(&self) -> Option<Instant> {
         let until = |owned: &Owned| match owned.state {
             State::Draining { until } | State::Committing { until } => Some(until),
+            State::Drained { until } => until,
             State::Active | State::Done => None,
         };
         self.partitions.values().filter_map(until).min()
@@ -224,22 +281,25 @@ impl Owned {
         match &mut self.state {
             State::Active => self.state = State::Draining { until },
             State::Draining { until: present } => *present = until.min(*present),
-            State::Committing { .. } | State::Done => {}
+            State::Drained { .. } | State::Committing { .. } | State::Done => {}
         }
     }
 
-    fn turn(&mut self, now: Instant, commit_within: Duration, mut facts: impl FnMut() -> Facts) {
-        if let State::Draining { until } = self.state {
-            if until <= now || !facts().in_hand {
-                self.state = State::Committing { until: later(now, commit_within) };
-            }
-        }
-        if let State::Committing { until } = self.state {
-            if until <= now || !facts().due {
-                self.state = State::Done;
-            }
+    fn commits(&mut self, now: Instant, mut facts: impl FnMut() -> Facts) {
+        let done = match self.state {
+            State::Committing { until } => until <= now || !facts().due,
+            // The listener has not answered.
+            State::Drained { until } => until.is_some_and(|until| until <= now),
+            State::Active | State::Draining { .. } | State::Done => false,
+        };
+        if done {
+            self.state = State::Done;
         }
     }
+}
+
+fn is_in(revoked: &Option<Vec<TopicPartition>>, at: &TopicPartition) -> bool {
+    revoked.as_ref().is_some_and(|revoked| revoked.contains(at))
 }
 
 #[cfg(test)]

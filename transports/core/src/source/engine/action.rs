@@ -1,6 +1,6 @@
 //! What an engine asks for and says.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{Assignment, CommitTicket, Error, TopicOffset, TopicPartition};
 
@@ -11,6 +11,15 @@ pub enum Action {
     Start(Assignment),
     /// Find out where a partition begins, and call [`Engine::located`](super::Engine::located). It is not read meanwhile.
     Locate(Assignment),
+    /// Tell the listener that partitions were assigned, and call [`Engine::prepared`](super::Engine::prepared) for each. They are
+    /// not read meanwhile.
+    Assigned(Vec<Assignment>),
+    /// Tell the listener that partitions are about to be given back, and call
+    /// [`Engine::revoking_heard`](super::Engine::revoking_heard) for each. The drain waits for it, until this time.
+    Revoking(Vec<Assignment>, Instant),
+    /// Ask the listener before what was settled of drained partitions is committed, and call
+    /// [`Engine::revoked_heard`](super::Engine::revoked_heard) for each. After this time it is not committed.
+    Revoked(Vec<Assignment>, Instant),
     /// Give partitions back.
     Release(Vec<TopicPartition>),
     /// Send a commit.

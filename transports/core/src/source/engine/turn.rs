@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Engine, Notice, OutOfRange, Partition, Wait};
+use super::{Action, Engine, Listening, Notice, OutOfRange, Partition, Wait};
 use crate::clock::later;
 use crate::source::{Facts, MemberAction};
 use crate::{CommitAnswer, CommitTicket, GroupEvent, TopicOffset, TopicPartition};
@@ -15,17 +15,25 @@ impl Engine {
     pub fn event(&mut self, now: Instant, event: GroupEvent) {
         match event {
             GroupEvent::Assigned(partitions) => {
-                for started in self.member.assign(&partitions) {
+                let started = self.member.assign(&partitions);
+                for started in &started {
                     let mut partition = Partition::new(started.epoch, self.settings.commits.strategy);
                     partition.locating = self.settings.locate;
+                    if self.settings.listener {
+                        partition.listener = Listening::Assigned;
+                    }
                     self.partitions.insert(started.at.clone(), partition);
                     self.actions.push(Action::Start(started.clone()));
-                    if self.settings.locate {
-                        self.actions.push(Action::Locate(started));
+                    if self.settings.locate && !self.settings.listener {
+                        self.actions.push(Action::Locate(started.clone()));
                     }
+                }
+                if self.settings.listener && !started.is_empty() {
+                    self.actions.push(Action::Assigned(started));
                 }
             }
             GroupEvent::Revoked(partitions) => {
+                self.revoking(&partitions, later(now, self.settings.drain));
                 self.member.revoke(&partitions, now, self.settings.drain);
                 self.committer.hurry(now);
             }
@@ -146,13 +154,15 @@ impl Engine {
         let (commits, waits, partitions) = (self.commits_on_revoke(), !self.is_at_most_once(), &self.partitions);
         let facts = |at: &TopicPartition| {
             let partition = partitions.get(at);
+            let heard = partition.is_none_or(|partition| partition.listener != Listening::Revoking);
             Facts {
-                in_hand: waits && partition.is_some_and(|partition| partition.watermark.in_hand() > 0),
+                in_hand: !heard || waits && partition.is_some_and(|partition| partition.watermark.in_hand() > 0),
                 due: commits && partition.is_some_and(|partition| partition.holds_release(now)),
             }
         };
         for action in self.member.turn(now, facts) {
             match action {
+                MemberAction::Ask(drained, until) => self.revoked(&drained, until),
                 MemberAction::Release(released) => {
                     let unsettled = self.end_partitions(&released);
                     if self.member.is_closing() {

@@ -16,7 +16,7 @@ fn facts(in_hand: bool, due: bool) -> impl FnMut(&TopicPartition) -> Facts {
 }
 
 fn member(assigned: &[TopicPartition]) -> Member {
-    let mut member = Member::new(COMMIT);
+    let mut member = Member::new(COMMIT, None);
     assert_eq!(member.assign(assigned).len(), assigned.len());
     member
 }
@@ -145,6 +145,35 @@ fn close_in_each_state_drains_commits_and_leaves() {
 }
 
 #[test]
+fn a_listener_is_asked_once_about_everything_that_is_drained() {
+    let (now, all) = (Instant::now(), partitions([0, 1]));
+    let asked = || {
+        let mut member = Member::new(COMMIT, Some(DRAIN));
+        member.assign(&all);
+        member.revoke(&all, now, DRAIN);
+        let one = |at: &TopicPartition| Facts { in_hand: at.partition == 1, due: true };
+        assert_eq!(member.turn(now, one), [], "one of them still drains");
+        assert!(!member.answered(&all[0], true, now), "not yet");
+        assert_eq!(member.turn(now, facts(false, true)), [MemberAction::Ask(all.clone(), now + DRAIN)]);
+        assert_eq!((member.turn(now, facts(false, true)), member.wants_commit()), (vec![], false));
+        assert_eq!(member.wake_at(), Some(now + DRAIN));
+        member
+    };
+    let mut good = asked();
+    assert!(all.iter().all(|at| good.answered(at, true, now)) && good.wants_commit());
+    assert_eq!(good.turn(now, facts(false, false)), release(&all), "committed");
+    let mut bad = asked();
+    assert!(all.iter().all(|at| bad.answered(at, false, now)) && !bad.wants_commit());
+    assert_eq!(bad.turn(now, facts(false, true)), release(&all), "without a commit");
+    let mut late = asked();
+    assert_eq!(late.turn(now + DRAIN, facts(false, true)), release(&all), "without a commit");
+    assert!(!late.answered(&all[0], true, now));
+    let mut lost = asked();
+    lost.lose(&all[..1]);
+    assert!(!lost.answered(&all[0], true, now) && lost.answered(&all[1], true, now));
+}
+
+#[test]
 fn a_seek_gives_a_partition_a_new_epoch_only_while_it_is_read() {
     let (mut member, now, all) = (member(&partitions([0])), Instant::now(), partitions([0]));
     let rewound = member.rewound(&all[0]).unwrap();
@@ -174,6 +203,8 @@ enum Op {
     Commit,
     Wait(u64),
     Seek(i32),
+    /// The listener answers.
+    Answer(i32, bool),
     Close,
 }
 
@@ -186,6 +217,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         4 => Just(Op::Commit),
         4 => (0..4_000u64).prop_map(Op::Wait),
         2 => (0..6).prop_map(Op::Seek),
+        4 => (0..6, any::<bool>()).prop_map(|(number, may_commit)| Op::Answer(number, may_commit)),
         1 => Just(Op::Close),
     ];
     prop::collection::vec(op, 1..80)
@@ -199,6 +231,8 @@ struct World {
     waiting: Option<(Vec<TopicPartition>, Instant, Vec<TopicPartition>)>,
     in_hand: BTreeSet<i32>,
     due: BTreeSet<i32>,
+    /// Partitions about which the listener was asked, and until when it may answer.
+    asked: BTreeMap<i32, Instant>,
     left: bool,
 }
 
@@ -206,9 +240,10 @@ proptest! {
     /// With each protocol: a revocation is answered with its own partitions, within its time, and at once if nothing is
     /// in the user's hands and nothing is due; a partition that the group retains keeps its epoch.
     #[test]
-    fn each_revocation_is_answered(eager in any::<bool>(), ops in ops()) {
+    fn each_revocation_is_answered(eager in any::<bool>(), listener in any::<bool>(), ops in ops()) {
         let protocol = if eager { Protocol::Eager } else { Protocol::Incremental };
-        let (mut member, mut world, mut now) = (Member::new(COMMIT), World::default(), Instant::now());
+        let member = Member::new(COMMIT, listener.then_some(DRAIN));
+        let (mut member, mut world, mut now) = (member, World::default(), Instant::now());
         for op in ops {
             let name = |number: i32| TopicPartition::new("orders", number);
             match op {
@@ -235,6 +270,7 @@ proptest! {
                     }
                     world.in_hand.clear();
                     world.due.clear();
+                    world.asked.clear();
                 }
                 Op::TakeRecord(number) if member.is_active(&name(number)) => {
                     world.in_hand.insert(number);
@@ -248,6 +284,10 @@ proptest! {
                     let active = member.is_active(&name(number));
                     prop_assert_eq!(member.rewound(&name(number)).is_some(), active);
                 }
+                Op::Answer(number, may_commit) => {
+                    let asked = world.asked.remove(&number).is_some();
+                    prop_assert_eq!(member.answered(&name(number), may_commit, now), asked);
+                }
                 Op::Close => member.close(now, DRAIN),
                 Op::Rebalance(_) | Op::TakeRecord(_) | Op::SettleRecord(_) => {}
             }
@@ -256,9 +296,20 @@ proptest! {
                 in_hand: world.in_hand.contains(&at.partition),
                 due: world.due.contains(&at.partition),
             });
+            let late = |until: &Instant| *until <= now;
+            world.asked.retain(|_, until| !late(until));
             for action in actions {
                 match action {
+                    MemberAction::Ask(asked, until) => {
+                        prop_assert!(listener && until == now + DRAIN && !asked.is_empty());
+                        for at in asked {
+                            prop_assert!(!member.is_active(&at));
+                            prop_assert!(world.asked.insert(at.partition, until).is_none(), "twice");
+                        }
+                    }
                     MemberAction::Release(released) => {
+                        let waits = released.iter().any(|at| world.asked.contains_key(&at.partition));
+                        prop_assert!(!waits, "the listener has not answered");
                         let (revoked, _, next) = world.waiting.take().expect("the group waits");
                         prop_assert_eq!(&released, &revoked);
                         for at in released {
@@ -278,9 +329,10 @@ proptest! {
                 }
             }
             if let Some((revoked, since, _)) = &world.waiting {
-                prop_assert!(now < *since + DRAIN + DRAIN + COMMIT || member.wake_at().is_some_and(|at| at > now));
+                prop_assert!(now < *since + DRAIN + DRAIN + DRAIN + COMMIT || member.wake_at().is_some_and(|at| at > now));
                 let nothing = revoked.iter().all(|at| {
-                    !world.in_hand.contains(&at.partition) && !world.due.contains(&at.partition)
+                    let number = at.partition;
+                    !world.in_hand.contains(&number) && !world.due.contains(&number) && !world.asked.contains_key(&number)
                 });
                 prop_assert!(!nothing, "nothing to wait for, and no answer");
                 prop_assert!(member.wake_at().is_some(), "it would wait for ever");

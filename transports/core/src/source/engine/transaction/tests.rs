@@ -27,6 +27,7 @@ impl Case {
             max_unsettled: 1_000,
             locate: false,
             out_of_range: OutOfRangePolicy::default(),
+            listener: false,
         };
         let mut case =
             Self { engine: Engine::new(settings), now: Instant::now(), at: TopicPartition::new("orders", 0) };
