@@ -52,6 +52,10 @@ pub enum SourceErrorKind {
     OffsetOutOfRange,
     /// A method of the [`RebalanceListener`](super::RebalanceListener) failed, panicked, or was not ready in time.
     Listener,
+    /// The client cannot read at present, for this reason, and goes on trying: for example
+    /// [`Authorization`](ErrorKind::Authorization), [`Authentication`](ErrorKind::Authentication), or
+    /// [`Connection`](ErrorKind::Connection) if no broker can be reached. Once for each cause, and not with each attempt.
+    Client(ErrorKind),
     /// The client has ended by itself, for example because another member has taken its `group_instance_id`.
     Failed,
     /// A message was not handled: the service or handler answered with an error, or panicked.
@@ -340,6 +344,15 @@ impl SourceError {
                 error.0.offset = Some(offset);
                 Some(error)
             }
+            Notice::Unable(source, at) => {
+                let message = match &at {
+                    Some(at) => format!("{at} cannot be read at present"),
+                    None => "the client cannot read at present".to_owned(),
+                };
+                let help = "go on: it is tried again; remove the cause, which `source` names";
+                let kind = SourceErrorKind::Client(source.kind());
+                Some(Self::of(kind, message, help, at.into_iter().collect(), Some(source)))
+            }
             Notice::Failed(source) => {
                 let message = "the client has ended".to_owned();
                 Some(Self::of(SourceErrorKind::Failed, message, "build a new source", Vec::new(), Some(source)))
@@ -375,7 +388,8 @@ impl SourceError {
             | SourceErrorKind::Seek
             | SourceErrorKind::PartitionsLost
             | SourceErrorKind::Restarted
-            | SourceErrorKind::Listener => SourceRecovery::Continue,
+            | SourceErrorKind::Listener
+            | SourceErrorKind::Client(_) => SourceRecovery::Continue,
             SourceErrorKind::Failed
             | SourceErrorKind::Handler
             | SourceErrorKind::Timeout

@@ -301,6 +301,14 @@ pub enum GroupEvent {
         /// The end of the log: the offset of its next record.
         end: i64,
     },
+    /// The client cannot read at present, with an error [without a record](Error::without_record), and goes on trying: for
+    /// example because a right is missing or no broker can be reached. Once for each cause, and not with each attempt.
+    Unable {
+        /// The cause.
+        error: Error,
+        /// The partition, if it is about one.
+        at: Option<TopicPartition>,
+    },
     /// The client has ended by an error [without a record](Error::without_record). [`Left`](Self::Left) follows.
     Failed(Error),
     /// The consumer has left its group. The last event.

@@ -20,6 +20,7 @@ pub(crate) use kafka_tower_core::codes::{
     UNKNOWN_PRODUCER_ID, UNKNOWN_TOPIC_OR_PARTITION, UNSUPPORTED_VERSION,
 };
 
+pub(crate) const LOCAL_BAD_MSG: i32 = -199;
 pub(crate) const LOCAL_DESTROY: i32 = -197;
 pub(crate) const LOCAL_TRANSPORT: i32 = -195;
 pub(crate) const LOCAL_RESOLVE: i32 = -193;

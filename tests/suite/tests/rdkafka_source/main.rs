@@ -12,3 +12,4 @@ mod read;
 mod serve;
 mod support;
 mod transactional;
+mod unable;

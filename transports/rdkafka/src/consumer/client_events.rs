@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use kafka_tower_core::Error;
+use kafka_tower_core::{Error, GroupEvent};
 
 use super::shared::Shared;
 use crate::callbacks;
@@ -26,6 +26,8 @@ pub(super) enum Happened {
         code: i32,
         places: Vec<Place>,
     },
+    /// The consumer cannot read at present.
+    Unable(GroupEvent),
     /// The consumer cannot go on.
     Ended(Error),
 }
@@ -60,18 +62,30 @@ fn error(shared: &Shared, instance: &ConsumerInstance, code: i32, fatal: bool, t
         None => (code, wrong_protocol::explain(text).unwrap_or_else(|| text.to_owned())),
     };
     let name = codes::find(code).map(|row| row.name);
+    let all_down = code == codes::LOCAL_ALL_BROKERS_DOWN;
+    let unable = if fatal { None } else { unable(shared, code, &text) };
     if fatal {
         tracing::error!(code, name, text, "the consumer has ended");
-    } else if code != codes::LOCAL_ALL_BROKERS_DOWN {
+    } else if !all_down && unable.is_none() {
         shared.log.write(Source::Client { code }, &text, Instant::now());
     }
-    if code != codes::LOCAL_ALL_BROKERS_DOWN {
+    if !all_down {
         shared.state().last_error = Some((code, text.clone()));
     }
     callbacks::user(&shared.log, shared.client_events.as_deref(), "error", |events| {
         events.error(&ClientError { code, name, text: &text, fatal });
     });
-    fatal.then(|| Happened::Ended(ended(code, "the consumer has ended", Some(&text))))
+    if fatal {
+        return Some(Happened::Ended(ended(code, "the consumer has ended", Some(&text))));
+    }
+    unable.map(Happened::Unable)
+}
+
+fn unable(shared: &Shared, code: i32, text: &str) -> Option<GroupEvent> {
+    // Its text has no cause, which came before.
+    let last = shared.state().last_error.clone().filter(|_| code == codes::LOCAL_ALL_BROKERS_DOWN);
+    let with_cause = last.map(|(_, last)| format!("{text}; last error: {last}"));
+    shared.unable(code, with_cause.as_deref().unwrap_or(text), None)
 }
 
 pub(crate) fn ended(code: i32, what: &str, text: Option<&str>) -> Error {

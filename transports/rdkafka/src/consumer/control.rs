@@ -11,6 +11,7 @@ use kafka_tower_core::clock::later;
 use kafka_tower_core::{ConsumerEvents, Error, GroupEvent, TopicPartition};
 
 use super::client_events::{self, Happened};
+use super::refused_seek::{self, Then};
 use super::shared::{Partition, Seek, Shared};
 use super::{commits, logs};
 use crate::codes;
@@ -24,8 +25,6 @@ const IDLE: Duration = Duration::from_millis(500);
 const CLOSING: Duration = Duration::from_millis(5);
 /// Maximum time of a seek, which librdkafka's main thread carries out.
 const SEEK: Duration = Duration::from_secs(1);
-/// Time before a seek is repeated. One right after the assignment fails until the group's offset is known.
-const SEEK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Starts the thread. It ends after [`Consumer::leave`](kafka_tower_core::Consumer::leave).
 pub(super) fn spawn(shared: Arc<Shared>, instance: Arc<ConsumerInstance>) -> std::io::Result<()> {
@@ -161,6 +160,7 @@ impl Control<'_> {
         queue.poll(wait, &mut Vec::new(), |event| happened = client_events::read(self.shared, self.instance, event));
         match happened {
             None => {}
+            Some(Happened::Unable(event)) => self.turn(Some(event)),
             Some(Happened::Ended(error)) => self.ended = Some(error),
             Some(Happened::Committed { number, code, places }) => {
                 let event = commits::answer(self.shared, number, code, &places);
@@ -238,8 +238,8 @@ impl Control<'_> {
         self.shared.waker.wake();
     }
 
-    /// Carries out the seeks that are due. A seek that fails is repeated: until it is done, nothing of its partition is read.
-    fn seek(&self) {
+    /// Carries out the seeks that are due. Until one is done, nothing of its partition is read.
+    fn seek(&mut self) {
         let now = Instant::now();
         let state = self.shared.state();
         let due = |(at, partition): (&TopicPartition, &Partition)| {
@@ -255,18 +255,47 @@ impl Control<'_> {
                 // Of the place before, perhaps.
                 done = done.and(Err(codes::LOCAL_STATE));
             }
-            let mut state = self.shared.state();
-            // It may have been given back, or sought again.
-            if let Some(partition) = state.partitions.get_mut(&at).filter(|of| of.seek == Some(seek)) {
-                let again = Seek { due: later(Instant::now(), SEEK_AGAIN), ..seek };
-                partition.seek = done.is_err().then_some(again);
-            }
-            drop(state);
             match done {
-                Ok(()) => self.shared.waker.wake(),
-                Err(code) => tracing::debug!(%at, code, "a seek was not possible and is repeated"),
+                Ok(()) => {
+                    self.change_seek(&at, seek, |partition| partition.seek = None);
+                    self.shared.waker.wake();
+                }
+                Err(code) => self.refused(&at, seek, code),
             }
         }
+    }
+
+    fn refused(&mut self, at: &TopicPartition, seek: Seek, code: i32) {
+        let now = Instant::now();
+        let (since, times) = seek.refused.map_or((now, 1), |(since, times)| (since, times.saturating_add(1)));
+        let then = refused_seek::then(code, now.saturating_duration_since(since), times);
+        let stands = match then {
+            Then::Again(delay) | Then::TellAndAgain(delay) => {
+                let again = Seek { due: later(now, delay), refused: Some((since, times)), ..seek };
+                self.change_seek(at, seek, |partition| partition.seek = Some(again))
+            }
+            Then::GiveUp => self.change_seek(at, seek, |partition| (partition.reading, partition.seek) = (None, None)),
+        };
+        if !stands {
+            return;
+        }
+        tracing::debug!(%at, code, times, ?then, "a seek was refused");
+        if !matches!(then, Then::Again(_)) {
+            let ends =
+                if then == Then::GiveUp { "it is not read until it is assigned again" } else { "it is repeated" };
+            let text = format!("a seek of {at} to offset {} was refused, {ends}", seek.to);
+            match self.shared.unable(code, &text, Some(at)) {
+                Some(event) => self.turn(Some(event)),
+                None => self.shared.log.write(Source::Client { code }, &text, now),
+            }
+        }
+    }
+
+    /// False if the partition was given back, or sought again.
+    fn change_seek(&self, at: &TopicPartition, seek: Seek, change: impl FnOnce(&mut Partition)) -> bool {
+        let mut state = self.shared.state();
+        let partition = state.partitions.get_mut(at).filter(|partition| partition.seek == Some(seek));
+        partition.map(change).is_some()
     }
 
     /// Leaves the group, at most until then. Without a time, librdkafka's consumer has ended by itself.
@@ -314,7 +343,7 @@ impl Control<'_> {
                     self.turn(Some(event));
                     Ok(())
                 }
-                Some(Happened::Ended(_)) | None => Ok(()),
+                Some(Happened::Unable(_) | Happened::Ended(_)) | None => Ok(()),
             };
             if let Err(code) = answered {
                 self.fail("a rebalance was not answered", code);

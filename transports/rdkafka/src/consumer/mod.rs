@@ -9,7 +9,9 @@ pub(crate) mod open;
 mod properties;
 mod reader_waker;
 mod reading;
+mod refused_seek;
 mod shared;
+mod unable;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -144,7 +146,7 @@ impl Consumer for Opened {
         };
         lent.lend(taken.lend, into);
         drop(lease);
-        self.0.log_taken(&at.at, &taken.then);
+        self.0.tell_taken(&at.at, &taken.then);
         if let Then::OutOfRange(offset) = taken.then {
             look_up::find_range(&self.0, at, offset);
         }
@@ -184,7 +186,7 @@ impl Consumer for Opened {
         self.0.tell(|state| {
             if let Some(partition) = state.partitions.get_mut(&at.at) {
                 partition.reading = Some(Reading::seek(at.epoch, to));
-                partition.seek = Some(Seek { to, due: Instant::now() });
+                partition.seek = Some(Seek::new(to, Instant::now()));
             }
         });
     }

@@ -11,6 +11,7 @@ use kafka_tower_core::{Assignment, ConsumerEvents, GroupEvent, Subscription, Top
 use super::logs::Logs;
 use super::reader_waker::ReaderWaker;
 use super::reading::{Reading, Taken, Then};
+use super::unable::{self, Unable};
 use crate::events::ClientEvents;
 use crate::ffi::consumer::{ConsumerInstance, LentBatch, PartitionQueue};
 use crate::log::{Log, Source};
@@ -46,6 +47,7 @@ pub(super) struct State {
     pub(super) leave: Option<Instant>,
     /// The last error of the client, for connecting.
     pub(super) last_error: Option<(i32, String)>,
+    unable: Unable,
 }
 
 pub(super) struct Partition {
@@ -59,6 +61,14 @@ pub(super) struct Partition {
 pub(super) struct Seek {
     pub(super) to: i64,
     pub(super) due: Instant,
+    /// Since when librdkafka has refused it, and how often.
+    pub(super) refused: Option<(Instant, u32)>,
+}
+
+impl Seek {
+    pub(super) fn new(to: i64, due: Instant) -> Self {
+        Self { to, due, refused: None }
+    }
 }
 
 /// Records that were taken. Fields are dropped in this order.
@@ -85,6 +95,7 @@ impl Shared {
             released: false,
             leave: None,
             last_error: None,
+            unable: Unable::default(),
         };
         Self {
             subscription,
@@ -142,7 +153,7 @@ impl Shared {
         match taken.then {
             Then::GoOn => {}
             Then::ReadAgain(_, to) => {
-                *seek = to.map(|to| Seek { to, due: Instant::now() + READ_AGAIN });
+                *seek = to.map(|to| Seek::new(to, Instant::now() + READ_AGAIN));
                 wake = true;
             }
             // The look-up of the log's range ends in an event.
@@ -165,12 +176,25 @@ impl Shared {
         Poll::Ready(Some(Batch { lent, taken, lease }))
     }
 
-    /// Tells the log why a partition was not read completely.
-    pub(super) fn log_taken(&self, at: &TopicPartition, then: &Then) {
-        if let Then::ReadAgain(failed, _) = then {
+    /// Tells the source or the log why a partition was not read completely.
+    pub(super) fn tell_taken(&self, at: &TopicPartition, then: &Then) {
+        let Then::ReadAgain(failed, _) = then else { return };
+        let told = self.unable(failed.code, &failed.text, Some(at)).is_some_and(|event| {
+            self.tell(|state| state.ahead.push_back(event));
+            true
+        });
+        if !told {
             let text = format!("{at} was not read, and is read again: {}", failed.text);
             self.log.write(Source::Client { code: failed.code }, &text, Instant::now());
         }
+    }
+
+    /// The source's event for an error of the client, if it is told of it.
+    pub(super) fn unable(&self, code: i32, text: &str, at: Option<&TopicPartition>) -> Option<GroupEvent> {
+        let (topic, topics) = (at.map(|at| &*at.topic), &self.subscription.topics);
+        let mut state = self.state();
+        let news = state.events.is_some() && state.unable.is_news(code, text, topic, topics, Instant::now());
+        news.then(|| GroupEvent::Unable { error: unable::error(code, text), at: at.cloned() })
     }
 
     /// Names a partition. The name of a topic of the subscription is shared.
@@ -193,7 +217,7 @@ impl State {
     pub(super) fn read_again(&mut self, at: &Assignment, from: i64) {
         if let Some(partition) = self.partitions.get_mut(&at.at).filter(|of| of.reading.is_none()) {
             partition.reading = Some(Reading::seek(at.epoch, from));
-            partition.seek = Some(Seek { to: from, due: Instant::now() + READ_AGAIN });
+            partition.seek = Some(Seek::new(from, Instant::now() + READ_AGAIN));
         }
     }
 

@@ -84,6 +84,8 @@ pub enum Notice {
         /// The offset from which it is read.
         to: i64,
     },
+    /// The transport's client cannot read at present, or not this partition, and goes on trying.
+    Unable(Error, Option<TopicPartition>),
     /// The transport's client has ended.
     Failed(Error),
 }

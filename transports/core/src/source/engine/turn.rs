@@ -58,6 +58,7 @@ impl Engine {
                     partition.out_of_range = Some(OutOfRange { offset, start, end, told: false });
                 }
             }
+            GroupEvent::Unable { error, at } => self.actions.push(Action::Notice(Notice::Unable(error, at))),
             GroupEvent::Failed(error) => self.actions.push(Action::Notice(Notice::Failed(error))),
             GroupEvent::Left => {
                 // The transport may end by itself. Nobody answers any more.
