@@ -10,6 +10,7 @@ use tower_service::Service;
 
 use super::failure::Failure;
 use super::letters;
+use super::log::Event;
 use super::{Acked, Receipt, SourceCloseReport};
 
 /// Error of a source. One pointer wide.
@@ -357,7 +358,7 @@ impl SourceError {
                 let message = "the client has ended".to_owned();
                 Some(Self::of(SourceErrorKind::Failed, message, "build a new source", Vec::new(), Some(source)))
             }
-            Notice::Unsettled(_) | Notice::Skipped { .. } => None,
+            Notice::Unsettled(_) | Notice::Skipped { .. } | Notice::Stalled(..) | Notice::GoesOn(..) => None,
         }
     }
 
@@ -467,7 +468,7 @@ impl SourceError {
         let (FailedRecord { record, .. }, receipt) = self.0.failed?;
         let acked = receipt.skip();
         if acked == Acked::Counted {
-            tracing::warn!(partition = %receipt.at(), offset = receipt.offset(), "a record was skipped");
+            receipt.log(Event::Skipped, None, None);
         }
         Some((record, acked))
     }

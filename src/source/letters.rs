@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tower_service::Service;
 
+use super::log::Event;
 use super::{Acked, Receipt, SourceError};
 
 /// Maximum number of dead letters of a reader that are sent at the same time.
@@ -122,8 +123,7 @@ impl<C> Drop for Report<C> {
 pub(super) fn delivered(failed: &FailedRecord, receipt: &Receipt) -> Acked {
     let acked = receipt.dead_lettered();
     if acked == Acked::Counted {
-        let (at, offset, reason) = (receipt.at(), receipt.offset(), &*failed.reason);
-        tracing::warn!(partition = %at, offset, reason, "a record was dead-lettered");
+        receipt.log(Event::DeadLettered, None, Some(&failed.reason));
     } else {
         tracing::debug!(partition = %receipt.at(), offset = receipt.offset(), "a dead letter was late: its record is read again");
     }
@@ -136,7 +136,7 @@ fn settle(failed: FailedRecord, receipt: Receipt, result: Result<()>) -> Option<
         delivered(&failed, &receipt);
         return None;
     };
-    tracing::warn!(partition = %receipt.at(), offset = receipt.offset(), error = error.message(), "a dead letter was not delivered");
+    receipt.log(Event::DeadLetterFailed, None, Some(&error.message()));
     // Otherwise it is not ours any more: its next owner reads it again.
     receipt.reject().then(|| SourceError::dead_letter_failed(failed, receipt, error))
 }

@@ -13,6 +13,7 @@ mod error;
 mod failure;
 mod letters;
 mod listener;
+mod log;
 mod message;
 mod place;
 mod reader;

@@ -186,6 +186,10 @@ impl<T: Send + 'static> KafkaSource<T> {
     /// and its end. `None` if nothing of the partition was read yet. Offsets of markers and of aborted transactions count until
     /// they are passed.
     ///
+    /// It asks the brokers for the ends, one request for each partition, so that it is as of this call. The gauge
+    /// `kafka_tower.source.lag` is the same number with the end that came with the last answer to a fetch, and asks nobody: it is
+    /// too small while a partition is not fetched, because it is paused or the client's buffer is full.
+    ///
     /// # Errors
     ///
     /// [`SourceErrorKind::Seek`](super::SourceErrorKind::Seek) if the end of a partition was not found within

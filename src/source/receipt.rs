@@ -6,6 +6,7 @@ use kafka_tower_core::TopicPartition;
 use kafka_tower_core::source::{CommitStrategy, DeliveryId, Engine};
 use kafka_tower_core::sync::lock;
 
+use super::log::Event;
 use super::shared::now;
 use super::telemetry::Hooks;
 use super::{Shared, SourceError};
@@ -118,7 +119,7 @@ impl Receipt {
     pub fn nack(&self, reason: impl fmt::Display) {
         if lock(&self.settled).is_none() {
             let again = self.shared.strategy() != CommitStrategy::AtMostOnce;
-            tracing::warn!(partition = %self.at, offset = self.offset, %reason, again, "a message was not handled");
+            self.log(if again { Event::GivenBack } else { Event::GivenUp }, self.failed, Some(&reason));
         }
         self.settle(Settle::GiveBack(self.failed.unwrap_or(1)));
     }
@@ -140,6 +141,11 @@ impl Receipt {
     /// The message cannot be handled: its partition waits until it is settled or given back. False if it is stale.
     pub(super) fn reject(&self) -> bool {
         self.shared.reject(&self.at, self.id)
+    }
+
+    /// Logs what happened to the message.
+    pub(super) fn log(&self, event: Event, attempt: Option<u32>, reason: Option<&dyn fmt::Display>) {
+        self.shared.log.write(event, (&self.at, self.offset), attempt, reason, now());
     }
 
     pub(super) fn hooks(&self) -> &Hooks {

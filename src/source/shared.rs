@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::clock::later;
 use kafka_tower_core::source::{
     Action, CommitStrategy, CommitWait, DeliveryId, Engine, EngineSettings, Notice, Settled, Span,
 };
@@ -16,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::close::Shown;
 use super::listener::{Call, Calls, RebalanceListener};
+use super::log::Log;
 use super::place::Starts;
 use super::receipt::Settle;
 use super::telemetry::Hooks;
@@ -26,6 +28,9 @@ const LEAVE: Duration = Duration::from_secs(5);
 
 /// Time for messages in the application's hands, when the source was dropped.
 const DROPPED: Duration = Duration::from_secs(1);
+
+/// Interval of the look for lines that were suppressed.
+const LOG: Duration = Duration::from_secs(10);
 
 /// Maximum number of notices that wait for `recv`. Beyond it the oldest one is dropped. Each was logged when it came.
 const MAX_NOTICES: usize = 64;
@@ -42,6 +47,7 @@ pub(super) struct Shared {
     listener: Option<Calls>,
     me: Weak<Self>,
     pub(super) hooks: Hooks,
+    pub(super) log: Log,
 }
 
 pub(super) struct State {
@@ -86,6 +92,7 @@ impl Shared {
                 .map(|(listener, runtime)| Calls::start(listener, Weak::clone(me), settings.drain, runtime)),
             starts,
             hooks,
+            log: Log::default(),
             me: Weak::clone(me),
         });
         shared.hooks.watch(&shared);
@@ -311,10 +318,21 @@ impl Shared {
         if let Notice::Lost(partitions) = &notice {
             self.call(Call::Lost(partitions.clone()));
         }
-        if let Notice::Unsettled(all) = &notice {
-            for unsettled in all {
-                tracing::warn!("given back in a rebalance, {}: the next owner reads them again", Shown(unsettled));
+        match &notice {
+            Notice::Unsettled(all) => {
+                for unsettled in all {
+                    tracing::warn!("given back in a rebalance, {}: the next owner reads them again", Shown(unsettled));
+                }
             }
+            Notice::Stalled(at, offset, lasts) => {
+                let lasts = lasts.as_secs_f64();
+                tracing::warn!(partition = %at, offset, "a message has not been settled for {lasts} s: nothing behind it is committed");
+            }
+            Notice::GoesOn(at, offset, lasts) => {
+                let lasts = lasts.as_secs_f64();
+                tracing::info!(partition = %at, offset, "a partition goes on: its message was not settled for {lasts} s");
+            }
+            _ => {}
         }
         if let Notice::Skipped { at, from, to } = &notice {
             let skipped = to - from;
@@ -369,6 +387,7 @@ impl ConsumerEvents for Shared {
         actions.into_iter().for_each(|action| self.carry_out(action));
         if let Some(report) = report {
             self.call(Call::Left);
+            self.log.end(now);
             for unsettled in &report.unsettled {
                 tracing::warn!("at the close of a source, {}: they are read again", Shown(unsettled));
             }
@@ -376,6 +395,7 @@ impl ConsumerEvents for Shared {
         }
         let reader = self.state().reader.take();
         wake_all(reader);
-        next
+        let of_log = self.log.tick(now).then(|| later(now, LOG));
+        next.into_iter().chain(of_log).min()
     }
 }

@@ -144,6 +144,10 @@ fields::config! {
         /// attempt, up to 30 000. Default: 1 000.
         pub redelivery_backoff_ms: u64 = 1_000,
 
+        /// Time after which a warning names a partition whose first message in the application's hands is not settled, in
+        /// milliseconds. 0: never. Default: 60 000.
+        pub stall_warning_ms: u64 = 60_000,
+
         ..
 
         /// Other properties of librdkafka 2.12.1, by librdkafka's names: `security.protocol`, `sasl.username`, …
@@ -243,6 +247,7 @@ impl KafkaSourceConfig {
             max_unsettled: self.max_unsettled,
             locate: false,
             out_of_range: self.out_of_range(),
+            stall_warning: (self.stall_warning_ms > 0).then(|| Duration::from_millis(self.stall_warning_ms)),
             listener: false,
         }
     }

@@ -22,6 +22,7 @@ use super::slots::{Record, Slots};
 use crate::source::contents::Contents;
 use crate::source::failure::Failure;
 use crate::source::letters::Letters;
+use crate::source::log::Event;
 use crate::source::shared::now;
 use crate::source::{
     Acked, KafkaSource, Receipt, SourceCloseReport, SourceError, SourceErrorKind, SourceMessage, SourceRecovery,
@@ -281,12 +282,12 @@ where
             }
             Err(failure) => match self.policy.decide(attempt) {
                 Verdict::Retry(after) => {
-                    tracing::info!(partition = %receipt.at(), offset = receipt.offset(), attempt, %failure, "a message has failed");
+                    receipt.log(Event::Failed, Some(attempt), Some(&failure));
                     return self.again(ticket, receipt, contents, after);
                 }
                 Verdict::Skip => skip(&receipt, attempt, &failure),
                 Verdict::DeadLetter => {
-                    tracing::info!(partition = %receipt.at(), offset = receipt.offset(), attempt, %failure, "a message has failed");
+                    receipt.log(Event::Failed, Some(attempt), Some(&failure));
                     return self.dead_letter(ticket, receipt, raw, attempt, failure.own_texts());
                 }
                 Verdict::Fail => {
@@ -396,6 +397,6 @@ where
 /// Settles a message that was not handled.
 fn skip(receipt: &Receipt, attempt: u32, reason: &dyn std::fmt::Display) {
     if receipt.skip() == Acked::Counted {
-        tracing::warn!(partition = %receipt.at(), offset = receipt.offset(), attempt, %reason, "a message was skipped");
+        receipt.log(Event::Skipped, Some(attempt), Some(reason));
     }
 }

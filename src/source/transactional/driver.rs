@@ -21,6 +21,7 @@ use super::letters::{self, DeadLetters, Made};
 use super::{BoxFuture, Limits};
 use crate::sink::KafkaSink;
 use crate::source::failure::Failure;
+use crate::source::log::Event;
 use crate::source::receipt::Settle;
 use crate::source::serve::Verdict;
 use crate::source::serve::lanes::Lanes;
@@ -193,12 +194,12 @@ where
         let (at, verdict) = (&place.at, self.limits.policy.decide(attempt));
         match verdict {
             Verdict::Skip => {
-                tracing::warn!(partition = %at, offset, attempt, error = %failure, "a message was not handled, and is skipped");
+                self.source.shared.log.write(Event::Skipped, (at, offset), Some(attempt), Some(&failure), now());
                 self.reorder.skip(place);
                 self.source.shared.settle(at, id, Settle::Skip);
             }
             Verdict::Retry(delay) => {
-                tracing::warn!(partition = %at, offset, attempt, error = %failure, "a message was not handled, and comes again");
+                self.source.shared.log.write(Event::Failed, (at, offset), Some(attempt), Some(&failure), now());
                 self.reorder.fail(place);
                 self.source.shared.retry(at, id, later(now(), delay));
             }

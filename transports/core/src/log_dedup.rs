@@ -131,6 +131,12 @@ impl<L> LogDedup<L> {
         logged
     }
 
+    /// Whether no line was logged recently, so that none is suppressed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns everything that is still suppressed.
     pub fn end(&mut self, now: Instant) -> Vec<LoggedLine<L>> {
         self.0.drain(..).filter_map(|mut window| window.take_suppressed(now)).collect()

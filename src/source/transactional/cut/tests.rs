@@ -29,6 +29,7 @@ impl Ids {
             max_unsettled: usize::MAX,
             locate: false,
             out_of_range: OutOfRangePolicy::default(),
+            stall_warning: None,
             listener: false,
         });
         engine.event(Instant::now().into_std(), GroupEvent::Assigned((0..PARTITIONS).map(at).collect()));

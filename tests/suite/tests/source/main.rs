@@ -8,6 +8,7 @@ mod dead_letters;
 mod fixed;
 mod laws;
 mod listener;
+mod logs;
 mod losses;
 mod once;
 mod out_of_range;

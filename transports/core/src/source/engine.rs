@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::{CommitSettings, CommitStrategy, Committer, DeliveryId, Member, Settled, Watermark};
+use super::{CommitSettings, CommitStrategy, Committer, DeliveryId, Member, Settled, Stall, Watermark};
 use crate::clock::later;
 use crate::{Assignment, CommitTicket, Error, TopicPartition};
 
@@ -15,6 +15,7 @@ mod checkpoint;
 mod out_of_range;
 mod listener;
 mod place;
+mod standing;
 mod transaction;
 mod turn;
 
@@ -44,6 +45,8 @@ pub struct EngineSettings {
     pub locate: bool,
     /// How a partition goes on whose next offset is not in its log any more.
     pub out_of_range: OutOfRangePolicy,
+    /// After which time the user is told of a partition whose first record in the user's hands is not settled. `None`: never.
+    pub stall_warning: Option<Duration>,
     /// Whether a listener is told of assignments and revocations, and partitions wait for it.
     pub listener: bool,
 }
@@ -63,6 +66,8 @@ pub struct Engine {
     gone: BTreeSet<TopicPartition>,
     /// Results of events, until the next turn ends.
     actions: Vec<Action>,
+    /// When to look for stalls again.
+    look_at: Option<Instant>,
     /// When the transport calls the next turn.
     promised: Option<Instant>,
     closed: Closed,
@@ -94,8 +99,7 @@ struct Partition {
     strategy: CommitStrategy,
     /// The offset to commit with [`CommitStrategy::Checkpoint`].
     asked: Option<i64>,
-    /// The offset that may be committed when somebody last looked, and since when it has not moved.
-    seen: Option<(i64, Instant)>,
+    stall: Stall,
 }
 
 #[derive(Debug)]
@@ -121,6 +125,7 @@ impl Engine {
             next_wait: 0,
             gone: BTreeSet::new(),
             actions: Vec::new(),
+            look_at: None,
             promised: None,
             closed: Closed::default(),
         }
@@ -347,21 +352,6 @@ impl Engine {
             || partition.is_some() && !self.member.is_active(changed)
     }
 
-    /// Where the source stands in each of its partitions.
-    pub fn standings(&mut self, now: Instant) -> Vec<Standing> {
-        let standing = |(at, partition): (&TopicPartition, &mut Partition)| {
-            let (unsettled, next) = (partition.watermark.unsettled(), partition.watermark.committable());
-            partition.seen = match (partition.seen, next) {
-                _ if unsettled == 0 => None,
-                (Some((offset, since)), Some(next)) if offset == next => Some((offset, since)),
-                (_, next) => next.map(|next| (next, now)),
-            };
-            let stalled = partition.seen.map(|(_, since)| now.saturating_duration_since(since)).unwrap_or_default();
-            Standing { at: at.clone(), unsettled, next, stalled }
-        };
-        self.partitions.iter_mut().map(standing).collect()
-    }
-
     /// Forgets partitions. Returns those with something left.
     fn end_partitions(&mut self, ended: &[TopicPartition]) -> Vec<Unsettled> {
         let left = ended.iter().filter_map(|at| self.partitions.remove(at)?.unsettled(at));
@@ -405,7 +395,7 @@ impl Partition {
             out_of_range: None,
             strategy,
             asked: None,
-            seen: None,
+            stall: Stall::default(),
         }
     }
 

@@ -6,13 +6,15 @@
 //! | `Watermark` | up to which offset a partition may be committed, while its records are settled in any order |
 //! | `Committer` | when a commit is sent, repeated or given up |
 //! | `Member` | which partitions are read, drained, committed and given back |
-//! | [`Engine`] | puts the three together: turns the events of a [`Consumer`](crate::Consumer) into [`Action`]s |
+//! | `Stall` | whether the user is told that a partition does not get on |
+//! | [`Engine`] | puts these together: turns the events of a [`Consumer`](crate::Consumer) into [`Action`]s |
 //!
 //! Users of kafka-tower do not call it: `kafka_tower::KafkaSource` does.
 
 mod commit;
 mod engine;
 mod member;
+mod stall;
 mod watermark;
 
 use commit::Committer;
@@ -21,5 +23,6 @@ pub use engine::{
     Action, Closed, CommitWait, Engine, EngineSettings, Notice, OutOfRangePolicy, Span, Standing, Unsettled,
 };
 use member::{Facts, Member, MemberAction};
+use stall::{Noticed, Stall};
 use watermark::Watermark;
 pub use watermark::{DeliveryId, Settled};

@@ -215,6 +215,12 @@ impl Watermark {
         self.waiting < self.first + self.entries.len() as u64
     }
 
+    /// Whether the first record that is not settled was handed to the user.
+    #[must_use]
+    pub(crate) fn has_handed(&self) -> bool {
+        self.waiting > self.first
+    }
+
     /// Number of records in the user's hands that can still be settled.
     #[must_use]
     pub(crate) fn in_hand(&self) -> usize {

@@ -62,6 +62,11 @@ pub enum Notice {
     /// A [`commit_now`](super::Engine::commit_now) came too late: these partitions were given back or lost with settled records
     /// that are not committed, as far as is known.
     Gone(Vec<TopicPartition>),
+    /// The record at this offset of a partition was handed out and has not been settled for that long. Nothing behind it can be
+    /// committed. Once for each stall.
+    Stalled(TopicPartition, i64, Duration),
+    /// A partition goes on that was [stalled](Self::Stalled) at this offset for that long.
+    GoesOn(TopicPartition, i64, Duration),
     /// The log of a partition begins anew, and is read on from this offset.
     Restarted(TopicPartition, i64),
     /// The next offset of a partition is not in its log. It is not read until a [`seek`](super::Engine::seek).

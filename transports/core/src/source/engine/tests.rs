@@ -19,6 +19,7 @@ fn settings(strategy: CommitStrategy) -> EngineSettings {
         max_unsettled: 3,
         locate: false,
         out_of_range: OutOfRangePolicy::Earliest,
+        stall_warning: None,
         listener: false,
     }
 }

@@ -125,6 +125,7 @@ impl Engine {
     pub fn turn(&mut self, now: Instant) -> (Vec<Action>, Option<Instant>) {
         self.seek_back(now);
         self.leave_range(now);
+        self.look_for_stalls(now);
         if let Some(ticket) = self.committer.overdue(now) {
             let sent = self.sent.get(&ticket).into_iter().flatten();
             let partitions: Vec<_> = sent.map(|(at, ..)| at.clone()).collect();
@@ -257,7 +258,7 @@ impl Engine {
         };
         let active = self.partitions.iter().filter(|(at, _)| self.member.is_active(at));
         let of_partitions = active.flat_map(|(_, partition)| of_partition(partition)).flatten();
-        let others = [self.member.wake_at(), self.committer.wake_at(due)].into_iter().flatten();
+        let others = [self.member.wake_at(), self.committer.wake_at(due), self.look_at].into_iter().flatten();
         of_partitions.chain(others).chain(self.waits.iter().map(|wait| wait.deadline)).min()
     }
 }

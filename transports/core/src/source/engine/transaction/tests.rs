@@ -27,6 +27,7 @@ impl Case {
             max_unsettled: 1_000,
             locate: false,
             out_of_range: OutOfRangePolicy::default(),
+            stall_warning: None,
             listener: false,
         };
         let mut case =
