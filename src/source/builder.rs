@@ -183,6 +183,7 @@ where
             shared,
             reader: Reader::new(self.deserializer, self.reading),
             drain: self.config.drain_timeout(),
+            buffer_bytes: self.config.buffer_bytes,
         })
     }
 }

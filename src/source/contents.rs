@@ -17,6 +17,8 @@ pub(super) struct Contents<T> {
     pub(super) timestamp: Option<Timestamp>,
     timestamp_type: Option<TimestampType>,
     pub(super) attempt: u32,
+    /// Bytes of its record: value, key and headers.
+    pub(super) bytes: u32,
     /// If the source keeps them.
     pub(super) raw: Option<KeptValue>,
     /// Where it returns to, and for which use.
@@ -30,8 +32,9 @@ impl<T> Contents<T> {
         headers: Headers,
         (timestamp, timestamp_type): (Option<Timestamp>, Option<TimestampType>),
         attempt: u32,
+        bytes: u32,
     ) -> Self {
-        Self { value, key, headers, timestamp, timestamp_type, attempt, raw: None, home: None }
+        Self { value, key, headers, timestamp, timestamp_type, attempt, bytes, raw: None, home: None }
     }
 
     pub(super) fn with_raw(mut self, raw: Option<KeptValue>) -> Self {
@@ -66,7 +69,7 @@ impl<T> Drop for Contents<T> {
         let Some((home, number)) = self.home.take() else { return };
         let (value, key, headers) = (self.value.take(), self.key.take(), mem::take(&mut self.headers));
         let times = (self.timestamp, self.timestamp_type);
-        let contents = Self::new(value, key, headers, times, self.attempt).with_raw(self.raw.take());
+        let contents = Self::new(value, key, headers, times, self.attempt, self.bytes).with_raw(self.raw.take());
         home.put(number, contents);
     }
 }
@@ -109,7 +112,7 @@ mod tests {
     use super::*;
 
     fn contents(home: &Arc<Home<u32>>, number: u64) -> Contents<u32> {
-        let mut contents = Contents::new(Some(7), Some(Bytes::from_static(b"k")), Headers::new(), (None, None), 1);
+        let mut contents = Contents::new(Some(7), Some(Bytes::from_static(b"k")), Headers::new(), (None, None), 1, 2);
         contents.lend(home, number);
         contents
     }

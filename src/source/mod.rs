@@ -111,6 +111,7 @@ pub struct KafkaSource<T> {
     shared: Arc<Shared>,
     reader: Reader<T>,
     drain: Duration,
+    buffer_bytes: usize,
 }
 
 impl<T: Send + 'static> KafkaSource<T> {

@@ -27,6 +27,12 @@ use super::{DecodePolicy, Receipt, Shared, SourceError, SourceMessage};
 /// Maximum number of records that are decoded before they are handed out.
 const BATCH: usize = 64;
 
+/// Maximum bytes of these records, as far as the largest one of the batch before shows it.
+const BATCH_BYTES: usize = 1_048_576;
+
+/// Bytes of a record before anything is known: the first batch is a small one.
+const FIRST: u32 = 131_072;
+
 /// Number of records after which the reader lets other tasks run.
 const BUDGET: u8 = 128;
 
@@ -58,6 +64,8 @@ pub(super) struct Reader<T> {
     decoding: Option<(Meta, RawRecord, Decoding<T>)>,
     /// The partition that was read last; the next one follows in turn.
     last: Option<TopicPartition>,
+    /// Bytes of the largest record of the last batch.
+    largest: u32,
     /// Number of records since the reader last let other tasks run.
     handed: u8,
 }
@@ -76,6 +84,8 @@ struct Meta {
     timestamp_type: Option<TimestampType>,
     key: Option<Bytes>,
     headers: Headers,
+    /// Bytes of value, key and headers.
+    bytes: u32,
     /// Its value, if messages keep it.
     kept: Option<KeptValue>,
 }
@@ -108,7 +118,7 @@ impl<T: Send + 'static> Reader<T> {
             OnDecodeError::Fail | OnDecodeError::Skip => None,
         };
         let (ready, blocks) = (VecDeque::new(), Blocks::default());
-        Self { deserializer, reading, letters, ready, blocks, decoding: None, last: None, handed: 0 }
+        Self { deserializer, reading, letters, ready, blocks, decoding: None, last: None, largest: FIRST, handed: 0 }
     }
 
     /// Receives the next message. `room` says how many records of a partition may be read now.
@@ -263,9 +273,9 @@ impl<T: Send + 'static> Reader<T> {
             Body::Waits(_) => None,
             Body::Decoded(value) => {
                 shared.hooks.consumed(&meta.at.topic);
-                let Meta { at, id, offset, timestamp, timestamp_type, key, headers, kept } = meta;
+                let Meta { at, id, offset, timestamp, timestamp_type, key, headers, bytes, kept } = meta;
                 let receipt = Receipt::new(Arc::clone(shared), at, offset, id);
-                let contents = Contents::new(value, key, headers, (timestamp, timestamp_type), attempt);
+                let contents = Contents::new(value, key, headers, (timestamp, timestamp_type), attempt, bytes);
                 Some(Ok(SourceMessage { contents: contents.with_raw(kept), receipt }))
             }
         }
@@ -308,13 +318,14 @@ impl<T: Send + 'static> Reader<T> {
         for at in readable {
             let mut position = None;
             loop {
-                let max = shared.state().engine.room(&at).min(room(&at.at)).min(BATCH);
+                let of_bytes = (BATCH_BYTES / (self.largest as usize).max(1)).clamp(1, BATCH);
+                let max = shared.state().engine.room(&at).min(room(&at.at)).min(of_bytes);
                 if max == 0 {
                     break;
                 }
                 let (deserializer, reading) = (&*self.deserializer, &self.reading);
                 let (ready, blocks, polling) = (&mut self.ready, &mut self.blocks, None);
-                let mut sink = Sink { shared, at: &at, deserializer, reading, ready, blocks, polling };
+                let mut sink = Sink { shared, at: &at, deserializer, reading, ready, blocks, polling, largest: 0 };
                 let Poll::Ready(batch) = shared.consumer().poll_batch(&at, max, &mut sink, cx) else { break };
                 if let Some(position) = batch.position {
                     let mut state = shared.state();
@@ -326,6 +337,7 @@ impl<T: Send + 'static> Reader<T> {
                     }
                 }
                 if batch.records > 0 {
+                    self.largest = sink.largest;
                     sink.polling.into_iter().for_each(|polling| polling.finish(&at.at, batch.records));
                     self.last = Some(at.at);
                     return true;
@@ -351,6 +363,8 @@ struct Sink<'a, T> {
     blocks: &'a mut Blocks,
     /// Begins with the first record: most calls find none.
     polling: Option<Polling>,
+    /// Bytes of the largest record.
+    largest: u32,
 }
 
 impl<T> Sink<'_, T> {
@@ -394,11 +408,18 @@ impl<T> BatchSink for Sink<'_, T> {
         let headers = lent.headers.iter().map(header).collect::<Headers>();
         self.polling.iter_mut().for_each(|polling| polling.record(&headers));
         let kept = self.reading.keep_raw.then(|| Box::new(own(lent.value)));
-        let (at, offset) = (at.clone(), lent.offset);
+        let (at, offset, bytes) = (at.clone(), lent.offset, bytes_of(&lent));
         let (timestamp, timestamp_type) = (lent.timestamp, lent.timestamp_type);
-        let meta = Meta { at, id, offset, timestamp, timestamp_type, key, headers, kept };
+        self.largest = self.largest.max(bytes);
+        let meta = Meta { at, id, offset, timestamp, timestamp_type, key, headers, bytes, kept };
         self.ready.push_back(Read { meta, body });
     }
+}
+
+fn bytes_of(lent: &RecordRef<'_>) -> u32 {
+    let of = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+    let headers: usize = lent.headers.iter().map(|(key, value)| key.len() + of(*value)).sum();
+    u32::try_from(of(lent.key) + of(lent.value) + headers).unwrap_or(u32::MAX)
 }
 
 fn own(part: Option<&[u8]>) -> Option<Bytes> {

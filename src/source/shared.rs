@@ -324,6 +324,10 @@ impl Shared {
                     tracing::warn!("given back in a rebalance, {}: the next owner reads them again", Shown(unsettled));
                 }
             }
+            Notice::Skipped { at, from, to } => {
+                let skipped = to - from;
+                tracing::warn!(partition = %at, from, to, skipped, "records were deleted before they were read, and are skipped");
+            }
             Notice::Stalled(at, offset, lasts) => {
                 let lasts = lasts.as_secs_f64();
                 tracing::warn!(partition = %at, offset, "a message has not been settled for {lasts} s: nothing behind it is committed");
@@ -333,10 +337,6 @@ impl Shared {
                 tracing::info!(partition = %at, offset, "a partition goes on: its message was not settled for {lasts} s");
             }
             _ => {}
-        }
-        if let Notice::Skipped { at, from, to } = &notice {
-            let skipped = to - from;
-            tracing::warn!(partition = %at, from, to, skipped, "records were deleted before they were read, and are skipped");
         }
         if let Some(error) = SourceError::of_notice(notice) {
             self.report(error);

@@ -87,7 +87,7 @@ where
             policy: FailurePolicy::default(),
             record_timeout: None,
             cancel_on_revoke: false,
-            lanes: Lanes::new(Order::default(), super::CONCURRENCY),
+            lanes: Lanes::new(Order::default(), super::CONCURRENCY).limit_bytes(source.buffer_bytes),
             slots: Slots::new(&queue),
             alarms: Alarms::default(),
             letters: None,
@@ -185,7 +185,8 @@ where
         loop {
             let (lanes, partitions, full) = (&self.lanes, &self.partitions, &mut self.full);
             let room = |at: &TopicPartition| {
-                let room = partitions.get(at).map_or(usize::MAX, |partition| lanes.room(*partition));
+                // One that is not known has no messages here.
+                let room = lanes.room(partitions.get(at).copied().unwrap_or(usize::MAX));
                 *full |= room == 0;
                 room
             };
@@ -225,7 +226,7 @@ where
             }
         };
         let lane = self.lanes.lane(partition, message.contents.key.as_deref());
-        self.lanes.offer(partition, lane, message);
+        self.lanes.offer(partition, lane, message.contents.bytes, message);
     }
 
     fn begin(&mut self, ticket: Ticket, message: SourceMessage<T>) {

@@ -42,12 +42,16 @@ pub(in crate::source) struct Lanes<M> {
     tails: HashMap<u64, u32, BuildHasherDefault<Mix>>,
     /// Number of records, by partition.
     held: Vec<usize>,
+    /// Bytes of all records, and from how many on there is no room.
+    bytes: usize,
+    most_bytes: usize,
 }
 
 struct Entry<M> {
     state: State,
     item: Option<M>,
     partition: usize,
+    bytes: u32,
     lane: Option<u64>,
     /// The next record of the lane.
     next: Option<u32>,
@@ -86,7 +90,20 @@ impl<M> Lanes<M> {
             ready: VecDeque::new(),
             tails: HashMap::default(),
             held: Vec::new(),
+            bytes: 0,
+            most_bytes: usize::MAX,
         }
+    }
+
+    /// There is no room from this number of bytes on, running records included.
+    pub(in crate::source) fn limit_bytes(mut self, bytes: usize) -> Self {
+        self.most_bytes = bytes;
+        self
+    }
+
+    /// The same lanes with another order or number of places, without records.
+    pub(in crate::source) fn again(&self, order: Order, places: usize) -> Self {
+        Self::new(order, places).limit_bytes(self.most_bytes)
     }
 
     pub(in crate::source) fn order(&self) -> Order {
@@ -117,7 +134,7 @@ impl<M> Lanes<M> {
     pub(in crate::source) fn room(&self, partition: usize) -> usize {
         let most = self.places.saturating_mul(ROOM_PER_PLACE).max(LEAST_ROOM);
         let room = most.saturating_sub(self.held.get(partition).copied().unwrap_or(0));
-        if room < most / 4 { 0 } else { room }
+        if room < most / 4 || self.bytes >= self.most_bytes { 0 } else { room }
     }
 
     /// Returns the lane of a record with this key. `None`: it does not wait for others.
@@ -131,18 +148,19 @@ impl<M> Lanes<M> {
     }
 
     /// Adds a record.
-    pub(in crate::source) fn offer(&mut self, partition: usize, lane: Option<u64>, item: M) {
+    pub(in crate::source) fn offer(&mut self, partition: usize, lane: Option<u64>, bytes: u32, item: M) {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.entries.push(Entry { state: State::Free, item: None, partition, lane, next: None, used: 0 });
+            self.entries.push(Entry { state: State::Free, item: None, partition, bytes, lane, next: None, used: 0 });
             (self.entries.len() - 1) as u32
         });
         if self.held.len() <= partition {
             self.held.resize(partition + 1, 0);
         }
         self.held[partition] += 1;
+        self.bytes += bytes as usize;
         let last = lane.and_then(|lane| self.tails.insert(lane, index));
         let entry = &mut self.entries[index as usize];
-        (entry.item, entry.partition, entry.lane) = (Some(item), partition, lane);
+        (entry.item, entry.partition, entry.bytes, entry.lane) = (Some(item), partition, bytes, lane);
         entry.state = if last.is_some() { State::Waiting } else { State::Ready };
         match last {
             Some(last) => self.entries[last as usize].next = Some(index),
@@ -257,6 +275,7 @@ impl<M> Lanes<M> {
         entry.state = State::Free;
         entry.used = entry.used.wrapping_add(1);
         self.held[entry.partition] -= 1;
+        self.bytes -= entry.bytes as usize;
         self.free.push(index);
     }
 }

@@ -18,7 +18,6 @@ use tower_service::Service;
 
 use super::{KafkaSource, SourceCloseReport, SourceError, SourceMessage};
 use driver::Driver;
-use lanes::Lanes;
 pub use lanes::Order;
 pub(super) use policy::Verdict;
 pub use policy::{FailurePolicy, Settlement};
@@ -159,16 +158,17 @@ where
 impl<T, S: Service<SourceMessage<T>>, U> Serve<T, S, U> {
     /// Sets how many messages are handled at the same time, at least 1. Default: 64. Set it before the first poll.
     ///
-    /// Of each partition, at most four times as many messages (at least 64) are handled or wait for their lane or a place.
+    /// Of each partition, at most four times as many messages (at least 64) are handled or wait for their lane or a place. Of all
+    /// partitions, they have at most `buffer_bytes`, and those of one batch more.
     pub fn concurrency(mut self, messages: usize) -> Self {
-        self.driver.lanes = Lanes::new(self.driver.lanes.order(), messages);
+        self.driver.lanes = self.driver.lanes.again(self.driver.lanes.order(), messages);
         self
     }
 
     /// Sets which messages are handled one at a time, in the order of their offsets. Default: [`Order::Key`]. Set it before
     /// the first poll.
     pub fn order(mut self, order: Order) -> Self {
-        self.driver.lanes = Lanes::new(order, self.driver.lanes.places());
+        self.driver.lanes = self.driver.lanes.again(order, self.driver.lanes.places());
         self
     }
 

@@ -81,11 +81,12 @@ where
         until: Option<BoxFuture<()>>,
     ) -> Self {
         let max = limits.records;
+        let lanes = Lanes::new(limits.order, limits.concurrency).limit_bytes(source.buffer_bytes);
         Self {
             source,
             sink,
             handler,
-            handlers: Handlers::new(Lanes::new(limits.order, limits.concurrency)),
+            handlers: Handlers::new(lanes),
             limits,
             until,
             reorder: Reorder::new(),

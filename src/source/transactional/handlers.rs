@@ -76,7 +76,8 @@ impl<T, Fut: Future> Handlers<T, Fut> {
 
     /// Number of messages of a partition that may be offered.
     pub(super) fn room(&self, at: &TopicPartition) -> usize {
-        self.partitions.get(at).map_or(usize::MAX, |partition| self.lanes.room(*partition))
+        // One that is not known has no messages here.
+        self.lanes.room(self.partitions.get(at).copied().unwrap_or(usize::MAX))
     }
 
     /// Adds a message: the next one of its partition.
@@ -90,7 +91,7 @@ impl<T, Fut: Future> Handlers<T, Fut> {
             }
         };
         let lane = self.lanes.lane(partition, message.key().map(|key| &**key));
-        self.lanes.offer(partition, lane, Waiting { place, message });
+        self.lanes.offer(partition, lane, message.contents.bytes, Waiting { place, message });
     }
 
     /// The next message whose handler may begin. [`push`](Self::push) or [`finish`](Self::finish) has to follow.

@@ -83,7 +83,7 @@ proptest! {
                     let key = key.map(|key| [key]);
                     let key = key.as_ref().map(|key| &key[..]);
                     let lane = model.lane(partition, key);
-                    lanes.offer(partition, lanes.lane(partition, key), model.records.len());
+                    lanes.offer(partition, lanes.lane(partition, key), 1, model.records.len());
                     model.records.push(Record { partition, lane, state: State::Waiting });
                 }
                 Step::Next => match lanes.next() {
@@ -164,10 +164,10 @@ proptest! {
 #[test]
 fn a_busy_key_waits_alone() {
     let mut lanes = Lanes::new(Order::Key, 2);
-    lanes.offer(0, lanes.lane(0, Some(b"a")), 1);
-    lanes.offer(0, lanes.lane(0, Some(b"a")), 2);
-    lanes.offer(0, lanes.lane(0, Some(b"b")), 3);
-    lanes.offer(1, lanes.lane(1, Some(b"a")), 4);
+    lanes.offer(0, lanes.lane(0, Some(b"a")), 1, 1);
+    lanes.offer(0, lanes.lane(0, Some(b"a")), 1, 2);
+    lanes.offer(0, lanes.lane(0, Some(b"b")), 1, 3);
+    lanes.offer(1, lanes.lane(1, Some(b"a")), 1, 4);
     let (first, item) = lanes.next().unwrap();
     assert_eq!((item, lanes.next().unwrap().1), (1, 3), "the second `a` waits");
     assert!(lanes.next().is_none(), "no place");
@@ -184,7 +184,7 @@ fn room_is_bounded_by_partition() {
         let mut lanes = Lanes::new(Order::Key, places);
         for item in 0..room {
             assert_eq!(lanes.room(0), if room - item < room / 4 { 0 } else { room - item });
-            lanes.offer(0, lanes.lane(0, Some(b"hot")), item);
+            lanes.offer(0, lanes.lane(0, Some(b"hot")), 1, item);
         }
         assert_eq!((lanes.room(0), lanes.room(1)), (0, room));
         for left in 1..=room {
@@ -194,4 +194,22 @@ fn room_is_bounded_by_partition() {
         }
         assert_eq!(lanes.room(0), room);
     }
+}
+
+#[test]
+fn there_is_no_room_beyond_the_bytes() {
+    let mut lanes = Lanes::new(Order::None, 100).limit_bytes(1_000);
+    let mut tickets = Vec::new();
+    while lanes.room(tickets.len()) > 0 {
+        lanes.offer(tickets.len(), None, 300, tickets.len());
+        tickets.push(lanes.next().unwrap().0);
+    }
+    assert_eq!(tickets.len(), 4, "the last one exceeds it");
+    assert_eq!(lanes.room(99), 0, "of any partition, also a new one");
+    lanes.finish(tickets[0]);
+    assert!(lanes.room(99) > 0);
+    lanes.offer(0, None, 300, 9);
+    assert_eq!(lanes.room(99), 0);
+    drop(lanes.retain(|_| false));
+    assert!(lanes.room(99) > 0, "what is removed does not count");
 }

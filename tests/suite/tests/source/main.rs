@@ -10,6 +10,7 @@ mod laws;
 mod listener;
 mod logs;
 mod losses;
+mod memory;
 mod once;
 mod out_of_range;
 mod places;

@@ -197,7 +197,7 @@ async fn run(seed: u64, defect: Option<Defect>) {
         config,
         defect,
         undecoded: 0,
-        listener: (defect.is_none() && seed % 2 == 0).then_some(seed * 1_000),
+        listener: (defect.is_none() && seed.is_multiple_of(2)).then_some(seed * 1_000),
     };
     world.sources[0] = Some(world.source().await);
     for _ in 0..250 {

@@ -12,17 +12,17 @@ use crate::{Assignment, CommitTicket, Error, TopicPartition};
 
 mod action;
 mod checkpoint;
-mod out_of_range;
 mod listener;
+mod out_of_range;
 mod place;
 mod standing;
 mod transaction;
 mod turn;
 
 pub use action::{Action, Closed, CommitWait, Notice, Standing, Unsettled};
+use listener::Listening;
 use out_of_range::OutOfRange;
 pub use out_of_range::OutOfRangePolicy;
-use listener::Listening;
 pub use transaction::Span;
 
 /// Longest delay before a record is delivered again.
