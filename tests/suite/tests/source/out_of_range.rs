@@ -79,8 +79,8 @@ async fn what_was_read_is_handled_first() {
     let mut source = source(&kafka, config(CommitStrategy::Each)).await;
     let held = next(&mut source).await;
     kafka.delete_records(TOPIC, 0, 90);
-    // A batch has 64 records.
-    for message in take(&mut source, 63).await {
+    // The first batch has 8 records.
+    for message in take(&mut source, 7).await {
         message.ack();
     }
     assert!(timeout(LONG, source.recv()).await.is_err(), "the first one is not settled");
