@@ -1,7 +1,8 @@
 //! What a source logs: a message that holds its partition up, and a bounded number of lines about a flood.
 
+use std::cell::RefCell;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 use std::time::Duration;
 
 use kafka_tower::source::DecodePolicy;
@@ -12,9 +13,13 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use crate::support::{GROUP, LONG, append, append_text, config, kafka, next, source};
 
-/// The lines of this thread, with their fields.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
+thread_local! {
+    /// The lines of this thread, with their fields, if its test wants them.
+    static LINES: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}
+
+/// One for all threads: with one for each, `tracing` may take a line for one that nobody wants while tests run side by side.
+struct Lines;
 
 struct Text(String);
 
@@ -29,30 +34,30 @@ impl<S: tracing::Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         let mut text = Text(event.metadata().level().to_string());
         event.record(&mut text);
-        self.0.lock().unwrap().push(text.0);
+        LINES.with_borrow_mut(|lines| lines.iter_mut().for_each(|lines| lines.push(text.0.clone())));
     }
 }
 
 impl Lines {
     /// The lines with this text since the last call.
     fn with(&self, part: &str) -> Vec<String> {
-        let (found, others) =
-            std::mem::take(&mut *self.0.lock().unwrap()).into_iter().partition(|line| line.contains(part));
-        *self.0.lock().unwrap() = others;
+        let (found, others) = LINES.take().unwrap_or_default().into_iter().partition(|line| line.contains(part));
+        LINES.set(Some(others));
         found
     }
 
-    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
-        let lines = Self::default();
-        let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines.clone()));
-        (lines, guard)
+    fn start() -> Self {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Self)).unwrap());
+        LINES.set(Some(Vec::new()));
+        Self
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_message_that_holds_its_partition_up_is_named_once_and_its_end_too() {
     const AFTER: Duration = Duration::from_secs(60);
-    let (lines, _guard) = Lines::start();
+    let lines = Lines::start();
     let kafka = kafka(2);
     append(&kafka, 0, 0..3).await;
     append(&kafka, 1, 0..3).await;
@@ -86,7 +91,7 @@ async fn a_message_that_holds_its_partition_up_is_named_once_and_its_end_too() {
 
 #[tokio::test(start_paused = true)]
 async fn a_partition_that_is_read_or_given_back_is_not_stalled() {
-    let (lines, _guard) = Lines::start();
+    let lines = Lines::start();
     let kafka = kafka(1);
     append(&kafka, 0, 0..200).await;
     let mut source = source(&kafka, config(CommitStrategy::Automatic)).await;
@@ -111,7 +116,7 @@ async fn a_partition_that_is_read_or_given_back_is_not_stalled() {
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_skipped_records_is_a_few_lines_with_counts() {
     const RECORDS: usize = 10_000;
-    let (lines, _guard) = Lines::start();
+    let lines = Lines::start();
     let kafka = kafka(1);
     let config = config(CommitStrategy::Automatic);
     let builder = KafkaSource::<u32>::builder(config).on_decode_error(DecodePolicy::skip());
