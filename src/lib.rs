@@ -48,6 +48,7 @@
 //! | `metrics-facade` | a layer that records with the `metrics` crate |
 //! | `sim` | `memory::sim`: simulation tests of a stack's guarantees |
 //! | `bincode`, `postcard` | serializers for these formats |
+//! | `uuid` | `uuid::Uuid` as a message's key |
 //! | `ssl`, `ssl-vendored`, `gssapi`, `zstd` | options of librdkafka: TLS and SCRAM, Kerberos, zstd |
 //! | `cmake-build` | builds librdkafka with CMake |
 //! | `mock-cluster` | librdkafka's mock brokers, for tests and demonstrations |
@@ -85,9 +86,9 @@ pub use kafka_tower_core::gate::Limits;
 pub use kafka_tower_core::source::{CommitStrategy, OutOfRangePolicy};
 pub use kafka_tower_core::{
     BoxError, CloseReport, Consumer, ConsumerGroup, ConsumerTransport, Control, ControlFuture, Delivery, Envelope,
-    Error, ErrorKind, Header, Headers, InFlight, IntoTransport, Isolation, Persistence, RawRecord, Record, Recovery,
-    Result, Scope, SeekTo, SinkMessage, Timestamp, TopicOffset, TopicPartition, TopicPattern, TransactionControl,
-    TransactionEnd, Transport, UnansweredSend, Undelivered, UnseenFailures, handover, outstanding,
+    Error, ErrorKind, Header, Headers, InFlight, IntoKey, IntoTransport, Isolation, Persistence, RawRecord, Record,
+    Recovery, Result, Scope, SeekTo, SinkMessage, Timestamp, TopicOffset, TopicPartition, TopicPattern,
+    TransactionControl, TransactionEnd, Transport, UnansweredSend, Undelivered, UnseenFailures, handover, outstanding,
 };
 pub use kafka_tower_layers::metrics::SinkMetrics;
 pub use kafka_tower_layers::partition::{PartitionStrategy, Partitioner};

@@ -6,6 +6,7 @@
 //! | item | purpose |
 //! |---|---|
 //! | [`SinkMessage`] | what a user sends: a value or a tombstone, key, headers, partition, timestamp, deadline |
+//! | [`IntoKey`] | what can be a message's key, and its bytes |
 //! | [`Record`] | the encoded message, cheap to clone |
 //! | [`Delivery`] | where the record was written: topic, partition, offset |
 //! | [`Error`] | what happened, what can be done, whether the record may be in the log |
@@ -40,6 +41,7 @@ pub mod gate;
 pub mod handover;
 mod headers;
 mod into_transport;
+mod key;
 pub mod ledger;
 pub mod log_dedup;
 mod message;
@@ -73,6 +75,7 @@ pub use delivery::Delivery;
 pub use error::{BoxError, Error, ErrorKind, Persistence, Recovery, Result, Scope};
 pub use headers::{Header, Headers};
 pub use into_transport::IntoTransport;
+pub use key::IntoKey;
 pub use message::{Envelope, SinkMessage};
 pub use raw_record::RawRecord;
 pub use record::Record;

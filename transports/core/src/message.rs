@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::ticket::Ticket;
-use crate::{Headers, Record, Timestamp};
+use crate::{Headers, IntoKey, Record, Timestamp};
 
 /// A typed message to send: a value, or a tombstone, with key, headers and options.
 ///
@@ -65,22 +65,47 @@ impl<T> SinkMessage<T> {
     /// assert!(gone.is_tombstone());
     /// ```
     #[must_use]
-    pub fn tombstone(key: impl Into<Bytes>) -> Self {
+    pub fn tombstone(key: impl IntoKey) -> Self {
         Self { value: None, envelope: Envelope::default() }.with_key(key)
     }
 
-    /// Sets the key, which selects the partition: messages of one key keep their order.
+    /// Sets the key, which selects the partition: messages of one key keep their order. [`IntoKey`] tells the bytes of each
+    /// type; integers are big-endian.
     #[must_use]
-    pub fn with_key(mut self, key: impl Into<Bytes>) -> Self {
-        self.envelope.key = Some(key.into());
+    pub fn with_key(mut self, key: impl IntoKey) -> Self {
+        self.envelope.key = Some(key.into_key());
         self
+    }
+
+    /// Sets the key to the JSON text of a value, without spaces. Fields are in the order of the type's declaration, and a
+    /// hash map's in any order: such a map is no key.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Serialization`](crate::ErrorKind::Serialization) if the value has no JSON form.
+    ///
+    /// ```
+    /// use kafka_tower_core::SinkMessage;
+    ///
+    /// #[derive(serde::Serialize)]
+    /// struct Account { tenant: u32, name: &'static str }
+    ///
+    /// let message = SinkMessage::new("paid").with_key_json(&Account { tenant: 7, name: "ada" })?;
+    /// assert_eq!(message.key().unwrap(), r#"{"tenant":7,"name":"ada"}"#);
+    /// # Ok::<(), kafka_tower_core::Error>(())
+    /// ```
+    #[cfg(feature = "json")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+    pub fn with_key_json<K: serde::Serialize + ?Sized>(self, key: &K) -> crate::Result<Self> {
+        let key = serde_json::to_vec(key).map_err(crate::Error::serialization)?;
+        Ok(self.with_key(key))
     }
 
     /// Sets the key from the value. A tombstone keeps its key.
     #[must_use]
-    pub fn with_key_from<K: Into<Bytes>>(mut self, key: impl FnOnce(&T) -> K) -> Self {
+    pub fn with_key_from<K: IntoKey>(mut self, key: impl FnOnce(&T) -> K) -> Self {
         if let Some(value) = &self.value {
-            self.envelope.key = Some(key(value).into());
+            self.envelope.key = Some(key(value).into_key());
         }
         self
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::ticket::Ticket;
-use crate::{Headers, Result, Timestamp, validate};
+use crate::{Headers, IntoKey, Result, Timestamp, validate};
 
 /// An encoded message: layers pass it on and a transport sends it.
 ///
@@ -62,8 +62,8 @@ impl Record {
 
     /// Sets the key.
     #[must_use]
-    pub fn with_key(mut self, key: impl Into<Bytes>) -> Self {
-        self.key = Some(key.into());
+    pub fn with_key(mut self, key: impl IntoKey) -> Self {
+        self.key = Some(key.into_key());
         self
     }
 
