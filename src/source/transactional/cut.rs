@@ -73,6 +73,11 @@ impl<O> Reorder<O> {
         self.len
     }
 
+    /// Number of records of a partition that may enter, if it may have so many.
+    pub(super) fn room(&self, at: &TopicPartition, most: usize) -> usize {
+        most.saturating_sub(self.lanes.get(at).map_or(0, |lane| lane.entries.len()))
+    }
+
     /// Number of results that can leave.
     pub(super) fn ready(&self) -> usize {
         self.ready

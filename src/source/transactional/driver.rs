@@ -248,8 +248,9 @@ where
     /// Takes messages while there is room for them.
     fn receive(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = false;
-        while self.stop.is_none() && !self.is_closing && self.reorder.len() < self.max {
-            let room = |at: &TopicPartition| self.handlers.room(at);
+        while self.stop.is_none() && !self.is_closing {
+            // For each partition: a slow key holds up its own partition only.
+            let room = |at: &TopicPartition| self.handlers.room(at).min(self.reorder.room(at, self.limits.records));
             match self.source.reader.poll(&self.source.shared, room, cx) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(message)) => {

@@ -202,6 +202,7 @@ async fn members_come_and_go(kafka: &Cluster, kind: Kind) {
 }
 
 /// Another member takes its place while it handles messages, and it does not learn it before it wants to commit.
+/// Its handlers take longer than that.
 async fn a_zombie_commits_nothing(kafka: &Cluster) {
     let world = World::new(kafka, Kind::Static).await;
     let config = KafkaSourceConfig { group_instance_id: Some("the-one".into()), ..world.config() };

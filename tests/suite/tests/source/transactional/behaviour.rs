@@ -44,6 +44,34 @@ async fn outputs_have_the_order_of_their_input_whatever_the_order_of_the_handler
     }
 }
 
+/// Also if its partition has more messages than a transaction takes.
+#[tokio::test(start_paused = true)]
+async fn a_slow_key_holds_up_its_own_partition_only() {
+    let kafka = kafka(4);
+    for partition in 0..4 {
+        append_keyed(&kafka, partition, (0..200).map(|value| ("a", value))).await;
+    }
+    let (source, sink) = (members(&kafka).await, sink(&kafka, "billing-1").await);
+    let handler = |order: SourceMessage<u32>| async move {
+        if order.partition() == 0 {
+            sleep(LONG).await;
+        }
+        pass(order).await
+    };
+    let (start, of_others) = (Instant::now(), kafka.clone());
+    let others = async move {
+        while (1..4).any(|partition| committed(&of_others, partition) < 200) {
+            sleep(Duration::from_millis(10)).await;
+        }
+        assert!(start.elapsed() < LONG, "{:?}", start.elapsed());
+    };
+    let run = source.transactional(sink, handler).max_records(50).until(others);
+    drop(ended(run.into_future()).await);
+    for partition in 1..4 {
+        assert_eq!(bills(&kafka, partition), (0..200).collect::<Vec<_>>());
+    }
+}
+
 /// Which handlers run at the same time, for each order: (most with the same key, most of a partition, most of all).
 async fn at_the_same_time(order: Order) -> [usize; 3] {
     let kafka = kafka(2);
