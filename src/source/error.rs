@@ -15,7 +15,7 @@ use super::{Acked, Receipt, SourceCloseReport};
 
 /// Error of a source. One pointer wide.
 ///
-/// An error with the recovery [`Settle`](SourceRecovery::Settle) holds a record, unless its kind is `OffsetOutOfRange`: [`dead_letter`](Self::dead_letter) or
+/// An error with the recovery [`Settle`](SourceRecovery::Settle) holds a record: [`dead_letter`](Self::dead_letter) or
 /// [`skip`](Self::skip) settle it. If the error is dropped instead, the record is delivered again after a back-off, and its
 /// partition waits until then.
 #[must_use = "the record of an error that is dropped comes again"]
@@ -79,9 +79,10 @@ pub enum SourceErrorKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SourceRecovery {
-    /// Settle the record of the error: its partition waits for that. Others can be received. An error of the kind
-    /// [`OffsetOutOfRange`](SourceErrorKind::OffsetOutOfRange) has no record: [`seek`](super::KafkaSource::seek) in its partition.
+    /// Settle the [record](SourceError::record) of the error: its partition waits for that. Others can be received.
     Settle,
+    /// [Seek](super::KafkaSource::seek) in the partition of the error, which waits for that. Others can be received.
+    Seek,
     /// Go on receiving: the source goes on by itself.
     Continue,
     /// Stop: the source has ended.
@@ -382,9 +383,8 @@ impl SourceError {
     pub fn recovery(&self) -> SourceRecovery {
         match self.0.kind {
             _ if self.0.report.is_some() => SourceRecovery::Stop,
-            SourceErrorKind::Decode | SourceErrorKind::DeadLetter | SourceErrorKind::OffsetOutOfRange => {
-                SourceRecovery::Settle
-            }
+            SourceErrorKind::Decode | SourceErrorKind::DeadLetter => SourceRecovery::Settle,
+            SourceErrorKind::OffsetOutOfRange => SourceRecovery::Seek,
             SourceErrorKind::Commit
             | SourceErrorKind::Seek
             | SourceErrorKind::PartitionsLost

@@ -61,7 +61,7 @@ async fn a_source_that_must_not_jump_waits_for_a_seek() {
         let builder = kafka_tower::KafkaSource::<u32>::builder(config).transport(kafka.clone());
         let mut source = builder.start_at(|_| async { Ok::<_, std::io::Error>(None) }).build().await.unwrap();
         let error = timeout(LONG, source.recv()).await.unwrap().unwrap_err();
-        assert_eq!((error.kind(), error.recovery()), (SourceErrorKind::OffsetOutOfRange, SourceRecovery::Settle));
+        assert_eq!((error.kind(), error.recovery()), (SourceErrorKind::OffsetOutOfRange, SourceRecovery::Seek));
         assert_eq!(error.place(), Some((&at(), 2)));
         assert_eq!(error.message(), "offset 2 of orders[0] is not in the log, which has those from 5 to 8");
         assert!(timeout(LONG, source.recv()).await.is_err(), "it is said once");
