@@ -106,6 +106,12 @@ pub(crate) fn all() -> impl Iterator<Item = &'static CodeFacts> {
     TABLE.iter().chain(codes::all())
 }
 
+/// What the code of a delivery report says. librdkafka reports `_DESTROY` of a record whose partition it removes, because the
+/// topic was deleted (`rd_kafka_toppar_destroy_final`). No report of a producer that is being destroyed is read.
+pub(crate) fn of_report(code: i32) -> i32 {
+    if code == LOCAL_DESTROY { LOCAL_UNKNOWN_PARTITION } else { code }
+}
+
 /// Whether the code says that the producer has no right to its transactional id any more.
 pub(crate) fn is_fence(code: i32) -> bool {
     find(code).is_some_and(|facts| facts.kind == ErrorKind::Fenced)
@@ -132,6 +138,14 @@ mod tests {
     fn the_table_is_sorted_and_holds_librdkafkas_codes_alone() {
         assert!(TABLE.windows(2).all(|pair| pair[0].code < pair[1].code));
         assert!(TABLE.iter().all(|facts| facts.code < -1 && facts.name.starts_with('_')));
+    }
+
+    #[test]
+    fn a_record_of_a_deleted_topic_is_not_one_of_a_producer_that_is_closed() {
+        assert_eq!(
+            [LOCAL_DESTROY, LOCAL_PURGE_QUEUE, 0].map(of_report),
+            [LOCAL_UNKNOWN_PARTITION, LOCAL_PURGE_QUEUE, 0]
+        );
     }
 
     #[test]

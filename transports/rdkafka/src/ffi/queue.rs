@@ -9,6 +9,7 @@ use super::consumer::{Place, places};
 use super::raw;
 use super::raw::millis;
 use crate::classify;
+use crate::codes;
 use crate::slot::Slot;
 
 /// A queue of events, for example the main queue of a client.
@@ -157,7 +158,7 @@ impl Reports<'_> {
                 self.reported.push(slot);
                 read(&Report {
                     slot: &self.reported[at],
-                    code: ptr::addr_of!((*message).err).cast::<c_int>().read(),
+                    code: codes::of_report(ptr::addr_of!((*message).err).cast::<c_int>().read()),
                     status: raw::rd_kafka_message_status(message),
                     partition: ptr::addr_of!((*message).partition).read(),
                     offset: ptr::addr_of!((*message).offset).read(),
