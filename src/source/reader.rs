@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use kafka_tower_core::source::{CommitStrategy, DeliveryId};
+use kafka_tower_core::wakers::guarded;
 use kafka_tower_core::{
     Assignment, BatchSink, Error, ErrorKind, Header, Headers, RawRecord, RecordRef, Result, Timestamp, TimestampType,
     TopicPartition,
@@ -21,6 +22,8 @@ use super::blocks::Blocks;
 use super::contents::{Contents, KeptValue};
 use super::decode_policy::OnDecodeError;
 use super::letters::Letters;
+use super::receipt::Origin;
+use super::shared::State;
 use super::telemetry::Polling;
 use super::{DecodePolicy, Receipt, Shared, SourceError, SourceMessage};
 
@@ -77,7 +80,8 @@ struct Read<T> {
 }
 
 struct Meta {
-    at: TopicPartition,
+    origin: Arc<Origin>,
+    /// The default until it is entered.
     id: DeliveryId,
     offset: i64,
     timestamp: Option<Timestamp>,
@@ -92,7 +96,8 @@ struct Meta {
 
 impl Meta {
     fn raw_record(&self, value: Option<Bytes>) -> RawRecord {
-        let mut record = RawRecord::new(Arc::clone(&self.at.topic), self.at.partition, self.offset);
+        let at = &self.origin.at;
+        let mut record = RawRecord::new(Arc::clone(&at.topic), at.partition, self.offset);
         (record.timestamp, record.timestamp_type) = (self.timestamp, self.timestamp_type);
         (record.key, record.value) = (self.key.clone(), value);
         record.headers = self.headers.clone();
@@ -165,7 +170,14 @@ impl<T: Send + 'static> Reader<T> {
         cx: &mut Context<'_>,
     ) -> Poll<Received<T>> {
         let mut state = shared.state();
-        let old = state.reader.replace(cx.waker().clone());
+        // Also if a message is there: who receives it may not ask for another one before a turn has news for it.
+        let is_known = state.reader.as_ref().is_some_and(|known| known.will_wake(cx.waker()));
+        let old = if is_known { None } else { state.reader.replace(cx.waker().clone()) };
+        if let Some((meta, value, attempt)) = self.dispatch_next(shared, &mut state) {
+            drop(state);
+            drop(old);
+            return Poll::Ready(Ok(message(shared, meta, value, attempt)));
+        }
         let (notice, closing) = (state.notices.pop_front(), state.engine.is_closing());
         drop(state);
         drop(old);
@@ -189,6 +201,20 @@ impl<T: Send + 'static> Reader<T> {
             if !self.read(shared, &mut room, cx) {
                 return Poll::Pending;
             }
+        }
+    }
+
+    /// Dispatches the next record, if it was decoded and nothing comes before it.
+    fn dispatch_next(&mut self, shared: &Shared, state: &mut State) -> Option<(Meta, Option<T>, u32)> {
+        let Read { meta, body: Body::Decoded(_) } = self.ready.front()? else { return None };
+        let others = self.letters.is_some() || self.decoding.is_some() || !state.notices.is_empty();
+        if others || shared.strategy() == CommitStrategy::AtMostOnce || state.engine.is_closing() {
+            return None;
+        }
+        let attempt = state.engine.dispatch(&meta.origin.at, meta.id)?;
+        match self.ready.pop_front() {
+            Some(Read { meta, body: Body::Decoded(value) }) => Some((meta, value, attempt)),
+            _ => None,
         }
     }
 
@@ -249,8 +275,8 @@ impl<T: Send + 'static> Reader<T> {
         let decoding = self.decoding.as_ref().map(|(meta, ..)| meta);
         let Some(next) = decoding.or_else(|| self.ready.front().map(|read| &read.meta)) else { return false };
         let mut state = shared.state();
-        let waits = state.engine.waits_for_commit(&next.at, next.id, super::shared::now());
-        let notify = waits && state.engine.needs_turn(&next.at);
+        let waits = state.engine.waits_for_commit(&next.origin.at, next.id, super::shared::now());
+        let notify = waits && state.engine.needs_turn(&next.origin.at);
         drop(state);
         if notify {
             shared.consumer().notify();
@@ -262,22 +288,16 @@ impl<T: Send + 'static> Reader<T> {
     /// it.
     fn hand_out(&mut self, shared: &Arc<Shared>, read: Read<T>) -> Option<Received<T>> {
         let Read { meta, body } = read;
-        let attempt = shared.state().engine.dispatch(&meta.at, meta.id)?;
+        let attempt = shared.state().engine.dispatch(&meta.origin.at, meta.id)?;
         match body {
             Body::Failed(value, error) => {
-                shared.hooks.not_decoded(&meta.at.topic);
+                shared.hooks.not_decoded(&meta.origin.at.topic);
                 let record = meta.raw_record(value);
-                let receipt = Receipt::new(Arc::clone(shared), meta.at, meta.offset, meta.id);
+                let receipt = Receipt::new(meta.origin, meta.offset, meta.id);
                 self.not_decoded(record, receipt, attempt, error).map(Err)
             }
             Body::Waits(_) => None,
-            Body::Decoded(value) => {
-                shared.hooks.consumed(&meta.at.topic);
-                let Meta { at, id, offset, timestamp, timestamp_type, key, headers, bytes, kept } = meta;
-                let receipt = Receipt::new(Arc::clone(shared), at, offset, id);
-                let contents = Contents::new(value, key, headers, (timestamp, timestamp_type), attempt, bytes);
-                Some(Ok(SourceMessage { contents: contents.with_raw(kept), receipt }))
-            }
+            Body::Decoded(value) => Some(Ok(message(shared, meta, value, attempt))),
         }
     }
 
@@ -324,9 +344,13 @@ impl<T: Send + 'static> Reader<T> {
                     break;
                 }
                 let (deserializer, reading) = (&*self.deserializer, &self.reading);
-                let (ready, blocks, polling) = (&mut self.ready, &mut self.blocks, None);
-                let mut sink = Sink { shared, at: &at, deserializer, reading, ready, blocks, polling, largest: 0 };
-                let Poll::Ready(batch) = shared.consumer().poll_batch(&at, max, &mut sink, cx) else { break };
+                let entering = Entering { shared, at: &at, first: self.ready.len(), ready: &mut self.ready };
+                let (blocks, origin, polling) = (&mut self.blocks, None, None);
+                let mut sink = Sink { entering, deserializer, reading, blocks, origin, polling, largest: 0 };
+                let batch = shared.consumer().poll_batch(&at, max, &mut sink, cx);
+                let (polling, largest) = (sink.polling.take(), sink.largest);
+                drop(sink);
+                let Poll::Ready(batch) = batch else { break };
                 if let Some(position) = batch.position {
                     let mut state = shared.state();
                     state.engine.reach(&at, position, super::shared::now());
@@ -337,8 +361,8 @@ impl<T: Send + 'static> Reader<T> {
                     }
                 }
                 if batch.records > 0 {
-                    self.largest = sink.largest;
-                    sink.polling.into_iter().for_each(|polling| polling.finish(&at.at, batch.records));
+                    self.largest = largest;
+                    polling.into_iter().for_each(|polling| polling.finish(&at.at, batch.records));
                     self.last = Some(at.at);
                     return true;
                 }
@@ -353,15 +377,56 @@ impl<T: Send + 'static> Reader<T> {
     }
 }
 
-/// Decodes the records of a batch.
-struct Sink<'a, T> {
+/// The message of a record that was dispatched.
+fn message<T>(shared: &Shared, meta: Meta, value: Option<T>, attempt: u32) -> SourceMessage<T> {
+    let Meta { origin, id, offset, timestamp, timestamp_type, key, headers, bytes, kept } = meta;
+    let contents = Contents::new(value, key, headers, (timestamp, timestamp_type), attempt, bytes).with_raw(kept);
+    let message = SourceMessage { contents, receipt: Receipt::new(origin, offset, id) };
+    shared.hooks.consumed(message.topic());
+    message
+}
+
+/// The records of a batch. Its drop enters them, in one step; also after a panic of the transport, which does not lend them
+/// again.
+struct Entering<'a, T> {
     shared: &'a Arc<Shared>,
     at: &'a Assignment,
+    ready: &'a mut VecDeque<Read<T>>,
+    /// Index of its first record.
+    first: usize,
+}
+
+impl<T> Drop for Entering<'_, T> {
+    fn drop(&mut self) {
+        if self.ready.len() == self.first {
+            return;
+        }
+        let mut old = 0;
+        let mut state = self.shared.state();
+        for read in self.ready.range_mut(self.first..) {
+            match state.engine.deliver(self.at, read.meta.offset) {
+                Some(id) => read.meta.id = id,
+                None => old += 1,
+            }
+        }
+        drop(state);
+        if old > 0 {
+            tracing::debug!(partition = %self.at.at, records = old, "records of an old epoch were discarded");
+            let mut batch = self.ready.split_off(self.first);
+            batch.retain(|read| read.meta.id != DeliveryId::default());
+            self.ready.append(&mut batch);
+        }
+    }
+}
+
+/// Decodes the records of a batch.
+struct Sink<'a, T> {
+    entering: Entering<'a, T>,
     deserializer: &'a dyn MessageDeserializer<T>,
     reading: &'a Reading,
-    ready: &'a mut VecDeque<Read<T>>,
     blocks: &'a mut Blocks,
-    /// Begins with the first record: most calls find none.
+    /// Made with the first record: most calls find none.
+    origin: Option<Arc<Origin>>,
     polling: Option<Polling>,
     /// Bytes of the largest record.
     largest: u32,
@@ -375,15 +440,15 @@ impl<T> Sink<'_, T> {
                 return Some(Err(error));
             }
         }
-        self.deserializer.deserialize_now(&self.at.at.topic, lent)
+        self.deserializer.deserialize_now(&self.entering.at.at.topic, lent)
     }
 }
 
 impl<T> BatchSink for Sink<'_, T> {
     fn record(&mut self, lent: RecordRef<'_>) {
-        let at = &self.at.at;
+        let Entering { shared, at, .. } = self.entering;
         if self.polling.is_none() {
-            self.polling = Some(self.shared.hooks.poll());
+            guarded("telemetry", || self.polling = Some(shared.hooks.poll()));
         }
         let body = match lent.value {
             None => Body::Decoded(None),
@@ -397,22 +462,19 @@ impl<T> BatchSink for Sink<'_, T> {
                 }
             }
         };
-        // After decoding, so that nothing foreign runs between this and the queue.
-        let Some(id) = self.shared.state().engine.deliver(self.at, lent.offset) else {
-            tracing::debug!(partition = %at, offset = lent.offset, "a record of an old epoch was discarded");
-            return;
-        };
         let key = lent.key.map(|key| self.blocks.copy(key));
         let header =
             |(key, value): &(&str, Option<&[u8]>)| Header { key: Cow::Owned((*key).to_owned()), value: own(*value) };
         let headers = lent.headers.iter().map(header).collect::<Headers>();
-        self.polling.iter_mut().for_each(|polling| polling.record(&headers));
+        guarded("telemetry", || self.polling.iter_mut().for_each(|polling| polling.record(&headers)));
         let kept = self.reading.keep_raw.then(|| Box::new(own(lent.value)));
-        let (at, offset, bytes) = (at.clone(), lent.offset, bytes_of(&lent));
+        let new = || Arc::new(Origin { shared: Arc::clone(shared), at: at.at.clone() });
+        let origin = Arc::clone(self.origin.get_or_insert_with(new));
+        let (id, offset, bytes) = (DeliveryId::default(), lent.offset, bytes_of(&lent));
         let (timestamp, timestamp_type) = (lent.timestamp, lent.timestamp_type);
         self.largest = self.largest.max(bytes);
-        let meta = Meta { at, id, offset, timestamp, timestamp_type, key, headers, bytes, kept };
-        self.ready.push_back(Read { meta, body });
+        let meta = Meta { origin, id, offset, timestamp, timestamp_type, key, headers, bytes, kept };
+        self.entering.ready.push_back(Read { meta, body });
     }
 }
 

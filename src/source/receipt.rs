@@ -1,10 +1,10 @@
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use kafka_tower_core::TopicPartition;
 use kafka_tower_core::source::{CommitStrategy, DeliveryId, Engine};
-use kafka_tower_core::sync::lock;
 
 use super::log::Event;
 use super::shared::now;
@@ -16,14 +16,35 @@ use super::{Shared, SourceError};
 /// If it is dropped without a call, the message was not handled: it is delivered again.
 #[must_use = "a message that is not acknowledged is delivered again"]
 pub struct Receipt {
-    shared: Arc<Shared>,
-    at: TopicPartition,
+    origin: Arc<Origin>,
     offset: i64,
     id: DeliveryId,
     /// Number of attempts that have failed if it is dropped. None: another receipt of the message decides.
     failed: Option<u32>,
-    /// The first effect. Locked while the message is settled, so that a concurrent call returns the same.
-    settled: Mutex<Option<Acked>>,
+    effect: Effect,
+}
+
+/// Where messages come from. Those of a batch share it.
+pub(super) struct Origin {
+    pub(super) shared: Arc<Shared>,
+    pub(super) at: TopicPartition,
+}
+
+/// The first effect of a receipt. Set under the lock of the source's state, so that concurrent calls return the same.
+#[derive(Default)]
+pub(super) struct Effect(AtomicU8);
+
+const EFFECTS: [Acked; 3] = [Acked::Counted, Acked::Stale, Acked::InTransaction];
+
+impl Effect {
+    /// `None`: nothing was done yet.
+    pub(super) fn get(&self) -> Option<Acked> {
+        EFFECTS.get(usize::from(self.0.load(Ordering::Relaxed)).wrapping_sub(1)).copied()
+    }
+
+    pub(super) fn set(&self, effect: Acked) {
+        self.0.store(effect as u8 + 1, Ordering::Relaxed);
+    }
 }
 
 /// Effect of an acknowledgement.
@@ -49,8 +70,8 @@ pub(super) enum Settle {
 }
 
 impl Receipt {
-    pub(super) fn new(shared: Arc<Shared>, at: TopicPartition, offset: i64, id: DeliveryId) -> Self {
-        Self { shared, at, offset, id, failed: Some(1), settled: Mutex::new(None) }
+    pub(super) fn new(origin: Arc<Origin>, offset: i64, id: DeliveryId) -> Self {
+        Self { origin, offset, id, failed: Some(1), effect: Effect::default() }
     }
 
     /// The message is not handled yet: if it is dropped, this is no attempt.
@@ -65,22 +86,22 @@ impl Receipt {
 
     /// Another receipt of the message, which does nothing when it is dropped.
     pub(super) fn lend(&self) -> Self {
-        let mut lent = Self::new(Arc::clone(&self.shared), self.at.clone(), self.offset, self.id);
+        let mut lent = Self::new(Arc::clone(&self.origin), self.offset, self.id);
         lent.failed = None;
         lent
     }
 
     pub(super) fn may_begin(&self, engine: &Engine) -> bool {
-        engine.may_begin(&self.at, self.id)
+        engine.may_begin(&self.origin.at, self.id)
     }
 
     pub(super) fn is_stale(&self, engine: &Engine) -> bool {
-        engine.is_stale(&self.at, self.id)
+        engine.is_stale(&self.origin.at, self.id)
     }
 
     /// The partition of the message.
     pub fn at(&self) -> &TopicPartition {
-        &self.at
+        &self.origin.at
     }
 
     /// The offset of the message.
@@ -104,11 +125,10 @@ impl Receipt {
     /// Dropping the future does not cancel the commit.
     pub fn commit(&self) -> impl Future<Output = Result<(), SourceError>> + Send + use<> {
         let begun = match self.ack() {
-            Acked::Counted => self
-                .shared
-                .may_commit()
-                .map(|()| self.shared.begin_commit(|engine| engine.commit_record(&self.at, self.offset, now()))),
-            Acked::Stale => Err(SourceError::stale(&self.at)),
+            Acked::Counted => self.origin.shared.may_commit().map(|()| {
+                self.origin.shared.begin_commit(|engine| engine.commit_record(&self.origin.at, self.offset, now()))
+            }),
+            Acked::Stale => Err(SourceError::stale(&self.origin.at)),
             Acked::InTransaction => Err(SourceError::in_transactions()),
         };
         async move { begun?.ended().await }
@@ -117,8 +137,8 @@ impl Receipt {
     /// The message was not handled: it is delivered again after a back-off, with what follows it in its partition. `reason`
     /// is logged. After an `ack` it has no effect. With [`CommitStrategy::AtMostOnce`] it is not delivered again.
     pub fn nack(&self, reason: impl fmt::Display) {
-        if lock(&self.settled).is_none() {
-            let again = self.shared.strategy() != CommitStrategy::AtMostOnce;
+        if self.effect.get().is_none() {
+            let again = self.origin.shared.strategy() != CommitStrategy::AtMostOnce;
             self.log(if again { Event::GivenBack } else { Event::GivenUp }, self.failed, Some(&reason));
         }
         self.settle(Settle::GiveBack(self.failed.unwrap_or(1)));
@@ -126,7 +146,8 @@ impl Receipt {
 
     /// Leaves the message to a transaction: nothing that is done with the receipt has an effect any more.
     pub(super) fn detach(&self) -> DeliveryId {
-        *lock(&self.settled) = Some(Acked::InTransaction);
+        let _state = self.origin.shared.state();
+        self.effect.set(Acked::InTransaction);
         self.id
     }
 
@@ -140,31 +161,30 @@ impl Receipt {
 
     /// The message cannot be handled: its partition waits until it is settled or given back. False if it is stale.
     pub(super) fn reject(&self) -> bool {
-        self.shared.reject(&self.at, self.id)
+        self.origin.shared.reject(&self.origin.at, self.id)
     }
 
     /// Logs what happened to the message.
     pub(super) fn log(&self, event: Event, attempt: Option<u32>, reason: Option<&dyn fmt::Display>) {
-        self.shared.log.write(event, (&self.at, self.offset), attempt, reason, now());
+        self.origin.shared.log.write(event, (&self.origin.at, self.offset), attempt, reason, now());
     }
 
     pub(super) fn hooks(&self) -> &Hooks {
-        &self.shared.hooks
+        &self.origin.shared.hooks
     }
 
     pub(super) fn group(&self) -> &Arc<str> {
-        self.shared.group()
+        self.origin.shared.group()
     }
 
     fn settle(&self, how: Settle) -> Acked {
-        *lock(&self.settled).get_or_insert_with(|| self.shared.settle(&self.at, self.id, how))
+        self.effect.get().unwrap_or_else(|| self.origin.shared.settle(&self.origin.at, self.id, how, &self.effect))
     }
 }
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        let settled = self.settled.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let (None, Some(failed)) = (settled, self.failed) {
+        if let (None, Some(failed)) = (self.effect.get(), self.failed) {
             self.settle(Settle::GiveBack(failed));
         }
     }
@@ -172,12 +192,16 @@ impl Drop for Receipt {
 
 impl fmt::Debug for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match *lock(&self.settled) {
+        let state = match self.effect.get() {
             None => "open",
             Some(Acked::Counted) => "settled",
             Some(Acked::Stale) => "given back or stale",
             Some(Acked::InTransaction) => "in a transaction",
         };
-        f.debug_struct("Receipt").field("at", &self.at).field("offset", &self.offset).field("state", &state).finish()
+        f.debug_struct("Receipt")
+            .field("at", &self.origin.at)
+            .field("offset", &self.offset)
+            .field("state", &state)
+            .finish()
     }
 }

@@ -19,7 +19,7 @@ use super::close::Shown;
 use super::listener::{Call, Calls, RebalanceListener};
 use super::log::Log;
 use super::place::Starts;
-use super::receipt::Settle;
+use super::receipt::{Effect, Settle};
 use super::telemetry::Hooks;
 use super::{Acked, SourceCloseReport, SourceError};
 
@@ -129,16 +129,25 @@ impl Shared {
         lock(&self.state)
     }
 
-    pub(super) fn settle(&self, at: &TopicPartition, id: DeliveryId, how: Settle) -> Acked {
+    /// Settles a message, unless its receipt has had an `effect` before.
+    pub(super) fn settle(&self, at: &TopicPartition, id: DeliveryId, how: Settle, effect: &Effect) -> Acked {
         let mut state = self.state();
+        if let Some(effect) = effect.get() {
+            return effect;
+        }
         let was_readable = state.engine.is_readable(at);
         let settled = match how {
-            Settle::Ack => state.engine.settle(at, id, now()),
+            Settle::Ack => state.engine.settle(at, id, now),
             Settle::Skip => state.engine.skip(at, id, now()),
             Settle::DeadLetter => state.engine.dead_letter(at, id, now()),
             Settle::GiveBack(0) => state.engine.put_back(at, id, now()),
             Settle::GiveBack(attempts) => state.engine.give_back(at, id, attempts, now()),
         };
+        let acked = match (settled, how) {
+            (Settled::Done, Settle::Ack | Settle::Skip | Settle::DeadLetter) => Acked::Counted,
+            _ => Acked::Stale,
+        };
+        effect.set(acked);
         let notify = state.engine.needs_turn(at);
         let reader = if !was_readable && state.engine.is_readable(at) { state.reader.take() } else { None };
         drop(state);
@@ -147,10 +156,7 @@ impl Shared {
         }
         wake_all(reader);
         self.hooks.settled(&at.topic, how, settled == Settled::Done);
-        match (settled, how) {
-            (Settled::Done, Settle::Ack | Settle::Skip | Settle::DeadLetter) => Acked::Counted,
-            _ => Acked::Stale,
-        }
+        acked
     }
 
     /// A message cannot be handled: its partition waits until it is settled or given back. False if it is stale.

@@ -20,13 +20,22 @@ impl JsonDeserializer {
     }
 
     fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T> {
-        decode(self.limits, bytes, |seed| {
-            let mut format = serde_json::Deserializer::from_slice(bytes);
-            let value = seed.deserialize(&mut format)?;
-            format.end()?;
-            Ok::<_, serde_json::Error>(Decoded { value, rest: 0 })
+        decode(self.limits, bytes, |seed| match std::str::from_utf8(bytes) {
+            // One check is cheaper than one of each string.
+            Ok(text) => read(serde_json::Deserializer::from_str(text), seed),
+            // For the error and its place, or for a type that takes a string as bytes.
+            Err(_) => read(serde_json::Deserializer::from_slice(bytes), seed),
         })
     }
+}
+
+fn read<'de, R: serde_json::de::Read<'de>, S: DeserializeSeed<'de>>(
+    mut format: serde_json::Deserializer<R>,
+    seed: S,
+) -> serde_json::Result<Decoded<S::Value>> {
+    let value = seed.deserialize(&mut format)?;
+    format.end()?;
+    Ok(Decoded { value, rest: 0 })
 }
 
 #[async_trait]

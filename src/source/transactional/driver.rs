@@ -22,7 +22,7 @@ use super::{BoxFuture, Limits};
 use crate::sink::KafkaSink;
 use crate::source::failure::Failure;
 use crate::source::log::Event;
-use crate::source::receipt::Settle;
+use crate::source::receipt::{Effect, Settle};
 use crate::source::serve::Verdict;
 use crate::source::serve::lanes::Lanes;
 use crate::source::shared::now;
@@ -163,7 +163,7 @@ where
     fn give_up_rest(&mut self, at: &TopicPartition) {
         let rest = self.reorder.give_up_rest(at);
         for id in &rest {
-            self.source.shared.settle(at, *id, Settle::GiveBack(0));
+            self.source.shared.settle(at, *id, Settle::GiveBack(0), &Effect::default());
         }
         if !rest.is_empty() {
             self.cancel();
@@ -197,7 +197,7 @@ where
             Verdict::Skip => {
                 self.source.shared.log.write(Event::Skipped, (at, offset), Some(attempt), Some(&failure), now());
                 self.reorder.skip(place);
-                self.source.shared.settle(at, id, Settle::Skip);
+                self.source.shared.settle(at, id, Settle::Skip, &Effect::default());
             }
             Verdict::Retry(delay) => {
                 self.source.shared.log.write(Event::Failed, (at, offset), Some(attempt), Some(&failure), now());

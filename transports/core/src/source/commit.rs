@@ -77,7 +77,13 @@ impl Committer {
 
     /// Records were settled, or a position has moved without records (0).
     pub(crate) fn moved(&mut self, now: Instant, records: u64) {
-        self.since.get_or_insert(now);
+        self.passed(|| now, records);
+    }
+
+    /// The same. `now` is asked for the first one since the last commit.
+    #[inline]
+    pub(crate) fn passed(&mut self, now: impl Fn() -> Instant, records: u64) {
+        self.since.get_or_insert_with(now);
         self.settled += records;
     }
 

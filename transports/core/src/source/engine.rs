@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::{CommitSettings, CommitStrategy, Committer, DeliveryId, Member, Settled, Stall, Watermark};
+use super::{CommitSettings, CommitStrategy, Committer, DeliveryId, Member, PartitionMap, Settled, Stall, Watermark};
 use crate::clock::later;
 use crate::{Assignment, CommitTicket, Error, TopicPartition};
 
@@ -57,7 +57,7 @@ pub struct Engine {
     settings: EngineSettings,
     member: Member,
     committer: Committer,
-    partitions: BTreeMap<TopicPartition, Partition>,
+    partitions: PartitionMap<Partition>,
     /// Commits without an answer: the offset of each partition, and the epoch of its assignment.
     sent: BTreeMap<CommitTicket, Vec<(TopicPartition, u64, i64)>>,
     waits: Vec<Wait>,
@@ -119,7 +119,7 @@ impl Engine {
             member: Member::new(settings.commits.timeout, settings.listener.then_some(settings.drain)),
             committer: Committer::new(settings.commits),
             settings,
-            partitions: BTreeMap::new(),
+            partitions: PartitionMap::new(),
             sent: BTreeMap::new(),
             waits: Vec::new(),
             next_wait: 0,
@@ -197,8 +197,8 @@ impl Engine {
         rejected
     }
 
-    /// The user has handled a record.
-    pub fn settle(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Settled {
+    /// The user has handled a record. `now` is asked only if it matters.
+    pub fn settle(&mut self, at: &TopicPartition, id: DeliveryId, now: impl Fn() -> Instant) -> Settled {
         let settled = self.end(at, id, now);
         self.closed.settled += u64::from(settled == Settled::Done);
         settled
@@ -206,19 +206,19 @@ impl Engine {
 
     /// The user settles a record without handling it.
     pub fn skip(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Settled {
-        let skipped = self.end(at, id, now);
+        let skipped = self.end(at, id, || now);
         self.closed.skipped += u64::from(skipped == Settled::Done);
         skipped
     }
 
     /// A record is settled, because its dead letter is delivered.
     pub fn dead_letter(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Settled {
-        let settled = self.end(at, id, now);
+        let settled = self.end(at, id, || now);
         self.closed.dead_lettered += u64::from(settled == Settled::Done);
         settled
     }
 
-    fn end(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Settled {
+    fn end(&mut self, at: &TopicPartition, id: DeliveryId, now: impl Fn() -> Instant) -> Settled {
         let Some(partition) = self.partitions.get_mut(at) else { return Settled::Stale };
         let offset = if partition.attempts.is_empty() { None } else { partition.watermark.offset(id) };
         let before = partition.watermark.len();
@@ -229,9 +229,9 @@ impl Engine {
         // Not one that is settled behind another one that is not: it cannot be committed yet.
         let passed = before - partition.watermark.len();
         if passed > 0 {
-            self.committer.moved(now, passed as u64);
+            self.committer.passed(&now, passed as u64);
             if self.waits.iter().any(|wait| wait.record) {
-                self.committer.request(now);
+                self.committer.request(now());
             }
         }
         settled
@@ -243,7 +243,7 @@ impl Engine {
     /// With [`CommitStrategy::AtMostOnce`] it is settled.
     pub fn give_back(&mut self, at: &TopicPartition, id: DeliveryId, attempts: u32, now: Instant) -> Settled {
         if self.is_at_most_once() {
-            return self.end(at, id, now);
+            return self.end(at, id, || now);
         }
         let Some(partition) = self.partitions.get_mut(at) else { return Settled::Stale };
         let offset = partition.watermark.offset(id);
@@ -263,7 +263,7 @@ impl Engine {
     /// With [`CommitStrategy::AtMostOnce`] it is settled: what follows it may be in the user's hands.
     pub fn put_back(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Settled {
         if self.is_at_most_once() {
-            return self.end(at, id, now);
+            return self.end(at, id, || now);
         }
         let Some(partition) = self.partitions.get_mut(at) else { return Settled::Stale };
         let taken = partition.watermark.put_back(id);

@@ -12,17 +12,17 @@
 //! one a revocation has all partitions, with the cooperative one and KIP-848 only those that move; the others keep their
 //! epoch and are not affected.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::PartitionMap;
 use crate::clock::later;
 use crate::{Assignment, TopicPartition};
 
 /// The partitions of one source.
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
-    partitions: BTreeMap<TopicPartition, Owned>,
+    partitions: PartitionMap<Owned>,
     last_epoch: u64,
     /// The revocation that the group waits for.
     revoked: Option<Vec<TopicPartition>>,
@@ -88,7 +88,7 @@ impl Member {
     /// commit of what is settled. `listener`: how long a listener may take for a revocation, if there is one.
     #[must_use]
     pub(crate) fn new(commit_within: Duration, listener: Option<Duration>) -> Self {
-        let (partitions, phase) = (BTreeMap::new(), Phase::Running);
+        let (partitions, phase) = (PartitionMap::new(), Phase::Running);
         Self { partitions, last_epoch: 0, revoked: None, phase, commit_within, listener }
     }
 
@@ -122,7 +122,7 @@ impl Member {
 
     /// Forgets partitions: nothing of them may be committed. Returns those that were owned.
     pub(crate) fn lose(&mut self, partitions: &[TopicPartition]) -> Vec<TopicPartition> {
-        let lost: Vec<_> = partitions.iter().filter(|at| self.partitions.remove(*at).is_some()).cloned().collect();
+        let lost: Vec<_> = partitions.iter().filter(|at| self.partitions.remove(at).is_some()).cloned().collect();
         if let Some(revoked) = &mut self.revoked {
             revoked.retain(|at| !partitions.contains(at));
             if revoked.is_empty() && !partitions.is_empty() {
@@ -160,7 +160,7 @@ impl Member {
         };
         // Whether something drains that only a close gives back, and that the group takes back.
         let (mut drains, revoked) = ([false; 2], &self.revoked);
-        for (at, owned) in &mut self.partitions {
+        for (at, owned) in self.partitions.iter_mut() {
             if let State::Draining { until } = owned.state {
                 if until <= now || !facts(at).in_hand {
                     owned.state = drained;
@@ -170,12 +170,12 @@ impl Member {
             }
         }
         actions.extend(self.ask(now, drains));
-        for (at, owned) in &mut self.partitions {
+        for (at, owned) in self.partitions.iter_mut() {
             owned.commits(now, || facts(at));
         }
         let done = |at: &TopicPartition| self.partitions.get(at).is_none_or(|owned| owned.state == State::Done);
         if let Some(revoked) = self.revoked.take_if(|revoked| revoked.iter().all(done)) {
-            self.partitions.retain(|at, _| !revoked.contains(at));
+            self.partitions.retain(|at| !revoked.contains(at));
             actions.push(MemberAction::Release(revoked));
         }
         let all_done = self.partitions.values().all(|owned| owned.state == State::Done);
@@ -192,7 +192,7 @@ impl Member {
     fn ask(&mut self, now: Instant, drains: [bool; 2]) -> Option<MemberAction> {
         let until = later(now, self.listener?);
         let (mut asked, revoked) = (Vec::new(), &self.revoked);
-        for (at, owned) in &mut self.partitions {
+        for (at, owned) in self.partitions.iter_mut() {
             if owned.state == (State::Drained { until: None }) && !drains[usize::from(is_in(revoked, at))] {
                 owned.state = State::Drained { until: Some(until) };
                 asked.push(at.clone());

@@ -14,6 +14,7 @@
 mod commit;
 mod engine;
 mod member;
+mod partition_map;
 mod stall;
 mod watermark;
 
@@ -23,6 +24,7 @@ pub use engine::{
     Action, Closed, CommitWait, Engine, EngineSettings, Notice, OutOfRangePolicy, Span, Standing, Unsettled,
 };
 use member::{Facts, Member, MemberAction};
+use partition_map::PartitionMap;
 use stall::{Noticed, Stall};
 use watermark::Watermark;
 pub use watermark::{DeliveryId, Settled};

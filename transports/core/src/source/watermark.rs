@@ -34,8 +34,8 @@ pub(crate) struct Watermark {
     rejected: usize,
 }
 
-/// A delivered record. The numbers of one epoch are never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A delivered record. The numbers of one epoch are never used twice. The default is that of no record: epochs begin at 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryId {
     number: u64,
     epoch: u64,
@@ -350,9 +350,12 @@ impl Watermark {
     }
 
     fn index(&self, id: DeliveryId) -> Result<usize, Settled> {
-        let epoch = self.epochs.iter().rev().find(|(from, _)| *from <= id.number);
+        let epoch = match self.epochs.back() {
+            Some((from, epoch)) if *from <= id.number => Some(*epoch),
+            _ => self.epochs.iter().rev().find(|(from, _)| *from <= id.number).map(|(_, epoch)| *epoch),
+        };
         let end = self.first + self.entries.len() as u64;
-        if epoch.is_none_or(|(_, epoch)| *epoch != id.epoch) || id.number >= end {
+        if epoch != Some(id.epoch) || id.number >= end {
             return Err(Settled::Stale);
         }
         let index = id.number.checked_sub(self.first).ok_or(Settled::Again)?;

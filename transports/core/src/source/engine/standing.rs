@@ -34,7 +34,7 @@ impl Engine {
         let look_at = *self.look_at.get_or_insert(now);
         if look_at <= now {
             self.look_at = Some(later(now, (after / 4).max(Duration::from_millis(1))));
-            for (at, partition) in &mut self.partitions {
+            for (at, partition) in self.partitions.iter_mut() {
                 self.actions.extend(partition.look(at, Some(after), now));
             }
         }

@@ -73,7 +73,7 @@ impl Case {
     }
 
     fn settle(&mut self, id: DeliveryId) -> Settled {
-        self.engine.settle(&self.at, id, self.now)
+        self.engine.settle(&self.at, id, || self.now)
     }
 
     fn commit_now(&mut self) -> CommitWait {

@@ -140,7 +140,7 @@ impl Engine {
     }
 
     fn seek_back(&mut self, now: Instant) {
-        for (at, partition) in &mut self.partitions {
+        for (at, partition) in self.partitions.iter_mut() {
             if partition.seek_at.is_none_or(|due| due > now) || partition.watermark.rejected() > 0 {
                 continue;
             }

@@ -10,7 +10,7 @@ impl Case {
     }
 
     fn out_of_range(&mut self, offset: i64, start: i64, end: i64) -> Vec<Action> {
-        let epoch = self.engine.partitions[&self.at].watermark.epoch();
+        let epoch = self.engine.partitions.get(&self.at).unwrap().watermark.epoch();
         let at = Assignment { at: self.at.clone(), epoch };
         self.event(GroupEvent::OutOfRange { at, offset, start, end })
     }
@@ -107,7 +107,8 @@ fn what_comes_again_is_looked_for_first_and_an_old_epoch_changes_nothing() {
     let mut case = Case::with_policy(OutOfRangePolicy::Earliest);
     let given_back = case.take(0);
     case.engine.give_back(&case.at, given_back, 1, case.now);
-    let old = Assignment { at: case.at.clone(), epoch: case.engine.partitions[&case.at].watermark.epoch() };
+    let old =
+        Assignment { at: case.at.clone(), epoch: case.engine.partitions.get(&case.at).unwrap().watermark.epoch() };
     assert!(case.out_of_range(1, 100, 150).is_empty());
     let actions = case.wait(SECOND);
     assert!(matches!(&actions[..], [Action::Seek { to: 0, .. }]), "{actions:?}");

@@ -97,7 +97,7 @@ fn a_record_that_is_rejected_late_stops_its_partition_and_leaves_the_others() {
     assert_eq!(case.engine.reject(&case.at, first, case.now), Settled::Done);
     assert_eq!(case.engine.reject(&case.at, first, case.now), Settled::Again);
     assert!(case.engine.readable().is_empty());
-    assert_eq!(case.engine.settle(&case.at, second, case.now), Settled::Done);
+    assert_eq!(case.engine.settle(&case.at, second, || case.now), Settled::Done);
     assert!(case.turn().is_empty(), "nothing is committed, and it waits");
     assert_eq!(case.engine.dead_letter(&case.at, first, case.now), Settled::Done);
     assert_eq!(case.engine.dead_letter(&case.at, first, case.now), Settled::Again);

@@ -54,7 +54,7 @@ fn a_commit_without_an_answer_holds_the_release_up_to_its_time_and_is_reported()
     // The partition comes back, and the late answer is about the old assignment.
     case.event(GroupEvent::Assigned(vec![case.at.clone()]));
     assert!(case.answer(ticket, CommitAnswer::Committed).is_empty());
-    assert_eq!(case.engine.partitions[&case.at].watermark.last_committed(), None);
+    assert_eq!(case.engine.partitions.get(&case.at).unwrap().watermark.last_committed(), None);
 }
 
 #[test]

@@ -196,7 +196,7 @@ fn an_abort_reads_the_records_again_and_what_follows_them() {
     assert_eq!((case.end(&span), case.end(&behind)), (None, None));
     let again = case.span([0, 4]);
     assert_eq!(case.end(&again), Some(5));
-    assert_eq!(case.engine.settle(&case.at, behind.first, case.now), Settled::Stale);
+    assert_eq!(case.engine.settle(&case.at, behind.first, || case.now), Settled::Stale);
 }
 
 #[test]
