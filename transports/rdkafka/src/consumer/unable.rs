@@ -27,7 +27,7 @@ impl Unable {
         topics: &[Arc<str>],
         now: Instant,
     ) -> bool {
-        if !keeps_from_reading(code) {
+        if !keeps_from_reading(code) && !leaves_partitions_unread(code, text) {
             return false;
         }
         self.0.retain(|_, last| now.saturating_duration_since(*last) < QUIET);
@@ -62,6 +62,14 @@ fn keeps_from_reading(code: i32) -> bool {
     }
 }
 
+/// Whether the coordinator did not tell where partitions begin, for example because it moves. librdkafka 2.12.1 does not ask it
+/// again: they are not read until they are assigned again (`rd_kafka_assignment_apply_offsets`). That follows by itself if the
+/// group has moved on.
+fn leaves_partitions_unread(code: i32, text: &str) -> bool {
+    // ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID, REBALANCE_IN_PROGRESS, FENCED_INSTANCE_ID, STALE_MEMBER_EPOCH
+    !matches!(code, 22 | 25 | 27 | 82 | 113) && text.contains("Failed to fetch committed offset")
+}
+
 /// The error that the source is told of.
 pub(crate) fn error(code: i32, text: &str) -> Error {
     let error = match code {
@@ -71,6 +79,9 @@ pub(crate) fn error(code: i32, text: &str) -> Error {
     };
     let error = error.without_record().with_recovery(Recovery::Wait);
     let help = match error.kind() {
+        _ if leaves_partitions_unread(code, text) => {
+            "restart this source: its partitions without an offset are not read until they are assigned again"
+        }
         ErrorKind::Authorization => "grant this principal READ on the group and on the topics",
         ErrorKind::Authentication => "correct the credentials, or the user on the brokers",
         ErrorKind::UnknownTopicOrPartition => "create the topic, or grant this principal READ and DESCRIBE on it",
@@ -106,6 +117,17 @@ mod tests {
             assert!(!at(second, 29, "again", Some("orders")), "it does not end by repeats");
         }
         assert!(at(299 + 60, 29, "again", Some("orders")), "it was quiet");
+    }
+
+    #[test]
+    fn partitions_that_are_not_read_are_told_whatever_the_code() {
+        let text = "Failed to fetch committed offsets for 2 partition(s) in group \"g\": Broker: Not coordinator";
+        let mut unable = Unable::default();
+        assert!(unable.is_news(16, text, None, &[], Instant::now()));
+        assert!(!unable.is_news(16, text, None, &[], Instant::now()));
+        assert!(!unable.is_news(27, text, None, &[], Instant::now()), "the group assigns them again");
+        assert!(error(16, text).help().starts_with("restart this source"));
+        assert_consistent(&error(16, text));
     }
 
     #[test]

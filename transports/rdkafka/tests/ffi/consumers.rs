@@ -18,6 +18,7 @@ use super::*;
 /// librdkafka's API keys.
 const FETCH: i16 = 1;
 const OFFSET_COMMIT: i16 = 8;
+const OFFSET_FETCH: i16 = 9;
 
 struct Events(UnboundedSender<GroupEvent>);
 
@@ -64,7 +65,13 @@ async fn opened(cluster: &MockCluster) -> Arc<dyn Consumer> {
 impl Member {
     /// The only member of a group, with the only partition.
     async fn join(cluster: &MockCluster) -> Self {
+        Self::join_after(cluster, || {}).await
+    }
+
+    /// `before` is called between connecting and joining.
+    async fn join_after(cluster: &MockCluster, before: impl FnOnce()) -> Self {
         let consumer = opened(cluster).await;
+        before();
         let (sender, events) = unbounded_channel();
         consumer.run(Arc::new(Events(sender)));
         let mut member = Self {
@@ -248,6 +255,17 @@ async fn codes_of_commits_are_answers() {
         assert!(committed(&member.commit(4).await), "after {code}");
     }
     assert_eq!(member.read(5).await, [0, 1, 2, 3, 4]);
+    member.consumer.leave(PATIENCE);
+    member.left().await;
+}
+
+/// While the coordinator moves, it does not tell where the group's partitions begin, and librdkafka does not ask again.
+#[tokio::test]
+async fn a_partition_that_is_not_read_is_told() {
+    let (cluster, _transport) = cluster(5).await;
+    let mut member = Member::join_after(&cluster, || cluster.fail_requests(OFFSET_FETCH, &[16])).await;
+    let GroupEvent::Unable { error, .. } = member.event().await else { panic!("nothing is told") };
+    assert!(format!("{error:#}").contains("are not read until they are assigned again"), "{error:#}");
     member.consumer.leave(PATIENCE);
     member.left().await;
 }
