@@ -226,7 +226,7 @@ impl KafkaSourceConfig {
     ///
     /// It also sets properties that have no field and differ from librdkafka's defaults: offsets are not committed and the
     /// end of a partition is not reported by the client itself; `check.crcs` is true; a full partition is fetched again after
-    /// 50 ms (`fetch.queue.backoff.ms`); new partitions are found within 60 s (`topic.metadata.refresh.interval.ms`); a
+    /// 10 ms (`fetch.queue.backoff.ms`); new partitions are found within 60 s (`topic.metadata.refresh.interval.ms`); a
     /// connection that is idle for 230 s is closed (`connections.max.idle.ms`), before a load balancer forgets it.
     #[must_use]
     pub fn librdkafka_properties(&self, partitions: u32) -> BTreeMap<String, String> {

@@ -51,7 +51,7 @@ pub(super) fn properties(config: &KafkaSourceConfig, partitions: u32) -> BTreeMa
     set("fetch.min.bytes", config.fetch_min_bytes.to_string());
     set("fetch.wait.max.ms", config.fetch_max_wait_ms.to_string());
     // librdkafka's default is 1 s. The time that a partition whose share is used up is not fetched.
-    set("fetch.queue.backoff.ms", "50".to_owned());
+    set("fetch.queue.backoff.ms", "10".to_owned());
     // librdkafka's default is 5 min. New partitions are found within this time.
     set("topic.metadata.refresh.interval.ms", "60000".to_owned());
     // Load balancers drop idle connections silently: the next request would wait for `socket.timeout.ms`.
@@ -108,7 +108,7 @@ mod tests {
              fetch.max.bytes=33554432\n\
              fetch.message.max.bytes=1048576\n\
              fetch.min.bytes=1\n\
-             fetch.queue.backoff.ms=50\n\
+             fetch.queue.backoff.ms=10\n\
              fetch.wait.max.ms=500\n\
              group.id=g\n\
              group.protocol=classic\n\
@@ -154,7 +154,7 @@ mod tests {
              fetch.max.bytes=33554432\n\
              fetch.message.max.bytes=9\n\
              fetch.min.bytes=7\n\
-             fetch.queue.backoff.ms=50\n\
+             fetch.queue.backoff.ms=10\n\
              fetch.wait.max.ms=8\n\
              group.id=g\n\
              group.instance.id=pod-0\n\

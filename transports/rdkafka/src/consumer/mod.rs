@@ -40,7 +40,7 @@ const DROPPED: Duration = Duration::from_secs(1);
 ///
 /// It takes librdkafka's properties. Those that are not set have librdkafka's defaults, except these:
 /// `partition.assignment.strategy=cooperative-sticky`, `topic.metadata.refresh.interval.ms=60000`,
-/// `fetch.queue.backoff.ms=50`, and `reconnect.backoff.max.ms=1000` (not if you set `reconnect.backoff.ms`). Properties on
+/// `fetch.queue.backoff.ms=10`, and `reconnect.backoff.max.ms=1000` (not if you set `reconnect.backoff.ms`). Properties on
 /// which a source depends, for example `enable.auto.commit`, are refused, and `log_level` is 4 (warnings) at least.
 ///
 /// ```no_run

@@ -13,7 +13,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     // librdkafka's 300 s would be the time until new partitions of a topic are read.
     ("topic.metadata.refresh.interval.ms", "60000"),
     // librdkafka's 1 s would be a second of silence each time that a small buffer was full.
-    ("fetch.queue.backoff.ms", "50"),
+    ("fetch.queue.backoff.ms", "10"),
 ];
 
 const RECONNECT_MAX: &str = "reconnect.backoff.max.ms";
