@@ -187,8 +187,8 @@ impl<T: Send + 'static> KafkaSource<T> {
     /// they are passed.
     ///
     /// It asks the brokers for the ends, one request for each partition, so that it is as of this call. The gauge
-    /// `kafka_tower.source.lag` is the same number with the end that came with the last answer to a fetch, and asks nobody: it is
-    /// too small while a partition is not fetched, because it is paused or the client's buffer is full.
+    /// `kafka_tower.source.lag` is the same number with the end that came with the last answer to a fetch, and sends no request: it
+    /// is too small while a partition is not fetched, because it is paused or the client's buffer is full.
     ///
     /// # Errors
     ///

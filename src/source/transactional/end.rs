@@ -99,9 +99,9 @@ pub(super) async fn run<U: Send + 'static>(
     if let Err(error) = transaction.send_offsets(offsets.clone(), group).await {
         return aborted(transaction, Some(error)).await;
     }
-    // Whether the partitions are still ours is not asked again: now nobody else handles these records before this transaction
-    // has ended. The group has accepted its offsets while this member was current. From then on, whoever gets the partitions asks
-    // for stable offsets, and the coordinator answers `UNSTABLE_OFFSET_COMMIT` until the transaction's end is written: the
+    // The epochs are not checked again: no other member handles these records before this transaction has ended. The group
+    // accepted its offsets while this member was current. From then on, the next owner of the partitions asks for stable
+    // offsets, and the coordinator answers `UNSTABLE_OFFSET_COMMIT` until the transaction's end is written: the
     // next reader begins behind a committed one, and at the old offset after an aborted one. An abort here would only
     // repeat work. Consumers ask for stable offsets if they read committed records only (KIP-447; librdkafka's
     // `rd_kafka_assignment.c`, Java's `ConsumerCoordinator`), which the configuration demands with this strategy. A member of the

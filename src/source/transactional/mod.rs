@@ -200,7 +200,7 @@ impl<T, U, H> Transactional<T, U, H> {
     ///
     /// async fn bill(order: SourceMessage<u32>) -> Result<Option<u32>, String> {
     ///     match order.value() {
-    ///         Some(13) => Err("nobody pays it".to_string()),
+    ///         Some(13) => Err("it was not paid".to_string()),
     ///         order => Ok(order.copied()),
     ///     }
     /// }

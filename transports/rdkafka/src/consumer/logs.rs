@@ -20,7 +20,7 @@ pub(super) struct Line {
     pub(super) text: String,
 }
 
-/// Lines and resets that nobody has taken yet. No lock is held while anything else is called.
+/// Lines and resets that were not taken yet. No lock is held while anything else is called.
 #[derive(Default)]
 pub(super) struct Logs {
     lines: Mutex<Vec<Line>>,

@@ -79,8 +79,12 @@ pub(crate) fn error(code: i32, text: &str) -> Error {
     };
     let error = error.without_record().with_recovery(Recovery::Wait);
     let help = match error.kind() {
+        ErrorKind::Authorization if leaves_partitions_unread(code, text) => {
+            "grant this principal READ on the group and on the topics, then restart this source: some of its partitions are not \
+             read until they are assigned again"
+        }
         _ if leaves_partitions_unread(code, text) => {
-            "restart this source: its partitions without an offset are not read until they are assigned again"
+            "restart this source: some of its partitions are not read until they are assigned again"
         }
         ErrorKind::Authorization => "grant this principal READ on the group and on the topics",
         ErrorKind::Authentication => "correct the credentials, or the user on the brokers",
@@ -127,7 +131,11 @@ mod tests {
         assert!(!unable.is_news(16, text, None, &[], Instant::now()));
         assert!(!unable.is_news(27, text, None, &[], Instant::now()), "the group assigns them again");
         assert!(error(16, text).help().starts_with("restart this source"));
-        assert_consistent(&error(16, text));
+        assert!(
+            error(30, text).help().starts_with("grant this principal READ")
+                && error(30, text).help().contains("then restart")
+        );
+        [16, 30].into_iter().for_each(|code| assert_consistent(&error(code, text)));
     }
 
     #[test]
