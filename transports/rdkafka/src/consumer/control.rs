@@ -8,15 +8,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::later;
-use kafka_tower_core::{ConsumerEvents, Error, GroupEvent, TopicPartition};
+use kafka_tower_core::{ConsumerEvents, Error, GroupEvent, OffsetReset, TopicPartition};
 
 use super::client_events::{self, Happened};
 use super::refused_seek::{self, Then};
 use super::shared::{Partition, Seek, Shared};
-use super::{commits, logs};
+use super::{commits, logs, look_up};
 use crate::codes;
 use crate::ffi::Queue;
-use crate::ffi::consumer::{ConsumerInstance, PartitionQueue, Place, Protocol};
+use crate::ffi::consumer::{Begin, ConsumerInstance, PartitionQueue, Place, Protocol};
 use crate::log::Source;
 
 /// Longest wait for an event. Turns that were asked for and wake-ups end it earlier.
@@ -36,6 +36,8 @@ pub(super) fn spawn(shared: Arc<Shared>, instance: Arc<ConsumerInstance>) -> std
             events,
             next: None,
             protocol: Protocol::Eager,
+            look_ups: 0,
+            assigning: None,
             revoked: None,
             ended: None,
         };
@@ -55,6 +57,10 @@ struct Control<'a> {
     next: Option<Instant>,
     /// The protocol of the last rebalance. librdkafka must not be asked for it once the consumer closes.
     protocol: Protocol,
+    /// Number of look-ups that have begun.
+    look_ups: u64,
+    /// What the group has assigned, until it is known where that begins. Then the assignment is answered.
+    assigning: Option<Vec<TopicPartition>>,
     /// What the group has taken back, until it is released.
     revoked: Option<Vec<TopicPartition>>,
     /// librdkafka's consumer has ended by a fatal error.
@@ -114,6 +120,7 @@ impl Control<'_> {
         if notified || self.next.is_some_and(|next| next <= Instant::now()) {
             self.turn(None);
         }
+        self.begin();
         if self.revoked.is_some() && self.instance.assignment_lost() {
             self.lose();
         }
@@ -173,6 +180,36 @@ impl Control<'_> {
 
     fn assigned(&mut self, partitions: Vec<TopicPartition>) {
         self.protocol = self.instance.protocol();
+        self.look_ups += 1;
+        if partitions.is_empty() || !look_up::begin(self.shared, self.look_ups, &partitions) {
+            return self.assign(partitions, None);
+        }
+        self.assigning = Some(partitions);
+    }
+
+    /// Answers the assignment once the look-up has ended. If the assignment was lost meanwhile, librdkafka waits for the answer
+    /// before it takes it back.
+    fn begin(&mut self) {
+        let ended = self.shared.state().begins.take_if(|(number, _)| *number == self.look_ups);
+        if self.assigning.is_none() || ended.is_none() && !self.instance.assignment_lost() {
+            return;
+        }
+        let partitions = self.assigning.take().unwrap_or_default();
+        let offsets = ended.and_then(|(_, offsets)| offsets);
+        self.assign(partitions, offsets.as_deref());
+    }
+
+    /// `offsets`: those that the group has committed, if that is known.
+    fn assign(&mut self, partitions: Vec<TopicPartition>, offsets: Option<&[Option<i64>]>) {
+        let start = match self.shared.subscription.start {
+            OffsetReset::Latest => Begin::End,
+            _ => Begin::First,
+        };
+        let begin = |index: usize| match offsets {
+            Some(offsets) => offsets.get(index).copied().flatten().map_or(start, Begin::Offset),
+            None => Begin::Committed,
+        };
+        let begins: Vec<_> = partitions.iter().cloned().enumerate().map(|(index, at)| (at, begin(index))).collect();
         let mut state = self.shared.state();
         for at in &partitions {
             if !state.partitions.contains_key(at) {
@@ -186,7 +223,7 @@ impl Control<'_> {
         }
         drop(state);
         partitions.iter().for_each(|at| self.shared.logs.forget(&at.topic, at.partition));
-        match self.instance.assign(self.protocol, &partitions) {
+        match self.instance.assign(self.protocol, &begins) {
             Ok(()) => self.turn(Some(GroupEvent::Assigned(partitions))),
             Err(code) => {
                 self.fail("partitions were not assigned, and are given back", code);
@@ -200,6 +237,7 @@ impl Control<'_> {
         self.protocol = self.instance.protocol();
         let partitions = self.names(places);
         self.shared.state().released = false;
+        self.assigning = None;
         // librdkafka waits for the answer before it takes more back.
         self.revoked = Some(partitions.clone());
         if self.instance.assignment_lost() {
@@ -306,6 +344,11 @@ impl Control<'_> {
         // From now on no metadata is asked for: librdkafka does not answer while it closes.
         state.leave.get_or_insert_with(Instant::now);
         drop(state);
+        if self.assigning.take().is_some() && until.is_some() {
+            if let Err(code) = self.instance.assign(self.protocol, &[]) {
+                self.fail("a rebalance was not answered", code);
+            }
+        }
         self.give_back();
         let Some(until) = until else {
             if !owned.is_empty() {

@@ -20,6 +20,9 @@ const FIRST_QUESTION: Duration = Duration::from_millis(500);
 /// Longest time of one question. A consumer that ends waits for it.
 const MAX_QUESTION: Duration = Duration::from_secs(5);
 
+/// How long the answer to an assignment waits for the offsets of the group, which waits for the answer.
+const BEGIN: Duration = Duration::from_secs(5);
+
 /// Time between two questions that were answered at once with an error.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -28,9 +31,15 @@ pub(super) fn committed(
     at: &[TopicPartition],
     within: Duration,
 ) -> ControlFuture<'static, Vec<Option<i64>>> {
+    let what = format!("the offsets of the group {}", shared.subscription.group_id);
+    ask(shared, what, within, committed_by_group(at))
+}
+
+fn committed_by_group(
+    at: &[TopicPartition],
+) -> impl Fn(&ConsumerInstance, Duration) -> Result<Vec<Option<i64>>, i32> + Send + use<> {
     let at = at.to_vec();
-    let group = Arc::clone(&shared.subscription.group_id);
-    ask(shared, format!("the offsets of the group {group}"), within, move |instance, within| {
+    move |instance, within| {
         let places = instance.committed(at.iter().map(|at| (&*at.topic, at.partition)), within)?;
         let offset = |at: &TopicPartition| {
             let mut found = places.iter().filter(|place| place.topic == *at.topic && place.partition == at.partition);
@@ -41,7 +50,7 @@ pub(super) fn committed(
             }
         };
         at.iter().map(offset).collect()
-    })
+    }
 }
 
 pub(super) fn offset_of(
@@ -94,6 +103,20 @@ pub(super) fn find_range(shared: &Arc<Shared>, at: &Assignment, offset: i64) {
     }
 }
 
+/// Looks up where the group's partitions begin, in the background, and tells the control thread. False if there is no thread.
+///
+/// librdkafka asks for that, too, but not again after an error, for example if the coordinator moves in this moment: then the
+/// partitions would not be read until the next rebalance.
+pub(super) fn begin(shared: &Arc<Shared>, number: u64, at: &[TopicPartition]) -> bool {
+    let (asking, at) = (Arc::clone(shared), at.to_vec());
+    let asks = move || {
+        let question = committed_by_group(&at);
+        let found = answer(&asking, "where partitions begin", BEGIN, || false, &question).ok();
+        asking.tell(|state| state.begins = Some((number, found)));
+    };
+    thread::Builder::new().name("kafka-tower-look-up".to_owned()).spawn(asks).is_ok()
+}
+
 /// Asks until there is an answer, or an error that will not change.
 fn ask<T: Send + 'static>(
     shared: &Arc<Shared>,
@@ -105,31 +128,39 @@ fn ask<T: Send + 'static>(
     Box::pin(async move {
         let (sender, receiver) = oneshot::channel();
         let asks = move || {
-            let deadline = later(Instant::now(), within);
-            let mut time = FIRST_QUESTION;
-            let answer = loop {
-                let lease = shared.lease().filter(|_| shared.state().leave.is_none());
-                let Some(instance) = lease.as_ref().and_then(|lease| lease.instance()) else {
-                    break Err(closed(&what));
-                };
-                let left = deadline.saturating_duration_since(Instant::now());
-                match question(instance, left.min(time)) {
-                    Ok(found) => break Ok(found),
-                    Err(code) if super::open::is_final(code) || left.is_zero() || sender.is_closed() => {
-                        break Err(not_found(code, &what, within));
-                    }
-                    Err(_) => {}
-                }
-                drop(lease);
-                thread::sleep(AGAIN);
-                time = (2 * time).min(MAX_QUESTION);
-            };
+            let answer = answer(&shared, &what, within, || sender.is_closed(), &question);
             drop(sender.send(answer));
         };
         let thread = thread::Builder::new().name("kafka-tower-look-up".to_owned());
         thread.spawn(asks).map_err(|error| threads::no_thread(error).without_record())?;
         receiver.await.unwrap_or_else(|_| Err(threads::panicked("cannot look up an offset").without_record()))
     })
+}
+
+fn answer<T>(
+    shared: &Shared,
+    what: &str,
+    within: Duration,
+    given_up: impl Fn() -> bool,
+    question: &impl Fn(&ConsumerInstance, Duration) -> Result<T, i32>,
+) -> Result<T, Error> {
+    let deadline = later(Instant::now(), within);
+    let mut time = FIRST_QUESTION;
+    loop {
+        let lease = shared.lease().filter(|_| shared.state().leave.is_none());
+        let Some(instance) = lease.as_ref().and_then(|lease| lease.instance()) else { return Err(closed(what)) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        match question(instance, left.min(time)) {
+            Ok(found) => return Ok(found),
+            Err(code) if super::open::is_final(code) || left.is_zero() || given_up() => {
+                return Err(not_found(code, what, within));
+            }
+            Err(_) => {}
+        }
+        drop(lease);
+        thread::sleep(AGAIN);
+        time = (2 * time).min(MAX_QUESTION);
+    }
 }
 
 pub(crate) fn not_found(code: i32, what: &str, within: Duration) -> Error {

@@ -43,6 +43,8 @@ pub(super) struct State {
     pub(super) ahead: VecDeque<GroupEvent>,
     pub(super) notified: bool,
     pub(super) released: bool,
+    /// The end of a look-up by [`look_up::begin`](super::look_up::begin), and its number.
+    pub(super) begins: Option<(u64, Option<Vec<Option<i64>>>)>,
     /// Until when the consumer leaves, if it does.
     pub(super) leave: Option<Instant>,
     /// The last error of the client, for connecting.
@@ -93,6 +95,7 @@ impl Shared {
             ahead: VecDeque::new(),
             notified: false,
             released: false,
+            begins: None,
             leave: None,
             last_error: None,
             unable: Unable::default(),

@@ -15,8 +15,26 @@ use super::list::{PartitionList, Place};
 use super::{OnLog, log, raw};
 use crate::codes;
 
-/// What librdkafka calls a position that the group has committed.
-const STORED: i64 = sys::RD_KAFKA_OFFSET_STORED as i64;
+/// Where an assigned partition begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// Where the group has committed. librdkafka asks for that, and not again after an error.
+    Committed,
+    Offset(i64),
+    First,
+    End,
+}
+
+impl Begin {
+    fn native(self) -> i64 {
+        match self {
+            Self::Committed => sys::RD_KAFKA_OFFSET_STORED.into(),
+            Self::Offset(offset) => offset,
+            Self::First => sys::RD_KAFKA_OFFSET_BEGINNING.into(),
+            Self::End => sys::RD_KAFKA_OFFSET_END.into(),
+        }
+    }
+}
 
 /// How a group moves partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,9 +131,11 @@ impl ConsumerInstance {
         unsafe { sys::rd_kafka_assignment_lost(self.rk()) != 0 }
     }
 
-    /// Answers an assignment: reads partitions where the group has committed.
-    pub(crate) fn assign(&self, protocol: Protocol, partitions: &[TopicPartition]) -> Result<(), i32> {
-        let list = PartitionList::of(partitions.iter().map(|at| (&*at.topic, at.partition, STORED)));
+    /// Answers an assignment.
+    pub(crate) fn assign(&self, protocol: Protocol, partitions: &[(TopicPartition, Begin)]) -> Result<(), i32> {
+        let place = |(at, begin): &(TopicPartition, Begin)| (at.topic.to_string(), at.partition, begin.native());
+        let places: Vec<_> = partitions.iter().map(place).collect();
+        let list = PartitionList::of(places.iter().map(|(topic, partition, offset)| (&**topic, *partition, *offset)));
         // SAFETY: the client and the list live, and what librdkafka keeps is copied.
         unsafe {
             match protocol {

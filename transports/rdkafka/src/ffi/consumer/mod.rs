@@ -11,7 +11,7 @@ mod partition_queue;
 mod raw;
 
 pub(crate) use batch::{FailedRead, LentBatch, MOST};
-pub(crate) use instance::{ConsumerInstance, Protocol};
+pub(crate) use instance::{Begin, ConsumerInstance, Protocol};
 pub(crate) use list::Place;
 pub(crate) use log::OnLog;
 pub(crate) use partition_queue::{OnRecords, PartitionQueue};
