@@ -24,9 +24,10 @@ async fn outage(waits: bool) -> (usize, usize) {
     let start = Instant::now();
     let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::new().failure_threshold(3).open_for(10 * SECOND));
     let layer = layer.wait_while_open(waits);
-    let breaker = layer.handle();
+    let (breaker, open) = (layer.handle(), Arc::<AtomicUsize>::default());
+    let called_open = Arc::clone(&open);
     let database = service_fn(move |message: SourceMessage<u32>| {
-        assert_ne!(breaker.state(), CircuitState::Open);
+        called_open.fetch_add(usize::from(breaker.state() == CircuitState::Open), Ordering::Relaxed);
         let is_down = (5..95).contains(&start.elapsed().as_secs());
         failures.fetch_add(usize::from(is_down), Ordering::Relaxed);
         async move {
@@ -51,6 +52,7 @@ async fn outage(waits: bool) -> (usize, usize) {
     drop(other);
     let report = serve.await.unwrap().unwrap_or_else(|error| panic!("{error}"));
     assert!(report.is_complete(), "{report}");
+    assert_eq!(open.load(Ordering::Relaxed), 0, "no call while the breaker is open");
     assert_eq!((report.skipped, committed(&kafka, 0), committed(&kafka, 1)), (0, 100, 100), "{report}");
     (down.load(Ordering::Relaxed), rejected.load(Ordering::Relaxed))
 }
