@@ -1,6 +1,7 @@
 //! Settings of a sink and of a source: their validation, and their translation to librdkafka's properties.
 
 mod built;
+mod client_properties;
 mod conflict;
 #[cfg(feature = "serde")]
 mod de;

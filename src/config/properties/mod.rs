@@ -42,8 +42,8 @@ fn look_at(
     name: &str,
     value: &str,
 ) -> Result<(), (String, String)> {
-    if let Some((_, cure)) = side.set_by_transport.iter().find(|(known, _)| *known == name) {
-        return Err((format!("{name:?}, which the transport sets"), (*cure).to_owned()));
+    if side.set_by_transport.iter().any(|(known, _)| *known == name) {
+        return Err(refusal(side, name, value));
     }
     if let Some(field) = set_by(side, name) {
         let problem = format!("{name:?}, which `{field}` sets");
@@ -78,6 +78,15 @@ pub(super) fn set(side: &Side, properties: &mut Properties, name: &str, value: &
     }
     properties.insert(name.to_owned(), value.to_owned());
     Vec::new()
+}
+
+/// Returns what is wrong with a setting that is not a property of such a client, and what to do.
+pub(super) fn refusal(side: &Side, name: &str, value: &str) -> (String, String) {
+    let set_by_transport = side.set_by_transport.iter().find(|(known, _)| *known == name);
+    match set_by_transport {
+        Some((_, cure)) => (format!("{name:?}, which the transport sets"), (*cure).to_owned()),
+        None => unknown(side, name, value),
+    }
 }
 
 fn missing(needs: Needs, built: Built) -> Option<(&'static str, &'static str)> {
