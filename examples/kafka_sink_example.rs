@@ -1,8 +1,8 @@
 //! The features of a sink, one by one.
 //!
 //! ```text
-//! cargo run --example kafka_sink_example --features mock-cluster
-//! KAFKA_BROKERS=host:9092 KAFKA_TOPIC=my-topic cargo run --example kafka_sink_example --features mock-cluster
+//! cargo run --example kafka_sink_example
+//! KAFKA_BROKERS=host:9092 KAFKA_TOPIC=my-topic cargo run --example kafka_sink_example
 //! ```
 //!
 //! Without `KAFKA_BROKERS` it uses librdkafka's mock cluster in this process. With it, it writes to a topic that must

@@ -1,8 +1,8 @@
 //! First messages: a few by hand, then ten thousand at once; then all of them are read back.
 //!
 //! ```text
-//! cargo run --example quickstart --features mock-cluster
-//! KAFKA_BROKERS=host:9092 KAFKA_TOPIC=my-topic cargo run --example quickstart --features mock-cluster
+//! cargo run --example quickstart
+//! KAFKA_BROKERS=host:9092 KAFKA_TOPIC=my-topic cargo run --example quickstart
 //! ```
 //!
 //! Without `KAFKA_BROKERS` it uses librdkafka's mock cluster: brokers inside this process that speak Kafka's protocol

@@ -51,7 +51,7 @@
 //! | `uuid` | `uuid::Uuid` as a message's key |
 //! | `ssl`, `ssl-vendored`, `gssapi`, `zstd` | options of librdkafka: TLS and SCRAM, Kerberos, zstd |
 //! | `cmake-build` | builds librdkafka with CMake |
-//! | `mock-cluster` | librdkafka's mock brokers, for tests and demonstrations |
+//! | `mock-cluster` (default) | librdkafka's mock brokers, for tests and demonstrations |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

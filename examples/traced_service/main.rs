@@ -1,8 +1,8 @@
 //! A service that sends to Kafka, traced with OpenTelemetry from its caller's request to the offset in the log.
 //!
 //! ```text
-//! cargo run --example traced_service --features opentelemetry,mock-cluster
-//! OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 cargo run --example traced_service --features opentelemetry,mock-cluster
+//! cargo run --example traced_service --features opentelemetry
+//! OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 cargo run --example traced_service --features opentelemetry
 //! ```
 //!
 //! Without `OTEL_EXPORTER_OTLP_ENDPOINT` it prints spans and metrics. Without `KAFKA_BROKERS` it uses librdkafka's mock
