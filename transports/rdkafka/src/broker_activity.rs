@@ -5,7 +5,6 @@
 //! looked at: what changed since the last look counts as having happened at this one.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use std::time::{Duration, Instant};
 use kafka_tower_core::sync::{lock, read, write};
 
 use crate::codes;
+use crate::connections::Connections;
 
 /// Maximum number of brokers observed; further ones are ignored.
 const KEPT: usize = 1_000;
@@ -90,38 +90,15 @@ struct LastLook {
 }
 
 /// The brokers of one client.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct BrokerActivities {
     all: RwLock<Vec<Arc<Connection>>>,
-    connected: Mutex<BTreeSet<(Vec<u8>, i32)>>,
-    changes: AtomicU64,
+    pub(crate) connections: Connections,
     /// Whether a request of a transaction ended without an answer.
     transactional_lost: AtomicBool,
     /// When a connection was last lost while a produce request had no answer.
     produce_lost: Mutex<Option<Instant>>,
     writes: AtomicU64,
-}
-
-/// The state of a client's connections. Equal states mean that none was made or lost in between.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ConnectionState {
-    /// Unlike that of any other client.
-    changes: u64,
-    pub(crate) any: bool,
-}
-
-impl Default for BrokerActivities {
-    fn default() -> Self {
-        static CLIENTS: AtomicU64 = AtomicU64::new(0);
-        Self {
-            all: RwLock::default(),
-            connected: Mutex::default(),
-            changes: AtomicU64::new(CLIENTS.fetch_add(1, Ordering::Relaxed) << 40),
-            transactional_lost: AtomicBool::new(false),
-            produce_lost: Mutex::default(),
-            writes: AtomicU64::new(0),
-        }
-    }
 }
 
 impl Connection {
@@ -178,30 +155,12 @@ impl Connection {
 }
 
 impl BrokerActivities {
-    /// A connection is ready for requests.
-    pub(crate) fn connected(&self, host: &[u8], port: i32) {
-        let mut connected = lock(&self.connected);
-        // A login that is renewed ends in this state, too.
-        if connected.insert((host.to_vec(), port)) {
-            self.changes.fetch_add(1, Ordering::AcqRel);
-        }
-    }
-
     /// A connection was lost, or could not be made. Called before the requests on it end.
-    pub(crate) fn disconnected(&self, host: &[u8], port: i32) {
+    pub(crate) fn disconnected(&self) {
         // The broker's name may be another one than that of its requests, so all brokers count.
         if self.connections().iter().any(|peer| peer.unanswered_produces.load(Ordering::Relaxed) > 0) {
             *lock(&self.produce_lost) = Some(Instant::now());
         }
-        let mut connected = lock(&self.connected);
-        if connected.remove(&(host.to_vec(), port)) {
-            self.changes.fetch_add(1, Ordering::AcqRel);
-        }
-    }
-
-    pub(crate) fn connection_state(&self) -> ConnectionState {
-        let connected = lock(&self.connected);
-        ConnectionState { changes: self.changes.load(Ordering::Acquire), any: !connected.is_empty() }
     }
 
     /// Records that a request of a transaction ended without an answer.
@@ -419,34 +378,15 @@ mod tests {
         peers.sent(1, NAME, false);
         peers.sent(1, NAME, true);
         peers.answered(1, NAME, true);
-        peers.disconnected(b"b", 9092);
+        peers.disconnected();
         assert_eq!(peers.produce_lost(), None, "it was answered");
         peers.sent(1, NAME, true);
         peers.lost(1, NAME, codes::LOCAL_PURGE_QUEUE, true);
-        // librdkafka ends the connection itself, under a name that its requests do not have.
-        peers.disconnected(b"other", 1);
+        // librdkafka ends the connection itself.
+        peers.disconnected();
         let lost = peers.produce_lost().expect("one is unanswered");
         peers.lost(1, NAME, TRANSPORT, true);
-        peers.disconnected(b"b", 9092);
+        peers.disconnected();
         assert_eq!(peers.produce_lost(), Some(lost), "the requests ended with the first loss");
-    }
-
-    #[test]
-    fn equal_counts_mean_that_no_connection_was_made_or_lost() {
-        let peers = BrokerActivities::default();
-        let start = peers.connection_state();
-        assert!(!start.any);
-        // It could not be made.
-        peers.disconnected(b"a", 9092);
-        assert_eq!(peers.connection_state(), start);
-        peers.connected(b"a", 9092);
-        let one = peers.connection_state();
-        assert!(one.any && one != start);
-        peers.connected(b"a", 9092);
-        assert_eq!(peers.connection_state(), one, "the login was renewed");
-        peers.disconnected(b"a", 9092);
-        peers.connected(b"a", 9092);
-        assert_ne!(peers.connection_state(), one, "another connection to the same broker");
-        assert_ne!(BrokerActivities::default().connection_state(), start, "another client");
     }
 }

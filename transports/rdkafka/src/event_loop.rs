@@ -88,7 +88,9 @@ pub(crate) fn spawn_isolated(
             while !isolated.stop.load(Ordering::Acquire) {
                 events.serve(IDLE);
                 events.guarded("a client in trouble", |this| {
-                    this.handle_stuck_isolated(&isolated.client, Instant::now())
+                    let now = Instant::now();
+                    isolated.client.find_lost_brokers(now);
+                    this.handle_stuck_isolated(&isolated.client, now)
                 });
             }
             // Reports that came together with the request to stop: release their records' room.
@@ -137,6 +139,7 @@ impl<'a> EventLoop<'a> {
                 // Subscribers, and what records own, are foreign code and may panic.
                 self.guarded("a subscriber", |this| this.inner.log.tick(now));
                 self.guarded("a record", |this| this.inner.ledger().drop_stale());
+                self.guarded("a subscriber", |this| this.client.find_lost_brokers(now));
                 tick = now + TICK;
             }
             self.guarded("a subscriber", |this| refresh.run(this.inner, now));

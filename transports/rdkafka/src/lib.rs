@@ -72,6 +72,7 @@ mod code_lookup;
 mod codes;
 mod connect;
 mod connect_state;
+mod connections;
 mod consumer;
 mod context;
 mod control;
@@ -90,6 +91,7 @@ mod isolated;
 mod line_kind;
 mod log;
 mod log_lines;
+mod lost_brokers;
 #[cfg(feature = "mock-cluster")]
 mod mock;
 mod open_transaction;

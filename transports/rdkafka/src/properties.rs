@@ -51,6 +51,11 @@ pub(crate) fn get<'a>(properties: &'a Properties, name: &str) -> Option<&'a str>
     std::iter::once(name).chain(same).find_map(|name| properties.get(name)).map(String::as_str)
 }
 
+/// Returns the bootstrap servers of a client's configuration.
+pub(crate) fn bootstrap_servers(config: &ClientConfig) -> Option<&str> {
+    config.get("bootstrap.servers").or_else(|| config.get("metadata.broker.list"))
+}
+
 /// Returns the configuration of the client.
 pub(crate) fn client_config(properties: &Properties) -> Result<ClientConfig> {
     features(properties)?;

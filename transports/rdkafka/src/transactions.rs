@@ -41,6 +41,7 @@ use crate::codes;
 use crate::inner::TransportInner;
 use crate::open_transaction::AtClose;
 use crate::owner::Owner;
+use crate::properties;
 use crate::slot::Slot;
 use crate::threads;
 
@@ -161,8 +162,8 @@ impl TransactionControl for RdkafkaTransactions {
 
 /// Brokers in any order, and the transactional id.
 fn producer_key(config: &ClientConfig) -> Option<String> {
-    let brokers = config.get("bootstrap.servers").or_else(|| config.get("metadata.broker.list"))?;
-    let brokers: BTreeSet<_> = brokers.split(',').map(str::trim).filter(|broker| !broker.is_empty()).collect();
+    let brokers: BTreeSet<_> =
+        properties::bootstrap_servers(config)?.split(',').map(str::trim).filter(|broker| !broker.is_empty()).collect();
     Some(format!("{} {}", Vec::from_iter(brokers).join(","), config.get("transactional.id")?))
 }
 

@@ -103,7 +103,9 @@ impl Control<'_> {
 
     /// Does everything that is due. Returns until when the consumer leaves, if it does.
     fn step(&mut self) -> Option<Instant> {
-        self.shared.log.tick(Instant::now());
+        let now = Instant::now();
+        self.shared.log.tick(now);
+        self.instance.find_lost_brokers(now);
         self.write_log();
         if self.shared.logs.has_resets() {
             // The reader finds that nothing comes before a reset.

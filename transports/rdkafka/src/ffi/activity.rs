@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rdkafka_sys as sys;
 
-use super::raw;
+use super::{bootstrap, raw};
 use crate::broker_activity::BrokerActivities;
 use crate::context::Context;
 
@@ -61,18 +61,17 @@ unsafe extern "C" fn on_state(
     _rk: *mut sys::rd_kafka_t,
     _id: i32,
     _protocol: *const c_char,
-    host: *const c_char,
+    _host: *const c_char,
     port: c_int,
     state: *const c_char,
     peers: *mut c_void,
 ) -> c_int {
     // SAFETY: as in `on_sent`.
-    let (peers, host, state) = unsafe { (&*peers.cast_const().cast::<BrokerActivities>(), bytes(host), bytes(state)) };
-    match state {
-        b"UP" => peers.connected(host, port),
-        b"DOWN" => peers.disconnected(host, port),
-        _ => {}
+    let (peers, state) = unsafe { (&*peers.cast_const().cast::<BrokerActivities>(), bytes(state)) };
+    if state == b"DOWN" {
+        peers.disconnected();
     }
+    bootstrap::count(&peers.connections, port, state);
     0
 }
 

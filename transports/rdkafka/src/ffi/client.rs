@@ -11,8 +11,9 @@ use rdkafka_sys as sys;
 use super::instance::{Instance, Native};
 use super::raw::millis;
 use super::{Queue, produce, raw};
-use crate::broker_activity::{BrokerActivity, ConnectionState};
+use crate::broker_activity::BrokerActivity;
 use crate::codes;
+use crate::connections::ConnectionState;
 use crate::slot::Slot;
 
 /// A librdkafka producer, made and owned by the binding's `Client`, which never polls it.
@@ -76,7 +77,12 @@ impl Client {
 
     /// Returns the state of the producer's connections; `None` once it is destroyed.
     pub(crate) fn connections(&self) -> Option<ConnectionState> {
-        self.with(|native| native.peers.connection_state())
+        self.with(|native| native.peers.connections.state())
+    }
+
+    /// Adds the bootstrap servers again if the producer has been without a connection for long: see `lost_brokers.rs`.
+    pub(crate) fn find_lost_brokers(&self, now: Instant) {
+        self.with_for_long(|native| native.find_lost_brokers(now));
     }
 
     /// Returns the ids of the brokers that the producer has contacted. Usually connected brokers come first.

@@ -10,6 +10,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaType;
 use rdkafka_sys as sys;
 
+use super::bootstrap::Bootstrap;
 use super::raw::millis;
 use super::topics::Topics;
 use super::{Event, Queue, activity, raw};
@@ -43,7 +44,8 @@ impl Instance {
         })?;
         // SAFETY: the producer lives longer than the queue: see `Native`.
         let queue = unsafe { Queue::main(producer.native_ptr()) };
-        Ok(Self(Arc::new(Native { topics: Topics::default(), queue, producer, peers })))
+        let bootstrap = Bootstrap::new(config);
+        Ok(Self(Arc::new(Native { topics: Topics::default(), queue, producer, peers, bootstrap })))
     }
 
     /// Like [`Client::purge`].
@@ -113,6 +115,7 @@ pub(super) struct Native {
     pub(super) queue: Queue,
     producer: rdkafka::client::Client<Context>,
     pub(super) peers: Arc<BrokerActivities>,
+    bootstrap: Bootstrap,
 }
 
 impl Native {
@@ -145,6 +148,11 @@ impl Native {
         let flags = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT | sys::RD_KAFKA_PURGE_F_NON_BLOCKING;
         // SAFETY: the client lives; the function is thread safe.
         unsafe { raw::rd_kafka_purge(self.rk(), flags) };
+    }
+
+    pub(super) fn find_lost_brokers(&self, now: Instant) {
+        // SAFETY: the client lives.
+        unsafe { self.bootstrap.add_if_lost(self.rk(), &self.peers.connections, now) };
     }
 
     pub(super) fn purge_queued(&self) {

@@ -11,6 +11,7 @@
 
 mod activity;
 mod admin_request;
+mod bootstrap;
 mod client;
 pub(crate) mod consumer;
 mod inspect;

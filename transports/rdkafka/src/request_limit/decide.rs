@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::broker_activity::ConnectionState;
 use crate::codes;
+use crate::connections::ConnectionState;
 
 /// The broker's setting. Only a restart of the broker changes it, and a restart closes its connections.
 pub(crate) const SETTING: &str = "socket.request.max.bytes";
@@ -118,14 +118,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::broker_activity::BrokerActivities;
+    use crate::connections::Connections;
 
     const OURS: usize = 1_000_000;
 
     fn connections() -> ConnectionState {
-        let peers = BrokerActivities::default();
-        peers.connected(b"b", 9092);
-        peers.connection_state()
+        let connections = Connections::default();
+        connections.made();
+        connections.state()
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
     fn brokers_are_asked_again_when_the_answer_may_have_changed() {
         let every = Some(Duration::from_secs(300));
         let (start, then, other) = (Instant::now(), connections(), connections());
-        let none = BrokerActivities::default().connection_state();
+        let none = Connections::default().state();
         assert!(!Schedule::default().is_due(none, every, start), "no broker is connected");
         assert!(Schedule::default().is_due(then, every, start));
         // Whether it is due: with the same connections after ASK_AGAIN and after the interval; with other connections.

@@ -2,18 +2,20 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::mem;
 use std::ptr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka_tower_core::{ConsumerGroup, TopicPartition};
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka_sys as sys;
 
+use super::super::bootstrap::{self, Bootstrap};
 use super::super::raw::millis;
 use super::super::{Queue, instance, raw as base};
 use super::list::{PartitionList, Place};
 use super::{OnLog, log, raw};
 use crate::codes;
+use crate::connections::Connections;
 
 /// Where an assigned partition begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,9 @@ pub(crate) struct ConsumerInstance {
     client: Owned,
     /// Target of the client's log. Dropped after it.
     _log: Arc<dyn OnLog>,
+    /// Target of an interceptor. Dropped after the client.
+    connections: Arc<Connections>,
+    bootstrap: Bootstrap,
 }
 
 struct Owned(*mut sys::rd_kafka_t);
@@ -71,11 +76,13 @@ impl ConsumerInstance {
             | sys::RD_KAFKA_EVENT_STATS
             | sys::RD_KAFKA_EVENT_ERROR
             | sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH;
+        let connections = Arc::<Connections>::default();
         let mut text: [c_char; 512] = [0; 512];
         // SAFETY: the configuration is valid, and belongs to the client if there is one, else still to `native`. The length passed
-        // is that of the buffer. The target of the log outlives the client: it is the last field.
+        // is that of the buffer. The targets of the log and of the connections outlive the client: their fields come after it.
         let rk = unsafe {
             log::send_to(native.ptr(), &log);
+            bootstrap::observe_connections(native.ptr(), &connections);
             sys::rd_kafka_conf_set_events(native.ptr(), events);
             let kind = sys::rd_kafka_type_t::RD_KAFKA_CONSUMER;
             sys::rd_kafka_new(kind, native.ptr(), text.as_mut_ptr(), text.len())
@@ -91,7 +98,14 @@ impl ConsumerInstance {
             raw::rd_kafka_poll_set_consumer(rk);
             Queue::consumer(rk)
         };
-        Ok(Arc::new(Self { events, client: Owned(rk), _log: log }))
+        let bootstrap = Bootstrap::new(config);
+        Ok(Arc::new(Self { events, client: Owned(rk), _log: log, connections, bootstrap }))
+    }
+
+    /// Adds the bootstrap servers again if the consumer has been without a connection for long: see `lost_brokers.rs`.
+    pub(crate) fn find_lost_brokers(&self, now: Instant) {
+        // SAFETY: the client lives.
+        unsafe { self.bootstrap.add_if_lost(self.rk(), &self.connections, now) };
     }
 
     pub(super) fn rk(&self) -> *mut sys::rd_kafka_t {

@@ -1,6 +1,4 @@
-//! Runs librdkafka against a broker that loses far more answers than a real one: krafka's `FakeBroker`, which speaks
-//! Kafka's protocol and can switch de-duplication off. The checker of the memory transport judges the result.
-#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test may fail
+//! Runs librdkafka against a broker that loses far more answers than a real one, and can switch de-duplication off. The checker of the memory transport judges the result.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
