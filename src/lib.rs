@@ -56,6 +56,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod config;
+#[cfg(feature = "memory")]
+#[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
+pub mod memory;
 mod optional;
 #[cfg(feature = "rdkafka")]
 mod preflight;
@@ -67,9 +70,6 @@ pub mod telemetry;
 mod waker_group;
 
 pub use kafka_tower_layers as layers;
-#[cfg(feature = "memory")]
-#[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
-pub use kafka_tower_memory as memory;
 #[cfg(feature = "rdkafka")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
 pub use kafka_tower_rdkafka as rdkafka;

@@ -13,15 +13,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::FutureExt;
 use kafka_tower::layers::ServiceBuilderExt;
 use kafka_tower::layers::circuit_breaker::CircuitBreakerLayer;
 use kafka_tower::layers::retry::{RetryLayer, RetryPolicy};
-use kafka_tower::memory::sim::{Guarantee, Order, Report, TOPIC, Verdict, check};
+use kafka_tower::memory::sim::{
+    Check, Failure, Guarantee, MakeStack, Order, Report, TOPIC, Verdict, check, check_sink,
+};
 use kafka_tower::memory::{FaultKind, Faults, MemoryTransport};
 use kafka_tower::{
-    Delivery, DeliveryGuarantee, Error, KafkaSink, KafkaSinkConfig, MessageSerializer, PartitionStrategy, Record,
-    Result, SinkMessage, async_trait, stack,
+    Delivery, DeliveryGuarantee, Error, KafkaSink, KafkaSinkConfig, MessageSerializer, PartitionStrategy, Persistence,
+    Record, Result, SinkMessage, async_trait, stack,
 };
 use tower::{Service, ServiceBuilder, ServiceExt};
 
@@ -190,9 +191,9 @@ fn default_stack(transport: MemoryTransport) -> BoxedStack {
 }
 
 /// The sink as users build it, with its type-erased stack.
-fn sink(transport: MemoryTransport) -> BoxedStack {
-    let builder = KafkaSink::<Bytes>::builder(config()).serializer(Arc::new(Raw)).transport(transport);
-    typed(builder.jitter_seed(1).build().now_or_never().expect("there is nothing to wait for").unwrap())
+fn sink(config: KafkaSinkConfig) -> Check<impl MakeStack> {
+    let build = move |transport| KafkaSink::builder(config.clone()).transport(transport).jitter_seed(1).build();
+    check_sink(build, |number| number.to_string())
 }
 
 #[test]
@@ -208,26 +209,46 @@ fn the_default_stack_keeps_at_most_once() {
 
 #[test]
 fn the_sink_keeps_at_least_once() {
-    assert_kept(&check(sink).guarantee(Guarantee::AtLeastOnce).seeds(SEEDS).run());
+    assert_kept(&sink(config()).guarantee(Guarantee::AtLeastOnce).seeds(SEEDS).run());
+}
+
+#[test]
+fn the_sink_keeps_exactly_once() {
+    let (enable_transactions, transactional_id) = (true, Some("check".to_owned()));
+    let config = KafkaSinkConfig { enable_transactions, transactional_id, send_timeout_ms: 1_000, ..config() };
+    assert_kept(&sink(config).guarantee(Guarantee::ExactlyOnce).seeds(SEEDS / 10).run());
+}
+
+/// A defect above the sink's own layers is found, too.
+#[test]
+fn a_defect_of_a_layer_of_the_sink_is_found() {
+    let build = |transport| {
+        let twice = |error: Error| error.with_persistence(Persistence::NotPersisted);
+        let layer = tower::util::MapErrLayer::new(twice);
+        KafkaSink::<u32>::builder(config()).transport(transport).layer(layer).jitter_seed(1).build()
+    };
+    let report = check_sink(build, |number| number).guarantee(Guarantee::AtLeastOnce).run();
+    assert_eq!(report.verdicts(), [Verdict::NotPersistedInLog], "{report}");
 }
 
 /// A seed determines a run. Only failing seeds show their history, so this test expects an order that the stack does
 /// not guarantee.
 #[test]
 fn a_seed_of_the_default_stack_replays() {
-    let failure = |stack: fn(MemoryTransport) -> BoxedStack| {
-        let check = check(stack).guarantee(Guarantee::AtMostOnce).shrink(false);
-        check.run().failure.expect("retries do not keep the order of the calls")
-    };
-    for stack in [default_stack, sink] {
-        let (first, second) = (failure(stack), failure(stack));
+    fn failure(check: Check<impl MakeStack>) -> Failure {
+        let report = check.guarantee(Guarantee::AtMostOnce).shrink(false).run();
+        report.failure.expect("retries do not keep the order of the calls")
+    }
+    let assert_same = |first: Failure, second: Failure| {
         assert_eq!(first.not_deterministic, None);
         assert_eq!((first.seed, first.violations, first.trace), (second.seed, second.violations, second.trace));
-    }
+    };
+    assert_same(failure(check(default_stack)), failure(check(default_stack)));
+    assert_same(failure(sink(config())), failure(sink(config())));
     // Negative control: the jitter is the only thing that the checker's seed does not determine.
     let unseeded = |transport: MemoryTransport| {
         let control = transport.control();
         typed(stack::default(&config(), Arc::new(Raw), transport, control))
     };
-    assert!(failure(unseeded).not_deterministic.is_some());
+    assert!(failure(check(unseeded)).not_deterministic.is_some());
 }

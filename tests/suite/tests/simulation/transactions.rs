@@ -43,32 +43,6 @@ pub(crate) fn mood(message: &[u8]) -> u64 {
     message.iter().take_while(|byte| byte.is_ascii_digit()).fold(0, |n, digit| n * 10 + u64::from(digit - b'0'))
 }
 
-/// A sink's transactions through its own methods, with the sink's timeout.
-#[derive(Debug)]
-struct OfSink(KafkaSink<Bytes>);
-
-impl TransactionControl for OfSink {
-    fn init(&self, _: Duration) -> ControlFuture<'_, ()> {
-        Box::pin(std::future::ready(Ok(()))) // making the sink did it
-    }
-
-    fn begin(&self, _: Duration) -> ControlFuture<'_, ()> {
-        Box::pin(self.0.begin_transaction())
-    }
-
-    fn commit(&self, _: Duration) -> ControlFuture<'_, ()> {
-        Box::pin(self.0.commit_transaction())
-    }
-
-    fn abort(&self, _: Duration) -> ControlFuture<'_, ()> {
-        Box::pin(self.0.abort_transaction())
-    }
-
-    fn send_offsets(&self, offsets: Vec<TopicOffset>, group: ConsumerGroup, _: Duration) -> ControlFuture<'_, ()> {
-        Box::pin(self.0.send_offsets(offsets, group))
-    }
-}
-
 /// The transport's transactions.
 #[derive(Debug)]
 struct OfTransport(Arc<dyn TransactionControl>);
@@ -106,7 +80,8 @@ async fn transactional_sink(transport: MemoryTransport, serializer: Moody) -> Re
     };
     let builder = KafkaSink::<Bytes>::builder(config).serializer(Arc::new(serializer)).transport(transport);
     let sink = builder.jitter_seed(1).build().await?;
-    Ok((typed(sink.clone()), Arc::new(OfSink(sink))))
+    let transactions = sink.control().transactions().expect("a transactional sink");
+    Ok((typed(sink), transactions))
 }
 
 /// The sink as users build it, with the default stack and its own begin, commit and abort. Some callers drop their

@@ -64,7 +64,7 @@ pub(super) fn next_action(
 /// The name that the checker gave to a record.
 #[cfg(feature = "sim")]
 fn name_of(record: &Record) -> Option<u32> {
-    crate::sim::id_of(record)
+    crate::sim::number_of(record)
 }
 
 #[cfg(not(feature = "sim"))]

@@ -17,10 +17,11 @@ use super::config::Config;
 use super::driver::{Driver, Stage};
 use super::journal::Journal;
 use super::judge::judge;
+use super::make::{CONNECTS, not_made};
 use super::outcome::{Outcome, PATIENCE, Schedule, count};
 use super::run::{close, explain, settle};
 use super::seen::seen;
-use super::transactions::{CONNECTS, Stop, note, watched};
+use super::transactions::{Stop, note, watched};
 use super::verdict::Violation;
 use super::workload::{Step, TOPIC, Workload};
 use crate::faults::draw::{below, chance};
@@ -177,7 +178,7 @@ where
         note(stage, "connect", &connected.as_ref().map(drop).map_err(Clone::clone));
         match connected {
             Ok(connected) => return Ok(connected),
-            Err(error) if failed == CONNECTS => panic!("no stack was made: {error:#}"),
+            Err(error) if failed == CONNECTS => not_made(&error),
             Err(_) => failed += 1,
         }
     }

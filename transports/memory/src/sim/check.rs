@@ -9,6 +9,7 @@ use tower_service::Service;
 use super::batches::Lanes;
 use super::config::Config;
 use super::failure::failure;
+use super::make::{MakeStack, not_made};
 use super::outcome::{Counts, Outcome, Schedule, on_paused_clock};
 use super::workload::{self, Workload};
 use super::{Guarantee, Order, Report, probe, run};
@@ -141,18 +142,21 @@ impl<F> Check<F> {
     }
 
     /// Runs the seeds until one shows a violation.
-    pub fn run<S>(mut self) -> Report
+    ///
+    /// # Panics
+    ///
+    /// If a stack cannot be made.
+    pub fn run(mut self) -> Report
     where
-        F: Fn(MemoryTransport) -> S,
-        S: Service<Record, Response = Delivery> + Clone,
-        S::Error: Into<Error>,
+        F: MakeStack,
     {
         let start = Instant::now();
         if self.capacity && self.config.guarantee != Guarantee::ExactlyOnce {
             self.config.capacity = Some(on_paused_clock(async {
                 let kafka = MemoryKafka::new().with_topic(workload::TOPIC, self.config.workload.partitions);
                 let transport = self.config.producer(&kafka).transport();
-                probe::capacity(&kafka, &(self.stack)(transport)).await
+                let (stack, _) = self.stack.make(transport).await.unwrap_or_else(|error| not_made(&error));
+                probe::capacity(&kafka, &stack).await
             }));
         }
         self.each_seed(start, |seed, schedule| run::run(&self.config, seed, schedule, &self.stack))

@@ -8,7 +8,7 @@ use kafka_tower_core::sync::lock;
 use kafka_tower_core::{Delivery, Record, Result};
 use tokio::time::Instant;
 
-use super::workload::id_of;
+use super::workload::number_of;
 
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -64,7 +64,7 @@ impl Journal {
     /// Records that the stack sends a record. Returns the index of the attempt, if the record belongs to the
     /// workload.
     pub(crate) fn attempt(&self, record: &Record) -> Option<usize> {
-        let id = id_of(record)?;
+        let id = number_of(record)?;
         self.add(What::Attempt { id });
         let mut state = self.lock();
         state.attempts.push(Attempt { id, acknowledged: false });

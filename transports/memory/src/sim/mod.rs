@@ -42,6 +42,7 @@ mod guarantee;
 mod history;
 mod journal;
 mod judge;
+mod make;
 mod outcome;
 mod probe;
 mod report;
@@ -64,10 +65,10 @@ pub use config::Order;
 pub use guarantee::Guarantee;
 pub use history::History;
 pub(crate) use journal::Journal;
+pub use make::{Made, MakeStack};
 pub use report::{Failure, Report};
 pub use verdict::{Verdict, Violation};
-pub use workload::TOPIC;
-pub(crate) use workload::id_of;
+pub use workload::{TOPIC, number_of};
 
 use crate::MemoryTransport;
 
@@ -80,7 +81,12 @@ where
     S: Service<Record, Response = Delivery> + Clone,
     S::Error: Into<Error>,
 {
-    Check::new(stack, Guarantee::AtLeastOnce)
+    check_made(stack)
+}
+
+/// Starts a check of stacks that are made in another way than by a function: see [`MakeStack`].
+pub fn check_made<M: MakeStack>(make: M) -> Check<M> {
+    Check::new(make, Guarantee::AtLeastOnce)
 }
 
 /// Starts a check of stacks that control their own transactions, as a sink does, under [`Guarantee::ExactlyOnce`].

@@ -16,6 +16,7 @@ use super::config::Config;
 use super::driver::{Driver, Stage, Stuck};
 use super::journal::Journal;
 use super::judge::judge;
+use super::make::{CONNECTS, MakeStack, not_made};
 use super::outcome::{Outcome, PATIENCE, Schedule, caught, count, on_paused_clock};
 use super::probe::capacity;
 use super::seen::seen;
@@ -27,12 +28,7 @@ use crate::{MemoryKafka, MemoryTransport};
 /// Time limit of the close, on the paused clock.
 const CLOSE: Duration = Duration::from_secs(5);
 
-pub(crate) fn run<S, F>(config: &Config, seed: u64, schedule: &Schedule, stack: &F) -> Outcome
-where
-    F: Fn(MemoryTransport) -> S,
-    S: Service<Record, Response = Delivery> + Clone,
-    S::Error: Into<Error>,
-{
+pub(crate) fn run<M: MakeStack>(config: &Config, seed: u64, schedule: &Schedule, stack: &M) -> Outcome {
     caught(|| {
         on_paused_clock(async {
             let stage = stage(config, seed, schedule);
@@ -86,15 +82,8 @@ fn stage(config: &Config, seed: u64, schedule: &Schedule) -> Stage {
     Stage { kafka, journal: Arc::new(Journal::new()), seed, committed_only: false }
 }
 
-async fn drive<S, F>(config: &Config, stage: &Stage, schedule: &Schedule, stack: &F) -> Outcome
-where
-    F: Fn(MemoryTransport) -> S,
-    S: Service<Record, Response = Delivery> + Clone,
-    S::Error: Into<Error>,
-{
-    let transport = config.producer(&stage.kafka).journal(&stage.journal).transport();
-    let control = transport.control();
-    let service = stack(transport);
+async fn drive<M: MakeStack>(config: &Config, stage: &Stage, schedule: &Schedule, stack: &M) -> Outcome {
+    let (service, control) = made(config, stage, stack).await;
     let workload = &config.workload;
     let mut driver = Driver::new(stage);
     let mut sends = BTreeSet::new();
@@ -132,6 +121,19 @@ where
         sends,
         counts: count(calls.iter().map(|call| call.answered.as_ref().map(|answer| &answer.outcome)), &seen),
         trace,
+    }
+}
+
+async fn made<M: MakeStack>(config: &Config, stage: &Stage, stack: &M) -> (M::Stack, Arc<dyn Control>) {
+    let mut failed = 0;
+    loop {
+        let transport = config.producer(&stage.kafka).journal(&stage.journal).transport();
+        let below = transport.control();
+        match stack.make(transport).await {
+            Ok((service, control)) => return (service, control.unwrap_or(below)),
+            Err(error) if failed == CONNECTS => not_made(&error),
+            Err(_) => failed += 1,
+        }
     }
 }
 

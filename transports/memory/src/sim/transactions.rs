@@ -15,6 +15,7 @@ use super::config::{Config, Order};
 use super::driver::Stage;
 use super::journal::What;
 use super::judge::transactions::{Ended, Sent, Transaction, judge};
+use super::make::{CONNECTS, MakeStack, not_made};
 use super::outcome::{Counts, Outcome, PATIENCE, Schedule, count};
 use super::seen::seen;
 use super::verdict::{Verdict, Violation};
@@ -30,9 +31,6 @@ const WITHIN: Duration = Duration::from_secs(1);
 /// Number of times that a call is repeated before its outcome counts as unknown.
 const CALLS: u32 = 20;
 
-/// Number of times that a failed connect is tolerated.
-pub(super) const CONNECTS: u32 = 100;
-
 /// A producer with its stack.
 pub(super) struct Producer<S> {
     service: S,
@@ -45,14 +43,19 @@ pub(super) struct Stop(pub(super) Violation);
 /// A stack, or the reason why none could be created.
 type Made<S> = Result<Result<Producer<S>>, Stop>;
 
-/// Creates a stack whose transactions the check controls, through the transport below.
-pub(super) async fn over<S>(
-    stage: &Stage,
-    transport: MemoryTransport,
-    stack: &impl Fn(MemoryTransport) -> S,
-) -> Made<S> {
-    let transactions = transport.control().transactions().expect("the producer has a transactional id");
-    let producer = Producer { service: stack(transport), transactions };
+/// Creates a stack. Without transactions of its own, the check controls those of the transport below.
+pub(super) async fn over<M: MakeStack>(stage: &Stage, transport: MemoryTransport, stack: &M) -> Made<M::Stack> {
+    let transactions = transport.control().transactions();
+    let made = watched("connect", stack.make(transport)).await?;
+    let (service, control) = match made {
+        Ok(made) => made,
+        Err(error) => return Ok(Err(error)),
+    };
+    let own = control.and_then(|control| control.transactions());
+    if let Some(transactions) = own {
+        return Ok(Ok(Producer { service, transactions }));
+    }
+    let producer = Producer { service, transactions: transactions.expect("the producer has a transactional id") };
     let (outcome, _) = again(stage, "init", |within| producer.transactions.init(within)).await?;
     Ok(outcome.map(|()| producer))
 }
@@ -159,7 +162,7 @@ async fn connect<S>(
         let producer = config.producer(&stage.kafka).journal(&stage.journal).transactional(ID);
         match make(producer.transport()).await? {
             Ok(producer) => return Ok(producer),
-            Err(error) if failed == CONNECTS => panic!("no stack was made: {error:#}"),
+            Err(error) if failed == CONNECTS => not_made(&error),
             Err(_) => failed += 1,
         }
     }

@@ -100,8 +100,8 @@ impl Step {
     }
 }
 
-/// The id of a record of the workload; `None` for other records.
-pub(crate) fn id_of(record: &Record) -> Option<u32> {
+/// The number of a record that a check sends, from 0; `None` for other records.
+pub fn number_of(record: &Record) -> Option<u32> {
     let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().and_then(|text| text.split(':').next()?.parse().ok());
     match record.headers.get(HEADER) {
         Some(value) => text(value),
