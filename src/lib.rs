@@ -27,6 +27,7 @@
 //! | item | what it is |
 //! |---|---|
 //! | [`KafkaSink`] | sends messages: `send`, `send_batch`, `send_stream`, or as a `tower::Service` |
+//! | [`KafkaClient`] | one producer that several sinks share |
 //! | [`KafkaSinkConfig`] | its settings, validated before connecting; can be read from the environment or a file |
 //! | [`preflight()`] | tries a configuration against the cluster and reports what it finds |
 //! | [`SinkMessage`], [`Delivery`], [`Error`] | a message, and the two results of a send |
@@ -79,7 +80,10 @@ pub use kafka_tower_layers::ServiceBuilderExt;
 pub use kafka_tower_layers::deserialize::MessageDeserializer;
 #[cfg(feature = "rdkafka")]
 pub use preflight::{PreflightReport, preflight};
-pub use sink::{CloseError, KafkaSink, SinkBuilder, Transaction, TransactionBatchOptions, TransactionOptions, stack};
+pub use sink::{
+    CloseError, KafkaClient, KafkaClientBuilder, KafkaSink, SinkBuilder, Transaction, TransactionBatchOptions,
+    TransactionOptions, TransactionSink, stack,
+};
 pub use source::{KafkaSource, SourceError, SourceMessage};
 
 pub use kafka_tower_core::gate::Limits;
@@ -87,7 +91,7 @@ pub use kafka_tower_core::source::{CommitStrategy, OutOfRangePolicy};
 pub use kafka_tower_core::{
     BoxError, CloseReport, Consumer, ConsumerGroup, ConsumerTransport, Control, ControlFuture, Delivery, Envelope,
     Error, ErrorKind, Header, Headers, InFlight, IntoKey, IntoTransport, Isolation, Persistence, RawRecord, Record,
-    Recovery, Result, Scope, SeekTo, SinkMessage, Timestamp, TopicOffset, TopicPartition, TopicPattern,
+    Recovery, Result, Scope, SeekTo, SinkMessage, Tenant, Timestamp, TopicOffset, TopicPartition, TopicPattern,
     TransactionControl, TransactionEnd, Transport, UnansweredSend, Undelivered, UnseenFailures, handover, outstanding,
 };
 pub use kafka_tower_layers::metrics::SinkMetrics;
@@ -113,6 +117,10 @@ struct Readme;
 #[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
 #[doc = include_str!("../docs/config.md")]
 struct ConfigDocument;
+
+#[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
+#[doc = include_str!("../docs/client.md")]
+struct ClientDocument;
 
 #[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
 #[doc = include_str!("../docs/errors.md")]

@@ -70,7 +70,10 @@ impl Service<Record> for ToyTransport {
             return DeliveryFuture::refused(error);
         }
         let (bytes, slot) = (record.size(), Arc::new(Slot::new(record, toy.now())));
-        toy.ledger.watch(&slot);
+        if let Err(error) = toy.ledger.watch(&slot) {
+            self.0.pass_on();
+            return DeliveryFuture::refused(error);
+        }
         match self.0.call(Arc::clone(&slot), bytes) {
             Ok(()) => {
                 handover::taken(); // from now on the transport answers for the record, also to its transaction

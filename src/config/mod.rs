@@ -146,6 +146,18 @@ fields::config! {
     }
 }
 
+/// Settings that each sink of a client has for itself.
+const OF_A_SINK: [&str; 8] = [
+    "topic",
+    "send_timeout_ms",
+    "connect_timeout_ms",
+    "max_retries",
+    "base_backoff_ms",
+    "enable_circuit_breaker",
+    "circuit_breaker_threshold",
+    "circuit_breaker_timeout_secs",
+];
+
 impl fields::Settings for KafkaSinkConfig {
     const SIDE: &'static side::Side = &side::SINK;
 
@@ -232,6 +244,14 @@ impl KafkaSinkConfig {
         Limits { records, bytes: self.buffer_memory }
     }
 
+    /// Names of the settings of the producer that differ from those of `client`, whose producer a sink with these settings
+    /// shares.
+    pub(crate) fn differences(&self, client: &Self) -> Vec<&'static str> {
+        let differs = |name: &&str| !OF_A_SINK.contains(name) && !fields::Fields::same(self, client, name);
+        let properties = (self.properties != client.properties).then_some("properties");
+        FIELDS.into_iter().filter(differs).chain(properties).collect()
+    }
+
     /// `send_timeout_ms` as a `Duration`.
     #[must_use]
     pub fn send_timeout(&self) -> Duration {
@@ -265,6 +285,16 @@ mod tests {
         let config = KafkaSinkConfig::default().with_property("sasl.password", "hunter2");
         let shown = format!("{config:?}");
         assert!(shown.contains("sasl.password") && !shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn a_sink_of_a_client_has_some_settings_for_itself() {
+        let client = KafkaSinkConfig::default();
+        let sink = KafkaSinkConfig { topic: "orders".into(), max_retries: 0, send_timeout_ms: 1, ..client.clone() };
+        assert!(sink.differences(&client).is_empty());
+        let other = KafkaSinkConfig { linger_ms: 7, acks: "1".into(), ..sink }.with_property("debug", "broker");
+        assert_eq!(other.differences(&client), ["acks", "linger_ms", "properties"]);
+        assert!(OF_A_SINK.iter().all(|name| FIELDS.contains(name)));
     }
 
     #[test]

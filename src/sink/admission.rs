@@ -49,7 +49,7 @@ impl Called {
 pub(super) type Tracked = (Option<Ticket>, Option<OpenSend>, u64);
 
 impl<T> SinkInner<T> {
-    /// Prepares a message for its call: writes its deadline, counted from `since`, and attaches it to the transaction.
+    /// Prepares a message for its call: writes its deadline, counted from `since`, and its tenant, and attaches it to the transaction.
     ///
     /// # Errors
     ///
@@ -57,6 +57,7 @@ impl<T> SinkInner<T> {
     #[inline]
     pub(super) fn admit(&self, message: &mut SinkMessage<T>, since: Instant) -> Result<Option<Ticket>> {
         deadline::stamp(message, since, self.parts.send_timeout);
+        message.envelope_mut().set_tenant(self.parts.tenant);
         self.ticket(message)
     }
 

@@ -11,6 +11,7 @@ use tower_layer::{Identity, Layer, Stack};
 use tower_service::Service;
 
 use super::KafkaSink;
+use super::control::SharedTransactions;
 use super::inner::{SharedParts, SinkInner};
 use super::options::StackOptions;
 use super::stack::{Instruments, StackFactory, TypedStack};
@@ -71,6 +72,8 @@ pub(super) struct Made<S> {
     pub(super) claims: Arc<[Claim]>,
     /// Its sends share transactions, which the transport begins and ends.
     pub(super) is_batched: bool,
+    /// Set if other sinks share the transport: the control of all of it, and its transactions.
+    pub(super) shared: Option<(Arc<dyn Control>, Option<SharedTransactions>)>,
 }
 
 impl<T> SinkBuilder<T> {
@@ -244,7 +247,7 @@ impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
         (SinkBuilder { config, serializer, source: (), layer, options, telemetry, message }, source)
     }
 
-    fn with_source<X>(self, source: X) -> SinkBuilder<T, F, X, L> {
+    pub(super) fn with_source<X>(self, source: X) -> SinkBuilder<T, F, X, L> {
         let Self { config, serializer, layer, options, telemetry, message, .. } = self;
         SinkBuilder { config, serializer, source, layer, options, telemetry, message }
     }
@@ -281,7 +284,8 @@ where
             claim = Claim::of(&*transactions, builder.config.transactional_id.as_deref().unwrap_or_default())?;
             transactions.init(builder.config.send_timeout()).await?;
         }
-        Ok(builder.finish(Made { transport, control, claims: claim.into_iter().collect(), is_batched: false }))
+        let claims = claim.into_iter().collect();
+        Ok(builder.finish(Made { transport, control, claims, is_batched: false, shared: None }))
     }
 }
 
@@ -298,13 +302,19 @@ where
         L::Service: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
         <L::Service as Service<SinkMessage<T>>>::Future: Send + 'static,
     {
-        let Made { transport, control, claims, is_batched } = made;
+        let Made { transport, control, claims, is_batched, shared } = made;
         let telemetry = self.telemetry.of_topic(&self.config.topic);
-        let instruments = Instruments::new(&self.config).traced(telemetry.clone(), &control);
+        let watched = shared.as_ref().map_or(&control, |(whole, _)| whole);
+        let instruments = Instruments::new(&self.config).traced(telemetry.clone(), watched);
         let (metrics, breaker) = (instruments.metrics.clone(), instruments.breaker());
         let foreign = TypeId::of::<L>() != TypeId::of::<Identity>();
         let send_timeout = self.config.send_timeout();
-        let mut parts = SharedParts::new(Arc::clone(&control), send_timeout, metrics, telemetry, breaker, foreign);
+        let transactions = match shared {
+            Some((_, transactions)) => transactions,
+            None => SharedTransactions::of(&control, &telemetry),
+        };
+        let mut parts =
+            SharedParts::new(Arc::clone(&control), transactions, send_timeout, metrics, telemetry, breaker, foreign);
         (parts.claims, parts.is_batched) = (claims, is_batched);
         let factory = StackFactory::new(self.config, self.serializer, self.layer, transport, control, instruments);
         KafkaSink::of(SinkInner::made(Arc::new(factory), self.options, parts))

@@ -174,21 +174,27 @@ where
     }
 }
 
-fn warn(config: &KafkaSinkConfig) {
+pub(super) fn warn(config: &KafkaSinkConfig) {
     for warning in config.warnings() {
         tracing::warn!(topic = config.topic, "{warning}");
     }
 }
 
-async fn connect(config: &KafkaSinkConfig, check: bool, telemetry: &TelemetrySetting) -> Result<RdkafkaTransport> {
+pub(super) async fn connect(
+    config: &KafkaSinkConfig,
+    check: bool,
+    telemetry: &TelemetrySetting,
+) -> Result<RdkafkaTransport> {
     let one = config.limits(1);
     let mut builder = RdkafkaTransport::builder()
-        .topic(config.topic.as_str())
         .limits(one)
-        .records_per_partition(config.topic.as_str(), one.records)
         .connect_timeout(config.connect_timeout())
         .delivery_bound(config.delivery_bound())
         .connect_check(check);
+    // The sinks of a client add theirs.
+    if !config.topic.is_empty() {
+        builder = builder.topic(config.topic.as_str()).records_per_partition(config.topic.as_str(), one.records);
+    }
     for (name, value) in config.librdkafka_properties() {
         builder = builder.property(name, value);
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl, UnseenFailures};
+use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, Tenant, TransactionControl, UnseenFailures};
 
 use super::commit_doubt::CommitDoubt;
 use super::completeness::{Completeness, SinkTransactions};
@@ -16,22 +16,28 @@ struct SinkControl {
     transactions: Arc<dyn TransactionControl>,
 }
 
-/// Returns the transactions of a sink over this transport, if it has any.
-pub(super) fn transactions(
-    transport: &Arc<dyn Control>,
-    completeness: Option<&Completeness>,
-    telemetry: &SinkTelemetry,
-) -> Option<Arc<SinkTransactions>> {
-    let (completeness, transactions) = (completeness?, transport.transactions()?);
-    // Telemetry is inside, so that it sees a commit only when the transport is asked for it.
-    let traced = TracedTransactions::new(telemetry.clone(), Arc::new(CommitDoubt::new(transactions)));
-    Some(Arc::new(SinkTransactions::new(completeness.clone(), traced)))
+/// The transactions of a transport, which all its sinks share: a commit is refused if a send of any of them is missing.
+#[derive(Clone, Debug)]
+pub(super) struct SharedTransactions {
+    pub(super) completeness: Completeness,
+    pub(super) transactions: Arc<SinkTransactions>,
+}
+
+impl SharedTransactions {
+    /// Those of a transport, if it has any.
+    pub(super) fn of(transport: &Arc<dyn Control>, telemetry: &SinkTelemetry) -> Option<Self> {
+        let (completeness, transactions) = (Completeness::of(&**transport)?, transport.transactions()?);
+        // Telemetry is inside, so that it sees a commit only when the transport is asked for it.
+        let traced = TracedTransactions::new(telemetry.clone(), Arc::new(CommitDoubt::new(transactions)));
+        let transactions = Arc::new(SinkTransactions::new(completeness.clone(), traced));
+        Some(Self { completeness, transactions })
+    }
 }
 
 /// Returns the control handle of a sink over this transport.
-pub(super) fn decorate(transport: &Arc<dyn Control>, transactions: Option<&Arc<SinkTransactions>>) -> Arc<dyn Control> {
+pub(super) fn decorate(transport: &Arc<dyn Control>, transactions: Option<&SharedTransactions>) -> Arc<dyn Control> {
     let Some(transactions) = transactions else { return Arc::clone(transport) };
-    let transactions = Arc::clone(transactions) as Arc<dyn TransactionControl>;
+    let transactions = Arc::clone(&transactions.transactions) as Arc<dyn TransactionControl>;
     Arc::new(SinkControl { transport: Arc::clone(transport), transactions })
 }
 
@@ -62,6 +68,14 @@ impl Control for SinkControl {
 
     fn generation(&self) -> u64 {
         self.transport.generation()
+    }
+
+    fn open_tenant(&self) -> Option<Arc<dyn Control>> {
+        self.transport.open_tenant()
+    }
+
+    fn tenant(&self) -> Tenant {
+        self.transport.tenant()
     }
 
     fn transactions(&self) -> Option<Arc<dyn TransactionControl>> {

@@ -12,33 +12,38 @@ use kafka_tower_core::{Control, Error, ErrorKind, Result};
 use super::close::Closed;
 use super::completeness::Completeness;
 use super::deadline::{self, within};
-use super::inner::SinkInner;
+use super::inner::Member;
+use super::telemetry::SinkTelemetry;
 use super::transaction::Claim;
 
 /// How long to wait until a failed send is polled, in seconds: the poll returns its answer or begins a backoff. A send
 /// that is not polled for that long makes no progress.
 const SEEN: Duration = Duration::from_secs(1);
 
-pub(super) async fn flush<T>(inner: &SinkInner<T>) -> Result<()> {
-    let (sends, control) = (&inner.parts.sends, &inner.parts.transport);
-    let epoch = sends.next_epoch();
+/// Flushes sinks over the transport, or the part of it, that is controlled.
+pub(super) async fn flush(sinks: &[Member], control: &dyn Control, time: Duration) -> Result<()> {
+    let epochs: Vec<_> = sinks.iter().map(|sink| (&sink.sends, sink.sends.next_epoch())).collect();
+    let settled = async || {
+        for (sends, epoch) in &epochs {
+            sends.settled(*epoch).await;
+        }
+    };
     let flushed = async {
         // Sends lingering batches, which frees room for waiting sends.
         control.flush().await?;
-        sends.settled(epoch).await;
+        settled().await;
         control.flush().await?;
         within(SEEN, control.unseen().seen()).await;
         // Failed sends that were retried.
-        sends.settled(epoch).await;
+        settled().await;
         Ok(())
     };
-    let time = inner.parts.send_timeout;
-    within(time, flushed).await.unwrap_or_else(|| Err(unanswered(inner, time)))
+    within(time, flushed).await.unwrap_or_else(|| Err(unanswered(sinks, control, time)))
 }
 
-fn unanswered<T>(inner: &SinkInner<T>, time: Duration) -> Error {
-    let on_their_way = inner.parts.transport.in_flight().records;
-    let open = inner.parts.sends.list();
+fn unanswered(sinks: &[Member], control: &dyn Control, time: Duration) -> Error {
+    let on_their_way = control.in_flight().records;
+    let open: Vec<_> = sinks.iter().flat_map(|sink| sink.sends.list()).collect();
     let topics: BTreeSet<_> = open.iter().filter_map(|open| open.topic.as_deref()).take(3).collect();
     let to = if topics.is_empty() { String::new() } else { format!(" (to {})", Vec::from_iter(topics).join(", ")) };
     not_flushed(time, on_their_way, open.len(), &to)
@@ -58,38 +63,46 @@ fn not_flushed(time: Duration, on_their_way: usize, sends: usize, to: &str) -> E
         .with_help("flush again to keep waiting; sends make progress only while they are polled")
 }
 
-pub(super) async fn close<T>(inner: &SinkInner<T>, time: Duration) -> Result<Closed> {
-    let (sends, control) = (&inner.parts.sends, &inner.parts.transport);
-    inner.close();
-    sends.wake();
+/// Closes sinks, and then the transport, or the part of it, that is controlled. `waits`: for the sends above it.
+pub(super) async fn close(sinks: &[Member], control: &dyn Control, waits: bool, time: Duration) -> Result<Closed> {
+    sinks.iter().for_each(Member::close);
     let begun = deadline::now();
     let left = || time.saturating_sub(deadline::now().saturating_duration_since(begun));
-    // With transactions an open one is aborted, and the transport rejects the sends above it in any case: no wait.
-    if inner.parts.completeness.is_none() {
-        let epoch = sends.next_epoch();
-        within(left(), rested(inner, epoch, &**control)).await;
+    if waits {
+        within(left(), rested(sinks, control)).await;
     }
     // Failed records whose futures have not been polled: the transport's report does not contain them.
     let unseen = control.unseen();
     let report = control.close(left()).await?;
-    let epoch = sends.next_epoch();
     // The transport rejects the remaining sends from now on.
-    within(left(), sends.settled(epoch)).await;
-    let unanswered = sends.list();
+    let rejected = async {
+        for Member { sends, .. } in sinks {
+            sends.settled(sends.next_epoch()).await;
+        }
+    };
+    within(left(), rejected).await;
+    let unanswered: Vec<_> = sinks.iter().flat_map(|sink| sink.sends.list()).collect();
     let unfinished = (unanswered.len() + unseen.count()) as u64;
-    inner.parts.completeness.iter().for_each(Completeness::closed);
-    inner.parts.claims.iter().for_each(Claim::release);
-    report.transaction.iter().for_each(|end| inner.parts.telemetry.ended(end));
     Ok(Closed { report, unfinished, unanswered })
 }
 
+/// The transport of a sink or a client was closed: ends its transactions, and releases their ids.
+pub(super) fn ended(closed: &Closed, completeness: Option<&Completeness>, claims: &[Claim], telemetry: &SinkTelemetry) {
+    completeness.into_iter().for_each(Completeness::closed);
+    claims.iter().for_each(Claim::release);
+    closed.report.transaction.iter().for_each(|end| telemetry.ended(end));
+}
+
 /// Waits until the transport tracks every earlier send, and none of them is about to back off.
-async fn rested<T>(inner: &SinkInner<T>, epoch: u64, control: &dyn Control) {
+async fn rested(sinks: &[Member], control: &dyn Control) {
+    let epochs: Vec<_> = sinks.iter().map(|sink| (&sink.sends, sink.sends.next_epoch())).collect();
     loop {
-        inner.parts.sends.settled(epoch).await;
+        for (sends, epoch) in &epochs {
+            sends.settled(*epoch).await;
+        }
         // Without an answer from the transport there is nothing to wait for.
         let _seen = within(SEEN, control.unseen().seen()).await;
-        if inner.parts.sends.is_settled(epoch) {
+        if epochs.iter().all(|(sends, epoch)| sends.is_settled(*epoch)) {
             return;
         }
     }

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kafka_tower_core::ticket::Ticket;
-use kafka_tower_core::{Control, Error, ErrorKind, Persistence, Result, SinkMessage};
+use kafka_tower_core::{Control, Error, ErrorKind, Persistence, Result, SinkMessage, Tenant};
 use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
 use kafka_tower_layers::metrics::Metrics;
 
 use super::boxed::DynStack;
 use super::completeness::{Caller, Completeness, SinkTransactions};
+use super::control::SharedTransactions;
 use super::open_sends::{self, Known, OpenSends};
 use super::options::StackOptions;
 use super::stack::StackFactory;
@@ -48,6 +49,8 @@ pub(super) struct SharedParts {
     pub(super) transactions: Option<Arc<SinkTransactions>>,
     pub(super) breaker: Option<CircuitBreakerHandle>,
     pub(super) sends: OpenSends,
+    /// Written into each message, if the sink shares its transport.
+    pub(super) tenant: Tenant,
     /// The stack contains layers of the user, which may hold messages: topic and key of each open send are kept for the
     /// close report.
     pub(super) foreign: bool,
@@ -61,16 +64,18 @@ pub(super) struct SharedParts {
 impl SharedParts {
     pub(super) fn new(
         transport: Arc<dyn Control>,
+        transactions: Option<SharedTransactions>,
         send_timeout: Duration,
         metrics: Metrics,
         telemetry: SinkTelemetry,
         breaker: Option<CircuitBreakerHandle>,
         foreign: bool,
     ) -> Self {
-        let completeness = Completeness::of(&*transport);
-        let transactions = control::transactions(&transport, completeness.as_ref(), &telemetry);
         let control = control::decorate(&transport, transactions.as_ref());
+        let (completeness, transactions) =
+            transactions.map(|shared| (shared.completeness, shared.transactions)).unzip();
         Self {
+            tenant: transport.tenant(),
             transport,
             control,
             transactions,
@@ -85,6 +90,33 @@ impl SharedParts {
             is_batched: false,
             claims: Arc::default(),
         }
+    }
+}
+
+impl SharedParts {
+    /// What a close needs of this sink.
+    pub(super) fn member(&self) -> Member {
+        Member { closed: Arc::clone(&self.closed), sends: self.sends.clone() }
+    }
+
+    /// Whether the transport is the sink's own: closing the sink closes it.
+    pub(super) fn owns_transport(&self) -> bool {
+        self.tenant.is_none()
+    }
+}
+
+/// What a flush and a close need of a sink.
+#[derive(Clone)]
+pub(super) struct Member {
+    closed: Arc<AtomicBool>,
+    pub(super) sends: OpenSends,
+}
+
+impl Member {
+    /// Refuses later sends, and wakes those that wait for room.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.sends.wake();
     }
 }
 
@@ -163,10 +195,6 @@ impl<T> SinkInner<T> {
         *idle = None;
         self.idle.clear_poison();
         idle
-    }
-
-    pub(super) fn close(&self) {
-        self.parts.closed.store(true, Ordering::Release);
     }
 
     /// What a close reports of a message that a user's layer holds. The layers of this project report their own.

@@ -8,6 +8,7 @@ mod admission;
 mod batch;
 mod boxed;
 mod builder;
+mod client;
 mod close;
 mod commit_doubt;
 mod completeness;
@@ -43,16 +44,18 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use boxed::DynStack;
+use control::SharedTransactions;
 use inner::{SharedParts, SinkInner};
 use telemetry::SinkTelemetry;
 
 pub use batch::SendBatch;
 pub use builder::{Connect, DefaultSerializer, Given, NoSerializer, SinkBuilder};
+pub use client::{ClientTransport, KafkaClient, KafkaClientBuilder, Shared};
 pub use close::CloseError;
 pub use send::SendFuture;
 pub use service::ResponseFuture;
 pub use stream::SendStream;
-pub use transaction::{Transaction, TransactionOptions};
+pub use transaction::{Transaction, TransactionOptions, TransactionSink};
 pub use transaction_batch::{Batched, Lanes, TransactionBatchOptions};
 
 /// Sends messages of type `T` to Kafka.
@@ -147,7 +150,9 @@ impl<T> KafkaSink<T> {
     {
         let metrics = Metrics::new();
         let stack = boxed::erase(MetricsLayer::new(metrics.clone()).layer(stack));
-        let parts = SharedParts::new(control, send_timeout, metrics, SinkTelemetry::default(), None, true);
+        let telemetry = SinkTelemetry::default();
+        let transactions = SharedTransactions::of(&control, &telemetry);
+        let parts = SharedParts::new(control, transactions, send_timeout, metrics, telemetry, None, true);
         Self::of(SinkInner::over(stack, parts))
     }
 
@@ -305,7 +310,8 @@ impl<T> KafkaSink<T> {
     ///
     /// If it has to wait outside of a tokio runtime with a timer.
     pub async fn flush(&self) -> Result<()> {
-        drain::flush(&self.inner).await
+        let parts = &self.inner.parts;
+        drain::flush(&[parts.member()], &*parts.transport, parts.send_timeout).await
     }
 
     /// Closes the sink and all its clones. Later sends fail, sends that wait for room fail at once, and sends that were
@@ -347,7 +353,14 @@ impl<T> KafkaSink<T> {
     ///
     /// As [`close`](Self::close).
     pub async fn close_within(&self, within: Duration) -> Result<(), CloseError> {
-        CloseError::check(drain::close(&self.inner, within).await)
+        let parts = &self.inner.parts;
+        // With transactions the transport aborts an open one and rejects the sends above it in any case: no wait.
+        let waits = parts.completeness.is_none() || !parts.owns_transport();
+        let closed = drain::close(&[parts.member()], &*parts.transport, waits, within).await;
+        if let (Ok(closed), true) = (&closed, parts.owns_transport()) {
+            drain::ended(closed, parts.completeness.as_ref(), &parts.claims, &parts.telemetry);
+        }
+        CloseError::check(closed)
     }
 
     /// The control side of the transport: records in flight, partition counts, transactions.

@@ -16,8 +16,8 @@ use kafka_tower::layers::transaction_batch::TransactionBatchLayer;
 use kafka_tower::memory::MemoryKafka;
 use kafka_tower::telemetry::{Telemetry, Traced};
 use kafka_tower::{
-    Control, IntoTransport, JsonSerializer, KafkaSink, KafkaSinkConfig, PartitionStrategy, Record, SinkMessage,
-    Transport, stack,
+    Control, IntoTransport, JsonSerializer, KafkaClient, KafkaSink, KafkaSinkConfig, PartitionStrategy, Record,
+    SinkMessage, Transport, stack,
 };
 use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, Service, ServiceExt};
@@ -108,6 +108,7 @@ pub const ALL: &[Case] = &[
         },
     },
     Case { group: "memory", name: "KafkaSink::send", start: || send(memory_sink()) },
+    Case { group: "memory", name: "KafkaSink::send, of a client", start: || send(client_sink()) },
     Case { group: "memory", name: "KafkaSink::send_batch", start: || send_batch(memory_sink()) },
     Case { group: "memory", name: "KafkaSink::send_stream", start: || send_stream(memory_sink()) },
     Case { group: "source", name: "decode", start: || source::decode() },
@@ -164,6 +165,16 @@ fn telemetry_sink() -> KafkaSink<Reading> {
 
 fn memory_sink() -> KafkaSink<Reading> {
     sink(kafka().transport())
+}
+
+/// One of two sinks that share a producer.
+fn client_sink() -> KafkaSink<Reading> {
+    let client = KafkaClient::builder(KafkaSinkConfig::default()).transport(kafka().transport());
+    runtime().block_on(async {
+        let client = client.build().await.expect("a client");
+        let _other = client.sink::<Reading>(TOPIC).build().await.expect("a sink");
+        client.sink(TOPIC).build().await.expect("a sink")
+    })
 }
 
 /// The runtime of the benchmarks: the current thread.

@@ -119,6 +119,33 @@ impl Metrics {
         self.0.rare.trips.fetch_add(1, Relaxed);
     }
 
+    /// Adds the counts of `other` to these. The last error is the other one's, if it has one.
+    pub fn absorb(&self, other: &Metrics) {
+        let (Recorder { delivered, rare, histogram }, other) = (&*self.0, &*other.0);
+        let add = |to: &AtomicU64, from: &AtomicU64| {
+            to.fetch_add(from.load(Relaxed), Relaxed);
+        };
+        add(&delivered.micros, &other.delivered.micros);
+        add(&delivered.bytes, &other.delivered.bytes);
+        delivered.max_micros.fetch_max(other.delivered.max_micros.load(Relaxed), Relaxed);
+        let pairs = [
+            (&rare.failed, &other.rare.failed),
+            (&rare.abandoned, &other.rare.abandoned),
+            (&rare.retries, &other.rare.retries),
+            (&rare.trips, &other.rare.trips),
+        ];
+        pairs.into_iter().chain(histogram.0.iter().zip(&other.histogram.0)).for_each(|(to, from)| add(to, from));
+        let error = lock(&other.rare.last_error).clone();
+        let before = error.and_then(|error| lock(&rare.last_error).replace(error));
+        drop(before);
+    }
+
+    /// Whether this is the last handle of its counters, so that they do not change any more.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     /// Returns the current counts.
     #[must_use]
     pub fn snapshot(&self) -> SinkMetrics {

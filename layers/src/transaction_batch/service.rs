@@ -151,7 +151,7 @@ impl Service<Record> for TransactionBatch {
                 handover::taken();
                 ticket.inspect(Ticket::account);
                 let inner = self.inner();
-                if inner.ledger().watch(&slot) {
+                if matches!(inner.ledger().watch(&slot), Ok(true)) {
                     inner.expiry.notify_one();
                 }
                 if slot.is_parked() {

@@ -14,6 +14,7 @@ use super::super::completeness::{Owner, Released, SinkTransactions};
 use super::super::inner::SinkInner;
 use super::super::send::SendFuture;
 use super::super::stream::SendStream;
+use super::sink::{TransactionSink, foreign_sink};
 
 /// An open transaction that one owner controls: [`KafkaSink::transaction`](crate::KafkaSink::transaction).
 ///
@@ -90,6 +91,16 @@ impl<T> Transaction<T> {
         I::Item: Into<SinkMessage<T>>,
     {
         SendBatch::new(Arc::clone(&self.inner), messages.into_iter())
+    }
+
+    /// Sends to another sink of the same [`KafkaClient`](crate::KafkaClient#transactions) in this transaction: a commit covers the
+    /// records of both.
+    ///
+    /// If it is no sink of the same client, its sends fail with [`ErrorKind::Config`](crate::ErrorKind::Config).
+    pub fn sink<U>(&self, sink: &KafkaSink<U>) -> TransactionSink<U> {
+        let inner = &sink.inner;
+        let is_same = inner.parts.transactions.as_ref().is_some_and(|its| Arc::ptr_eq(its, &self.open.transactions));
+        TransactionSink::new(if is_same { inner.guarded(self.open.number) } else { inner.with_fault(foreign_sink()) })
     }
 
     /// Sends records as they are, in order, in the transaction. `encoded` is a sink that

@@ -4,6 +4,7 @@ mod claim;
 mod closure;
 mod guard;
 mod replay;
+mod sink;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use super::telemetry::no_transactions;
 pub(super) use self::claim::Claim;
 pub use self::guard::Transaction;
 pub use self::replay::TransactionOptions;
+pub use self::sink::TransactionSink;
 
 /// Transactions need `enable_transactions` and a `transactional_id`. There are two ways:
 ///
@@ -29,7 +31,8 @@ pub use self::replay::TransactionOptions;
 /// A commit succeeds only if every record of the transaction was written, except sends whose error you have received:
 /// you decide about those. If a record failed and its future was dropped before it returned the error, the commit is
 /// refused. You may drop the future of a record that was handed over: if the record fails, the commit fails. This holds
-/// for one sink and its clones; two sinks over one transport do not see each other's sends.
+/// for one sink and its clones, and for all sinks of a [`KafkaClient`](crate::KafkaClient#transactions); two other sinks over
+/// one transport do not see each other's sends.
 ///
 /// [`close`](KafkaSink::close) aborts an open transaction. So does dropping the last clone of the sink, for example
 /// after an early return or a panic, so that `read_committed` readers are not held back. A commit in progress, or one

@@ -114,6 +114,6 @@ where
         let (builder, Batched { connect: with, options }) = self.take_source();
         let telemetry = builder.telemetry.of_topic(&builder.config.topic);
         let (batch, control, claims) = lanes::connect(&builder.config, options, &telemetry, connect(with)).await?;
-        Ok(builder.finish(Made { transport: batch, control, claims, is_batched: true }))
+        Ok(builder.finish(Made { transport: batch, control, claims, is_batched: true, shared: None }))
     }
 }

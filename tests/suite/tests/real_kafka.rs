@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use kafka_tower::{KafkaClient, KafkaSink, KafkaSinkConfig, SinkMessage};
 use kafka_tower_core::{Delivery, ErrorKind, Persistence, Record, Result};
-use kafka_tower_rdkafka::{DeliveryFuture, RdkafkaTransport};
+use kafka_tower_rdkafka::{DeliveryFuture, MockCluster, RdkafkaTransport};
 use kafka_tower_testkit::kafka::proxy::{ApiKey, Direction};
 use kafka_tower_testkit::kafka::{self as cluster, Cluster, Listener, segments::Compression};
 use tower::{Service, ServiceExt};
@@ -261,4 +262,86 @@ async fn a_record_that_waits_for_a_retry_is_possibly_persisted() {
     assert_eq!(lost.await.unwrap_err().persistence(), Persistence::PossiblyPersisted);
     let log: Vec<_> = kafka.read(&topic).await.unwrap().iter().map(|record| record.text()).collect();
     assert_eq!(log, ["first", "its answer is lost"]);
+}
+
+/// One sink ends while the other one sends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_of_a_client_ends_alone_and_the_client_ends_all() {
+    const PAYMENTS: u64 = 5_000;
+    let Some(kafka) = cluster::shared().await else { return };
+    let (orders, payments) = (kafka.topic("orders", 2).await.unwrap(), kafka.topic("payments", 4).await.unwrap());
+    let config = KafkaSinkConfig { brokers: kafka.bootstrap().to_owned(), linger_ms: 5, ..Default::default() };
+    let client = KafkaClient::connect(config).await.unwrap();
+
+    let of_orders: KafkaSink<String> = client.sink(orders.as_str()).build().await.unwrap();
+    let of_payments: KafkaSink<u64> =
+        client.sink(payments.as_str()).settings(|config| config.max_retries = 0).build().await.unwrap();
+    let again: KafkaSink<u64> = client.sink(payments.as_str()).build().await.unwrap();
+    let unknown = client.sink::<u64>("there-is-no-such-topic").build().await.unwrap_err();
+    assert_eq!(unknown.kind(), ErrorKind::UnknownTopicOrPartition, "{unknown}");
+    let counts = [&orders, &payments].map(|topic| client.control().partition_count(topic));
+    assert_eq!(counts, [Some(2), Some(4)]);
+
+    let sending = tokio::spawn(async move {
+        let messages = (0..PAYMENTS).map(|n| SinkMessage::new(n).with_key(n.to_string()));
+        of_payments.send_batch(messages).await.unwrap().into_iter().filter(Result::is_ok).count()
+    });
+    for n in 0..100 {
+        drop(tokio::spawn(of_orders.send(format!("order {n}"))));
+    }
+    tokio::task::yield_now().await;
+    of_orders.close().await.unwrap();
+    assert_eq!(of_orders.send("late".to_owned()).await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(sending.await.unwrap(), PAYMENTS as usize);
+    again.send(PAYMENTS).await.unwrap();
+    client.close().await.unwrap();
+    assert_eq!(again.send(0).await.unwrap_err().kind(), ErrorKind::Closed);
+    let sent = client.metrics().messages_sent;
+    assert_eq!(kafka.read(&payments).await.unwrap().len() as u64, PAYMENTS + 1);
+    assert_eq!(kafka.read(&orders).await.unwrap().len() as u64, sent - PAYMENTS - 1);
+}
+
+#[tokio::test]
+async fn the_topics_of_all_sinks_count_for_the_limit() {
+    let mock = MockCluster::start(1).unwrap();
+    mock.create_topic("orders", 2).unwrap();
+    mock.create_topic("payments", 4).unwrap();
+    let builder = RdkafkaTransport::builder().property("bootstrap.servers", mock.bootstrap());
+    let transport = builder.topic("orders").records_per_partition("orders", 10).connect().await.unwrap();
+    assert_eq!(transport.limits().records, 20);
+    for _ in 0..2 {
+        transport.add_topic("payments", 100, Some(PATIENCE)).await.unwrap();
+        assert_eq!(transport.limits().records, 420);
+    }
+    transport.add_topic("later", 1, None).await.unwrap();
+    assert_eq!(transport.limits().records, 421, "an unknown one counts as one partition");
+}
+
+/// The broker does not answer in time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_of_a_client_gives_its_records_up_and_the_producer_goes_on() {
+    let mock = MockCluster::start(1).unwrap();
+    mock.create_topic("orders", 1).unwrap();
+    mock.create_topic("payments", 1).unwrap();
+    let config = KafkaSinkConfig { brokers: mock.bootstrap().to_owned(), ..Default::default() };
+    let client = KafkaClient::connect(config).await.unwrap();
+    let orders: KafkaSink<u64> = client.sink("orders").build().await.unwrap();
+    let payments: KafkaSink<u64> = client.sink("payments").build().await.unwrap();
+    orders.send(0).await.unwrap();
+    mock.set_round_trip(1, Duration::from_secs(2)).unwrap();
+    let order = tokio::spawn(orders.send(1));
+    while orders.control().in_flight().records == 0 {
+        tokio::task::yield_now().await;
+    }
+    let begun = Instant::now();
+    let error = orders.close_within(Duration::from_millis(200)).await.unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert_eq!((error.report().unknown, error.report().failed, error.unfinished()), (1, 0, 0), "{error}");
+    let given_up = order.await.unwrap().unwrap_err();
+    assert_eq!((given_up.kind(), given_up.persistence()), (ErrorKind::Closed, Persistence::PossiblyPersisted));
+    assert_eq!(orders.send(2).await.unwrap_err().kind(), ErrorKind::Closed);
+    mock.set_round_trip(1, Duration::ZERO).unwrap();
+    payments.send(3).await.unwrap();
+    client.close().await.unwrap();
+    assert_eq!(client.metrics().messages_sent, 2);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use kafka_tower::{KafkaSink, KafkaSinkConfig, Limits, MessageSerializer, SinkMessage, async_trait};
+use kafka_tower::{KafkaClient, KafkaSink, KafkaSinkConfig, Limits, MessageSerializer, SinkMessage, async_trait};
 use kafka_tower_core::{ConsumerGroup, Control, Error, ErrorKind, Persistence, Record, Recovery, Result, TopicOffset};
 use kafka_tower_rdkafka::{DeliveryFuture, RdkafkaTransport};
 use kafka_tower_testkit::kafka::{self as cluster, Cluster};
@@ -383,4 +383,40 @@ async fn sending_offsets_of_a_group_without_coordinator_ends_in_time() {
     let told = transactions.send_offsets(offsets, group, Duration::from_secs(2));
     let error = tokio::time::timeout(TIME, told).await.expect("no answer in time").unwrap_err();
     assert_eq!((error.kind(), error.recovery()), (ErrorKind::Timeout, Recovery::Fatal), "{error:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sinks_of_a_client_share_a_transaction() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let (orders, payments) = (kafka.topic("orders", 1).await.unwrap(), kafka.topic("payments", 1).await.unwrap());
+    let config = KafkaSinkConfig::exactly_once(kafka.bootstrap(), "", format!("{orders}-id"));
+    let client = KafkaClient::connect(config).await.unwrap();
+    let of_orders: KafkaSink<String> = client.sink(orders.as_str()).build().await.unwrap();
+    let of_payments: KafkaSink<u64> = client.sink(payments.as_str()).build().await.unwrap();
+    for (n, commits) in [(1, true), (2, false), (3, true)] {
+        of_orders.begin_transaction().await.unwrap();
+        of_payments.send(n).await.unwrap();
+        of_orders.send(n.to_string()).await.unwrap();
+        if commits {
+            of_payments.commit_transaction().await.unwrap();
+        } else {
+            of_payments.abort_transaction().await.unwrap();
+        }
+    }
+    let sent = of_payments
+        .in_transaction(async |tx| {
+            let delivery = tx.sink(&of_orders).send("4".to_owned()).await?;
+            tx.send(4).await?;
+            Ok::<_, Error>(delivery)
+        })
+        .await
+        .unwrap();
+    assert_eq!(&*sent.topic, orders);
+    of_orders.begin_transaction().await.unwrap();
+    of_orders.send("5".to_owned()).await.unwrap();
+    of_orders.close().await.unwrap();
+    of_payments.send(5).await.unwrap();
+    client.close().await.unwrap();
+    assert_eq!(committed(kafka, &orders).await, ["\"1\"", "\"3\"", "\"4\""]);
+    assert_eq!(committed(kafka, &payments).await, ["1", "3", "4"]);
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::outstanding::Outstanding;
-use crate::{ControlFuture, Error, Record, Result, TransactionControl, TransactionEnd};
+use crate::{ControlFuture, Error, Record, Result, Tenant, TransactionControl, TransactionEnd};
 
 /// Control handle of a transport: flush, close, and what is known about its state.
 ///
@@ -65,6 +65,22 @@ pub trait Control: Send + Sync + fmt::Debug + 'static {
         0
     }
 
+    /// Opens a control for one of several sinks that share this transport. Its [`tenant`](Self::tenant) is the mark of the
+    /// sink's records, and its `flush`, `close`, `unseen` and `in_flight` are about those records alone. Its close refuses
+    /// later records of the tenant, and gives up those that are left when the time is over; it ends nothing else. Dropping
+    /// it has no effect on the records.
+    ///
+    /// `None`: the transport cannot tell the records of sinks apart, which is the default, or 65,535 tenants are open. A
+    /// transport with a [ledger](crate::ledger) opens a [`TenantControl`](crate::ledger::TenantControl).
+    fn open_tenant(&self) -> Option<Arc<dyn Control>> {
+        None
+    }
+
+    /// The tenant whose records this is about. Default: none, for all records.
+    fn tenant(&self) -> Tenant {
+        Tenant::default()
+    }
+
     /// Transaction calls, if the transport was created for transactions. The handle keeps the transport alive as this
     /// one does.
     fn transactions(&self) -> Option<Arc<dyn TransactionControl>>;
@@ -73,28 +89,36 @@ pub trait Control: Send + Sync + fmt::Debug + 'static {
 /// Failed records whose futures were neither polled nor dropped: [`Control::unseen`]. It covers the failures before it was
 /// taken, and not later ones.
 #[derive(Clone, Debug, Default)]
-pub struct UnseenFailures(Option<(Arc<Outstanding<()>>, u64)>);
+pub struct UnseenFailures(Option<(Arc<Outstanding<Tenant>>, u64, Tenant)>);
 
 impl UnseenFailures {
     /// Takes the failures that a transport has entered into `failures` so far.
     #[must_use]
-    pub fn of(failures: &Arc<Outstanding<()>>) -> Self {
-        Self(Some((Arc::clone(failures), failures.next_epoch())))
+    pub fn of(failures: &Arc<Outstanding<Tenant>>) -> Self {
+        Self::of_tenant(failures, Tenant::default())
+    }
+
+    /// Takes those of one tenant, or with none those of all.
+    #[must_use]
+    pub fn of_tenant(failures: &Arc<Outstanding<Tenant>>, tenant: Tenant) -> Self {
+        Self(Some((Arc::clone(failures), failures.next_epoch(), tenant)))
     }
 
     /// Number of these failures that are still unseen.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.as_ref().map_or(0, |(failures, epoch)| failures.count_before(*epoch))
+        self.0.as_ref().map_or(0, |(failures, epoch, tenant)| {
+            failures.count_before(*epoch, |failure| tenant.is_none() || failure == tenant)
+        })
     }
 
-    /// Resolves when all these failures were seen.
+    /// Resolves when all these failures were seen. For one tenant it also waits for those of the others.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future stops the waiting and has no other effect.
     pub async fn seen(&self) {
-        if let Some((failures, epoch)) = &self.0 {
+        if let Some((failures, epoch, _)) = self.0.as_ref().filter(|_| self.count() > 0) {
             failures.settled(*epoch).await;
         }
     }

@@ -20,6 +20,7 @@
 //! | [`source`] | the decisions of a source: what may be committed, and when |
 //! | [`IntoTransport`] | a transport together with its control, as a sink's builder takes it |
 //! | [`Control`] | flush, close, partition counts; [`TransactionControl`] for transactions |
+//! | [`Tenant`] | tells the records of sinks apart that share a transport |
 //! | [`handover`] | tells a sink whether the transport has accepted a record |
 //! | [`ticket`] | follows a send of a transaction from the sink to the transport, through queues and tasks |
 //! | [`ledger`] | outcomes, deadlines and close of a transport that settles record by record |
@@ -53,6 +54,7 @@ mod record;
 pub mod source;
 #[doc(hidden)]
 pub mod sync;
+mod tenant;
 pub mod text;
 pub mod ticket;
 mod timestamp;
@@ -79,6 +81,7 @@ pub use key::IntoKey;
 pub use message::{Envelope, SinkMessage};
 pub use raw_record::RawRecord;
 pub use record::Record;
+pub use tenant::Tenant;
 pub use timestamp::{Timestamp, TimestampType};
 pub use topic_pattern::TopicPattern;
 pub use transaction::{ConsumerGroup, TopicOffset, TransactionControl, TransactionEnd};

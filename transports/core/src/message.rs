@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::ticket::Ticket;
-use crate::{Headers, IntoKey, Record, Timestamp};
+use crate::{Headers, IntoKey, Record, Tenant, Timestamp};
 
 /// A typed message to send: a value, or a tombstone, with key, headers and options.
 ///
@@ -46,6 +46,7 @@ pub struct Envelope {
     pub deadline: Option<Instant>,
     /// In milliseconds; 0 if it is not known. See [`Record::given`].
     given_ms: u32,
+    tenant: Tenant,
     in_order: bool,
 }
 
@@ -207,10 +208,12 @@ impl SinkMessage<Bytes> {
     /// ```
     #[must_use]
     pub fn from_record(record: Record) -> Self {
-        let Record { topic, key, value, headers, partition, timestamp, expires_at, given_ms, isolated: _ } = record;
+        let Record { topic, key, value, headers, partition, timestamp, expires_at, given_ms, tenant, isolated: _ } =
+            record;
         let topic = Some(topic);
+        let deadline = expires_at;
         let envelope =
-            Envelope { key, headers, partition, timestamp, topic, deadline: expires_at, given_ms, in_order: false };
+            Envelope { key, headers, partition, timestamp, topic, deadline, given_ms, tenant, in_order: false };
         Self { value, envelope }
     }
 }
@@ -241,6 +244,13 @@ impl Envelope {
         self.given_ms = u32::try_from(given.as_millis()).unwrap_or(0);
     }
 
+    /// Sets the sink that sends the message, if several share the transport.
+    #[doc(hidden)] // only a sink calls it
+    #[inline]
+    pub fn set_tenant(&mut self, tenant: Tenant) {
+        self.tenant = tenant;
+    }
+
     /// Creates the record of an encoded value (`None` for a tombstone), on the message's own topic or else on
     /// `topic`.
     #[must_use]
@@ -254,6 +264,7 @@ impl Envelope {
             timestamp: self.timestamp,
             expires_at: self.deadline,
             given_ms: self.given_ms,
+            tenant: self.tenant,
             isolated: false,
         }
     }

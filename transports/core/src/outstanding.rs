@@ -92,9 +92,9 @@ impl<T> Outstanding<T> {
         self.state().open.len()
     }
 
-    /// Number of open operations that were called before this epoch.
-    pub fn count_before(&self, epoch: u64) -> usize {
-        self.state().open.range(..Place { epoch, number: 0 }).count()
+    /// Number of open operations that were called before this epoch and whose value `is_counted`, which runs under a lock.
+    pub fn count_before(&self, epoch: u64, is_counted: impl Fn(&T) -> bool) -> usize {
+        self.state().open.range(..Place { epoch, number: 0 }).filter(|(_, value)| is_counted(value)).count()
     }
 
     /// Whether all operations called before this epoch have ended.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::ticket::Ticket;
-use crate::{Headers, IntoKey, Result, Timestamp, validate};
+use crate::{Headers, IntoKey, Result, Tenant, Timestamp, validate};
 
 /// An encoded message: layers pass it on and a transport sends it.
 ///
@@ -38,6 +38,8 @@ pub struct Record {
     pub expires_at: Option<Instant>,
     /// In milliseconds; 0 if it is not known.
     pub(crate) given_ms: u32,
+    /// Fits into the record's padding.
+    pub(crate) tenant: Tenant,
     /// Asks the transport to send the record isolated (alone in its batch), because a broker refused its batch and
     /// did not say which record was the cause.
     pub isolated: bool,
@@ -56,6 +58,7 @@ impl Record {
             timestamp: None,
             expires_at: None,
             given_ms: 0,
+            tenant: Tenant::default(),
             isolated: false,
         }
     }
@@ -121,6 +124,20 @@ impl Record {
     #[must_use]
     pub fn with_given(mut self, given: Duration) -> Self {
         self.given_ms = u32::try_from(given.as_millis()).unwrap_or(0);
+        self
+    }
+
+    /// The sink that sends the record, if several share the transport.
+    #[must_use]
+    #[inline]
+    pub fn tenant(&self) -> Tenant {
+        self.tenant
+    }
+
+    /// Sets the [`tenant`](Self::tenant).
+    #[must_use]
+    pub fn with_tenant(mut self, tenant: Tenant) -> Self {
+        self.tenant = tenant;
         self
     }
 

@@ -154,6 +154,10 @@ impl RecordTransport for Client {
         }
     }
 
+    fn deadline_changed(self: &Arc<Self>) {
+        self.start_expiry();
+    }
+
     fn now(&self) -> std::time::Instant {
         Instant::now().into()
     }

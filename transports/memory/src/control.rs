@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_tower_core::gate::Gated;
-use kafka_tower_core::ledger::RecordTransport;
+use kafka_tower_core::ledger::{RecordTransport, TenantControl};
 use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl, UnseenFailures};
 use tokio::time::{Instant, timeout_at};
 
@@ -76,6 +76,11 @@ impl Control for MemoryControl {
 
     fn in_flight(&self) -> InFlight {
         self.owner.client.gate().in_flight()
+    }
+
+    fn open_tenant(&self) -> Option<Arc<dyn Control>> {
+        let whole = Self { owner: Arc::clone(&self.owner), transactions: self.transactions.clone() };
+        TenantControl::open(&self.owner.client, Arc::new(whole))
     }
 
     fn transactions(&self) -> Option<Arc<dyn TransactionControl>> {

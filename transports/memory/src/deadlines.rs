@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 
-use kafka_tower_core::Delivery;
 use kafka_tower_core::ledger::{RecordTransport, Slot};
 use kafka_tower_core::sync::lock;
+use kafka_tower_core::{Delivery, Result};
 use tokio::runtime::{Handle, Id};
 use tokio::time::{Instant, sleep_until};
 
@@ -31,10 +31,15 @@ thread_local! {
 
 impl Client {
     /// Watches the deadline of a record that is not settled.
-    pub(crate) fn watch(self: &Arc<Self>, slot: &Arc<Slot<Delivery>>) {
-        if self.ledger().watch(slot) {
+    ///
+    /// # Errors
+    ///
+    /// Its sink was closed.
+    pub(crate) fn watch(self: &Arc<Self>, slot: &Arc<Slot<Delivery>>) -> Result<()> {
+        if self.ledger().watch(slot)? {
             self.start_expiry();
         }
+        Ok(())
     }
 
     /// Keeps the deadline of a record that is awaited on the current runtime. `kept_on` is the runtime on which it was kept
@@ -64,7 +69,7 @@ impl Client {
         drop(self.expire(now, |slot, admitted| slot.time_out(admitted, now, None)));
     }
 
-    fn start_expiry(self: &Arc<Self>) {
+    pub(crate) fn start_expiry(self: &Arc<Self>) {
         let (Ok(runtime), Some(at)) = (Handle::try_current(), self.ledger().next_deadline()) else {
             // A task that runs on another runtime waits for a later deadline: the next poll inside a runtime starts one.
             self.expiry.runs.store(false, Ordering::Release);

@@ -88,13 +88,18 @@ impl MemoryTransport {
         }
         let bytes = record.size();
         let slot = Arc::new(Slot::new(record, client.now()));
+        // Before it is admitted: the close of its sink must know of it.
+        let is_watched = !slot.record().tenant().is_none();
+        if let Some(Err(error)) = is_watched.then(|| client.watch(&slot)) {
+            return self.refuse(error);
+        }
         match self.handle.call(Arc::clone(&slot), bytes) {
             Ok(()) => {
                 handover::taken();
                 ticket.inspect(Ticket::account);
                 // Otherwise it is settled.
-                if Arc::strong_count(&slot) > 1 {
-                    client.watch(&slot);
+                if !is_watched && Arc::strong_count(&slot) > 1 {
+                    let _of_no_sink_that_shares = client.watch(&slot);
                 }
                 MemoryDeliveryFuture::waiting(slot, Arc::clone(client))
             }

@@ -15,6 +15,7 @@ use crate::events::ClientEvents;
 use crate::ffi::Client;
 use crate::inner::TransportInner;
 use crate::owner::Owner;
+use crate::partition_counts::CountedTopic;
 use crate::properties::{self, Properties};
 use crate::threads;
 use crate::transport::RdkafkaTransport;
@@ -30,7 +31,7 @@ pub struct RdkafkaBuilder {
     properties: Properties,
     topics: Vec<String>,
     limits: Limits,
-    per_partition: Option<(Arc<str>, usize)>,
+    per_partition: Vec<CountedTopic>,
     delivery_bound: Duration,
     connect_timeout: Duration,
     check: bool,
@@ -45,7 +46,7 @@ impl RdkafkaBuilder {
             properties: Properties::new(),
             topics: Vec::new(),
             limits: Limits { records: 10_000, bytes: 32 << 20 },
-            per_partition: None,
+            per_partition: Vec::new(),
             delivery_bound: Duration::from_secs(300),
             connect_timeout: Duration::from_secs(10),
             check: true,
@@ -80,10 +81,11 @@ impl RdkafkaBuilder {
     }
 
     /// Admits `records` records per partition of a topic, in place of the number in [`limits`](Self::limits), and
-    /// follows the topic as it grows. While the number of partitions is unknown it counts as one.
+    /// follows the topic as it grows. While the number of partitions is unknown it counts as one. With several topics the
+    /// records of all are added up; [`RdkafkaTransport::add_topic`] adds one later.
     pub fn records_per_partition(mut self, topic: impl Into<Arc<str>>, records: usize) -> Self {
-        self.limits.records = records;
-        self.per_partition = Some((topic.into(), records));
+        self.per_partition.push(CountedTopic::new(topic.into(), records));
+        self.limits.records = CountedTopic::records(&self.per_partition);
         self
     }
 
@@ -148,16 +150,7 @@ impl RdkafkaBuilder {
     ///
     /// Dropping the future cancels the connection; its threads end by themselves.
     pub async fn connect(self) -> Result<RdkafkaTransport> {
-        // librdkafka's calls block: a thread of their own makes this work on any runtime.
-        let (sender, receiver) = oneshot::channel();
-        let thread = thread::Builder::new().name("kafka-tower-connect".to_owned());
-        let connect = move || {
-            let connected = self.connect_now(&|| sender.is_closed());
-            drop(sender.send(connected));
-        };
-        thread.spawn(connect).map_err(|error| threads::no_thread(error).without_record())?;
-        let connected = receiver.await.unwrap_or_else(|_| Err(threads::panicked("cannot connect")));
-        connected.map_err(Error::without_record)
+        on_a_thread(move |given_up| self.connect_now(given_up)).await
     }
 
     fn connect_now(self, given_up: &dyn Fn() -> bool) -> Result<RdkafkaTransport> {
@@ -187,8 +180,7 @@ impl RdkafkaBuilder {
             connect::check(&ConnectCheck {
                 inner: owner.inner(),
                 brokers: properties::get(&self.properties, "bootstrap.servers").unwrap_or_default(),
-                plaintext: properties::get(&self.properties, "security.protocol")
-                    .is_none_or(|protocol| protocol.to_ascii_lowercase().ends_with("plaintext")),
+                plaintext: connect::is_plaintext(properties::get(&self.properties, "security.protocol")),
                 topics: &self.topics,
                 // With transactions `init` obtains the producer id.
                 purpose: "send to",
@@ -202,6 +194,22 @@ impl RdkafkaBuilder {
         owner.inner().request_limit.begin();
         Ok(RdkafkaTransport::new(Arc::new(owner)))
     }
+}
+
+/// Runs calls of librdkafka that block. A thread of their own makes this work on any runtime. `connect` gets whether the
+/// caller has stopped waiting.
+pub(crate) async fn on_a_thread<R: Send + 'static>(
+    connect: impl FnOnce(&dyn Fn() -> bool) -> Result<R> + Send + 'static,
+) -> Result<R> {
+    let (sender, receiver) = oneshot::channel();
+    let thread = thread::Builder::new().name("kafka-tower-connect".to_owned());
+    let connect = move || {
+        let connected = connect(&|| sender.is_closed());
+        drop(sender.send(connected));
+    };
+    thread.spawn(connect).map_err(|error| threads::no_thread(error).without_record())?;
+    let connected = receiver.await.unwrap_or_else(|_| Err(threads::panicked("cannot connect")));
+    connected.map_err(Error::without_record)
 }
 
 /// Shows the names of properties only, because some values are secret.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::clock::later;
 use kafka_tower_core::sync::lock;
 use kafka_tower_core::text::seconds;
 use kafka_tower_core::{Error, ErrorKind, Result};
@@ -48,6 +49,35 @@ pub(crate) struct ConnectCheck<'a> {
 
 pub(crate) fn check(check: &ConnectCheck<'_>) -> Result<()> {
     connected(check).map_err(Error::without_record)
+}
+
+/// Looks up topics with a client that is connected.
+pub(crate) fn look_up(
+    inner: &Arc<TransportInner>,
+    topics: &[String],
+    timeout: Duration,
+    given_up: &dyn Fn() -> bool,
+) -> Result<()> {
+    // A refusal of long ago says nothing about this question.
+    inner.connect_state.change(|facts| facts.denied = None);
+    let config = inner.config();
+    check(&ConnectCheck {
+        inner,
+        brokers: config.get("bootstrap.servers").unwrap_or_default(),
+        plaintext: is_plaintext(config.get("security.protocol")),
+        topics,
+        purpose: "send to",
+        producer_id: false,
+        timeout,
+        deadline: later(Instant::now(), timeout),
+        given_up,
+        probing: OnceCell::new(),
+    })
+}
+
+/// Whether connections of this `security.protocol` have no TLS.
+pub(crate) fn is_plaintext(protocol: Option<&str>) -> bool {
+    protocol.is_none_or(|protocol| protocol.to_ascii_lowercase().ends_with("plaintext"))
 }
 
 fn connected(check: &ConnectCheck<'_>) -> Result<()> {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::gate::Gated;
-use kafka_tower_core::ledger::RecordTransport;
+use kafka_tower_core::ledger::{RecordTransport, TenantControl};
 use kafka_tower_core::{CloseReport, Control, ControlFuture, InFlight, TransactionControl, UnseenFailures};
 
 use crate::close;
@@ -80,6 +80,11 @@ impl Control for RdkafkaControl {
 
     fn generation(&self) -> u64 {
         self.owner.inner().generation.load(Ordering::Acquire)
+    }
+
+    fn open_tenant(&self) -> Option<Arc<dyn Control>> {
+        let whole = Self { owner: Arc::clone(&self.owner), transactions: self.transactions.clone() };
+        TenantControl::open(self.owner.inner(), Arc::new(whole))
     }
 
     fn transactions(&self) -> Option<Arc<dyn TransactionControl>> {

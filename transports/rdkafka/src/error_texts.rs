@@ -85,7 +85,7 @@ fn inner() -> Arc<TransportInner> {
         Limits { records: 1, bytes: 1 },
         None,
         Duration::from_secs(300),
-        None,
+        Vec::new(),
         event_loop::spawn_isolated,
     )
 }

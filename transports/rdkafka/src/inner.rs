@@ -10,6 +10,7 @@ use kafka_tower_core::clock;
 use kafka_tower_core::gate::{Gate, Gated, Limits, Permit};
 use kafka_tower_core::ledger::{Closing, Ledger, RecordTransport};
 use kafka_tower_core::recent_errors::RecentErrors;
+use kafka_tower_core::sync::lock;
 use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Result, Scope, TransactionEnd, text};
 use rdkafka::ClientConfig;
 
@@ -21,7 +22,7 @@ use crate::ffi::Client;
 use crate::held::HeldRecords;
 use crate::isolated::{IsolatedProducer, LazyIsolatedProducer};
 use crate::log::{Log, Source};
-use crate::partition_counts::PartitionCounts;
+use crate::partition_counts::{CountedTopic, PartitionCounts};
 use crate::replace::ended::{EndedClient, NotHeld};
 use crate::replace::reason::ReplaceReason;
 use crate::replace::successor::Successor;
@@ -65,8 +66,8 @@ pub(crate) struct TransportInner {
     pub(crate) transactions: TransactionState,
     /// Time that a record may be in flight, independent of its deadline.
     delivery_bound: Duration,
-    /// Records admitted per partition of a topic.
-    per_partition: Option<(Arc<str>, usize)>,
+    /// Topics whose partitions determine how many records are admitted.
+    per_partition: Mutex<Vec<CountedTopic>>,
     pub(crate) events: Option<Arc<dyn ClientEvents>>,
     pub(crate) connect_state: Arc<ConnectState>,
     /// Number of event loops that are settling records and will release their room.
@@ -83,7 +84,7 @@ impl TransportInner {
         limits: Limits,
         events: Option<Arc<dyn ClientEvents>>,
         delivery_bound: Duration,
-        per_partition: Option<(Arc<str>, usize)>,
+        per_partition: Vec<CountedTopic>,
         spawn_isolated: SpawnIsolated,
     ) -> Arc<Self> {
         let ended = EndedClient::default();
@@ -110,7 +111,7 @@ impl TransportInner {
             isolated_replaced_for: Mutex::default(),
             transactions: TransactionState::default(),
             delivery_bound,
-            per_partition,
+            per_partition: Mutex::new(per_partition),
             events,
             connect_state: Arc::default(),
             settling: AtomicUsize::new(0),
@@ -252,14 +253,29 @@ impl TransportInner {
 
     /// Called when the number of a topic's partitions became known or changed.
     pub(crate) fn partitions_changed(self: &Arc<Self>) {
-        let Some((topic, records)) = &self.per_partition else { return };
-        let Some(partitions) = self.partitions.get(topic) else { return };
-        let mut limits = self.gate().limits();
-        let records = records.saturating_mul(partitions as usize);
-        if limits.records != records {
-            limits.records = records;
+        // Again after a change, because another thread may have set an older number meanwhile.
+        loop {
+            let mut topics = lock(&self.per_partition);
+            topics.iter_mut().for_each(|topic| topic.update(&self.partitions));
+            let records = (!topics.is_empty()).then(|| CountedTopic::records(&topics));
+            drop(topics);
+            let mut limits = self.gate().limits();
+            match records {
+                Some(records) if limits.records != records.max(1) => limits.records = records,
+                _ => return,
+            }
             self.set_limits(limits);
         }
+    }
+
+    /// Admits records for the partitions of this topic too.
+    pub(crate) fn count_topic(self: &Arc<Self>, topic: &Arc<str>, records: usize) {
+        let mut topics = lock(&self.per_partition);
+        if !topics.iter().any(|known| known.is(topic)) {
+            topics.push(CountedTopic::new(Arc::clone(topic), records));
+        }
+        drop(topics);
+        self.partitions_changed();
     }
 
     // ---- properties
@@ -373,6 +389,14 @@ impl RecordTransport for TransportInner {
         if slot.is_parked() {
             self.transactions.record_lost();
         }
+    }
+
+    fn deadline_changed(self: &Arc<Self>) {
+        self.client.wake();
+    }
+
+    fn reason(&self, slot: &Slot) -> Option<String> {
+        self.reason_for_unanswered(slot, !slot.is_parked()).map(|why| why.text)
     }
 
     fn is_throttled(&self, slot: &Slot) -> bool {

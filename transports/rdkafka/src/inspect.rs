@@ -15,7 +15,7 @@ use kafka_tower_core::gate::Limits;
 use kafka_tower_core::{Error, ErrorKind, Result, validate};
 use tokio::sync::oneshot;
 
-use crate::connect::ConnectCheck;
+use crate::connect::{ConnectCheck, is_plaintext};
 use crate::event_loop;
 use crate::ffi::{Client, DescribedPartition, DescribedTopic};
 use crate::inner::TransportInner;
@@ -146,15 +146,14 @@ fn look(properties: &Properties, topic: &str, within: Duration, given_up: &dyn F
     let config = properties::client_config(properties)?;
     let client = Client::create(&config).map_err(|error| properties::creation_error(&error, &config))?;
     let limits = Limits { records: 1, bytes: 1 };
-    let inner = TransportInner::new(client, config, limits, None, within, None, event_loop::spawn_isolated);
+    let inner = TransportInner::new(client, config, limits, None, within, Vec::new(), event_loop::spawn_isolated);
     let thread = event_loop::spawn(Arc::clone(&inner)).map_err(threads::no_thread)?;
     let transactional = properties::get(properties, "transactional.id").is_some();
     let owner = Owner::new(inner, thread, transactional);
     let check_until = |deadline| ConnectCheck {
         inner: owner.inner(),
         brokers: properties::get(properties, "bootstrap.servers").unwrap_or_default(),
-        plaintext: properties::get(properties, "security.protocol")
-            .is_none_or(|protocol| protocol.to_ascii_lowercase().ends_with("plaintext")),
+        plaintext: is_plaintext(properties::get(properties, "security.protocol")),
         topics: &[],
         purpose: "send to",
         producer_id: false,

@@ -114,3 +114,33 @@ impl PartitionCounts {
         wanted.iter().chain(known.keys()).take(TOPICS).cloned().collect()
     }
 }
+
+/// A topic whose partitions determine how many records are admitted.
+pub(crate) struct CountedTopic {
+    topic: Arc<str>,
+    /// Per partition.
+    records: usize,
+    /// The last known number. An unknown one counts as 1.
+    partitions: usize,
+}
+
+impl CountedTopic {
+    pub(crate) fn new(topic: Arc<str>, records: usize) -> Self {
+        Self { topic, records, partitions: 1 }
+    }
+
+    pub(crate) fn is(&self, topic: &str) -> bool {
+        *self.topic == *topic
+    }
+
+    pub(crate) fn update(&mut self, counts: &PartitionCounts) {
+        if let Some(partitions) = counts.get(&self.topic) {
+            self.partitions = partitions as usize;
+        }
+    }
+
+    /// How many records are admitted for all topics.
+    pub(crate) fn records(topics: &[Self]) -> usize {
+        topics.iter().fold(0, |sum: usize, topic| sum.saturating_add(topic.records.saturating_mul(topic.partitions)))
+    }
+}

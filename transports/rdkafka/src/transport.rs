@@ -7,11 +7,12 @@ use kafka_tower_core::clock::coarse_now;
 use kafka_tower_core::gate::{GateHandle, Gated, Limits, Refused};
 use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::unanswered::Unanswered;
-use kafka_tower_core::{Control, Error, IntoTransport, Record, Result, handover};
+use kafka_tower_core::{Control, Error, IntoTransport, Record, Result, handover, validate};
 use tower_service::Service;
 
-use crate::builder::RdkafkaBuilder;
+use crate::builder::{self, RdkafkaBuilder};
 use crate::classify;
+use crate::connect;
 use crate::control::RdkafkaControl;
 use crate::future::DeliveryFuture;
 use crate::inner::TransportInner;
@@ -51,6 +52,29 @@ impl RdkafkaTransport {
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.owner.inner.gate().limits()
+    }
+
+    /// Adds a topic of another sink that shares this transport: admits `records` records for each of its partitions, as
+    /// [`records_per_partition`](RdkafkaBuilder::records_per_partition) does. Looks the topic up within `within`; with
+    /// `None` in the background.
+    ///
+    /// # Errors
+    ///
+    /// As [`RdkafkaBuilder::connect`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the look-up.
+    pub async fn add_topic(&self, topic: impl Into<Arc<str>>, records: usize, within: Option<Duration>) -> Result<()> {
+        let topic = topic.into();
+        validate::topic_name(&topic)?;
+        let inner = Arc::clone(&self.owner.inner);
+        if let Some(timeout) = within.filter(|_| inner.partitions.get(&topic).is_none()) {
+            let topics = [topic.to_string()];
+            builder::on_a_thread(move |given_up| connect::look_up(&inner, &topics, timeout, given_up)).await?;
+        }
+        self.owner.inner.count_topic(&topic, records);
+        Ok(())
     }
 
     /// Changes the limits.
@@ -111,7 +135,9 @@ impl Service<Record> for RdkafkaTransport {
         }
         let slot = Arc::new(Slot::new(record, now).with_order(inner.next_order()));
         // Before the hand-over: a replacement of the client must know of the record.
-        inner.watch(&slot);
+        if let Err(error) = inner.watch(&slot) {
+            return self.refuse(error);
+        }
         let admitted = self.admission.call(Arc::clone(&slot), size);
         match admitted {
             Ok(()) => {

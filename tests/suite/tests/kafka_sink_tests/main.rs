@@ -1,6 +1,7 @@
 //! `KafkaSink` over the memory transport.
 #![allow(clippy::unwrap_used)] // a test may fail
 
+mod clients;
 mod completeness;
 mod contract;
 mod edges;

@@ -105,6 +105,28 @@ pub fn without_room_at_close(topic: &str, why: Option<&str>) -> Error {
     Error::new(ErrorKind::Closed, because(text, why))
 }
 
+/// Error of a record that was called after the close of its sink, which shares its transport with others.
+#[must_use]
+pub fn after_sink_close(topic: &str) -> Error {
+    Error::new(ErrorKind::Closed, format!("not sent to {topic}: its sink was closed"))
+}
+
+/// Error of a record that found no room before the close of its sink ended. Its transport goes on.
+#[must_use]
+pub fn without_room_at_sink_close(topic: &str, why: Option<&str>) -> Error {
+    let text = format!("not delivered to {topic}: its sink was closed before there was room for it");
+    never_handed_over(Error::new(ErrorKind::Closed, because(text, why)))
+}
+
+/// Error of a record without an answer when the close of its sink ended. Its transport goes on.
+#[must_use]
+pub fn unanswered_at_sink_close(topic: &str, handed_over: bool, why: Option<&str>) -> Error {
+    let persistence = if handed_over { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
+    let text = format!("{}: its sink was closed before it had an answer", outcome(topic, persistence));
+    let error = Error::new(ErrorKind::Closed, because(text, why)).with_persistence(persistence);
+    if handed_over { error } else { never_handed_over(error) }
+}
+
 /// Error of a record whose topic was being looked up when the transport was closed.
 #[must_use]
 pub fn looked_up_at_close(topic: &str) -> Error {

@@ -2,11 +2,13 @@
 //! bound of its delivery.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::Slot;
+use super::tenant::Tenants;
+use crate::Tenant;
 
 /// Deadlines in order. Most arrive in order, because most records have the same time budget; those cost a push to a
 /// ring. The queue holds no records: a record that is no longer held elsewhere is freed at once, and its entry when it
@@ -14,6 +16,9 @@ use super::Slot;
 pub(super) struct Deadlines<A> {
     in_order: VecDeque<(Instant, Weak<Slot<A>>)>,
     out_of_order: BinaryHeap<Reverse<Entry<A>>>,
+    /// Records of tenants that have no deadline ahead of them.
+    without: Vec<Weak<Slot<A>>>,
+    pub(super) tenants: Tenants,
     /// No deadline is before this one.
     earliest: Option<Instant>,
     /// Number of entries from which a clean-up is done.
@@ -51,6 +56,8 @@ impl<A> Default for Deadlines<A> {
         Self {
             in_order: VecDeque::new(),
             out_of_order: BinaryHeap::new(),
+            without: Vec::new(),
+            tenants: Tenants::default(),
             earliest: None,
             clean_at: 0,
             settled: VecDeque::new(),
@@ -86,11 +93,34 @@ impl<A> Deadlines<A> {
             self.out_of_order.retain(|Reverse(Entry(_, slot))| !is_gone(slot));
             self.clean_at = self.len() * 2;
         }
+        self.is_first(at)
+    }
+
+    /// Watches a record of a tenant without a deadline.
+    pub(super) fn keep(&mut self, slot: &Arc<Slot<A>>) {
+        if self.without.len() == self.without.capacity() {
+            self.without.retain(|slot| !is_gone(slot));
+        }
+        self.without.push(Arc::downgrade(slot));
+    }
+
+    /// Adds a deadline that belongs to no record. Returns whether it is before all others.
+    pub(super) fn is_first(&mut self, at: Instant) -> bool {
         let first = self.earliest.is_none_or(|earliest| at < earliest);
         if first {
             self.earliest = Some(at);
         }
         first
+    }
+
+    /// Returns the records of a tenant that are still held, each once, in the order of their calls.
+    pub(super) fn of_tenant(&self, tenant: Tenant) -> Vec<Arc<Slot<A>>> {
+        let mut all = self.all();
+        all.retain(|slot| slot.record().tenant() == tenant);
+        let mut seen = BTreeSet::new();
+        all.retain(|slot| seen.insert(Arc::as_ptr(slot)));
+        all.sort_by_key(|slot| slot.called_at());
+        all
     }
 
     pub(super) fn defer_drop(&mut self, settled: &mut Vec<Arc<Slot<A>>>) {
@@ -124,7 +154,14 @@ impl<A> Deadlines<A> {
     /// Returns all records that are still held.
     pub(super) fn all(&self) -> Vec<Arc<Slot<A>>> {
         let out_of_order = self.out_of_order.iter().map(|Reverse(Entry(_, slot))| slot);
-        self.in_order.iter().map(|(_, slot)| slot).chain(out_of_order).filter_map(Weak::upgrade).collect()
+        let without = self.without.iter();
+        self.in_order
+            .iter()
+            .map(|(_, slot)| slot)
+            .chain(out_of_order)
+            .chain(without)
+            .filter_map(Weak::upgrade)
+            .collect()
     }
 
     fn len(&self) -> usize {
@@ -139,10 +176,7 @@ impl<A> Deadlines<A> {
         }
         let in_order = self.in_order.front().map(|(at, _)| *at);
         let out_of_order = self.out_of_order.peek().map(|Reverse(Entry(at, _))| *at);
-        self.earliest = match (in_order, out_of_order) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        self.earliest = [in_order, out_of_order, self.tenants.next()].into_iter().flatten().min();
         self.earliest
     }
 

@@ -12,11 +12,13 @@
 //! | [`Ledger::next_deadline`] has passed | [`RecordTransport::expire`] |
 //! | close | [`Closing`] |
 //!
+//! Several sinks may share a ledger: [`TenantControl`] flushes, closes and counts the records of one of them.
+//!
 //! Time is an argument: a thread drives the deadlines of one transport, a task those of another.
 //!
 //! A transport that counts by batch brings its own completions and uses the [gate](crate::gate) and [`Closing`].
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -25,18 +27,22 @@ use crate::error::transport as transport_errors;
 use crate::gate::{Gate, Limits, Refused};
 use crate::outstanding::Outstanding;
 use crate::sync::lock;
-use crate::{Error, UnseenFailures};
+use crate::{Error, Result, Tenant, UnseenFailures};
 
 mod closing;
 mod deadlines;
 mod future;
 mod slot;
+mod tenant;
 mod transport;
+mod wait;
 
 pub use closing::{CloseWaiter, Closing};
 use deadlines::Deadlines;
 pub use future::{DeliveryFuture, Keeper};
 pub use slot::{Acknowledgement, Slot};
+use tenant::TenantClose;
+pub use tenant::TenantControl;
 pub use transport::RecordTransport;
 
 /// State of a transport's records. `A` is what a broker acknowledges.
@@ -44,7 +50,7 @@ pub struct Ledger<A> {
     gate: Gate<Arc<Slot<A>>>,
     deadlines: Mutex<Deadlines<A>>,
     /// Failures that their callers' futures have not returned yet.
-    unseen: Arc<Outstanding<()>>,
+    unseen: Arc<Outstanding<Tenant>>,
     closing: Arc<Closing>,
     bound: Option<Duration>,
 }
@@ -90,6 +96,44 @@ impl<A> Ledger<A> {
         UnseenFailures::of(&self.unseen)
     }
 
+    fn unseen_failures_of(&self, tenant: Tenant) -> UnseenFailures {
+        UnseenFailures::of_tenant(&self.unseen, tenant)
+    }
+
+    fn open_tenant(&self) -> Option<Tenant> {
+        let mut deadlines = self.deadlines();
+        let in_use: BTreeSet<Tenant> = deadlines.all().iter().map(|slot| slot.record().tenant()).collect();
+        deadlines.tenants.open(|tenant| in_use.contains(&tenant))
+    }
+
+    fn forget_tenant(&self, tenant: Tenant) {
+        self.deadlines().tenants.forget(tenant);
+    }
+
+    fn refuse_tenant(&self, tenant: Tenant) {
+        self.deadlines().tenants.close(tenant);
+    }
+
+    /// Makes `wait` wait for the records of the tenant that were called so far.
+    fn attach(&self, tenant: Tenant, wait: &Arc<wait::Wait>) {
+        self.of_tenant(tenant).iter().for_each(|slot| slot.attach(wait));
+    }
+
+    fn of_tenant(&self, tenant: Tenant) -> Vec<Arc<Slot<A>>> {
+        self.deadlines().of_tenant(tenant)
+    }
+
+    /// Gives the tenant's records up at that time. Returns whether [`next_deadline`](Self::next_deadline) is earlier now.
+    fn give_up_at(&self, at: Instant, close: &Arc<TenantClose>) -> bool {
+        let mut deadlines = self.deadlines();
+        deadlines.tenants.give_up_at(at, close);
+        deadlines.is_first(at)
+    }
+
+    fn due_closes(&self, now: Instant) -> Vec<Arc<TenantClose>> {
+        self.deadlines().tenants.due(now)
+    }
+
     fn bound_of(&self, slot: &Slot<A>) -> Option<Instant> {
         slot.called_at().checked_add(self.bound?)
     }
@@ -97,20 +141,32 @@ impl<A> Ledger<A> {
     /// Watches a record's deadline and bound. Returns whether it is now the first one: then
     /// [`next_deadline`](Self::next_deadline) is earlier than it was. Also frees some
     /// [deferred](Self::defer_drop) records.
-    pub fn watch(&self, slot: &Arc<Slot<A>>) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// The record's [tenant](Record::tenant) was closed: refuse the record.
+    pub fn watch(&self, slot: &Arc<Slot<A>>) -> Result<bool> {
+        let tenant = slot.record().tenant();
         let at = match (slot.record().expires_at, self.bound_of(slot)) {
-            (Some(deadline), Some(bound)) => deadline.min(bound),
-            (deadline, bound) => match deadline.or(bound) {
-                Some(at) => at,
-                None => return false,
-            },
+            (Some(deadline), Some(bound)) => Some(deadline.min(bound)),
+            (deadline, bound) => deadline.or(bound),
         };
         let mut deadlines = self.deadlines();
+        if deadlines.tenants.is_closed(tenant) {
+            drop(deadlines);
+            return Err(transport_errors::after_sink_close(&slot.record().topic));
+        }
+        let Some(at) = at else {
+            if !tenant.is_none() {
+                deadlines.keep(slot);
+            }
+            return Ok(false);
+        };
         let first = deadlines.push(at, slot);
         let settled = deadlines.take_settled();
         drop(deadlines);
         drop(settled); // not under the lock: dropping a record may run foreign code
-        first
+        Ok(first)
     }
 
     /// Watches records again that were [overdue](RecordTransport::expire), until `at`.
@@ -134,8 +190,8 @@ impl<A> Ledger<A> {
     /// The watched records that are still held.
     ///
     /// All unsettled records are watched if the ledger has a bound and the transport
-    /// [watches overdue records again](Self::watch_again). Without a bound, a record is watched until its deadline, and one
-    /// without a deadline never.
+    /// [watches overdue records again](Self::watch_again), and so are those of a [tenant](Record::tenant). Without a bound,
+    /// any other record is watched until its deadline, and one without a deadline never.
     pub fn watched(&self) -> Vec<Arc<Slot<A>>> {
         self.deadlines().all()
     }

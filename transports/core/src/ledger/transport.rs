@@ -1,7 +1,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::tenant::TenantClose;
 use super::{Acknowledgement, Ledger, Slot};
+use crate::error::transport as transport_errors;
 use crate::gate::{Gated, Permit};
 use crate::{Error, Persistence, Result};
 
@@ -26,6 +28,16 @@ pub trait RecordTransport: Gated<Item = Arc<Slot<Self::Acknowledgement>>> {
         false
     }
 
+    /// Called when [`Ledger::next_deadline`] became earlier, other than by a [watched](Ledger::watch) record. Default: nothing,
+    /// for a transport without [tenants](crate::Control::open_tenant).
+    fn deadline_changed(self: &Arc<Self>) {}
+
+    /// Why the record has no answer, if it is known, for the error of a record that its tenant's close gives up. Default:
+    /// not known.
+    fn reason(&self, _slot: &Slot<Self::Acknowledgement>) -> Option<String> {
+        None
+    }
+
     /// Settles a record: sets its outcome, wakes its caller, counts it if the transport is closing. Returns the permit
     /// of an admitted record, to be [released](Gated::release) afterwards, so that a caller which waits for the room
     /// finds the record settled. Settling it again does nothing.
@@ -39,7 +51,10 @@ pub trait RecordTransport: Gated<Item = Arc<Slot<Self::Acknowledgement>>> {
             if let Err(error) = &outcome {
                 self.failed(slot, error);
             }
-            ledger.closing.count(slot.record(), &outcome);
+            // The close of its sink has reported it.
+            if !slot.is_given_up() {
+                ledger.closing.count(slot.record(), &outcome);
+            }
             return slot.settle_claimed(outcome, &ledger.unseen);
         }
         slot.settle(outcome, Some(&ledger.unseen))
@@ -57,6 +72,12 @@ pub trait RecordTransport: Gated<Item = Arc<Slot<Self::Acknowledgement>>> {
         error: impl Fn(&Slot<Self::Acknowledgement>, bool) -> Error,
     ) -> Vec<Arc<Slot<Self::Acknowledgement>>> {
         let ledger = self.ledger();
+        for close in ledger.due_closes(now) {
+            if !self.give_up(&close, now) {
+                // A record that is being handed over at this moment is looked at again.
+                ledger.give_up_at(now, &close);
+            }
+        }
         let (mut parked, mut overdue) = (Vec::new(), Vec::new());
         loop {
             // A separate statement: callers are woken without the lock.
@@ -80,6 +101,7 @@ pub trait RecordTransport: Gated<Item = Arc<Slot<Self::Acknowledgement>>> {
             match ledger.bound_of(&slot) {
                 Some(bound) if bound <= now => overdue.push(slot),
                 Some(bound) => drop(ledger.deadlines().push(bound, &slot)),
+                None if !slot.record().tenant().is_none() => ledger.deadlines().keep(&slot),
                 None => {}
             }
         }
@@ -98,6 +120,29 @@ pub trait RecordTransport: Gated<Item = Arc<Slot<Self::Acknowledgement>>> {
             }
         }
         overdue
+    }
+
+    /// Gives up the records of a tenant: withdraws parked ones, and gives the callers of the others an error. A record that
+    /// was handed over continues. False if one was being handed over or settled at this moment.
+    #[doc(hidden)] // only the ledger calls it
+    #[allow(private_interfaces)]
+    fn give_up(self: &Arc<Self>, close: &TenantClose, now: Instant) -> bool {
+        let (ledger, tenant) = (self.ledger(), close.tenant);
+        let settle = |slot: Arc<Slot<_>>| {
+            let error =
+                transport_errors::without_room_at_sink_close(&slot.record().topic, self.reason(&slot).as_deref());
+            let _never_admitted = self.settle(&slot, Err(error));
+        };
+        self.withdraw(|slot| slot.record().tenant() == tenant, settle);
+        let mut all = true;
+        for slot in ledger.of_tenant(tenant).iter().filter(|slot| slot.is_of_tenant()) {
+            let why = self.reason(slot);
+            let error = |handed_over| {
+                transport_errors::unanswered_at_sink_close(&slot.record().topic, handed_over, why.as_deref())
+            };
+            all &= slot.give_up(now, error, &ledger.unseen);
+        }
+        all
     }
 
     /// Gives the callers of overdue records their time-out. The records continue. `error` gets whether the record was

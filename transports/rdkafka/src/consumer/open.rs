@@ -79,15 +79,14 @@ fn count_partitions(
     let limits = Limits { records: 1, bytes: 1 };
     let within = transport.connect_timeout;
     let events = transport.events.clone();
-    let inner = TransportInner::new(client, config, limits, events, within, None, event_loop::spawn_isolated);
+    let inner = TransportInner::new(client, config, limits, events, within, Vec::new(), event_loop::spawn_isolated);
     let thread = event_loop::spawn(Arc::clone(&inner)).map_err(threads::no_thread)?;
     let owner = Owner::new(inner, thread, false);
     let topics: Vec<_> = subscription.topics.iter().map(ToString::to_string).collect();
     connect::check(&ConnectCheck {
         inner: owner.inner(),
         brokers: brokers(user),
-        plaintext: crate::properties::get(user, "security.protocol")
-            .is_none_or(|protocol| protocol.to_ascii_lowercase().ends_with("plaintext")),
+        plaintext: connect::is_plaintext(crate::properties::get(user, "security.protocol")),
         topics: &topics,
         purpose: "read",
         producer_id: false,

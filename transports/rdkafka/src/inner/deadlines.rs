@@ -9,7 +9,7 @@ use kafka_tower_core::clock::later;
 use kafka_tower_core::gate::Gated;
 use kafka_tower_core::ledger::RecordTransport;
 use kafka_tower_core::sync::lock;
-use kafka_tower_core::{Error, Persistence};
+use kafka_tower_core::{Error, Persistence, Result};
 
 use super::TransportInner;
 use crate::broker_activity::ActivitySnapshot;
@@ -24,10 +24,15 @@ const OVERDUE_AGAIN: Duration = Duration::from_secs(1);
 
 impl TransportInner {
     /// Watches the record's deadline and the delivery bound.
-    pub(crate) fn watch(&self, slot: &Arc<Slot>) {
-        if self.ledger.watch(slot) {
+    ///
+    /// # Errors
+    ///
+    /// Its sink was closed.
+    pub(crate) fn watch(&self, slot: &Arc<Slot>) -> Result<()> {
+        if self.ledger.watch(slot)? {
             self.client.wake();
         }
+        Ok(())
     }
 
     /// Expires records: returns the time-out to their callers, and withdraws those that were not handed over. Returns

@@ -19,14 +19,14 @@ fn with_room_for(records: usize) -> Arc<TransportInner> {
     config.set("bootstrap.servers", "127.0.0.1:1");
     let client = Client::create(&config).unwrap();
     let limits = Limits { records, bytes: 1_000 };
-    TransportInner::new(client, config, limits, None, Duration::from_secs(300), None, event_loop::spawn_isolated)
+    TransportInner::new(client, config, limits, None, Duration::from_secs(300), Vec::new(), event_loop::spawn_isolated)
 }
 
 fn send(inner: &Arc<TransportInner>, record: Record) -> Arc<Slot> {
     let slot = Arc::new(Slot::new(record, Instant::now()));
     let mut handle = inner.handle();
     handle.call(Arc::clone(&slot), 1).ok().unwrap();
-    inner.watch(&slot);
+    inner.watch(&slot).unwrap();
     slot
 }
 

@@ -1,15 +1,17 @@
 //! How a record gets its outcome: a report, a failure, a time-out, or the end of its caller's future.
 
-use std::sync::MutexGuard;
+use std::mem;
+use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use super::Slot;
 use super::state::{Stage, State};
 use crate::gate::Permit;
+use crate::ledger::wait::Wait;
 use crate::outstanding::Outstanding;
 use crate::unanswered::{self, Unanswered};
 use crate::wakers::wake;
-use crate::{Error, Result};
+use crate::{Error, Result, Tenant};
 
 impl<A> Slot<A> {
     /// Reserves the outcome for the caller of this function, which must [settle](Self::settle_claimed) the record. Two
@@ -26,7 +28,7 @@ impl<A> Slot<A> {
     }
 
     /// Sets the outcome, as [`settle_claimed`](Self::settle_claimed) does, unless another outcome was claimed.
-    pub(in crate::ledger) fn settle(&self, outcome: Result<A>, unseen: Option<&Outstanding<()>>) -> Option<Permit> {
+    pub(in crate::ledger) fn settle(&self, outcome: Result<A>, unseen: Option<&Outstanding<Tenant>>) -> Option<Permit> {
         let mut state = self.state();
         match state.refuse_second() {
             Ok(()) => self.set(state, outcome, unseen),
@@ -36,7 +38,7 @@ impl<A> Slot<A> {
 
     /// Sets the outcome that was [claimed](Self::claim). Returns the permit, and wakes the caller unless it got a time-out.
     /// A failure is `unseen` until the caller's future is polled or dropped.
-    pub(in crate::ledger) fn settle_claimed(&self, outcome: Result<A>, unseen: &Outstanding<()>) -> Option<Permit> {
+    pub(in crate::ledger) fn settle_claimed(&self, outcome: Result<A>, unseen: &Outstanding<Tenant>) -> Option<Permit> {
         self.set(self.state(), outcome, Some(unseen))
     }
 
@@ -44,10 +46,14 @@ impl<A> Slot<A> {
         &self,
         mut state: MutexGuard<'_, State<A>>,
         outcome: Result<A>,
-        unseen: Option<&Outstanding<()>>,
+        unseen: Option<&Outstanding<Tenant>>,
     ) -> Option<Permit> {
         let (permit, delivered) = (state.permit.take(), outcome.is_ok());
-        let late = state.rare.as_mut().and_then(|rare| rare.late.take());
+        let (mut late, mut waits) = (None, Vec::new());
+        if let Some(rare) = &mut state.rare {
+            (late, waits) = (rare.late.take(), mem::take(&mut rare.waits));
+        }
+        waits.iter().for_each(|wait: &Arc<Wait>| wait.count(&self.record, &outcome));
         let mut seen = None;
         let waker = match state.stage {
             Stage::Expired => {
@@ -59,11 +65,14 @@ impl<A> Slot<A> {
                 None
             }
             // It is not settled: `refuse_second` checks this.
-            Stage::Parked | Stage::HandedOver | Stage::Held | Stage::Settled => state.set_outcome(outcome, unseen),
+            Stage::Parked | Stage::HandedOver | Stage::Held | Stage::Settled => {
+                state.set_outcome(outcome, self.record.tenant, unseen)
+            }
         };
         state.stage = Stage::Settled;
         drop(state);
         waker.into_iter().for_each(wake);
+        waits.iter().for_each(|wait| wait.end());
         if let (Some(seen), Some(unseen)) = (seen, unseen) {
             unseen.end(seen);
         }
@@ -82,7 +91,12 @@ impl<A> Slot<A> {
 
     /// Returns a time-out to the caller, unless the record is parked. `error` gets whether the client has the record. It is
     /// called under the record's lock, and must take none.
-    pub(in crate::ledger) fn expire(&self, now: Instant, error: impl FnOnce(bool) -> Error, unseen: &Outstanding<()>) {
+    pub(in crate::ledger) fn expire(
+        &self,
+        now: Instant,
+        error: impl FnOnce(bool) -> Error,
+        unseen: &Outstanding<Tenant>,
+    ) {
         let mut state = self.state();
         let unanswered = self.describe(&state, now);
         let handed_over = match state.stage {
@@ -98,11 +112,63 @@ impl<A> Slot<A> {
                 *late = Some(unanswered.report());
                 let error = error(handed_over);
                 let throttled = error.unanswered().is_some_and(Unanswered::is_throttled);
-                state.set_outcome(Err(error.with_unanswered(unanswered.with_throttled(throttled))), Some(unseen))
+                let error = error.with_unanswered(unanswered.with_throttled(throttled));
+                state.set_outcome(Err(error), self.record.tenant, Some(unseen))
             }
         };
         drop(state);
         waker.into_iter().for_each(wake);
+    }
+
+    /// Makes `wait` wait for the record, unless its outcome is known or nothing waits for it any more.
+    pub(in crate::ledger) fn attach(&self, wait: &Arc<Wait>) {
+        let mut state = self.state();
+        if state.stage == Stage::Settled || state.is_given_up() {
+            return;
+        }
+        let waits = &mut state.rare().waits;
+        if !waits.iter().any(|known| Arc::ptr_eq(known, wait)) {
+            wait.begin();
+            waits.push(Arc::clone(wait));
+        }
+    }
+
+    /// Gives the record up for those who wait for it beside its caller, and returns the error to a caller that has no
+    /// time-out yet. The record itself continues. `error` gets whether a client may have it; it is called for both
+    /// cases, and under no lock. False if the record is being handed over or settled at this moment.
+    pub(in crate::ledger) fn give_up(
+        &self,
+        now: Instant,
+        error: impl Fn(bool) -> Error,
+        unseen: &Outstanding<Tenant>,
+    ) -> bool {
+        let (held, handed_over) = (error(false), error(true));
+        let mut state = self.state();
+        let error = match state.stage {
+            Stage::Settled => return true,
+            _ if state.is_given_up() => return true,
+            Stage::Parked => return false,
+            _ if state.claimed => return false,
+            Stage::Held => held,
+            Stage::HandedOver | Stage::Expired => handed_over,
+        };
+        let unanswered = self.describe(&state, now);
+        let rare = state.rare();
+        rare.given_up = true;
+        let waits = mem::take(&mut rare.waits);
+        waits.iter().for_each(|wait| wait.count(&self.record, &Err::<A, _>(error.clone())));
+        let waker = if state.stage == Stage::Expired {
+            None
+        } else {
+            state.stage = Stage::Expired;
+            // The late report of a record whose caller has dropped its future goes to whoever was told of that.
+            state.rare().late.get_or_insert_with(|| unanswered.report());
+            state.set_outcome(Err(error.with_unanswered(unanswered)), self.record.tenant, Some(unseen))
+        };
+        drop(state);
+        waker.into_iter().for_each(wake);
+        waits.iter().for_each(|wait| wait.end());
+        true
     }
 
     /// Called when the caller's future is dropped before it was ready. `throttled` says whether a broker throttles the
@@ -111,7 +177,7 @@ impl<A> Slot<A> {
         &self,
         now: impl FnOnce() -> Instant,
         throttled: impl FnOnce() -> bool,
-        unseen: &Outstanding<()>,
+        unseen: &Outstanding<Tenant>,
     ) {
         let mut state = self.state();
         state.abandoned = true;
@@ -142,7 +208,7 @@ impl<A> Slot<A> {
 
     /// Called when the caller's future returns the failure.
     #[cold]
-    pub(in crate::ledger) fn seen(&self, unseen: &Outstanding<()>) {
+    pub(in crate::ledger) fn seen(&self, unseen: &Outstanding<Tenant>) {
         let failure = self.state().take_unseen();
         failure.into_iter().for_each(|failure| unseen.end(failure));
     }

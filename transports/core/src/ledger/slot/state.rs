@@ -1,11 +1,13 @@
 //! What a [`Slot`](super::Slot) keeps under its lock.
 
+use std::sync::Arc;
 use std::task::Waker;
 
-use crate::Result;
 use crate::gate::Permit;
+use crate::ledger::wait::Wait;
 use crate::outstanding::{Outstanding, Place as Unseen};
 use crate::unanswered::LateReport;
+use crate::{Result, Tenant};
 
 pub(super) struct State<A> {
     pub(super) stage: Stage,
@@ -30,6 +32,17 @@ pub(super) struct Rare {
     pub(super) late: Option<LateReport>,
     /// Set for a failure that the caller's future has not returned yet.
     pub(super) unseen: Option<Unseen>,
+    /// Who waits for its outcome beside its caller.
+    pub(super) waits: Vec<Arc<Wait>>,
+    /// The close of its tenant has given it up: nothing waits for it any more.
+    pub(super) given_up: bool,
+}
+
+impl Drop for Rare {
+    /// A record that the gate refused is never settled.
+    fn drop(&mut self) {
+        self.waits.drain(..).for_each(|wait| wait.end());
+    }
 }
 
 impl<A> Default for State<A> {
@@ -49,10 +62,15 @@ impl<A> Default for State<A> {
 }
 
 impl<A> State<A> {
-    pub(super) fn set_outcome(&mut self, outcome: Result<A>, unseen: Option<&Outstanding<()>>) -> Option<Waker> {
+    pub(super) fn set_outcome(
+        &mut self,
+        outcome: Result<A>,
+        tenant: Tenant,
+        unseen: Option<&Outstanding<Tenant>>,
+    ) -> Option<Waker> {
         if outcome.is_err() && !self.abandoned {
             if let Some(unseen) = unseen {
-                self.rare().unseen = Some(unseen.begin(unseen.epoch(), ()));
+                self.rare().unseen = Some(unseen.begin(unseen.epoch(), tenant));
             }
         }
         self.outcome = Some(outcome);
@@ -70,6 +88,10 @@ impl<A> State<A> {
     #[cold]
     pub(super) fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.given_up)
     }
 
     pub(super) fn take_unseen(&mut self) -> Option<Unseen> {

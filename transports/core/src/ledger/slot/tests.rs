@@ -3,9 +3,9 @@ use std::task::Waker;
 
 use super::*;
 use crate::outstanding::Outstanding;
-use crate::{ErrorKind, Persistence};
+use crate::{ErrorKind, Persistence, Tenant};
 
-fn expired(now: Instant, unseen: &Outstanding<()>) -> Slot<Delivery> {
+fn expired(now: Instant, unseen: &Outstanding<Tenant>) -> Slot<Delivery> {
     let slot = Slot::new(Record::new("orders").with_expires_at(now), now);
     slot.admit(permit());
     slot.expire(now, |_| Error::new(ErrorKind::Timeout, "late"), unseen);

@@ -1,0 +1,165 @@
+//! The transport of a client, behind one type: which one it is does not show in the type of a client.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use kafka_tower_core::{Delivery, Error, Record, Result, Transport};
+#[cfg(feature = "memory")]
+use kafka_tower_memory::MemoryTransport;
+#[cfg(feature = "rdkafka")]
+use kafka_tower_rdkafka::RdkafkaTransport;
+use pin_project::pin_project;
+use tower_service::Service;
+
+/// Transport of a [`KafkaClient`](super::KafkaClient): librdkafka, the in-memory Kafka, or your own.
+///
+/// The first two cost a record nothing more than alone; any other is boxed, which costs one allocation for each record.
+#[derive(Clone)]
+pub struct ClientTransport(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    #[cfg(feature = "rdkafka")]
+    Rdkafka(RdkafkaTransport),
+    #[cfg(feature = "memory")]
+    Memory(MemoryTransport),
+    Other(Box<dyn DynTransport>),
+}
+
+impl ClientTransport {
+    pub(super) fn of<S: Transport>(transport: S) -> Self {
+        let mut transport = Some(transport);
+        let any: &mut dyn Any = &mut transport;
+        #[cfg(feature = "rdkafka")]
+        if let Some(known) = any.downcast_mut().and_then(Option::take) {
+            return Self(Kind::Rdkafka(known));
+        }
+        #[cfg(feature = "memory")]
+        if let Some(known) = any.downcast_mut().and_then(Option::take) {
+            return Self(Kind::Memory(known));
+        }
+        let _ = any;
+        let Some(other) = transport else { unreachable!("it was of no known type") };
+        Self(Kind::Other(Box::new(other)))
+    }
+
+    /// The transport over librdkafka, if it is that.
+    #[cfg(feature = "rdkafka")]
+    pub(super) fn rdkafka(&self) -> Option<&RdkafkaTransport> {
+        match &self.0 {
+            Kind::Rdkafka(transport) => Some(transport),
+            _ => None,
+        }
+    }
+}
+
+impl Service<Record> for ClientTransport {
+    type Response = Delivery;
+    type Error = Error;
+    type Future = ClientFuture;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match &mut self.0 {
+            #[cfg(feature = "rdkafka")]
+            Kind::Rdkafka(transport) => transport.poll_ready(cx),
+            #[cfg(feature = "memory")]
+            Kind::Memory(transport) => transport.poll_ready(cx),
+            Kind::Other(transport) => transport.ready(cx),
+        }
+    }
+
+    #[inline]
+    fn call(&mut self, record: Record) -> ClientFuture {
+        ClientFuture(match &mut self.0 {
+            #[cfg(feature = "rdkafka")]
+            Kind::Rdkafka(transport) => Sent::Rdkafka(transport.call(record)),
+            #[cfg(feature = "memory")]
+            Kind::Memory(transport) => Sent::Memory(transport.call(record)),
+            Kind::Other(transport) => Sent::Other(transport.send(record)),
+        })
+    }
+}
+
+/// Future of a record that a [`ClientTransport`] was called with.
+///
+/// # Cancel safety
+///
+/// That of the transport: dropping it does not cancel the record.
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub struct ClientFuture(#[pin] Sent);
+
+#[pin_project(project = SentProjection)]
+enum Sent {
+    #[cfg(feature = "rdkafka")]
+    Rdkafka(#[pin] <RdkafkaTransport as Service<Record>>::Future),
+    #[cfg(feature = "memory")]
+    Memory(#[pin] <MemoryTransport as Service<Record>>::Future),
+    Other(BoxFuture),
+}
+
+impl Future for ClientFuture {
+    type Output = Result<Delivery>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().0.project() {
+            #[cfg(feature = "rdkafka")]
+            SentProjection::Rdkafka(future) => future.poll(cx),
+            #[cfg(feature = "memory")]
+            SentProjection::Memory(future) => future.poll(cx),
+            SentProjection::Other(future) => future.as_mut().poll(cx),
+        }
+    }
+}
+
+type BoxFuture = Pin<Box<dyn Future<Output = Result<Delivery>> + Send>>;
+
+trait DynTransport: Send + Sync {
+    fn ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>>;
+    fn send(&mut self, record: Record) -> BoxFuture;
+    fn boxed(&self) -> Box<dyn DynTransport>;
+}
+
+impl<S: Transport> DynTransport for S {
+    fn ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.poll_ready(cx)
+    }
+
+    fn send(&mut self, record: Record) -> BoxFuture {
+        Box::pin(self.call(record))
+    }
+
+    fn boxed(&self) -> Box<dyn DynTransport> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Box<dyn DynTransport> {
+    fn clone(&self) -> Self {
+        (**self).boxed()
+    }
+}
+
+impl fmt::Debug for ClientTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.0 {
+            #[cfg(feature = "rdkafka")]
+            Kind::Rdkafka(_) => "rdkafka",
+            #[cfg(feature = "memory")]
+            Kind::Memory(_) => "memory",
+            Kind::Other(_) => "other",
+        };
+        f.debug_tuple("ClientTransport").field(&kind).finish()
+    }
+}
+
+impl fmt::Debug for ClientFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientFuture").finish_non_exhaustive()
+    }
+}
