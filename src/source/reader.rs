@@ -403,12 +403,14 @@ impl<T> Drop for Entering<'_, T> {
         }
         let mut old = 0;
         let mut state = self.shared.state();
+        let mut deliver = state.engine.deliver(self.at);
         for read in self.ready.range_mut(self.first..) {
-            match state.engine.deliver(self.at, read.meta.offset) {
+            match deliver(read.meta.offset) {
                 Some(id) => read.meta.id = id,
                 None => old += 1,
             }
         }
+        drop(deliver);
         drop(state);
         if old > 0 {
             tracing::debug!(partition = %self.at.at, records = old, "records of an old epoch were discarded");

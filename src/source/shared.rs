@@ -135,27 +135,25 @@ impl Shared {
         if let Some(effect) = effect.get() {
             return effect;
         }
-        let was_readable = state.engine.is_readable(at);
-        let settled = match how {
+        let change = match how {
             Settle::Ack => state.engine.settle(at, id, now),
             Settle::Skip => state.engine.skip(at, id, now()),
             Settle::DeadLetter => state.engine.dead_letter(at, id, now()),
             Settle::GiveBack(0) => state.engine.put_back(at, id, now()),
             Settle::GiveBack(attempts) => state.engine.give_back(at, id, attempts, now()),
         };
-        let acked = match (settled, how) {
+        let acked = match (change.settled, how) {
             (Settled::Done, Settle::Ack | Settle::Skip | Settle::DeadLetter) => Acked::Counted,
             _ => Acked::Stale,
         };
         effect.set(acked);
-        let notify = state.engine.needs_turn(at);
-        let reader = if !was_readable && state.engine.is_readable(at) { state.reader.take() } else { None };
+        let reader = if change.readable { state.reader.take() } else { None };
         drop(state);
-        if notify {
+        if change.needs_turn {
             self.consumer.notify();
         }
         wake_all(reader);
-        self.hooks.settled(&at.topic, how, settled == Settled::Done);
+        self.hooks.settled(&at.topic, how, change.settled == Settled::Done);
         acked
     }
 

@@ -38,7 +38,7 @@ impl Ids {
 
     fn next(&mut self, partition: usize, offset: i64) -> DeliveryId {
         let assigned: Vec<Assignment> = self.0.readable();
-        self.0.deliver(&assigned[partition], offset).unwrap()
+        self.0.deliver(&assigned[partition])(offset).unwrap()
     }
 }
 

@@ -58,8 +58,8 @@ pub(crate) struct Committer {
     settings: CommitSettings,
     next: u64,
     under_way: Option<(CommitTicket, Instant)>,
-    /// When the first record was settled that was not part of a commit.
-    since: Option<Instant>,
+    /// When the first record was settled that was not part of a commit, and the end of the interval that began then.
+    since: Option<(Instant, Instant)>,
     /// Number of these records.
     settled: u64,
     /// Since when a commit is wanted, whatever the strategy.
@@ -80,11 +80,16 @@ impl Committer {
         self.passed(|| now, records);
     }
 
-    /// The same. `now` is asked for the first one since the last commit.
+    /// The same. `now` is asked for the first one since the last commit. Whether this may have brought the next commit forward.
     #[inline]
-    pub(crate) fn passed(&mut self, now: impl Fn() -> Instant, records: u64) {
-        self.since.get_or_insert_with(now);
+    pub(crate) fn passed(&mut self, now: impl Fn() -> Instant, records: u64) -> bool {
+        let is_first = self.since.is_none();
+        if is_first {
+            let now = now();
+            self.since = Some((now, later(now, self.settings.interval)));
+        }
         self.settled += records;
+        is_first || self.settings.strategy == CommitStrategy::Periodic && self.settled >= self.settings.every
     }
 
     /// Asks for a commit whatever the strategy: the application wants it, or a partition is given back.
@@ -149,7 +154,7 @@ impl Committer {
     /// When the next commit is to be sent. `None`: not by itself, or another one is under way. A time that has passed:
     /// at once.
     fn at(&self) -> Option<Instant> {
-        let CommitSettings { strategy, interval, every, .. } = self.settings;
+        let CommitSettings { strategy, every, .. } = self.settings;
         if self.under_way.is_some() || strategy == CommitStrategy::Transaction {
             return None;
         }
@@ -159,11 +164,10 @@ impl Committer {
         if self.requested.is_some() {
             return self.requested;
         }
-        let since = self.since?;
+        let (since, end) = self.since?;
         match strategy {
-            CommitStrategy::Automatic => Some(later(since, interval)),
             CommitStrategy::Periodic if self.settled >= every => Some(since),
-            CommitStrategy::Periodic => Some(later(since, interval)),
+            CommitStrategy::Automatic | CommitStrategy::Periodic => Some(end),
             CommitStrategy::Each | CommitStrategy::AtMostOnce => Some(since),
             CommitStrategy::Manual | CommitStrategy::Transaction | CommitStrategy::Checkpoint => None,
         }

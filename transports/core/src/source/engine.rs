@@ -19,7 +19,7 @@ mod standing;
 mod transaction;
 mod turn;
 
-pub use action::{Action, Closed, CommitWait, Notice, Standing, Unsettled};
+pub use action::{Action, Change, Closed, CommitWait, Notice, Standing, Unsettled};
 use listener::Listening;
 use out_of_range::OutOfRange;
 pub use out_of_range::OutOfRangePolicy;
@@ -138,8 +138,7 @@ impl Engine {
     }
 
     /// Whether records may be read from a partition now.
-    #[must_use]
-    pub fn is_readable(&self, at: &TopicPartition) -> bool {
+    fn is_readable(&self, at: &TopicPartition) -> bool {
         let room = |partition: &Partition| partition.watermark.len() < self.settings.max_unsettled;
         self.member.is_active(at)
             && self.partitions.get(at).is_some_and(|of| of.is_open() && of.out_of_range.is_none() && room(of))
@@ -152,9 +151,11 @@ impl Engine {
         self.settings.max_unsettled.saturating_sub(used)
     }
 
-    /// Enters a record that was read. `None` if it is of an old epoch, or out of order.
-    pub fn deliver(&mut self, at: &Assignment, offset: i64) -> Option<DeliveryId> {
-        self.current(at)?.watermark.deliver(offset)
+    /// Enters the records of a batch, one after another: call the result with their offsets. It returns `None` for a record that
+    /// is of an old epoch, or out of order.
+    pub fn deliver(&mut self, at: &Assignment) -> impl FnMut(i64) -> Option<DeliveryId> {
+        let mut current = self.current(at);
+        move |offset| current.as_mut()?.watermark.deliver(offset)
     }
 
     /// The transport continues at this position.
@@ -198,54 +199,67 @@ impl Engine {
     }
 
     /// The user has handled a record. `now` is asked only if it matters.
-    pub fn settle(&mut self, at: &TopicPartition, id: DeliveryId, now: impl Fn() -> Instant) -> Settled {
-        let settled = self.end(at, id, now);
-        self.closed.settled += u64::from(settled == Settled::Done);
-        settled
+    pub fn settle(&mut self, at: &TopicPartition, id: DeliveryId, now: impl Fn() -> Instant) -> Change {
+        let change = self.end(at, id, now);
+        self.closed.settled += u64::from(change.settled == Settled::Done);
+        change
     }
 
     /// The user settles a record without handling it.
-    pub fn skip(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Settled {
-        let skipped = self.end(at, id, || now);
-        self.closed.skipped += u64::from(skipped == Settled::Done);
-        skipped
+    pub fn skip(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Change {
+        let change = self.end(at, id, || now);
+        self.closed.skipped += u64::from(change.settled == Settled::Done);
+        change
     }
 
     /// A record is settled, because its dead letter is delivered.
-    pub fn dead_letter(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Settled {
-        let settled = self.end(at, id, || now);
-        self.closed.dead_lettered += u64::from(settled == Settled::Done);
-        settled
+    pub fn dead_letter(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Change {
+        let change = self.end(at, id, || now);
+        self.closed.dead_lettered += u64::from(change.settled == Settled::Done);
+        change
     }
 
-    fn end(&mut self, at: &TopicPartition, id: DeliveryId, now: impl Fn() -> Instant) -> Settled {
-        let Some(partition) = self.partitions.get_mut(at) else { return Settled::Stale };
+    fn end(&mut self, at: &TopicPartition, id: DeliveryId, now: impl Fn() -> Instant) -> Change {
+        let Some(partition) = self.partitions.get_mut(at) else { return self.changed(at, Settled::Stale) };
         let offset = if partition.attempts.is_empty() { None } else { partition.watermark.offset(id) };
-        let before = partition.watermark.len();
+        let (before, rejected) = (partition.watermark.len(), partition.watermark.rejected());
         let settled = partition.watermark.settle(id);
         if settled == Settled::Done {
             offset.map(|offset| partition.attempts.remove(&offset));
         }
+        let is_special = rejected > 0 || partition.out_of_range.is_some();
         // Not one that is settled behind another one that is not: it cannot be committed yet.
         let passed = before - partition.watermark.len();
+        let mut is_sooner = false;
         if passed > 0 {
-            self.committer.passed(&now, passed as u64);
+            is_sooner = self.committer.passed(&now, passed as u64);
             if self.waits.iter().any(|wait| wait.record) {
                 self.committer.request(now());
+                is_sooner = true;
             }
         }
-        settled
+        // Most records change nothing but the watermark.
+        let asks = is_sooner || is_special || !self.member.is_active(at);
+        Change {
+            settled,
+            needs_turn: asks && self.needs_turn(at),
+            readable: before >= self.settings.max_unsettled && self.is_readable(at),
+        }
+    }
+
+    fn changed(&self, at: &TopicPartition, settled: Settled) -> Change {
+        Change { settled, needs_turn: self.needs_turn(at), readable: false }
     }
 
     /// The user gives a record back unsettled, after this number of failed attempts: it is delivered again after a back-off,
     /// and what follows it as well. Meanwhile its partition is not read.
     ///
     /// With [`CommitStrategy::AtMostOnce`] it is settled.
-    pub fn give_back(&mut self, at: &TopicPartition, id: DeliveryId, attempts: u32, now: Instant) -> Settled {
+    pub fn give_back(&mut self, at: &TopicPartition, id: DeliveryId, attempts: u32, now: Instant) -> Change {
         if self.is_at_most_once() {
             return self.end(at, id, || now);
         }
-        let Some(partition) = self.partitions.get_mut(at) else { return Settled::Stale };
+        let Some(partition) = self.partitions.get_mut(at) else { return self.changed(at, Settled::Stale) };
         let offset = partition.watermark.offset(id);
         let held = partition.watermark.hold(id);
         if let (Settled::Done, Some(offset)) = (held, offset) {
@@ -255,22 +269,22 @@ impl Engine {
             let delay = delay.min(MAX_REDELIVERY);
             partition.seek_at = partition.seek_at.max(Some(later(now, delay)));
         }
-        held
+        self.changed(at, held)
     }
 
     /// Takes a record back that the user has not begun to handle: it is delivered again at once, and what follows it as well.
     ///
     /// With [`CommitStrategy::AtMostOnce`] it is settled: what follows it may be in the user's hands.
-    pub fn put_back(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Settled {
+    pub fn put_back(&mut self, at: &TopicPartition, id: DeliveryId, now: Instant) -> Change {
         if self.is_at_most_once() {
             return self.end(at, id, || now);
         }
-        let Some(partition) = self.partitions.get_mut(at) else { return Settled::Stale };
+        let Some(partition) = self.partitions.get_mut(at) else { return self.changed(at, Settled::Stale) };
         let taken = partition.watermark.put_back(id);
         if taken == Settled::Done {
             partition.seek_at = partition.seek_at.max(Some(now));
         }
-        taken
+        self.changed(at, taken)
     }
 
     /// Whether the user may begin to handle a record that was [handed](Self::dispatch) out: its partition is read, and it was
@@ -343,13 +357,12 @@ impl Engine {
     /// forward.
     #[must_use]
     pub fn needs_turn(&self, changed: &TopicPartition) -> bool {
-        let partition = self.partitions.get(changed);
-        let seek = partition.and_then(|partition| partition.seek_at.filter(|_| partition.watermark.rejected() == 0));
-        let next = [seek, self.committer.wake_at(true)].into_iter().flatten().min();
-        let sooner = next.is_some_and(|next| self.promised.is_none_or(|promised| next < promised));
-        sooner
-            || partition.is_some_and(Partition::may_leave_range)
-            || partition.is_some() && !self.member.is_active(changed)
+        let is_sooner = |next: Instant| self.promised.is_none_or(|promised| next < promised);
+        self.committer.wake_at(true).is_some_and(is_sooner)
+            || self.partitions.get(changed).is_some_and(|partition| {
+                let seek = partition.seek_at.filter(|_| partition.watermark.rejected() == 0);
+                seek.is_some_and(is_sooner) || partition.may_leave_range() || !self.member.is_active(changed)
+            })
     }
 
     /// Forgets partitions. Returns those with something left.

@@ -21,7 +21,7 @@ mod watermark;
 use commit::Committer;
 pub use commit::{CommitSettings, CommitStrategy};
 pub use engine::{
-    Action, Closed, CommitWait, Engine, EngineSettings, Notice, OutOfRangePolicy, Span, Standing, Unsettled,
+    Action, Change, Closed, CommitWait, Engine, EngineSettings, Notice, OutOfRangePolicy, Span, Standing, Unsettled,
 };
 use member::{Facts, Member, MemberAction};
 use partition_map::PartitionMap;

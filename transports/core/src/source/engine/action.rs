@@ -2,7 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use crate::source::Settled;
 use crate::{Assignment, CommitTicket, Error, TopicOffset, TopicPartition};
+
+/// Effect of what the user does with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Whether the record's state has changed.
+    pub settled: Settled,
+    /// As [`Engine::needs_turn`](super::Engine::needs_turn).
+    pub needs_turn: bool,
+    /// Whether its partition can be read again, which had as many records that are not settled as it may.
+    pub readable: bool,
+}
 
 /// What the transport or the source has to do.
 #[derive(Clone, Debug)]

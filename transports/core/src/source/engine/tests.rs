@@ -2,6 +2,7 @@ use super::*;
 use crate::{CommitAnswer, ErrorKind, GroupEvent};
 
 mod asked;
+mod changes;
 mod commit;
 mod out_of_range;
 mod place;
@@ -32,8 +33,11 @@ struct Case {
 }
 
 fn case(strategy: CommitStrategy) -> Case {
-    let mut case =
-        Case { engine: Engine::new(settings(strategy)), now: Instant::now(), at: TopicPartition::new("orders", 0) };
+    of(settings(strategy))
+}
+
+fn of(settings: EngineSettings) -> Case {
+    let mut case = Case { engine: Engine::new(settings), now: Instant::now(), at: TopicPartition::new("orders", 0) };
     let started = case.event(GroupEvent::Assigned(vec![case.at.clone()]));
     assert!(matches!(&started[..], [Action::Start(at)] if at.at == case.at), "{started:?}");
     case.engine.partitions.get_mut(&case.at).unwrap().watermark.committed(0);
@@ -64,7 +68,7 @@ impl Case {
 
     fn read(&mut self, offset: i64, rejected: bool) -> (DeliveryId, Option<u32>) {
         let readable = self.engine.readable();
-        let id = self.engine.deliver(&readable[0], offset).unwrap();
+        let id = self.engine.deliver(&readable[0])(offset).unwrap();
         let attempt = self.engine.dispatch(&self.at, id);
         if rejected {
             self.engine.reject(&self.at, id, self.now);
@@ -73,7 +77,7 @@ impl Case {
     }
 
     fn settle(&mut self, id: DeliveryId) -> Settled {
-        self.engine.settle(&self.at, id, || self.now)
+        self.engine.settle(&self.at, id, || self.now).settled
     }
 
     fn commit_now(&mut self) -> CommitWait {

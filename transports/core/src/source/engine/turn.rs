@@ -249,7 +249,7 @@ impl Engine {
         }
     }
 
-    fn wake_at(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn wake_at(&self, now: Instant) -> Option<Instant> {
         let due = self.partitions.values().any(|partition| partition.due(now).is_some());
         let of_partition = |partition: &Partition| {
             let seek = partition.seek_at.filter(|_| partition.watermark.rejected() == 0);

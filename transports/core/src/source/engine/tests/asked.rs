@@ -6,7 +6,7 @@ use super::*;
 fn at_most_once_hands_a_record_out_after_its_commit() {
     let mut case = case(CommitStrategy::AtMostOnce);
     let at = case.engine.readable().remove(0);
-    let ids: Vec<_> = (0..2).map(|offset| case.engine.deliver(&at, offset).unwrap()).collect();
+    let ids: Vec<_> = (0..2).map(|offset| case.engine.deliver(&at)(offset).unwrap()).collect();
     assert!(case.engine.waits_for_commit(&case.at, ids[0], case.now));
     let (ticket, offset) = commit(&case.turn());
     assert_eq!(offset, 2, "the whole batch, although nothing is settled");
@@ -17,10 +17,10 @@ fn at_most_once_hands_a_record_out_after_its_commit() {
     case.answer(ticket, CommitAnswer::Committed);
     assert!(ids.iter().all(|id| !case.engine.waits_for_commit(&case.at, *id, case.now)));
     assert!(ids.iter().all(|id| case.engine.dispatch(&case.at, *id).is_some()));
-    assert_eq!(case.engine.give_back(&case.at, ids[0], 1, case.now), Settled::Done);
-    assert_eq!(case.engine.put_back(&case.at, ids[1], case.now), Settled::Done);
+    assert_eq!(case.engine.give_back(&case.at, ids[0], 1, case.now).settled, Settled::Done);
+    assert_eq!(case.engine.put_back(&case.at, ids[1], case.now).settled, Settled::Done);
     assert!(case.wait(60 * SECOND).is_empty(), "neither is delivered again");
-    let held = case.engine.deliver(&at, 2).unwrap();
+    let held = case.engine.deliver(&at)(2).unwrap();
     assert!(case.engine.waits_for_commit(&case.at, held, case.now), "a later one waits for its own commit");
     let (ticket, _) = commit(&case.turn());
     case.answer(ticket, CommitAnswer::Committed);

@@ -182,7 +182,7 @@ fn a_position_behind_the_last_record_is_committed() {
     assert_eq!(commit(&case.wait(5 * SECOND)).1, 7);
     let old = Assignment { at: TopicPartition { topic: Arc::clone(&case.at.topic), partition: 0 }, epoch: 99 };
     case.engine.reach(&old, 100, case.now);
-    assert_eq!(case.engine.deliver(&old, 100), None);
+    assert_eq!(case.engine.deliver(&old)(100), None);
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn a_partition_jumps_only_when_everything_is_settled() {
         let mut case = Case::with_policy(policy);
         let in_hand = case.take(0);
         let at = case.engine.readable().remove(0);
-        let waiting = case.engine.deliver(&at, 1).unwrap();
+        let waiting = case.engine.deliver(&at)(1).unwrap();
         assert!(case.out_of_range(2, 100, 150).is_empty(), "one is in the user's hands");
         assert!(case.engine.readable().is_empty(), "there is nothing to read");
         assert_eq!(case.engine.dispatch(&case.at, waiting), Some(1), "what was read is nowhere else any more");

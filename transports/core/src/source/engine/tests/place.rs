@@ -114,7 +114,7 @@ fn a_paused_partition_is_not_read_and_loses_nothing() {
     let mut case = case(CommitStrategy::Each);
     let held = case.take(0);
     let at = case.engine.readable().remove(0);
-    let waiting = case.engine.deliver(&at, 1).unwrap();
+    let waiting = case.engine.deliver(&at)(1).unwrap();
     assert!(case.engine.pause(&case.at));
     assert!(case.engine.readable().is_empty());
     assert_eq!(case.engine.dispatch(&case.at, waiting), None);

@@ -10,7 +10,7 @@ fn a_record_that_is_given_back_comes_again_after_growing_delays_with_what_follow
         assert_eq!(number, Some(attempt));
         let next = case.take(1);
         case.settle(next);
-        assert_eq!(case.engine.give_back(&case.at, id, 1, case.now), Settled::Done);
+        assert_eq!(case.engine.give_back(&case.at, id, 1, case.now).settled, Settled::Done);
         assert!(case.engine.needs_turn(&case.at) && case.engine.readable().is_empty());
         assert!(case.wait(delay * SECOND - Duration::from_millis(1)).is_empty());
         let actions = case.wait(Duration::from_millis(1));
@@ -25,7 +25,7 @@ fn a_record_that_is_put_back_comes_again_at_once_and_holds_no_drain_up() {
     let mut case = case(CommitStrategy::Automatic);
     let (begun, behind) = (case.take(0), case.take(1));
     assert!(case.engine.may_begin(&case.at, behind));
-    assert_eq!(case.engine.put_back(&case.at, behind, case.now), Settled::Done);
+    assert_eq!(case.engine.put_back(&case.at, behind, case.now).settled, Settled::Done);
     assert!(!case.engine.may_begin(&case.at, behind) && case.engine.needs_turn(&case.at));
     let actions = case.turn();
     assert!(matches!(&actions[..], [Action::Seek { to: 1, .. }]), "{actions:?}");
@@ -60,10 +60,10 @@ fn a_rejected_record_stops_its_partition_until_it_is_skipped_and_what_was_read_b
     let readable = case.engine.readable();
     let (bad, attempt) = case.read(0, true);
     assert_eq!(attempt, Some(1));
-    let behind = case.engine.deliver(&readable[0], 1).unwrap();
+    let behind = case.engine.deliver(&readable[0])(1).unwrap();
     assert_eq!(case.engine.dispatch(&case.at, behind), None);
     assert!(case.wait(60 * SECOND).is_empty() && case.engine.readable().is_empty());
-    assert_eq!(case.engine.skip(&case.at, bad, case.now), Settled::Done);
+    assert_eq!(case.engine.skip(&case.at, bad, case.now).settled, Settled::Done);
     assert!(case.engine.needs_turn(&case.at));
     let actions = case.turn();
     let [Action::Seek { to: 1, .. }, rest @ ..] = &actions[..] else { panic!("{actions:?}") };
@@ -97,10 +97,10 @@ fn a_record_that_is_rejected_late_stops_its_partition_and_leaves_the_others() {
     assert_eq!(case.engine.reject(&case.at, first, case.now), Settled::Done);
     assert_eq!(case.engine.reject(&case.at, first, case.now), Settled::Again);
     assert!(case.engine.readable().is_empty());
-    assert_eq!(case.engine.settle(&case.at, second, || case.now), Settled::Done);
+    assert_eq!(case.engine.settle(&case.at, second, || case.now).settled, Settled::Done);
     assert!(case.turn().is_empty(), "nothing is committed, and it waits");
-    assert_eq!(case.engine.dead_letter(&case.at, first, case.now), Settled::Done);
-    assert_eq!(case.engine.dead_letter(&case.at, first, case.now), Settled::Again);
+    assert_eq!(case.engine.dead_letter(&case.at, first, case.now).settled, Settled::Done);
+    assert_eq!(case.engine.dead_letter(&case.at, first, case.now).settled, Settled::Again);
     let actions = case.turn();
     assert!(actions.iter().any(|action| matches!(action, Action::Seek { to: 2, .. })), "{actions:?}");
     let commits = |action: &Action| matches!(action, Action::Commit { offsets, .. } if offsets[0].offset == 2);
@@ -109,5 +109,5 @@ fn a_record_that_is_rejected_late_stops_its_partition_and_leaves_the_others() {
     let gone = case.take(2);
     case.event(GroupEvent::Lost(vec![case.at.clone()]));
     assert_eq!(case.engine.reject(&case.at, gone, case.now), Settled::Stale);
-    assert_eq!(case.engine.dead_letter(&case.at, gone, case.now), Settled::Stale);
+    assert_eq!(case.engine.dead_letter(&case.at, gone, case.now).settled, Settled::Stale);
 }

@@ -20,7 +20,7 @@ fn a_revocation_drains_commits_and_releases() {
 fn records_that_the_user_does_not_have_hold_no_drain_up() {
     let mut case = case(CommitStrategy::Automatic);
     let readable = case.engine.readable();
-    let waiting = case.engine.deliver(&readable[0], 0).unwrap();
+    let waiting = case.engine.deliver(&readable[0])(0).unwrap();
     assert!(is_release(&case.revoke()));
     assert_eq!(case.engine.dispatch(&case.at, waiting), None);
 }

@@ -56,7 +56,7 @@ impl Case {
     }
 
     fn take(&mut self, offset: i64) -> DeliveryId {
-        let id = self.engine.deliver(&self.assigned(), offset).unwrap();
+        let id = self.engine.deliver(&self.assigned())(offset).unwrap();
         self.engine.dispatch(&self.at, id).unwrap();
         id
     }
@@ -109,7 +109,7 @@ fn a_position_is_passed_when_all_records_before_it_are_settled() {
     assert_eq!(case.engine.passed(), [], "two records are not settled");
     assert!(case.engine.settle_span(&span, 5));
     assert_eq!(case.engine.passed(), [(at.clone(), 9)]);
-    let read = case.engine.deliver(&at, 11).unwrap();
+    let read = case.engine.deliver(&at)(11).unwrap();
     assert_eq!(case.engine.passed(), [], "one waits");
     case.engine.dispatch(&case.at, read).unwrap();
     case.engine.retry(&case.at, read, case.now + SECOND);
@@ -132,7 +132,7 @@ fn only_all_records_up_to_the_last_one_are_a_span() {
         Span { at: TopicPartition::new("orders", 0), first, last, records, dead_letters: 0 }
     };
     assert_eq!(case.end(&span(second, second)), None, "one before it is not settled");
-    let undispatched = case.engine.deliver(&case.assigned(), 2).unwrap();
+    let undispatched = case.engine.deliver(&case.assigned())(2).unwrap();
     assert_eq!(case.end(&span(first, undispatched)), None);
     assert_eq!(case.end(&span(first, second)), Some(2));
     let third = case.engine.dispatch(&case.at, undispatched).map(|_| undispatched).unwrap();
@@ -196,7 +196,7 @@ fn an_abort_reads_the_records_again_and_what_follows_them() {
     assert_eq!((case.end(&span), case.end(&behind)), (None, None));
     let again = case.span([0, 4]);
     assert_eq!(case.end(&again), Some(5));
-    assert_eq!(case.engine.settle(&case.at, behind.first, || case.now), Settled::Stale);
+    assert_eq!(case.engine.settle(&case.at, behind.first, || case.now).settled, Settled::Stale);
 }
 
 #[test]
@@ -210,9 +210,9 @@ fn a_retry_delivers_a_record_as_the_next_attempt_and_leaves_those_before_it() {
     assert!(matches!(&actions[..], [Action::Seek { to: 2, .. }]), "{actions:?}");
     assert_eq!(case.end(&span), Some(2));
     let _ = case.engine.settle_span(&span, 2);
-    let again = case.engine.deliver(&case.assigned(), 2).unwrap();
+    let again = case.engine.deliver(&case.assigned())(2).unwrap();
     assert_eq!(case.engine.dispatch(&case.at, again), Some(2));
-    let behind = case.engine.deliver(&case.assigned(), 3).unwrap();
+    let behind = case.engine.deliver(&case.assigned())(3).unwrap();
     assert_eq!(case.engine.dispatch(&case.at, behind), Some(1));
 }
 
