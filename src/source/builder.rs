@@ -127,6 +127,16 @@ impl<T, F: ?Sized, S> SourceBuilder<T, F, S> {
         self
     }
 
+    /// Whether records are read with their headers. Default: true.
+    ///
+    /// Without them, small records take about a sixth less CPU time with librdkafka, which makes a buffer for each record to look
+    /// for headers, also if it has none. Messages then have no headers, nor have errors and dead letters; no `content-type` is
+    /// compared; and the spans of the source's [telemetry](Self::telemetry) do not know those of the senders.
+    pub fn read_headers(mut self, read: bool) -> Self {
+        self.reading.ignores_headers = !read;
+        self
+    }
+
     /// Whether messages keep the original bytes of their values, for [`SourceMessage::raw`](super::SourceMessage::raw) and for
     /// dead letters of messages that could be decoded. Default: false, because each value is copied for that.
     ///
@@ -175,7 +185,9 @@ where
             listener::check(&self.config)?;
         }
         let starts = Starts::new(&self.config, self.stored, self.listener.is_some())?;
-        let consumer = self.transport.open(self.config.subscription()).await?;
+        let mut subscription = self.config.subscription();
+        subscription.headers = !self.reading.ignores_headers;
+        let consumer = self.transport.open(subscription).await?;
         let group = self.config.group_id.as_str().into();
         let hooks = self.telemetry.of_group(&group);
         let shared = Shared::start(consumer, group, self.config.engine_settings(), starts, self.listener, hooks);

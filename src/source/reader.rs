@@ -51,6 +51,8 @@ pub(super) struct Reading {
     pub(super) policy: DecodePolicy,
     pub(super) lenient_content_type: bool,
     pub(super) keep_raw: bool,
+    /// Whether records are taken as if they had no headers.
+    pub(super) ignores_headers: bool,
     /// Whether the error of a record that cannot be decoded leaves its partition as it is.
     pub(super) hands_out_undecoded: bool,
 }
@@ -448,6 +450,7 @@ impl<T> Sink<'_, T> {
 
 impl<T> BatchSink for Sink<'_, T> {
     fn record(&mut self, lent: RecordRef<'_>) {
+        let lent = if self.reading.ignores_headers { lent.with_headers(&[]) } else { lent };
         let Entering { shared, at, .. } = self.entering;
         if self.polling.is_none() {
             guarded("telemetry", || self.polling = Some(shared.hooks.poll()));

@@ -2,8 +2,11 @@
 
 use std::collections::VecDeque;
 use std::hint::black_box;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::future::ready;
+use kafka_tower::layers::deserialize::BytesDeserializer;
 use kafka_tower::{BoxError, KafkaSource, KafkaSourceConfig, SourceMessage};
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -79,11 +82,19 @@ pub(crate) fn source_config(plan: &Plan) -> KafkaSourceConfig {
 }
 
 async fn open(plan: &Plan) -> KafkaSource<Received> {
-    KafkaSource::new(source_config(plan)).await.expect("a source")
+    let builder = KafkaSource::builder(source_config(plan)).read_headers(plan.mode != Mode::SourceNoHeaders);
+    builder.build().await.expect("a source")
 }
 
 pub(crate) async fn source(plan: &Plan) -> Took {
-    let mut source = open(plan).await;
+    if plan.mode == Mode::SourceBytes {
+        let builder = KafkaSource::<Bytes>::builder(source_config(plan)).deserializer(Arc::new(BytesDeserializer));
+        return receive(plan, builder.build().await.expect("a source")).await;
+    }
+    receive(plan, open(plan).await).await
+}
+
+async fn receive<T: Send + 'static>(plan: &Plan, mut source: KafkaSource<T>) -> Took {
     let mut progress = Progress::new(plan);
     loop {
         let message = source.recv().await.expect("a message");
@@ -131,8 +142,12 @@ pub(crate) async fn stream(plan: &Plan) -> Took {
     let mut progress = Progress::new(plan);
     loop {
         let message = consumer.recv().await.expect("a message");
-        let received: Received = serde_json::from_slice(message.payload().expect("a value")).expect("an event");
-        black_box(&received);
+        let value = message.payload().expect("a value");
+        if plan.mode == Mode::StreamConsumerBytes {
+            black_box(value.to_vec());
+        } else {
+            black_box(serde_json::from_slice::<Received>(value).expect("an event"));
+        }
         if plan.mode == Mode::StreamConsumerStored {
             consumer.store_offset_from_message(&message).expect("stored");
         }

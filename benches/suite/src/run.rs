@@ -61,6 +61,10 @@ pub enum Mode {
     CallersBatching,
     /// `KafkaSource::recv` and `ack` in a loop.
     Source,
+    /// The same, built with `read_headers(false)`.
+    SourceNoHeaders,
+    /// The same as `Source`, with `BytesDeserializer`.
+    SourceBytes,
     /// `KafkaSource::serve` with a service that answers at once.
     SourceServe,
     /// rust-rdkafka's `StreamConsumer` and `serde_json`, with the librdkafka properties of a source. What was received is
@@ -68,6 +72,8 @@ pub enum Mode {
     StreamConsumer,
     /// The same, but what was decoded is stored, and only that is committed.
     StreamConsumerStored,
+    /// As `StreamConsumer`, with a copy of each value in place of `serde_json`.
+    StreamConsumerBytes,
     /// As `StreamConsumer`, with librdkafka's default properties.
     StreamConsumerDefaults,
     /// Java's consumer and Jackson.
@@ -96,9 +102,12 @@ const NAMES: &[(Mode, &str)] = &[
     (Mode::Callers, "callers"),
     (Mode::CallersBatching, "callers-batching"),
     (Mode::Source, "source"),
+    (Mode::SourceNoHeaders, "source-no-headers"),
+    (Mode::SourceBytes, "source-bytes"),
     (Mode::SourceServe, "source-serve"),
     (Mode::StreamConsumer, "stream-consumer"),
     (Mode::StreamConsumerStored, "stream-consumer-stored"),
+    (Mode::StreamConsumerBytes, "stream-consumer-bytes"),
     (Mode::StreamConsumerDefaults, "stream-consumer-defaults"),
     (Mode::JavaConsumer, "java-consumer"),
     (Mode::FranzGo, "franz-go"),
@@ -115,7 +124,9 @@ impl Mode {
             Self::Java | Self::Batching | Self::BatchingCut => Self::Java,
             Self::Callers | Self::CallersBatching => Self::Callers,
             Self::FutureJson | Self::Typed | Self::Stack | Self::Stream => Self::FutureJson,
+            Self::SourceBytes | Self::StreamConsumerBytes => Self::StreamConsumerBytes,
             Self::Source
+            | Self::SourceNoHeaders
             | Self::SourceServe
             | Self::StreamConsumer
             | Self::StreamConsumerStored
@@ -128,7 +139,7 @@ impl Mode {
     /// Returns whether it reads a topic that was filled before.
     #[must_use]
     pub fn reads(self) -> bool {
-        self.baseline() == Self::StreamConsumer
+        matches!(self.baseline(), Self::StreamConsumer | Self::StreamConsumerBytes)
     }
 
     /// Returns whether it sends in transactions.
@@ -253,11 +264,12 @@ pub fn run(plan: &Plan) -> Took {
             Mode::Batching | Mode::BatchingCut => transactions::batching(plan).await,
             Mode::Callers => transactions::callers(plan, rdkafka_sink(plan).await).await,
             Mode::CallersBatching => transactions::callers(plan, transactions::batching_sink(plan).await).await,
-            Mode::Source => read::source(plan).await,
+            Mode::Source | Mode::SourceNoHeaders | Mode::SourceBytes => read::source(plan).await,
             Mode::SourceServe => read::serve(plan).await,
-            Mode::StreamConsumer | Mode::StreamConsumerStored | Mode::StreamConsumerDefaults => {
-                read::stream(plan).await
-            }
+            Mode::StreamConsumer
+            | Mode::StreamConsumerStored
+            | Mode::StreamConsumerBytes
+            | Mode::StreamConsumerDefaults => read::stream(plan).await,
         }
     })
 }

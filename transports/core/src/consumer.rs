@@ -121,6 +121,8 @@ pub struct Subscription {
     pub start: OffsetReset,
     /// Which records are read.
     pub isolation: Isolation,
+    /// Whether records are lent with their headers. If not, a transport need not look for them. Default: true.
+    pub headers: bool,
 }
 
 impl Subscription {
@@ -128,7 +130,15 @@ impl Subscription {
     #[must_use]
     pub fn new(group_id: impl Into<Arc<str>>, topics: Vec<Arc<str>>) -> Self {
         let (start, isolation) = (OffsetReset::default(), Isolation::default());
-        Self { group_id: group_id.into(), topics, pattern: None, partitions: Vec::new(), start, isolation }
+        Self {
+            group_id: group_id.into(),
+            topics,
+            pattern: None,
+            partitions: Vec::new(),
+            start,
+            isolation,
+            headers: true,
+        }
     }
 
     /// Subscribes a group to all topics with such a name, with the defaults of [`OffsetReset`] and [`Isolation`].

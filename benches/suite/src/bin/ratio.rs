@@ -20,12 +20,14 @@ ratio (--mock | --kafka) [options]
   --modes A,B,…     future, future-send, transport, future-json, future-batch, typed, stack,
                     stream, batch; with transactions: future-commit, future-await, transactions, guard,
                     java, batching, batching-cut; callers, callers-batching; with --kafka, of a topic with
-                    8 partitions that is filled once: source, source-serve, stream-consumer,
-                    stream-consumer-stored, stream-consumer-defaults, java-consumer, franz-go
+                    8 partitions that is filled once: source, source-no-headers, source-bytes,
+                    source-serve, stream-consumer, stream-consumer-stored, stream-consumer-bytes,
+                    stream-consumer-defaults, java-consumer, franz-go
                     (default: future,transport,future-json,stack)
   --to MODE         what all are compared with (default: raw values with future, JSON with future-json,
                     batch with future-batch, transactions with future-await, batching with java,
-                    callers-batching with callers, those that read with stream-consumer)
+                    callers-batching with callers, source-bytes with stream-consumer-bytes, others that read
+                    with stream-consumer)
   --sizes A,B       bytes of a value (default: 100,1024)
   --pairs N         rounds (default: 7)
   --seconds S       how long a run should take, about (default: 1)

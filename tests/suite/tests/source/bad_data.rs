@@ -111,6 +111,30 @@ async fn a_content_type_that_the_deserializer_does_not_read_is_a_decode_error() 
     }
 }
 
+/// Neither the messages nor what is checked know anything of headers that are not read.
+#[tokio::test(start_paused = true)]
+async fn headers_that_are_not_read_are_nowhere() {
+    for reads in [true, false] {
+        let kafka = kafka(1);
+        append_typed(&kafka, "1", "application/json").await;
+        append_typed(&kafka, "2", "application/x-postcard").await;
+        append_typed(&kafka, "no number", "application/json").await;
+        let builder = KafkaSource::<u32>::builder(config(CommitStrategy::Each)).transport(kafka.clone());
+        let mut source = builder.keep_raw(true).read_headers(reads).build().await.unwrap();
+        let message = source.recv().await.unwrap();
+        assert_eq!((message.headers().is_empty(), message.raw().unwrap().headers.is_empty()), (!reads, !reads));
+        message.ack();
+        if reads {
+            source.recv().await.unwrap_err().skip();
+        } else {
+            assert_eq!(value(&mut source).await, Some(2), "the content type is not known");
+        }
+        let error = source.recv().await.unwrap_err();
+        assert_eq!(error.record().unwrap().headers.is_empty(), !reads);
+        error.skip();
+    }
+}
+
 /// The header as a sink writes it.
 #[tokio::test(start_paused = true)]
 async fn a_sink_and_a_source_agree_about_content_types() {

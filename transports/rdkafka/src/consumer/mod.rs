@@ -144,7 +144,7 @@ impl Consumer for Opened {
         let Some(shared::Batch { lent, taken, lease }) = ready!(self.0.take(at, max)) else {
             return Poll::Ready(Batch::default());
         };
-        lent.lend(taken.lend, into);
+        lent.lend(taken.lend, self.0.subscription.headers, into);
         drop(lease);
         self.0.tell_taken(&at.at, &taken.then);
         if let Then::OutOfRange(offset) = taken.then {

@@ -190,6 +190,56 @@ async fn a_sink_that_panics_loses_nothing_of_the_client() {
     member.left().await;
 }
 
+/// Records are lent as they were written, or, if they are not wanted, without their headers.
+#[tokio::test]
+async fn headers_are_lent_if_they_are_wanted() {
+    type Part = Option<Vec<u8>>;
+    type Whole = (Part, Part, Vec<(String, Part)>);
+    #[derive(Default)]
+    struct Kept(Vec<Whole>);
+    impl BatchSink for Kept {
+        fn record(&mut self, record: RecordRef<'_>) {
+            let own = |part: Option<&[u8]>| part.map(<[u8]>::to_vec);
+            let headers = record.headers.iter().map(|(name, value)| ((*name).to_owned(), own(*value)));
+            self.0.push((own(record.key), own(record.value), headers.collect()));
+        }
+    }
+    let (cluster, mut sender) = cluster(0).await;
+    let (mut sent, mut written) = (Vec::new(), Kept::default());
+    for i in 0..40_usize {
+        let key = (i % 3 == 0).then(|| vec![b'k'; i % 5]);
+        let value = (i % 7 != 0).then(|| vec![0; i]);
+        let headers = (0..i % 4).map(|n| (format!("h{n}"), (n != 1).then(|| vec![0; n])));
+        let headers: Vec<_> = headers.collect();
+        let mut record = Record::new("one").with_partition(0);
+        (record.key, record.value) = (key.clone().map(Into::into), value.clone().map(Into::into));
+        for (name, value) in &headers {
+            match value {
+                Some(value) => record.headers.push(name.clone(), value.clone()),
+                None => record.headers.push_null(name.clone()),
+            }
+        }
+        sent.push(call(&mut sender, record).await);
+        written.0.push((key, value, headers));
+    }
+    join_all(sent).await.into_iter().for_each(|delivery| drop(delivery.unwrap()));
+    for wanted in [true, false] {
+        let mut subscription = Subscription::new(format!("g{wanted}"), vec!["one".into()]);
+        subscription.headers = wanted;
+        let opened = transport(&cluster, &[]).open(subscription).await.unwrap();
+        let mut member = Member::join_as(opened).await;
+        let mut kept = Kept::default();
+        while kept.0.len() < written.0.len() {
+            let read = poll_fn(|cx| member.consumer.poll_batch(&member.at, 30, &mut kept, cx));
+            tokio::time::timeout(PATIENCE, read).await.expect("a batch in time");
+        }
+        assert_eq!(kept.0, written.0);
+        written.0.iter_mut().for_each(|(.., headers)| headers.clear());
+        member.consumer.leave(PATIENCE);
+        member.left().await;
+    }
+}
+
 /// The records of a batch belong to librdkafka until they were lent: it must not be destroyed before, and nobody else waits.
 #[tokio::test]
 async fn a_reader_that_is_stuck_delays_neither_the_end_nor_a_drop() {

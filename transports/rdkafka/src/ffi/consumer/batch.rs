@@ -67,13 +67,16 @@ impl LentBatch {
         })
     }
 
-    /// Lends the first records, and destroys each one afterwards. The rest is destroyed without being lent.
-    pub(crate) fn lend(mut self, records: usize, into: &mut dyn BatchSink) {
+    /// Lends the first records, with their headers or without, and destroys each one afterwards. The rest is destroyed without
+    /// being lent.
+    ///
+    /// librdkafka says whether a record has headers only by parsing them, in a buffer that it makes for that.
+    pub(crate) fn lend(mut self, records: usize, with_headers: bool, into: &mut dyn BatchSink) {
         while self.next < records.min(self.count) {
             let message = self.messages[self.next];
             // SAFETY: the message lives until it is destroyed below, or by the drop of this value if `into` panics. What is
             // borrowed from it ends before.
-            unsafe { lend(message, into) };
+            unsafe { lend(message, with_headers, into) };
             self.next += 1;
             // SAFETY: the message was not destroyed before, and the drop begins behind it.
             unsafe { sys::rd_kafka_message_destroy(message) };
@@ -93,11 +96,11 @@ impl Drop for LentBatch {
 /// # Safety
 ///
 /// The message is a record of a consumer, and lives during the call.
-unsafe fn lend(message: *mut sys::rd_kafka_message_t, into: &mut dyn BatchSink) {
+unsafe fn lend(message: *mut sys::rd_kafka_message_t, with_headers: bool, into: &mut dyn BatchSink) {
     // SAFETY: the message lives, as the caller promises. Key and value are null, or as long as their lengths say. The headers
     // live as long as the message.
     unsafe {
-        let names_and_values = headers(message);
+        let names_and_values = if with_headers { headers(message) } else { Vec::new() };
         let headers: Vec<_> = names_and_values.iter().map(|(name, value)| (&**name, *value)).collect();
         let mut kind: c_int = 0;
         let timestamp = base::rd_kafka_message_timestamp(message, &mut kind);
