@@ -131,7 +131,7 @@ impl<T, F: ?Sized, S> SourceBuilder<T, F, S> {
     ///
     /// Without them, small records take about a sixth less CPU time with librdkafka, which makes a buffer for each record to look
     /// for headers, also if it has none. Messages then have no headers, nor have errors and dead letters; no `content-type` is
-    /// compared; and the spans of the source's [telemetry](Self::telemetry) do not know those of the senders.
+    /// compared; and the spans of the source's telemetry do not know those of the senders.
     pub fn read_headers(mut self, read: bool) -> Self {
         self.reading.ignores_headers = !read;
         self

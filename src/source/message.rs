@@ -31,7 +31,7 @@ impl<T> SourceMessage<T> {
         self.contents.key.as_ref()
     }
 
-    /// The headers, in their order.
+    /// The headers, in their order. None if the source was built with [`read_headers(false)`](super::SourceBuilder::read_headers).
     #[must_use]
     pub fn headers(&self) -> &Headers {
         &self.contents.headers
