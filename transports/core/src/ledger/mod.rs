@@ -144,7 +144,7 @@ impl<A> Ledger<A> {
     ///
     /// # Errors
     ///
-    /// The record's [tenant](Record::tenant) was closed: refuse the record.
+    /// The record's [tenant](crate::Record::tenant) was closed: refuse the record.
     pub fn watch(&self, slot: &Arc<Slot<A>>) -> Result<bool> {
         let tenant = slot.record().tenant();
         let at = match (slot.record().expires_at, self.bound_of(slot)) {
@@ -190,7 +190,7 @@ impl<A> Ledger<A> {
     /// The watched records that are still held.
     ///
     /// All unsettled records are watched if the ledger has a bound and the transport
-    /// [watches overdue records again](Self::watch_again), and so are those of a [tenant](Record::tenant). Without a bound,
+    /// [watches overdue records again](Self::watch_again), and so are those of a [tenant](crate::Record::tenant). Without a bound,
     /// any other record is watched until its deadline, and one without a deadline never.
     pub fn watched(&self) -> Vec<Arc<Slot<A>>> {
         self.deadlines().all()
