@@ -75,7 +75,9 @@ pub use kafka_tower_layers as layers;
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
 pub use kafka_tower_rdkafka as rdkafka;
 
-pub use config::{Assignor, Conflict, GroupProtocol, KafkaSinkConfig, KafkaSourceConfig, StartFrom, Variables};
+pub use config::{
+    Assignor, Conflict, GroupProtocol, KafkaSinkConfig, KafkaSourceConfig, StartFrom, TokenSource, Variables,
+};
 pub use kafka_tower_layers::ServiceBuilderExt;
 pub use kafka_tower_layers::deserialize::MessageDeserializer;
 #[cfg(feature = "rdkafka")]
@@ -90,9 +92,10 @@ pub use kafka_tower_core::gate::Limits;
 pub use kafka_tower_core::source::{CommitStrategy, OutOfRangePolicy};
 pub use kafka_tower_core::{
     BoxError, CloseReport, Consumer, ConsumerGroup, ConsumerTransport, Control, ControlFuture, Delivery, Envelope,
-    Error, ErrorKind, Header, Headers, InFlight, IntoKey, IntoTransport, Isolation, Persistence, RawRecord, Record,
-    Recovery, Result, Scope, SeekTo, SinkMessage, Tenant, Timestamp, TopicOffset, TopicPartition, TopicPattern,
-    TransactionControl, TransactionEnd, Transport, UnansweredSend, Undelivered, UnseenFailures, handover, outstanding,
+    Error, ErrorKind, Header, Headers, InFlight, IntoKey, IntoTransport, Isolation, OauthToken, Persistence, RawRecord,
+    Record, Recovery, Result, Scope, SeekTo, SinkMessage, Tenant, Timestamp, TokenFuture, TokenProvider, TopicOffset,
+    TopicPartition, TopicPattern, TransactionControl, TransactionEnd, Transport, UnansweredSend, Undelivered,
+    UnseenFailures, handover, outstanding,
 };
 pub use kafka_tower_layers::metrics::SinkMetrics;
 pub use kafka_tower_layers::partition::{PartitionStrategy, Partitioner};

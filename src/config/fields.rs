@@ -84,7 +84,7 @@ macro_rules! config {
                 let masked = Self { brokers: $crate::config::validate::masked(&self.brokers), ..self.clone() };
                 let mut shown = f.debug_struct(stringify!($config));
                 $(shown.field(stringify!($field), &masked.$field);)*
-                shown.field("properties", &self.properties.keys()).finish()
+                shown.field("properties", &self.properties.keys()).field("token_provider", &self.token_provider).finish()
             }
         }
     };

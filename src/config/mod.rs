@@ -17,14 +17,16 @@ mod rdkafka;
 mod shown;
 mod side;
 mod source;
+mod token_source;
 mod validate;
 mod variables;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_tower_core::Result;
 use kafka_tower_core::gate::Limits;
+use kafka_tower_core::{Result, TokenProvider};
 
 pub use conflict::Conflict;
 #[cfg(all(feature = "opentelemetry", feature = "rdkafka"))]
@@ -32,6 +34,7 @@ pub(crate) use only_broker::only_broker;
 #[cfg(feature = "rdkafka")]
 pub(crate) use shown::properties as shown_properties;
 pub use source::{Assignor, GroupProtocol, KafkaSourceConfig, StartFrom};
+pub use token_source::TokenSource;
 pub use variables::Variables;
 
 fields::config! {
@@ -138,6 +141,11 @@ fields::config! {
         /// `Debug` does not show the values.
         pub properties: BTreeMap<String, String>,
 
+        /// The provider of tokens for the SASL mechanism OAUTHBEARER, which needs one. Default: none.
+        ///
+        /// [`with_token_provider`](Self::with_token_provider) sets it.
+        pub token_provider: TokenSource,
+
         /// The environment variables that these settings come from, so that conflicts and warnings can name them. Default:
         /// none.
         ///
@@ -175,6 +183,36 @@ impl KafkaSinkConfig {
     #[must_use]
     pub fn with_property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets the provider of tokens for the SASL mechanism OAUTHBEARER: a function that returns a future, or a type that implements
+    /// [`TokenProvider`].
+    ///
+    /// It is called on the tokio runtime that connects, when a client is made and when 80 % of a token's lifetime are over. A call
+    /// may take 30 s, and no send waits for it while the token is valid. After a failure, a panic or a time-out it is repeated,
+    /// after 0.5 s at first and 10 s at most. Without a valid token connecting fails after
+    /// [`connect_timeout_ms`](Self::connect_timeout_ms), and its error names the last failure.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use kafka_tower::{BoxError, KafkaSinkConfig, OauthToken};
+    ///
+    /// # async fn request() -> Result<(String, u64), BoxError> { Ok(("secret".into(), 300)) }
+    /// let config = KafkaSinkConfig { topic: "orders".into(), ..Default::default() }
+    ///     .with_property("security.protocol", "sasl_ssl")
+    ///     .with_property("sasl.mechanism", "OAUTHBEARER")
+    ///     .with_token_provider(|| async {
+    ///         let (access_token, expires_in) = request().await?;
+    ///         Ok::<_, BoxError>(OauthToken::new(access_token, Duration::from_secs(expires_in)))
+    ///     });
+    /// # if cfg!(feature = "ssl") { config.validate()?; }
+    /// # Ok::<(), kafka_tower::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_token_provider(mut self, provider: impl TokenProvider) -> Self {
+        self.token_provider = TokenSource::new(Arc::new(provider));
         self
     }
 

@@ -99,7 +99,9 @@ impl<C: Settings> Overlay<C> {
         }
         refused.extend(faults.iter().cloned());
         for conflict in config.all_conflicts(Built::HERE) {
-            if !before.contains(&conflict)
+            // A provider of tokens comes from the program.
+            if conflict.field != "token_provider"
+                && !before.contains(&conflict)
                 && !config.variables().share_a_setting(&config, &conflict.to_string(), &refused)
             {
                 faults.push(config.variables().show(&config, &conflict.to_string()));

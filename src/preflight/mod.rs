@@ -22,8 +22,6 @@ use crate::{Conflict, KafkaSinkConfig};
 ///
 /// Whether this principal may use the transactional id is not checked: asking would fence the producer that uses it.
 ///
-/// OAUTHBEARER needs a source of tokens, which a configuration does not have: such a connection is reported as failed.
-///
 /// # Cancel safety
 ///
 /// Dropping the future cancels the connection.
@@ -44,7 +42,8 @@ pub async fn preflight(config: &KafkaSinkConfig) -> PreflightReport {
     let mut report = PreflightReport::of(config);
     if report.conflicts.is_empty() {
         let within = config.connect_timeout();
-        match inspect(config.librdkafka_properties(), &config.topic, within).await {
+        match inspect(config.librdkafka_properties(), &config.topic, within, config.token_provider.get().cloned()).await
+        {
             Ok(found) => {
                 evaluate::evaluate(config, &found, &mut report);
                 report.inspection = Some(found);

@@ -198,5 +198,8 @@ pub(super) async fn connect(
     for (name, value) in config.librdkafka_properties() {
         builder = builder.property(name, value);
     }
+    if let Some(provider) = config.token_provider.get() {
+        builder = builder.token_provider(Arc::clone(provider));
+    }
     telemetry.statistics(config, builder).connect().await
 }

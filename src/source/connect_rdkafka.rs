@@ -62,9 +62,13 @@ where
     pub async fn build(mut self) -> Result<KafkaSource<T>> {
         self.telemetry = self.telemetry.for_client(&self.config.client_id, &self.config.brokers);
         let config = self.config.clone();
-        let transport =
+        let provider = config.token_provider.get().cloned();
+        let mut transport =
             RdkafkaConsumerTransport::for_partitions(move |partitions| config.librdkafka_properties(partitions))
                 .with_connect_timeout(self.config.connect_timeout());
+        if let Some(provider) = provider {
+            transport = transport.with_token_provider(provider);
+        }
         self.transport(transport).build().await
     }
 }

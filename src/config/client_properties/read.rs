@@ -10,6 +10,9 @@ use super::text::{self, Line};
 use crate::config::fields::Settings;
 use crate::config::overlay::{Overlay, Setting};
 
+/// Why the names by which Java gets tokens have no effect.
+const PROVIDER: &str = "a provider of tokens replaces (`with_token_provider`)";
+
 /// Longer names are cut to this number of characters when shown.
 const SHOWN: usize = 60;
 
@@ -26,7 +29,8 @@ fn apply<C: Settings>(text: &str) -> Result<(C, Vec<String>)> {
     let mut reader = Reader { lines: BTreeMap::new(), overlay: Overlay::over(C::default()), ignored: BTreeMap::new() };
     faults.iter().for_each(|fault| reader.overlay.fault(fault));
     lines.into_iter().for_each(|line| reader.add(line));
-    reader.login();
+    let by_token = reader.tokens();
+    reader.login(by_token);
     reader.truststore();
     reader.keystore();
     reader.compression_level();
@@ -41,7 +45,11 @@ fn apply<C: Settings>(text: &str) -> Result<(C, Vec<String>)> {
             }
         }
     }
-    let ignored = reader.ignored.into_iter().map(|(why, names)| format!("{}, which {why}", names.join(", ")));
+    let ignored = reader
+        .ignored
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(why, names)| format!("{}, which {why}", names.join(", ")));
     let ignored = ignored.collect();
     let config = reader.overlay.finish().map_err(|mut faults| {
         faults.sort_by_key(|fault| line_of(fault));
@@ -99,7 +107,31 @@ impl<C: Settings> Reader<C> {
         Some(line)
     }
 
-    fn login(&mut self) {
+    /// Returns whether the mechanism needs tokens. The names by which Java gets them have no effect then.
+    fn tokens(&mut self) -> bool {
+        let mut by_token = false;
+        for name in ["sasl.mechanism", "sasl.mechanisms"] {
+            let Some(line) = self.lines.get_mut(name) else { continue };
+            // The name of Amazon's module for Java. Other clients log in to the same port with tokens.
+            if line.value == "AWS_MSK_IAM" {
+                line.value = "OAUTHBEARER".to_owned();
+            }
+            by_token |= line.value == "OAUTHBEARER";
+        }
+        if by_token {
+            let of_java = |name: &str| {
+                name == "sasl.client.callback.handler.class"
+                    || name.starts_with("sasl.login.")
+                    || name.starts_with("sasl.oauthbearer.") && name != "sasl.oauthbearer.config"
+            };
+            let names: Vec<_> = self.lines.keys().filter(|name| of_java(name)).cloned().collect();
+            names.iter().for_each(|name| drop(self.lines.remove(name)));
+            self.ignored.entry(PROVIDER).or_default().extend(names);
+        }
+        by_token
+    }
+
+    fn login(&mut self, by_token: bool) {
         let Some(line) = self.take("sasl.jaas.config") else { return };
         let login = match Login::parse(&line.value) {
             Ok(login) => login,
@@ -110,11 +142,14 @@ impl<C: Settings> Reader<C> {
         let settings: &[(&str, &'static str)] = match &*login.module {
             "PlainLoginModule" | "ScramLoginModule" => &[("username", "sasl.username"), ("password", "sasl.password")],
             "Krb5LoginModule" => &[("principal", "sasl.kerberos.principal"), ("keyTab", "sasl.kerberos.keytab")],
+            "OAuthBearerLoginModule" | "IAMLoginModule" if by_token => {
+                return self.ignored.entry(PROVIDER).or_default().push(line.name);
+            }
             "OAuthBearerLoginModule" | "IAMLoginModule" => {
                 return self.fault(
                     &line,
-                    " gets tokens in Java",
-                    "remove it, set sasl.mechanism to OAUTHBEARER, and give the transport a provider of tokens",
+                    " gets tokens, which only the mechanism OAUTHBEARER uses",
+                    "remove it, or set sasl.mechanism to OAUTHBEARER",
                 );
             }
             _ => {

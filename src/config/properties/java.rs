@@ -6,7 +6,7 @@ const NONE: &str = "remove it, because librdkafka has no counterpart";
 const PEM: &str = "use \"ssl.ca.location\" with a PEM file";
 const LEVEL: &str = "use \"compression.level\"";
 const STATISTICS: &str = "use \"statistics.interval.ms\", or remove it";
-const TOKEN: &str = "implement `ClientEvents::oauth_token` of the transport";
+const TOKEN: &str = "give the configuration a provider: `with_token_provider`";
 const CREDENTIALS: &str = "use \"sasl.username\" and \"sasl.password\"";
 
 /// The name, and what to use instead, for any client.

@@ -6,14 +6,15 @@ mod rdkafka;
 mod validate;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_tower_core::source::{CommitSettings, CommitStrategy, EngineSettings, OutOfRangePolicy};
-use kafka_tower_core::{Isolation, Result, Subscription, TopicPartition, TopicPattern};
+use kafka_tower_core::{Isolation, Result, Subscription, TokenProvider, TopicPartition, TopicPattern};
 
 use super::built::Built;
 use super::side::{SOURCE, Side};
-use super::{Conflict, Variables, conflict, fields};
+use super::{Conflict, TokenSource, Variables, conflict, fields};
 
 pub use choices::{Assignor, GroupProtocol, StartFrom};
 
@@ -156,6 +157,11 @@ fields::config! {
         /// sets is rejected. `Debug` does not show the values.
         pub properties: BTreeMap<String, String>,
 
+        /// The provider of tokens for the SASL mechanism OAUTHBEARER, which needs one. Default: none.
+        ///
+        /// [`with_token_provider`](Self::with_token_provider) sets it.
+        pub token_provider: TokenSource,
+
         /// The environment variables that these settings come from, so that conflicts and warnings can name them. Default:
         /// none.
         ///
@@ -209,6 +215,36 @@ impl KafkaSourceConfig {
     pub fn warnings(&self) -> Vec<String> {
         let warnings = validate::warnings(self).into_iter();
         warnings.map(|text| self.variables.show(self, &text)).collect()
+    }
+
+    /// Sets the provider of tokens for the SASL mechanism OAUTHBEARER: a function that returns a future, or a type that implements
+    /// [`TokenProvider`].
+    ///
+    /// It is called on the tokio runtime that connects, when a client is made and when 80 % of a token's lifetime are over. A call
+    /// may take 30 s, and no message waits for it while the token is valid. After a failure, a panic or a time-out it is repeated,
+    /// after 0.5 s at first and 10 s at most. Without a valid token connecting fails after
+    /// [`connect_timeout_ms`](Self::connect_timeout_ms), and its error names the last failure.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use kafka_tower::{BoxError, KafkaSourceConfig, OauthToken};
+    ///
+    /// # async fn request() -> Result<(String, u64), BoxError> { Ok(("secret".into(), 300)) }
+    /// let config = KafkaSourceConfig { group_id: "billing".into(), topics: vec!["orders".into()], ..Default::default() }
+    ///     .with_property("security.protocol", "sasl_ssl")
+    ///     .with_property("sasl.mechanism", "OAUTHBEARER")
+    ///     .with_token_provider(|| async {
+    ///         let (access_token, expires_in) = request().await?;
+    ///         Ok::<_, BoxError>(OauthToken::new(access_token, Duration::from_secs(expires_in)))
+    ///     });
+    /// # if cfg!(feature = "ssl") { config.validate()?; }
+    /// # Ok::<(), kafka_tower::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_token_provider(mut self, provider: impl TokenProvider) -> Self {
+        self.token_provider = TokenSource::new(Arc::new(provider));
+        self
     }
 
     /// Sets a property of librdkafka.

@@ -17,6 +17,7 @@ pub(super) fn conflicts(config: &KafkaSourceConfig, built: Built) -> Vec<Conflic
     group(config, &mut found);
     response(config, &mut found);
     validate::client(&SOURCE, &config.properties, built, &mut found);
+    validate::tokens(&config.properties, &config.token_provider, &mut found);
     found
 }
 
@@ -227,7 +228,7 @@ pub(super) fn warnings(config: &KafkaSourceConfig) -> Vec<String> {
             config.fetch_min_bytes, config.partition_fetch_bytes
         ));
     }
-    validate::security_warnings(&SOURCE, &config.properties, &mut found);
+    validate::security_warnings(&config.properties, &mut found);
     found
 }
 

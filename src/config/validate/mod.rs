@@ -13,6 +13,7 @@ use super::side::{SINK, Side};
 use super::{Conflict, KafkaSinkConfig};
 
 pub(super) use brokers::{check as brokers, masked};
+pub(super) use security::tokens;
 pub(super) use warnings::{security as security_warnings, warnings};
 
 /// librdkafka's limits.
@@ -35,6 +36,7 @@ pub(super) fn conflicts(config: &KafkaSinkConfig, built: Built) -> Vec<Conflict>
     let mut found = alone(config, built);
     producer::check(config, &mut found);
     client(&SINK, &config.properties, built, &mut found);
+    tokens(&config.properties, &config.token_provider, &mut found);
     found
 }
 

@@ -1,8 +1,11 @@
 //! Checks TLS and SASL settings for completeness and consistency. Reads no file and shows no text value.
 
-use super::super::Conflict;
 use super::super::built::Built;
 use super::super::properties::{self, Properties};
+use super::super::{Conflict, TokenSource};
+
+/// Makes librdkafka create the tokens of OAUTHBEARER itself, without a signature.
+pub(super) const UNSECURED: &str = "enable.sasl.oauthbearer.unsecure.jwt";
 
 /// The settings that choose protocol and mechanism.
 pub(super) struct Security<'a> {
@@ -65,6 +68,20 @@ fn credentials(properties: &Properties, security: &Security<'_>, add: &mut impl 
                 add(format!("`properties` has no {name:?}, which {mechanism} needs"), "set it");
             }
         }
+    }
+}
+
+/// Checks whether there are tokens for OAUTHBEARER.
+pub(in crate::config) fn tokens(properties: &Properties, source: &TokenSource, found: &mut Vec<Conflict>) {
+    let security = Security::of(properties);
+    let Some((name, "OAUTHBEARER")) = security.mechanism.filter(|_| security.is_sasl()) else { return };
+    let makes_own = properties::flag(properties, UNSECURED) == Some(true);
+    if source.get().is_none() && !makes_own {
+        found.push(Conflict::new(
+            "token_provider",
+            format!("`properties` has {name:?} with OAUTHBEARER, and there is no provider of tokens"),
+            "set one with `with_token_provider`",
+        ));
     }
 }
 

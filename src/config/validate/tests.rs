@@ -1,4 +1,6 @@
+use super::super::fields::Settings;
 use super::*;
+use crate::KafkaSourceConfig;
 
 /// A build with every option.
 const ALL: Built = Built { zstd: true, tls: true, gssapi: true };
@@ -96,7 +98,7 @@ fn each_property() {
         (&[("queuing.strategy", "LIFO")], "`properties` has \"queuing.strategy\" with lifo while `enable_idempotence` is true: remove it, or set `enable_idempotence` to false"),
         (&[("queue.buffering.backpressure.threshold", "2")], "`properties` has \"queue.buffering.backpressure.threshold\" while `enable_idempotence` is true: set it to 1, or set `enable_idempotence` to false"),
         (&[("reconnect.backoff.ms", "20000")], "\"reconnect.backoff.ms\" (20000) is above \"reconnect.backoff.max.ms\" (10000): raise the second"),
-        (&[("sasl.oauthbearer.method", "oidc")], "`properties` has \"sasl.oauthbearer.method\", which needs libcurl, and librdkafka is built without it: remove it, because tokens come from `ClientEvents::oauth_token` of the transport"),
+        (&[("sasl.oauthbearer.method", "oidc")], "`properties` has \"sasl.oauthbearer.method\", which needs libcurl, and librdkafka is built without it: remove it, and get the tokens in a provider: `with_token_provider`"),
         (&[("security.protocol", "sasl_ssl"), ("sasl.mechanism", "PLAIN"), ("sasl.username", "u")], "`properties` has no \"sasl.password\", which PLAIN needs: set it"),
         (&[("security.protocol", "SASL_SSL"), ("sasl.mechanism", "SCRAM-SHA-512"), ("sasl.username", ""), ("sasl.password", "p")], "`properties` has no \"sasl.username\", which SCRAM-SHA-512 needs: set it"),
         (&[("ssl.keystore.location", "a.p12")], "`properties` has \"ssl.keystore.location\" and no \"ssl.keystore.password\": set it"),
@@ -132,6 +134,37 @@ fn each_feature() {
         assert_eq!(texts(&config, PLAIN), [*expected]);
         assert_eq!(conflicts(&config, ALL), []);
     }
+}
+
+#[test]
+fn tokens_need_a_provider() {
+    let by_token = with(good(), &[("security.protocol", "sasl_ssl"), ("sasl.mechanisms", "OAUTHBEARER")]);
+    assert_eq!(
+        texts(&by_token, ALL),
+        ["`properties` has \"sasl.mechanisms\" with OAUTHBEARER, and there is no provider of tokens: set one with \
+          `with_token_provider`"]
+    );
+    assert_eq!(conflicts(&by_token, ALL)[0].field, "token_provider");
+    let source = KafkaSourceConfig {
+        group_id: "g".into(),
+        topics: vec!["orders".into()],
+        properties: by_token.properties.clone(),
+        ..KafkaSourceConfig::default()
+    };
+    assert!(source.all_conflicts(ALL).iter().any(|conflict| conflict.field == "token_provider"));
+    let provider = || async { Err::<crate::OauthToken, _>("down") };
+    assert_eq!(conflicts(&by_token.clone().with_token_provider(provider), ALL), []);
+    assert_eq!(source.with_token_provider(provider).all_conflicts(ALL), []);
+    assert_eq!(conflicts(&with(by_token, &[("enable.sasl.oauthbearer.unsecure.jwt", "true")]), ALL), []);
+    assert_eq!(conflicts(&with(good(), &[("sasl.mechanism", "OAUTHBEARER")]), ALL), [], "not used");
+}
+
+#[test]
+fn a_provider_is_neither_shown_nor_compared() {
+    let config = good().with_token_provider(|| async { Err::<crate::OauthToken, _>("down") });
+    assert_eq!(config, good());
+    assert!(format!("{config:?}").contains("token_provider: Some(..)"));
+    assert!(format!("{:?}", good()).contains("token_provider: None"));
 }
 
 #[test]
@@ -245,7 +278,18 @@ fn warnings_name_unintended_settings() {
         (with(exactly_once(), &[("transaction.timeout.ms", "900001")]), &["brokers refuse more"]),
         (with(exactly_once(), &[("message.timeout.ms", "0")]), &["until the brokers abort it"]),
         (with(good(), &sasl("PLAIN")), &["the password goes over the network in the clear"]),
-        (with(good(), &sasl("OAUTHBEARER")), &["the token goes over", "needs a source of tokens"]),
+        (with(good(), &sasl("OAUTHBEARER")), &["the token goes over"]),
+        (
+            with(
+                good(),
+                &[
+                    ("security.protocol", "sasl_ssl"),
+                    ("sasl.mechanism", "OAUTHBEARER"),
+                    ("sasl.oauthbearer.config", "a=b"),
+                ],
+            ),
+            &["\"sasl.oauthbearer.config\" is set but unused"],
+        ),
         (with(good(), &sasl("SCRAM-SHA-512")), &[]),
         (with(good(), &[("security.protocol", "sasl_ssl")]), &["that means GSSAPI"]),
         (with(good(), &[("sasl.username", "u")]), &["\"sasl.username\" is set but unused"]),

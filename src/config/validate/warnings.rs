@@ -1,11 +1,10 @@
 //! Warnings about settings that work but may be unintended.
 
 use super::super::KafkaSinkConfig;
-use super::super::properties::property::{Client, Kind};
+use super::super::properties::property::Kind;
 use super::super::properties::{self as given, Properties};
 use super::super::rdkafka::{IN_FLIGHT_WITH_IDEMPOTENCE, MAX_IDLE_MS, transaction_timeout_ms};
-use super::super::side::{SINK, Side};
-use super::security::Security;
+use super::security::{Security, UNSECURED};
 
 /// librdkafka's default, in bytes.
 const MESSAGE_MAX_BYTES: i64 = 1_000_000;
@@ -19,7 +18,7 @@ pub(in crate::config) fn warnings(config: &KafkaSinkConfig) -> Vec<String> {
     times(config, &mut found);
     sizes(config, &mut found);
     transactions(config, &mut found);
-    security(&SINK, &config.properties, &mut found);
+    security(&config.properties, &mut found);
     found
 }
 
@@ -131,7 +130,7 @@ fn transactions(config: &KafkaSinkConfig, found: &mut Vec<String>) {
 }
 
 /// Warns about settings of any client: protection, and texts that look mistyped.
-pub(in crate::config) fn security(side: &Side, properties: &Properties, found: &mut Vec<String>) {
+pub(in crate::config) fn security(properties: &Properties, found: &mut Vec<String>) {
     let security = Security::of(properties);
     let protocol = &security.protocol;
     let mut add = |text: String| found.push(text);
@@ -174,16 +173,10 @@ pub(in crate::config) fn security(side: &Side, properties: &Properties, found: &
              is accepted as the broker's"
             .to_owned());
     }
-    if given::flag(properties, "enable.sasl.oauthbearer.unsecure.jwt") == Some(true) {
-        add("\"enable.sasl.oauthbearer.unsecure.jwt\" is on: its tokens are not signed, for tests only".to_owned());
-    } else if security.is_sasl() && security.mechanism() == "OAUTHBEARER" {
-        let source = match side.client {
-            Client::Producer => {
-                "connect `RdkafkaTransport::builder().events(..)`, and give it to `KafkaSink::builder(config).transport(..)`"
-            }
-            Client::Consumer => "implement `ClientEvents::oauth_token` of the transport",
-        };
-        add(format!("OAUTHBEARER needs a source of tokens: {source}"));
+    if given::flag(properties, UNSECURED) == Some(true) {
+        add(format!("{UNSECURED:?} is on: its tokens are not signed, for tests only"));
+    } else if security.mechanism() == "OAUTHBEARER" && properties.contains_key("sasl.oauthbearer.config") {
+        add("the property \"sasl.oauthbearer.config\" is set but unused: tokens come from the provider".to_owned());
     }
     for (name, value) in properties {
         let is_text = given::find(name).is_some_and(|property| matches!(property.kind, Kind::Text));

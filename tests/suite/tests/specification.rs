@@ -325,6 +325,7 @@ mod configuration {
             circuit_breaker_threshold,
             circuit_breaker_timeout_secs,
             properties,
+            token_provider: _,
             variables: _,
         } = KafkaSinkConfig::default();
         let _: (String, String, String) = (brokers, topic, client_id);

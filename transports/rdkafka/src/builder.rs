@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::later;
 use kafka_tower_core::gate::Limits;
-use kafka_tower_core::{Error, Result, validate};
+use kafka_tower_core::{Error, Result, TokenProvider, validate};
 use tokio::sync::oneshot;
 
+use crate::callbacks::Hooks;
 use crate::connect::{self, ConnectCheck};
 use crate::event_loop;
 use crate::events::ClientEvents;
@@ -18,6 +19,7 @@ use crate::owner::Owner;
 use crate::partition_counts::CountedTopic;
 use crate::properties::{self, Properties};
 use crate::threads;
+use crate::tokens::Tokens;
 use crate::transport::RdkafkaTransport;
 
 /// Builds a [`RdkafkaTransport`] from librdkafka's properties and the transport's own options.
@@ -36,6 +38,7 @@ pub struct RdkafkaBuilder {
     connect_timeout: Duration,
     check: bool,
     events: Option<Arc<dyn ClientEvents>>,
+    token_provider: Option<Arc<dyn TokenProvider>>,
     replaces_after_unclean_end: bool,
     replaces_after_fatal_error: bool,
 }
@@ -51,6 +54,7 @@ impl RdkafkaBuilder {
             connect_timeout: Duration::from_secs(10),
             check: true,
             events: None,
+            token_provider: None,
             replaces_after_unclean_end: true,
             replaces_after_fatal_error: true,
         }
@@ -112,9 +116,19 @@ impl RdkafkaBuilder {
         self
     }
 
-    /// Sets the receiver of errors and statistics, which also provides OAUTHBEARER tokens.
+    /// Sets the receiver of errors and statistics.
     pub fn events(mut self, events: impl ClientEvents) -> Self {
         self.events = Some(Arc::new(events));
+        self
+    }
+
+    /// Sets the provider of tokens for the mechanism OAUTHBEARER, which needs one. It is called on the tokio runtime that
+    /// connects, whose timers must be enabled: when a client is made, and when 80 % of a token's lifetime are over.
+    ///
+    /// A call may take 30 s, and runs beside sends and deliveries. After a failure, a panic or a time-out it is repeated, after
+    /// 0.5 s at first and 10 s at most. The client uses its token until that expires.
+    pub fn token_provider(mut self, provider: Arc<dyn TokenProvider>) -> Self {
+        self.token_provider = Some(provider);
         self
     }
 
@@ -150,10 +164,11 @@ impl RdkafkaBuilder {
     ///
     /// Dropping the future cancels the connection; its threads end by themselves.
     pub async fn connect(self) -> Result<RdkafkaTransport> {
-        on_a_thread(move |given_up| self.connect_now(given_up)).await
+        let tokens = Tokens::new(self.token_provider.as_ref(), &self.properties)?;
+        on_a_thread(move |given_up| self.connect_now(tokens, given_up)).await
     }
 
-    fn connect_now(self, given_up: &dyn Fn() -> bool) -> Result<RdkafkaTransport> {
+    fn connect_now(self, tokens: Option<Tokens>, given_up: &dyn Fn() -> bool) -> Result<RdkafkaTransport> {
         let started = Instant::now();
         self.topics.iter().try_for_each(|topic| validate::topic_name(topic))?;
         let config = properties::client_config(&self.properties)?;
@@ -162,7 +177,7 @@ impl RdkafkaBuilder {
             client,
             config,
             self.limits,
-            self.events,
+            Hooks { events: self.events, tokens },
             self.delivery_bound,
             self.per_partition,
             event_loop::spawn_isolated,

@@ -15,6 +15,7 @@ use crate::advertised_names;
 use crate::codes;
 use crate::explain::Explanation;
 use crate::slot::Slot;
+use crate::tokens;
 
 /// `RD_KAFKA_MSG_STATUS_…` of `rdkafka.h`.
 const NOT_PERSISTED: i32 = 0;
@@ -82,9 +83,10 @@ pub(crate) fn left(code: i32, persistence: Persistence, record: &Record, why: &E
     helped(error.with_help(help).with_persistence(persistence), Some(why))
 }
 
-/// Adds help if the cause is an advertised host name that does not resolve.
+/// Adds help if the cause is an advertised host name that does not resolve, or a token provider.
 fn helped(error: Error, why: Option<&Explanation>) -> Error {
-    match why.and_then(|why| advertised_names::advertised_help(&why.text)) {
+    let token = || why.is_some_and(Explanation::is_without_token).then(|| tokens::HELP.to_owned());
+    match why.and_then(|why| advertised_names::advertised_help(&why.text)).or_else(token) {
         Some(help) if error.may_be_written() => error.with_help(format!("{help}; the record may still arrive")),
         Some(help) => error.with_help(help),
         None => error,

@@ -19,6 +19,7 @@ use crate::ffi::{Client, TopicMetadata};
 use crate::inner::TransportInner;
 use crate::probe::{self, PeerProtocol, Probing};
 use crate::threads;
+use crate::tokens;
 use crate::wrong_protocol;
 
 /// Interval of the check whether the caller still waits. Answers and facts end the wait at once.
@@ -226,6 +227,9 @@ impl ConnectCheck<'_> {
     pub(crate) fn no_broker(&self, now: Instant) -> Error {
         let cause = self.cause(now);
         let text = format!("cannot connect to {} within {}{cause}", self.brokers, seconds(self.timeout));
+        if self.why(now).is_some_and(|why| why.is_without_token()) {
+            return tokens::not_connected(text);
+        }
         let row = self.why(now).and_then(|why| why.code).and_then(codes::find);
         let kind = row.map_or(ErrorKind::Connection, |row| match row.kind {
             kind @ (ErrorKind::Authentication | ErrorKind::Authorization) => kind,

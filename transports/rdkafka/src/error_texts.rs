@@ -10,6 +10,7 @@ use kafka_tower_core::{Error, Persistence, Record, Recovery};
 use kafka_tower_test_texts::faults;
 use rdkafka::ClientConfig;
 
+use crate::callbacks::Hooks;
 use crate::connect::ConnectCheck;
 use crate::explain::Explanation;
 use crate::ffi::{Client, TransactionError};
@@ -17,8 +18,9 @@ use crate::inner::TransportInner;
 use crate::probe::{PeerProtocol, Probing};
 use crate::properties::{self, Properties};
 use crate::slot::Slot;
+use crate::tokens::facts::NO_TOKEN;
 use crate::transport::RdkafkaTransport;
-use crate::{classify, codes, consumer, event_loop, recent_errors, threads, transactions, wrong_protocol};
+use crate::{classify, codes, consumer, event_loop, recent_errors, threads, tokens, transactions, wrong_protocol};
 
 const ALL: [Persistence; 3] = [Persistence::NotPersisted, Persistence::PossiblyPersisted, Persistence::Persisted];
 
@@ -57,7 +59,8 @@ fn of_calls_without_a_record() {
         let texts = [None, Some("127.0.0.1:1/1: it failed")];
         texts.map(|text| classify::client_error(code, "cannot connect to kafka-1:9092", text).without_record())
     }));
-    assert_all([threads::no_thread(std::io::Error::other("no memory"))]);
+    assert_all([threads::no_thread(std::io::Error::other("no memory")), tokens::no_provider(), tokens::no_runtime()]);
+    assert_all([tokens::not_connected("cannot connect to kafka-1:9092 within 10 s".to_owned())]);
 }
 
 #[test]
@@ -83,7 +86,7 @@ fn inner() -> Arc<TransportInner> {
         client,
         config,
         Limits { records: 1, bytes: 1 },
-        None,
+        Hooks::default(),
         Duration::from_secs(300),
         Vec::new(),
         event_loop::spawn_isolated,
@@ -91,7 +94,7 @@ fn inner() -> Arc<TransportInner> {
 }
 
 /// No cause, one with its own help, and others without.
-fn explanations() -> [Option<Explanation>; 4] {
+fn explanations() -> [Option<Explanation>; 5] {
     let last =
         |code, text: &str| Explanation { code: Some(code), text: format!("last broker error 0.4 s ago: {text}") };
     [
@@ -99,6 +102,7 @@ fn explanations() -> [Option<Explanation>; 4] {
         Some(last(codes::LOCAL_RESOLVE, ADVERTISED)),
         Some(last(codes::LOCAL_TRANSPORT, "Connect to ipv4#127.0.0.1:1 failed: Connection refused")),
         Some(Explanation { code: None, text: "nothing was sent to any broker in that time".to_owned() }),
+        Some(Explanation::without_token(format!("{NO_TOKEN}the token provider failed: no answer (0.4 s ago)"))),
     ]
 }
 

@@ -12,7 +12,6 @@ use kafka_tower_core::gate::{Gated, Permit};
 use kafka_tower_core::ledger::RecordTransport;
 use kafka_tower_core::{ErrorKind, Persistence, Result};
 
-use crate::callbacks;
 use crate::classify;
 use crate::code_lookup;
 use crate::codes;
@@ -27,6 +26,7 @@ use crate::partition_refresh::PartitionRefresh;
 use crate::replace::fatal::FatalCause;
 use crate::replace::watch::StuckWatch;
 use crate::slot::{Acknowledged, Slot};
+use crate::tokens;
 use crate::wrong_protocol;
 
 /// Longest wait for an event. Deadlines and wake-ups end it earlier.
@@ -294,10 +294,14 @@ fn handle(
         Event::Log { level, facility, text } => {
             log(inner, watch, level, &facility.to_string_lossy(), &text.to_string_lossy());
         }
-        Event::Statistics(json) => callbacks::user(&inner.log, inner.events.as_deref(), "statistics", |events| {
-            events.statistics(&json.to_string_lossy())
-        }),
-        Event::TokenRefresh { config } => client.set_token(callbacks::token(inner.events.as_deref(), config)),
+        Event::Statistics(json) => {
+            inner.hooks.event(&inner.log, "statistics", |events| events.statistics(&json.to_string_lossy()))
+        }
+        Event::TokenRefresh => {
+            if let Some(target) = client.tokens() {
+                inner.hooks.refresh_token(&target);
+            }
+        }
         Event::Rebalance { .. } | Event::Committed { .. } => tracing::debug!("an event of a consumer"),
         Event::Other(kind) => tracing::debug!(kind, "an event of a type that was not requested"),
     }
@@ -373,7 +377,10 @@ fn error(
     };
     let name = codes::find(code).map(|row| row.name);
     let now = Instant::now();
-    inner.record_error_event(code, &text, now);
+    let of_provider = tokens::is_failure(&text);
+    if !of_provider {
+        inner.record_error_event(code, &text, now);
+    }
     if fatal {
         inner.transactions.producer_ended(now);
         match watch.filter(|_| is_main && inner.ended.is_handled()) {
@@ -384,7 +391,7 @@ fn error(
         inner.log.write(Source::Client { code }, &text, now);
     }
     let denied = matches!(code, codes::LOCAL_AUTHENTICATION | codes::SASL_AUTHENTICATION_FAILED);
-    if fatal || denied {
+    if fatal || denied && !of_provider {
         inner.connect_state.change(|facts| {
             let place = if fatal { &mut facts.fatal } else { &mut facts.denied };
             place.get_or_insert_with(|| (code, text.clone()));
@@ -395,9 +402,7 @@ fn error(
         let cause = FatalCause { code, text: text.clone() };
         inner.isolated.retire_ended(client, cause, now, move || its.closing().is_done());
     }
-    callbacks::user(&inner.log, inner.events.as_deref(), "error", |events| {
-        events.error(&ClientError { code, name, text: &text, fatal })
-    });
+    inner.hooks.event(&inner.log, "error", |events| events.error(&ClientError { code, name, text: &text, fatal }));
 }
 
 /// Log line by which the producer id of a producer without transactions shows; `debug=eos` enables it.

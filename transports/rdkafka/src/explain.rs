@@ -11,6 +11,7 @@ use kafka_tower_core::text::seconds;
 
 use crate::broker_activity::{BrokerActivity, address};
 use crate::codes;
+use crate::tokens::facts::NO_TOKEN;
 
 /// How long an unreachable broker explains waits that began later: librdkafka repeats a connection's error every 30 s.
 const LASTS: Duration = Duration::from_secs(60);
@@ -48,6 +49,15 @@ impl Explanation {
     /// Returns whether a broker throttles the client because of a quota.
     pub(crate) fn is_throttling(&self) -> bool {
         self.code == Some(codes::THROTTLING_QUOTA_EXCEEDED)
+    }
+
+    /// The reason is that the client has no valid token.
+    pub(crate) fn without_token(text: String) -> Self {
+        Self { code: Some(codes::LOCAL_AUTHENTICATION), text }
+    }
+
+    pub(crate) fn is_without_token(&self) -> bool {
+        self.text.starts_with(NO_TOKEN)
     }
 
     /// Returns whether the reason is that nothing was sent. It does not explain a record that may have been written

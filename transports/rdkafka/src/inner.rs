@@ -14,10 +14,10 @@ use kafka_tower_core::sync::lock;
 use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Result, Scope, TransactionEnd, text};
 use rdkafka::ClientConfig;
 
+use crate::callbacks::Hooks;
 use crate::classify;
 use crate::codes;
 use crate::connect_state::ConnectState;
-use crate::events::ClientEvents;
 use crate::ffi::Client;
 use crate::held::HeldRecords;
 use crate::isolated::{IsolatedProducer, LazyIsolatedProducer};
@@ -68,7 +68,7 @@ pub(crate) struct TransportInner {
     delivery_bound: Duration,
     /// Topics whose partitions determine how many records are admitted.
     per_partition: Mutex<Vec<CountedTopic>>,
-    pub(crate) events: Option<Arc<dyn ClientEvents>>,
+    pub(crate) hooks: Hooks,
     pub(crate) connect_state: Arc<ConnectState>,
     /// Number of event loops that are settling records and will release their room.
     pub(crate) settling: AtomicUsize,
@@ -82,7 +82,7 @@ impl TransportInner {
         client: Client,
         config: ClientConfig,
         limits: Limits,
-        events: Option<Arc<dyn ClientEvents>>,
+        hooks: Hooks,
         delivery_bound: Duration,
         per_partition: Vec<CountedTopic>,
         spawn_isolated: SpawnIsolated,
@@ -112,7 +112,7 @@ impl TransportInner {
             transactions: TransactionState::default(),
             delivery_bound,
             per_partition: Mutex::new(per_partition),
-            events,
+            hooks,
             connect_state: Arc::default(),
             settling: AtomicUsize::new(0),
         })

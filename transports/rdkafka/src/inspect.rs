@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::later;
 use kafka_tower_core::gate::Limits;
-use kafka_tower_core::{Error, ErrorKind, Result, validate};
+use kafka_tower_core::{Error, ErrorKind, Result, TokenProvider, validate};
 use tokio::sync::oneshot;
 
+use crate::callbacks::Hooks;
 use crate::connect::{ConnectCheck, is_plaintext};
 use crate::event_loop;
 use crate::ffi::{Client, DescribedPartition, DescribedTopic};
@@ -22,6 +23,7 @@ use crate::inner::TransportInner;
 use crate::owner::Owner;
 use crate::properties::{self, Properties};
 use crate::threads;
+use crate::tokens::Tokens;
 use crate::{classify, codes};
 
 /// Time that a new topic may need until all brokers know it.
@@ -102,6 +104,8 @@ pub struct FoundPartition {
 /// advertised name: names that resolve only inside the cluster are the most common reason why connecting succeeds and
 /// sending does not.
 ///
+/// The mechanism OAUTHBEARER needs a provider of tokens: see [`RdkafkaBuilder::token_provider`](crate::RdkafkaBuilder::token_provider).
+///
 /// # Errors
 ///
 /// As [`RdkafkaBuilder::connect`](crate::RdkafkaBuilder::connect), but a problem with the topic is in the [`Inspection`].
@@ -115,7 +119,7 @@ pub struct FoundPartition {
 /// use std::time::Duration;
 ///
 /// let properties = [("bootstrap.servers", "localhost:9092")];
-/// let found = kafka_tower_rdkafka::inspect(properties, "orders", Duration::from_secs(10)).await?;
+/// let found = kafka_tower_rdkafka::inspect(properties, "orders", Duration::from_secs(10), None).await?;
 /// println!("{} brokers, {} partitions", found.brokers.len(), found.topic?.partitions.len());
 /// # Ok(())
 /// # }
@@ -124,15 +128,17 @@ pub async fn inspect<N: Into<String>, V: Into<String>>(
     properties: impl IntoIterator<Item = (N, V)>,
     topic: &str,
     within: Duration,
+    token_provider: Option<Arc<dyn TokenProvider>>,
 ) -> Result<Inspection> {
     let mut properties: Properties = properties.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
     // An inspection must not create the topic.
     properties.insert("allow.auto.create.topics".to_owned(), "false".to_owned());
     let topic = topic.to_owned();
+    let hooks = Hooks { tokens: Tokens::new(token_provider.as_ref(), &properties)?, ..Hooks::default() };
     let (sender, receiver) = oneshot::channel();
     let thread = thread::Builder::new().name("kafka-tower-inspect".to_owned());
     let look = move || {
-        let found = look(&properties, &topic, within, &|| sender.is_closed());
+        let found = look(&properties, &topic, within, hooks, &|| sender.is_closed());
         drop(sender.send(found));
     };
     thread.spawn(look).map_err(|error| threads::no_thread(error).without_record())?;
@@ -140,13 +146,19 @@ pub async fn inspect<N: Into<String>, V: Into<String>>(
     found.map_err(Error::without_record)
 }
 
-fn look(properties: &Properties, topic: &str, within: Duration, given_up: &dyn Fn() -> bool) -> Result<Inspection> {
+fn look(
+    properties: &Properties,
+    topic: &str,
+    within: Duration,
+    hooks: Hooks,
+    given_up: &dyn Fn() -> bool,
+) -> Result<Inspection> {
     validate::topic_name(topic)?;
     let started = Instant::now();
     let config = properties::client_config(properties)?;
     let client = Client::create(&config).map_err(|error| properties::creation_error(&error, &config))?;
     let limits = Limits { records: 1, bytes: 1 };
-    let inner = TransportInner::new(client, config, limits, None, within, Vec::new(), event_loop::spawn_isolated);
+    let inner = TransportInner::new(client, config, limits, hooks, within, Vec::new(), event_loop::spawn_isolated);
     let thread = event_loop::spawn(Arc::clone(&inner)).map_err(threads::no_thread)?;
     let transactional = properties::get(properties, "transactional.id").is_some();
     let owner = Owner::new(inner, thread, transactional);

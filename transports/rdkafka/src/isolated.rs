@@ -170,6 +170,11 @@ impl LazyIsolatedProducer {
         lock(&self.0).producer.as_ref().map(|producer| producer.client.broker_activity(now)).unwrap_or_default()
     }
 
+    /// Why the isolated producer has no valid token, if it needs one and has none.
+    pub(crate) fn token_trouble(&self, now: Instant) -> Option<String> {
+        lock(&self.0).producer.as_ref()?.client.token_trouble(now)
+    }
+
     pub(crate) fn log_batches(&self, on: bool) {
         if let Some(producer) = lock(&self.0).producer.as_ref() {
             producer.client.log_batches(on);

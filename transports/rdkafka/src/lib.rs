@@ -106,13 +106,14 @@ mod request_limit;
 mod slot;
 mod stuck_partitions;
 mod threads;
+mod tokens;
 mod transactions;
 mod transport;
 mod wrong_protocol;
 
 pub use builder::RdkafkaBuilder;
 pub use consumer::RdkafkaConsumerTransport;
-pub use events::{ClientError, ClientEvents, OauthToken};
+pub use events::{ClientError, ClientEvents};
 pub use future::DeliveryFuture;
 pub use inspect::{FoundBroker, FoundPartition, FoundTopic, Inspection, inspect};
 #[cfg(feature = "mock-cluster")]

@@ -120,6 +120,14 @@ pub(crate) fn is_idempotent(properties: &Properties) -> bool {
     get(properties, "enable.idempotence").is_none_or(yes)
 }
 
+/// Returns whether brokers are to be shown tokens that librdkafka does not make itself.
+pub(crate) fn needs_token(properties: &Properties) -> bool {
+    let is = |name: &str, value: &str| get(properties, name).is_some_and(|given| given.eq_ignore_ascii_case(value));
+    let is_sasl = is("security.protocol", "sasl_plaintext") || is("security.protocol", "sasl_ssl");
+    let makes_own = ["true", "t", "1"].iter().any(|yes| is("enable.sasl.oauthbearer.unsecure.jwt", yes));
+    is_sasl && is("sasl.mechanisms", "OAUTHBEARER") && !makes_own
+}
+
 /// Checks settings that need a build option, and names the cargo feature for it.
 pub(crate) fn features(properties: &Properties) -> Result<()> {
     let has = |name: &str| get(properties, name).map(str::to_ascii_lowercase).unwrap_or_default();

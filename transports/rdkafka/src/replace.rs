@@ -36,7 +36,6 @@ use kafka_tower_core::sync::lock;
 use self::fatal::FatalCause;
 use self::reason::ReplaceReason;
 use self::watch::{CHECK_INTERVAL, PausedPartitions};
-use crate::callbacks;
 use crate::classify;
 use crate::event_loop::{self, EventLoop, PURGE_AGAIN, PURGE_TIME};
 use crate::ffi::{Client, Event, Instance};
@@ -251,7 +250,7 @@ impl EventLoop<'_> {
                 Event::Error { code, text, .. } => {
                     inner.log.write(Source::Client { code }, &text.to_string_lossy(), now);
                 }
-                Event::TokenRefresh { config } => new.set_token(callbacks::token(inner.events.as_deref(), config)),
+                Event::TokenRefresh => inner.hooks.refresh_token(new.tokens()),
                 _ => {}
             };
             while queue.poll(Duration::ZERO, &mut none, &mut event) {}

@@ -59,6 +59,44 @@ fn confluent_cloud() {
     );
 }
 
+/// As AWS documents it for Java, and as Confluent does for OAuth: what is left for the program is the provider of tokens.
+#[test]
+fn tokens() {
+    let msk = "security.protocol=SASL_SSL\nsasl.mechanism=AWS_MSK_IAM\n\
+               sasl.jaas.config=software.amazon.msk.auth.iam.IAMLoginModule required;\n\
+               sasl.client.callback.handler.class=software.amazon.msk.auth.iam.IAMClientCallbackHandler\n";
+    let oauth = "security.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\n\
+                 sasl.login.callback.handler.class=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler\n\
+                 sasl.oauthbearer.token.endpoint.url=https://login.example.com/token\n\
+                 sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required clientId='a' clientSecret='hunter2';";
+    for (text, names) in [
+        (msk, "sasl.client.callback.handler.class, sasl.jaas.config"),
+        (oauth, "sasl.login.callback.handler.class, sasl.oauthbearer.token.endpoint.url, sasl.jaas.config"),
+    ] {
+        let (config, ignored) = apply::<KafkaSinkConfig>(text).unwrap();
+        assert_eq!(properties(&config), [("sasl.mechanism", "OAUTHBEARER"), ("security.protocol", "SASL_SSL")]);
+        assert_eq!(ignored, [format!("{names}, which a provider of tokens replaces (`with_token_provider`)")]);
+        let config = KafkaSinkConfig { topic: "orders".into(), ..config };
+        let conflicts = config.all_conflicts(Built::WHOLE);
+        let conflicts: Vec<_> = conflicts.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            conflicts,
+            ["`properties` has \"sasl.mechanism\" with OAUTHBEARER, and there is no provider of tokens: set one with \
+              `with_token_provider`"]
+        );
+        let config = config.with_token_provider(|| async { Err::<crate::OauthToken, _>("down") });
+        assert_eq!(config.all_conflicts(Built::WHOLE), []);
+        // In a file that has faults, the provider is not one.
+        assert_eq!(faults(&format!("{text}\nacks=2")).len(), 1 + usize::from(!Built::HERE.tls) * 2);
+    }
+    assert_eq!(
+        faults("sasl.mechanism=PLAIN\nsasl.jaas.config=software.amazon.msk.auth.iam.IAMLoginModule required;"),
+        [
+            "line 2: sasl.jaas.config gets tokens, which only the mechanism OAUTHBEARER uses: remove it, or set sasl.mechanism to OAUTHBEARER"
+        ]
+    );
+}
+
 #[test]
 fn event_hubs() {
     let (config, _) = sink(
@@ -185,7 +223,7 @@ fn a_consumer() {
 fn everything_that_is_wrong_is_in_one_error_without_secrets() {
     let text = "acks=2\n\
                 sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required username='hunter2';\n\
-                sasl.mechanism=AWS_MSK_IAM\n\
+                sasl.mechanism=KERBEROS\n\
                 linger.ms=1\n\
                 linger.ms=2\n\
                 ssl.key.password=${file:/run/secrets:hunter2}\n\
@@ -198,7 +236,7 @@ fn everything_that_is_wrong_is_in_one_error_without_secrets() {
         [
             "line 1: acks is \"2\": use one of 0, 1, all, -1",
             "line 2: sasl.jaas.config has no password: add it",
-            "line 3: sasl.mechanism: unknown value \"AWS_MSK_IAM\": use one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, GSSAPI",
+            "line 3: sasl.mechanism: unknown value \"KERBEROS\": use one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, GSSAPI",
             "line 5: linger.ms has another value in line 4: remove one of them",
             "line 6: ssl.key.password has a `${…}`, which only Java's `config.providers` replace: write the value itself",
             "line 7: bootstrap.servers has a placeholder in place of a value: write the value itself",

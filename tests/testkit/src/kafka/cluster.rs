@@ -147,7 +147,7 @@ impl Cluster {
         let protocol = match listener {
             Listener::Plaintext | Listener::Proxy => "plaintext",
             Listener::Tls | Listener::Mtls => "ssl",
-            Listener::SaslPlaintext => "sasl_plaintext",
+            Listener::SaslPlaintext | Listener::Oauth => "sasl_plaintext",
             Listener::SaslSsl => "sasl_ssl",
         };
         properties.push(("security.protocol", protocol.into()));
@@ -162,6 +162,9 @@ impl Cluster {
             properties.push(("sasl.mechanism", "SCRAM-SHA-512".into()));
             properties.push(("sasl.username", "alice".into()));
             properties.push(("sasl.password", "alice-secret".into()));
+        }
+        if listener == Listener::Oauth {
+            properties.push(("sasl.mechanism", "OAUTHBEARER".into()));
         }
         Ok(properties)
     }

@@ -22,6 +22,9 @@ pub enum Listener {
     SaslPlaintext,
     /// The same over TLS.
     SaslSsl,
+    /// OAUTHBEARER without TLS, with unsigned tokens ([`unsigned_token`](crate::kafka::unsigned_token)). A connection ends with
+    /// its token, unless its client logs in again.
+    Oauth,
 }
 
 impl Listener {
@@ -33,6 +36,7 @@ impl Listener {
             Self::Mtls => "MTLS",
             Self::SaslPlaintext => "SASL_PLAINTEXT",
             Self::SaslSsl => "SASL_SSL",
+            Self::Oauth => "OAUTH",
         }
     }
 
@@ -40,7 +44,7 @@ impl Listener {
         match self {
             Self::Plaintext | Self::Proxy => "PLAINTEXT",
             Self::Tls | Self::Mtls => "SSL",
-            Self::SaslPlaintext => "SASL_PLAINTEXT",
+            Self::SaslPlaintext | Self::Oauth => "SASL_PLAINTEXT",
             Self::SaslSsl => "SASL_SSL",
         }
     }
@@ -155,6 +159,15 @@ user_alice=\"alice-secret\" user_bob=\"bob-secret\";
 {prefix}.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 {prefix}.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 "
+        );
+    }
+    if spec.listeners.contains(&Listener::Oauth) {
+        text.push_str(
+            "listener.name.oauth.sasl.enabled.mechanisms=OAUTHBEARER
+listener.name.oauth.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
+unsecuredLoginStringClaim_sub=\"broker\";
+listener.name.oauth.oauthbearer.connections.max.reauth.ms=3600000
+",
         );
     }
     if spec.acl {

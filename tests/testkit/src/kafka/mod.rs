@@ -45,6 +45,7 @@ mod reader;
 pub mod segments;
 mod shared;
 mod topics;
+mod unsigned_token;
 
 pub use acl::Resource;
 pub use certs::Certs;
@@ -56,6 +57,7 @@ pub use provision::{skipped, stand_aside};
 pub use proxy::Proxy;
 pub use reader::{Isolation, ReadRecord};
 pub use shared::shared;
+pub use unsigned_token::unsigned_token;
 
 /// Version of Apache Kafka that is started.
 pub const KAFKA_VERSION: &str = "4.3.1";

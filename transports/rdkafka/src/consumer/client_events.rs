@@ -5,13 +5,13 @@ use std::time::Instant;
 use kafka_tower_core::{Error, GroupEvent};
 
 use super::shared::Shared;
-use crate::callbacks;
 use crate::classify;
 use crate::codes;
 use crate::events::ClientError;
 use crate::ffi::Event;
 use crate::ffi::consumer::{ConsumerInstance, Place};
 use crate::log::Source;
+use crate::tokens;
 use crate::wrong_protocol;
 
 /// librdkafka's codes of the two kinds of a rebalance.
@@ -40,13 +40,13 @@ pub(super) fn read(shared: &Shared, instance: &ConsumerInstance, event: Event<'_
         Event::Committed { number, code, partitions } => Some(Happened::Committed { number, code, places: partitions }),
         Event::Error { code, fatal, text } => error(shared, instance, code, fatal, &text.to_string_lossy()),
         Event::Statistics(json) => {
-            callbacks::user(&shared.log, shared.client_events.as_deref(), "statistics", |events| {
+            shared.hooks.event(&shared.log, "statistics", |events| {
                 events.statistics(&json.to_string_lossy());
             });
             None
         }
-        Event::TokenRefresh { config } => {
-            instance.set_token(callbacks::token(shared.client_events.as_deref(), config));
+        Event::TokenRefresh => {
+            shared.hooks.refresh_token(instance.tokens());
             None
         }
         // The log comes by another way: see `logs`.
@@ -63,16 +63,18 @@ fn error(shared: &Shared, instance: &ConsumerInstance, code: i32, fatal: bool, t
     };
     let name = codes::find(code).map(|row| row.name);
     let all_down = code == codes::LOCAL_ALL_BROKERS_DOWN;
-    let unable = if fatal { None } else { unable(shared, code, &text) };
+    // Nothing keeps it from reading until the token that it has expires.
+    let of_provider = tokens::is_failure(&text);
+    let unable = if fatal || of_provider { None } else { unable(shared, instance, code, &text) };
     if fatal {
         tracing::error!(code, name, text, "the consumer has ended");
     } else if !all_down && unable.is_none() {
         shared.log.write(Source::Client { code }, &text, Instant::now());
     }
-    if !all_down {
+    if !all_down && !of_provider {
         shared.state().last_error = Some((code, text.clone()));
     }
-    callbacks::user(&shared.log, shared.client_events.as_deref(), "error", |events| {
+    shared.hooks.event(&shared.log, "error", |events| {
         events.error(&ClientError { code, name, text: &text, fatal });
     });
     if fatal {
@@ -81,7 +83,16 @@ fn error(shared: &Shared, instance: &ConsumerInstance, code: i32, fatal: bool, t
     unable.map(Happened::Unable)
 }
 
-fn unable(shared: &Shared, code: i32, text: &str) -> Option<GroupEvent> {
+fn unable(shared: &Shared, instance: &ConsumerInstance, code: i32, text: &str) -> Option<GroupEvent> {
+    let now = Instant::now();
+    let token = match code {
+        codes::LOCAL_AUTHENTICATION => instance.tokens().facts().refused(now),
+        codes::LOCAL_ALL_BROKERS_DOWN => instance.token_trouble(now),
+        _ => None,
+    };
+    if let Some(text) = token {
+        return shared.unable(codes::LOCAL_AUTHENTICATION, &text, None);
+    }
     // Its text has no cause, which came before.
     let last = shared.state().last_error.clone().filter(|_| code == codes::LOCAL_ALL_BROKERS_DOWN);
     let with_cause = last.map(|(_, last)| format!("{text}; last error: {last}"));

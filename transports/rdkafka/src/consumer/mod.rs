@@ -23,13 +23,15 @@ use std::time::{Duration, Instant};
 use kafka_tower_core::clock::later;
 use kafka_tower_core::{
     Assignment, Batch, BatchSink, CommitTicket, Consumer, ConsumerEvents, ConsumerGroup, ConsumerTransport,
-    ControlFuture, Error, SeekTo, Subscription, TopicOffset, TopicPartition,
+    ControlFuture, Error, SeekTo, Subscription, TokenProvider, TopicOffset, TopicPartition,
 };
 use tokio::sync::oneshot;
 
+use crate::callbacks::Hooks;
 use crate::events::ClientEvents;
 use crate::properties::Properties;
 use crate::threads;
+use crate::tokens::Tokens;
 use reading::{Reading, Then};
 use shared::{Seek, Shared};
 
@@ -58,6 +60,7 @@ pub struct RdkafkaConsumerTransport {
     properties: Arc<dyn Fn(u32) -> Properties + Send + Sync>,
     connect_timeout: Duration,
     events: Option<Arc<dyn ClientEvents>>,
+    token_provider: Option<Arc<dyn TokenProvider>>,
 }
 
 impl RdkafkaConsumerTransport {
@@ -71,7 +74,8 @@ impl RdkafkaConsumerTransport {
     /// limits of what it reads ahead, `queued.min.messages` and `queued.max.messages.kbytes`, are for each partition. To find
     /// the number, it connects with the properties for one partition.
     pub fn for_partitions(properties: impl Fn(u32) -> BTreeMap<String, String> + Send + Sync + 'static) -> Self {
-        Self { properties: Arc::new(properties), connect_timeout: Duration::from_secs(10), events: None }
+        let connect_timeout = Duration::from_secs(10);
+        Self { properties: Arc::new(properties), connect_timeout, events: None, token_provider: None }
     }
 
     /// Sets the total time that opening a consumer may take. A broker that starts during this time is found. Default: 10 s.
@@ -81,10 +85,18 @@ impl RdkafkaConsumerTransport {
         self
     }
 
-    /// Sets the receiver of errors and statistics, which also provides OAUTHBEARER tokens.
+    /// Sets the receiver of errors and statistics.
     #[must_use]
     pub fn with_events(mut self, events: impl ClientEvents) -> Self {
         self.events = Some(Arc::new(events));
+        self
+    }
+
+    /// Sets the provider of tokens for the mechanism OAUTHBEARER, as
+    /// [`RdkafkaBuilder::token_provider`](crate::RdkafkaBuilder::token_provider) does.
+    #[must_use]
+    pub fn with_token_provider(mut self, provider: Arc<dyn TokenProvider>) -> Self {
+        self.token_provider = Some(provider);
         self
     }
 }
@@ -102,11 +114,13 @@ impl ConsumerTransport for RdkafkaConsumerTransport {
     fn open(&self, subscription: Subscription) -> ControlFuture<'_, Arc<dyn Consumer>> {
         let transport = self.clone();
         Box::pin(async move {
+            let tokens = Tokens::new(transport.token_provider.as_ref(), &(transport.properties)(1))?;
+            let hooks = Hooks { events: transport.events.clone(), tokens };
             // librdkafka's calls block: a thread of their own makes this work on any runtime.
             let (sender, receiver) = oneshot::channel();
             let thread = thread::Builder::new().name("kafka-tower-connect".to_owned());
             let opens = move || {
-                let opened = open::open(&transport, subscription, &|| sender.is_closed()).map(Opened);
+                let opened = open::open(&transport, subscription, &hooks, &|| sender.is_closed()).map(Opened);
                 drop(sender.send(opened));
             };
             thread.spawn(opens).map_err(|error| threads::no_thread(error).without_record())?;

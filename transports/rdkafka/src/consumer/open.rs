@@ -13,13 +13,14 @@ use super::logs::Logs;
 use super::properties;
 use super::shared::Shared;
 use super::{RdkafkaConsumerTransport, control};
+use crate::callbacks::Hooks;
 use crate::connect::{self, ConnectCheck};
 use crate::ffi::Client;
 use crate::ffi::consumer::ConsumerInstance;
 use crate::inner::TransportInner;
 use crate::owner::Owner;
 use crate::properties::{Properties, creation_error};
-use crate::{classify, codes, event_loop, threads};
+use crate::{classify, codes, event_loop, threads, tokens};
 
 /// Time of the first question to the coordinator; it doubles. Between two questions errors are looked at.
 const FIRST_QUESTION: Duration = Duration::from_millis(250);
@@ -35,6 +36,7 @@ pub(super) fn is_final(code: i32) -> bool {
 pub(super) fn open(
     transport: &RdkafkaConsumerTransport,
     subscription: Subscription,
+    hooks: &Hooks,
     given_up: &dyn Fn() -> bool,
 ) -> Result<Arc<Shared>> {
     let started = Instant::now();
@@ -43,12 +45,12 @@ pub(super) fn open(
     let of_one = (transport.properties)(1);
     properties::client_config(&of_one, &subscription)?;
     let deadline = later(started, transport.connect_timeout);
-    let partitions = count_partitions(transport, &of_one, &subscription, deadline, given_up)?;
+    let partitions = count_partitions(transport, &of_one, &subscription, hooks, deadline, given_up)?;
     let config = properties::client_config(&(transport.properties)(partitions), &subscription)?;
     let logs = Arc::<Logs>::default();
     let instance =
         ConsumerInstance::create(&config, Arc::clone(&logs)).map_err(|error| creation_error(&error, &config))?;
-    let shared = Shared::new(Arc::clone(&instance), logs, subscription, transport.events.clone());
+    let shared = Shared::new(Arc::clone(&instance), logs, subscription, hooks.clone());
     let shared = Arc::new(shared);
     control::spawn(Arc::clone(&shared), instance).map_err(threads::no_thread)?;
     let (brokers, within) = (brokers(&of_one), transport.connect_timeout);
@@ -70,6 +72,7 @@ fn count_partitions(
     transport: &RdkafkaConsumerTransport,
     user: &Properties,
     subscription: &Subscription,
+    hooks: &Hooks,
     deadline: Instant,
     given_up: &dyn Fn() -> bool,
 ) -> Result<u32> {
@@ -78,8 +81,8 @@ fn count_partitions(
     let client = Client::create(&config).map_err(|error| creation_error(&error, &config))?;
     let limits = Limits { records: 1, bytes: 1 };
     let within = transport.connect_timeout;
-    let events = transport.events.clone();
-    let inner = TransportInner::new(client, config, limits, events, within, Vec::new(), event_loop::spawn_isolated);
+    let hooks = hooks.clone();
+    let inner = TransportInner::new(client, config, limits, hooks, within, Vec::new(), event_loop::spawn_isolated);
     let thread = event_loop::spawn(Arc::clone(&inner)).map_err(threads::no_thread)?;
     let owner = Owner::new(inner, thread, false);
     let topics: Vec<_> = subscription.topics.iter().map(ToString::to_string).collect();
@@ -149,7 +152,12 @@ fn find_coordinator(
         if let Some((code, text)) = said.as_ref().filter(|(code, _)| is_final(*code)) {
             return Err(denied(*code, &format!("as the group {group}"), Some(text)));
         }
-        if Instant::now() >= deadline || given_up() {
+        let now = Instant::now();
+        if now >= deadline || given_up() {
+            if let Some(trouble) = instance.and_then(|of| of.token_trouble(now)) {
+                let text = format!("cannot connect to {brokers} within {}; {trouble}", seconds(within));
+                return Err(tokens::not_connected(text).without_record());
+            }
             return Err(no_coordinator(brokers, within, group, said.as_ref().map(|(_, text)| &**text)));
         }
         question *= 2;

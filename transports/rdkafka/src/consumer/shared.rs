@@ -12,7 +12,7 @@ use super::logs::Logs;
 use super::reader_waker::ReaderWaker;
 use super::reading::{Reading, Taken, Then};
 use super::unable::{self, Unable};
-use crate::events::ClientEvents;
+use crate::callbacks::Hooks;
 use crate::ffi::consumer::{ConsumerInstance, LentBatch, PartitionQueue};
 use crate::log::{Log, Source};
 
@@ -24,7 +24,7 @@ pub(super) struct Shared {
     pub(super) waker: Arc<ReaderWaker>,
     pub(super) log: Log,
     pub(super) logs: Arc<Logs>,
-    pub(super) client_events: Option<Arc<dyn ClientEvents>>,
+    pub(super) hooks: Hooks,
     /// Never locked while foreign code runs.
     state: Mutex<State>,
     /// The last lease has ended.
@@ -85,7 +85,7 @@ impl Shared {
         instance: Arc<ConsumerInstance>,
         logs: Arc<Logs>,
         subscription: Subscription,
-        client_events: Option<Arc<dyn ClientEvents>>,
+        hooks: Hooks,
     ) -> Self {
         let state = State {
             instance: Some(instance),
@@ -105,7 +105,7 @@ impl Shared {
             waker: Arc::default(),
             log: Log::default(),
             logs,
-            client_events,
+            hooks,
             state: Mutex::new(state),
             returned: Condvar::new(),
         }

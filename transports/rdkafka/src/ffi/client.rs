@@ -10,7 +10,7 @@ use rdkafka_sys as sys;
 
 use super::instance::{Instance, Native};
 use super::raw::millis;
-use super::{Queue, produce, raw};
+use super::{Queue, TokenTarget, produce, raw};
 use crate::broker_activity::BrokerActivity;
 use crate::codes;
 use crate::connections::ConnectionState;
@@ -362,9 +362,14 @@ impl Client {
         queued.and_then(|queued| usize::try_from(queued).ok()).unwrap_or(0)
     }
 
-    /// Answers a token refresh; an `Err` is the text of the error event.
-    pub(crate) fn set_token(&self, token: Result<(CString, CString, i64), String>) {
-        self.with(|native| native.set_token(token));
+    /// Where the producer's tokens go. `None` once it is destroyed.
+    pub(crate) fn tokens(&self) -> Option<Arc<TokenTarget>> {
+        self.with(|native| Arc::clone(&native.tokens))
+    }
+
+    /// Why the producer has no valid token, if it needs one and has none.
+    pub(crate) fn token_trouble(&self, now: Instant) -> Option<String> {
+        self.with(|native| native.tokens.facts().trouble(now))?
     }
 }
 

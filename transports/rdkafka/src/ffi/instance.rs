@@ -1,6 +1,6 @@
 //! One instance of librdkafka's producer.
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, c_char};
 use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use rdkafka_sys as sys;
 use super::bootstrap::Bootstrap;
 use super::raw::millis;
 use super::topics::Topics;
-use super::{Event, Queue, activity, raw};
+use super::{Event, Queue, TokenTarget, activity, raw};
 use crate::broker_activity::BrokerActivities;
 use crate::context::Context;
 use crate::slot::Slot;
@@ -44,8 +44,10 @@ impl Instance {
         })?;
         // SAFETY: the producer lives longer than the queue: see `Native`.
         let queue = unsafe { Queue::main(producer.native_ptr()) };
+        // SAFETY: the producer lives until `Native` is dropped, which ends the target first.
+        let tokens = unsafe { TokenTarget::new(producer.native_ptr()) };
         let bootstrap = Bootstrap::new(config);
-        Ok(Self(Arc::new(Native { topics: Topics::default(), queue, producer, peers, bootstrap })))
+        Ok(Self(Arc::new(Native { topics: Topics::default(), queue, tokens, producer, peers, bootstrap })))
     }
 
     /// Like [`Client::purge`].
@@ -69,9 +71,9 @@ impl Instance {
         unsafe { Queue::main(self.0.rk()) }
     }
 
-    /// Like [`Client::set_token`].
-    pub(crate) fn set_token(&self, token: Result<(CString, CString, i64), String>) {
-        self.0.set_token(token);
+    /// Like [`Client::tokens`].
+    pub(crate) fn tokens(&self) -> &Arc<TokenTarget> {
+        &self.0.tokens
     }
 
     /// Waits until a broker answers, at most `within`. Returns whether one did.
@@ -113,6 +115,7 @@ const LAST_REPORTS: Duration = Duration::from_millis(500);
 pub(super) struct Native {
     pub(super) topics: Topics,
     pub(super) queue: Queue,
+    pub(super) tokens: Arc<TokenTarget>,
     producer: rdkafka::client::Client<Context>,
     pub(super) peers: Arc<BrokerActivities>,
     bootstrap: Bootstrap,
@@ -127,6 +130,7 @@ impl Native {
 impl Drop for Native {
     /// Called when the event loop has read all reports. Records that are still here end as lost.
     fn drop(&mut self) {
+        self.tokens.end();
         self.give_up(|event| drop(event));
     }
 }
@@ -165,11 +169,6 @@ impl Native {
         // SAFETY: the client lives.
         unsafe { fatal_error(self.rk()) }
     }
-
-    pub(super) fn set_token(&self, token: Result<(CString, CString, i64), String>) {
-        // SAFETY: the client lives.
-        unsafe { set_token(self.rk(), token) };
-    }
 }
 
 /// # Safety
@@ -183,40 +182,6 @@ pub(super) unsafe fn fatal_error(rk: *mut sys::rd_kafka_t) -> Option<(i32, Strin
     // SAFETY: the buffer was filled with zeros, so what is in it is terminated.
     let text = unsafe { CStr::from_ptr(text.as_ptr()) };
     (code != 0).then(|| (code, text.to_string_lossy().into_owned()))
-}
-
-/// # Safety
-///
-/// The client lives.
-pub(super) unsafe fn set_token(rk: *mut sys::rd_kafka_t, token: Result<(CString, CString, i64), String>) {
-    let failure = match token {
-        Ok((token, principal, lifetime_ms)) => {
-            let mut text: [c_char; 512] = [0; 512];
-            // SAFETY: the client lives, as the caller promises; strings are terminated and live through the call; there are no
-            // extensions; the length passed is that of the buffer.
-            let code = unsafe {
-                raw::rd_kafka_oauthbearer_set_token(
-                    rk,
-                    token.as_ptr(),
-                    lifetime_ms,
-                    principal.as_ptr(),
-                    ptr::null_mut(),
-                    0,
-                    text.as_mut_ptr(),
-                    text.len(),
-                )
-            };
-            if code == 0 {
-                return;
-            }
-            // SAFETY: as in `fatal_error`.
-            unsafe { CStr::from_ptr(text.as_ptr()) }.to_string_lossy().into_owned()
-        }
-        Err(failure) => failure,
-    };
-    let failure = CString::new(failure.replace('\0', " ")).unwrap_or_default();
-    // SAFETY: the client lives, as the caller promises; the string is terminated and lives through the call.
-    unsafe { raw::rd_kafka_oauthbearer_set_token_failure(rk, failure.as_ptr()) };
 }
 
 /// librdkafka's text for a code.

@@ -21,6 +21,7 @@ pub(crate) mod mock;
 mod produce;
 mod queue;
 mod raw;
+mod token_target;
 mod topics;
 mod transactions;
 
@@ -28,4 +29,5 @@ pub(crate) use client::{Client, TopicMetadata};
 pub(crate) use inspect::{DescribedPartition, DescribedTopic};
 pub(crate) use instance::{Instance, text_of};
 pub(crate) use queue::{Event, Queue, Report};
+pub(crate) use token_target::TokenTarget;
 pub(crate) use transactions::TransactionError;

@@ -103,9 +103,7 @@ pub(crate) enum Event<'a> {
         text: &'a CStr,
     },
     Statistics(&'a CStr),
-    TokenRefresh {
-        config: Option<&'a CStr>,
-    },
+    TokenRefresh,
     /// A consumer is given partitions, or has to give them back; the code says which.
     Rebalance {
         code: i32,
@@ -202,9 +200,7 @@ impl NativeEvent {
                 sys::RD_KAFKA_EVENT_STATS => {
                     Event::Statistics(text(sys::rd_kafka_event_stats(self.0)).unwrap_or_default())
                 }
-                sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH => {
-                    Event::TokenRefresh { config: text(sys::rd_kafka_event_config_string(self.0)) }
-                }
+                sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH => Event::TokenRefresh,
                 sys::RD_KAFKA_EVENT_REBALANCE => Event::Rebalance {
                     code: raw::rd_kafka_event_error(self.0),
                     partitions: places(sys::rd_kafka_event_topic_partition_list(self.0)),

@@ -85,8 +85,9 @@ impl TransportInner {
             since: slot.called_at(),
             now,
         };
+        let token = if record.isolated { self.isolated.token_trouble(now) } else { self.client.token_trouble(now) };
         let peers = if record.isolated { &activity_snapshot.isolated } else { &activity_snapshot.peers };
-        explain(&wait, self.recent_errors().iter(), peers)
+        token.map(Explanation::without_token).or_else(|| explain(&wait, self.recent_errors().iter(), peers))
     }
 
     /// Reason why a call that began at `since` has no answer: a transactional call, or connecting.
@@ -101,7 +102,8 @@ impl TransportInner {
 
     fn reason_since(&self, since: Instant, patience: Duration, coordinator: bool, now: Instant) -> Option<Explanation> {
         let wait = Wait { topic: None, partition: None, leader: None, coordinator, patience, since, now };
-        explain(&wait, self.recent_errors().iter(), &self.client.broker_activity(now))
+        let token = self.client.token_trouble(now).map(Explanation::without_token);
+        token.or_else(|| explain(&wait, self.recent_errors().iter(), &self.client.broker_activity(now)))
     }
 
     /// Enables librdkafka's debug lines about batches if a record takes long, and disables them some time later.

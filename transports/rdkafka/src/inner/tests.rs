@@ -19,7 +19,8 @@ fn with_room_for(records: usize) -> Arc<TransportInner> {
     config.set("bootstrap.servers", "127.0.0.1:1");
     let client = Client::create(&config).unwrap();
     let limits = Limits { records, bytes: 1_000 };
-    TransportInner::new(client, config, limits, None, Duration::from_secs(300), Vec::new(), event_loop::spawn_isolated)
+    let hooks = Hooks::default();
+    TransportInner::new(client, config, limits, hooks, Duration::from_secs(300), Vec::new(), event_loop::spawn_isolated)
 }
 
 fn send(inner: &Arc<TransportInner>, record: Record) -> Arc<Slot> {

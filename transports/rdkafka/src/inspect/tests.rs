@@ -32,7 +32,8 @@ fn a_request_without_an_answer_ends_with_its_client() {
 async fn a_mock_cluster_is_read_whole() {
     let mock = crate::MockCluster::start(2).unwrap();
     mock.create_topic("orders", 3).unwrap();
-    let found = inspect([("bootstrap.servers", mock.bootstrap())], "orders", Duration::from_secs(20)).await.unwrap();
+    let found =
+        inspect([("bootstrap.servers", mock.bootstrap())], "orders", Duration::from_secs(20), None).await.unwrap();
     assert_eq!(found.brokers.iter().map(|broker| broker.id).collect::<Vec<_>>(), [1, 2]);
     assert!(found.brokers.iter().all(|broker| broker.host == "127.0.0.1" && broker.unreachable.is_none()), "{found:?}");
     assert!(found.cluster_id.is_some_and(|id| id.starts_with("mockCluster")) && found.producer_id.is_none());
@@ -45,10 +46,12 @@ async fn a_mock_cluster_is_read_whole() {
     for (code, kind) in [(29, ErrorKind::Authorization), (4242, ErrorKind::Unknown)] {
         mock.set_topic_error("orders", code).unwrap();
         let found =
-            inspect([("bootstrap.servers", mock.bootstrap())], "orders", Duration::from_secs(20)).await.unwrap();
+            inspect([("bootstrap.servers", mock.bootstrap())], "orders", Duration::from_secs(20), None).await.unwrap();
         assert_eq!(found.topic.unwrap_err().kind(), kind);
     }
-    assert!(inspect([("bootstrap.servers", mock.bootstrap())], "no\0name", Duration::from_secs(1)).await.is_err());
+    assert!(
+        inspect([("bootstrap.servers", mock.bootstrap())], "no\0name", Duration::from_secs(1), None).await.is_err()
+    );
 }
 
 #[cfg(feature = "mock-cluster")]
@@ -60,7 +63,7 @@ async fn a_refused_producer_id_hides_nothing_else() {
     // The topic is looked at for a second, and the producer id is refused meanwhile.
     mock.set_topic_error("orders", codes::LEADER_NOT_AVAILABLE).unwrap();
     let properties = [("bootstrap.servers", mock.bootstrap()), ("enable.idempotence", "true")];
-    let found = inspect(properties, "orders", Duration::from_secs(20)).await.unwrap();
+    let found = inspect(properties, "orders", Duration::from_secs(20), None).await.unwrap();
     assert_eq!(found.producer_id.unwrap().kind(), ErrorKind::Authorization);
     assert!(found.topic.unwrap_err().to_string().contains("LEADER_NOT_AVAILABLE"));
 }

@@ -19,7 +19,6 @@ use super::call::{Call, ended_producer};
 use super::ended_producer::{AfterEnd, follows_time_out};
 use super::errors::{call_after_close, not_rebuilt, taken_over};
 use super::previous::{Next, Present};
-use crate::callbacks;
 use crate::event_loop;
 use crate::ffi::{Event, Instance};
 use crate::inner::TransportInner;
@@ -151,7 +150,7 @@ fn serve(inner: &Arc<TransportInner>, new: &Instance, event: &Event<'_>) {
             inner.record_error_event(*code, &text, now);
             inner.log.write(Source::Client { code: *code }, &text, now);
         }),
-        Event::TokenRefresh { config } => new.set_token(callbacks::token(inner.events.as_deref(), *config)),
+        Event::TokenRefresh => inner.hooks.refresh_token(new.tokens()),
         _ => {}
     }
 }

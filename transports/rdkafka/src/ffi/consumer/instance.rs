@@ -11,7 +11,7 @@ use rdkafka_sys as sys;
 
 use super::super::bootstrap::{self, Bootstrap};
 use super::super::raw::millis;
-use super::super::{Queue, instance, raw as base};
+use super::super::{Queue, TokenTarget, instance, raw as base};
 use super::list::{PartitionList, Place};
 use super::{OnLog, log, raw};
 use crate::codes;
@@ -60,7 +60,10 @@ pub(crate) struct ConsumerInstance {
     bootstrap: Bootstrap,
 }
 
-struct Owned(*mut sys::rd_kafka_t);
+struct Owned {
+    rk: *mut sys::rd_kafka_t,
+    tokens: Arc<TokenTarget>,
+}
 
 // SAFETY: librdkafka's clients are thread safe.
 unsafe impl Send for Owned {}
@@ -94,12 +97,13 @@ impl ConsumerInstance {
         }
         mem::forget(native);
         // SAFETY: the client lives, and the queue is dropped before it. The call only fails for a client that is no consumer.
-        let events = unsafe {
+        // `Owned` ends the target of the tokens before it destroys the client.
+        let (events, tokens) = unsafe {
             raw::rd_kafka_poll_set_consumer(rk);
-            Queue::consumer(rk)
+            (Queue::consumer(rk), TokenTarget::new(rk))
         };
-        let bootstrap = Bootstrap::new(config);
-        Ok(Arc::new(Self { events, client: Owned(rk), _log: log, connections, bootstrap }))
+        let (client, bootstrap) = (Owned { rk, tokens }, Bootstrap::new(config));
+        Ok(Arc::new(Self { events, client, _log: log, connections, bootstrap }))
     }
 
     /// Adds the bootstrap servers again if the consumer has been without a connection for long: see `lost_brokers.rs`.
@@ -109,7 +113,7 @@ impl ConsumerInstance {
     }
 
     pub(super) fn rk(&self) -> *mut sys::rd_kafka_t {
-        self.client.0
+        self.client.rk
     }
 
     /// The queue of all events. Whoever serves it keeps the member in its group.
@@ -289,18 +293,23 @@ impl ConsumerInstance {
         unsafe { instance::fatal_error(self.rk()) }
     }
 
-    /// Answers a token refresh; an `Err` is the text of the error event.
-    pub(crate) fn set_token(&self, token: Result<(CString, CString, i64), String>) {
-        // SAFETY: the client lives.
-        unsafe { instance::set_token(self.rk(), token) };
+    /// Where the consumer's tokens go.
+    pub(crate) fn tokens(&self) -> &Arc<TokenTarget> {
+        &self.client.tokens
+    }
+
+    /// Why the consumer has no valid token, if it needs one and has none.
+    pub(crate) fn token_trouble(&self, now: Instant) -> Option<String> {
+        self.tokens().facts().trouble(now)
     }
 }
 
 impl Drop for Owned {
     fn drop(&mut self) {
+        self.tokens.end();
         // SAFETY: this is the last reference to the instance, and its queue was dropped before. Queues of partitions and records
         // hold references, so that none is left. The flag prevents that librdkafka waits for the group once more.
-        unsafe { sys::rd_kafka_destroy_flags(self.0, sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) };
+        unsafe { sys::rd_kafka_destroy_flags(self.rk, sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) };
     }
 }
 

@@ -2,17 +2,19 @@
 //! TLS, mTLS, SASL and ACLs.
 #![allow(clippy::unwrap_used)] // a test may fail
 
+mod tokens;
+
 use std::time::Duration;
 
 use kafka_tower_core::{ErrorKind, Persistence, Record};
-use kafka_tower_rdkafka::{ClientError, ClientEvents, OauthToken, RdkafkaBuilder, RdkafkaTransport};
+use kafka_tower_rdkafka::{RdkafkaBuilder, RdkafkaTransport};
 use kafka_tower_testkit::kafka::{Cluster, Listener};
 use tokio::sync::OnceCell;
 use tower::ServiceExt;
 
 async fn secure() -> Option<&'static Cluster> {
     static SECURE: OnceCell<Option<Cluster>> = OnceCell::const_new();
-    let listeners = [Listener::Tls, Listener::Mtls, Listener::SaslPlaintext, Listener::SaslSsl];
+    let listeners = [Listener::Tls, Listener::Mtls, Listener::SaslPlaintext, Listener::SaslSsl, Listener::Oauth];
     let start = || async {
         let builder = listeners.into_iter().fold(Cluster::builder(), kafka_tower_testkit::kafka::Builder::listener);
         let cluster = builder.acl().start().await.unwrap()?;
@@ -127,46 +129,6 @@ async fn a_missing_right_is_an_authorization_error() {
     let transport = bob().connect_check(false).connect().await.unwrap();
     let error = transport.oneshot(Record::new("orders").with_value("x")).await.unwrap_err();
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::Authorization, Persistence::NotPersisted), "{error:#}");
-}
-
-struct NoToken;
-
-impl ClientEvents for NoToken {
-    fn oauth_token(&self, _: Option<&str>) -> Result<OauthToken, kafka_tower_core::BoxError> {
-        panic!("planted")
-    }
-}
-
-struct Errors(std::sync::Arc<std::sync::Mutex<Vec<String>>>);
-
-impl ClientEvents for Errors {
-    fn error(&self, error: &ClientError<'_>) {
-        self.0.lock().unwrap().push(error.to_string());
-    }
-
-    fn oauth_token(&self, config: Option<&str>) -> Result<OauthToken, kafka_tower_core::BoxError> {
-        assert_eq!(config, Some("scope=test"));
-        Err("the token server is down for maintenance".into())
-    }
-}
-
-#[tokio::test]
-async fn a_token_callback_that_fails_or_panics_is_the_cause() {
-    let oauth = || {
-        RdkafkaTransport::builder()
-            .property("bootstrap.servers", "127.0.0.1:1")
-            .property("security.protocol", "sasl_plaintext")
-            .property("sasl.mechanism", "OAUTHBEARER")
-            .property("sasl.oauthbearer.config", "scope=test")
-            .connect_timeout(Duration::from_secs(5))
-    };
-    let error = oauth().events(NoToken).connect().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Authentication, "{error:#}");
-    assert!(error.message().contains("panicked"), "{error:#}");
-    let seen = std::sync::Arc::default();
-    let error = oauth().events(Errors(std::sync::Arc::clone(&seen))).connect().await.unwrap_err();
-    assert!(error.message().contains("for maintenance"), "{error:#}");
-    assert!(seen.lock().unwrap().iter().any(|text| text.contains("for maintenance")));
 }
 
 /// The same through the public API: the specification's `KafkaSink::new`.
