@@ -61,7 +61,6 @@ mod config;
 #[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
 pub mod memory;
 mod optional;
-#[cfg(feature = "rdkafka")]
 mod preflight;
 pub mod sink;
 pub mod source;

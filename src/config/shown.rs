@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::properties::property::Kind;
 use super::properties::{find, value};
-use super::{KafkaSinkConfig, validate};
+use super::validate;
 
 /// Shown in place of a value that may be secret.
 const HIDDEN: &str = "***";
@@ -36,10 +36,9 @@ const OPEN: [&str; 21] = [
     "transactional.id",
 ];
 
-/// Returns [`KafkaSinkConfig::librdkafka_properties`] for display: numbers, flags, choices and known non-secrets in
-/// clear.
-pub(crate) fn properties(config: &KafkaSinkConfig) -> BTreeMap<String, String> {
-    let all = config.librdkafka_properties().into_iter();
+/// Returns librdkafka's properties for display: numbers, flags, choices and known non-secrets in clear.
+pub(crate) fn properties(all: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let all = all.into_iter();
     all.map(|(name, text)| match name.as_str() {
         "bootstrap.servers" => (name, validate::masked(&text)),
         _ if is_open(&name, &text) => (name, text),
@@ -62,6 +61,7 @@ fn is_open(name: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::KafkaSinkConfig;
     use super::super::properties::table;
     use super::*;
 
@@ -76,7 +76,7 @@ mod tests {
             .with_property("ssl.key.location", "-----BEGIN\nhunter2")
             .with_property("ssl.ca.location", "/ca.pem")
             .with_property("security.protocol", "SASL_SSL");
-        let shown = properties(&config);
+        let shown = properties(config.librdkafka_properties());
         assert!(!format!("{shown:?}").contains("hunter2"), "{shown:?}");
         let of = |name: &str| shown.get(name).map(String::as_str);
         assert_eq!((of("bootstrap.servers"), of("acks"), of("linger.ms")), (Some("…@a:9092"), Some("all"), Some("0")));

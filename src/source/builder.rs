@@ -2,6 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Instant;
 
 use kafka_tower_core::{BoxError, ConsumerTransport, TopicPartition};
 use kafka_tower_layers::deserialize::MessageDeserializer;
@@ -12,6 +13,7 @@ use super::reader::Reading;
 use super::{DecodePolicy, KafkaSource, Reader, Shared};
 use crate::KafkaSourceConfig;
 use crate::optional::TelemetrySetting;
+use crate::preflight::{self, source::SourcePreflightReport};
 
 /// Default deserializer: JSON with the feature `json`. Without it there is none, and [`SourceBuilder::deserializer`] must be
 /// called.
@@ -156,6 +158,69 @@ impl<T, F: ?Sized, S> SourceBuilder<T, F, S> {
     }
 }
 
+impl<T, F: ?Sized, S> SourceBuilder<T, F, S> {
+    /// Refuses what cannot work together.
+    fn starts(&self) -> kafka_tower_core::Result<Starts> {
+        if self.listener.is_some() {
+            listener::check(&self.config)?;
+        }
+        Starts::new(&self.config, self.stored.clone(), self.listener.is_some())
+    }
+
+    pub(super) async fn preflight_through(&self, transport: &dyn ConsumerTransport) -> SourcePreflightReport {
+        let mut report = SourcePreflightReport::of(&self.config);
+        let starts = self.starts().map_err(|error| report.problems.push(format!("{error:#}"))).ok();
+        let Some(starts) = starts.filter(|_| report.may_connect()) else { return report };
+        let started = Instant::now();
+        match transport.inspect(self.config.subscription()).await {
+            Ok(found) => {
+                let stored = match &self.listener {
+                    Some(_) => None,
+                    None => Some(starts.all_stored(found.logs.keys(), &mut report.problems).await),
+                };
+                preflight::source::evaluate(&self.config, &found, stored.as_ref(), &mut report);
+                report.inspection = Some(found);
+            }
+            Err(error) => report.error = Some(error),
+        }
+        report.elapsed = started.elapsed();
+        report
+    }
+}
+
+impl<T, F: ?Sized, S: ConsumerTransport> SourceBuilder<T, F, S> {
+    /// Tries the configuration: reports all conflicts and problems at once, and where reading would begin, before a source is
+    /// built.
+    ///
+    /// It joins no group, reads and commits nothing, and creates no topic. It asks the transport about the topics, the group with
+    /// its committed offsets, and the ends of the logs; and calls the look-up of [`start_at`](Self::start_at) for each partition,
+    /// one after another. With a [`listener`](Self::listener), which may know other offsets, it does not say where reading would
+    /// begin. The transport's documentation has the time that it takes; with conflicts nothing connects.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the questions.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # #[cfg(all(feature = "json", feature = "memory"))] {
+    /// use kafka_tower::memory::MemoryKafka;
+    /// use kafka_tower::{KafkaSource, KafkaSourceConfig, TopicPartition};
+    ///
+    /// let kafka = MemoryKafka::new().with_topic("orders", 3);
+    /// let config = KafkaSourceConfig { group_id: "billing".into(), topics: vec!["orders".into()], ..Default::default() };
+    /// let report = KafkaSource::<String>::builder(config).transport(kafka).preflight().await;
+    /// assert!(report.passed(), "{report}");
+    /// assert_eq!(report.begins[&TopicPartition::new("orders", 0)], 0);
+    /// # }
+    /// # }
+    /// ```
+    pub async fn preflight(&self) -> SourcePreflightReport {
+        self.preflight_through(&self.transport).await
+    }
+}
+
 impl<T, F, S> SourceBuilder<T, F, S>
 where
     T: Send + 'static,
@@ -181,10 +246,7 @@ where
         for warning in self.config.warnings() {
             tracing::warn!("{warning}");
         }
-        if self.listener.is_some() {
-            listener::check(&self.config)?;
-        }
-        let starts = Starts::new(&self.config, self.stored, self.listener.is_some())?;
+        let starts = self.starts()?;
         let mut subscription = self.config.subscription();
         subscription.headers = !self.reading.ignores_headers;
         let consumer = self.transport.open(subscription).await?;

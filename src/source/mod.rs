@@ -35,6 +35,7 @@ use kafka_tower_core::{BoxError, ConsumerGroup, TopicPartition};
 use tower_service::Service;
 
 use crate::KafkaSourceConfig;
+pub use crate::preflight::source::SourcePreflightReport;
 
 pub use builder::{DefaultDeserializer, NoTransport, SourceBuilder};
 pub use checkpoint::Checkpoint;

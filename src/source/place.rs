@@ -58,15 +58,35 @@ impl Starts {
         self.runtime.as_ref()
     }
 
+    /// The application's offset. In a runtime only.
+    pub(super) async fn stored(&self, at: &TopicPartition) -> Result<Option<i64>, BoxError> {
+        let Some(stored) = &self.stored else { return Ok(None) };
+        let (stored, at) = (Arc::clone(stored), at.clone());
+        // A task of its own, so that its panic is an error.
+        let found = tokio::spawn(async move { stored(at).await }).await??;
+        if found.is_some_and(|offset| offset < 0) { Err("the stored offset is negative".into()) } else { Ok(found) }
+    }
+
+    /// The application's offsets of these partitions. What went wrong is added to the problems.
+    pub(super) async fn all_stored(
+        &self,
+        partitions: impl Iterator<Item = &TopicPartition>,
+        problems: &mut Vec<String>,
+    ) -> BTreeMap<TopicPartition, i64> {
+        let mut all = BTreeMap::new();
+        for at in partitions {
+            match self.stored(at).await {
+                Ok(offset) => all.extend(offset.map(|offset| (at.clone(), offset))),
+                Err(error) => problems.push(format!("the look-up of `start_at` failed for {at}: {error}")),
+            }
+        }
+        all
+    }
+
     /// The offset, or none to begin as the transport does by itself.
     async fn find(&self, shared: &Shared, at: &TopicPartition) -> Result<Option<i64>, BoxError> {
-        if let Some(stored) = &self.stored {
-            let (stored, at) = (Arc::clone(stored), at.clone());
-            // A task of its own, so that its panic is an error.
-            let found = tokio::spawn(async move { stored(at).await }).await??;
-            if let Some(offset) = found {
-                return if offset >= 0 { Ok(found) } else { Err("the stored offset is negative".into()) };
-            }
+        if let Some(offset) = self.stored(at).await? {
+            return Ok(Some(offset));
         }
         if !matches!(self.start, StartFrom::Timestamp(_) | StartFrom::Explicit(_)) {
             return Ok(None);

@@ -84,7 +84,7 @@ impl GroupProtocol {
 }
 
 impl Assignor {
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::CooperativeSticky => "cooperative-sticky",
             Self::Range => "range",

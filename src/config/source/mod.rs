@@ -288,7 +288,7 @@ impl KafkaSourceConfig {
         }
     }
 
-    fn out_of_range(&self) -> OutOfRangePolicy {
+    pub(crate) fn out_of_range(&self) -> OutOfRangePolicy {
         self.on_out_of_range.unwrap_or(match self.start {
             StartFrom::Explicit(_) => OutOfRangePolicy::Fail,
             _ if self.commit == CommitStrategy::Checkpoint => OutOfRangePolicy::Fail,

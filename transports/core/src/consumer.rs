@@ -7,6 +7,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+mod inspection;
+
+pub use inspection::{
+    ConsumerInspection, FoundBroker, FoundGroup, FoundMember, FoundPartition, FoundSourceTopic, LogRange,
+};
+
 use crate::{
     ConsumerGroup, ControlFuture, Error, ErrorKind, Persistence, Timestamp, TimestampType, TopicOffset, TopicPattern,
     codes,
@@ -159,6 +165,19 @@ impl Subscription {
 pub trait ConsumerTransport: Send + Sync + fmt::Debug + 'static {
     /// Finds a broker and the topics, and makes a consumer, which joins its group when it [runs](Consumer::run).
     fn open(&self, subscription: Subscription) -> ControlFuture<'_, Arc<dyn Consumer>>;
+
+    /// Asks for what a consumer of this subscription needs, before there is one: it joins no group, and changes nothing.
+    ///
+    /// What was not found out is left out, or is an error inside the inspection, and is never guessed. The future fails only
+    /// if nothing can be asked.
+    ///
+    /// Without this method, a source cannot be tried before it is built.
+    fn inspect(&self, subscription: Subscription) -> ControlFuture<'_, ConsumerInspection> {
+        let _ = subscription;
+        let error = Error::new(ErrorKind::Config, "the transport cannot inspect a cluster").without_record();
+        let error = error.with_help("build the source: its error has the cause if it cannot read");
+        Box::pin(std::future::ready(Err(error)))
+    }
 }
 
 /// A member of a consumer group: carries out what a source decides. No method blocks.

@@ -69,8 +69,9 @@ pub mod validate;
 pub mod wakers;
 
 pub use consumer::{
-    Assignment, Batch, BatchSink, CommitAnswer, CommitTicket, Consumer, ConsumerEvents, ConsumerTransport, GroupEvent,
-    Isolation, OffsetReset, RecordRef, SeekTo, Subscription, TopicPartition,
+    Assignment, Batch, BatchSink, CommitAnswer, CommitTicket, Consumer, ConsumerEvents, ConsumerInspection,
+    ConsumerTransport, FoundBroker, FoundGroup, FoundMember, FoundPartition, FoundSourceTopic, GroupEvent, Isolation,
+    LogRange, OffsetReset, RecordRef, SeekTo, Subscription, TopicPartition,
 };
 pub use control::{CloseReport, Control, InFlight, Undelivered, UnseenFailures};
 pub use control_future::ControlFuture;

@@ -28,6 +28,7 @@ use crate::waits::{WaitId, Waits};
 mod client;
 mod clock;
 mod consumers;
+mod inspect;
 mod leader;
 mod transaction;
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use kafka_tower_core::{ConsumerGroup, TopicOffset, TopicPattern};
+use kafka_tower_core::{ConsumerGroup, FoundGroup, FoundMember, TopicOffset, TopicPattern};
 
 pub(crate) type TopicPartition = (Arc<str>, i32);
 
@@ -132,6 +132,32 @@ impl Groups {
             Some(_) if group.rebalancing => Membership::Waiting,
             Some(member) => Membership::Assigned { generation: group.generation, partitions: member.assigned.clone() },
         }
+    }
+
+    pub(crate) fn has_members(&self, group: &str) -> bool {
+        self.groups.get(group).is_some_and(|group| !group.members.is_empty())
+    }
+
+    /// As a coordinator describes it.
+    pub(crate) fn describe(&self, group: &str) -> FoundGroup {
+        let mut found = FoundGroup::default();
+        let group = self.groups.get(group);
+        let state = match group {
+            None => "Dead",
+            Some(group) if group.members.is_empty() => "Empty",
+            Some(group) if group.rebalancing => "PreparingRebalance",
+            Some(_) => "Stable",
+        };
+        found.state = Some(state.to_owned());
+        let member = |id: &MemberId| {
+            let mut member = FoundMember::default();
+            member.client_id = id.to_string();
+            member
+        };
+        found.members = group.into_iter().flat_map(|group| group.members.keys()).map(member).collect();
+        found.protocol = (!found.members.is_empty()).then(|| "classic".to_owned());
+        found.may_read = Some(true);
+        found
     }
 
     pub(crate) fn generation(&self, group: &str) -> i32 {

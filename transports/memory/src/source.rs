@@ -10,8 +10,8 @@ use kafka_tower_core::sync::lock;
 use kafka_tower_core::wakers::wake_all;
 use kafka_tower_core::{
     Assignment, Batch, BatchSink, CommitAnswer, CommitTicket, Consumer, ConsumerEvents, ConsumerGroup,
-    ConsumerTransport, ControlFuture, GroupEvent, Isolation, RecordRef, SeekTo, Subscription, TimestampType,
-    TopicOffset, TopicPartition,
+    ConsumerInspection, ConsumerTransport, ControlFuture, GroupEvent, Isolation, RecordRef, SeekTo, Subscription,
+    TimestampType, TopicOffset, TopicPartition,
 };
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
@@ -58,6 +58,10 @@ impl ConsumerTransport for MemoryKafka {
             let consumer: Arc<dyn Consumer> = Arc::new(Opened(Arc::new(consumer)));
             Ok(consumer)
         })
+    }
+
+    fn inspect(&self, subscription: Subscription) -> ControlFuture<'_, ConsumerInspection> {
+        Box::pin(std::future::ready(Ok(self.broker.inspect(&subscription))))
     }
 }
 

@@ -275,6 +275,9 @@ fn of_consumers() {
     let no_coordinator =
         |cause| consumer::open::no_coordinator("kafka-1:9092", Duration::from_secs(10), "billing", cause);
     assert_all(causes.map(no_coordinator));
+    let no_consumer =
+        consumer::inspect::of_another_kind("billing", "GroupId billing is not a consumer group (connect).");
+    assert_all([no_consumer, consumer::inspect::nothing_reached("billing")]);
     assert_all(all_codes().flat_map(|code| {
         [None, Some("it failed")].map(|text| consumer::client_events::ended(code, "the consumer has ended", text))
     }));

@@ -1,6 +1,6 @@
 //! Inspects a cluster and a topic without sending anything.
 
-mod reachability;
+pub(crate) mod reachability;
 #[cfg(test)]
 mod tests;
 
@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::later;
 use kafka_tower_core::gate::Limits;
-use kafka_tower_core::{Error, ErrorKind, Result, TokenProvider, validate};
+use kafka_tower_core::{Error, ErrorKind, FoundBroker, FoundPartition, Result, TokenProvider, validate};
 use tokio::sync::oneshot;
 
 use crate::callbacks::Hooks;
 use crate::connect::{ConnectCheck, is_plaintext};
 use crate::event_loop;
-use crate::ffi::{Client, DescribedPartition, DescribedTopic};
+use crate::ffi::{Client, DescribedCluster, DescribedPartition, DescribedTopic, Operation};
 use crate::inner::TransportInner;
 use crate::owner::Owner;
 use crate::properties::{self, Properties};
@@ -29,7 +29,7 @@ use crate::{classify, codes};
 /// Time that a new topic may need until all brokers know it.
 const NEW_TOPIC: Duration = Duration::from_secs(1);
 /// Minimum time for a request about settings, even when the time is nearly over.
-const ANSWER: Duration = Duration::from_secs(3);
+pub(crate) const ANSWER: Duration = Duration::from_secs(3);
 /// The topic in which brokers store transactions. The leaders of its partitions coordinate them.
 const TRANSACTIONS: &str = "__transaction_state";
 
@@ -53,22 +53,6 @@ pub struct Inspection {
     pub transactions: Option<Result<FoundTopic>>,
 }
 
-/// A broker.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FoundBroker {
-    /// Id of the broker.
-    pub id: i32,
-    /// Advertised host.
-    pub host: String,
-    /// Advertised port.
-    pub port: u16,
-    /// Why the broker could not be reached from here with these properties.
-    pub unreachable: Option<String>,
-    /// Settings of the broker. Empty if this principal may not see them.
-    pub settings: BTreeMap<String, String>,
-}
-
 /// A topic.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -79,22 +63,6 @@ pub struct FoundTopic {
     pub settings: Result<BTreeMap<String, String>>,
     /// Whether this principal may write to the topic. None if the cluster does not say.
     pub may_write: Option<bool>,
-}
-
-/// A partition.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FoundPartition {
-    /// Id of the partition.
-    pub id: i32,
-    /// Broker that leads the partition. None without a leader.
-    pub leader: Option<i32>,
-    /// Brokers that have a replica.
-    pub replicas: Vec<i32>,
-    /// Those of them that are in sync.
-    pub in_sync: Vec<i32>,
-    /// Kafka's name of the partition's error.
-    pub error: Option<&'static str>,
 }
 
 /// Connects with these properties of librdkafka, inspects the cluster and one topic, and disconnects. Connecting may
@@ -177,12 +145,13 @@ fn look(
     // The topic is asked for first, because a broker of `bootstrap.servers` answers that. Later requests go to the
     // brokers that it names, which may be unreachable.
     let check = check_until(later(started, within));
-    let seen = look_until_known(&check, topic).map_err(Error::without_record)?;
-    let brokers = reachability::all(owner.inner(), seen.brokers.clone(), later(Instant::now(), within));
+    let look = |check: &ConnectCheck<'_>, topic| look_until_known(check, Some(&[topic]), &[topic]);
+    let mut seen = look(&check, topic).map_err(Error::without_record)?;
+    let brokers = reachability::all(owner.inner(), std::mem::take(&mut seen.brokers), later(Instant::now(), within));
     let reached = brokers.iter().find(|broker| broker.unreachable.is_none()).map(|broker| broker.id);
     let deadline = later(Instant::now(), within);
     let check = check_until(deadline);
-    let log = (transactional && reached.is_some()).then(|| look_until_known(&check, TRANSACTIONS));
+    let log = (transactional && reached.is_some()).then(|| look(&check, TRANSACTIONS));
     // Without a reachable broker no producer id can be given, and that was reported already.
     let producer_id = if properties::is_idempotent(properties) && !transactional && reached.is_some() {
         check.wait_for_producer_id().err().map(Error::without_record)
@@ -194,23 +163,35 @@ fn look(
     Ok(Inspection {
         cluster_id: client.cluster_id(Duration::ZERO),
         controller: client.controller(Duration::ZERO),
-        topic: found_topic(client, topic, check.brokers, &seen, reached, left()),
+        topic: found_topic(client, topic, check.brokers, &seen.take(topic), reached, left()),
         brokers,
         producer_id,
-        transactions: log.map(|log| found_topic(client, TRANSACTIONS, check.brokers, &log?, reached, left())),
+        transactions: log
+            .map(|log| found_topic(client, TRANSACTIONS, check.brokers, &log?.take(TRANSACTIONS), reached, left())),
     })
 }
 
-/// Asks for a topic until a broker answers. A new topic may be unknown at first.
-fn look_until_known(check: &ConnectCheck<'_>, topic: &str) -> Result<DescribedTopic> {
+/// Asks for topics, or for all, until a broker answers. Those that may be new may be unknown at first.
+pub(crate) fn look_until_known(
+    check: &ConnectCheck<'_>,
+    topics: Option<&[&str]>,
+    may_be_new: &[&str],
+) -> Result<DescribedCluster> {
     let mut first = None;
     loop {
-        let owned = topic.to_owned();
-        let answer = check.question(move |client, within| client.describe_topic(&owned, within))?;
+        let owned = topics.map(|topics| topics.iter().map(|topic| (*topic).to_owned()).collect::<Vec<_>>());
+        let ask = move |client: &Client, within| {
+            let topics = owned.as_ref().map(|topics| topics.iter().map(String::as_str).collect::<Vec<_>>());
+            client.describe_topics(topics.as_deref(), within)
+        };
+        let answer = check.question(ask)?;
         let now = Instant::now();
         match answer {
             Some(Ok(seen)) => {
-                let soon = matches!(seen.code, codes::UNKNOWN_TOPIC_OR_PARTITION | codes::LEADER_NOT_AVAILABLE);
+                let soon = may_be_new
+                    .iter()
+                    .filter_map(|topic| seen.topics.get(*topic))
+                    .any(|topic| matches!(topic.code, codes::UNKNOWN_TOPIC_OR_PARTITION | codes::LEADER_NOT_AVAILABLE));
                 if !soon || now.duration_since(*first.get_or_insert(now)) >= NEW_TOPIC || now >= check.deadline {
                     return Ok(seen);
                 }
@@ -247,8 +228,7 @@ fn found_topic(
             return Err(classify::client_error(code, &format!("cannot send to {topic}"), None).without_record());
         }
     }
-    let mut partitions: Vec<_> = seen.partitions.iter().map(found_partition).collect();
-    partitions.sort_unstable_by_key(|partition| partition.id);
+    let partitions = found_partitions(seen);
     let settings = match broker {
         Some(broker) => client.topic_settings(topic, broker, within),
         None => Err(codes::LOCAL_TRANSPORT),
@@ -257,7 +237,7 @@ fn found_topic(
     Ok(FoundTopic {
         partitions,
         settings,
-        may_write: broker.and_then(|broker| client.may_write(topic, broker, within)),
+        may_write: broker.and_then(|broker| client.may(Operation::Write, &[topic], broker, within).remove(topic)),
     })
 }
 
@@ -269,12 +249,18 @@ fn settings_not_seen(topic: &str, code: i32) -> Error {
     }
 }
 
+pub(crate) fn found_partitions(seen: &DescribedTopic) -> Vec<FoundPartition> {
+    let mut partitions: Vec<_> = seen.partitions.iter().map(found_partition).collect();
+    partitions.sort_unstable_by_key(|partition| partition.id);
+    partitions
+}
+
 fn found_partition(seen: &DescribedPartition) -> FoundPartition {
-    FoundPartition {
-        id: seen.id,
-        leader: (seen.leader >= 0).then_some(seen.leader),
-        replicas: seen.replicas.clone(),
-        in_sync: seen.in_sync.clone(),
-        error: (seen.code != 0).then(|| codes::find(seen.code).map_or("unknown", |row| row.name)),
-    }
+    let mut found = FoundPartition::default();
+    found.id = seen.id;
+    found.leader = (seen.leader >= 0).then_some(seen.leader);
+    found.replicas.clone_from(&seen.replicas);
+    found.in_sync.clone_from(&seen.in_sync);
+    found.error = (seen.code != 0).then(|| codes::find(seen.code).map_or("unknown", |row| row.name));
+    found
 }

@@ -115,7 +115,8 @@ pub use builder::RdkafkaBuilder;
 pub use consumer::RdkafkaConsumerTransport;
 pub use events::{ClientError, ClientEvents};
 pub use future::DeliveryFuture;
-pub use inspect::{FoundBroker, FoundPartition, FoundTopic, Inspection, inspect};
+pub use inspect::{FoundTopic, Inspection, inspect};
+pub use kafka_tower_core::{FoundBroker, FoundPartition};
 #[cfg(feature = "mock-cluster")]
 pub use mock::MockCluster;
 pub use transport::RdkafkaTransport;

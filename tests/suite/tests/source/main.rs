@@ -15,6 +15,7 @@ mod once;
 mod out_of_range;
 mod places;
 mod planted;
+mod preflight;
 mod random;
 mod serve;
 mod support;

@@ -166,6 +166,10 @@ impl<C: BrokerClient> Broker<C> {
             Some(CommitFault::Refuse(answer)) => return Some(answer),
             Some(CommitFault::LoseAnswer) | None => {}
         }
+        if member.member_id.is_empty() && self.lock().store.groups.has_members(&member.group_id) {
+            // UNKNOWN_MEMBER_ID: Kafka takes the commits of a consumer without a group only while the group has no members.
+            return fault.is_none().then(|| CommitAnswer::of_code(25, &member.group_id));
+        }
         let answer = match self.commit(member, offsets) {
             Ok(()) => CommitAnswer::Committed,
             Err(error) => CommitAnswer::NotAMember(error.without_record()),

@@ -3,6 +3,7 @@
 pub(crate) mod client_events;
 pub(crate) mod commits;
 mod control;
+pub(crate) mod inspect;
 mod logs;
 pub(crate) mod look_up;
 pub(crate) mod open;
@@ -22,8 +23,8 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::later;
 use kafka_tower_core::{
-    Assignment, Batch, BatchSink, CommitTicket, Consumer, ConsumerEvents, ConsumerGroup, ConsumerTransport,
-    ControlFuture, Error, SeekTo, Subscription, TokenProvider, TopicOffset, TopicPartition,
+    Assignment, Batch, BatchSink, CommitTicket, Consumer, ConsumerEvents, ConsumerGroup, ConsumerInspection,
+    ConsumerTransport, ControlFuture, Error, Result, SeekTo, Subscription, TokenProvider, TopicOffset, TopicPartition,
 };
 use tokio::sync::oneshot;
 
@@ -99,6 +100,12 @@ impl RdkafkaConsumerTransport {
         self.token_provider = Some(provider);
         self
     }
+
+    /// Needs the runtime on which tokens are made, if there is a provider.
+    fn hooks(&self) -> Result<Hooks> {
+        let tokens = Tokens::new(self.token_provider.as_ref(), &(self.properties)(1))?;
+        Ok(Hooks { events: self.events.clone(), tokens })
+    }
 }
 
 impl ConsumerTransport for RdkafkaConsumerTransport {
@@ -114,21 +121,48 @@ impl ConsumerTransport for RdkafkaConsumerTransport {
     fn open(&self, subscription: Subscription) -> ControlFuture<'_, Arc<dyn Consumer>> {
         let transport = self.clone();
         Box::pin(async move {
-            let tokens = Tokens::new(transport.token_provider.as_ref(), &(transport.properties)(1))?;
-            let hooks = Hooks { events: transport.events.clone(), tokens };
-            // librdkafka's calls block: a thread of their own makes this work on any runtime.
-            let (sender, receiver) = oneshot::channel();
-            let thread = thread::Builder::new().name("kafka-tower-connect".to_owned());
-            let opens = move || {
-                let opened = open::open(&transport, subscription, &hooks, &|| sender.is_closed()).map(Opened);
-                drop(sender.send(opened));
-            };
-            thread.spawn(opens).map_err(|error| threads::no_thread(error).without_record())?;
-            let opened = receiver.await.unwrap_or_else(|_| Err(threads::panicked("cannot connect")));
-            let opened: Arc<dyn Consumer> = Arc::new(opened.map_err(Error::without_record)?);
+            let hooks = transport.hooks()?;
+            let opens =
+                move |given_up: &dyn Fn() -> bool| open::open(&transport, subscription, &hooks, given_up).map(Opened);
+            let opened: Arc<dyn Consumer> =
+                Arc::new(in_a_thread("kafka-tower-connect", "cannot connect", opens).await?);
             Ok(opened)
         })
     }
+
+    /// Connecting may take up to the connect time-out, and so may the rest. It connects to each broker under its advertised name.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), if no broker answers or the login fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the inspection; its threads end by themselves.
+    fn inspect(&self, subscription: Subscription) -> ControlFuture<'_, ConsumerInspection> {
+        let transport = self.clone();
+        Box::pin(async move {
+            let hooks = transport.hooks()?;
+            let look = move |given_up: &dyn Fn() -> bool| inspect::inspect(&transport, &subscription, hooks, given_up);
+            in_a_thread("kafka-tower-inspect", "cannot look at the cluster", look).await
+        })
+    }
+}
+
+/// librdkafka's calls block: a thread of their own makes this work on any runtime.
+async fn in_a_thread<T: Send + 'static>(
+    name: &str,
+    failed: &str,
+    run: impl FnOnce(&dyn Fn() -> bool) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (sender, receiver) = oneshot::channel();
+    let runs = move || {
+        let done = run(&|| sender.is_closed());
+        drop(sender.send(done));
+    };
+    let thread = thread::Builder::new().name(name.to_owned());
+    thread.spawn(runs).map_err(|error| threads::no_thread(error).without_record())?;
+    receiver.await.unwrap_or_else(|_| Err(threads::panicked(failed))).map_err(Error::without_record)
 }
 
 /// Shows the names of properties only, because some values are secret.

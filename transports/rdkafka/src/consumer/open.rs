@@ -62,12 +62,22 @@ pub(super) fn open(
     found.map(|()| shared)
 }
 
-fn brokers(properties: &Properties) -> &str {
+pub(super) fn brokers(properties: &Properties) -> &str {
     crate::properties::get(properties, "bootstrap.servers").unwrap_or_default()
 }
 
-/// Finds a broker and the number of partitions of all topics, with a producer that sends nothing: it knows the causes of a
-/// connection that fails.
+/// A producer that sends nothing, for questions: it knows the causes of a connection that fails.
+pub(super) fn connection(transport: &RdkafkaConsumerTransport, user: &Properties, hooks: Hooks) -> Result<Owner> {
+    let config = crate::properties::client_config(&properties::of_connection(user))?;
+    let client = Client::create(&config).map_err(|error| creation_error(&error, &config))?;
+    let limits = Limits { records: 1, bytes: 1 };
+    let within = transport.connect_timeout;
+    let inner = TransportInner::new(client, config, limits, hooks, within, Vec::new(), event_loop::spawn_isolated);
+    let thread = event_loop::spawn(Arc::clone(&inner)).map_err(threads::no_thread)?;
+    Ok(Owner::new(inner, thread, false))
+}
+
+/// Finds a broker and the number of partitions of all topics.
 fn count_partitions(
     transport: &RdkafkaConsumerTransport,
     user: &Properties,
@@ -76,15 +86,8 @@ fn count_partitions(
     deadline: Instant,
     given_up: &dyn Fn() -> bool,
 ) -> Result<u32> {
-    let all = properties::of_connection(user);
-    let config = crate::properties::client_config(&all)?;
-    let client = Client::create(&config).map_err(|error| creation_error(&error, &config))?;
-    let limits = Limits { records: 1, bytes: 1 };
+    let owner = connection(transport, user, hooks.clone())?;
     let within = transport.connect_timeout;
-    let hooks = hooks.clone();
-    let inner = TransportInner::new(client, config, limits, hooks, within, Vec::new(), event_loop::spawn_isolated);
-    let thread = event_loop::spawn(Arc::clone(&inner)).map_err(threads::no_thread)?;
-    let owner = Owner::new(inner, thread, false);
     let topics: Vec<_> = subscription.topics.iter().map(ToString::to_string).collect();
     connect::check(&ConnectCheck {
         inner: owner.inner(),

@@ -20,7 +20,8 @@ const RECONNECT_MAX: &str = "reconnect.backoff.max.ms";
 
 const LOG_LEVEL: &str = "log_level";
 
-/// Topics of Kafka's own, which no pattern means.
+/// Topics of Kafka's own, which no pattern means: here, and for librdkafka.
+pub(super) const INTERNAL_TOPICS: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
 const INTERNAL: &str = "^__consumer_offsets$,^__transaction_state$,^__share_group_state$";
 
 const BY_ACKNOWLEDGEMENT: &str = "leave it out: the source commits what was acknowledged";

@@ -36,9 +36,14 @@ pub(super) struct AdminRequest {
 }
 
 impl AdminRequest {
-    /// Prepares a request to this broker. Without a broker id, librdkafka would wait for the controller, which may be
-    /// unreachable.
-    pub(super) fn new(rk: *mut sys::rd_kafka_t, what: Admin, broker: i32, within: Duration) -> Result<Self, i32> {
+    /// Prepares a request to this broker. Without a broker id, librdkafka sends it to a group's coordinator, to the leaders of
+    /// partitions, or otherwise to the controller, which may be unreachable.
+    pub(super) fn new(
+        rk: *mut sys::rd_kafka_t,
+        what: Admin,
+        broker: Option<i32>,
+        within: Duration,
+    ) -> Result<Self, i32> {
         // SAFETY: the client lives. The options may be null, which is checked below.
         let question =
             unsafe { Self { options: sys::rd_kafka_AdminOptions_new(rk, what), queue: sys::rd_kafka_queue_new(rk) } };
@@ -55,10 +60,25 @@ impl AdminRequest {
                     text.as_mut_ptr(),
                     text.len(),
                 ),
-                rd_kafka_AdminOptions_set_broker(question.options, broker, text.as_mut_ptr(), text.len()),
+                broker.map_or(0, |broker| {
+                    rd_kafka_AdminOptions_set_broker(question.options, broker, text.as_mut_ptr(), text.len())
+                }),
             ]
         };
         codes.into_iter().find(|code| *code != 0).map_or(Ok(question), Err)
+    }
+
+    /// Asks for the operations that this principal may do, too.
+    pub(super) fn with_operations(self) -> Result<Self, i32> {
+        // SAFETY: the options live. A non-null error belongs to this function, which destroys it once.
+        unsafe {
+            let error = sys::rd_kafka_AdminOptions_set_include_authorized_operations(self.options, 1);
+            if error.is_null() {
+                return Ok(self);
+            }
+            sys::rd_kafka_error_destroy(error);
+            Err(codes::LOCAL_INVALID_ARG)
+        }
     }
 
     /// Waits for the answer, which arrives within the options' time even if it is a time-out, as long as it is `wanted`.

@@ -20,9 +20,22 @@ unsafe extern "C" {
 
 type Settings = BTreeMap<String, String>;
 
-/// Brokers (id, host and port), and a topic's code and partitions.
-pub(crate) struct DescribedTopic {
+/// Brokers (id, host and port), and topics.
+pub(crate) struct DescribedCluster {
     pub(crate) brokers: Vec<(i32, String, u16)>,
+    pub(crate) topics: BTreeMap<String, DescribedTopic>,
+}
+
+impl DescribedCluster {
+    /// Takes a topic out. One of which the answer says nothing does not exist.
+    pub(crate) fn take(&mut self, topic: &str) -> DescribedTopic {
+        let unknown = DescribedTopic { code: codes::UNKNOWN_TOPIC_OR_PARTITION, partitions: Vec::new() };
+        self.topics.remove(topic).unwrap_or(unknown)
+    }
+}
+
+/// A topic's code and partitions.
+pub(crate) struct DescribedTopic {
     pub(crate) code: i32,
     pub(crate) partitions: Vec<DescribedPartition>,
 }
@@ -62,19 +75,25 @@ impl Client {
         self.kept(|rk| unsafe { sys::rd_kafka_controllerid(rk, millis(within)) }).filter(|id| *id >= 0)
     }
 
-    /// Requests the brokers, and a topic with its partitions.
-    pub(crate) fn describe_topic(&self, topic: &str, within: Duration) -> Result<DescribedTopic, i32> {
+    /// Requests the brokers, and topics with their partitions: these, or all that this principal sees. It is one request, because
+    /// the next one goes to a broker that the answer names, which may be unreachable.
+    pub(crate) fn describe_topics(&self, topics: Option<&[&str]>, within: Duration) -> Result<DescribedCluster, i32> {
         let look = |rk| {
-            let handle = produce::Topic::open(rk, topic)?;
+            // A request for no topic in particular is for those that have a handle. None is created by it: see
+            // `rd_kafka_metadata`, which counts them.
+            let handles = topics.unwrap_or_default().iter().map(|topic| produce::Topic::open(rk, topic));
+            let handles = handles.collect::<Result<Vec<_>, _>>()?;
             let mut metadata: *const sys::rd_kafka_metadata = ptr::null();
-            // SAFETY: the client and the topic handle live; `metadata` is written only on success.
-            let code = unsafe { raw::rd_kafka_metadata(rk, 0, handle.native(), &mut metadata, millis(within)) };
+            let all = c_int::from(topics.is_none());
+            // SAFETY: the client and the topic handles live; `metadata` is written only on success.
+            let code = unsafe { raw::rd_kafka_metadata(rk, all, ptr::null_mut(), &mut metadata, millis(within)) };
+            drop(handles);
             if code != 0 {
                 return Err(code);
             }
             // SAFETY: on success `metadata` points to a valid structure until it is destroyed here.
             unsafe {
-                let seen = seen(metadata, topic);
+                let seen = seen(metadata);
                 sys::rd_kafka_metadata_destroy(metadata);
                 Ok(seen)
             }
@@ -140,7 +159,7 @@ impl Client {
     fn settings(&self, kind: Resource, name: &str, broker: i32, within: Duration) -> Result<Settings, i32> {
         let name = CString::new(name).map_err(|_| codes::LOCAL_INVALID_ARG)?;
         let ask = |rk| {
-            let question = AdminRequest::new(rk, Admin::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, broker, within)?;
+            let question = AdminRequest::new(rk, Admin::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, Some(broker), within)?;
             // SAFETY: the name is terminated and copied. The result is null for an empty name, which is checked below.
             let resource = unsafe { sys::rd_kafka_ConfigResource_new(kind, name.as_ptr()) };
             if resource.is_null() {
@@ -158,27 +177,59 @@ impl Client {
         self.kept(ask).unwrap_or(Err(codes::LOCAL_DESTROY))
     }
 
-    /// Returns whether this principal may write to a topic. `None` if the cluster does not say.
-    pub(crate) fn may_write(&self, topic: &str, broker: i32, within: Duration) -> Option<bool> {
-        let topic = CString::new(topic).ok()?;
+    /// Returns, for each topic of which the cluster says it, whether this principal may do an operation.
+    pub(crate) fn may(
+        &self,
+        operation: Operation,
+        topics: &[&str],
+        broker: i32,
+        within: Duration,
+    ) -> BTreeMap<String, bool> {
+        let topics: Vec<_> = topics.iter().filter_map(|topic| CString::new(*topic).ok()).collect();
+        if topics.is_empty() {
+            return BTreeMap::new();
+        }
         let ask = |rk| {
-            let question = AdminRequest::new(rk, Admin::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, broker, within)?;
-            // SAFETY: the client and the options live, and the name is terminated. librdkafka copies what it keeps. The
-            // collection and the error (null if there is none) belong to this function, which destroys each once.
+            let what = Admin::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+            let question = AdminRequest::new(rk, what, Some(broker), within)?.with_operations()?;
+            let mut names: Vec<_> = topics.iter().map(|topic| topic.as_ptr()).collect();
+            // SAFETY: the client and the options live, and the names are terminated. librdkafka copies what it keeps. The
+            // collection belongs to this function, which destroys it once.
             unsafe {
-                let error = sys::rd_kafka_AdminOptions_set_include_authorized_operations(question.options, 1);
-                if !error.is_null() {
-                    sys::rd_kafka_error_destroy(error);
-                    return Err(codes::LOCAL_INVALID_ARG);
-                }
-                let topics = sys::rd_kafka_TopicCollection_of_topic_names([topic.as_ptr()].as_mut_ptr(), 1);
+                let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
                 sys::rd_kafka_DescribeTopics(rk, topics, question.options, question.queue);
                 sys::rd_kafka_TopicCollection_destroy(topics);
             }
-            // SAFETY: the event lives during the call of `writes`.
-            question.answer(within, || self.is_present(rk), |event| unsafe { writes(event) })
+            // SAFETY: the event lives during the call of `allowed`.
+            question.answer(within, || self.is_present(rk), |event| unsafe { allowed(event, operation) })
         };
-        self.kept(ask)?.ok().flatten()
+        self.kept(ask).and_then(Result::ok).unwrap_or_default()
+    }
+}
+
+/// Operation that a principal may do, or not.
+#[derive(Clone, Copy)]
+pub(crate) enum Operation {
+    Read,
+    Write,
+}
+
+impl Operation {
+    /// Whether it is among operations that librdkafka lists. `None` if there is no list: the cluster does not say.
+    ///
+    /// # Safety
+    ///
+    /// `first` points to `length` operations, or is null.
+    pub(super) unsafe fn is_among(self, first: *const sys::rd_kafka_AclOperation_t, length: usize) -> Option<bool> {
+        let code = match self {
+            Self::Read => sys::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_READ,
+            Self::Write => sys::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_WRITE,
+        } as c_int;
+        if first.is_null() || length == 0 {
+            return None;
+        }
+        // SAFETY: the pointer is not null, so it points to `length` operations, as the caller promises. They are read as integers.
+        Some((0..length).any(|i| unsafe { first.cast::<c_int>().add(i).read() } == code))
     }
 }
 
@@ -186,7 +237,7 @@ impl Client {
 ///
 /// The metadata comes from librdkafka and is not destroyed yet. Codes are read as integers: a reference to a topic or a
 /// partition would assert that the binding's enum has its code.
-unsafe fn seen(metadata: *const sys::rd_kafka_metadata, topic: &str) -> DescribedTopic {
+unsafe fn seen(metadata: *const sys::rd_kafka_metadata) -> DescribedCluster {
     // SAFETY: the metadata is valid, as the caller promises: each array is as long as its count says, and strings are
     // terminated.
     unsafe {
@@ -194,25 +245,20 @@ unsafe fn seen(metadata: *const sys::rd_kafka_metadata, topic: &str) -> Describe
             let host = CStr::from_ptr((*broker).host).to_string_lossy().into_owned();
             ((*broker).id, host, u16::try_from((*broker).port).unwrap_or(0))
         });
-        let mut seen = DescribedTopic {
-            brokers: brokers.collect(),
-            code: codes::UNKNOWN_TOPIC_OR_PARTITION,
-            partitions: Vec::new(),
+        let partition = |partition: *mut sys::rd_kafka_metadata_partition| DescribedPartition {
+            id: (*partition).id,
+            code: ptr::addr_of!((*partition).err).cast::<c_int>().read(),
+            leader: (*partition).leader,
+            replicas: ids((*partition).replicas, (*partition).replica_cnt),
+            in_sync: ids((*partition).isrs, (*partition).isr_cnt),
         };
-        let mut topics = (0..count((*metadata).topic_cnt)).map(|i| (*metadata).topics.add(i));
-        if let Some(topic) = topics.find(|found| CStr::from_ptr((**found).topic).to_bytes() == topic.as_bytes()) {
-            seen.code = ptr::addr_of!((*topic).err).cast::<c_int>().read();
-            let partitions = (0..count((*topic).partition_cnt)).map(|i| (*topic).partitions.add(i));
-            let partition = |partition: *mut sys::rd_kafka_metadata_partition| DescribedPartition {
-                id: (*partition).id,
-                code: ptr::addr_of!((*partition).err).cast::<c_int>().read(),
-                leader: (*partition).leader,
-                replicas: ids((*partition).replicas, (*partition).replica_cnt),
-                in_sync: ids((*partition).isrs, (*partition).isr_cnt),
-            };
-            seen.partitions = partitions.map(partition).collect();
-        }
-        seen
+        let topics = (0..count((*metadata).topic_cnt)).map(|i| (*metadata).topics.add(i)).map(|topic| {
+            let name = CStr::from_ptr(ptr::addr_of!((*topic).topic).read()).to_string_lossy().into_owned();
+            let partitions = (0..count((*topic).partition_cnt)).map(|i| partition((*topic).partitions.add(i)));
+            let code = ptr::addr_of!((*topic).err).cast::<c_int>().read();
+            (name, DescribedTopic { code, partitions: partitions.collect() })
+        });
+        DescribedCluster { brokers: brokers.collect(), topics: topics.collect() }
     }
 }
 
@@ -231,16 +277,12 @@ unsafe fn ids(first: *const i32, length: c_int) -> Vec<i32> {
     (0..count(length)).map(|i| unsafe { first.add(i).read() }).collect()
 }
 
-/// Returns whether WRITE is among the operations that the principal may do.
-///
 /// # Safety
 ///
 /// The event comes from librdkafka and is not destroyed yet.
-unsafe fn writes(event: *mut sys::rd_kafka_event_t) -> Result<Option<bool>, i32> {
-    const WRITE: c_int = sys::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_WRITE as c_int;
+unsafe fn allowed(event: *mut sys::rd_kafka_event_t, operation: Operation) -> Result<BTreeMap<String, bool>, i32> {
     // SAFETY: the event lives, as the caller promises, and what it and the description return lives as long as the
-    // event. The result is null for an event of another type. Each array is as long as its count says. Operations are
-    // read as integers.
+    // event. The result is null for an event of another type. Each array is as long as its count says, and names are terminated.
     unsafe {
         let code = raw::rd_kafka_event_error(event);
         if code != 0 {
@@ -252,19 +294,17 @@ unsafe fn writes(event: *mut sys::rd_kafka_event_t) -> Result<Option<bool>, i32>
         }
         let mut length = 0;
         let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &mut length);
-        if length == 0 {
-            return Err(codes::UNKNOWN_TOPIC_OR_PARTITION);
-        }
-        let topic = topics.read();
-        let error = sys::rd_kafka_TopicDescription_error(topic);
-        if !error.is_null() && raw::rd_kafka_error_code(error) != 0 {
-            return Ok(None);
-        }
-        let operations = sys::rd_kafka_TopicDescription_authorized_operations(topic, &mut length).cast::<c_int>();
-        if operations.is_null() || length == 0 {
-            return Ok(None);
-        }
-        Ok(Some((0..length).any(|i| operations.add(i).read() == WRITE)))
+        let said = (0..length).map(|i| topics.add(i).read()).filter_map(|topic| {
+            let error = sys::rd_kafka_TopicDescription_error(topic);
+            if !error.is_null() && raw::rd_kafka_error_code(error) != 0 {
+                return None;
+            }
+            let mut length = 0;
+            let operations = sys::rd_kafka_TopicDescription_authorized_operations(topic, &mut length);
+            let name = CStr::from_ptr(sys::rd_kafka_TopicDescription_name(topic)).to_string_lossy().into_owned();
+            Some((name, operation.is_among(operations, length)?))
+        });
+        Ok(said.collect())
     }
 }
 

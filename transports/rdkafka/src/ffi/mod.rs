@@ -14,6 +14,7 @@ mod admin_request;
 mod bootstrap;
 mod client;
 pub(crate) mod consumer;
+mod groups;
 mod inspect;
 mod instance;
 #[cfg(feature = "mock-cluster")]
@@ -26,7 +27,8 @@ mod topics;
 mod transactions;
 
 pub(crate) use client::{Client, TopicMetadata};
-pub(crate) use inspect::{DescribedPartition, DescribedTopic};
+pub(crate) use groups::{DescribedGroup, DescribedMember, EARLIEST, LATEST};
+pub(crate) use inspect::{DescribedCluster, DescribedPartition, DescribedTopic, Operation};
 pub(crate) use instance::{Instance, text_of};
 pub(crate) use queue::{Event, Queue, Report};
 pub(crate) use token_target::TokenTarget;

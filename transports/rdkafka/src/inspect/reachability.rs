@@ -6,9 +6,8 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::FoundBroker;
 use kafka_tower_core::clock::later;
-
-use super::FoundBroker;
 
 use crate::codes;
 use crate::inner::TransportInner;
@@ -20,7 +19,7 @@ const MOMENT: Duration = Duration::from_millis(1_200);
 
 /// Connects to each broker as a record would, and asks it for its settings. In parallel, because an unreachable broker
 /// uses all the time.
-pub(super) fn all(
+pub(crate) fn all(
     inner: &Arc<TransportInner>,
     mut seen: Vec<(i32, String, u16)>,
     deadline: Instant,
@@ -48,7 +47,10 @@ pub(super) fn all(
             None if at >= BROKERS => None,
             None => Some("no answer in time".to_owned()),
         };
-        FoundBroker { id, host, port, unreachable, settings: answer.and_then(Result::ok).unwrap_or_default() }
+        let mut found = FoundBroker::default();
+        (found.id, found.host, found.port, found.unreachable) = (id, host, port, unreachable);
+        found.settings = answer.and_then(Result::ok).unwrap_or_default();
+        found
     };
     seen.into_iter().enumerate().map(found).collect()
 }

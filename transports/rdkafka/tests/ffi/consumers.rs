@@ -17,6 +17,7 @@ use super::*;
 
 /// librdkafka's API keys.
 const FETCH: i16 = 1;
+const LIST_OFFSETS: i16 = 2;
 const OFFSET_COMMIT: i16 = 8;
 const OFFSET_FETCH: i16 = 9;
 
@@ -126,7 +127,8 @@ impl Member {
 
 /// Waits a while until no consumer is being destroyed or connected: memcheck would take its memory for lost.
 async fn ended() {
-    const OURS: [&str; 3] = ["kafka-tower-sou", "kafka-tower-con", "kafka-tower-que"];
+    const OURS: [&str; 5] =
+        ["kafka-tower-sou", "kafka-tower-con", "kafka-tower-que", "kafka-tower-ins", "kafka-tower-rea"];
     let is_left = || {
         let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
         let mut names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
@@ -417,4 +419,37 @@ async fn opening_fails_with_the_cause() {
     );
     assert!(denied.message().starts_with("cannot read as the group g: "), "{denied}");
     ended().await;
+}
+
+#[tokio::test]
+async fn an_inspection_reads_the_ends_of_logs_and_what_a_group_has_committed() {
+    let (cluster, _transport) = cluster(5).await;
+    let mut member = Member::join(&cluster).await;
+    assert!(matches!(member.commit(3).await, CommitAnswer::Committed));
+    member.consumer.leave(PATIENCE);
+    member.left().await;
+    let inspect = async |topics: &[&str]| {
+        let topics = topics.iter().map(|topic| (*topic).into()).collect();
+        let found = transport(&cluster, &[]).inspect(Subscription::new("g", topics)).await;
+        ended().await;
+        found.unwrap_or_else(|error| panic!("{error:#}"))
+    };
+    let found = inspect(&["none", "one"]).await;
+    let at = kafka_tower_core::TopicPartition::new("one", 0);
+    assert_eq!(found.committed.unwrap().into_iter().collect::<Vec<_>>(), [(at.clone(), 3)]);
+    let logs: Vec<_> = found.logs.into_iter().map(|(at, log)| (at, log.start, log.end)).collect();
+    assert_eq!(logs, [(at, 0, 5)]);
+    assert_eq!(found.topics["none"].as_ref().unwrap_err().kind(), ErrorKind::UnknownTopicOrPartition);
+    assert_eq!(found.topics["one"].as_ref().unwrap().partitions[0].leader, Some(1));
+    // The mock cluster has no such requests. Nothing is guessed.
+    assert_eq!(found.topics["one"].as_ref().unwrap().may_read, None);
+    let group = found.group.unwrap();
+    assert_eq!((group.state, group.may_read, group.members.len()), (None, None, 0));
+    // Also codes that the binding's enum does not have.
+    for (code, kind) in [(30, ErrorKind::Authorization), (4242, ErrorKind::Unknown)] {
+        cluster.fail_requests(OFFSET_FETCH, &[code]);
+        assert_eq!(inspect(&["one"]).await.committed.unwrap_err().kind(), kind, "{code}");
+    }
+    cluster.fail_requests(LIST_OFFSETS, &[4242; 20]);
+    assert!(inspect(&["one"]).await.logs.is_empty());
 }

@@ -15,7 +15,7 @@ pub(crate) struct Place {
 }
 
 /// A list of partitions.
-pub(super) struct PartitionList(*mut sys::rd_kafka_topic_partition_list_t);
+pub(in crate::ffi) struct PartitionList(*mut sys::rd_kafka_topic_partition_list_t);
 
 // SAFETY: the list belongs to this value alone, and librdkafka's lists are not bound to a thread.
 unsafe impl Send for PartitionList {}
@@ -27,7 +27,7 @@ impl PartitionList {
     }
 
     /// Partitions with offsets. A name with a NUL, which no topic has, is left out.
-    pub(super) fn of<'a>(places: impl IntoIterator<Item = (&'a str, i32, i64)>) -> Self {
+    pub(in crate::ffi) fn of<'a>(places: impl IntoIterator<Item = (&'a str, i32, i64)>) -> Self {
         let list = Self::new();
         for (topic, partition, offset) in places {
             let Ok(topic) = CString::new(topic) else { continue };
@@ -41,7 +41,7 @@ impl PartitionList {
         list
     }
 
-    pub(super) fn native(&self) -> *mut sys::rd_kafka_topic_partition_list_t {
+    pub(in crate::ffi) fn native(&self) -> *mut sys::rd_kafka_topic_partition_list_t {
         self.0
     }
 
@@ -76,17 +76,25 @@ pub(in crate::ffi) unsafe fn places(list: *const sys::rd_kafka_topic_partition_l
     if list.is_null() {
         return Vec::new();
     }
-    // SAFETY: the list is valid, as the caller promises: it has as many entries as its count says, with terminated names. The
-    // fields are read one by one, the codes as integers: a reference to an entry would assert that the binding's enum has its
-    // code.
+    // SAFETY: the list is valid, as the caller promises: it has as many entries as its count says.
     unsafe {
         let count = usize::try_from((*list).cnt).unwrap_or(0);
-        let entry = |entry: *mut sys::rd_kafka_topic_partition_t| Place {
+        (0..count).map(|i| place((*list).elems.add(i))).collect()
+    }
+}
+
+/// # Safety
+///
+/// The pointer is a valid entry of librdkafka's.
+pub(in crate::ffi) unsafe fn place(entry: *const sys::rd_kafka_topic_partition_t) -> Place {
+    // SAFETY: the entry is valid, as the caller promises, and its name is terminated. The fields are read one by one, the code as
+    // an integer: a reference to an entry would assert that the binding's enum has its code.
+    unsafe {
+        Place {
             topic: CStr::from_ptr(ptr::addr_of!((*entry).topic).read()).to_string_lossy().into_owned(),
             partition: ptr::addr_of!((*entry).partition).read(),
             offset: ptr::addr_of!((*entry).offset).read(),
             code: ptr::addr_of!((*entry).err).cast::<c_int>().read(),
-        };
-        (0..count).map(|i| entry((*list).elems.add(i))).collect()
+        }
     }
 }

@@ -16,4 +16,4 @@ pub(crate) use list::Place;
 pub(crate) use log::OnLog;
 pub(crate) use partition_queue::{OnRecords, PartitionQueue};
 
-pub(super) use list::places;
+pub(super) use list::{PartitionList, place, places};

@@ -1,11 +1,15 @@
-//! Compares each verdict of `preflight`, in both directions, with what a sink does on the same real brokers.
+//! Compares each verdict of `preflight`, in both directions, with what a sink or a source does on the same real brokers.
 #![allow(clippy::unwrap_used)] // a test may fail
+
+mod sources;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use kafka_tower::{Error, KafkaSink, KafkaSinkConfig, Persistence, PreflightReport, SinkMessage, preflight};
+use kafka_tower::{
+    Error, KafkaSink, KafkaSinkConfig, KafkaSourceConfig, Persistence, PreflightReport, SinkMessage, preflight,
+};
 use kafka_tower_testkit::kafka::{Cluster, Listener, Resource};
 
 fn config(brokers: &str, topic: &str) -> KafkaSinkConfig {
@@ -76,6 +80,10 @@ async fn agree(what: &str, config: &KafkaSinkConfig, says: Says) -> PreflightRep
 async fn a_topic_and_a_transaction_of_one_broker() {
     let builder = Cluster::builder().property("transaction.max.timeout.ms", "10000");
     let Some(kafka) = builder.start().await.unwrap() else { return };
+    tokio::join!(sinks_of_one_broker(&kafka), sources::topics_groups_and_places_of_one_broker(&kafka));
+}
+
+async fn sinks_of_one_broker(kafka: &Cluster) {
     let at = kafka.bootstrap();
     let topic = kafka.topic("verdict", 2).await.unwrap();
     agree("all well", &config(at, &topic), Good).await;
@@ -112,6 +120,9 @@ async fn an_advertised_name_that_the_client_cannot_resolve() {
         let error = sends(&config).await.unwrap_err();
         assert!(format!("{error:#}").contains("kafka.invalid"), "{what}: {error:#}");
     }
+    let source = KafkaSourceConfig { connect_timeout_ms: 1_000, ..sources::config(kafka.bootstrap(), "orders") };
+    let report = sources::agree("a source", &source, Bad("leads partition 0 of orders: correct its adv")).await;
+    assert!(report.to_string().contains("cannot ask for the group readers-of-orders"), "{report}");
     let named = KafkaSinkConfig { brokers: "no-such-host.invalid:9092".into(), connect_timeout_ms: 2_000, ..config };
     let report = agree("a wrong name in `brokers`", &named, Bad("correct the name in `brokers`")).await;
     assert!(!report.to_string().contains("advertise"), "{report}");
@@ -121,6 +132,8 @@ async fn an_advertised_name_that_the_client_cannot_resolve() {
 async fn a_cluster_that_can_create_topics_but_not_its_transaction_log() {
     let builder = Cluster::builder()
         .property("transaction.state.log.replication.factor", "3")
+        .property("offsets.topic.replication.factor", "3")
+        .property("group.coordinator.rebalance.protocols", "classic")
         .property("auto.create.topics.enable", "true");
     let Some(kafka) = builder.start().await.unwrap() else { return };
     let at = kafka.bootstrap();
@@ -128,6 +141,12 @@ async fn a_cluster_that_can_create_topics_but_not_its_transaction_log() {
     assert!(report.inspection.unwrap().topic.is_err(), "preflight must not create the topic");
     let transactions = KafkaSinkConfig { send_timeout_ms: 4_000, ..transactional(at, "made") };
     agree("no coordinator", &transactions, Bad("no transaction coordinator")).await;
+    let source = sources::consumer(KafkaSourceConfig { connect_timeout_ms: 2_000, ..sources::config(at, "made") });
+    let report = sources::agree("no coordinator of the group", &source, Bad("no group coordinator")).await;
+    assert!(report.to_string().contains("do not allow `group_protocol` Consumer"), "{report}");
+    assert!(
+        report.inspection.unwrap().first_group && sources::preflight(&source).await.inspection.unwrap().first_group
+    );
 }
 
 #[tokio::test]
@@ -141,14 +160,36 @@ async fn rights_and_logins() {
             .with_property("sasl.username", user)
             .with_property("sasl.password", password)
     };
+    // The same for a source.
+    let reads = |user: &str, password: &str| {
+        let (sink, mut source) = (login(user, password), sources::config("", "orders"));
+        (source.brokers, source.properties) = (sink.brokers, sink.properties);
+        source
+    };
     agree("alice", &login("alice", "alice-secret"), Good).await;
+    sources::agree("alice reads", &reads("alice", "alice-secret"), Good).await;
     agree("a wrong password", &login("alice", "wrong"), Bad("authentication")).await;
+    sources::agree("a wrong password reads", &reads("alice", "wrong"), Bad("authentication")).await;
     let bob = login("bob", "bob-secret");
+    let reader = reads("bob", "bob-secret");
     agree("no right", &bob, Bad("TOPIC_AUTHORIZATION_FAILED")).await;
-    kafka.allow("User:bob", Resource::Topic("orders"), &["DESCRIBE"]).await.unwrap();
+    let report = sources::agree("no right to read", &reader, Bad("TOPIC_AUTHORIZATION_FAILED")).await;
+    assert!(report.to_string().contains("GROUP_AUTHORIZATION_FAILED"), "both at once: {report}");
+    let group = Resource::Group(&reader.group_id);
+    let (topic, describe) = (Resource::Topic("orders"), ["DESCRIBE"]);
+    let (of_topic, of_group) =
+        tokio::join!(kafka.allow("User:bob", topic, &describe), kafka.allow("User:bob", group, &describe));
+    of_topic.unwrap();
+    of_group.unwrap();
     agree("may see and not write", &bob, Bad("grant it WRITE")).await;
-    kafka.allow("User:bob", Resource::Topic("orders"), &["WRITE"]).await.unwrap();
+    let report = sources::agree("may see and not read", &reader, Bad("not read from it (TOPIC_AUTHORIZATION")).await;
+    assert!(report.to_string().contains("grant it READ on the group"), "both at once: {report}");
+    let (of_topic, of_group) =
+        tokio::join!(kafka.allow("User:bob", topic, &["WRITE", "READ"]), kafka.allow("User:bob", group, &["READ"]));
+    of_topic.unwrap();
+    of_group.unwrap();
     agree("may write", &bob, Warns("DESCRIBE_CONFIGS")).await;
+    sources::agree("may read", &reader, Good).await;
 }
 
 #[tokio::test]

@@ -4,10 +4,12 @@
 //! it. Instead it looks at what the coordinator depends on: the topic `__transaction_state`, or the broker settings it
 //! would be created with, and the brokers' maximum transaction timeout.
 
-use kafka_tower_rdkafka::{FoundBroker, FoundPartition, Inspection};
+use kafka_tower_core::{FoundBroker, FoundPartition};
+use kafka_tower_rdkafka::Inspection;
 
 use super::PreflightReport;
-use super::found::{counted, is_short, number, setting};
+use super::found::{is_short, number};
+use crate::preflight::found::{CORRECT_ADDRESS, counted, setting};
 use crate::{ErrorKind, KafkaSinkConfig};
 
 const TOPIC: &str = "__transaction_state";
@@ -73,7 +75,7 @@ fn coordinator(
             if let Some(why) = &broker.unreachable {
                 report.problems.push(format!(
                     "the transaction coordinator, broker {leader}, cannot be reached from here at {}:{}, which the cluster \
-                     advertises: {why}: correct its advertised.listeners, or the DNS and the firewall here",
+                     advertises: {why}: {CORRECT_ADDRESS}",
                     broker.host, broker.port
                 ));
             }

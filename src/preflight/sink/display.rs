@@ -3,9 +3,7 @@ use std::fmt::{self, Display, Formatter};
 use kafka_tower_rdkafka::{FoundTopic, Inspection};
 
 use super::PreflightReport;
-
-/// Maximum number of partitions or brokers listed.
-const LISTED: usize = 16;
+use crate::preflight::text::{LISTED, brokers, list, more, not_connected, properties};
 
 /// Topic settings that affect which records are accepted and how long they are kept.
 const SETTINGS: [&str; 6] = [
@@ -21,11 +19,7 @@ const SETTINGS: [&str; 6] = [
 impl Display for PreflightReport {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "Kafka at {}, topic {}", self.brokers, if self.topic.is_empty() { "?" } else { &self.topic })?;
-        writeln!(f, "\nlibrdkafka's properties (all others have their defaults)")?;
-        let width = self.properties.keys().map(String::len).max().unwrap_or_default();
-        for (name, value) in &self.properties {
-            writeln!(f, "  {name:width$}  {value}")?;
-        }
+        properties(f, &self.properties)?;
         list(f, "conflicts: settings that cannot work", &self.conflicts)?;
         match (&self.inspection, &self.error) {
             (Some(found), _) => {
@@ -34,13 +28,7 @@ impl Display for PreflightReport {
                     topic(f, &self.topic, found)?;
                 }
             }
-            (None, Some(error)) => {
-                writeln!(f, "\nnot connected, {} ms", self.elapsed.as_millis())?;
-                writeln!(f, "  {}", error.message_with_causes())?;
-                if !error.help().is_empty() {
-                    writeln!(f, "  help: {}", error.help())?;
-                }
-            }
+            (None, Some(error)) => not_connected(f, error, self.elapsed)?,
             (None, None) => writeln!(f, "\nnot connected: resolve the conflicts first")?,
         }
         list(f, "problems: sends would fail", &self.problems)?;
@@ -49,25 +37,13 @@ impl Display for PreflightReport {
     }
 }
 
-fn list<T: Display>(f: &mut Formatter<'_>, title: &str, all: &[T]) -> fmt::Result {
-    if all.is_empty() {
-        return Ok(());
-    }
-    writeln!(f, "\n{title}")?;
-    all.iter().try_for_each(|one| writeln!(f, "  - {one}"))
-}
-
 fn inspection(f: &mut Formatter<'_>, found: &Inspection, millis: u128) -> fmt::Result {
     write!(f, "\nconnected, {millis} ms: cluster {}", found.cluster_id.as_deref().unwrap_or("without an id"))?;
     match found.controller {
         Some(id) => writeln!(f, ", controller {id}")?,
         None => writeln!(f)?,
     }
-    for broker in found.brokers.iter().take(LISTED) {
-        let reached = broker.unreachable.as_deref().map_or_else(String::new, |why| format!("  NOT REACHED: {why}"));
-        writeln!(f, "  broker {:<4} {}:{}{reached}", broker.id, broker.host, broker.port)?;
-    }
-    more(f, found.brokers.len())
+    brokers(f, &found.brokers)
 }
 
 fn topic(f: &mut Formatter<'_>, name: &str, found: &FoundTopic) -> fmt::Result {
@@ -92,8 +68,4 @@ fn topic(f: &mut Formatter<'_>, name: &str, found: &FoundTopic) -> fmt::Result {
         }
     }
     Ok(())
-}
-
-fn more(f: &mut Formatter<'_>, count: usize) -> fmt::Result {
-    if count > LISTED { writeln!(f, "  and {} more", count - LISTED) } else { Ok(()) }
 }

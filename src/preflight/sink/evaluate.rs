@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use kafka_tower_rdkafka::{FoundBroker, FoundPartition, Inspection};
+use kafka_tower_core::{FoundBroker, FoundPartition};
+use kafka_tower_rdkafka::Inspection;
 
 use super::PreflightReport;
-use super::found::{counted, is_short, number, setting};
+use super::found::{is_short, number};
 use super::transactions;
+use crate::preflight::found::{CORRECT_ADDRESS, counted, named, not_in_cluster, setting, unknown_leaders, unreachable};
 use crate::{ErrorKind, KafkaSinkConfig};
 
 /// librdkafka's default, in bytes.
@@ -31,7 +33,9 @@ pub(super) fn evaluate(config: &KafkaSinkConfig, found: &Inspection, report: &mu
                 ));
             }
             partitions(&topic.partitions, report);
-            unknown_leaders(&found.brokers, &topic.partitions, report);
+            for (leader, ids) in unknown_leaders(&found.brokers, &topic.partitions) {
+                report.problems.push(not_in_cluster(leader, &named(&ids)));
+            }
             match &topic.settings {
                 Ok(of_topic) => settings(config, &topic.partitions, of_topic, report),
                 Err(error) => report.warnings.push(format!("the topic's limits are not known: {error:#}")),
@@ -70,32 +74,13 @@ fn made(config: &KafkaSinkConfig, brokers: &[FoundBroker], report: &mut Prefligh
 
 fn brokers(brokers: &[FoundBroker], partitions: &[FoundPartition], report: &mut PreflightReport) {
     for broker in brokers {
-        let Some(why) = &broker.unreachable else { continue };
+        let Some(text) = unreachable(broker) else { continue };
         let leads: Vec<_> = partitions.iter().filter(|p| p.leader == Some(broker.id)).map(|p| p.id).collect();
-        let text = format!(
-            "broker {} cannot be reached from here at {}:{}, which the cluster advertises: {why}",
-            broker.id, broker.host, broker.port
-        );
         if leads.is_empty() {
             report.warnings.push(format!("{text}; it leads no partition of the topic now"));
         } else {
-            let cure = "correct its advertised.listeners, or the DNS and the firewall here";
-            report.problems.push(format!("{text}; it leads {}: {cure}", named(&leads)));
+            report.problems.push(format!("{text}; it leads {}: {CORRECT_ADDRESS}", named(&leads)));
         }
-    }
-}
-
-/// Reports leaders that are not among the brokers.
-fn unknown_leaders(brokers: &[FoundBroker], partitions: &[FoundPartition], report: &mut PreflightReport) {
-    let mut led = BTreeMap::<i32, Vec<i32>>::new();
-    for partition in partitions {
-        if let Some(leader) = partition.leader.filter(|leader| brokers.iter().all(|broker| broker.id != *leader)) {
-            led.entry(leader).or_default().push(partition.id);
-        }
-    }
-    for (leader, ids) in led {
-        let text = format!("broker {leader} leads {} but is not in the cluster now", named(&ids));
-        report.problems.push(format!("{text}: check its health"));
     }
 }
 
@@ -151,15 +136,6 @@ fn settings(
     if settings.get("cleanup.policy").is_some_and(|policy| policy.contains("compact")) {
         report.warnings.push("the topic is compacted (cleanup.policy): it refuses messages without a key".to_owned());
     }
-}
-
-/// "partition 0", "partitions 0, 1 and 7 more".
-pub(super) fn named(ids: &[i32]) -> String {
-    const SHOWN: usize = 8;
-    let shown: Vec<_> = ids.iter().take(SHOWN).map(i32::to_string).collect();
-    let more = ids.len().saturating_sub(SHOWN);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("partition{} {}{more}", if ids.len() == 1 { "" } else { "s" }, shown.join(", "))
 }
 
 #[cfg(test)]
@@ -225,8 +201,11 @@ mod tests {
     #[test]
     fn partitions_without_a_leader_or_with_replicas_behind() {
         let all = [partition(0, Some(1), &[1, 2], &[1, 2]), partition(1, None, &[1, 2], &[2])];
-        let (problems, _) = said(|_, report| unknown_leaders(&[], &all, report));
-        assert_eq!(problems, ["broker 1 leads partition 0 but is not in the cluster now: check its health"]);
+        assert_eq!(unknown_leaders(&[], &all), BTreeMap::from([(1, vec![0])]));
+        assert_eq!(
+            not_in_cluster(1, "partition 0"),
+            "broker 1 leads partition 0 but is not in the cluster now: check its health"
+        );
         let (problems, warnings) = said(|_, report| partitions(&all, report));
         assert_eq!(problems, ["no broker leads partition 1: check the brokers that have its replicas"]);
         assert_eq!(warnings, ["not all replicas of partition 1 are in sync"]);
