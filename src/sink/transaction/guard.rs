@@ -133,8 +133,18 @@ impl<T> Transaction<T> {
     ///
     /// A request that was sent goes on.
     pub async fn send_offsets(&self, offsets: Vec<TopicOffset>, group: ConsumerGroup) -> Result<()> {
+        self.send_offsets_within(offsets, group, self.open.within).await
+    }
+
+    /// The same, within this time.
+    pub(crate) async fn send_offsets_within(
+        &self,
+        offsets: Vec<TopicOffset>,
+        group: ConsumerGroup,
+        within: Duration,
+    ) -> Result<()> {
         self.check()?;
-        self.open.transactions.offsets_for(Some(self.open.number), offsets, group, self.open.within).await
+        self.open.transactions.offsets_for(Some(self.open.number), offsets, group, within).await
     }
 
     /// Commits the transaction, within `send_timeout_ms`.

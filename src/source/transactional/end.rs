@@ -16,6 +16,9 @@ use crate::source::Shared;
 /// Longest time of one question to the group.
 const ASK: Duration = Duration::from_secs(5);
 
+/// Part of `send_timeout_ms` that the offsets have at least, when the outputs took all of it.
+const LAST: u32 = 10;
+
 /// Number of times that the group is asked again before its answer is an error: 30 s.
 const PATIENCE: u32 = 10;
 
@@ -90,13 +93,17 @@ pub(super) async fn run<U: Send + 'static>(
     if let Err(error) = send(&transaction, letters, outputs).await {
         return aborted(transaction, Some(error)).await;
     }
-    if begun.elapsed() >= transaction.within() {
+    let within = transaction.within();
+    let left = within.saturating_sub(begun.elapsed());
+    if left.is_zero() {
         return aborted(transaction, Some(too_old())).await;
     }
     let Some((offsets, group)) = shared.offsets_after(&batch.spans) else {
         return aborted(transaction, None).await;
     };
-    if let Err(error) = transaction.send_offsets(offsets.clone(), group).await {
+    // Not the whole time again: the abort must come before the brokers' own.
+    let left = left.max(within / LAST);
+    if let Err(error) = transaction.send_offsets_within(offsets.clone(), group, left).await {
         return aborted(transaction, Some(error)).await;
     }
     // The epochs are not checked again: no other member handles these records before this transaction has ended. The group

@@ -99,6 +99,8 @@ pub(crate) struct BrokerActivities {
     /// When a connection was last lost while a produce request had no answer.
     produce_lost: Mutex<Option<Instant>>,
     writes: AtomicU64,
+    /// When the last request that adds offsets to a transaction ended; `None` while one is under way.
+    offsets_ended: Mutex<Option<Instant>>,
 }
 
 impl Connection {
@@ -181,6 +183,21 @@ impl BrokerActivities {
     /// Returns the number of such requests.
     pub(crate) fn writes(&self) -> u64 {
         self.writes.load(Ordering::Acquire)
+    }
+
+    /// A request that adds offsets to a transaction was sent.
+    pub(crate) fn offsets_sent(&self) {
+        *lock(&self.offsets_ended) = None;
+    }
+
+    /// A request that adds offsets to a transaction was answered, or lost.
+    pub(crate) fn offsets_ended(&self) {
+        *lock(&self.offsets_ended) = Some(Instant::now());
+    }
+
+    /// Returns since when no request that adds offsets to a transaction is under way, after one was.
+    pub(crate) fn no_offsets_since(&self) -> Option<Instant> {
+        *lock(&self.offsets_ended)
     }
 
     /// Returns when a connection was last lost while a produce request had no answer, on any connection.

@@ -163,6 +163,7 @@ fn of_transactions() {
     assert_all([
         transactions::errors::unanswered(),
         transactions::errors::no_group_coordinator(),
+        transactions::errors::not_aborted(""),
         transactions::errors::taken_over().without_record(),
         transactions::errors::not_handed_over(),
         transactions::errors::record_failed(),

@@ -4,6 +4,7 @@ pub(crate) mod call;
 pub(crate) mod end_lines;
 mod ended_producer;
 pub(crate) mod errors;
+mod lost_offsets;
 mod pace;
 pub(crate) mod previous;
 mod rebuild;
@@ -31,9 +32,10 @@ use kafka_tower_core::{
 use rdkafka::ClientConfig;
 use tokio::sync::oneshot;
 
-use self::call::{Call, SLICE, commit_error, sliced};
+use self::call::{Call, NOT_ABORTED, SLICE, commit_error, sliced};
 use self::errors::{
-    aborted, call_after_close, no_group_coordinator, not_flushed, not_handed_over, record_failed, unanswered,
+    aborted, call_after_close, no_group_coordinator, not_flushed, not_handed_over, not_rebuilt, record_failed,
+    unanswered,
 };
 use self::rebuild::NOT_BEGUN;
 use self::state::Begun;
@@ -85,7 +87,7 @@ impl TransactionControl for RdkafkaTransactions {
     /// Local, because librdkafka asks no broker, unless the producer has to be replaced before.
     fn begin(&self, within: Duration) -> ControlFuture<'_, ()> {
         let begin = self.run("begin", move |inner| {
-            rebuild::when_previous_is_over(inner, later(Instant::now(), within))?;
+            rebuild::when_previous_is_over(inner, later(Instant::now(), within), not_rebuilt)?;
             let before = inner.transactions.counts();
             // Before the number, so that a producer that is replaced meanwhile does not have both.
             let generation = inner.generation.load(Ordering::Acquire);
@@ -125,7 +127,7 @@ impl TransactionControl for RdkafkaTransactions {
                 Ok(_call) => abort(inner, end),
                 Err(Some(TransactionEnd::Aborted)) => Ok(()),
                 Err(Some(TransactionEnd::Unknown(error))) => Err(error),
-                Err(_) => Err(call_after_close("the transaction was not aborted")),
+                Err(_) => Err(call_after_close(NOT_ABORTED)),
             }
         })
     }
@@ -135,22 +137,20 @@ impl TransactionControl for RdkafkaTransactions {
     }
 
     fn send_offsets(&self, offsets: Vec<TopicOffset>, group: ConsumerGroup, within: Duration) -> ControlFuture<'_, ()> {
-        let owner = Arc::clone(&self.0);
         self.run("offsets", move |inner| {
-            let call = Call::new(inner, within);
+            let (call, begun) = (Call::new(inner, within), Instant::now());
             let (sender, receiver) = mpsc::channel();
+            // Only this instance, which may be replaced before the call returns.
+            let Some(instance) = inner.client.instance() else {
+                return Err(call_after_close("the offsets were not added to the transaction"));
+            };
+            let its = Arc::clone(inner);
             let ask = move || {
-                let inner = owner.inner();
-                let call = Call::new(inner, within);
-                drop(sender.send(sliced(&call, |slice| inner.client.send_offsets(&offsets, &group, slice))));
+                let call = Call::new(&its, within);
+                drop(sender.send(sliced(&call, |slice| instance.send_offsets(&offsets, &group, slice))));
             };
             thread::Builder::new().name("kafka-tower-group".into()).spawn(ask).map_err(threads::no_thread)?;
-            let left = call.end.saturating_duration_since(Instant::now());
-            let Ok(answer) = receiver.recv_timeout(left.saturating_add(2 * SLICE)) else {
-                inner.transactions.record_failed(codes::LOCAL_TIMED_OUT);
-                return Err(no_group_coordinator());
-            };
-            answer.map_err(|error| {
+            lost_offsets::wait(inner, &receiver, begun, later(call.end, 2 * SLICE))?.map_err(|error| {
                 if error.abort {
                     inner.transactions.record_failed(codes::LOCAL_STATE);
                 }
@@ -205,6 +205,9 @@ pub(crate) fn end_at_close(inner: &Arc<TransportInner>, end: Instant) -> Option<
 fn commit(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
     let call = &Call::until(inner, end);
     let state = &inner.transactions;
+    if state.lost_offsets.is_lost() {
+        return Err(no_group_coordinator());
+    }
     // The coordinator was not asked yet.
     if !state.open.was_asked() {
         match flushed(inner, end) {
@@ -252,6 +255,11 @@ fn abort(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
         let _never_admitted = inner.settle(&slot, Err(error));
     };
     inner.withdraw(|_| true, settle);
+    if inner.transactions.lost_offsets.is_lost() {
+        let ended = lost_offsets::abort(inner, end);
+        inner.transactions.aborting.store(false, Ordering::Release);
+        return ended;
+    }
     let ended = sliced(call, |slice| inner.client.abort_transaction(slice));
     inner.transactions.aborting.store(false, Ordering::Release);
     let Err(error) = ended else {
@@ -272,7 +280,7 @@ fn abort(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
     // A late request of the previous transaction ended it, which may have been a commit (KAFKA-17754).
     let is_gone = error.code == codes::INVALID_TXN_STATE;
     let fate = if is_gone { Persistence::PossiblyPersisted } else { Persistence::NotPersisted };
-    Err(call.error("the transaction was not aborted", &error, fate))
+    Err(call.error(NOT_ABORTED, &error, fate))
 }
 
 /// Why a commit waits for records no longer.

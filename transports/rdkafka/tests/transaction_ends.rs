@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use kafka_tower_core::{Control, ErrorKind, Persistence, Record, Recovery, TransactionControl};
+use kafka_tower_core::{
+    ConsumerGroup, Control, ErrorKind, Persistence, Record, Recovery, Result, TopicOffset, TransactionControl,
+    TransactionEnd,
+};
 use kafka_tower_rdkafka::{DeliveryFuture, MockCluster, RdkafkaTransport};
 use tower::{Service, ServiceExt};
 
@@ -15,12 +18,14 @@ const TIME: Duration = Duration::from_secs(30);
 const SLOW: i32 = 1;
 const SHORT: Duration = Duration::from_millis(200);
 /// Kafka's keys of requests.
+const FIND_COORDINATOR: i16 = 10;
 const INIT_PRODUCER_ID: i16 = 22;
 const END_TXN: i16 = 26;
 /// Kafka's codes.
 const UNKNOWN_TOPIC: i32 = 3;
 const TOO_LARGE: i32 = 10;
 const LOADING: i32 = 14;
+const NO_COORDINATOR: i32 = 15;
 const ID_DENIED: i32 = 53;
 
 struct Producer {
@@ -72,6 +77,13 @@ impl Producer {
 
     async fn end(&self, commit: bool) {
         if commit { self.transactions.commit(TIME).await } else { self.transactions.abort(TIME).await }.unwrap();
+    }
+
+    async fn send_offsets(&self) -> Result<()> {
+        let offset = TopicOffset { topic: "t".into(), partition: 0, offset: 1 };
+        let group =
+            ConsumerGroup { group_id: "g".into(), generation: -1, member_id: String::new(), group_instance_id: None };
+        self.transactions.send_offsets(vec![offset], group, TIME).await
     }
 
     /// A transaction whose end librdkafka requests twice, because the first request is answered with an error.
@@ -198,4 +210,36 @@ async fn a_commit_does_not_wait_for_records_after_one_has_failed() {
         producer.call(Record::new("t").with_partition(2 - SLOW)).await.await.unwrap();
         producer.end(true).await;
     }
+}
+
+/// librdkafka asks for the coordinator of the group three times, and then not before a connection is made or lost.
+#[tokio::test]
+async fn a_transaction_is_aborted_and_repeated_if_the_groups_coordinator_is_not_found() {
+    let mut producer = Producer::new().await;
+    producer.transactions.begin(TIME).await.unwrap();
+    drop(producer.call(Record::new("t")).await);
+    producer.cluster.fail_requests(FIND_COORDINATOR, &[NO_COORDINATOR; 3]);
+    let error = producer.send_offsets().await.unwrap_err();
+    assert_eq!((error.kind(), error.recovery()), (ErrorKind::Timeout, Recovery::AbortTransaction), "{error}");
+    let error = producer.transactions.commit(SHORT).await.unwrap_err();
+    assert_eq!(error.persistence(), Persistence::NotPersisted, "{error}");
+    producer.end(false).await;
+    assert_eq!(producer.control.generation(), 1);
+    producer.transactions.begin(TIME).await.unwrap();
+    producer.send().await;
+    producer.send_offsets().await.unwrap();
+    producer.end(true).await;
+    assert_eq!(producer.control.generation(), 1);
+    assert!(producer.control.close(TIME).await.unwrap().is_complete());
+}
+
+#[tokio::test]
+async fn a_close_does_not_wait_for_offsets_whose_coordinator_is_not_found() {
+    let producer = Producer::new().await;
+    producer.transactions.begin(TIME).await.unwrap();
+    producer.cluster.fail_requests(FIND_COORDINATOR, &[NO_COORDINATOR; 3]);
+    let error = producer.send_offsets().await.unwrap_err();
+    assert_eq!(error.recovery(), Recovery::AbortTransaction, "{error}");
+    let closed = tokio::time::timeout(TIME, producer.control.close(TIME)).await.expect("the close returns").unwrap();
+    assert!(matches!(closed.transaction, Some(TransactionEnd::Unknown(_))), "{closed:?}");
 }

@@ -25,6 +25,11 @@ fn writes(api: i16) -> bool {
     matches!(api, PRODUCE | 28)
 }
 
+/// Returns whether a request of this kind adds offsets to a transaction: `AddOffsetsToTxn`, `TxnOffsetCommit`.
+fn adds_offsets(api: i16) -> bool {
+    matches!(api, 25 | 28)
+}
+
 /// Makes the client that will be created from `conf` report its brokers' activity to `peers`.
 ///
 /// # Safety
@@ -93,6 +98,9 @@ unsafe extern "C" fn on_sent(
     if writes(api) {
         peers.wrote();
     }
+    if adds_offsets(api) {
+        peers.offsets_sent();
+    }
     0
 }
 
@@ -113,6 +121,9 @@ unsafe extern "C" fn on_answer(
     let (peers, name) = unsafe { (&*peers.cast_const().cast::<BrokerActivities>(), bytes(name)) };
     if api < 0 {
         return 0; // the answer to a request that had timed out before
+    }
+    if adds_offsets(api) {
+        peers.offsets_ended();
     }
     // A request that expects no answer (acks=0) has neither bytes nor a code.
     if size > 0 || code == 0 {

@@ -70,6 +70,16 @@ impl Client {
         self.with(|native| native.peers.any_transactional_lost()).unwrap_or(false)
     }
 
+    /// Returns since when no request that adds offsets to a transaction is under way, after one was.
+    pub(crate) fn no_offsets_since(&self) -> Option<Instant> {
+        self.with(|native| native.peers.no_offsets_since())?
+    }
+
+    /// Returns the present instance, which lives at least as long as the result. `None` once it is destroyed.
+    pub(crate) fn instance(&self) -> Option<Instance> {
+        self.read().native.clone().map(Instance)
+    }
+
     /// Returns the number of requests with records or a group's offsets that were sent since the producer was created.
     pub(crate) fn transactional_writes(&self) -> u64 {
         self.with(|native| native.peers.writes()).unwrap_or(0)

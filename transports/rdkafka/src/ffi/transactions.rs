@@ -57,6 +57,26 @@ impl Instance {
         // SAFETY: the client lives; `TransactionError::take` destroys the error.
         unsafe { TransactionError::take(sys::rd_kafka_init_transactions(self.0.rk(), millis(within))) }
     }
+
+    /// Adds offsets to the transaction. Blocks up to `within`, or longer: see `transactions/lost_offsets.rs`.
+    pub(crate) fn send_offsets(
+        &self,
+        offsets: &[TopicOffset],
+        group: &ConsumerGroup,
+        within: Duration,
+    ) -> Result<(), TransactionError> {
+        let offsets = Offsets::new(offsets)?;
+        let group = Group::new(group)?;
+        // SAFETY: the client, the list and the group live through the call; `TransactionError::take` destroys the error.
+        unsafe {
+            TransactionError::take(sys::rd_kafka_send_offsets_to_transaction(
+                self.0.rk(),
+                offsets.0,
+                group.0,
+                millis(within),
+            ))
+        }
+    }
 }
 
 /// All calls block up to `within` and are thread safe.
@@ -79,27 +99,6 @@ impl Client {
     pub(crate) fn abort_transaction(&self, within: Duration) -> Result<(), TransactionError> {
         // SAFETY: the client lives; `TransactionError::take` destroys the error.
         self.transaction(|rk| unsafe { TransactionError::take(sys::rd_kafka_abort_transaction(rk, millis(within))) })
-    }
-
-    pub(crate) fn send_offsets(
-        &self,
-        offsets: &[TopicOffset],
-        group: &ConsumerGroup,
-        within: Duration,
-    ) -> Result<(), TransactionError> {
-        let offsets = Offsets::new(offsets)?;
-        let group = Group::new(group)?;
-        self.transaction(|rk| {
-            // SAFETY: the client, the list and the group live through the call; `TransactionError::take` destroys the error.
-            unsafe {
-                TransactionError::take(sys::rd_kafka_send_offsets_to_transaction(
-                    rk,
-                    offsets.0,
-                    group.0,
-                    millis(within),
-                ))
-            }
-        })
     }
 
     fn transaction(

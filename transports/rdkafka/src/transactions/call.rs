@@ -17,6 +17,9 @@ use crate::inner::TransportInner;
 /// Maximum duration of one call of librdkafka, so that a close does not wait for a call without an answer.
 pub(super) const SLICE: Duration = Duration::from_secs(1);
 
+/// Text of an abort without success.
+pub(super) const NOT_ABORTED: &str = "the transaction was not aborted";
+
 /// A transactional call that waits for the coordinator.
 pub(crate) struct Call<'a> {
     inner: &'a TransportInner,

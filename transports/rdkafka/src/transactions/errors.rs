@@ -26,17 +26,24 @@ pub(crate) fn taken_over() -> Error {
     .with_help("stop one of the two, or give each its own transactional id; then create a new sink")
 }
 
-/// Error of an offsets call without a group coordinator. librdkafka asks for the coordinator three times; if there is
-/// none yet, it drops the request and its call never returns, whatever its time-out, and it accepts no other call. The
-/// waiting thread stays.
+/// Error of an abort whose time ended before a new producer had the transactional id. `because` names the cause, if it is known.
+pub(crate) fn not_aborted(because: &str) -> Error {
+    let text = format!("the transaction was not aborted: a new producer that aborts it is not ready yet{because}");
+    Error::new(ErrorKind::Timeout, text)
+        .with_recovery(Recovery::Retry)
+        .with_persistence(Persistence::NotPersisted)
+        .with_help("call it again to keep waiting")
+}
+
+/// Error of an offsets call that was lost.
 pub(crate) fn no_group_coordinator() -> Error {
     Error::new(
         ErrorKind::Timeout,
-        "the offsets were not added to the transaction: no answer about the group's coordinator",
+        "the offsets were not added to the transaction: the coordinator of the group was not found, or does not answer",
     )
-    .with_recovery(Recovery::Fatal)
+    .with_recovery(Recovery::AbortTransaction)
     .with_persistence(Persistence::NotPersisted)
-    .with_help("create a new sink, which aborts the transaction, and replay it; a larger retry.backoff.ms waits longer")
+    .with_help("abort the transaction, and send its records and offsets again in a new one")
 }
 
 /// Error if the close ended before the coordinator answered.

@@ -13,11 +13,11 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kafka_tower_core::{Persistence, Recovery, Result};
+use kafka_tower_core::{Error, Persistence, Recovery, Result};
 
 use super::call::{Call, ended_producer};
 use super::ended_producer::{AfterEnd, follows_time_out};
-use super::errors::{call_after_close, not_rebuilt, taken_over};
+use super::errors::{call_after_close, taken_over};
 use super::previous::{Next, Present};
 use crate::event_loop;
 use crate::ffi::{Event, Instance};
@@ -34,15 +34,20 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// next producer with the same id.
 const AT_CLOSE: Duration = Duration::from_secs(2);
 
-/// Waits until nothing of the previous transaction can arrive, and replaces the producer if it takes that. Blocks.
-pub(super) fn when_previous_is_over(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
+/// Waits until nothing of the previous transaction can arrive, and replaces the producer if it takes that. `time_out` makes the error
+/// when the time is up. Blocks.
+pub(super) fn when_previous_is_over(
+    inner: &Arc<TransportInner>,
+    end: Instant,
+    time_out: impl Fn(&str) -> Error,
+) -> Result<()> {
     let call = Call::until(inner, end);
     loop {
         match inner.transactions.previous.next(end, || present(inner), || inner.client.any_transactional_lost()) {
             Next::Begin => return Ok(()),
             Next::Rebuild(why) => start(inner, why),
             Next::Fail(error) => return Err(error),
-            Next::TimeOut => return Err(not_rebuilt(&call.because(true))),
+            Next::TimeOut => return Err(time_out(&call.because(true))),
         }
     }
 }
@@ -157,6 +162,6 @@ fn serve(inner: &Arc<TransportInner>, new: &Instance, event: &Event<'_>) {
 
 pub(super) const NOT_BEGUN: &str = "the transaction was not begun";
 
-fn closed() -> kafka_tower_core::Error {
+fn closed() -> Error {
     call_after_close(NOT_BEGUN)
 }

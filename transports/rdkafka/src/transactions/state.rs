@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use kafka_tower_core::sync::lock;
 
 use super::ended_producer::{EndedProducer, ProducerId};
+use super::lost_offsets::LostOffsets;
 use super::previous::PreviousTransaction;
 use crate::ffi::Client;
 use crate::open_transaction::OpenTransaction;
@@ -28,6 +29,7 @@ pub(crate) struct TransactionState {
     lost_before: AtomicU64,
     pub(crate) open: OpenTransaction,
     pub(crate) previous: PreviousTransaction,
+    pub(super) lost_offsets: LostOffsets,
     /// Records that librdkafka gives up now belong to a transaction that is being aborted.
     pub(crate) aborting: AtomicBool,
     /// The begin of the last transaction.

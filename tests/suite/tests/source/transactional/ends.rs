@@ -93,6 +93,20 @@ async fn a_late_end_does_not_commit_twice() {
     assert_exactly_once(&kafka, 10);
 }
 
+/// So that the abort comes before the brokers' own.
+#[tokio::test(start_paused = true)]
+async fn outputs_and_offsets_have_one_time_out_together() {
+    let kafka = filled(1, 10).await;
+    let _ = kafka.script().on_topic(BILLS).delay(20 * SECOND);
+    let lost = kafka.script_transactions().on(TransactionCall::SendOffsets).always().lose_request();
+    let aborts = async {
+        tokio::time::sleep(40 * SECOND).await;
+        assert_eq!(kafka.markers(BILLS, 0).len(), 1, "`send_timeout_ms` is 30 s");
+        lost.cancel();
+    };
+    tokio::join!(finishes(&kafka, 10), aborts);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_output_that_is_refused_is_found_and_ends_it() {
     let kafka = filled(2, 20).await;

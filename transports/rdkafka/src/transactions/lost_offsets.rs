@@ -1,0 +1,107 @@
+//! A call that adds offsets to a transaction and does not return, and the abort after it.
+//!
+//! librdkafka looks for the group's coordinator three times within a second. If there is none yet, it forgets the request until any
+//! connection to a broker is made or lost. Until then its call does not return, whatever its time-out, and it accepts no other call
+//! of transactions: this one would stay open until the brokers abort it. Therefore a new producer with the same transactional id aborts
+//! it. The call may continue in the old instance; its requests have an old epoch, and are refused.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kafka_tower_core::sync::lock;
+use kafka_tower_core::{Error, Persistence, Result};
+
+use super::call::{Call, NOT_ABORTED};
+use super::errors::{no_group_coordinator, not_aborted, unanswered};
+use super::rebuild;
+use crate::codes;
+use crate::ffi::TransactionError;
+use crate::inner::TransportInner;
+
+/// Time without a request of the call before it counts as lost.
+const LOOK_UP: Duration = Duration::from_secs(3);
+/// Interval of the check.
+const CHECK: Duration = Duration::from_millis(50);
+/// Maximum time for the reports of the records that the old instance gives up.
+const REPORTS: Duration = Duration::from_secs(1);
+
+/// A call that was lost in the open transaction.
+#[derive(Debug, Default)]
+pub(crate) struct LostOffsets {
+    is_lost: AtomicBool,
+    /// Generation of the client whose producer is being replaced.
+    replacing: Mutex<Option<u64>>,
+}
+
+impl LostOffsets {
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Acquire)
+    }
+
+    fn is_over(&self) {
+        *lock(&self.replacing) = None;
+        self.is_lost.store(false, Ordering::Release);
+    }
+}
+
+/// Waits for the answer of the call that began at `begun`, until `end` or until it is lost.
+pub(super) fn wait(
+    inner: &TransportInner,
+    answer: &Receiver<Result<(), TransactionError>>,
+    begun: Instant,
+    end: Instant,
+) -> Result<Result<(), TransactionError>, Error> {
+    loop {
+        match answer.recv_timeout(CHECK) {
+            Ok(answer) => return Ok(answer),
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let now = Instant::now();
+        let since = inner.client.no_offsets_since().filter(|since| *since >= begun);
+        if end <= now || since.is_some_and(|since| now.saturating_duration_since(since) >= LOOK_UP) {
+            break;
+        }
+    }
+    inner.transactions.record_failed(codes::LOCAL_TIMED_OUT);
+    inner.transactions.lost_offsets.is_lost.store(true, Ordering::Release);
+    Err(no_group_coordinator())
+}
+
+/// Aborts the transaction by a new producer, until `end`. A repetition continues. Blocks, and needs the event loop meanwhile.
+pub(super) fn abort(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
+    let state = &inner.transactions;
+    let mut replacing = lock(&state.lost_offsets.replacing);
+    let generation = *replacing.get_or_insert_with(|| {
+        give_up_records(inner);
+        state.previous.ended(Some("the coordinator of a group was not found"), Instant::now());
+        inner.generation.load(Ordering::Acquire)
+    });
+    drop(replacing);
+    rebuild::when_previous_is_over(inner, end, not_aborted)?;
+    if inner.generation.load(Ordering::Acquire) == generation {
+        return Err(match inner.client.fatal_error() {
+            Some((code, text)) => {
+                let ended = TransactionError { code, text, fatal: true, retriable: false, abort: false };
+                Call::until(inner, end).error(NOT_ABORTED, &ended, Persistence::NotPersisted)
+            }
+            // The transport closes, and makes no producer any more.
+            None => unanswered(),
+        });
+    }
+    state.lost_offsets.is_over();
+    state.open.ended();
+    Ok(())
+}
+
+/// Gives up the records of the producer, as an abort does.
+fn give_up_records(inner: &TransportInner) {
+    let end = Instant::now() + REPORTS;
+    while !inner.in_producer(false).is_empty() && Instant::now() < end {
+        inner.client.purge();
+        thread::sleep(CHECK);
+    }
+}
