@@ -15,8 +15,9 @@ fn properties(config: &KafkaSinkConfig) -> Vec<(&str, &str)> {
 }
 
 fn faults(text: &str) -> Vec<String> {
-    let message = apply::<KafkaSinkConfig>(text).unwrap_err().message().to_owned();
-    let faults = message.strip_prefix("the properties cannot be used: ").unwrap();
+    let error = apply::<KafkaSinkConfig>(text).unwrap_err();
+    kafka_tower_test_texts::assert_consistent(&error);
+    let faults = error.message().strip_prefix("the properties cannot be used: ").unwrap();
     faults.split("; ").map(str::to_owned).collect()
 }
 
