@@ -11,7 +11,7 @@
 use std::process::ExitCode;
 
 use kafka_tower::DeliveryGuarantee;
-use kafka_tower::layers::ServiceBuilderExt;
+use kafka_tower::layers::KafkaServiceBuilderExt;
 use kafka_tower::layers::retry::{RetryLayer, RetryPolicy};
 use kafka_tower::memory::MemoryTransport;
 use kafka_tower::memory::sim::{Guarantee, check};

@@ -16,14 +16,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use kafka_tower::layers::ServiceBuilderExt;
+use kafka_tower::layers::KafkaServiceBuilderExt;
 use kafka_tower::layers::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use kafka_tower::layers::metrics::Metrics;
 use kafka_tower::layers::retry::{RetryLayer, RetryPolicy};
 use kafka_tower::memory::MemoryKafka;
 use kafka_tower::rdkafka::RdkafkaTransport;
 use kafka_tower::{
-    Delivery, Error, ErrorKind, IntoTransport, KafkaSink, PartitionStrategy, Persistence, Record, Result, SinkMessage,
+    Delivery, Error, ErrorKind, IntoTransport, KafkaSink, PartitionStrategy, Persistence, Record, Result,
+    ServiceOptions, SinkMessage,
 };
 use pin_project::pin_project;
 use tower::{Layer, Service, ServiceBuilder};
@@ -101,7 +102,7 @@ impl<F: Future<Output = Result<Delivery>>> Future for TenantFuture<F> {
 /// The default order has the breaker around retry, so that it counts sends. Here retry is around the breaker, which
 /// counts attempts: one send that keeps failing can open it, and an open breaker ends the retries of others. Use this
 /// order to stop early instead of putting load on a failing cluster.
-fn sink(topic: &str, transport: impl IntoTransport) -> (KafkaSink<String>, Metrics) {
+fn sink(topic: &str, transport: impl IntoTransport) -> KafkaSink<String> {
     let (transport, control) = transport.into_transport();
     let metrics = Metrics::new();
     let (retries, trips) = (metrics.clone(), metrics.clone());
@@ -117,8 +118,10 @@ fn sink(topic: &str, transport: impl IntoTransport) -> (KafkaSink<String>, Metri
         }
         println!("    breaker: {:?} -> {:?}", transition.from, transition.to);
     });
+    // The sink counts sends in these too, and its handle observes this breaker.
+    let options =
+        ServiceOptions::new(Duration::from_secs(10)).metrics(metrics.clone()).circuit_breaker(breaker.handle());
     let stack = ServiceBuilder::new() // the first is the outermost
-        .metered(metrics.clone()) // counts what the caller sees; the sink's own metrics do not include retries, trips and bytes
         .serialize_json(topic) // below this layer there are records
         .layer(TenantLayer { tenant: "acme", max_bytes: 200 }) // rejected records count neither as attempts nor as failures of Kafka
         .count_bytes(&metrics)
@@ -126,7 +129,7 @@ fn sink(topic: &str, transport: impl IntoTransport) -> (KafkaSink<String>, Metri
         .layer(retry)
         .circuit_breaker(breaker)
         .service(transport);
-    (KafkaSink::from_service(stack, control, Duration::from_secs(10)), metrics)
+    KafkaSink::from_service_with(stack, control, options)
 }
 
 #[tokio::main]
@@ -144,25 +147,25 @@ async fn run() -> Result<()> {
     println!("kafka-tower, a stack of your own\n");
     println!("  measure > serialize > TENANT > count bytes > partition > RETRY > BREAKER > transport\n");
     let topic = env::var("KAFKA_TOPIC").unwrap_or_else(|_| "kafka-tower-custom".to_owned());
-    let (sink, metrics) = match env::var("KAFKA_BROKERS").ok().filter(|brokers| !brokers.is_empty()) {
+    let sink = match env::var("KAFKA_BROKERS").ok().filter(|brokers| !brokers.is_empty()) {
         Some(brokers) => {
             println!("  Kafka at {brokers}, topic {topic}\n");
             let kafka = RdkafkaTransport::builder().property("bootstrap.servers", brokers).topic(topic.as_str());
-            let (sink, metrics) = sink(&topic, kafka.connect().await?);
+            let sink = sink(&topic, kafka.connect().await?);
             orders(&sink).await?;
-            (sink, metrics)
+            sink
         }
         None => {
             println!("  Kafka in memory, topic {topic}\n");
             let kafka = MemoryKafka::new().with_topic(&topic, 3);
-            let (sink, metrics) = sink(&topic, kafka.transport());
+            let sink = sink(&topic, kafka.transport());
             orders(&sink).await?;
             faults(&sink, &kafka).await;
-            (sink, metrics)
+            sink
         }
     };
     sink.close().await?;
-    let counted = metrics.snapshot();
+    let counted = sink.metrics().await;
     print!("\nClosed. Sent {}, failed {}, ", counted.messages_sent, counted.messages_failed);
     println!("bytes {}, retries {}, trips {}.\n", counted.bytes_sent, counted.retries, counted.circuit_breaker_trips);
     println!("Next:");

@@ -77,13 +77,13 @@ pub use kafka_tower_rdkafka as rdkafka;
 pub use config::{
     Assignor, Conflict, GroupProtocol, KafkaSinkConfig, KafkaSourceConfig, StartFrom, TokenSource, Variables,
 };
-pub use kafka_tower_layers::ServiceBuilderExt;
+pub use kafka_tower_layers::KafkaServiceBuilderExt;
 pub use kafka_tower_layers::deserialize::MessageDeserializer;
 #[cfg(feature = "rdkafka")]
 pub use preflight::{PreflightReport, preflight};
 pub use sink::{
-    CloseError, KafkaClient, KafkaClientBuilder, KafkaSink, SinkBuilder, Transaction, TransactionBatchOptions,
-    TransactionOptions, TransactionSink, stack,
+    CloseError, KafkaClient, KafkaClientBuilder, KafkaSink, ServiceOptions, SinkBuilder, Transaction,
+    TransactionBatchOptions, TransactionOptions, TransactionSink, stack,
 };
 pub use source::{KafkaSource, SourceError, SourceMessage};
 

@@ -16,6 +16,10 @@ mod sealed {
 /// Adds the layers of this crate to a [`ServiceBuilder`], next to tower's own and yours. The first method is the
 /// outermost layer, as always with the builder.
 ///
+/// To give a stack a type that can be named, use tower's `BoxCloneSyncService::new(stack)`, which is `Clone + Send + Sync` as
+/// a sink requires. The builder's `boxed_clone_sync` needs a future that is `Sync`, which that of a serializer that waits is
+/// not.
+///
 /// The builder itself has methods named `retry` and `concurrency_limit`, so the methods for `RetryLayer` and
 /// `ConcurrencyLayer` are named `retry_deliveries` and `limit_concurrency`.
 ///
@@ -23,7 +27,7 @@ mod sealed {
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> kafka_tower_core::Result<()> {
 /// use kafka_tower_core::SinkMessage;
-/// use kafka_tower_layers::ServiceBuilderExt;
+/// use kafka_tower_layers::KafkaServiceBuilderExt;
 /// use kafka_tower_layers::circuit_breaker::CircuitBreakerLayer;
 /// use kafka_tower_layers::metrics::Metrics;
 /// use kafka_tower_layers::partition::PartitionStrategy;
@@ -50,7 +54,7 @@ mod sealed {
 /// # Ok(())
 /// # }
 /// ```
-pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
+pub trait KafkaServiceBuilderExt<L>: sealed::Sealed + Sized {
     /// Encodes typed messages as records for `topic`, unless a message names its own topic.
     #[cfg(feature = "serialize")]
     fn serialize<T, F: crate::serialize::MessageSerializer<T> + ?Sized>(
@@ -135,7 +139,7 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed + Sized {
     ) -> ServiceBuilder<Stack<crate::transaction_batch::TransactionBatchLayer, L>>;
 }
 
-impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
+impl<L> KafkaServiceBuilderExt<L> for ServiceBuilder<L> {
     #[cfg(feature = "serialize")]
     fn serialize<T, F: crate::serialize::MessageSerializer<T> + ?Sized>(
         self,

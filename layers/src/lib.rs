@@ -18,7 +18,7 @@
 //! | `metrics_facade` | `metrics-facade` | counts and latencies through the `metrics` crate |
 //! | `telemetry` | `telemetry` | OpenTelemetry: spans, context in headers, metrics |
 //!
-//! `ServiceBuilderExt` (feature `builder`) has a method for each layer.
+//! `KafkaServiceBuilderExt` (feature `builder`) has a method for each layer.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -76,6 +76,6 @@ mod topics;
 
 #[cfg(feature = "builder")]
 #[cfg_attr(docsrs, doc(cfg(feature = "builder")))]
-pub use ext::ServiceBuilderExt;
+pub use ext::KafkaServiceBuilderExt;
 #[cfg(any(feature = "metrics-facade", feature = "telemetry"))]
 pub use message_head::MessageHead;

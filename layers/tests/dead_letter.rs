@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use kafka_tower_core::{Error, ErrorKind, Persistence, RawRecord, Record, Result};
-use kafka_tower_layers::ServiceBuilderExt;
+use kafka_tower_layers::KafkaServiceBuilderExt;
 use kafka_tower_layers::dead_letter::{DeadLetterLayer, DeadLetterStyle, FailedRecord};
 use kafka_tower_memory::MemoryKafka;
 use tower::{Service, ServiceBuilder, ServiceExt};

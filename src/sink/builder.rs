@@ -3,18 +3,18 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use kafka_tower_core::{Control, Delivery, Error, ErrorKind, IntoTransport, Result, SinkMessage, Transport};
+use kafka_tower_core::{Control, Error, ErrorKind, IntoTransport, Record, Result, SinkMessage, Transport};
 use kafka_tower_layers::partition::{PartitionStrategy, Partitioner};
 use kafka_tower_layers::retry::{DeliveryGuarantee, RetryEvent};
 use kafka_tower_layers::serialize::MessageSerializer;
-use tower_layer::{Identity, Layer, Stack};
-use tower_service::Service;
+use tower_layer::{Identity, Stack};
 
 use super::KafkaSink;
 use super::control::SharedTransactions;
 use super::inner::{SharedParts, SinkInner};
 use super::options::StackOptions;
-use super::stack::{Instruments, StackFactory, TypedStack};
+use super::stack::{Instruments, RecordStack, StackFactory, TypedStack};
+use super::stack_layer::StackLayer;
 use super::telemetry::transactions;
 use super::transaction::Claim;
 use super::transaction_batch::{Batched, TransactionBatchOptions};
@@ -52,13 +52,14 @@ pub struct Given<S> {
 
 /// Builds a [`KafkaSink`]: see [`KafkaSink::builder`].
 ///
-/// `F` is the serializer, `S` the transport source, `L` your own layers.
+/// `F` is the serializer, `S` the transport source, `L` your own layers, `R` those of records.
 #[must_use = "a builder makes nothing before `build`"]
-pub struct SinkBuilder<T, F: ?Sized = DefaultSerializer, S = Connect, L = Identity> {
+pub struct SinkBuilder<T, F: ?Sized = DefaultSerializer, S = Connect, L = Identity, R = Identity> {
     pub(super) config: KafkaSinkConfig,
     pub(super) serializer: Arc<F>,
     pub(super) source: S,
     layer: L,
+    record_layer: R,
     options: StackOptions,
     pub(super) telemetry: TelemetrySetting,
     message: PhantomData<fn(T)>,
@@ -86,6 +87,7 @@ impl<T> SinkBuilder<T> {
             serializer,
             source,
             layer: Identity::new(),
+            record_layer: Identity::new(),
             options,
             telemetry: TelemetrySetting::default(),
             message: PhantomData,
@@ -93,11 +95,11 @@ impl<T> SinkBuilder<T> {
     }
 }
 
-impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
+impl<T, F: ?Sized, S, L, R> SinkBuilder<T, F, S, L, R> {
     /// Sets the serializer. Default: JSON. Also accepts an `Arc<dyn MessageSerializer<T>>`.
-    pub fn serializer<G: MessageSerializer<T> + ?Sized>(self, serializer: Arc<G>) -> SinkBuilder<T, G, S, L> {
-        let Self { config, source, layer, options, telemetry, message, .. } = self;
-        SinkBuilder { config, serializer, source, layer, options, telemetry, message }
+    pub fn serializer<G: MessageSerializer<T> + ?Sized>(self, serializer: Arc<G>) -> SinkBuilder<T, G, S, L, R> {
+        let Self { config, source, layer, record_layer, options, telemetry, message, .. } = self;
+        SinkBuilder { config, serializer, source, layer, record_layer, options, telemetry, message }
     }
 
     /// Sends through this transport instead of connecting through librdkafka. The configuration's settings for the
@@ -125,17 +127,20 @@ impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn transport<X: IntoTransport>(self, transport: X) -> SinkBuilder<T, F, Given<X::Transport>, L> {
+    pub fn transport<X: IntoTransport>(self, transport: X) -> SinkBuilder<T, F, Given<X::Transport>, L, R> {
         let (transport, control) = transport.into_transport();
-        let Self { config, serializer, layer, options, telemetry, message, .. } = self;
-        SinkBuilder { config, serializer, source: Given { transport, control }, layer, options, telemetry, message }
+        let (builder, _) = self.take_source();
+        builder.with_source(Given { transport, control })
     }
 
     /// Adds a layer around the stack, where messages still have their type. The first layer is the outermost, as in
     /// tower's `ServiceBuilder`. The sink's metrics are outside of all layers, so that they count what the caller sees.
     ///
-    /// The layer is applied once, and again by each `with_…` method of the sink. Keep state that must be shared in the
-    /// layer itself, as tower's `GlobalConcurrencyLimitLayer` does.
+    /// The layer is applied once: all clones of the sink are clones of the service that it makes. A rate limit of tower is
+    /// shared by all clones if it is behind a `BufferLayer`: `.layer(BufferLayer::new(100)).layer(RateLimitLayer::new(..))`.
+    /// Each `with_…` method of the sink makes a second sink, and applies the layer again for it: choose the strategy and
+    /// the guarantee with the builder instead, or keep state that must be shared in the layer itself, as tower's
+    /// `GlobalConcurrencyLimitLayer` does.
     ///
     /// To add a layer around the transport, pass the layered transport to [`transport`](Self::transport) together with
     /// its control. For another order of all layers use [`KafkaSink::from_service`](super::KafkaSink::from_service).
@@ -159,9 +164,47 @@ impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn layer<M>(self, layer: M) -> SinkBuilder<T, F, S, Stack<M, L>> {
-        let Self { config, serializer, source, layer: outer, options, telemetry, message } = self;
-        SinkBuilder { config, serializer, source, layer: Stack::new(layer, outer), options, telemetry, message }
+    pub fn layer<M>(self, layer: M) -> SinkBuilder<T, F, S, Stack<M, L>, R> {
+        let Self { config, serializer, source, layer: outer, record_layer, options, telemetry, message } = self;
+        let layer = Stack::new(layer, outer);
+        SinkBuilder { config, serializer, source, layer, record_layer, options, telemetry, message }
+    }
+
+    /// Adds a layer around what is below the serializer: it takes encoded records, once for each send and not for each
+    /// attempt. The first one is the outermost. For example to encrypt or sign values, to enforce a size, or to audit what is
+    /// sent.
+    ///
+    /// The partition is picked below, and retries, the circuit breaker and the byte counter see what this layer passes on.
+    /// Headers, key and value may be changed; a layer that makes a new record keeps the transaction and the sink's
+    /// accounting only if it is made from the old one. The layer is applied as often as [`layer`](Self::layer) is. Dead
+    /// letters of a source pass neither the serializer nor these layers.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kafka_tower::Result<()> {
+    /// use kafka_tower::memory::MemoryKafka;
+    /// use kafka_tower::{KafkaSink, KafkaSinkConfig, Record};
+    /// use tower::util::MapRequestLayer;
+    ///
+    /// let kafka = MemoryKafka::new().with_topic("orders", 1);
+    /// let config = KafkaSinkConfig { topic: "orders".into(), ..Default::default() };
+    /// let sink = KafkaSink::<String>::builder(config)
+    ///     .transport(kafka.transport())
+    ///     .record_layer(MapRequestLayer::new(|mut record: Record| {
+    ///         record.headers.push("bytes", record.size().to_string());
+    ///         record
+    ///     }))
+    ///     .build()
+    ///     .await?;
+    /// sink.send("hello".to_string()).await?;
+    /// assert_eq!(kafka.records("orders")[0].record.headers.get("bytes").unwrap(), "7");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn record_layer<M>(self, layer: M) -> SinkBuilder<T, F, S, L, Stack<M, R>> {
+        let Self { config, serializer, source, layer: messages, record_layer, options, telemetry, message } = self;
+        let record_layer = Stack::new(layer, record_layer);
+        SinkBuilder { config, serializer, source, layer: messages, record_layer, options, telemetry, message }
     }
 
     /// Sets the partition strategy for records without an explicit partition. Default: `KeyHash`.
@@ -236,31 +279,28 @@ impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
         self,
         options: TransactionBatchOptions,
         connect: impl FnOnce(S) -> C,
-    ) -> SinkBuilder<T, F, Batched<C>, L> {
+    ) -> SinkBuilder<T, F, Batched<C>, L, R> {
         let (mut builder, source) = self.take_source();
         builder.options.is_batched = true;
         builder.with_source(Batched { connect: connect(source), options })
     }
 
-    pub(super) fn take_source(self) -> (SinkBuilder<T, F, (), L>, S) {
-        let Self { config, serializer, source, layer, options, telemetry, message } = self;
-        (SinkBuilder { config, serializer, source: (), layer, options, telemetry, message }, source)
+    pub(super) fn take_source(self) -> (SinkBuilder<T, F, (), L, R>, S) {
+        let Self { config, serializer, source, layer, record_layer, options, telemetry, message } = self;
+        (SinkBuilder { config, serializer, source: (), layer, record_layer, options, telemetry, message }, source)
     }
 
-    pub(super) fn with_source<X>(self, source: X) -> SinkBuilder<T, F, X, L> {
-        let Self { config, serializer, layer, options, telemetry, message, .. } = self;
-        SinkBuilder { config, serializer, source, layer, options, telemetry, message }
+    pub(super) fn with_source<X>(self, source: X) -> SinkBuilder<T, F, X, L, R> {
+        let Self { config, serializer, layer, record_layer, options, telemetry, message, .. } = self;
+        SinkBuilder { config, serializer, source, layer, record_layer, options, telemetry, message }
     }
 }
 
-impl<T, F, S, L> SinkBuilder<T, F, Given<S>, L>
+impl<T, F, S, L, R> SinkBuilder<T, F, Given<S>, L, R>
 where
     T: Send + Sync + 'static,
     F: MessageSerializer<T> + ?Sized + 'static,
     S: Transport,
-    L: Layer<TypedStack<T, F, S>> + Send + Sync + 'static,
-    L::Service: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
-    <L::Service as Service<SinkMessage<T>>>::Future: Send + 'static,
 {
     /// Validates the configuration and makes the sink. With transactions, initialises the transactional id.
     ///
@@ -272,7 +312,11 @@ where
     /// # Cancel safety
     ///
     /// The sink is not made. An initialisation of the transactional id that has begun goes on in the transport.
-    pub async fn build(self) -> Result<KafkaSink<T>> {
+    pub async fn build(self) -> Result<KafkaSink<T>>
+    where
+        R: StackLayer<Record, RecordStack<S>>,
+        L: StackLayer<SinkMessage<T>, TypedStack<T, F, S, R>>,
+    {
         self.check()?;
         if self.options.is_batched {
             return Err(replaced_lanes());
@@ -289,7 +333,7 @@ where
     }
 }
 
-impl<T, F, L> SinkBuilder<T, F, (), L>
+impl<T, F, L, R> SinkBuilder<T, F, (), L, R>
 where
     T: Send + Sync + 'static,
     F: MessageSerializer<T> + ?Sized + 'static,
@@ -298,16 +342,16 @@ where
     pub(super) fn finish<S>(self, made: Made<S>) -> KafkaSink<T>
     where
         S: Transport,
-        L: Layer<TypedStack<T, F, S>> + Send + Sync + 'static,
-        L::Service: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
-        <L::Service as Service<SinkMessage<T>>>::Future: Send + 'static,
+        R: StackLayer<Record, RecordStack<S>>,
+        L: StackLayer<SinkMessage<T>, TypedStack<T, F, S, R>>,
     {
         let Made { transport, control, claims, is_batched, shared } = made;
         let telemetry = self.telemetry.of_topic(&self.config.topic);
         let watched = shared.as_ref().map_or(&control, |(whole, _)| whole);
         let instruments = Instruments::new(&self.config).traced(telemetry.clone(), watched);
         let (metrics, breaker) = (instruments.metrics.clone(), instruments.breaker());
-        let foreign = TypeId::of::<L>() != TypeId::of::<Identity>();
+        let identity = TypeId::of::<Identity>();
+        let foreign = TypeId::of::<L>() != identity || TypeId::of::<R>() != identity;
         let send_timeout = self.config.send_timeout();
         let transactions = match shared {
             Some((_, transactions)) => transactions,
@@ -316,7 +360,14 @@ where
         let mut parts =
             SharedParts::new(Arc::clone(&control), transactions, send_timeout, metrics, telemetry, breaker, foreign);
         (parts.claims, parts.is_batched) = (claims, is_batched);
-        let factory = StackFactory::new(self.config, self.serializer, self.layer, transport, control, instruments);
+        let factory = StackFactory::new(
+            self.config,
+            self.serializer,
+            (self.layer, self.record_layer),
+            transport,
+            control,
+            instruments,
+        );
         KafkaSink::of(SinkInner::made(Arc::new(factory), self.options, parts))
     }
 }
@@ -327,7 +378,7 @@ fn replaced_lanes() -> Error {
         .with_help("leave `transport` out, or use `transaction_batch_over`, which makes the transport of each lane")
 }
 
-impl<T, F: ?Sized, S: fmt::Debug, L> fmt::Debug for SinkBuilder<T, F, S, L> {
+impl<T, F: ?Sized, S: fmt::Debug, L, R> fmt::Debug for SinkBuilder<T, F, S, L, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SinkBuilder")
             .field("config", &self.config)

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_tower_core::{Delivery, Error, IntoTransport, Result, SinkMessage};
+use kafka_tower_core::{IntoTransport, Record, Result, SinkMessage};
 use kafka_tower_layers::serialize::MessageSerializer;
 use kafka_tower_layers::transaction_batch::TransactionBatch;
 use kafka_tower_rdkafka::RdkafkaTransport;
-use tower_layer::Layer;
-use tower_service::Service;
 
 use super::KafkaSink;
 use super::builder::{Connect, SinkBuilder};
-use super::stack::TypedStack;
+use super::stack::{RecordStack, TypedStack};
+use super::stack_layer::StackLayer;
 use super::transaction_batch::{Batched, TransactionBatchOptions, connect_lane};
 use crate::KafkaSinkConfig;
 use crate::optional::TelemetrySetting;
@@ -67,7 +66,7 @@ impl<T: Send + Sync + 'static> KafkaSink<T> {
 }
 
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
-impl<T, F: ?Sized, L> SinkBuilder<T, F, Connect, L> {
+impl<T, F: ?Sized, L, R> SinkBuilder<T, F, Connect, L, R> {
     /// Whether making the sink waits until a broker has answered and the topic was found. Default: true. With false, no
     /// broker is contacted, for a program that starts before its Kafka; the sends then report what is wrong.
     pub fn connect_check(mut self, check: bool) -> Self {
@@ -84,13 +83,10 @@ impl<T, F: ?Sized, L> SinkBuilder<T, F, Connect, L> {
 }
 
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
-impl<T, F, L> SinkBuilder<T, F, Connect, L>
+impl<T, F, L, R> SinkBuilder<T, F, Connect, L, R>
 where
     T: Send + Sync + 'static,
     F: MessageSerializer<T> + ?Sized + 'static,
-    L: Layer<TypedStack<T, F, RdkafkaTransport>> + Send + Sync + 'static,
-    L::Service: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
-    <L::Service as Service<SinkMessage<T>>>::Future: Send + 'static,
 {
     /// Validates the configuration, connects, and makes the sink: see `KafkaSink::new`. With transactions, initialises
     /// the transactional id.
@@ -103,7 +99,11 @@ where
     /// # Cancel safety
     ///
     /// Dropping the future cancels the connection.
-    pub async fn build(mut self) -> Result<KafkaSink<T>> {
+    pub async fn build(mut self) -> Result<KafkaSink<T>>
+    where
+        R: StackLayer<Record, RecordStack<RdkafkaTransport>>,
+        L: StackLayer<SinkMessage<T>, TypedStack<T, F, RdkafkaTransport, R>>,
+    {
         self.check()?;
         self.telemetry = self.telemetry.for_client(&self.config.client_id, &self.config.brokers);
         warn(&self.config);
@@ -113,7 +113,7 @@ where
 }
 
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
-impl<T, F: ?Sized, L> SinkBuilder<T, F, Connect, L> {
+impl<T, F: ?Sized, L, R> SinkBuilder<T, F, Connect, L, R> {
     /// Lets sends share transactions: a send resolves with `Ok` only after the commit of its transaction. See
     /// [Shared transactions](KafkaSink#shared-transactions).
     ///
@@ -133,19 +133,16 @@ impl<T, F: ?Sized, L> SinkBuilder<T, F, Connect, L> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn transaction_batch(self, options: TransactionBatchOptions) -> SinkBuilder<T, F, Batched<Connect>, L> {
+    pub fn transaction_batch(self, options: TransactionBatchOptions) -> SinkBuilder<T, F, Batched<Connect>, L, R> {
         self.batched(options, |connect| connect)
     }
 }
 
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
-impl<T, F, L> SinkBuilder<T, F, Batched<Connect>, L>
+impl<T, F, L, R> SinkBuilder<T, F, Batched<Connect>, L, R>
 where
     T: Send + Sync + 'static,
     F: MessageSerializer<T> + ?Sized + 'static,
-    L: Layer<TypedStack<T, F, TransactionBatch>> + Send + Sync + 'static,
-    L::Service: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
-    <L::Service as Service<SinkMessage<T>>>::Future: Send + 'static,
 {
     /// Validates the configuration, connects the producer of each lane, acquires their transactional ids, and makes the
     /// sink.
@@ -158,7 +155,11 @@ where
     /// # Cancel safety
     ///
     /// Dropping the future cancels the connections.
-    pub async fn build(mut self) -> Result<KafkaSink<T>> {
+    pub async fn build(mut self) -> Result<KafkaSink<T>>
+    where
+        R: StackLayer<Record, RecordStack<TransactionBatch>>,
+        L: StackLayer<SinkMessage<T>, TypedStack<T, F, TransactionBatch, R>>,
+    {
         self.check()?;
         self.telemetry = self.telemetry.for_client(&self.config.client_id, &self.config.brokers);
         warn(&self.config);

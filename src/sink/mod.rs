@@ -24,7 +24,9 @@ mod open_sends;
 mod options;
 mod send;
 mod service;
+mod service_options;
 pub mod stack;
+mod stack_layer;
 mod stream;
 mod telemetry;
 mod transaction;
@@ -39,14 +41,13 @@ use bytes::Bytes;
 use futures_core::Stream;
 use kafka_tower_core::{Control, Delivery, Error, Result, SinkMessage};
 use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
-use kafka_tower_layers::metrics::{Metrics, MetricsLayer, SinkMetrics};
+use kafka_tower_layers::metrics::{MetricsLayer, SinkMetrics};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use boxed::DynStack;
 use control::SharedTransactions;
 use inner::{SharedParts, SinkInner};
-use telemetry::SinkTelemetry;
 
 pub use batch::SendBatch;
 pub use builder::{Connect, DefaultSerializer, Given, NoSerializer, SinkBuilder};
@@ -54,6 +55,8 @@ pub use client::{ClientTransport, KafkaClient, KafkaClientBuilder, Shared};
 pub use close::CloseError;
 pub use send::SendFuture;
 pub use service::ResponseFuture;
+pub use service_options::ServiceOptions;
+pub use stack_layer::{StackLayer, StackService};
 pub use stream::SendStream;
 pub use transaction::{Transaction, TransactionOptions, TransactionSink};
 pub use transaction_batch::{Batched, Lanes, TransactionBatchOptions};
@@ -120,6 +123,7 @@ impl<T> KafkaSink<T> {
     /// into [`Error`], including tower's boxed error. The sink's metrics are recorded around the stack, so they do not
     /// include retries and breaker trips inside it. For spans, make a [telemetry layer](crate::layers) the outermost
     /// layer of the stack; each message, including each message of a batch, then gets its own send span.
+    /// [`from_service_with`](Self::from_service_with) has neither restriction.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -145,14 +149,58 @@ impl<T> KafkaSink<T> {
     #[must_use]
     pub fn from_service<S>(stack: S, control: Arc<dyn Control>, send_timeout: Duration) -> Self
     where
+        T: 'static,
         S: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
     {
-        let metrics = Metrics::new();
-        let stack = boxed::erase(MetricsLayer::new(metrics.clone()).layer(stack));
-        let telemetry = SinkTelemetry::default();
+        Self::from_service_with(stack, control, ServiceOptions::new(send_timeout))
+    }
+
+    /// Makes a sink over your own stack, with what a sink over the default stack has too: counters that layers inside the
+    /// stack share, a handle on the stack's circuit breaker, and telemetry.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kafka_tower::Result<()> {
+    /// use std::time::Duration;
+    /// use kafka_tower::layers::circuit_breaker::CircuitBreakerLayer;
+    /// use kafka_tower::layers::metrics::Metrics;
+    /// use kafka_tower::layers::retry::{RetryLayer, RetryPolicy};
+    /// use kafka_tower::memory::MemoryKafka;
+    /// use kafka_tower::{KafkaServiceBuilderExt, KafkaSink, ServiceOptions};
+    /// use tower::ServiceBuilder;
+    ///
+    /// let kafka = MemoryKafka::new().with_topic("greetings", 1);
+    /// let transport = kafka.transport();
+    /// let (control, metrics, breaker) = (transport.control(), Metrics::new(), CircuitBreakerLayer::default());
+    /// let options = ServiceOptions::new(Duration::from_secs(5)).metrics(metrics.clone()).circuit_breaker(breaker.handle());
+    /// let retries = metrics.clone();
+    /// let stack = ServiceBuilder::new()
+    ///     .serialize_json::<String>("greetings")
+    ///     .count_bytes(&metrics)
+    ///     .circuit_breaker(breaker)
+    ///     .retry_deliveries(RetryLayer::new(RetryPolicy::new()).on_retry(move |_| retries.record_retry()))
+    ///     .service(transport);
+    /// let sink = KafkaSink::from_service_with(stack, control, options);
+    /// sink.send("hello".to_string()).await?;
+    /// let metrics = sink.metrics().await;
+    /// assert_eq!((metrics.messages_sent, metrics.bytes_sent), (1, 7));
+    /// assert!(sink.circuit_breaker().is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn from_service_with<S>(stack: S, control: Arc<dyn Control>, options: ServiceOptions) -> Self
+    where
+        T: 'static,
+        S: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        let ServiceOptions { send_timeout, metrics, breaker, telemetry } = options;
+        telemetry.watch(breaker.as_ref(), &control);
+        let stack = telemetry.erase(MetricsLayer::new(metrics.clone()).layer(stack));
         let transactions = SharedTransactions::of(&control, &telemetry);
-        let parts = SharedParts::new(control, transactions, send_timeout, metrics, telemetry, None, true);
+        let parts = SharedParts::new(control, transactions, send_timeout, metrics, telemetry, breaker, true);
         Self::of(SinkInner::over(stack, parts))
     }
 

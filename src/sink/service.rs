@@ -1,6 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use kafka_tower_core::ticket::Ticket;
@@ -42,7 +43,7 @@ impl<T> Service<SinkMessage<T>> for KafkaSink<T> {
         if let Some(error) = inner.refusal() {
             let ticket = inner.ticket(&mut message).unwrap_or_default();
             let error = inner.failed(Some(&message), None, error);
-            return ResponseFuture(State::Rejected(Some(error), ticket));
+            return ResponseFuture::new(State::Rejected(Some(error), ticket));
         }
         let Some(stack) = &mut self.stack else { panic!("`poll_ready` must be ready before `call`") };
         let ticket = match inner.admit(&mut message, deadline::now()) {
@@ -50,25 +51,32 @@ impl<T> Service<SinkMessage<T>> for KafkaSink<T> {
             Err(error) => {
                 self.stack = None; // its readiness was not used
                 let error = inner.failed(Some(&message), None, error);
-                return ResponseFuture(State::Rejected(Some(error), None));
+                return ResponseFuture::new(State::Rejected(Some(error), None));
             }
         };
         let sends = &inner.parts.sends;
         let (call, epoch) = (inner.observe(&message), sends.epoch());
         let called = call.called(sends, stack.call(message), (ticket, None, epoch));
-        ResponseFuture(State::Called(called, sends.clone()))
+        ResponseFuture::new(State::Called(called, sends.clone()))
     }
 }
 
 /// Future of a message that was sent with `Service::call` of a [`KafkaSink`].
 ///
-/// Dropping it does not cancel the record.
+/// Dropping it does not cancel the record. It is `Sync`, as `ServiceBuilder::boxed_clone_sync` of tower requires.
 ///
 /// # Panics
 ///
 /// As [`KafkaSink::send`].
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture(State);
+// The mutex is never locked: it makes the future `Sync`, although that of a stack need not be.
+pub struct ResponseFuture(Mutex<State>);
+
+impl ResponseFuture {
+    fn new(state: State) -> Self {
+        Self(Mutex::new(state))
+    }
+}
 
 enum State {
     Called(Called, OpenSends),
@@ -80,7 +88,7 @@ impl Future for ResponseFuture {
     type Output = Result<Delivery>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
+        match self.0.get_mut().unwrap_or_else(PoisonError::into_inner) {
             State::Called(called, sends) => {
                 let answer = called.poll(sends, cx);
                 if answer.is_ready() {

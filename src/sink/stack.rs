@@ -7,6 +7,7 @@
 //! | [metrics](crate::layers::metrics) | sees what the caller sees: one send, whatever is retried or rejected below |
 //! | yours ([`SinkBuilder::layer`](crate::SinkBuilder::layer)) | sees typed messages; the metrics count what it rejects |
 //! | [serialize](crate::layers::serialize) | the layers below handle records: encoded once, a record can be kept, counted and retried |
+//! | yours ([`SinkBuilder::record_layer`](crate::SinkBuilder::record_layer)) | sees encoded records, once for each send; what it passes on is counted, partitioned and retried |
 //! | byte counter of the metrics | counts a record once, whatever is retried below |
 //! | [partition](crate::layers::partition) | a retry goes to the partition of the first attempt |
 //! | [circuit breaker](crate::layers::circuit_breaker) | outside of retry: it counts outcomes, not attempts, and an open breaker rejects new sends but not retries of earlier ones |
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kafka_tower_core::{Control, Delivery, Error, SinkMessage, Transport};
+use kafka_tower_core::{Control, Error, Record, SinkMessage, Transport};
 use kafka_tower_layers::circuit_breaker::{
     CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer, DefaultClassifier,
 };
@@ -29,11 +30,11 @@ use kafka_tower_layers::metrics::{CountBytes, Metered, Metrics, MetricsLayer};
 use kafka_tower_layers::partition::{Partition, PartitionLayer};
 use kafka_tower_layers::retry::{Retry, RetryLayer, RetryPolicy};
 use kafka_tower_layers::serialize::{BytesSerializer, MessageSerializer, Serialize, SerializeLayer};
-use tower_layer::Layer;
-use tower_service::Service;
+use tower_layer::{Identity, Layer};
 
 use super::boxed::DynStack;
 use super::options::StackOptions;
+use super::stack_layer::StackLayer;
 use super::telemetry::SinkTelemetry;
 use crate::KafkaSinkConfig;
 
@@ -42,7 +43,11 @@ pub type DefaultStack<T, F, S> = Metered<TypedStack<T, F, S>>;
 
 /// The default stack without its metrics, around which [`SinkBuilder::layer`](crate::SinkBuilder::layer) puts your
 /// layers.
-pub type TypedStack<T, F, S> = Serialize<CountBytes<Partition<CircuitBreaker<Retry<S>, DefaultClassifier>>>, T, F>;
+/// `R` are your layers of records.
+pub type TypedStack<T, F, S, R = Identity> = Serialize<<R as Layer<RecordStack<S>>>::Service, T, F>;
+
+/// The layers below the serializer, around which [`SinkBuilder::record_layer`](crate::SinkBuilder::record_layer) puts yours.
+pub type RecordStack<S> = CountBytes<Partition<CircuitBreaker<Retry<S>, DefaultClassifier>>>;
 
 /// Returns the sink's stack without the sink: no box, and no deadline except the messages' own. For telemetry, wrap it
 /// in the layer of a `Telemetry`, which records each send but not the reasons for retries.
@@ -108,7 +113,7 @@ where
 {
     let instruments = Instruments::new(config);
     let layers = Layers::new(config, options, &instruments, control);
-    instruments.metered(layers.stack(serializer, transport))
+    instruments.metered(layers.stack(serializer, &Identity::new(), transport))
 }
 
 /// State that survives when a sink's layers are rebuilt.
@@ -172,11 +177,11 @@ pub(super) struct StackFactory<T> {
 }
 
 impl<T: Send + Sync + 'static> StackFactory<T> {
-    /// `outer` are the user's layers.
-    pub(super) fn new<F, S, L>(
+    /// `outer` are the user's layers, of messages and of records.
+    pub(super) fn new<F, S, L, R>(
         config: KafkaSinkConfig,
         serializer: Arc<F>,
-        outer: L,
+        (outer, records): (L, R),
         transport: S,
         control: Arc<dyn Control>,
         instruments: Instruments,
@@ -184,22 +189,21 @@ impl<T: Send + Sync + 'static> StackFactory<T> {
     where
         F: MessageSerializer<T> + ?Sized + 'static,
         S: Transport,
-        L: Layer<TypedStack<T, F, S>> + Send + Sync + 'static,
-        L::Service: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
-        <L::Service as Service<SinkMessage<T>>>::Future: Send + 'static,
+        R: StackLayer<Record, RecordStack<S>>,
+        L: StackLayer<SinkMessage<T>, TypedStack<T, F, S, R>>,
     {
         let common = Arc::new((config.clone(), instruments, control, transport));
         let of_records = Arc::clone(&common);
         let make = move |options: &StackOptions| {
             let (settings, instruments, control, transport) = &*common;
             let layers = Layers::new(settings, options, instruments, Arc::clone(control));
-            let stack = outer.layer(layers.stack(Arc::clone(&serializer), transport.clone()));
+            let stack = outer.layer(layers.stack(Arc::clone(&serializer), &records, transport.clone()));
             instruments.telemetry.erase(instruments.metered(stack))
         };
         let make_encoded = move |options: &StackOptions| {
             let (settings, instruments, control, transport) = &*of_records;
             let layers = Layers::new(settings, options, instruments, Arc::clone(control));
-            let stack = layers.stack::<Bytes, _, _>(Arc::new(BytesSerializer), transport.clone());
+            let stack = layers.stack::<Bytes, _, _, _>(Arc::new(BytesSerializer), &Identity::new(), transport.clone());
             instruments.telemetry.erase(instruments.metered(stack))
         };
         Self { config, make: Box::new(make), make_encoded: Box::new(make_encoded) }
@@ -270,13 +274,14 @@ impl Layers {
         }
     }
 
-    fn stack<T, F, S>(&self, serializer: Arc<F>, transport: S) -> TypedStack<T, F, S>
+    fn stack<T, F, S, R>(&self, serializer: Arc<F>, yours: &R, transport: S) -> TypedStack<T, F, S, R>
     where
         F: MessageSerializer<T> + ?Sized,
         S: Transport,
+        R: Layer<RecordStack<S>>,
     {
         let records = self.partition.layer(self.breaker.layer(self.retry.layer(transport)));
-        let records = self.metrics.bytes_layer().layer(records);
+        let records = yours.layer(self.metrics.bytes_layer().layer(records));
         SerializeLayer::new(Arc::clone(&self.topic), serializer)
             .content_type_header(self.content_type_header)
             .layer(records)

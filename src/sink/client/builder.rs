@@ -1,15 +1,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use kafka_tower_core::{Control, Delivery, Error, ErrorKind, IntoTransport, Result, SinkMessage};
+use kafka_tower_core::{Control, Error, ErrorKind, IntoTransport, Record, Result, SinkMessage};
 use kafka_tower_layers::serialize::MessageSerializer;
-use tower_layer::Layer;
-use tower_service::Service;
 
 use super::super::KafkaSink;
 use super::super::builder::{Made, SinkBuilder};
 use super::super::control::{self, SharedTransactions};
-use super::super::stack::TypedStack;
+use super::super::stack::{RecordStack, TypedStack};
+use super::super::stack_layer::StackLayer;
 use super::super::telemetry::transactions;
 use super::super::transaction::Claim;
 use super::{ClientInner, ClientTransport, KafkaClient, sinks};
@@ -141,7 +140,7 @@ fn with_topic(config: &KafkaSinkConfig) -> KafkaSinkConfig {
 #[derive(Clone, Debug)]
 pub struct Shared(pub(super) Arc<ClientInner>);
 
-impl<T, F: ?Sized, L> SinkBuilder<T, F, Shared, L> {
+impl<T, F: ?Sized, L, R> SinkBuilder<T, F, Shared, L, R> {
     /// Changes the settings of this sink, which are the client's otherwise: time-outs, retries and the circuit breaker.
     ///
     /// A setting of the producer that differs from the client's is an error of [`build`](Self::build).
@@ -171,13 +170,10 @@ impl<T, F: ?Sized, L> SinkBuilder<T, F, Shared, L> {
     }
 }
 
-impl<T, F, L> SinkBuilder<T, F, Shared, L>
+impl<T, F, L, R> SinkBuilder<T, F, Shared, L, R>
 where
     T: Send + Sync + 'static,
     F: MessageSerializer<T> + ?Sized + 'static,
-    L: Layer<TypedStack<T, F, ClientTransport>> + Send + Sync + 'static,
-    L::Service: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
-    <L::Service as Service<SinkMessage<T>>>::Future: Send + 'static,
 {
     /// Validates the settings, looks the topic up within `connect_timeout_ms`, and makes the sink.
     ///
@@ -189,7 +185,11 @@ where
     /// # Cancel safety
     ///
     /// The sink is not made.
-    pub async fn build(mut self) -> Result<KafkaSink<T>> {
+    pub async fn build(mut self) -> Result<KafkaSink<T>>
+    where
+        R: StackLayer<Record, RecordStack<ClientTransport>>,
+        L: StackLayer<SinkMessage<T>, TypedStack<T, F, ClientTransport, R>>,
+    {
         self.check()?;
         let client = Arc::clone(&self.source.0);
         let others = self.config.differences(&client.config);

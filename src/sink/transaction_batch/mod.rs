@@ -3,15 +3,14 @@
 mod lanes;
 mod options;
 
-use kafka_tower_core::{Delivery, Error, IntoTransport, Result, SinkMessage, Transport};
+use kafka_tower_core::{IntoTransport, Record, Result, SinkMessage, Transport};
 use kafka_tower_layers::serialize::MessageSerializer;
 use kafka_tower_layers::transaction_batch::TransactionBatch;
-use tower_layer::Layer;
-use tower_service::Service;
 
 use super::KafkaSink;
 use super::builder::{Made, SinkBuilder};
-use super::stack::TypedStack;
+use super::stack::{RecordStack, TypedStack};
+use super::stack_layer::StackLayer;
 
 pub(super) use self::lanes::{ConnectLane, connect_lane};
 pub use self::options::TransactionBatchOptions;
@@ -23,7 +22,7 @@ pub struct Batched<C> {
     pub(super) options: TransactionBatchOptions,
 }
 
-impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
+impl<T, F: ?Sized, S, L, R> SinkBuilder<T, F, S, L, R> {
     /// As `transaction_batch`, over transports of your own: `transport` makes the one with the transactional id that it
     /// gets. It is called for each lane, and again if the producer of a lane has to be replaced.
     ///
@@ -53,7 +52,7 @@ impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
         self,
         options: TransactionBatchOptions,
         transport: M,
-    ) -> SinkBuilder<T, F, Batched<Lanes<M>>, L>
+    ) -> SinkBuilder<T, F, Batched<Lanes<M>>, L, R>
     where
         X: IntoTransport,
         M: Fn(&str) -> X + Send + Sync + 'static,
@@ -66,16 +65,13 @@ impl<T, F: ?Sized, S, L> SinkBuilder<T, F, S, L> {
 #[derive(Clone, Copy, Debug)]
 pub struct Lanes<M>(M);
 
-impl<T, F, L, X, M> SinkBuilder<T, F, Batched<Lanes<M>>, L>
+impl<T, F, L, R, X, M> SinkBuilder<T, F, Batched<Lanes<M>>, L, R>
 where
     T: Send + Sync + 'static,
     F: MessageSerializer<T> + ?Sized + 'static,
     X: IntoTransport,
     X::Transport: Transport + Sync,
     M: Fn(&str) -> X + Send + Sync + 'static,
-    L: Layer<TypedStack<T, F, TransactionBatch>> + Send + Sync + 'static,
-    L::Service: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
-    <L::Service as Service<SinkMessage<T>>>::Future: Send + 'static,
 {
     /// Validates the configuration, acquires the transactional ids of all lanes, and makes the sink.
     ///
@@ -88,7 +84,11 @@ where
     /// # Cancel safety
     ///
     /// The sink is not made. An initialisation of a transactional id that has begun goes on in the transport.
-    pub async fn build(self) -> Result<KafkaSink<T>> {
+    pub async fn build(self) -> Result<KafkaSink<T>>
+    where
+        R: StackLayer<Record, RecordStack<TransactionBatch>>,
+        L: StackLayer<SinkMessage<T>, TypedStack<T, F, TransactionBatch, R>>,
+    {
         let connect = |Lanes(transport): Lanes<M>| -> ConnectLane<X::Transport> {
             connect_lane(move |id| std::future::ready(Ok(transport(&id).into_transport())))
         };
@@ -96,19 +96,20 @@ where
     }
 }
 
-impl<T, F, C, L> SinkBuilder<T, F, Batched<C>, L>
+impl<T, F, C, L, R> SinkBuilder<T, F, Batched<C>, L, R>
 where
     T: Send + Sync + 'static,
     F: MessageSerializer<T> + ?Sized + 'static,
-    L: Layer<TypedStack<T, F, TransactionBatch>> + Send + Sync + 'static,
-    L::Service: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
-    <L::Service as Service<SinkMessage<T>>>::Future: Send + 'static,
 {
     /// Checks everything that can be checked before a connection, then makes the lanes and the sink over them.
     pub(super) async fn build_batched<S: Transport + Sync>(
         self,
         connect: impl FnOnce(C) -> ConnectLane<S>,
-    ) -> Result<KafkaSink<T>> {
+    ) -> Result<KafkaSink<T>>
+    where
+        R: StackLayer<Record, RecordStack<TransactionBatch>>,
+        L: StackLayer<SinkMessage<T>, TypedStack<T, F, TransactionBatch, R>>,
+    {
         self.check()?;
         self.source.options.check(&self.config)?;
         let (builder, Batched { connect: with, options }) = self.take_source();

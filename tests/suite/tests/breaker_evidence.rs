@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
-use kafka_tower::layers::ServiceBuilderExt;
+use kafka_tower::layers::KafkaServiceBuilderExt;
 use kafka_tower::layers::circuit_breaker::{CircuitBreakerLayer, CircuitState};
 use kafka_tower::memory::MemoryKafka;
 use kafka_tower::{

@@ -12,8 +12,8 @@ use futures_util::{FutureExt, StreamExt, stream};
 use kafka_tower::layers::retry::RetryPolicy;
 use kafka_tower::memory::{MemoryKafka, MemoryTransport, TransactionCall};
 use kafka_tower::{
-    Delivery, Error, ErrorKind, KafkaSink, KafkaSinkConfig, Limits, MessageSerializer, Persistence, Result,
-    ServiceBuilderExt, SinkMessage, TransactionEnd, async_trait,
+    Delivery, Error, ErrorKind, KafkaServiceBuilderExt, KafkaSink, KafkaSinkConfig, Limits, MessageSerializer,
+    Persistence, Result, SinkMessage, TransactionEnd, async_trait,
 };
 use tokio::time::{Instant, sleep};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};

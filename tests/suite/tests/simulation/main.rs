@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use kafka_tower::layers::ServiceBuilderExt;
+use kafka_tower::layers::KafkaServiceBuilderExt;
 use kafka_tower::layers::circuit_breaker::CircuitBreakerLayer;
 use kafka_tower::layers::retry::{RetryLayer, RetryPolicy};
 use kafka_tower::memory::sim::{
