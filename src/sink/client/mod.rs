@@ -173,7 +173,8 @@ impl KafkaClient {
     /// # Errors
     ///
     /// [`CloseError`] if a record of any sink was not delivered or is in doubt, if a send has no answer, or if it is unknown
-    /// how the open transaction ended. Records that the close of a sink has reported are not reported again.
+    /// how the open transaction ended. A record that the close of a sink gave up and that has no answer yet counts here too,
+    /// by its final outcome.
     ///
     /// # Cancel safety
     ///

@@ -170,11 +170,6 @@ impl<A> Slot<A> {
         matches!(self.state().stage, Stage::HandedOver | Stage::Expired)
     }
 
-    /// Whether the close of its tenant has given the record up.
-    pub(super) fn is_given_up(&self) -> bool {
-        self.state().is_given_up()
-    }
-
     /// Whether the record counts as in flight for its tenant.
     pub(super) fn is_of_tenant(&self) -> bool {
         let state = self.state();

@@ -51,10 +51,7 @@ pub trait RecordTransport: Gated<Item = Arc<Slot<Self::Acknowledgement>>> {
             if let Err(error) = &outcome {
                 self.failed(slot, error);
             }
-            // The close of its sink has reported it.
-            if !slot.is_given_up() {
-                ledger.closing.count(slot.record(), &outcome);
-            }
+            ledger.closing.count(slot.record(), &outcome);
             return slot.settle_claimed(outcome, &ledger.unseen);
         }
         slot.settle(outcome, Some(&ledger.unseen))
