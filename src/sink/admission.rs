@@ -57,7 +57,9 @@ impl<T> SinkInner<T> {
     #[inline]
     pub(super) fn admit(&self, message: &mut SinkMessage<T>, since: Instant) -> Result<Option<Ticket>> {
         deadline::stamp(message, since, self.parts.send_timeout);
-        message.envelope_mut().set_tenant(self.parts.tenant);
+        let envelope = message.envelope_mut();
+        envelope.set_tenant(self.parts.tenant);
+        envelope.set_profile(self.profile);
         self.ticket(message)
     }
 

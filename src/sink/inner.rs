@@ -33,6 +33,8 @@ pub(super) struct SinkInner<T> {
     fault: Option<Error>,
     /// The transaction whose guard sends through this state. None for the sink itself.
     guard: Caller,
+    /// Number of the options in its messages. 0: those of the stack.
+    pub(super) profile: u8,
 }
 
 /// What a sink shares with the sinks that were derived from it: they use, flush and close the same transport.
@@ -124,21 +126,30 @@ impl<T> SinkInner<T> {
     /// State of a sink over the user's own stack.
     pub(super) fn over(stack: Box<dyn DynStack<T>>, parts: SharedParts) -> Self {
         let options = StackOptions::default();
-        Self { stack, idle: Mutex::new(None), parts, factory: None, options, fault: None, guard: None }
+        Self { stack, idle: Mutex::new(None), parts, factory: None, options, fault: None, guard: None, profile: 0 }
     }
 
     /// State of a sink whose stack the factory makes.
     pub(super) fn made(factory: Arc<StackFactory<T>>, options: StackOptions, parts: SharedParts) -> Self {
         let (stack, fault) = factory.make(&options);
-        Self { stack, idle: Mutex::new(None), parts, factory: Some(factory), options, fault, guard: None }
+        Self { stack, idle: Mutex::new(None), parts, factory: Some(factory), options, fault, guard: None, profile: 0 }
     }
 
-    /// Returns a copy with other options, over the same transport, breaker and metrics.
+    /// Returns a copy with other options, over the same transport, layers, breaker and metrics.
     pub(super) fn rebuilt(&self, change: impl FnOnce(&mut StackOptions)) -> Option<Self> {
         let factory = Arc::clone(self.factory.as_ref()?);
         let mut options = self.options.clone();
         change(&mut options);
-        Some(Self::made(factory, options, self.parts.clone()))
+        // The layers of the builder are applied once, because they may hold what all sinks share, such as a rate limit.
+        let profile = if self.parts.foreign { factory.profile(&options) } else { None };
+        Some(match profile {
+            None => Self::made(factory, options, self.parts.clone()),
+            Some(profile) => {
+                let fault = factory.fault(&options);
+                let state = Self::over(self.fresh(), self.parts.clone());
+                Self { factory: Some(factory), options, fault, profile, ..state }
+            }
+        })
     }
 
     /// Returns a state that sends values as they are, past the serializer and the user's layers. `None` over the user's own
@@ -155,7 +166,8 @@ impl<T> SinkInner<T> {
 
     /// Returns a copy through which the guard of this transaction sends.
     pub(super) fn guarded(&self, transaction: u64) -> Self {
-        Self { fault: self.fault.clone(), guard: Some(transaction), ..Self::over(self.fresh(), self.parts.clone()) }
+        let state = Self::over(self.fresh(), self.parts.clone());
+        Self { fault: self.fault.clone(), guard: Some(transaction), profile: self.profile, ..state }
     }
 
     /// The transaction whose guard sends through this state. None for the sink itself.

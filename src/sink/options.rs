@@ -1,13 +1,37 @@
 //! Options of a sink that are not in its configuration, and a check that the configuration supports them.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
+use kafka_tower_core::sync::{read, write};
 use kafka_tower_core::{Error, ErrorKind};
 use kafka_tower_layers::partition::{PartitionStrategy, Partitioner};
 use kafka_tower_layers::retry::{DeliveryGuarantee, RetryEvent};
 
 use crate::KafkaSinkConfig;
+
+/// Options of the sinks that were derived from a sink whose builder was given layers. They send through the same layers, and
+/// their messages carry the number of their options, from 1 on.
+#[derive(Debug, Default)]
+pub(super) struct Profiles(RwLock<Vec<StackOptions>>);
+
+impl Profiles {
+    /// The number of these options. `None` if 255 others have one.
+    pub(super) fn number(&self, options: &StackOptions) -> Option<u8> {
+        let mut all = write(&self.0);
+        let place = all.iter().position(|known| known.is_same(options)).unwrap_or(all.len());
+        let number = u8::try_from(place + 1).ok()?;
+        if place == all.len() {
+            all.push(options.clone());
+        }
+        Some(number)
+    }
+
+    /// What `get` reads of the options with this number.
+    pub(super) fn get<R>(&self, number: u8, get: impl FnOnce(&StackOptions) -> R) -> Option<R> {
+        read(&self.0).get(usize::from(number).checked_sub(1)?).map(get)
+    }
+}
 
 #[derive(Clone)]
 pub(super) struct StackOptions {
@@ -47,6 +71,18 @@ impl StackOptions {
             retry_hooks: Vec::new(),
             is_batched: false,
         }
+    }
+
+    /// Whether the options that a connected sink can change are equal.
+    fn is_same(&self, other: &Self) -> bool {
+        let partitioner = match (&self.partitioner, &other.partitioner) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        partitioner
+            && self.strategy == other.strategy
+            && self.guarantee == other.guarantee
+            && self.allow_duplicates == other.allow_duplicates
     }
 
     /// Returns an error if the configuration cannot support these options.
@@ -114,6 +150,18 @@ mod tests {
         }
         assert_eq!(fault(false, true, DeliveryGuarantee::AtMostOnce), None);
         assert_eq!(fault(true, true, DeliveryGuarantee::ExactlyOnce), None);
+    }
+
+    #[test]
+    fn equal_options_have_one_number_and_numbers_end() {
+        let (profiles, options) = (Profiles::default(), StackOptions::default());
+        let single = |partition| StackOptions { strategy: PartitionStrategy::Single(partition), ..options.clone() };
+        assert_eq!([0, 1, 0].map(|partition| profiles.number(&single(partition))), [Some(1), Some(2), Some(1)]);
+        assert_eq!(profiles.get(2, |found| found.strategy), Some(PartitionStrategy::Single(1)));
+        assert!(profiles.get(0, |_| ()).is_none() && profiles.get(3, |_| ()).is_none());
+        assert_eq!(profiles.number(&StackOptions { allow_duplicates: true, ..single(0) }), Some(3));
+        let last = (2..).map_while(|partition| profiles.number(&single(partition))).last();
+        assert_eq!((last, profiles.number(&single(1))), (Some(255), Some(2)));
     }
 
     #[test]

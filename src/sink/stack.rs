@@ -33,7 +33,7 @@ use kafka_tower_layers::serialize::{BytesSerializer, MessageSerializer, Serializ
 use tower_layer::{Identity, Layer};
 
 use super::boxed::DynStack;
-use super::options::StackOptions;
+use super::options::{Profiles, StackOptions};
 use super::stack_layer::StackLayer;
 use super::telemetry::SinkTelemetry;
 use crate::KafkaSinkConfig;
@@ -171,6 +171,7 @@ type Make<T> = Box<dyn Fn(&StackOptions) -> Box<dyn DynStack<T>> + Send + Sync>;
 /// Makes the stack of a sink, again with other options if they change, over one transport, breaker and set of metrics.
 pub(super) struct StackFactory<T> {
     config: KafkaSinkConfig,
+    profiles: Arc<Profiles>,
     make: Make<T>,
     /// Makes a stack for records as they are, without the user's layers.
     make_encoded: Make<Bytes>,
@@ -192,11 +193,13 @@ impl<T: Send + Sync + 'static> StackFactory<T> {
         R: StackLayer<Record, RecordStack<S>>,
         L: StackLayer<SinkMessage<T>, TypedStack<T, F, S, R>>,
     {
+        let profiles = Arc::<Profiles>::default();
         let common = Arc::new((config.clone(), instruments, control, transport));
+        let others = Arc::clone(&profiles);
         let of_records = Arc::clone(&common);
         let make = move |options: &StackOptions| {
             let (settings, instruments, control, transport) = &*common;
-            let layers = Layers::new(settings, options, instruments, Arc::clone(control));
+            let layers = Layers::new(settings, options, instruments, Arc::clone(control)).profiles(settings, &others);
             let stack = outer.layer(layers.stack(Arc::clone(&serializer), &records, transport.clone()));
             instruments.telemetry.erase(instruments.metered(stack))
         };
@@ -206,14 +209,24 @@ impl<T: Send + Sync + 'static> StackFactory<T> {
             let stack = layers.stack::<Bytes, _, _, _>(Arc::new(BytesSerializer), &Identity::new(), transport.clone());
             instruments.telemetry.erase(instruments.metered(stack))
         };
-        Self { config, make: Box::new(make), make_encoded: Box::new(make_encoded) }
+        Self { config, profiles, make: Box::new(make), make_encoded: Box::new(make_encoded) }
     }
 }
 
 impl<T> StackFactory<T> {
     /// Makes a stack with these options. The error says which of them cannot be combined, if so.
     pub(super) fn make(&self, options: &StackOptions) -> (Box<dyn DynStack<T>>, Option<Error>) {
-        ((self.make)(options), options.fault(&self.config))
+        ((self.make)(options), self.fault(options))
+    }
+
+    /// The error of options that cannot be combined.
+    pub(super) fn fault(&self, options: &StackOptions) -> Option<Error> {
+        options.fault(&self.config)
+    }
+
+    /// The number that stands for these options in messages to the same stack. `None` if there are too many.
+    pub(super) fn profile(&self, options: &StackOptions) -> Option<u8> {
+        self.profiles.number(options)
     }
 
     /// Makes a stack with these options that sends values as they are, without a `content-type`, past the user's layers.
@@ -244,16 +257,8 @@ impl Layers {
             Some(partitioner) => partition.partitioner(Arc::clone(partitioner)),
             None => partition,
         };
-        let base_backoff = Duration::from_millis(config.base_backoff_ms);
-        let policy = RetryPolicy::new()
-            .delivery_guarantee(options.guarantee)
-            .allow_duplicates(options.allow_duplicates)
-            .max_retries(config.max_retries)
-            .base_backoff(base_backoff)
-            // A base backoff above 10 s is the user's choice and is not cut.
-            .max_backoff(base_backoff.max(Duration::from_secs(10)));
         let (retries, hooks) = (instruments.metrics.clone(), options.retry_hooks.clone());
-        let retry = RetryLayer::new(policy).on_retry(move |event| {
+        let retry = RetryLayer::new(policy(config, options)).on_retry(move |event| {
             if !event.isolated {
                 retries.record_retry();
             }
@@ -274,6 +279,15 @@ impl Layers {
         }
     }
 
+    /// Takes the strategy and the policy of messages with other options from these.
+    fn profiles(mut self, config: &KafkaSinkConfig, profiles: &Arc<Profiles>) -> Self {
+        let (config, strategies, policies) = (config.clone(), Arc::clone(profiles), Arc::clone(profiles));
+        let strategy = |options: &StackOptions| (options.strategy, options.partitioner.clone());
+        self.partition = self.partition.profiles(move |number| strategies.get(number, strategy));
+        self.retry = self.retry.profiles(move |number| policies.get(number, |options| policy(&config, options)));
+        self
+    }
+
     fn stack<T, F, S, R>(&self, serializer: Arc<F>, yours: &R, transport: S) -> TypedStack<T, F, S, R>
     where
         F: MessageSerializer<T> + ?Sized,
@@ -286,4 +300,15 @@ impl Layers {
             .content_type_header(self.content_type_header)
             .layer(records)
     }
+}
+
+fn policy(config: &KafkaSinkConfig, options: &StackOptions) -> RetryPolicy {
+    let base_backoff = Duration::from_millis(config.base_backoff_ms);
+    RetryPolicy::new()
+        .delivery_guarantee(options.guarantee)
+        .allow_duplicates(options.allow_duplicates)
+        .max_retries(config.max_retries)
+        .base_backoff(base_backoff)
+        // A base backoff above 10 s is the user's choice and is not cut.
+        .max_backoff(base_backoff.max(Duration::from_secs(10)))
 }

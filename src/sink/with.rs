@@ -9,7 +9,7 @@ use kafka_tower_layers::retry::DeliveryGuarantee;
 use super::KafkaSink;
 use super::options::StackOptions;
 
-/// Each method rebuilds the stack over the same transport, breaker and metrics; earlier clones keep their stack. These
+/// Each method returns a sink over the same transport, layers, breaker and metrics; earlier clones keep their options. These
 /// methods cannot fail: an unsupported option, or a sink over your own stack, is stored as an error that the first
 /// operation returns. The builder reports the same error before it connects.
 impl<T> KafkaSink<T> {

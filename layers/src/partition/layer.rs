@@ -12,7 +12,11 @@ use super::{Partition, PartitionCounts, PartitionStrategy, Partitioner};
 #[derive(Clone)]
 pub struct PartitionLayer {
     picker: Picker,
+    profiles: Option<Profiles>,
 }
+
+/// Strategy and partitioner of the records of a [profile](kafka_tower_core::Record::profile).
+pub(super) type Profiles = Arc<dyn Fn(u8) -> Option<(PartitionStrategy, Option<Arc<dyn Partitioner>>)> + Send + Sync>;
 
 impl PartitionLayer {
     /// Creates a layer with a strategy. `partition_counts` is usually a transport's
@@ -20,7 +24,8 @@ impl PartitionLayer {
     #[must_use]
     pub fn new(strategy: PartitionStrategy, partition_counts: impl PartitionCounts + 'static) -> Self {
         let counts = Arc::new(partition_counts);
-        Self { picker: Picker { strategy, partitioner: None, counts, positions: Arc::default() } }
+        let picker = Picker { strategy, partitioner: None, counts, positions: Arc::default() };
+        Self { picker, profiles: None }
     }
 
     /// Sets a [`Partitioner`], and the strategy to `Custom`.
@@ -40,13 +45,24 @@ impl PartitionLayer {
         self.picker.partitioner = Some(Arc::new(partitioner));
         self
     }
+
+    /// Sets what other strategies the records of profiles have.
+    #[doc(hidden)] // only a sink calls it
+    #[must_use]
+    pub fn profiles(
+        mut self,
+        profiles: impl Fn(u8) -> Option<(PartitionStrategy, Option<Arc<dyn Partitioner>>)> + Send + Sync + 'static,
+    ) -> Self {
+        self.profiles = Some(Arc::new(profiles));
+        self
+    }
 }
 
 impl<S> Layer<S> for PartitionLayer {
     type Service = Partition<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Partition::new(inner, self.picker.clone())
+        Partition::new(inner, self.picker.clone(), self.profiles.clone())
     }
 }
 

@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 use kafka_tower_core::Record;
 use tower_service::Service;
 
+use super::layer::Profiles;
 use super::picker::Picker;
 use super::positions::LastTopic;
 
@@ -13,11 +14,30 @@ pub struct Partition<S> {
     inner: S,
     picker: Picker,
     last: LastTopic,
+    profiles: Option<Profiles>,
+    /// That of the last profile.
+    other: Option<Box<(u8, Picker)>>,
 }
 
 impl<S> Partition<S> {
-    pub(super) fn new(inner: S, picker: Picker) -> Self {
-        Self { inner, picker, last: LastTopic::default() }
+    pub(super) fn new(inner: S, picker: Picker, profiles: Option<Profiles>) -> Self {
+        Self { inner, picker, last: LastTopic::default(), profiles, other: None }
+    }
+
+    /// The partition of a record that a sink sends with other options than those of its stack.
+    #[cold]
+    #[inline(never)]
+    fn partition_of_profile(&mut self, record: &Record) -> Option<i32> {
+        let profile = record.profile();
+        if self.other.as_ref().is_none_or(|other| other.0 != profile) {
+            let mut picker = self.picker.clone();
+            if let Some((strategy, partitioner)) = self.profiles.as_ref().and_then(|find| find(profile)) {
+                (picker.strategy, picker.partitioner) = (strategy, partitioner);
+            }
+            self.other = Some(Box::new((profile, picker)));
+        }
+        let (_, picker) = &**self.other.as_ref()?;
+        picker.partition(record, &mut self.last)
     }
 
     inner_service!();
@@ -33,7 +53,10 @@ impl<S: Service<Record>> Service<Record> for Partition<S> {
     }
 
     fn call(&mut self, mut record: Record) -> S::Future {
-        record.partition = self.picker.partition(&record, &mut self.last);
+        record.partition = match record.profile() {
+            0 => self.picker.partition(&record, &mut self.last),
+            _ => self.partition_of_profile(&record),
+        };
         self.inner.call(record)
     }
 }

@@ -140,7 +140,7 @@ impl<S: Clone> History<S> {
             now: now.into_std(),
             draw: draw(shared.seed, failures.number, failures.attempts),
         };
-        let (isolated, delay) = match decide(&shared.policy, &error, &situation) {
+        let (isolated, delay) = match decide(&shared.policy_of(record.profile()), &error, &situation) {
             Decision::Stop => return Err(error),
             Decision::SendIsolated => (true, Duration::ZERO),
             Decision::RetryAfter(delay) => (false, delay),

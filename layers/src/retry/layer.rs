@@ -1,9 +1,10 @@
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use tower_layer::Layer;
 
 use super::event::Hooks;
-use super::inner::RetryInner;
+use super::inner::{Profiles, RetryInner};
 use super::{Retry, RetryEvent, RetryPolicy};
 
 /// Layer that creates [`Retry`] services. See the [module](super).
@@ -12,6 +13,7 @@ pub struct RetryLayer {
     policy: RetryPolicy,
     hooks: Hooks,
     seed: Option<u64>,
+    profiles: Profiles,
 }
 
 impl RetryLayer {
@@ -44,6 +46,14 @@ impl RetryLayer {
         self
     }
 
+    /// Sets what other policies the records of [profiles](kafka_tower_core::Record::profile) have.
+    #[doc(hidden)] // only a sink calls it
+    #[must_use]
+    pub fn profiles(mut self, profiles: impl Fn(u8) -> Option<RetryPolicy> + Send + Sync + 'static) -> Self {
+        self.profiles = Profiles(Some(Arc::new(profiles)));
+        self
+    }
+
     /// Seeds the jitter, so that a run can be repeated. Default: each service has a random seed.
     #[must_use]
     pub fn jitter_seed(mut self, seed: u64) -> Self {
@@ -63,7 +73,8 @@ impl<S: Clone> Layer<S> for RetryLayer {
 
     fn layer(&self, inner: S) -> Self::Service {
         let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
-        let shared = RetryInner::new(self.policy.clone(), self.hooks.clone(), seed, inner.clone());
+        let shared =
+            RetryInner::new(self.policy.clone(), self.profiles.clone(), self.hooks.clone(), seed, inner.clone());
         Retry::new(inner, shared)
     }
 }

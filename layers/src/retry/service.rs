@@ -5,8 +5,8 @@ use std::task::{Context, Poll};
 use kafka_tower_core::{Error, Record, Result};
 use tower_service::Service;
 
+use super::RetryFuture;
 use super::inner::RetryInner;
-use super::{DeliveryGuarantee, RetryFuture};
 
 /// Service that retries records. Created by [`RetryLayer`](super::RetryLayer).
 #[derive(Clone)]
@@ -39,7 +39,7 @@ where
     /// Makes the first attempt at once: call order is the order of the first attempts.
     fn call(&mut self, record: Record) -> Self::Future {
         let shared = Arc::clone(&self.shared);
-        if shared.policy.guarantee == DeliveryGuarantee::ExactlyOnce {
+        if shared.never_retries(record.profile()) {
             return RetryFuture::new(self.inner.call(record), None, shared);
         }
         // The clone is sent and the record is kept: the other way round copies the record once more.

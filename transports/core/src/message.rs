@@ -47,6 +47,7 @@ pub struct Envelope {
     /// In milliseconds; 0 if it is not known. See [`Record::given`].
     given_ms: u32,
     tenant: Tenant,
+    profile: u8,
     in_order: bool,
 }
 
@@ -208,12 +209,11 @@ impl SinkMessage<Bytes> {
     /// ```
     #[must_use]
     pub fn from_record(record: Record) -> Self {
-        let Record { topic, key, value, headers, partition, timestamp, expires_at, given_ms, tenant, isolated: _ } =
-            record;
+        // A sink sets the rest.
+        let Record { topic, key, value, headers, partition, timestamp, expires_at: deadline, given_ms, .. } = record;
         let topic = Some(topic);
-        let deadline = expires_at;
         let envelope =
-            Envelope { key, headers, partition, timestamp, topic, deadline, given_ms, tenant, in_order: false };
+            Envelope { key, headers, partition, timestamp, topic, deadline, given_ms, ..Envelope::default() };
         Self { value, envelope }
     }
 }
@@ -251,6 +251,13 @@ impl Envelope {
         self.tenant = tenant;
     }
 
+    /// Sets the number of the options with which a sink sends the message: see [`Record::profile`].
+    #[doc(hidden)] // only a sink calls it
+    #[inline]
+    pub fn set_profile(&mut self, profile: u8) {
+        self.profile = profile;
+    }
+
     /// Creates the record of an encoded value (`None` for a tombstone), on the message's own topic or else on
     /// `topic`.
     #[must_use]
@@ -265,6 +272,7 @@ impl Envelope {
             expires_at: self.deadline,
             given_ms: self.given_ms,
             tenant: self.tenant,
+            profile: self.profile,
             isolated: false,
         }
     }

@@ -40,6 +40,8 @@ pub struct Record {
     pub(crate) given_ms: u32,
     /// Fits into the record's padding.
     pub(crate) tenant: Tenant,
+    /// As the tenant, in the padding.
+    pub(crate) profile: u8,
     /// Asks the transport to send the record isolated (alone in its batch), because a broker refused its batch and
     /// did not say which record was the cause.
     pub isolated: bool,
@@ -59,6 +61,7 @@ impl Record {
             expires_at: None,
             given_ms: 0,
             tenant: Tenant::default(),
+            profile: 0,
             isolated: false,
         }
     }
@@ -139,6 +142,14 @@ impl Record {
     pub fn with_tenant(mut self, tenant: Tenant) -> Self {
         self.tenant = tenant;
         self
+    }
+
+    /// Number of the options with which a sink sends the record, if they are not those of the sink's stack: then not 0.
+    #[doc(hidden)] // only layers that a sink has made read it
+    #[must_use]
+    #[inline]
+    pub fn profile(&self) -> u8 {
+        self.profile
     }
 
     /// Bytes of key, value and headers: the size that a [`Gate`](crate::gate::Gate) counts.

@@ -451,6 +451,40 @@ async fn a_rate_limit_behind_a_buffer_holds_for_all_clones() {
     assert_eq!(kafka.len("numbers"), 15);
 }
 
+/// So do the sinks that were derived from it, with their own options.
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_holds_for_derived_sinks_too_which_have_their_own_options() {
+    use tower::buffer::BufferLayer;
+    use tower::limit::RateLimitLayer;
+
+    let kafka = MemoryKafka::new().with_topic("numbers", 3);
+    let sink = KafkaSink::<u32>::builder(config())
+        .transport(kafka.transport())
+        .partition_strategy(PartitionStrategy::Single(0))
+        .layer(BufferLayer::<SinkMessage<u32>>::new(64))
+        .layer(RateLimitLayer::new(5, Duration::from_secs(1)))
+        .build()
+        .await
+        .unwrap();
+    let first = sink.clone().with_partition_strategy(PartitionStrategy::Single(1));
+    let second = sink.clone().with_partitioner(|_: &Record, _| Some(2)).with_allow_duplicates(true);
+    let sinks = [sink, first, second];
+    let sends: Vec<_> =
+        sinks.iter().enumerate().flat_map(|(n, sink)| (0..5).map(move |i| (n, tokio::spawn(sink.send(i))))).collect();
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert_eq!(kafka.len("numbers"), 5, "15 without a limit in common");
+    for (n, send) in sends {
+        assert_eq!(send.await.unwrap().unwrap().partition, i32::try_from(n).unwrap());
+    }
+    // Only the one that allows duplicates retries what may have been written.
+    for (sink, is_retried) in sinks.iter().zip([false, false, true]) {
+        kafka.script().lose_answer_with(transient(Persistence::PossiblyPersisted));
+        assert_eq!(sink.send(7).await.is_ok(), is_retried);
+    }
+    let misfit = sinks[1].clone().with_delivery_guarantee(DeliveryGuarantee::ExactlyOnce);
+    assert_eq!(misfit.send(8).await.unwrap_err().kind(), ErrorKind::Config);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_sink_over_a_stack_has_its_counters_and_its_breaker() {
     use kafka_tower::layers::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
