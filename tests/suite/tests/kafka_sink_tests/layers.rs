@@ -528,14 +528,10 @@ async fn a_sink_and_a_stack_can_be_boxed() {
     use tower::ServiceExt;
     use tower::util::BoxCloneSyncService;
 
-    fn is_sync<F: Send + Sync>(future: F) -> F {
-        future
-    }
-
     let kafka = MemoryKafka::new().with_topic("numbers", 1);
     let sink = sink(&kafka, config()).await;
     let mut boxed = ServiceBuilder::new().boxed_clone_sync().service(sink.clone());
-    let delivery: Delivery = is_sync(boxed.ready().await.unwrap().call(SinkMessage::new(1_u32))).await.unwrap();
+    let delivery: Delivery = boxed.ready().await.unwrap().call(SinkMessage::new(1_u32)).await.unwrap();
     assert_eq!(delivery.offset, Some(0));
     let transport = kafka.transport();
     let control = transport.control();
