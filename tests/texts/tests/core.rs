@@ -95,6 +95,7 @@ fn of_transports() {
         transport::larger_than_gate("orders", 10, 5),
         transport::larger_than_request("orders", 10, 5),
         transport::after_close("orders"),
+        transport::after_sink_close("orders"),
         transport::call_after_close("the transaction was not begun"),
         transport::looked_up_at_close("orders"),
         transport::lost("orders"),
@@ -103,6 +104,8 @@ fn of_transports() {
     ];
     for why in WHY {
         errors.push(transport::without_room_at_close("orders", why));
+        errors.push(transport::without_room_at_sink_close("orders", why));
+        errors.extend([true, false].map(|handed_over| transport::unanswered_at_sink_close("orders", handed_over, why)));
         for given in given.into_iter().chain([None]) {
             errors.extend([true, false].map(|handed_over| transport::expired("orders", given, handed_over, why)));
         }
