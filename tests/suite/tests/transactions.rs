@@ -382,7 +382,11 @@ async fn sending_offsets_of_a_group_without_coordinator_ends_in_time() {
     let offsets = vec![TopicOffset { topic: topic.as_str().into(), partition: 0, offset: 1 }];
     let told = transactions.send_offsets(offsets, group, Duration::from_secs(2));
     let error = tokio::time::timeout(TIME, told).await.expect("no answer in time").unwrap_err();
-    assert_eq!((error.kind(), error.recovery()), (ErrorKind::Timeout, Recovery::Fatal), "{error:#}");
+    assert_eq!((error.kind(), error.recovery()), (ErrorKind::Timeout, Recovery::AbortTransaction), "{error:#}");
+    // A new producer aborts it.
+    transactions.abort(TIME).await.unwrap();
+    transactions.begin(TIME).await.unwrap();
+    transactions.commit(TIME).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
