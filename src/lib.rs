@@ -125,6 +125,10 @@ struct ConfigDocument;
 struct ClientDocument;
 
 #[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
+#[doc = include_str!("../docs/services.md")]
+struct ServicesDocument;
+
+#[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
 #[doc = include_str!("../docs/errors.md")]
 struct ErrorsDocument;
 
