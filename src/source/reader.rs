@@ -1,6 +1,7 @@
-//! Reads batches, decodes them in place, and hands messages out.
+//! Reads batches, and hands messages out.
 
-use std::borrow::Cow;
+mod batch;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,24 +9,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use kafka_tower_core::source::{CommitStrategy, DeliveryId};
-use kafka_tower_core::wakers::guarded;
-use kafka_tower_core::{
-    Assignment, BatchSink, Error, ErrorKind, Header, Headers, RawRecord, RecordRef, Result, Timestamp, TimestampType,
-    TopicPartition,
-};
-use kafka_tower_layers::deserialize::{MessageDeserializer, check_content_type};
+use kafka_tower_core::source::CommitStrategy;
+use kafka_tower_core::{Error, RawRecord, Result, TopicPartition};
+use kafka_tower_layers::deserialize::MessageDeserializer;
 use tokio::runtime::Handle;
 
+use self::batch::{Body, Entering, Meta, Read, Sink, panicked};
 use super::blocks::Blocks;
-use super::contents::{Contents, KeptValue};
+use super::contents::Contents;
 use super::decode_policy::OnDecodeError;
 use super::letters::Letters;
-use super::receipt::Origin;
 use super::shared::State;
-use super::telemetry::Polling;
-use super::{DecodePolicy, Receipt, Shared, SourceError, SourceMessage};
+use super::{Receipt, Shared, SourceError, SourceMessage};
+
+pub(super) use self::batch::Reading;
 
 /// Maximum number of records that are decoded before they are handed out.
 const BATCH: usize = 64;
@@ -45,18 +42,6 @@ type Deserializer<T> = Arc<dyn MessageDeserializer<T>>;
 
 type Decoding<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
-/// How records are read.
-#[derive(Debug, Default)]
-pub(super) struct Reading {
-    pub(super) policy: DecodePolicy,
-    pub(super) lenient_content_type: bool,
-    pub(super) keep_raw: bool,
-    /// Whether records are taken as if they had no headers.
-    pub(super) ignores_headers: bool,
-    /// Whether the error of a record that cannot be decoded leaves its partition as it is.
-    pub(super) hands_out_undecoded: bool,
-}
-
 pub(super) struct Reader<T> {
     deserializer: Deserializer<T>,
     reading: Reading,
@@ -73,46 +58,6 @@ pub(super) struct Reader<T> {
     largest: u32,
     /// Number of records since the reader last let other tasks run.
     handed: u8,
-}
-
-/// A record that was read and not handed out.
-struct Read<T> {
-    meta: Meta,
-    body: Body<T>,
-}
-
-struct Meta {
-    origin: Arc<Origin>,
-    /// The default until it is entered.
-    id: DeliveryId,
-    offset: i64,
-    timestamp: Option<Timestamp>,
-    timestamp_type: Option<TimestampType>,
-    key: Option<Bytes>,
-    headers: Headers,
-    /// Bytes of value, key and headers.
-    bytes: u32,
-    /// Its value, if messages keep it.
-    kept: Option<KeptValue>,
-}
-
-impl Meta {
-    fn raw_record(&self, value: Option<Bytes>) -> RawRecord {
-        let at = &self.origin.at;
-        let mut record = RawRecord::new(Arc::clone(&at.topic), at.partition, self.offset);
-        (record.timestamp, record.timestamp_type) = (self.timestamp, self.timestamp_type);
-        (record.key, record.value) = (self.key.clone(), value);
-        record.headers = self.headers.clone();
-        record
-    }
-}
-
-enum Body<T> {
-    /// `None`: a tombstone.
-    Decoded(Option<T>),
-    Failed(Option<Bytes>, Error),
-    /// The deserializer has to wait.
-    Waits(Option<Bytes>),
 }
 
 /// No value is pinned here.
@@ -386,127 +331,4 @@ fn message<T>(shared: &Shared, meta: Meta, value: Option<T>, attempt: u32) -> So
     let message = SourceMessage { contents, receipt: Receipt::new(origin, offset, id) };
     shared.hooks.consumed(message.topic());
     message
-}
-
-/// The records of a batch. Its drop enters them, in one step; also after a panic of the transport, which does not lend them
-/// again.
-struct Entering<'a, T> {
-    shared: &'a Arc<Shared>,
-    at: &'a Assignment,
-    ready: &'a mut VecDeque<Read<T>>,
-    /// Index of its first record.
-    first: usize,
-}
-
-impl<T> Drop for Entering<'_, T> {
-    fn drop(&mut self) {
-        if self.ready.len() == self.first {
-            return;
-        }
-        let mut old = 0;
-        let mut state = self.shared.state();
-        let mut deliver = state.engine.deliver(self.at);
-        for read in self.ready.range_mut(self.first..) {
-            match deliver(read.meta.offset) {
-                Some(id) => read.meta.id = id,
-                None => old += 1,
-            }
-        }
-        drop(deliver);
-        drop(state);
-        if old > 0 {
-            tracing::debug!(partition = %self.at.at, records = old, "records of an old epoch were discarded");
-            let mut batch = self.ready.split_off(self.first);
-            batch.retain(|read| read.meta.id != DeliveryId::default());
-            self.ready.append(&mut batch);
-        }
-    }
-}
-
-/// Decodes the records of a batch.
-struct Sink<'a, T> {
-    entering: Entering<'a, T>,
-    deserializer: &'a dyn MessageDeserializer<T>,
-    reading: &'a Reading,
-    blocks: &'a mut Blocks,
-    /// Made with the first record: most calls find none.
-    origin: Option<Arc<Origin>>,
-    polling: Option<Polling>,
-    /// Bytes of the largest record.
-    largest: u32,
-}
-
-impl<T> Sink<'_, T> {
-    /// `None` if the deserializer has to wait.
-    fn decode(&self, lent: &RecordRef<'_>) -> Option<Result<T>> {
-        if !self.reading.lenient_content_type && !lent.headers.is_empty() {
-            if let Err(error) = check_content_type(self.deserializer.content_types(), lent) {
-                return Some(Err(error));
-            }
-        }
-        self.deserializer.deserialize_now(&self.entering.at.at.topic, lent)
-    }
-}
-
-impl<T> BatchSink for Sink<'_, T> {
-    fn record(&mut self, lent: RecordRef<'_>) {
-        let lent = if self.reading.ignores_headers { lent.with_headers(&[]) } else { lent };
-        let Entering { shared, at, .. } = self.entering;
-        if self.polling.is_none() {
-            guarded("telemetry", || self.polling = Some(shared.hooks.poll()));
-        }
-        let body = match lent.value {
-            None => Body::Decoded(None),
-            Some(value) => {
-                let decode = || self.decode(&lent);
-                match catch_unwind(AssertUnwindSafe(decode)) {
-                    Ok(Some(Ok(value))) => Body::Decoded(Some(value)),
-                    Ok(Some(Err(error))) => Body::Failed(own(Some(value)), error),
-                    Ok(None) => Body::Waits(own(Some(value))),
-                    Err(_) => Body::Failed(own(Some(value)), panicked()),
-                }
-            }
-        };
-        let key = lent.key.map(|key| self.blocks.copy(key));
-        let header =
-            |(key, value): &(&str, Option<&[u8]>)| Header { key: Cow::Owned((*key).to_owned()), value: own(*value) };
-        let headers = lent.headers.iter().map(header).collect::<Headers>();
-        guarded("telemetry", || self.polling.iter_mut().for_each(|polling| polling.record(&headers)));
-        let kept = self.reading.keep_raw.then(|| Box::new(own(lent.value)));
-        let new = || Arc::new(Origin { shared: Arc::clone(shared), at: at.at.clone() });
-        let origin = Arc::clone(self.origin.get_or_insert_with(new));
-        let (id, offset, bytes) = (DeliveryId::default(), lent.offset, bytes_of(&lent));
-        let (timestamp, timestamp_type) = (lent.timestamp, lent.timestamp_type);
-        self.largest = self.largest.max(bytes);
-        let meta = Meta { origin, id, offset, timestamp, timestamp_type, key, headers, bytes, kept };
-        self.entering.ready.push_back(Read { meta, body });
-    }
-}
-
-fn bytes_of(lent: &RecordRef<'_>) -> u32 {
-    let of = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
-    let headers: usize = lent.headers.iter().map(|(key, value)| key.len() + of(*value)).sum();
-    u32::try_from(of(lent.key) + of(lent.value) + headers).unwrap_or(u32::MAX)
-}
-
-fn own(part: Option<&[u8]>) -> Option<Bytes> {
-    part.map(Bytes::copy_from_slice)
-}
-
-fn panicked() -> Error {
-    Error::new(ErrorKind::Serialization, "the deserializer panicked")
-        .without_record()
-        .with_help("correct the deserializer: it has to return an error")
-}
-
-#[cfg(test)]
-mod tests {
-    use kafka_tower_test_texts::assert_consistent;
-
-    use super::*;
-
-    #[test]
-    fn all_texts_agree_with_their_facts() {
-        assert_consistent(&panicked());
-    }
 }
