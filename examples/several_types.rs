@@ -44,7 +44,7 @@ impl Shop {
         let orders = client.sink("orders").build().await?;
         // A payment is worth more retries than an order.
         let payments = client.sink("payments").settings(|config| config.max_retries = 20).build().await?;
-        // Nobody waits for an audit line.
+        // A sale waits at most a second for its audit line.
         let audit = client
             .sink("audit")
             .layer(MapRequestLayer::new(|line: SinkMessage<String>| line.with_header("from", "shop")))

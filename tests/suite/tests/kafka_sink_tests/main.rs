@@ -6,5 +6,6 @@ mod completeness;
 mod contract;
 mod edges;
 mod layers;
+mod own_layers;
 mod shared_transactions;
 mod transactions;

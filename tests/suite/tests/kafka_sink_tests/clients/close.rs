@@ -185,7 +185,7 @@ async fn what_a_layer_hands_over_after_the_close_is_not_sent() {
     assert_eq!((kafka.len("orders"), kafka.len("payments")), (0, 1));
 }
 
-/// A failure that nobody has polled is that of its own sink.
+/// A failed send whose future was not polled since counts in the report of its own sink only.
 #[tokio::test(start_paused = true)]
 async fn unseen_failures_of_other_sinks_do_not_count() {
     let kafka = kafka();

@@ -161,7 +161,7 @@ impl<A> Slot<A> {
             None
         } else {
             state.stage = Stage::Expired;
-            // The late report of a record whose caller has dropped its future goes to whoever was told of that.
+            // Set already if the caller has dropped its future: then it belongs to the observer of that.
             state.rare().late.get_or_insert_with(|| unanswered.report());
             state.set_outcome(Err(error.with_unanswered(unanswered)), self.record.tenant, Some(unseen))
         };
