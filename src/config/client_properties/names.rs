@@ -40,7 +40,7 @@ const OF_REGISTRIES: [&str; 14] = [
 ];
 
 /// Java's names of settings that change nothing of what is sent or read.
-const WITHOUT_EFFECT: [(&str, &str); 13] = [
+const WITHOUT_EFFECT: [(&str, &str); 12] = [
     ("auto.include.jmx.reporter", "is for Java's metrics"),
     ("exclude.internal.topics", CODE),
     ("key.deserializer", CODE),
@@ -51,7 +51,6 @@ const WITHOUT_EFFECT: [(&str, &str); 13] = [
     ("metrics.num.samples", "is for Java's metrics"),
     ("metrics.recording.level", "is for Java's metrics"),
     ("metrics.sample.window.ms", "is for Java's metrics"),
-    ("queue.buffering.max.messages", BOUNDED),
     ("value.deserializer", CODE),
     ("value.serializer", CODE),
 ];
@@ -80,8 +79,20 @@ pub(super) fn meaning(side: &Side, name: &str, value: &str) -> Meaning {
     if is_of_other(side, name) {
         return Meaning::Ignored(if side.client == Client::Producer { "is for consumers" } else { "is for producers" });
     }
+    let stands_alone = value.is_empty() && properties::java::cure(side.client, name).is_none();
+    if find(value).is_none() && (stands_alone || !is_name(name)) {
+        let cure = "end each line of a longer value but the last with a backslash, or remove it";
+        return Meaning::Unknown("this is no setting".to_owned(), cure.to_owned());
+    }
     let (problem, cure) = properties::refusal(side, name, value);
     Meaning::Unknown(problem, cure)
+}
+
+/// Whether it may be shown: it is no part of a key or password that stands on a line of its own.
+pub(super) fn is_name(text: &str) -> bool {
+    find(text).is_some()
+        || text.contains('.')
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
 }
 
 /// Whether only the other client has it, as one of librdkafka's properties or of Java's.
@@ -119,6 +130,7 @@ fn renamed(client: Client, name: &str, value: &str) -> Option<Meaning> {
         },
         (Consumer, "fetch.max.bytes") => Some(Meaning::Ignored(BOUNDED)),
         (Consumer, "fetch.max.wait.ms") => field("fetch_max_wait_ms", value),
+        (Consumer, "request.timeout.ms") => Some(of("socket.timeout.ms", value)),
         (Consumer, "queued.max.messages.kbytes") => field("buffer_bytes", &kbytes(value)),
         _ => None,
     }
@@ -195,6 +207,7 @@ mod tests {
             ("auto.offset.reset", "smallest", field("start", "earliest")),
             ("enable.auto.commit", "false", field("commit", "manual")),
             ("queued.max.messages.kbytes", "1", field("buffer_bytes", "1024")),
+            ("request.timeout.ms", "60000", of("socket.timeout.ms", "60000")),
             ("max.poll.records", "5", Meaning::Ignored(BOUNDED)),
             ("acks", "all", Meaning::Ignored("is for producers")),
             ("buffer.memory", "5", Meaning::Ignored("is for producers")),
@@ -211,7 +224,7 @@ mod tests {
 
     #[test]
     fn tables_do_not_hide_settings_that_have_an_effect() {
-        for (name, _) in WITHOUT_EFFECT.iter().filter(|(_, why)| *why != BOUNDED) {
+        for (name, _) in WITHOUT_EFFECT {
             assert!(find(name).is_none(), "{name}");
         }
         for property in [&SINK, &SOURCE].into_iter().flat_map(Side::properties) {

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use kafka_tower_core::{Error, ErrorKind, Result};
 
 use super::jaas::Login;
-use super::names::{Meaning, meaning, placeholder};
+use super::names::{Meaning, is_name, meaning, placeholder};
 use super::text::{self, Line};
 use crate::config::fields::Settings;
 use crate::config::overlay::{Overlay, Setting};
+use crate::config::properties::canonical;
+use crate::config::properties::property::Client;
 
 /// Why the names by which Java gets tokens have no effect.
 const PROVIDER: &str = "a provider of tokens replaces (`with_token_provider`)";
@@ -26,7 +28,12 @@ pub(super) fn read<C: Settings>(text: &str) -> Result<C> {
 
 fn apply<C: Settings>(text: &str) -> Result<(C, Vec<String>)> {
     let (lines, faults) = text::parse(text);
-    let mut reader = Reader { lines: BTreeMap::new(), overlay: Overlay::over(C::default()), ignored: BTreeMap::new() };
+    let mut reader = Reader {
+        lines: BTreeMap::new(),
+        overlay: Overlay::over(C::default()),
+        set: BTreeMap::new(),
+        ignored: BTreeMap::new(),
+    };
     faults.iter().for_each(|fault| reader.overlay.fault(fault));
     lines.into_iter().for_each(|line| reader.add(line));
     let by_token = reader.tokens();
@@ -69,6 +76,8 @@ struct Reader<C> {
     /// What is not read yet, by name.
     lines: BTreeMap<String, Line>,
     overlay: Overlay<C>,
+    /// What was set, with the number of its line.
+    set: BTreeMap<Setting<'static>, (usize, String)>,
     /// Names by the reason why they have no effect.
     ignored: BTreeMap<&'static str, Vec<String>>,
 }
@@ -90,6 +99,17 @@ impl<C: Settings> Reader<C> {
     }
 
     fn set(&mut self, line: &Line, setting: Setting<'static>, value: &str) {
+        let target = match setting {
+            Setting::Property(name) => Setting::Property(canonical(name)),
+            field @ Setting::Field(_) => field,
+        };
+        match self.set.get(&target) {
+            Some((number, before)) if before != value => {
+                let problem = format!(" sets the same as line {number} to another value");
+                return self.fault(line, &problem, "remove one of them");
+            }
+            _ => drop(self.set.insert(target, (line.number, value.to_owned()))),
+        }
         self.overlay.set_by_variable(setting, value, &shown(line), false);
     }
 
@@ -141,7 +161,11 @@ impl<C: Settings> Reader<C> {
         };
         let settings: &[(&str, &'static str)] = match &*login.module {
             "PlainLoginModule" | "ScramLoginModule" => &[("username", "sasl.username"), ("password", "sasl.password")],
-            "Krb5LoginModule" => &[("principal", "sasl.kerberos.principal"), ("keyTab", "sasl.kerberos.keytab")],
+            "Krb5LoginModule" => &[
+                ("principal", "sasl.kerberos.principal"),
+                ("keyTab", "sasl.kerberos.keytab"),
+                ("serviceName", "sasl.kerberos.service.name"),
+            ],
             "OAuthBearerLoginModule" | "IAMLoginModule" if by_token => {
                 return self.ignored.entry(PROVIDER).or_default().push(line.name);
             }
@@ -157,6 +181,13 @@ impl<C: Settings> Reader<C> {
                 return self.fault(&line, problem, "use the module Plain, Scram or Krb5, or remove it");
             }
         };
+        if login.options.get("tokenauth").is_some_and(|value| value == "true") {
+            self.fault(
+                &line,
+                " logs in with a delegation token, which librdkafka cannot",
+                "use the password of a user",
+            );
+        }
         for (option, property) in settings {
             match login.options.get(*option) {
                 Some(value) if placeholder(value).is_none() => self.set_property(&line, property, value),
@@ -199,8 +230,8 @@ impl<C: Settings> Reader<C> {
         }
         if !is_pkcs12 {
             let cure =
-                "convert it with `keytool -importkeystore -deststoretype PKCS12`, and set ssl.keystore.type to PKCS12";
-            return self.fault(&location, " is a JKS keystore, which librdkafka cannot read", cure);
+                "set it to PKCS12 or PEM; convert another one with `keytool -importkeystore -deststoretype PKCS12`";
+            return self.fault(&location, " has no ssl.keystore.type that librdkafka can read", cure);
         }
         self.set_property(&location, "ssl.keystore.location", &location.value);
         if let Some(line) = password {
@@ -217,13 +248,16 @@ impl<C: Settings> Reader<C> {
         let kind = kind.map(|line| line.value.to_ascii_uppercase());
         let is_pkcs12 = match &kind {
             Some(kind) => kind == "PKCS12",
-            None => [".p12", ".pfx"].iter().any(|end| location.value.ends_with(end)),
+            None => [".p12", ".pfx"].iter().any(|end| location.value.to_ascii_lowercase().ends_with(end)),
         };
         Some(Store { location, password, is_pem: kind.as_deref() == Some("PEM"), is_pkcs12 })
     }
 
     /// Java has a level for each type of compression, and librdkafka one.
     fn compression_level(&mut self) {
+        if C::SIDE.client != Client::Producer {
+            return;
+        }
         let used = self.lines.get("compression.type").map(|line| line.value.clone()).unwrap_or_default();
         for kind in ["gzip", "lz4", "zstd"] {
             let name = format!("compression.{kind}.level");
@@ -255,7 +289,7 @@ struct Store {
 
 fn shown(line: &Line) -> String {
     let name: String = line.name.chars().take(SHOWN).collect();
-    format!("line {}: {name}", line.number)
+    if is_name(&line.name) { format!("line {}: {name}", line.number) } else { format!("line {}", line.number) }
 }
 
 #[cfg(test)]

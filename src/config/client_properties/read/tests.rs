@@ -211,13 +211,19 @@ fn a_producer_of_java() {
 #[test]
 fn a_consumer() {
     let (config, ignored) = apply::<KafkaSourceConfig>(
-        "group.id=billing\nenable.auto.commit=true\nauto.commit.interval.ms=700\nmax.poll.records=5\nfetch.max.wait.ms=20\nlinger.ms=5\n\
+        "compression.type=gzip\ncompression.gzip.level=6\ngroup.id=billing\nenable.auto.commit=true\nauto.commit.interval.ms=700\nmax.poll.records=5\nfetch.max.wait.ms=20\nlinger.ms=5\n\
          max.poll.interval.ms=600000\npartition.assignment.strategy=org.apache.kafka.clients.consumer.RangeAssignor",
     )
     .unwrap();
     assert_eq!((config.commit, config.commit_interval_ms), (CommitStrategy::Automatic, 700));
     assert_eq!((config.rebalance_timeout_ms, config.fetch_max_wait_ms), (600_000, 20));
-    assert_eq!(ignored, ["linger.ms, which is for producers", "max.poll.records, which other limits bound"]);
+    assert_eq!(
+        ignored,
+        [
+            "compression.gzip.level, compression.type, linger.ms, which is for producers",
+            "max.poll.records, which other limits bound"
+        ]
+    );
 }
 
 #[test]
@@ -243,7 +249,8 @@ fn everything_that_is_wrong_is_in_one_error_without_secrets() {
             "line 7: bootstrap.servers has a placeholder in place of a value: write the value itself",
             "line 8 has `\\u` without four hexadecimal digits that are a character: write `\\\\` for a backslash",
             "line 9: \"sasl.password\" as the value of a property: swap its name and its value",
-            "line 10: ssl.keystore.location is a JKS keystore, which librdkafka cannot read: convert it with `keytool -importkeystore -deststoretype PKCS12`, and set ssl.keystore.type to PKCS12",
+            "line 10: ssl.keystore.location has no ssl.keystore.type that librdkafka can read: set it to PKCS12 or PEM",
+            "convert another one with `keytool -importkeystore -deststoretype PKCS12`",
         ]
     );
     for jaas in [
@@ -257,4 +264,39 @@ fn everything_that_is_wrong_is_in_one_error_without_secrets() {
         kafka_tower_test_texts::assert_consistent(&wrong);
         assert!(!format!("{wrong:#} {wrong:?}").contains("hunter2"), "{wrong:#}");
     }
+}
+
+/// A value over several lines without backslashes: each line but the first looks like a name.
+#[test]
+fn lines_that_are_no_settings_are_not_shown() {
+    let pem = "ssl.keystore.key=-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\nAQEFAASCBKcwggSjAgEAAoIBAQC7=\nhunter2\nhunter.2\n-----END PRIVATE KEY-----";
+    let wrong = apply::<KafkaSinkConfig>(pem).unwrap_err();
+    let text = format!("{wrong:#} {wrong:?}");
+    assert!(!text.contains("MIIE") && !text.contains("AQEF") && !text.contains("hunter"), "{text}");
+    for line in 2..=6 {
+        assert!(text.contains(&format!("line {line}: this is no setting: end each line of a longer value")), "{text}");
+    }
+}
+
+#[test]
+fn one_setting_under_two_names_has_one_value() {
+    for (text, fault) in [
+        ("acks=all\nrequest.required.acks=0", "line 2: request.required.acks sets the same as line 1 to another value"),
+        (
+            "buffer.memory=65536\nqueue.buffering.max.kbytes=1",
+            "line 2: queue.buffering.max.kbytes sets the same as line 1",
+        ),
+        ("max.request.size=5000\nmessage.max.bytes=6000", "line 2: message.max.bytes sets the same as line 1"),
+        (
+            "sasl.jaas.config=a.PlainLoginModule required username=a password=b;\nsasl.username=c",
+            "line 2: sasl.username sets the same as line 1",
+        ),
+    ] {
+        let found = faults(text);
+        assert!(found.iter().any(|found| found.starts_with(fault)), "{found:?}");
+    }
+    assert!(
+        apply::<KafkaSinkConfig>("buffer.memory=1048576\nqueue.buffering.max.kbytes=1024").is_ok(),
+        "the same value"
+    );
 }
