@@ -18,7 +18,7 @@ use crate::{KafkaSink, SinkMessage};
 
 /// Starts a check of a sink. `build` makes the sink of each run; `value` makes the value of the message with this number.
 ///
-/// The sink's topic has to be [`TOPIC`]. For runs that can be repeated it has a
+/// The topic in the sink's configuration has to be [`TOPIC`], the only one of a run. For runs that can be repeated it has a
 /// [`jitter_seed`](crate::SinkBuilder::jitter_seed). With [`Guarantee::ExactlyOnce`] and transactions in its configuration, the check
 /// begins and ends the sink's transactions.
 ///

@@ -138,7 +138,7 @@ impl<T, F: ?Sized, S, L, R> SinkBuilder<T, F, S, L, R> {
     ///
     /// The layer is applied once: all clones of the sink are clones of the service that it makes. A rate limit of tower is
     /// shared by all clones if it is behind a `BufferLayer`: `.layer(BufferLayer::new(100)).layer(RateLimitLayer::new(..))`.
-    /// So do the sinks that its `with_…` methods return. (Beyond 255 different options of them, the layer is applied again.)
+    /// The sinks that its `with_…` methods return share the layer, too. (Beyond 255 different options of them, the layer is applied again.)
     ///
     /// To add a layer around the transport, pass the layered transport to [`transport`](Self::transport) together with
     /// its control. For another order of all layers use [`KafkaSink::from_service`](super::KafkaSink::from_service).

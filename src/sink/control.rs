@@ -70,10 +70,6 @@ impl Control for SinkControl {
         self.transport.generation()
     }
 
-    fn open_tenant(&self) -> Option<Arc<dyn Control>> {
-        self.transport.open_tenant()
-    }
-
     fn tenant(&self) -> Tenant {
         self.transport.tenant()
     }

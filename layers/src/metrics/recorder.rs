@@ -1,6 +1,7 @@
 use std::array;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::{AtomicU64, fence};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -143,7 +144,10 @@ impl Metrics {
     /// Whether this is the last handle of its counters, so that they do not change any more.
     #[must_use]
     pub fn is_last(&self) -> bool {
-        Arc::strong_count(&self.0) == 1
+        let is_last = Arc::strong_count(&self.0) == 1;
+        // What the others counted before they were dropped is seen from here on.
+        fence(Acquire);
+        is_last
     }
 
     /// Returns the current counts.

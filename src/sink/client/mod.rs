@@ -49,7 +49,7 @@ pub use self::transport::ClientTransport;
 /// | of each sink | type, topic, serializer, partition strategy, your layers, retries, circuit breaker, send time-out, metrics, telemetry |
 ///
 /// - A sink's [`close`](crate::KafkaSink::close) waits for the records of that sink, and reports them. The other sinks and the
-///   producer go on. A record that has no answer when its time is over is reported as possibly written.
+///   producer go on. When its time is over, a record that the producer has is reported as possibly written, and one that waits for room is withdrawn.
 /// - A sink's `flush`, `metrics` and `control().in_flight()` are about that sink.
 /// - The limit of records in flight is the sum of what the topics of the sinks would have alone; bytes are limited by
 ///   `buffer_memory` together. Records of a topic that has no leader take room from the other sinks until their time is

@@ -14,6 +14,8 @@ use kafka_tower_rdkafka::RdkafkaTransport;
 use pin_project::pin_project;
 use tower_service::Service;
 
+use super::super::boxed::BoxFuture;
+
 /// Transport of a [`KafkaClient`](super::KafkaClient): librdkafka, the in-memory Kafka, or your own.
 ///
 /// The first two cost a record nothing more than alone; any other is boxed, which costs one allocation for each record.
@@ -116,8 +118,6 @@ impl Future for ClientFuture {
         }
     }
 }
-
-type BoxFuture = Pin<Box<dyn Future<Output = Result<Delivery>> + Send>>;
 
 trait DynTransport: Send + Sync {
     fn ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>>;

@@ -2,13 +2,12 @@
 //! bound of its delivery.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::Slot;
 use super::tenant::Tenants;
-use crate::Tenant;
 
 /// Deadlines in order. Most arrive in order, because most records have the same time budget; those cost a push to a
 /// ring. The queue holds no records: a record that is no longer held elsewhere is freed at once, and its entry when it
@@ -111,16 +110,6 @@ impl<A> Deadlines<A> {
             self.earliest = Some(at);
         }
         first
-    }
-
-    /// Returns the records of a tenant that are still held, each once, in the order of their calls.
-    pub(super) fn of_tenant(&self, tenant: Tenant) -> Vec<Arc<Slot<A>>> {
-        let mut all = self.all();
-        all.retain(|slot| slot.record().tenant() == tenant);
-        let mut seen = BTreeSet::new();
-        all.retain(|slot| seen.insert(Arc::as_ptr(slot)));
-        all.sort_by_key(|slot| slot.called_at());
-        all
     }
 
     pub(super) fn defer_drop(&mut self, settled: &mut Vec<Arc<Slot<A>>>) {

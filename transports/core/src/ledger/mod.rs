@@ -101,8 +101,11 @@ impl<A> Ledger<A> {
     }
 
     fn open_tenant(&self) -> Option<Tenant> {
+        // Dropped after the lock: dropping a record may run foreign code.
+        let all;
         let mut deadlines = self.deadlines();
-        let in_use: BTreeSet<Tenant> = deadlines.all().iter().map(|slot| slot.record().tenant()).collect();
+        all = deadlines.all();
+        let in_use: BTreeSet<Tenant> = all.iter().map(|slot| slot.record().tenant()).collect();
         deadlines.tenants.open(|tenant| in_use.contains(&tenant))
     }
 
@@ -119,8 +122,15 @@ impl<A> Ledger<A> {
         self.of_tenant(tenant).iter().for_each(|slot| slot.attach(wait));
     }
 
+    /// The records of a tenant that are still held, each once, in the order of their calls.
     fn of_tenant(&self, tenant: Tenant) -> Vec<Arc<Slot<A>>> {
-        self.deadlines().of_tenant(tenant)
+        // Not under the lock: dropping a record may run foreign code.
+        let mut all = self.watched();
+        all.retain(|slot| slot.record().tenant() == tenant);
+        let mut seen = BTreeSet::new();
+        all.retain(|slot| seen.insert(Arc::as_ptr(slot)));
+        all.sort_by_key(|slot| slot.called_at());
+        all
     }
 
     /// Gives the tenant's records up at that time. Returns whether [`next_deadline`](Self::next_deadline) is earlier now.

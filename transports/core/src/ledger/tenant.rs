@@ -64,12 +64,15 @@ impl<R: RecordTransport> Control for TenantControl<R> {
         let ledger = self.transport.ledger();
         // Held until the records are attached, so that a second close does not give them up before.
         let mut begun = lock(&close.begun);
-        if !std::mem::replace(&mut *begun, true) {
+        let is_first = !std::mem::replace(&mut *begun, true);
+        if is_first {
             ledger.refuse_tenant(self.tenant);
             ledger.attach(self.tenant, &close.wait);
-            close.wait.end();
         }
         drop(begun);
+        if is_first {
+            close.wait.end();
+        }
         if deadline <= now && self.transport.give_up(close, now) {
             // Nothing is left.
         } else if !close.closing.is_done() && ledger.give_up_at(deadline, close) {
