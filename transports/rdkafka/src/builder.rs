@@ -1,13 +1,11 @@
 use std::cell::OnceCell;
 use std::fmt;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::later;
 use kafka_tower_core::gate::Limits;
-use kafka_tower_core::{Error, Result, TokenProvider, validate};
-use tokio::sync::oneshot;
+use kafka_tower_core::{Result, TokenProvider, validate};
 
 use crate::callbacks::Hooks;
 use crate::connect::{self, ConnectCheck};
@@ -165,7 +163,7 @@ impl RdkafkaBuilder {
     /// Dropping the future cancels the connection; its threads end by themselves.
     pub async fn connect(self) -> Result<RdkafkaTransport> {
         let tokens = Tokens::new(self.token_provider.as_ref(), &self.properties)?;
-        on_a_thread(move |given_up| self.connect_now(tokens, given_up)).await
+        threads::run("kafka-tower-connect", "cannot connect", move |given_up| self.connect_now(tokens, given_up)).await
     }
 
     fn connect_now(self, tokens: Option<Tokens>, given_up: &dyn Fn() -> bool) -> Result<RdkafkaTransport> {
@@ -209,22 +207,6 @@ impl RdkafkaBuilder {
         owner.inner().request_limit.begin();
         Ok(RdkafkaTransport::new(Arc::new(owner)))
     }
-}
-
-/// Runs calls of librdkafka that block. A thread of their own makes this work on any runtime. `connect` gets whether the
-/// caller has stopped waiting.
-pub(crate) async fn on_a_thread<R: Send + 'static>(
-    connect: impl FnOnce(&dyn Fn() -> bool) -> Result<R> + Send + 'static,
-) -> Result<R> {
-    let (sender, receiver) = oneshot::channel();
-    let thread = thread::Builder::new().name("kafka-tower-connect".to_owned());
-    let connect = move || {
-        let connected = connect(&|| sender.is_closed());
-        drop(sender.send(connected));
-    };
-    thread.spawn(connect).map_err(|error| threads::no_thread(error).without_record())?;
-    let connected = receiver.await.unwrap_or_else(|_| Err(threads::panicked("cannot connect")));
-    connected.map_err(Error::without_record)
 }
 
 /// Shows the names of properties only, because some values are secret.

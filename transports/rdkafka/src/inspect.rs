@@ -7,13 +7,11 @@ mod tests;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::later;
 use kafka_tower_core::gate::Limits;
 use kafka_tower_core::{Error, ErrorKind, FoundBroker, FoundPartition, Result, TokenProvider, validate};
-use tokio::sync::oneshot;
 
 use crate::callbacks::Hooks;
 use crate::connect::{ConnectCheck, is_plaintext};
@@ -103,15 +101,8 @@ pub async fn inspect<N: Into<String>, V: Into<String>>(
     properties.insert("allow.auto.create.topics".to_owned(), "false".to_owned());
     let topic = topic.to_owned();
     let hooks = Hooks { tokens: Tokens::new(token_provider.as_ref(), &properties)?, ..Hooks::default() };
-    let (sender, receiver) = oneshot::channel();
-    let thread = thread::Builder::new().name("kafka-tower-inspect".to_owned());
-    let look = move || {
-        let found = look(&properties, &topic, within, hooks, &|| sender.is_closed());
-        drop(sender.send(found));
-    };
-    thread.spawn(look).map_err(|error| threads::no_thread(error).without_record())?;
-    let found = receiver.await.unwrap_or_else(|_| Err(threads::panicked("cannot look at the cluster")));
-    found.map_err(Error::without_record)
+    let look = move |given_up: &dyn Fn() -> bool| look(&properties, &topic, within, hooks, given_up);
+    threads::run("kafka-tower-inspect", "cannot look at the cluster", look).await
 }
 
 fn look(

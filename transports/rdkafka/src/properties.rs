@@ -125,6 +125,7 @@ pub(crate) fn needs_token(properties: &Properties) -> bool {
     let is = |name: &str, value: &str| get(properties, name).is_some_and(|given| given.eq_ignore_ascii_case(value));
     let is_sasl = is("security.protocol", "sasl_plaintext") || is("security.protocol", "sasl_ssl");
     let makes_own = ["true", "t", "1"].iter().any(|yes| is("enable.sasl.oauthbearer.unsecure.jwt", yes));
+    let makes_own = makes_own || is("sasl.oauthbearer.method", "oidc");
     is_sasl && is("sasl.mechanisms", "OAUTHBEARER") && !makes_own
 }
 

@@ -1,6 +1,25 @@
-//! Errors of calls whose thread could not be started, or panicked.
+//! Calls of librdkafka that block: a thread of their own makes them work on any runtime.
 
-use kafka_tower_core::{Error, ErrorKind, Persistence};
+use std::thread;
+
+use kafka_tower_core::{Error, ErrorKind, Persistence, Result};
+use tokio::sync::oneshot;
+
+/// Runs calls that block. `run` gets whether the caller has stopped waiting. `failed` says what did not happen if it panics.
+pub(crate) async fn run<T: Send + 'static>(
+    name: &str,
+    failed: &str,
+    run: impl FnOnce(&dyn Fn() -> bool) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (sender, receiver) = oneshot::channel();
+    let runs = move || {
+        let done = run(&|| sender.is_closed());
+        drop(sender.send(done));
+    };
+    let thread = thread::Builder::new().name(name.to_owned());
+    thread.spawn(runs).map_err(|error| no_thread(error).without_record())?;
+    receiver.await.unwrap_or_else(|_| Err(panicked(failed))).map_err(Error::without_record)
+}
 
 /// Error of a call for which the system started no thread.
 pub(crate) fn no_thread(error: std::io::Error) -> Error {

@@ -10,7 +10,7 @@ use kafka_tower_core::unanswered::Unanswered;
 use kafka_tower_core::{Control, Error, IntoTransport, Record, Result, handover, validate};
 use tower_service::Service;
 
-use crate::builder::{self, RdkafkaBuilder};
+use crate::builder::RdkafkaBuilder;
 use crate::classify;
 use crate::connect;
 use crate::control::RdkafkaControl;
@@ -18,6 +18,7 @@ use crate::future::DeliveryFuture;
 use crate::inner::TransportInner;
 use crate::owner::Owner;
 use crate::slot::Slot;
+use crate::threads;
 
 /// Sends records with librdkafka. A clone is another handle on the same producer. See the [crate](crate) documentation
 /// for its guarantees.
@@ -71,7 +72,10 @@ impl RdkafkaTransport {
         let inner = Arc::clone(&self.owner.inner);
         if let Some(timeout) = within.filter(|_| inner.partitions.get(&topic).is_none()) {
             let topics = [topic.to_string()];
-            builder::on_a_thread(move |given_up| connect::look_up(&inner, &topics, timeout, given_up)).await?;
+            threads::run("kafka-tower-connect", "cannot connect", move |given_up| {
+                connect::look_up(&inner, &topics, timeout, given_up)
+            })
+            .await?;
         }
         self.owner.inner.count_topic(&topic, records);
         Ok(())

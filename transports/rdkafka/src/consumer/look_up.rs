@@ -1,6 +1,7 @@
 //! Looks up offsets: those of the group, and those of places in a partition. librdkafka's calls for that block, so that each
 //! has a thread of its own.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -111,7 +112,9 @@ pub(super) fn begin(shared: &Arc<Shared>, number: u64, at: &[TopicPartition]) ->
     let (asking, at) = (Arc::clone(shared), at.to_vec());
     let asks = move || {
         let question = committed_by_group(&at);
-        let found = answer(&asking, "where partitions begin", BEGIN, || false, &question).ok();
+        let asks = || answer(&asking, "where partitions begin", BEGIN, || false, &question).ok();
+        // The assignment waits for it in any case.
+        let found = catch_unwind(AssertUnwindSafe(asks)).unwrap_or_default();
         asking.tell(|state| state.begins = Some((number, found)));
     };
     thread::Builder::new().name("kafka-tower-look-up".to_owned()).spawn(asks).is_ok()

@@ -18,15 +18,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::later;
 use kafka_tower_core::{
     Assignment, Batch, BatchSink, CommitTicket, Consumer, ConsumerEvents, ConsumerGroup, ConsumerInspection,
-    ConsumerTransport, ControlFuture, Error, Result, SeekTo, Subscription, TokenProvider, TopicOffset, TopicPartition,
+    ConsumerTransport, ControlFuture, Result, SeekTo, Subscription, TokenProvider, TopicOffset, TopicPartition,
 };
-use tokio::sync::oneshot;
 
 use crate::callbacks::Hooks;
 use crate::events::ClientEvents;
@@ -125,7 +123,7 @@ impl ConsumerTransport for RdkafkaConsumerTransport {
             let opens =
                 move |given_up: &dyn Fn() -> bool| open::open(&transport, subscription, &hooks, given_up).map(Opened);
             let opened: Arc<dyn Consumer> =
-                Arc::new(in_a_thread("kafka-tower-connect", "cannot connect", opens).await?);
+                Arc::new(threads::run("kafka-tower-connect", "cannot connect", opens).await?);
             Ok(opened)
         })
     }
@@ -144,25 +142,9 @@ impl ConsumerTransport for RdkafkaConsumerTransport {
         Box::pin(async move {
             let hooks = transport.hooks()?;
             let look = move |given_up: &dyn Fn() -> bool| inspect::inspect(&transport, &subscription, hooks, given_up);
-            in_a_thread("kafka-tower-inspect", "cannot look at the cluster", look).await
+            threads::run("kafka-tower-inspect", "cannot look at the cluster", look).await
         })
     }
-}
-
-/// librdkafka's calls block: a thread of their own makes this work on any runtime.
-async fn in_a_thread<T: Send + 'static>(
-    name: &str,
-    failed: &str,
-    run: impl FnOnce(&dyn Fn() -> bool) -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let (sender, receiver) = oneshot::channel();
-    let runs = move || {
-        let done = run(&|| sender.is_closed());
-        drop(sender.send(done));
-    };
-    let thread = thread::Builder::new().name(name.to_owned());
-    thread.spawn(runs).map_err(|error| threads::no_thread(error).without_record())?;
-    receiver.await.unwrap_or_else(|_| Err(threads::panicked(failed))).map_err(Error::without_record)
 }
 
 /// Shows the names of properties only, because some values are secret.

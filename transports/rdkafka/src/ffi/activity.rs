@@ -25,9 +25,10 @@ fn writes(api: i16) -> bool {
     matches!(api, PRODUCE | 28)
 }
 
-/// Returns whether a request of this kind adds offsets to a transaction: `AddOffsetsToTxn`, `TxnOffsetCommit`.
+/// Returns whether adding offsets to a transaction makes requests of this kind: `FindCoordinator`, `AddOffsetsToTxn`,
+/// `TxnOffsetCommit`.
 fn adds_offsets(api: i16) -> bool {
-    matches!(api, 25 | 28)
+    matches!(api, 10 | 25 | 28)
 }
 
 /// Makes the client that will be created from `conf` report its brokers' activity to `peers`.

@@ -116,8 +116,8 @@ mod tests {
                 scope.spawn(|| states.iter().for_each(|state| count(&connections, 9092, state)));
             });
         };
-        on_a_thread(&[b"CONNECT", b"DOWN"]);
         let start = connections.state();
+        on_a_thread(&[b"CONNECT", b"DOWN"]);
         assert_eq!(start, connections.state());
         on_a_thread(&[b"CONNECT", b"UP"]);
         let one = connections.state();

@@ -1,3 +1,5 @@
+use std::thread;
+
 use super::reachability::connect_to;
 use super::*;
 
