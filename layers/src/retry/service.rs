@@ -13,11 +13,14 @@ use super::inner::RetryInner;
 pub struct Retry<S> {
     inner: S,
     shared: Arc<RetryInner<S>>,
+    /// The last profile, and whether its records are never sent again.
+    last: (u8, bool),
 }
 
 impl<S> Retry<S> {
     pub(super) fn new(inner: S, shared: RetryInner<S>) -> Self {
-        Self { inner, shared: Arc::new(shared) }
+        let last = (0, shared.never_retries(0));
+        Self { inner, shared: Arc::new(shared), last }
     }
 
     inner_service!(" Retries use the service as it was when the layer was applied.");
@@ -39,7 +42,10 @@ where
     /// Makes the first attempt at once: call order is the order of the first attempts.
     fn call(&mut self, record: Record) -> Self::Future {
         let shared = Arc::clone(&self.shared);
-        if shared.never_retries(record.profile()) {
+        if self.last.0 != record.profile() {
+            self.last = (record.profile(), shared.never_retries(record.profile()));
+        }
+        if self.last.1 {
             return RetryFuture::new(self.inner.call(record), None, shared);
         }
         // The clone is sent and the record is kept: the other way round copies the record once more.
