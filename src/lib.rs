@@ -32,6 +32,8 @@
 //! | [`preflight()`] | tries a configuration against the cluster and reports what it finds |
 //! | [`SinkMessage`], [`Delivery`], [`Error`] | a message, and the two results of a send |
 //! | [`KafkaSource`], [`KafkaSourceConfig`] | reads messages of a consumer group |
+//! | [`Shutdown`] | ends a service with one deadline for its HTTP server, its sources and its sinks |
+//! | [`HttpProblem`] | how an HTTP service answers a request whose send failed |
 //! | [`stack`] | the order of the layers in a sink |
 //! | [`layers`] | the layers, for stacks of your own |
 //! | `telemetry` | OpenTelemetry, with the feature `opentelemetry` |
@@ -49,6 +51,8 @@
 //! | `metrics-facade` | a layer that records with the `metrics` crate |
 //! | `sim` | `memory::sim`: simulation tests of a stack's guarantees |
 //! | `bincode`, `postcard` | serializers for these formats |
+//! | `axum` | [`Error`] is a response of axum |
+//! | `signal` | `Shutdown::on_signal`: SIGTERM and Ctrl-C |
 //! | `uuid` | `uuid::Uuid` as a message's key |
 //! | `ssl`, `ssl-vendored`, `gssapi`, `zstd` | options of librdkafka: TLS and SCRAM, Kerberos, zstd |
 //! | `cmake-build` | builds librdkafka with CMake |
@@ -62,6 +66,7 @@ mod config;
 pub mod memory;
 mod optional;
 mod preflight;
+mod shutdown;
 pub mod sink;
 pub mod source;
 #[cfg(feature = "opentelemetry")]
@@ -81,6 +86,7 @@ pub use kafka_tower_layers::KafkaServiceBuilderExt;
 pub use kafka_tower_layers::deserialize::MessageDeserializer;
 #[cfg(feature = "rdkafka")]
 pub use preflight::{PreflightReport, preflight};
+pub use shutdown::{Shutdown, ShutdownReport};
 pub use sink::{
     CloseError, KafkaClient, KafkaClientBuilder, KafkaSink, ServiceOptions, SinkBuilder, Transaction,
     TransactionBatchOptions, TransactionOptions, TransactionSink, stack,
@@ -91,10 +97,10 @@ pub use kafka_tower_core::gate::Limits;
 pub use kafka_tower_core::source::{CommitStrategy, OutOfRangePolicy};
 pub use kafka_tower_core::{
     BoxError, CloseReport, Consumer, ConsumerGroup, ConsumerTransport, Control, ControlFuture, Delivery, Envelope,
-    Error, ErrorKind, Header, Headers, InFlight, IntoKey, IntoTransport, Isolation, OauthToken, Persistence, RawRecord,
-    Record, Recovery, Result, Scope, SeekTo, SinkMessage, Tenant, Timestamp, TokenFuture, TokenProvider, TopicOffset,
-    TopicPartition, TopicPattern, TransactionControl, TransactionEnd, Transport, UnansweredSend, Undelivered,
-    UnseenFailures, handover, outstanding,
+    Error, ErrorKind, Header, Headers, HttpProblem, InFlight, IntoKey, IntoTransport, Isolation, OauthToken,
+    Persistence, RawRecord, Record, Recovery, Result, Scope, SeekTo, SinkMessage, Tenant, Timestamp, TokenFuture,
+    TokenProvider, TopicOffset, TopicPartition, TopicPattern, TransactionControl, TransactionEnd, Transport,
+    UnansweredSend, Undelivered, UnseenFailures, handover, outstanding,
 };
 pub use kafka_tower_layers::metrics::SinkMetrics;
 pub use kafka_tower_layers::partition::{PartitionStrategy, Partitioner};

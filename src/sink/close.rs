@@ -83,6 +83,11 @@ impl CloseError {
         &self.0.closed.unanswered
     }
 
+    /// Why the close itself failed, or the error of the first undelivered record.
+    pub(crate) fn cause(&self) -> Option<&Error> {
+        self.0.cause.as_ref()
+    }
+
     /// Returns how each record ended, with the undelivered records themselves.
     pub fn into_report(self) -> CloseReport {
         self.0.closed.report

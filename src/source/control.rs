@@ -63,6 +63,15 @@ impl SourceControl {
     pub fn close_within(&self, within: Duration) -> impl Future<Output = SourceCloseReport> + Send + use<> {
         self.shared.close(within)
     }
+
+    /// Closes, waits at most `drain` for the application, and reports after `bound` at the latest.
+    pub(crate) fn close_by(
+        &self,
+        drain: Duration,
+        bound: Duration,
+    ) -> impl Future<Output = SourceCloseReport> + Send + use<> {
+        self.shared.close_by(drain, bound)
+    }
 }
 
 impl fmt::Debug for SourceControl {

@@ -258,12 +258,19 @@ impl Shared {
     }
 
     pub(super) fn close(self: &Arc<Self>, within: Duration) -> impl Future<Output = SourceCloseReport> + Send + use<> {
-        self.begin_close(within);
+        // The transport keeps its own times; this is for one that does not.
+        self.close_by(within, within.saturating_add(self.ending).saturating_add(2 * LEAVE))
+    }
+
+    pub(super) fn close_by(
+        self: &Arc<Self>,
+        drain: Duration,
+        bound: Duration,
+    ) -> impl Future<Output = SourceCloseReport> + Send + use<> {
+        self.begin_close(drain);
         let shared = Arc::clone(self);
         async move {
             let mut report = shared.report.subscribe();
-            // The transport keeps its own times; this is for one that does not.
-            let bound = within.saturating_add(shared.ending).saturating_add(2 * LEAVE);
             let ended = tokio::time::timeout(bound, report.wait_for(Option::is_some)).await;
             let ended = ended.ok().and_then(|ended| ended.ok()?.clone());
             ended.unwrap_or_else(|| SourceCloseReport::new(shared.state().engine.closed(), false))

@@ -18,14 +18,22 @@ pub(super) fn refused(refusal: Refusal, last_failure: Option<&Failure>) -> Error
                 .with_help("reset the circuit breaker through its handle");
         }
     };
-    if let Refusal::Open { half_open_in: Some(left), .. } = refusal {
+    let left = match refusal {
+        Refusal::Open { half_open_in, .. } => half_open_in,
+        _ => None,
+    };
+    if let Some(left) = left {
         text.push_str(&format!("; half-open in {}", seconds(left)));
     }
     if let Some(failure) = last_failure {
         text.push_str("; last failure: ");
         text.push_str(&failure.text);
     }
-    Error::new(ErrorKind::CircuitOpen, text)
+    let error = Error::new(ErrorKind::CircuitOpen, text);
+    match left {
+        Some(left) => error.with_retry_after(left),
+        None => error,
+    }
 }
 
 /// The breaker was open when the handle was polled, so no room was requested from the service below.
@@ -79,5 +87,14 @@ mod tests {
             assert_consistent(&refused(Refusal::Forced, last));
         }
         assert_consistent(&not_ready());
+    }
+
+    #[test]
+    fn only_the_end_of_the_open_time_is_a_time_to_try_again() {
+        let left = Duration::from_millis(2_400);
+        let after = |refusal| refused(refusal, None).retry_after();
+        assert_eq!(after(Refusal::Open { failures: 5, half_open_in: Some(left) }), Some(left));
+        assert_eq!(after(Refusal::Open { failures: 5, half_open_in: None }), None);
+        assert_eq!([Refusal::Probing, Refusal::Forced].map(after), [None, None]);
     }
 }

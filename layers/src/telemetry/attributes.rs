@@ -147,12 +147,7 @@ pub(super) fn error_type(error: &Error) -> KeyValue {
 }
 
 pub(super) fn persistence(persistence: Persistence) -> KeyValue {
-    let name = match persistence {
-        Persistence::NotPersisted => "not_persisted",
-        Persistence::PossiblyPersisted => "possibly_persisted",
-        Persistence::Persisted => "persisted",
-    };
-    KeyValue::new(semconv::PERSISTENCE, name)
+    KeyValue::new(semconv::PERSISTENCE, persistence.as_str())
 }
 
 /// Span status of a failure. Its text is fixed, unless the application opted in to error texts: a serializer, a

@@ -11,6 +11,7 @@
 //! | [`Delivery`] | where the record was written: topic, partition, offset |
 //! | [`Error`] | what happened, what can be done, whether the record may be in the log |
 //! | [`codes`] | Kafka's error codes, and what each one says about the log |
+//! | [`error::HttpProblem`] | how an HTTP service answers a request whose send failed |
 //! | [`error::transport`] | the errors that every transport makes, such as a time-out |
 //! | [`clock`] | a cheap clock for the times of records |
 //! | [`Gate`](gate::Gate) | admission by records and bytes, shared by all transports |
@@ -76,7 +77,7 @@ pub use consumer::{
 pub use control::{CloseReport, Control, InFlight, Undelivered, UnseenFailures};
 pub use control_future::ControlFuture;
 pub use delivery::Delivery;
-pub use error::{BoxError, Error, ErrorKind, Persistence, Recovery, Result, Scope};
+pub use error::{BoxError, Error, ErrorKind, HttpProblem, Persistence, Recovery, Result, Scope};
 pub use headers::{Header, Headers};
 pub use into_transport::IntoTransport;
 pub use key::IntoKey;

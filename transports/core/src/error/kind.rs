@@ -63,6 +63,20 @@ pub enum Recovery {
     Reject,
 }
 
+impl Recovery {
+    /// The recovery in `snake_case`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Wait => "wait",
+            Self::AbortTransaction => "abort_transaction",
+            Self::Fatal => "fatal",
+            Self::Reject => "reject",
+        }
+    }
+}
+
 /// Whether the record may be in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Persistence {
@@ -72,6 +86,18 @@ pub enum Persistence {
     PossiblyPersisted,
     /// The record is in the log.
     Persisted,
+}
+
+impl Persistence {
+    /// The persistence in `snake_case`, for attributes and documents. `Display` is for sentences.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotPersisted => "not_persisted",
+            Self::PossiblyPersisted => "possibly_persisted",
+            Self::Persisted => "persisted",
+        }
+    }
 }
 
 /// What an error applies to.

@@ -2,9 +2,12 @@
 //!
 //! Layers decide by these properties alone and never by a vendor's error code.
 
+#[cfg(feature = "axum")]
+mod axum;
 mod convert;
 mod display;
 mod help;
+mod http_problem;
 mod kind;
 pub mod transport;
 
@@ -14,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{borrow::Cow, result};
 
+pub use http_problem::HttpProblem;
 pub use kind::{ErrorKind, Persistence, Recovery, Scope};
 
 use crate::unanswered::Unanswered;
@@ -54,6 +58,7 @@ struct Inner {
     help: Option<Cow<'static, str>>,
     attempts: u32,
     elapsed: Option<Duration>,
+    retry_after: Option<Duration>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
     /// Describes the record of a time-out.
     unanswered: Option<Unanswered>,
@@ -78,6 +83,7 @@ impl Error {
             help: None,
             attempts: 1,
             elapsed: None,
+            retry_after: None,
             source: None,
             unanswered: None,
             of_record: !matches!(kind, ErrorKind::Config),
@@ -206,6 +212,13 @@ impl Error {
         self.0.elapsed
     }
 
+    /// Time after which another attempt makes sense, counted from when the error was made, if it is known: the rest of the
+    /// open time of a circuit breaker.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
     /// The transport's description of the record of a time-out: how long Kafka's client had it, and its late report.
     #[must_use]
     pub fn unanswered(&self) -> Option<&Unanswered> {
@@ -303,6 +316,21 @@ impl Error {
         self
     }
 
+    /// Sets the time after which another attempt makes sense.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kafka_tower_core::{Error, ErrorKind};
+    ///
+    /// let error = Error::new(ErrorKind::Overloaded, "too many orders").with_retry_after(Duration::from_secs(5));
+    /// assert_eq!(error.retry_after(), Some(Duration::from_secs(5)));
+    /// ```
+    #[must_use]
+    pub fn with_retry_after(mut self, time: Duration) -> Self {
+        self.0.retry_after = Some(time);
+        self
+    }
+
     /// Marks the error as concerning no record, such as a failed connect: sets `NotPersisted`, and the text does not
     /// mention persistence.
     #[must_use]
@@ -345,6 +373,7 @@ impl fmt::Debug for Error {
             .field("scope", &inner.scope)
             .field("attempts", &inner.attempts)
             .field("elapsed", &inner.elapsed)
+            .field("retry_after", &inner.retry_after)
             .field("source", &inner.source)
             .field("help", &self.help())
             .finish()
