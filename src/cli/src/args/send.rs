@@ -35,10 +35,10 @@ pub(crate) struct SendArgs {
     /// transaction.timeout.ms (60 s).
     #[arg(long, value_name = "ID", conflicts_with_all = ["not_written", "possibly_written"])]
     pub(crate) transactional_id: Option<String>,
-    /// Writes lines that were certainly not written to this file, as they were read: send it again.
+    /// Writes failed lines that are certainly not in the log to this new file, as they were read: send it again.
     #[arg(long, value_name = "FILE")]
     pub(crate) not_written: Option<PathBuf>,
-    /// Writes lines that may have been written to this file, as they were read.
+    /// Writes failed lines that may be in the log to this new file, as they were read.
     #[arg(long, value_name = "FILE")]
     pub(crate) possibly_written: Option<PathBuf>,
     /// Stops reading after this number of failed lines.

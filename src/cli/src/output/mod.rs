@@ -4,7 +4,7 @@ pub(crate) mod facts;
 pub(crate) mod log;
 pub(crate) mod style;
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::LazyLock;
 
 use indicatif::MultiProgress;
@@ -23,7 +23,7 @@ pub(crate) fn say(line: &str) {
 
 /// Prints a result for people on the standard output, without colours if it is no terminal.
 pub(crate) fn result(text: &str) -> Result<(), Failure> {
-    BARS.suspend(|| writeln!(anstream::stdout().lock(), "{text}")).map_err(|error| Failure::of_output(&error))
+    above_bars(|| writeln!(anstream::stdout().lock(), "{text}"))
 }
 
 /// Prints a document on the standard output, in one line.
@@ -31,7 +31,13 @@ pub(crate) fn document(document: &impl Serialize) -> Result<(), Failure> {
     let mut line = serde_json::to_vec(document).map_err(|error| Failure::of_output(&error.into()))?;
     line.push(b'\n');
     let mut stdout = io::stdout().lock();
-    BARS.suspend(|| stdout.write_all(&line).and_then(|()| stdout.flush())).map_err(|error| Failure::of_output(&error))
+    above_bars(|| stdout.write_all(&line).and_then(|()| stdout.flush()))
+}
+
+/// Writes to the standard output. The log does not wait for a program that does not read it.
+fn above_bars(write: impl FnOnce() -> io::Result<()>) -> Result<(), Failure> {
+    let written = if io::stdout().is_terminal() { BARS.suspend(write) } else { write() };
+    written.map_err(|error| Failure::of_output(&error))
 }
 
 /// Prints why the command could not go on.

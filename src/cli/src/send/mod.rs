@@ -87,9 +87,9 @@ impl Sending<'_> {
         let journal = Rc::new(RefCell::new(Journal::default()));
         let (stop, mut stopped) = watch::channel(false);
         let until = async move { drop(stopped.wait_for(|stop| *stop).await) };
+        let transaction = self.begin().await?;
         let progress = Progress::start(size, read);
-        let (transaction, messages) =
-            (self.begin().await?, messages(&mut lines, parser, Rc::clone(&journal)).take_until(until));
+        let messages = messages(&mut lines, parser, Rc::clone(&journal)).take_until(until);
         match &transaction {
             Some(transaction) => self.outcomes(transaction.send_stream(messages), &journal, &stop, &progress).await,
             None => self.outcomes(self.sink.clone().send_stream(messages), &journal, &stop, &progress).await,
@@ -101,14 +101,13 @@ impl Sending<'_> {
         };
         progress.finish();
 
-        let unsent = self.unsent(&mut lines);
-        let stopped = self.interrupt.end();
+        let stopped = *stop.borrow() && !(lines.is_closed() && lines.is_empty());
         let failed = journal.borrow_mut().failed.take();
         let input = failed.map_or(Ok(()), |error| {
             let message = format!("the input cannot be read any more: {error}");
             Err(Failure::other(message, "lines behind the last one of the summary were not sent"))
         });
-        Ok((Summary::new(self.counts, transaction, unsent, stopped, self.started.elapsed()), input))
+        Ok((Summary::new(self.counts, transaction, stopped, self.interrupt.end(), self.started.elapsed()), input))
     }
 
     /// Takes the outcomes of all lines. After Ctrl-C, or if failures end it, reads no more lines.
@@ -205,16 +204,5 @@ impl Sending<'_> {
                 if is_known { TransactionEnd::Aborted } else { TransactionEnd::Unknown }
             }
         }
-    }
-
-    /// Keeps the lines that were read ahead and not sent.
-    fn unsent(&mut self, lines: &mut tokio::sync::mpsc::Receiver<std::io::Result<input::Line>>) -> Option<(u64, u64)> {
-        lines.close();
-        let mut unsent = None;
-        while let Ok(Ok(line)) = lines.try_recv() {
-            self.report.keep(Outcome::NotPersisted, &line.text);
-            unsent = Some((unsent.map_or(line.number, |(first, _)| first), line.number));
-        }
-        unsent
     }
 }

@@ -25,11 +25,11 @@ pub(crate) struct Report {
     broken: Option<Failure>,
 }
 
-/// A file of lines.
+/// A file of lines, which is made for the first one.
 #[derive(Debug)]
 struct Kept {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: Option<BufWriter<File>>,
 }
 
 /// The document of a line that failed.
@@ -42,13 +42,13 @@ struct FailedLine {
 }
 
 impl Report {
-    /// Creates the files.
+    /// Refuses files that are there already.
     pub(crate) fn new(args: &SendArgs, json: bool) -> Result<Self, Failure> {
-        let create = |path: Option<&Path>| path.map(Kept::create).transpose();
+        let kept = |path: Option<&Path>| path.map(Kept::new).transpose();
         Ok(Self {
             json,
-            not_written: create(args.not_written.as_deref())?,
-            possibly_written: create(args.possibly_written.as_deref())?,
+            not_written: kept(args.not_written.as_deref())?,
+            possibly_written: kept(args.possibly_written.as_deref())?,
             broken: None,
         })
     }
@@ -71,7 +71,7 @@ impl Report {
     }
 
     /// Keeps a line in the file for its outcome.
-    pub(crate) fn keep(&mut self, outcome: Outcome, line: &Bytes) {
+    fn keep(&mut self, outcome: Outcome, line: &Bytes) {
         let kept = match outcome {
             Outcome::NotPersisted => &mut self.not_written,
             Outcome::PossiblyPersisted => &mut self.possibly_written,
@@ -100,20 +100,34 @@ impl Report {
 }
 
 impl Kept {
-    fn create(path: &Path) -> Result<Self, Failure> {
-        let file = File::create(path).map_err(|error| {
-            Failure::usage(format!("{} cannot be created: {error}", path.display()), "name a file that can be written")
-        })?;
-        Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
+    /// An old file may have lines that are nowhere else; it may be the input.
+    fn new(path: &Path) -> Result<Self, Failure> {
+        if path.exists() {
+            return Err(Failure::usage(
+                format!("{} exists already", path.display()),
+                "name another file, or remove it",
+            ));
+        }
+        Ok(Self { path: path.to_owned(), file: None })
     }
 
     fn write(&mut self, line: &Bytes) -> Result<(), Failure> {
-        let written = self.file.write_all(line).and_then(|()| self.file.write_all(b"\n"));
+        let written = self.append(line);
         written.map_err(|error| self.not_kept(&error))
     }
 
+    fn append(&mut self, line: &Bytes) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(BufWriter::new(File::create_new(&self.path)?)),
+        };
+        file.write_all(line)?;
+        file.write_all(b"\n")
+    }
+
     fn finish(mut self) -> Result<(), Failure> {
-        self.file.flush().map_err(|error| self.not_kept(&error))
+        let flushed = self.file.as_mut().map_or(Ok(()), BufWriter::flush);
+        flushed.map_err(|error| self.not_kept(&error))
     }
 
     fn not_kept(&self, error: &io::Error) -> Failure {

@@ -81,8 +81,8 @@ pub(crate) struct Summary {
     r#type: &'static str,
     #[serde(flatten)]
     counts: Counts,
-    /// Lines that were read ahead and not sent, by their first and last number.
-    unsent: Option<(u64, u64)>,
+    /// Reading stopped before the end of the input: no later line was sent.
+    stopped: bool,
     transaction: Option<TransactionEnd>,
     elapsed_ms: u64,
     interrupted: bool,
@@ -93,12 +93,12 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// `stopped`: how the process ends if a signal stopped it; `cut`: whether lines of the input were left for another reason.
+    /// `stopped`: reading stopped before the end of the input. `interrupted`: how the process ends because of a signal.
     pub(crate) fn new(
         counts: Counts,
         transaction: Option<TransactionEnd>,
-        unsent: Option<(u64, u64)>,
-        stopped: Option<End>,
+        stopped: bool,
+        interrupted: Option<End>,
         elapsed: Duration,
     ) -> Self {
         let counts = match transaction {
@@ -107,16 +107,16 @@ impl Summary {
             Some(TransactionEnd::Committed) | None => counts,
         };
         let kept = !matches!(transaction, Some(TransactionEnd::Aborted | TransactionEnd::Unknown));
-        let good = counts.failed() == 0 && unsent.is_none() && kept;
+        let good = counts.failed() == 0 && !stopped && kept;
         Self {
             r#type: "summary",
             counts,
-            unsent,
+            stopped,
             transaction,
             elapsed_ms: elapsed.as_millis().try_into().unwrap_or(u64::MAX),
-            interrupted: stopped.is_some(),
+            interrupted: interrupted.is_some(),
             elapsed,
-            end: stopped.unwrap_or(End::of(good)),
+            end: interrupted.unwrap_or(End::of(good)),
         }
     }
 
@@ -128,8 +128,11 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { lines, delivered, unacknowledged, not_persisted, possibly_persisted, bytes, .. } = self.counts;
+        let Counts { lines, blank, delivered, unacknowledged, not_persisted, possibly_persisted, bytes } = self.counts;
         write!(f, "{lines} lines: {GOOD}{delivered} delivered{GOOD:#}")?;
+        if blank > 0 {
+            write!(f, ", {blank} blank")?;
+        }
         if unacknowledged > 0 {
             write!(f, ", {unacknowledged} sent without an answer (acks=0)")?;
         }
@@ -155,11 +158,8 @@ impl fmt::Display for Summary {
             )?,
             None => {}
         }
-        if let Some((first, last)) = self.unsent {
-            write!(f, "\n{BAD}lines {first} to {last} were read and not sent{BAD:#}")?;
-        }
-        if self.interrupted {
-            write!(f, "\nstopped: no line after line {} was sent", self.unsent.map_or(lines, |(first, _)| first - 1))?;
+        if self.stopped {
+            write!(f, "\n{BAD}stopped{BAD:#}: no line after line {lines} was sent")?;
         }
         Ok(())
     }
@@ -176,7 +176,7 @@ mod tests {
     }
 
     fn summary(counts: Counts, transaction: Option<TransactionEnd>) -> Summary {
-        Summary::new(counts, transaction, None, None, Duration::from_secs(2))
+        Summary::new(counts, transaction, false, None, Duration::from_secs(2))
     }
 
     #[test]
@@ -187,9 +187,9 @@ mod tests {
         assert_eq!(end(&[]), End::Good);
         assert_eq!(end(&[Delivered, NotPersisted]), End::Failed);
         assert_eq!(end(&[Delivered, PossiblyPersisted]), End::Failed);
-        let left = Summary::new(counts(&[Delivered]), None, Some((2, 9)), None, Duration::ZERO);
+        let left = Summary::new(counts(&[Delivered]), None, true, None, Duration::ZERO);
         assert_eq!(left.end(), End::Failed);
-        let stopped = Summary::new(counts(&[Delivered]), None, Some((2, 9)), Some(End::Interrupted(2)), Duration::ZERO);
+        let stopped = Summary::new(counts(&[Delivered]), None, true, Some(End::Interrupted(2)), Duration::ZERO);
         assert_eq!(stopped.end(), End::Interrupted(2));
         assert!(stopped.to_string().ends_with("no line after line 1 was sent"), "{stopped}");
     }
@@ -219,10 +219,10 @@ mod tests {
             "lines",
             "not_persisted",
             "possibly_persisted",
+            "stopped",
             "transaction",
             "type",
             "unacknowledged",
-            "unsent",
         ];
         assert_eq!(names, documented);
     }

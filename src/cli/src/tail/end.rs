@@ -34,6 +34,11 @@ impl Limits {
         self.until.as_ref().is_none_or(|spans| spans.get(at).is_some_and(|span| offset < span.end))
     }
 
+    /// Whether a message is the last one of its partition that was there at the beginning, or a later one.
+    pub(crate) fn is_at_end(&self, at: &TopicPartition, offset: i64) -> bool {
+        self.until.as_ref().is_some_and(|spans| spans.get(at).is_none_or(|span| offset >= span.end - 1))
+    }
+
     /// Whether all partitions that are read have reached their ends. Not before any partition is read.
     pub(crate) fn is_reached(&self, reads: &[TopicPartition], next: &Checkpoint) -> bool {
         let Some(spans) = &self.until else { return false };
@@ -66,12 +71,14 @@ mod tests {
         assert!(limits.is_reached(&all[..1], &next(&[(0, 9)])), "others have the rest");
         assert!(!limits.is_reached(&[], &next(&[(0, 5), (2, 3)])), "no partition was assigned yet");
         assert!(limits.includes(&at(0), 4) && !limits.includes(&at(0), 5) && !limits.includes(&at(9), 0));
+        assert!(limits.is_at_end(&at(0), 4) && limits.is_at_end(&at(9), 0) && !limits.is_at_end(&at(0), 3));
     }
 
     #[test]
     fn without_limits_there_is_no_end() {
         let limits = Limits::default();
         assert!(!limits.is_full(u64::MAX) && limits.includes(&at(0), i64::MAX));
+        assert!(!limits.is_at_end(&at(0), i64::MAX));
         assert!(!limits.is_reached(&[at(0)], &Checkpoint::new()));
         assert!(Limits { count: Some(2), until: None }.is_full(2));
     }

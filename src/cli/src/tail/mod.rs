@@ -3,8 +3,10 @@
 mod end;
 mod from;
 mod render;
+#[cfg(test)]
+mod tests;
 
-use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -49,7 +51,7 @@ pub(crate) async fn run(common: &Common, args: &TailArgs, interrupt: Interrupt) 
         is_member: args.group.is_some(),
         json: common.json,
         terminal: io::stdout().is_terminal(),
-        stdout: BufWriter::with_capacity(BUFFER, io::stdout()),
+        output: BufWriter::with_capacity(BUFFER, io::stdout()),
         written: Vec::new(),
         failed: 0,
     };
@@ -111,50 +113,61 @@ fn looked_up(config: KafkaSourceConfig, from: From) -> KafkaSourceConfig {
     }
 }
 
-struct Tail {
+struct Tail<W: Write> {
     source: KafkaSource<Bytes>,
     limits: Limits,
     is_member: bool,
     json: bool,
     terminal: bool,
-    stdout: BufWriter<Stdout>,
+    output: BufWriter<W>,
     /// Messages whose lines may still be in the buffer.
     written: Vec<SourceMessage<Bytes>>,
     /// Errors that the source went on after.
     failed: u64,
 }
 
-impl Tail {
+impl<W: Write> Tail<W> {
     /// Prints messages until a limit is reached. A message is acknowledged when its line was written.
     async fn read(&mut self) -> Result<(), Failure> {
         let mut printed = 0;
         while !self.limits.is_full(printed) {
             let received = match self.source.recv().now_or_never() {
                 Some(received) => received,
-                None => {
-                    self.flush()?;
-                    if self.limits.is_reached(&self.source.assignment(), &self.source.checkpoint()) {
-                        break;
-                    }
-                    match timeout(LOOK, self.source.recv()).await {
-                        Ok(received) => received,
-                        Err(_) => continue,
-                    }
+                None if self.has_ended()? => break,
+                None => match timeout(LOOK, self.source.recv()).await {
+                    Ok(received) => received,
+                    Err(_) => continue,
+                },
+            };
+            let message = match received {
+                Ok(message) => message,
+                Err(error) => {
+                    self.told(error)?;
+                    continue;
                 }
             };
-            match received {
-                Ok(message) if self.is_member || self.limits.includes(message.at(), message.offset()) => {
-                    self.print(message)?;
-                    printed += 1;
-                }
-                Ok(later) => acknowledge(&later),
-                Err(error) => self.told(error)?,
+            let is_at_end = self.limits.is_at_end(message.at(), message.offset());
+            if self.is_member || self.limits.includes(message.at(), message.offset()) {
+                self.print(message)?;
+                printed += 1;
+            } else {
+                acknowledge(&message);
+            }
+            // Others may write faster than this reads.
+            if is_at_end && self.has_ended()? {
+                break;
             }
             if self.written.len() >= HELD {
                 self.flush()?;
             }
         }
         self.flush()
+    }
+
+    /// Whether all is read that was there at the beginning, and acknowledged.
+    fn has_ended(&mut self) -> Result<bool, Failure> {
+        self.flush()?;
+        Ok(self.limits.is_reached(&self.source.assignment(), &self.source.checkpoint()))
     }
 
     fn print(&mut self, message: SourceMessage<Bytes>) -> Result<(), Failure> {
@@ -167,11 +180,11 @@ impl Tail {
             line(message.value().map(|value| &**value).unwrap_or_default(), self.terminal)
         };
         self.written.push(message);
-        self.stdout.write_all(&text).map_err(|error| Failure::of_output(&error))
+        self.output.write_all(&text).map_err(|error| Failure::of_output(&error))
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
-        self.stdout.flush().map_err(|error| Failure::of_output(&error))?;
+        self.output.flush().map_err(|error| Failure::of_output(&error))?;
         self.written.drain(..).for_each(|message| acknowledge(&message));
         Ok(())
     }

@@ -58,7 +58,7 @@ async fn a_line_that_is_no_document_is_named_and_kept() {
         named[0].starts_with("line 2: the line is no JSON document: ") && named[0].contains("(not written) [help: ")
     );
     assert!(named[1].starts_with("line 4: the document has no field id (not written) [help: "), "{named:?}");
-    assert!(ran.stdout.starts_with("5 lines: 2 delivered, 2 not written; "), "{ran:?}");
+    assert!(ran.stdout.starts_with("5 lines: 2 delivered, 1 blank, 2 not written; "), "{ran:?}");
     assert_eq!(std::fs::read_to_string(&kept).unwrap(), "{\"id\":\n{\"no\":2}\n");
     std::fs::remove_file(kept).unwrap();
 }
@@ -115,6 +115,9 @@ async fn options_that_do_not_fit_are_refused() {
         let ran = run(&[&["send", "-t", "orders"], options].concat(), "").await;
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran:?}");
     }
+    let existing = ["send", "-t", "orders", "--not-written", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")];
+    let ran = run(&existing, "").await;
+    assert!(ran.code == Some(2) && ran.stderr.contains("exists already"), "{ran:?}");
     let ran = run(&["send", "-t", "orders", "no such file"], "").await;
     assert!(ran.code == Some(2) && ran.stderr.contains("cannot be read"), "{ran:?}");
 }

@@ -67,7 +67,7 @@ async fn what_cannot_be_read_is_an_error() {
     let cluster = mock();
     let ran = run(&["tail", "-b", cluster.bootstrap()], "").await;
     assert!(ran.code == Some(2) && ran.stderr.contains("there is no topic"), "{ran:?}");
-    let vars = [("KAFKA_SOURCE_CONNECT_TIMEOUT_MS", "1500")];
+    let vars = [("KAFKA_SOURCE_CONNECT_TIMEOUT_MS", "4000")];
     let ran = run_with(&["tail", "-b", "127.0.0.1:1", "-t", "orders", "--json"], &vars, "").await;
     assert_eq!((ran.code, &ran.document()["error"]["kind"]), (Some(1), &"connection".into()), "{ran:?}");
 }
