@@ -31,6 +31,7 @@
 //! | [`KafkaSinkConfig`] | its settings, validated before connecting; can be read from the environment or a file |
 //! | [`preflight()`] | tries a configuration against the cluster and reports what it finds |
 //! | [`SinkMessage`], [`Delivery`], [`Error`] | a message, and the two results of a send |
+//! | [`KafkaMessage`](trait@KafkaMessage) | a type whose messages have a topic and a key of their own |
 //! | [`KafkaSource`], [`KafkaSourceConfig`] | reads messages of a consumer group |
 //! | [`Shutdown`] | ends a service with one deadline for its HTTP server, its sources and its sinks |
 //! | [`HttpProblem`] | how an HTTP service answers a request whose send failed |
@@ -54,6 +55,7 @@
 //! | `axum` | [`Error`] is a response of axum |
 //! | `signal` | `Shutdown::on_signal`: SIGTERM and Ctrl-C |
 //! | `uuid` | `uuid::Uuid` as a message's key |
+//! | `derive` | `#[derive(KafkaMessage)]`: topic and key of a type's messages |
 //! | `ssl`, `ssl-vendored`, `gssapi`, `zstd` | options of librdkafka: TLS and SCRAM, Kerberos, zstd |
 //! | `cmake-build` | builds librdkafka with CMake |
 //! | `mock-cluster` (default) | librdkafka's mock brokers, for tests and demonstrations |
@@ -93,15 +95,20 @@ pub use sink::{
 };
 pub use source::{KafkaSource, SourceError, SourceMessage};
 
+#[doc(hidden)] // the derive macro's code calls it
+pub use kafka_tower_core::__derive;
 pub use kafka_tower_core::gate::Limits;
 pub use kafka_tower_core::source::{CommitStrategy, OutOfRangePolicy};
 pub use kafka_tower_core::{
     BoxError, CloseReport, Consumer, ConsumerGroup, ConsumerTransport, Control, ControlFuture, Delivery, Envelope,
-    Error, ErrorKind, Header, Headers, HttpProblem, InFlight, IntoKey, IntoTransport, Isolation, OauthToken,
-    Persistence, RawRecord, Record, Recovery, Result, Scope, SeekTo, SinkMessage, Tenant, Timestamp, TokenFuture,
-    TokenProvider, TopicOffset, TopicPartition, TopicPattern, TransactionControl, TransactionEnd, Transport,
-    UnansweredSend, Undelivered, UnseenFailures, handover, outstanding,
+    Error, ErrorKind, Header, Headers, HttpProblem, InFlight, IntoKey, IntoTransport, Isolation, KafkaMessage,
+    OauthToken, Persistence, RawRecord, Record, Recovery, Result, Scope, SeekTo, SinkMessage, Tenant, Timestamp,
+    TokenFuture, TokenProvider, TopicOffset, TopicPartition, TopicPattern, TransactionControl, TransactionEnd,
+    Transport, UnansweredSend, Undelivered, UnseenFailures, handover, outstanding,
 };
+#[cfg(feature = "derive")]
+#[cfg_attr(docsrs, doc(cfg(feature = "derive")))]
+pub use kafka_tower_derive::KafkaMessage;
 pub use kafka_tower_layers::metrics::SinkMetrics;
 pub use kafka_tower_layers::partition::{PartitionStrategy, Partitioner};
 pub use kafka_tower_layers::retry::DeliveryGuarantee;
@@ -126,7 +133,7 @@ struct Readme;
 #[doc = include_str!("../docs/config.md")]
 struct ConfigDocument;
 
-#[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
+#[cfg(all(doctest, feature = "derive", feature = "json", feature = "memory", feature = "rdkafka"))]
 #[doc = include_str!("../docs/client.md")]
 struct ClientDocument;
 

@@ -49,13 +49,17 @@ impl Called {
 pub(super) type Tracked = (Option<Ticket>, Option<OpenSend>, u64);
 
 impl<T> SinkInner<T> {
-    /// Prepares a message for its call: writes its deadline, counted from `since`, and its tenant, and attaches it to the transaction.
+    /// Prepares a message for its call: takes the key from its type, writes its deadline, counted from `since`, and its tenant,
+    /// and attaches it to the transaction.
     ///
     /// # Errors
     ///
     /// If it may not join the open transaction. Then drop the handle whose readiness was not used.
     #[inline]
     pub(super) fn admit(&self, message: &mut SinkMessage<T>, since: Instant) -> Result<Option<Ticket>> {
+        if let Some(complete) = self.complete {
+            complete(message);
+        }
         deadline::stamp(message, since, self.parts.send_timeout);
         let envelope = message.envelope_mut();
         envelope.set_tenant(self.parts.tenant);

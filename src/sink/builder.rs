@@ -1,6 +1,5 @@
 use std::any::TypeId;
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use kafka_tower_core::{Control, Error, ErrorKind, IntoTransport, Record, Result, SinkMessage, Transport};
@@ -12,6 +11,7 @@ use tower_layer::{Identity, Stack};
 use super::KafkaSink;
 use super::control::SharedTransactions;
 use super::inner::{SharedParts, SinkInner};
+use super::of_type::Complete;
 use super::options::StackOptions;
 use super::stack::{Instruments, RecordStack, StackFactory, TypedStack};
 use super::stack_layer::StackLayer;
@@ -62,7 +62,7 @@ pub struct SinkBuilder<T, F: ?Sized = DefaultSerializer, S = Connect, L = Identi
     record_layer: R,
     options: StackOptions,
     pub(super) telemetry: TelemetrySetting,
-    message: PhantomData<fn(T)>,
+    pub(super) complete: Complete<T>,
 }
 
 /// What a sink is made over.
@@ -90,7 +90,7 @@ impl<T> SinkBuilder<T> {
             record_layer: Identity::new(),
             options,
             telemetry: TelemetrySetting::default(),
-            message: PhantomData,
+            complete: None,
         }
     }
 }
@@ -98,8 +98,8 @@ impl<T> SinkBuilder<T> {
 impl<T, F: ?Sized, S, L, R> SinkBuilder<T, F, S, L, R> {
     /// Sets the serializer. Default: JSON. Also accepts an `Arc<dyn MessageSerializer<T>>`.
     pub fn serializer<G: MessageSerializer<T> + ?Sized>(self, serializer: Arc<G>) -> SinkBuilder<T, G, S, L, R> {
-        let Self { config, source, layer, record_layer, options, telemetry, message, .. } = self;
-        SinkBuilder { config, serializer, source, layer, record_layer, options, telemetry, message }
+        let Self { config, source, layer, record_layer, options, telemetry, complete, .. } = self;
+        SinkBuilder { config, serializer, source, layer, record_layer, options, telemetry, complete }
     }
 
     /// Sends through this transport instead of connecting through librdkafka. The configuration's settings for the
@@ -163,9 +163,9 @@ impl<T, F: ?Sized, S, L, R> SinkBuilder<T, F, S, L, R> {
     /// # }
     /// ```
     pub fn layer<M>(self, layer: M) -> SinkBuilder<T, F, S, Stack<M, L>, R> {
-        let Self { config, serializer, source, layer: outer, record_layer, options, telemetry, message } = self;
+        let Self { config, serializer, source, layer: outer, record_layer, options, telemetry, complete } = self;
         let layer = Stack::new(layer, outer);
-        SinkBuilder { config, serializer, source, layer, record_layer, options, telemetry, message }
+        SinkBuilder { config, serializer, source, layer, record_layer, options, telemetry, complete }
     }
 
     /// Adds a layer around what is below the serializer: it takes encoded records, once for each send and not for each
@@ -200,9 +200,9 @@ impl<T, F: ?Sized, S, L, R> SinkBuilder<T, F, S, L, R> {
     /// # }
     /// ```
     pub fn record_layer<M>(self, layer: M) -> SinkBuilder<T, F, S, L, Stack<M, R>> {
-        let Self { config, serializer, source, layer: messages, record_layer, options, telemetry, message } = self;
+        let Self { config, serializer, source, layer: messages, record_layer, options, telemetry, complete } = self;
         let record_layer = Stack::new(layer, record_layer);
-        SinkBuilder { config, serializer, source, layer: messages, record_layer, options, telemetry, message }
+        SinkBuilder { config, serializer, source, layer: messages, record_layer, options, telemetry, complete }
     }
 
     /// Sets the partition strategy for records without an explicit partition. Default: `KeyHash`.
@@ -284,13 +284,13 @@ impl<T, F: ?Sized, S, L, R> SinkBuilder<T, F, S, L, R> {
     }
 
     pub(super) fn take_source(self) -> (SinkBuilder<T, F, (), L, R>, S) {
-        let Self { config, serializer, source, layer, record_layer, options, telemetry, message } = self;
-        (SinkBuilder { config, serializer, source: (), layer, record_layer, options, telemetry, message }, source)
+        let Self { config, serializer, source, layer, record_layer, options, telemetry, complete } = self;
+        (SinkBuilder { config, serializer, source: (), layer, record_layer, options, telemetry, complete }, source)
     }
 
     pub(super) fn with_source<X>(self, source: X) -> SinkBuilder<T, F, X, L, R> {
-        let Self { config, serializer, layer, record_layer, options, telemetry, message, .. } = self;
-        SinkBuilder { config, serializer, source, layer, record_layer, options, telemetry, message }
+        let Self { config, serializer, layer, record_layer, options, telemetry, complete, .. } = self;
+        SinkBuilder { config, serializer, source, layer, record_layer, options, telemetry, complete }
     }
 }
 
@@ -366,7 +366,9 @@ where
             control,
             instruments,
         );
-        KafkaSink::of(SinkInner::made(Arc::new(factory), self.options, parts))
+        let mut inner = SinkInner::made(Arc::new(factory), self.options, parts);
+        inner.complete = self.complete;
+        KafkaSink::of(inner)
     }
 }
 

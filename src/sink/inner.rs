@@ -13,6 +13,7 @@ use kafka_tower_layers::metrics::Metrics;
 use super::boxed::DynStack;
 use super::completeness::{Caller, Completeness, SinkTransactions};
 use super::control::SharedTransactions;
+use super::of_type::Complete;
 use super::open_sends::{self, Known, OpenSends};
 use super::options::StackOptions;
 use super::stack::StackFactory;
@@ -35,6 +36,7 @@ pub(super) struct SinkInner<T> {
     guard: Caller,
     /// Number of the options in its messages. 0: those of the stack.
     pub(super) profile: u8,
+    pub(super) complete: Complete<T>,
 }
 
 /// What a sink shares with the sinks that were derived from it: they use, flush and close the same transport.
@@ -126,13 +128,14 @@ impl<T> SinkInner<T> {
     /// State of a sink over the user's own stack.
     pub(super) fn over(stack: Box<dyn DynStack<T>>, parts: SharedParts) -> Self {
         let options = StackOptions::default();
-        Self { stack, idle: Mutex::new(None), parts, factory: None, options, fault: None, guard: None, profile: 0 }
+        let idle = Mutex::new(None);
+        Self { stack, idle, parts, factory: None, options, fault: None, guard: None, profile: 0, complete: None }
     }
 
     /// State of a sink whose stack the factory makes.
     pub(super) fn made(factory: Arc<StackFactory<T>>, options: StackOptions, parts: SharedParts) -> Self {
         let (stack, fault) = factory.make(&options);
-        Self { stack, idle: Mutex::new(None), parts, factory: Some(factory), options, fault, guard: None, profile: 0 }
+        Self { factory: Some(factory), options, fault, ..Self::over(stack, parts) }
     }
 
     /// Returns a copy with other options, over the same transport, layers, breaker and metrics.
@@ -142,14 +145,15 @@ impl<T> SinkInner<T> {
         change(&mut options);
         // The layers of the builder are applied once, because they may hold what all sinks share, such as a rate limit.
         let profile = if self.parts.foreign { factory.profile(&options) } else { None };
-        Some(match profile {
+        let state = match profile {
             None => Self::made(factory, options, self.parts.clone()),
             Some(profile) => {
                 let fault = factory.fault(&options);
                 let state = Self::over(self.fresh(), self.parts.clone());
                 Self { factory: Some(factory), options, fault, profile, ..state }
             }
-        })
+        };
+        Some(Self { complete: self.complete, ..state })
     }
 
     /// Returns a state that sends values as they are, past the serializer and the user's layers. `None` over the user's own
@@ -167,7 +171,8 @@ impl<T> SinkInner<T> {
     /// Returns a copy through which the guard of this transaction sends.
     pub(super) fn guarded(&self, transaction: u64) -> Self {
         let state = Self::over(self.fresh(), self.parts.clone());
-        Self { fault: self.fault.clone(), guard: Some(transaction), profile: self.profile, ..state }
+        let (profile, complete) = (self.profile, self.complete);
+        Self { fault: self.fault.clone(), guard: Some(transaction), profile, complete, ..state }
     }
 
     /// The transaction whose guard sends through this state. None for the sink itself.

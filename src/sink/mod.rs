@@ -20,6 +20,7 @@ mod drain;
 mod in_flight;
 mod inner;
 mod many;
+mod of_type;
 mod open_sends;
 mod options;
 mod send;

@@ -24,6 +24,12 @@ use kafka_tower_core::Result;
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not encode values of `{T}`",
+    label = "no serializer of `{T}`",
+    note = "JSON, the default, encodes what implements `serde::Serialize`",
+    note = "for a format of your own implement `MessageSerializer<{T}>`"
+)]
 #[async_trait]
 pub trait MessageSerializer<T>: Send + Sync {
     /// Encodes a value.

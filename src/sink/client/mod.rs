@@ -137,6 +137,11 @@ impl KafkaClient {
         builder.with_source(Shared(Arc::clone(&self.0)))
     }
 
+    /// The topic of the configuration, which may be empty.
+    pub(super) fn topic(&self) -> &str {
+        &self.0.config.topic
+    }
+
     /// Returns the counters of all sinks of this client, added up, also of those that were closed or dropped.
     /// `last_error_msg` is that of one of them.
     #[must_use]

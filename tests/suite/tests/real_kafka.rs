@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use kafka_tower::{KafkaClient, KafkaSink, KafkaSinkConfig, SinkMessage};
+use kafka_tower::{KafkaClient, KafkaMessage, KafkaSink, KafkaSinkConfig, SinkMessage};
 use kafka_tower_core::{Delivery, ErrorKind, Persistence, Record, Result};
 use kafka_tower_rdkafka::{DeliveryFuture, MockCluster, RdkafkaTransport};
 use kafka_tower_testkit::kafka::proxy::{ApiKey, Direction};
@@ -344,4 +344,59 @@ async fn a_sink_of_a_client_gives_its_records_up_and_the_producer_goes_on() {
     payments.send(3).await.unwrap();
     client.close().await.unwrap();
     assert_eq!(client.metrics().messages_sent, 2);
+}
+
+/// Topic and key are in the log as the type says.
+#[tokio::test]
+async fn topic_and_key_come_from_the_type() {
+    #[derive(serde::Serialize, KafkaMessage)]
+    #[kafka(topic = "kafka-tower-of-type")]
+    struct Order {
+        #[kafka(key)]
+        id: i64,
+    }
+
+    #[derive(serde::Serialize, KafkaMessage)]
+    #[kafka(topic = "kafka-tower-of-type", key_from = Self::of_order)]
+    enum Event {
+        Paid(i64),
+        Cleared,
+    }
+
+    impl Event {
+        fn of_order(&self) -> Option<String> {
+            match self {
+                Self::Paid(id) => Some(id.to_string()),
+                Self::Cleared => None,
+            }
+        }
+    }
+
+    let Some(kafka) = cluster::shared().await else { return };
+    let _ = kafka.delete_topic(Order::TOPIC).await; // a Kafka of the user's may have it from an earlier run
+    kafka.create_topic(Order::TOPIC, 3, &[]).await.unwrap();
+    let other = kafka.topic("of-message", 1).await.unwrap();
+    let config = KafkaSinkConfig { brokers: kafka.bootstrap().to_owned(), ..Default::default() };
+    let client = KafkaClient::connect(config.clone()).await.unwrap();
+    let orders = client.sink_of::<Order>().build().await.unwrap();
+    let delivery = orders.send(Order { id: -2 }).await.unwrap();
+    let key = (-2_i64).to_be_bytes();
+    assert_eq!(delivery.partition, kafka_tower_core::partitioner::partition_for_key(&key, 3));
+    orders.send(SinkMessage::new(Order { id: 3 }).with_key("three").with_topic(other.as_str())).await.unwrap();
+    let events = KafkaSink::<Event>::builder(config).of_type().build().await.unwrap();
+    events.send(Event::Paid(-2)).await.unwrap();
+    events.send(Event::Cleared).await.unwrap();
+    client.close().await.unwrap();
+
+    let mut read: Vec<_> =
+        kafka.read(Order::TOPIC).await.unwrap().into_iter().map(|record| (record.text(), record.key)).collect();
+    read.sort();
+    let expected = [
+        (r#""Cleared""#.to_owned(), None),
+        (r#"{"Paid":-2}"#.to_owned(), Some(b"-2".to_vec())),
+        (r#"{"id":-2}"#.to_owned(), Some(vec![255, 255, 255, 255, 255, 255, 255, 254])),
+    ];
+    assert_eq!(read, expected);
+    let read = kafka.read(&other).await.unwrap();
+    assert_eq!((read[0].text().as_str(), read[0].key.as_deref()), (r#"{"id":3}"#, Some(&b"three"[..])));
 }

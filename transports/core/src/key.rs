@@ -11,6 +11,7 @@ use bytes::Bytes;
 /// | byte vectors, slices and arrays, [`Bytes`] | the same | `ByteArraySerializer` |
 /// | integers | **big-endian**, as many bytes as the type has | `ShortSerializer`, `IntegerSerializer`, `LongSerializer` for `i16`, `i32`, `i64` |
 /// | `uuid::Uuid` (feature `uuid`) | its text in lower case with hyphens | `UUIDSerializer` |
+/// | references to one of these that is `Clone` | those of the value | |
 ///
 /// Messages of one key go to one partition, so all writers of a topic have to write a key in the same way. For another
 /// form pass its bytes: `id.to_string()` for decimal digits, `id.to_le_bytes()` for little-endian, `uuid.into_bytes()`
@@ -72,12 +73,13 @@ macro_rules! integers {
 }
 
 owned! { Bytes Vec<u8> Box<[u8]> String }
-copied! { &[u8] &Vec<u8> Arc<[u8]> }
+copied! { &[u8] Arc<[u8]> }
 integers! { u8 u16 u32 u64 u128 i8 i16 i32 i64 i128 }
 
-impl IntoKey for &Bytes {
+#[diagnostic::do_not_recommend]
+impl<K: IntoKey + Clone> IntoKey for &K {
     fn into_key(self) -> Bytes {
-        self.clone()
+        self.clone().into_key()
     }
 }
 
@@ -87,19 +89,7 @@ impl<const N: usize> IntoKey for [u8; N] {
     }
 }
 
-impl<const N: usize> IntoKey for &[u8; N] {
-    fn into_key(self) -> Bytes {
-        Bytes::copy_from_slice(self)
-    }
-}
-
 impl IntoKey for &str {
-    fn into_key(self) -> Bytes {
-        self.as_bytes().into_key()
-    }
-}
-
-impl IntoKey for &String {
     fn into_key(self) -> Bytes {
         self.as_bytes().into_key()
     }
@@ -134,14 +124,6 @@ impl IntoKey for Cow<'_, [u8]> {
 impl IntoKey for uuid::Uuid {
     fn into_key(self) -> Bytes {
         self.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()).as_bytes().into_key()
-    }
-}
-
-#[cfg(feature = "uuid")]
-#[cfg_attr(docsrs, doc(cfg(feature = "uuid")))]
-impl IntoKey for &uuid::Uuid {
-    fn into_key(self) -> Bytes {
-        (*self).into_key()
     }
 }
 

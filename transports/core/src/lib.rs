@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`SinkMessage`] | what a user sends: a value or a tombstone, key, headers, partition, timestamp, deadline |
 //! | [`IntoKey`] | what can be a message's key, and its bytes |
+//! | [`KafkaMessage`] | a type whose messages have a topic and a key of their own |
 //! | [`Record`] | the encoded message, cheap to clone |
 //! | [`Delivery`] | where the record was written: topic, partition, offset |
 //! | [`Error`] | what happened, what can be done, whether the record may be in the log |
@@ -43,6 +44,7 @@ pub mod gate;
 pub mod handover;
 mod headers;
 mod into_transport;
+mod kafka_message;
 mod key;
 pub mod ledger;
 pub mod log_dedup;
@@ -80,6 +82,9 @@ pub use delivery::Delivery;
 pub use error::{BoxError, Error, ErrorKind, HttpProblem, Persistence, Recovery, Result, Scope};
 pub use headers::{Header, Headers};
 pub use into_transport::IntoTransport;
+pub use kafka_message::KafkaMessage;
+#[doc(hidden)]
+pub use kafka_message::derive as __derive;
 pub use key::IntoKey;
 pub use message::{Envelope, SinkMessage};
 pub use raw_record::RawRecord;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::ticket::Ticket;
-use crate::{Headers, IntoKey, Record, Tenant, Timestamp};
+use crate::{Headers, IntoKey, KafkaMessage, Record, Tenant, Timestamp};
 
 /// A typed message to send: a value, or a tombstone, with key, headers and options.
 ///
@@ -56,6 +56,17 @@ impl<T> SinkMessage<T> {
     #[must_use]
     pub fn new(value: T) -> Self {
         Self { value: Some(value), envelope: Envelope::default() }
+    }
+
+    /// Creates a message with a value and the [key of its type](KafkaMessage::message_key). The sink names the topic:
+    /// [what takes precedence](KafkaMessage#what-takes-precedence).
+    #[must_use]
+    pub fn of(value: T) -> Self
+    where
+        T: KafkaMessage,
+    {
+        let key = value.message_key();
+        Self { value: Some(value), envelope: Envelope { key, ..Envelope::default() } }
     }
 
     /// Creates a message without a value: on a compacted topic it deletes the key.

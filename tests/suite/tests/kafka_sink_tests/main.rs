@@ -6,6 +6,7 @@ mod completeness;
 mod contract;
 mod edges;
 mod layers;
+mod of_type;
 mod own_layers;
 mod shared_transactions;
 mod transactions;

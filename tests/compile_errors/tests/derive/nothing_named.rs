@@ -1,0 +1,8 @@
+use kafka_tower::KafkaMessage;
+
+#[derive(KafkaMessage)]
+struct Order {
+    id: u64,
+}
+
+fn main() {}
