@@ -105,8 +105,25 @@ pub(crate) fn without_room_at_close(topic: &str, why: Option<&Explanation>) -> E
 
 /// Error of a record that is given up because some record had no answer for too long.
 pub(crate) fn overdue(topic: &str, bound: Duration, persistence: Persistence, why: Option<&Explanation>) -> Error {
-    let why = why.filter(|why| persistence == Persistence::NotPersisted || !why.is_unsent());
+    let why = known(why, persistence);
     helped(transport::overdue(topic, bound, persistence, why.map(|why| &*why.text)), why)
+}
+
+/// Error of a record that is given up because its client is replaced for the sake of other records. `why` it has no answer
+/// itself, if that is known.
+pub(crate) fn replaced(what: &str, cause: &str, persistence: Persistence, why: Option<&Explanation>) -> Error {
+    let why = known(why, persistence);
+    let mut text = format!("{what}: its client was replaced, because {cause}");
+    if let Some(why) = why {
+        text.push_str("; ");
+        text.push_str(&why.text);
+    }
+    helped(Error::new(ErrorKind::Timeout, text).with_scope(Scope::Batch).with_persistence(persistence), why)
+}
+
+/// That a record was not sent explains it only if it certainly was not.
+fn known(why: Option<&Explanation>, persistence: Persistence) -> Option<&Explanation> {
+    why.filter(|why| persistence == Persistence::NotPersisted || !why.is_unsent())
 }
 
 /// Error of a record whose deadline passed; `handed_over` says whether librdkafka has it.

@@ -3,7 +3,7 @@
 //! 1. *Pause*: partitions in trouble (`stuck_partitions.rs`) are paused, so that they no longer harm the others, which
 //!    continue. The new instance is made, and connects.
 //! 2. *Hold*: new calls are held in `held.rs` until the records in flight to other partitions are settled, or for a
-//!    limited time.
+//!    limited time. Records of a partition that has not answered for longer than that are not waited for.
 //! 3. *Swap*: the new instance takes the old one's place, and the old one gives up its records. Records that it
 //!    certainly never sent are taken back; the others end with the outcome that is known.
 //! 4. *Go on*: the new instance gets the records that were taken back first, then the held ones, in the order of the
@@ -18,6 +18,7 @@
 
 pub(crate) mod ended;
 pub(crate) mod fatal;
+mod hold;
 pub(crate) mod reason;
 pub(crate) mod successor;
 mod unsent;
@@ -34,6 +35,7 @@ use kafka_tower_core::ledger::RecordTransport;
 use kafka_tower_core::sync::lock;
 
 use self::fatal::FatalCause;
+use self::hold::Other;
 use self::reason::ReplaceReason;
 use self::watch::{CHECK_INTERVAL, PausedPartitions};
 use crate::classify;
@@ -47,7 +49,8 @@ use crate::stuck_partitions::{Partition, StuckReason};
 /// Maximum time that partitions are paused before the client is replaced: longer than librdkafka's longest wait
 /// between two connections (`reconnect.backoff.max.ms`, 10 s).
 const MAX_PAUSE: Duration = Duration::from_secs(15);
-/// Maximum time that new calls are held for records in flight to other partitions.
+/// Maximum time that new calls are held for records in flight to other partitions. A partition with an older record is not
+/// expected to deliver within it.
 const MAX_HOLD: Duration = Duration::from_secs(2);
 /// Time for the new instance to reach a broker, before records are held.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -268,7 +271,7 @@ impl EventLoop<'_> {
         }
     }
 
-    /// Waits until the records in flight to other partitions are settled, for a limited time.
+    /// Waits until the records in flight to other partitions that still deliver are settled, for a limited time.
     fn wait_for_others(&mut self, why: &ReplaceReason) {
         let inner = self.inner;
         let end = Instant::now() + MAX_HOLD;
@@ -276,7 +279,14 @@ impl EventLoop<'_> {
             let now = Instant::now();
             // The old instance gives up records that were in flight for too long, and all others of their topics.
             drop(inner.expire_due(now));
-            let waits = inner.awaited_in_producer().iter().any(|slot| !why.concerns(slot));
+            let records = inner.in_producer(false);
+            let others = records.iter().filter(|slot| !why.concerns(slot)).map(|slot| Other {
+                topic: &slot.record().topic,
+                partition: slot.record().partition,
+                age: now.saturating_duration_since(slot.called_at()),
+                is_awaited: slot.is_awaited_in_producer(),
+            });
+            let waits = hold::waits_for(others, MAX_HOLD);
             if !waits || now >= end || inner.closing().deadline().is_some_and(|deadline| deadline <= now) {
                 return;
             }

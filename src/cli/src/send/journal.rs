@@ -73,3 +73,24 @@ impl Journal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use kafka_tower::Persistence;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    #[test]
+    fn a_line_that_is_no_message_is_refused_and_not_sent() {
+        let args = ["kafka-tower", "send", "--topic", "t", "--key-field", "id"];
+        let Command::Send(args) = Args::parse_from(args).command else { unreachable!() };
+        let (parser, mut journal) = (Parser::new(&args).unwrap(), Journal::default());
+        let line = Line { number: 1, text: Bytes::from_static(b"no JSON") };
+        assert!(journal.enter(Ok(line), &parser).is_none());
+        let (_, error) = &journal.refused[0];
+        assert_eq!(error.persistence(), Persistence::NotPersisted);
+        kafka_tower_test_texts::assert_consistent(error);
+    }
+}

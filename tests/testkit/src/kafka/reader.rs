@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -14,6 +14,9 @@ use crate::kafka::{Cluster, Error, topics};
 
 /// Maximum time for a read.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// Time between two questions about a group whose coordinator moves.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// Selects which records of transactions are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +134,14 @@ impl Cluster {
                 .map_err(Error::with("cannot create a consumer"))?;
             let mut list = TopicPartitionList::new();
             list.add_partition(&topic, partition);
-            let committed = consumer.committed_offsets(list, LIMIT).map_err(Error::with("committed offsets"))?;
+            let end = Instant::now() + LIMIT;
+            let committed = loop {
+                // The group's coordinator may be about to move, or not know it yet.
+                match consumer.committed_offsets(list.clone(), LIMIT) {
+                    Err(error) if moves(&error) && Instant::now() < end => std::thread::sleep(AGAIN),
+                    committed => break committed.map_err(Error::with("committed offsets"))?,
+                }
+            };
             let offset = committed.find_partition(&topic, partition).map(|found| found.offset());
             Ok(offset.and_then(|offset| match offset {
                 Offset::Offset(offset) => Some(offset),
@@ -140,6 +150,13 @@ impl Cluster {
         })
         .await
     }
+}
+
+/// Returns whether a group's coordinator is about to move, or does not know its groups yet.
+fn moves(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(NotCoordinator | CoordinatorNotAvailable | CoordinatorLoadInProgress))
 }
 
 fn reader(bootstrap: &str, isolation: Isolation) -> Result<BaseConsumer, Error> {

@@ -93,10 +93,7 @@ impl ReplaceReason {
                 Error::new(ErrorKind::Broker, text).with_scope(Scope::Topic).with_recovery(Recovery::Retry)
             }
             None if self.overdue.contains(topic) => classify::overdue(topic, bound, persistence, cause),
-            None => {
-                let text = format!("{what}: its client was replaced, because {}", self.text());
-                Error::new(ErrorKind::Timeout, text).with_scope(Scope::Batch)
-            }
+            None => classify::replaced(&what, &self.text(), persistence, cause),
         };
         error.with_persistence(persistence)
     }
@@ -136,8 +133,8 @@ mod tests {
                 let slot = slot(topic, None, bytes);
                 for fate in [Persistence::NotPersisted, Persistence::PossiblyPersisted, Persistence::Persisted] {
                     let error = why.error(&slot, 0, fate, Duration::from_secs(300), Some(&seen));
-                    let cause = topic == "late" && error.to_string().contains(&seen.text);
-                    assert_eq!(cause, topic == "late", "{error}");
+                    let cause = error.to_string().contains(&seen.text);
+                    assert_eq!(cause, matches!(topic, "late" | "other"), "{error}");
                     assert_eq!(error.persistence(), fate);
                     let too_large = topic == "lost" && bytes == 2 * LARGE;
                     assert_eq!(error.kind() == ErrorKind::RecordTooLarge, too_large, "{error}");
