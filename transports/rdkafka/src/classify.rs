@@ -37,6 +37,20 @@ pub(crate) fn acknowledged(status: i32) -> Persistence {
     if status == PERSISTED { Persistence::Persisted } else { Persistence::PossiblyPersisted }
 }
 
+/// Whether librdkafka reports a record as written without an answer of a broker: see [`implied`](crate::implied).
+pub(crate) fn is_implied(code: i32, status: i32, offset: i64) -> bool {
+    code == 0 && status == PERSISTED && offset < 0
+}
+
+/// Error of such a record.
+pub(crate) fn implied(destination: &str, persistence: Persistence) -> Error {
+    let what = outcome(destination, persistence);
+    Error::new(ErrorKind::Broker, format!("{what}: the broker refused it, and acknowledged a later record"))
+        .with_scope(Scope::Partition)
+        .with_recovery(Recovery::Retry)
+        .with_persistence(persistence)
+}
+
 /// Error for a code, without a record. `text` replaces the code's own text.
 pub(crate) fn client_error(code: i32, what: &str, text: Option<&str>) -> Error {
     let cause = match (codes::find(code), text) {

@@ -127,6 +127,7 @@ fn of_records_that_are_given_up() {
     }
     for code in all_codes() {
         assert_all(ALL.map(|persistence| classify::ended(code, "orders[0]", persistence)));
+        assert_all(ALL.map(|persistence| classify::implied("orders[0]", persistence)));
     }
     assert_all([classify::replaced_at_close("orders")]);
     for why in explanations() {

@@ -18,6 +18,7 @@ use crate::codes;
 use crate::events::ClientError;
 use crate::ffi::{Client, Event, Queue, Report};
 use crate::held;
+use crate::implied::ImpliedReports;
 use crate::inner::TransportInner;
 use crate::isolated::IsolatedProducer;
 use crate::log::Source;
@@ -108,6 +109,7 @@ pub(crate) struct EventLoop<'a> {
     /// Slots of the current event, see [`Queue::poll`].
     reported: Vec<Arc<Slot>>,
     permits: Vec<Permit>,
+    implied: ImpliedReports,
     /// Whether there were reports since the last check for records that take long.
     any_report: bool,
 }
@@ -115,7 +117,16 @@ pub(crate) struct EventLoop<'a> {
 impl<'a> EventLoop<'a> {
     fn new(inner: &'a Arc<TransportInner>, client: &'a Client) -> Option<Self> {
         let queue = client.queue()?;
-        Some(Self { inner, client, queue, watch: None, reported: Vec::new(), permits: Vec::new(), any_report: false })
+        Some(Self {
+            inner,
+            client,
+            queue,
+            watch: None,
+            reported: Vec::new(),
+            permits: Vec::new(),
+            implied: ImpliedReports::default(),
+            any_report: false,
+        })
     }
 
     fn run(&mut self) {
@@ -217,12 +228,18 @@ impl<'a> EventLoop<'a> {
     pub(crate) fn serve(&mut self, wait: Duration) -> bool {
         let (mut served, mut settles, mut completed) = (false, false, false);
         self.guarded("an event", |this| {
-            let (inner, client, permits, watch) = (this.inner, this.client, &mut this.permits, this.watch.as_mut());
-            served = this
-                .queue
-                .poll(wait, &mut this.reported, |event| handle(inner, client, permits, watch, &mut settles, event));
+            let (inner, client, watch) = (this.inner, this.client, this.watch.as_mut());
+            let mut settled = Settled { permits: &mut this.permits, implied: &mut this.implied, settles: &mut settles };
+            served =
+                this.queue.poll(wait, &mut this.reported, |event| handle(inner, client, &mut settled, watch, event));
             completed = true;
         });
+        if !served && !self.implied.is_empty() {
+            self.guarded("a record", |this| {
+                let left = this.implied.take();
+                this.permits.extend(left.filter_map(|(slot, of, fate)| settle_implied(this.inner, &slot, of, fate)));
+            });
+        }
         if !self.reported.is_empty() {
             self.any_report = true;
             if !completed {
@@ -254,19 +271,31 @@ impl<'a> EventLoop<'a> {
     }
 }
 
+/// What the reports of an event leave behind.
+struct Settled<'a> {
+    permits: &'a mut Vec<Permit>,
+    implied: &'a mut ImpliedReports,
+    /// Whether there were any.
+    settles: &'a mut bool,
+}
+
+fn settle_implied(inner: &TransportInner, slot: &Slot, partition: i32, fate: Persistence) -> Option<Permit> {
+    let destination = format!("{}[{partition}]", slot.record().topic);
+    inner.settle(slot, Err(classify::implied(&destination, fate).with_elapsed(slot.called_at().elapsed())))
+}
+
 fn handle(
     inner: &Arc<TransportInner>,
     client: &Client,
-    permits: &mut Vec<Permit>,
+    settled: &mut Settled<'_>,
     mut watch: Option<&mut StuckWatch>,
-    settles: &mut bool,
     event: Event<'_>,
 ) {
     match event {
         Event::Reports(mut reports) => {
             let has_partition_errors = inner.has_partition_errors.load(Ordering::Acquire);
             inner.settling.fetch_add(1, Ordering::AcqRel);
-            *settles = true;
+            *settled.settles = true;
             let ended = inner.ended.is_noticed() && ptr::eq(client, &inner.client);
             let lost = if ended { client.produce_lost() } else { None };
             reports.each(|report| {
@@ -280,6 +309,17 @@ fn handle(
                         return;
                     }
                 }
+                if classify::is_implied(report.code, report.status, report.offset) {
+                    inner.transactions.record_failed(report.code);
+                    return settled.implied.push(Arc::clone(report.slot), report.partition);
+                }
+                if !settled.implied.is_empty() && report.code == 0 {
+                    let topic = &report.slot.record().topic;
+                    let before = settled.implied.written_at(topic, report.partition, report.offset);
+                    settled
+                        .permits
+                        .extend(before.filter_map(|(slot, of, fate)| settle_implied(inner, &slot, of, fate)));
+                }
                 let outcome = outcome(inner, client, report, unwritten);
                 if has_partition_errors && outcome.is_ok() {
                     inner.record_delivery(&report.slot.record().topic, report.partition);
@@ -287,7 +327,7 @@ fn handle(
                 if outcome.is_err() {
                     inner.transactions.record_failed(report.code);
                 }
-                permits.extend(inner.settle(report.slot, outcome));
+                settled.permits.extend(inner.settle(report.slot, outcome));
             });
         }
         Event::Error { code, fatal, text } => error(inner, client, watch, code, fatal, &text.to_string_lossy()),

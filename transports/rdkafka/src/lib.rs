@@ -85,6 +85,7 @@ mod explain;
 mod ffi;
 mod future;
 mod held;
+mod implied;
 mod inner;
 mod inspect;
 mod isolated;

@@ -211,11 +211,10 @@ fn commit(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
     // The coordinator was not asked yet.
     if !state.open.was_asked() {
         match flushed(inner, end) {
-            Flushed::All => {}
             // librdkafka refuses to commit: at once if it has noticed, otherwise only after the answers of the others. Until
-            // then it would accept no abort.
-            Flushed::AnyFailed => {
-                if state.error().is_none() && inner.client.fatal_error().is_none() {
+            // then it would accept no abort. It does not notice an acknowledgement that is only implied.
+            Flushed::All | Flushed::AnyFailed => {
+                if state.any_record_failed() && state.error().is_none() && inner.client.fatal_error().is_none() {
                     return Err(record_failed());
                 }
             }

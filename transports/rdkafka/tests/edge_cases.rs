@@ -155,3 +155,20 @@ async fn unbounded_times_do_not_panic() {
     call(&mut transport, record("x")).await.await.unwrap();
     assert!(transport.control().close(Duration::MAX).await.unwrap().is_complete());
 }
+
+/// Two requests are in flight. The broker refuses the first one, as the leader of a new topic does for a moment, and takes the
+/// second. librdkafka then reports the first record as written.
+#[tokio::test]
+async fn a_record_is_not_delivered_because_a_later_one_is() {
+    let (cluster, builder) = mock();
+    let mut transport = builder.property("batch.num.messages", "1").connect().await.unwrap();
+    cluster.set_round_trip(1, Duration::from_millis(300)).unwrap();
+    cluster.fail_produce(&[3]);
+    let sent = [call(&mut transport, record("refused")).await, call(&mut transport, record("taken")).await];
+    let [refused, taken] = join_all(sent).await.try_into().unwrap();
+    assert_eq!(taken.unwrap().offset, Some(0));
+    let error = refused.unwrap_err();
+    let facts = (error.kind(), error.recovery(), error.persistence());
+    assert_eq!(facts, (ErrorKind::Broker, Recovery::Retry, Persistence::NotPersisted), "{error:#}");
+    assert!(error.message().contains("acknowledged a later record"), "{error:#}");
+}

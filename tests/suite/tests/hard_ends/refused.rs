@@ -5,6 +5,7 @@ use futures_util::future::join_all;
 use kafka_tower::layers::transaction_batch::TransactionBatchLayer;
 use kafka_tower::{KafkaSink, KafkaSinkConfig};
 use kafka_tower_core::{ErrorKind, Persistence, Record, Recovery};
+use kafka_tower_testkit::kafka::proxy::{Action, ApiKey, Direction};
 use kafka_tower_testkit::kafka::{Cluster, Listener, Resource};
 use std::sync::atomic::{AtomicU32, Ordering};
 use tower::{Layer, Service, ServiceExt};
@@ -199,4 +200,36 @@ async fn a_batch_survives_more_refused_records_than_it_has_replays() {
     }
     let expected: Vec<_> = (0..32).filter(|n| !bad(*n)).map(|n| n.to_string()).collect();
     assert_eq!(committed(kafka, &topic).await, expected);
+}
+
+/// The answer of the first request says 6, and the second request is acknowledged. librdkafka takes both for written then.
+#[tokio::test]
+async fn an_acknowledgement_that_is_only_implied_does_not_commit() {
+    let Some(kafka) = shared().await else { return };
+    let _alone = ALONE.lock().await;
+    let proxy = kafka.proxy().unwrap();
+    let topic = kafka.topic("implied", 1).await.unwrap();
+    let bootstrap = kafka.bootstrap_of(Listener::Proxy).unwrap();
+    let mut producer = Producer::new(&bootstrap, &topic, &topic, &[("batch.num.messages", "1")]).await;
+    producer.begin().await;
+    producer.send("the partition is part of the transaction").await.unwrap();
+    proxy.next(ApiKey::PRODUCE, Action::FailProduce(6));
+    let requests = proxy.requests(ApiKey::PRODUCE);
+    proxy.pause(Direction::ToClient);
+    let record = |value: &str| Record::new(topic.as_str()).with_value(value.to_owned()).with_partition(0);
+    let [first, second] = [producer.call(record("first")).await, producer.call(record("second")).await];
+    proxy.wait_for(ApiKey::PRODUCE, requests + 2).await.unwrap();
+    proxy.resume(Direction::ToClient);
+    let error = checked(first.await).unwrap_err();
+    let expected = (ErrorKind::Broker, Recovery::Retry, Persistence::PossiblyPersisted);
+    assert_eq!(facts(&error), expected, "{error:#}");
+    checked(second.await).unwrap();
+    let error = producer.commit().await.unwrap_err();
+    let expected = (ErrorKind::Transaction, Recovery::AbortTransaction, Persistence::NotPersisted);
+    assert_eq!(facts(&error), expected, "{error:#}");
+    producer.abort().await.unwrap();
+    producer.begin().await;
+    producer.send("next").await.unwrap();
+    producer.commit().await.unwrap();
+    assert_eq!(committed(kafka, &topic).await, ["next"]);
 }
