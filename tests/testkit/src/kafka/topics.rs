@@ -92,8 +92,32 @@ impl Cluster {
         self.wait_leaders(topic.name, move |leaders| {
             leaders.len() == expected && leaders.iter().all(|&leader| leader >= 0)
         })
+        .await?;
+        self.wait_answers(topic.name, topic.num_partitions).await
+    }
+
+    /// Waits until the leader of each partition answers for it. It is in the metadata some milliseconds before, and until then
+    /// the leader refuses records.
+    async fn wait_answers(&self, topic: &str, partitions: i32) -> Result<(), Error> {
+        let consumer = Arc::clone(self.clients.metadata()?);
+        let mut at = TopicPartitionList::new();
+        for partition in 0..partitions {
+            at.add_partition_offset(topic, partition, Offset::Offset(0)).map_err(Error::new)?;
+        }
+        blocking(move || {
+            let end = Instant::now() + LIMIT;
+            loop {
+                let found = consumer.offsets_for_times(at.clone(), LIMIT);
+                match found.map(|found| found.elements().iter().try_for_each(|of| of.error())) {
+                    Ok(Ok(())) => return Ok(()),
+                    Ok(Err(error)) | Err(error) if Instant::now() > end => {
+                        return Err(Error::new(format!("a new topic is not answered for: {error}")));
+                    }
+                    _ => std::thread::sleep(Duration::from_millis(15)),
+                }
+            }
+        })
         .await
-        .map(drop)
     }
 
     /// Creates a topic with a unique name: `prefix-…`.
