@@ -82,7 +82,7 @@ pub(super) fn meaning(side: &Side, name: &str, value: &str) -> Meaning {
     let stands_alone = value.is_empty() && properties::java::cure(side.client, name).is_none();
     if find(value).is_none() && (stands_alone || !is_name(name)) {
         let cure = "end each line of a longer value but the last with a backslash, or remove it";
-        return Meaning::Unknown("this is no setting".to_owned(), cure.to_owned());
+        return Meaning::Unknown("this is not a setting".to_owned(), cure.to_owned());
     }
     let (problem, cure) = properties::refusal(side, name, value);
     Meaning::Unknown(problem, cure)

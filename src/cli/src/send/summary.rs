@@ -53,7 +53,7 @@ impl Counts {
         self.not_persisted + self.possibly_persisted
     }
 
-    /// After a transaction that was not committed: what counted as delivered is not visible, or nobody knows.
+    /// After a transaction that was not committed: what counted as delivered is not visible (`is_known`), or may be.
     fn without_commit(mut self, is_known: bool) -> Self {
         let written = std::mem::take(&mut self.delivered);
         if is_known {

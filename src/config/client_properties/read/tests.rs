@@ -274,7 +274,10 @@ fn lines_that_are_no_settings_are_not_shown() {
     let text = format!("{wrong:#} {wrong:?}");
     assert!(!text.contains("MIIE") && !text.contains("AQEF") && !text.contains("hunter"), "{text}");
     for line in 2..=6 {
-        assert!(text.contains(&format!("line {line}: this is no setting: end each line of a longer value")), "{text}");
+        assert!(
+            text.contains(&format!("line {line}: this is not a setting: end each line of a longer value")),
+            "{text}"
+        );
     }
 }
 
