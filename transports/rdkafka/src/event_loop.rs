@@ -18,7 +18,7 @@ use crate::codes;
 use crate::events::ClientError;
 use crate::ffi::{Client, Event, Queue, Report};
 use crate::held;
-use crate::implied::ImpliedReports;
+use crate::implied::{Implied, ImpliedReports};
 use crate::inner::TransportInner;
 use crate::isolated::IsolatedProducer;
 use crate::log::Source;
@@ -109,7 +109,7 @@ pub(crate) struct EventLoop<'a> {
     /// Slots of the current event, see [`Queue::poll`].
     reported: Vec<Arc<Slot>>,
     permits: Vec<Permit>,
-    implied: ImpliedReports,
+    pub(crate) implied: ImpliedReports,
     /// Whether there were reports since the last check for records that take long.
     any_report: bool,
 }
@@ -234,10 +234,10 @@ impl<'a> EventLoop<'a> {
                 this.queue.poll(wait, &mut this.reported, |event| handle(inner, client, &mut settled, watch, event));
             completed = true;
         });
-        if !served && !self.implied.is_empty() {
+        if !served && self.implied.is_waiting() {
             self.guarded("a record", |this| {
                 let left = this.implied.take();
-                this.permits.extend(left.filter_map(|(slot, of, fate)| settle_implied(this.inner, &slot, of, fate)));
+                this.permits.extend(left.filter_map(|(implied, fate)| settle_implied(this.inner, &implied, fate)));
             });
         }
         if !self.reported.is_empty() {
@@ -279,9 +279,16 @@ struct Settled<'a> {
     settles: &'a mut bool,
 }
 
-fn settle_implied(inner: &TransportInner, slot: &Slot, partition: i32, fate: Persistence) -> Option<Permit> {
-    let destination = format!("{}[{partition}]", slot.record().topic);
-    inner.settle(slot, Err(classify::implied(&destination, fate).with_elapsed(slot.called_at().elapsed())))
+fn settle_implied(inner: &TransportInner, implied: &Implied, fate: Persistence) -> Option<Permit> {
+    let Implied { slot, partition, timestamp } = implied;
+    let outcome = if fate == Persistence::Persisted {
+        Ok(Acknowledged { partition: *partition, offset: -1, timestamp: *timestamp, persistence: fate })
+    } else {
+        inner.transactions.record_failed(0);
+        let destination = format!("{}[{partition}]", slot.record().topic);
+        Err(classify::implied(&destination, fate).with_elapsed(slot.called_at().elapsed()))
+    };
+    inner.settle(slot, outcome)
 }
 
 fn handle(
@@ -310,15 +317,13 @@ fn handle(
                     }
                 }
                 if classify::is_implied(report.code, report.status, report.offset) {
-                    inner.transactions.record_failed(report.code);
-                    return settled.implied.push(Arc::clone(report.slot), report.partition);
+                    let (slot, partition) = (Arc::clone(report.slot), report.partition);
+                    return settled.implied.push(Implied { slot, partition, timestamp: report.timestamp });
                 }
-                if !settled.implied.is_empty() && report.code == 0 {
-                    let topic = &report.slot.record().topic;
-                    let before = settled.implied.written_at(topic, report.partition, report.offset);
-                    settled
-                        .permits
-                        .extend(before.filter_map(|(slot, of, fate)| settle_implied(inner, &slot, of, fate)));
+                if report.code == 0 {
+                    for (before, fate) in settled.implied.acknowledged(report.slot, report.partition, report.offset) {
+                        settled.permits.extend(settle_implied(inner, &before, fate));
+                    }
                 }
                 let outcome = outcome(inner, client, report, unwritten);
                 if has_partition_errors && outcome.is_ok() {

@@ -212,6 +212,7 @@ impl EventLoop<'_> {
         if let Some(queue) = inner.client.queue() {
             self.queue = queue;
         }
+        self.implied.forget_partitions();
         self.forget_ended();
         inner.hand_over_all_held();
         match cause {
@@ -337,6 +338,7 @@ impl EventLoop<'_> {
         let inner = self.inner;
         let Some(new) = inner.successor.take() else { return };
         if let Some(old) = inner.client.swap(new) {
+            self.implied.forget_partitions();
             // Before the old instance ends, which owns the old queue.
             if let Some(queue) = inner.client.queue() {
                 self.queue = queue;

@@ -8,6 +8,7 @@ use kafka_tower_core::{ErrorKind, Persistence, Record, Recovery};
 use kafka_tower_testkit::kafka::proxy::{Action, ApiKey, Direction};
 use kafka_tower_testkit::kafka::{Cluster, Listener, Resource};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 use tower::{Layer, Service, ServiceExt};
 
 use crate::support::*;
@@ -202,7 +203,8 @@ async fn a_batch_survives_more_refused_records_than_it_has_replays() {
     assert_eq!(committed(kafka, &topic).await, expected);
 }
 
-/// The answer of the first request says 6, and the second request is acknowledged. librdkafka takes both for written then.
+/// The answer of the first request says 6, and the second request is acknowledged. librdkafka takes both for written then,
+/// although the partition did not know the producer before.
 #[tokio::test]
 async fn an_acknowledgement_that_is_only_implied_does_not_commit() {
     let Some(kafka) = shared().await else { return };
@@ -212,14 +214,14 @@ async fn an_acknowledgement_that_is_only_implied_does_not_commit() {
     let bootstrap = kafka.bootstrap_of(Listener::Proxy).unwrap();
     let mut producer = Producer::new(&bootstrap, &topic, &topic, &[("batch.num.messages", "1")]).await;
     producer.begin().await;
-    producer.send("the partition is part of the transaction").await.unwrap();
     proxy.next(ApiKey::PRODUCE, Action::FailProduce(6));
     let requests = proxy.requests(ApiKey::PRODUCE);
-    proxy.pause(Direction::ToClient);
+    // Both are in flight before the first answer.
+    proxy.delay(Direction::ToClient, Duration::from_millis(500));
     let record = |value: &str| Record::new(topic.as_str()).with_value(value.to_owned()).with_partition(0);
     let [first, second] = [producer.call(record("first")).await, producer.call(record("second")).await];
     proxy.wait_for(ApiKey::PRODUCE, requests + 2).await.unwrap();
-    proxy.resume(Direction::ToClient);
+    proxy.delay(Direction::ToClient, Duration::ZERO);
     let error = checked(first.await).unwrap_err();
     let expected = (ErrorKind::Broker, Recovery::Retry, Persistence::PossiblyPersisted);
     assert_eq!(facts(&error), expected, "{error:#}");
