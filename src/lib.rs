@@ -24,6 +24,8 @@
 //! # }
 //! ```
 //!
+//! The [guides](guide) explain how the parts are used together.
+//!
 //! | item | what it is |
 //! |---|---|
 //! | [`KafkaSink`] | sends messages: `send`, `send_batch`, `send_stream`, or as a `tower::Service` |
@@ -63,6 +65,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod config;
+#[cfg(doc)]
+pub mod guide;
 #[cfg(feature = "memory")]
 #[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
 pub mod memory;
@@ -76,10 +80,14 @@ pub mod source;
 pub mod telemetry;
 mod waker_group;
 
+#[doc(inline)]
 pub use kafka_tower_layers as layers;
 #[cfg(feature = "rdkafka")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
+#[doc(inline)]
 pub use kafka_tower_rdkafka as rdkafka;
+#[doc(inline)]
+pub use sink::stack;
 
 pub use config::{
     Assignor, Conflict, GroupProtocol, KafkaSinkConfig, KafkaSourceConfig, StartFrom, TokenSource, Variables,
@@ -91,7 +99,7 @@ pub use preflight::{PreflightReport, preflight};
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use sink::{
     CloseError, KafkaClient, KafkaClientBuilder, KafkaSink, ServiceOptions, SinkBuilder, Transaction,
-    TransactionBatchOptions, TransactionOptions, TransactionSink, stack,
+    TransactionBatchOptions, TransactionOptions, TransactionSink,
 };
 pub use source::{KafkaSource, SourceError, SourceMessage};
 
@@ -109,7 +117,7 @@ pub use kafka_tower_core::{
 #[cfg(feature = "derive")]
 #[cfg_attr(docsrs, doc(cfg(feature = "derive")))]
 pub use kafka_tower_derive::KafkaMessage;
-pub use kafka_tower_layers::metrics::SinkMetrics;
+pub use kafka_tower_layers::metrics::{Rates, SinkMetrics};
 pub use kafka_tower_layers::partition::{PartitionStrategy, Partitioner};
 pub use kafka_tower_layers::retry::DeliveryGuarantee;
 #[cfg(feature = "bincode")]
@@ -127,40 +135,3 @@ pub use kafka_tower_layers::serialize::{MessageSerializer, async_trait};
 #[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
-
-/// Runs the code of the documents as tests.
-#[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
-#[doc = include_str!("../docs/config.md")]
-struct ConfigDocument;
-
-#[cfg(all(doctest, feature = "derive", feature = "json", feature = "memory", feature = "rdkafka"))]
-#[doc = include_str!("../docs/client.md")]
-struct ClientDocument;
-
-#[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
-#[doc = include_str!("../docs/services.md")]
-struct ServicesDocument;
-
-#[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
-#[doc = include_str!("../docs/errors.md")]
-struct ErrorsDocument;
-
-#[cfg(all(doctest, feature = "json", feature = "memory", feature = "opentelemetry", feature = "rdkafka"))]
-#[doc = include_str!("../docs/observability.md")]
-struct ObservabilityDocument;
-
-#[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
-#[doc = include_str!("../docs/source.md")]
-struct SourceDocument;
-
-#[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
-#[doc = include_str!("../docs/testing.md")]
-struct TestingDocument;
-
-#[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
-#[doc = include_str!("../docs/transactions.md")]
-struct TransactionsDocument;
-
-#[cfg(all(doctest, feature = "json", feature = "memory", feature = "rdkafka"))]
-#[doc = include_str!("../docs/transport.md")]
-struct TransportDocument;

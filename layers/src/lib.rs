@@ -71,7 +71,7 @@ pub mod transaction_batch;
 
 #[cfg(any(feature = "metrics-facade", feature = "telemetry"))]
 mod message_head;
-#[cfg(any(feature = "metrics-facade", feature = "telemetry"))]
+#[cfg(any(feature = "metrics", feature = "metrics-facade", feature = "telemetry"))]
 mod topics;
 
 #[cfg(feature = "builder")]

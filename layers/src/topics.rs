@@ -27,6 +27,12 @@ impl<V: Clone> SharedTopics<V> {
         let new = make();
         write(&self.0).get_or_insert(topic, || new).cloned()
     }
+
+    /// The topics that have a value, with it.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn all(&self) -> Vec<(Arc<str>, V)> {
+        read(&self.0).known.iter().map(|(topic, value)| (Arc::clone(topic), value.clone())).collect()
+    }
 }
 
 /// The first `max` topics that were seen, each with its value. No lock, no clock.

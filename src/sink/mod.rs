@@ -320,6 +320,9 @@ impl<T> KafkaSink<T> {
 
     /// Returns a snapshot of the sink's counters. Cheap enough to call often.
     ///
+    /// [`SinkMetrics::since`] an earlier snapshot has rates, such as messages and bytes per second. For counters of each topic, add the
+    /// layer of [`TopicMetrics`](crate::layers::metrics::TopicMetrics) with [`record_layer`](SinkBuilder::record_layer).
+    ///
     /// Sinks derived from this one with `with_…` share its counters.
     #[allow(clippy::unused_async)] // the specification awaits it
     pub async fn metrics(&self) -> SinkMetrics {

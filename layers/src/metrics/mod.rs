@@ -1,9 +1,11 @@
-//! Metrics of sends: [`Metrics`] counts, [`SinkMetrics`] is a snapshot.
+//! Metrics of sends: [`Metrics`] counts, [`SinkMetrics`] is a snapshot, and [`Rates`] are what happened per second between two
+//! of them.
 //!
 //! | layer | over | counts |
 //! |---|---|---|
 //! | [`MetricsLayer`] | any request whose response is a [`Delivery`](kafka_tower_core::Delivery) | sends, latency, the last error |
 //! | [`CountBytesLayer`] | records | bytes of delivered records |
+//! | [`TopicMetricsLayer`], which no stack has by default | records | sends and bytes for each topic |
 //!
 //! The code that retries or trips a breaker records it: [`Metrics::record_retry`], [`Metrics::record_trip`].
 //!
@@ -26,7 +28,10 @@
 //! # Cost
 //!
 //! A delivered send reads the clock twice and increments two counters, or three with its bytes, without allocation or
-//! lock. A failure stores a copy of its error under a lock.
+//! lock. A failure stores a copy of its error under a lock. Rates cost a send nothing: they are computed from two snapshots.
+//!
+//! A stack with `TopicMetricsLayer` looks a topic up in a map under a read lock, unless the handle's last record had the same
+//! one, as all messages of a sink do that name no topic.
 //!
 //! # Order, cancellation, errors
 //!
@@ -75,12 +80,16 @@
 mod buckets;
 mod future;
 mod layer;
+mod rates;
 mod recorder;
 mod service;
 mod snapshot;
+mod topics;
 
 pub use future::{CountBytesFuture, MeteredFuture};
 pub use layer::{CountBytesLayer, MetricsLayer};
+pub use rates::Rates;
 pub use recorder::Metrics;
 pub use service::{CountBytes, Metered};
 pub use snapshot::SinkMetrics;
+pub use topics::{CountTopics, CountTopicsFuture, TopicCounts, TopicMetrics, TopicMetricsLayer};

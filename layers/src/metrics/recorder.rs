@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kafka_tower_core::Error;
 use kafka_tower_core::sync::lock;
+use tokio::time::Instant;
 
 use super::SinkMetrics;
 use super::buckets::{self, percentile};
@@ -34,11 +35,18 @@ pub struct Metrics(Arc<Recorder>);
 
 /// Counters. Those that each delivery changes have a cache line of their own, so that threads that update other counters
 /// do not slow them down. 128 bytes, because processors fetch cache lines in pairs.
-#[derive(Default)]
 struct Recorder {
     delivered: Delivered,
     rare: Rare,
     histogram: Histogram,
+    created: Instant,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        let (delivered, rare, histogram) = Default::default();
+        Self { delivered, rare, histogram, created: Instant::now() }
+    }
 }
 
 #[derive(Default)]
@@ -122,7 +130,7 @@ impl Metrics {
 
     /// Adds the counts of `other` to these. The last error is the other one's, if it has one.
     pub fn absorb(&self, other: &Metrics) {
-        let (Recorder { delivered, rare, histogram }, other) = (&*self.0, &*other.0);
+        let (Recorder { delivered, rare, histogram, .. }, other) = (&*self.0, &*other.0);
         let add = |to: &AtomicU64, from: &AtomicU64| {
             to.fetch_add(from.load(Relaxed), Relaxed);
         };
@@ -150,10 +158,16 @@ impl Metrics {
         is_last
     }
 
+    /// Time since these counters were created.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.0.created.elapsed()
+    }
+
     /// Returns the current counts.
     #[must_use]
     pub fn snapshot(&self) -> SinkMetrics {
-        let Recorder { delivered, rare, histogram } = &*self.0;
+        let Recorder { delivered, rare, histogram, created } = &*self.0;
         let counts: [u64; buckets::COUNT] = array::from_fn(|bucket| histogram.0[bucket].load(Relaxed));
         let messages_sent = counts.iter().sum();
         let max_latency_us = delivered.max_micros.load(Relaxed);
@@ -172,6 +186,7 @@ impl Metrics {
             p99_latency_us: percentile(99),
             abandoned: rare.abandoned.load(Relaxed),
             last_error_msg: last_error.map(|error| error.message_with_causes()),
+            uptime: created.elapsed(),
         }
     }
 }

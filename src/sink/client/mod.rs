@@ -143,7 +143,7 @@ impl KafkaClient {
     }
 
     /// Returns the counters of all sinks of this client, added up, also of those that were closed or dropped.
-    /// `last_error_msg` is that of one of them.
+    /// `last_error_msg` is that of one of them, and `uptime` is the client's.
     #[must_use]
     pub fn metrics(&self) -> SinkMetrics {
         self.0.sinks.metrics()

@@ -58,8 +58,11 @@ impl Sinks {
         let (state, sum) = (self.state(), Metrics::new());
         sum.absorb(&state.past);
         state.sinks.iter().for_each(|(_, metrics)| sum.absorb(metrics));
+        let uptime = state.past.uptime();
         drop(state);
-        sum.snapshot()
+        let mut sum = sum.snapshot();
+        sum.uptime = uptime;
+        sum
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -89,6 +89,7 @@ async fn each_sink_has_its_own_type_topic_and_settings() {
     assert_eq!((sum.messages_sent, sum.messages_failed, sum.retries, sum.circuit_breaker_trips), (2, 2, 1, 1));
     assert_eq!(sum.bytes_sent, of_orders.bytes_sent + of_payments.bytes_sent);
     assert_eq!(sum.max_latency_us, of_orders.max_latency_us.max(of_payments.max_latency_us));
+    assert!(of_orders.uptime > Duration::ZERO && sum.uptime >= of_orders.uptime, "since the client was made");
 
     drop((orders, payments));
     let (orders, _) = sinks(&client).await;
