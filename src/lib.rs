@@ -1,5 +1,7 @@
-//! Sends typed messages to Kafka through a stack of [tower](https://docs.rs/tower) middleware. Every send ends in a
-//! truthful outcome.
+//! Sends typed messages to Kafka through a stack of [tower](https://docs.rs/tower) middleware, and reads them with tower services.
+//!
+//! Every send ends in one of three outcomes: delivered, not written, or possibly written. The offset of a message that was read is
+//! committed only after the message was handled.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -97,10 +99,12 @@ pub use kafka_tower_layers::deserialize::MessageDeserializer;
 #[cfg(feature = "rdkafka")]
 pub use preflight::{PreflightReport, preflight};
 pub use shutdown::{Shutdown, ShutdownReport};
+#[doc(inline)]
 pub use sink::{
     CloseError, KafkaClient, KafkaClientBuilder, KafkaSink, ServiceOptions, SinkBuilder, Transaction,
     TransactionBatchOptions, TransactionOptions, TransactionSink,
 };
+#[doc(inline)]
 pub use source::{KafkaSource, SourceError, SourceMessage};
 
 #[doc(hidden)] // the derive macro's code calls it

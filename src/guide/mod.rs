@@ -37,6 +37,7 @@ guide!(client: "client.md", "derive");
 guide!(config: "config.md");
 guide!(errors: "errors.md");
 guide!(layers: "layers.md");
+// Here `guide!(managed_kafka: "managed-kafka.md");` when there is that file, with a row after "Configuration".
 guide!(observability: "observability.md", "opentelemetry");
 guide!(proving: "proving.md", "sim");
 guide!(shutdown: "shutdown.md");

@@ -18,7 +18,8 @@ const ITEMS: [(&str, &str); 3] = [
     ("transports/core/src/transport.rs", "crate::Transport"),
 ];
 /// Ids that rustdoc's own parts of a page have: a heading of that name gets another id, and links to it miss.
-const TAKEN: [&str; 7] = ["fields", "implementations", "implementors", "layout", "main-content", "search", "variants"];
+const TAKEN: [&str; 9] =
+    ["fields", "help", "implementations", "implementors", "layout", "main-content", "search", "settings", "variants"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()

@@ -4,7 +4,7 @@ use std::task::Waker;
 
 use crate::InFlight;
 
-/// Limits of a [`Gate`](super::Gate).
+/// Limits of what a transport has in flight: see [`gate`](crate::gate).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Maximum number of records in flight, at least 1.
