@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -12,7 +13,7 @@ use kafka_tower_core::{Delivery, Error, Result};
 use tokio::time::Instant;
 
 use crate::broker::{self, BrokerClient, Recipient};
-use crate::deadlines::ExpiryTask;
+use crate::deadlines::{ExpiryTask, Timer};
 use crate::errors;
 use crate::partition_queue::{Batching, Settled};
 use crate::resend::Resend;
@@ -156,6 +157,10 @@ impl RecordTransport for Client {
 
     fn deadline_changed(self: &Arc<Self>) {
         self.start_expiry();
+    }
+
+    fn timer(&self, at: std::time::Instant) -> impl Future<Output = ()> + Send {
+        Timer::new(at.into())
     }
 
     fn now(&self) -> std::time::Instant {

@@ -1,15 +1,18 @@
 //! Task that expires records at their deadlines, while there are any.
 
 use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll};
 use std::thread;
 
 use kafka_tower_core::ledger::{RecordTransport, Slot};
 use kafka_tower_core::sync::lock;
 use kafka_tower_core::{Delivery, Result};
 use tokio::runtime::{Handle, Id};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::client::Client;
 
@@ -27,6 +30,32 @@ thread_local! {
     /// This thread is starting a task. A runtime that has ended drops it at once: the caller that needs it would be woken
     /// and start the next one, for ever.
     static STARTING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Resolves at an instant, on the runtime that polls it: the one that polled it before may have ended. Without a runtime it
+/// never resolves.
+pub(crate) struct Timer {
+    at: Instant,
+    sleep: Option<(Id, Pin<Box<Sleep>>)>,
+}
+
+impl Timer {
+    pub(crate) fn new(at: Instant) -> Self {
+        Self { at, sleep: None }
+    }
+}
+
+impl Future for Timer {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Ok(runtime) = Handle::try_current() else { return Poll::Pending };
+        let at = self.at;
+        match &mut self.sleep {
+            Some((on, sleep)) if *on == runtime.id() => sleep.as_mut().poll(cx),
+            other => other.insert((runtime.id(), Box::pin(sleep_until(at)))).1.as_mut().poll(cx),
+        }
+    }
 }
 
 impl Client {

@@ -395,8 +395,9 @@ impl RecordTransport for TransportInner {
         self.client.wake();
     }
 
-    fn reason(&self, slot: &Slot) -> Option<String> {
-        self.reason_for_unanswered(slot, !slot.is_parked()).map(|why| why.text)
+    fn reasons(&self) -> impl Fn(&Slot) -> Option<String> {
+        let (now, snapshot) = (Instant::now(), self.activity_snapshot());
+        move |slot: &Slot| self.reason_for(slot, !slot.is_parked(), now, &snapshot).map(|why| why.text)
     }
 
     fn is_throttled(&self, slot: &Slot) -> bool {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::sync::lock;
 use crate::wakers::wake_all;
-use crate::{CloseReport, Record, Result, TransactionEnd};
+use crate::{CloseReport, Record, Result, Tenant, TransactionEnd};
 
 /// State of the [close](crate::Control::close) of a transport: its deadline, its report, and who waits for it.
 #[derive(Debug, Default)]
@@ -77,10 +77,12 @@ impl Closing {
 
     /// Records how the transaction ended. Has no effect once the close is done.
     pub fn transaction_ended(&self, end: Option<TransactionEnd>) {
+        // Dropped after the lock: its error may have a source of the application.
+        let _before;
         let mut state = self.state();
         state.ends_transaction = false;
         if !state.done && end.is_some() {
-            state.report.transaction = end;
+            _before = std::mem::replace(&mut state.report.transaction, end);
         }
     }
 
@@ -93,7 +95,9 @@ impl Closing {
     #[inline]
     pub fn count<A>(&self, record: &Record, outcome: &Result<A>) {
         if self.has_begun() {
-            self.state().report.count(record.clone(), outcome);
+            // The number means nothing outside this transport, whose next sinks may have it.
+            let record = record.clone().with_tenant(Tenant::default());
+            self.state().report.count(record, outcome);
         }
     }
 

@@ -188,7 +188,11 @@ impl<A> Ledger<A> {
 
     /// When to call [`RecordTransport::expire`] next: no deadline is before that.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines().next()
+        // Dropped after the lock: a report that nobody took has records.
+        let _done;
+        let mut deadlines = self.deadlines();
+        _done = deadlines.tenants.take_done();
+        deadlines.next()
     }
 
     /// Makes the next [`watch`](Self::watch) return true. Called when the task or thread that waited for

@@ -4,9 +4,10 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
+use super::transport::LOOK_AGAIN;
 use super::wait::{Wait, Waiting};
 use super::{Closing, RecordTransport};
 use crate::clock::later;
@@ -41,6 +42,23 @@ impl<R: RecordTransport> TenantControl<R> {
         let wait = Wait::new(Some(Arc::clone(&closing)));
         let close = Arc::new(TenantClose { tenant, closing, wait, begun: Mutex::new(false) });
         Some(Arc::new(Self { transport: Arc::clone(transport), whole, tenant, close }))
+    }
+}
+
+impl<R: RecordTransport> TenantControl<R> {
+    /// Waits until the records are settled, and gives them up at the deadline.
+    async fn until(&self, deadline: Instant, settled: impl Future<Output = ()>) {
+        let (mut settled, mut timer) = (pin!(settled), pin!(self.transport.timer(deadline)));
+        poll_fn(|cx| {
+            while settled.as_mut().poll(cx).is_pending() {
+                ready!(timer.as_mut().poll(cx));
+                let now = self.transport.now();
+                let pause = if self.transport.give_up(&self.close, now) { Duration::MAX } else { LOOK_AGAIN };
+                timer.set(self.transport.timer(later(now, pause)));
+            }
+            Poll::Ready(())
+        })
+        .await;
     }
 }
 
@@ -80,7 +98,7 @@ impl<R: RecordTransport> Control for TenantControl<R> {
         }
         let flush = self.whole.flush();
         Box::pin(async move {
-            first(&mut waiter, flush).await;
+            self.until(deadline, first(&mut waiter, flush)).await;
             Ok(waiter.report())
         })
     }
@@ -198,20 +216,31 @@ impl Tenants {
     }
 
     pub(super) fn give_up_at(&mut self, at: Instant, close: &Arc<TenantClose>) {
-        self.closing.push((at, Arc::clone(close)));
+        match self.closing.iter_mut().find(|(_, known)| Arc::ptr_eq(known, close)) {
+            Some((earliest, _)) => *earliest = at.min(*earliest),
+            None => self.closing.push((at, Arc::clone(close))),
+        }
+    }
+
+    /// Takes the closes that are done. Drop them without a lock: a report that nobody took has records.
+    pub(super) fn take_done(&mut self) -> Vec<Arc<TenantClose>> {
+        self.take(|_, close| close.closing.is_done())
     }
 
     /// The earliest time at which a close gives up.
-    pub(super) fn next(&mut self) -> Option<Instant> {
-        self.closing.retain(|(_, close)| !close.closing.is_done());
+    pub(super) fn next(&self) -> Option<Instant> {
         self.closing.iter().map(|(at, _)| *at).min()
     }
 
     /// Takes the closes whose time is over.
     pub(super) fn due(&mut self, now: Instant) -> Vec<Arc<TenantClose>> {
-        let (due, later) = std::mem::take(&mut self.closing).into_iter().partition(|(at, _)| *at <= now);
-        self.closing = later;
-        due.into_iter().map(|(_, close): (_, _)| close).collect()
+        self.take(|at, _| at <= now)
+    }
+
+    fn take(&mut self, which: impl Fn(Instant, &TenantClose) -> bool) -> Vec<Arc<TenantClose>> {
+        let (taken, others) = std::mem::take(&mut self.closing).into_iter().partition(|(at, close)| which(*at, close));
+        self.closing = others;
+        taken.into_iter().map(|(_, close): (_, _)| close).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The ledger under a transport whose reports arrive at the worst moment.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,8 @@ use crate::{
     TransactionControl,
 };
 
+mod giving_up;
+
 type Call = Arc<Slot<Delivery>>;
 
 /// Transport with a report that arrives while it learns of a failure, as from another thread.
@@ -19,6 +22,8 @@ struct Wire {
     arrives: Mutex<Option<Call>>,
     /// Permits that the report returned.
     returned: Mutex<usize>,
+    /// How often it was asked for reasons.
+    asked: AtomicUsize,
 }
 
 impl Gated for Wire {
@@ -47,13 +52,17 @@ impl RecordTransport for Wire {
             *self.returned.lock().unwrap() += usize::from(permit.is_some());
         }
     }
+
+    fn reasons(&self) -> impl Fn(&Slot<Delivery>) -> Option<String> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        |_: &Slot<Delivery>| Some("the wire is cut".to_owned())
+    }
 }
 
 #[test]
 fn two_outcomes_at_once_count_as_one() {
     for closing in [false, true] {
-        let ledger = Ledger::new(Limits { records: 1, bytes: 100 }, None);
-        let wire = Arc::new(Wire { ledger, arrives: Mutex::default(), returned: Mutex::default() });
+        let wire = wire(1);
         let slot = Arc::new(Slot::new(Record::new("orders"), Instant::now()));
         wire.handle().call(Arc::clone(&slot), 1).unwrap();
         let close = closing.then(|| wire.ledger.closing().begin(None));
@@ -74,8 +83,7 @@ fn two_outcomes_at_once_count_as_one() {
 fn errors_of_overdue_records_are_made_without_the_records_lock() {
     let (done, end) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        let ledger = Ledger::new(Limits { records: 1, bytes: 100 }, None);
-        let wire = Arc::new(Wire { ledger, arrives: Mutex::default(), returned: Mutex::default() });
+        let wire = wire(1);
         let slot = Arc::new(Slot::new(Record::new("orders"), Instant::now()));
         wire.handle().call(Arc::clone(&slot), 1).unwrap();
         let error = |slot: &Slot<Delivery>, handed_over: bool| {
@@ -118,7 +126,7 @@ impl Control for Whole {
 
 fn wire(records: usize) -> Arc<Wire> {
     let ledger = Ledger::new(Limits { records, bytes: 100 }, None);
-    Arc::new(Wire { ledger, arrives: Mutex::default(), returned: Mutex::default() })
+    Arc::new(Wire { ledger, arrives: Mutex::default(), returned: Mutex::default(), asked: AtomicUsize::new(0) })
 }
 
 fn call(wire: &Arc<Wire>, control: &Arc<dyn Control>) -> Result<Call> {

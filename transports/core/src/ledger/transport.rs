@@ -1,11 +1,16 @@
+use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::tenant::TenantClose;
 use super::{Acknowledgement, Ledger, Slot};
+use crate::clock::later;
 use crate::error::transport as transport_errors;
 use crate::gate::{Gated, Permit};
 use crate::{Error, Persistence, Result};
+
+/// Time after which a record is looked at again that was being handed over or settled: the driver must not spin meanwhile.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Transport that settles record by record: the errors and the clock that its [`Ledger`] needs.
 pub trait RecordTransport: Gated<Item = Arc<Slot<Self::Acknowledgement>>> {
@@ -32,10 +37,16 @@ pub trait RecordTransport: Gated<Item = Arc<Slot<Self::Acknowledgement>>> {
     /// for a transport without [tenants](crate::Control::open_tenant).
     fn deadline_changed(self: &Arc<Self>) {}
 
-    /// Why the record has no answer, if it is known, for the error of a record that its tenant's close gives up. Default:
-    /// not known.
-    fn reason(&self, _slot: &Slot<Self::Acknowledgement>) -> Option<String> {
-        None
+    /// Resolves at `at`. The close of a tenant waits for it at each poll. Default: never, for a transport that keeps the close's
+    /// deadline whatever happens. One whose task may end with its runtime makes a timer where the future is polled.
+    fn timer(&self, _at: Instant) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
+    /// Says why a record has no answer, if it is known, for the errors of the records that a tenant's close gives up. Called
+    /// once for all of them. Default: not known.
+    fn reasons(&self) -> impl Fn(&Slot<Self::Acknowledgement>) -> Option<String> {
+        |_: &Slot<Self::Acknowledgement>| None
     }
 
     /// Settles a record: sets its outcome, wakes its caller, counts it if the transport is closing. Returns the permit
@@ -72,7 +83,7 @@ pub trait RecordTransport: Gated<Item = Arc<Slot<Self::Acknowledgement>>> {
         for close in ledger.due_closes(now) {
             if !self.give_up(&close, now) {
                 // A record that is being handed over at this moment is looked at again.
-                ledger.give_up_at(now, &close);
+                ledger.give_up_at(later(now, LOOK_AGAIN), &close);
             }
         }
         let (mut parked, mut overdue) = (Vec::new(), Vec::new());
@@ -113,7 +124,7 @@ pub trait RecordTransport: Gated<Item = Arc<Slot<Self::Acknowledgement>>> {
             self.withdraw(is_due, settle);
             // A record that is being handed over at this moment is checked again.
             for slot in parked.into_iter().filter(|slot| !slot.is_settled()) {
-                ledger.deadlines().push(now, &slot);
+                ledger.deadlines().push(later(now, LOOK_AGAIN), &slot);
             }
         }
         overdue
@@ -124,16 +135,15 @@ pub trait RecordTransport: Gated<Item = Arc<Slot<Self::Acknowledgement>>> {
     #[doc(hidden)] // only the ledger calls it
     #[allow(private_interfaces)]
     fn give_up(self: &Arc<Self>, close: &TenantClose, now: Instant) -> bool {
-        let (ledger, tenant) = (self.ledger(), close.tenant);
+        let (ledger, tenant, reason) = (self.ledger(), close.tenant, self.reasons());
         let settle = |slot: Arc<Slot<_>>| {
-            let error =
-                transport_errors::without_room_at_sink_close(&slot.record().topic, self.reason(&slot).as_deref());
+            let error = transport_errors::without_room_at_sink_close(&slot.record().topic, reason(&slot).as_deref());
             let _never_admitted = self.settle(&slot, Err(error));
         };
         self.withdraw(|slot| slot.record().tenant() == tenant, settle);
         let mut all = true;
         for slot in ledger.of_tenant(tenant).iter().filter(|slot| slot.is_of_tenant()) {
-            let why = self.reason(slot);
+            let why = reason(slot);
             let error = |handed_over| {
                 transport_errors::unanswered_at_sink_close(&slot.record().topic, handed_over, why.as_deref())
             };

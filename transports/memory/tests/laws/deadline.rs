@@ -241,3 +241,20 @@ fn deadlines_are_kept_while_nothing_drives_the_runtime_that_kept_them() {
         });
     }
 }
+
+/// The callers have dropped their futures, so nothing but the close itself can keep its deadline.
+#[test]
+fn the_close_of_a_sink_ends_although_the_runtime_that_kept_its_deadline_has_ended() {
+    let (kafka, mut transport) = orders(1);
+    let _hold = kafka.script().always().hold();
+    let sink = transport.control().open_tenant().expect("a tenant");
+    let first = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let entered = first.enter();
+    drop(transport.call(to(0, "a").with_tenant(sink.tenant())));
+    let close = sink.close(50 * MS);
+    drop(entered);
+    drop(first);
+    let second = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let report = second.block_on(watched(close)).unwrap();
+    assert_eq!((report.delivered, report.unknown), (0, 1), "{report}");
+}

@@ -1,6 +1,5 @@
 //! How a record gets its outcome: a report, a failure, a time-out, or the end of its caller's future.
 
-use std::mem;
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
@@ -49,9 +48,9 @@ impl<A> Slot<A> {
         unseen: Option<&Outstanding<Tenant>>,
     ) -> Option<Permit> {
         let (permit, delivered) = (state.permit.take(), outcome.is_ok());
-        let (mut late, mut waits) = (None, Vec::new());
+        let (mut late, mut waits, mut replaced) = (None, Vec::new(), None);
         if let Some(rare) = &mut state.rare {
-            (late, waits) = (rare.late.take(), mem::take(&mut rare.waits));
+            (late, waits) = (rare.late.take(), rare.take_waits());
         }
         waits.iter().for_each(|wait: &Arc<Wait>| wait.count(&self.record, &outcome));
         let mut seen = None;
@@ -60,7 +59,7 @@ impl<A> Slot<A> {
                 // A caller that has not read its time-out yet gets the outcome.
                 if state.outcome.is_some() {
                     seen = outcome.is_ok().then(|| state.take_unseen()).flatten();
-                    state.outcome = Some(outcome);
+                    replaced = state.outcome.replace(outcome);
                 }
                 None
             }
@@ -71,6 +70,7 @@ impl<A> Slot<A> {
         };
         state.stage = Stage::Settled;
         drop(state);
+        drop(replaced); // not under the lock: an error may have a source of the application
         waker.into_iter().for_each(wake);
         waits.iter().for_each(|wait| wait.end());
         if let (Some(seen), Some(unseen)) = (seen, unseen) {
@@ -127,9 +127,11 @@ impl<A> Slot<A> {
             return;
         }
         let waits = &mut state.rare().waits;
-        if !waits.iter().any(|known| Arc::ptr_eq(known, wait)) {
+        // Those of calls whose future was dropped: a caller may flush again and again while a record has no answer.
+        waits.retain(|known| known.strong_count() > 0);
+        if !waits.iter().any(|known| known.as_ptr() == Arc::as_ptr(wait)) {
             wait.begin();
-            waits.push(Arc::clone(wait));
+            waits.push(Arc::downgrade(wait));
         }
     }
 
@@ -155,7 +157,7 @@ impl<A> Slot<A> {
         let unanswered = self.describe(&state, now);
         let rare = state.rare();
         rare.given_up = true;
-        let waits = mem::take(&mut rare.waits);
+        let waits = rare.take_waits();
         waits.iter().for_each(|wait| wait.count(&self.record, &Err::<A, _>(error.clone())));
         let waker = if state.stage == Stage::Expired {
             None
@@ -191,10 +193,9 @@ impl<A> Slot<A> {
             let mut state = self.state();
             let outcome = state.outcome.take();
             let unanswered = self.describe(&state, now).with_throttled(throttled);
-            if outcome.is_none() {
-                state.rare().late = Some(unanswered.report());
-            }
+            let before = if outcome.is_none() { state.rare().late.replace(unanswered.report()) } else { None };
             drop(state);
+            drop(before);
             match outcome {
                 None => Some(unanswered),
                 Some(Ok(_)) => {

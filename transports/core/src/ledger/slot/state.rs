@@ -1,6 +1,7 @@
 //! What a [`Slot`](super::Slot) keeps under its lock.
 
-use std::sync::Arc;
+use std::mem;
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use crate::gate::Permit;
@@ -32,16 +33,23 @@ pub(super) struct Rare {
     pub(super) late: Option<LateReport>,
     /// Set for a failure that the caller's future has not returned yet.
     pub(super) unseen: Option<Unseen>,
-    /// Who waits for its outcome beside its caller.
-    pub(super) waits: Vec<Arc<Wait>>,
+    /// Who waits for its outcome beside its caller. Weak, so that a call whose future was dropped waits for nothing.
+    pub(super) waits: Vec<Weak<Wait>>,
     /// The close of its tenant has given it up: nothing waits for it any more.
     pub(super) given_up: bool,
+}
+
+impl Rare {
+    /// Takes the waits that are still waited for. Drop them without a lock: they have wakers.
+    pub(super) fn take_waits(&mut self) -> Vec<Arc<Wait>> {
+        mem::take(&mut self.waits).iter().filter_map(Weak::upgrade).collect()
+    }
 }
 
 impl Drop for Rare {
     /// A record that the gate refused is never settled.
     fn drop(&mut self) {
-        self.waits.drain(..).for_each(|wait| wait.end());
+        self.take_waits().iter().for_each(|wait| wait.end());
     }
 }
 

@@ -1,7 +1,10 @@
+use std::future::Future;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::task::Waker;
 
 use super::*;
+use crate::ledger::wait::{Wait, Waiting};
 use crate::outstanding::Outstanding;
 use crate::{ErrorKind, Persistence, Tenant};
 
@@ -94,4 +97,53 @@ fn a_parked_record_does_not_expire_here() {
     let slot: Slot<Delivery> = Slot::new(Record::new("orders"), now);
     slot.expire(now + Duration::from_secs(1), |_| unreachable!("the gate withdraws it"), &unseen);
     assert!(slot.is_parked());
+}
+
+#[test]
+fn a_flush_whose_future_was_dropped_is_not_kept() {
+    let (now, unseen) = (Instant::now(), Outstanding::new());
+    let slot = Slot::<Delivery>::new(Record::new("orders"), now);
+    slot.admit(permit());
+    for _ in 0..1_000 {
+        slot.attach(&Wait::new(None));
+    }
+    let lasting = Wait::new(None);
+    slot.attach(&lasting);
+    lasting.end();
+    assert_eq!(slot.state().rare().waits.len(), 1);
+    let mut waiting = Waiting(lasting);
+    let mut poll = || std::pin::Pin::new(&mut waiting).poll(&mut Context::from_waker(Waker::noop()));
+    assert!(poll().is_pending());
+    assert!(slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen)).is_some());
+    assert!(poll().is_ready());
+}
+
+/// Source of an error, as an application may make it: it looks at the record's lock when it is dropped.
+#[derive(Debug)]
+struct Source(std::sync::Weak<Slot<Delivery>>, std::sync::mpsc::Sender<bool>);
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("planted")
+    }
+}
+
+impl std::error::Error for Source {}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        let _nobody_looks = self.1.send(self.0.upgrade().is_some_and(|slot| slot.state.try_lock().is_ok()));
+    }
+}
+
+#[test]
+fn a_time_out_that_an_outcome_replaces_is_dropped_without_the_lock() {
+    let (now, unseen) = (Instant::now(), Outstanding::new());
+    let slot = Arc::new(Slot::new(Record::new("orders").with_expires_at(now), now));
+    slot.admit(permit());
+    let (dropped, unlocked) = std::sync::mpsc::channel();
+    let error = Error::new(ErrorKind::Timeout, "late").with_source(Source(Arc::downgrade(&slot), dropped));
+    slot.expire(now, |_| error, &unseen);
+    assert!(slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen)).is_some());
+    assert_eq!(unlocked.try_recv(), Ok(true));
 }
