@@ -152,8 +152,9 @@ impl<C: BrokerClient> Broker<C> {
 
     /// Ends a hold, and the rule that it belongs to.
     pub(crate) fn release(self: &Arc<Self>, case: CaseId, wait: WaitId) {
+        let mut cancelled = None;
         self.change(|state, _| {
-            state.script.cancel(case);
+            cancelled = state.script.cancel(case);
             state.waits.end(wait);
         });
     }

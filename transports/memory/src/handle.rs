@@ -122,8 +122,8 @@ impl MemoryKafka {
     /// ```
     pub fn delete_records(&self, topic: &str, partition: i32, before: i64) {
         // Its readers look again.
-        let found = self.broker.with_store(|store| store.log.delete_before(topic, partition, before));
-        assert!(found, "{topic}[{partition}] does not exist");
+        let deleted = self.broker.with_store(|store| store.log.delete_before(topic, partition, before));
+        assert!(deleted.is_some(), "{topic}[{partition}] does not exist");
     }
 
     /// Creates a producer with [`DEFAULT_LIMITS`]. Each call creates another one.
@@ -266,8 +266,8 @@ impl MemoryKafka {
 
     /// Removes all rules from both scripts. Records that they have taken continue; held ones until their release.
     pub fn clear_script(&self) {
-        self.broker.with_script(crate::script::Script::clear);
-        self.broker.with_transaction_script(crate::transaction::script::Script::clear);
+        drop(self.broker.with_script(crate::script::Script::clear));
+        drop(self.broker.with_transaction_script(crate::transaction::script::Script::clear));
     }
 
     /// Draws faults from a seed from now on, for records and requests that no script rule takes. The same seed draws

@@ -182,10 +182,9 @@ impl Log {
         self.topics.get(topic)?.partitions.get(usize::try_from(partition).ok()?)
     }
 
-    /// Deletes the records of a partition before an offset. Returns whether the partition exists.
-    pub(crate) fn delete_before(&mut self, topic: &str, partition: i32, offset: i64) -> bool {
-        let found = self.topics.get_mut(topic).and_then(|topic| topic.partition_mut(partition));
-        found.map(|found| found.delete_before(offset)).is_some()
+    /// Takes out the records of a partition before an offset, if the partition exists.
+    pub(crate) fn delete_before(&mut self, topic: &str, partition: i32, offset: i64) -> Option<Vec<StoredRecord>> {
+        Some(self.topics.get_mut(topic)?.partition_mut(partition)?.delete_before(offset))
     }
 
     /// The partitions of a topic; empty if it does not exist.

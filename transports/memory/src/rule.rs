@@ -160,7 +160,7 @@ impl Scripted {
 
     /// Stops taking records. Records already taken continue.
     pub fn cancel(&self) {
-        self.broker.with_script(|script| script.cancel(self.case));
+        drop(self.broker.with_script(|script| script.cancel(self.case)));
     }
 }
 

@@ -88,12 +88,15 @@ impl Script {
         id
     }
 
-    pub(crate) fn cancel(&mut self, id: CaseId) {
-        self.cases.retain(|(case, _)| *case != id);
+    /// Takes a case out. Drop it without the broker's lock: its error may have a source of the test.
+    pub(crate) fn cancel(&mut self, id: CaseId) -> Option<Case> {
+        let at = self.cases.iter().position(|(case, _)| *case == id)?;
+        Some(self.cases.remove(at).1)
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.cases.clear();
+    /// Takes all cases out. Drop them as that of [`cancel`](Self::cancel).
+    pub(crate) fn clear(&mut self) -> Vec<(CaseId, Case)> {
+        std::mem::take(&mut self.cases)
     }
 
     /// Number of records that the case has taken.

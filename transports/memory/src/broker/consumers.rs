@@ -49,11 +49,12 @@ impl<C: BrokerClient> Broker<C> {
 
     /// Returns whether the consumer was a member.
     pub(crate) fn leave(&self, group: &str, member: MemberId) -> bool {
-        self.change_groups(|state| {
-            // Dropping this waker under the lock is safe: only this consumer uses it.
-            state.readers.remove(&member);
-            state.store.groups.leave(group, member)
-        })
+        // The waker is dropped without the lock.
+        let (_waker, was_member) = self.change_groups(|state| {
+            let waker = state.readers.remove(&member);
+            (waker, state.store.groups.leave(group, member))
+        });
+        was_member
     }
 
     pub(crate) fn rejoin(&self, group: &str, member: MemberId) {

@@ -97,12 +97,13 @@ impl Partition {
         self.start
     }
 
-    /// Deletes everything before an offset, which is at most the end.
-    pub(crate) fn delete_before(&mut self, offset: i64) {
+    /// Deletes everything before an offset, which is at most the end. Returns the records: drop them without the broker's lock,
+    /// because their memory may be the application's.
+    pub(crate) fn delete_before(&mut self, offset: i64) -> Vec<StoredRecord> {
         self.start = offset.clamp(self.start, self.next);
         let deleted = self.records.partition_point(|record| record.offset < self.start);
-        self.records.drain(..deleted);
         self.markers.retain(|marker| marker.offset >= self.start);
+        self.records.drain(..deleted).collect()
     }
 
     /// First offset of the first open transaction: `read_committed` consumers read no further.

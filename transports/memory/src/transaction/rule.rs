@@ -153,7 +153,7 @@ impl ScriptedTransaction {
 
     /// Stops taking requests.
     pub fn cancel(&self) {
-        self.broker.with_transaction_script(|script| script.cancel(self.case));
+        drop(self.broker.with_transaction_script(|script| script.cancel(self.case)));
     }
 }
 

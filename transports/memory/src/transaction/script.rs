@@ -106,12 +106,15 @@ impl Script {
         id
     }
 
-    pub(crate) fn cancel(&mut self, id: CaseId) {
-        self.cases.retain(|(case, _)| *case != id);
+    /// Takes a case out. Drop it without the broker's lock: its error may have a source of the test.
+    pub(crate) fn cancel(&mut self, id: CaseId) -> Option<Case> {
+        let at = self.cases.iter().position(|(case, _)| *case == id)?;
+        Some(self.cases.remove(at).1)
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.cases.clear();
+    /// Takes all cases out. Drop them as that of [`cancel`](Self::cancel).
+    pub(crate) fn clear(&mut self) -> Vec<(CaseId, Case)> {
+        std::mem::take(&mut self.cases)
     }
 
     pub(crate) fn used(&self, id: CaseId) -> u64 {
@@ -163,7 +166,7 @@ impl Script {
 
     /// Takes the requests that a hold kept, in the order of arrival.
     pub(crate) fn release(&mut self, hold: CaseId) -> Vec<HeldEnd> {
-        self.cancel(hold);
+        let _has_no_error = self.cancel(hold);
         let (released, kept) = std::mem::take(&mut self.held).into_iter().partition(|(by, _)| *by == hold);
         self.held = kept;
         let released: Vec<(CaseId, HeldEnd)> = released;

@@ -6,6 +6,7 @@ mod close;
 mod deadline;
 mod determinism;
 mod leaving;
+mod locks;
 mod order;
 mod resend;
 mod room;

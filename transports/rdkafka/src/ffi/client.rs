@@ -171,7 +171,8 @@ impl Client {
         drop(state);
         // Each call in progress has a reference, and the last reference to be dropped destroys the producer. Only a
         // request to the cluster may be the last one.
-        let _no_more = write(&self.long_calls);
+        drop(write(&self.long_calls));
+        // Without the locks: it wakes the callers of records that have no report.
         drop(native);
     }
 

@@ -59,7 +59,9 @@ impl TokenTarget {
     pub(crate) fn is_served_by(&self, task: AbortHandle) {
         let mut state = lock(&self.state);
         if state.client.is_some() {
-            state.task = Some(task);
+            let before = state.task.replace(task);
+            drop(state);
+            drop(before);
         } else {
             drop(state);
             task.abort();
