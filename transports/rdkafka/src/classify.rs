@@ -200,10 +200,8 @@ mod tests {
     #[test]
     fn a_time_out_names_its_cause() {
         let (start, now) = (Instant::now(), Instant::now() + Duration::from_secs(30));
-        let why = Explanation {
-            code: Some(-195),
-            text: "last broker error 0.4 s ago: Connect to ipv4#127.0.0.1:1 failed: Connection refused".to_owned(),
-        };
+        let text = "last broker error 0.4 s ago: Connect to ipv4#127.0.0.1:1 failed: Connection refused";
+        let why = Explanation::new(Some(-195), text.to_owned());
         let slot = Slot::new(Record::new("t").with_expires_at(now), start);
         let error = expired(&slot, true, now, Some(&why));
         assert_eq!(

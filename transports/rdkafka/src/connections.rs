@@ -1,4 +1,5 @@
-//! The connections of a client to its brokers: how many are ready, and since when none is. The time is an argument.
+//! The connections of a client to its brokers: how many are ready, since when none is, and whether one is being made. The time
+//! is an argument.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +16,20 @@ struct State {
     ready: usize,
     /// Since when none is ready, after one was.
     none_since: Option<Instant>,
+    /// Number of connections that are being made.
+    attempts: usize,
+    /// When the last attempt to make one ended.
+    tried: Option<Instant>,
     changes: u64,
+}
+
+/// Whether a connection is being made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    Never,
+    UnderWay,
+    /// When the last one ended, whether or not it succeeded.
+    Ended(Instant),
 }
 
 /// The state of a client's connections. Equal states mean that none was made or lost in between.
@@ -30,11 +44,28 @@ impl Default for Connections {
     fn default() -> Self {
         static CLIENTS: AtomicU64 = AtomicU64::new(0);
         let changes = CLIENTS.fetch_add(1, Ordering::Relaxed) << 40;
-        Self(Mutex::new(State { ready: 0, none_since: None, changes }))
+        Self(Mutex::new(State { ready: 0, none_since: None, attempts: 0, tried: None, changes }))
     }
 }
 
 impl Connections {
+    /// A broker's address is looked up, to connect to it.
+    pub(crate) fn attempt_begun(&self) {
+        lock(&self.0).attempts += 1;
+    }
+
+    /// The connection is ready, or could not be made.
+    pub(crate) fn attempt_ended(&self, now: Instant) {
+        let mut state = lock(&self.0);
+        state.attempts = state.attempts.saturating_sub(1);
+        state.tried = Some(now);
+    }
+
+    pub(crate) fn attempt(&self) -> Attempt {
+        let state = lock(&self.0);
+        if state.attempts > 0 { Attempt::UnderWay } else { state.tried.map_or(Attempt::Never, Attempt::Ended) }
+    }
+
     /// A connection is ready for requests.
     pub(crate) fn made(&self) {
         let mut state = lock(&self.0);

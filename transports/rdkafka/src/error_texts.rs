@@ -18,7 +18,6 @@ use crate::inner::TransportInner;
 use crate::probe::{PeerProtocol, Probing};
 use crate::properties::{self, Properties};
 use crate::slot::Slot;
-use crate::tokens::facts::NO_TOKEN;
 use crate::transport::RdkafkaTransport;
 use crate::{classify, codes, consumer, event_loop, recent_errors, threads, tokens, transactions, wrong_protocol};
 
@@ -59,7 +58,8 @@ fn of_calls_without_a_record() {
         let texts = [None, Some("127.0.0.1:1/1: it failed")];
         texts.map(|text| classify::client_error(code, "cannot connect to kafka-1:9092", text).without_record())
     }));
-    assert_all([threads::no_thread(std::io::Error::other("no memory")), tokens::no_provider(), tokens::no_runtime()]);
+    assert_all([threads::no_thread(std::io::Error::other("no memory"))]);
+    assert_all([tokens::no_provider(), tokens::no_runtime(), tokens::no_timers()]);
     assert_all([tokens::not_connected("cannot connect to kafka-1:9092 within 10 s".to_owned())]);
 }
 
@@ -95,14 +95,15 @@ fn inner() -> Arc<TransportInner> {
 
 /// No cause, one with its own help, and others without.
 fn explanations() -> [Option<Explanation>; 5] {
-    let last =
-        |code, text: &str| Explanation { code: Some(code), text: format!("last broker error 0.4 s ago: {text}") };
+    let last = |code, text: &str| Explanation::new(Some(code), format!("last broker error 0.4 s ago: {text}"));
     [
         None,
         Some(last(codes::LOCAL_RESOLVE, ADVERTISED)),
         Some(last(codes::LOCAL_TRANSPORT, "Connect to ipv4#127.0.0.1:1 failed: Connection refused")),
-        Some(Explanation { code: None, text: "nothing was sent to any broker in that time".to_owned() }),
-        Some(Explanation::without_token(format!("{NO_TOKEN}the token provider failed: no answer (0.4 s ago)"))),
+        Some(Explanation::unsent("nothing was sent to any broker in that time".to_owned())),
+        Some(Explanation::without_token(
+            "there is no valid token: the token provider failed: no answer (0.4 s ago)".to_owned(),
+        )),
     ]
 }
 

@@ -11,7 +11,6 @@ use kafka_tower_core::text::seconds;
 
 use crate::broker_activity::{BrokerActivity, address};
 use crate::codes;
-use crate::tokens::facts::NO_TOKEN;
 
 /// How long an unreachable broker explains waits that began later: librdkafka repeats a connection's error every 30 s.
 const LASTS: Duration = Duration::from_secs(60);
@@ -43,9 +42,31 @@ pub(crate) struct Explanation {
     /// Kafka's or librdkafka's code, if there is one.
     pub(crate) code: Option<i32>,
     pub(crate) text: String,
+    what: What,
+}
+
+/// What kind of reason it is, where that makes a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    WithoutToken,
+    Unsent,
+    Other,
 }
 
 impl Explanation {
+    pub(crate) fn new(code: Option<i32>, text: String) -> Self {
+        Self { code, text, what: What::Other }
+    }
+
+    /// The reason is that nothing was sent. It does not explain a record that may have been written since.
+    pub(crate) fn unsent(text: String) -> Self {
+        Self { code: None, text, what: What::Unsent }
+    }
+
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.what == What::Unsent
+    }
+
     /// Returns whether a broker throttles the client because of a quota.
     pub(crate) fn is_throttling(&self) -> bool {
         self.code == Some(codes::THROTTLING_QUOTA_EXCEEDED)
@@ -53,22 +74,13 @@ impl Explanation {
 
     /// The reason is that the client has no valid token.
     pub(crate) fn without_token(text: String) -> Self {
-        Self { code: Some(codes::LOCAL_AUTHENTICATION), text }
+        Self { code: Some(codes::LOCAL_AUTHENTICATION), text, what: What::WithoutToken }
     }
 
     pub(crate) fn is_without_token(&self) -> bool {
-        self.text.starts_with(NO_TOKEN)
-    }
-
-    /// Returns whether the reason is that nothing was sent. It does not explain a record that may have been written
-    /// since.
-    pub(crate) fn is_unsent(&self) -> bool {
-        self.code.is_none() && self.text.starts_with(UNSENT)
+        self.what == What::WithoutToken
     }
 }
-
-/// Beginning of the text if nothing was sent.
-const UNSENT: &str = "nothing was sent to ";
 
 impl Wait<'_> {
     fn time(&self) -> Duration {
@@ -124,7 +136,7 @@ pub(crate) fn explain<'a>(
 fn error(cause: &RecentError, now: Instant) -> Explanation {
     let ago = now.saturating_duration_since(cause.last);
     let text = format!("last broker error {:.1} s ago: {}", ago.as_secs_f64(), cause.text);
-    Explanation { code: (cause.code != 0).then_some(cause.code), text }
+    Explanation::new((cause.code != 0).then_some(cause.code), text)
 }
 
 /// A broker throttles this client, or did so for at least half of the wait.
@@ -145,7 +157,7 @@ fn throttled<'a>(wait: &Wait<'_>, peers: impl Iterator<Item = &'a BrokerActivity
     }
     let (_, time) = peer.throttled?;
     let text = format!("{} throttles this client (a quota): it asked for a pause of {}", peer.name, seconds(time));
-    Some(Explanation { code: Some(codes::THROTTLING_QUOTA_EXCEEDED), text })
+    Some(Explanation::new(Some(codes::THROTTLING_QUOTA_EXCEEDED), text))
 }
 
 /// A broker has requests and answers none of them.
@@ -158,7 +170,7 @@ fn silent<'a>(wait: &Wait<'_>, peers: impl Iterator<Item = &'a BrokerActivity>) 
     let silence = silence(&peer);
     let long = !silence.is_zero() && silence >= wait.patience;
     let text = || format!("{} has not answered for {}", peer.name, seconds(silence));
-    long.then(|| Explanation { code: Some(codes::LOCAL_TIMED_OUT), text: text() })
+    long.then(|| Explanation::new(Some(codes::LOCAL_TIMED_OUT), text()))
 }
 
 /// A connection was lost while requests were on it, and no produce request was answered since.
@@ -169,7 +181,7 @@ fn lost<'a>(wait: &Wait<'_>, peers: impl Iterator<Item = &'a BrokerActivity>) ->
     let ago = wait.now.saturating_duration_since(at).as_secs_f64();
     let text =
         format!("last broker error {ago:.1} s ago: {}: a request had no answer: {}", peer.name, codes::describe(code));
-    Some(Explanation { code: Some(code), text })
+    Some(Explanation::new(Some(code), text))
 }
 
 /// Nothing was sent that could have carried the record.
@@ -189,7 +201,7 @@ fn unsent(wait: &Wait<'_>, peers: &[BrokerActivity]) -> Option<Explanation> {
         },
         None => "any broker".to_owned(),
     };
-    Some(Explanation { code: None, text: format!("{UNSENT}{whom} in that time") })
+    Some(Explanation::unsent(format!("nothing was sent to {whom} in that time")))
 }
 
 /// Returns whether an error of the broker with this name can be why the record waits.

@@ -44,6 +44,8 @@ impl Tokens {
         }
         let provider = Arc::clone(provider.ok_or_else(no_provider)?);
         let runtime = Handle::try_current().map_err(|_| no_runtime())?;
+        // Tokio says it by a panic only. Without this check it would end the task that calls the provider, each time.
+        catch_unwind(|| drop(sleep(Duration::ZERO))).map_err(|_| no_timers())?;
         Ok(Some(Self { provider, runtime }))
     }
 
@@ -153,8 +155,45 @@ pub(crate) fn no_provider() -> Error {
         .without_record()
 }
 
+pub(crate) fn no_timers() -> Error {
+    Error::new(
+        ErrorKind::Config,
+        "the token provider is called on the tokio runtime that connects, which has no timers",
+    )
+    .with_help("enable the runtime's timers, with `enable_time` or `enable_all` of its builder")
+    .without_record()
+}
+
 pub(crate) fn no_runtime() -> Error {
     Error::new(ErrorKind::Config, "the token provider is called on the tokio runtime that connects, and there is none")
         .with_help("connect inside a tokio runtime")
         .without_record()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Never;
+
+    impl TokenProvider for Never {
+        fn token(&self) -> kafka_tower_core::TokenFuture<'_> {
+            unreachable!("not called by these tests")
+        }
+    }
+
+    #[test]
+    fn a_runtime_without_timers_is_refused_when_the_client_connects() {
+        let properties = [("security.protocol", "SASL_SSL"), ("sasl.mechanisms", "OAUTHBEARER")];
+        let properties = properties.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let provider: Arc<dyn TokenProvider> = Arc::new(Never);
+        let connect = || Tokens::new(Some(&provider), &properties).map(|tokens| tokens.is_some());
+        assert_eq!(connect().unwrap_err().message(), no_runtime().message());
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        assert_eq!(
+            builder.build().unwrap().block_on(async { connect() }).unwrap_err().message(),
+            no_timers().message()
+        );
+        assert!(builder.enable_time().build().unwrap().block_on(async { connect() }).unwrap());
+    }
 }

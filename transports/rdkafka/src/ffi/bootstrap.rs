@@ -85,8 +85,16 @@ unsafe extern "C" fn on_state(
 }
 
 thread_local! {
-    /// Whether the broker of this thread has a connection that is ready.
-    static IS_READY: Cell<bool> = const { Cell::new(false) };
+    /// The connection of this thread's broker.
+    static CONNECTION: Cell<Connection> = const { Cell::new(Connection::None) };
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Connection {
+    None,
+    /// Being made: until the login is over.
+    Begun,
+    Ready,
 }
 
 /// Counts a change of a broker's state. librdkafka calls this on the broker's thread, which no other broker has. The name does not
@@ -96,17 +104,33 @@ pub(super) fn count(connections: &Connections, port: c_int, state: &[u8]) {
     if port == 0 {
         return;
     }
-    match state {
+    let next = match state {
+        b"CONNECT" => Connection::Begun,
         // A login that is renewed ends in this state, too.
-        b"UP" if !IS_READY.replace(true) => connections.made(),
-        b"DOWN" if IS_READY.replace(false) => connections.lost(Instant::now()),
-        _ => {}
+        b"UP" => Connection::Ready,
+        b"DOWN" => Connection::None,
+        _ => return,
+    };
+    let before = CONNECTION.replace(next);
+    if before == next {
+        return;
+    }
+    match before {
+        Connection::Begun => connections.attempt_ended(Instant::now()),
+        Connection::Ready => connections.lost(Instant::now()),
+        Connection::None => {}
+    }
+    match next {
+        Connection::Begun => connections.attempt_begun(),
+        Connection::Ready => connections.made(),
+        Connection::None => {}
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connections::Attempt;
 
     #[test]
     fn each_thread_counts_for_one_broker() {
@@ -119,7 +143,11 @@ mod tests {
         let start = connections.state();
         on_a_thread(&[b"CONNECT", b"DOWN"]);
         assert_eq!(start, connections.state());
-        on_a_thread(&[b"CONNECT", b"UP"]);
+        assert!(matches!(connections.attempt(), Attempt::Ended(_)));
+        on_a_thread(&[b"CONNECT", b"SSL_HANDSHAKE"]);
+        assert_eq!(connections.attempt(), Attempt::UnderWay);
+        connections.attempt_ended(Instant::now());
+        on_a_thread(&[b"CONNECT", b"APIVERSION_QUERY", b"UP"]);
         let one = connections.state();
         assert!(!start.any && one.any);
         on_a_thread(&[b"CONNECT", b"DOWN"]);
@@ -129,6 +157,7 @@ mod tests {
         assert_eq!(connections.none_since(), None);
         on_a_thread(&[b"UP", b"DOWN", b"UP", b"DOWN"]);
         assert!(connections.state().any);
+        assert!(matches!(connections.attempt(), Attempt::Ended(_)), "none is being made");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::raw::millis;
 use super::{Queue, TokenTarget, produce, raw};
 use crate::broker_activity::BrokerActivity;
 use crate::codes;
-use crate::connections::ConnectionState;
+use crate::connections::{Attempt, ConnectionState};
 use crate::slot::Slot;
 
 /// A librdkafka producer, made and owned by the binding's `Client`, which never polls it.
@@ -88,6 +88,11 @@ impl Client {
     /// Returns the state of the producer's connections; `None` once it is destroyed.
     pub(crate) fn connections(&self) -> Option<ConnectionState> {
         self.with(|native| native.peers.connections.state())
+    }
+
+    /// Returns whether a connection of the producer is being made; `None` once it is destroyed.
+    pub(crate) fn connection_attempt(&self) -> Option<Attempt> {
+        self.with(|native| native.peers.connections.attempt())
     }
 
     /// Adds the bootstrap servers again if the producer has been without a connection for long: see `lost_brokers.rs`.

@@ -127,7 +127,7 @@ mod tests {
             activity_snapshot: None,
         };
         let text = "last broker error 0.1 s ago: b:1/1: late[0]: refused".to_owned();
-        let seen = Explanation { code: Some(19), text };
+        let seen = Explanation::new(Some(19), text);
         for topic in ["lost", "anew", "late", "other"] {
             for bytes in [1, LARGE, 2 * LARGE] {
                 let slot = slot(topic, None, bytes);

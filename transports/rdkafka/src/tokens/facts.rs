@@ -4,9 +4,6 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::text::seconds;
 
-/// Beginning of the reason for a wait if the client has no token.
-pub(crate) const NO_TOKEN: &str = "there is no valid token: ";
-
 /// Delay after a failure. It doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(10);
@@ -63,7 +60,7 @@ impl TokenFacts {
             format!("the token provider has not returned for {}", seconds(now.saturating_duration_since(at)))
         };
         let why = self.failure(now).or_else(|| self.called.map(waits))?;
-        Some(format!("{NO_TOKEN}{why}"))
+        Some(format!("there is no valid token: {why}"))
     }
 
     /// The last failure since the last token, which may still be valid.

@@ -4,6 +4,8 @@
 //! connection to a broker is made or lost. Until then its call does not return, whatever its time-out, and it accepts no other call
 //! of transactions: this one would stay open until the brokers abort it. Therefore a new producer with the same transactional id aborts
 //! it. The call may continue in the old instance; its requests have an old epoch, and are refused.
+//!
+//! A call that waits for a connection is not lost: librdkafka goes on with it when the connection is ready or could not be made.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -18,10 +20,11 @@ use super::call::{Call, NOT_ABORTED};
 use super::errors::{no_group_coordinator, not_aborted, unanswered};
 use super::rebuild;
 use crate::codes;
+use crate::connections::Attempt;
 use crate::ffi::TransactionError;
 use crate::inner::TransportInner;
 
-/// Time without a request of the call before it counts as lost.
+/// Time without a request of the call and without an attempt to connect before it counts as lost.
 const LOOK_UP: Duration = Duration::from_secs(3);
 /// Interval of the check.
 const CHECK: Duration = Duration::from_millis(50);
@@ -61,14 +64,25 @@ pub(super) fn wait(
             Err(RecvTimeoutError::Timeout) => {}
         }
         let now = Instant::now();
-        let since = inner.client.no_offsets_since().filter(|since| *since >= begun);
-        if end <= now || since.is_some_and(|since| now.saturating_duration_since(since) >= LOOK_UP) {
+        let attempt = inner.client.connection_attempt().unwrap_or(Attempt::Never);
+        if end <= now || is_lost(begun, inner.client.no_offsets_since(), attempt, now) {
             break;
         }
     }
     inner.transactions.record_failed(codes::LOCAL_TIMED_OUT);
     inner.transactions.lost_offsets.is_lost.store(true, Ordering::Release);
     Err(no_group_coordinator())
+}
+
+/// Decides whether the call that began at `begun` is lost. `none_since`: since when none of its requests is under way.
+fn is_lost(begun: Instant, none_since: Option<Instant>, attempt: Attempt, now: Instant) -> bool {
+    let Some(since) = none_since.filter(|since| *since >= begun) else { return false };
+    let since = match attempt {
+        Attempt::UnderWay => return false,
+        Attempt::Ended(at) => since.max(at),
+        Attempt::Never => since,
+    };
+    now.saturating_duration_since(since) >= LOOK_UP
 }
 
 /// Aborts the transaction by a new producer, until `end`. A repetition continues. Blocks, and needs the event loop meanwhile.
@@ -103,5 +117,29 @@ fn give_up_records(inner: &TransportInner) {
     while !inner.in_producer(false).is_empty() && Instant::now() < end {
         inner.client.purge();
         thread::sleep(CHECK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_lost_if_nothing_goes_on_that_would_continue_it() {
+        let begun = Instant::now();
+        let after = |seconds| begun + Duration::from_secs(seconds);
+        let before = begun.checked_sub(Duration::from_secs(1));
+        for (none_since, attempt, lost_after) in [
+            (None, Attempt::Never, None),
+            (before, Attempt::Never, None),
+            (Some(after(1)), Attempt::Never, Some(4)),
+            (Some(after(1)), Attempt::Ended(begun), Some(4)),
+            // The connection to the coordinator takes long.
+            (Some(after(1)), Attempt::UnderWay, None),
+            (Some(after(1)), Attempt::Ended(after(20)), Some(23)),
+        ] {
+            let lost = |seconds: &u64| is_lost(begun, none_since, attempt, after(*seconds));
+            assert_eq!((20..600).chain(0..20).filter(lost).min(), lost_after, "{none_since:?}, {attempt:?}");
+        }
     }
 }
