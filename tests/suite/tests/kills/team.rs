@@ -103,21 +103,38 @@ impl Group {
     /// Waits until the group has committed the end of each partition.
     pub(crate) async fn caught_up(&self, kafka: &Cluster) {
         let ends = until_ok(|| kafka.ends(&self.topic, Isolation::Uncommitted)).await;
-        let (mut partition, mut last) = (0, None);
-        let all = async {
-            for end in &ends {
-                // Nothing is committed where nothing is.
-                while *end > 0 && last != Some(*end) {
-                    // A coordinator that was killed does not answer.
-                    last = kafka.committed_offset(&self.topic, &self.topic, partition).await.ok().flatten();
-                    sleep(Duration::from_millis(20)).await;
-                }
-                partition += 1;
-            }
-        };
-        let ended = timeout(PATIENCE, all).await;
+        let mut last = (0, None);
+        // A coordinator that was killed does not answer.
+        let committed =
+            async |partition| kafka.committed_offset(&self.topic, &self.topic, partition).await.ok().flatten();
+        let ended = timeout(PATIENCE, reach(&ends, &mut last, committed)).await;
+        let (partition, last) = last;
         assert!(ended.is_ok(), "partition {partition} of {ends:?} is committed up to {last:?}");
     }
+}
+
+/// Waits until each partition is committed up to its end. `last` is what it waits for: a partition and its last answer.
+async fn reach(ends: &[i64], last: &mut (i32, Option<i64>), committed: impl AsyncFn(i32) -> Option<i64>) {
+    for (partition, end) in (0..).zip(ends) {
+        *last = (partition, None);
+        // Nothing is committed where nothing is.
+        while *end > 0 && last.1 != Some(*end) {
+            last.1 = committed(partition).await;
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_partition_is_waited_for() {
+    let answers = RefCell::new(vec![(0, None), (0, Some(3)), (2, None), (2, Some(2)), (2, Some(3)), (3, Some(3))]);
+    let committed = async |partition| {
+        let (asked, answer) = answers.borrow_mut().remove(0);
+        assert_eq!(partition, asked);
+        answer
+    };
+    reach(&[3, 0, 3, 3], &mut (0, None), committed).await;
+    assert!(answers.borrow().is_empty(), "{answers:?}");
 }
 
 /// Asks until there is an answer: a partition may have no leader.
