@@ -1,6 +1,8 @@
 //! The value of `sasl.jaas.config`.
 
 use std::collections::BTreeMap;
+use std::iter::Peekable;
+use std::str::Chars;
 
 /// A login module and its options.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ impl Login {
 
 const FLAGS: [&str; 4] = ["required", "requisite", "sufficient", "optional"];
 
+const UNENDED: &str = "has a quotation mark without its end";
+
 enum Word {
     Plain(String),
     Quoted(String),
@@ -57,17 +61,7 @@ fn words(text: &str) -> Result<Vec<Word>, &'static str> {
         match c {
             '=' => words.push(Word::Equals),
             ';' => words.push(Word::End),
-            '"' | '\'' => {
-                let mut quoted = String::new();
-                loop {
-                    match chars.next().ok_or("has a quotation mark without its end")? {
-                        end if end == c => break,
-                        '\\' => quoted.extend(chars.next()),
-                        other => quoted.push(other),
-                    }
-                }
-                words.push(Word::Quoted(quoted));
-            }
+            '"' | '\'' => words.push(Word::Quoted(quoted(&mut chars, c).ok_or(UNENDED)?)),
             c if c.is_whitespace() => {}
             c => {
                 let mut plain = String::from(c);
@@ -81,9 +75,65 @@ fn words(text: &str) -> Result<Vec<Word>, &'static str> {
     Ok(words)
 }
 
+/// Reads up to the quotation mark that ends the text, as Java's `StreamTokenizer` does. `None` if there is none on the line.
+fn quoted(chars: &mut Peekable<Chars<'_>>, mark: char) -> Option<String> {
+    let mut text = String::new();
+    loop {
+        text.push(match chars.next()? {
+            end if end == mark => return Some(text),
+            '\n' | '\r' => return None,
+            '\\' => escaped(chars)?,
+            other => other,
+        });
+    }
+}
+
+fn escaped(chars: &mut Peekable<Chars<'_>>) -> Option<char> {
+    Some(match chars.next()? {
+        'a' => '\u{7}',
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        'v' => '\u{b}',
+        first @ '0'..='7' => {
+            // `\377` is the highest: of `\477` the last digit does not belong to it.
+            let more = if first <= '3' { 2 } else { 1 };
+            let mut code = first.to_digit(8)?;
+            for _ in 0..more {
+                let Some(digit) = chars.peek().and_then(|c| c.to_digit(8)) else { break };
+                chars.next();
+                code = code * 8 + digit;
+            }
+            char::from_u32(code)?
+        }
+        other => other,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The expected values are those of Java 17's `StreamTokenizer`.
+    #[test]
+    fn escapes_are_those_of_java() {
+        for (written, meant) in [
+            (r#""a\tb\n\r\f\b\a\vz""#, "a\tb\n\r\u{c}\u{8}\u{7}\u{b}z"),
+            (r#""\101\0\7x\1018\477\377\18""#, "A\0\u{7}xA8'7\u{ff}\u{1}8"),
+            (r#"'it\'s "q" \\ \q \u0041 é'"#, "it's \"q\" \\ q u0041 é"),
+            ("'\\\n'", "\n"),
+        ] {
+            let login = Login::parse(&format!("a.B required x={written};")).unwrap();
+            assert_eq!(login.options["x"], meant, "{written}");
+        }
+        assert_eq!(
+            Login::parse("a.B required x=\"a\nb\";").unwrap_err(),
+            UNENDED,
+            "Java ends the text at the line's end"
+        );
+    }
 
     #[test]
     fn a_login_is_read() {

@@ -1,6 +1,7 @@
 //! A configuration from a properties file of Java's clients or of librdkafka.
 
 mod jaas;
+mod kerberos;
 mod names;
 mod read;
 mod text;
@@ -18,6 +19,10 @@ impl KafkaSinkConfig {
     /// `transactional.id` enables transactions. Settings for consumers and for schema registries, serializers and Java's
     /// metrics have no effect: one line of the log names them, of the level `INFO`. The format is that of `java.util.Properties`;
     /// blanks at the end of a value are removed.
+    ///
+    /// A `sasl.kerberos.kinit.cmd` that is only the path of `kinit`, as Java expects it, becomes librdkafka's command with that
+    /// program; with `useTicketCache` and no keytab, the command only renews the ticket. Anything else is a command of
+    /// librdkafka's.
     ///
     /// # Errors
     ///

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use kafka_tower_core::{Error, ErrorKind, Result};
 
-use super::jaas::Login;
 use super::names::{Meaning, is_name, meaning, placeholder};
 use super::text::{self, Line};
 use crate::config::fields::Settings;
@@ -12,8 +11,7 @@ use crate::config::overlay::{Overlay, Setting};
 use crate::config::properties::canonical;
 use crate::config::properties::property::Client;
 
-/// Why the names by which Java gets tokens have no effect.
-const PROVIDER: &str = "a provider of tokens replaces (`with_token_provider`)";
+mod login;
 
 /// Longer names are cut to this number of characters when shown.
 const SHOWN: usize = 60;
@@ -38,6 +36,7 @@ fn apply<C: Settings>(text: &str) -> Result<(C, Vec<String>)> {
     lines.into_iter().for_each(|line| reader.add(line));
     let by_token = reader.tokens();
     reader.login(by_token);
+    reader.kinit();
     reader.truststore();
     reader.keystore();
     reader.compression_level();
@@ -125,77 +124,6 @@ impl<C: Settings> Reader<C> {
             return None;
         }
         Some(line)
-    }
-
-    /// Returns whether the mechanism needs tokens. The names by which Java gets them have no effect then.
-    fn tokens(&mut self) -> bool {
-        let mut by_token = false;
-        for name in ["sasl.mechanism", "sasl.mechanisms"] {
-            let Some(line) = self.lines.get_mut(name) else { continue };
-            // The name of Amazon's module for Java. Other clients log in to the same port with tokens.
-            if line.value == "AWS_MSK_IAM" {
-                line.value = "OAUTHBEARER".to_owned();
-            }
-            by_token |= line.value == "OAUTHBEARER";
-        }
-        if by_token {
-            let of_java = |name: &str| {
-                name == "sasl.client.callback.handler.class"
-                    || name.starts_with("sasl.login.")
-                    || name.starts_with("sasl.oauthbearer.") && name != "sasl.oauthbearer.config"
-            };
-            let names: Vec<_> = self.lines.keys().filter(|name| of_java(name)).cloned().collect();
-            names.iter().for_each(|name| drop(self.lines.remove(name)));
-            self.ignored.entry(PROVIDER).or_default().extend(names);
-        }
-        by_token
-    }
-
-    fn login(&mut self, by_token: bool) {
-        let Some(line) = self.take("sasl.jaas.config") else { return };
-        let login = match Login::parse(&line.value) {
-            Ok(login) => login,
-            Err(problem) => {
-                return self.fault(&line, &format!(" {problem}"), "write `<class> required <name>=\"<value>\";`");
-            }
-        };
-        let settings: &[(&str, &'static str)] = match &*login.module {
-            "PlainLoginModule" | "ScramLoginModule" => &[("username", "sasl.username"), ("password", "sasl.password")],
-            "Krb5LoginModule" => &[
-                ("principal", "sasl.kerberos.principal"),
-                ("keyTab", "sasl.kerberos.keytab"),
-                ("serviceName", "sasl.kerberos.service.name"),
-            ],
-            "OAuthBearerLoginModule" | "IAMLoginModule" if by_token => {
-                return self.ignored.entry(PROVIDER).or_default().push(line.name);
-            }
-            "OAuthBearerLoginModule" | "IAMLoginModule" => {
-                return self.fault(
-                    &line,
-                    " gets tokens, which only the mechanism OAUTHBEARER uses",
-                    "remove it, or set sasl.mechanism to OAUTHBEARER",
-                );
-            }
-            _ => {
-                let problem = " has a login module that is not known";
-                return self.fault(&line, problem, "use the module Plain, Scram or Krb5, or remove it");
-            }
-        };
-        if login.options.get("tokenauth").is_some_and(|value| value == "true") {
-            self.fault(
-                &line,
-                " logs in with a delegation token, which librdkafka cannot",
-                "use the password of a user",
-            );
-        }
-        for (option, property) in settings {
-            match login.options.get(*option) {
-                Some(value) if placeholder(value).is_none() => self.set_property(&line, property, value),
-                Some(_) => self.fault(&line, &format!(" has a placeholder as its {option}"), "write the value itself"),
-                None if login.module == "Krb5LoginModule" => {}
-                None => self.fault(&line, &format!(" has no {option}"), "add it"),
-            }
-        }
     }
 
     /// Java knows PEM, PKCS#12 and JKS, librdkafka only PEM.
