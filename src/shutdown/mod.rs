@@ -1,5 +1,6 @@
 //! The shutdown of a service, with one deadline for its server, its sources and its sinks.
 
+mod hurry;
 mod plan;
 mod report;
 mod server;
@@ -12,7 +13,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use self::plan::{Plan, drain_of};
+use self::hurry::{Hurried, Hurry, Signal, once};
+use self::plan::{AT_ONCE, Plan, drain_of};
 use self::server::Server;
 use crate::source::{SourceCloseReport, SourceControl};
 use crate::{CloseError, KafkaClient, KafkaSink};
@@ -20,7 +22,7 @@ use crate::{CloseError, KafkaClient, KafkaSink};
 pub use self::report::ShutdownReport;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-type Close<T> = Box<dyn FnOnce(Duration) -> Boxed<T> + Send>;
+type Close<T> = Box<dyn FnOnce(Duration, Hurried) -> Boxed<T> + Send>;
 
 /// Shuts a service down with one deadline: its HTTP server first, then its sources, then its sinks and clients.
 ///
@@ -69,13 +71,18 @@ type Close<T> = Box<dyn FnOnce(Duration) -> Boxed<T> + Send>;
 ///
 /// If the server ends by itself, the shutdown begins at once.
 ///
+/// A second signal ends the shutdown at once: the server is dropped, sources give their partitions back without waiting for
+/// handlers, and sinks for no answer any more. The report has what was still open, as at the deadline. Give it to
+/// [`at_once_when`](Self::at_once_when) if the signal is one of your own.
+///
 /// The report is logged with `tracing`: as `INFO` if nothing was lost, as `WARN` if work was broken off, as `ERROR` with the
 /// numbers if a record was not delivered, or perhaps not.
 ///
 /// [`KafkaSource::serve`](crate::KafkaSource::serve) is a server too: end it by [`until(shutdown.begun())`](crate::source::Serve::until),
 /// and await it together with the other one.
 pub struct Shutdown {
-    signal: Boxed<()>,
+    signal: Signal,
+    at_once: Vec<Signal>,
     begun: watch::Sender<bool>,
     plan: Plan,
     sources: Vec<Close<SourceCloseReport>>,
@@ -88,8 +95,13 @@ impl Shutdown {
     where
         S: Future + Send + 'static,
     {
+        Self::on(once(signal), within)
+    }
+
+    fn on(signal: Signal, within: Duration) -> Self {
         Self {
-            signal: Box::pin(async { drop(signal.await) }),
+            signal,
+            at_once: Vec::new(),
             begun: watch::Sender::new(false),
             plan: Plan::new(within),
             sources: Vec::new(),
@@ -99,7 +111,7 @@ impl Shutdown {
 
     /// Begins when the process gets SIGTERM or SIGINT (Ctrl-C), and takes at most `within`. On Windows: Ctrl-C.
     ///
-    /// A signal from now on begins the shutdown and no longer ends the process; later ones have no effect.
+    /// A signal from now on begins the shutdown and no longer ends the process; the next one ends the shutdown at once.
     ///
     /// # Errors
     ///
@@ -112,20 +124,46 @@ impl Shutdown {
     #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
     pub fn on_signal(within: Duration) -> std::io::Result<Self> {
         #[cfg(unix)]
-        let signal = {
+        let signal: Signal = {
             use tokio::signal::unix::{SignalKind, signal};
             let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-            std::future::poll_fn(move |cx| match terminate.poll_recv(cx) {
+            Box::new(move |cx| match terminate.poll_recv(cx) {
                 std::task::Poll::Pending => interrupt.poll_recv(cx).map(drop),
                 ready => ready.map(drop),
             })
         };
         #[cfg(windows)]
-        let signal = {
+        let signal: Signal = {
             let mut interrupt = tokio::signal::windows::ctrl_c()?;
-            async move { interrupt.recv().await }
+            Box::new(move |cx| interrupt.poll_recv(cx).map(drop))
         };
-        Ok(Self::when(signal, within))
+        Ok(Self::on(signal, within))
+    }
+
+    /// Ends the shutdown at once when `signal` ends: what is still open is given up, and the report says what. Before the
+    /// shutdown has begun, `signal` is not polled.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use kafka_tower::Shutdown;
+    /// use tokio::time::sleep;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// let shutdown = Shutdown::when(async {}, Duration::from_secs(25)).at_once_when(sleep(Duration::from_secs(2)));
+    /// let report = shutdown.run(std::future::pending::<()>()).await;
+    /// assert!(report.at_once && report.server.is_none());
+    /// assert_eq!(report.elapsed.as_secs(), 2);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn at_once_when<S>(mut self, signal: S) -> Self
+    where
+        S: Future + Send + 'static,
+    {
+        self.at_once.push(once(signal));
+        self
     }
 
     /// Sets how much of the time is kept for closing sources and sinks. Default: two fifths.
@@ -138,7 +176,11 @@ impl Shutdown {
     /// Closes this source, before any sink. Its handlers may still send.
     #[must_use]
     pub fn source(mut self, source: SourceControl) -> Self {
-        self.sources.push(Box::new(move |within| Box::pin(source.close_by(drain_of(within), within))));
+        self.sources.push(Box::new(move |within, hurried| {
+            let closed = source.close_by(drain_of(within), within);
+            let at_once = async move { Some(source.close_by(Duration::ZERO, AT_ONCE).await) };
+            Box::pin(hurried.run(closed, at_once))
+        }));
         self
     }
 
@@ -146,7 +188,16 @@ impl Shutdown {
     #[must_use]
     pub fn sink<T: 'static>(mut self, sink: &KafkaSink<T>) -> Self {
         let sink = sink.clone();
-        self.sinks.push(Box::new(move |within| Box::pin(async move { sink.close_within(within).await })));
+        self.sinks.push(Box::new(move |within, hurried| {
+            Box::pin(async move {
+                // The first close gets the report, and the second one ends it.
+                let at_once = async {
+                    drop(sink.close_within(Duration::ZERO).await);
+                    None
+                };
+                hurried.run(sink.close_within(within), at_once).await
+            })
+        }));
         self
     }
 
@@ -154,7 +205,15 @@ impl Shutdown {
     #[must_use]
     pub fn client(mut self, client: &KafkaClient) -> Self {
         let client = client.clone();
-        self.sinks.push(Box::new(move |within| Box::pin(async move { client.close_within(within).await })));
+        self.sinks.push(Box::new(move |within, hurried| {
+            Box::pin(async move {
+                let at_once = async {
+                    drop(client.close_within(Duration::ZERO).await);
+                    None
+                };
+                hurried.run(client.close_within(within), at_once).await
+            })
+        }));
         self
     }
 
@@ -170,7 +229,7 @@ impl Shutdown {
     }
 
     /// Runs the server until the signal comes or the server ends, and shuts down: see [`Shutdown`]. Returns when everything
-    /// has ended, or at the deadline.
+    /// has ended, at the deadline, or after a second signal.
     ///
     /// # Cancel safety
     ///
@@ -180,26 +239,31 @@ impl Shutdown {
     ///
     /// If it has to wait outside of a tokio runtime with a timer.
     pub async fn run<F: IntoFuture>(self, server: F) -> ShutdownReport<F::Output> {
-        let Self { mut signal, begun, plan, sources, sinks } = self;
+        let Self { mut signal, mut at_once, begun, plan, sources, sinks } = self;
         let running = pin!(server.into_future());
         let mut server = Server::new(running);
-        server.run_until(signal.as_mut()).await;
+        server.run_until(&mut signal).await;
         let start = Instant::now();
         let left = |until: Duration| until.saturating_sub(start.elapsed());
         begun.send_replace(true);
         tracing::info!(deadline = ?plan.total, "shutting down");
-        server.run_for(left(plan.server_until())).await;
-        let sources = server.run_beside(begin(sources, left(plan.sources_until()))).await;
-        let sinks = server.run_beside(begin(sinks, left(plan.sinks_until()))).await;
-        server.run_for(left(plan.total)).await;
-        let report = ShutdownReport { server: server.output, sources, sinks, elapsed: start.elapsed() };
+        at_once.push(signal);
+        let mut hurry = Hurry::new(at_once);
+        server.run_for(left(plan.server_until()), &mut hurry).await;
+        let sources = begin(sources, left(plan.sources_until()), &hurry);
+        let sources = server.run_beside(sources, &mut hurry).await;
+        let sinks = begin(sinks, left(plan.sinks_until()), &hurry);
+        let sinks = server.run_beside(sinks, &mut hurry).await;
+        server.run_for(left(plan.total), &mut hurry).await;
+        let (elapsed, at_once) = (start.elapsed(), hurry.is_raised());
+        let report = ShutdownReport { server: server.output, sources, sinks, elapsed, at_once };
         report.log();
         report
     }
 }
 
-fn begin<T>(closes: Vec<Close<T>>, within: Duration) -> Vec<Boxed<T>> {
-    closes.into_iter().map(|close| close(within)).collect()
+fn begin<T>(closes: Vec<Close<T>>, within: Duration, hurry: &Hurry) -> Vec<Boxed<T>> {
+    closes.into_iter().map(|close| close(within, hurry.subscribe())).collect()
 }
 
 impl fmt::Debug for Shutdown {

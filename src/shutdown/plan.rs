@@ -38,6 +38,9 @@ impl Plan {
     }
 }
 
+/// How long a source may take that has to close at once: it commits what is settled, and leaves its group.
+pub(super) const AT_ONCE: Duration = Duration::from_secs(1);
+
 /// How long a source waits for its handlers, of the time for its close: the rest is for its last commit and for leaving its
 /// group.
 pub(super) fn drain_of(closing: Duration) -> Duration {

@@ -20,6 +20,8 @@ pub struct ShutdownReport<T> {
     pub sinks: Vec<Result<(), CloseError>>,
     /// Time since the shutdown began.
     pub elapsed: Duration,
+    /// Whether a second signal ended it before its deadline.
+    pub at_once: bool,
 }
 
 /// What a shutdown has left behind.
@@ -70,7 +72,8 @@ impl<T> ShutdownReport<T> {
 /// One line for logs: counts, and no contents of records.
 impl<T> fmt::Display for ShutdownReport<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "shut down in {}: ", seconds(self.elapsed))?;
+        let signal = if self.at_once { ", at a second signal" } else { "" };
+        write!(f, "shut down in {}{signal}: ", seconds(self.elapsed))?;
         if self.is_complete() {
             return f.write_str("nothing was lost");
         }

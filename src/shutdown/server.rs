@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::hurry::Hurry;
+
 /// A server that is polled whenever something else is waited for, so that its handlers go on.
 pub(super) struct Server<'a, F: Future> {
     running: Pin<&'a mut F>,
@@ -18,25 +20,35 @@ impl<'a, F: Future> Server<'a, F> {
         Self { running, output: None }
     }
 
-    /// Runs until the server or `other` ends.
-    pub(super) async fn run_until(&mut self, mut other: impl Future + Unpin) {
+    /// Runs until the server ends, or the signal comes.
+    pub(super) async fn run_until(&mut self, signal: &mut impl FnMut(&mut Context<'_>) -> Poll<()>) {
         poll_fn(|cx| match self.poll(cx) {
             Poll::Ready(()) => Poll::Ready(()),
-            Poll::Pending => Pin::new(&mut other).poll(cx).map(drop),
+            Poll::Pending => signal(cx),
         })
         .await;
     }
 
-    /// Runs until the server ends, for at most `time`.
-    pub(super) async fn run_for(&mut self, time: Duration) {
-        let _elapsed = timeout(time, poll_fn(|cx| self.poll(cx))).await;
+    /// Runs until the server ends, for at most `time`. If the shutdown is to end at once, only looks whether it has ended.
+    pub(super) async fn run_for(&mut self, time: Duration, hurry: &mut Hurry) {
+        let ended = poll_fn(|cx| match self.poll(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => hurry.poll(cx),
+        });
+        let _elapsed = timeout(time, ended).await;
     }
 
     /// Runs until all others have ended, whether or not the server does. Their outputs are in their order.
-    pub(super) async fn run_beside<O>(&mut self, others: Vec<Pin<Box<dyn Future<Output = O> + Send>>>) -> Vec<O> {
+    pub(super) async fn run_beside<O>(
+        &mut self,
+        others: Vec<Pin<Box<dyn Future<Output = O> + Send>>>,
+        hurry: &mut Hurry,
+    ) -> Vec<O> {
         let mut others: Vec<_> = others.into_iter().map(|other| (other, None)).collect();
         poll_fn(|cx| {
             let _has_ended = self.poll(cx);
+            // What runs beside it is told.
+            let _is_raised = hurry.poll(cx);
             let mut all = Poll::Ready(());
             for (other, output) in others.iter_mut().filter(|(_, output)| output.is_none()) {
                 match other.as_mut().poll(cx) {

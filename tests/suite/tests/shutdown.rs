@@ -300,3 +300,65 @@ async fn serve_is_a_server_that_ends_with_the_shutdown() {
     assert_eq!(report.server.unwrap().unwrap().settled, 1);
     assert_eq!((report.sources[0].settled, kafka.len("payments")), (1, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_second_signal_ends_at_once_whatever_is_waited_for() {
+    // Into the times of the server, of the sources, and of the sinks.
+    for at in [3, 17, 22] {
+        Lines::start();
+        let kafka = kafka();
+        kafka.transport().call(Record::new("payments").with_value("1")).await.unwrap();
+        let (client, orders) = client(&kafka).await;
+        let config = KafkaSourceConfig { topics: vec!["payments".into()], group_id: "g".into(), ..Default::default() };
+        let mut source = KafkaSource::<u32>::builder(config).transport(kafka.clone()).build().await.unwrap();
+        let never = source.recv().await.unwrap();
+        let _hold = kafka.script().on_topic("orders").always().hold();
+        let send = sent(orders.send(1)).await;
+        let shutdown = now().at_once_when(sleep(s(at))).source(source.control()).client(&client);
+        let report = shutdown.run(std::future::pending::<()>()).await;
+        assert_eq!((report.elapsed.as_secs(), report.at_once, report.server), (at, true, None));
+        assert_eq!(
+            report.to_string(),
+            format!(
+                "shut down in {at} s, at a second signal: the server was still running; a source was closed early: 0 \
+                 acknowledged, 0 skipped; payments[0]: 1 message not settled; 1 record may have been written (first error: the \
+                 delivery to orders was not confirmed: the transport was closed before the answer)"
+            )
+        );
+        assert_eq!(
+            LINES.take()[1..],
+            ["WARN a second signal: shutting down at once".to_owned(), format!("ERROR {report}")]
+        );
+        assert_eq!(report.into_undelivered().len(), 1);
+        assert_eq!(send.await.unwrap().unwrap_err().persistence(), Persistence::PossiblyPersisted);
+        drop(never);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_cannot_commit_keeps_a_shutdown_at_once_for_a_second() {
+    let kafka = kafka();
+    kafka.transport().call(Record::new("orders").with_value("1")).await.unwrap();
+    let mut source = source(&kafka).await;
+    (0..100).for_each(|_| kafka.next_commit(CommitFault::Lose));
+    source.recv().await.unwrap().ack();
+    let shutdown = now().at_once_when(sleep(s(2))).source(source.control());
+    let report = shutdown.run(std::future::ready(())).await;
+    assert_eq!((report.elapsed.as_secs(), report.sources[0].left), (3, false), "{report}");
+}
+
+/// The signals that a process gets, sent by a program.
+#[cfg(unix)]
+#[tokio::test]
+async fn the_second_signal_of_a_process_ends_its_shutdown() {
+    let kill = || std::process::Command::new("kill").arg(std::process::id().to_string()).status().unwrap();
+    let shutdown = Shutdown::on_signal(s(3_600)).unwrap();
+    let begun = shutdown.begun();
+    let run = tokio::spawn(shutdown.run(std::future::pending::<()>()));
+    assert!(kill().success());
+    begun.await;
+    assert!(!run.is_finished(), "its time is not over");
+    assert!(kill().success());
+    let report = run.await.unwrap();
+    assert!(report.at_once && report.server.is_none(), "{report}");
+}
