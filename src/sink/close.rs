@@ -181,7 +181,7 @@ fn incomplete(closed: &Closed) -> Error {
 #[cfg(test)]
 mod tests {
     use kafka_tower_core::Record;
-    use kafka_tower_test_texts::assert_consistent;
+    use kafka_tower_test_texts::{assert_consistent, assert_helped_once};
 
     use super::*;
 
@@ -206,6 +206,7 @@ mod tests {
     #[test]
     fn an_incomplete_close_reports_counts_cause_and_records() {
         let error = incomplete();
+        assert_helped_once(&error);
         assert_eq!(
             error.to_string(),
             "the sink was closed with records in flight (see `into_report`): 1 delivered, 0 not written, 1 may have \
@@ -272,6 +273,7 @@ mod tests {
         assert_eq!(error.message_with_causes(), "the sink was closed with undelivered records: 1 in doubt: cut");
         let failed = CloseError::check(Err(Error::new(ErrorKind::Fatal, "gone"))).unwrap_err();
         assert_eq!(failed.to_string(), "the sink could not be closed");
+        assert_helped_once(&failed);
         assert_eq!(Error::from(failed).kind(), ErrorKind::Fatal);
     }
 }

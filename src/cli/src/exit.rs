@@ -101,10 +101,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Usage { message, help } | Self::Other { message, help } => write!(f, "{message} [help: {help}]"),
             Self::Sink(error) => write!(f, "{error:#}"),
-            Self::Source(error) => match std::error::Error::source(error) {
-                Some(cause) => write!(f, "{}: {cause} [help: {}]", error.message(), error.help()),
-                None => write!(f, "{error}"),
-            },
+            Self::Source(error) => write!(f, "{error:#}"),
             Self::PipeClosed => f.write_str("the reader of the output has gone"),
         }
     }

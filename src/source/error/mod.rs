@@ -3,12 +3,14 @@
 mod kind;
 mod notice;
 mod serve;
+#[cfg(test)]
+mod tests;
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-use kafka_tower_core::{BoxError, Error, RawRecord, TopicPartition};
+use kafka_tower_core::{BoxError, Error, RawRecord, TopicPartition, with_causes};
 use kafka_tower_layers::dead_letter::FailedRecord;
 use tower_service::Service;
 
@@ -107,9 +109,7 @@ impl SourceError {
     pub(in crate::source) fn not_located(at: &TopicPartition, source: BoxError) -> Self {
         let message = format!("the place where {at} begins was not found");
         let help = "go on: it is looked up again, and until then the partition waits";
-        let mut error = Self::of(SourceErrorKind::Seek, message, help, vec![at.clone()], None);
-        error.0.source = Some(source);
-        error
+        Self::of(SourceErrorKind::Seek, message, help, vec![at.clone()], None).caused_by(source)
     }
 
     /// The end of a partition was not found.
@@ -137,8 +137,15 @@ impl SourceError {
         partitions: Vec<TopicPartition>,
         source: Option<Error>,
     ) -> Self {
-        let source = source.map(BoxError::from);
-        Self(Box::new(Inner { kind, message, help, partitions, offset: None, failed: None, source, report: None }))
+        let (offset, failed, report) = Default::default();
+        let error = Self(Box::new(Inner { kind, message, help, partitions, offset, failed, source: None, report }));
+        source.into_iter().fold(error, Self::caused_by)
+    }
+
+    /// This error prints its help, and the cause only what happened.
+    fn caused_by(mut self, source: impl Into<BoxError>) -> Self {
+        self.0.source = Some(Error::into_cause(source));
+        self
     }
 
     /// What happened.
@@ -154,6 +161,12 @@ impl SourceError {
     /// One line that says what happened, without cause and help.
     pub fn message(&self) -> &str {
         &self.0.message
+    }
+
+    /// The message followed by the chain of causes, in one line. Do not show it to untrusted callers: a cause may contain
+    /// anything.
+    pub fn message_with_causes(&self) -> String {
+        with_causes(self.0.message.clone(), self.source())
     }
 
     /// One line that says what to do.
@@ -223,9 +236,16 @@ impl SourceError {
     }
 }
 
+/// One line: what happened, and what to do. The cause is not included: it is the [`source`](StdError::source), which `anyhow` and
+/// `eyre` print themselves, and which prints no help of its own. `{:#}` prints the chain of causes in the same line.
 impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} [help: {}]", self.0.message, self.0.help)
+        if f.alternate() {
+            f.write_str(&self.message_with_causes())?;
+        } else {
+            f.write_str(&self.0.message)?;
+        }
+        write!(f, " [help: {}]", self.0.help)
     }
 }
 

@@ -92,7 +92,7 @@ impl SourceError {
         };
         let mut error = Self::of(SourceErrorKind::Listener, message, help, partitions.to_vec(), None);
         if let Failure::Error(source) = failure {
-            error.0.source = Some(source);
+            error = error.caused_by(source);
         }
         error
     }

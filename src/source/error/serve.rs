@@ -19,8 +19,8 @@ impl SourceError {
         let message = format!("the message at offset {offset} of {at} was not handled: {what} (attempt {attempt})");
         let help = "correct the cause and start again, which reads it again; or choose another failure policy";
         let mut error = Self::of(kind, message, help, vec![at.clone()], None);
-        (error.0.offset, error.0.source) = (Some(offset), source);
-        error
+        error.0.offset = Some(offset);
+        source.into_iter().fold(error, Self::caused_by)
     }
 
     /// A message that should be dead-lettered and cannot be.
@@ -35,9 +35,8 @@ impl SourceError {
     pub(in crate::source) fn service_ended(source: Option<BoxError>) -> Self {
         let message = "the service does not take messages any more: its `poll_ready` failed".to_owned();
         let help = "correct the cause and start again: messages that were not handled are read again";
-        let mut error = Self::of(SourceErrorKind::Service, message, help, Vec::new(), None);
-        error.0.source = source;
-        error
+        let error = Self::of(SourceErrorKind::Service, message, help, Vec::new(), None);
+        source.into_iter().fold(error, Self::caused_by)
     }
 
     /// The sink can begin no transaction any more.
@@ -95,8 +94,6 @@ impl SourceError {
     /// The dead letter of a message of [`transactional`](crate::source::KafkaSource::transactional) is refused.
     pub(in crate::source) fn letter_refused(at: &TopicPartition, offset: i64, source: Error) -> Self {
         let help = "correct the cause and start again: the message is not settled";
-        let mut error = Self::no_dead_letter(at, offset, "it is refused", help);
-        error.0.source = Some(source.into());
-        error
+        Self::no_dead_letter(at, offset, "it is refused", help).caused_by(source)
     }
 }

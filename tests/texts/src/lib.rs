@@ -2,7 +2,7 @@
 //!
 //! Each crate that makes errors runs its constructors through [`assert_consistent`].
 
-use std::error::Error as _;
+use std::error::Error as StdError;
 
 use kafka_tower_core::{Error, ErrorKind, Persistence, Recovery};
 
@@ -93,6 +93,26 @@ pub fn faults(error: &Error) -> Vec<String> {
 pub fn assert_consistent(error: &Error) {
     let faults = faults(error);
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Prints a chain of errors as `anyhow` and `eyre` do with `{:#}`: each error's own text.
+#[must_use]
+pub fn chain(error: &(dyn StdError + 'static)) -> String {
+    let rest = error.source().map(|source| format!(": {}", chain(source))).unwrap_or_default();
+    format!("{error}{rest}")
+}
+
+/// Panics if an error with its causes does not say once what to do.
+///
+/// # Panics
+///
+/// If there is no help, or more than one.
+#[track_caller]
+pub fn assert_helped_once(error: &(dyn StdError + 'static)) {
+    let (chain, own) = (chain(error), format!("{error:#}"));
+    assert_eq!(chain.matches("[help: ").count(), 1, "{chain}");
+    // An error may leave the help to its cause.
+    assert!(own.matches("[help: ").count() <= 1, "{own}");
 }
 
 /// All kinds.

@@ -79,6 +79,8 @@ pub use consumer::{
 pub use control::{CloseReport, Control, InFlight, Undelivered, UnseenFailures};
 pub use control_future::ControlFuture;
 pub use delivery::Delivery;
+#[doc(hidden)]
+pub use error::with_causes;
 pub use error::{BoxError, Error, ErrorKind, HttpProblem, Persistence, Recovery, Result, Scope};
 pub use headers::{Header, Headers};
 pub use into_transport::IntoTransport;

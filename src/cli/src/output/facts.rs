@@ -39,10 +39,7 @@ impl From<&Failure> for ErrorFacts {
             Failure::Usage { message, help } => plain("usage", message, help),
             Failure::Other { message, help } => plain("other", message, help),
             Failure::Sink(error) => error.into(),
-            Failure::Source(error) => {
-                let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-                plain("source", &format!("{}{cause}", error.message()), error.help())
-            }
+            Failure::Source(error) => plain("source", &error.message_with_causes(), error.help()),
             Failure::PipeClosed => plain("pipe_closed", "the reader of the output has gone", ""),
         }
     }

@@ -39,11 +39,16 @@ fn own_line(error: &Error, to: &mut impl Write) -> fmt::Result {
     Ok(())
 }
 
-/// Prints a cause only once if the error above it already printed it, as many foreign errors do.
-pub(super) fn with_causes(error: &Error) -> String {
+pub(super) fn message_with_causes(error: &Error) -> String {
     let mut text = String::new();
     let _never_fails = own_line(error, &mut text);
-    let mut cause = error.source();
+    with_causes(text, error.source())
+}
+
+/// Appends the chain of causes to the text of an error. Prints a cause only once if the error above it already printed it, as many
+/// foreign errors do.
+#[must_use]
+pub fn with_causes(mut text: String, mut cause: Option<&(dyn StdError + 'static)>) -> String {
     while let Some(error) = cause {
         let mut line = String::new();
         let _never_fails = match error.downcast_ref::<Error>() {

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{borrow::Cow, result};
 
+pub use display::with_causes;
 pub use http_problem::HttpProblem;
 pub use kind::{ErrorKind, Persistence, Recovery, Scope};
 
@@ -187,7 +188,7 @@ impl Error {
     /// ```
     #[must_use]
     pub fn message_with_causes(&self) -> String {
-        display::with_causes(self)
+        display::message_with_causes(self)
     }
 
     /// One line that says what to do.
@@ -344,14 +345,19 @@ impl Error {
     /// `{:#}`.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
-        self.0.source = Some(match source.into().downcast::<Self>() {
-            Ok(mut ours) => {
-                ours.0.is_cause = true;
-                Arc::new(*ours)
-            }
-            Err(foreign) => Arc::from(foreign),
-        });
+        self.0.source = Some(Arc::from(Self::into_cause(source)));
         self
+    }
+
+    /// Makes an error the cause of another one, which prints the help.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn into_cause(source: impl Into<BoxError>) -> BoxError {
+        let mut source = source.into();
+        if let Some(ours) = source.downcast_mut::<Self>() {
+            ours.0.is_cause = true;
+        }
+        source
     }
 
     /// Returns an error that was the cause of another one as an error of its own.
