@@ -1,6 +1,8 @@
 //! Ctrl-C and SIGTERM: the first asks the command to end, the second ends the process.
 
 use std::future::Future;
+#[cfg(unix)]
+use std::task::Poll;
 
 use tokio::sync::watch;
 
@@ -16,10 +18,11 @@ impl Interrupt {
     /// Listens from now on. In a tokio runtime only.
     pub(crate) fn listen() -> Self {
         let (raise, raised) = watch::channel(None);
+        let mut signals = Signals::listen();
         tokio::spawn(async move {
-            let end = signal().await;
+            let end = signals.next().await;
             raise.send_replace(Some(end));
-            std::process::exit(signal().await.code().into());
+            std::process::exit(signals.next().await.code().into());
         });
         Self { raised }
     }
@@ -44,28 +47,45 @@ impl Interrupt {
     }
 }
 
-/// The next signal. A signal that cannot be listened to never comes.
+/// The signals from the call of `listen` on: none is missed between two of them. One that cannot be listened to never comes.
 #[cfg(unix)]
-async fn signal() -> End {
-    use tokio::signal::unix::{SignalKind, signal};
+struct Signals([(Option<tokio::signal::unix::Signal>, u8); 2]);
 
-    let next = |kind, number| async move {
-        match signal(kind) {
-            Ok(mut signals) => drop(signals.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-        End::Interrupted(number)
-    };
-    tokio::select! {
-        end = next(SignalKind::interrupt(), 2) => end,
-        end = next(SignalKind::terminate(), 15) => end,
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        Self(
+            [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15)]
+                .map(|(kind, number)| (signal(kind).ok(), number)),
+        )
+    }
+
+    async fn next(&mut self) -> End {
+        std::future::poll_fn(|cx| {
+            let raised = self.0.iter_mut().find_map(|(signal, number)| {
+                let is_ready = signal.as_mut()?.poll_recv(cx).is_ready();
+                is_ready.then_some(End::Interrupted(*number))
+            });
+            raised.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 }
 
 #[cfg(not(unix))]
-async fn signal() -> End {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> Self {
+        Self
     }
-    End::Interrupted(2)
+
+    async fn next(&mut self) -> End {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        End::Interrupted(2)
+    }
 }

@@ -28,6 +28,12 @@ pub(crate) struct SendArgs {
     /// What separates the key from the value of a line (\t for a tab). A line without it has no key.
     #[arg(long, short = 'K', value_name = "TEXT", group = "key_source")]
     pub(crate) key_separator: Option<String>,
+    /// A line with an empty value (with --format json: null) is a tombstone: it deletes its key in a compacted topic.
+    #[arg(long)]
+    pub(crate) tombstones: bool,
+    /// Sending ends at a line that is longer: a file without line breaks would otherwise fill the memory.
+    #[arg(long, value_name = "BYTES", default_value_t = 16 << 20)]
+    pub(crate) max_line_bytes: usize,
     /// A header of all messages. Repeatable.
     #[arg(long, short = 'H', value_name = "NAME=VALUE", action = ArgAction::Append)]
     pub(crate) header: Vec<Pair>,
@@ -51,7 +57,7 @@ pub(crate) struct SendArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// Any bytes. An empty line is an empty message.
+    /// Any bytes. An empty line is an empty message, or with --tombstones a tombstone.
     Lines,
     /// A JSON document, which is checked and sent as it is. Blank lines are ignored.
     Json,

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::io;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -10,7 +9,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use kafka_tower::{Error, SinkMessage};
 use tokio::sync::mpsc;
 
-use super::input::Line;
+use super::input::{Broken, Line};
 use super::line::Parser;
 
 /// A line under way.
@@ -30,12 +29,12 @@ pub(super) struct Journal {
     pub(super) lines: u64,
     pub(super) blank: u64,
     /// Why the input ended too early.
-    pub(super) failed: Option<io::Error>,
+    pub(super) failed: Option<Broken>,
 }
 
 /// The messages of lines. Each message that it yields is in the journal.
 pub(super) fn messages<'a>(
-    lines: &'a mut mpsc::Receiver<io::Result<Line>>,
+    lines: &'a mut mpsc::Receiver<Result<Line, Broken>>,
     parser: &'a Parser,
     journal: Rc<RefCell<Journal>>,
 ) -> impl Stream<Item = SinkMessage<Bytes>> + 'a {
@@ -44,7 +43,7 @@ pub(super) fn messages<'a>(
 }
 
 impl Journal {
-    fn enter(&mut self, line: io::Result<Line>, parser: &Parser) -> Option<SinkMessage<Bytes>> {
+    fn enter(&mut self, line: Result<Line, Broken>, parser: &Parser) -> Option<SinkMessage<Bytes>> {
         let line = match line {
             Ok(line) => line,
             Err(error) => {

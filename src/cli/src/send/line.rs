@@ -13,6 +13,7 @@ pub(crate) struct Parser {
     format: Format,
     key: Key,
     headers: Headers,
+    tombstones: bool,
 }
 
 /// Where the key comes from.
@@ -44,7 +45,7 @@ impl Parser {
         }
         let mut headers = Headers::new();
         args.header.iter().for_each(|pair| headers.push(pair.name.clone(), pair.value.clone()));
-        Ok(Self { format, key, headers })
+        Ok(Self { format, key, headers, tombstones: args.tombstones })
     }
 
     /// The message of a line; none for a blank line between documents.
@@ -61,6 +62,12 @@ impl Parser {
             Key::Fixed(key) => (Some(key.clone()), line.clone()),
             Key::None | Key::Field(_) => (None, line.clone()),
         };
+        if self.is_tombstone(&value) {
+            return match key {
+                Some(key) => Ok(Some(SinkMessage::tombstone(key).with_headers(self.headers.clone()))),
+                None => Err("a tombstone needs a key, from --key or --key-separator".to_owned()),
+            };
+        }
         let mut message = SinkMessage::new(value.clone()).with_headers(self.headers.clone());
         if self.format == Format::Json {
             if value.trim_ascii().is_empty() {
@@ -78,6 +85,14 @@ impl Parser {
             message = message.with_key(key);
         }
         Ok(Some(message))
+    }
+
+    fn is_tombstone(&self, value: &[u8]) -> bool {
+        self.tombstones
+            && match self.format {
+                Format::Lines => value.is_empty(),
+                Format::Json => value.trim_ascii() == b"null",
+            }
     }
 }
 
@@ -169,6 +184,30 @@ mod tests {
         }
         assert_eq!(of(r#"{"order": 1}"#), Err("the document has no field order.id".to_owned()));
         assert!(parser(&["--key-field", "id", "--format", "lines"]).is_err());
+    }
+
+    #[test]
+    fn a_line_without_a_value_is_a_tombstone_if_that_is_asked_for() {
+        let of = |options: &[&str], line: &str| {
+            let message = parser(options).unwrap().parse(&Bytes::copy_from_slice(line.as_bytes()))?.unwrap();
+            Ok::<_, String>((message.is_tombstone(), String::from_utf8(message.key().unwrap().to_vec()).unwrap()))
+        };
+        let (gone, there) = (|key: &str| Ok((true, key.to_owned())), |key: &str| Ok((false, key.to_owned())));
+        assert_eq!(of(&["-K", ":"], "k:"), there("k"), "an empty message");
+        assert_eq!(of(&["-K", ":", "--tombstones"], "k:"), gone("k"));
+        assert_eq!(of(&["-K", ":", "--tombstones"], "k:v"), there("k"));
+        assert_eq!(of(&["--key", "k", "--tombstones"], ""), gone("k"));
+        let json = ["-K", ":", "--format", "json"];
+        assert_eq!(of(&json, "k: null "), there("k"), "a document");
+        assert_eq!(of(&[&json[..], &["--tombstones"]].concat(), "k: null "), gone("k"));
+        assert_eq!(of(&[&json[..], &["--tombstones"]].concat(), "k:\"null\""), there("k"));
+        for options in [&["--tombstones"][..], &["--tombstones", "-K", ":"]] {
+            assert_eq!(of(options, ""), Err("a tombstone needs a key, from --key or --key-separator".to_owned()));
+        }
+        assert!(of(&["--tombstones", "--key-field", "id"], "null").is_err(), "null has no fields");
+        let message =
+            parser(&["--tombstones", "--key", "k", "-H", "a=1"]).unwrap().parse(&Bytes::new()).unwrap().unwrap();
+        assert_eq!(message.envelope().headers.len(), 1);
     }
 
     #[test]

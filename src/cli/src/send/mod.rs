@@ -38,7 +38,7 @@ pub(crate) async fn run(common: &Common, args: &SendArgs, interrupt: Interrupt) 
     settings::needs_topic(&config)?;
     let config = of_send(config, args.transactional_id.as_deref());
     config.validate()?;
-    let input = Input::open(args.file.as_deref())?;
+    let input = Input::open(args.file.as_deref(), args.max_line_bytes)?;
     let report = Report::new(args, common.json)?;
     let connected = KafkaSink::builder(config).serializer(Arc::new(BytesSerializer)).build();
     let sink = tokio::select! {
@@ -101,12 +101,9 @@ impl Sending<'_> {
         };
         progress.finish();
 
-        let stopped = *stop.borrow() && !(lines.is_closed() && lines.is_empty());
         let failed = journal.borrow_mut().failed.take();
-        let input = failed.map_or(Ok(()), |error| {
-            let message = format!("the input cannot be read any more: {error}");
-            Err(Failure::other(message, "lines behind the last one of the summary were not sent"))
-        });
+        let stopped = failed.is_some() || *stop.borrow() && !(lines.is_closed() && lines.is_empty());
+        let input = failed.map_or(Ok(()), |broken| Err(broken.failure()));
         Ok((Summary::new(self.counts, transaction, stopped, self.interrupt.end(), self.started.elapsed()), input))
     }
 

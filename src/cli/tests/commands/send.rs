@@ -121,3 +121,32 @@ async fn options_that_do_not_fit_are_refused() {
     let ran = run(&["send", "-t", "orders", "no such file"], "").await;
     assert!(ran.code == Some(2) && ran.stderr.contains("cannot be read"), "{ran:?}");
 }
+
+#[tokio::test]
+async fn an_empty_value_is_a_tombstone_if_that_is_asked_for() {
+    let cluster = mock();
+    let brokers = cluster.bootstrap();
+    let sent = run(&["send", "-b", brokers, "-t", "orders", "-K", ":", "--tombstones"], "a:first\na:\nb\n:\n\n").await;
+    assert_eq!(sent.code, Some(1), "{sent:?}");
+    assert!(sent.stderr.starts_with("line 5: a tombstone needs a key, from --key or --key-separator (not written)"));
+    let read = run(&["tail", "--json", "-b", brokers, "-t", "orders", "--from", "earliest", "--until-end"], "").await;
+    let mut read: Vec<_> =
+        read.documents().iter().map(|message| (message["key"].to_string(), message["value"].to_string())).collect();
+    read.sort();
+    let expected = [("\"\"", "null"), ("\"a\"", "\"first\""), ("\"a\"", "null"), ("null", "\"b\"")];
+    assert_eq!(read, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+}
+
+#[tokio::test]
+async fn sending_ends_at_a_line_that_is_too_long() {
+    let cluster = mock();
+    let options = ["send", "--json", "-b", cluster.bootstrap(), "-t", "orders", "--max-line-bytes", "5"];
+    let ran = run(&options, "12345\n123456\nafter\n").await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let documents = ran.documents();
+    assert_eq!(
+        (&documents[0]["lines"], &documents[0]["delivered"], &documents[0]["stopped"]),
+        (&1.into(), &1.into(), &true.into())
+    );
+    assert_eq!(documents[1]["error"]["message"], "line 2 is longer than 5 bytes", "{ran:?}");
+}
