@@ -14,7 +14,7 @@
 //! | `SHUTDOWN_SECONDS` | time from SIGTERM or Ctrl-C to the end, by default 25 |
 //! | `OTEL_TRACES_EXPORTER=console` | prints the spans; `examples/traced_service` sends them to a Collector |
 //!
-//! It ends with exit code 1 if records were not delivered, or perhaps not.
+//! It ends with exit code 1 if records were not delivered, or perhaps not, if work was broken off, or if the server failed.
 #![allow(clippy::print_stdout)]
 #![cfg_attr(test, allow(clippy::unwrap_used))] // a test may fail
 
@@ -55,14 +55,20 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
 
     let server = axum::serve(listener, app::router(app, send_timeout)).with_graceful_shutdown(shutdown.begun());
     let report = shutdown.run(server).await;
-    let complete = report.is_complete();
+    let served = match &report.server {
+        Some(Err(error)) => {
+            tracing::error!("the server failed: {error}");
+            false
+        }
+        Some(Ok(())) | None => report.is_complete(),
+    };
     for undelivered in report.into_undelivered() {
         // A real service keeps the record, for example in a file.
         tracing::error!(topic = &*undelivered.record.topic, "not delivered: {}", undelivered.error.message());
     }
     tracers.shutdown()?;
     drop(mock);
-    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if served { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn mock(config: &mut KafkaSinkConfig) -> kafka_tower::Result<MockCluster> {
