@@ -20,7 +20,9 @@ fn files(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            files(&path, into);
+            if !path.ends_with("tests") {
+                files(&path, into);
+            }
         } else if path.extension().is_some_and(|ext| ext == "rs") && !path.ends_with("tests.rs") {
             into.push(path);
         }
