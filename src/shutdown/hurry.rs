@@ -22,19 +22,26 @@ pub(super) fn once<S: Future + Send + 'static>(signal: S) -> Signal {
 
 /// Whether a shutdown is to end at once.
 pub(super) struct Hurry {
-    signals: Vec<Signal>,
+    /// The signal that begins it is still to come: the server has ended by itself.
+    first: bool,
+    begins: Signal,
+    at_once: Vec<Signal>,
     raised: watch::Sender<bool>,
 }
 
 impl Hurry {
-    /// Any of the signals raises it, from now on.
-    pub(super) fn new(signals: Vec<Signal>) -> Self {
-        Self { signals, raised: watch::Sender::new(false) }
+    /// The second of the signals that `begins` asks for raises it, or any of `at_once`. `came`: the first one has come.
+    pub(super) fn new(begins: Signal, came: bool, at_once: Vec<Signal>) -> Self {
+        Self { first: !came, begins, at_once, raised: watch::Sender::new(false) }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.is_raised() {
-            if !self.signals.iter_mut().any(|signal| signal(cx).is_ready()) {
+            if self.first && (self.begins)(cx).is_ready() {
+                self.first = false;
+            }
+            let again = !self.first && (self.begins)(cx).is_ready();
+            if !again && !self.at_once.iter_mut().any(|signal| signal(cx).is_ready()) {
                 return Poll::Pending;
             }
             self.raised.send_replace(true);

@@ -69,7 +69,7 @@ type Close<T> = Box<dyn FnOnce(Duration, Hurried) -> Boxed<T> + Send>;
 /// sinks are closed still answers its caller. Sends that begin after the sinks were closed fail with
 /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
 ///
-/// If the server ends by itself, the shutdown begins at once.
+/// If the server ends by itself, the shutdown begins at once, and a first signal after that changes nothing.
 ///
 /// A second signal ends the shutdown at once: the server is dropped, sources give their partitions back without waiting for
 /// handlers, and sinks for no answer any more. The report has what was still open, as at the deadline. Give it to
@@ -239,16 +239,15 @@ impl Shutdown {
     ///
     /// If it has to wait outside of a tokio runtime with a timer.
     pub async fn run<F: IntoFuture>(self, server: F) -> ShutdownReport<F::Output> {
-        let Self { mut signal, mut at_once, begun, plan, sources, sinks } = self;
+        let Self { mut signal, at_once, begun, plan, sources, sinks } = self;
         let running = pin!(server.into_future());
         let mut server = Server::new(running);
-        server.run_until(&mut signal).await;
+        let came = server.run_until(&mut signal).await;
         let start = Instant::now();
         let left = |until: Duration| until.saturating_sub(start.elapsed());
         begun.send_replace(true);
         tracing::info!(deadline = ?plan.total, "shutting down");
-        at_once.push(signal);
-        let mut hurry = Hurry::new(at_once);
+        let mut hurry = Hurry::new(signal, came, at_once);
         server.run_for(left(plan.server_until()), &mut hurry).await;
         let sources = begin(sources, left(plan.sources_until()), &hurry);
         let sources = server.run_beside(sources, &mut hurry).await;

@@ -20,13 +20,13 @@ impl<'a, F: Future> Server<'a, F> {
         Self { running, output: None }
     }
 
-    /// Runs until the server ends, or the signal comes.
-    pub(super) async fn run_until(&mut self, signal: &mut impl FnMut(&mut Context<'_>) -> Poll<()>) {
+    /// Runs until the server ends, or the signal comes. Returns whether it came.
+    pub(super) async fn run_until(&mut self, signal: &mut impl FnMut(&mut Context<'_>) -> Poll<()>) -> bool {
         poll_fn(|cx| match self.poll(cx) {
-            Poll::Ready(()) => Poll::Ready(()),
-            Poll::Pending => signal(cx),
+            Poll::Ready(()) => Poll::Ready(false),
+            Poll::Pending => signal(cx).map(|()| true),
         })
-        .await;
+        .await
     }
 
     /// Runs until the server ends, for at most `time`. If the shutdown is to end at once, only looks whether it has ended.
