@@ -24,7 +24,7 @@ fn with_causes() -> Vec<SourceError> {
         SourceError::not_located(at, boxed()),
         SourceError::no_end(at, cause()),
         SourceError::not_sought(at, Some(cause())),
-        SourceError::listener("assigned", &[at.clone()], Failure::Error(boxed())),
+        SourceError::listener("assigned", std::slice::from_ref(at), Failure::Error(boxed())),
         SourceError::not_handled(at, 7, 1, Failure::Error(boxed())),
         SourceError::service_ended(Some(boxed())),
         SourceError::transaction(cause()),
