@@ -20,11 +20,15 @@
 //! Each page is a file of the same name in `docs/` of the repository.
 
 // Links of the pages are reference links. The definitions in `links.md` come first and take precedence over those of the file, so
-// that a link leads to a file on GitHub and to a page here. The test `documents` writes `links.md`.
+// that a link leads to a file on GitHub and to a page here. The test `documents` writes `links.md`. The code of a page is run as
+// tests if the crate has the features that it needs.
 macro_rules! guide {
     ($name:ident: $file:literal $(, $feature:literal)*) => {
         #[cfg_attr(
-            all(feature = "json", feature = "memory", feature = "rdkafka" $(, feature = $feature)*),
+            any(
+                not(doctest),
+                all(feature = "json", feature = "memory", feature = "rdkafka" $(, feature = $feature)*)
+            ),
             doc = include_str!("links.md"),
             doc = include_str!(concat!("../../docs/", $file))
         )]
