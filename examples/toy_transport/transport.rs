@@ -67,12 +67,12 @@ impl Service<Record> for ToyTransport {
         let toy = Arc::clone(self.0.transport());
         if let Err(error) = toy.check(&mut record, ticket.as_ref().and_then(|ticket| ticket.refusal())) {
             self.0.pass_on(); // this handle was woken for free room, and does not take it
-            return DeliveryFuture::refused(error);
+            return DeliveryFuture::refused(error.with_record(record));
         }
         let (bytes, slot) = (record.size(), Arc::new(Slot::new(record, toy.now())));
         if let Err(error) = toy.ledger.watch(&slot) {
             self.0.pass_on();
-            return DeliveryFuture::refused(error);
+            return DeliveryFuture::refused(error.with_record(slot.record().clone()));
         }
         match self.0.call(Arc::clone(&slot), bytes) {
             Ok(()) => {
@@ -81,7 +81,7 @@ impl Service<Record> for ToyTransport {
                 toy.keep_deadline(&slot);
                 DeliveryFuture::waiting(slot, toy)
             }
-            Err(refused) => DeliveryFuture::refused(toy.ledger.refusal(refused)),
+            Err(refused) => DeliveryFuture::refused(toy.ledger.refusal(&refused)),
         }
     }
 }
@@ -190,6 +190,10 @@ impl Control for ToyControl {
             }
             Ok(close.report())
         })
+    }
+
+    fn gives_records_back(&self) -> bool {
+        true // its errors contain the records, so that a sink keeps no copies
     }
 
     fn partition_count(&self, topic: &str) -> Option<u32> {

@@ -11,6 +11,7 @@
 //! | `partition` | `partition` | picks a record's partition: key hash, round robin, single, custom |
 //! | `circuit_breaker` | `circuit-breaker` | rejects sends at once while Kafka is failing, or waits |
 //! | `retry` | `retry` | retries records that may be sent again; re-sends records of a rejected batch isolated |
+//! | `record_stack` | `record-stack` | partition, circuit breaker, retry and the byte counter in one service: what a sink uses |
 //! | `dead_letter` | `dead-letter` | sends records that could not be handled to a dead letter topic |
 //! | `transaction_batch` | `transaction-batch` | sends the records of concurrent callers in shared transactions |
 //! | `concurrency` | `concurrency` | tower's concurrency limit, with its hazards documented |
@@ -56,6 +57,9 @@ pub mod metrics_facade;
 #[cfg(feature = "partition")]
 #[cfg_attr(docsrs, doc(cfg(feature = "partition")))]
 pub mod partition;
+#[cfg(feature = "record-stack")]
+#[cfg_attr(docsrs, doc(cfg(feature = "record-stack")))]
+pub mod record_stack;
 #[cfg(feature = "retry")]
 #[cfg_attr(docsrs, doc(cfg(feature = "retry")))]
 pub mod retry;

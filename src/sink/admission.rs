@@ -3,6 +3,8 @@
 //! Check whether the sink rejects every send, poll the stack for readiness, stamp the deadline, attach the message to the
 //! transaction, call. Readiness is used in the poll that got it, so that no handle is ready and idle.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -10,15 +12,15 @@ use kafka_tower_core::handover::Observing;
 use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::{Delivery, Result, SinkMessage};
 
-use super::boxed::BoxFuture;
 use super::completeness;
 use super::deadline;
 use super::inner::SinkInner;
 use super::open_sends::{self, Known, OpenSend, OpenSends};
+use super::stack_future::StackFuture;
 
 /// A message that was called: the future of its answer, and what tracks it meanwhile.
 pub(super) struct Called {
-    future: BoxFuture,
+    future: StackFuture,
     /// Present while the transport does not answer for the send.
     open: Option<OpenSend>,
     /// In a sink with transactions. Declared after the future, so that it is dropped after it.
@@ -35,7 +37,7 @@ impl Called {
                 return Poll::Ready(Err(error));
             }
         }
-        open_sends::poll(sends, self.epoch, &mut self.open, || self.future.as_mut().poll(cx))
+        open_sends::poll(sends, self.epoch, &mut self.open, || Pin::new(&mut self.future).poll(cx))
     }
 
     /// Takes the ticket of a send that was answered.
@@ -84,7 +86,7 @@ pub(super) struct ObservedCall {
 impl ObservedCall {
     /// The stack was called and has returned this future.
     #[inline(always)]
-    pub(super) fn called(self, sends: &OpenSends, future: BoxFuture, (ticket, open, epoch): Tracked) -> Called {
+    pub(super) fn called(self, sends: &OpenSends, future: StackFuture, (ticket, open, epoch): Tracked) -> Called {
         // A future that is never polled counts too, so the send is entered here.
         let open = open_sends::after_call(sends, epoch, open, self.known, self.observing.end());
         Called { future, open, ticket, epoch }

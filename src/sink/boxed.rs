@@ -1,18 +1,16 @@
-//! The one box of the sink: a stack whose type is erased.
+//! A stack whose type is erased.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use kafka_tower_core::{Delivery, Error, Result, SinkMessage};
 use tower_service::Service;
 
-pub(super) type BoxFuture = Pin<Box<dyn Future<Output = Result<Delivery>> + Send>>;
+use super::stack_future::StackFuture;
 
 /// Handle of a stack. `Send + Sync` for any `T`: it holds no messages.
 pub(super) trait DynStack<T>: Send + Sync {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>>;
-    fn call(&mut self, message: SinkMessage<T>) -> BoxFuture;
+    fn call(&mut self, message: SinkMessage<T>) -> StackFuture;
     /// Returns a new handle that is not ready.
     fn fresh(&self) -> Box<dyn DynStack<T>>;
 }
@@ -37,8 +35,8 @@ where
         self.0.poll_ready(cx)
     }
 
-    fn call(&mut self, message: SinkMessage<T>) -> BoxFuture {
-        Box::pin(self.0.call(message))
+    fn call(&mut self, message: SinkMessage<T>) -> StackFuture {
+        StackFuture::of(self.0.call(message))
     }
 
     fn fresh(&self) -> Box<dyn DynStack<T>> {

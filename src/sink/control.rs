@@ -66,6 +66,10 @@ impl Control for SinkControl {
         self.transport.last_error()
     }
 
+    fn gives_records_back(&self) -> bool {
+        self.transport.gives_records_back()
+    }
+
     fn generation(&self) -> u64 {
         self.transport.generation()
     }

@@ -4,6 +4,8 @@
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -11,8 +13,8 @@ use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::{Delivery, Error, Result};
 
 use super::admission::{Called, ObservedCall, Tracked};
-use super::boxed::BoxFuture;
 use super::open_sends::OpenSends;
+use super::stack_future::StackFuture;
 use crate::waker_group::{ReadyQueue, WakerGroup};
 
 /// Number of neighbouring messages that share a waker: all are polled when it is woken. More per group cost useless
@@ -67,9 +69,9 @@ impl InFlightSet {
     /// Adds a message that was called, and polls it once: a wake-up would poll its whole group. The caller must call
     /// [`poll`](Self::poll) before the task sleeps, because the stored waker may be of an older task.
     #[inline(always)]
-    pub(super) fn push(&mut self, mut future: BoxFuture, call: ObservedCall, tracked: Tracked) {
+    pub(super) fn push(&mut self, mut future: StackFuture, call: ObservedCall, tracked: Tracked) {
         let group = self.group();
-        let slot = match future.as_mut().poll(&mut Context::from_waker(self.groups[group].1.waker())) {
+        let slot = match Pin::new(&mut future).poll(&mut Context::from_waker(self.groups[group].1.waker())) {
             Poll::Pending => {
                 self.in_flight += 1;
                 Slot::InFlight(call.called(&self.sends, future, tracked))

@@ -9,11 +9,12 @@ use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::{Delivery, Result, SinkMessage};
 
 use super::admission::{Called, ObservedCall, Tracked};
-use super::boxed::{BoxFuture, DynStack};
+use super::boxed::DynStack;
 use super::completeness::answered;
 use super::deadline::{self, Patience};
 use super::inner::SinkInner;
 use super::open_sends::{self, OpenSend};
+use super::stack_future::StackFuture;
 use super::telemetry::CallerContext;
 
 /// Future of one send: [`KafkaSink::send`](super::KafkaSink::send).
@@ -140,11 +141,11 @@ impl<T> SendFuture<T> {
     fn called(
         &mut self,
         call: ObservedCall,
-        mut future: BoxFuture,
+        mut future: StackFuture,
         tracked: Tracked,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Delivery>> {
-        let answer = future.as_mut().poll(cx);
+        let answer = Pin::new(&mut future).poll(cx);
         self.state = if answer.is_pending() {
             State::Called(call.called(&self.inner.parts.sends, future, tracked))
         } else {
@@ -160,7 +161,7 @@ fn completed() -> ! {
     panic!("polled after completion")
 }
 
-// All pinned parts are boxed.
+// Nothing is pinned: the future of the stack may be moved.
 impl<T> Unpin for SendFuture<T> {}
 
 impl<T> Future for SendFuture<T> {

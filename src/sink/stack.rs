@@ -15,6 +15,7 @@
 //! | with `transaction_batch`: [the batching layer](crate::layers::transaction_batch) | directly above the transports: it replays whole batches, and the retry layer above it sends nothing again |
 //! | transport | its gate enforces the limits: exact in records and bytes, and freed by delivery reports |
 //!
+//! [`record_stack`](crate::layers::record_stack) does what the four layers from the byte counter to retry do, in one service.
 //! No other place orders the layers. For another order, compose the layers with tower's `ServiceBuilder` and make a
 //! sink with [`KafkaSink::from_service`](crate::KafkaSink::from_service).
 
@@ -23,12 +24,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_tower_core::{Control, Error, Record, SinkMessage, Transport};
-use kafka_tower_layers::circuit_breaker::{
-    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer, DefaultClassifier,
-};
-use kafka_tower_layers::metrics::{CountBytes, Metered, Metrics, MetricsLayer};
-use kafka_tower_layers::partition::{Partition, PartitionLayer};
-use kafka_tower_layers::retry::{Retry, RetryLayer, RetryPolicy};
+use kafka_tower_layers::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer};
+use kafka_tower_layers::metrics::{Metered, Metrics, MetricsLayer};
+use kafka_tower_layers::partition::PartitionLayer;
+use kafka_tower_layers::record_stack::RecordStackLayer;
+use kafka_tower_layers::retry::{RetryLayer, RetryPolicy};
 use kafka_tower_layers::serialize::{BytesSerializer, MessageSerializer, Serialize, SerializeLayer};
 use tower_layer::{Identity, Layer};
 
@@ -47,7 +47,7 @@ pub type DefaultStack<T, F, S> = Metered<TypedStack<T, F, S>>;
 pub type TypedStack<T, F, S, R = Identity> = Serialize<<R as Layer<RecordStack<S>>>::Service, T, F>;
 
 /// The layers below the serializer, around which [`SinkBuilder::record_layer`](crate::SinkBuilder::record_layer) puts yours.
-pub type RecordStack<S> = CountBytes<Partition<CircuitBreaker<Retry<S>, DefaultClassifier>>>;
+pub use kafka_tower_layers::record_stack::RecordStack;
 
 /// Returns the sink's stack without the sink: no box, and no deadline except the messages' own. For telemetry, wrap it
 /// in the layer of a `Telemetry`, which records each send but not the reasons for retries.
@@ -112,7 +112,7 @@ where
     S: Transport,
 {
     let instruments = Instruments::new(config);
-    let layers = Layers::new(config, options, &instruments, control);
+    let layers = Layers::new(config, options, &instruments, control, None);
     instruments.metered(layers.stack(serializer, &Identity::new(), transport))
 }
 
@@ -199,13 +199,13 @@ impl<T: Send + Sync + 'static> StackFactory<T> {
         let of_records = Arc::clone(&common);
         let make = move |options: &StackOptions| {
             let (settings, instruments, control, transport) = &*common;
-            let layers = Layers::new(settings, options, instruments, Arc::clone(control)).profiles(settings, &others);
+            let layers = Layers::new(settings, options, instruments, Arc::clone(control), Some(&others));
             let stack = outer.layer(layers.stack(Arc::clone(&serializer), &records, transport.clone()));
             instruments.telemetry.erase(instruments.metered(stack))
         };
         let make_encoded = move |options: &StackOptions| {
             let (settings, instruments, control, transport) = &*of_records;
-            let layers = Layers::new(settings, options, instruments, Arc::clone(control));
+            let layers = Layers::new(settings, options, instruments, Arc::clone(control), None);
             let stack = layers.stack::<Bytes, _, _, _>(Arc::new(BytesSerializer), &Identity::new(), transport.clone());
             instruments.telemetry.erase(instruments.metered(stack))
         };
@@ -238,10 +238,7 @@ impl<T> StackFactory<T> {
 /// The layers of a sink, except the outermost ones.
 struct Layers {
     topic: Arc<str>,
-    metrics: Metrics,
-    partition: PartitionLayer,
-    breaker: CircuitBreakerLayer,
-    retry: RetryLayer,
+    records: RecordStackLayer,
     content_type_header: bool,
 }
 
@@ -251,14 +248,16 @@ impl Layers {
         options: &StackOptions,
         instruments: &Instruments,
         control: Arc<dyn Control>,
+        profiles: Option<&Arc<Profiles>>,
     ) -> Self {
-        let partition = PartitionLayer::new(options.strategy, control);
-        let partition = match &options.partitioner {
-            Some(partitioner) => partition.partitioner(Arc::clone(partitioner)),
-            None => partition,
-        };
+        // A record that is given back has lost its ticket of a transaction.
+        let keeps = !control.gives_records_back() || config.enable_transactions;
+        let mut partition = PartitionLayer::new(options.strategy, control);
+        if let Some(partitioner) = &options.partitioner {
+            partition = partition.partitioner(Arc::clone(partitioner));
+        }
         let (retries, hooks) = (instruments.metrics.clone(), options.retry_hooks.clone());
-        let retry = RetryLayer::new(policy(config, options)).on_retry(move |event| {
+        let retry = RetryLayer::new(policy(config, options)).keep_records(keeps).on_retry(move |event| {
             if !event.isolated {
                 retries.record_retry();
             }
@@ -268,24 +267,16 @@ impl Layers {
             Some(seed) => retry.jitter_seed(seed),
             None => retry,
         };
-        let retry = instruments.telemetry.retries(retry);
-        Self {
-            topic: config.topic.as_str().into(),
-            metrics: instruments.metrics.clone(),
-            partition,
-            breaker: instruments.breaker.clone(),
-            retry,
-            content_type_header: options.content_type_header,
+        let mut retry = instruments.telemetry.retries(retry);
+        // Messages with other options take their strategy and their policy from these.
+        if let Some(profiles) = profiles {
+            let (config, strategies, policies) = (config.clone(), Arc::clone(profiles), Arc::clone(profiles));
+            let strategy = |options: &StackOptions| (options.strategy, options.partitioner.clone());
+            partition = partition.profiles(move |number| strategies.get(number, strategy));
+            retry = retry.profiles(move |number| policies.get(number, |options| policy(&config, options)));
         }
-    }
-
-    /// Takes the strategy and the policy of messages with other options from these.
-    fn profiles(mut self, config: &KafkaSinkConfig, profiles: &Arc<Profiles>) -> Self {
-        let (config, strategies, policies) = (config.clone(), Arc::clone(profiles), Arc::clone(profiles));
-        let strategy = |options: &StackOptions| (options.strategy, options.partitioner.clone());
-        self.partition = self.partition.profiles(move |number| strategies.get(number, strategy));
-        self.retry = self.retry.profiles(move |number| policies.get(number, |options| policy(&config, options)));
-        self
+        let records = RecordStackLayer::new(partition, instruments.breaker.clone(), retry, instruments.metrics.clone());
+        Self { topic: config.topic.as_str().into(), records, content_type_header: options.content_type_header }
     }
 
     fn stack<T, F, S, R>(&self, serializer: Arc<F>, yours: &R, transport: S) -> TypedStack<T, F, S, R>
@@ -294,11 +285,9 @@ impl Layers {
         S: Transport,
         R: Layer<RecordStack<S>>,
     {
-        let records = self.partition.layer(self.breaker.layer(self.retry.layer(transport)));
-        let records = yours.layer(self.metrics.bytes_layer().layer(records));
         SerializeLayer::new(Arc::clone(&self.topic), serializer)
             .content_type_header(self.content_type_header)
-            .layer(records)
+            .layer(yours.layer(self.records.layer(transport)))
     }
 }
 

@@ -67,6 +67,10 @@ impl Control for NullControl {
         InFlight::default()
     }
 
+    fn gives_records_back(&self) -> bool {
+        true // it never fails
+    }
+
     fn transactions(&self) -> Option<Arc<dyn TransactionControl>> {
         None
     }

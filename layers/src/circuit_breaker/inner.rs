@@ -16,7 +16,7 @@ use super::state::{Admits, Machine, Refusal, Ticket};
 use super::{CircuitBreakerConfig, CircuitState, Outcome, Transition, errors};
 
 /// State shared by all services and handles of a layer.
-pub(super) struct BreakerInner {
+pub(crate) struct BreakerInner {
     /// The generation and the flags [`FREE`] and [`CLEAN`]: calls of a healthy breaker take no lock. Written under
     /// the lock.
     fast: AtomicU64,

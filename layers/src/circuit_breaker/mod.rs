@@ -158,10 +158,14 @@ mod state;
 mod transition;
 mod wait;
 
+#[cfg(feature = "record-stack")]
+pub(crate) use admission::Admitted;
 pub use classify::{Classify, DefaultClassifier, Outcome};
 pub use config::CircuitBreakerConfig;
 pub use future::CircuitBreakerFuture;
 pub use handle::CircuitBreakerHandle;
+#[cfg(feature = "record-stack")]
+pub(crate) use inner::BreakerInner;
 pub use layer::CircuitBreakerLayer;
 pub use service::CircuitBreaker;
 pub use state::CircuitState;

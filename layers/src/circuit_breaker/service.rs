@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 use kafka_tower_core::{Error, Result};
 use tower_service::Service;
 
-use super::admission::Admission;
+use super::admission::Admitted;
 use super::inner::{BreakerInner, Waiter};
 use super::state::{Admits, Ticket};
 use super::wait::Wait;
@@ -41,6 +41,12 @@ impl<S, C> CircuitBreaker<S, C> {
         Self { inner, shared, classifier, readiness: Readiness::NotPolled, deliveries: 0, waiter: None, wait }
     }
 
+    /// State that the services of the breaker share.
+    #[cfg(feature = "record-stack")]
+    pub(crate) fn shared(&self) -> &Arc<BreakerInner> {
+        &self.shared
+    }
+
     /// Handle to observe and force the breaker.
     #[must_use]
     pub fn handle(&self) -> CircuitBreakerHandle {
@@ -68,7 +74,7 @@ impl<S: Clone, C> CircuitBreaker<S, C> {
         let error = match admitted {
             // It became half-open after the poll, which therefore reserved no room.
             Ok(ticket) => {
-                drop(Admission::new(&self.shared, ticket, self.deliveries));
+                drop(Admitted::new(ticket, self.deliveries).admission(&self.shared));
                 errors::not_ready()
             }
             Err(error) => error,
@@ -79,6 +85,22 @@ impl<S: Clone, C> CircuitBreaker<S, C> {
 }
 
 impl<S: Clone, C> CircuitBreaker<S, C> {
+    /// Admits a call of the service below, which must follow, or returns the rejection.
+    #[inline]
+    pub(crate) fn admit(&mut self) -> Result<Admitted> {
+        if let Some(admission) = self.wait.as_mut().and_then(|wait| wait.take()) {
+            self.readiness = Readiness::NotPolled;
+            return Ok(admission.into_admitted());
+        }
+        match self.shared.admit() {
+            Ok(ticket) if self.readiness == Readiness::Ready => {
+                self.readiness = Readiness::NotPolled;
+                Ok(Admitted::new(ticket, self.deliveries))
+            }
+            admitted => Err(self.reject(admitted)),
+        }
+    }
+
     #[inline]
     fn poll_inner<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
     where
@@ -111,7 +133,7 @@ impl<S: Clone, C> CircuitBreaker<S, C> {
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
                     Poll::Ready(Ok(())) => {
                         if let (Some(ticket), Some(wait)) = (self.shared.try_admit(), &mut self.wait) {
-                            wait.admit(Admission::new(&self.shared, ticket, self.deliveries));
+                            wait.admit(Admitted::new(ticket, self.deliveries).admission(&self.shared));
                             self.waiter = None;
                             return Poll::Ready(Ok(()));
                         }
@@ -165,17 +187,13 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let admission = match self.wait.as_mut().and_then(|wait| wait.take()) {
-            Some(admission) => admission,
-            None => match self.shared.admit() {
-                Ok(ticket) if self.readiness == Readiness::Ready => {
-                    Admission::new(&self.shared, ticket, self.deliveries)
-                }
-                admitted => return CircuitBreakerFuture::rejected(self.reject(admitted)),
-            },
-        };
-        self.readiness = Readiness::NotPolled;
-        CircuitBreakerFuture::called(self.inner.call(request), admission, self.classifier.clone())
+        match self.admit() {
+            Ok(admitted) => {
+                let admission = admitted.admission(&self.shared);
+                CircuitBreakerFuture::called(self.inner.call(request), admission, self.classifier.clone())
+            }
+            Err(error) => CircuitBreakerFuture::rejected(error),
+        }
     }
 }
 

@@ -43,8 +43,8 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    /// Moves the ticket out. The remaining value must not be used.
-    pub(super) fn take(&mut self) -> Self {
+    /// Copies the ticket. Only one of the two may count.
+    pub(super) fn again(&self) -> Self {
         Self { generation: self.generation }
     }
 }

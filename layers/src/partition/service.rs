@@ -24,6 +24,15 @@ impl<S> Partition<S> {
         Self { inner, picker, last: LastTopic::default(), profiles, other: None }
     }
 
+    /// Sets the partition of a record.
+    #[inline]
+    pub(crate) fn pick(&mut self, record: &mut Record) {
+        record.partition = match record.profile() {
+            0 => self.picker.partition(record, &mut self.last),
+            _ => self.partition_of_profile(record),
+        };
+    }
+
     /// The partition of a record that a sink sends with other options than those of its stack.
     #[cold]
     #[inline(never)]
@@ -53,10 +62,7 @@ impl<S: Service<Record>> Service<Record> for Partition<S> {
     }
 
     fn call(&mut self, mut record: Record) -> S::Future {
-        record.partition = match record.profile() {
-            0 => self.picker.partition(&record, &mut self.last),
-            _ => self.partition_of_profile(&record),
-        };
+        self.pick(&mut record);
         self.inner.call(record)
     }
 }

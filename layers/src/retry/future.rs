@@ -21,7 +21,8 @@ use super::inner::RetryInner;
 ///
 /// The error of the last attempt, with the number of attempts and the duration of all of them, including back-offs
 /// and the wait for room. `elapsed` is `None` if the first attempt's error does not contain its duration.
-/// `PossiblyPersisted` if any attempt may have written the record.
+/// `PossiblyPersisted` if any attempt may have written the record. The error [contains the record](Error::take_record),
+/// unless it is never sent again and the service below does not give it back.
 ///
 /// # Cancel safety
 ///
@@ -35,7 +36,10 @@ use super::inner::RetryInner;
 pub struct RetryFuture<S: Service<Record>> {
     #[pin]
     state: State<S, S::Future>,
-    history: History<S>,
+    /// The record to send again. `None` if retries are disabled, or the error of a failed attempt contains the record.
+    record: Option<Record>,
+    shared: Arc<RetryInner<S>>,
+    history: History,
 }
 
 #[pin_project(project = StateProj)]
@@ -46,17 +50,12 @@ enum State<S, F> {
     Over,
 }
 
-/// State shared by the attempts.
-struct History<S> {
-    /// The record to send again; `None` if retries are disabled.
-    record: Option<Record>,
-    shared: Arc<RetryInner<S>>,
-    /// Boxed: rare, and every layer above moves this future.
-    failures: Option<Box<Failures>>,
-}
+/// What is known of the failed attempts of a send. Boxed: rare, and every layer above moves the future.
+#[derive(Debug, Default)]
+pub(crate) struct History(Option<Box<Failures>>);
 
 /// The failed attempts of a send.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Failures {
     /// Start of the first attempt; `None` if its error contains no duration.
     begun: Option<Instant>,
@@ -69,9 +68,9 @@ struct Failures {
 }
 
 /// State between two attempts: first the back-off, then the wait for readiness.
-struct Between<S> {
+pub(crate) struct Between<S> {
     back_off: Option<Pin<Box<Sleep>>>,
-    service: S,
+    pub(crate) service: S,
     expires_at: Option<Instant>,
     /// Armed when the service is not ready.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -80,8 +79,7 @@ struct Between<S> {
 
 impl<S: Service<Record>> RetryFuture<S> {
     pub(super) fn new(first: S::Future, record: Option<Record>, shared: Arc<RetryInner<S>>) -> Self {
-        let history = History { record, shared, failures: None };
-        Self { state: State::Attempting(first), history }
+        Self { state: State::Attempting(first), record, shared, history: History::default() }
     }
 }
 
@@ -94,16 +92,25 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let (mut state, history) = (this.state, this.history);
+        let (mut state, record, history) = (this.state, this.record, this.history);
         loop {
             let next = match state.as_mut().project() {
                 StateProj::Attempting(attempt) => match ready!(attempt.poll(cx)) {
                     Ok(response) => return Poll::Ready(Ok(response)),
-                    Err(error) => history.after(error.into()).map(|between| State::Between(Box::new(between))),
+                    Err(error) => {
+                        let mut error = error.into();
+                        if record.is_none() {
+                            *record = error.take_record();
+                        }
+                        let between = history.after(error, record.as_mut(), this.shared);
+                        between.map(|between| State::Between(Box::new(between)))
+                    }
                 },
                 StateProj::Between(between) => ready!(between.poll(cx)).and_then(|()| {
-                    let Some(record) = history.record.clone() else { return Ok(State::Over) };
-                    Ok(State::Attempting(between.service.call(record)))
+                    // Taken, if the next error gives it back.
+                    let again = if this.shared.keeps { record.clone() } else { record.take() };
+                    let Some(again) = again else { return Ok(State::Over) };
+                    Ok(State::Attempting(between.service.call(again)))
                 }),
                 StateProj::Over => return Poll::Pending,
             };
@@ -112,25 +119,29 @@ where
                 Ok(next) => state.set(next),
                 Err(error) => {
                     state.set(State::Over);
-                    return Poll::Ready(Err(history.final_error(error)));
+                    return Poll::Ready(Err(history.final_error(error, record.take())));
                 }
             }
         }
     }
 }
 
-impl<S: Clone> History<S> {
-    /// Decides what to do after a failed attempt.
-    fn after(&mut self, error: Error) -> Result<Between<S>> {
+impl History {
+    /// Decides what to do after a failed attempt. Without a record it cannot be sent again.
+    pub(crate) fn after<S: Clone>(
+        &mut self,
+        error: Error,
+        record: Option<&mut Record>,
+        shared: &RetryInner<S>,
+    ) -> Result<Between<S>> {
         let now = Instant::now();
-        let shared = &self.shared;
-        let failures = self.failures.get_or_insert_with(|| {
+        let failures = self.0.get_or_insert_with(|| {
             let begun = error.elapsed().and_then(|took| now.checked_sub(took));
             Box::new(Failures { begun, number: shared.number(), ..Failures::default() })
         });
         failures.attempts = failures.attempts.saturating_add(error.attempts().max(1));
         failures.may_be_written |= error.persistence() == Persistence::PossiblyPersisted;
-        let Some(record) = &mut self.record else {
+        let Some(record) = record else {
             return Err(error);
         };
         let situation = Situation {
@@ -159,8 +170,13 @@ impl<S: Clone> History<S> {
         Ok(between)
     }
 
-    fn final_error(&self, error: Error) -> Error {
-        let Some(failures) = &self.failures else { return error };
+    /// The error of the send, after its last attempt. It contains the record, if that is there.
+    pub(crate) fn final_error(&self, error: Error, record: Option<Record>) -> Error {
+        let error = match record {
+            Some(record) => error.with_record(record),
+            None => error,
+        };
+        let Some(failures) = &self.0 else { return error };
         let lie = failures.may_be_written && error.persistence() == Persistence::NotPersisted;
         let error = if lie { error.in_doubt_since("an earlier attempt may have been written") } else { error };
         let error = error.with_attempts(failures.attempts);
@@ -170,6 +186,11 @@ impl<S: Clone> History<S> {
             None => error.without_elapsed(),
         }
     }
+
+    /// Number of failed attempts.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.0.as_ref().map_or(0, |failures| failures.attempts)
+    }
 }
 
 impl<S> Between<S>
@@ -178,7 +199,7 @@ where
     S::Error: Into<Error>,
 {
     /// Resolves when the service may be called.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if let Some(back_off) = &mut self.back_off {
             ready!(back_off.as_mut().poll(cx));
             self.back_off = None;
@@ -208,7 +229,7 @@ impl<S: Service<Record>> fmt::Debug for RetryFuture<S> {
         };
         f.debug_struct("RetryFuture")
             .field("state", &state)
-            .field("failed_attempts", &self.history.failures.as_ref().map_or(0, |failures| failures.attempts))
+            .field("failed_attempts", &self.history.attempts())
             .finish_non_exhaustive()
     }
 }

@@ -9,8 +9,10 @@ use super::event::Hooks;
 use super::{DeliveryGuarantee, RetryEvent, RetryPolicy};
 
 /// State shared by the handles and their futures.
-pub(super) struct RetryInner<S> {
+pub(crate) struct RetryInner<S> {
     pub(super) policy: RetryPolicy,
+    /// Futures keep a copy of the record, because the error of an attempt may not contain it.
+    pub(crate) keeps: bool,
     profiles: Profiles,
     pub(super) hooks: Hooks,
     pub(super) seed: u64,
@@ -21,8 +23,15 @@ pub(super) struct RetryInner<S> {
 }
 
 impl<S: Clone> RetryInner<S> {
-    pub(super) fn new(policy: RetryPolicy, profiles: Profiles, hooks: Hooks, seed: u64, prototype: S) -> Self {
-        Self { policy, profiles, hooks, seed, failed: AtomicU64::new(0), prototype: Mutex::new(prototype) }
+    pub(super) fn new(
+        policy: RetryPolicy,
+        keeps: bool,
+        profiles: Profiles,
+        hooks: Hooks,
+        seed: u64,
+        prototype: S,
+    ) -> Self {
+        Self { policy, keeps, profiles, hooks, seed, failed: AtomicU64::new(0), prototype: Mutex::new(prototype) }
     }
 
     /// Returns a service that must be polled ready before it is called.

@@ -11,6 +11,7 @@ use super::{Retry, RetryEvent, RetryPolicy};
 #[derive(Clone, Debug, Default)]
 pub struct RetryLayer {
     policy: RetryPolicy,
+    takes_back: bool,
     hooks: Hooks,
     seed: Option<u64>,
     profiles: Profiles,
@@ -46,6 +47,38 @@ impl RetryLayer {
         self
     }
 
+    /// Sets whether each send keeps a copy of its record for its retries. Default: true.
+    ///
+    /// False saves the copy where the error of a failed attempt [contains the record](kafka_tower_core::Error::take_record):
+    /// over a transport that [gives records back](kafka_tower_core::Control::gives_records_back), if all layers between pass
+    /// its errors on. A record that no error gives back is not sent again.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> kafka_tower_core::Result<()> {
+    /// use kafka_tower_core::{Error, ErrorKind, Persistence, Record};
+    /// use kafka_tower_layers::retry::RetryLayer;
+    /// use kafka_tower_memory::MemoryKafka;
+    /// use tower::{ServiceBuilder, ServiceExt};
+    ///
+    /// let kafka = MemoryKafka::new().with_topic("orders", 3);
+    /// let no_leader = Error::new(ErrorKind::Broker, "no leader").with_persistence(Persistence::NotPersisted);
+    /// kafka.script().times(2).fail(no_leader);
+    ///
+    /// let transport = kafka.transport();
+    /// let keep = !transport.control().gives_records_back();
+    /// let service = ServiceBuilder::new().layer(RetryLayer::default().keep_records(keep)).service(transport);
+    /// service.oneshot(Record::new("orders").with_value("first")).await?;
+    /// assert!(!keep);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn keep_records(mut self, keep: bool) -> Self {
+        self.takes_back = !keep;
+        self
+    }
+
     /// Sets what other policies the records of [profiles](kafka_tower_core::Record::profile) have.
     #[doc(hidden)] // only a sink calls it
     #[must_use]
@@ -73,8 +106,7 @@ impl<S: Clone> Layer<S> for RetryLayer {
 
     fn layer(&self, inner: S) -> Self::Service {
         let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
-        let shared =
-            RetryInner::new(self.policy.clone(), self.profiles.clone(), self.hooks.clone(), seed, inner.clone());
-        Retry::new(inner, shared)
+        let (policy, keeps, profiles) = (self.policy.clone(), !self.takes_back, self.profiles.clone());
+        Retry::new(inner.clone(), RetryInner::new(policy, keeps, profiles, self.hooks.clone(), seed, inner))
     }
 }

@@ -25,6 +25,11 @@
 //!
 //! Directly above the transport, below the circuit breaker: the breaker counts outcomes, not attempts.
 //!
+//! # Cost
+//!
+//! Each send keeps a copy of its record, which counts references and copies no bytes. Over a transport that gives records
+//! back with their errors, [`RetryLayer::keep_records`]`(false)` saves it.
+//!
 //! # Order
 //!
 //! First attempts are in call order. A record that is sent again, after a back-off or isolated, is written behind
@@ -85,7 +90,11 @@ mod service;
 pub use backoff::Jitter;
 pub use event::RetryEvent;
 pub use future::RetryFuture;
+#[cfg(feature = "record-stack")]
+pub(crate) use future::{Between, History};
 pub use guarantee::DeliveryGuarantee;
+#[cfg(feature = "record-stack")]
+pub(crate) use inner::RetryInner;
 pub use layer::RetryLayer;
 pub use policy::RetryPolicy;
 pub use service::Retry;

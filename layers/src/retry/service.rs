@@ -23,6 +23,24 @@ impl<S> Retry<S> {
         Self { inner, shared: Arc::new(shared), last }
     }
 
+    /// Whether a copy of the record must be kept for its retries.
+    #[inline]
+    pub(crate) fn keeps(&mut self, record: &Record) -> bool {
+        if !self.shared.keeps {
+            return false;
+        }
+        if self.last.0 != record.profile() {
+            self.last = (record.profile(), self.shared.never_retries(record.profile()));
+        }
+        !self.last.1
+    }
+
+    /// State that the attempts of all records share.
+    #[cfg(feature = "record-stack")]
+    pub(crate) fn shared(&self) -> &Arc<RetryInner<S>> {
+        &self.shared
+    }
+
     inner_service!(" Retries use the service as it was when the layer was applied.");
 }
 
@@ -42,10 +60,7 @@ where
     /// Makes the first attempt at once: call order is the order of the first attempts.
     fn call(&mut self, record: Record) -> Self::Future {
         let shared = Arc::clone(&self.shared);
-        if self.last.0 != record.profile() {
-            self.last = (record.profile(), shared.never_retries(record.profile()));
-        }
-        if self.last.1 {
+        if !self.keeps(&record) {
             return RetryFuture::new(self.inner.call(record), None, shared);
         }
         // The clone is sent and the record is kept: the other way round copies the record once more.

@@ -159,7 +159,7 @@ impl Service<Record> for TransactionBatch {
                 }
                 TransactionBatchFuture::waiting(slot, Arc::clone(&self.owner))
             }
-            Err(refused) => TransactionBatchFuture::refused(self.inner().ledger().refusal(refused)),
+            Err(refused) => TransactionBatchFuture::refused(self.inner().ledger().refusal(&refused)),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 mod builder;
 mod sinks;
-mod transport;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use kafka_tower_layers::metrics::SinkMetrics;
 
 use self::sinks::Sinks;
 use super::builder::{DefaultSerializer, SinkBuilder};
+use super::client_transport::ClientTransport;
 use super::close::CloseError;
 use super::control::SharedTransactions;
 use super::drain;
@@ -22,7 +22,6 @@ use crate::KafkaSinkConfig;
 use crate::optional::TelemetrySetting;
 
 pub use self::builder::{KafkaClientBuilder, Shared};
-pub use self::transport::ClientTransport;
 
 /// One producer for several sinks: types, topics and settings of their own, over one connection to each broker, one set of
 /// threads and one limit of records in flight.

@@ -60,7 +60,7 @@ proptest! {
                 Step::Push => {
                     let (answer, answered) = oneshot::channel();
                     unanswered.push((answer, pushed));
-                    set.push(Box::pin(async move { failed(answered.await.unwrap()) }), ObservedCall::of_test(), (None, None, 0));
+                    set.push(StackFuture::of(async move { failed(answered.await.unwrap()) }), ObservedCall::of_test(), (None, None, 0));
                     pushed += 1;
                 }
                 Step::Failed => {
@@ -115,7 +115,7 @@ fn a_future_that_yields_is_polled_again() {
         left -= 1;
         if left == 0 { Poll::Ready(failed(0)) } else { Poll::Pending }
     });
-    set.push(Box::pin(future), ObservedCall::of_test(), (None, None, 0));
+    set.push(StackFuture::of(future), ObservedCall::of_test(), (None, None, 0));
     assert!(set.poll(&mut Context::from_waker(&waker)).is_pending());
     assert_eq!(task.0.load(Ordering::SeqCst), 1, "it woke its group in its poll");
     assert!(set.poll(&mut Context::from_waker(&waker)).is_ready());
@@ -126,7 +126,7 @@ fn a_future_that_yields_is_polled_again() {
 fn wakers_are_reused() {
     let mut set = InFlightSet::new(OpenSends::default());
     for i in 0..1_000 {
-        set.push(Box::pin(async move { failed(i) }), ObservedCall::of_test(), (None, None, 0));
+        set.push(StackFuture::of(async move { failed(i) }), ObservedCall::of_test(), (None, None, 0));
         if i >= 2 * GROUP {
             assert_eq!(name(&set.next().unwrap()), i - 2 * GROUP);
         }
@@ -140,7 +140,7 @@ fn a_message_whose_first_poll_panics_takes_no_group() {
     let mut set = InFlightSet::new(OpenSends::default());
     for first in 0..3 {
         for _ in 0..3 {
-            let panics = Box::pin(async { panic!("planted") });
+            let panics = StackFuture::of(async { panic!("planted") });
             let push = || set.push(panics, ObservedCall::of_test(), (None, None, 0));
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(push)).unwrap_err();
         }

@@ -65,6 +65,15 @@ pub trait Control: Send + Sync + fmt::Debug + 'static {
         0
     }
 
+    /// Whether the error of a record that may be sent again contains the [record](Error::take_record): every error with
+    /// [`Recovery::Retry`](crate::Recovery::Retry) or [`Recovery::Wait`](crate::Recovery::Wait), and every one with
+    /// [`Scope::Batch`](crate::Scope::Batch). A sink then keeps no copy of a record for its retries.
+    ///
+    /// Default: no. A transport with a [ledger](crate::ledger) does it.
+    fn gives_records_back(&self) -> bool {
+        false
+    }
+
     /// Opens a control for one of several sinks that share this transport. Its [`tenant`](Self::tenant) is the mark of the
     /// sink's records, and its `flush`, `close`, `unseen` and `in_flight` are about those records alone. Its close refuses
     /// later records of the tenant, and gives up those that are left when the time is over; it ends nothing else. Dropping

@@ -22,6 +22,32 @@ pub fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
     wakers.into_iter().for_each(wake);
 }
 
+/// Wakers to call together, so that a task which waits for several records is woken once for them. Dropping it calls the
+/// rest.
+#[derive(Debug, Default)]
+pub struct WakeLater(Vec<Waker>);
+
+impl WakeLater {
+    /// Adds a waker, unless it is that of the task that was added last.
+    #[inline]
+    pub fn add(&mut self, waker: Waker) {
+        if self.0.last().is_none_or(|last| !last.will_wake(&waker)) {
+            self.0.push(waker);
+        }
+    }
+
+    /// Calls all wakers, in order.
+    pub fn wake(&mut self) {
+        self.0.drain(..).for_each(wake);
+    }
+}
+
+impl Drop for WakeLater {
+    fn drop(&mut self) {
+        self.wake();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -69,6 +95,18 @@ mod tests {
         let wakers = [Waker::from(Arc::new(Bomb)), Waker::from(Arc::clone(&count))];
         tracing::subscriber::with_default(BadSubscriber, || wake_all(wakers));
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_task_is_woken_once_for_neighbouring_records() {
+        let (one, other) = (Arc::new(Count::default()), Arc::new(Count::default()));
+        let mut later = WakeLater::default();
+        for count in [&one, &one, &other, &one] {
+            later.add(Waker::from(Arc::clone(count)));
+        }
+        assert_eq!((one.0.load(Ordering::Relaxed), other.0.load(Ordering::Relaxed)), (0, 0));
+        drop(later);
+        assert_eq!((one.0.load(Ordering::Relaxed), other.0.load(Ordering::Relaxed)), (2, 1));
     }
 
     #[test]

@@ -78,6 +78,10 @@ impl Control for MemoryControl {
         self.owner.client.gate().in_flight()
     }
 
+    fn gives_records_back(&self) -> bool {
+        true
+    }
+
     fn open_tenant(&self) -> Option<Arc<dyn Control>> {
         let whole = Self { owner: Arc::clone(&self.owner), transactions: self.transactions.clone() };
         TenantControl::open(&self.owner.client, Arc::new(whole))

@@ -18,7 +18,7 @@ use crate::client::Client;
 ///
 /// The broker's or the script's error; [`ErrorKind::Timeout`](kafka_tower_core::ErrorKind::Timeout) if the record's
 /// `expires_at` has passed: not persisted if the record was parked (it is withdrawn), possibly persisted if it is in
-/// flight.
+/// flight. Each [contains the record](Error::take_record).
 ///
 /// Deadlines need a tokio runtime with time enabled, at the call or at a poll. Without one, a deadline is checked only
 /// when there is room for the record. Deadlines of records that nothing awaits are kept by a task of the producer, on the

@@ -74,24 +74,24 @@ impl Service<Record> for MemoryTransport {
 impl MemoryTransport {
     fn send(&mut self, mut record: Record) -> MemoryDeliveryFuture {
         if let Err(error) = record.validate() {
-            return self.refuse(error);
+            return self.refuse(error, record);
         }
         let ticket = record.take_ticket();
         if let Some(error) = ticket.as_ref().and_then(Ticket::refusal) {
-            return self.refuse(error);
+            return self.refuse(error, record);
         }
         let client = &self.owner.client;
         // A separate statement: the lock must not be held during the hand-over.
         let joins = client.transaction().map(|transaction| transaction.may_join("send"));
         if let Some(Err(error)) = joins {
-            return self.refuse(error);
+            return self.refuse(error, record);
         }
         let bytes = record.size();
         let slot = Arc::new(Slot::new(record, client.now()));
         // Before it is admitted: the close of its sink must know of it.
         let is_watched = !slot.record().tenant().is_none();
         if let Some(Err(error)) = is_watched.then(|| client.watch(&slot)) {
-            return self.refuse(error);
+            return self.refuse(error, slot.record().clone());
         }
         match self.handle.call(Arc::clone(&slot), bytes) {
             Ok(()) => {
@@ -103,7 +103,7 @@ impl MemoryTransport {
                 }
                 MemoryDeliveryFuture::waiting(slot, Arc::clone(client))
             }
-            Err(refused) => MemoryDeliveryFuture::refused(client.ledger().refusal(refused)),
+            Err(refused) => MemoryDeliveryFuture::refused(client.ledger().refusal(&refused)),
         }
     }
 }
@@ -111,8 +111,8 @@ impl MemoryTransport {
 impl MemoryTransport {
     /// Refuses a record before the gate: the free room that this handle was woken for goes to another handle.
     #[cold]
-    fn refuse(&mut self, error: Error) -> MemoryDeliveryFuture {
+    fn refuse(&mut self, error: Error, record: Record) -> MemoryDeliveryFuture {
         self.handle.pass_on();
-        MemoryDeliveryFuture::refused(error)
+        MemoryDeliveryFuture::refused(error.with_record(record))
     }
 }

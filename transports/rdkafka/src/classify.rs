@@ -7,9 +7,7 @@ use kafka_tower_core::error::transport;
 use kafka_tower_core::unanswered::Unanswered;
 use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Recovery, Scope};
 
-pub(crate) use kafka_tower_core::error::transport::{
-    after_close, larger_than_request, looked_up_at_close, lost, outcome, too_late,
-};
+pub(crate) use kafka_tower_core::error::transport::{larger_than_request, looked_up_at_close, lost, outcome, too_late};
 
 use crate::advertised_names;
 use crate::codes;
@@ -107,9 +105,9 @@ fn helped(error: Error, why: Option<&Explanation>) -> Error {
     }
 }
 
-/// Error of a record that is larger than the whole limit.
-pub(crate) fn larger_than_gate(topic: &str, size: usize, limit: usize) -> Error {
-    transport::larger_than_gate(topic, size, limit).with_help("send a smaller record, or raise buffer_memory")
+/// Names the setting in the error of a record that is larger than the whole limit.
+pub(crate) fn larger_than_gate(error: Error) -> Error {
+    error.with_help("send a smaller record, or raise buffer_memory")
 }
 
 /// Error of a record that found no room before the close ended.

@@ -82,6 +82,10 @@ impl Control for RdkafkaControl {
         self.owner.inner().generation.load(Ordering::Acquire)
     }
 
+    fn gives_records_back(&self) -> bool {
+        true
+    }
+
     fn open_tenant(&self) -> Option<Arc<dyn Control>> {
         let whole = Self { owner: Arc::clone(&self.owner), transactions: self.transactions.clone() };
         TenantControl::open(self.owner.inner(), Arc::new(whole))

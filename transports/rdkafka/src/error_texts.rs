@@ -109,7 +109,7 @@ fn explanations() -> [Option<Explanation>; 5] {
 
 #[test]
 fn of_records_that_the_transport_does_not_take() {
-    assert_all([classify::larger_than_gate("orders", 10, 5)]);
+    assert_all([classify::larger_than_gate(kafka_tower_core::error::transport::larger_than_gate("orders", 10, 5))]);
     assert_all(explanations().map(|why| classify::without_room_at_close("orders", why.as_ref())));
     let inner = inner();
     assert_all(all_codes().flat_map(|code| {

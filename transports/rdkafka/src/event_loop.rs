@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::gate::{Gated, Permit};
 use kafka_tower_core::ledger::RecordTransport;
+use kafka_tower_core::wakers::WakeLater;
 use kafka_tower_core::{ErrorKind, Persistence, Result};
 
 use crate::classify;
@@ -36,6 +37,9 @@ const IDLE: Duration = Duration::from_millis(500);
 const FLUSH_SLICE: Duration = Duration::from_millis(1);
 /// Interval of clean-ups: repeated log lines, and settled records that no call has dropped.
 const TICK: Duration = Duration::from_secs(1);
+/// Number of records after which their callers are woken. A caller that is woken for each record is polled for each, while the
+/// next ones are settled on another core; one that is woken late begins late.
+const WAKE_AFTER: usize = 128;
 /// The call that ends a transaction gets the close's time and returns at most this much later.
 const TRANSACTION_GRACE: Duration = Duration::from_millis(100);
 /// Interval of the check for records that take long.
@@ -109,6 +113,7 @@ pub(crate) struct EventLoop<'a> {
     /// Slots of the current event, see [`Queue::poll`].
     reported: Vec<Arc<Slot>>,
     permits: Vec<Permit>,
+    wakers: WakeLater,
     pub(crate) implied: ImpliedReports,
     /// Whether there were reports since the last check for records that take long.
     any_report: bool,
@@ -124,6 +129,7 @@ impl<'a> EventLoop<'a> {
             watch: None,
             reported: Vec::new(),
             permits: Vec::new(),
+            wakers: WakeLater::default(),
             implied: ImpliedReports::default(),
             any_report: false,
         })
@@ -229,11 +235,17 @@ impl<'a> EventLoop<'a> {
         let (mut served, mut settles, mut completed) = (false, false, false);
         self.guarded("an event", |this| {
             let (inner, client, watch) = (this.inner, this.client, this.watch.as_mut());
-            let mut settled = Settled { permits: &mut this.permits, implied: &mut this.implied, settles: &mut settles };
+            let mut settled = Settled {
+                permits: &mut this.permits,
+                wakers: &mut this.wakers,
+                implied: &mut this.implied,
+                settles: &mut settles,
+            };
             served =
                 this.queue.poll(wait, &mut this.reported, |event| handle(inner, client, &mut settled, watch, event));
             completed = true;
         });
+        self.wakers.wake();
         if !served && self.implied.is_waiting() {
             self.guarded("a record", |this| {
                 let left = this.implied.take();
@@ -274,6 +286,7 @@ impl<'a> EventLoop<'a> {
 /// What the reports of an event leave behind.
 struct Settled<'a> {
     permits: &'a mut Vec<Permit>,
+    wakers: &'a mut WakeLater,
     implied: &'a mut ImpliedReports,
     /// Whether there were any.
     settles: &'a mut bool,
@@ -332,7 +345,11 @@ fn handle(
                 if outcome.is_err() {
                     inner.transactions.record_failed(report.code);
                 }
-                settled.permits.extend(inner.settle(report.slot, outcome));
+                let permit = inner.settle_with(report.slot, outcome, |waker| settled.wakers.add(waker));
+                settled.permits.extend(permit);
+                if settled.permits.len() % WAKE_AFTER == 0 {
+                    settled.wakers.wake();
+                }
             });
         }
         Event::Error { code, fatal, text } => error(inner, client, watch, code, fatal, &text.to_string_lossy()),

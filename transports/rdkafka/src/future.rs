@@ -9,7 +9,8 @@ use kafka_tower_core::{Delivery, Error, Result, ledger};
 use crate::owner::Owner;
 use crate::slot::Slot;
 
-/// Future of a record: resolves with its outcome, or when its deadline has passed.
+/// Future of a record: resolves with its outcome, or when its deadline has passed. An error [contains the
+/// record](Error::take_record).
 ///
 /// # Cancel safety
 ///

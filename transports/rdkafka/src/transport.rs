@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::coarse_now;
 use kafka_tower_core::gate::{GateHandle, Gated, Limits, Refused};
+use kafka_tower_core::ledger::RecordTransport;
 use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::unanswered::Unanswered;
 use kafka_tower_core::{Control, Error, IntoTransport, Record, Result, handover, validate};
@@ -90,9 +91,9 @@ impl RdkafkaTransport {
 impl RdkafkaTransport {
     /// Refuses a record before the gate: the free room that this handle was woken for goes to another handle.
     #[cold]
-    fn refuse(&mut self, error: Error) -> DeliveryFuture {
+    fn refuse(&mut self, error: Error, record: Record) -> DeliveryFuture {
         self.admission.pass_on();
-        DeliveryFuture::refused(error)
+        DeliveryFuture::refused(error.with_record(record))
     }
 }
 
@@ -117,11 +118,11 @@ impl Service<Record> for RdkafkaTransport {
     /// Hands the record to librdkafka before it returns, or parks it behind records that wait for room.
     fn call(&mut self, mut record: Record) -> DeliveryFuture {
         if let Err(error) = record.validate() {
-            return self.refuse(error);
+            return self.refuse(error, record);
         }
         let ticket = record.take_ticket();
         if let Some(error) = ticket.as_ref().and_then(Ticket::refusal) {
-            return self.refuse(error);
+            return self.refuse(error, record);
         }
         let size = record.size();
         let mut now = coarse_now();
@@ -131,16 +132,16 @@ impl Service<Record> for RdkafkaTransport {
         }
         if record.expires_at.is_some_and(|at| at <= now) {
             let error = classify::too_late(&record);
-            return self.refuse(error.with_unanswered(Unanswered::new(None)));
+            return self.refuse(error.with_unanswered(Unanswered::new(None)), record);
         }
         let inner = &self.owner.inner;
         if let Some(error) = inner.request_limit.refusal(&inner.client, &record, size) {
-            return self.refuse(error);
+            return self.refuse(error, record);
         }
         let slot = Arc::new(Slot::new(record, now).with_order(inner.next_order()));
         // Before the hand-over: a replacement of the client must know of the record.
         if let Err(error) = inner.watch(&slot) {
-            return self.refuse(error);
+            return self.refuse(error, slot.record().clone());
         }
         let admitted = self.admission.call(Arc::clone(&slot), size);
         match admitted {
@@ -152,11 +153,13 @@ impl Service<Record> for RdkafkaTransport {
                 }
                 DeliveryFuture::waiting(slot, Arc::clone(&self.owner))
             }
-            Err(Refused::TooLarge(slot)) => {
-                let limit = inner.gate().limits().bytes;
-                DeliveryFuture::refused(classify::larger_than_gate(&slot.record().topic, size, limit))
+            Err(refused) => {
+                let error = inner.ledger().refusal(&refused);
+                DeliveryFuture::refused(match refused {
+                    Refused::TooLarge(_) => classify::larger_than_gate(error),
+                    Refused::Closed(_) => error,
+                })
             }
-            Err(Refused::Closed(slot)) => DeliveryFuture::refused(classify::after_close(&slot.record().topic)),
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use kafka_tower_core::gate::Limits;
-use kafka_tower_core::{ErrorKind, Persistence, Record, Timestamp};
+use kafka_tower_core::{ErrorKind, Headers, Persistence, Record, Timestamp};
 
 use tower_service::Service as _;
 
@@ -48,6 +48,47 @@ pub async fn every_error_states_its_persistence<F: Fixture>(fixture: &F) -> Appl
     let error = within(fixture.patience(), "a refusal", error).await.expect_err("closed");
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::Closed, Persistence::NotPersisted));
     assert_eq!(open.broker.read().await, [], "not written means not written");
+    Ok(())
+}
+
+/// If the transport [gives records back](kafka_tower_core::Control::gives_records_back), each error contains its record as it
+/// was sent: a layer that sends it again keeps no copy.
+///
+/// # Errors
+///
+/// None: this law always runs.
+///
+/// # Panics
+///
+/// If not.
+pub async fn an_error_gives_its_record_back<F: Fixture>(fixture: &F) -> Applied {
+    let mut open = fixture.open(Limits { records: 100, bytes: 1_000 }, 2).await;
+    if !open.control.gives_records_back() {
+        return Ok(());
+    }
+    let topic = open.topic.clone();
+    let of_topic = |topic: &str| {
+        let mut headers = Headers::new();
+        headers.push("trace", "a");
+        Record::new(topic).with_key("k").with_value("v").with_headers(headers)
+    };
+    let record = || of_topic(&topic);
+    let late = tokio::time::Instant::now();
+    let cases = [
+        ("a topic name", of_topic("bad topic!")),
+        ("a size", record().with_value(vec![0; 1_001])),
+        ("a partition that is not there", record().with_partition(7)),
+        ("a deadline that has passed", record().with_expires_at(late)),
+    ];
+    for (what, record) in cases {
+        let future = call(&mut open.transport, record.clone()).await;
+        let mut error = within(fixture.patience(), what, future).await.expect_err(what);
+        assert_eq!(error.take_record(), Some(record), "{what}: {error:#}");
+    }
+    let _nothing_was_open = open.control.close(Duration::from_secs(10)).await.expect("close");
+    let future = call(&mut open.transport, record()).await;
+    let mut error = within(fixture.patience(), "a refusal", future).await.expect_err("closed");
+    assert_eq!(error.take_record(), Some(record()), "after a close: {error:#}");
     Ok(())
 }
 

@@ -18,6 +18,8 @@ macro_rules! __with_laws {
                 "a full transport is pending, and a delivery report wakes it")
             (EveryErrorStatesItsPersistence every_error_states_its_persistence
                 "invalid records are refused with a typed error, and are not written")
+            (AnErrorGivesItsRecordBack an_error_gives_its_record_back
+                "an error contains its record, if the transport's control says so")
             (ADeadlineEndsTheWaitingTruthfully a_deadline_ends_the_waiting_truthfully
                 "a deadline resolves the future: parked means not written, in flight means possibly written")
             (CloseDeliversEverything close_delivers_everything

@@ -25,7 +25,9 @@ pub use admission::{
 pub use closing::{
     close_delivers_everything, close_reports_what_it_could_not_deliver, dropping_the_last_handle_resolves_all,
 };
-pub use errors::{a_deadline_ends_the_waiting_truthfully, every_error_states_its_persistence};
+pub use errors::{
+    a_deadline_ends_the_waiting_truthfully, an_error_gives_its_record_back, every_error_states_its_persistence,
+};
 pub use fidelity::{keys_choose_partitions_as_java_does, records_arrive_as_they_were};
 pub use handover::acceptance_is_reported;
 pub use law::Law;

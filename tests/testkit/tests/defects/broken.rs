@@ -24,6 +24,7 @@ pub(crate) enum Defect {
     AlwaysReady,
     FailsWhereItIsFull,
     DoubtsEveryError,
+    KeepsTheRecord,
     IgnoresDeadlines,
     AnswersBeforeTheAppend,
     ReportsNothing,
@@ -109,6 +110,15 @@ impl Service<Record> for Broken {
                 let future = self.memory.call(record);
                 Box::pin(async { future.await.map_err(|error| error.with_persistence(Persistence::PossiblyPersisted)) })
             }
+            Some(Defect::KeepsTheRecord) => {
+                let future = self.memory.call(record);
+                Box::pin(async {
+                    future.await.map_err(|mut error| {
+                        let _kept = error.take_record();
+                        error
+                    })
+                })
+            }
             Some(Defect::AnswersBeforeTheAppend) => {
                 let delivery = Delivery::new(Arc::clone(&record.topic), record.partition.unwrap_or(0));
                 let _nobody_waits = self.memory.call(record);
@@ -184,6 +194,10 @@ impl Control for BrokenControl {
         let mut now = self.memory.in_flight();
         now.records += self.leaked.load(Ordering::Relaxed);
         now
+    }
+
+    fn gives_records_back(&self) -> bool {
+        self.memory.gives_records_back()
     }
 
     fn transactions(&self) -> Option<Arc<dyn TransactionControl>> {

@@ -26,6 +26,7 @@ const FINDS: &[(Defect, &[Law])] = &[
     (Defect::AlwaysReady, &[Law::BackPressureIsAPendingThatWakes]),
     (Defect::FailsWhereItIsFull, &[Law::TheGateIsExactAndAlwaysWakes, Law::BackPressureIsAPendingThatWakes]),
     (Defect::DoubtsEveryError, &[Law::EveryErrorStatesItsPersistence, Law::ADeadlineEndsTheWaitingTruthfully]),
+    (Defect::KeepsTheRecord, &[Law::AnErrorGivesItsRecordBack]),
     (Defect::IgnoresDeadlines, &[Law::ADeadlineEndsTheWaitingTruthfully]),
     (Defect::AnswersBeforeTheAppend, &[Law::CloseReportsWhatItCouldNotDeliver, Law::EveryErrorStatesItsPersistence]),
     (Defect::ReportsNothing, &[Law::CloseReportsWhatItCouldNotDeliver]),

@@ -21,6 +21,7 @@ pub use display::with_causes;
 pub use http_problem::HttpProblem;
 pub use kind::{ErrorKind, Persistence, Recovery, Scope};
 
+use crate::Record;
 use crate::unanswered::Unanswered;
 
 /// The boxed error of tower's middleware.
@@ -63,6 +64,8 @@ struct Inner {
     source: Option<Arc<dyn StdError + Send + Sync>>,
     /// Describes the record of a time-out.
     unanswered: Option<Unanswered>,
+    /// The record that failed, if its transport gives it back. Boxed: rare, and larger than all the rest.
+    record: Option<Box<Record>>,
     /// Whether the text states the persistence of a record.
     of_record: bool,
     /// Whether this error is the source of another `Error`, which then prints persistence and help.
@@ -87,6 +90,7 @@ impl Error {
             retry_after: None,
             source: None,
             unanswered: None,
+            record: None,
             of_record: !matches!(kind, ErrorKind::Config),
             is_cause: false,
         }))
@@ -231,6 +235,27 @@ impl Error {
     #[must_use]
     pub fn with_unanswered(mut self, unanswered: Unanswered) -> Self {
         self.0.unanswered = Some(unanswered);
+        self
+    }
+
+    /// Takes the record that failed, if the transport [gives records back](crate::Control::gives_records_back): as it was
+    /// sent, to be sent again or kept elsewhere. Its ticket of a transaction is not given back.
+    ///
+    /// ```
+    /// use kafka_tower_core::{Error, ErrorKind, Record};
+    ///
+    /// let mut error = Error::new(ErrorKind::Broker, "no leader").with_record(Record::new("orders"));
+    /// assert_eq!(error.take_record().unwrap().topic.as_ref(), "orders");
+    /// assert!(error.take_record().is_none());
+    /// ```
+    pub fn take_record(&mut self) -> Option<Record> {
+        self.0.record.take().map(|record| *record)
+    }
+
+    /// Adds the record that failed. A transport that gives records back calls it.
+    #[must_use]
+    pub fn with_record(mut self, record: Record) -> Self {
+        self.0.record = Some(Box::new(record));
         self
     }
 

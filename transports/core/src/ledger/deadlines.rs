@@ -204,6 +204,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::wakers::wake;
     use crate::{Delivery, Error, ErrorKind, Record};
 
     fn slot(name: usize, now: Instant) -> Arc<Slot<Delivery>> {
@@ -260,7 +261,7 @@ mod tests {
         queue.push(now, &stuck);
         for i in 1..100_000 {
             let settled = slot(i, now);
-            let _never_admitted = settled.settle(Err(Error::new(ErrorKind::Closed, "settled")), None);
+            let _never_admitted = settled.settle(Err(Error::new(ErrorKind::Closed, "settled")), None, wake);
             queue.push(now + Duration::from_secs(1), &settled);
             assert_eq!(Arc::strong_count(&settled), 1, "it holds no record");
         }

@@ -20,6 +20,10 @@ type SlotOf<K> = Slot<<<K as Keeper>::Transport as RecordTransport>::Acknowledge
 
 /// Future of a record: resolves with its outcome, or when its deadline has passed.
 ///
+/// # Errors
+///
+/// The cause. It [contains the record](Error::take_record).
+///
 /// # Cancel safety
 ///
 /// Dropping it does not cancel the record; its delivery report frees its room. While it is awaited it keeps `K` alive.
@@ -42,7 +46,8 @@ impl<K: Keeper> DeliveryFuture<K> {
         Self(State::Waiting(slot, keeper))
     }
 
-    /// Creates the future of a record that was refused.
+    /// Creates the future of a record that was refused. The error should [contain it](Error::with_record), as that of
+    /// [`Ledger::refusal`](super::Ledger::refusal) does.
     pub fn refused(error: Error) -> Self {
         Self(State::Refused(error))
     }
@@ -64,19 +69,21 @@ impl<K: Keeper> Future for DeliveryFuture<K> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match std::mem::replace(&mut self.0, State::Done) {
-            State::Waiting(slot, keeper) => {
-                let answer = slot.poll(cx);
-                match &answer {
-                    Poll::Pending => self.0 = State::Waiting(slot, keeper),
-                    Poll::Ready(outcome) => {
-                        handover::returned();
-                        if outcome.is_err() {
-                            slot.seen(&keeper.transport().ledger().unseen);
-                        }
-                    }
+            State::Waiting(slot, keeper) => match slot.poll(cx) {
+                Poll::Pending => {
+                    self.0 = State::Waiting(slot, keeper);
+                    Poll::Pending
                 }
-                answer
-            }
+                Poll::Ready(Ok(delivery)) => {
+                    handover::returned();
+                    Poll::Ready(Ok(delivery))
+                }
+                Poll::Ready(Err(error)) => {
+                    handover::returned();
+                    slot.seen(&keeper.transport().ledger().unseen);
+                    Poll::Ready(Err(error.with_record(slot.record().clone())))
+                }
+            },
             State::Refused(error) => {
                 handover::returned();
                 Poll::Ready(Err(error))

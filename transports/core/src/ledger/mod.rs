@@ -74,15 +74,16 @@ impl<A> Ledger<A> {
         &self.gate
     }
 
-    /// Error of a record that the gate refused.
-    pub fn refusal(&self, refused: Refused<Arc<Slot<A>>>) -> Error {
-        match refused {
+    /// Error of a record that the gate refused. It [contains the record](Error::take_record).
+    pub fn refusal(&self, refused: &Refused<Arc<Slot<A>>>) -> Error {
+        let (error, slot) = match refused {
             Refused::TooLarge(slot) => {
-                let record = slot.record();
-                transport_errors::larger_than_gate(&record.topic, record.size(), self.gate.limits().bytes)
+                let (record, limit) = (slot.record(), self.gate.limits().bytes);
+                (transport_errors::larger_than_gate(&record.topic, record.size(), limit), slot)
             }
-            Refused::Closed(slot) => transport_errors::after_close(&slot.record().topic),
-        }
+            Refused::Closed(slot) => (transport_errors::after_close(&slot.record().topic), slot),
+        };
+        error.with_record(slot.record().clone())
     }
 
     /// State of the close.

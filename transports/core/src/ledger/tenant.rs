@@ -129,6 +129,10 @@ impl<R: RecordTransport> Control for TenantControl<R> {
         self.whole.last_error()
     }
 
+    fn gives_records_back(&self) -> bool {
+        self.whole.gives_records_back()
+    }
+
     fn generation(&self) -> u64 {
         self.whole.generation()
     }

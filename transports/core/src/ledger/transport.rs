@@ -1,5 +1,6 @@
 use std::future::Future;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::tenant::TenantClose;
@@ -7,6 +8,7 @@ use super::{Acknowledgement, Ledger, Slot};
 use crate::clock::later;
 use crate::error::transport as transport_errors;
 use crate::gate::{Gated, Permit};
+use crate::wakers::wake;
 use crate::{Error, Persistence, Result};
 
 /// Time after which a record is looked at again that was being handed over or settled: the driver must not spin meanwhile.
@@ -54,6 +56,20 @@ pub trait RecordTransport: Gated<Item = Arc<Slot<Self::Acknowledgement>>> {
     /// finds the record settled. Settling it again does nothing.
     #[must_use = "room that is not released is lost"]
     fn settle(&self, slot: &Slot<Self::Acknowledgement>, outcome: Result<Self::Acknowledgement>) -> Option<Permit> {
+        self.settle_with(slot, outcome, wake)
+    }
+
+    /// As [`settle`](Self::settle), and passes the caller's waker to `wake`. A transport that settles many records in one go
+    /// collects the wakers with [`WakeLater`](crate::wakers::WakeLater): each wake-up costs the caller a poll, and its task
+    /// finds more records settled.
+    #[must_use = "room that is not released is lost"]
+    #[inline]
+    fn settle_with(
+        &self,
+        slot: &Slot<Self::Acknowledgement>,
+        outcome: Result<Self::Acknowledgement>,
+        wake: impl FnOnce(Waker),
+    ) -> Option<Permit> {
         let ledger = self.ledger();
         if outcome.is_err() || ledger.closing.has_begun() {
             if let Err(permit) = slot.claim() {
@@ -63,9 +79,9 @@ pub trait RecordTransport: Gated<Item = Arc<Slot<Self::Acknowledgement>>> {
                 self.failed(slot, error);
             }
             ledger.closing.count(slot.record(), &outcome);
-            return slot.settle_claimed(outcome, &ledger.unseen);
+            return slot.settle_claimed(outcome, &ledger.unseen, wake);
         }
-        slot.settle(outcome, Some(&ledger.unseen))
+        slot.settle(outcome, Some(&ledger.unseen), wake)
     }
 
     /// Expires the records whose deadline has passed: withdraws parked ones, and gives the callers of the others their

@@ -1,6 +1,7 @@
 //! How a record gets its outcome: a report, a failure, a time-out, or the end of its caller's future.
 
 use std::sync::{Arc, MutexGuard};
+use std::task::Waker;
 use std::time::Instant;
 
 use super::Slot;
@@ -27,25 +28,38 @@ impl<A> Slot<A> {
     }
 
     /// Sets the outcome, as [`settle_claimed`](Self::settle_claimed) does, unless another outcome was claimed.
-    pub(in crate::ledger) fn settle(&self, outcome: Result<A>, unseen: Option<&Outstanding<Tenant>>) -> Option<Permit> {
+    #[inline]
+    pub(in crate::ledger) fn settle(
+        &self,
+        outcome: Result<A>,
+        unseen: Option<&Outstanding<Tenant>>,
+        wake: impl FnOnce(Waker),
+    ) -> Option<Permit> {
         let mut state = self.state();
         match state.refuse_second() {
-            Ok(()) => self.set(state, outcome, unseen),
+            Ok(()) => self.set(state, outcome, unseen, wake),
             Err(permit) => permit,
         }
     }
 
-    /// Sets the outcome that was [claimed](Self::claim). Returns the permit, and wakes the caller unless it got a time-out.
-    /// A failure is `unseen` until the caller's future is polled or dropped.
-    pub(in crate::ledger) fn settle_claimed(&self, outcome: Result<A>, unseen: &Outstanding<Tenant>) -> Option<Permit> {
-        self.set(self.state(), outcome, Some(unseen))
+    /// Sets the outcome that was [claimed](Self::claim). Returns the permit, and passes the caller's waker to `wake` unless the
+    /// caller got a time-out. A failure is `unseen` until the caller's future is polled or dropped.
+    pub(in crate::ledger) fn settle_claimed(
+        &self,
+        outcome: Result<A>,
+        unseen: &Outstanding<Tenant>,
+        wake: impl FnOnce(Waker),
+    ) -> Option<Permit> {
+        self.set(self.state(), outcome, Some(unseen), wake)
     }
 
+    #[inline]
     fn set(
         &self,
         mut state: MutexGuard<'_, State<A>>,
         outcome: Result<A>,
         unseen: Option<&Outstanding<Tenant>>,
+        wake: impl FnOnce(Waker),
     ) -> Option<Permit> {
         let (permit, delivered) = (state.permit.take(), outcome.is_ok());
         let (mut late, mut waits, mut replaced) = (None, Vec::new(), None);
@@ -71,7 +85,9 @@ impl<A> Slot<A> {
         state.stage = Stage::Settled;
         drop(state);
         drop(replaced); // not under the lock: an error may have a source of the application
-        waker.into_iter().for_each(wake);
+        if let Some(waker) = waker {
+            wake(waker);
+        }
         waits.iter().for_each(|wait| wait.end());
         if let (Some(seen), Some(unseen)) = (seen, unseen) {
             unseen.end(seen);
@@ -85,7 +101,7 @@ impl<A> Slot<A> {
     /// Settles a record whose report was not read. If its transport still exists, settling the record again returns the
     /// permit.
     pub fn lose(&self, error: Error) {
-        let permit = self.settle(Err(error), None);
+        let permit = self.settle(Err(error), None, wake);
         self.state().permit = permit;
     }
 

@@ -28,13 +28,13 @@ fn an_outcome_that_arrives_before_the_time_out_is_read_takes_its_place() {
     let (now, unseen) = (Instant::now(), Outstanding::new());
     let slot = expired(now, &unseen);
     assert_eq!(unseen.count(), 1);
-    assert!(slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen)).is_some(), "its room comes back");
+    assert!(slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen), wake).is_some(), "its room comes back");
     assert_eq!(unseen.count(), 0, "no failure is left");
     assert!(poll(&slot).map(|outcome| outcome.is_ok()) == Poll::Ready(true));
 
     let slot = expired(now, &unseen);
     let refused = Error::new(ErrorKind::Rejected, "refused");
-    assert!(slot.settle(Err(refused), Some(&unseen)).is_some());
+    assert!(slot.settle(Err(refused), Some(&unseen), wake).is_some());
     assert_eq!(unseen.count(), 1, "until it is read");
     assert!(poll(&slot).map(|outcome| outcome.unwrap_err().kind()) == Poll::Ready(ErrorKind::Rejected));
 }
@@ -45,7 +45,7 @@ fn an_outcome_that_arrives_after_the_time_out_was_read_changes_nothing() {
     let slot = expired(now, &unseen);
     let Poll::Ready(Err(error)) = poll(&slot) else { panic!("it has expired") };
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::Timeout, Persistence::PossiblyPersisted));
-    assert!(slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen)).is_some());
+    assert!(slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen), wake).is_some());
     assert!(poll(&slot).is_pending());
 }
 
@@ -53,10 +53,10 @@ fn an_outcome_that_arrives_after_the_time_out_was_read_changes_nothing() {
 fn a_record_that_is_admitted_after_it_was_settled_keeps_its_outcome_and_returns_its_room() {
     let unseen = Outstanding::new();
     let slot = Slot::new(Record::new("orders"), Instant::now());
-    assert!(slot.settle(Err(Error::new(ErrorKind::Closed, "given up")), Some(&unseen)).is_none());
+    assert!(slot.settle(Err(Error::new(ErrorKind::Closed, "given up")), Some(&unseen), wake).is_none());
     slot.admit(permit());
     assert!(slot.is_settled());
-    assert!(slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen)).is_some());
+    assert!(slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen), wake).is_some());
     assert!(poll(&slot).map(|outcome| outcome.unwrap_err().kind()) == Poll::Ready(ErrorKind::Closed));
 }
 
@@ -86,7 +86,7 @@ fn a_lost_record_keeps_its_room_for_the_transport() {
     slot.admit(permit());
     slot.lose(Error::new(ErrorKind::Closed, "lost"));
     assert!(poll(&slot).map(|outcome| outcome.unwrap_err().kind()) == Poll::Ready(ErrorKind::Closed));
-    let again = || slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen));
+    let again = || slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen), wake);
     assert!(again().is_some());
     assert!(again().is_none(), "once");
 }

@@ -14,7 +14,7 @@ use kafka_tower_rdkafka::RdkafkaTransport;
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::super::boxed::BoxFuture;
+type BoxFuture = Pin<Box<dyn Future<Output = Result<Delivery>> + Send>>;
 
 /// Transport of a [`KafkaClient`](super::KafkaClient): librdkafka, the in-memory Kafka, or your own.
 ///

@@ -1,0 +1,92 @@
+//! The future of a message that a sink's stack was called with.
+//!
+//! The futures of the default stack over the transports of this project name neither the message's type nor the serializer,
+//! so that they fit in one enum. All others are boxed, which costs one allocation for each send.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use kafka_tower_core::{Delivery, Result};
+use kafka_tower_layers::metrics::MeteredFuture;
+use kafka_tower_layers::record_stack::RecordStack;
+use kafka_tower_layers::serialize::SerializeFuture;
+#[cfg(feature = "memory")]
+use kafka_tower_memory::MemoryTransport;
+#[cfg(feature = "rdkafka")]
+use kafka_tower_rdkafka::RdkafkaTransport;
+
+use super::client_transport::ClientTransport;
+
+/// Future of the default stack over a transport.
+type Default<S> = MeteredFuture<SerializeFuture<RecordStack<S>>>;
+
+/// Future of a message that a stack was called with.
+#[must_use = "futures do nothing unless polled"]
+pub(super) struct StackFuture(Kind);
+
+enum Kind {
+    #[cfg(feature = "rdkafka")]
+    Rdkafka(Default<RdkafkaTransport>),
+    #[cfg(feature = "memory")]
+    Memory(Default<MemoryTransport>),
+    Client(Default<ClientTransport>),
+    Other(Pin<Box<dyn Future<Output = Result<Delivery>> + Send>>),
+}
+
+impl StackFuture {
+    /// Boxes a future, unless it is one of those that are known. The types are compared when this is compiled.
+    #[inline]
+    pub(super) fn of<F: Future<Output = Result<Delivery>> + Send + 'static>(future: F) -> Self {
+        let mut future = Some(future);
+        let any: &mut dyn Any = &mut future;
+        #[cfg(feature = "rdkafka")]
+        if let Some(known) = any.downcast_mut().and_then(Option::take) {
+            return Self(Kind::Rdkafka(known));
+        }
+        #[cfg(feature = "memory")]
+        if let Some(known) = any.downcast_mut().and_then(Option::take) {
+            return Self(Kind::Memory(known));
+        }
+        if let Some(known) = any.downcast_mut().and_then(Option::take) {
+            return Self(Kind::Client(known));
+        }
+        let Some(other) = future else { unreachable!("it was of no known type") };
+        Self(Kind::Other(Box::pin(other)))
+    }
+}
+
+impl Future for StackFuture {
+    type Output = Result<Delivery>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            #[cfg(feature = "rdkafka")]
+            Kind::Rdkafka(future) => Pin::new(future).poll(cx),
+            #[cfg(feature = "memory")]
+            Kind::Memory(future) => Pin::new(future).poll(cx),
+            Kind::Client(future) => Pin::new(future).poll(cx),
+            Kind::Other(future) => future.as_mut().poll(cx),
+        }
+    }
+}
+
+impl fmt::Debug for StackFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StackFuture").field("boxed", &matches!(self.0, Kind::Other(_))).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_future_is_small() {
+        // Each move of a send copies it.
+        assert!(size_of::<StackFuture>() <= 192, "{}", size_of::<StackFuture>());
+    }
+}
