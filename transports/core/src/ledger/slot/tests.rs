@@ -114,7 +114,7 @@ fn a_flush_whose_future_was_dropped_is_not_kept() {
     let mut waiting = Waiting(lasting);
     let mut poll = || std::pin::Pin::new(&mut waiting).poll(&mut Context::from_waker(Waker::noop()));
     assert!(poll().is_pending());
-    assert!(slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen)).is_some());
+    assert!(slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen), wake).is_some());
     assert!(poll().is_ready());
 }
 
@@ -144,6 +144,6 @@ fn a_time_out_that_an_outcome_replaces_is_dropped_without_the_lock() {
     let (dropped, unlocked) = std::sync::mpsc::channel();
     let error = Error::new(ErrorKind::Timeout, "late").with_source(Source(Arc::downgrade(&slot), dropped));
     slot.expire(now, |_| error, &unseen);
-    assert!(slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen)).is_some());
+    assert!(slot.settle(Ok(Delivery::new("orders", 0)), Some(&unseen), wake).is_some());
     assert_eq!(unlocked.try_recv(), Ok(true));
 }
