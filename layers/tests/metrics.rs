@@ -293,3 +293,17 @@ fn the_clock_needs_no_runtime() {
     assert!(poll(future.as_mut()).is_ready());
     assert_eq!(counts(&metrics), (1, 0, 0, 1));
 }
+
+#[test]
+fn the_last_error_holds_no_record() {
+    struct Value(Arc<()>);
+    impl AsRef<[u8]> for Value {
+        fn as_ref(&self) -> &[u8] {
+            b"large"
+        }
+    }
+    let (held, metrics) = (Arc::new(()), Metrics::new());
+    let record = Record::new("orders").with_value(bytes::Bytes::from_owner(Value(Arc::clone(&held))));
+    metrics.record_failed(&Error::new(ErrorKind::Broker, "not now").with_record(record));
+    assert_eq!(Arc::strong_count(&held), 1);
+}

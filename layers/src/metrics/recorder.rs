@@ -105,9 +105,11 @@ impl Metrics {
     /// Counts a failed send, and keeps its error as the last one.
     pub fn record_failed(&self, error: &Error) {
         self.0.rare.failed.fetch_add(1, Relaxed);
-        let error = Some(error.clone());
+        let mut error = error.clone();
+        // Its record would stay until the next failure.
+        let _record = error.take_record();
         let mut last = lock(&self.0.rare.last_error);
-        let before = std::mem::replace(&mut *last, error);
+        let before = last.replace(error);
         // Dropped outside the lock: its source may run foreign code.
         drop(last);
         drop(before);
