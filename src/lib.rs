@@ -55,6 +55,8 @@
 //! | `opentelemetry` | spans, trace context in headers, metrics: `telemetry` |
 //! | `metrics-facade` | a layer that records with the `metrics` crate |
 //! | `sim` | `memory::sim`: simulation tests of a stack's guarantees |
+//! | `aws-msk-iam` | `tokens::MskIamProvider`: OAUTHBEARER tokens for Amazon MSK with IAM |
+//! | `oidc` | `tokens::OidcProvider`: OAUTHBEARER tokens of an identity server |
 //! | `bincode`, `postcard` | serializers for these formats |
 //! | `axum` | [`Error`] is a response of axum |
 //! | `signal` | `Shutdown::on_signal`: SIGTERM and Ctrl-C |
@@ -88,6 +90,10 @@ pub use kafka_tower_layers as layers;
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
 #[doc(inline)]
 pub use kafka_tower_rdkafka as rdkafka;
+#[cfg(any(feature = "aws-msk-iam", feature = "oidc"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "aws-msk-iam", feature = "oidc"))))]
+#[doc(inline)]
+pub use kafka_tower_tokens as tokens;
 #[doc(inline)]
 pub use sink::stack;
 

@@ -68,6 +68,11 @@ macro_rules! config {
                 &mut self.properties
             }
 
+            #[cfg(feature = "oidc")]
+            fn token_provider_mut(&mut self) -> &mut $crate::config::TokenSource {
+                &mut self.token_provider
+            }
+
             fn variables(&self) -> &$crate::config::Variables {
                 &self.variables
             }
@@ -106,6 +111,9 @@ pub(super) trait Fields: Clone + Default {
     fn properties(&self) -> &Properties;
 
     fn properties_mut(&mut self) -> &mut Properties;
+
+    #[cfg(feature = "oidc")]
+    fn token_provider_mut(&mut self) -> &mut super::TokenSource;
 
     fn variables(&self) -> &Variables;
 

@@ -45,6 +45,12 @@ impl<C: Settings> Overlay<C> {
         self.config.variables().show(&self.config, text)
     }
 
+    /// Sets where tokens come from.
+    #[cfg(feature = "oidc")]
+    pub(super) fn set_token_provider(&mut self, source: super::TokenSource) {
+        *self.config.token_provider_mut() = source;
+    }
+
     /// Sets a value, unless it cannot work with any other settings.
     #[cfg(feature = "serde")]
     pub(super) fn set(&mut self, setting: Setting<'_>, value: &str) {

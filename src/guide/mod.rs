@@ -3,6 +3,7 @@
 //! | guide | what it answers |
 //! |---|---|
 //! | [Configuration](config) | how a sink is configured, and how a configuration is tried |
+//! | [Managed Kafka](managed_kafka) | the settings and the code for Confluent Cloud, Amazon MSK, Azure Event Hubs and Aiven |
 //! | [Several types on one client](client) | how types and topics share one producer |
 //! | [Which layer where](layers) | what each layer does, and where one of yours belongs |
 //! | [Errors](errors) | what an error says, and what to do about it |
@@ -41,7 +42,7 @@ guide!(client: "client.md", "derive");
 guide!(config: "config.md");
 guide!(errors: "errors.md");
 guide!(layers: "layers.md");
-// Here `guide!(managed_kafka: "managed-kafka.md");` when there is that file, with a row after "Configuration".
+guide!(managed_kafka: "managed-kafka.md", "aws-msk-iam", "oidc");
 guide!(observability: "observability.md", "opentelemetry");
 guide!(proving: "proving.md", "sim");
 guide!(shutdown: "shutdown.md");

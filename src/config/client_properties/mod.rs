@@ -16,7 +16,9 @@ impl KafkaSinkConfig {
     ///
     /// Names are those of Java's clients and of librdkafka. `sasl.jaas.config` becomes user name and password, a truststore or
     /// keystore of the type `PEM` librdkafka's certificates and keys, `delivery.timeout.ms` becomes `send_timeout_ms`, and a
-    /// `transactional.id` enables transactions. Settings for consumers and for schema registries, serializers and Java's
+    /// `transactional.id` enables transactions. With the crate feature `oidc`, the client credentials of OAUTHBEARER become a
+    /// [`token_provider`](Self::token_provider), which replaces the settings they come from; Amazon's `AWS_MSK_IAM` becomes
+    /// OAUTHBEARER, and the program gives the provider. Settings for consumers and for schema registries, serializers and Java's
     /// metrics have no effect: one line of the log names them, of the level `INFO`. The format is that of `java.util.Properties`;
     /// blanks at the end of a value are removed.
     ///

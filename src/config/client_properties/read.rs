@@ -12,6 +12,8 @@ use crate::config::properties::canonical;
 use crate::config::properties::property::Client;
 
 mod login;
+mod oidc;
+mod tokens;
 
 /// Longer names are cut to this number of characters when shown.
 const SHOWN: usize = 60;
@@ -34,9 +36,12 @@ fn apply<C: Settings>(text: &str) -> Result<(C, Vec<String>)> {
     };
     faults.iter().for_each(|fault| reader.overlay.fault(fault));
     lines.into_iter().for_each(|line| reader.add(line));
-    let by_token = reader.tokens();
-    reader.login(by_token);
+    let mut tokens = reader.tokens();
+    reader.login(tokens.as_mut());
     reader.kinit();
+    if let Some(tokens) = tokens {
+        reader.token_provider(&tokens);
+    }
     reader.truststore();
     reader.keystore();
     reader.compression_level();

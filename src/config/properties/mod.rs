@@ -94,7 +94,8 @@ fn missing(needs: Needs, built: Built) -> Option<(&'static str, &'static str)> {
         Needs::Tls if !built.tls => Some(("needs TLS", Built::TLS)),
         Needs::Curl => Some((
             "needs libcurl, and librdkafka is built without it",
-            "remove it, and get the tokens in a provider: `with_token_provider`",
+            "remove it, and get the tokens in a provider: `with_token_provider` with `tokens::OidcProvider` (crate feature \
+             `oidc`)",
         )),
         Needs::Windows if !cfg!(windows) => Some(("is for Windows", "use \"ssl.ca.location\"")),
         Needs::Tls | Needs::Windows => None,

@@ -17,7 +17,7 @@ pub(super) fn conflicts(config: &KafkaSourceConfig, built: Built) -> Vec<Conflic
     group(config, &mut found);
     response(config, &mut found);
     validate::client(&SOURCE, &config.properties, built, &mut found);
-    validate::tokens(&config.properties, &config.token_provider, &mut found);
+    validate::tokens(&config.properties, &config.brokers, &config.token_provider, &mut found);
     found
 }
 

@@ -36,7 +36,7 @@ pub(super) fn conflicts(config: &KafkaSinkConfig, built: Built) -> Vec<Conflict>
     let mut found = alone(config, built);
     producer::check(config, &mut found);
     client(&SINK, &config.properties, built, &mut found);
-    tokens(&config.properties, &config.token_provider, &mut found);
+    tokens(&config.properties, &config.brokers, &config.token_provider, &mut found);
     found
 }
 

@@ -71,8 +71,18 @@ fn credentials(properties: &Properties, security: &Security<'_>, add: &mut impl 
     }
 }
 
+/// What to do without a provider of tokens.
+const PROVIDER: &str =
+    "set one with `with_token_provider`, for example `tokens::OidcProvider` of the crate feature `oidc`";
+const OF_MSK: &str = "set one with `with_token_provider`: `tokens::MskIamProvider` of the crate feature `aws-msk-iam`";
+
 /// Checks whether there are tokens for OAUTHBEARER.
-pub(in crate::config) fn tokens(properties: &Properties, source: &TokenSource, found: &mut Vec<Conflict>) {
+pub(in crate::config) fn tokens(
+    properties: &Properties,
+    brokers: &str,
+    source: &TokenSource,
+    found: &mut Vec<Conflict>,
+) {
     let security = Security::of(properties);
     let Some((name, "OAUTHBEARER")) = security.mechanism.filter(|_| security.is_sasl()) else { return };
     let makes_own = properties::flag(properties, UNSECURED) == Some(true);
@@ -80,7 +90,11 @@ pub(in crate::config) fn tokens(properties: &Properties, source: &TokenSource, f
         found.push(Conflict::new(
             "token_provider",
             format!("`properties` has {name:?} with OAUTHBEARER, and there is no provider of tokens"),
-            "set one with `with_token_provider`",
+            if [".amazonaws.com", ".api.aws"].iter().any(|suffix| brokers.contains(suffix)) {
+                OF_MSK
+            } else {
+                PROVIDER
+            },
         ));
     }
 }

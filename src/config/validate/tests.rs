@@ -98,7 +98,7 @@ fn each_property() {
         (&[("queuing.strategy", "LIFO")], "`properties` has \"queuing.strategy\" with lifo while `enable_idempotence` is true: remove it, or set `enable_idempotence` to false"),
         (&[("queue.buffering.backpressure.threshold", "2")], "`properties` has \"queue.buffering.backpressure.threshold\" while `enable_idempotence` is true: set it to 1, or set `enable_idempotence` to false"),
         (&[("reconnect.backoff.ms", "20000")], "\"reconnect.backoff.ms\" (20000) is above \"reconnect.backoff.max.ms\" (10000): raise the second"),
-        (&[("sasl.oauthbearer.method", "oidc")], "`properties` has \"sasl.oauthbearer.method\", which needs libcurl, and librdkafka is built without it: remove it, and get the tokens in a provider: `with_token_provider`"),
+        (&[("sasl.oauthbearer.method", "oidc")], "`properties` has \"sasl.oauthbearer.method\", which needs libcurl, and librdkafka is built without it: remove it, and get the tokens in a provider: `with_token_provider` with `tokens::OidcProvider` (crate feature `oidc`)"),
         (&[("security.protocol", "sasl_ssl"), ("sasl.mechanism", "PLAIN"), ("sasl.username", "u")], "`properties` has no \"sasl.password\", which PLAIN needs: set it"),
         (&[("security.protocol", "SASL_SSL"), ("sasl.mechanism", "SCRAM-SHA-512"), ("sasl.username", ""), ("sasl.password", "p")], "`properties` has no \"sasl.username\", which SCRAM-SHA-512 needs: set it"),
         (&[("ssl.keystore.location", "a.p12")], "`properties` has \"ssl.keystore.location\" and no \"ssl.keystore.password\": set it"),
@@ -142,9 +142,12 @@ fn tokens_need_a_provider() {
     assert_eq!(
         texts(&by_token, ALL),
         ["`properties` has \"sasl.mechanisms\" with OAUTHBEARER, and there is no provider of tokens: set one with \
-          `with_token_provider`"]
+          `with_token_provider`, for example `tokens::OidcProvider` of the crate feature `oidc`"]
     );
     assert_eq!(conflicts(&by_token, ALL)[0].field, "token_provider");
+    let msk = KafkaSinkConfig { brokers: "b-1.a.b.c2.kafka.us-east-1.amazonaws.com:9098".into(), ..by_token.clone() };
+    let text = texts(&msk, ALL).remove(0);
+    assert!(text.contains("`tokens::MskIamProvider` of the crate feature `aws-msk-iam`"), "{text}");
     let source = KafkaSourceConfig {
         group_id: "g".into(),
         topics: vec!["orders".into()],

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::tokens::Tokens;
 use super::{Line, Reader};
 use crate::config::client_properties::jaas::Login;
 use crate::config::client_properties::kerberos;
 use crate::config::client_properties::names::placeholder;
 use crate::config::fields::Settings;
-
-/// Why the names by which Java gets tokens have no effect.
-const PROVIDER: &str = "a provider of tokens replaces (`with_token_provider`)";
 
 /// Options of the other login modules.
 const USED: [&str; 3] = ["password", "tokenauth", "username"];
@@ -18,31 +16,7 @@ const KERBEROS: &str = "librdkafka does not need";
 const KINIT: &str = "sasl.kerberos.kinit.cmd";
 
 impl<C: Settings> Reader<C> {
-    /// Returns whether the mechanism needs tokens. The names by which Java gets them have no effect then.
-    pub(super) fn tokens(&mut self) -> bool {
-        let mut by_token = false;
-        for name in ["sasl.mechanism", "sasl.mechanisms"] {
-            let Some(line) = self.lines.get_mut(name) else { continue };
-            // The name of Amazon's module for Java. Other clients log in to the same port with tokens.
-            if line.value == "AWS_MSK_IAM" {
-                line.value = "OAUTHBEARER".to_owned();
-            }
-            by_token |= line.value == "OAUTHBEARER";
-        }
-        if by_token {
-            let of_java = |name: &str| {
-                name == "sasl.client.callback.handler.class"
-                    || name.starts_with("sasl.login.")
-                    || name.starts_with("sasl.oauthbearer.") && name != "sasl.oauthbearer.config"
-            };
-            let names: Vec<_> = self.lines.keys().filter(|name| of_java(name)).cloned().collect();
-            names.iter().for_each(|name| drop(self.lines.remove(name)));
-            self.ignored.entry(PROVIDER).or_default().extend(names);
-        }
-        by_token
-    }
-
-    pub(super) fn login(&mut self, by_token: bool) {
+    pub(super) fn login(&mut self, tokens: Option<&mut Tokens>) {
         let Some(line) = self.take("sasl.jaas.config") else { return };
         let login = match Login::parse(&line.value) {
             Ok(login) => login,
@@ -56,10 +30,10 @@ impl<C: Settings> Reader<C> {
                 self.kerberos(&line, &login.options);
                 &kerberos::SETS
             }
-            "OAuthBearerLoginModule" | "IAMLoginModule" if by_token => {
-                return self.ignored.entry(PROVIDER).or_default().push(line.name);
-            }
             "OAuthBearerLoginModule" | "IAMLoginModule" => {
+                if let Some(tokens) = tokens {
+                    return tokens.login = Some((line, login));
+                }
                 return self.fault(
                     &line,
                     " gets tokens, which only the mechanism OAUTHBEARER uses",

@@ -60,31 +60,44 @@ fn confluent_cloud() {
     );
 }
 
-/// As AWS documents it for Java, and as Confluent does for OAuth: what is left for the program is the provider of tokens.
+/// As AWS documents it for Java, and as others do without the credentials: what is left for the program is the provider of tokens.
 #[test]
 fn tokens() {
-    let msk = "security.protocol=SASL_SSL\nsasl.mechanism=AWS_MSK_IAM\n\
-               sasl.jaas.config=software.amazon.msk.auth.iam.IAMLoginModule required;\n\
+    let msk = "bootstrap.servers=b-1.a.b.c2.kafka.us-east-1.amazonaws.com:9098\nsecurity.protocol=SASL_SSL\n\
+               sasl.mechanism=AWS_MSK_IAM\n\
+               sasl.jaas.config=software.amazon.msk.auth.iam.IAMLoginModule required awsProfileName=\"dev\" awsDebugCreds=true;\n\
                sasl.client.callback.handler.class=software.amazon.msk.auth.iam.IAMClientCallbackHandler\n";
+    let msk_by_oauth = "bootstrap.servers=b-1.a.b.c2.kafka.us-east-1.amazonaws.com:9098\nsecurity.protocol=SASL_SSL\n\
+                        sasl.mechanism=OAUTHBEARER\n\
+                        sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;\n\
+                        sasl.login.callback.handler.class=software.amazon.msk.auth.iam.IAMOAuthBearerLoginCallbackHandler\n";
     let oauth = "security.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\n\
                  sasl.login.callback.handler.class=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler\n\
                  sasl.oauthbearer.token.endpoint.url=https://login.example.com/token\n\
-                 sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required clientId='a' clientSecret='hunter2';";
-    for (text, names) in [
-        (msk, "sasl.client.callback.handler.class, sasl.jaas.config"),
-        (oauth, "sasl.login.callback.handler.class, sasl.oauthbearer.token.endpoint.url, sasl.jaas.config"),
+                 sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required clientId='a';";
+    let of_msk = "a provider of tokens replaces (`with_token_provider`): `tokens::MskIamProvider` of the crate feature \
+                  `aws-msk-iam`, with the AWS credentials that the program has";
+    let of_other = "a provider of tokens replaces (`with_token_provider`)";
+    for (text, names, why, provider) in [
+        (msk, "sasl.client.callback.handler.class, sasl.jaas.config (awsProfileName)", of_msk, "MskIamProvider"),
+        (msk_by_oauth, "sasl.login.callback.handler.class, sasl.jaas.config", of_msk, "MskIamProvider"),
+        (
+            oauth,
+            "sasl.login.callback.handler.class, sasl.oauthbearer.token.endpoint.url, sasl.jaas.config",
+            of_other,
+            "OidcProvider",
+        ),
     ] {
         let (config, ignored) = apply::<KafkaSinkConfig>(text).unwrap();
         assert_eq!(properties(&config), [("sasl.mechanism", "OAUTHBEARER"), ("security.protocol", "SASL_SSL")]);
-        assert_eq!(ignored, [format!("{names}, which a provider of tokens replaces (`with_token_provider`)")]);
+        assert_eq!(ignored, [format!("{names}, which {why}")]);
         let config = KafkaSinkConfig { topic: "orders".into(), ..config };
         let conflicts = config.all_conflicts(Built::WHOLE);
         let conflicts: Vec<_> = conflicts.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            conflicts,
-            ["`properties` has \"sasl.mechanism\" with OAUTHBEARER, and there is no provider of tokens: set one with \
-              `with_token_provider`"]
-        );
+        let expected =
+            "`properties` has \"sasl.mechanism\" with OAUTHBEARER, and there is no provider of tokens: set one";
+        assert!(conflicts.len() == 1 && conflicts[0].starts_with(expected), "{conflicts:?}");
+        assert!(conflicts[0].contains(provider), "{conflicts:?}");
         let config = config.with_token_provider(|| async { Err::<crate::OauthToken, _>("down") });
         assert_eq!(config.all_conflicts(Built::WHOLE), []);
         // In a file that has faults, the provider is not one.
@@ -96,6 +109,41 @@ fn tokens() {
             "line 2: sasl.jaas.config gets tokens, which only the mechanism OAUTHBEARER uses: remove it, or set sasl.mechanism to OAUTHBEARER"
         ]
     );
+}
+
+/// Client credentials: with the feature they are all that a provider needs.
+#[test]
+fn client_credentials() {
+    let java = "security.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\n\
+                sasl.login.callback.handler.class=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler\n\
+                sasl.oauthbearer.token.endpoint.url=https://login.example.com/token\n\
+                sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required clientId='a' \
+                clientSecret='hunter2' scope='kafka' extension_logicalCluster='lkc-1';";
+    let librdkafka = "security.protocol=SASL_SSL\nsasl.mechanisms=OAUTHBEARER\nsasl.oauthbearer.method=oidc\n\
+                      sasl.oauthbearer.client.id=a\nsasl.oauthbearer.client.secret=hunter2\n\
+                      sasl.oauthbearer.token.endpoint.url=https://login.example.com/token\n";
+    for text in [java, librdkafka] {
+        let (config, ignored) = apply::<KafkaSinkConfig>(text).unwrap();
+        assert_eq!(config.token_provider.get().is_some(), cfg!(feature = "oidc"));
+        assert!(config.properties.keys().all(|name| !name.starts_with("sasl.oauthbearer.")), "{config:?}");
+        let why = if cfg!(feature = "oidc") {
+            "the provider of tokens replaces that is made of them"
+        } else {
+            "the crate feature `oidc` makes a provider of tokens of; without it, set one (`with_token_provider`)"
+        };
+        assert!(ignored.len() == 1 && ignored[0].ends_with(&format!(", which {why}")), "{ignored:?}");
+        assert!(!format!("{config:?} {ignored:?}").contains("hunter2"));
+        let config = apply::<KafkaSourceConfig>(text).unwrap().0;
+        assert_eq!(config.token_provider.get().is_some(), cfg!(feature = "oidc"));
+    }
+    let of =
+        |url| format!("sasl.mechanism=OAUTHBEARER\nsasl.oauthbearer.client.id=a\nsasl.oauthbearer.client.secret={url}");
+    let wrong = of("<hunter2>\nsasl.oauthbearer.token.endpoint.url=https://a");
+    assert!(faults(&wrong)[0].starts_with("line 3: sasl.oauthbearer.client.secret has a placeholder"));
+    #[cfg(feature = "oidc")]
+    assert!(faults(&of("hunter2\nsasl.oauthbearer.token.endpoint.url=login.example.com/token"))[0].starts_with(
+        "line 4: sasl.oauthbearer.token.endpoint.url: the provider of tokens cannot be used: its endpoint is not a URL"
+    ));
 }
 
 #[test]

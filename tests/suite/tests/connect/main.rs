@@ -2,6 +2,7 @@
 //! TLS, mTLS, SASL and ACLs.
 #![allow(clippy::unwrap_used)] // a test may fail
 
+mod providers;
 mod tokens;
 
 use std::time::Duration;
