@@ -296,13 +296,13 @@ fn the_clock_needs_no_runtime() {
 
 #[test]
 fn the_last_error_holds_no_record() {
-    struct Value(Arc<()>);
+    struct Value(Arc<[u8]>);
     impl AsRef<[u8]> for Value {
         fn as_ref(&self) -> &[u8] {
-            b"large"
+            &self.0
         }
     }
-    let (held, metrics) = (Arc::new(()), Metrics::new());
+    let (held, metrics) = (Arc::<[u8]>::from(*b"large"), Metrics::new());
     let record = Record::new("orders").with_value(bytes::Bytes::from_owner(Value(Arc::clone(&held))));
     metrics.record_failed(&Error::new(ErrorKind::Broker, "not now").with_record(record));
     assert_eq!(Arc::strong_count(&held), 1);
