@@ -83,19 +83,19 @@ pub async fn an_error_gives_its_record_back<F: Fixture>(fixture: &F) -> Applied 
     for (what, record) in cases {
         let future = call(&mut open.transport, record.clone()).await;
         let error = within(fixture.patience(), what, future).await.expect_err(what);
-        assert_given_back(error, record, what);
+        assert_given_back(error, &record, what);
     }
     let _nothing_was_open = open.control.close(Duration::from_secs(10)).await.expect("close");
     let future = call(&mut open.transport, record()).await;
     let error = within(fixture.patience(), "a refusal", future).await.expect_err("closed");
-    assert_given_back(error, record(), "after a close");
+    assert_given_back(error, &record(), "after a close");
     Ok(())
 }
 
-fn assert_given_back(mut error: Error, sent: Record, what: &str) {
+fn assert_given_back(mut error: Error, sent: &Record, what: &str) {
     let mut given = error.take_record().unwrap_or_else(|| panic!("{what}: no record: {error:#}"));
     given.partition = sent.partition.and(given.partition);
-    assert_eq!(given, sent, "{what}: {error:#}");
+    assert_eq!(&given, sent, "{what}: {error:#}");
 }
 
 /// A deadline resolves the future: a parked record is withdrawn and not written, one in flight may be. Its report frees
