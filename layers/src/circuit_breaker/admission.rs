@@ -30,6 +30,7 @@ impl Admitted {
     }
 
     /// Records the success of the call.
+    #[cfg(feature = "record-stack")]
     #[inline]
     pub(crate) fn succeed(&self, shared: &BreakerInner) {
         shared.succeed(&self.ticket);

@@ -6,6 +6,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub struct SourceError(Box<Inner>);
 struct Inner {
     kind: SourceErrorKind,
     message: String,
-    help: &'static str,
+    help: Cow<'static, str>,
     partitions: Vec<TopicPartition>,
     offset: Option<i64>,
     failed: Option<(FailedRecord, Receipt)>,
@@ -133,11 +134,11 @@ impl SourceError {
     fn of(
         kind: SourceErrorKind,
         message: String,
-        help: &'static str,
+        help: impl Into<Cow<'static, str>>,
         partitions: Vec<TopicPartition>,
         source: Option<Error>,
     ) -> Self {
-        let (offset, failed, report) = Default::default();
+        let (help, (offset, failed, report)) = (help.into(), Default::default());
         let error = Self(Box::new(Inner { kind, message, help, partitions, offset, failed, source: None, report }));
         source.into_iter().fold(error, Self::caused_by)
     }
@@ -171,7 +172,7 @@ impl SourceError {
 
     /// One line that says what to do.
     pub fn help(&self) -> &str {
-        self.0.help
+        &self.0.help
     }
 
     /// The partitions that the error is about.

@@ -1,8 +1,8 @@
 //! The errors that say what happened to partitions.
 
-use kafka_tower_core::TopicPartition;
 use kafka_tower_core::source::Notice;
 use kafka_tower_core::text::count;
+use kafka_tower_core::{Error, TopicPartition};
 
 use super::{SourceError, SourceErrorKind};
 use crate::source::failure::Failure;
@@ -28,6 +28,7 @@ impl SourceError {
                 let what = if source.is_some() { "was refused" } else { "had no answer in time" };
                 let message = format!("a commit {what}: {}", list(&partitions));
                 let help = "go on: the offsets are committed again; after a crash their messages are read again";
+                let help = source.as_ref().map_or_else(|| help.to_owned(), |source| with_help_of(help, source));
                 Some(Self::of(SourceErrorKind::Commit, message, help, partitions, source))
             }
             Notice::Behind(partitions) => {
@@ -65,13 +66,14 @@ impl SourceError {
                     Some(at) => format!("{at} cannot be read at present"),
                     None => "the client cannot read at present".to_owned(),
                 };
-                let help = "go on: it is tried again; remove the cause, which `source` names";
+                let help = with_help_of("go on: it is tried again", &source);
                 let kind = SourceErrorKind::Client(source.kind());
                 Some(Self::of(kind, message, help, at.into_iter().collect(), Some(source)))
             }
             Notice::Failed(source) => {
                 let message = "the client has ended".to_owned();
-                Some(Self::of(SourceErrorKind::Failed, message, "build a new source", Vec::new(), Some(source)))
+                let help = with_help_of("build a new source", &source);
+                Some(Self::of(SourceErrorKind::Failed, message, help, Vec::new(), Some(source)))
             }
             Notice::Unsettled(_) | Notice::Skipped { .. } | Notice::Stalled(..) | Notice::GoesOn(..) => None,
         }
@@ -96,6 +98,11 @@ impl SourceError {
         }
         error
     }
+}
+
+/// The cause prints no help of its own.
+fn with_help_of(help: &str, cause: &Error) -> String {
+    format!("{help}; {}", cause.help())
 }
 
 /// At most ten partitions.

@@ -107,7 +107,8 @@ impl Cluster {
         blocking(move || {
             let end = Instant::now() + LIMIT;
             loop {
-                let found = consumer.offsets_for_times(at.clone(), LIMIT);
+                // Short: the call asks once for the leaders, and waits for them until its time is over.
+                let found = consumer.offsets_for_times(at.clone(), Duration::from_secs(1));
                 match found.map(|found| found.elements().iter().try_for_each(|of| of.error())) {
                     Ok(Ok(())) => return Ok(()),
                     Ok(Err(error)) | Err(error) if Instant::now() > end => {
