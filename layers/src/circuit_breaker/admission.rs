@@ -24,9 +24,8 @@ impl Admitted {
 
     /// Makes an admission, which counts. `shared` must be the breaker that admitted the call.
     #[inline]
-    pub(crate) fn admission(&self, shared: &Arc<BreakerInner>) -> Admission {
-        let admitted = Self { ticket: self.ticket.again(), deliveries: self.deliveries };
-        Admission { shared: Some(Arc::clone(shared)), admitted }
+    pub(crate) fn admission(self, shared: &Arc<BreakerInner>) -> Admission {
+        Admission(Some((Arc::clone(shared), self)))
     }
 
     /// Records the success of the call.
@@ -38,86 +37,81 @@ impl Admitted {
 }
 
 /// Permission for one call. It counts at most once. If it is dropped without a result, for example because the
-/// service below or a classifier panics, it is neutral and frees a probe's place.
+/// service below or a classifier panics, it is neutral and frees a probe's place. `None` if it has already counted.
 #[derive(Debug)]
-pub(crate) struct Admission {
-    /// `None` if it has already counted.
-    shared: Option<Arc<BreakerInner>>,
-    admitted: Admitted,
-}
+pub(crate) struct Admission(Option<(Arc<BreakerInner>, Admitted)>);
 
 impl Admission {
     /// Takes this admission, unless it has counted or was taken.
     #[inline]
     pub(super) fn take(&mut self) -> Option<Self> {
-        let shared = self.shared.take()?;
-        let admitted = Admitted { ticket: self.admitted.ticket.again(), deliveries: self.admitted.deliveries };
-        Some(Self { shared: Some(shared), admitted })
+        self.0.take().map(|counts| Self(Some(counts)))
     }
 
     /// Leaves it to the caller that the call counts.
-    pub(super) fn into_admitted(mut self) -> Admitted {
-        self.shared = None;
-        Admitted { ticket: self.admitted.ticket.again(), deliveries: self.admitted.deliveries }
+    pub(super) fn into_admitted(mut self) -> Option<Admitted> {
+        self.0.take().map(|(_, admitted)| admitted)
     }
 
     /// Whether the breaker is in the period in which the call was admitted.
     pub(super) fn is_current(&self) -> bool {
-        self.shared.as_ref().is_some_and(|shared| shared.is_current(&self.admitted.ticket))
+        self.0.as_ref().is_some_and(|(shared, admitted)| shared.is_current(&admitted.ticket))
     }
 
     /// Begins the lease of a probe that was admitted before its call.
     pub(super) fn called(&self) {
-        if let Some(shared) = &self.shared {
-            shared.called(&self.admitted.ticket);
+        if let Some((shared, admitted)) = &self.0 {
+            shared.called(&admitted.ticket);
         }
     }
 
     #[inline]
     pub(super) fn succeed(mut self) {
-        if let Some(shared) = self.shared.take() {
-            shared.succeed(&self.admitted.ticket);
+        if let Some((shared, admitted)) = self.0.take() {
+            shared.succeed(&admitted.ticket);
         }
     }
 
     /// Records a result whose outcome the classifier has decided.
     pub(crate) fn settle<R>(mut self, outcome: Outcome, result: &Result<R>) {
-        let Some(shared) = self.shared.take() else { return };
+        let Some((shared, admitted)) = self.0.take() else { return };
         if let Some(unanswered) = result.as_ref().err().and_then(Error::unanswered) {
             follow(&shared, unanswered);
         }
-        shared.settle(&self.admitted.ticket, outcome, || result.as_ref().err().map(errors::failure));
+        shared.settle(&admitted.ticket, outcome, || result.as_ref().err().map(errors::failure));
     }
 
     /// Records that the call timed out. `dropped` is what a transport reported when the future below was dropped.
     pub(crate) fn timed_out<R>(mut self, result: &Result<R>, dropped: Option<&Unanswered>) {
-        let Some(shared) = self.shared.take() else { return };
+        let Some((shared, admitted)) = self.0.take() else { return };
         let unanswered = result.as_ref().err().and_then(Error::unanswered).or(dropped);
-        let outcome = self.judge(&shared, unanswered.map_or(Record::Unknown, Record::from), unanswered);
-        shared.settle(&self.admitted.ticket, outcome, || result.as_ref().err().map(errors::failure));
+        let outcome = admitted.judge(&shared, unanswered.map_or(Record::Unknown, Record::from), unanswered);
+        shared.settle(&admitted.ticket, outcome, || result.as_ref().err().map(errors::failure));
     }
 
     /// Records that the caller dropped the call's future.
     pub(crate) fn abandoned(mut self, dropped: Option<&Unanswered>) {
-        let Some(shared) = self.shared.take() else { return };
-        let outcome = self.judge(&shared, dropped.map_or(Record::NotHandedOver, Record::from), dropped);
+        let Some((shared, admitted)) = self.0.take() else { return };
+        let outcome = admitted.judge(&shared, dropped.map_or(Record::NotHandedOver, Record::from), dropped);
         let waited = dropped.and_then(Unanswered::handed_over_for);
-        shared.settle(&self.admitted.ticket, outcome, || waited.map(errors::abandoned));
+        shared.settle(&admitted.ticket, outcome, || waited.map(errors::abandoned));
     }
 
     #[cold]
     fn settle_neutral(&mut self) {
-        if let Some(shared) = self.shared.take() {
-            shared.settle(&self.admitted.ticket, Outcome::Neutral, || None);
+        if let Some((shared, admitted)) = self.0.take() {
+            shared.settle(&admitted.ticket, Outcome::Neutral, || None);
         }
     }
+}
 
+impl Admitted {
     fn judge(&self, shared: &Arc<BreakerInner>, record: Record, unanswered: Option<&Unanswered>) -> Outcome {
         // Subscribe first: a report that has already arrived counts as a delivery.
         if let Some(unanswered) = unanswered {
             follow(shared, unanswered);
         }
-        judge(&Evidence { record, delivered_meanwhile: shared.deliveries() != self.admitted.deliveries })
+        judge(&Evidence { record, delivered_meanwhile: shared.deliveries() != self.deliveries })
     }
 }
 
@@ -139,7 +133,7 @@ impl From<&Unanswered> for Record {
 impl Drop for Admission {
     #[inline]
     fn drop(&mut self) {
-        if self.shared.is_some() {
+        if self.0.is_some() {
             self.settle_neutral();
         }
     }

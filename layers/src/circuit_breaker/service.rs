@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 use kafka_tower_core::{Error, Result};
 use tower_service::Service;
 
-use super::admission::Admitted;
+use super::admission::{Admission, Admitted};
 use super::inner::{BreakerInner, Waiter};
 use super::state::{Admits, Ticket};
 use super::wait::Wait;
@@ -88,9 +88,10 @@ impl<S: Clone, C> CircuitBreaker<S, C> {
     /// Admits a call of the service below, which must follow, or returns the rejection.
     #[inline]
     pub(crate) fn admit(&mut self) -> Result<Admitted> {
-        if let Some(admission) = self.wait.as_mut().and_then(|wait| wait.take()) {
+        let waited = self.wait.as_mut().and_then(|wait| wait.take());
+        if let Some(admitted) = waited.and_then(Admission::into_admitted) {
             self.readiness = Readiness::NotPolled;
-            return Ok(admission.into_admitted());
+            return Ok(admitted);
         }
         match self.shared.admit() {
             Ok(ticket) if self.readiness == Readiness::Ready => {

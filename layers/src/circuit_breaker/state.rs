@@ -42,13 +42,6 @@ pub(super) struct Ticket {
     pub(super) generation: u32,
 }
 
-impl Ticket {
-    /// Copies the ticket. Only one of the two may count.
-    pub(super) fn again(&self) -> Self {
-        Self { generation: self.generation }
-    }
-}
-
 /// When a call is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admits {

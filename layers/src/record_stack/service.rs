@@ -89,7 +89,7 @@ impl Unsettled<'_> {
 impl Drop for Unsettled<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(admitted) = &self.1 {
+        if let Some(admitted) = self.1.take() {
             drop(admitted.admission(self.0));
         }
     }
