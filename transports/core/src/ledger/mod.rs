@@ -189,7 +189,7 @@ impl<A> Ledger<A> {
 
     /// When to call [`RecordTransport::expire`] next: no deadline is before that.
     pub fn next_deadline(&self) -> Option<Instant> {
-        // Dropped after the lock: a report that nobody took has records.
+        // Dropped after the lock: a report that was not taken holds records.
         let _done;
         let mut deadlines = self.deadlines();
         _done = deadlines.tenants.take_done();
