@@ -116,3 +116,44 @@ fn credentials_that_are_empty_are_refused() {
         assert_eq!(error.to_string(), "the AWS credentials are empty");
     }
 }
+
+/// Keeps the fields of all events and spans, at each level.
+#[derive(Default)]
+struct Log(std::sync::Mutex<String>);
+
+impl tracing::field::Visit for &Log {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        self.0.lock().unwrap().push_str(&format!("{field}={value:?} "));
+    }
+}
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::Id {
+        span.record(&mut &*self);
+        tracing::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::Id, values: &tracing::span::Record<'_>) {
+        values.record(&mut &*self);
+    }
+    fn record_follows_from(&self, _: &tracing::Id, _: &tracing::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut &*self);
+    }
+    fn enter(&self, _: &tracing::Id) {}
+    fn exit(&self, _: &tracing::Id) {}
+}
+
+#[test]
+fn nothing_of_the_credentials_is_logged_at_any_level() {
+    let log = std::sync::Arc::new(Log::default());
+    tracing::subscriber::with_default(std::sync::Arc::clone(&log), || {
+        tracing::trace!("it is heard");
+        let credentials = keys("AKIDEXAMPLE", SECRET, Some("hunter2"));
+        token(&credentials, "us-east-1", SystemTime::UNIX_EPOCH + NOW).unwrap();
+    });
+    let log = log.0.lock().unwrap();
+    assert!(log.contains("it is heard") && !log.contains(SECRET) && !log.contains("hunter2"), "{log}");
+}
