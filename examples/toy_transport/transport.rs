@@ -1,6 +1,7 @@
 //! A transport of one's own: it sends records to the [`ToyBroker`] in this process. The ledger does the hard part: limits,
 //! order, wake-ups, outcomes and the report of a close. `docs/transport.md` explains this file.
 
+use std::any::TypeId;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -192,8 +193,8 @@ impl Control for ToyControl {
         })
     }
 
-    fn gives_records_back(&self) -> bool {
-        true // its errors contain the records, so that a sink keeps no copies
+    fn giver(&self) -> Option<TypeId> {
+        Some(TypeId::of::<ToyTransport>())
     }
 
     fn partition_count(&self, topic: &str) -> Option<u32> {

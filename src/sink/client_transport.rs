@@ -1,12 +1,12 @@
 //! The transport of a client, behind one type: which one it is does not show in the type of a client.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use kafka_tower_core::{Delivery, Error, Record, Result, Transport};
+use kafka_tower_core::{Control, Delivery, Error, Record, Result, Transport};
 #[cfg(feature = "memory")]
 use kafka_tower_memory::MemoryTransport;
 #[cfg(feature = "rdkafka")]
@@ -20,7 +20,11 @@ type BoxFuture = Pin<Box<dyn Future<Output = Result<Delivery>> + Send>>;
 ///
 /// The first two cost a record nothing more than alone; any other is boxed, which costs one allocation for each record.
 #[derive(Clone)]
-pub struct ClientTransport(Kind);
+pub struct ClientTransport {
+    kind: Kind,
+    /// What it was made of.
+    transport: TypeId,
+}
 
 #[derive(Clone)]
 enum Kind {
@@ -33,29 +37,44 @@ enum Kind {
 
 impl ClientTransport {
     pub(super) fn of<S: Transport>(transport: S) -> Self {
-        let mut transport = Some(transport);
-        let any: &mut dyn Any = &mut transport;
-        #[cfg(feature = "rdkafka")]
-        if let Some(known) = any.downcast_mut().and_then(Option::take) {
-            return Self(Kind::Rdkafka(known));
-        }
-        #[cfg(feature = "memory")]
-        if let Some(known) = any.downcast_mut().and_then(Option::take) {
-            return Self(Kind::Memory(known));
-        }
-        let _ = any;
-        let Some(other) = transport else { unreachable!("it was of no known type") };
-        Self(Kind::Other(Box::new(other)))
+        Self { kind: Kind::of(transport), transport: TypeId::of::<S>() }
+    }
+
+    /// Whether the errors of this transport contain their records.
+    pub(super) fn gives_records_back(&self, control: &dyn Control) -> bool {
+        control.giver() == Some(self.transport)
     }
 
     /// The transport over librdkafka, if it is that.
     #[cfg(feature = "rdkafka")]
     pub(super) fn rdkafka(&self) -> Option<&RdkafkaTransport> {
-        match &self.0 {
+        match &self.kind {
             Kind::Rdkafka(transport) => Some(transport),
             _ => None,
         }
     }
+}
+
+impl Kind {
+    fn of<S: Transport>(transport: S) -> Self {
+        let mut transport = Some(transport);
+        #[cfg(feature = "rdkafka")]
+        if let Some(known) = taken(&mut transport) {
+            return Self::Rdkafka(known);
+        }
+        #[cfg(feature = "memory")]
+        if let Some(known) = taken(&mut transport) {
+            return Self::Memory(known);
+        }
+        let Some(other) = transport else { unreachable!("it was of no known type") };
+        Self::Other(Box::new(other))
+    }
+}
+
+/// Takes the value, if it is of this type. The types are compared when this is compiled.
+#[inline]
+pub(super) fn taken<A: 'static, B: 'static>(value: &mut Option<A>) -> Option<B> {
+    (value as &mut dyn Any).downcast_mut().and_then(Option::take)
 }
 
 impl Service<Record> for ClientTransport {
@@ -65,7 +84,7 @@ impl Service<Record> for ClientTransport {
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        match &mut self.0 {
+        match &mut self.kind {
             #[cfg(feature = "rdkafka")]
             Kind::Rdkafka(transport) => transport.poll_ready(cx),
             #[cfg(feature = "memory")]
@@ -76,7 +95,7 @@ impl Service<Record> for ClientTransport {
 
     #[inline]
     fn call(&mut self, record: Record) -> ClientFuture {
-        ClientFuture(match &mut self.0 {
+        ClientFuture(match &mut self.kind {
             #[cfg(feature = "rdkafka")]
             Kind::Rdkafka(transport) => Sent::Rdkafka(transport.call(record)),
             #[cfg(feature = "memory")]
@@ -147,7 +166,7 @@ impl Clone for Box<dyn DynTransport> {
 
 impl fmt::Debug for ClientTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match &self.0 {
+        let kind = match &self.kind {
             #[cfg(feature = "rdkafka")]
             Kind::Rdkafka(_) => "rdkafka",
             #[cfg(feature = "memory")]

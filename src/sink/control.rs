@@ -1,5 +1,6 @@
 //! The control handle that a sink returns: the transport's, with the transactions of the sink.
 
+use std::any::TypeId;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,8 +67,8 @@ impl Control for SinkControl {
         self.transport.last_error()
     }
 
-    fn gives_records_back(&self) -> bool {
-        self.transport.gives_records_back()
+    fn giver(&self) -> Option<TypeId> {
+        self.transport.giver()
     }
 
     fn generation(&self) -> u64 {

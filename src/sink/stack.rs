@@ -19,6 +19,7 @@
 //! No other place orders the layers. For another order, compose the layers with tower's `ServiceBuilder` and make a
 //! sink with [`KafkaSink::from_service`](crate::KafkaSink::from_service).
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ use kafka_tower_layers::serialize::{BytesSerializer, MessageSerializer, Serializ
 use tower_layer::{Identity, Layer};
 
 use super::boxed::DynStack;
+use super::client_transport::ClientTransport;
 use super::options::{Profiles, StackOptions};
 use super::stack_layer::StackLayer;
 use super::telemetry::SinkTelemetry;
@@ -112,7 +114,7 @@ where
     S: Transport,
 {
     let instruments = Instruments::new(config);
-    let layers = Layers::new(config, options, &instruments, control, None);
+    let layers = Layers::new(config, options, &instruments, (&transport, control), None);
     instruments.metered(layers.stack(serializer, &Identity::new(), transport))
 }
 
@@ -199,13 +201,13 @@ impl<T: Send + Sync + 'static> StackFactory<T> {
         let of_records = Arc::clone(&common);
         let make = move |options: &StackOptions| {
             let (settings, instruments, control, transport) = &*common;
-            let layers = Layers::new(settings, options, instruments, Arc::clone(control), Some(&others));
+            let layers = Layers::new(settings, options, instruments, (transport, Arc::clone(control)), Some(&others));
             let stack = outer.layer(layers.stack(Arc::clone(&serializer), &records, transport.clone()));
             instruments.telemetry.erase(instruments.metered(stack))
         };
         let make_encoded = move |options: &StackOptions| {
             let (settings, instruments, control, transport) = &*of_records;
-            let layers = Layers::new(settings, options, instruments, Arc::clone(control), None);
+            let layers = Layers::new(settings, options, instruments, (transport, Arc::clone(control)), None);
             let stack = layers.stack::<Bytes, _, _, _>(Arc::new(BytesSerializer), &Identity::new(), transport.clone());
             instruments.telemetry.erase(instruments.metered(stack))
         };
@@ -243,15 +245,15 @@ struct Layers {
 }
 
 impl Layers {
-    fn new(
+    fn new<S: Transport>(
         config: &KafkaSinkConfig,
         options: &StackOptions,
         instruments: &Instruments,
-        control: Arc<dyn Control>,
+        (transport, control): (&S, Arc<dyn Control>),
         profiles: Option<&Arc<Profiles>>,
     ) -> Self {
         // A record that is given back has lost its ticket of a transaction.
-        let keeps = !control.gives_records_back() || config.enable_transactions;
+        let keeps = config.enable_transactions || !gives_records_back(transport, &*control);
         let mut partition = PartitionLayer::new(options.strategy, control);
         if let Some(partitioner) = &options.partitioner {
             partition = partition.partitioner(Arc::clone(partitioner));
@@ -288,6 +290,14 @@ impl Layers {
         SerializeLayer::new(Arc::clone(&self.topic), serializer)
             .content_type_header(self.content_type_header)
             .layer(yours.layer(self.records.layer(transport)))
+    }
+}
+
+/// Whether the errors of this service contain their records. A layer of the user around a transport has errors of its own.
+fn gives_records_back<S: Transport>(service: &S, control: &dyn Control) -> bool {
+    match (service as &dyn Any).downcast_ref::<ClientTransport>() {
+        Some(of_client) => of_client.gives_records_back(control),
+        None => control.gives_records_back::<S>(),
     }
 }
 

@@ -3,7 +3,6 @@
 //! The futures of the default stack over the transports of this project name neither the message's type nor the serializer,
 //! so that they fit in one enum. All others are boxed, which costs one allocation for each send.
 
-use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -18,7 +17,7 @@ use kafka_tower_memory::MemoryTransport;
 #[cfg(feature = "rdkafka")]
 use kafka_tower_rdkafka::RdkafkaTransport;
 
-use super::client_transport::ClientTransport;
+use super::client_transport::{ClientTransport, taken};
 
 /// Future of the default stack over a transport.
 type Default<S> = MeteredFuture<SerializeFuture<RecordStack<S>>>;
@@ -37,20 +36,19 @@ enum Kind {
 }
 
 impl StackFuture {
-    /// Boxes a future, unless it is one of those that are known. The types are compared when this is compiled.
+    /// Boxes a future, unless it is one of those that are known.
     #[inline]
     pub(super) fn of<F: Future<Output = Result<Delivery>> + Send + 'static>(future: F) -> Self {
         let mut future = Some(future);
-        let any: &mut dyn Any = &mut future;
         #[cfg(feature = "rdkafka")]
-        if let Some(known) = any.downcast_mut().and_then(Option::take) {
+        if let Some(known) = taken(&mut future) {
             return Self(Kind::Rdkafka(known));
         }
         #[cfg(feature = "memory")]
-        if let Some(known) = any.downcast_mut().and_then(Option::take) {
+        if let Some(known) = taken(&mut future) {
             return Self(Kind::Memory(known));
         }
-        if let Some(known) = any.downcast_mut().and_then(Option::take) {
+        if let Some(known) = taken(&mut future) {
             return Self(Kind::Client(known));
         }
         let Some(other) = future else { unreachable!("it was of no known type") };

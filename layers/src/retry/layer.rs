@@ -50,15 +50,15 @@ impl RetryLayer {
     /// Sets whether each send keeps a copy of its record for its retries. Default: true.
     ///
     /// False saves the copy where the error of a failed attempt [contains the record](kafka_tower_core::Error::take_record):
-    /// over a transport that [gives records back](kafka_tower_core::Control::gives_records_back), if all layers between pass
-    /// its errors on. A record that no error gives back is not sent again.
+    /// over a transport that [gives records back](kafka_tower_core::Control::giver), if all layers between
+    /// pass its errors on. A record that no error gives back is not sent again.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> kafka_tower_core::Result<()> {
     /// use kafka_tower_core::{Error, ErrorKind, Persistence, Record};
     /// use kafka_tower_layers::retry::RetryLayer;
-    /// use kafka_tower_memory::MemoryKafka;
+    /// use kafka_tower_memory::{MemoryKafka, MemoryTransport};
     /// use tower::{ServiceBuilder, ServiceExt};
     ///
     /// let kafka = MemoryKafka::new().with_topic("orders", 3);
@@ -66,7 +66,7 @@ impl RetryLayer {
     /// kafka.script().times(2).fail(no_leader);
     ///
     /// let transport = kafka.transport();
-    /// let keep = !transport.control().gives_records_back();
+    /// let keep = !transport.control().gives_records_back::<MemoryTransport>();
     /// let service = ServiceBuilder::new().layer(RetryLayer::default().keep_records(keep)).service(transport);
     /// service.oneshot(Record::new("orders").with_value("first")).await?;
     /// assert!(!keep);

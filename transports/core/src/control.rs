@@ -1,3 +1,4 @@
+use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,13 +66,13 @@ pub trait Control: Send + Sync + fmt::Debug + 'static {
         0
     }
 
-    /// Whether the error of a record that may be sent again contains the [record](Error::take_record): every error with
-    /// [`Recovery::Retry`](crate::Recovery::Retry) or [`Recovery::Wait`](crate::Recovery::Wait), and every one with
-    /// [`Scope::Batch`](crate::Scope::Batch). A sink then keeps no copy of a record for its retries.
+    /// The type of the transport whose errors contain their [records](Error::take_record): of `MyTransport`, it is
+    /// `Some(TypeId::of::<MyTransport>())`. A sink over a transport of that type keeps no copy of a record for its retries. It is a
+    /// type, because a layer around the transport has errors of its own, which contain no record.
     ///
-    /// Default: no. A transport with a [ledger](crate::ledger) does it.
-    fn gives_records_back(&self) -> bool {
-        false
+    /// Default: none. [`DeliveryFuture`](crate::ledger::DeliveryFuture) adds the record to an error.
+    fn giver(&self) -> Option<TypeId> {
+        None
     }
 
     /// Opens a control for one of several sinks that share this transport. Its [`tenant`](Self::tenant) is the mark of the
@@ -93,6 +94,15 @@ pub trait Control: Send + Sync + fmt::Debug + 'static {
     /// Transaction calls, if the transport was created for transactions. The handle keeps the transport alive as this
     /// one does.
     fn transactions(&self) -> Option<Arc<dyn TransactionControl>>;
+}
+
+impl dyn Control {
+    /// Whether the errors of a service of type `S` contain their records: it is the transport of this control, and not a layer
+    /// around it. See [`giver`](Control::giver).
+    #[must_use]
+    pub fn gives_records_back<S: 'static>(&self) -> bool {
+        self.giver() == Some(TypeId::of::<S>())
+    }
 }
 
 /// Failed records whose futures were neither polled nor dropped: [`Control::unseen`]. It covers the failures before it was

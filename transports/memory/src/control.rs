@@ -1,5 +1,6 @@
 //! Flush and close.
 
+use std::any::TypeId;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::broker::BrokerClient;
 use crate::owner::Owner;
 use crate::transaction::control::MemoryTransactions;
+use crate::transport::MemoryTransport;
 
 #[derive(Debug)]
 pub(crate) struct MemoryControl {
@@ -78,8 +80,8 @@ impl Control for MemoryControl {
         self.owner.client.gate().in_flight()
     }
 
-    fn gives_records_back(&self) -> bool {
-        true
+    fn giver(&self) -> Option<TypeId> {
+        Some(TypeId::of::<MemoryTransport>())
     }
 
     fn open_tenant(&self) -> Option<Arc<dyn Control>> {

@@ -1,3 +1,4 @@
+use std::any::TypeId;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -13,6 +14,7 @@ use crate::close;
 use crate::event_loop;
 use crate::owner::Owner;
 use crate::transactions::RdkafkaTransactions;
+use crate::transport::RdkafkaTransport;
 
 /// The control side of the transport: flush, close, counts.
 pub(crate) struct RdkafkaControl {
@@ -82,8 +84,8 @@ impl Control for RdkafkaControl {
         self.owner.inner().generation.load(Ordering::Acquire)
     }
 
-    fn gives_records_back(&self) -> bool {
-        true
+    fn giver(&self) -> Option<TypeId> {
+        Some(TypeId::of::<RdkafkaTransport>())
     }
 
     fn open_tenant(&self) -> Option<Arc<dyn Control>> {

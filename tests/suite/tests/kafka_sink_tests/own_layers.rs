@@ -1,18 +1,18 @@
 //! Layers and stacks of the application's own: around records, around messages, and in place of the default stack.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::poll;
 use kafka_tower::layers::circuit_breaker::CircuitState;
 use kafka_tower::memory::MemoryKafka;
 use kafka_tower::{
-    DeliveryGuarantee, Error, ErrorKind, KafkaSink, KafkaSinkConfig, PartitionStrategy, Persistence, Record,
-    SinkMessage,
+    DeliveryGuarantee, Error, ErrorKind, IntoTransport, KafkaClient, KafkaSink, KafkaSinkConfig, PartitionStrategy,
+    Persistence, Record, SinkMessage,
 };
 use tower::timeout::TimeoutLayer;
-use tower::{Service, ServiceBuilder};
+use tower::{Service, ServiceBuilder, ServiceExt};
 
 use crate::layers::{config, sink, transient, values};
 
@@ -213,4 +213,30 @@ async fn a_sink_and_a_stack_can_be_boxed() {
     let boxed = BoxCloneSyncService::new(default);
     KafkaSink::from_service(boxed, control, Duration::from_secs(5)).send(2).await.unwrap();
     assert_eq!(values(&kafka), [1, 2]);
+}
+
+/// The transport's errors contain their records, but this one is the layer's.
+#[tokio::test(start_paused = true)]
+async fn an_error_of_a_layer_around_the_transport_is_retried() {
+    let kafka = MemoryKafka::new().with_topic("numbers", 1);
+    let layered = || {
+        let (transport, control) = kafka.transport().into_transport();
+        let refuses = Arc::new(AtomicBool::new(true));
+        let service = tower::service_fn(move |record: Record| {
+            let (mut transport, refuses) = (transport.clone(), refuses.swap(false, Ordering::SeqCst));
+            async move {
+                match refuses {
+                    true => Err(transient(Persistence::NotPersisted)),
+                    false => transport.ready().await?.call(record).await,
+                }
+            }
+        });
+        (service, control)
+    };
+    let own = KafkaSink::builder(config()).transport(layered()).build().await.unwrap();
+    own.send(1_u32).await.unwrap();
+    let client = KafkaClient::builder(config()).transport(layered()).build().await.unwrap();
+    client.sink("numbers").build().await.unwrap().send(2_u32).await.unwrap();
+    assert_eq!(values(&kafka), [1, 2]);
+    assert_eq!((own.metrics().await.retries, client.metrics().retries), (1, 1));
 }

@@ -51,7 +51,7 @@ pub async fn every_error_states_its_persistence<F: Fixture>(fixture: &F) -> Appl
     Ok(())
 }
 
-/// If the transport [gives records back](kafka_tower_core::Control::gives_records_back), each error contains its record as it
+/// If the transport [gives records back](kafka_tower_core::Control::giver), each error contains its record as it
 /// was sent, or with the partition that the transport chose: a layer that sends it again keeps no copy.
 ///
 /// # Errors
@@ -63,7 +63,7 @@ pub async fn every_error_states_its_persistence<F: Fixture>(fixture: &F) -> Appl
 /// If not.
 pub async fn an_error_gives_its_record_back<F: Fixture>(fixture: &F) -> Applied {
     let mut open = fixture.open(Limits { records: 100, bytes: 1_000 }, 2).await;
-    if !open.control.gives_records_back() {
+    if !open.control.gives_records_back::<F::Transport>() {
         return Ok(());
     }
     let topic = open.topic.clone();

@@ -1,5 +1,6 @@
 //! A transport with one defect.
 
+use std::any::TypeId;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -196,8 +197,8 @@ impl Control for BrokenControl {
         now
     }
 
-    fn gives_records_back(&self) -> bool {
-        self.memory.gives_records_back()
+    fn giver(&self) -> Option<TypeId> {
+        Some(TypeId::of::<Broken>())
     }
 
     fn transactions(&self) -> Option<Arc<dyn TransactionControl>> {

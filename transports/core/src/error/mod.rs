@@ -238,7 +238,7 @@ impl Error {
         self
     }
 
-    /// Takes the record that failed, if the transport [gives records back](crate::Control::gives_records_back): as it was
+    /// Takes the record that failed, if the transport [gives records back](crate::Control::giver): as it was
     /// sent, to be sent again or kept elsewhere. Its ticket of a transaction is not given back.
     ///
     /// ```

@@ -1,5 +1,6 @@
 //! The records of one tenant: its control, over a ledger that several sinks share.
 
+use std::any::TypeId;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -129,8 +130,8 @@ impl<R: RecordTransport> Control for TenantControl<R> {
         self.whole.last_error()
     }
 
-    fn gives_records_back(&self) -> bool {
-        self.whole.gives_records_back()
+    fn giver(&self) -> Option<TypeId> {
+        self.whole.giver()
     }
 
     fn generation(&self) -> u64 {
@@ -226,7 +227,8 @@ impl Tenants {
         }
     }
 
-    /// Takes the closes that are done. Drop them without a lock: a report that nobody took has records.
+    /// Takes the closes that are done. Drop them without a lock: a report that was not taken holds records, whose drop may run the
+    /// application's code.
     pub(super) fn take_done(&mut self) -> Vec<Arc<TenantClose>> {
         self.take(|_, close| close.closing.is_done())
     }
