@@ -7,12 +7,14 @@ use kafka_tower::tokens::aws_credential_types::Credentials;
 use kafka_tower::tokens::aws_credential_types::provider::error::CredentialsError;
 use kafka_tower::tokens::aws_credential_types::provider::{ProvideCredentials, future};
 use kafka_tower::tokens::{MskIamProvider, OidcProvider};
-use kafka_tower::{Error, ErrorKind, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, Recovery};
+use kafka_tower::{Error, ErrorKind, KafkaSink, KafkaSinkConfig, KafkaSourceConfig, Recovery};
 use kafka_tower_testkit::kafka::{Cluster, Listener, unsigned_token};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
+
+use crate::tokens::{goes_on_while, sink, source};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const SECRET: &str = "hunter2";
@@ -106,10 +108,6 @@ fn config(kafka: &Cluster, topic: &str) -> KafkaSinkConfig {
     .with_property("sasl.mechanism", "OAUTHBEARER")
 }
 
-async fn sink(config: KafkaSinkConfig) -> KafkaSink<usize> {
-    KafkaSink::new(config).await.unwrap_or_else(|error| panic!("{error:#}"))
-}
-
 /// Why connecting fails.
 async fn failure(config: KafkaSinkConfig) -> Error {
     let error = KafkaSink::<usize>::new(config).await.err().unwrap();
@@ -161,19 +159,10 @@ async fn a_sink_and_a_source_with_the_settings_of_a_file_get_tokens_and_renew_th
     let sink = sink(KafkaSinkConfig { topic: topic.clone(), connect_timeout_ms: 20_000, ..of_file }).await;
     let of_file = KafkaSourceConfig::from_properties(&librdkafka).unwrap();
     let of_file = KafkaSourceConfig { topics: vec![topic], connect_timeout_ms: 20_000, ..of_file };
-    let mut source = KafkaSource::<usize>::new(of_file).await.unwrap_or_else(|error| panic!("{error:#}"));
-    let mut sent = 0;
+    let source = source(of_file).await;
     // The source has a client that looks for brokers first.
-    while *of_sink.requests.borrow() < 3 || *of_source.requests.borrow() < 4 {
-        sink.send(sent).await.unwrap_or_else(|error| panic!("{sent}: {error:#}"));
-        let message = timeout(PATIENCE, source.recv()).await.expect("a message").unwrap_or_else(|e| panic!("{e:#}"));
-        assert_eq!(message.value(), Some(&sent));
-        message.ack();
-        sent += 1;
-    }
-    assert!(sent > 0);
-    sink.close().await.unwrap();
-    assert!(timeout(PATIENCE, source.close()).await.unwrap().is_complete());
+    let more = || *of_sink.requests.borrow() < 3 || *of_source.requests.borrow() < 4;
+    goes_on_while(sink, source, more).await;
 }
 
 async fn an_endpoint_that_hangs_or_refuses_holds_up_no_send(kafka: &Cluster) {

@@ -124,12 +124,27 @@ fn source_config(kafka: &Cluster, topic: &str, provider: &Provider) -> KafkaSour
     .with_token_provider(provider.clone())
 }
 
-async fn sink(config: KafkaSinkConfig) -> KafkaSink<usize> {
+pub(crate) async fn sink(config: KafkaSinkConfig) -> KafkaSink<usize> {
     KafkaSink::new(config).await.unwrap_or_else(|error| panic!("{error:#}"))
 }
 
-async fn source(config: KafkaSourceConfig) -> KafkaSource<usize> {
+pub(crate) async fn source(config: KafkaSourceConfig) -> KafkaSource<usize> {
     KafkaSource::new(config).await.unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// Sends numbers and reads them back, each before the next, as long as `more` says so.
+pub(crate) async fn goes_on_while(sink: KafkaSink<usize>, mut source: KafkaSource<usize>, more: impl Fn() -> bool) {
+    let mut sent = 0;
+    while more() {
+        sink.send(sent).await.unwrap_or_else(|error| panic!("{sent}: {error:#}"));
+        let message = timeout(PATIENCE, source.recv()).await.expect("a message").unwrap_or_else(|e| panic!("{e:#}"));
+        assert_eq!(message.value(), Some(&sent));
+        message.ack();
+        sent += 1;
+    }
+    assert!(sent > 0);
+    sink.close().await.unwrap();
+    assert!(timeout(PATIENCE, source.close()).await.unwrap().is_complete());
 }
 
 /// Beside each other, because they wait for tokens to expire.
@@ -152,20 +167,11 @@ async fn a_sink_and_a_source_go_on_with_tokens_that_are_refreshed(kafka: &Cluste
     let topic = kafka.topic("refreshed", 1).await.unwrap();
     let [of_sink, of_source] = [(); 2].map(|()| Provider::new(|_| Next::Careful(SHORT)));
     let sink = sink(sink_config(kafka, &topic, &of_sink)).await;
-    let mut source = source(source_config(kafka, &topic, &of_source)).await;
+    let source = source(source_config(kafka, &topic, &of_source)).await;
     let first_ends = Instant::now() + 2 * SHORT;
-    let mut sent = 0;
     // The source has a client that looks for brokers first.
-    while *of_sink.calls.borrow() < 3 || *of_source.calls.borrow() < 4 || Instant::now() < first_ends {
-        sink.send(sent).await.unwrap_or_else(|error| panic!("{sent}: {error:#}"));
-        let message = timeout(PATIENCE, source.recv()).await.expect("a message").unwrap_or_else(|e| panic!("{e:#}"));
-        assert_eq!(message.value(), Some(&sent));
-        message.ack();
-        sent += 1;
-    }
-    assert!(sent > 0);
-    sink.close().await.unwrap();
-    assert!(timeout(PATIENCE, source.close()).await.unwrap().is_complete());
+    let more = || *of_sink.calls.borrow() < 3 || *of_source.calls.borrow() < 4 || Instant::now() < first_ends;
+    goes_on_while(sink, source, more).await;
 }
 
 async fn a_provider_that_fails_and_panics_is_called_again(kafka: &Cluster) {
