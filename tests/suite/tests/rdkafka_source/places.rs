@@ -7,7 +7,9 @@ use kafka_tower::source::{Checkpoint, SourceErrorKind};
 use kafka_tower::{
     CommitStrategy, KafkaSourceConfig, OutOfRangePolicy, Record, SeekTo, StartFrom, Timestamp, TopicPartition,
 };
-use kafka_tower_testkit::kafka as cluster;
+use kafka_tower_test_suite::proxied::alone;
+use kafka_tower_testkit::kafka::proxy::{Action, ApiKey, Direction};
+use kafka_tower_testkit::kafka::{self as cluster, Listener};
 use tokio::time::timeout;
 
 use crate::read::{PATIENCE, config, next, source};
@@ -115,6 +117,42 @@ async fn at_most_once_is_committed_first() {
         assert!(committed > Some(offset), "{committed:?} before {offset} is handled");
     }
     assert!(timeout(MOMENT, source.recv()).await.is_err(), "what was dropped is lost");
+}
+
+/// librdkafka still asks a broker where the partition begins when it is sought. The late answer must not move it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seek_stands_though_the_beginning_is_still_looked_up() {
+    let Some((kafka, _alone)) = alone().await else { return };
+    let proxy = kafka.proxy().unwrap();
+    for start in [StartFrom::Latest, StartFrom::Earliest] {
+        let topic = kafka.topic("late-start", 1).await.unwrap();
+        append_seconds(kafka.bootstrap(), &topic, 0..10).await;
+        let at = TopicPartition::new(topic.as_str(), 0);
+        proxy.next_of(ApiKey::LIST_OFFSETS, &topic, Action::Hold);
+        let brokers = kafka.bootstrap_of(Listener::Proxy).unwrap();
+        let config = config(kafka, &topic, Kind::Cooperative);
+        let mut source = source(KafkaSourceConfig { brokers, start: start.clone(), ..config }).await;
+        proxy.wait_for_held_of(&topic, 1).await.unwrap();
+        // The broker answers, and the answer comes after the seek, which shows in a request for records.
+        proxy.pause(Direction::ToClient);
+        proxy.release_of(&topic).await.unwrap();
+        let fetches = proxy.requests(ApiKey::FETCH);
+        source.seek(&at, SeekTo::Offset(3)).await.unwrap();
+        proxy.wait_for(ApiKey::FETCH, fetches + 1).await.unwrap();
+        proxy.resume(Direction::ToClient);
+        for offset in 3..11 {
+            if offset == 10 {
+                // librdkafka asks again half a second later.
+                append_seconds(kafka.bootstrap(), &topic, 10..11).await;
+            }
+            let message = next(&mut source).await;
+            assert_eq!(message.offset(), offset, "{start:?}");
+            message.commit().await.unwrap();
+        }
+        let more = timeout(MOMENT, source.recv()).await;
+        assert!(more.is_err(), "{start:?}: nothing comes twice: {more:?}");
+        assert!(timeout(PATIENCE, source.close()).await.unwrap().left);
+    }
 }
 
 /// Records that are deleted before they are read are passed as the policy says, and never silently.

@@ -11,6 +11,7 @@ use kafka_tower_core::clock::later;
 use kafka_tower_core::{ConsumerEvents, Error, GroupEvent, OffsetReset, TopicPartition};
 
 use super::client_events::{self, Happened};
+use super::logs::Sign;
 use super::refused_seek::{self, Then};
 use super::shared::{Partition, Seek, Shared};
 use super::{commits, logs, look_up};
@@ -107,8 +108,8 @@ impl Control<'_> {
         self.shared.log.tick(now);
         self.instance.find_lost_brokers(now);
         self.write_log();
-        if self.shared.logs.has_resets() {
-            // The reader finds that nothing comes before a reset.
+        if self.shared.logs.has_signs() {
+            // The reader finds them, though nothing comes.
             self.shared.waker.wake();
         }
         self.join();
@@ -213,7 +214,7 @@ impl Control<'_> {
         };
         let begins: Vec<_> = partitions.iter().cloned().enumerate().map(|(index, at)| (at, begin(index))).collect();
         let mut state = self.shared.state();
-        for at in &partitions {
+        for (at, begin) in &begins {
             if !state.partitions.contains_key(at) {
                 // Before it is assigned, so that no record is forwarded to the events.
                 let waker = Arc::clone(&self.shared.waker);
@@ -221,6 +222,9 @@ impl Control<'_> {
                 if let Some(queue) = queue {
                     state.partitions.insert(at.clone(), Partition::new(queue));
                 }
+            }
+            if let Some(partition) = state.partitions.get_mut(at) {
+                partition.begin = begin.offset();
             }
         }
         drop(state);
@@ -291,7 +295,8 @@ impl Control<'_> {
             let logs = &self.shared.logs;
             logs.forget(&at.topic, at.partition);
             let mut done = self.instance.seek(&at.topic, at.partition, seek.to, SEEK);
-            if logs.reset_of(&at.topic, at.partition).is_some_and(|reset| reset != seek.to) {
+            let sign = logs.sign_of(&at.topic, at.partition);
+            if matches!(sign, Some(Sign::Reset(reset)) if reset != seek.to) {
                 // Of the place before, perhaps.
                 done = done.and(Err(codes::LOCAL_STATE));
             }

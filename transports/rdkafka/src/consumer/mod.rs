@@ -42,7 +42,8 @@ const DROPPED: Duration = Duration::from_secs(1);
 /// It takes librdkafka's properties. Those that are not set have librdkafka's defaults, except these:
 /// `partition.assignment.strategy=cooperative-sticky`, `topic.metadata.refresh.interval.ms=60000`,
 /// `fetch.queue.backoff.ms=10`, and `reconnect.backoff.max.ms=1000` (not if you set `reconnect.backoff.ms`). Properties on
-/// which a source depends, for example `enable.auto.commit`, are refused, and `log_level` is 4 (warnings) at least.
+/// which a source depends, for example `enable.auto.commit`, are refused. `debug` also contains `topic`, because some of its lines
+/// are the only sign that librdkafka moves a partition.
 ///
 /// ```no_run
 /// # async fn run() -> kafka_tower_core::Result<()> {
@@ -189,7 +190,7 @@ impl Consumer for Opened {
     fn start(&self, at: &Assignment) {
         self.0.tell(|state| {
             if let Some(partition) = state.partitions.get_mut(&at.at) {
-                partition.reading = Some(Reading::start(at.epoch, partition.queue.position()));
+                partition.reading = Some(Reading::start(at.epoch, partition.begin.take(), partition.queue.position()));
             }
         });
         self.0.waker.wake();

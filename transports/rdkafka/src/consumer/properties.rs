@@ -18,7 +18,7 @@ const DEFAULTS: &[(&str, &str)] = &[
 
 const RECONNECT_MAX: &str = "reconnect.backoff.max.ms";
 
-const LOG_LEVEL: &str = "log_level";
+const DEBUG: &str = "debug";
 
 /// Topics of Kafka's own, which no pattern means: here, and for librdkafka.
 pub(super) const INTERNAL_TOPICS: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
@@ -76,10 +76,9 @@ pub(super) fn client_config(user: &Properties, subscription: &Subscription) -> R
         }
         config.set(name, value);
     }
-    if get(user, LOG_LEVEL).and_then(|level| level.parse::<i32>().ok()).is_some_and(|level| level < 4) {
-        // The source depends on warnings: see `logs`.
-        config.set(LOG_LEVEL, "4");
-    }
+    // The source depends on its lines: see `logs`. librdkafka raises `log_level` for them.
+    let facets = [get(user, DEBUG), Some("topic")];
+    config.set(DEBUG, facets.into_iter().flatten().collect::<Vec<_>>().join(","));
     // The application's filter for `tracing` decides what is shown.
     config.set_log_level(RDKafkaLogLevel::Debug);
     Ok(config)
@@ -158,9 +157,7 @@ mod tests {
         let kip_848 = config(&[("group.protocol", "consumer")]).unwrap();
         assert_eq!(kip_848.get("partition.assignment.strategy"), None, "librdkafka refuses it");
         assert_eq!(config(&[]).unwrap().get("partition.assignment.strategy"), Some("cooperative-sticky"));
-        for (set, used) in [("0", "4"), ("4", "4"), ("7", "7")] {
-            assert_eq!(config(&[(LOG_LEVEL, set)]).unwrap().get(LOG_LEVEL), Some(used));
-        }
+        assert_eq!(config(&[(DEBUG, "cgrp,fetch")]).unwrap().get(DEBUG), Some("cgrp,fetch,topic"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Decides what of a batch is lent, and which position is true. No clock, no lock.
 
+use super::logs::Sign;
 use crate::ffi::consumer::FailedRead;
 
 /// One epoch of a partition.
@@ -29,6 +30,8 @@ pub(super) enum Then {
     GoOn,
     /// It was not read completely: with the offset to read again, if it is known.
     ReadAgain(FailedRead, Option<i64>),
+    /// librdkafka continues elsewhere: it is to be sought at this offset, which comes next.
+    SeekAgain(i64),
     /// This offset, which comes next, is not in the log.
     OutOfRange(i64),
     /// The log begins anew at this offset, which was passed before: it was truncated, or its topic was deleted and created
@@ -37,14 +40,19 @@ pub(super) enum Then {
 }
 
 impl Reading {
-    /// Begins where the group has committed. `doubted`: the position before.
-    pub(super) fn start(epoch: u64, doubted: Option<i64>) -> Self {
-        Self { epoch, next: None, reported: None, doubted }
+    /// Begins where the group has committed, which is `begin` if it is known. `doubted`: the position before.
+    pub(super) fn start(epoch: u64, begin: Option<i64>, doubted: Option<i64>) -> Self {
+        Self { epoch, next: begin, reported: begin, doubted }
     }
 
     /// Begins at an offset.
     pub(super) fn seek(epoch: u64, to: i64) -> Self {
         Self { epoch, next: Some(to), reported: Some(to), doubted: None }
+    }
+
+    /// Nothing is known of its place yet: librdkafka looks up where it begins.
+    pub(super) fn begins(&self) -> bool {
+        self.next.is_none()
     }
 
     /// librdkafka did not find an offset in the log, whose end is known. If that is before the offset, the epoch began there:
@@ -55,8 +63,8 @@ impl Reading {
         }
     }
 
-    /// Takes a batch, as the offsets of its records and the errors among them. `position` is librdkafka's, afterwards. `reset`: the
-    /// offset that librdkafka did not find in the log. It continues elsewhere, and nothing is lent from there.
+    /// Takes a batch, as the offsets of its records and the errors among them. `position` is librdkafka's, afterwards. `sign`:
+    /// librdkafka continues elsewhere, and nothing is lent from there.
     ///
     /// Nothing behind an error is lent, because records may be missing in between. librdkafka's position is wrong then: an error
     /// moves it like a record.
@@ -64,8 +72,14 @@ impl Reading {
         &mut self,
         batch: impl Iterator<Item = Result<i64, FailedRead>>,
         position: Option<i64>,
-        reset: Option<i64>,
+        sign: Option<Sign>,
     ) -> Taken {
+        let reset = match (sign, self.next) {
+            (Some(Sign::Reset(offset)), _) => Some(offset),
+            (Some(Sign::LookUp), Some(next)) => return Taken { lend: 0, position: None, then: Then::SeekAgain(next) },
+            // The look-up is for the place where the epoch begins.
+            (Some(Sign::LookUp), None) | (None, _) => None,
+        };
         let (mut lend, mut then, mut is_empty) = (0, Then::GoOn, true);
         for offset in batch {
             is_empty = false;
@@ -119,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_position_passes_what_cannot_be_read() {
-        let mut reading = Reading::start(1, None);
+        let mut reading = Reading::start(1, None, None);
         let nothing = Taken { lend: 0, position: None, then: Then::GoOn };
         assert_eq!(taken(&mut reading, &[], None), nothing);
         assert_eq!(taken(&mut reading, &[3, 4], Some(5)), Taken { lend: 2, position: Some(5), then: Then::GoOn });
@@ -129,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_position_of_an_earlier_assignment_is_not_believed() {
-        let mut reading = Reading::start(1, Some(100));
+        let mut reading = Reading::start(1, None, Some(100));
         assert_eq!(taken(&mut reading, &[], Some(100)).position, None);
         assert_eq!(taken(&mut reading, &[], None).position, None);
         assert_eq!(taken(&mut reading, &[], Some(7)).position, Some(7));
@@ -137,7 +151,7 @@ mod tests {
 
     #[test]
     fn nothing_behind_an_error_is_lent() {
-        let mut reading = Reading::start(1, None);
+        let mut reading = Reading::start(1, None, None);
         let batch = [Ok(0), Ok(1), Err(failed(2)), Ok(3)];
         let Taken { lend, position, then } = reading.take(batch.into_iter(), Some(4), None);
         assert_eq!((lend, position), (2, Some(2)), "librdkafka's position counts the error");
@@ -147,7 +161,7 @@ mod tests {
     #[test]
     fn an_error_before_the_first_record_says_where_to_read_again() {
         for (offset, again) in [(8, Some(8)), (-1001, None)] {
-            let taken = Reading::start(1, None).take([Err(failed(offset))].into_iter(), Some(offset + 1), None);
+            let taken = Reading::start(1, None, None).take([Err(failed(offset))].into_iter(), Some(offset + 1), None);
             assert_eq!(taken, Taken { lend: 0, position: None, then: Then::ReadAgain(failed(offset), again) });
         }
         let taken = Reading::seek(1, 5).take([Err(failed(9))].into_iter(), Some(10), None);
@@ -156,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_log_that_begins_anew_ends_the_epoch() {
-        let mut reading = Reading::start(1, None);
+        let mut reading = Reading::start(1, None, None);
         taken(&mut reading, &[10, 11], Some(12));
         assert_eq!(
             taken(&mut reading, &[12, 0, 1], Some(12)),
@@ -166,9 +180,9 @@ mod tests {
 
     #[test]
     fn nothing_from_elsewhere_is_lent() {
-        let mut reading = Reading::start(1, None);
+        let mut reading = Reading::start(1, None, None);
         let of = |reading: &mut Reading, offsets: &[i64], position| {
-            reading.take(offsets.iter().map(|offset| Ok(*offset)), position, Some(5))
+            reading.take(offsets.iter().map(|offset| Ok(*offset)), position, Some(Sign::Reset(5)))
         };
         assert_eq!(
             of(&mut reading, &[2, 3], Some(4)),
@@ -181,12 +195,26 @@ mod tests {
             assert_eq!(taken, Taken { lend: 0, position: None, then: Then::OutOfRange(4) }, "{elsewhere:?}");
         }
         for (end, lend) in [(Some(3), 0), (Some(5), 2), (None, 2)] {
-            let mut reading = Reading::start(1, None);
+            let mut reading = Reading::start(1, None, None);
             reading.was_reset(5, end);
             assert_eq!(of(&mut reading, &[0, 1], Some(2)).lend, lend, "the end is {end:?}");
         }
         let taken = of(&mut reading, &[4, 9], Some(10));
         assert_eq!(taken, Taken { lend: 1, position: Some(5), then: Then::OutOfRange(5) });
+    }
+
+    #[test]
+    fn a_place_that_is_known_stands_when_librdkafka_looks_one_up() {
+        let of = |mut reading: Reading, offsets: &[i64]| {
+            reading.take(offsets.iter().map(|offset| Ok(*offset)), Some(12), Some(Sign::LookUp))
+        };
+        let mut read = Reading::start(1, None, None);
+        taken(&mut read, &[0, 1, 2], Some(3));
+        for reading in [read, Reading::seek(1, 3), Reading::start(1, Some(3), None)] {
+            assert_eq!(of(reading, &[10, 11]), Taken { lend: 0, position: None, then: Then::SeekAgain(3) });
+        }
+        let begins = of(Reading::start(1, None, None), &[10, 11]);
+        assert_eq!(begins, Taken { lend: 2, position: Some(12), then: Then::GoOn }, "it was looked up for that");
     }
 
     proptest! {
@@ -195,7 +223,7 @@ mod tests {
         fn positions_are_true(
             batches in prop::collection::vec((prop::collection::vec((0_i64..30, prop::bool::weighted(0.9)), 0..6), 0_i64..40), 0..8),
         ) {
-            let mut reading = Reading::start(1, None);
+            let mut reading = Reading::start(1, None, None);
             let mut last = None;
             for (batch, position) in batches {
                 let offsets: Vec<_> =

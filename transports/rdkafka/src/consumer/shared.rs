@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use kafka_tower_core::sync::lock;
 use kafka_tower_core::{Assignment, ConsumerEvents, GroupEvent, Subscription, TopicPartition};
 
-use super::logs::Logs;
+use super::logs::{Logs, Sign};
 use super::reader_waker::ReaderWaker;
 use super::reading::{Reading, Taken, Then};
 use super::unable::{self, Unable};
@@ -54,6 +54,8 @@ pub(super) struct State {
 
 pub(super) struct Partition {
     pub(super) queue: PartitionQueue<ReaderWaker>,
+    /// Where the assignment begins, if it is known.
+    pub(super) begin: Option<i64>,
     pub(super) reading: Option<Reading>,
     pub(super) seek: Option<Seek>,
 }
@@ -140,23 +142,30 @@ impl Shared {
         let State { instance, leases, partitions, ahead, .. } = &mut *state;
         let found = partitions.get_mut(&at.at).filter(|of| of.epoch() == Some(at.epoch));
         let (Some(partition), Some(instance)) = (found, instance) else { return Poll::Ready(None) };
-        let Partition { queue, reading: Some(reading), seek: seek @ None } = partition else {
+        let Partition { queue, reading: Some(reading), seek: seek @ None, .. } = partition else {
             return Poll::Pending;
         };
         let lent = queue.take(max);
-        // After the records were taken: those from elsewhere came after the reset.
-        let reset = self.logs.reset_of(&at.at.topic, at.at.partition);
-        if let Some(reset) = reset {
+        // After the records were taken: those from elsewhere came after the sign.
+        let sign = self.logs.sign_of(&at.at.topic, at.at.partition);
+        if let Some(Sign::Reset(reset)) = sign {
             // A record from the new place comes with its end.
             let end = instance.end_offset(&at.at.topic, at.at.partition);
             reading.was_reset(reset, end);
         }
-        let taken = reading.take(lent.offsets(), queue.position(), reset);
+        let taken = reading.take(lent.offsets(), queue.position(), sign);
+        if sign == Some(Sign::LookUp) && reading.begins() {
+            self.logs.forget(&at.at.topic, at.at.partition);
+        }
         let mut wake = false;
         match taken.then {
             Then::GoOn => {}
             Then::ReadAgain(_, to) => {
                 *seek = to.map(|to| Seek::new(to, Instant::now() + READ_AGAIN));
+                wake = true;
+            }
+            Then::SeekAgain(to) => {
+                *seek = Some(Seek::new(to, Instant::now()));
                 wake = true;
             }
             // The look-up of the log's range ends in an event.
@@ -236,7 +245,7 @@ impl State {
 
 impl Partition {
     pub(super) fn new(queue: PartitionQueue<ReaderWaker>) -> Self {
-        Self { queue, reading: None, seek: None }
+        Self { queue, begin: None, reading: None, seek: None }
     }
 
     fn epoch(&self) -> Option<u64> {

@@ -36,6 +36,14 @@ impl Begin {
             Self::End => sys::RD_KAFKA_OFFSET_END.into(),
         }
     }
+
+    /// The offset, if it is known here.
+    pub(crate) fn offset(self) -> Option<i64> {
+        match self {
+            Self::Offset(offset) => Some(offset),
+            Self::Committed | Self::First | Self::End => None,
+        }
+    }
 }
 
 /// How a group moves partitions.
