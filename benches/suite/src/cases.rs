@@ -24,7 +24,7 @@ use tower::{Layer, Service, ServiceExt};
 
 use crate::message::{Reading, json};
 use crate::null::Null;
-use crate::{source, telemetry};
+use crate::{gate, source, telemetry};
 
 const TOPIC: &str = "readings";
 
@@ -54,6 +54,7 @@ impl Case {
 pub const ALL: &[Case] = &[
     Case { group: "none", name: "message", start: || each(Reading::new) },
     Case { group: "none", name: "message, serde_json::to_vec", start: || each(|i| json(&Reading::new(i))) },
+    Case { group: "gate", name: "ready, call, release in hundreds", start: || gate::round() },
     Case { group: "layer", name: "no layer", start: || records(Null) },
     Case {
         group: "layer",

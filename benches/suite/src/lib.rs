@@ -6,6 +6,7 @@
 pub mod alloc;
 pub mod broker;
 pub mod cases;
+mod gate;
 pub mod message;
 pub mod null;
 pub mod other;

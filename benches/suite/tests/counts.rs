@@ -1,4 +1,4 @@
-//! What a source costs for each record, compared with `benches/counts.txt`. Run by `scripts/counts`, which optimizes.
+//! What a record costs to send and to read, compared with `benches/counts.txt`. Run by `scripts/counts`, which optimizes.
 
 use std::process::Command;
 

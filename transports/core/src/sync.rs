@@ -1,6 +1,10 @@
 //! Locks that ignore poisoning: a panic leaves none of the guarded states half changed.
 
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+// The gate takes these from here, so that a test of its interleavings can replace them.
+pub(crate) use std::sync::atomic::AtomicU64;
+pub(crate) use std::sync::{Mutex, MutexGuard};
 
 /// Locks a mutex.
 #[inline]

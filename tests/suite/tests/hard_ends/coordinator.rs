@@ -30,8 +30,10 @@ async fn a_transaction_survives_its_coordinator() {
     let topic = kafka.topic("moved", 3).await.unwrap();
     let config = KafkaSinkConfig::exactly_once(kafka.bootstrap(), &*topic, format!("{topic}-sink"));
     let sink = KafkaSink::<String>::new(config).await.unwrap();
-    let batching = Producer::connected(kafka.bootstrap(), &format!("{topic}-batch"), &topic, &[]).await;
-    let layer = TransactionBatchLayer::new(batching.control);
+    let timeout = [("transaction.timeout.ms", "180000")];
+    let batching = Producer::connected(kafka.bootstrap(), &format!("{topic}-batch"), &topic, &timeout).await;
+    // The brokers need ten seconds to find that one is dead, and then elect leaders.
+    let layer = TransactionBatchLayer::new(batching.control).timeout(2 * TIME);
     layer.init(TIME).await.unwrap();
     let service = layer.layer(batching.transport);
     let batch = |name: String| {

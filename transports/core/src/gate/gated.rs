@@ -79,7 +79,7 @@ pub trait Gated: Send + Sync + Sized + 'static {
     /// Changes the limits, for example when a topic's partitions become known. Hands over parked records that now
     /// fit, then wakes all waiting handles if there is room left.
     fn set_limits(self: &Arc<Self>, limits: Limits) {
-        self.gate().lock().set_limits(limits);
+        self.gate().set_limits(limits);
         self.gate().settle([], usize::MAX, |item, permit| self.enqueue_parked(item, permit));
     }
 

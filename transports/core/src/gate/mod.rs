@@ -29,6 +29,7 @@ mod gated;
 mod handle;
 mod shared;
 mod state;
+mod word;
 
 pub use flush::Flush;
 pub use gated::Gated;

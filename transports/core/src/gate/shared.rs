@@ -1,11 +1,11 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::Ordering;
 
-use super::state::{Admission, Limits, Permit, Refused, State};
+use super::state::{Admission, Limits, Permit, Refused, Room, State};
+use super::word::{LOCKED, Word};
 use crate::InFlight;
-use crate::sync::lock;
+use crate::sync::{AtomicU64, Mutex, MutexGuard, lock};
 use crate::wakers::wake_all;
 
 /// Admission shared by the handles of a transport. See the [module](super) for its rules.
@@ -13,27 +13,46 @@ use crate::wakers::wake_all;
 /// `P` is the parked item: a record together with whatever settles it. A transport owns its gate and implements
 /// [`Gated`](super::Gated).
 pub struct Gate<P> {
+    /// A [`Word`]. It says whether the lock is needed.
+    word: AtomicU64,
+    /// Copy of the state's limits, as a [`Word`]. It may be stale when it is read, as if the limits had changed a moment later.
+    limits: AtomicU64,
     state: Mutex<State<P>>,
-    /// Copy of [`State::fast_ready`] that is read without the lock. It may be stale when it is read, as any answer of
-    /// `poll_ready`. No wake-up is lost, because a handle goes to sleep only under the lock.
-    fast_ready: AtomicBool,
 }
 
 impl<P> Gate<P> {
     /// Creates a gate. A limit of 0 counts as 1.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { state: Mutex::new(State::new(limits)), fast_ready: AtomicBool::new(true) }
+        let state = State::new(limits);
+        let packed = Word::of(state.limits()).0;
+        Self { word: AtomicU64::new(0), limits: AtomicU64::new(packed), state: Mutex::new(state) }
     }
 
     /// The current limits.
     pub fn limits(&self) -> Limits {
-        self.lock().limits()
+        let limits = self.packed_limits();
+        Limits { records: limits.records(), bytes: limits.bytes() }
+    }
+
+    #[inline]
+    fn packed_limits(&self) -> Word {
+        Word(self.limits.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_limits(&self, limits: Limits) {
+        let mut state = self.lock();
+        state.set_limits(limits);
+        self.limits.store(Word::of(state.limits()).0, Ordering::Relaxed);
     }
 
     /// Counts of the records that are in flight.
     pub fn in_flight(&self) -> InFlight {
-        self.lock().in_flight()
+        let word = self.word();
+        if word.is_locked() {
+            return self.lock().in_flight();
+        }
+        InFlight { records: word.records(), bytes: word.bytes(), parked: 0 }
     }
 
     /// Returns the room of settled records, hands over parked ones with `enqueue`, and wakes as many handles as there are
@@ -42,14 +61,38 @@ impl<P> Gate<P> {
         &self,
         permits: impl IntoIterator<Item = Permit>,
         freed: usize,
-        mut enqueue: impl FnMut(P, Permit) -> Result<(), Permit>,
+        enqueue: impl FnMut(P, Permit) -> Result<(), Permit>,
     ) {
+        let (mut places, mut needs_lock) = (freed, freed > 0);
+        let mut room = Room::default();
+        for permit in permits {
+            places = places.saturating_add(1);
+            if !room.add(&permit) {
+                needs_lock |= !self.release(&room);
+                room = Room::of(&permit);
+            }
+        }
+        needs_lock |= !self.release(&room);
+        if needs_lock {
+            self.hand_over(places, enqueue);
+        }
+    }
+
+    /// Returns room. False if anybody may wait for it.
+    #[inline]
+    fn release(&self, room: &Room) -> bool {
+        if room.records == 0 || self.change(|word| word.release(room.records, room.bytes)) {
+            return true;
+        }
+        self.lock().release(room);
+        false
+    }
+
+    /// Hands over parked records with `enqueue`, and wakes as many handles as there are freed places.
+    #[cold]
+    fn hand_over(&self, freed: usize, mut enqueue: impl FnMut(P, Permit) -> Result<(), Permit>) {
         let mut freed = freed;
         let mut state = self.lock();
-        for permit in permits {
-            state.release(&permit);
-            freed = freed.saturating_add(1);
-        }
         // Hand-over runs outside the lock, one record at a time; new calls park behind, so no record overtakes
         // another.
         while !state.draining {
@@ -60,7 +103,7 @@ impl<P> Gate<P> {
             let refused = enqueue(item, permit).err();
             state = draining.end();
             if let Some(permit) = refused {
-                state.release(&permit);
+                state.release(&Room::of(&permit));
                 freed = freed.saturating_add(1);
             }
         }
@@ -92,7 +135,7 @@ impl<P> Gate<P> {
         };
         let permits: Vec<Permit> = withdrawn.into_iter().map(settle).collect();
         let mut state = self.lock();
-        permits.iter().for_each(|permit| state.settle(permit));
+        permits.iter().for_each(|permit| state.settle(permit.epoch, 1));
         state.withdrawing -= permits.len();
         permits.len()
     }
@@ -109,12 +152,12 @@ impl<P> Gate<P> {
 
     /// Whether the gate is closed.
     pub fn is_closed(&self) -> bool {
-        self.lock().closed
+        self.word().is_locked() && self.lock().closed
     }
 
     /// Whether a [`flush`](super::Gated::flush) is waiting.
     pub fn is_flushing(&self) -> bool {
-        !self.lock().flushing.is_empty()
+        self.word().is_locked() && !self.lock().flushing.is_empty()
     }
 
     pub(super) fn admit(
@@ -123,6 +166,10 @@ impl<P> Gate<P> {
         bytes: usize,
         enqueue: impl FnOnce(P, Permit) -> Result<(), Permit>,
     ) -> Result<Option<Permit>, Refused<P>> {
+        let limits = self.packed_limits();
+        if self.change(|word| word.admit(bytes, limits)) {
+            return Ok(enqueue(item, Permit::unlocked(bytes)).err());
+        }
         // A separate statement: the lock must not be held during the hand-over.
         let admission = self.lock().call(item, bytes);
         match admission {
@@ -133,20 +180,44 @@ impl<P> Gate<P> {
     }
 
     /// Whether a handle that neither waits nor was woken is ready. If false, take the lock to decide.
+    #[inline]
     pub(super) fn fast_ready(&self) -> bool {
-        self.fast_ready.load(Ordering::Acquire)
+        self.word().is_ready(self.packed_limits())
+    }
+
+    #[inline]
+    fn word(&self) -> Word {
+        Word(self.word.load(Ordering::Acquire))
+    }
+
+    /// Changes the word as `next` says. False if that says that the lock decides.
+    #[inline]
+    fn change(&self, next: impl Fn(Word) -> Option<Word>) -> bool {
+        let mut word = Word(self.word.load(Ordering::Relaxed));
+        while let Some(Word(changed)) = next(word) {
+            match self.word.compare_exchange_weak(word.0, changed, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => word = Word(now),
+            }
+        }
+        false
     }
 
     pub(super) fn lock(&self) -> Locked<'_, P> {
         // A poisoned lock is safe to use: counts and queues are consistent whenever the lock is released.
-        Locked { state: lock(&self.state), fast_ready: &self.fast_ready }
+        let mut state = lock(&self.state);
+        let before = Word(self.word.fetch_or(LOCKED, Ordering::AcqRel));
+        if !before.is_locked() {
+            state.enter(before);
+        }
+        Locked { state, gate: self }
     }
 }
 
-/// The locked state. Dropping it updates the copy that is read without the lock.
+/// The locked state. Meanwhile, and until nothing depends on the state any more, the word changes only here.
 pub(super) struct Locked<'a, P> {
     state: MutexGuard<'a, State<P>>,
-    fast_ready: &'a AtomicBool,
+    gate: &'a Gate<P>,
 }
 
 impl<P> Deref for Locked<'_, P> {
@@ -165,11 +236,7 @@ impl<P> DerefMut for Locked<'_, P> {
 
 impl<P> Drop for Locked<'_, P> {
     fn drop(&mut self) {
-        let fast_ready = self.state.fast_ready();
-        // Only the holder of the lock writes it.
-        if self.fast_ready.load(Ordering::Relaxed) != fast_ready {
-            self.fast_ready.store(fast_ready, Ordering::Release);
-        }
+        self.gate.word.store(self.state.word().0, Ordering::Release);
     }
 }
 

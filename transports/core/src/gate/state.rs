@@ -2,15 +2,23 @@ use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU64;
 use std::task::Waker;
 
+use super::word::{self, Word};
 use crate::InFlight;
 
-/// Limits of what a transport has in flight: see [`gate`](crate::gate).
+/// Limits of what a transport has in flight: see [`gate`](crate::gate). A gate counts up to 8,388,607 records and 1 TiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Maximum number of records in flight, at least 1.
     pub records: usize,
     /// Maximum number of bytes in flight, at least 1.
     pub bytes: usize,
+}
+
+impl Limits {
+    /// The nearest limits that a gate can count.
+    fn countable(self) -> Self {
+        Self { records: self.records.clamp(1, word::MAX.records), bytes: self.bytes.clamp(1, word::MAX.bytes) }
+    }
 }
 
 /// Room taken by an admitted record. Return it with [`Gated::release`](super::Gated::release).
@@ -20,6 +28,38 @@ pub struct Permit {
     pub(crate) bytes: usize,
     /// Not 0, so that an optional permit needs no further room.
     pub(crate) epoch: NonZeroU64,
+}
+
+impl Permit {
+    /// The permit of a record that was admitted without the lock. Nothing flushed then, so the record is one of the oldest.
+    pub(super) fn unlocked(bytes: usize) -> Self {
+        Self { bytes, epoch: NonZeroU64::MIN }
+    }
+}
+
+/// Room of settled records of one epoch.
+#[derive(Default)]
+pub(super) struct Room {
+    pub(super) records: usize,
+    pub(super) bytes: usize,
+    epoch: Option<NonZeroU64>,
+}
+
+impl Room {
+    pub(super) fn of(permit: &Permit) -> Self {
+        Self { records: 1, bytes: permit.bytes, epoch: Some(permit.epoch) }
+    }
+
+    /// False if it is of another epoch.
+    #[inline]
+    pub(super) fn add(&mut self, permit: &Permit) -> bool {
+        if *self.epoch.get_or_insert(permit.epoch) != permit.epoch {
+            return false;
+        }
+        self.records += 1;
+        self.bytes += permit.bytes;
+        true
+    }
 }
 
 /// Why the gate refused a record. It contains the record.
@@ -49,7 +89,8 @@ pub(super) struct State<P> {
     /// park behind them, so that no record overtakes another.
     pub(super) draining: bool,
     pub(super) closed: bool,
-    /// Number of unsettled records per epoch. A flush opens a new epoch and waits for the older ones.
+    /// Number of unsettled records per epoch. A flush opens a new epoch and waits for the older ones. Records of still older
+    /// epochs count for the first one.
     unsettled: VecDeque<usize>,
     oldest_epoch: u64,
     pub(super) flushing: BTreeMap<(u64, u64), Waker>,
@@ -64,7 +105,7 @@ pub(super) enum Admission<P> {
 impl<P> State<P> {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
-            limits: Limits { records: limits.records.max(1), bytes: limits.bytes.max(1) },
+            limits: limits.countable(),
             records: 0,
             bytes: 0,
             parked: VecDeque::new(),
@@ -85,7 +126,29 @@ impl<P> State<P> {
     }
 
     pub(super) fn set_limits(&mut self, limits: Limits) {
-        self.limits = Limits { records: limits.records.max(1), bytes: limits.bytes.max(1) };
+        self.limits = limits.countable();
+    }
+
+    /// Takes over the counts. Until now nothing depended on this state.
+    pub(super) fn enter(&mut self, word: Word) {
+        (self.records, self.bytes) = (word.records(), word.bytes());
+        if let Some(count) = self.unsettled.front_mut() {
+            *count = self.records;
+        }
+    }
+
+    /// The counts, and whether anything still depends on this state.
+    pub(super) fn word(&self) -> Word {
+        let word = Word::new(self.records, self.bytes);
+        let is_needed = self.closed
+            || self.draining
+            || self.withdrawing > 0
+            || self.woken_pending > 0
+            || self.unsettled.len() > 1
+            || !self.parked.is_empty()
+            || !self.waiting.is_empty()
+            || !self.flushing.is_empty();
+        if is_needed { word.locked() } else { word }
     }
 
     pub(super) fn in_flight(&self) -> InFlight {
@@ -103,11 +166,6 @@ impl<P> State<P> {
 
     pub(super) fn room(&self) -> bool {
         self.records < self.limits.records && self.bytes < self.limits.bytes && self.parked.is_empty()
-    }
-
-    /// Whether there is room, no handle waits, and no handle was woken for the room.
-    pub(super) fn fast_ready(&self) -> bool {
-        self.room() && self.waiting.is_empty() && self.woken_pending == 0 && !self.closed
     }
 
     pub(super) fn room_for_two(&self) -> bool {
@@ -157,17 +215,19 @@ impl<P> State<P> {
         self.parked.pop_front()
     }
 
-    pub(super) fn release(&mut self, permit: &Permit) {
-        self.records -= 1;
-        self.bytes -= permit.bytes;
-        self.settle(permit);
+    pub(super) fn release(&mut self, room: &Room) {
+        self.records -= room.records;
+        self.bytes -= room.bytes;
+        if let Some(epoch) = room.epoch {
+            self.settle(epoch, room.records);
+        }
     }
 
-    /// Marks a record as settled, whether or not it was admitted.
-    pub(super) fn settle(&mut self, permit: &Permit) {
-        let index = usize::try_from(permit.epoch.get() - self.oldest_epoch).unwrap_or(usize::MAX);
+    /// Marks records of an epoch as settled, whether or not they were admitted.
+    pub(super) fn settle(&mut self, epoch: NonZeroU64, records: usize) {
+        let index = usize::try_from(epoch.get().saturating_sub(self.oldest_epoch)).unwrap_or(usize::MAX);
         if let Some(count) = self.unsettled.get_mut(index) {
-            *count -= 1;
+            *count -= records;
         }
         while self.unsettled.len() > 1 && self.unsettled.front() == Some(&0) {
             self.unsettled.pop_front();
