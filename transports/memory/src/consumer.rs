@@ -50,7 +50,7 @@ pub struct MemoryConsumer {
     last: Option<TopicPartition>,
     giving_up: bool,
     expelled: bool,
-    /// Fires when an open transaction times out that hides further records.
+    /// Fires when an open transaction ends by itself that hides further records.
     timer: Option<Pin<Box<Sleep>>>,
 }
 

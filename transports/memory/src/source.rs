@@ -86,7 +86,7 @@ struct State {
     notified: bool,
     released: bool,
     leaving: bool,
-    /// When more records may be readable, because an open transaction times out.
+    /// When more records may be readable, because an open transaction ends by itself.
     expiry: Option<Instant>,
 }
 

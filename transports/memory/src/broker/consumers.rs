@@ -20,7 +20,7 @@ use crate::source::CommitFault;
 pub(crate) enum Fetched {
     Record(StoredRecord),
     Nothing,
-    /// More records may be readable when an open transaction times out.
+    /// More records may be readable when an open transaction ends by itself.
     NothingUntil(Instant),
 }
 
@@ -32,6 +32,11 @@ fn count(log: &Log, topic: &str) -> u32 {
 }
 
 impl<C> State<C> {
+    /// When the next open transaction ends without another request: it times out, or a delayed request arrives.
+    fn next_end(&self) -> Option<Instant> {
+        [self.store.next_expiry(), self.transaction_script.next_due()].into_iter().flatten().min()
+    }
+
     /// Takes the wakers of all waiting consumers. Call them outside the lock.
     pub(super) fn take_readers(&mut self) -> Vec<Waker> {
         if self.readers.is_empty() { Vec::new() } else { std::mem::take(&mut self.readers).into_values().collect() }
@@ -101,12 +106,12 @@ impl<C: BrokerClient> Broker<C> {
                 return Fetched::Record(record.clone());
             }
         }
-        let due = if committed_only { state.store.next_expiry() } else { None };
+        let due = if committed_only { state.next_end() } else { None };
         due.map_or(Fetched::Nothing, Fetched::NothingUntil)
     }
 
     /// The offset at which a group begins to read a partition. If an open transaction contains an offset of it, the time at
-    /// which that one times out.
+    /// which the next one ends by itself.
     pub(crate) fn start_position(
         &self,
         group: &str,
@@ -114,7 +119,7 @@ impl<C: BrokerClient> Broker<C> {
         start: OffsetReset,
     ) -> Result<i64, Option<Instant>> {
         let place = if start == OffsetReset::Latest { SeekTo::End } else { SeekTo::Beginning };
-        let committed = self.committed_by(group, at).ok_or_else(|| self.lock().store.next_expiry())?;
+        let committed = self.committed_by(group, at).ok_or_else(|| self.lock().next_end())?;
         Ok(committed.unwrap_or_else(|| self.offset_of(at, place)))
     }
 
@@ -135,7 +140,7 @@ impl<C: BrokerClient> Broker<C> {
     }
 
     /// Reads at most `max` records of a partition. Returns them, the offset at which to continue, and the time at which
-    /// more records may be readable because an open transaction times out. `Err` has the start and the end of a log that does
+    /// more records may be readable because an open transaction ends by itself. `Err` has the start and the end of a log that does
     /// not have the offset.
     pub(crate) fn read(
         &self,
@@ -151,8 +156,8 @@ impl<C: BrokerClient> Broker<C> {
             return Err(range);
         }
         let (records, next) = partition.map_or((Vec::new(), from), |found| found.read(from, committed_only, max));
-        let expiry = if committed_only { state.store.next_expiry() } else { None };
-        Ok((records, next, expiry))
+        let end = if committed_only { state.next_end() } else { None };
+        Ok((records, next, end))
     }
 
     pub(crate) fn add_commit_fault(&self, fault: CommitFault) {

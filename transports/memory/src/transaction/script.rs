@@ -160,6 +160,11 @@ impl Script {
         due.into_iter().map(|(_, end)| end).collect()
     }
 
+    /// When the next delayed request is due.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.stale.iter().map(|(due, _)| *due).min()
+    }
+
     pub(crate) fn held_by(&self, hold: CaseId) -> usize {
         self.held.iter().filter(|(by, _)| *by == hold).count()
     }

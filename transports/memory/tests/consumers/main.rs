@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use kafka_tower_core::{ErrorKind, Record, TopicOffset};
-use kafka_tower_memory::{ConsumerEvent, MemoryConsumer, MemoryKafka};
+use kafka_tower_memory::{ConsumerEvent, MemoryConsumer, MemoryKafka, TransactionCall};
 use tokio::time::{Instant, timeout};
 use tower::Service;
 
@@ -174,4 +174,23 @@ async fn a_commit_wakes_a_reader() {
     transactions.commit(SECOND).await.unwrap();
     assert_eq!(waiting.await.unwrap(), "a");
     assert!(start.elapsed() < SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_arrives_late_wakes_a_reader() {
+    let kafka = kafka(1);
+    let mut producer = kafka.transactional_transport("id");
+    let control = producer.control();
+    let transactions = control.transactions().unwrap();
+    transactions.init(SECOND).await.unwrap();
+    transactions.begin(SECOND).await.unwrap();
+    producer.call(Record::new("orders").with_value("a")).await.unwrap();
+    kafka.script_transactions().on(TransactionCall::Commit).always().stale(5 * SECOND);
+    let mut consumer = kafka.consumer("g", ["orders"]);
+    partitions(&mut consumer).await;
+    let start = Instant::now();
+    let waiting = tokio::spawn(async move { value(&mut consumer).await });
+    transactions.commit(SECOND).await.unwrap_err();
+    assert_eq!(waiting.await.unwrap(), "a");
+    assert_eq!(start.elapsed(), 5 * SECOND);
 }
