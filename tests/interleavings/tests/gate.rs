@@ -19,6 +19,8 @@ struct Wire {
     taken: Mutex<mpsc::Sender<(u8, Permit)>>,
     in_flight: AtomicUsize,
     limit: usize,
+    /// A bit for each record that is settled.
+    settled: AtomicUsize,
 }
 
 impl Gated for Wire {
@@ -35,6 +37,12 @@ impl Gated for Wire {
     }
 }
 
+impl Wire {
+    fn is_settled(&self, item: u8) -> bool {
+        self.settled.load(Relaxed) & 1 << item != 0
+    }
+}
+
 /// Settles records in the order in which the transport took them.
 struct Broker {
     wire: Arc<Wire>,
@@ -44,10 +52,17 @@ struct Broker {
 impl Broker {
     /// Waits for the next record and settles it.
     fn settle(&self) -> u8 {
-        let (item, permit) = self.taken.recv().unwrap();
-        self.wire.in_flight.fetch_sub(1, Relaxed);
+        let (item, permit) = self.take();
         self.wire.release([permit]);
         item
+    }
+
+    /// Waits for the next record, whose room is to be returned.
+    fn take(&self) -> (u8, Permit) {
+        let (item, permit) = self.taken.recv().unwrap();
+        self.wire.in_flight.fetch_sub(1, Relaxed);
+        self.wire.settled.fetch_or(1 << item, Relaxed);
+        (item, permit)
     }
 
     /// Checks that nothing is left.
@@ -61,7 +76,13 @@ impl Broker {
 fn open(records: usize) -> (Arc<Wire>, Broker) {
     let (sender, taken) = mpsc::channel();
     let gate = Gate::new(Limits { records, bytes: 10 * records });
-    let wire = Arc::new(Wire { gate, taken: Mutex::new(sender), in_flight: AtomicUsize::new(0), limit: records });
+    let wire = Arc::new(Wire {
+        gate,
+        taken: Mutex::new(sender),
+        in_flight: AtomicUsize::new(0),
+        limit: records,
+        settled: AtomicUsize::new(0),
+    });
     (Arc::clone(&wire), Broker { wire, taken })
 }
 
@@ -72,10 +93,11 @@ fn send(handle: &mut GateHandle<Wire>, item: u8) -> Result<(), Refused<u8>> {
 }
 
 /// Runs every interleaving with that number of interruptions of threads that could go on, or all that there are.
-/// `LOOM_MAX_PREEMPTIONS` is another number.
-fn every(switches: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
+/// `KAFKA_TOWER_MORE_INTERRUPTIONS` is added to the number.
+fn every(interruptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
+    let more = std::env::var("KAFKA_TOWER_MORE_INTERRUPTIONS").map_or(0, |more| more.parse().unwrap());
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(switches);
+    builder.preemption_bound = interruptions.map(|interruptions| interruptions + more);
     builder.check(model);
 }
 
@@ -118,7 +140,7 @@ fn a_flush_ends_when_what_was_sent_before_is_settled() {
         let sends = spawn(&wire, |wire| wire.handle().call(2, 10).unwrap());
         let flushes = spawn(&wire, |wire| {
             block_on(wire.flush());
-            assert!(wire.in_flight.load(Relaxed) < 2, "the flush ended early");
+            assert!(wire.is_settled(1), "the flush ended early");
         });
         assert_eq!([broker.settle(), broker.settle()], [1, 2]);
         sends.join().unwrap();
@@ -137,8 +159,9 @@ fn flushes_end_in_their_order() {
             wire.handle().call(2, 10).unwrap();
             let second = wire.flush();
             block_on(first);
+            assert!(wire.is_settled(1));
             block_on(second);
-            assert_eq!(wire.in_flight.load(Relaxed), 0);
+            assert!(wire.is_settled(2));
         });
         broker.settle();
         broker.settle();
@@ -185,18 +208,62 @@ fn what_is_withdrawn_blocks_nobody() {
     });
 }
 
-/// The limit of the moment is kept, and a record that does not fit it is parked.
+/// Room of records before and behind a flush is returned at once; a flush that is dropped waits for nothing.
+#[test]
+fn a_release_may_be_of_several_epochs() {
+    every(Some(2), || {
+        let (wire, broker) = open(3);
+        wire.handle().call(1, 10).unwrap();
+        let flush = wire.flush();
+        wire.handle().call(2, 10).unwrap();
+        let other = spawn(&wire, |wire| {
+            drop(wire.flush());
+            wire.handle().call(3, 10).unwrap();
+        });
+        let permits = [broker.take().1, broker.take().1];
+        wire.release(permits);
+        block_on(flush);
+        broker.settle();
+        other.join().unwrap();
+        broker.end();
+    });
+}
+
+/// A handle that was woken and is dropped wakes the next one.
+#[test]
+fn a_wake_up_that_is_not_used_is_passed_on() {
+    every(Some(2), || {
+        let (wire, broker) = open(1);
+        wire.handle().call(1, 10).unwrap();
+        let gives_up = spawn(&wire, |wire| {
+            let mut handle = wire.handle();
+            block_on(poll_fn(|cx| handle.poll_ready(cx)));
+        });
+        let sends = spawn(&wire, |wire| send(&mut wire.handle(), 2).unwrap());
+        assert_eq!([broker.settle(), broker.settle()], [1, 2]);
+        gives_up.join().unwrap();
+        sends.join().unwrap();
+        broker.end();
+    });
+}
+
+/// A record that is parked is handed over when the limit grows, and one that is called when it has shrunk is parked.
 #[test]
 fn limits_change_while_records_are_sent() {
     every(Some(2), || {
-        let (wire, broker) = open(1);
-        let sends = spawn(&wire, |wire| {
-            let mut handle = wire.handle();
-            handle.call(1, 5).unwrap();
-            handle.call(2, 10).unwrap();
+        let (wire, broker) = open(2);
+        wire.set_limits(Limits { records: 1, bytes: 10 });
+        let mut handle = wire.handle();
+        handle.call(1, 10).unwrap();
+        let sends = spawn(&wire, |wire| wire.handle().call(2, 10).unwrap());
+        let widens = spawn(&wire, |wire| {
+            wire.set_limits(Limits { records: 2, bytes: 20 });
+            wire.set_limits(Limits { records: 1, bytes: 10 });
+            wire.set_limits(Limits { records: 2, bytes: 20 });
         });
-        let widens = spawn(&wire, |wire| wire.set_limits(Limits { records: 1, bytes: 20 }));
-        assert_eq!([broker.settle(), broker.settle()], [1, 2]);
+        // Both, before the room of one is returned.
+        let permits = [broker.take(), broker.take()].map(|(_, permit)| permit);
+        wire.release(permits);
         sends.join().unwrap();
         widens.join().unwrap();
         broker.end();

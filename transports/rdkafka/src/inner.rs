@@ -259,12 +259,12 @@ impl TransportInner {
             topics.iter_mut().for_each(|topic| topic.update(&self.partitions));
             let records = (!topics.is_empty()).then(|| CountedTopic::records(&topics));
             drop(topics);
-            let mut limits = self.gate().limits();
-            match records {
-                Some(records) if limits.records != records.max(1) => limits.records = records,
-                _ => return,
+            let limits = self.gate().limits();
+            let wanted = Limits { records: records.unwrap_or(limits.records), ..limits }.countable();
+            if wanted == limits {
+                return;
             }
-            self.set_limits(limits);
+            self.set_limits(wanted);
         }
     }
 

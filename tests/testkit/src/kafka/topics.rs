@@ -9,6 +9,7 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::kafka::client::{self, blocking};
@@ -99,7 +100,8 @@ impl Cluster {
     /// Waits until the leader of each partition answers for it. It is in the metadata some milliseconds before, and until then
     /// the leader refuses records.
     async fn wait_answers(&self, topic: &str, partitions: i32) -> Result<(), Error> {
-        let consumer = Arc::clone(self.clients.metadata()?);
+        let mut consumer = Arc::clone(self.clients.metadata()?);
+        let bootstrap = self.bootstrap().to_owned();
         let mut at = TopicPartitionList::new();
         for partition in 0..partitions {
             at.add_partition_offset(topic, partition, Offset::Offset(0)).map_err(Error::new)?;
@@ -113,6 +115,12 @@ impl Cluster {
                     Ok(Ok(())) => return Ok(()),
                     Ok(Err(error)) | Err(error) if Instant::now() > end => {
                         return Err(Error::new(format!("a new topic is not answered for: {error}")));
+                    }
+                    // A broker that was behind may have answered with fewer partitions, which the client keeps for minutes.
+                    Ok(Err(error)) | Err(error)
+                        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) =>
+                    {
+                        consumer = Arc::new(client::consumer(&bootstrap)?);
                     }
                     _ => std::thread::sleep(Duration::from_millis(15)),
                 }

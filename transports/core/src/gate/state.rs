@@ -15,8 +15,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The nearest limits that a gate can count.
-    fn countable(self) -> Self {
+    /// The nearest limits that a gate can count: those that it has after it was given these.
+    #[must_use]
+    pub fn countable(self) -> Self {
         Self { records: self.records.clamp(1, word::MAX.records), bytes: self.bytes.clamp(1, word::MAX.bytes) }
     }
 }

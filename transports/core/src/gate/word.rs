@@ -6,7 +6,7 @@ use super::Limits;
 ///
 /// `bit 63: locked | 23 bits: records | 40 bits: bytes`. While nobody waits, parks, flushes or closes, records are admitted and
 /// released by a change of this word alone. Whoever does any of that takes the lock, and sets the bit before it looks at the
-/// counts: then they change only under the lock, until the last of that has ended.
+/// counts. Then they change only under the lock, until nobody waits, parks, flushes or closes any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Word(pub(super) u64);
 
@@ -69,7 +69,7 @@ impl Word {
     /// The word with one more record. `None`: the lock decides.
     pub(super) fn admit(self, bytes: usize, limits: Self) -> Option<Self> {
         let bytes = bytes as u64;
-        // Nothing in flight leaves room for any record.
+        // If nothing is in flight, any record within the limit fits.
         let fits = bytes <= limits.low()
             && (self.high() == 0 || self.high() < limits.high() && self.low() + bytes <= limits.low());
         fits.then(|| Self(self.0 + RECORD + bytes))

@@ -119,7 +119,9 @@ impl<C: BrokerClient> Broker<C> {
         start: OffsetReset,
     ) -> Result<i64, Option<Instant>> {
         let place = if start == OffsetReset::Latest { SeekTo::End } else { SeekTo::Beginning };
-        let committed = self.committed_by(group, at).ok_or_else(|| self.lock().next_end())?;
+        let state = self.lock();
+        let committed = state.store.stable_offset(group, &at.topic, at.partition).ok_or_else(|| state.next_end())?;
+        drop(state);
         Ok(committed.unwrap_or_else(|| self.offset_of(at, place)))
     }
 

@@ -109,7 +109,13 @@ impl Control<'_> {
         self.instance.find_lost_brokers(now);
         self.write_log();
         if self.shared.logs.has_signs() {
-            // The reader finds them, though nothing comes.
+            let state = self.shared.state();
+            let is_read =
+                |at: &TopicPartition, topic: &str, partition| at.partition == partition && *at.topic == *topic;
+            let any = |topic: &str, partition: i32| state.partitions.keys().any(|at| is_read(at, topic, partition));
+            self.shared.logs.forget_others(any);
+            drop(state);
+            // The reader finds the others, though nothing comes.
             self.shared.waker.wake();
         }
         self.join();

@@ -72,6 +72,20 @@ impl Logs {
         of_partition.reduce(|newer, older| if newer == Sign::LookUp { older } else { newer })
     }
 
+    /// Forgets a look-up that was seen, and no reset, which may have come since.
+    pub(super) fn forget_look_up(&self, topic: &str, partition: i32) {
+        let mut signs = self.signs.lock().unwrap_or_else(PoisonError::into_inner);
+        signs.retain(|(place, sign)| *sign != Sign::LookUp || !is(place, topic, partition));
+        self.has_signs.store(!signs.is_empty(), Ordering::Release);
+    }
+
+    /// Forgets the signs about partitions that are not read.
+    pub(super) fn forget_others(&self, is_read: impl Fn(&str, i32) -> bool) {
+        let mut signs = self.signs.lock().unwrap_or_else(PoisonError::into_inner);
+        signs.retain(|((topic, partition), _)| is_read(topic, *partition));
+        self.has_signs.store(!signs.is_empty(), Ordering::Release);
+    }
+
     /// Forgets the signs about a partition.
     pub(super) fn forget(&self, topic: &str, partition: i32) {
         if !self.has_signs() {
@@ -91,7 +105,9 @@ impl OnLog for Logs {
             signs.push(sign);
             self.has_signs.store(true, Ordering::Release);
         }
-        let shows_debug = LevelFilter::current() >= LevelFilter::DEBUG;
+        // Without a subscriber, lines may go to the crate `log`.
+        let shown = LevelFilter::current();
+        let shows_debug = shown >= LevelFilter::DEBUG || shown == LevelFilter::OFF;
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() < room(level, shows_debug) {
             lines.push(Line { level, facility: facility.to_owned(), text: text.to_owned() });
@@ -187,7 +203,11 @@ mod tests {
             "a reset that is followed by its look-up is a reset"
         );
         logs.forget("orders", 1);
-        assert!(logs.has_signs());
+        logs.forget_look_up("orders", 0);
+        assert_eq!(logs.sign_of("orders", 0), Some(Sign::Reset(9)));
+        logs.line(7, "OFFSET", &look_up(7));
+        logs.forget_others(|topic, partition| (topic, partition) == ("orders", 0));
+        assert!(logs.has_signs() && logs.sign_of("orders", 7).is_none());
         logs.forget("orders", 0);
         assert!(!logs.has_signs() && logs.sign_of("orders", 0).is_none());
         assert_eq!(logs.take_lines().iter().filter(|line| line.level < DEBUG).count(), 2);

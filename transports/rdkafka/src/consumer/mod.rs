@@ -43,7 +43,8 @@ const DROPPED: Duration = Duration::from_secs(1);
 /// `partition.assignment.strategy=cooperative-sticky`, `topic.metadata.refresh.interval.ms=60000`,
 /// `fetch.queue.backoff.ms=10`, and `reconnect.backoff.max.ms=1000` (not if you set `reconnect.backoff.ms`). Properties on
 /// which a source depends, for example `enable.auto.commit`, are refused. `debug` also contains `topic`, because some of its lines
-/// are the only sign that librdkafka moves a partition.
+/// are the only sign that librdkafka moves a partition; so `log_level` has no effect, and the application's filter for `tracing`
+/// decides what is shown.
 ///
 /// ```no_run
 /// # async fn run() -> kafka_tower_core::Result<()> {

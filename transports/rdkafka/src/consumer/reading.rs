@@ -10,6 +10,8 @@ pub(super) struct Reading {
     /// Behind everything that was lent or passed in this epoch, or where it begins, if that is known.
     next: Option<i64>,
     reported: Option<i64>,
+    /// librdkafka has looked up where the epoch begins, maybe twice: it may continue elsewhere behind the first record.
+    looked_up: bool,
     /// A position of librdkafka's that may be of an earlier assignment. Believed when it has changed.
     doubted: Option<i64>,
 }
@@ -42,17 +44,12 @@ pub(super) enum Then {
 impl Reading {
     /// Begins where the group has committed, which is `begin` if it is known. `doubted`: the position before.
     pub(super) fn start(epoch: u64, begin: Option<i64>, doubted: Option<i64>) -> Self {
-        Self { epoch, next: begin, reported: begin, doubted }
+        Self { epoch, next: begin, reported: begin, looked_up: false, doubted }
     }
 
     /// Begins at an offset.
     pub(super) fn seek(epoch: u64, to: i64) -> Self {
-        Self { epoch, next: Some(to), reported: Some(to), doubted: None }
-    }
-
-    /// Nothing is known of its place yet: librdkafka looks up where it begins.
-    pub(super) fn begins(&self) -> bool {
-        self.next.is_none()
+        Self { epoch, next: Some(to), reported: Some(to), looked_up: false, doubted: None }
     }
 
     /// librdkafka did not find an offset in the log, whose end is known. If that is before the offset, the epoch began there:
@@ -74,12 +71,20 @@ impl Reading {
         position: Option<i64>,
         sign: Option<Sign>,
     ) -> Taken {
-        let reset = match (sign, self.next) {
-            (Some(Sign::Reset(offset)), _) => Some(offset),
-            (Some(Sign::LookUp), Some(next)) => return Taken { lend: 0, position: None, then: Then::SeekAgain(next) },
-            // The look-up is for the place where the epoch begins.
-            (Some(Sign::LookUp), None) | (None, _) => None,
+        let mut batch = batch.peekable();
+        let reset = match sign {
+            Some(Sign::Reset(offset)) => Some(offset),
+            _ => None,
         };
+        self.looked_up |= sign == Some(Sign::LookUp);
+        if self.looked_up && reset.is_none() {
+            // The epoch begins where it is read first.
+            let first = batch.peek().and_then(|first| first.as_ref().ok().copied());
+            if let Some(next) = self.next.or(first) {
+                (self.next, self.looked_up) = (Some(next), false);
+                return Taken { lend: 0, position: None, then: Then::SeekAgain(next) };
+            }
+        }
         let (mut lend, mut then, mut is_empty) = (0, Then::GoOn, true);
         for offset in batch {
             is_empty = false;
@@ -213,8 +218,17 @@ mod tests {
         for reading in [read, Reading::seek(1, 3), Reading::start(1, Some(3), None)] {
             assert_eq!(of(reading, &[10, 11]), Taken { lend: 0, position: None, then: Then::SeekAgain(3) });
         }
-        let begins = of(Reading::start(1, None, None), &[10, 11]);
-        assert_eq!(begins, Taken { lend: 2, position: Some(12), then: Then::GoOn }, "it was looked up for that");
+        let begins = of(Reading::start(1, None, None), &[10, 50]);
+        assert_eq!(
+            begins,
+            Taken { lend: 0, position: None, then: Then::SeekAgain(10) },
+            "50 may be behind a second look-up"
+        );
+        let mut reading = Reading::start(1, None, None);
+        let nothing = Taken { lend: 0, position: None, then: Then::GoOn };
+        assert_eq!(reading.take([].into_iter(), None, Some(Sign::LookUp)), nothing);
+        assert_eq!(taken(&mut reading, &[10, 50], Some(51)).then, Then::SeekAgain(10), "also if the sign came before");
+        assert_eq!(taken(&mut reading, &[10, 11], Some(12)).lend, 2, "after the seek");
     }
 
     proptest! {

@@ -154,8 +154,8 @@ impl Shared {
             reading.was_reset(reset, end);
         }
         let taken = reading.take(lent.offsets(), queue.position(), sign);
-        if sign == Some(Sign::LookUp) && reading.begins() {
-            self.logs.forget(&at.at.topic, at.at.partition);
+        if sign == Some(Sign::LookUp) {
+            self.logs.forget_look_up(&at.at.topic, at.at.partition);
         }
         let mut wake = false;
         match taken.then {

@@ -66,6 +66,14 @@ fn an_expired_record_is_not_locked_while_the_client_is_waited_for() {
     assert!(free);
 }
 
+#[test]
+fn a_topic_with_more_records_than_a_gate_counts_has_the_most_that_it_counts() {
+    let inner = inner();
+    inner.count_topic(&"t".into(), usize::MAX);
+    assert_eq!(inner.gate().limits(), Limits { records: usize::MAX, bytes: 1_000 }.countable());
+    assert!(inner.gate().limits().records > 8_000_000);
+}
+
 struct Watching(Arc<Slot>, mpsc::Sender<bool>);
 
 impl tracing::Subscriber for Watching {
