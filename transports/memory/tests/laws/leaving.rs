@@ -1,6 +1,6 @@
 //! Law 8, second half: dropping the last handle logs a warning.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use futures_util::FutureExt;
 use kafka_tower_core::gate::Limits;
@@ -41,8 +41,14 @@ impl Visit for Warnings {
     fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
 }
 
+/// A second subscriber. If there is but one, tracing asks only that of the thread which reaches a line first, and a line that
+/// another test reaches first would be disabled for all.
+static OTHER: LazyLock<tracing::Dispatch> =
+    LazyLock::new(|| tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default()));
+
 #[tokio::test(start_paused = true)]
 async fn dropping_the_last_handle_warns_and_the_records_go_on() {
+    LazyLock::force(&OTHER);
     let warnings = Warnings::default();
     let _guard = tracing::subscriber::set_default(warnings.clone());
     let kafka = MemoryKafka::new().with_topic("orders", 1);
@@ -64,6 +70,7 @@ async fn dropping_the_last_handle_warns_and_the_records_go_on() {
 
 #[tokio::test(start_paused = true)]
 async fn no_warning_after_close_or_without_records() {
+    LazyLock::force(&OTHER);
     let warnings = Warnings::default();
     let _guard = tracing::subscriber::set_default(warnings.clone());
     let (kafka, transport) = orders(1);

@@ -1,6 +1,6 @@
 //! Tests of the shared state, without an event loop.
 
-use std::sync::mpsc;
+use std::sync::{LazyLock, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::thread;
 
@@ -98,12 +98,18 @@ impl tracing::Subscriber for Watching {
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
+/// A second subscriber. If there is but one, tracing asks only that of the thread which reaches a line first, and a line that
+/// another test reaches first would be disabled for all.
+static OTHER: LazyLock<tracing::Dispatch> =
+    LazyLock::new(|| tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default()));
+
 #[test]
 fn a_subscriber_may_read_the_record_of_its_line() {
     let inner = inner();
     let slot = send(&inner, late());
     inner.record_error_event(codes::LOCAL_TRANSPORT, "127.0.0.1:1/bootstrap: Connect failed: refused", Instant::now());
     let (sender, found) = mpsc::channel();
+    LazyLock::force(&OTHER);
     tracing::subscriber::with_default(Watching(Arc::clone(&slot), sender), || inner.expire_due(Instant::now()));
     assert_eq!(found.try_iter().collect::<Vec<_>>(), [true]);
 }
