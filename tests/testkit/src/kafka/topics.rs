@@ -116,7 +116,7 @@ impl Cluster {
                     Ok(Err(error)) | Err(error) if Instant::now() > end => {
                         return Err(Error::new(format!("a new topic is not answered for: {error}")));
                     }
-                    // A broker that was behind may have answered with fewer partitions, which the client keeps for minutes.
+                    // The client asked a broker that did not know all partitions yet, and does not ask again for minutes.
                     Ok(Err(error)) | Err(error)
                         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) =>
                     {

@@ -63,36 +63,42 @@ impl<P> Gate<P> {
         freed: usize,
         enqueue: impl FnMut(P, Permit) -> Result<(), Permit>,
     ) {
-        let (mut places, mut needs_lock) = (freed, freed > 0);
+        let (mut places, mut state) = (freed, None);
         let mut room = Room::default();
         for permit in permits {
             places = places.saturating_add(1);
             if !room.add(&permit) {
-                needs_lock |= !self.release(&room);
+                self.release(&room, &mut state);
                 room = Room::of(&permit);
             }
         }
-        needs_lock |= !self.release(&room);
-        if needs_lock {
-            self.hand_over(places, enqueue);
+        self.release(&room, &mut state);
+        if freed > 0 {
+            state.get_or_insert_with(|| self.lock());
+        }
+        if let Some(state) = state {
+            self.hand_over(state, places, enqueue);
         }
     }
 
-    /// Returns room. False if anybody may wait for it.
+    /// Returns room. Takes the lock if anybody may wait for it.
     #[inline]
-    fn release(&self, room: &Room) -> bool {
-        if room.records == 0 || self.change(|word| word.release(room.records, room.bytes)) {
-            return true;
+    fn release<'a>(&'a self, room: &Room, state: &mut Option<Locked<'a, P>>) {
+        let is_done =
+            room.records == 0 || state.is_none() && self.change(|word| word.release(room.records, room.bytes));
+        if !is_done {
+            state.get_or_insert_with(|| self.lock()).release(room);
         }
-        self.lock().release(room);
-        false
     }
 
     /// Hands over parked records with `enqueue`, and wakes as many handles as there are freed places.
     #[cold]
-    fn hand_over(&self, freed: usize, mut enqueue: impl FnMut(P, Permit) -> Result<(), Permit>) {
-        let mut freed = freed;
-        let mut state = self.lock();
+    fn hand_over<'a>(
+        &'a self,
+        mut state: Locked<'a, P>,
+        mut freed: usize,
+        mut enqueue: impl FnMut(P, Permit) -> Result<(), Permit>,
+    ) {
         // Hand-over runs outside the lock, one record at a time; new calls park behind, so no record overtakes
         // another.
         while !state.draining {

@@ -6,7 +6,7 @@ use super::Limits;
 ///
 /// `bit 63: locked | 23 bits: records | 40 bits: bytes`. While nobody waits, parks, flushes or closes, records are admitted and
 /// released by a change of this word alone. Whoever does any of that takes the lock, and sets the bit before it looks at the
-/// counts. Then they change only under the lock, until nobody waits, parks, flushes or closes any more.
+/// counts. Then they change only under the lock, until nobody waits, parks or flushes any more; a closed gate stays locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Word(pub(super) u64);
 
@@ -18,12 +18,9 @@ const BYTES: u32 = 40;
 const MAX_BYTES: u64 = RECORD - 1;
 
 /// The largest limits that the word can count: 8,388,607 records and 1 TiB.
-pub(super) const MAX: Limits = {
-    let bytes = RECORD - 1;
-    Limits {
-        records: (LOCKED / RECORD) as usize - 1,
-        bytes: if bytes > usize::MAX as u64 { usize::MAX } else { bytes as usize },
-    }
+pub(super) const MAX: Limits = Limits {
+    records: (LOCKED / RECORD) as usize - 1,
+    bytes: if MAX_BYTES > usize::MAX as u64 { usize::MAX } else { MAX_BYTES as usize },
 };
 
 impl Word {

@@ -110,10 +110,9 @@ impl Control<'_> {
         self.write_log();
         if self.shared.logs.has_signs() {
             let state = self.shared.state();
-            let is_read =
-                |at: &TopicPartition, topic: &str, partition| at.partition == partition && *at.topic == *topic;
-            let any = |topic: &str, partition: i32| state.partitions.keys().any(|at| is_read(at, topic, partition));
-            self.shared.logs.forget_others(any);
+            self.shared.logs.forget_others(|topic, partition| {
+                state.partitions.keys().any(|at| at.partition == partition && *at.topic == *topic)
+            });
             drop(state);
             // The reader finds the others, though nothing comes.
             self.shared.waker.wake();

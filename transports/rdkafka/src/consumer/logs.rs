@@ -74,25 +74,25 @@ impl Logs {
 
     /// Forgets a look-up that was seen, and no reset, which may have come since.
     pub(super) fn forget_look_up(&self, topic: &str, partition: i32) {
-        let mut signs = self.signs.lock().unwrap_or_else(PoisonError::into_inner);
-        signs.retain(|(place, sign)| *sign != Sign::LookUp || !is(place, topic, partition));
-        self.has_signs.store(!signs.is_empty(), Ordering::Release);
+        self.retain(|place, sign| sign != Sign::LookUp || !is(place, topic, partition));
     }
 
     /// Forgets the signs about partitions that are not read.
     pub(super) fn forget_others(&self, is_read: impl Fn(&str, i32) -> bool) {
-        let mut signs = self.signs.lock().unwrap_or_else(PoisonError::into_inner);
-        signs.retain(|((topic, partition), _)| is_read(topic, *partition));
-        self.has_signs.store(!signs.is_empty(), Ordering::Release);
+        self.retain(|(topic, partition), _| is_read(topic, *partition));
     }
 
     /// Forgets the signs about a partition.
     pub(super) fn forget(&self, topic: &str, partition: i32) {
+        self.retain(|place, _| !is(place, topic, partition));
+    }
+
+    fn retain(&self, is_kept: impl Fn(&Place, Sign) -> bool) {
         if !self.has_signs() {
             return;
         }
         let mut signs = self.signs.lock().unwrap_or_else(PoisonError::into_inner);
-        signs.retain(|(place, _)| !is(place, topic, partition));
+        signs.retain(|(place, sign)| is_kept(place, *sign));
         self.has_signs.store(!signs.is_empty(), Ordering::Release);
     }
 }
@@ -139,15 +139,18 @@ impl Sign {
         if facility != "OFFSET" {
             return None;
         }
-        let (place, what) = text.split_once("]: offset reset (at offset ").or_else(|| {
-            let look_up = [OUTDATED, TIMED].iter().find_map(|look_up| text.split_once(look_up));
-            look_up.map(|(place, _)| (place, ""))
-        })?;
+        let reset = text.split_once("]: offset reset (at offset ");
+        let look_up = || [OUTDATED, TIMED].iter().find_map(|look_up| text.split_once(look_up));
+        let (place, sign) = match reset {
+            Some((place, rest)) => {
+                let digits = rest.split_once(|c: char| !c.is_ascii_digit()).map_or(rest, |(digits, _)| digits);
+                (place, Self::Reset(digits.parse().ok()?))
+            }
+            None => (look_up()?.0, Self::LookUp),
+        };
         let (topic, partition) = place.rsplit_once(" [")?;
         let topic = topic.rsplit_once("]: ").map_or(topic, |(_, topic)| topic);
         let topic = topic.strip_prefix("Topic ").unwrap_or(topic);
-        let digits = what.split_once(|c: char| !c.is_ascii_digit()).map_or(what, |(digits, _)| digits);
-        let sign = if what.is_empty() { Self::LookUp } else { Self::Reset(digits.parse().ok()?) };
         Some(((topic.to_owned(), partition.parse().ok()?), sign))
     }
 }
