@@ -57,6 +57,7 @@ impl ClientTransport {
 
 impl Kind {
     fn of<S: Transport>(transport: S) -> Self {
+        #[cfg_attr(not(any(feature = "rdkafka", feature = "memory")), allow(unused_mut))]
         let mut transport = Some(transport);
         #[cfg(feature = "rdkafka")]
         if let Some(known) = taken(&mut transport) {
