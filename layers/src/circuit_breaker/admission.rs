@@ -12,7 +12,7 @@ use super::{Outcome, errors};
 #[derive(Debug)]
 pub(crate) struct Admitted {
     ticket: Ticket,
-    /// Number of deliveries through the breaker before the call.
+    /// [`BreakerInner::deliveries`] before the call.
     deliveries: u32,
 }
 
@@ -51,6 +51,14 @@ impl Admission {
     /// Leaves it to the caller that the call counts.
     pub(super) fn into_admitted(mut self) -> Option<Admitted> {
         self.0.take().map(|(_, admitted)| admitted)
+    }
+
+    /// The call waits for its answer.
+    #[inline]
+    pub(super) fn waits(&self) {
+        if let Some((shared, _)) = &self.0 {
+            shared.watch();
+        }
     }
 
     /// Whether the breaker is in the period in which the call was admitted.

@@ -26,11 +26,36 @@ pub(crate) struct BreakerInner {
     state: watch::Sender<CircuitState>,
 }
 
-/// Number of successes, modulo 2^32: calls compare it for equality only. Every success writes it, so it has its own cache
-/// line, apart from data that is only read.
+/// `number of changes << 1 | whether a call waits for the next one`. A success changes it only if a call waits, so that threads
+/// seldom contend for it. It has its own cache line, apart from data that is only read.
 #[derive(Default)]
 #[repr(align(128))]
 struct Deliveries(AtomicU32);
+
+impl Deliveries {
+    /// The number of changes, modulo 2^31: compared for equality only.
+    #[inline]
+    fn changes(&self) -> u32 {
+        self.0.load(Ordering::Relaxed) >> 1
+    }
+
+    /// From now on the next success changes the number.
+    #[inline]
+    fn watch(&self) {
+        if self.0.load(Ordering::Relaxed) & 1 == 0 {
+            self.0.fetch_or(1, Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    fn delivered(&self) {
+        let number = self.0.load(Ordering::Relaxed);
+        if number & 1 != 0 {
+            // If it fails, another success has changed the number since the last look.
+            let _ = self.0.compare_exchange(number, number.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
 
 /// Admitting a call changes no state.
 const FREE: u64 = 1;
@@ -128,7 +153,7 @@ impl BreakerInner {
     /// Records the success of an admitted call.
     #[inline]
     pub(super) fn succeed(&self, ticket: &Ticket) {
-        self.deliveries.0.fetch_add(1, Ordering::Relaxed);
+        self.deliveries.delivered();
         if self.fast.load(Ordering::Acquire) & CLEAN == 0 {
             self.succeed_slow(ticket);
         }
@@ -156,10 +181,16 @@ impl BreakerInner {
         });
     }
 
-    /// Number of successes so far.
+    /// A number that changes with a delivery, once a call [waits](Self::watch).
     #[inline]
     pub(super) fn deliveries(&self) -> u32 {
-        self.deliveries.0.load(Ordering::Relaxed)
+        self.deliveries.changes()
+    }
+
+    /// A call waits, for room or for its answer: the next delivery changes the number.
+    #[inline]
+    pub(crate) fn watch(&self) {
+        self.deliveries.watch();
     }
 
     pub(super) fn force(&self, change: impl FnOnce(&mut Machine)) {
@@ -253,7 +284,7 @@ impl LateObserver for BreakerInner {
         if !delivered {
             return;
         }
-        self.deliveries.0.fetch_add(1, Ordering::Relaxed);
+        self.deliveries.delivered();
         if self.fast.load(Ordering::Acquire) & CLEAN == 0 {
             let now = Instant::now();
             self.update(now, |locked| locked.machine.delivered_late(now));
@@ -286,5 +317,57 @@ impl Drop for Waiter {
 impl fmt::Debug for BreakerInner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreaker").field("machine", &self.lock().machine).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Call,
+        Wait(usize),
+        Success,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![Just(Step::Call), (0..8_usize).prop_map(Step::Wait), Just(Step::Success)]
+    }
+
+    proptest! {
+        /// Calls begin and wait, and successes come, in any order. A call that waits knows of each success, and no call knows of
+        /// one that was before it.
+        #[test]
+        fn deliveries_since_a_call_waits_are_known(steps in prop::collection::vec(step(), 0..60)) {
+            let deliveries = Deliveries(AtomicU32::new(u32::MAX - 9));
+            // The number at the call, whether it waits, successes since then, and since the call.
+            let mut calls = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Call => calls.push((deliveries.changes(), false, false, false)),
+                    Step::Wait(which) => {
+                        if let Some(call) = calls.get_mut(which) {
+                            deliveries.watch();
+                            call.1 = true;
+                        }
+                    }
+                    Step::Success => {
+                        deliveries.delivered();
+                        for (_, waits, while_waiting, since_call) in &mut calls {
+                            *since_call = true;
+                            *while_waiting |= *waits;
+                        }
+                    }
+                }
+                for (number, _, while_waiting, since_call) in &calls {
+                    let is_known = deliveries.changes() != *number;
+                    prop_assert!(is_known || !while_waiting);
+                    prop_assert!(!is_known || *since_call);
+                }
+            }
+        }
     }
 }

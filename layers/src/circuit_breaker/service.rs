@@ -18,7 +18,7 @@ pub struct CircuitBreaker<S, C> {
     shared: Arc<BreakerInner>,
     classifier: C,
     readiness: Readiness,
-    /// Number of deliveries through the breaker before the service below was polled.
+    /// [`BreakerInner::deliveries`] before the service below was polled.
     deliveries: u32,
     waiter: Option<Waiter>,
     /// Set if it is not ready while the breaker is open.
@@ -114,6 +114,8 @@ impl<S: Clone, C> CircuitBreaker<S, C> {
         let ready = self.inner.poll_ready(cx);
         if ready.is_ready() {
             self.readiness = Readiness::Ready;
+        } else {
+            self.shared.watch();
         }
         ready
     }

@@ -1,13 +1,14 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use kafka_tower_core::{Delivery, Error, Result};
 use pin_project::pin_project;
 use tokio::time::Instant;
 
-use super::Metrics;
+use super::shard::Shard;
 
 /// Response future of [`Metered`](super::Metered). If it is dropped before it resolves, the send counts as abandoned.
 #[pin_project]
@@ -21,33 +22,33 @@ pub struct MeteredFuture<F> {
 /// A send that counts once, however it ends.
 struct CountedSend {
     /// Taken when the future resolves.
-    metrics: Option<Metrics>,
+    shard: Option<Arc<Shard>>,
     called: Instant,
 }
 
 impl CountedSend {
     fn answered(&mut self, answer: &Result<Delivery>) {
-        let Some(metrics) = self.metrics.take() else {
+        let Some(shard) = self.shard.take() else {
             return;
         };
         match answer {
-            Ok(_) => metrics.record_delivered(self.called.elapsed()),
-            Err(error) => metrics.record_failed(error),
+            Ok(_) => shard.record_delivered(self.called.elapsed()),
+            Err(error) => shard.record_failed(error),
         }
     }
 }
 
 impl Drop for CountedSend {
     fn drop(&mut self) {
-        if let Some(metrics) = &self.metrics {
-            metrics.record_abandoned();
+        if let Some(shard) = &self.shard {
+            shard.record_abandoned();
         }
     }
 }
 
 impl<F> MeteredFuture<F> {
-    pub(super) fn new(inner: F, metrics: Metrics, called: Instant) -> Self {
-        Self { inner, send: CountedSend { metrics: Some(metrics), called } }
+    pub(super) fn new(inner: F, shard: Arc<Shard>, called: Instant) -> Self {
+        Self { inner, send: CountedSend { shard: Some(shard), called } }
     }
 }
 
@@ -68,7 +69,7 @@ where
 
 impl<F> fmt::Debug for MeteredFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MeteredFuture").field("answered", &self.send.metrics.is_none()).finish_non_exhaustive()
+        f.debug_struct("MeteredFuture").field("answered", &self.send.shard.is_none()).finish_non_exhaustive()
     }
 }
 
@@ -78,13 +79,13 @@ impl<F> fmt::Debug for MeteredFuture<F> {
 pub struct CountBytesFuture<F> {
     #[pin]
     inner: F,
-    metrics: Metrics,
+    shard: Arc<Shard>,
     bytes: u64,
 }
 
 impl<F> CountBytesFuture<F> {
-    pub(super) fn new(inner: F, metrics: Metrics, bytes: u64) -> Self {
-        Self { inner, metrics, bytes }
+    pub(super) fn new(inner: F, shard: Arc<Shard>, bytes: u64) -> Self {
+        Self { inner, shard, bytes }
     }
 }
 
@@ -95,7 +96,7 @@ impl<F: Future<Output = Result<R, E>>, R, E> Future for CountBytesFuture<F> {
         let this = self.project();
         let answer = ready!(this.inner.poll(cx));
         if answer.is_ok() {
-            this.metrics.record_bytes(*this.bytes);
+            this.shard.record_bytes(*this.bytes);
         }
         Poll::Ready(answer)
     }

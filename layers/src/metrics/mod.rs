@@ -28,7 +28,10 @@
 //! # Cost
 //!
 //! A delivered send reads the clock twice and increments two counters, or three with its bytes, without allocation or
-//! lock. A failure stores a copy of its error under a lock. Rates cost a send nothing: they are computed from two snapshots.
+//! lock. A handle counts in memory of the thread that made it, so that threads with handles of their own do not contend. A failure
+//! stores a copy of its error under a lock. Rates cost a send nothing: they are computed from two snapshots.
+//!
+//! A sink over the default stack counts the same without this layer, with one look at the clock less.
 //!
 //! A stack with `TopicMetricsLayer` looks a topic up in a map under a read lock, unless the handle's last record had the same
 //! one, as all messages of a sink do that name no topic.
@@ -83,6 +86,7 @@ mod layer;
 mod rates;
 mod recorder;
 mod service;
+mod shard;
 mod snapshot;
 mod topics;
 
@@ -91,5 +95,7 @@ pub use layer::{CountBytesLayer, MetricsLayer};
 pub use rates::Rates;
 pub use recorder::Metrics;
 pub use service::{CountBytes, Metered};
+#[doc(hidden)]
+pub use shard::Shard as MetricsShard;
 pub use snapshot::SinkMetrics;
 pub use topics::{CountTopics, CountTopicsFuture, TopicCounts, TopicMetrics, TopicMetricsLayer};

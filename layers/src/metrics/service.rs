@@ -1,16 +1,20 @@
+use std::fmt;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use kafka_tower_core::{Delivery, Error, Record, Result};
 use tokio::time::Instant;
 use tower_service::Service;
 
+use super::shard::Shard;
 use super::{CountBytesFuture, MeteredFuture, Metrics};
 
 /// Service that counts sends and their latency. Created by [`MetricsLayer`](super::MetricsLayer).
-#[derive(Clone, Debug)]
 pub struct Metered<S> {
     inner: S,
     metrics: Metrics,
+    /// Of the thread that made this handle.
+    shard: Arc<Shard>,
 }
 
 impl<S, R> Service<R> for Metered<S>
@@ -29,7 +33,7 @@ where
     fn call(&mut self, request: R) -> Self::Future {
         // Before the call, because the latency includes the work inside it, such as encoding.
         let called = Instant::now();
-        MeteredFuture::new(self.inner.call(request), self.metrics.clone(), called)
+        MeteredFuture::new(self.inner.call(request), Arc::clone(&self.shard), called)
     }
 }
 
@@ -40,11 +44,24 @@ impl<S> Metered<S> {
     }
 }
 
+impl<S: Clone> Clone for Metered<S> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), self.metrics.clone())
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Metered<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metered").field("inner", &self.inner).field("metrics", &self.metrics).finish()
+    }
+}
+
 /// Service that counts the bytes of delivered records. Created by [`CountBytesLayer`](super::CountBytesLayer).
-#[derive(Clone, Debug)]
 pub struct CountBytes<S> {
     inner: S,
     metrics: Metrics,
+    /// Of the thread that made this handle.
+    shard: Arc<Shard>,
 }
 
 impl<S: Service<Record>> Service<Record> for CountBytes<S> {
@@ -58,13 +75,26 @@ impl<S: Service<Record>> Service<Record> for CountBytes<S> {
 
     fn call(&mut self, record: Record) -> Self::Future {
         let bytes = record.size() as u64;
-        CountBytesFuture::new(self.inner.call(record), self.metrics.clone(), bytes)
+        CountBytesFuture::new(self.inner.call(record), Arc::clone(&self.shard), bytes)
+    }
+}
+
+impl<S: Clone> Clone for CountBytes<S> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), self.metrics.clone())
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for CountBytes<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CountBytes").field("inner", &self.inner).field("metrics", &self.metrics).finish()
     }
 }
 
 impl<S> Metered<S> {
     pub(super) fn new(inner: S, metrics: Metrics) -> Self {
-        Self { inner, metrics }
+        let shard = Arc::clone(metrics.shard());
+        Self { inner, metrics, shard }
     }
 
     inner_service!();
@@ -72,7 +102,8 @@ impl<S> Metered<S> {
 
 impl<S> CountBytes<S> {
     pub(super) fn new(inner: S, metrics: Metrics) -> Self {
-        Self { inner, metrics }
+        let shard = Arc::clone(metrics.shard());
+        Self { inner, metrics, shard }
     }
 
     inner_service!();

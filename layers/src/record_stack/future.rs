@@ -74,7 +74,7 @@ impl<S> Send<S> {
     fn delivered(&mut self) {
         if let Some(admitted) = self.admitted.take() {
             admitted.succeed(&self.shared.breaker);
-            self.shared.metrics.record_bytes(self.bytes as u64);
+            self.shared.counters.record_bytes(self.bytes as u64);
         }
     }
 
@@ -98,6 +98,7 @@ impl<S: Clone> Send<S> {
     /// Decides what to do after a failed attempt.
     #[cold]
     fn after(&mut self, mut error: Error) -> Result<Box<Between<S>>> {
+        self.shared.breaker.watch();
         if self.record.is_none() {
             self.record = error.take_record().map(Box::new);
         }
@@ -135,12 +136,16 @@ where
         let (mut state, send) = (this.state, this.send);
         loop {
             let next = match state.as_mut().project() {
-                StateProj::Attempting(attempt) => match ready!(attempt.poll(cx)) {
-                    Ok(response) => {
+                StateProj::Attempting(attempt) => match attempt.poll(cx) {
+                    Poll::Pending => {
+                        send.shared.breaker.watch();
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Ok(response)) => {
                         send.delivered();
                         return Poll::Ready(Ok(response));
                     }
-                    Err(error) => send.after(error.into()).map(State::Between),
+                    Poll::Ready(Err(error)) => send.after(error.into()).map(State::Between),
                 },
                 StateProj::Between(between) => ready!(between.poll(cx)).and_then(|()| {
                     let Some(record) = send.again() else { return Ok(State::Over) };

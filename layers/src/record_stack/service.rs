@@ -8,33 +8,35 @@ use tower_service::Service;
 use super::RecordStackFuture;
 use super::future::Send;
 use crate::circuit_breaker::{Admitted, BreakerInner, CircuitBreaker, CircuitBreakerHandle, DefaultClassifier};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, MetricsShard};
 use crate::partition::Partition;
 use crate::retry::{Retry, RetryInner};
 
 /// Service that picks the partition of a record, rejects it while the circuit breaker is open, sends it, and retries it.
 /// Created by [`RecordStackLayer`](super::RecordStackLayer).
-#[derive(Clone)]
 pub struct RecordStack<S> {
     /// Its services are used, but not their futures.
     composed: Composed<S>,
     shared: Arc<Shared<S>>,
+    metrics: Metrics,
 }
 
 type Composed<S> = Partition<CircuitBreaker<Retry<S>, DefaultClassifier>>;
 
-/// State that all sends share: one reference count for each.
+/// State that the sends of a handle share: one reference count for each send, and none that other handles change.
 pub(super) struct Shared<S> {
     pub(super) breaker: Arc<BreakerInner>,
     pub(super) retry: Arc<RetryInner<S>>,
-    pub(super) metrics: Metrics,
+    /// Counters of the thread that made the handle.
+    pub(super) counters: Arc<MetricsShard>,
 }
 
 impl<S> RecordStack<S> {
     pub(super) fn new(composed: Composed<S>, metrics: Metrics) -> Self {
         let breaker = composed.get_ref();
         let (retry, breaker) = (Arc::clone(breaker.get_ref().shared()), Arc::clone(breaker.shared()));
-        Self { composed, shared: Arc::new(Shared { breaker, retry, metrics }) }
+        let counters = Arc::clone(metrics.shard());
+        Self { composed, shared: Arc::new(Shared { breaker, retry, counters }), metrics }
     }
 
     /// Handle to observe and force the circuit breaker.
@@ -92,6 +94,12 @@ impl Drop for Unsettled<'_> {
         if let Some(admitted) = self.1.take() {
             drop(admitted.admission(self.0));
         }
+    }
+}
+
+impl<S: Clone> Clone for RecordStack<S> {
+    fn clone(&self) -> Self {
+        Self::new(self.composed.clone(), self.metrics.clone())
     }
 }
 

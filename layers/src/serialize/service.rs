@@ -156,9 +156,10 @@ impl<S: Clone, T, F: ?Sized> Clone for Serialize<S, T, F> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            topic: Arc::clone(&self.topic),
+            // Each record counts a reference to them: handles that threads have for themselves share no count.
+            topic: Arc::from(&*self.topic),
+            content_type: self.content_type.as_deref().map(Bytes::copy_from_slice),
             serializer: Arc::clone(&self.serializer),
-            content_type: self.content_type.clone(),
             in_order: self.in_order,
             last: None,
             buffers: BufferPool::default(),

@@ -54,6 +54,8 @@ pub mod partitioner;
 mod raw_record;
 pub mod recent_errors;
 mod record;
+#[doc(hidden)]
+pub mod sharded;
 pub mod source;
 #[doc(hidden)]
 pub mod sync;
