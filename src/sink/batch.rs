@@ -90,7 +90,6 @@ where
         if let Some(late) = self.ticket.as_ref().and_then(Ticket::refusal) {
             return self.refuse(&late, cx);
         }
-        let now = deadline::now();
         for _ in 0..SLICE {
             // Assigned in each arm: a message in a tuple is copied once more.
             let (mut message, waited): (SinkMessage<T>, _);
@@ -101,8 +100,9 @@ where
                     None => return self.sent(),
                 },
             }
+            let now = deadline::now();
             match self.many.admit(&mut message, waited, now, cx) {
-                Admitted::Ready(ticket) => self.many.call(message, ticket, self.epoch),
+                Admitted::Ready(ticket) => self.many.call(message, ticket, self.epoch, now),
                 Admitted::Failed => {}
                 Admitted::Waits(since) => {
                     self.head = Some(Head { message, since });

@@ -20,7 +20,7 @@ struct Erased<S>(S);
 /// Erases the type of a stack.
 pub(super) fn erase<T, S>(stack: S) -> Box<dyn DynStack<T>>
 where
-    S: Service<SinkMessage<T>, Response = Delivery, Error = Error> + Clone + Send + Sync + 'static,
+    S: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
 {
     Box::new(Erased(stack))
@@ -28,11 +28,11 @@ where
 
 impl<T, S> DynStack<T> for Erased<S>
 where
-    S: Service<SinkMessage<T>, Response = Delivery, Error = Error> + Clone + Send + Sync + 'static,
+    S: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
 {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.0.poll_ready(cx)
+        self.0.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, message: SinkMessage<T>) -> StackFuture {

@@ -4,16 +4,13 @@
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::{Delivery, Error, Result};
 
-use super::admission::{Called, ObservedCall, Tracked};
-use super::open_sends::OpenSends;
+use super::called::{Called, ObservedCall, Tracked, Tracker};
 use super::stack_future::StackFuture;
 use crate::waker_group::{ReadyQueue, WakerGroup};
 
@@ -39,7 +36,7 @@ pub(super) struct InFlightSet {
     queue: Arc<ReadyQueue>,
     /// Buffer for groups that were woken. Empty between polls; kept to reuse its memory.
     woken: Vec<usize>,
-    sends: OpenSends,
+    tracker: Tracker,
     /// In a sink with transactions: tickets of messages that failed and whose errors were not taken, by number.
     unread: BTreeMap<usize, Ticket>,
 }
@@ -50,7 +47,7 @@ enum Slot {
 }
 
 impl InFlightSet {
-    pub(super) fn new(sends: OpenSends) -> Self {
+    pub(super) fn new(tracker: Tracker) -> Self {
         Self {
             slots: VecDeque::new(),
             first: 0,
@@ -61,7 +58,7 @@ impl InFlightSet {
             spare: Vec::new(),
             queue: Arc::default(),
             woken: Vec::new(),
-            sends,
+            tracker,
             unread: BTreeMap::new(),
         }
     }
@@ -71,13 +68,14 @@ impl InFlightSet {
     #[inline(always)]
     pub(super) fn push(&mut self, mut future: StackFuture, call: ObservedCall, tracked: Tracked) {
         let group = self.group();
-        let slot = match Pin::new(&mut future).poll(&mut Context::from_waker(self.groups[group].1.waker())) {
+        let mut cx = Context::from_waker(self.groups[group].1.waker());
+        let slot = match self.tracker.first_poll(&mut future, tracked.called, &mut cx) {
             Poll::Pending => {
                 self.in_flight += 1;
-                Slot::InFlight(call.called(&self.sends, future, tracked))
+                Slot::InFlight(call.called(&self.tracker, future, tracked))
             }
             Poll::Ready(result) => {
-                if let Some(ticket) = tracked.0 {
+                if let Some(ticket) = tracked.ticket {
                     settle(&mut self.unread, self.first + self.slots.len(), &result, ticket);
                 }
                 Slot::Done(result)
@@ -139,7 +137,7 @@ impl InFlightSet {
         let to = (number + GROUP).saturating_sub(self.first).min(self.slots.len());
         for i in from..to {
             if let Slot::InFlight(called) = &mut self.slots[i] {
-                if let Poll::Ready(result) = called.poll(&self.sends, &mut cx) {
+                if let Poll::Ready(result) = called.poll(&self.tracker, &mut cx) {
                     if let Some(ticket) = called.take_ticket() {
                         settle(&mut self.unread, self.first + i, &result, ticket);
                     }
@@ -184,6 +182,16 @@ impl InFlightSet {
     /// Number of messages whose results were not taken.
     pub(super) fn held(&self) -> usize {
         self.slots.len()
+    }
+}
+
+impl Drop for InFlightSet {
+    fn drop(&mut self) {
+        for slot in &self.slots {
+            if let Slot::InFlight(called) = slot {
+                called.dropped(&self.tracker);
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! State that the clones of a sink share.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -24,8 +24,6 @@ use super::{control, deadline};
 /// State shared by all clones of a sink.
 pub(super) struct SinkInner<T> {
     stack: Box<dyn DynStack<T>>,
-    /// A handle that sends use in their first poll, so that its buffers are reused.
-    idle: Mutex<Option<Box<dyn DynStack<T>>>>,
     pub(super) parts: SharedParts,
     /// Rebuilds the stack. None if the user supplied it.
     factory: Option<Arc<StackFactory<T>>>,
@@ -128,8 +126,7 @@ impl<T> SinkInner<T> {
     /// State of a sink over the user's own stack.
     pub(super) fn over(stack: Box<dyn DynStack<T>>, parts: SharedParts) -> Self {
         let options = StackOptions::default();
-        let idle = Mutex::new(None);
-        Self { stack, idle, parts, factory: None, options, fault: None, guard: None, profile: 0, complete: None }
+        Self { stack, parts, factory: None, options, fault: None, guard: None, profile: 0, complete: None }
     }
 
     /// State of a sink whose stack the factory makes.
@@ -182,36 +179,6 @@ impl<T> SinkInner<T> {
 
     pub(super) fn fresh(&self) -> Box<dyn DynStack<T>> {
         self.stack.fresh()
-    }
-
-    /// The place of the idle handle, unless another send uses it. Never blocks on the lock.
-    #[inline]
-    pub(super) fn idle(&self) -> Option<MutexGuard<'_, Option<Box<dyn DynStack<T>>>>> {
-        match self.idle.try_lock() {
-            Ok(idle) => Some(idle),
-            Err(TryLockError::WouldBlock) => None,
-            Err(TryLockError::Poisoned(idle)) => Some(self.unpoisoned(idle.into_inner())),
-        }
-    }
-
-    /// Returns a handle whose readiness was used.
-    pub(super) fn give(&self, stack: Box<dyn DynStack<T>>) {
-        let unwanted = match self.idle() {
-            Some(mut idle) if idle.is_none() => idle.replace(stack),
-            _ => Some(stack),
-        };
-        drop(unwanted);
-    }
-
-    /// A handle whose call panicked is not used again.
-    #[cold]
-    fn unpoisoned<'a>(
-        &self,
-        mut idle: MutexGuard<'a, Option<Box<dyn DynStack<T>>>>,
-    ) -> MutexGuard<'a, Option<Box<dyn DynStack<T>>>> {
-        *idle = None;
-        self.idle.clear_poison();
-        idle
     }
 
     /// What a close reports of a message that a user's layer holds. The layers of this project report their own.

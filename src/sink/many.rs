@@ -8,6 +8,7 @@ use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::{Error, SinkMessage};
 
 use super::boxed::DynStack;
+use super::called::{Tracked, Tracker};
 use super::deadline::{self, Patience};
 use super::in_flight::InFlightSet;
 use super::inner::SinkInner;
@@ -51,7 +52,7 @@ pub(super) struct Head<T> {
 
 impl<T> Many<T> {
     pub(super) fn new(inner: Arc<SinkInner<T>>, budget: Budget) -> Self {
-        let in_flight = InFlightSet::new(inner.parts.sends.clone());
+        let in_flight = InFlightSet::new(Tracker::of(&inner.parts));
         Self { inner, stack: None, waiting_since: None, patience: Patience::default(), budget, in_flight }
     }
 
@@ -95,14 +96,14 @@ impl<T> Many<T> {
         }
     }
 
-    /// Calls a message that is ready.
+    /// Calls a message that is ready. `called` is the time of this call.
     #[inline(always)]
-    pub(super) fn call(&mut self, message: SinkMessage<T>, ticket: Option<Ticket>, epoch: u64) {
+    pub(super) fn call(&mut self, message: SinkMessage<T>, ticket: Option<Ticket>, epoch: u64, called: Instant) {
         let Self { inner, stack, in_flight, .. } = self;
         let Some(stack) = stack else { panic!("`admit` must be ready before `call`") };
         let call = inner.observe(&message);
         let future = stack.call(message);
-        in_flight.push(future, call, (ticket, None, epoch));
+        in_flight.push(future, call, Tracked { ticket, open: None, epoch, called });
     }
 
     #[cold]

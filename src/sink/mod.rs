@@ -8,6 +8,7 @@ mod admission;
 mod batch;
 mod boxed;
 mod builder;
+mod called;
 mod client;
 mod client_transport;
 mod close;
@@ -27,6 +28,7 @@ mod options;
 mod send;
 mod service;
 mod service_options;
+mod shard;
 pub mod stack;
 mod stack_future;
 mod stack_layer;
@@ -44,13 +46,13 @@ use bytes::Bytes;
 use futures_core::Stream;
 use kafka_tower_core::{Control, Delivery, Error, Result, SinkMessage};
 use kafka_tower_layers::circuit_breaker::CircuitBreakerHandle;
-use kafka_tower_layers::metrics::{MetricsLayer, SinkMetrics};
-use tower_layer::Layer;
+use kafka_tower_layers::metrics::SinkMetrics;
 use tower_service::Service;
 
 use boxed::DynStack;
 use control::SharedTransactions;
 use inner::{SharedParts, SinkInner};
+use shard::Shards;
 
 pub use batch::SendBatch;
 pub use builder::{Connect, DefaultSerializer, Given, NoSerializer, SinkBuilder};
@@ -105,7 +107,7 @@ pub use transaction_batch::{Batched, Lanes, TransactionBatchOptions};
 /// # }
 /// ```
 pub struct KafkaSink<T> {
-    inner: Arc<SinkInner<T>>,
+    inner: Arc<Shards<T>>,
     /// The handle that `poll_ready` prepared for `call`.
     stack: Option<Box<dyn DynStack<T>>>,
 }
@@ -202,14 +204,14 @@ impl<T> KafkaSink<T> {
     {
         let ServiceOptions { send_timeout, metrics, breaker, telemetry } = options;
         telemetry.watch(breaker.as_ref(), &control);
-        let stack = telemetry.erase(MetricsLayer::new(metrics.clone()).layer(stack));
+        let stack = telemetry.erase(stack);
         let transactions = SharedTransactions::of(&control, &telemetry);
         let parts = SharedParts::new(control, transactions, send_timeout, metrics, telemetry, breaker, true);
         Self::of(SinkInner::over(stack, parts))
     }
 
     fn of(inner: SinkInner<T>) -> Self {
-        Self { inner: Arc::new(inner), stack: None }
+        Self { inner: Shards::new(inner), stack: None }
     }
 
     /// A sink over the same transport, and with the same transactions, that sends values as they are, past the serializer
@@ -241,7 +243,7 @@ impl<T> KafkaSink<T> {
     /// Outside of a tokio runtime with a timer, if it has to wait for room or for its serializer, or to back off before
     /// a retry; over the memory transport also if it has to wait for its answer.
     pub fn send(&self, message: impl Into<SinkMessage<T>>) -> SendFuture<T> {
-        SendFuture::new(Arc::clone(&self.inner), message.into())
+        SendFuture::new(self.inner.shard(), message.into())
     }
 
     /// Sends messages in order and resolves with the outcome of each, in the same order.
@@ -281,7 +283,7 @@ impl<T> KafkaSink<T> {
         I: IntoIterator,
         I::Item: Into<SinkMessage<T>>,
     {
-        SendBatch::new(Arc::clone(&self.inner), messages.into_iter())
+        SendBatch::new(self.inner.inner(), messages.into_iter())
     }
 
     /// Sends messages as they arrive from a stream, and yields the outcome of each, in the same order. Use it to send
@@ -318,7 +320,7 @@ impl<T> KafkaSink<T> {
         S: Stream,
         S::Item: Into<SinkMessage<T>>,
     {
-        SendStream::new(Arc::clone(&self.inner), messages)
+        SendStream::new(self.inner.inner(), messages)
     }
 
     /// Returns a snapshot of the sink's counters. Cheap enough to call often.

@@ -8,12 +8,12 @@ use std::time::Instant;
 use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::{Delivery, Result, SinkMessage};
 
-use super::admission::{Called, ObservedCall, Tracked};
 use super::boxed::DynStack;
+use super::called::{Called, ObservedCall, Tracked};
 use super::completeness::answered;
 use super::deadline::{self, Patience};
-use super::inner::SinkInner;
 use super::open_sends::{self, OpenSend};
+use super::shard::Shard;
 use super::stack_future::StackFuture;
 use super::telemetry::CallerContext;
 
@@ -23,7 +23,7 @@ use super::telemetry::CallerContext;
 /// does not cancel the record.
 #[must_use = "nothing is sent unless it is polled"]
 pub struct SendFuture<T> {
-    inner: Arc<SinkInner<T>>,
+    shard: Arc<Shard<T>>,
     state: State<T>,
 }
 
@@ -51,15 +51,15 @@ struct Waiting<T> {
 }
 
 impl<T> SendFuture<T> {
-    pub(super) fn new(inner: Arc<SinkInner<T>>, message: SinkMessage<T>) -> Self {
-        Self { inner, state: State::Start(Some(message)) }
+    pub(super) fn new(shard: &Arc<Shard<T>>, message: SinkMessage<T>) -> Self {
+        Self { shard: Arc::clone(shard), state: State::Start(Some(message)) }
     }
 
     /// The first poll. The message stays in its place until it is called: each move copies it.
     #[inline]
     fn start(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery>> {
-        let (inner, State::Start(place)) = (&*self.inner, &mut self.state) else { completed() };
-        let Some(message) = place else { completed() };
+        let (shard, State::Start(place)) = (&*self.shard, &mut self.state) else { completed() };
+        let (inner, Some(message)) = (&*shard.inner, place.as_mut()) else { completed() };
         if let Some(error) = inner.refusal() {
             let error = inner.failed(Some(message), None, error);
             self.state = State::Done;
@@ -67,7 +67,7 @@ impl<T> SendFuture<T> {
         }
         let epoch = inner.parts.sends.epoch();
         // The lock is held during the call: a send inside it, or of another thread, uses a handle of its own.
-        let (mut idle, mut own) = (inner.idle(), None);
+        let (mut idle, mut own) = (shard.idle(), None);
         let handle = idle.as_deref_mut().unwrap_or(&mut own);
         let stack = handle.get_or_insert_with(|| inner.fresh());
         let ready = stack.poll_ready(cx);
@@ -94,7 +94,7 @@ impl<T> SendFuture<T> {
             let Some(message) = place.take() else { completed() };
             let future = stack.call(message);
             drop(idle);
-            return self.called(call, future, (ticket, None, epoch), cx);
+            return self.called(call, future, Tracked { ticket, open: None, epoch, called: since }, cx);
         }
         let Some(stack) = handle.take() else { completed() };
         drop(idle);
@@ -109,7 +109,7 @@ impl<T> SendFuture<T> {
     fn wait(&mut self, mut waiting: Box<Waiting<T>>, cx: &mut Context<'_>) -> Poll<Result<Delivery>> {
         if waiting.patience.is_over(waiting.message.envelope().deadline, cx) {
             answered(waiting.ticket.take());
-            return Poll::Ready(Err(self.inner.no_room(&waiting.message, waiting.since)));
+            return Poll::Ready(Err(self.shard.inner.no_room(&waiting.message, waiting.since)));
         }
         waiting.open.waits(cx);
         self.state = State::Waiting(waiting);
@@ -118,20 +118,21 @@ impl<T> SendFuture<T> {
 
     fn wait_again(&mut self, mut waiting: Box<Waiting<T>>, cx: &mut Context<'_>) -> Poll<Result<Delivery>> {
         let _current = waiting.caller.attach();
-        let refusal = self.inner.refusal().or_else(|| waiting.ticket.as_ref().and_then(Ticket::refusal));
+        let refusal = self.shard.inner.refusal().or_else(|| waiting.ticket.as_ref().and_then(Ticket::refusal));
         match refusal.map_or_else(|| waiting.stack.poll_ready(cx), |error| Poll::Ready(Err(error))) {
             Poll::Pending => self.wait(waiting, cx),
             Poll::Ready(Err(error)) => {
                 answered(waiting.ticket.take());
-                Poll::Ready(Err(self.inner.unready(&waiting.message, Some(waiting.since), error)))
+                Poll::Ready(Err(self.shard.inner.unready(&waiting.message, Some(waiting.since), error)))
             }
             Poll::Ready(Ok(())) => {
                 let Waiting { mut stack, message, since, ticket, open, epoch, .. } = *waiting;
-                self.inner.waited(&message, since);
-                let call = self.inner.observe(&message);
+                self.shard.inner.waited(&message, since);
+                let call = self.shard.inner.observe(&message);
+                let called = deadline::now();
                 let future = stack.call(message);
-                self.inner.give(stack);
-                self.called(call, future, (ticket, Some(open), epoch), cx)
+                self.shard.give(stack);
+                self.called(call, future, Tracked { ticket, open: Some(open), epoch, called }, cx)
             }
         }
     }
@@ -145,11 +146,12 @@ impl<T> SendFuture<T> {
         tracked: Tracked,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Delivery>> {
-        let answer = Pin::new(&mut future).poll(cx);
+        let tracker = &self.shard.tracker;
+        let answer = tracker.first_poll(&mut future, tracked.called, cx);
         self.state = if answer.is_pending() {
-            State::Called(call.called(&self.inner.parts.sends, future, tracked))
+            State::Called(call.called(tracker, future, tracked))
         } else {
-            answered(tracked.0);
+            answered(tracked.ticket);
             State::Done
         };
         answer
@@ -174,7 +176,7 @@ impl<T> Future for SendFuture<T> {
         let this = &mut *self;
         match &mut this.state {
             State::Called(called) => {
-                let answer = called.poll(&this.inner.parts.sends, cx);
+                let answer = called.poll(&this.shard.tracker, cx);
                 if answer.is_ready() {
                     answered(called.take_ticket());
                     this.state = State::Done;
@@ -192,8 +194,12 @@ impl<T> Future for SendFuture<T> {
 
 impl<T> Drop for SendFuture<T> {
     fn drop(&mut self) {
-        if let State::Waiting(waiting) = &self.state {
-            self.inner.abandoned(&waiting.message, Some(waiting.since), &waiting.caller);
+        match &self.state {
+            State::Waiting(waiting) => {
+                self.shard.inner.abandoned(&waiting.message, Some(waiting.since), &waiting.caller);
+            }
+            State::Called(called) => called.dropped(&self.shard.tracker),
+            State::Start(_) | State::Done => {}
         }
     }
 }

@@ -1,16 +1,15 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::{Delivery, Error, Result, SinkMessage};
 use tower_service::Service;
 
-use super::admission::Called;
+use super::called::{Called, Tracked, Tracker};
 use super::completeness::answered;
-use super::open_sends::OpenSends;
 use super::{KafkaSink, deadline};
 
 /// Each clone is a handle with its own readiness. The call determines the place in the order.
@@ -46,7 +45,8 @@ impl<T> Service<SinkMessage<T>> for KafkaSink<T> {
             return ResponseFuture::new(State::Rejected(Some(error), ticket));
         }
         let Some(stack) = &mut self.stack else { panic!("`poll_ready` must be ready before `call`") };
-        let ticket = match inner.admit(&mut message, deadline::now()) {
+        let called = deadline::now();
+        let ticket = match inner.admit(&mut message, called) {
             Ok(ticket) => ticket,
             Err(error) => {
                 self.stack = None; // its readiness was not used
@@ -54,10 +54,11 @@ impl<T> Service<SinkMessage<T>> for KafkaSink<T> {
                 return ResponseFuture::new(State::Rejected(Some(error), None));
             }
         };
-        let sends = &inner.parts.sends;
-        let (call, epoch) = (inner.observe(&message), sends.epoch());
-        let called = call.called(sends, stack.call(message), (ticket, None, epoch));
-        ResponseFuture::new(State::Called(called, sends.clone()))
+        let tracker = &inner.shard().tracker;
+        let (call, epoch) = (inner.observe(&message), tracker.sends.epoch());
+        let tracked = Tracked { ticket, open: None, epoch, called };
+        let called = call.called(tracker, stack.call(message), tracked);
+        ResponseFuture::new(State::Called(called, Arc::clone(tracker)))
     }
 }
 
@@ -79,9 +80,17 @@ impl ResponseFuture {
 }
 
 enum State {
-    Called(Called, OpenSends),
+    Called(Called, Arc<Tracker>),
     /// Rejected by the sink. If it is never polled, the send is missing from its transaction.
     Rejected(Option<Error>, Option<Ticket>),
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        if let Self::Called(called, tracker) = self {
+            called.dropped(tracker);
+        }
+    }
 }
 
 impl Future for ResponseFuture {
@@ -89,8 +98,8 @@ impl Future for ResponseFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.0.get_mut().unwrap_or_else(PoisonError::into_inner) {
-            State::Called(called, sends) => {
-                let answer = called.poll(sends, cx);
+            State::Called(called, tracker) => {
+                let answer = called.poll(tracker, cx);
                 if answer.is_ready() {
                     answered(called.take_ticket());
                 }

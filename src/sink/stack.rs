@@ -3,8 +3,8 @@
 //! | from the sink down | reason for its place |
 //! |---|---|
 //! | with transactions: the completeness guard, which refuses to [commit](crate::KafkaSink::commit_transaction) if a send failed above the transport and its error was never observed | sees which answers the caller takes |
+//! | [metrics](crate::layers::metrics), which the sink counts itself, and [`default`] by a layer | sees what the caller sees: one send, whatever is retried or rejected below |
 //! | telemetry, if set ([`SinkBuilder`](crate::SinkBuilder), feature `opentelemetry`) | one span per send; the trace context is written into the headers once, before the first attempt |
-//! | [metrics](crate::layers::metrics) | sees what the caller sees: one send, whatever is retried or rejected below |
 //! | yours ([`SinkBuilder::layer`](crate::SinkBuilder::layer)) | sees typed messages; the metrics count what it rejects |
 //! | [serialize](crate::layers::serialize) | the layers below handle records: encoded once, a record can be kept, counted and retried |
 //! | yours ([`SinkBuilder::record_layer`](crate::SinkBuilder::record_layer)) | sees encoded records, once for each send; what it passes on is counted, partitioned and retried |
@@ -115,7 +115,7 @@ where
 {
     let instruments = Instruments::new(config);
     let layers = Layers::new(config, options, &instruments, (&transport, control), None);
-    instruments.metered(layers.stack(serializer, &Identity::new(), transport))
+    MetricsLayer::new(instruments.metrics.clone()).layer(layers.stack(serializer, &Identity::new(), transport))
 }
 
 /// State that survives when a sink's layers are rebuilt.
@@ -162,10 +162,6 @@ impl Instruments {
     pub(super) fn breaker(&self) -> Option<CircuitBreakerHandle> {
         self.breaks.then(|| self.breaker.handle())
     }
-
-    fn metered<S>(&self, stack: S) -> Metered<S> {
-        MetricsLayer::new(self.metrics.clone()).layer(stack)
-    }
 }
 
 type Make<T> = Box<dyn Fn(&StackOptions) -> Box<dyn DynStack<T>> + Send + Sync>;
@@ -203,13 +199,13 @@ impl<T: Send + Sync + 'static> StackFactory<T> {
             let (settings, instruments, control, transport) = &*common;
             let layers = Layers::new(settings, options, instruments, (transport, Arc::clone(control)), Some(&others));
             let stack = outer.layer(layers.stack(Arc::clone(&serializer), &records, transport.clone()));
-            instruments.telemetry.erase(instruments.metered(stack))
+            instruments.telemetry.erase(stack)
         };
         let make_encoded = move |options: &StackOptions| {
             let (settings, instruments, control, transport) = &*of_records;
             let layers = Layers::new(settings, options, instruments, (transport, Arc::clone(control)), None);
             let stack = layers.stack::<Bytes, _, _, _>(Arc::new(BytesSerializer), &Identity::new(), transport.clone());
-            instruments.telemetry.erase(instruments.metered(stack))
+            instruments.telemetry.erase(stack)
         };
         Self { config, profiles, make: Box::new(make), make_encoded: Box::new(make_encoded) }
     }

@@ -8,19 +8,19 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use kafka_tower_core::{Delivery, Result};
-use kafka_tower_layers::metrics::MeteredFuture;
+use kafka_tower_core::{Delivery, Error, Result};
 use kafka_tower_layers::record_stack::RecordStack;
 use kafka_tower_layers::serialize::SerializeFuture;
 #[cfg(feature = "memory")]
 use kafka_tower_memory::MemoryTransport;
 #[cfg(feature = "rdkafka")]
 use kafka_tower_rdkafka::RdkafkaTransport;
+use pin_project::pin_project;
 
 use super::client_transport::{ClientTransport, taken};
 
 /// Future of the default stack over a transport.
-type Default<S> = MeteredFuture<SerializeFuture<RecordStack<S>>>;
+type Default<S> = SerializeFuture<RecordStack<S>>;
 
 /// Future of a message that a stack was called with.
 #[must_use = "futures do nothing unless polled"]
@@ -35,10 +35,30 @@ enum Kind {
     Other(Pin<Box<dyn Future<Output = Result<Delivery>> + Send>>),
 }
 
+/// The future of a stack, whose error may be of another type.
+#[pin_project]
+struct Converted<F>(#[pin] F);
+
+impl<F, E> Future for Converted<F>
+where
+    F: Future<Output = Result<Delivery, E>>,
+    E: Into<Error>,
+{
+    type Output = Result<Delivery>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().0.poll(cx).map_err(Into::into)
+    }
+}
+
 impl StackFuture {
     /// Boxes a future, unless it is one of those that are known.
     #[inline]
-    pub(super) fn of<F: Future<Output = Result<Delivery>> + Send + 'static>(future: F) -> Self {
+    pub(super) fn of<F, E>(future: F) -> Self
+    where
+        F: Future<Output = Result<Delivery, E>> + Send + 'static,
+        E: Into<Error>,
+    {
         let mut future = Some(future);
         #[cfg(feature = "rdkafka")]
         if let Some(known) = taken(&mut future) {
@@ -52,7 +72,7 @@ impl StackFuture {
             return Self(Kind::Client(known));
         }
         let Some(other) = future else { unreachable!("it was of no known type") };
-        Self(Kind::Other(Box::pin(other)))
+        Self(Kind::Other(Box::pin(Converted(other))))
     }
 }
 
@@ -85,6 +105,6 @@ mod tests {
     #[test]
     fn a_future_is_small() {
         // Each move of a send copies it.
-        assert!(size_of::<StackFuture>() <= 192, "{}", size_of::<StackFuture>());
+        assert!(size_of::<StackFuture>() <= 160, "{}", size_of::<StackFuture>());
     }
 }

@@ -72,7 +72,6 @@ where
         if many.in_flight.held() >= most {
             return;
         }
-        let now = deadline::now();
         while many.in_flight.held() < most {
             let (mut message, waited, epoch, open): (SinkMessage<T>, _, _, _);
             match this.waiting.take() {
@@ -95,8 +94,9 @@ where
                     }
                 },
             }
+            let now = deadline::now();
             match many.admit(&mut message, waited, now, cx) {
-                Admitted::Ready(ticket) => many.call(message, ticket, epoch),
+                Admitted::Ready(ticket) => many.call(message, ticket, epoch, now),
                 Admitted::Failed => {}
                 Admitted::Waits(since) => {
                     *this.waiting = Some(many.waits(Head { message, since }, epoch, open, cx));

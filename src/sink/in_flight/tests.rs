@@ -1,8 +1,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
+use std::time::Instant;
 
 use kafka_tower_core::{Error, ErrorKind};
+use kafka_tower_layers::metrics::Metrics;
 use proptest::prelude::*;
 use tokio::sync::oneshot;
 
@@ -20,6 +22,10 @@ impl Wake for Woken {
 
 fn failed(name: usize) -> Result<Delivery> {
     Err(Error::new(ErrorKind::Timeout, name.to_string()))
+}
+
+fn tracked() -> Tracked {
+    Tracked { ticket: None, open: None, epoch: 0, called: Instant::now() }
 }
 
 fn name(result: &Result<Delivery>) -> usize {
@@ -51,7 +57,7 @@ proptest! {
     /// No result is lost and their order is kept, by a task that polls only when it was woken or has pushed.
     #[test]
     fn no_result_is_lost_and_the_order_is_kept(steps in prop::collection::vec(step(), 1..400)) {
-        let mut set = InFlightSet::new(OpenSends::default());
+        let mut set = InFlightSet::new(Tracker::of_test(&Metrics::new()));
         let mut task = Arc::new(Woken::default());
         let mut unanswered = Vec::new();
         let (mut pushed, mut taken) = (0, 0);
@@ -60,7 +66,7 @@ proptest! {
                 Step::Push => {
                     let (answer, answered) = oneshot::channel();
                     unanswered.push((answer, pushed));
-                    set.push(StackFuture::of(async move { failed(answered.await.unwrap()) }), ObservedCall::of_test(), (None, None, 0));
+                    set.push(StackFuture::of(async move { failed(answered.await.unwrap()) }), ObservedCall::begin(None), tracked());
                     pushed += 1;
                 }
                 Step::Failed => {
@@ -107,7 +113,7 @@ proptest! {
 /// A future that wakes its task during its own poll is polled again.
 #[test]
 fn a_future_that_yields_is_polled_again() {
-    let (mut set, task) = (InFlightSet::new(OpenSends::default()), Arc::new(Woken::default()));
+    let (mut set, task) = (InFlightSet::new(Tracker::of_test(&Metrics::new())), Arc::new(Woken::default()));
     let waker = Waker::from(Arc::clone(&task));
     let mut left = 3;
     let future = std::future::poll_fn(move |cx| {
@@ -115,7 +121,7 @@ fn a_future_that_yields_is_polled_again() {
         left -= 1;
         if left == 0 { Poll::Ready(failed(0)) } else { Poll::Pending }
     });
-    set.push(StackFuture::of(future), ObservedCall::of_test(), (None, None, 0));
+    set.push(StackFuture::of(future), ObservedCall::begin(None), tracked());
     assert!(set.poll(&mut Context::from_waker(&waker)).is_pending());
     assert_eq!(task.0.load(Ordering::SeqCst), 1, "it woke its group in its poll");
     assert!(set.poll(&mut Context::from_waker(&waker)).is_ready());
@@ -124,9 +130,9 @@ fn a_future_that_yields_is_polled_again() {
 /// A long stream needs no more wakers than messages are in flight at once.
 #[test]
 fn wakers_are_reused() {
-    let mut set = InFlightSet::new(OpenSends::default());
+    let mut set = InFlightSet::new(Tracker::of_test(&Metrics::new()));
     for i in 0..1_000 {
-        set.push(StackFuture::of(async move { failed(i) }), ObservedCall::of_test(), (None, None, 0));
+        set.push(StackFuture::of(async move { failed(i) }), ObservedCall::begin(None), tracked());
         if i >= 2 * GROUP {
             assert_eq!(name(&set.next().unwrap()), i - 2 * GROUP);
         }
@@ -137,11 +143,11 @@ fn wakers_are_reused() {
 /// The caller may catch a panic of its serializer and go on.
 #[test]
 fn a_message_whose_first_poll_panics_takes_no_group() {
-    let mut set = InFlightSet::new(OpenSends::default());
+    let mut set = InFlightSet::new(Tracker::of_test(&Metrics::new()));
     for first in 0..3 {
         for _ in 0..3 {
-            let panics = StackFuture::of(async { panic!("planted") });
-            let push = || set.push(panics, ObservedCall::of_test(), (None, None, 0));
+            let panics = StackFuture::of(async { panic!("planted") as Result<Delivery> });
+            let push = || set.push(panics, ObservedCall::begin(None), tracked());
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(push)).unwrap_err();
         }
         for n in 0..GROUP {
@@ -151,4 +157,25 @@ fn a_message_whose_first_poll_panics_takes_no_group() {
         assert_eq!(set.take().len(), GROUP);
         assert_eq!((set.spare.len(), set.used.len()), (1, 0));
     }
+}
+
+/// However a message ends, it counts once.
+#[test]
+fn each_message_counts_once() {
+    let metrics = Metrics::new();
+    let mut set = InFlightSet::new(Tracker::of_test(&metrics));
+    set.push(StackFuture::of(async { failed(0) }), ObservedCall::begin(None), tracked());
+    let (answer, answered) = oneshot::channel();
+    set.push(StackFuture::of(async move { failed(answered.await.unwrap()) }), ObservedCall::begin(None), tracked());
+    for _ in 0..3 {
+        set.push(StackFuture::of(std::future::pending::<Result<Delivery>>()), ObservedCall::begin(None), tracked());
+    }
+    answer.send(1).unwrap();
+    assert!(set.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let panics = StackFuture::of(async { panic!("planted") as Result<Delivery> });
+    let push = || set.push(panics, ObservedCall::begin(None), tracked());
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(push)).unwrap_err();
+    drop(set);
+    let snapshot = metrics.snapshot();
+    assert_eq!((snapshot.messages_failed, snapshot.abandoned), (2, 4));
 }

@@ -71,7 +71,7 @@ impl SinkTelemetry {
     pub(super) fn erase<T, S>(&self, stack: S) -> Box<dyn DynStack<T>>
     where
         T: 'static,
-        S: Service<SinkMessage<T>, Response = Delivery, Error = Error> + Clone + Send + Sync + 'static,
+        S: Service<SinkMessage<T>, Response = Delivery, Error: Into<Error>> + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
     {
         with!(&self.0, |layer| boxed::erase(layer.layer(stack)), else boxed::erase(stack))

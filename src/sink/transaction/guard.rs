@@ -13,6 +13,7 @@ use super::super::batch::SendBatch;
 use super::super::completeness::{Owner, Released, SinkTransactions};
 use super::super::inner::SinkInner;
 use super::super::send::SendFuture;
+use super::super::shard::Shards;
 use super::super::stream::SendStream;
 use super::sink::{TransactionSink, foreign_sink};
 
@@ -46,7 +47,7 @@ use super::sink::{TransactionSink, foreign_sink};
 /// ```
 #[must_use = "a transaction that is dropped is aborted"]
 pub struct Transaction<T> {
-    inner: Arc<SinkInner<T>>,
+    inner: Arc<Shards<T>>,
     open: OpenGuard,
 }
 
@@ -58,7 +59,7 @@ impl<T> Transaction<T> {
         let begins = |number| open = Some(OpenGuard::new(Arc::clone(&transactions), number, within));
         transactions.begin_for(Owner::Guard, within, begins).await?;
         let Some(open) = open else { unreachable!("a transaction that was begun has a number") };
-        Ok(Self { inner: Arc::new(sink.guarded(open.number)), open })
+        Ok(Self { inner: Shards::new(sink.guarded(open.number)), open })
     }
 
     /// Sends one message in the transaction, as [`KafkaSink::send`](crate::KafkaSink::send) does. The record is in the log
@@ -73,7 +74,7 @@ impl<T> Transaction<T> {
     ///
     /// As [`KafkaSink::send`](crate::KafkaSink::send): dropping the future before hand-over makes the commit fail.
     pub fn send(&self, message: impl Into<SinkMessage<T>>) -> SendFuture<T> {
-        SendFuture::new(Arc::clone(&self.inner), message.into())
+        SendFuture::new(self.inner.shard(), message.into())
     }
 
     /// Sends messages in order in the transaction, as [`KafkaSink::send_batch`](crate::KafkaSink::send_batch) does.
@@ -90,7 +91,7 @@ impl<T> Transaction<T> {
         I: IntoIterator,
         I::Item: Into<SinkMessage<T>>,
     {
-        SendBatch::new(Arc::clone(&self.inner), messages.into_iter())
+        SendBatch::new(self.inner.inner(), messages.into_iter())
     }
 
     /// Sends to another sink of the same [`KafkaClient`](crate::KafkaClient#transactions) in this transaction: a commit covers the
@@ -120,7 +121,7 @@ impl<T> Transaction<T> {
         S: Stream,
         S::Item: Into<SinkMessage<T>>,
     {
-        SendStream::new(Arc::clone(&self.inner), messages)
+        SendStream::new(self.inner.inner(), messages)
     }
 
     /// Adds consumed offsets to the transaction, as [`KafkaSink::send_offsets`](crate::KafkaSink::send_offsets) does.

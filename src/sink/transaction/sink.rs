@@ -7,16 +7,17 @@ use kafka_tower_core::{Error, ErrorKind, SinkMessage};
 use super::super::batch::SendBatch;
 use super::super::inner::SinkInner;
 use super::super::send::SendFuture;
+use super::super::shard::Shards;
 use super::super::stream::SendStream;
 
 /// Sends to a sink in a transaction that was begun with another sink of the same client:
 /// [`Transaction::sink`](crate::Transaction::sink). The futures of its sends borrow nothing.
 #[must_use = "it sends nothing by itself"]
-pub struct TransactionSink<T>(Arc<SinkInner<T>>);
+pub struct TransactionSink<T>(Arc<Shards<T>>);
 
 impl<T> TransactionSink<T> {
     pub(super) fn new(inner: SinkInner<T>) -> Self {
-        Self(Arc::new(inner))
+        Self(Shards::new(inner))
     }
 
     /// Sends one message in the transaction, as [`Transaction::send`](crate::Transaction::send) does.
@@ -29,7 +30,7 @@ impl<T> TransactionSink<T> {
     ///
     /// As [`Transaction::send`](crate::Transaction::send).
     pub fn send(&self, message: impl Into<SinkMessage<T>>) -> SendFuture<T> {
-        SendFuture::new(Arc::clone(&self.0), message.into())
+        SendFuture::new(self.0.shard(), message.into())
     }
 
     /// Sends messages in order in the transaction, as [`KafkaSink::send_batch`](crate::KafkaSink::send_batch) does.
@@ -46,7 +47,7 @@ impl<T> TransactionSink<T> {
         I: IntoIterator,
         I::Item: Into<SinkMessage<T>>,
     {
-        SendBatch::new(Arc::clone(&self.0), messages.into_iter())
+        SendBatch::new(self.0.inner(), messages.into_iter())
     }
 
     /// Sends a stream of messages in the transaction, as [`KafkaSink::send_stream`](crate::KafkaSink::send_stream) does.
@@ -55,7 +56,7 @@ impl<T> TransactionSink<T> {
         S: Stream,
         S::Item: Into<SinkMessage<T>>,
     {
-        SendStream::new(Arc::clone(&self.0), messages)
+        SendStream::new(self.0.inner(), messages)
     }
 }
 

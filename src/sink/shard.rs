@@ -1,0 +1,87 @@
+//! What the sends of a thread use: sends of several threads through one sink, or through its clones, contend for nothing here.
+
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+
+use kafka_tower_core::sharded::Sharded;
+
+use super::boxed::DynStack;
+use super::called::Tracker;
+use super::inner::SinkInner;
+
+/// State of a sink, and what each thread uses of it.
+pub(super) struct Shards<T> {
+    inner: Arc<SinkInner<T>>,
+    shards: Sharded<Shard<T>>,
+}
+
+/// What the sends of a thread use. Their references are counted here, and not in memory that other threads change.
+#[repr(align(128))]
+pub(super) struct Shard<T> {
+    pub(super) inner: Arc<SinkInner<T>>,
+    pub(super) tracker: Arc<Tracker>,
+    /// A handle that sends use in their first poll, so that its buffers are reused.
+    idle: Mutex<Option<Box<dyn DynStack<T>>>>,
+}
+
+impl<T> Shards<T> {
+    pub(super) fn new(inner: SinkInner<T>) -> Arc<Self> {
+        Arc::new(Self { inner: Arc::new(inner), shards: Sharded::default() })
+    }
+
+    /// The state without what threads use.
+    pub(super) fn inner(&self) -> Arc<SinkInner<T>> {
+        Arc::clone(&self.inner)
+    }
+
+    /// The shard of this thread.
+    #[inline]
+    pub(super) fn shard(&self) -> &Arc<Shard<T>> {
+        self.shards.get_or_init(|| Shard {
+            inner: self.inner(),
+            tracker: Arc::new(Tracker::of(&self.inner.parts)),
+            idle: Mutex::new(None),
+        })
+    }
+}
+
+impl<T> Deref for Shards<T> {
+    type Target = SinkInner<T>;
+
+    #[inline]
+    fn deref(&self) -> &SinkInner<T> {
+        &self.inner
+    }
+}
+
+impl<T> Shard<T> {
+    /// The place of the idle handle, unless another send uses it. Never blocks on the lock.
+    #[inline]
+    pub(super) fn idle(&self) -> Option<MutexGuard<'_, Option<Box<dyn DynStack<T>>>>> {
+        match self.idle.try_lock() {
+            Ok(idle) => Some(idle),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Poisoned(idle)) => Some(self.unpoisoned(idle.into_inner())),
+        }
+    }
+
+    /// Returns a handle whose readiness was used.
+    pub(super) fn give(&self, stack: Box<dyn DynStack<T>>) {
+        let unwanted = match self.idle() {
+            Some(mut idle) if idle.is_none() => idle.replace(stack),
+            _ => Some(stack),
+        };
+        drop(unwanted);
+    }
+
+    /// A handle whose call panicked is not used again.
+    #[cold]
+    fn unpoisoned<'a>(
+        &self,
+        mut idle: MutexGuard<'a, Option<Box<dyn DynStack<T>>>>,
+    ) -> MutexGuard<'a, Option<Box<dyn DynStack<T>>>> {
+        *idle = None;
+        self.idle.clear_poison();
+        idle
+    }
+}
