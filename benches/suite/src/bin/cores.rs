@@ -1,5 +1,6 @@
 //! CPU time of a record when several threads send through many handles of one sink, over a transport that answers at once and has
-//! no gate. Rows with the same number of handles differ by what the threads contend for.
+//! no gate. The control are threads with a sink each: what a row has more than its control is what the threads contend for. The
+//! rest is the machine's, whose cores may share a clock or a core.
 //!
 //! All cases are run in turn, so that a change of the machine concerns all; medians and ranges.
 #![allow(clippy::print_stdout)]
@@ -16,39 +17,56 @@ use kafka_tower_benches::stats::{Spread, table};
 
 /// Of each thread.
 const RECORDS: usize = 200_000;
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 12;
+const THREADS: [usize; 3] = [1, 2, 8];
 
-/// Threads and handles.
-const CASES: [(usize, usize); 9] =
-    [(1, 1), (1, 100), (1, 10_000), (2, 1), (2, 100), (2, 10_000), (8, 1), (8, 100), (8, 10_000)];
+/// What the threads send through.
+#[derive(Clone, Copy)]
+enum Through {
+    SinkEach,
+    Handles(usize),
+}
+
+const CASES: [Through; 4] = [Through::SinkEach, Through::Handles(1), Through::Handles(100), Through::Handles(10_000)];
 
 fn main() {
-    let mut nanos = CASES.map(|_| Vec::new());
-    for _ in 0..ROUNDS {
-        for ((threads, handles), nanos) in CASES.iter().zip(&mut nanos) {
-            nanos.push(cost(*threads, *handles));
+    let mut nanos = THREADS.map(|_| CASES.map(|_| Vec::new()));
+    for round in 0..ROUNDS {
+        for (threads, nanos) in THREADS.iter().zip(&mut nanos) {
+            // Each round begins with another case: what comes first after a pause finds a faster processor.
+            for case in (0..CASES.len()).map(|case| (case + round) % CASES.len()) {
+                nanos[case].push(cost(*threads, CASES[case]));
+            }
         }
     }
-    let first = Spread::of(nanos[0].iter().copied()).median;
-    let row = |((threads, handles), nanos): (&(usize, usize), &Vec<f64>)| {
-        let spread = Spread::of(nanos.iter().copied());
-        let ratio = format!("{:.2}", spread.median / first);
-        vec![threads.to_string(), handles.to_string(), spread.show(0), ratio]
-    };
-    let rows: Vec<_> = CASES.iter().zip(&nanos).map(row).collect();
-    print!("{}", table(&["threads", "handles", "ns of CPU for a record", "to the first"], &rows));
+    let mut rows = Vec::new();
+    for (threads, nanos) in THREADS.iter().zip(&nanos) {
+        for (through, spent) in CASES.iter().zip(nanos) {
+            let name = match through {
+                Through::SinkEach => "a sink each".to_owned(),
+                Through::Handles(handles) => format!("{handles} of one sink"),
+            };
+            let ratios = spent.iter().zip(&nanos[0]).map(|(spent, control)| spent / control);
+            let (spent, ratios) = (Spread::of(spent.iter().copied()), Spread::of(ratios));
+            rows.push(vec![threads.to_string(), name, spent.show(0), ratios.show(2)]);
+        }
+    }
+    print!("{}", table(&["threads", "handles", "ns of CPU for a record", "to a sink each"], &rows));
 }
 
 /// Nanoseconds of CPU time for a record, the mean of all threads.
-fn cost(threads: usize, handles: usize) -> f64 {
-    let config = KafkaSinkConfig { topic: "readings".to_owned(), ..Default::default() };
-    let built = KafkaSink::<Reading>::builder(config).transport(Null).build();
-    let sink = runtime().block_on(built).expect("a configuration that works");
-    let sinks: Vec<_> = (0..handles).map(|_| sink.clone()).collect();
+fn cost(threads: usize, through: Through) -> f64 {
+    let sinks: Vec<_> = match through {
+        Through::SinkEach => (0..threads).map(|_| sink()).collect(),
+        Through::Handles(handles) => {
+            let sink = sink();
+            (0..handles).map(|_| sink.clone()).collect()
+        }
+    };
     let begin = Barrier::new(threads);
     let sends = |number: usize| {
         // Each thread has handles of its own, if there are enough.
-        let own: Vec<_> = sinks.iter().skip(number % handles).step_by(threads).collect();
+        let own: Vec<_> = sinks.iter().skip(number % sinks.len()).step_by(threads).collect();
         let runtime = runtime();
         begin.wait();
         let before = cpu_nanos();
@@ -64,6 +82,12 @@ fn cost(threads: usize, handles: usize) -> f64 {
         threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
     });
     used as f64 / (RECORDS * threads) as f64
+}
+
+fn sink() -> KafkaSink<Reading> {
+    let config = KafkaSinkConfig { topic: "readings".to_owned(), ..Default::default() };
+    let built = KafkaSink::<Reading>::builder(config).transport(Null).build();
+    runtime().block_on(built).expect("a configuration that works")
 }
 
 /// The time that this thread has run. Linux only.
