@@ -121,8 +121,8 @@ pub use kafka_tower_core::{
     BoxError, CloseReport, Consumer, ConsumerGroup, ConsumerTransport, Control, ControlFuture, Delivery, Envelope,
     Error, ErrorKind, Header, Headers, HttpProblem, InFlight, IntoKey, IntoTransport, Isolation, KafkaMessage,
     OauthToken, Persistence, RawRecord, Record, Recovery, Result, Scope, SeekTo, SinkMessage, Tenant, Timestamp,
-    TokenFuture, TokenProvider, TopicOffset, TopicPartition, TopicPattern, TransactionControl, TransactionEnd,
-    Transport, UnansweredSend, Undelivered, UnseenFailures, handover, outstanding,
+    TimestampType, TokenFuture, TokenProvider, TopicOffset, TopicPartition, TopicPattern, TransactionControl,
+    TransactionEnd, Transport, UnansweredSend, Undelivered, UnseenFailures, handover, outstanding,
 };
 #[cfg(feature = "derive")]
 #[cfg_attr(docsrs, doc(cfg(feature = "derive")))]

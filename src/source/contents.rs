@@ -15,7 +15,7 @@ pub(super) struct Contents<T> {
     pub(super) key: Option<Bytes>,
     pub(super) headers: Headers,
     pub(super) timestamp: Option<Timestamp>,
-    timestamp_type: Option<TimestampType>,
+    pub(super) timestamp_type: Option<TimestampType>,
     pub(super) attempt: u32,
     /// Bytes of its record: value, key and headers.
     pub(super) bytes: u32,

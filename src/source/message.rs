@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_tower_core::source::DeliveryId;
-use kafka_tower_core::{Headers, RawRecord, Timestamp, TopicPartition};
+use kafka_tower_core::{Headers, RawRecord, Timestamp, TimestampType, TopicPartition};
 
 use super::contents::Contents;
 use super::telemetry::Processing;
@@ -65,6 +65,12 @@ impl<T> SourceMessage<T> {
     #[must_use]
     pub fn timestamp(&self) -> Option<Timestamp> {
         self.contents.timestamp
+    }
+
+    /// Who set the timestamp: the sender, or the broker that appended the record. The topic's `message.timestamp.type` decides.
+    #[must_use]
+    pub fn timestamp_type(&self) -> Option<TimestampType> {
+        self.contents.timestamp_type
     }
 
     /// The original record, if the source was built with [`keep_raw`](super::SourceBuilder::keep_raw).

@@ -229,28 +229,35 @@ async fn fixed_partitions_are_read_without_the_group() {
     let topic = kafka.topic("fixed", 2).await.unwrap();
     send(&sink(kafka, &topic).await, 0..20).await;
     let ends = kafka.ends(&topic, Isolation::Uncommitted).await.unwrap();
-    let of = |partition| KafkaSourceConfig {
+    let of = |kind: Kind, partition| KafkaSourceConfig {
+        group_id: format!("{kind:?}-of-{topic}"),
         topics: Vec::new(),
         assign: vec![TopicPartition::new(topic.as_str(), partition)],
-        ..config(kafka, &topic, Kind::Cooperative)
+        ..config(kafka, &topic, kind)
     };
-    let (mut first, mut second) = (source(of(0)).await, source(of(1)).await);
-    for (source, partition) in [(&mut first, 0), (&mut second, 1)] {
-        for offset in 0..ends[usize::try_from(partition).unwrap()] {
-            let message = next(source).await;
-            assert_eq!((message.partition(), message.offset()), (partition, offset));
-            message.ack();
+    let kinds = [Kind::Cooperative, Kind::Consumer];
+    for kind in kinds {
+        let (mut first, mut second) = (source(of(kind, 0)).await, source(of(kind, 1)).await);
+        for (source, partition) in [(&mut first, 0), (&mut second, 1)] {
+            let end = ends[usize::try_from(partition).unwrap()];
+            for offset in 0..end {
+                let message = next(source).await;
+                assert_eq!((message.partition(), message.offset()), (partition, offset), "{kind:?}");
+                message.ack();
+            }
+            assert!(source.group().is_none());
+            assert!(timeout(PATIENCE, source.close()).await.unwrap().is_complete());
+            let committed = kafka.committed_offset(&of(kind, 0).group_id, &topic, partition).await.unwrap();
+            assert_eq!(committed, Some(end), "{kind:?}");
         }
-        assert!(source.group().is_none());
-        assert!(timeout(PATIENCE, source.close()).await.unwrap().is_complete());
-        let committed = kafka.committed_offset(&of(0).group_id, &topic, partition).await.unwrap();
-        assert_eq!(committed, Some(ends[usize::try_from(partition).unwrap()]));
     }
     send(&sink(kafka, &topic).await, 20..40).await;
-    let mut again = source(of(1)).await;
-    assert_eq!(next(&mut again).await.offset(), ends[1]);
-    let error = KafkaSource::<u32>::new(of(2)).await.expect_err("there is no such partition");
-    assert_eq!(error.kind(), kafka_tower::ErrorKind::UnknownTopicOrPartition, "{error:#}");
+    for kind in kinds {
+        let mut again = source(of(kind, 1)).await;
+        assert_eq!(next(&mut again).await.offset(), ends[1], "{kind:?}");
+        let error = KafkaSource::<u32>::new(of(kind, 2)).await.expect_err("there is no such partition");
+        assert_eq!(error.kind(), kafka_tower::ErrorKind::UnknownTopicOrPartition, "{error:#}");
+    }
 }
 
 /// A topic that is created later joins, if its whole name matches.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kafka_tower::source::{SourceErrorKind, SourceRecovery};
-use kafka_tower::{CommitStrategy, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, SinkMessage};
+use kafka_tower::{
+    CommitStrategy, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, SinkMessage, Timestamp, TimestampType,
+};
 use kafka_tower_core::{ConsumerGroup, TopicOffset};
 use kafka_tower_testkit::kafka::{self as cluster, Cluster, Isolation};
 use tokio::time::timeout;
@@ -139,6 +141,25 @@ async fn aborted_transactions_at_the_end_leave_no_lag() {
     assert!(timeout(Duration::from_secs(1), source.recv()).await.is_err());
     no_lag(kafka, &topic, &config.group_id).await;
     assert!(source.close().await.is_complete());
+}
+
+/// A message has the time that its topic keeps, and says whose it is: the sender's, or the broker's when it appended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_says_whose_its_time_is() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let sent = Timestamp::from_millis(Timestamp::now().as_millis() - 60_000);
+    for (name, of) in [("CreateTime", TimestampType::Create), ("LogAppendTime", TimestampType::LogAppend)] {
+        let topic = kafka.topic_with("times", 1, &[("message.timestamp.type", name)]).await.unwrap();
+        sink(kafka, &topic).await.send(SinkMessage::new(1).with_timestamp(sent)).await.unwrap();
+        let mut source = source(config(kafka, &topic, Kind::Cooperative)).await;
+        let message = next(&mut source).await;
+        let time = message.timestamp().expect("a time");
+        assert_eq!(message.timestamp_type(), Some(of));
+        assert_eq!(time == sent, of == TimestampType::Create, "{name}: {time:?}, sent as {sent:?}");
+        assert!(time >= sent);
+        message.ack();
+        assert!(source.close().await.is_complete());
+    }
 }
 
 /// A transaction that is open for long has offsets of the group: the source is made, and waits for them.
