@@ -53,14 +53,6 @@ impl Admission {
         self.0.take().map(|(_, admitted)| admitted)
     }
 
-    /// The call waits for its answer.
-    #[inline]
-    pub(super) fn waits(&self) {
-        if let Some((shared, _)) = &self.0 {
-            shared.watch();
-        }
-    }
-
     /// Whether the breaker is in the period in which the call was admitted.
     pub(super) fn is_current(&self) -> bool {
         self.0.as_ref().is_some_and(|(shared, admitted)| shared.is_current(&admitted.ticket))

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use kafka_tower_core::unanswered::{self, Unanswered};
 use kafka_tower_core::{Error, Result};
@@ -65,11 +65,7 @@ where
         match state.as_mut().project() {
             StateProj::Rejected(error) => error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
             StateProj::Called { future, admission, classifier } => {
-                let Poll::Ready(result) = future.poll(cx) else {
-                    admission.waits();
-                    return Poll::Pending;
-                };
-                let result = result.map_err(Into::into);
+                let result = ready!(future.poll(cx)).map_err(Into::into);
                 // Take the admission first: if the classifier panics, dropping it frees the probe's place.
                 if let Some(admission) = admission.take() {
                     match classifier.classify(&result) {

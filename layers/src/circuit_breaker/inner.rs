@@ -181,13 +181,13 @@ impl BreakerInner {
         });
     }
 
-    /// A number that changes with a delivery, once a call [waits](Self::watch).
+    /// A number that changes with the next delivery, once a call [watches](Self::watch) it.
     #[inline]
     pub(super) fn deliveries(&self) -> u32 {
         self.deliveries.changes()
     }
 
-    /// A call waits, for room or for its answer: the next delivery changes the number.
+    /// The next delivery changes the number: a call waits for room or for its answer.
     #[inline]
     pub(crate) fn watch(&self) {
         self.deliveries.watch();

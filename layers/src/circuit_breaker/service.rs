@@ -192,6 +192,7 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         match self.admit() {
             Ok(admitted) => {
+                self.shared.watch();
                 let admission = admitted.admission(&self.shared);
                 CircuitBreakerFuture::called(self.inner.call(request), admission, self.classifier.clone())
             }

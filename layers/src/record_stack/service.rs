@@ -70,6 +70,10 @@ where
             Ok(admitted) => Unsettled(&self.shared.breaker, Some(admitted)),
             Err(error) => return RecordStackFuture::rejected(error, Send::rejected(&self.shared)),
         };
+        // Another send of this handle waits, maybe for its first poll.
+        if Arc::strong_count(&self.shared) > 1 {
+            self.shared.breaker.watch();
+        }
         let retry = breaker.get_mut();
         let kept = retry.keeps(&record).then(|| Box::new(record.clone()));
         let bytes = record.size();
