@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use kafka_tower_core::unanswered::{self, Unanswered};
-use kafka_tower_core::{Delivery, Error, ErrorKind, Persistence, Record, Result, Scope};
+use kafka_tower_core::{Delivery, Error, ErrorKind, Persistence, Record, Result, Scope, handover};
 use kafka_tower_layers::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, CircuitState};
 use kafka_tower_layers::metrics::Metrics;
 use kafka_tower_layers::partition::{PartitionLayer, PartitionStrategy};
@@ -113,6 +113,7 @@ impl Service<Record> for Scripted {
         assert!(std::mem::take(&mut self.is_ready), "called before it was ready");
         let mut script = self.shared.lock().unwrap();
         script.calls.push(record.clone());
+        handover::taken();
         let panics = script.panics;
         let (answer, gives_back) = (script.answers.pop_front().unwrap_or(Answer::Delivered), script.gives_back);
         drop(script);

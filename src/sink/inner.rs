@@ -24,9 +24,9 @@ use super::{control, deadline};
 /// State shared by all clones of a sink.
 pub(super) struct SinkInner<T> {
     stack: Box<dyn DynStack<T>>,
-    pub(super) parts: SharedParts,
-    /// Rebuilds the stack. None if the user supplied it.
+    /// Rebuilds the stack. None if the user supplied it. It holds the transport, too: before the parts, as the stack.
     factory: Option<Arc<StackFactory<T>>>,
+    pub(super) parts: SharedParts,
     options: StackOptions,
     /// An unsupported option: every operation returns this error.
     fault: Option<Error>,

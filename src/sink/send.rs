@@ -23,8 +23,9 @@ use super::telemetry::CallerContext;
 /// does not cancel the record.
 #[must_use = "nothing is sent unless it is polled"]
 pub struct SendFuture<T> {
-    shard: Arc<Shard<T>>,
     state: State<T>,
+    /// Of the thread that made this future.
+    shard: Arc<Shard<T>>,
 }
 
 enum State<T> {
@@ -52,7 +53,7 @@ struct Waiting<T> {
 
 impl<T> SendFuture<T> {
     pub(super) fn new(shard: &Arc<Shard<T>>, message: SinkMessage<T>) -> Self {
-        Self { shard: Arc::clone(shard), state: State::Start(Some(message)) }
+        Self { state: State::Start(Some(message)), shard: Arc::clone(shard) }
     }
 
     /// The first poll. The message stays in its place until it is called: each move copies it.

@@ -1,4 +1,4 @@
-//! What the sends of a thread use: sends of several threads through one sink, or through its clones, contend for nothing here.
+//! What the sends of a thread use: sends that several threads make, through one sink or its clones, contend for nothing here.
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
@@ -11,22 +11,24 @@ use super::inner::SinkInner;
 
 /// State of a sink, and what each thread uses of it.
 pub(super) struct Shards<T> {
-    inner: Arc<SinkInner<T>>,
     shards: Sharded<Shard<T>>,
+    /// Declared last: it holds the transactional ids, which are released after the transport's handles are dropped.
+    inner: Arc<SinkInner<T>>,
 }
 
 /// What the sends of a thread use. Their references are counted here, and not in memory that other threads change.
 #[repr(align(128))]
 pub(super) struct Shard<T> {
-    pub(super) inner: Arc<SinkInner<T>>,
-    pub(super) tracker: Arc<Tracker>,
     /// A handle that sends use in their first poll, so that its buffers are reused.
     idle: Mutex<Option<Box<dyn DynStack<T>>>>,
+    pub(super) tracker: Arc<Tracker>,
+    /// Declared last, as in [`Shards`].
+    pub(super) inner: Arc<SinkInner<T>>,
 }
 
 impl<T> Shards<T> {
     pub(super) fn new(inner: SinkInner<T>) -> Arc<Self> {
-        Arc::new(Self { inner: Arc::new(inner), shards: Sharded::default() })
+        Arc::new(Self { shards: Sharded::default(), inner: Arc::new(inner) })
     }
 
     /// The state without what threads use.
@@ -38,9 +40,9 @@ impl<T> Shards<T> {
     #[inline]
     pub(super) fn shard(&self) -> &Arc<Shard<T>> {
         self.shards.get_or_init(|| Shard {
-            inner: self.inner(),
-            tracker: Arc::new(Tracker::of(&self.inner.parts)),
             idle: Mutex::new(None),
+            tracker: Arc::new(Tracker::of(&self.inner.parts)),
+            inner: self.inner(),
         })
     }
 }

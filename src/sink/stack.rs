@@ -2,8 +2,8 @@
 //!
 //! | from the sink down | reason for its place |
 //! |---|---|
-//! | with transactions: the completeness guard, which refuses to [commit](crate::KafkaSink::commit_transaction) if a send failed above the transport and its error was never observed | sees which answers the caller takes |
 //! | [metrics](crate::layers::metrics), which the sink counts itself, and [`default`] by a layer | sees what the caller sees: one send, whatever is retried or rejected below |
+//! | with transactions: the completeness guard, which refuses to [commit](crate::KafkaSink::commit_transaction) if a send failed above the transport and its error was never observed | sees which answers the caller takes |
 //! | telemetry, if set ([`SinkBuilder`](crate::SinkBuilder), feature `opentelemetry`) | one span per send; the trace context is written into the headers once, before the first attempt |
 //! | yours ([`SinkBuilder::layer`](crate::SinkBuilder::layer)) | sees typed messages; the metrics count what it rejects |
 //! | [serialize](crate::layers::serialize) | the layers below handle records: encoded once, a record can be kept, counted and retried |

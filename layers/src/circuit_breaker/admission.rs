@@ -22,6 +22,11 @@ impl Admitted {
         Self { ticket, deliveries }
     }
 
+    /// Counts deliveries from now on: the call, which was admitted before, is made.
+    pub(super) fn called(self, shared: &BreakerInner) -> Self {
+        Self { deliveries: shared.deliveries(), ..self }
+    }
+
     /// Makes an admission, which counts. `shared` must be the breaker that admitted the call.
     #[inline]
     pub(crate) fn admission(self, shared: &Arc<BreakerInner>) -> Admission {

@@ -26,8 +26,8 @@ pub(crate) struct BreakerInner {
     state: watch::Sender<CircuitState>,
 }
 
-/// `number of changes << 1 | whether a call waits for the next one`. A success changes it only if a call waits, so that threads
-/// seldom contend for it. It has its own cache line, apart from data that is only read.
+/// `number of changes << 1 | whether a call waits for the next one`. A success changes it only if a call was made since the last
+/// change: many calls that are answered together write it twice. It has its own cache line, apart from data that is only read.
 #[derive(Default)]
 #[repr(align(128))]
 struct Deliveries(AtomicU32);

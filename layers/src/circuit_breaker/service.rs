@@ -18,8 +18,8 @@ pub struct CircuitBreaker<S, C> {
     shared: Arc<BreakerInner>,
     classifier: C,
     readiness: Readiness,
-    /// [`BreakerInner::deliveries`] before the service below was polled.
-    deliveries: u32,
+    /// The owner [watches](BreakerInner::watch) for deliveries after a call.
+    watches_late: bool,
     waiter: Option<Waiter>,
     /// Set if it is not ready while the breaker is open.
     wait: Option<Box<Wait>>,
@@ -38,7 +38,13 @@ enum Readiness {
 impl<S, C> CircuitBreaker<S, C> {
     pub(super) fn new(inner: S, shared: Arc<BreakerInner>, classifier: C, waits: bool) -> Self {
         let wait = waits.then(Box::default);
-        Self { inner, shared, classifier, readiness: Readiness::NotPolled, deliveries: 0, waiter: None, wait }
+        Self { inner, shared, classifier, readiness: Readiness::NotPolled, watches_late: false, waiter: None, wait }
+    }
+
+    /// Leaves it to the owner to watch for deliveries after a call.
+    #[cfg(feature = "record-stack")]
+    pub(crate) fn watch_late(&mut self) {
+        self.watches_late = true;
     }
 
     /// State that the services of the breaker share.
@@ -74,7 +80,7 @@ impl<S: Clone, C> CircuitBreaker<S, C> {
         let error = match admitted {
             // It became half-open after the poll, which therefore reserved no room.
             Ok(ticket) => {
-                drop(Admitted::new(ticket, self.deliveries).admission(&self.shared));
+                drop(Admitted::new(ticket, self.shared.deliveries()).admission(&self.shared));
                 errors::not_ready()
             }
             Err(error) => error,
@@ -88,15 +94,18 @@ impl<S: Clone, C> CircuitBreaker<S, C> {
     /// Admits a call of the service below, which must follow, or returns the rejection.
     #[inline]
     pub(crate) fn admit(&mut self) -> Result<Admitted> {
+        if !self.watches_late {
+            self.shared.watch();
+        }
         let waited = self.wait.as_mut().and_then(|wait| wait.take());
         if let Some(admitted) = waited.and_then(Admission::into_admitted) {
             self.readiness = Readiness::NotPolled;
-            return Ok(admitted);
+            return Ok(admitted.called(&self.shared));
         }
         match self.shared.admit() {
             Ok(ticket) if self.readiness == Readiness::Ready => {
                 self.readiness = Readiness::NotPolled;
-                Ok(Admitted::new(ticket, self.deliveries))
+                Ok(Admitted::new(ticket, self.shared.deliveries()))
             }
             admitted => Err(self.reject(admitted)),
         }
@@ -107,15 +116,10 @@ impl<S: Clone, C> CircuitBreaker<S, C> {
     where
         S: Service<Req>,
     {
-        if self.readiness == Readiness::NotPolled {
-            self.deliveries = self.shared.deliveries();
-        }
         self.readiness = Readiness::Waiting;
         let ready = self.inner.poll_ready(cx);
         if ready.is_ready() {
             self.readiness = Readiness::Ready;
-        } else {
-            self.shared.watch();
         }
         ready
     }
@@ -136,7 +140,7 @@ impl<S: Clone, C> CircuitBreaker<S, C> {
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
                     Poll::Ready(Ok(())) => {
                         if let (Some(ticket), Some(wait)) = (self.shared.try_admit(), &mut self.wait) {
-                            wait.admit(Admitted::new(ticket, self.deliveries).admission(&self.shared));
+                            wait.admit(Admitted::new(ticket, self.shared.deliveries()).admission(&self.shared));
                             self.waiter = None;
                             return Poll::Ready(Ok(()));
                         }
@@ -192,7 +196,6 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         match self.admit() {
             Ok(admitted) => {
-                self.shared.watch();
                 let admission = admitted.admission(&self.shared);
                 CircuitBreakerFuture::called(self.inner.call(request), admission, self.classifier.clone())
             }
@@ -204,7 +207,9 @@ where
 /// A clone shares the breaker, and waits for readiness on its own.
 impl<S: Clone, C: Clone> Clone for CircuitBreaker<S, C> {
     fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), Arc::clone(&self.shared), self.classifier.clone(), self.wait.is_some())
+        let clone =
+            Self::new(self.inner.clone(), Arc::clone(&self.shared), self.classifier.clone(), self.wait.is_some());
+        Self { watches_late: self.watches_late, ..clone }
     }
 }
 

@@ -28,10 +28,10 @@
 //! # Cost
 //!
 //! A delivered send reads the clock twice and increments two counters, or three with its bytes, without allocation or
-//! lock. A handle counts in memory of the thread that made it, so that threads with handles of their own do not contend. A failure
-//! stores a copy of its error under a lock. Rates cost a send nothing: they are computed from two snapshots.
+//! lock. A handle counts in memory of the thread that cloned it: threads that send do not contend if each clones its own. A
+//! failure stores a copy of its error under a lock. Rates cost a send nothing: they are computed from two snapshots.
 //!
-//! A sink over the default stack counts the same without this layer, with one look at the clock less.
+//! A sink counts the same without this layer, and for `send` with one look at the clock less.
 //!
 //! A stack with `TopicMetricsLayer` looks a topic up in a map under a read lock, unless the handle's last record had the same
 //! one, as all messages of a sink do that name no topic.

@@ -18,7 +18,7 @@ use super::shard::{Deliveries, Rare, Shard};
 /// [`MetricsLayer`](super::MetricsLayer) counts sends, and [`CountBytesLayer`](super::CountBytesLayer) their bytes. The
 /// retry layer and the circuit breaker count [retries](Self::record_retry) and [trips](Self::record_trip). Each count is
 /// a few relaxed atomic operations; only a failure needs a lock and an allocation. Threads count deliveries in memory of their
-/// own, some 1.2 KB for each.
+/// own, some 1.2 KB for each, and at most for 64 threads.
 ///
 /// ```
 /// use std::time::Duration;

@@ -115,9 +115,9 @@ impl Deliveries {
     pub(super) fn of<'a>(shards: impl Iterator<Item = &'a Arc<Shard>>) -> Self {
         let mut sum = Self { micros: 0, max_micros: 0, bytes: 0, histogram: [0; buckets::COUNT] };
         for shard in shards {
-            sum.micros += shard.micros.load(Relaxed);
+            sum.micros = sum.micros.wrapping_add(shard.micros.load(Relaxed));
             sum.max_micros = sum.max_micros.max(shard.max_micros.load(Relaxed));
-            sum.bytes += shard.bytes.load(Relaxed);
+            sum.bytes = sum.bytes.wrapping_add(shard.bytes.load(Relaxed));
             for (to, from) in sum.histogram.iter_mut().zip(&shard.histogram) {
                 *to += from.load(Relaxed);
             }

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use kafka_tower_core::{Error, Record, Result};
+use kafka_tower_core::{Error, Record, Result, handover};
 use tower_service::Service;
 
 use super::RecordStackFuture;
@@ -32,7 +32,8 @@ pub(super) struct Shared<S> {
 }
 
 impl<S> RecordStack<S> {
-    pub(super) fn new(composed: Composed<S>, metrics: Metrics) -> Self {
+    pub(super) fn new(mut composed: Composed<S>, metrics: Metrics) -> Self {
+        composed.get_mut().watch_late();
         let breaker = composed.get_ref();
         let (retry, breaker) = (Arc::clone(breaker.get_ref().shared()), Arc::clone(breaker.shared()));
         let counters = Arc::clone(metrics.shard());
@@ -70,14 +71,14 @@ where
             Ok(admitted) => Unsettled(&self.shared.breaker, Some(admitted)),
             Err(error) => return RecordStackFuture::rejected(error, Send::rejected(&self.shared)),
         };
-        // Another send of this handle waits, maybe for its first poll.
-        if Arc::strong_count(&self.shared) > 1 {
-            self.shared.breaker.watch();
-        }
         let retry = breaker.get_mut();
         let kept = retry.keeps(&record).then(|| Box::new(record.clone()));
         let bytes = record.size();
         let first = retry.get_mut().call(record);
+        // A transport has the record: the answer comes later. Over a service that tells nothing, the future watches when it waits.
+        if handover::was_told() {
+            self.shared.breaker.watch();
+        }
         RecordStackFuture::called(first, Send::new(&self.shared, admitted.take(), bytes, kept))
     }
 }

@@ -21,8 +21,8 @@
 //! has the answers when the batch returns them. So do the messages of a stream. A stream itself has no end to wait for:
 //! its message that waits for room belongs to the transaction in which it finds room or is dropped.
 //!
-//! A send that began in one transaction never joins another: after an abort its caller gets an error. Metrics and
-//! spans, which are below this guard, count it as abandoned.
+//! A send that began in one transaction never joins another: after an abort its caller gets an error. The
+//! metrics count that; the send's span, which is below this guard, is abandoned.
 //!
 //! The guard decorates the transport's [`TransactionControl`](kafka_tower_core::TransactionControl), so that
 //! [`KafkaSink::control`](crate::KafkaSink::control) gives no way around it. Sinks without transactions have no guard.

@@ -141,6 +141,14 @@ impl Drop for Observing {
     }
 }
 
+/// Whether anything was reported since the sink began to observe, on this thread. Outside of a sink: whether anything ever was.
+#[inline]
+#[doc(hidden)] // only a layer calls it
+#[must_use]
+pub fn was_told() -> bool {
+    SEEN.get() != 0
+}
+
 /// Runs `f` and returns the events reported inside it. [`Observing`] does the same without moving the result of `f`.
 #[inline]
 #[doc(hidden)] // only a sink calls it
