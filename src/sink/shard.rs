@@ -87,3 +87,75 @@ impl<T> Shard<T> {
         idle
     }
 }
+
+#[cfg(all(test, feature = "memory"))]
+mod tests {
+    use std::task::{Context, Poll};
+    use std::time::Duration;
+
+    use kafka_tower_core::sync::lock;
+    use kafka_tower_core::{Control, Result, SinkMessage};
+    use kafka_tower_layers::metrics::Metrics;
+    use kafka_tower_memory::MemoryKafka;
+
+    use super::super::inner::SharedParts;
+    use super::super::stack_future::StackFuture;
+    use super::super::telemetry::SinkTelemetry;
+    use super::super::transaction::Claim;
+    use super::*;
+
+    /// A handle that notes when it is dropped whether its transactional id is still claimed.
+    #[derive(Clone)]
+    struct Noting {
+        control: Arc<dyn Control>,
+        claimed: Arc<Mutex<Vec<bool>>>,
+    }
+
+    fn claim(control: &dyn Control) -> Option<Claim> {
+        Claim::of(&*control.transactions().unwrap(), "orders-1").ok().map(|claim| claim.expect("it has an id"))
+    }
+
+    impl Drop for Noting {
+        fn drop(&mut self) {
+            lock(&self.claimed).push(claim(&*self.control).is_none());
+        }
+    }
+
+    impl DynStack<u32> for Noting {
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
+            Poll::Pending
+        }
+
+        fn call(&mut self, _: SinkMessage<u32>) -> StackFuture {
+            unreachable!("it is never ready")
+        }
+
+        fn fresh(&self) -> Box<dyn DynStack<u32>> {
+            Box::new(self.clone())
+        }
+    }
+
+    #[test]
+    fn a_transactional_id_is_released_after_the_last_handle() {
+        let control = MemoryKafka::new().transactional_transport("orders-1").control();
+        let handle = Noting { control: Arc::clone(&control), claimed: Arc::default() };
+        let claimed = Arc::clone(&handle.claimed);
+        let mut parts = SharedParts::new(
+            Arc::clone(&control),
+            None,
+            Duration::ZERO,
+            Metrics::new(),
+            SinkTelemetry::default(),
+            None,
+            false,
+        );
+        parts.claims = Arc::new([claim(&*control).unwrap()]);
+        let shards = Shards::new(SinkInner::over(handle.fresh(), parts));
+        let shard = Arc::clone(shards.shard());
+        shard.give(Box::new(handle));
+        drop(shards);
+        drop(shard);
+        assert_eq!(*lock(&claimed), [true, true]);
+        assert!(claim(&*control).is_some());
+    }
+}
