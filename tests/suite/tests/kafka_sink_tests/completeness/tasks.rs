@@ -122,6 +122,8 @@ async fn a_record_in_a_task_joins_no_later_transaction() {
     stage.begin().await;
     // The sink cannot know whether a transport of the user's looks at tickets.
     assert_eq!(late.await.unwrap_err().persistence(), Persistence::PossiblyPersisted);
+    let metrics = stage.sink.metrics().await;
+    assert_eq!((metrics.messages_failed, metrics.abandoned), (1, 0), "it counts by what its caller was told");
     sleep(Duration::from_secs(1)).await;
     stage.assert_whole(&[1]).await;
 }
