@@ -112,7 +112,8 @@ mod tests {
     }
 
     fn claim(control: &dyn Control) -> Option<Claim> {
-        Claim::of(&*control.transactions().unwrap(), "orders-1").ok().map(|claim| claim.expect("it has an id"))
+        let transactions = control.transactions()?;
+        Claim::of(&*transactions, "orders-1").ok().flatten()
     }
 
     impl Drop for Noting {
