@@ -269,6 +269,29 @@ proptest! {
     }
 }
 
+/// Time-outs do not count if anything was delivered since their calls, through any handle, though nobody polled them until then.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_polled_late_knows_of_deliveries() {
+    for (delivers, state) in [(true, CircuitState::Closed), (false, CircuitState::Open)] {
+        let below = Scripted::new(&[Answer::TimedOut, Answer::TimedOut, Answer::Delivered], true);
+        let layers = Layers::new(true);
+        let mut stack = layers.fused(below);
+        let mut other = stack.clone();
+        let mut late = Vec::new();
+        for _ in 0..2 {
+            late.push(stack.ready().await.unwrap().call(Record::new("orders")));
+        }
+        let delivered = other.ready().await.unwrap().call(Record::new("orders"));
+        if delivers {
+            delivered.await.unwrap();
+        }
+        for call in late {
+            call.await.unwrap_err();
+        }
+        assert_eq!(layers.breaker.handle().state(), state);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_record_that_its_error_gives_back_is_sent_again() {
     for gives_back in [false, true] {

@@ -59,7 +59,7 @@ impl Tracker {
     }
 }
 
-/// Counts a send whose first poll panics: nobody gets its answer.
+/// Counts a send as abandoned if its first poll panics, because its caller gets no answer.
 struct Panics<'a>(&'a Tracker);
 
 impl Drop for Panics<'_> {

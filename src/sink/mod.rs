@@ -1,8 +1,8 @@
 //! The sink: one type parameter, with any stack and transport behind it.
 //!
 //! [`KafkaSink`] boxes its stack, so that a struct that holds a sink names neither layers nor transport: the same field
-//! holds a sink over librdkafka in production and over the memory transport in a test. The cost is one allocation per
-//! message; [`stack::default`] is the same stack without the box.
+//! holds a sink over librdkafka in production and over the memory transport in a test. Over a transport of another package, or
+//! with layers of the user, that costs one allocation per message; [`stack::default`] is the same stack without the box.
 
 mod admission;
 mod batch;

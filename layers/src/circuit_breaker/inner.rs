@@ -181,13 +181,13 @@ impl BreakerInner {
         });
     }
 
-    /// A number that changes with the next delivery, once a call [watches](Self::watch) it.
+    /// A number that changes with the next delivery after a [watch](Self::watch).
     #[inline]
     pub(super) fn deliveries(&self) -> u32 {
         self.deliveries.changes()
     }
 
-    /// The next delivery changes the number: a call waits for room or for its answer.
+    /// From now on the next delivery changes the number.
     #[inline]
     pub(crate) fn watch(&self) {
         self.deliveries.watch();

@@ -41,7 +41,7 @@ impl<S, C> CircuitBreaker<S, C> {
         Self { inner, shared, classifier, readiness: Readiness::NotPolled, watches_late: false, waiter: None, wait }
     }
 
-    /// Leaves it to the owner to watch for deliveries after a call.
+    /// Leaves it to the owner to watch for deliveries after a call. Not so in a clone.
     #[cfg(feature = "record-stack")]
     pub(crate) fn watch_late(&mut self) {
         self.watches_late = true;
@@ -207,9 +207,7 @@ where
 /// A clone shares the breaker, and waits for readiness on its own.
 impl<S: Clone, C: Clone> Clone for CircuitBreaker<S, C> {
     fn clone(&self) -> Self {
-        let clone =
-            Self::new(self.inner.clone(), Arc::clone(&self.shared), self.classifier.clone(), self.wait.is_some());
-        Self { watches_late: self.watches_late, ..clone }
+        Self::new(self.inner.clone(), Arc::clone(&self.shared), self.classifier.clone(), self.wait.is_some())
     }
 }
 

@@ -54,7 +54,7 @@ impl Metrics {
         Self::default()
     }
 
-    /// The counters of this thread. Whoever holds them counts without a look-up, on any thread.
+    /// The counters of the current thread. A handle or a send keeps them, and counts there on whatever thread it is polled.
     #[doc(hidden)]
     #[inline]
     pub fn shard(&self) -> &Arc<Shard> {

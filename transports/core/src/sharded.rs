@@ -1,7 +1,7 @@
 //! A value for each thread, or for a few threads together, so that threads on several cores do not contend for one.
 //!
-//! A processor changes a word in its own cache, and has to fetch it if another one changed it last. That takes some 70 ns, a
-//! fifth of what a send costs, for a reference count or a counter as for a lock.
+//! A processor changes a word in its own cache, and has to fetch it if another one changed it last. One such word
+//! cost 65 ns where it was measured (`cores` in benches/README.md), be it a reference count, a counter or a lock.
 
 use std::cell::Cell;
 use std::fmt;

@@ -6,7 +6,8 @@ use super::Limits;
 ///
 /// `bit 63: locked | 23 bits: records | 40 bits: bytes`. While nobody waits, parks, flushes or closes, records are admitted and
 /// released by a change of this word alone. Whoever does any of that takes the lock, and sets the bit before it looks at the
-/// counts. Then they change only under the lock, until nobody waits, parks or flushes any more; a closed gate stays locked.
+/// counts. From then on the counts change only under the lock. That ends when nobody waits, parks or flushes any more; for a closed
+/// gate it does not end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Word(pub(super) u64);
 
