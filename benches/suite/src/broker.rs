@@ -101,7 +101,7 @@ impl Broker {
     /// # Panics
     ///
     /// If the broker does not take them.
-    pub async fn fill(&self, plan: &mut Plan) {
+    pub async fn fill(&self, plan: &mut Plan, uneven: bool) {
         plan.topic = format!("{TOPIC}-{}", plan.size);
         let partitions = match &self.life {
             Life::Mock { .. } => 4,
@@ -110,7 +110,7 @@ impl Broker {
                 read::PARTITIONS
             }
         };
-        read::fill(plan, partitions).await;
+        read::fill(plan, if uneven { 1 } else { partitions }).await;
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{transactions, usage};
 /// Partitions of a topic that is read.
 pub const PARTITIONS: i32 = 8;
 
-/// Sends the plan's records as JSON, in turn to all partitions.
+/// Sends the plan's records as JSON, in turn to the first partitions.
 ///
 /// # Panics
 ///

@@ -120,8 +120,8 @@ fields::config! {
         /// After it, the new owner of the partition reads these messages again, and acknowledging them has no effect.
         pub drain_timeout_ms: u64 = 10_000,
 
-        /// Number of records that the client fetches ahead, over all partitions. Default: 50 000.
-        pub buffer_records: usize = 50_000,
+        /// Number of records that the client fetches ahead, over all partitions. Default: 100 000.
+        pub buffer_records: usize = 100_000,
 
         /// Bytes of values that the client fetches ahead, over all partitions. Each partition has an equal share, of at least
         /// 64 KiB. One response may exceed its share, also by its compression ratio. Default: 67 108 864 (64 MiB).
@@ -134,8 +134,12 @@ fields::config! {
         /// Bytes that a broker waits for before it answers a fetch, at most for `fetch_max_wait_ms`. Default: 1.
         pub fetch_min_bytes: usize = 1,
 
-        /// Time that a broker may wait for `fetch_min_bytes`, in milliseconds. Default: 500.
-        pub fetch_max_wait_ms: u64 = 500,
+        /// Time that a broker may wait for `fetch_min_bytes`, in milliseconds. Default: 100.
+        ///
+        /// A partition that has as many records ahead as it may is left out of a request, and is not in the next one before
+        /// this one is answered. So if the other partitions of the broker have no new records, at most its share of
+        /// `buffer_records`, and one response more, is read of it in this time.
+        pub fetch_max_wait_ms: u64 = 100,
 
         /// Maximum bytes of one partition in a response. A larger batch of records comes alone. Lower it for topics that
         /// compress very well, because the limit counts compressed bytes. Default: 1 048 576 (1 MiB).

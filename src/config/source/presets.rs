@@ -12,7 +12,6 @@ impl KafkaSourceConfig {
     /// | `buffer_records` | 200 000 |
     /// | `buffer_bytes` | 268 435 456 (256 MiB) |
     /// | `fetch_min_bytes` | 65 536 (64 KiB) |
-    /// | `fetch_max_wait_ms` | 100 |
     /// | `partition_fetch_bytes` | 4 194 304 (4 MiB) |
     ///
     /// When few records arrive, they come up to 100 ms later than with the defaults.
@@ -34,7 +33,6 @@ impl KafkaSourceConfig {
             buffer_records: 200_000,
             buffer_bytes: 268_435_456,
             fetch_min_bytes: 65_536,
-            fetch_max_wait_ms: 100,
             partition_fetch_bytes: 4_194_304,
             ..Self::of(brokers, group_id, topics)
         }

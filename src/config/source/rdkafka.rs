@@ -49,6 +49,8 @@ pub(super) fn properties(config: &KafkaSourceConfig, partitions: u32) -> BTreeMa
     set("fetch.message.max.bytes", config.partition_fetch_bytes.min(bytes).to_string());
     set("fetch.max.bytes", fetch_max_bytes(config).to_string());
     set("fetch.min.bytes", config.fetch_min_bytes.to_string());
+    // librdkafka's default is 500 ms. It has one request under way for each broker, and meanwhile a partition that was full when
+    // the request was made is not fetched.
     set("fetch.wait.max.ms", config.fetch_max_wait_ms.to_string());
     // librdkafka's default is 1 s. The time that a partition whose share is used up is not fetched.
     set("fetch.queue.backoff.ms", "10".to_owned());
@@ -109,7 +111,7 @@ mod tests {
              fetch.message.max.bytes=1048576\n\
              fetch.min.bytes=1\n\
              fetch.queue.backoff.ms=10\n\
-             fetch.wait.max.ms=500\n\
+             fetch.wait.max.ms=100\n\
              group.id=g\n\
              group.protocol=classic\n\
              heartbeat.interval.ms=3000\n\
@@ -117,7 +119,7 @@ mod tests {
              max.poll.interval.ms=300000\n\
              partition.assignment.strategy=cooperative-sticky\n\
              queued.max.messages.kbytes=4096\n\
-             queued.min.messages=3125\n\
+             queued.min.messages=6250\n\
              session.timeout.ms=45000\n\
              topic.metadata.refresh.interval.ms=60000\n"
         );
@@ -162,7 +164,7 @@ mod tests {
              isolation.level=read_uncommitted\n\
              max.poll.interval.ms=60000\n\
              queued.max.messages.kbytes=65536\n\
-             queued.min.messages=50000\n\
+             queued.min.messages=100000\n\
              sasl.username=u\n\
              topic.metadata.refresh.interval.ms=1000\n"
         );

@@ -153,7 +153,7 @@ fn rdkafka(wanted: impl Fn(&str) -> bool, instructions: bool, sizes: &[usize]) -
     let mut rows = Vec::new();
     for &size in sizes {
         let mut filled = plan("source", size, FILLED, &broker.bootstrap, &broker.topic);
-        cases::runtime().block_on(broker.fill(&mut filled));
+        cases::runtime().block_on(broker.fill(&mut filled, false));
         for mode in MODES.iter().chain(READING).filter(|mode| wanted(&mode.to_string())) {
             let (records, lengths, topic) = if mode.reads() {
                 (FILLED, (FILLED / 5, FILLED), &filled.topic)

@@ -38,6 +38,7 @@ ratio (--mock | --kafka) [options]
   --age MS          of a batch of the batching layer (default: 50)
   --partitions N    of the topic, with --kafka (default: 4)
   --gate N          records that our gate admits (default: twice the window)
+  --uneven          all records of a topic that is read are in one of its partitions
   --stalled         with --kafka, no comparison: the memory of a source whose service is never ready; fails
                     beyond the bound
   --retries N       how often a run is repeated while others used more than 0.3 of a core (default: 2)
@@ -65,6 +66,7 @@ struct Options {
     partitions: i32,
     retries: usize,
     pin: bool,
+    uneven: bool,
     stalled: bool,
 }
 
@@ -111,6 +113,7 @@ fn options(arguments: &[String]) -> Result<Options, String> {
         partitions: 4,
         retries: 2,
         pin: false,
+        uneven: false,
         stalled: false,
     };
     let mut target = false;
@@ -134,6 +137,7 @@ fn options(arguments: &[String]) -> Result<Options, String> {
             "--partitions" => options.partitions = parsed(value()?)?,
             "--retries" => options.retries = parsed(value()?)?,
             "--pin" => options.pin = true,
+            "--uneven" => options.uneven = true,
             "--stalled" => (options.stalled, options.modes) = (true, vec![Mode::SourceServe]),
             _ => return Err(format!("unknown option {name}")),
         }
@@ -216,7 +220,7 @@ fn stalled(options: &Options, broker: &Broker) {
     let mut beyond = false;
     for &size in &options.sizes {
         let mut plan = base(options, broker, size);
-        runtime().block_on(broker.fill(&mut plan));
+        runtime().block_on(broker.fill(&mut plan, false));
         for buffer in [16 << 20, 64 << 20] {
             let mut command = Command::new(std::env::current_exe().expect("this program"));
             command.args([STALLED, &buffer.to_string()]).args(arguments(&plan));
@@ -255,7 +259,7 @@ fn base(options: &Options, broker: &Broker, size: usize) -> Plan {
 fn compare_size(options: &Options, broker: &Broker, size: usize) -> String {
     let mut base = base(options, broker, size);
     if base.mode.reads() {
-        runtime().block_on(broker.fill(&mut base));
+        runtime().block_on(broker.fill(&mut base, options.uneven));
         // It warms the broker up.
         spawn(options, &base);
     } else {
