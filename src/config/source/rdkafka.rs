@@ -188,7 +188,7 @@ mod tests {
                 .map(|name| all[name].parse::<u64>().unwrap())
         };
         assert_eq!(of(&config(), 0), of(&config(), 1), "an unknown number counts as one");
-        assert_eq!(of(&config(), 128), [390, 512, 524_288, 33_554_432], "no response is larger than the share");
+        assert_eq!(of(&config(), 128), [781, 512, 524_288, 33_554_432], "no response is larger than the share");
         assert_eq!(of(&config(), 100_000), [100, 64, 65_536, 33_554_432]);
         let small = KafkaSourceConfig { buffer_records: 1, buffer_bytes: 1, ..config() };
         assert_eq!(of(&small, 1), [100, 64, 65_536, 1_000_000]);

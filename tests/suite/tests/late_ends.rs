@@ -203,6 +203,8 @@ async fn without_replacements_a_late_end_ends_the_next_transaction() {
             assert_eq!(producer.control.generation(), 0);
             // The producer may have ended.
             drop(producer.control.close(TIME).await.unwrap());
+            // A broker with some thousand partitions and 256 MiB of memory ended in a run of 200 rounds.
+            kafka.delete_topic(&topic).await.unwrap();
         }
     };
     // Each round has a producer of its own.
@@ -241,6 +243,7 @@ async fn a_record_without_an_answer_does_not_replace_one_of_the_next_transaction
             assert_eq!(visible(kafka, &topic).await, expected, "replaces: {replaces}, round {n}");
             assert_eq!(producer.control.generation(), u64::from(replaces));
             producer.close().await;
+            kafka.delete_topic(&topic).await.unwrap();
         }
     }
 }
