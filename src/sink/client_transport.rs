@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use kafka_tower_core::{Control, Delivery, Error, Record, Result, Transport};
+use kafka_tower_layers::transaction_batch::TransactionBatch;
 #[cfg(feature = "memory")]
 use kafka_tower_memory::MemoryTransport;
 #[cfg(feature = "rdkafka")]
@@ -16,9 +17,10 @@ use tower_service::Service;
 
 type BoxFuture = Pin<Box<dyn Future<Output = Result<Delivery>> + Send>>;
 
-/// Transport of a [`KafkaClient`](super::KafkaClient): librdkafka, the in-memory Kafka, or your own.
+/// Transport of a [`KafkaClient`](super::KafkaClient): librdkafka, the in-memory Kafka, shared transactions over either, or
+/// your own.
 ///
-/// The first two cost a record nothing more than alone; any other is boxed, which costs one allocation for each record.
+/// The first three cost a record nothing more than alone; any other is boxed, which costs one allocation for each record.
 #[derive(Clone)]
 pub struct ClientTransport {
     kind: Kind,
@@ -32,6 +34,7 @@ enum Kind {
     Rdkafka(RdkafkaTransport),
     #[cfg(feature = "memory")]
     Memory(MemoryTransport),
+    Batched(TransactionBatch),
     Other(Box<dyn DynTransport>),
 }
 
@@ -57,7 +60,6 @@ impl ClientTransport {
 
 impl Kind {
     fn of<S: Transport>(transport: S) -> Self {
-        #[cfg_attr(not(any(feature = "rdkafka", feature = "memory")), allow(unused_mut))]
         let mut transport = Some(transport);
         #[cfg(feature = "rdkafka")]
         if let Some(known) = taken(&mut transport) {
@@ -66,6 +68,9 @@ impl Kind {
         #[cfg(feature = "memory")]
         if let Some(known) = taken(&mut transport) {
             return Self::Memory(known);
+        }
+        if let Some(known) = taken(&mut transport) {
+            return Self::Batched(known);
         }
         let Some(other) = transport else { unreachable!("it was of no known type") };
         Self::Other(Box::new(other))
@@ -90,6 +95,7 @@ impl Service<Record> for ClientTransport {
             Kind::Rdkafka(transport) => transport.poll_ready(cx),
             #[cfg(feature = "memory")]
             Kind::Memory(transport) => transport.poll_ready(cx),
+            Kind::Batched(transport) => transport.poll_ready(cx),
             Kind::Other(transport) => transport.ready(cx),
         }
     }
@@ -101,6 +107,7 @@ impl Service<Record> for ClientTransport {
             Kind::Rdkafka(transport) => Sent::Rdkafka(transport.call(record)),
             #[cfg(feature = "memory")]
             Kind::Memory(transport) => Sent::Memory(transport.call(record)),
+            Kind::Batched(transport) => Sent::Batched(transport.call(record)),
             Kind::Other(transport) => Sent::Other(transport.send(record)),
         })
     }
@@ -121,6 +128,7 @@ enum Sent {
     Rdkafka(#[pin] <RdkafkaTransport as Service<Record>>::Future),
     #[cfg(feature = "memory")]
     Memory(#[pin] <MemoryTransport as Service<Record>>::Future),
+    Batched(#[pin] <TransactionBatch as Service<Record>>::Future),
     Other(BoxFuture),
 }
 
@@ -134,6 +142,7 @@ impl Future for ClientFuture {
             SentProjection::Rdkafka(future) => future.poll(cx),
             #[cfg(feature = "memory")]
             SentProjection::Memory(future) => future.poll(cx),
+            SentProjection::Batched(future) => future.poll(cx),
             SentProjection::Other(future) => future.as_mut().poll(cx),
         }
     }
@@ -172,6 +181,7 @@ impl fmt::Debug for ClientTransport {
             Kind::Rdkafka(_) => "rdkafka",
             #[cfg(feature = "memory")]
             Kind::Memory(_) => "memory",
+            Kind::Batched(_) => "shared transactions",
             Kind::Other(_) => "other",
         };
         f.debug_tuple("ClientTransport").field(&kind).finish()

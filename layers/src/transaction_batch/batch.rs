@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use kafka_tower_core::error::transport::of_isolated;
 use kafka_tower_core::ledger::RecordTransport;
-use kafka_tower_core::{ConsumerGroup, Delivery, Error, Persistence, Record, Result};
+use kafka_tower_core::{ConsumerGroup, Delivery, Error, Persistence, Record, Result, Tenant};
 
 use super::entry::{Entry, Outcome};
 use super::event::{CutReason, Slots, TransactionEvent, TransactionOutcome};
@@ -159,7 +159,8 @@ impl Batch {
         let within = deadline.saturating_duration_since(now);
         // The caller's own deadline is kept by the layer: if the transport kept it, the whole transaction would fail.
         let record = move |record: &Record| {
-            let mut record = record.clone().with_given(within);
+            // The tenants are those of this layer, which the transport does not know.
+            let mut record = record.clone().with_given(within).with_tenant(Tenant::default());
             record.expires_at = Some(deadline);
             record
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kafka_tower_core::clock::later;
 use kafka_tower_core::gate::Gated;
-use kafka_tower_core::ledger::RecordTransport;
+use kafka_tower_core::ledger::{RecordTransport, TenantControl};
 use kafka_tower_core::{
     CloseReport, Control, ControlFuture, InFlight, Result, TransactionControl, TransactionEnd, UnseenFailures,
 };
@@ -69,7 +69,7 @@ impl Control for BatchControl {
     }
 
     fn partition_count(&self, topic: &str) -> Option<u32> {
-        self.0.0.lanes.iter().find_map(|lane| lane.partition_count(topic))
+        self.0.0.partition_count(topic)
     }
 
     fn in_flight(&self) -> InFlight {
@@ -83,6 +83,10 @@ impl Control for BatchControl {
 
     fn generation(&self) -> u64 {
         self.0.0.lanes.iter().map(Lane::generation).sum()
+    }
+
+    fn open_tenant(&self) -> Option<Arc<dyn Control>> {
+        TenantControl::open(&self.0.0, Arc::new(Self(Arc::clone(&self.0))))
     }
 
     /// None: the layer begins and ends the transactions.

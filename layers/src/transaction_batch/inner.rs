@@ -92,6 +92,11 @@ impl BatchInner {
         }
     }
 
+    /// Number of partitions of a topic, if a lane knows it.
+    pub(super) fn partition_count(&self, topic: &str) -> Option<u32> {
+        self.lanes.iter().find_map(|lane| lane.partition_count(topic))
+    }
+
     pub(super) fn lane_of(&self, slot: &Slot<Delivery>) -> &Lane {
         &self.lanes[lanes::lane(slot.record(), self.lanes.len())]
     }
@@ -220,7 +225,7 @@ impl Lane {
         Arc::clone(&self.producer().control)
     }
 
-    pub(super) fn partition_count(&self, topic: &str) -> Option<u32> {
+    fn partition_count(&self, topic: &str) -> Option<u32> {
         self.producer().control.partition_count(topic)
     }
 
@@ -325,6 +330,14 @@ impl RecordTransport for BatchInner {
     }
 
     fn failed(&self, _: &Slot<Delivery>, _: &Error) {}
+
+    fn deadline_changed(self: &Arc<Self>) {
+        self.expiry.notify_one();
+    }
+
+    fn reasons(&self) -> impl Fn(&Slot<Delivery>) -> Option<String> {
+        |slot: &Slot<Delivery>| self.lane_of(slot).trouble().map(|trouble| trouble.to_string())
+    }
 
     fn now(&self) -> std::time::Instant {
         Instant::now().into()

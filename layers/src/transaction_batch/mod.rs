@@ -162,6 +162,11 @@
 //! is there within its time, aborts the rest, closes the transports, and reports the records that were not delivered. Do
 //! not use the transport's own control beside it.
 //!
+//! Several sinks can share the layer: [`Control::open_tenant`](kafka_tower_core::Control::open_tenant). Their records share
+//! transactions. The close of one commits its records at once, with the batches they are in, and gives up those that are
+//! left when its time is over: one that is not sent yet is taken out of its batch, and one whose transaction is under way
+//! is reported as possibly persisted and goes on with it.
+//!
 //! # Example
 //!
 //! ```

@@ -102,7 +102,7 @@ impl TransactionBatch {
             return Err(transport::too_late(record));
         }
         if self.inner().lanes.len() > 1 {
-            let count = || self.inner().lanes[0].partition_count(&record.topic);
+            let count = || self.inner().partition_count(&record.topic);
             let partition = lanes::partition(record, count)?;
             record.partition = Some(partition.unwrap_or_else(|count| self.inner().any_partition(&record.topic, count)));
         }
@@ -146,16 +146,21 @@ impl Service<Record> for TransactionBatch {
         };
         let bytes = record.size();
         let slot = Arc::new(Slot::new(record, now));
+        // Before it is admitted: the close of its sink must know of it.
+        match self.inner().ledger().watch(&slot) {
+            Ok(true) => self.inner().expiry.notify_one(),
+            Ok(false) => {}
+            Err(error) => {
+                self.handle.pass_on();
+                return TransactionBatchFuture::refused(error);
+            }
+        }
         match self.handle.call(Arc::clone(&slot), bytes) {
             Ok(()) => {
                 handover::taken();
                 ticket.inspect(Ticket::account);
-                let inner = self.inner();
-                if matches!(inner.ledger().watch(&slot), Ok(true)) {
-                    inner.expiry.notify_one();
-                }
                 if slot.is_parked() {
-                    inner.notify_lanes();
+                    self.inner().notify_lanes();
                 }
                 TransactionBatchFuture::waiting(slot, Arc::clone(&self.owner))
             }

@@ -13,5 +13,6 @@ mod poison;
 mod recovery;
 mod room;
 mod support;
+mod tenants;
 mod units;
 mod units_random;

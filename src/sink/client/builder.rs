@@ -1,35 +1,29 @@
 use std::fmt;
 use std::sync::Arc;
 
-use kafka_tower_core::{Control, Error, ErrorKind, IntoTransport, Record, Result, SinkMessage};
-use kafka_tower_layers::serialize::MessageSerializer;
+use kafka_tower_core::{Control, IntoTransport, Result, Transport};
 
-use super::super::KafkaSink;
-use super::super::builder::{Made, SinkBuilder};
 use super::super::control::{self, SharedTransactions};
-use super::super::stack::{RecordStack, TypedStack};
-use super::super::stack_layer::StackLayer;
-use super::super::telemetry::transactions;
-use super::super::transaction::Claim;
+use super::super::transaction_batch::TransactionBatchOptions;
+use super::batched::Lanes;
+use super::connect::{Connected, with_topic};
 use super::{ClientInner, ClientTransport, KafkaClient, sinks};
 use crate::KafkaSinkConfig;
 use crate::optional::TelemetrySetting;
 
-/// Topic in the telemetry of transactions that several topics may share, as OpenTelemetry's `_other`.
-const SEVERAL: &str = "_other";
-
 /// Builds a [`KafkaClient`]: see [`KafkaClient::builder`].
 #[must_use = "a builder makes nothing before `build`"]
 pub struct KafkaClientBuilder {
-    config: KafkaSinkConfig,
-    given: Option<(ClientTransport, Arc<dyn Control>)>,
-    check: bool,
-    telemetry: TelemetrySetting,
+    pub(super) config: KafkaSinkConfig,
+    pub(super) given: Option<(ClientTransport, Arc<dyn Control>)>,
+    pub(super) lanes: Option<(TransactionBatchOptions, Lanes)>,
+    pub(super) check: bool,
+    pub(super) telemetry: TelemetrySetting,
 }
 
 impl KafkaClientBuilder {
     pub(super) fn new(config: KafkaSinkConfig) -> Self {
-        Self { config, given: None, check: true, telemetry: TelemetrySetting::default() }
+        Self { config, given: None, lanes: None, check: true, telemetry: TelemetrySetting::default() }
     }
 
     /// Sends through this transport instead of connecting through librdkafka, as
@@ -54,6 +48,69 @@ impl KafkaClientBuilder {
         self
     }
 
+    /// Lets the sends of all sinks share transactions: a send resolves with `Ok` only after the commit of its transaction,
+    /// which may contain records of several sinks. The client begins and ends the transactions, so that
+    /// [`begin_transaction`](crate::KafkaSink::begin_transaction) and its like are refused. See
+    /// [Shared transactions](crate::KafkaSink#shared-transactions).
+    ///
+    /// The configuration needs `enable_transactions` and a `transactional_id`; each lane connects a producer of its own.
+    /// Records that must be there together, or not at all, need a client without this.
+    ///
+    /// ```no_run
+    /// # async fn example() -> kafka_tower::Result<()> {
+    /// use kafka_tower::{KafkaClient, KafkaSinkConfig, TransactionBatchOptions};
+    ///
+    /// let config = KafkaSinkConfig::exactly_once("localhost:9092", "", "billing-1");
+    /// let client = KafkaClient::builder(config).transaction_batch(TransactionBatchOptions::new().lanes(2)).build().await?;
+    /// let orders = client.sink::<String>("orders").build().await?;
+    /// let payments = client.sink::<u64>("payments").build().await?;
+    /// let (order, payment) = tokio::join!(orders.send("book".to_string()), payments.send(1_290));
+    /// (order?, payment?); // committed
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "rdkafka")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
+    pub fn transaction_batch(mut self, options: TransactionBatchOptions) -> Self {
+        self.lanes = Some((options, Lanes::Connect));
+        self
+    }
+
+    /// As `transaction_batch`, over transports of your own, as
+    /// [`SinkBuilder::transaction_batch_over`](crate::SinkBuilder::transaction_batch_over) does it for one sink.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kafka_tower::Result<()> {
+    /// use kafka_tower::memory::MemoryKafka;
+    /// use kafka_tower::{KafkaClient, KafkaSinkConfig, TransactionBatchOptions};
+    ///
+    /// let kafka = MemoryKafka::new().with_topic("orders", 3).with_topic("payments", 3);
+    /// let config = KafkaSinkConfig::exactly_once("memory", "", "billing");
+    /// let lanes = kafka.clone();
+    /// let client = KafkaClient::builder(config)
+    ///     .transaction_batch_over(TransactionBatchOptions::new(), move |id| lanes.transactional_transport(id))
+    ///     .build()
+    ///     .await?;
+    /// let orders = client.sink::<String>("orders").build().await?;
+    /// let payments = client.sink::<u64>("payments").build().await?;
+    ///
+    /// let (order, payment) = tokio::join!(orders.send("book".to_string()), payments.send(1_290));
+    /// (order?, payment?); // both are in one transaction, which is committed
+    /// assert_eq!((kafka.committed("orders").len(), kafka.committed("payments").len()), (1, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn transaction_batch_over<X, M>(mut self, options: TransactionBatchOptions, transport: M) -> Self
+    where
+        X: IntoTransport,
+        X::Transport: Transport + Sync,
+        M: Fn(&str) -> X + Send + Sync + 'static,
+    {
+        self.lanes = Some((options, Lanes::over(transport)));
+        self
+    }
+
     /// Whether connecting waits until a broker has answered, and making a sink until its topic was found. Default: true.
     /// With false, no broker is contacted, for a program that starts before its Kafka; the sends then report what is wrong.
     pub fn connect_check(mut self, check: bool) -> Self {
@@ -75,7 +132,7 @@ impl KafkaClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] for invalid settings, before anything connects, and if another sink of this process uses the
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for invalid settings, before anything connects, and if another sink of this process uses the
     /// transactional id; otherwise the reason why Kafka could not be reached.
     ///
     /// # Cancel safety
@@ -84,20 +141,11 @@ impl KafkaClientBuilder {
     /// transport.
     pub async fn build(mut self) -> Result<KafkaClient> {
         with_topic(&self.config).validate()?;
-        let (transport, control) = match self.given.take() {
-            Some(given) => given,
-            None => self.connect().await?,
-        };
+        let Connected { transport, control, claims, batched } = self.connected().await?;
+        let of_transactions = self.of_transactions();
         let Self { config, check, telemetry, .. } = self;
-        let topic = if config.topic.is_empty() { SEVERAL } else { &config.topic };
-        let of_transactions = telemetry.of_topic(topic);
-        let (mut claim, mut shared) = (None, None);
-        if config.enable_transactions {
-            let transactions = transactions(&*control)?;
-            claim = Claim::of(&*transactions, config.transactional_id.as_deref().unwrap_or_default())?;
-            transactions.init(config.send_timeout()).await?;
-            shared = SharedTransactions::of(&control, &of_transactions);
-        }
+        // With shared transactions the control has none.
+        let shared = config.enable_transactions.then(|| SharedTransactions::of(&control, &of_transactions)).flatten();
         let decorated = control::decorate(&control, shared.as_ref());
         Ok(KafkaClient(Arc::new(ClientInner {
             config,
@@ -108,144 +156,11 @@ impl KafkaClientBuilder {
             whole: control,
             control: decorated,
             transactions: shared,
+            batched,
             sinks: sinks::Sinks::default(),
-            claims: claim.into_iter().collect(),
+            claims,
         })))
     }
-
-    #[cfg(feature = "rdkafka")]
-    async fn connect(&mut self) -> Result<(ClientTransport, Arc<dyn Control>)> {
-        use super::super::connect_rdkafka as rdkafka;
-
-        self.telemetry = std::mem::take(&mut self.telemetry).for_client(&self.config.client_id, &self.config.brokers);
-        rdkafka::warn(&with_topic(&self.config));
-        let transport = rdkafka::connect(&self.config, self.check, &self.telemetry).await?;
-        let (transport, control) = transport.into_transport();
-        Ok((ClientTransport::of(transport), control))
-    }
-
-    #[cfg(not(feature = "rdkafka"))]
-    async fn connect(&mut self) -> Result<(ClientTransport, Arc<dyn Control>)> {
-        Err(no_transport())
-    }
-}
-
-/// The configuration with a topic, which a client needs none of.
-fn with_topic(config: &KafkaSinkConfig) -> KafkaSinkConfig {
-    let topic = if config.topic.is_empty() { "any".to_owned() } else { config.topic.clone() };
-    KafkaSinkConfig { topic, ..config.clone() }
-}
-
-/// Transport source of a builder whose sink shares the producer of a [`KafkaClient`].
-#[derive(Clone, Debug)]
-pub struct Shared(pub(super) Arc<ClientInner>);
-
-impl<T, F: ?Sized, L, R> SinkBuilder<T, F, Shared, L, R> {
-    /// Changes the settings of this sink, which are the client's otherwise: time-outs, retries and the circuit breaker.
-    ///
-    /// A setting of the producer that differs from the client's is an error of [`build`](Self::build).
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> kafka_tower::Result<()> {
-    /// # use kafka_tower::memory::MemoryKafka;
-    /// # use kafka_tower::{KafkaClient, KafkaSinkConfig};
-    /// # let kafka = MemoryKafka::new().with_topic("audit", 3);
-    /// # let client = KafkaClient::builder(KafkaSinkConfig::default()).transport(kafka.transport()).build().await?;
-    /// let audit = client
-    ///     .sink::<String>("audit")
-    ///     .settings(|config| {
-    ///         config.max_retries = 0;
-    ///         config.send_timeout_ms = 500;
-    ///     })
-    ///     .build()
-    ///     .await?;
-    /// # audit.send("hello".to_string()).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn settings(mut self, change: impl FnOnce(&mut KafkaSinkConfig)) -> Self {
-        change(&mut self.config);
-        self
-    }
-}
-
-impl<T, F, L, R> SinkBuilder<T, F, Shared, L, R>
-where
-    T: Send + Sync + 'static,
-    F: MessageSerializer<T> + ?Sized + 'static,
-{
-    /// Validates the settings, looks the topic up within `connect_timeout_ms`, and makes the sink.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Config`] for settings that cannot work, or that differ from the client's and are the producer's;
-    /// [`ErrorKind::Closed`] if the client was closed; otherwise the reason why the topic was not found.
-    ///
-    /// # Cancel safety
-    ///
-    /// The sink is not made.
-    pub async fn build(mut self) -> Result<KafkaSink<T>>
-    where
-        R: StackLayer<Record, RecordStack<ClientTransport>>,
-        L: StackLayer<SinkMessage<T>, TypedStack<T, F, ClientTransport, R>>,
-    {
-        self.check()?;
-        let client = Arc::clone(&self.source.0);
-        let others = self.config.differences(&client.config);
-        if !others.is_empty() {
-            return Err(of_the_producer(&others));
-        }
-        client.sinks.check()?;
-        self.telemetry = client.prepare(&self.config, self.telemetry).await?;
-        let control = client.whole.open_tenant().ok_or_else(no_tenants)?;
-        let (builder, _) = self.take_source();
-        let sink = builder.finish(Made {
-            transport: client.transport.clone(),
-            control,
-            claims: Arc::clone(&client.claims),
-            is_batched: false,
-            shared: Some((Arc::clone(&client.whole), client.transactions.clone())),
-        });
-        let parts = &sink.inner.parts;
-        client.sinks.enter(parts.member(), &parts.metrics)?;
-        Ok(sink)
-    }
-}
-
-impl ClientInner {
-    /// Looks up the topic of a sink. Returns its telemetry.
-    #[cfg_attr(not(feature = "rdkafka"), allow(clippy::unused_async))]
-    async fn prepare(&self, config: &KafkaSinkConfig, telemetry: TelemetrySetting) -> Result<TelemetrySetting> {
-        #[cfg(feature = "rdkafka")]
-        if let Some(transport) = self.transport.rdkafka() {
-            let within = self.check.then(|| config.connect_timeout());
-            transport.add_topic(config.topic.as_str(), config.limits(1).records, within).await?;
-            return Ok(telemetry.for_client(&config.client_id, &config.brokers));
-        }
-        let _ = (self.check, config);
-        Ok(telemetry)
-    }
-}
-
-#[cfg_attr(feature = "rdkafka", allow(dead_code))]
-fn no_transport() -> Error {
-    Error::new(ErrorKind::Config, "a client without a transport: the cargo feature `rdkafka` is off")
-        .with_help("enable the feature, or give the builder a `transport`")
-}
-
-fn of_the_producer(names: &[&str]) -> Error {
-    let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-    let text =
-        format!("a sink of a client cannot have its own {}, because its sinks share one producer", names.join(", "));
-    Error::new(ErrorKind::Config, text).with_help("set it for the client, or give this sink a client of its own")
-}
-
-fn no_tenants() -> Error {
-    Error::new(ErrorKind::Config, "the transport cannot be shared by another sink").with_help(
-        "its `Control` must implement `open_tenant`, and at most 65,535 sinks of a client can exist at the same time: \
-             clone a sink in place of making another",
-    )
 }
 
 /// Shows no values of properties, which may be secret.
@@ -254,22 +169,8 @@ impl fmt::Debug for KafkaClientBuilder {
         f.debug_struct("KafkaClientBuilder")
             .field("config", &self.config)
             .field("transport", &self.given.as_ref().map(|(transport, _)| transport))
+            .field("lanes", &self.lanes)
             .field("check", &self.check)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn all_texts_match_their_errors() {
-        kafka_tower_test_texts::assert_consistent(&super::no_transport());
-        kafka_tower_test_texts::assert_consistent(&super::no_tenants());
-        let error = super::of_the_producer(&["acks", "linger_ms"]);
-        kafka_tower_test_texts::assert_consistent(&error);
-        assert_eq!(
-            error.message(),
-            "a sink of a client cannot have its own `acks`, `linger_ms`, because its sinks share one producer"
-        );
     }
 }

@@ -1,6 +1,11 @@
 //! One producer that several sinks share.
 
+mod batched;
 mod builder;
+mod connect;
+#[cfg(feature = "rdkafka")]
+mod lane_topics;
+mod shared;
 mod sinks;
 
 use std::fmt;
@@ -10,6 +15,7 @@ use std::time::Duration;
 use kafka_tower_core::{Control, Result};
 use kafka_tower_layers::metrics::SinkMetrics;
 
+use self::batched::BatchedClient;
 use self::sinks::Sinks;
 use super::builder::{DefaultSerializer, SinkBuilder};
 use super::client_transport::ClientTransport;
@@ -21,7 +27,8 @@ use super::transaction::Claim;
 use crate::KafkaSinkConfig;
 use crate::optional::TelemetrySetting;
 
-pub use self::builder::{KafkaClientBuilder, Shared};
+pub use self::builder::KafkaClientBuilder;
+pub use self::shared::Shared;
 
 /// One producer for several sinks: types, topics and settings of their own, over one connection to each broker, one set of
 /// threads and one limit of records in flight.
@@ -82,6 +89,9 @@ pub use self::builder::{KafkaClientBuilder, Shared};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// With [`KafkaClientBuilder::transaction_batch`](KafkaClientBuilder#method.transaction_batch) the sends of all sinks share transactions, which the client begins and
+/// ends by itself.
 #[derive(Clone)]
 pub struct KafkaClient(Arc<ClientInner>);
 
@@ -98,6 +108,8 @@ pub(super) struct ClientInner {
     /// The same, with the transactions of the client.
     control: Arc<dyn Control>,
     transactions: Option<SharedTransactions>,
+    /// The sinks share transactions, which the transport begins and ends.
+    batched: Option<BatchedClient>,
     sinks: Sinks,
     /// Declared last, so that it is released after the transport is dropped.
     claims: Arc<[Claim]>,

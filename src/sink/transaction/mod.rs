@@ -76,7 +76,9 @@ pub use self::sink::TransactionSink;
 /// With [`transaction_batch`](crate::SinkBuilder#method.transaction_batch) the sends of all clones share transactions, which
 /// costs one commit for many sends. A send resolves with `Ok`, and its offset, only after the commit of its transaction;
 /// each other outcome is as truthful: see [the layer](crate::layers::transaction_batch). A batch of sends is not one
-/// transaction: for that, use a [`Transaction`].
+/// transaction: for that, use a [`Transaction`]. With
+/// [`KafkaClientBuilder::transaction_batch`](crate::KafkaClientBuilder#method.transaction_batch) the sinks of a client share
+/// transactions.
 ///
 /// - [`flush`](KafkaSink::flush) commits what was sent, at once. [`close`](KafkaSink::close) does the same, and ends the sink.
 /// - The layer replays aborted batches. The retry layer sends nothing again, because the guarantee is `ExactlyOnce`, and
@@ -177,7 +179,7 @@ fn shared() -> Error {
     .with_persistence(Persistence::NotPersisted)
     .with_help(
         "await each send: its `Ok` means that it is committed; for transactions of your own, build a sink without \
-         `transaction_batch`",
+         `transaction_batch`, or its client",
     )
 }
 

@@ -30,7 +30,7 @@ where
 const RETIRED: Duration = Duration::from_secs(2);
 
 /// Makes the transports of all lanes, acquires their transactional ids, and puts the layer over them.
-pub(super) async fn connect<S: Transport + Sync>(
+pub(in crate::sink) async fn connect_lanes<S: Transport + Sync>(
     config: &KafkaSinkConfig,
     options: TransactionBatchOptions,
     telemetry: &SinkTelemetry,
@@ -39,11 +39,11 @@ pub(super) async fn connect<S: Transport + Sync>(
     let base = config.transactional_id.clone().unwrap_or_default();
     // First: nothing that is sent later can be overtaken by a lane of an old process.
     for lane in options.lanes..options.earlier_lanes {
-        retire(&id(&base, lane), config.send_timeout(), &connect).await?;
+        retire(&lane_id(&base, lane), config.send_timeout(), &connect).await?;
     }
     let (mut services, mut controls, mut claims) = (Vec::new(), Vec::new(), Vec::new());
     for lane in 0..options.lanes {
-        let id = id(&base, lane);
+        let id = lane_id(&base, lane);
         let (service, control) = connect(id.clone()).await?;
         claims.extend(Claim::of(&*transactions(&*control)?, &id)?);
         services.push(service);
@@ -56,14 +56,14 @@ pub(super) async fn connect<S: Transport + Sync>(
     let held = Arc::clone(&claims);
     let batch = layer.layer_lanes_with(services, move |lane| {
         let _held = &held;
-        connect(id(&base, lane))
+        connect(lane_id(&base, lane))
     });
     let control = batch.control();
     Ok((batch, control, claims))
 }
 
 /// The transactional id of a lane.
-fn id(base: &str, lane: usize) -> String {
+pub(in crate::sink) fn lane_id(base: &str, lane: usize) -> String {
     format!("{base}-{lane}")
 }
 

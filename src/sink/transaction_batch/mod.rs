@@ -12,7 +12,9 @@ use super::builder::{Made, SinkBuilder};
 use super::stack::{RecordStack, TypedStack};
 use super::stack_layer::StackLayer;
 
-pub(super) use self::lanes::{ConnectLane, connect_lane};
+#[cfg(feature = "rdkafka")]
+pub(super) use self::lanes::lane_id;
+pub(super) use self::lanes::{ConnectLane, connect_lane, connect_lanes};
 pub use self::options::TransactionBatchOptions;
 
 /// Transport source of a builder with shared transactions: `C` makes the transport of each lane.
@@ -114,7 +116,7 @@ where
         self.source.options.check(&self.config)?;
         let (builder, Batched { connect: with, options }) = self.take_source();
         let telemetry = builder.telemetry.of_topic(&builder.config.topic);
-        let (batch, control, claims) = lanes::connect(&builder.config, options, &telemetry, connect(with)).await?;
+        let (batch, control, claims) = connect_lanes(&builder.config, options, &telemetry, connect(with)).await?;
         Ok(builder.finish(Made { transport: batch, control, claims, is_batched: true, shared: None }))
     }
 }

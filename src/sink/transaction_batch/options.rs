@@ -10,7 +10,8 @@ use crate::KafkaSinkConfig;
 /// Minimum number of records for which there is room.
 const ROOM: usize = 10_000;
 
-/// Options of a sink whose sends share transactions: `SinkBuilder::transaction_batch`.
+/// Options of shared transactions: `SinkBuilder::transaction_batch`, and `KafkaClientBuilder::transaction_batch` for all sinks
+/// of a client.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,7 +23,7 @@ const ROOM: usize = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "options do nothing by themselves"]
 pub struct TransactionBatchOptions {
-    pub(super) lanes: usize,
+    pub(in crate::sink) lanes: usize,
     pub(super) earlier_lanes: usize,
     records: usize,
     bytes: usize,
@@ -101,7 +102,7 @@ impl TransactionBatchOptions {
     }
 
     /// Returns an error that names what cannot work, and the cure.
-    pub(super) fn check(&self, config: &KafkaSinkConfig) -> Result<()> {
+    pub(in crate::sink) fn check(&self, config: &KafkaSinkConfig) -> Result<()> {
         let transaction = config.transaction_timeout();
         let refused = if !config.enable_transactions {
             Some((

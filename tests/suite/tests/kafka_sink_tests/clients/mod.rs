@@ -1,6 +1,7 @@
 //! Several sinks over the producer of one client.
 
 mod close;
+mod shared_transactions;
 mod transactions;
 
 use std::sync::Arc;
