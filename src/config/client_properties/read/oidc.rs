@@ -17,6 +17,15 @@ pub(super) struct Oidc<'a> {
     pub(super) extensions: Vec<(&'a str, &'a str)>,
     /// Whether id and secret are percent-encoded, as RFC 6749 demands. Neither Java nor librdkafka does so by default.
     pub(super) encoded: bool,
+    /// The only authorities that the endpoint's certificate may be of. Without them: those that the system trusts.
+    pub(super) roots: Option<Roots<'a>>,
+}
+
+/// Certificates of authorities, in PEM.
+pub(super) enum Roots<'a> {
+    Pem(Text<'a>),
+    /// The path of a file.
+    File(Text<'a>),
 }
 
 /// A line that cannot be used, what is wrong with it, and what to do.
@@ -34,7 +43,29 @@ pub(super) fn read(tokens: &Tokens) -> Result<Option<Oidc<'_>>, Wrong<'_>> {
     let scope = one(tokens, &["sasl.oauthbearer.scope"], "scope")?;
     let (Some(endpoint), Some(id), Some(secret), false) = (endpoint, id, secret, other_grant) else { return Ok(None) };
     let encoded = value("sasl.oauthbearer.header.urlencode").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    Ok(Some(Oidc { endpoint, id, secret, scope, extensions: extensions(tokens)?, encoded }))
+    Ok(Some(Oidc { endpoint, id, secret, scope, extensions: extensions(tokens)?, encoded, roots: roots(tokens)? }))
+}
+
+/// librdkafka has properties for the certificates of the token endpoint. Java takes them from the options of the login, and
+/// not from the settings of the same names, which are for brokers.
+fn roots(tokens: &Tokens) -> Result<Option<Roots<'_>>, Wrong<'_>> {
+    // `probe` lets librdkafka look for the system's.
+    let location = one(tokens, &["https.ca.location"], "")?.filter(|(_, path)| *path != "probe").map(Roots::File);
+    let pem = one(tokens, &["https.ca.pem"], "ssl.truststore.certificates")?.map(Roots::Pem);
+    let store = one(tokens, &[], "ssl.truststore.location")?;
+    let kind = one(tokens, &[], "ssl.truststore.type")?.map_or("", |(_, kind)| kind);
+    if let Some((line, _)) = store.filter(|_| !kind.eq_ignore_ascii_case("PEM")) {
+        let problem = " has a Java truststore for the token endpoint, which cannot be read".to_owned();
+        let cure = "convert it with `keytool -exportcert -rfc`, and set its option ssl.truststore.type to PEM";
+        return Err((line, problem, cure));
+    }
+    let mut all = [location, pem, store.map(Roots::File)].into_iter().flatten();
+    let (first, second) = (all.next(), all.next());
+    if let Some(Roots::Pem((line, _)) | Roots::File((line, _))) = second {
+        let problem = " names certificates for the token endpoint once more".to_owned();
+        return Err((line, problem, "name them in one place"));
+    }
+    Ok(first)
 }
 
 /// The value of a setting that has several names, also as an option of the login.
@@ -120,6 +151,41 @@ mod tests {
         let oidc = read(&librdkafka).ok().flatten().unwrap();
         assert_eq!(shown(&oidc), ("https://a/t", "i", "s", Some("x y")));
         assert!(!oidc.encoded && oidc.extensions == [("logicalCluster", "lkc-1"), ("pool", "p=1")]);
+    }
+
+    /// As librdkafka does it, and as Java does.
+    #[test]
+    fn the_endpoint_may_have_authorities_of_its_own() {
+        let (id, secret) = (("sasl.oauthbearer.client.id", "i"), ("sasl.oauthbearer.client.secret", "s"));
+        let login = |options: &str| match options {
+            "" => String::new(),
+            options => format!("o.a.OAuthBearerLoginModule required {options};"),
+        };
+        let of = |line: (&'static str, &'static str), options: &str| {
+            let tokens = tokens(&[URL, id, secret, line], &login(options));
+            match read(&tokens) {
+                Ok(found) => Ok(found.unwrap().roots.map(|roots| match roots {
+                    Roots::Pem((line, pem)) => (line.number, "pem", pem.to_owned()),
+                    Roots::File((line, path)) => (line.number, "file", path.to_owned()),
+                })),
+                Err((line, problem, _)) => Err((line.number, problem)),
+            }
+        };
+        let none = ("sasl.oauthbearer.scope", "x");
+        let location = ("https.ca.location", "/ca.pem");
+        assert_eq!(of(none, ""), Ok(None));
+        assert_eq!(of(("https.ca.location", "probe"), ""), Ok(None), "the system's");
+        assert_eq!(of(location, ""), Ok(Some((4, "file", "/ca.pem".to_owned()))));
+        assert_eq!(of(("https.ca.pem", "-----"), ""), Ok(Some((4, "pem", "-----".to_owned()))));
+        let store = "ssl.truststore.location='/store' ssl.truststore.type=";
+        assert_eq!(of(none, &format!("{store}pem")), Ok(Some((9, "file", "/store".to_owned()))));
+        assert_eq!(of(none, "ssl.truststore.certificates='-----'"), Ok(Some((9, "pem", "-----".to_owned()))));
+        for options in ["ssl.truststore.location='/store'".to_owned(), format!("{store}JKS")] {
+            let (line, problem) = of(none, &options).unwrap_err();
+            assert!(line == 9 && problem.contains("a Java truststore"), "{problem}");
+        }
+        let (line, problem) = of(location, &format!("{store}PEM")).unwrap_err();
+        assert!(line == 9 && problem.contains("once more"), "{problem}");
     }
 
     #[test]

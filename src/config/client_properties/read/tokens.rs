@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 #[cfg(feature = "oidc")]
 use std::sync::Arc;
 
+#[cfg(feature = "oidc")]
+use kafka_tower_tokens::{ClientAuthentication, OidcProvider};
+
 use super::Reader;
+#[cfg(feature = "oidc")]
+use super::oidc::Roots;
 use super::oidc::{self, Oidc};
 #[cfg(feature = "oidc")]
 use crate::config::TokenSource;
@@ -69,6 +74,7 @@ impl<C: Settings> Reader<C> {
         }
         let gets_tokens = |name: &str| {
             name == "sasl.client.callback.handler.class"
+                || name.starts_with("https.ca.")
                 || name.starts_with("sasl.login.")
                 || name.starts_with("sasl.oauthbearer.") && name != "sasl.oauthbearer.config"
         };
@@ -101,7 +107,6 @@ impl<C: Settings> Reader<C> {
 
     #[cfg(feature = "oidc")]
     fn oidc(&mut self, found: &Oidc<'_>) -> &'static str {
-        use kafka_tower_tokens::{ClientAuthentication, OidcProvider};
         let Oidc { endpoint: (line, endpoint), id: (_, id), secret: (_, secret), .. } = *found;
         let mut provider = match OidcProvider::new(endpoint, id, secret) {
             Ok(provider) => provider,
@@ -116,10 +121,34 @@ impl<C: Settings> Reader<C> {
         if !found.encoded {
             provider = provider.with_authentication(ClientAuthentication::BasicUnencoded);
         }
+        match found.roots.as_ref().map(|roots| trusting(provider.clone(), roots)) {
+            None => {}
+            Some(Ok(trusting)) => provider = trusting,
+            Some(Err((line, problem))) => {
+                self.fault(line, &problem, "name certificates of authorities, in PEM");
+                return OIDC;
+            }
+        }
         for (name, value) in &found.extensions {
             provider = provider.with_extension(*name, *value);
         }
         self.overlay.set_token_provider(TokenSource::new(Arc::new(provider)));
         OIDC
     }
+}
+
+/// The provider, with these authorities in place of the system's. The error is a line, and a phrase that follows its name; it
+/// shows no path, which may be a text that was meant to be something else.
+#[cfg(feature = "oidc")]
+fn trusting<'a>(provider: OidcProvider, roots: &Roots<'a>) -> Result<OidcProvider, (&'a Line, String)> {
+    let (line, pem) = match *roots {
+        Roots::Pem((line, pem)) => (line, pem.as_bytes().to_vec()),
+        Roots::File((line, path)) => match std::fs::read(path) {
+            Ok(pem) => (line, pem),
+            Err(error) => {
+                return Err((line, format!(": the file of the token endpoint's certificates cannot be read ({error})")));
+            }
+        },
+    };
+    provider.with_only_root_certificates(pem).map_err(|error| (line, format!(": {}", error.message())))
 }

@@ -31,15 +31,17 @@ const LIMIT: usize = 1024 * 1024;
 #[derive(Default)]
 pub(super) struct Tls {
     trusted: Vec<Certificate>,
+    /// The system's certificates are not trusted.
+    only_these: bool,
     connector: OnceLock<tokio_native_tls::TlsConnector>,
 }
 
 impl Tls {
     /// The error is a phrase that follows "the provider of tokens cannot be used:".
-    pub(super) fn trusting(pem: &[u8]) -> Result<Self, &'static str> {
+    pub(super) fn trusting(pem: &[u8], beside_the_systems: bool) -> Result<Self, &'static str> {
         let trusted = Certificate::stack_from_pem(pem).ok().filter(|trusted| !trusted.is_empty());
         let trusted = trusted.ok_or("its root certificates are not certificates in PEM")?;
-        Ok(Self { trusted, connector: OnceLock::new() })
+        Ok(Self { trusted, only_these: !beside_the_systems, connector: OnceLock::new() })
     }
 
     fn connector(&self) -> Result<&tokio_native_tls::TlsConnector, native_tls::Error> {
@@ -47,6 +49,7 @@ impl Tls {
             return Ok(connector);
         }
         let mut builder = TlsConnector::builder();
+        builder.disable_built_in_roots(self.only_these);
         for certificate in &self.trusted {
             builder.add_root_certificate(certificate.clone());
         }

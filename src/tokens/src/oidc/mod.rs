@@ -123,7 +123,29 @@ impl OidcProvider {
     ///
     /// [`ErrorKind::Config`] if this is not a certificate in PEM.
     pub fn with_root_certificates(mut self, pem: impl AsRef<[u8]>) -> Result<Self> {
-        self.tls = Arc::new(Tls::trusting(pem.as_ref()).map_err(unusable)?);
+        self.tls = Arc::new(Tls::trusting(pem.as_ref(), true).map_err(unusable)?);
+        Ok(self)
+    }
+
+    /// Trusts only these certificates (PEM, one or several) of authorities, and not those that the system trusts: for an endpoint
+    /// whose certificate a private authority has signed. librdkafka's `https.ca.location` and Java's truststore do the same.
+    ///
+    /// ```no_run
+    /// # fn example() -> Result<(), kafka_tower_core::BoxError> {
+    /// use kafka_tower_tokens::OidcProvider;
+    ///
+    /// let provider = OidcProvider::new("https://login.internal/oauth2/token", "orders", "hunter2")?
+    ///     .with_only_root_certificates(std::fs::read("/etc/pki/internal-ca.pem")?)?;
+    /// # let _ = provider;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] if this is not a certificate in PEM.
+    pub fn with_only_root_certificates(mut self, pem: impl AsRef<[u8]>) -> Result<Self> {
+        self.tls = Arc::new(Tls::trusting(pem.as_ref(), false).map_err(unusable)?);
         Ok(self)
     }
 }
@@ -211,6 +233,7 @@ mod tests {
         }
         let provider = OidcProvider::new("https://login.example.com/token", "a", "hunter2").unwrap();
         assert_eq!(provider.clone().with_root_certificates("hunter2").unwrap_err().kind(), ErrorKind::Config);
+        assert_eq!(provider.clone().with_only_root_certificates("hunter2").unwrap_err().kind(), ErrorKind::Config);
         let provider = provider.with_parameter("resource", "hunter2").with_extension("pool", "hunter2");
         let shown = format!("{provider:?}");
         assert!(shown.contains("login.example.com") && !shown.contains("hunter2"), "{shown}");

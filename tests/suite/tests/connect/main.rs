@@ -2,6 +2,7 @@
 //! TLS, mTLS, SASL and ACLs.
 #![allow(clippy::unwrap_used)] // a test may fail
 
+mod private_authority;
 mod providers;
 mod tokens;
 

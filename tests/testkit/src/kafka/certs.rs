@@ -36,7 +36,13 @@ pub struct Certs {
 }
 
 impl Certs {
-    pub(crate) fn make(dir: PathBuf) -> Result<Self, Error> {
+    /// Makes the files in a directory, which it creates. The broker's certificate, for `localhost` and 127.0.0.1, is
+    /// `broker.pem`, and its key in PKCS#8 `broker.p8`.
+    ///
+    /// # Errors
+    ///
+    /// If the directory or the files cannot be made, for example because there is no `openssl`.
+    pub fn make(dir: PathBuf) -> Result<Self, Error> {
         std::fs::create_dir_all(&dir).map_err(Error::with(dir.display()))?;
         let output = Command::new("sh")
             .args(["-c", SCRIPT])
