@@ -446,4 +446,25 @@ mod tests {
             assert!(faults.starts_with(text), "{json}: {faults}");
         }
     }
+
+    #[cfg(feature = "oidc")]
+    #[test]
+    fn client_credentials_become_a_provider_of_tokens() {
+        let json = |more: &str| {
+            format!(
+                r#"{{"properties": {{"security.protocol": "sasl_plaintext", "sasl": {{"mechanism": "OAUTHBEARER",
+                "oauthbearer": {{"client.id": "a", "client.secret": "hunter2", "scope": "x",
+                "token.endpoint.url": "https://login.example.com/token"}}}}{more}}}}}"#
+            )
+        };
+        let config = of(&json("")).unwrap();
+        assert!(config.token_provider.get().is_some());
+        assert_eq!(config.properties.keys().collect::<Vec<_>>(), ["sasl.mechanism", "security.protocol"]);
+        let source: KafkaSourceConfig = serde_json::from_str(&json("")).unwrap();
+        assert!(source.token_provider.get().is_some());
+        let text = of(&json(r#", "https.ca.location": "/does/not/exist""#)).unwrap_err();
+        let expected =
+            "`properties` has \"https.ca.location\": the file of the token endpoint's certificates cannot be read (";
+        assert!(text.starts_with(expected) && !text.contains("hunter2"), "{text}");
+    }
 }

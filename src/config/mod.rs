@@ -1,6 +1,7 @@
 //! Settings of a sink and of a source: their validation, and their translation to librdkafka's properties.
 
 mod built;
+mod client_credentials;
 mod client_properties;
 mod conflict;
 #[cfg(feature = "serde")]
@@ -17,6 +18,8 @@ mod rdkafka;
 mod shown;
 mod side;
 mod source;
+#[cfg(feature = "oidc")]
+mod token_maker;
 mod token_source;
 mod validate;
 mod variables;

@@ -1,8 +1,12 @@
 //! Applies settings one by one over a configuration, and collects everything that is wrong.
 
 use super::built::Built;
+#[cfg(feature = "oidc")]
+use super::client_credentials;
 use super::fields::{self, Settings};
 use super::properties::canonical;
+#[cfg(feature = "oidc")]
+use super::token_maker::{self, Part, Unusable};
 use super::{Conflict, properties};
 
 /// The target of a value.
@@ -49,6 +53,29 @@ impl<C: Settings> Overlay<C> {
     #[cfg(feature = "oidc")]
     pub(super) fn set_token_provider(&mut self, source: super::TokenSource) {
         *self.config.token_provider_mut() = source;
+    }
+
+    /// Makes a provider of tokens of client credentials, if all that it needs is there.
+    #[cfg(feature = "oidc")]
+    fn client_credentials(&mut self) {
+        let made = match client_credentials::read(self.config.properties()) {
+            Ok(None) => return,
+            Ok(Some(credentials)) => token_maker::make(&credentials).map_err(|Unusable { part, problem, cure }| {
+                let has_file = matches!(credentials.roots, Some(client_credentials::Roots::File(_)));
+                let name = match part {
+                    Part::Endpoint => client_credentials::ENDPOINT,
+                    Part::Roots if has_file => client_credentials::CA_FILE,
+                    Part::Roots => client_credentials::CA_PEM,
+                };
+                (name, problem, cure)
+            }),
+            Err(wrong) => Err(wrong),
+        };
+        match made {
+            Ok(source) => self.set_token_provider(source),
+            Err((name, problem, cure)) => self.fault(&format!("`properties` has {name:?}{problem}: {cure}")),
+        }
+        self.config.properties_mut().retain(|name, _| !client_credentials::is_replaced(name));
     }
 
     /// Sets a value, unless it cannot work with any other settings.
@@ -98,7 +125,9 @@ impl<C: Settings> Overlay<C> {
 
     /// Returns the configuration, or everything that is wrong. That includes missing settings and settings that do not
     /// fit together, except settings that a fault names, because their intended value is unknown.
-    pub(super) fn finish(self) -> Result<C, Vec<String>> {
+    pub(super) fn finish(#[cfg_attr(not(feature = "oidc"), allow(unused_mut))] mut self) -> Result<C, Vec<String>> {
+        #[cfg(feature = "oidc")]
+        self.client_credentials();
         let Self { config, mut faults, mut refused, before } = self;
         if faults.is_empty() {
             return Ok(config);

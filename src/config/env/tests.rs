@@ -370,3 +370,65 @@ fn a_source_is_read_and_its_conflicts_name_the_variables() {
     }
     assert!(error.help().contains("KafkaSourceConfig::with_vars_lenient"), "{}", error.help());
 }
+
+const OIDC: [(&str, &str); 6] = [
+    ("KAFKA_SECURITY_PROTOCOL", "sasl_plaintext"),
+    ("KAFKA_SASL_MECHANISM", "OAUTHBEARER"),
+    ("KAFKA_SASL_OAUTHBEARER_METHOD", "oidc"),
+    ("KAFKA_SASL_OAUTHBEARER_CLIENT_ID", "orders"),
+    ("KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET_FILE", "/run/secrets/x"),
+    ("KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL", "https://login.example.com/token"),
+];
+
+/// With the crate feature `oidc` they are all that a provider of tokens needs.
+#[cfg(feature = "oidc")]
+#[test]
+fn client_credentials_become_a_provider_of_tokens() {
+    let config = read(&OIDC).unwrap();
+    assert!(config.token_provider.get().is_some());
+    let names: Vec<_> = config.properties.keys().collect();
+    assert_eq!(names, ["sasl.mechanism", "security.protocol"]);
+    let config = KafkaSinkConfig { topic: "orders".into(), ..config };
+    assert_eq!(config.all_conflicts(crate::config::built::Built::WHOLE), []);
+    assert!(!format!("{config:?}").contains(SECRET));
+
+    // In two steps, as a file and the secret of the environment.
+    let (secret, others): (Vec<_>, Vec<_>) = OIDC.into_iter().partition(|(name, _)| name.ends_with("_FILE"));
+    let config = read(&others).unwrap();
+    assert!(config.token_provider.get().is_none());
+    let text = config.validate().unwrap_err().to_string();
+    let lacks = "KAFKA_SASL_OAUTHBEARER_CLIENT_ID, of which no provider of tokens can be made without \
+                 KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET: set KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET in the same file or \
+                 environment";
+    assert!(text.contains(lacks), "{text}");
+    let files = |_: &Path| Ok(SECRET.to_owned());
+    let secret = secret.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let config = overlay(config, "KAFKA_", secret, files, Unknown::Refuse).unwrap();
+    assert!(config.token_provider.get().is_some());
+}
+
+#[cfg(feature = "oidc")]
+#[test]
+fn client_credentials_that_cannot_be_used_are_named_by_their_variables() {
+    let with = |name, value| fault(&[&OIDC[..5], &[(name, value)]].concat());
+    let endpoint = OIDC[5].0;
+    assert_eq!(
+        with(endpoint, "login.example.com/token"),
+        "KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL: the provider of tokens cannot be used: its endpoint is not a URL: \
+         write the URL of a token endpoint, https://…"
+    );
+    let roots = |name, value| fault(&[&OIDC[..], &[(name, value)]].concat());
+    let text = roots("KAFKA_HTTPS_CA_LOCATION", "/does/not/exist");
+    let expected = "KAFKA_HTTPS_CA_LOCATION: the file of the token endpoint's certificates cannot be read (";
+    assert!(text.starts_with(expected) && !text.contains("exist"), "{text}");
+    let text = roots("KAFKA_HTTPS_CA_PEM", SECRET);
+    assert!(text.starts_with("KAFKA_HTTPS_CA_PEM: the provider of tokens cannot be used: "), "{text}");
+    assert!(!text.contains(SECRET), "{text}");
+}
+
+#[cfg(not(feature = "oidc"))]
+#[test]
+fn client_credentials_need_the_feature() {
+    let text = fault(&OIDC);
+    assert!(text.contains("`tokens::OidcProvider` (crate feature `oidc`)"), "{text}");
+}

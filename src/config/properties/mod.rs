@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use super::Conflict;
 use super::built::Built;
+use super::client_credentials::{is_replaced, lacking};
 use super::side::Side;
 use nearest::{Meant, nearest};
 use property::{Client, Needs, Property};
@@ -52,6 +53,16 @@ fn look_at(
     let Some(property) = find(name).filter(|property| property.is_of(side.client)) else {
         return Err(unknown(side, name, value));
     };
+    if property.needs == Some(Needs::Curl) && is_replaced(name) {
+        if built.oidc {
+            return value::check(&property.kind, value)
+                .map_err(|fault| (format!("{name:?}: {}", fault.problem), fault.cure));
+        }
+        if let Some(other) = lacking(properties).filter(|_| cfg!(feature = "oidc")) {
+            let problem = format!("{name:?}, of which no provider of tokens can be made without {other:?}");
+            return Err((problem, format!("set {other:?} in the same file or environment")));
+        }
+    }
     if let Some(cure) = property.needs.and_then(|needs| missing(needs, built)) {
         return Err((format!("{name:?}, which {}", cure.0), cure.1.to_owned()));
     }
@@ -73,7 +84,8 @@ fn look_at(
 /// Sets a property. If its name or value cannot work with any other settings and any build, sets nothing and returns
 /// the conflict.
 pub(super) fn set(side: &Side, properties: &mut Properties, name: &str, value: &str) -> Vec<Conflict> {
-    if let Err((problem, cure)) = look_at(side, properties, Built::WHOLE, name, value) {
+    let built = Built { oidc: cfg!(feature = "oidc"), ..Built::WHOLE };
+    if let Err((problem, cure)) = look_at(side, properties, built, name, value) {
         return vec![Conflict::new("properties", format!("`properties` has {problem}"), cure)];
     }
     properties.insert(name.to_owned(), value.to_owned());

@@ -1,11 +1,14 @@
 //! Settings of a command: a file, the environment, the options.
 
 mod file;
+#[cfg(feature = "aws-msk-iam")]
+mod iam;
 mod options;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use kafka_tower::{KafkaSinkConfig, KafkaSourceConfig};
+use kafka_tower::{KafkaSinkConfig, KafkaSourceConfig, TokenSource};
 
 use crate::args::Common;
 use crate::exit::Failure;
@@ -39,6 +42,7 @@ impl<'a> Settings<'a> {
         }
         self.common.brokers.iter().for_each(|brokers| brokers.clone_into(&mut config.brokers));
         topic.iter().for_each(|topic| (*topic).clone_into(&mut config.topic));
+        self.tokens(&config.properties, &config.brokers, &mut config.token_provider)?;
         Ok(config)
     }
 
@@ -66,7 +70,30 @@ impl<'a> Settings<'a> {
             config.topics =
                 sinks.map(|sink| &sink.topic).find(|topic| !topic.is_empty()).into_iter().cloned().collect();
         }
+        self.tokens(&config.properties, &config.brokers, &mut config.token_provider)?;
         Ok(config)
+    }
+
+    /// Tokens for Amazon MSK, if there is no other provider.
+    #[cfg_attr(not(feature = "aws-msk-iam"), allow(clippy::unnecessary_wraps, clippy::unused_self))]
+    fn tokens(
+        &self,
+        properties: &BTreeMap<String, String>,
+        brokers: &str,
+        source: &mut TokenSource,
+    ) -> Result<(), Failure> {
+        let by_token = ["sasl.mechanism", "sasl.mechanisms"]
+            .iter()
+            .any(|name| properties.get(*name).is_some_and(|mechanism| mechanism == "OAUTHBEARER"));
+        if source.get().is_some() || !by_token {
+            return Ok(());
+        }
+        #[cfg(feature = "aws-msk-iam")]
+        if let Some(of_msk) = iam::provider(brokers, &self.vars)? {
+            *source = of_msk;
+        }
+        let _ = brokers;
+        Ok(())
     }
 }
 
@@ -83,6 +110,9 @@ fn connect_like(source: &mut KafkaSourceConfig, sink: &KafkaSinkConfig, all: boo
         && (all || source.connect_timeout_ms == untouched.connect_timeout_ms)
     {
         source.connect_timeout_ms = sink.connect_timeout_ms;
+    }
+    if sink.token_provider.get().is_some() && (all || source.token_provider.get().is_none()) {
+        source.token_provider = sink.token_provider.clone();
     }
     for (name, value) in sink.properties.iter().filter(|(name, _)| reads(name)) {
         if all || !source.properties.contains_key(name) {
@@ -159,6 +189,35 @@ mod tests {
         assert_eq!(brokers(&[]), "source:1");
         assert_eq!(brokers(&[("KAFKA_BROKERS", "env:1")]), "env:1");
         assert_eq!(brokers(&[("KAFKA_BROKERS", "env:1"), ("KAFKA_SOURCE_BROKERS", "own:1")]), "own:1");
+    }
+
+    #[cfg(feature = "oidc")]
+    #[test]
+    fn a_source_gets_its_tokens_as_the_sink_does() {
+        let options = common(&[]);
+        let vars = [
+            ("KAFKA_SECURITY_PROTOCOL", "sasl_plaintext"),
+            ("KAFKA_SASL_MECHANISM", "OAUTHBEARER"),
+            ("KAFKA_SASL_OAUTHBEARER_CLIENT_ID", "a"),
+            ("KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET", "hunter2"),
+            ("KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL", "https://login.example.com/token"),
+        ];
+        let all = settings(&options, FromFile::default(), &vars);
+        let (sink, source) = (all.sink(Some("t")).unwrap(), all.source(Some("g"), &[]).unwrap());
+        assert!(sink.token_provider.get().is_some() && source.token_provider.get().is_some());
+    }
+
+    #[cfg(feature = "aws-msk-iam")]
+    #[test]
+    fn brokers_of_amazon_msk_get_tokens_of_the_environments_credentials() {
+        let options = common(&["sasl.mechanism=OAUTHBEARER"]);
+        let brokers = ("KAFKA_BROKERS", "b-1.orders.abc123.c2.kafka.us-east-1.amazonaws.com:9098");
+        let vars = [brokers, ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "hunter2")];
+        let all = settings(&options, FromFile::default(), &vars);
+        let (sink, source) = (all.sink(Some("t")).unwrap(), all.source(Some("g"), &[]).unwrap());
+        assert!(sink.token_provider.get().is_some() && source.token_provider.get().is_some());
+        let all = settings(&options, FromFile::default(), &vars[..1]);
+        assert!(all.sink(Some("t")).unwrap_err().to_string().contains("no AWS credentials"));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The client credentials in the settings that get tokens. Pure.
 
 use super::tokens::Tokens;
+#[cfg(feature = "oidc")]
+use crate::config::client_credentials::{self, Credentials};
+use crate::config::client_credentials::{PAIRS, pairs};
 use crate::config::client_properties::names::placeholder;
 use crate::config::client_properties::text::Line;
 
@@ -88,15 +91,30 @@ fn one<'a>(tokens: &'a Tokens, names: &[&str], option: &str) -> Result<Option<Te
 fn extensions(tokens: &Tokens) -> Result<Vec<(&str, &str)>, Wrong<'_>> {
     let mut all = Vec::new();
     if let Some(line) = tokens.lines.get("sasl.oauthbearer.extensions") {
-        for pair in line.value.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-            let wrong =
-                || (line, " has an extension without `=`".to_owned(), "write `name=value`, with commas between them");
-            all.push(pair.split_once('=').ok_or_else(wrong)?);
-        }
+        all = pairs(&line.value).map_err(|problem| (line, problem.to_owned(), PAIRS))?;
     }
     let options = tokens.login.iter().flat_map(|(_, login)| &login.options);
     all.extend(options.filter_map(|(name, value)| Some((name.strip_prefix("extension_")?, value.as_str()))));
     Ok(all)
+}
+
+#[cfg(feature = "oidc")]
+impl<'a> Oidc<'a> {
+    /// The same without the lines.
+    pub(super) fn credentials(&self) -> Credentials<'a> {
+        Credentials {
+            endpoint: self.endpoint.1,
+            id: self.id.1,
+            secret: self.secret.1,
+            scope: self.scope.map(|(_, scope)| scope),
+            extensions: self.extensions.clone(),
+            encoded: self.encoded,
+            roots: self.roots.as_ref().map(|roots| match roots {
+                Roots::Pem((_, pem)) => client_credentials::Roots::Pem(pem),
+                Roots::File((_, path)) => client_credentials::Roots::File(path),
+            }),
+        }
+    }
 }
 
 #[cfg(test)]

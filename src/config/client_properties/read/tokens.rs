@@ -1,21 +1,16 @@
 //! The settings by which Java's clients and librdkafka get tokens: what has no effect here, and what replaces it.
 
 use std::collections::BTreeMap;
-#[cfg(feature = "oidc")]
-use std::sync::Arc;
-
-#[cfg(feature = "oidc")]
-use kafka_tower_tokens::{ClientAuthentication, OidcProvider};
 
 use super::Reader;
 #[cfg(feature = "oidc")]
 use super::oidc::Roots;
 use super::oidc::{self, Oidc};
-#[cfg(feature = "oidc")]
-use crate::config::TokenSource;
 use crate::config::client_properties::jaas::Login;
 use crate::config::client_properties::text::Line;
 use crate::config::fields::Settings;
+#[cfg(feature = "oidc")]
+use crate::config::token_maker::{self, Part, Unusable};
 
 /// Why these names have no effect: phrases that follow "which".
 const PROVIDER: &str = "a provider of tokens replaces (`with_token_provider`)";
@@ -107,48 +102,16 @@ impl<C: Settings> Reader<C> {
 
     #[cfg(feature = "oidc")]
     fn oidc(&mut self, found: &Oidc<'_>) -> &'static str {
-        let Oidc { endpoint: (line, endpoint), id: (_, id), secret: (_, secret), .. } = *found;
-        let mut provider = match OidcProvider::new(endpoint, id, secret) {
-            Ok(provider) => provider,
-            Err(error) => {
-                self.fault(line, &format!(": {}", error.message()), "write the URL of a token endpoint, https://…");
-                return OIDC;
-            }
-        };
-        if let Some((_, scope)) = found.scope {
-            provider = provider.with_scope(scope);
-        }
-        if !found.encoded {
-            provider = provider.with_authentication(ClientAuthentication::BasicUnencoded);
-        }
-        match found.roots.as_ref().map(|roots| trusting(provider.clone(), roots)) {
-            None => {}
-            Some(Ok(trusting)) => provider = trusting,
-            Some(Err((line, problem))) => {
-                self.fault(line, &problem, "name certificates of authorities, in PEM");
-                return OIDC;
+        match token_maker::make(&found.credentials()) {
+            Ok(source) => self.overlay.set_token_provider(source),
+            Err(Unusable { part, problem, cure }) => {
+                let (line, _) = match (part, &found.roots) {
+                    (Part::Roots, Some(Roots::Pem(text) | Roots::File(text))) => *text,
+                    (Part::Endpoint | Part::Roots, _) => found.endpoint,
+                };
+                self.fault(line, &problem, cure);
             }
         }
-        for (name, value) in &found.extensions {
-            provider = provider.with_extension(*name, *value);
-        }
-        self.overlay.set_token_provider(TokenSource::new(Arc::new(provider)));
         OIDC
     }
-}
-
-/// The provider, with these authorities in place of the system's. The error is a line, and a phrase that follows its name; it
-/// shows no path, which may be a text that was meant to be something else.
-#[cfg(feature = "oidc")]
-fn trusting<'a>(provider: OidcProvider, roots: &Roots<'a>) -> Result<OidcProvider, (&'a Line, String)> {
-    let (line, pem) = match *roots {
-        Roots::Pem((line, pem)) => (line, pem.as_bytes().to_vec()),
-        Roots::File((line, path)) => match std::fs::read(path) {
-            Ok(pem) => (line, pem),
-            Err(error) => {
-                return Err((line, format!(": the file of the token endpoint's certificates cannot be read ({error})")));
-            }
-        },
-    };
-    provider.with_only_root_certificates(pem).map_err(|error| (line, format!(": {}", error.message())))
 }
