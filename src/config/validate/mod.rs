@@ -1,4 +1,5 @@
 mod brokers;
+mod event_hubs;
 mod producer;
 mod security;
 #[cfg(test)]

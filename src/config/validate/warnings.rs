@@ -4,6 +4,7 @@ use super::super::KafkaSinkConfig;
 use super::super::properties::property::Kind;
 use super::super::properties::{self as given, Properties};
 use super::super::rdkafka::{IN_FLIGHT_WITH_IDEMPOTENCE, MAX_IDLE_MS, transaction_timeout_ms};
+use super::event_hubs;
 use super::security::{Security, UNSECURED};
 
 /// librdkafka's default, in bytes.
@@ -18,6 +19,7 @@ pub(in crate::config) fn warnings(config: &KafkaSinkConfig) -> Vec<String> {
     times(config, &mut found);
     sizes(config, &mut found);
     transactions(config, &mut found);
+    event_hubs::warnings(config, &mut found);
     security(&config.properties, &mut found);
     found
 }
