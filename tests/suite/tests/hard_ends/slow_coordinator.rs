@@ -1,0 +1,54 @@
+//! The connection to the coordinator of a consumer's group is slow, and not silent.
+
+use kafka_tower_core::{ConsumerGroup, TopicOffset};
+use kafka_tower_testkit::kafka::proxy::{ApiKey, Direction};
+use kafka_tower_testkit::kafka::{Cluster, Listener};
+use tokio::time::Instant;
+
+use crate::support::*;
+
+const GROUP: &str = "slow-group";
+const TOPIC: &str = "slow";
+/// Of one way. To be ready, a connection needs a request and its answer: longer than the 3 s without either after which
+/// offsets count as lost.
+const DELAY: Duration = Duration::from_secs(2);
+const LOST_AFTER: Duration = Duration::from_secs(3);
+
+/// The producer has no connection to the coordinator of the group before it sends the offsets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offsets_get_into_their_transaction_although_the_connection_to_the_coordinator_is_slow() {
+    let started = Cluster::builder().brokers(2).listener(Listener::Proxy).start().await.unwrap();
+    let Some(kafka) = started else { return };
+    let proxy = kafka.proxy().unwrap();
+    kafka.committed_offset(GROUP, TOPIC, 0).await.unwrap(); // so that the group has a coordinator
+    let other = if kafka.leader("__consumer_offsets", 0).await.unwrap() == 1 { 2 } else { 1 };
+    kafka.create_topic_on(TOPIC, &[other]).await.unwrap();
+    let addresses = kafka.bootstrap_of(Listener::Proxy).unwrap();
+    let address = addresses.split(',').nth(usize::try_from(other - 1).unwrap()).unwrap();
+    let mut producer = Producer::new(address, "slow-id", TOPIC, &[]).await;
+    producer.transaction("before").await;
+
+    producer.begin().await;
+    producer.send("record").await.unwrap();
+    let generation = producer.control.generation();
+    let [connections, ends] = [ApiKey::API_VERSIONS, ApiKey::END_TXN].map(|key| proxy.requests(key));
+    let both = [Direction::ToBroker, Direction::ToClient];
+    both.into_iter().for_each(|direction| proxy.delay(direction, DELAY));
+    let group =
+        ConsumerGroup { group_id: GROUP.into(), generation: -1, member_id: String::new(), group_instance_id: None };
+    let offsets = vec![TopicOffset { topic: TOPIC.into(), partition: 0, offset: 7 }];
+    let begun = Instant::now();
+    checked(producer.transactions().send_offsets(offsets, group, TIME).await).unwrap();
+    assert!(begun.elapsed() > 2 * DELAY + LOST_AFTER, "{:?}", begun.elapsed());
+    assert!(proxy.requests(ApiKey::API_VERSIONS) > connections, "a connection was made meanwhile");
+    producer.commit().await.unwrap();
+    both.into_iter().for_each(|direction| proxy.delay(direction, Duration::ZERO));
+
+    assert_eq!(proxy.requests(ApiKey::END_TXN) - ends, 1, "committed once");
+    assert_eq!(proxy.requests(ApiKey::TXN_OFFSET_COMMIT), 1);
+    assert_eq!(kafka.committed_offset(GROUP, TOPIC, 0).await.unwrap(), Some(7));
+    assert_eq!(committed(&kafka, TOPIC).await, ["before", "record"]);
+    assert_eq!(producer.control.generation(), generation, "the producer was not replaced");
+    producer.transaction("after").await;
+    assert_eq!(committed(&kafka, TOPIC).await, ["before", "record", "after"]);
+}
