@@ -44,18 +44,6 @@ impl<S> Metered<S> {
     }
 }
 
-impl<S: Clone> Clone for Metered<S> {
-    fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), self.metrics.clone())
-    }
-}
-
-impl<S: fmt::Debug> fmt::Debug for Metered<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Metered").field("inner", &self.inner).field("metrics", &self.metrics).finish()
-    }
-}
-
 /// Service that counts the bytes of delivered records. Created by [`CountBytesLayer`](super::CountBytesLayer).
 pub struct CountBytes<S> {
     inner: S,
@@ -79,32 +67,34 @@ impl<S: Service<Record>> Service<Record> for CountBytes<S> {
     }
 }
 
-impl<S: Clone> Clone for CountBytes<S> {
-    fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), self.metrics.clone())
-    }
+/// What the services that count have in common. Each clone counts in memory of the thread that makes it.
+macro_rules! counts {
+    ($service:ident) => {
+        impl<S> $service<S> {
+            pub(super) fn new(inner: S, metrics: Metrics) -> Self {
+                let shard = Arc::clone(metrics.shard());
+                Self { inner, metrics, shard }
+            }
+
+            inner_service!();
+        }
+
+        impl<S: Clone> Clone for $service<S> {
+            fn clone(&self) -> Self {
+                Self::new(self.inner.clone(), self.metrics.clone())
+            }
+        }
+
+        impl<S: fmt::Debug> fmt::Debug for $service<S> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($service))
+                    .field("inner", &self.inner)
+                    .field("metrics", &self.metrics)
+                    .finish()
+            }
+        }
+    };
 }
 
-impl<S: fmt::Debug> fmt::Debug for CountBytes<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CountBytes").field("inner", &self.inner).field("metrics", &self.metrics).finish()
-    }
-}
-
-impl<S> Metered<S> {
-    pub(super) fn new(inner: S, metrics: Metrics) -> Self {
-        let shard = Arc::clone(metrics.shard());
-        Self { inner, metrics, shard }
-    }
-
-    inner_service!();
-}
-
-impl<S> CountBytes<S> {
-    pub(super) fn new(inner: S, metrics: Metrics) -> Self {
-        let shard = Arc::clone(metrics.shard());
-        Self { inner, metrics, shard }
-    }
-
-    inner_service!();
-}
+counts!(Metered);
+counts!(CountBytes);
