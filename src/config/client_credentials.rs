@@ -1,4 +1,5 @@
 //! OAuth 2 client credentials among librdkafka's properties: everything that a provider of tokens needs. Pure.
+#![cfg_attr(not(feature = "oidc"), allow(dead_code, reason = "only what is missing is named"))]
 
 use super::properties::{Properties, get};
 

@@ -35,14 +35,14 @@ async fn a_flush_of_a_sink_cuts_and_waits_for_its_own_records() {
     assert_eq!(begun.elapsed(), Duration::ZERO);
     assert!(matches!(poll(&mut sent), Poll::Ready(Ok(_))));
 
-    let commit = kafka.script_transactions().on(TransactionCall::Commit).hold();
+    let blocked = block_commits(&kafka);
     let mut sent = send_of(&service, &first, "b");
     let mut flush = first.flush();
     assert!(poll(&mut flush).is_pending());
     settle().await;
     assert!(poll(&mut flush).is_pending(), "its commit has no answer");
     second.flush().await.unwrap();
-    commit.release();
+    blocked.cancel();
     flush.await.unwrap();
     assert!(matches!(poll(&mut sent), Poll::Ready(Ok(_))));
 }
@@ -58,7 +58,7 @@ async fn a_closed_sink_is_refused_and_the_others_go_on() {
     sent.await.unwrap();
 
     let refused = send_of(&service, &first, "b").await;
-    assert_eq!(facts(&refused), (ErrorKind::Closed, Recovery::Reject, Persistence::NotPersisted));
+    assert_eq!(facts(&refused), (ErrorKind::Closed, Recovery::Fatal, Persistence::NotPersisted));
     send_of(&service, &second, "c").await.unwrap();
     assert_eq!(committed(&kafka), ["a", "c"]);
 }
@@ -69,7 +69,7 @@ async fn a_close_gives_up_what_waits_for_room_or_for_its_lane() {
     let kafka = kafka();
     let service = service(&kafka, |layer| layer.records(1).room(2, 1_000)).await;
     let [first, second] = [(); 2].map(|()| service.control().open_tenant().unwrap());
-    let commit = kafka.script_transactions().on(TransactionCall::Commit).hold();
+    let blocked = block_commits(&kafka);
     let other = send_of(&service, &second, "other");
     settle().await;
     let [waiting, parked] = ["waiting", "parked"].map(|value| send_of(&service, &first, value));
@@ -80,9 +80,9 @@ async fn a_close_gives_up_what_waits_for_room_or_for_its_lane() {
     assert_eq!(begun.elapsed(), SECOND);
     assert_eq!((report.delivered, report.failed, report.unknown, report.undelivered.len()), (0, 2, 0, 2), "{report}");
     for sent in [waiting, parked] {
-        assert_eq!(facts(&sent.await), (ErrorKind::Closed, Recovery::Reject, Persistence::NotPersisted));
+        assert_eq!(facts(&sent.await), (ErrorKind::Closed, Recovery::Fatal, Persistence::NotPersisted));
     }
-    commit.release();
+    blocked.cancel();
     other.await.unwrap();
     send_of(&service, &second, "next").await.unwrap();
     assert_eq!(committed(&kafka), ["other", "next"]);

@@ -3,9 +3,9 @@ use super::*;
 use crate::KafkaSourceConfig;
 
 /// A build with every option.
-const ALL: Built = Built { zstd: true, tls: true, gssapi: true };
+const ALL: Built = Built { zstd: true, tls: true, gssapi: true, oidc: false };
 /// A build with the default features.
-const PLAIN: Built = Built { zstd: false, tls: false, gssapi: false };
+const PLAIN: Built = Built { zstd: false, tls: false, gssapi: false, oidc: false };
 
 fn good() -> KafkaSinkConfig {
     KafkaSinkConfig { topic: "orders".into(), ..Default::default() }

@@ -129,11 +129,11 @@ async fn a_flush_and_a_close_of_a_sink_commit_at_once_and_the_others_go_on() {
 async fn records_that_the_close_of_a_sink_gives_up_are_reported_by_their_stage() {
     let kafka = kafka();
     let (client, orders, payments) = client(&kafka, options().age(Duration::ZERO)).await;
-    let commit = kafka.script_transactions().on(TransactionCall::Commit).hold();
+    let commits = kafka.script_transactions().on(TransactionCall::Commit).always().lose_request();
     let payment = tokio::spawn(payments.send(1));
     let committing = tokio::spawn(orders.send(SinkMessage::new(book()).with_key("committing")));
     settle().await;
-    assert_eq!(commit.held(), 1);
+    assert_eq!(commits.used(), 1);
     let waiting = tokio::spawn(orders.send(SinkMessage::new(book()).with_key("waiting")));
     settle().await;
     let in_flight = |records: usize| assert_eq!(orders.control().in_flight().records, records);
@@ -160,7 +160,7 @@ async fn records_that_the_close_of_a_sink_gives_up_are_reported_by_their_stage()
         assert_eq!((error.kind(), error.persistence()), (ErrorKind::Closed, persistence), "{error}");
     }
 
-    commit.release();
+    commits.cancel();
     payment.await.unwrap().unwrap();
     payments.send(2).await.unwrap();
     client.close().await.unwrap();
