@@ -21,6 +21,9 @@ use super::telemetry::BatchTelemetry;
 /// Maximum number of messages called per poll, so that a transport that is always ready does not block the thread.
 const SLICE: usize = 256;
 
+/// Maximum number of messages that memory is allocated for before they are called: an iterator may be wrong about its length.
+const RESERVED: usize = 16_384;
+
 /// Future of a batch: [`KafkaSink::send_batch`](super::KafkaSink::send_batch).
 ///
 /// Runs in the caller's task. While there is no room, it polls the messages in flight, because a layer below may hold
@@ -148,6 +151,8 @@ where
                 Err(error) => return Poll::Ready(Err(inner.failed(None, None, error))),
             };
             (self.epoch, self.ticket) = (inner.parts.sends.epoch(), ticket);
+            let expected = self.messages.size_hint().0.min(RESERVED);
+            self.many.in_flight.reserve(expected);
         }
         let this = &mut *self;
         let (filled, settled) = {

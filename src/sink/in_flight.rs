@@ -63,6 +63,11 @@ impl InFlightSet {
         }
     }
 
+    /// Makes room for as many messages more, so that those in flight are not moved when there are more of them.
+    pub(super) fn reserve(&mut self, messages: usize) {
+        self.slots.reserve(messages);
+    }
+
     /// Adds a message that was called, and polls it once: a wake-up would poll its whole group. The caller must call
     /// [`poll`](Self::poll) before the task sleeps, because the stored waker may be of an older task.
     #[inline(always)]
