@@ -43,7 +43,7 @@ pub(super) fn decompress(input: &[u8], max: usize) -> Result<Vec<u8>, DecodeErro
     Ok(output)
 }
 
-fn append_block(block: &[u8], output: &mut Vec<u8>, max: usize) -> Result<(), DecodeError> {
+pub(super) fn append_block(block: &[u8], output: &mut Vec<u8>, max: usize) -> Result<(), DecodeError> {
     let len = decompress_len(block).map_err(|_| CORRUPT)?;
     if len > block.len().saturating_mul(MAX_RATIO) {
         return Err(CORRUPT);

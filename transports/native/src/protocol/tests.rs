@@ -167,6 +167,9 @@ fn what_the_protocol_excludes_is_refused() {
     assert_eq!(reader(&[0xff, 0xff, 0xff, 0xff, 0x1f], true).uvarint(), Err(DecodeError::VarintTooLong));
     assert_eq!(reader(&[0xff, 0xff, 0xff, 0xff, 0x0f], true).uvarint(), Ok(u32::MAX));
     assert_eq!(reader(&[0xff; varint::MAX_U64], true).varlong(), Err(DecodeError::VarintTooLong));
+    let nine = [0xff; varint::MAX_U64 - 1];
+    assert_eq!(reader(&[&nine[..], &[2]].concat(), true).varlong(), Err(DecodeError::VarintTooLong));
+    assert_eq!(reader(&[&nine[..], &[1]].concat(), true).varlong(), Ok(i64::MIN));
     assert_eq!(reader(&[0xff], true).uvarint(), Err(DecodeError::Truncated));
     assert_eq!(reader(&[2, 0xff], true).string(), Err(DecodeError::NotUtf8));
     assert_eq!(reader(&[0], true).string(), Err(DecodeError::UnexpectedNull));

@@ -114,9 +114,8 @@ impl<'a> ApiVersionsResponse<'a> {
     /// Brokers from 2.4 on say which versions of this request they speak (KIP-511); older ones say nothing, and speak 0.
     #[must_use]
     pub fn next_version(&self, asked: i16) -> Option<i16> {
-        let range = self.apis.iter().find(|range| range.api_key == Api::ApiVersions.key());
-        let speaks = |version: i16| range.is_some_and(|range| range.contains(version));
-        let next = [4, 3].into_iter().find(|version| *version < asked && speaks(*version)).unwrap_or(0);
+        let own = self.apis.iter().find(|range| range.api_key == Api::ApiVersions.key());
+        let next = if asked > 3 && own.is_some_and(|range| range.contains(3)) { 3 } else { 0 };
         (self.error_code == UNSUPPORTED_VERSION && next < asked).then_some(next)
     }
 
