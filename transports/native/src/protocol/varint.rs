@@ -39,8 +39,8 @@ pub const fn unzigzag64(value: u64) -> i64 {
 #[must_use]
 #[inline]
 pub const fn len_u64(value: u64) -> usize {
-    // Bits, at least one, by seven and rounded up.
-    (70 - (value | 1).leading_zeros() as usize) / 7
+    // One more than the highest bit's number by seven, with a division that is a shift: exact for all 64 bits.
+    ((value | 1).ilog2() as usize * 9 + 73) / 64
 }
 
 /// Number of bytes of an unsigned varint.
@@ -69,6 +69,10 @@ pub const fn len_i64(value: i64) -> usize {
 #[must_use]
 #[inline]
 pub fn put_u64(to: &mut [u8], mut value: u64) -> Option<usize> {
+    if value < 0x80 {
+        *to.first_mut()? = value as u8;
+        return Some(1);
+    }
     let mut len = 0;
     for byte in to {
         len += 1;

@@ -118,8 +118,10 @@ impl Cursor<'_> {
 
     #[inline]
     fn bytes(&mut self, bytes: &[u8]) -> Option<()> {
-        self.0.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        self.advance(bytes.len())
+        let (place, rest) = std::mem::take(&mut self.0).split_at_mut_checked(bytes.len())?;
+        place.copy_from_slice(bytes);
+        self.0 = rest;
+        Some(())
     }
 
     #[inline]
