@@ -32,7 +32,7 @@ use kafka_tower_core::{
 use rdkafka::ClientConfig;
 use tokio::sync::oneshot;
 
-use self::call::{Call, NOT_ABORTED, SLICE, commit_error, sliced};
+use self::call::{Call, NOT_ABORTED, SLICE, commit_error, repeated, sliced};
 use self::errors::{
     aborted, call_after_close, no_group_coordinator, not_flushed, not_handed_over, not_rebuilt, record_failed,
     unanswered,
@@ -147,7 +147,9 @@ impl TransactionControl for RdkafkaTransactions {
             let its = Arc::clone(inner);
             let ask = move || {
                 let call = Call::new(&its, within);
-                drop(sender.send(sliced(&call, |slice| instance.send_offsets(&offsets, &group, slice))));
+                // All of the time at once: unlike other calls, a repetition begins with the first request again. So the answers of
+                // a coordinator that takes longer than a slice would never count.
+                drop(sender.send(repeated(&call, within, |time| instance.send_offsets(&offsets, &group, time))));
             };
             thread::Builder::new().name("kafka-tower-group".into()).spawn(ask).map_err(threads::no_thread)?;
             lost_offsets::wait(inner, &receiver, begun, later(call.end, 2 * SLICE))?.map_err(|error| {

@@ -102,15 +102,24 @@ pub(super) fn ended_producer(inner: &TransportInner, code: i32) -> EndedProducer
 /// Repeats a call until it has a final answer, the time is up, or the producer has ended.
 pub(super) fn sliced(
     call: &Call<'_>,
+    ask: impl FnMut(Duration) -> Result<(), TransactionError>,
+) -> Result<(), TransactionError> {
+    repeated(call, SLICE, ask)
+}
+
+/// As [`sliced`], with this time for each call.
+pub(super) fn repeated(
+    call: &Call<'_>,
+    slice: Duration,
     mut ask: impl FnMut(Duration) -> Result<(), TransactionError>,
 ) -> Result<(), TransactionError> {
     loop {
         let left = call.end.saturating_duration_since(Instant::now());
-        match ask(left.min(SLICE)) {
+        match ask(left.min(slice)) {
             Err(error) if error.retriable && !error.fatal => {
                 // A fatal error can occur during the call, which continues to wait nevertheless.
-                if let Some((code, text)) = call.inner.client.fatal_error() {
-                    return Err(TransactionError { code, text, fatal: true, retriable: false, abort: false });
+                if let Some(ended) = fatal(call.inner) {
+                    return Err(ended);
                 }
                 if Instant::now() >= call.end {
                     return Err(error);
@@ -119,6 +128,12 @@ pub(super) fn sliced(
             answer => return answer,
         }
     }
+}
+
+/// The error that has ended the producer, if one has.
+pub(super) fn fatal(inner: &TransportInner) -> Option<TransactionError> {
+    let (code, text) = inner.client.fatal_error()?;
+    Some(TransactionError { code, text, fatal: true, retriable: false, abort: false })
 }
 
 /// Error of a commit that the coordinator did not confirm.

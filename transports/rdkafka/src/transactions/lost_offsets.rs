@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use kafka_tower_core::sync::lock;
 use kafka_tower_core::{Error, Persistence, Result};
 
-use super::call::{Call, NOT_ABORTED};
+use super::call::{Call, NOT_ABORTED, fatal};
 use super::errors::{no_group_coordinator, not_aborted, unanswered};
 use super::rebuild;
 use crate::codes;
@@ -62,6 +62,10 @@ pub(super) fn wait(
             Ok(answer) => return Ok(answer),
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {}
+        }
+        // The call goes on to wait.
+        if let Some(ended) = fatal(inner) {
+            return Ok(Err(ended));
         }
         let now = Instant::now();
         let attempt = inner.client.connection_attempt().unwrap_or(Attempt::Never);
