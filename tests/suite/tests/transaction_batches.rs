@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use kafka_tower::layers::transaction_batch::{TransactionBatch, TransactionBatchLayer, Unit};
-use kafka_tower::{KafkaSink, KafkaSinkConfig, SinkMessage, TransactionBatchOptions};
+use kafka_tower::{KafkaClient, KafkaSink, KafkaSinkConfig, SinkMessage, TransactionBatchOptions};
 use kafka_tower_core::{ConsumerGroup, ErrorKind, Persistence, Record, Recovery, Result, Scope, TopicOffset};
 use kafka_tower_memory::MemoryKafka;
 use kafka_tower_rdkafka::RdkafkaTransport;
@@ -223,4 +223,43 @@ async fn units_commit_their_output_with_the_offsets_of_their_input() {
     assert_eq!(committed(kafka, &topic).await, ["first", "second", "after all"]);
     let report = service.control().close(TIME).await.unwrap();
     assert!(report.is_complete(), "{report}");
+}
+
+/// The lanes learn the topic of each sink, also of one that is made later.
+#[tokio::test]
+async fn the_sinks_of_a_client_share_lanes() {
+    let Some(kafka) = cluster::shared().await else { return };
+    let orders = kafka.topic("orders", 3).await.unwrap();
+    let config = KafkaSinkConfig::exactly_once(kafka.bootstrap(), "", orders.as_str());
+    let options = TransactionBatchOptions::new().lanes(2);
+    let client = KafkaClient::builder(config).transaction_batch(options).build().await;
+    let client = client.unwrap_or_else(|error| panic!("{error:#}"));
+    let order_sink = client.sink::<u32>(orders.as_str()).build().await.unwrap();
+    let message = |n: u32| SinkMessage::new(n).with_key((n % 10).to_string());
+    let first = join_all((0..50).map(|n| order_sink.send(message(n)))).await;
+    assert!(first.iter().all(Result::is_ok), "{first:?}");
+
+    let payments = kafka.topic("payments", 5).await.unwrap();
+    let payment_sink = client.sink::<u32>(payments.as_str()).build().await.unwrap();
+    let missing = client.sink::<u32>("no-such-topic").build().await.unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::UnknownTopicOrPartition, "{missing:#}");
+    let of_orders = join_all((50..100).map(|n| order_sink.send(message(n))));
+    let of_payments = join_all((0..100).map(|n| payment_sink.send(message(n))));
+    let (of_orders, of_payments) = tokio::join!(of_orders, of_payments);
+    assert!(of_orders.iter().chain(&of_payments).all(Result::is_ok), "{of_orders:?} {of_payments:?}");
+
+    let last = tokio::spawn(order_sink.send(message(100)));
+    order_sink.close().await.unwrap_or_else(|error| panic!("{error:#}"));
+    let last = usize::from(last.await.unwrap().is_ok());
+    payment_sink.send(message(100)).await.unwrap_or_else(|error| panic!("the other sink is open: {error:#}"));
+    client.close().await.unwrap_or_else(|error| panic!("{error:#}"));
+    for (topic, count, partitions) in [(&orders, 100 + last, 3), (&payments, 101, 5)] {
+        let read = kafka.read_committed(topic).await.unwrap();
+        assert_eq!(read.len(), count);
+        for partition in 0..partitions {
+            let values = read.iter().filter(|record| record.partition == partition);
+            let values: Vec<u32> = values.map(|record| record.text().parse().unwrap()).collect();
+            assert!(values.is_sorted(), "call order is log order: {values:?}");
+        }
+    }
 }
