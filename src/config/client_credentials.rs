@@ -70,6 +70,13 @@ pub(super) fn lacking(properties: &Properties) -> Option<&'static str> {
     NEEDED.into_iter().find(|name| !is_set(name))
 }
 
+/// Whether everything is there, but the mechanism is another one.
+pub(super) fn lack_the_mechanism(properties: &Properties) -> bool {
+    let mechanism = text(properties, "sasl.mechanism");
+    mechanism.is_none_or(|mechanism| mechanism != "OAUTHBEARER")
+        && NEEDED.iter().all(|name| text(properties, name).is_some())
+}
+
 /// Whether tokens come from an identity server, by this grant.
 fn are_meant(properties: &Properties) -> bool {
     let is = |name, wanted: &str| text(properties, name).is_none_or(|value| value.eq_ignore_ascii_case(wanted));
@@ -148,6 +155,7 @@ mod tests {
             assert_eq!(lacking(&properties), Some(name));
         }
         assert_eq!(lacking(&with(&[])), None);
+        assert!(lack_the_mechanism(&with(&[("sasl.mechanism", "PLAIN")])) && !lack_the_mechanism(&with(&[])));
         assert_eq!(lacking(&with(&[("sasl.mechanism", "PLAIN"), ("sasl.oauthbearer.client.id", "")])), None);
         assert_eq!(lacking(&Properties::from([("sasl.mechanism".into(), "OAUTHBEARER".into())])), None);
     }

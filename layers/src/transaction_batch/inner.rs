@@ -7,8 +7,9 @@ use kafka_tower_core::gate::{Gate, Gated, Permit};
 use kafka_tower_core::ledger::{Ledger, RecordTransport, Slot};
 use kafka_tower_core::sync::lock;
 use kafka_tower_core::{Control, Delivery, Error, InFlight, Persistence, Result};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::cut::{self, Decision, Waiting};
 use super::entry::{Entry, Outcome};
@@ -333,6 +334,14 @@ impl RecordTransport for BatchInner {
 
     fn deadline_changed(self: &Arc<Self>) {
         self.expiry.notify_one();
+    }
+
+    /// The task that keeps deadlines may be on a runtime that nothing drives.
+    async fn timer(&self, at: std::time::Instant) {
+        if Handle::try_current().is_err() {
+            return std::future::pending().await;
+        }
+        sleep_until(at.into()).await;
     }
 
     fn reasons(&self) -> impl Fn(&Slot<Delivery>) -> Option<String> {

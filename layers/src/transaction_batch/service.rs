@@ -152,7 +152,7 @@ impl Service<Record> for TransactionBatch {
             Ok(false) => {}
             Err(error) => {
                 self.handle.pass_on();
-                return TransactionBatchFuture::refused(error);
+                return TransactionBatchFuture::refused(error.with_record(slot.record().clone()));
             }
         }
         match self.handle.call(Arc::clone(&slot), bytes) {

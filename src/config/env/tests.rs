@@ -397,9 +397,9 @@ fn client_credentials_become_a_provider_of_tokens() {
     let config = read(&others).unwrap();
     assert!(config.token_provider.get().is_none());
     let text = config.validate().unwrap_err().to_string();
-    let lacks = "KAFKA_SASL_OAUTHBEARER_CLIENT_ID, of which no provider of tokens can be made without \
-                 KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET: set KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET in the same file or \
-                 environment";
+    let lacks = "KAFKA_SASL_OAUTHBEARER_CLIENT_ID, which is part of incomplete client credentials: \
+                 KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET is missing: set KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET in the same \
+                 file or environment";
     assert!(text.contains(lacks), "{text}");
     let files = |_: &Path| Ok(SECRET.to_owned());
     let secret = secret.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));

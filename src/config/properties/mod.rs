@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use super::Conflict;
 use super::built::Built;
-use super::client_credentials::{is_replaced, lacking};
+use super::client_credentials::{is_replaced, lack_the_mechanism, lacking};
 use super::side::Side;
 use nearest::{Meant, nearest};
 use property::{Client, Needs, Property};
@@ -53,25 +53,29 @@ fn look_at(
     let Some(property) = find(name).filter(|property| property.is_of(side.client)) else {
         return Err(unknown(side, name, value));
     };
-    if property.needs == Some(Needs::Curl) && is_replaced(name) {
-        if built.oidc {
-            return value::check(&property.kind, value)
-                .map_err(|fault| (format!("{name:?}: {}", fault.problem), fault.cure));
-        }
-        if let Some(other) = lacking(properties).filter(|_| cfg!(feature = "oidc")) {
-            let problem = format!("{name:?}, of which no provider of tokens can be made without {other:?}");
-            return Err((problem, format!("set {other:?} in the same file or environment")));
-        }
-    }
-    if let Some(cure) = property.needs.and_then(|needs| missing(needs, built)) {
-        return Err((format!("{name:?}, which {}", cure.0), cure.1.to_owned()));
-    }
     if property.alias_of.is_some_and(|other| properties.contains_key(other)) {
         let other = property.canonical();
         return Err((
             format!("{name:?} and {other:?}, which are two names of one property"),
             "remove one of them".to_owned(),
         ));
+    }
+    if property.needs == Some(Needs::Curl) && is_replaced(name) {
+        if built.oidc {
+            return value::check(&property.kind, value)
+                .map_err(|fault| (format!("{name:?}: {}", fault.problem), fault.cure));
+        }
+        if let Some(other) = lacking(properties).filter(|_| cfg!(feature = "oidc")) {
+            let problem = format!("{name:?}, which is part of incomplete client credentials: {other:?} is missing");
+            return Err((problem, format!("set {other:?} in the same file or environment")));
+        }
+        if cfg!(feature = "oidc") && lack_the_mechanism(properties) {
+            let cure = "set \"sasl.mechanism\" to OAUTHBEARER in the same file or environment, or remove the property";
+            return Err((format!("{name:?}, which is for another mechanism of SASL"), cure.to_owned()));
+        }
+    }
+    if let Some(cure) = property.needs.and_then(|needs| missing(needs, built)) {
+        return Err((format!("{name:?}, which {}", cure.0), cure.1.to_owned()));
     }
     if PEM.contains(&name) && !value.contains("-----BEGIN ") {
         let cure = "write the PEM text itself, starting with -----BEGIN; for a path use the property whose name ends \

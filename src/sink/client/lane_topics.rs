@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use kafka_tower_core::Result;
 use kafka_tower_core::sync::lock;
+use kafka_tower_core::{ErrorKind, Result};
 use kafka_tower_rdkafka::RdkafkaTransport;
 
 #[derive(Default)]
@@ -18,7 +18,14 @@ pub(super) struct LaneTopics {
 
 /// The topics, and how many records are admitted for each of their partitions.
 type Known = Arc<Mutex<BTreeMap<Arc<str>, usize>>>;
-type Live = Mutex<BTreeMap<String, RdkafkaTransport>>;
+type Live = Mutex<Present>;
+
+#[derive(Default)]
+struct Present {
+    transports: BTreeMap<String, RdkafkaTransport>,
+    /// The client was closed: a lane that was being replaced meanwhile is not kept.
+    closed: bool,
+}
 
 /// Tells the topics to a transport that was connected. It keeps no transport alive.
 pub(super) struct Newcomers {
@@ -34,26 +41,43 @@ impl LaneTopics {
     /// Forgets the transports of other ids: those of lanes that are no longer used.
     pub(super) fn keep_only(&self, ids: &[String]) {
         let mut live = lock(&self.live);
-        let all = std::mem::take(&mut *live);
+        let all = std::mem::take(&mut live.transports);
         let (kept, others): (BTreeMap<_, _>, BTreeMap<_, _>) = all.into_iter().partition(|(id, _)| ids.contains(id));
-        *live = kept;
+        live.transports = kept;
         drop(live);
         drop(others); // not under the lock: the last handle of a transport ends it
     }
 
-    /// Looks a topic up within the time, with one lane, and tells it to all.
+    /// Keeps no transport any more.
+    pub(super) fn close(&self) {
+        let mut live = lock(&self.live);
+        live.closed = true;
+        let all = std::mem::take(&mut live.transports);
+        drop(live);
+        drop(all);
+    }
+
+    /// Looks a topic up within the time, with the first lane that has an answer, and tells it to all.
     ///
     /// # Errors
     ///
     /// As [`RdkafkaTransport::add_topic`].
     pub(super) async fn add(&self, topic: &str, records: usize, within: Option<Duration>) -> Result<()> {
-        let first = lock(&self.live).values().next().cloned();
-        if let Some(first) = first {
-            first.add_topic(topic, records, within).await?;
+        let all: Vec<_> = lock(&self.live).transports.values().cloned().collect();
+        // A lane whose producer has ended has no answer.
+        let share = within.map(|within| within / u32::try_from(all.len()).unwrap_or(u32::MAX).max(1));
+        let mut found = Ok(());
+        for transport in all {
+            found = transport.add_topic(topic, records, share).await;
+            let refused = [ErrorKind::UnknownTopicOrPartition, ErrorKind::Authorization];
+            if found.as_ref().map_or_else(|error| refused.contains(&error.kind()), |()| true) {
+                break;
+            }
         }
+        found?;
         lock(&self.known).insert(topic.into(), records);
         // After the topic is known: a lane that is connected meanwhile finds it there, or is in this list.
-        let all: Vec<_> = lock(&self.live).values().cloned().collect();
+        let all: Vec<_> = lock(&self.live).transports.values().cloned().collect();
         for transport in all {
             transport.add_topic(topic, records, None).await?;
         }
@@ -69,7 +93,9 @@ impl Newcomers {
     /// As [`RdkafkaTransport::add_topic`].
     pub(super) async fn connected(&self, id: String, transport: &RdkafkaTransport) -> Result<()> {
         if let Some(live) = self.live.upgrade() {
-            let replaced = lock(&live).insert(id, transport.clone());
+            let mut live = lock(&live);
+            let replaced = if live.closed { None } else { live.transports.insert(id, transport.clone()) };
+            drop(live);
             drop(replaced);
         }
         let known: Vec<_> = lock(&self.known).iter().map(|(topic, records)| (Arc::clone(topic), *records)).collect();

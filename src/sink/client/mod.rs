@@ -225,6 +225,10 @@ impl KafkaClient {
             let completeness = client.transactions.as_ref().map(|shared| &shared.completeness);
             drain::ended(closed, completeness, &client.claims, &client.of_transactions);
         }
+        #[cfg(feature = "rdkafka")]
+        if let Some(topics) = client.batched.as_ref().and_then(|batched| batched.topics.as_ref()) {
+            topics.close();
+        }
         CloseError::check(closed)
     }
 }

@@ -30,6 +30,8 @@ pub(crate) const LOCAL_ALL_BROKERS_DOWN: i32 = -187;
 pub(crate) const LOCAL_INVALID_ARG: i32 = -186;
 pub(crate) const LOCAL_TIMED_OUT: i32 = -185;
 pub(crate) const LOCAL_SSL: i32 = -181;
+pub(crate) const LOCAL_PREV_IN_PROGRESS: i32 = -177;
+pub(crate) const LOCAL_CONFLICT: i32 = -173;
 pub(crate) const LOCAL_STATE: i32 = -172;
 pub(crate) const LOCAL_AUTHENTICATION: i32 = -169;
 pub(crate) const LOCAL_TIMED_OUT_QUEUE: i32 = -166;
@@ -70,6 +72,7 @@ static TABLE: &[CodeFacts] = &[
     CodeFacts::new(-183, "_ISR_INSUFF", Kind::Broker, Partition, No, "too few replicas are in sync"),
     CodeFacts::new(-181, "_SSL", Kind::Connection, Broker, No, "TLS failed").with_help(TLS),
     CodeFacts::new(-180, "_WAIT_COORD", Kind::Broker, Client, No, "there is no coordinator yet"),
+    CodeFacts::new(-177, "_PREV_IN_PROGRESS", Kind::Transaction, Client, No, "the same call is under way").with_recovery(Recovery::Reject),
     CodeFacts::new(-173, "_CONFLICT", Kind::Transaction, Client, No, "another call of the transaction is under way").with_recovery(Recovery::Reject),
     CodeFacts::new(-172, "_STATE", Kind::Transaction, Client, No, "the producer is not in a state for this: no transaction is open, or one is ending").with_recovery(Recovery::Reject),
     CodeFacts::new(-170, "_NOT_IMPLEMENTED", Kind::Config, Client, No, "librdkafka does not implement this"),

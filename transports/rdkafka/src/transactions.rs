@@ -37,6 +37,7 @@ use self::errors::{
     aborted, call_after_close, no_group_coordinator, not_flushed, not_handed_over, not_rebuilt, record_failed,
     unanswered,
 };
+use self::lost_offsets::UnderWay;
 use self::rebuild::NOT_BEGUN;
 use self::state::Begun;
 use crate::codes;
@@ -124,7 +125,7 @@ impl TransactionControl for RdkafkaTransactions {
         self.run("abort", move |inner| {
             let end = later(Instant::now(), within);
             match inner.transactions.open.enter(end) {
-                Ok(_call) => abort(inner, end),
+                Ok(_call) => abort(inner, true, end),
                 Err(Some(TransactionEnd::Aborted)) => Ok(()),
                 Err(Some(TransactionEnd::Unknown(error))) => Err(error),
                 Err(_) => Err(call_after_close(NOT_ABORTED)),
@@ -144,16 +145,18 @@ impl TransactionControl for RdkafkaTransactions {
             let Some(instance) = inner.client.instance() else {
                 return Err(call_after_close("the offsets were not added to the transaction"));
             };
-            let its = Arc::clone(inner);
+            let (its, under_way) = (Arc::clone(inner), UnderWay::begin(inner));
+            let generation = under_way.generation;
             let ask = move || {
+                let _until_it_returns = under_way;
                 let call = Call::new(&its, within);
-                // All of the time at once: unlike other calls, a repetition begins with the first request again. So the answers of
-                // a coordinator that takes longer than a slice would never count.
-                drop(sender.send(repeated(&call, within, |time| instance.send_offsets(&offsets, &group, time))));
+                let given_up = || its.transactions.aborting.load(Ordering::Acquire);
+                let mut slices = std::iter::repeat(within).take_while(|_| !given_up());
+                drop(sender.send(repeated(&call, &mut slices, |time| instance.send_offsets(&offsets, &group, time))));
             };
             thread::Builder::new().name("kafka-tower-group".into()).spawn(ask).map_err(threads::no_thread)?;
-            lost_offsets::wait(inner, &receiver, begun, later(call.end, 2 * SLICE))?.map_err(|error| {
-                if error.abort {
+            lost_offsets::wait(inner, &receiver, generation, begun, later(call.end, 2 * SLICE))?.map_err(|error| {
+                if error.abort && lost_offsets::is_present(inner, generation) {
                     inner.transactions.record_failed(codes::LOCAL_STATE);
                 }
                 call.error("the offsets were not added to the transaction", &error, Persistence::NotPersisted)
@@ -181,7 +184,7 @@ pub(crate) fn end_at_close(inner: &Arc<TransportInner>, end: Instant) -> Option<
         AtClose::Nothing => None,
         AtClose::Abort { asked } => {
             tracing::warn!("a transaction was open when its transport was closed: it is aborted");
-            Some(match abort(inner, end) {
+            Some(match abort(inner, false, end) {
                 Ok(()) => TransactionEnd::Aborted,
                 // The coordinator aborted it before it gave the id to another producer.
                 Err(error) if error.kind() == ErrorKind::Fenced && !asked => TransactionEnd::Aborted,
@@ -193,7 +196,7 @@ pub(crate) fn end_at_close(inner: &Arc<TransportInner>, end: Instant) -> Option<
             Err(error) => {
                 // Refused for good: a transaction that stays open would hold readers back.
                 if matches!(inner.transactions.open.at_close(end), AtClose::Abort { .. }) {
-                    let _the_commit_says_what_is_known = abort(inner, end);
+                    let _the_commit_says_what_is_known = abort(inner, false, end);
                 }
                 TransactionEnd::Unknown(error)
             }
@@ -230,7 +233,7 @@ fn commit(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
     let mut asked = state.open.committing();
     let committed = sliced(call, |slice| {
         let answer = inner.client.commit_transaction(slice);
-        asked |= answer.as_ref().is_err_and(|error| error.retriable);
+        asked |= answer.as_ref().is_err_and(|error| error.retriable && !is_of_another_call(error.code));
         answer
     });
     let Err(error) = committed else {
@@ -240,7 +243,8 @@ fn commit(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
     };
     // librdkafka repeats the request by itself, and a later answer may be a refusal although an earlier request was
     // carried out. It sends no request if a record or an offset failed before, or if the call was in the wrong order.
-    let surely_not = !asked && (state.any_record_failed() || error.code == codes::LOCAL_STATE);
+    let is_refused = error.code == codes::LOCAL_STATE || is_of_another_call(error.code);
+    let surely_not = !asked && (state.any_record_failed() || is_refused);
     if surely_not || !error.retriable {
         state.open.refused(!surely_not);
     }
@@ -248,7 +252,13 @@ fn commit(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
     Err(commit_error(call, &error, fate))
 }
 
-fn abort(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
+/// Whether librdkafka has refused a call because another one is under way.
+fn is_of_another_call(code: i32) -> bool {
+    matches!(code, codes::LOCAL_CONFLICT | codes::LOCAL_PREV_IN_PROGRESS)
+}
+
+/// `can_replace`: whether a new producer can be made, unless the transport closes.
+fn abort(inner: &Arc<TransportInner>, can_replace: bool, end: Instant) -> Result<()> {
     let call = &Call::until(inner, end);
     inner.transactions.aborting.store(true, Ordering::Release);
     let settle = |slot: Arc<Slot>| {
@@ -256,6 +266,7 @@ fn abort(inner: &Arc<TransportInner>, end: Instant) -> Result<()> {
         let _never_admitted = inner.settle(&slot, Err(error));
     };
     inner.withdraw(|_| true, settle);
+    lost_offsets::give_up(inner, can_replace, end);
     if inner.transactions.lost_offsets.is_lost() {
         let ended = lost_offsets::abort(inner, end);
         inner.transactions.aborting.store(false, Ordering::Release);

@@ -5,10 +5,13 @@ mod file;
 mod iam;
 mod options;
 
+#[cfg(feature = "aws-msk-iam")]
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use kafka_tower::{KafkaSinkConfig, KafkaSourceConfig, TokenSource};
+#[cfg(feature = "aws-msk-iam")]
+use kafka_tower::TokenSource;
+use kafka_tower::{KafkaSinkConfig, KafkaSourceConfig};
 
 use crate::args::Common;
 use crate::exit::Failure;
@@ -42,6 +45,7 @@ impl<'a> Settings<'a> {
         }
         self.common.brokers.iter().for_each(|brokers| brokers.clone_into(&mut config.brokers));
         topic.iter().for_each(|topic| (*topic).clone_into(&mut config.topic));
+        #[cfg(feature = "aws-msk-iam")]
         self.tokens(&config.properties, &config.brokers, &mut config.token_provider)?;
         Ok(config)
     }
@@ -70,12 +74,13 @@ impl<'a> Settings<'a> {
             config.topics =
                 sinks.map(|sink| &sink.topic).find(|topic| !topic.is_empty()).into_iter().cloned().collect();
         }
+        #[cfg(feature = "aws-msk-iam")]
         self.tokens(&config.properties, &config.brokers, &mut config.token_provider)?;
         Ok(config)
     }
 
     /// Tokens for Amazon MSK, if there is no other provider.
-    #[cfg_attr(not(feature = "aws-msk-iam"), allow(clippy::unnecessary_wraps, clippy::unused_self))]
+    #[cfg(feature = "aws-msk-iam")]
     fn tokens(
         &self,
         properties: &BTreeMap<String, String>,
@@ -88,11 +93,9 @@ impl<'a> Settings<'a> {
         if source.get().is_some() || !by_token {
             return Ok(());
         }
-        #[cfg(feature = "aws-msk-iam")]
         if let Some(of_msk) = iam::provider(brokers, &self.vars)? {
             *source = of_msk;
         }
-        let _ = brokers;
         Ok(())
     }
 }
@@ -100,6 +103,8 @@ impl<'a> Settings<'a> {
 /// Takes over what a sink needs to connect: all of it, or only where the source has nothing of its own.
 fn connect_like(source: &mut KafkaSourceConfig, sink: &KafkaSinkConfig, all: bool) {
     let (untouched, of_sink) = (KafkaSourceConfig::default(), KafkaSinkConfig::default());
+    // Tokens for other brokers are not theirs to see.
+    let of_its_brokers = all || [&untouched.brokers, &sink.brokers].contains(&&source.brokers);
     if sink.brokers != of_sink.brokers && (all || source.brokers == untouched.brokers) {
         sink.brokers.clone_into(&mut source.brokers);
     }
@@ -111,7 +116,7 @@ fn connect_like(source: &mut KafkaSourceConfig, sink: &KafkaSinkConfig, all: boo
     {
         source.connect_timeout_ms = sink.connect_timeout_ms;
     }
-    if sink.token_provider.get().is_some() && (all || source.token_provider.get().is_none()) {
+    if sink.token_provider.get().is_some() && of_its_brokers && (all || source.token_provider.get().is_none()) {
         source.token_provider = sink.token_provider.clone();
     }
     for (name, value) in sink.properties.iter().filter(|(name, _)| reads(name)) {
@@ -131,6 +136,10 @@ pub(crate) fn needs_topic(config: &KafkaSinkConfig) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use kafka_tower::{BoxError, OauthToken};
+
     use super::*;
 
     fn settings<'a>(common: &'a Common, file: FromFile, vars: &[(&str, &str)]) -> Settings<'a> {
@@ -205,6 +214,17 @@ mod tests {
         let all = settings(&options, FromFile::default(), &vars);
         let (sink, source) = (all.sink(Some("t")).unwrap(), all.source(Some("g"), &[]).unwrap());
         assert!(sink.token_provider.get().is_some() && source.token_provider.get().is_some());
+    }
+
+    #[test]
+    fn tokens_of_the_sink_are_for_its_brokers_only() {
+        let token = || async { Ok::<_, BoxError>(OauthToken::new("t", Duration::from_secs(300))) };
+        let sink = KafkaSinkConfig { brokers: "own:1".into(), ..Default::default() }.with_token_provider(token);
+        for (brokers, gets) in [("own:1", true), (&*KafkaSourceConfig::default().brokers, true), ("msk:1", false)] {
+            let mut source = KafkaSourceConfig { brokers: brokers.into(), ..Default::default() };
+            connect_like(&mut source, &sink, false);
+            assert_eq!(source.token_provider.get().is_some(), gets, "{brokers}");
+        }
     }
 
     #[cfg(feature = "aws-msk-iam")]

@@ -1,6 +1,7 @@
 //! One transactional call: repeats librdkafka's call until it has an answer, and makes its error.
 
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use kafka_tower_core::clock::later;
@@ -14,8 +15,12 @@ use crate::codes;
 use crate::ffi::TransactionError;
 use crate::inner::TransportInner;
 
-/// Maximum duration of one call of librdkafka, so that a close does not wait for a call without an answer.
+/// Maximum duration of one call of librdkafka, so that a close does not wait for a call without an answer. Only offsets take longer:
+/// see [`lost_offsets`](super::lost_offsets).
 pub(super) const SLICE: Duration = Duration::from_secs(1);
+
+/// Pause before a call is repeated that librdkafka has refused at once, because another one is under way.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Text of an abort without success.
 pub(super) const NOT_ABORTED: &str = "the transaction was not aborted";
@@ -104,17 +109,19 @@ pub(super) fn sliced(
     call: &Call<'_>,
     ask: impl FnMut(Duration) -> Result<(), TransactionError>,
 ) -> Result<(), TransactionError> {
-    repeated(call, SLICE, ask)
+    repeated(call, &mut std::iter::repeat(SLICE), ask)
 }
 
-/// As [`sliced`], with this time for each call.
+/// As [`sliced`], with these times for the calls. The last one is not repeated.
 pub(super) fn repeated(
     call: &Call<'_>,
-    slice: Duration,
+    slices: &mut dyn Iterator<Item = Duration>,
     mut ask: impl FnMut(Duration) -> Result<(), TransactionError>,
 ) -> Result<(), TransactionError> {
+    let mut slice = slices.next().unwrap_or(SLICE);
     loop {
-        let left = call.end.saturating_duration_since(Instant::now());
+        let begun = Instant::now();
+        let left = call.end.saturating_duration_since(begun);
         match ask(left.min(slice)) {
             Err(error) if error.retriable && !error.fatal => {
                 // A fatal error can occur during the call, which continues to wait nevertheless.
@@ -123,6 +130,11 @@ pub(super) fn repeated(
                 }
                 if Instant::now() >= call.end {
                     return Err(error);
+                }
+                let Some(next) = slices.next() else { return Err(error) };
+                slice = next;
+                if begun.elapsed() < PAUSE {
+                    thread::sleep(PAUSE.min(left));
                 }
             }
             answer => return answer,

@@ -6,6 +6,11 @@
 //! it. The call may continue in the old instance; its requests have an old epoch, and are refused.
 //!
 //! A call that waits for a connection is not lost: librdkafka goes on with it when the connection is ready or could not be made.
+//!
+//! A call gets all of its time at once: a repetition begins with the first request again, and what was answered before does not count.
+//!
+//! If its caller has given it up, an abort waits for it for a second, and then it counts as lost as well. The abort of a close, after
+//! which no producer can be made, waits for as long as the close.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -13,10 +18,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kafka_tower_core::clock::later;
 use kafka_tower_core::sync::lock;
 use kafka_tower_core::{Error, Persistence, Result};
 
-use super::call::{Call, NOT_ABORTED, fatal};
+use super::call::{Call, NOT_ABORTED, SLICE, fatal};
 use super::errors::{no_group_coordinator, not_aborted, unanswered};
 use super::rebuild;
 use crate::codes;
@@ -37,6 +43,31 @@ pub(crate) struct LostOffsets {
     is_lost: AtomicBool,
     /// Generation of the client whose producer is being replaced.
     replacing: Mutex<Option<u64>>,
+    /// Generations of the clients in which a call has not returned.
+    under_way: Mutex<Vec<u64>>,
+}
+
+/// A call that has not returned. librdkafka refuses every other call of transactions meanwhile.
+pub(super) struct UnderWay {
+    inner: Arc<TransportInner>,
+    pub(super) generation: u64,
+}
+
+impl UnderWay {
+    pub(super) fn begin(inner: &Arc<TransportInner>) -> Self {
+        let generation = inner.generation.load(Ordering::Acquire);
+        lock(&inner.transactions.lost_offsets.under_way).push(generation);
+        Self { inner: Arc::clone(inner), generation }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut all = lock(&self.inner.transactions.lost_offsets.under_way);
+        if let Some(index) = all.iter().position(|generation| *generation == self.generation) {
+            all.swap_remove(index);
+        }
+    }
 }
 
 impl LostOffsets {
@@ -45,19 +76,26 @@ impl LostOffsets {
     }
 
     fn is_over(&self) {
-        *lock(&self.replacing) = None;
+        let mut replacing = lock(&self.replacing);
+        *replacing = None;
         self.is_lost.store(false, Ordering::Release);
+    }
+
+    fn is_under_way(&self, generation: u64) -> bool {
+        lock(&self.under_way).contains(&generation)
     }
 }
 
-/// Waits for the answer of the call that began at `begun`, until `end` or until it is lost.
+/// Waits for the answer of the call that began at `begun` in the client of this generation, until `end`, until it is lost, or until
+/// that client is replaced.
 pub(super) fn wait(
     inner: &TransportInner,
     answer: &Receiver<Result<(), TransactionError>>,
+    generation: u64,
     begun: Instant,
     end: Instant,
 ) -> Result<Result<(), TransactionError>, Error> {
-    loop {
+    while is_present(inner, generation) {
         match answer.recv_timeout(CHECK) {
             Ok(answer) => return Ok(answer),
             Err(RecvTimeoutError::Disconnected) => break,
@@ -73,9 +111,45 @@ pub(super) fn wait(
             break;
         }
     }
-    inner.transactions.record_failed(codes::LOCAL_TIMED_OUT);
-    inner.transactions.lost_offsets.is_lost.store(true, Ordering::Release);
+    is_lost_in(inner, generation);
     Err(no_group_coordinator())
+}
+
+/// Waits for a call whose caller has given it up: librdkafka would refuse the abort until it returns. If a new producer can be made,
+/// it counts as lost after a second.
+pub(super) fn give_up(inner: &TransportInner, can_replace: bool, end: Instant) {
+    let generation = inner.generation.load(Ordering::Acquire);
+    let until = if can_replace { end.min(later(Instant::now(), SLICE)) } else { end };
+    let state = &inner.transactions.lost_offsets;
+    while !state.is_lost() && state.is_under_way(generation) {
+        // The abort then says that the producer has ended.
+        if fatal(inner).is_some() {
+            return;
+        }
+        if Instant::now() >= until {
+            if can_replace {
+                is_lost_in(inner, generation);
+            }
+            return;
+        }
+        thread::sleep(CHECK);
+    }
+}
+
+/// Whether the client of this generation was not replaced.
+pub(super) fn is_present(inner: &TransportInner, generation: u64) -> bool {
+    inner.generation.load(Ordering::Acquire) == generation
+}
+
+/// The transaction of this client can only be aborted, by a new one.
+fn is_lost_in(inner: &TransportInner, generation: u64) {
+    let state = &inner.transactions;
+    // A new client may have a transaction of its own.
+    let _replacing = lock(&state.lost_offsets.replacing);
+    if is_present(inner, generation) {
+        state.record_failed(codes::LOCAL_TIMED_OUT);
+        state.lost_offsets.is_lost.store(true, Ordering::Release);
+    }
 }
 
 /// Decides whether the call that began at `begun` is lost. `none_since`: since when none of its requests is under way.
