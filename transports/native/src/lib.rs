@@ -8,6 +8,7 @@
 //! | [`protocol`] | requests and answers of Kafka 2.5 to 4.3 |
 //! | [`record_batch`] | record batches: records are appended to a buffer, which is then sealed |
 //! | [`compress`] | gzip, snappy and lz4, each behind a feature of its name |
+//! | [`net`] | decisions of a connection: addresses, frames, requests without an answer |
 //!
 //! # Features
 //!
@@ -16,6 +17,8 @@
 
 #[doc(hidden)]
 pub mod compress;
+#[doc(hidden)]
+pub mod net;
 #[doc(hidden)]
 pub mod protocol;
 #[doc(hidden)]

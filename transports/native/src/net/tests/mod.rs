@@ -1,0 +1,5 @@
+//! Tests of the pure parts, by properties.
+
+mod frames;
+mod in_flight;
+mod peer;
