@@ -1,14 +1,14 @@
 //! A Kafka transport for kafka-tower in safe Rust, without librdkafka. **It is not finished and cannot send a record.**
 //!
-//! Only its lowest layer exists: pure functions between Kafka's bytes and Rust's values. There is no connection, no task and no
-//! `Transport` yet, and nothing of the package is a public interface.
+//! Only its lower layers exist: Kafka's bytes as Rust's values, and a connection to one broker. There is no task and no `Transport`
+//! yet, no TLS and no SASL, and nothing of the package is a public interface.
 //!
 //! | module | content |
 //! |---|---|
 //! | [`protocol`] | requests and answers of Kafka 2.5 to 4.3 |
 //! | [`record_batch`] | record batches: records are appended to a buffer, which is then sealed |
 //! | [`compress`] | gzip, snappy and lz4, each behind a feature of its name |
-//! | [`net`] | decisions of a connection: addresses, frames, requests without an answer |
+//! | [`net`] | a connection to one broker, and what a client asks before it can send |
 //!
 //! # Features
 //!

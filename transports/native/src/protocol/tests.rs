@@ -226,3 +226,26 @@ fn gaps_count_for_the_length_and_have_their_place() {
     });
     assert_eq!(lens.collect::<Vec<_>>(), [20, 1000, 4, 2000, 1]);
 }
+
+#[test]
+fn chunks_are_the_pieces_with_the_gaps_filled() {
+    let frame = || {
+        let mut writer = Writer::request(Api::Produce, 9, 7, Some("tests"));
+        writer.gap(3);
+        writer.gap(0);
+        writer.i32(9);
+        writer.gap(2);
+        writer.finish().unwrap()
+    };
+    let gaps = [&b"one"[..], b"", b"22"].map(bytes::Bytes::from_static);
+    let mut joined = Vec::new();
+    for piece in frame().pieces() {
+        match piece {
+            Piece::Own(bytes) => joined.extend_from_slice(bytes),
+            Piece::Gap(number, _) => joined.extend_from_slice(&gaps[number]),
+        }
+    }
+    assert_eq!(frame().into_chunks(&gaps).unwrap().concat(), joined);
+    assert_eq!(frame().into_chunks(&gaps[..2]), None, "a gap is missing");
+    assert_eq!(frame().into_chunks(&[&gaps[..2], &gaps[..1]].concat()), None, "a gap has another length");
+}

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+
 use super::uuid::Uuid;
 use super::varint::{self, zigzag32, zigzag64};
 use super::{TooLong, api::Api, header};
@@ -201,6 +203,24 @@ impl Frame {
         let ends = self.gaps.iter().map(|(at, _)| *at).chain([self.bytes.len()]);
         let gaps = self.gaps.iter().enumerate().map(|(number, (_, len))| Some(Piece::Gap(number, *len))).chain([None]);
         starts.zip(ends).zip(gaps).flat_map(|((start, end), gap)| [self.own(start..end), gap]).flatten()
+    }
+
+    /// Its bytes in the chunks in which they lie, with these in the gaps. `None` if number or lengths are not those of the gaps.
+    #[must_use]
+    pub fn into_chunks(self, gaps: &[Bytes]) -> Option<Vec<Bytes>> {
+        if !self.gaps.iter().map(|(_, len)| *len).eq(gaps.iter().map(Bytes::len)) {
+            return None;
+        }
+        let mut own = Bytes::from(self.bytes);
+        let mut chunks = Vec::with_capacity(2 * gaps.len() + 1);
+        let mut taken = 0;
+        for ((at, _), gap) in self.gaps.iter().zip(gaps) {
+            chunks.push(own.split_to((at - taken).min(own.len())));
+            chunks.push(gap.clone());
+            taken = *at;
+        }
+        chunks.push(own);
+        Some(chunks)
     }
 
     fn own(&self, range: Range<usize>) -> Option<Piece<'_>> {
