@@ -191,7 +191,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T> Connection<S, T> {
         }
     }
 
-    fn fail(&mut self, cause: Cause) -> Poll<Event<T>> {
+    fn fail(&mut self, mut cause: Cause) -> Poll<Event<T>> {
+        if let Cause::Io { answers, .. } = &mut cause {
+            // Some may have come since it failed.
+            *answers = self.answers;
+        }
         self.ended.get_or_insert(cause);
         self.end()
     }
