@@ -8,6 +8,7 @@
 //! | [`protocol`] | requests and answers of Kafka 2.5 to 4.3 |
 //! | [`record_batch`] | record batches: records are appended to a buffer, which is then sealed |
 //! | [`compress`] | gzip, snappy and lz4, each behind a feature of its name |
+//! | [`cluster`] | what a client knows of its cluster, as pure values |
 //! | [`net`] | a connection to one broker, and what a client asks before it can send |
 //!
 //! # Features
@@ -15,6 +16,8 @@
 //! `gzip`, `lz4` and `snappy` are on by default, and none of them needs a C compiler.
 #![forbid(unsafe_code)]
 
+#[doc(hidden)]
+pub mod cluster;
 #[doc(hidden)]
 pub mod compress;
 #[doc(hidden)]

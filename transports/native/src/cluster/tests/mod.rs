@@ -1,0 +1,4 @@
+//! Tests of what is known of a cluster.
+
+mod metadata;
+mod next_broker;
