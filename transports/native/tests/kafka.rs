@@ -18,7 +18,7 @@ use kafka_tower_native::protocol::uuid::Uuid;
 use kafka_tower_native::record_batch::builder::BatchBuilder;
 use kafka_tower_native::record_batch::header::Stamp;
 use kafka_tower_native::record_batch::record::RecordParts;
-use kafka_tower_testkit::kafka as cluster;
+use kafka_tower_testkit::kafka::{self as cluster, Cluster, Listener};
 use tokio::net::TcpStream;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -167,4 +167,16 @@ async fn an_unknown_topic_is_named_by_metadata() {
     assert_eq!(decoded.topics[0].error_code, 3);
     let peer: Arc<str> = servers[0].to_string().into();
     assert_eq!(calls.into_connection().peer(), &peer);
+}
+
+/// A real TLS listener answers a request without TLS with an alert.
+#[tokio::test]
+async fn a_tls_listener_is_named() {
+    let Some(kafka) = Cluster::builder().listener(Listener::Tls).start().await.unwrap() else { return };
+    let servers = address::parse(&kafka.bootstrap_of(Listener::Tls).unwrap()).unwrap();
+    let error = connect(&servers[0], &introduction(), TIMEOUT).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.ends_with(": the peer does not speak Kafka without TLS: it answers as a TLS listener"), "{text}");
+    let help = "is this a TLS listener? It answers as one: use the plaintext listener's port";
+    assert_eq!(error.help(), Some(help));
 }
