@@ -231,13 +231,13 @@ fn gaps_count_for_the_length_and_have_their_place() {
 fn chunks_are_the_pieces_with_the_gaps_filled() {
     let frame = || {
         let mut writer = Writer::request(Api::Produce, 9, 7, Some("tests"));
-        writer.gap(3);
-        writer.gap(0);
-        writer.i32(9);
-        writer.gap(2);
+        for len in [3, 2, 0, 1] {
+            writer.gap(len);
+            writer.i32(9);
+        }
         writer.finish().unwrap()
     };
-    let gaps = [&b"one"[..], b"", b"22"].map(bytes::Bytes::from_static);
+    let gaps = [&b"one"[..], b"22", b"", b"4"].map(bytes::Bytes::from_static);
     let mut joined = Vec::new();
     for piece in frame().pieces() {
         match piece {
@@ -246,6 +246,6 @@ fn chunks_are_the_pieces_with_the_gaps_filled() {
         }
     }
     assert_eq!(frame().into_chunks(&gaps).unwrap().concat(), joined);
-    assert_eq!(frame().into_chunks(&gaps[..2]), None, "a gap is missing");
-    assert_eq!(frame().into_chunks(&[&gaps[..2], &gaps[..1]].concat()), None, "a gap has another length");
+    assert_eq!(frame().into_chunks(&gaps[..3]), None, "a gap is missing");
+    assert_eq!(frame().into_chunks(&[&gaps[..3], &gaps[..1]].concat()), None, "a gap has another length");
 }
