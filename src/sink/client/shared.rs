@@ -13,7 +13,7 @@ use super::{ClientInner, ClientTransport};
 use crate::KafkaSinkConfig;
 use crate::optional::TelemetrySetting;
 
-/// Transport source of a builder whose sink shares the producer of a [`KafkaClient`].
+/// Transport source of a builder whose sink shares the producer of a [`KafkaClient`](crate::KafkaClient).
 #[derive(Clone, Debug)]
 pub struct Shared(pub(super) Arc<ClientInner>);
 
