@@ -269,7 +269,8 @@ proptest! {
     }
 }
 
-/// Time-outs do not count if anything was delivered since their calls, through any handle, though nobody polled them until then.
+/// A time-out does not count if another record was delivered after its call: through any handle, and also if the call is polled
+/// only after that.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_polled_late_knows_of_deliveries() {
     for (delivers, state) in [(true, CircuitState::Closed), (false, CircuitState::Open)] {

@@ -72,6 +72,7 @@ mod unanswered_send;
 pub mod validate;
 #[doc(hidden)]
 pub mod wakers;
+pub mod wrong_protocol;
 
 pub use consumer::{
     Assignment, Batch, BatchSink, CommitAnswer, CommitTicket, Consumer, ConsumerEvents, ConsumerInspection,

@@ -1,8 +1,8 @@
 //! Recognises peers that are not Kafka listeners. librdkafka takes the first four bytes of their answer for a length
 //! and advises to raise `receive.message.max.bytes`; those bytes show what the peer speaks.
 
-/// Beginning of the texts below.
-pub(crate) const NOT_KAFKA: &str = "the peer does not speak Kafka: ";
+pub(crate) use kafka_tower_core::wrong_protocol::NOT_KAFKA;
+use kafka_tower_core::wrong_protocol::speaks;
 
 const RESPONSE: &str = "Invalid response size ";
 const ADVICE: &str = "increase receive.message.max.bytes";
@@ -19,21 +19,6 @@ pub(crate) fn explain(text: &str) -> Option<String> {
         None => &rest[digits..],
     };
     Some(format!("{before}{}{after}", speaks(length)?))
-}
-
-fn speaks(length: i32) -> Option<String> {
-    let bytes = length.to_be_bytes();
-    match bytes {
-        [0x15 | 0x16, 0x03, ..] => {
-            Some("the peer does not speak Kafka without TLS: it answers as a TLS listener".to_owned())
-        }
-        [b'H', b'T', b'T', b'P'] => Some(format!("{NOT_KAFKA}it answers as an HTTP server")),
-        _ if bytes.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') => {
-            Some(format!("{NOT_KAFKA}its answer begins with {:?}", String::from_utf8_lossy(&bytes)))
-        }
-        _ if length < 4 => Some(format!("{NOT_KAFKA}its answer begins with the bytes {bytes:02x?}")),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

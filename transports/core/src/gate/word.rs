@@ -5,9 +5,9 @@ use super::Limits;
 /// Number of records and of bytes in flight, and whether the lock decides.
 ///
 /// `bit 63: locked | 23 bits: records | 40 bits: bytes`. While nobody waits, parks, flushes or closes, records are admitted and
-/// released by a change of this word alone. Whoever does any of that takes the lock, and sets the bit before it looks at the
-/// counts. From then on the counts change only under the lock. That ends when nobody waits, parks or flushes any more; for a closed
-/// gate it does not end.
+/// released by a change of this word alone. A thread that waits, parks, flushes or closes takes the lock, and sets the bit before it
+/// looks at the counts. While the bit is set, the counts change only under the lock. The bit is cleared when no thread waits, parks or
+/// flushes any more; a closed gate keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Word(pub(super) u64);
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::frames::WrongLength;
 use super::in_flight::ForeignAnswer;
-use super::wrong_protocol;
 use crate::protocol::api::Api;
 use crate::protocol::{DecodeError, TooLong};
+use kafka_tower_core::wrong_protocol;
 
 /// The reason why a connection ended, or why a request could not be sent on it.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::wrong_protocol;
+use kafka_tower_core::wrong_protocol;
 
 /// The largest answer by default.
 pub const MAX_ANSWER: usize = 100_000_000;

@@ -21,7 +21,6 @@ pub mod error;
 pub mod frames;
 pub mod handshake;
 pub mod in_flight;
-mod wrong_protocol;
 
 #[cfg(test)]
 mod tests;

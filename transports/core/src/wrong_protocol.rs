@@ -1,12 +1,20 @@
-//! Recognises peers that are not Kafka listeners, by the four bytes that should be the length of their answer.
+//! Recognises peers that are not Kafka listeners, by the first four bytes of their answer, which a client takes for its length.
 
-/// Beginning of the texts below but that about TLS.
-pub(crate) const NOT_KAFKA: &str = "the peer does not speak Kafka: ";
-/// The text about TLS.
-pub(crate) const TLS: &str = "the peer does not speak Kafka without TLS: it answers as a TLS listener";
+/// Beginning of the texts of [`speaks`], but that about TLS.
+pub const NOT_KAFKA: &str = "the peer does not speak Kafka: ";
+/// The text about a peer that expects TLS.
+pub const TLS: &str = "the peer does not speak Kafka without TLS: it answers as a TLS listener";
 
-/// What the peer speaks. `None` if the length may be that of a large Kafka response.
-pub(crate) fn speaks(length: i32) -> Option<String> {
+/// Says what the peer speaks. `None` if the length may be that of a large Kafka response.
+///
+/// ```
+/// use kafka_tower_core::wrong_protocol::speaks;
+///
+/// let http = speaks(i32::from_be_bytes(*b"HTTP"));
+/// assert_eq!(http.as_deref(), Some("the peer does not speak Kafka: it answers as an HTTP server"));
+/// ```
+#[must_use]
+pub fn speaks(length: i32) -> Option<String> {
     let bytes = length.to_be_bytes();
     match bytes {
         [0x15 | 0x16, 0x03, ..] => Some(TLS.to_owned()),
