@@ -93,11 +93,18 @@ impl<K: Keeper> Future for DeliveryFuture<K> {
     }
 }
 
+/// The caller does not wait for the record any more.
+#[cold]
+fn abandon<K: Keeper>(slot: &SlotOf<K>, keeper: &K) {
+    let transport = keeper.transport();
+    slot.abandon(|| transport.now(), || transport.is_throttled(slot), &transport.ledger().unseen);
+}
+
 impl<K: Keeper> Drop for DeliveryFuture<K> {
+    #[inline]
     fn drop(&mut self) {
         if let State::Waiting(slot, keeper) = &self.0 {
-            let transport = keeper.transport();
-            slot.abandon(|| transport.now(), || transport.is_throttled(slot), &transport.ledger().unseen);
+            abandon::<K>(slot, keeper);
         }
     }
 }

@@ -61,6 +61,29 @@ impl<A> Slot<A> {
         unseen: Option<&Outstanding<Tenant>>,
         wake: impl FnOnce(Waker),
     ) -> Option<Permit> {
+        // Most records are delivered, and only their callers wait for them.
+        if outcome.is_err() || state.rare.is_some() {
+            return self.set_rare(state, outcome, unseen, wake);
+        }
+        let (permit, waker) = (state.permit.take(), state.waker.take());
+        state.outcome = Some(outcome);
+        state.stage = Stage::Settled;
+        drop(state);
+        if let Some(waker) = waker {
+            wake(waker);
+        }
+        permit
+    }
+
+    /// Sets the outcome of a record that failed, whose caller may have its time-out, or for which others wait.
+    #[cold]
+    fn set_rare(
+        &self,
+        mut state: MutexGuard<'_, State<A>>,
+        outcome: Result<A>,
+        unseen: Option<&Outstanding<Tenant>>,
+        wake: impl FnOnce(Waker),
+    ) -> Option<Permit> {
         let (permit, delivered) = (state.permit.take(), outcome.is_ok());
         let (mut late, mut waits, mut replaced) = (None, Vec::new(), None);
         if let Some(rare) = &mut state.rare {
