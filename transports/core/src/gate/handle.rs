@@ -28,10 +28,16 @@ impl<T: Gated> GateHandle<T> {
 
     /// Returns `Ready` if there is room. It is a hint and reserves nothing. A closed gate is always ready: `call`
     /// returns the error.
+    #[inline]
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.ticket.is_none() && !self.woken && self.transport.gate().fast_ready() {
             return Poll::Ready(());
         }
+        self.poll_locked(cx)
+    }
+
+    #[inline(never)]
+    fn poll_locked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.transport.gate().lock();
         let mine = self.ticket.take();
         let was_notified = mine.is_some_and(|ticket| !state.waiting.contains_key(&ticket));

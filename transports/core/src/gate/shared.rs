@@ -66,13 +66,14 @@ impl<P> Gate<P> {
         let (mut places, mut state) = (freed, None);
         let mut room = Room::default();
         for permit in permits {
-            places = places.saturating_add(1);
             if !room.add(&permit) {
-                self.release(&room, &mut state);
+                places = places.saturating_add(room.records);
+                self.release(room, &mut state);
                 room = Room::of(&permit);
             }
         }
-        self.release(&room, &mut state);
+        places = places.saturating_add(room.records);
+        self.release(room, &mut state);
         if freed > 0 {
             state.get_or_insert_with(|| self.lock());
         }
@@ -83,11 +84,11 @@ impl<P> Gate<P> {
 
     /// Returns room. Takes the lock if anybody may wait for it.
     #[inline]
-    fn release<'a>(&'a self, room: &Room, state: &mut Option<Locked<'a, P>>) {
+    fn release<'a>(&'a self, room: Room, state: &mut Option<Locked<'a, P>>) {
         let is_done =
             room.records == 0 || state.is_none() && self.change(|word| word.release(room.records, room.bytes));
         if !is_done {
-            state.get_or_insert_with(|| self.lock()).release(room);
+            state.get_or_insert_with(|| self.lock()).release(&room);
         }
     }
 

@@ -39,7 +39,7 @@ impl Permit {
 }
 
 /// Room of settled records of one epoch.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Room {
     pub(super) records: usize,
     pub(super) bytes: usize,
