@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::ticket::Ticket;
+use crate::validate::KnownTopic;
 use crate::{Headers, IntoKey, Result, Tenant, Timestamp, validate};
 
 /// An encoded message: layers pass it on and a transport sends it.
@@ -173,6 +174,19 @@ impl Record {
     /// [`ErrorKind::InvalidRecord`](crate::ErrorKind::InvalidRecord), see [`validate`].
     pub fn validate(&self) -> Result<()> {
         validate::topic_name(&self.topic)?;
+        self.validate_place()
+    }
+
+    /// As [`validate`](Self::validate). A handle of a transport has a `known` topic, so that it checks most names once.
+    #[doc(hidden)] // only a transport calls it
+    #[inline]
+    pub fn validate_with(&self, known: &mut KnownTopic) -> Result<()> {
+        known.check(&self.topic)?;
+        self.validate_place()
+    }
+
+    #[inline]
+    fn validate_place(&self) -> Result<()> {
         if let Some(partition) = self.partition {
             validate::partition(partition)?;
         }

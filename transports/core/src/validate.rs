@@ -3,6 +3,8 @@
 //! librdkafka accepts an empty topic name and a negative partition, and reports the problem later or never. Header
 //! names are not checked: Kafka accepts any text, including empty names and control characters.
 
+use std::sync::Arc;
+
 use crate::{Error, ErrorKind, Result, Timestamp};
 
 /// Maximum length of a topic name in Kafka, in bytes.
@@ -38,6 +40,41 @@ pub fn topic_name(name: &str) -> Result<()> {
     // Without a branch for each byte.
     let allowed = name.bytes().fold(true, |allowed, b| allowed & IN_TOPIC_NAMES[usize::from(b)]);
     if allowed && (3..=MAX_TOPIC_NAME).contains(&name.len()) { Ok(()) } else { check_topic_name(name) }
+}
+
+/// The topic of a handle's first record. Its name was checked, so later records of the topic need no check. A clone begins anew:
+/// its records may have the name at another place in memory.
+#[derive(Debug, Default)]
+#[doc(hidden)] // only a transport uses it
+pub struct KnownTopic(Option<Arc<str>>);
+
+impl KnownTopic {
+    /// Checks the name of a record's topic.
+    ///
+    /// # Errors
+    ///
+    /// As [`topic_name`].
+    #[inline]
+    pub fn check(&mut self, topic: &Arc<str>) -> Result<()> {
+        match &self.0 {
+            Some(known) if Arc::ptr_eq(known, topic) => Ok(()),
+            Some(_) => topic_name(topic),
+            None => self.first(topic),
+        }
+    }
+
+    #[cold]
+    fn first(&mut self, topic: &Arc<str>) -> Result<()> {
+        topic_name(topic)?;
+        self.0 = Some(Arc::clone(topic));
+        Ok(())
+    }
+}
+
+impl Clone for KnownTopic {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 #[cold]
@@ -99,6 +136,19 @@ mod tests {
             let error = topic_name(bad).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidRecord, "{bad}");
         }
+    }
+
+    #[test]
+    fn only_the_first_valid_topic_is_known() {
+        let (orders, bad): (Arc<str>, Arc<str>) = ("orders".into(), "bad topic!".into());
+        let mut known = KnownTopic::default();
+        for (topic, is_valid) in
+            [(&bad, false), (&orders, true), (&bad, false), (&Arc::from("bills"), true), (&orders, true)]
+        {
+            assert_eq!(known.check(topic).is_ok(), is_valid, "{topic}");
+        }
+        assert_eq!((Arc::strong_count(&orders), Arc::strong_count(&bad)), (2, 1));
+        assert!(known.clone().check(&bad).is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use kafka_tower_core::gate::{GateHandle, Gated};
 use kafka_tower_core::ledger::{RecordTransport, Slot};
 use kafka_tower_core::ticket::Ticket;
+use kafka_tower_core::validate::KnownTopic;
 use kafka_tower_core::{Control, Delivery, Error, IntoTransport, Record, handover};
 use tower_service::Service;
 
@@ -26,12 +27,13 @@ use crate::owner::Owner;
 pub struct MemoryTransport {
     owner: Arc<Owner>,
     handle: GateHandle<Client>,
+    topic: KnownTopic,
 }
 
 impl MemoryTransport {
     pub(crate) fn new(client: Arc<Client>) -> Self {
         let handle = client.handle();
-        Self { owner: Arc::new(Owner { client }), handle }
+        Self { owner: Arc::new(Owner { client }), handle, topic: KnownTopic::default() }
     }
 
     /// Control handle: flush, close, partition counts and records in flight. Take it before you apply layers.
@@ -73,7 +75,7 @@ impl Service<Record> for MemoryTransport {
 
 impl MemoryTransport {
     fn send(&mut self, mut record: Record) -> MemoryDeliveryFuture {
-        if let Err(error) = record.validate() {
+        if let Err(error) = record.validate_with(&mut self.topic) {
             return self.refuse(error, record);
         }
         let ticket = record.take_ticket();

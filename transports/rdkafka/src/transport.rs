@@ -8,6 +8,7 @@ use kafka_tower_core::gate::{GateHandle, Gated, Limits, Refused};
 use kafka_tower_core::ledger::RecordTransport;
 use kafka_tower_core::ticket::Ticket;
 use kafka_tower_core::unanswered::Unanswered;
+use kafka_tower_core::validate::KnownTopic;
 use kafka_tower_core::{Control, Error, IntoTransport, Record, Result, handover, validate};
 use tower_service::Service;
 
@@ -31,6 +32,7 @@ use crate::threads;
 pub struct RdkafkaTransport {
     owner: Arc<Owner>,
     admission: GateHandle<TransportInner>,
+    topic: KnownTopic,
 }
 
 impl RdkafkaTransport {
@@ -41,7 +43,7 @@ impl RdkafkaTransport {
 
     pub(crate) fn new(owner: Arc<Owner>) -> Self {
         let admission = owner.inner.handle();
-        Self { owner, admission }
+        Self { owner, admission, topic: KnownTopic::default() }
     }
 
     /// Returns the control side: flush, close, counts, transactions.
@@ -117,7 +119,7 @@ impl Service<Record> for RdkafkaTransport {
 
     /// Hands the record to librdkafka before it returns, or parks it behind records that wait for room.
     fn call(&mut self, mut record: Record) -> DeliveryFuture {
-        if let Err(error) = record.validate() {
+        if let Err(error) = record.validate_with(&mut self.topic) {
             return self.refuse(error, record);
         }
         let ticket = record.take_ticket();
@@ -166,7 +168,7 @@ impl Service<Record> for RdkafkaTransport {
 
 impl Clone for RdkafkaTransport {
     fn clone(&self) -> Self {
-        Self { owner: Arc::clone(&self.owner), admission: self.admission.clone() }
+        Self { owner: Arc::clone(&self.owner), admission: self.admission.clone(), topic: self.topic.clone() }
     }
 }
 
