@@ -333,7 +333,9 @@ fn handle(
                     let (slot, partition) = (Arc::clone(report.slot), report.partition);
                     return settled.implied.push(Implied { slot, partition, timestamp: report.timestamp });
                 }
-                if report.code == 0 {
+                if report.code == 0 && !settled.implied.is_waiting() {
+                    settled.implied.note(report.slot, report.partition, report.offset);
+                } else if report.code == 0 {
                     for (before, fate) in settled.implied.acknowledged(report.slot, report.partition, report.offset) {
                         settled.permits.extend(settle_implied(inner, &before, fate));
                     }

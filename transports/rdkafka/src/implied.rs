@@ -62,10 +62,16 @@ impl ImpliedReports {
     }
 
     /// A broker acknowledged this record at the offset. Returns those before it that waited for that.
-    #[inline]
     pub(crate) fn acknowledged(&mut self, slot: &Slot, partition: i32, offset: i64) -> Vec<(Implied, Persistence)> {
+        let before = self.before(&slot.record().topic, partition, offset);
+        self.note(slot, partition, offset);
+        before
+    }
+
+    /// As [`acknowledged`](Self::acknowledged), if none [is waiting](Self::is_waiting).
+    #[inline]
+    pub(crate) fn note(&mut self, slot: &Slot, partition: i32, offset: i64) {
         let topic = &slot.record().topic;
-        let before = if self.waiting.is_empty() { Vec::new() } else { self.before(topic, partition, offset) };
         let now = Acknowledged { offset, called_at: slot.called_at() };
         match &mut self.last {
             Some(((last, of), state)) if *of == partition && (Arc::ptr_eq(last, topic) || last == topic) => {
@@ -73,7 +79,6 @@ impl ImpliedReports {
             }
             _ => self.enter((Arc::clone(topic), partition), now),
         }
-        before
     }
 
     #[cold]
