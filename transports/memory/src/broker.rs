@@ -91,7 +91,7 @@ impl<C: BrokerClient> State<C> {
         for queue in queues.values_mut() {
             let partition = queue.partition();
             let mut leader = LeaderOf { partition, store, script, plan, now };
-            queue.advance(&mut leader, waits, now, &mut settled);
+            queue.advance(&mut leader, waits, now, &mut |entry| settled.push(entry));
         }
         settled
     }
@@ -105,7 +105,8 @@ impl<C: BrokerClient> Broker<C> {
     /// Accepts a record: its position in the partition is fixed when this returns. Returns the record if it is
     /// settled at once.
     pub(crate) fn produce(self: &Arc<Self>, who: Recipient<C>, now: Instant) -> Option<Settled<Recipient<C>>> {
-        let mut settled = Vec::new();
+        // Most records are settled at once and alone. One that ends a batch settles others, too.
+        let (mut own, mut others) = (None, Vec::new());
         let slot = Arc::clone(&who.slot);
         let record = slot.record();
         let mut guard = self.lock();
@@ -137,16 +138,20 @@ impl<C: BrokerClient> Broker<C> {
         }
         let State { store, script, plan, .. } = state;
         let mut leader = LeaderOf { partition, store, script, plan, now };
-        queue.advance(&mut leader, &mut state.waits, now, &mut settled);
+        queue.advance(&mut leader, &mut state.waits, now, &mut |settled| {
+            if Arc::ptr_eq(&settled.who.slot, &slot) {
+                own = Some(settled);
+            } else {
+                others.push(settled);
+            }
+        });
         let unwatched = state.waits.take_unwatched();
         let readers = state.take_readers();
         drop(guard);
         self.watch(unwatched);
         wake_all(readers);
-        // The record may have completed or ended a batch: report the others here; the caller reports its own.
-        let own = settled.iter().position(|settled| Arc::ptr_eq(&settled.who.slot, &slot));
-        let own = own.map(|own| settled.remove(own));
-        settled.into_iter().for_each(C::report);
+        // The caller reports its own.
+        others.into_iter().for_each(C::report);
         own
     }
 

@@ -121,7 +121,7 @@ impl Log {
     /// Chooses the partition of a record: its own, otherwise its key's, otherwise round robin by `turn`.
     pub(crate) fn route(&mut self, record: &Record, turn: impl FnOnce() -> u32) -> Result<i32> {
         let topic = &record.topic;
-        if let (false, Some(partitions)) = (self.topics.contains_key(topic), self.auto_create) {
+        if let Some(partitions) = self.auto_create.filter(|_| !self.topics.contains_key(topic)) {
             // The topic was missing, so it cannot have another number of partitions.
             let _ = self.create(Arc::clone(topic), partitions);
         }

@@ -227,13 +227,13 @@ impl<T: Sent> PartitionQueue<T> {
         self.queue.iter()
     }
 
-    /// Lets entries arrive that wait for nothing, then takes out the settled ones at the front.
+    /// Lets entries arrive that wait for nothing, then passes the settled ones at the front to `settled`.
     pub(crate) fn advance(
         &mut self,
         leader: &mut impl Leader<T>,
         waits: &mut Waits,
         now: Instant,
-        settled: &mut Vec<Settled<T>>,
+        settled: &mut impl FnMut(Settled<T>),
     ) {
         let arrived = self.queue.iter_mut().take(self.arrived);
         for entry in arrived.filter(|entry| entry.resend.is_some()) {
@@ -260,7 +260,7 @@ impl<T: Sent> PartitionQueue<T> {
                 break;
             };
             self.arrived -= 1;
-            settled.push(Settled { who, outcome });
+            settled(Settled { who, outcome });
         }
     }
 

@@ -132,7 +132,7 @@ impl Bench {
 
     fn advance(&mut self) {
         let Self { log, waits, queue, now, settled, .. } = self;
-        queue.advance(&mut Plain(log), waits, *now, settled);
+        queue.advance(&mut Plain(log), waits, *now, &mut |entry| settled.push(entry));
     }
 
     fn written(&self) -> Vec<usize> {
