@@ -9,6 +9,7 @@ const END_LOG2: u32 = 30;
 pub(super) const COUNT: usize = ((END_LOG2 - PARTS_LOG2 + 1) as u64 * PARTS) as usize + 1;
 
 /// Returns the bucket of a latency in µs.
+#[inline]
 pub(super) const fn index(micros: u64) -> usize {
     if micros < PARTS {
         return micros as usize;

@@ -59,14 +59,15 @@ impl<S, T, F: MessageSerializer<T> + ?Sized> Serialize<S, T, F> {
 impl<S, T, F: ?Sized> Serialize<S, T, F> {
     inner_service!();
 
-    fn record(&self, mut envelope: Envelope, value: Option<Bytes>) -> Record {
+    /// Adds the content type of a value, unless it is there.
+    #[inline]
+    fn describe(&self, envelope: &mut Envelope) {
         match &self.content_type {
-            Some(content_type) if value.is_some() && !envelope.headers.contains(CONTENT_TYPE) => {
+            Some(content_type) if !envelope.headers.contains(CONTENT_TYPE) => {
                 envelope.headers.push(CONTENT_TYPE, content_type.clone());
             }
             _ => {}
         }
-        envelope.into_record(&self.topic, value)
     }
 }
 
@@ -78,14 +79,19 @@ where
 {
     /// Polls the serializer once. Most `async` ones do not wait, so the service below is called before `call`
     /// returns.
-    fn begin(&mut self, value: T, envelope: Envelope) -> SerializeFuture<S> {
+    #[cold] // out of the way of a serializer that is not asynchronous
+    fn begin(&mut self, value: Option<T>, mut envelope: Envelope) -> SerializeFuture<S> {
+        let Some(value) = value else { unreachable!("there is no serializer of tombstones") };
+        self.describe(&mut envelope);
         let serializer = Arc::clone(&self.serializer);
         let mut encode: Encode = Box::pin(async move { serializer.serialize(&value).await });
         // Outside tokio's budget: otherwise a serializer that never waits would return `Pending` after 128 calls in one
         // task, and its record would lose its place in the order.
         let first = pin!(unconstrained(encode.as_mut())).poll(&mut Context::from_waker(Waker::noop()));
         match first {
-            Poll::Ready(Ok(value)) => self.send(envelope, Some(value.into())),
+            Poll::Ready(Ok(value)) => {
+                SerializeFuture::called(self.inner.call(envelope.into_record(&self.topic, Some(value.into()))))
+            }
             Poll::Ready(Err(error)) => self.refuse(error),
             Poll::Pending => {
                 // Call the service that was polled ready; the clone has to become ready itself.
@@ -97,7 +103,7 @@ where
                     passed_on
                 });
                 // The value is set when it is encoded.
-                let record = self.record(envelope, Some(Bytes::new()));
+                let record = envelope.into_record(&self.topic, Some(Bytes::new()));
                 handover::kept(&record);
                 SerializeFuture::encoding(Encoding::new(encode, ready, record, passed_on))
             }
@@ -109,11 +115,6 @@ where
     fn refuse(&mut self, error: Error) -> SerializeFuture<S> {
         self.inner = self.inner.clone();
         SerializeFuture::failed(serialization(error))
-    }
-
-    fn send(&mut self, envelope: Envelope, value: Option<Bytes>) -> SerializeFuture<S> {
-        let record = self.record(envelope, value);
-        SerializeFuture::called(self.inner.call(record))
     }
 }
 
@@ -137,18 +138,17 @@ where
     }
 
     fn call(&mut self, message: SinkMessage<T>) -> Self::Future {
-        let (value, envelope) = message.into_parts();
-        let Some(value) = value else {
-            return self.send(envelope, None);
-        };
-        match self.serializer.serialize_now(&value, self.buffers.begin()) {
-            Some(Ok(())) => {
-                let value = self.buffers.take();
-                self.send(envelope, Some(value))
+        let (value, mut envelope) = message.into_parts();
+        let encoded = match value.as_ref().map(|value| self.serializer.serialize_now(value, self.buffers.begin())) {
+            None => None,
+            Some(Some(Ok(()))) => {
+                self.describe(&mut envelope);
+                Some(self.buffers.take())
             }
-            Some(Err(error)) => self.refuse(error),
-            None => self.begin(value, envelope),
-        }
+            Some(Some(Err(error))) => return self.refuse(error),
+            Some(None) => return self.begin(value, envelope),
+        };
+        SerializeFuture::called(self.inner.call(envelope.into_record(&self.topic, encoded)))
     }
 }
 
