@@ -139,7 +139,7 @@ impl<T> SendFuture<T> {
     }
 
     /// The stack was called and has returned this future: polls it once.
-    #[inline]
+    #[inline(always)] // each call of it would copy the future
     fn called(
         &mut self,
         call: ObservedCall,
@@ -149,12 +149,12 @@ impl<T> SendFuture<T> {
     ) -> Poll<Result<Delivery>> {
         let tracker = &self.shard.tracker;
         let answer = tracker.first_poll(&mut future, tracked.called, cx);
-        self.state = if answer.is_pending() {
-            State::Called(call.called(tracker, future, tracked))
+        if answer.is_pending() {
+            self.state = State::Called(call.called(tracker, future, tracked));
         } else {
+            // The state has no message any more: that is as good as `Done`, and need not be written.
             answered(tracked.ticket);
-            State::Done
-        };
+        }
         answer
     }
 }
@@ -208,10 +208,10 @@ impl<T> Drop for SendFuture<T> {
 impl<T> fmt::Debug for SendFuture<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
-            State::Start(_) => "not polled",
+            State::Start(Some(_)) => "not polled",
             State::Waiting(_) => "waiting for room",
             State::Called(_) => "in flight",
-            State::Done => "done",
+            State::Start(None) | State::Done => "done",
         };
         f.debug_struct("SendFuture").field("state", &state).finish()
     }

@@ -3,6 +3,7 @@
 //! The futures of the default stack over the transports of this project name neither the message's type nor the serializer,
 //! so that they fit in one enum. All others are boxed, which costs one allocation for each send.
 
+use std::any::TypeId;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -59,6 +60,10 @@ impl StackFuture {
         F: Future<Output = Result<Delivery, E>> + Send + 'static,
         E: Into<Error>,
     {
+        // Asked first, so that it moves straight into the box.
+        if !is_known::<F>() {
+            return Self(Kind::Other(Box::pin(Converted(future))));
+        }
         let mut future = Some(future);
         #[cfg(feature = "rdkafka")]
         if let Some(known) = taken(&mut future) {
@@ -68,12 +73,23 @@ impl StackFuture {
         if let Some(known) = taken(&mut future) {
             return Self(Kind::Memory(known));
         }
-        if let Some(known) = taken(&mut future) {
-            return Self(Kind::Client(known));
-        }
-        let Some(other) = future else { unreachable!("it was of no known type") };
-        Self(Kind::Other(Box::pin(Converted(other))))
+        let Some(known) = taken(&mut future) else { unreachable!("it is of a known type") };
+        Self(Kind::Client(known))
     }
+}
+
+/// Whether a future is kept without a box.
+fn is_known<F: 'static>() -> bool {
+    let of = TypeId::of::<F>();
+    #[cfg(feature = "rdkafka")]
+    if of == TypeId::of::<Default<RdkafkaTransport>>() {
+        return true;
+    }
+    #[cfg(feature = "memory")]
+    if of == TypeId::of::<Default<MemoryTransport>>() {
+        return true;
+    }
+    of == TypeId::of::<Default<ClientTransport>>()
 }
 
 impl Future for StackFuture {
