@@ -51,6 +51,7 @@
 //! | `json` (default) | JSON, the default serializer; adds `serde` |
 //! | `serde` | the configurations of sinks and sources can be deserialized |
 //! | `rdkafka` (default) | the transport over librdkafka; compiles C code |
+//! | `native` | `native::NativeTransport`: a producer in Rust, without C; no TLS, SASL and transactions yet |
 //! | `memory` (default) | the in-memory transport for tests |
 //! | `opentelemetry` | spans, trace context in headers, metrics: `telemetry` |
 //! | `metrics-facade` | a layer that records with the `metrics` crate |
@@ -86,6 +87,10 @@ mod waker_group;
 
 #[doc(inline)]
 pub use kafka_tower_layers as layers;
+#[cfg(feature = "native")]
+#[cfg_attr(docsrs, doc(cfg(feature = "native")))]
+#[doc(inline)]
+pub use kafka_tower_native as native;
 #[cfg(feature = "rdkafka")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rdkafka")))]
 #[doc(inline)]

@@ -14,6 +14,8 @@ use kafka_tower_layers::record_stack::RecordStack;
 use kafka_tower_layers::serialize::SerializeFuture;
 #[cfg(feature = "memory")]
 use kafka_tower_memory::MemoryTransport;
+#[cfg(feature = "native")]
+use kafka_tower_native::NativeTransport;
 #[cfg(feature = "rdkafka")]
 use kafka_tower_rdkafka::RdkafkaTransport;
 use pin_project::pin_project;
@@ -32,6 +34,8 @@ enum Kind {
     Rdkafka(Default<RdkafkaTransport>),
     #[cfg(feature = "memory")]
     Memory(Default<MemoryTransport>),
+    #[cfg(feature = "native")]
+    Native(Default<NativeTransport>),
     Client(Default<ClientTransport>),
     Other(Pin<Box<dyn Future<Output = Result<Delivery>> + Send>>),
 }
@@ -73,6 +77,10 @@ impl StackFuture {
         if let Some(known) = taken(&mut future) {
             return Self(Kind::Memory(known));
         }
+        #[cfg(feature = "native")]
+        if let Some(known) = taken(&mut future) {
+            return Self(Kind::Native(known));
+        }
         let Some(known) = taken(&mut future) else { unreachable!("it is of a known type") };
         Self(Kind::Client(known))
     }
@@ -89,6 +97,10 @@ fn is_known<F: 'static>() -> bool {
     if of == TypeId::of::<Default<MemoryTransport>>() {
         return true;
     }
+    #[cfg(feature = "native")]
+    if of == TypeId::of::<Default<NativeTransport>>() {
+        return true;
+    }
     of == TypeId::of::<Default<ClientTransport>>()
 }
 
@@ -102,6 +114,8 @@ impl Future for StackFuture {
             Kind::Rdkafka(future) => Pin::new(future).poll(cx),
             #[cfg(feature = "memory")]
             Kind::Memory(future) => Pin::new(future).poll(cx),
+            #[cfg(feature = "native")]
+            Kind::Native(future) => Pin::new(future).poll(cx),
             Kind::Client(future) => Pin::new(future).poll(cx),
             Kind::Other(future) => future.as_mut().poll(cx),
         }

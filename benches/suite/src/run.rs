@@ -4,6 +4,7 @@ mod mode;
 mod plan;
 mod send;
 
+use kafka_tower::native::NativeTransport;
 use kafka_tower::rdkafka::RdkafkaTransport;
 use kafka_tower::{KafkaSink, KafkaSinkConfig, Limits};
 use rdkafka::ClientConfig;
@@ -23,7 +24,12 @@ use crate::{other, read, transactions, usage};
 /// If a record is not delivered, or not read.
 #[must_use]
 pub fn run(plan: &Plan) -> Took {
-    let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let mut builder = Builder::new_current_thread();
+    builder.enable_time();
+    if plan.mode.is_native() {
+        builder.enable_io();
+    }
+    let runtime = builder.build().expect("a runtime");
     runtime.block_on(async {
         match plan.mode {
             Mode::Future => send::future(plan).await,
@@ -32,9 +38,13 @@ pub fn run(plan: &Plan) -> Took {
             Mode::FutureJson => send::future_json(plan).await,
             Mode::FutureBatch => send::future_batch(plan).await,
             Mode::Typed => send::typed(plan).await,
-            Mode::Stack => send::sink(plan).await,
+            Mode::Stack => send::sink(plan, rdkafka_sink(plan).await).await,
             Mode::Stream => send::sink_stream(plan).await,
-            Mode::Batch => send::sink_batch(plan).await,
+            Mode::Batch => send::sink_batch(plan, rdkafka_sink(plan).await).await,
+            Mode::Native => send::native(plan).await,
+            Mode::NativeSend => send::native_send(plan).await,
+            Mode::NativeStack => send::sink(plan, native_sink(plan).await).await,
+            Mode::NativeBatch => send::sink_batch(plan, native_sink(plan).await).await,
             Mode::FutureCommit => transactions::future(plan, false).await,
             Mode::FutureAwait => transactions::future(plan, true).await,
             Mode::Transactions => transactions::sink(plan).await,
@@ -91,6 +101,24 @@ async fn rdkafka_transport(plan: &Plan) -> RdkafkaTransport {
         .connect()
         .await
         .expect("a connection")
+}
+
+/// Without linger: its batches grow while requests are under way.
+pub(crate) async fn native_transport(plan: &Plan) -> NativeTransport {
+    let config = config(plan);
+    NativeTransport::builder()
+        .bootstrap(plan.bootstrap.as_str())
+        .topic(plan.topic.as_str())
+        .batch_records(config.batch_size)
+        .limits(Limits { records: plan.gate, bytes: 256 << 20 })
+        .connect()
+        .await
+        .expect("a connection")
+}
+
+async fn native_sink(plan: &Plan) -> KafkaSink<crate::message::Event> {
+    let transport = native_transport(plan).await;
+    KafkaSink::builder(config(plan)).transport(transport).build().await.expect("a sink")
 }
 
 pub(crate) async fn rdkafka_sink(plan: &Plan) -> KafkaSink<crate::message::Event> {

@@ -6,6 +6,7 @@
 
 pub mod control;
 pub mod copies;
+pub mod native;
 pub mod proxied;
 pub mod random;
 pub mod rdkafka;

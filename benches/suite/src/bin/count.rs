@@ -1,7 +1,7 @@
 //! Counts allocations and, under valgrind, instructions per record. Both are the same in every run, on any machine.
 //!
-//! `count` prints a table of the cases in memory; `count rdkafka` one of the modes over librdkafka, against its mock
-//! cluster in another process. A text argument selects cases by name; `--no-instructions` skips valgrind. `count check FILE`
+//! `count` prints a table of the cases in memory; `count rdkafka` one of the modes over librdkafka and over the native
+//! transport, against librdkafka's mock cluster in another process. A text argument selects cases by name; `--no-instructions` skips valgrind. `count check FILE`
 //! fails if sending or reading costs more than the file says.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -20,8 +20,19 @@ static ALLOCATOR: Counting = Counting;
 /// Two lengths: their difference removes the fixed cost of a process.
 const LENGTHS: (usize, usize) = (2_000, 22_000);
 
-const MODES: &[Mode] =
-    &[Mode::Future, Mode::Transport, Mode::FutureJson, Mode::Typed, Mode::Stack, Mode::Stream, Mode::Batch];
+const MODES: &[Mode] = &[
+    Mode::Future,
+    Mode::Transport,
+    Mode::FutureJson,
+    Mode::Typed,
+    Mode::Stack,
+    Mode::Stream,
+    Mode::Batch,
+    Mode::Native,
+    Mode::NativeSend,
+    Mode::NativeStack,
+    Mode::NativeBatch,
+];
 
 const READING: &[Mode] = &[
     Mode::StreamConsumer,
@@ -102,7 +113,7 @@ const MORE_INSTRUCTIONS: f64 = 0.05;
 fn check(path: &str, writes: bool) {
     let guarded = ["gate/", "memory/", "null/", "source/"];
     let mut rows = in_memory(|case| guarded.iter().any(|group| case.starts_with(group)), true);
-    rows.extend(rdkafka(|mode| mode.starts_with("source"), true, &[100]));
+    rows.extend(rdkafka(|mode| mode.starts_with("native") || mode.starts_with("source"), true, &[100]));
     if writes {
         return fs::write(path, rows.iter().map(|row| row.join("\t") + "\n").collect::<String>()).expect("a file");
     }

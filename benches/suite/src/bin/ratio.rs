@@ -18,7 +18,8 @@ ratio (--mock | --kafka) [options]
   --mock            librdkafka's mock cluster, in a process of its own
   --kafka           the Kafka at KAFKA_BROKERS, else one that is started (Java and Maven, or Docker)
   --modes A,B,…     future, future-send, transport, future-json, future-batch, typed, stack,
-                    stream, batch; with transactions: future-commit, future-await, transactions, guard,
+                    stream, batch; over the native transport: native, native-send, native-stack,
+                    native-batch; with transactions: future-commit, future-await, transactions, guard,
                     java, batching, batching-cut; callers, callers-batching; with --kafka, of a topic with
                     8 partitions that is filled once: source, source-no-headers, source-bytes,
                     source-serve, stream-consumer, stream-consumer-stored, stream-consumer-bytes,

@@ -24,6 +24,14 @@ pub enum Mode {
     Stream,
     /// `KafkaSink::send_batch` with batches of the window's size.
     Batch,
+    /// The native transport, its futures awaited in order.
+    Native,
+    /// The native transport, its futures in a `FuturesUnordered`.
+    NativeSend,
+    /// `KafkaSink` over the native transport as a service, its futures awaited in order.
+    NativeStack,
+    /// `KafkaSink::send_batch` over the native transport with batches of the window's size.
+    NativeBatch,
     /// `FutureProducer` with transactions, committed while their records are on their way.
     FutureCommit,
     /// `FutureProducer` with transactions, committed when all deliveries were awaited.
@@ -75,6 +83,10 @@ const NAMES: &[(Mode, &str)] = &[
     (Mode::Stack, "stack"),
     (Mode::Stream, "stream"),
     (Mode::Batch, "batch"),
+    (Mode::Native, "native"),
+    (Mode::NativeSend, "native-send"),
+    (Mode::NativeStack, "native-stack"),
+    (Mode::NativeBatch, "native-batch"),
     (Mode::FutureCommit, "future-commit"),
     (Mode::FutureAwait, "future-await"),
     (Mode::Transactions, "transactions"),
@@ -101,12 +113,12 @@ impl Mode {
     #[must_use]
     pub fn baseline(self) -> Self {
         match self {
-            Self::Future | Self::FutureSend | Self::Transport => Self::Future,
-            Self::FutureBatch | Self::Batch => Self::FutureBatch,
+            Self::Future | Self::FutureSend | Self::Transport | Self::Native | Self::NativeSend => Self::Future,
+            Self::FutureBatch | Self::Batch | Self::NativeBatch => Self::FutureBatch,
             Self::FutureCommit | Self::FutureAwait | Self::Transactions | Self::Guard => Self::FutureAwait,
             Self::Java | Self::Batching | Self::BatchingCut => Self::Java,
             Self::Callers | Self::CallersBatching => Self::Callers,
-            Self::FutureJson | Self::Typed | Self::Stack | Self::Stream => Self::FutureJson,
+            Self::FutureJson | Self::Typed | Self::Stack | Self::Stream | Self::NativeStack => Self::FutureJson,
             Self::SourceBytes | Self::StreamConsumerBytes => Self::StreamConsumerBytes,
             Self::Source
             | Self::SourceNoHeaders
@@ -123,6 +135,12 @@ impl Mode {
     #[must_use]
     pub fn reads(self) -> bool {
         matches!(self.baseline(), Self::StreamConsumer | Self::StreamConsumerBytes)
+    }
+
+    /// Returns whether it sends or reads without librdkafka's threads, on the runtime's own.
+    #[must_use]
+    pub fn is_native(self) -> bool {
+        matches!(self, Self::Native | Self::NativeSend | Self::NativeStack | Self::NativeBatch)
     }
 
     /// Returns whether it sends in transactions.

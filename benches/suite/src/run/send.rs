@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, stream};
-use kafka_tower::{JsonSerializer, Record, SinkMessage, stack};
+use kafka_tower::{JsonSerializer, KafkaSink, Record, SinkMessage, stack};
 use rdkafka::producer::future_producer::DeliveryFuture;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use tower::{Service, ServiceExt};
 
-use super::{Plan, Took, config, future_producer, measured, rdkafka_sink, rdkafka_transport};
-use crate::message::{POOL, events, json, values};
+use super::{Plan, Took, config, future_producer, measured, native_transport, rdkafka_sink, rdkafka_transport};
+use crate::message::{Event, POOL, events, json, values};
 
 pub(crate) async fn settled(future: DeliveryFuture) {
     future.await.expect("a producer that lives").expect("delivered");
@@ -106,8 +106,34 @@ pub(super) async fn typed(plan: &Plan) -> Took {
     service(plan, stack, |i| SinkMessage::new(events[i % POOL].clone())).await
 }
 
-pub(super) async fn sink(plan: &Plan) -> Took {
-    let (sink, events) = (rdkafka_sink(plan).await, events(plan.size));
+pub(super) async fn native(plan: &Plan) -> Took {
+    let (transport, values) = (native_transport(plan).await, values(plan.size));
+    let topic: Arc<str> = Arc::from(plan.topic.as_str());
+    let make = |i: usize| Record::new(Arc::clone(&topic)).with_value(values[i % POOL].clone());
+    service(plan, transport, make).await
+}
+
+pub(super) async fn native_send(plan: &Plan) -> Took {
+    let (mut transport, values) = (native_transport(plan).await, values(plan.size));
+    let topic: Arc<str> = Arc::from(plan.topic.as_str());
+    measured(plan, async |n| {
+        let mut open = FuturesUnordered::new();
+        for i in 0..n {
+            let ready = transport.ready().await.expect("a transport that lives");
+            open.push(ready.call(Record::new(Arc::clone(&topic)).with_value(values[i % POOL].clone())));
+            if open.len() == plan.window {
+                open.next().await.expect("a full set").expect("delivered");
+            }
+        }
+        while let Some(result) = open.next().await {
+            result.expect("delivered");
+        }
+    })
+    .await
+}
+
+pub(super) async fn sink(plan: &Plan, sink: KafkaSink<Event>) -> Took {
+    let events = events(plan.size);
     service(plan, sink, |i| SinkMessage::new(events[i % POOL].clone())).await
 }
 
@@ -145,8 +171,8 @@ pub(super) async fn sink_stream(plan: &Plan) -> Took {
     .await
 }
 
-pub(super) async fn sink_batch(plan: &Plan) -> Took {
-    let (sink, events) = (rdkafka_sink(plan).await, events(plan.size));
+pub(super) async fn sink_batch(plan: &Plan, sink: KafkaSink<Event>) -> Took {
+    let events = events(plan.size);
     measured(plan, async |n| {
         for start in (0..n).step_by(plan.window) {
             let batch = (start..n.min(start + plan.window)).map(|i| events[i % POOL].clone());

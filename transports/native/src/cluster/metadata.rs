@@ -103,6 +103,11 @@ impl ClusterMetadata {
         }
     }
 
+    /// Takes in the address of a broker that another one named (KIP-951).
+    pub fn set_broker(&mut self, id: i32, address: &Address) {
+        self.brokers.insert(id, address.clone());
+    }
+
     /// The address of a broker.
     #[must_use]
     pub fn broker(&self, id: i32) -> Option<&Address> {
@@ -172,7 +177,11 @@ impl TopicState {
             changes.push(Change::Problem(Arc::clone(name), problem));
         }
         // An answer with an error describes nothing.
-        if problem.is_some() {
+        if let Some(problem) = problem {
+            if problem == Problem::Missing && self.id.is_zero() {
+                // If it comes back, it is another topic, whose epochs begin anew.
+                self.partitions.iter_mut().for_each(|partition| partition.epoch = -1);
+            }
             return;
         }
         if !topic.id.is_zero() && topic.id != self.id {

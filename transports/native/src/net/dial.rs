@@ -61,7 +61,7 @@ pub async fn dial_any(addresses: &[SocketAddr], deadline: Instant) -> Result<Tcp
         }
     }
     if failed.is_empty() {
-        return Err(DialError::Name(Arc::new(io::Error::new(io::ErrorKind::NotFound, "the name has no address"))));
+        return Err(DialError::Name(Arc::new(io::Error::other("the name has no address"))));
     }
     Err(DialError::Connect(failed))
 }

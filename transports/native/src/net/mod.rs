@@ -3,6 +3,7 @@
 //! | module | content |
 //! |---|---|
 //! | [`address`] | reads `bootstrap.servers` |
+//! | [`connector`] | how a client opens connections: over TCP, or over streams of a test |
 //! | [`dial`] | opens a TCP connection to one of a name's addresses |
 //! | [`frames`] | splits bytes into answers, and keeps bytes that are to be written |
 //! | [`in_flight`] | the requests without an answer, and how much of each was written |
@@ -16,6 +17,7 @@
 pub mod address;
 pub mod calls;
 pub mod connection;
+pub mod connector;
 pub mod dial;
 pub mod error;
 pub mod frames;

@@ -81,7 +81,8 @@ impl<'a> Reader<'a> {
         Ok(*taken)
     }
 
-    /// Checks that nothing is left.
+    /// Checks that nothing is left. Not for answers: brokers that only speak like Kafka write more than they should, as
+    /// librdkafka's mock cluster does.
     ///
     /// # Errors
     ///

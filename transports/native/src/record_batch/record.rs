@@ -56,14 +56,14 @@ impl<'a> RecordParts<'a> {
     }
 
     /// Number of bytes behind the record's length. `None` if that cannot be said in the length, or another length of it cannot.
-    #[inline]
+    #[inline(always)] // it runs for each record
     pub(super) fn body_len(&self, place: Place) -> Option<i32> {
-        let mut len = 1 + len_i64(place.time_delta) + len_i32(place.offset_delta);
-        len = len.checked_add(field_len(self.key)?)?.checked_add(field_len(self.value)?)?;
-        len = len.checked_add(len_i32(i32::try_from(self.headers.len()).ok()?))?;
+        // The sum has 64 bits and cannot overflow: it has fewer than 2^32 terms, each of little more than 31 bits.
+        let mut len = (1 + len_i64(place.time_delta) + len_i32(place.offset_delta)) as u64;
+        len += field_len(self.key)? + field_len(self.value)?;
+        len += len_i32(i32::try_from(self.headers.len()).ok()?) as u64;
         for header in self.headers {
-            len = len.checked_add(field_len(Some(header.key.as_bytes()))?)?;
-            len = len.checked_add(field_len(header.value.as_deref())?)?;
+            len += field_len(Some(header.key.as_bytes()))? + field_len(header.value.as_deref())?;
         }
         i32::try_from(len).ok()
     }
@@ -73,7 +73,7 @@ impl<'a> RecordParts<'a> {
     pub(super) fn write(&self, place: Place, body_len: i32, to: &mut [u8]) -> Option<()> {
         let mut to = Cursor(to);
         to.varint(body_len)?;
-        to.bytes(&[0])?;
+        to.put([0])?;
         to.varlong(place.time_delta)?;
         to.varint(place.offset_delta)?;
         to.field(self.key)?;
@@ -89,9 +89,10 @@ impl<'a> RecordParts<'a> {
 
 /// Number of bytes of a length and what it counts.
 #[inline]
-fn field_len(field: Option<&[u8]>) -> Option<usize> {
+fn field_len(field: Option<&[u8]>) -> Option<u64> {
     let Some(field) = field else { return Some(1) };
-    len_i32(i32::try_from(field.len()).ok()?).checked_add(field.len())
+    let len = i32::try_from(field.len()).ok()?;
+    Some(len_i32(len) as u64 + len as u64)
 }
 
 /// Writes to the front of a place. Every method returns `None` if there is not enough of it left.
@@ -99,21 +100,40 @@ struct Cursor<'a>(&'a mut [u8]);
 
 impl Cursor<'_> {
     #[inline]
-    fn advance(&mut self, len: usize) -> Option<()> {
+    fn varint(&mut self, value: i32) -> Option<()> {
+        self.bits(zigzag32(value).into())
+    }
+
+    #[inline]
+    fn varlong(&mut self, value: i64) -> Option<()> {
+        self.bits(zigzag64(value))
+    }
+
+    /// Most numbers of a record have one or two bytes: these are written without a loop.
+    #[inline]
+    fn bits(&mut self, bits: u64) -> Option<()> {
+        if bits < 1 << 7 {
+            return self.put([bits as u8]);
+        }
+        if bits < 1 << 14 {
+            return self.put([bits as u8 | 0x80, (bits >> 7) as u8]);
+        }
+        self.long_bits(bits)
+    }
+
+    #[inline(never)]
+    fn long_bits(&mut self, bits: u64) -> Option<()> {
+        let len = put_u64(self.0, bits)?;
         self.0 = std::mem::take(&mut self.0).get_mut(len..)?;
         Some(())
     }
 
     #[inline]
-    fn varint(&mut self, value: i32) -> Option<()> {
-        let len = put_u64(self.0, zigzag32(value).into())?;
-        self.advance(len)
-    }
-
-    #[inline]
-    fn varlong(&mut self, value: i64) -> Option<()> {
-        let len = put_u64(self.0, zigzag64(value))?;
-        self.advance(len)
+    fn put<const LEN: usize>(&mut self, bytes: [u8; LEN]) -> Option<()> {
+        let (place, rest) = std::mem::take(&mut self.0).split_first_chunk_mut()?;
+        *place = bytes;
+        self.0 = rest;
+        Some(())
     }
 
     #[inline]
@@ -129,5 +149,34 @@ impl Cursor<'_> {
         let Some(field) = field else { return self.varint(-1) };
         self.varint(field.len() as i32)?;
         self.bytes(field)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_on_both_sides_of_each_number_of_bytes_are_as_in_the_protocol() {
+        for len in [0, 55, 56, 63, 64, 8_183, 8_191, 8_192, 1 << 20] {
+            let (value, place) = (vec![7; len], Place { time_delta: -1, offset_delta: len as i32 });
+            let parts = RecordParts { key: None, value: Some(&value), headers: &[], timestamp: 0 };
+            let body_len = parts.body_len(place).unwrap();
+            let mut expected = Vec::new();
+            for number in [body_len, 0, -1, len as i32, -1, len as i32] {
+                let mut bytes = [0; 10];
+                let used = put_u64(&mut bytes, zigzag32(number).into()).unwrap();
+                expected.extend(&bytes[..used]);
+            }
+            expected.extend(&value);
+            expected.push(0);
+            let mut written = vec![0; len_i32(body_len) + body_len as usize];
+            assert_eq!(parts.write(place, body_len, &mut written), Some(()));
+            assert!(written == expected, "{len}");
+            let short = written.len() - 1;
+            assert_eq!(parts.write(place, body_len, &mut written[..short]), None);
+            written.push(0);
+            assert_eq!(parts.write(place, body_len, &mut written), None);
+        }
     }
 }

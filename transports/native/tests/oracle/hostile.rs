@@ -71,8 +71,9 @@ proptest! {
         for len in 0..frame.len() {
             prop_assert!(read(api, version, &frame[..len]).is_err(), "{len} of {} bytes", frame.len());
         }
+        // Brokers that only speak like Kafka write more than they should.
         let longer = [&frame[..], &[more]].concat();
-        prop_assert_eq!(read(api, version, &longer), Err(DecodeError::TrailingBytes));
+        prop_assert_eq!(read(api, version, &longer), read(api, version, &frame));
     }
 
     #[test]

@@ -84,11 +84,16 @@ impl<'a> ApiVersionsResponse<'a> {
         // A broker that does not speak the version answers in version 0, in which the error comes first as in all others.
         if version > 0 && reader.clone().i16() == Ok(UNSUPPORTED_VERSION) {
             let mut oldest = header::read_response(Api::ApiVersions, 0, correlation_id, frame)?;
-            if let Ok(answer) = Self::read(&mut oldest) {
-                return Ok(answer);
-            }
+            let answer = Self::read(&mut oldest).or_else(|_| Self::read(&mut reader));
+            // What follows the code is only a hint: librdkafka's mock cluster writes it in a form of its own.
+            return Ok(answer.unwrap_or_else(|_| Self::refused(UNSUPPORTED_VERSION)));
         }
         Self::read(&mut reader)
+    }
+
+    fn refused(error_code: i16) -> Self {
+        let (apis, finalized_features) = (Vec::new(), Vec::new());
+        Self { error_code, apis, throttle_time_ms: 0, finalized_features_epoch: -1, finalized_features }
     }
 
     fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
@@ -105,7 +110,6 @@ impl<'a> ApiVersionsResponse<'a> {
             }
             Ok(true)
         })?;
-        reader.end()?;
         Ok(answer)
     }
 

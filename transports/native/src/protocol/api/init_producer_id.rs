@@ -63,7 +63,6 @@ impl InitProducerIdResponse {
             producer_epoch: reader.i16()?,
         };
         reader.skip_tagged_fields()?;
-        reader.end()?;
         Ok(answer)
     }
 }

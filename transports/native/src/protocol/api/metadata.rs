@@ -146,7 +146,6 @@ impl<'a> MetadataResponse<'a> {
             answer.error_code = reader.i16()?;
         }
         reader.skip_tagged_fields()?;
-        reader.end()?;
         Ok(answer)
     }
 }

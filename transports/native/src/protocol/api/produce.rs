@@ -148,7 +148,6 @@ impl<'a> ProduceResponse<'a> {
             }
             Ok(known)
         })?;
-        reader.end()?;
         Ok(answer)
     }
 }

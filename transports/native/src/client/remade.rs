@@ -1,0 +1,109 @@
+//! Topics that are gone, forbidden, or made anew.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kafka_tower_core::{Error, Persistence};
+
+use super::Client;
+use super::cluster::UNKNOWN_TOPIC_OR_PARTITION;
+use crate::acknowledged::Slot;
+use crate::cluster::problem::Problem;
+use crate::failure;
+use crate::partition::Effect;
+
+/// A topic that was missing is looked up again after this time.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+impl Client {
+    /// Fails what waits for a topic that does not exist or may not be written to.
+    pub(super) fn fail_topic(&mut self, place: usize, problem: Problem, now: Instant) {
+        let code = match problem {
+            Problem::Fails(code) | Problem::Again(code) => code,
+            Problem::Missing => UNKNOWN_TOPIC_OR_PARTITION,
+        };
+        let Some(topic) = self.topics.get_mut(place) else { return };
+        let name = Arc::clone(&topic.name);
+        let mut failed: Vec<Arc<Slot>> = std::mem::take(&mut topic.waiting).into_iter().map(|(slot, _)| slot).collect();
+        let mut sent = Vec::new();
+        for partition in topic.partitions.clone() {
+            if let Some(queue) = self.partitions.get_mut(partition) {
+                let mut effects = Vec::new();
+                queue.row.give_up(|_| problem == Problem::Missing, &mut effects);
+                sent.extend(effects.into_iter().map(|effect| (partition, effect)));
+                failed.extend(queue.take(|_| true));
+            }
+        }
+        let mut failed: Vec<_> = failed.into_iter().map(|slot| (slot, false)).collect();
+        for (partition, effect) in sent {
+            match effect {
+                Effect::Failed { batch, in_doubt, .. } => {
+                    failed.extend(batch.slots.into_iter().map(|slot| (slot, in_doubt)));
+                }
+                other => self.carry_out(partition, vec![other], None, now),
+            }
+        }
+        for (slot, in_doubt) in failed {
+            let elapsed = now.saturating_duration_since(slot.called_at());
+            self.settle(&slot, Err(failure::refused(code, None, in_doubt, slot.record(), elapsed)));
+        }
+        let is_wanted = self.shared.status.borrow().wanted.contains(&name);
+        if is_wanted {
+            let error = failure::refused_question(&format!("the look-up of topic {name}"), code);
+            self.shared.status.send_modify(|status| status.failed = Some(error));
+        }
+        // It may be created later.
+        self.questions.want_metadata_at(now + LOOK_AGAIN);
+    }
+
+    /// A topic was deleted and made anew: what was not sent goes to the new one; what may be in the old log is in doubt.
+    pub(super) fn made_anew(&mut self, name: &Arc<str>, now: Instant) {
+        let Some(place) = self.topics.find(name) else { return };
+        let Some(topic) = self.topics.get_mut(place) else { return };
+        let mut again: Vec<Arc<Slot>> = Vec::new();
+        let (mut doubtful, mut others) = (Vec::new(), Vec::new());
+        for partition in std::mem::take(&mut topic.partitions) {
+            let Some(queue) = self.partitions.get_mut(partition) else { continue };
+            queue.retired = true;
+            for batch in queue.row.take_undoubted() {
+                batch.slots.iter().for_each(|slot| slot.hold());
+                again.extend(batch.slots);
+            }
+            let mut effects = Vec::new();
+            queue.row.give_up(|_| true, &mut effects);
+            again.extend(queue.take(|_| true));
+            for effect in effects {
+                match effect {
+                    Effect::Failed { batch, .. } => doubtful.push(batch),
+                    other => others.push((partition, other)),
+                }
+            }
+        }
+        for slot in doubtful.iter().flat_map(|batch| &batch.slots) {
+            let elapsed = now.saturating_duration_since(slot.called_at());
+            self.settle(slot, Err(failure::made_anew(slot.record(), elapsed)));
+        }
+        // Numbers of batches in doubt are used, also in the new topic: brokers that name topics by name may still append them there.
+        for (partition, other) in others {
+            self.carry_out(partition, vec![other], None, now);
+        }
+        // A key's records are in two partitions if the topic has grown.
+        again.sort_by(|one, other| (one.order().wrapping_sub(other.order()) as i32).cmp(&0));
+        if let Some(topic) = self.topics.get_mut(place) {
+            let before = again.into_iter().map(|slot| (slot, now)).collect::<Vec<_>>();
+            before.into_iter().rev().for_each(|waiting| topic.waiting.push_front(waiting));
+        }
+        tracing::warn!(topic = &**name, "a topic was deleted and made anew");
+    }
+
+    /// Fails what was not sent, because the client may not write at all.
+    pub(super) fn fail_all_waiting(&mut self, error: &Error) {
+        let mut failed = Vec::new();
+        for queue in &mut self.partitions {
+            failed.extend(queue.take(|_| true));
+        }
+        for slot in failed {
+            self.settle(&slot, Err(error.clone().with_persistence(Persistence::NotPersisted)));
+        }
+    }
+}

@@ -1,0 +1,3 @@
+mod broker;
+mod model;
+mod table;
