@@ -1,34 +1,12 @@
-//! The laws on librdkafka against its own mock cluster.
+//! The laws on librdkafka and on the native transport, against librdkafka's mock cluster.
 #![allow(clippy::unwrap_used)] // a test may fail
 
 use kafka_tower_core::gate::Limits;
+use kafka_tower_native::NativeTransport;
 use kafka_tower_rdkafka::{MockCluster, RdkafkaTransport};
 use kafka_tower_test_suite::rdkafka;
 use kafka_tower_testkit::kafka::Cluster;
 use kafka_tower_testkit::{Broker, Fixture, Law, LogRecord, NotApplicable, Opened, OpenedPair, law_tests};
-
-struct Mock;
-
-impl Fixture for Mock {
-    type Transport = RdkafkaTransport;
-    type Broker = MockBroker;
-
-    async fn open(&self, limits: Limits, partitions: u32) -> Opened<RdkafkaTransport, MockBroker> {
-        // One cluster for each test, because a test may stop its broker.
-        let mock = MockCluster::start(1).unwrap();
-        mock.create_topic("laws", partitions).unwrap();
-        let (bootstrap, reader) = (mock.bootstrap().to_owned(), Cluster::external(mock.bootstrap()));
-        rdkafka::open(&bootstrap, "laws", limits, MockBroker { mock, reader }).await
-    }
-
-    async fn open_transactional(&self) -> Result<OpenedPair<RdkafkaTransport, MockBroker>, NotApplicable> {
-        Err(NotApplicable::new("the mock cluster shows aborted records to every reader"))
-    }
-
-    fn not_applicable(&self) -> Vec<Law> {
-        Law::OF_TRANSACTIONS.to_vec()
-    }
-}
 
 struct MockBroker {
     mock: MockCluster,
@@ -53,7 +31,49 @@ impl Broker for MockBroker {
     }
 }
 
-law_tests!(
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    Mock
-);
+impl MockBroker {
+    /// One cluster for each test, because a test may stop its broker.
+    fn start(partitions: u32) -> (String, Self) {
+        let mock = MockCluster::start(1).unwrap();
+        mock.create_topic("laws", partitions).unwrap();
+        let (bootstrap, reader) = (mock.bootstrap().to_owned(), Cluster::external(mock.bootstrap()));
+        (bootstrap, Self { mock, reader })
+    }
+}
+
+/// The laws on a transport, which a function opens.
+macro_rules! laws {
+    ($module:ident: $transport:ty = $open:path) => {
+        mod $module {
+            use super::*;
+
+            struct Mock;
+
+            impl Fixture for Mock {
+                type Transport = $transport;
+                type Broker = MockBroker;
+
+                async fn open(&self, limits: Limits, partitions: u32) -> Opened<$transport, MockBroker> {
+                    let (bootstrap, broker) = MockBroker::start(partitions);
+                    $open(&bootstrap, "laws", limits, broker).await
+                }
+
+                async fn open_transactional(&self) -> Result<OpenedPair<$transport, MockBroker>, NotApplicable> {
+                    Err(NotApplicable::new("the mock cluster shows aborted records to every reader"))
+                }
+
+                fn not_applicable(&self) -> Vec<Law> {
+                    Law::OF_TRANSACTIONS.to_vec()
+                }
+            }
+
+            law_tests!(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                Mock
+            );
+        }
+    };
+}
+
+laws!(librdkafka: RdkafkaTransport = rdkafka::open);
+laws!(native: NativeTransport = kafka_tower_test_suite::native::open);
