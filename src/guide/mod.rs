@@ -15,6 +15,7 @@
 //! | [Observability](observability) | spans, metrics, logs, a dashboard and alerts |
 //! | [Troubleshooting](troubleshooting) | what to look at when something does not work |
 //! | [The command `kafka-tower`](cli) | how to check settings, send lines, read topics, and look for lost records |
+//! | [The native transport](native) | what it can do, and how it differs from librdkafka |
 //! | [A transport of your own](transport) | how to write a transport and prove it |
 //! | [Proving a stack](proving) | how a stack's guarantee is checked under random faults |
 //!
@@ -43,6 +44,7 @@ guide!(config: "config.md");
 guide!(errors: "errors.md");
 guide!(layers: "layers.md");
 guide!(managed_kafka: "managed-kafka.md", "aws-msk-iam", "oidc");
+guide!(native: "native.md", "native");
 guide!(observability: "observability.md", "opentelemetry");
 guide!(proving: "proving.md", "sim");
 guide!(shutdown: "shutdown.md");

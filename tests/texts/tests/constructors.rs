@@ -7,8 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const LIBRARIES: [&str; 5] =
-    ["src", "layers/src", "transports/core/src", "transports/memory/src", "transports/rdkafka/src"];
+const LIBRARIES: [&str; 6] = [
+    "src",
+    "layers/src",
+    "transports/core/src",
+    "transports/memory/src",
+    "transports/native/src",
+    "transports/rdkafka/src",
+];
 /// Calls that make this project's errors: not those of the standard library or serde, since `new` of ours begins with a
 /// kind.
 const MAKES: [&str; 5] =
