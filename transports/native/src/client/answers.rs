@@ -59,6 +59,8 @@ impl Client {
         for endpoint in &response.node_endpoints {
             if let Some(address) = Address::advertised(endpoint.host, endpoint.port) {
                 self.cluster.set_broker(endpoint.node_id, &address);
+                // At once, for the partitions that follow a hint to it; a changed address is taken in below.
+                self.brokers.entry(endpoint.node_id).or_insert_with(|| Broker::new(address.clone()));
                 endpoints.push((endpoint.node_id, address));
             }
         }
@@ -169,6 +171,10 @@ impl Client {
             self.questions.want_metadata(now);
         }
         self.count_connections();
+        // The next connection may be to a broker that has forgotten the producer.
+        for queue in self.partitions.iter_mut().filter(|queue| queue.leader == Some(id)) {
+            queue.row.moved();
+        }
         for (sent, written) in left {
             self.unanswered(sent, written == Written::Wholly, now);
         }

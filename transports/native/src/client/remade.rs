@@ -10,7 +10,7 @@ use super::cluster::UNKNOWN_TOPIC_OR_PARTITION;
 use crate::acknowledged::Slot;
 use crate::cluster::problem::Problem;
 use crate::failure;
-use crate::partition::Effect;
+use crate::partition::{Effect, LAST_EPOCH, ProducerId};
 
 /// A topic that was missing is looked up again after this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -32,6 +32,9 @@ impl Client {
                 queue.row.give_up(|_| problem == Problem::Missing, &mut effects);
                 sent.extend(effects.into_iter().map(|effect| (partition, effect)));
                 failed.extend(queue.take(|_| true));
+                if queue.row.in_flight() == 0 {
+                    queue.sent_to = None;
+                }
             }
         }
         let mut failed: Vec<_> = failed.into_iter().map(|slot| (slot, false)).collect();
@@ -61,10 +64,11 @@ impl Client {
         let Some(place) = self.topics.find(name) else { return };
         let Some(topic) = self.topics.get_mut(place) else { return };
         let mut again: Vec<Arc<Slot>> = Vec::new();
-        let (mut doubtful, mut others) = (Vec::new(), Vec::new());
+        let (mut doubtful, mut others, mut used) = (Vec::new(), Vec::new(), Vec::new());
         for partition in std::mem::take(&mut topic.partitions) {
             let Some(queue) = self.partitions.get_mut(partition) else { continue };
             queue.retired = true;
+            used.extend(queue.row.producer_id());
             for batch in queue.row.take_undoubted() {
                 batch.slots.iter().for_each(|slot| slot.hold());
                 again.extend(batch.slots);
@@ -83,9 +87,16 @@ impl Client {
             let elapsed = now.saturating_duration_since(slot.called_at());
             self.settle(slot, Err(failure::made_anew(slot.record(), elapsed)));
         }
-        // Numbers of batches in doubt are used, also in the new topic: brokers that name topics by name may still append them there.
         for (partition, other) in others {
             self.carry_out(partition, vec![other], None, now);
+        }
+        // The old numbers are used, in the new topic too: a broker to which topics are named by name appends there what is sent
+        // before the client knows, and would take a later batch with the same numbers for that one.
+        if let Some(id) = self.producer_id.filter(|id| used.contains(id)) {
+            self.producer_id = (id.epoch < LAST_EPOCH).then(|| ProducerId { epoch: id.epoch + 1, ..id });
+            if self.producer_id.is_none() {
+                self.questions.want_producer_id(now);
+            }
         }
         // A key's records are in two partitions if the topic has grown.
         again.sort_by(|one, other| (one.order().wrapping_sub(other.order()) as i32).cmp(&0));
