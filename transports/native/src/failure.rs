@@ -9,13 +9,13 @@ use kafka_tower_core::{Error, ErrorKind, Persistence, Record, Scope, codes, text
 
 pub(crate) use kafka_tower_core::error::transport::{too_late, without_room_at_close};
 
-use crate::acknowledged::Slot;
 use crate::net::address::Address;
 use crate::net::error::ConnectionError;
 use crate::net::handshake::ConnectError;
 use crate::protocol::DecodeError;
 use crate::protocol::api::Api;
 use crate::protocol::versions::NoCommonVersion;
+use crate::slot::Slot;
 
 /// Whether a record may be in the log.
 pub(crate) fn persistence(in_doubt: bool) -> Persistence {

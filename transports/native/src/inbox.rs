@@ -7,7 +7,7 @@ use std::task::{Context, Waker};
 use kafka_tower_core::sync::lock;
 use kafka_tower_core::wakers::wake;
 
-use crate::acknowledged::Slot;
+use crate::slot::Slot;
 
 /// Records in the order of their calls, and the waker of the task that takes them.
 #[derive(Default)]

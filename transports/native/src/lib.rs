@@ -33,7 +33,6 @@
 //! `gzip`, `lz4` and `snappy` are on by default, and none of them needs a C compiler.
 #![forbid(unsafe_code)]
 
-mod acknowledged;
 mod builder;
 mod causes;
 mod client;
@@ -43,6 +42,7 @@ mod inbox;
 mod owner;
 mod settings;
 mod shared;
+mod slot;
 mod transport;
 
 #[doc(hidden)]

@@ -12,11 +12,11 @@ use kafka_tower_core::sync::lock;
 use kafka_tower_core::{Error, Result};
 use tokio::sync::watch;
 
-use crate::acknowledged::{Acknowledged, Slot};
 use crate::causes::Causes;
 use crate::failure;
 use crate::inbox::Inbox;
 use crate::settings::Settings;
+use crate::slot::{Acknowledged, Slot};
 
 pub(crate) struct Shared {
     pub(crate) settings: Arc<Settings>,

@@ -15,12 +15,12 @@ use kafka_tower_core::validate::KnownTopic;
 use kafka_tower_core::{Control, Delivery, Error, IntoTransport, Record, Result, handover};
 use tower_service::Service;
 
-use crate::acknowledged::Slot;
 use crate::builder::NativeBuilder;
 use crate::control::NativeControl;
 use crate::failure;
 use crate::owner::Owner;
 use crate::shared::{Shared, watch};
+use crate::slot::Slot;
 
 /// Errors show times below this in milliseconds, so they need the exact clock.
 const SHORT: Duration = Duration::from_secs(2);

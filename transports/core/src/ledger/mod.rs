@@ -29,6 +29,7 @@ use crate::outstanding::Outstanding;
 use crate::sync::lock;
 use crate::{Error, Result, Tenant, UnseenFailures};
 
+mod acknowledged;
 mod closing;
 mod deadlines;
 mod future;
@@ -37,6 +38,7 @@ mod tenant;
 mod transport;
 mod wait;
 
+pub use acknowledged::Acknowledged;
 pub use closing::{CloseWaiter, Closing};
 use deadlines::Deadlines;
 pub use future::{DeliveryFuture, Keeper};

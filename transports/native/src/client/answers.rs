@@ -84,7 +84,7 @@ impl Client {
     fn is_partition(&self, place: usize, topic: TopicRef<'_>, index: i32) -> bool {
         let Some(queue) = self.partitions.get(place).filter(|queue| queue.index == index) else { return false };
         self.topics.get(queue.topic).is_some_and(|known| match topic {
-            TopicRef::Id(id) => queue.topic_id == id,
+            TopicRef::Id(id) => known.id == id,
             TopicRef::Name(name) => *known.name == *name,
         })
     }

@@ -6,11 +6,11 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::buffers::Buffers;
-use crate::acknowledged::Slot;
 use crate::compress::Codec;
 use crate::record_batch::builder::BatchBuilder;
 use crate::record_batch::header::{HEADER_LEN, Stamp};
 use crate::record_batch::record::RecordParts;
+use crate::slot::Slot;
 
 /// What a record needs beside its key, value and headers, at most: lengths, deltas and attributes.
 const OVERHEAD: usize = 36;

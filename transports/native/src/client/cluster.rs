@@ -157,19 +157,9 @@ impl Client {
         let Some(topic) = self.topics.get_mut(place) else { return };
         let name = Arc::clone(&topic.name);
         let Some(state) = self.cluster.topic(&name) else { return };
-        if topic.id != state.id {
-            // Brokers that have ids have come.
-            topic.id = state.id;
-            for partition in &topic.partitions {
-                if let Some(queue) = self.partitions.get_mut(*partition) {
-                    queue.topic_id = state.id;
-                }
-            }
-        }
+        topic.id = state.id;
         // The limit may have been raised since.
-        if topic.refused_at.is_some_and(|at| at + METADATA_AGE <= now) {
-            (topic.batch_bytes, topic.refused_at) = (None, None);
-        }
+        topic.batch_bytes = topic.batch_bytes.filter(|(_, refused_at)| now < *refused_at + METADATA_AGE);
         let (count, fails, problem) = (state.partitions.len(), state.fails(now), state.problem);
         let settings = &self.shared.settings;
         let before = topic.partitions.len();
@@ -181,7 +171,7 @@ impl Client {
             }
             topic.partitions.push(self.partitions.len());
             let index = i32::try_from(index).unwrap_or(i32::MAX);
-            self.partitions.push(PartitionQueue::new(place, topic.id, index, row));
+            self.partitions.push(PartitionQueue::new(place, index, row));
         }
         if count != before {
             self.shared.set_partition_count(&name, u32::try_from(count).unwrap_or(u32::MAX));
@@ -239,13 +229,17 @@ impl Client {
         for place in 0..self.partitions.len() {
             let Some(queue) = self.partitions.get_mut(place).filter(|queue| !queue.retired) else { continue };
             let Some(topic) = self.topics.get(queue.topic) else { continue };
-            let leader = self.cluster.leader(&topic.name, queue.index).map(|(id, _)| id);
+            let found = self.cluster.leader(&topic.name, queue.index);
+            let leader = found.map(|(id, _)| id);
+            if let Some((_, epoch)) = found.filter(|(_, epoch)| *epoch != queue.epoch) {
+                // Also of the same broker: others may have led in between.
+                queue.epoch = epoch;
+                queue.row.moved();
+            }
             if queue.leader == leader {
                 continue;
             }
-            if queue.leader.is_some() {
-                queue.row.moved();
-            }
+            queue.row.moved();
             if let Some(old) = queue.leader.and_then(|id| self.brokers.get_mut(&id)) {
                 old.listed.retain(|listed| *listed != place);
             }
@@ -279,7 +273,7 @@ impl Client {
                 matches!(error.recovery(), kafka_tower_core::Recovery::Retry | kafka_tower_core::Recovery::Wait);
             if !passes {
                 self.shared.status.send_modify(|status| status.failed = Some(error.clone()));
-                self.fail_all_waiting(&error);
+                self.fail_without_producer_id(&error);
             }
             self.tell(Some(error));
             return self.questions.producer_id_refused(passes, now);

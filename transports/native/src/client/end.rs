@@ -9,10 +9,10 @@ use kafka_tower_core::ledger::RecordTransport;
 
 use super::Client;
 use super::broker::Link;
-use crate::acknowledged::Slot;
 use crate::failure;
 use crate::net::in_flight::Written;
 use crate::partition::{Answer, Effect};
+use crate::slot::Slot;
 
 impl Client {
     /// Ends the task if a close has begun and everything is settled or its time is over.

@@ -51,12 +51,12 @@ use self::buffers::Buffers;
 use self::questions::Questions;
 use self::queue::PartitionQueue;
 use self::topics::{Route, Topics};
-use crate::acknowledged::{Acknowledged, Slot};
 use crate::cluster::metadata::ClusterMetadata;
 use crate::failure;
 use crate::net::connection::Event;
 use crate::partition::ProducerId;
 use crate::shared::Shared;
+use crate::slot::{Acknowledged, Slot};
 
 /// How often the task looks at everything before it lets other tasks run.
 const ROUNDS: usize = 32;
@@ -153,7 +153,7 @@ impl Client {
         let place = self.topics.place(&slot.record().topic);
         let Some(topic) = self.topics.get_mut(place) else { return };
         let settings = &self.shared.settings;
-        let most = (settings.batch_records, topic.batch_bytes.unwrap_or(settings.batch_bytes));
+        let most = (settings.batch_records, topic.batch_bytes(settings));
         let room = batch::room(&slot);
         match topic.route(slot.record(), room, most) {
             Route::To(partition) => {

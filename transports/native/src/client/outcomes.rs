@@ -7,12 +7,12 @@ use kafka_tower_core::Persistence;
 
 use super::Client;
 use super::batch::{Batch, room};
-use crate::acknowledged::{Acknowledged, Slot};
 use crate::cluster::backoff::Backoff;
 use crate::failure;
 use crate::partition::{Effect, Key, ProducerId, Rework, Why};
 use crate::protocol::api::produce::PartitionResponse;
 use crate::settings::Acks;
+use crate::slot::{Acknowledged, Slot};
 
 /// Pauses before a batch is sent again: `retry.backoff.ms` and its maximum.
 const RETRY: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(1) };
@@ -147,7 +147,7 @@ impl Client {
         if matches!(why, Rework::TooLarge) {
             let most = parts.iter().map(|part| part.iter().map(|slot| room(slot)).sum()).max();
             if let (Some(most), Some(topic)) = (most, self.topics.get_mut(topic)) {
-                (topic.batch_bytes, topic.refused_at) = (Some(most), Some(now));
+                topic.batch_bytes = Some((most, now));
             }
         }
         let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).map(Batch::new).collect();

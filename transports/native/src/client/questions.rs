@@ -140,8 +140,9 @@ impl Questions {
         now: Instant,
     ) -> bool {
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let metadata = is_due(self.metadata_at);
-        if self.asking.is_some() || !(metadata || is_due(self.producer_id_at)) {
+        // First: metadata may be due again with each answer, while a partition has no leader.
+        let producer_id = self.metadata_asked.is_some() && is_due(self.producer_id_at);
+        if self.asking.is_some() || !(producer_id || is_due(self.metadata_at)) {
             return false;
         }
         let line = self.line.take();
@@ -160,13 +161,13 @@ impl Questions {
                 }
             }
         };
-        let question = if metadata {
+        let question = if producer_id {
+            self.producer_id_at = None;
+            Question::ProducerId
+        } else {
             self.metadata_asked = Some(now);
             self.metadata_at = None;
             Question::Metadata(topics(), now)
-        } else {
-            self.producer_id_at = None;
-            Question::ProducerId
         };
         self.asking = Some(Box::pin(ask(address, line, question, Arc::clone(settings))));
         true

@@ -7,20 +7,19 @@ use std::time::{Duration, Instant};
 use kafka_tower_core::clock::later;
 
 use super::batch::{Batch, room};
-use crate::acknowledged::Slot;
 use crate::partition::Row;
-use crate::protocol::uuid::Uuid;
 use crate::settings::Settings;
+use crate::slot::Slot;
 
 /// A partition of one incarnation of a topic.
 #[derive(Debug)]
 pub(crate) struct PartitionQueue {
     /// Place of its topic.
     pub(crate) topic: usize,
-    /// Id of the topic; zero if brokers have none.
-    pub(crate) topic_id: Uuid,
     pub(crate) index: i32,
     pub(crate) leader: Option<i32>,
+    /// Epoch of the leader; -1 if it is not known.
+    pub(crate) epoch: i32,
     /// The broker that has requests of it without an answer.
     pub(crate) sent_to: Option<i32>,
     /// Records that were not sent, each with its [`room`].
@@ -52,12 +51,12 @@ pub(crate) enum NoBatch {
 }
 
 impl PartitionQueue {
-    pub(crate) fn new(topic: usize, topic_id: Uuid, index: i32, row: Row<Batch>) -> Self {
+    pub(crate) fn new(topic: usize, index: i32, row: Row<Batch>) -> Self {
         Self {
             topic,
-            topic_id,
             index,
             leader: None,
+            epoch: -1,
             sent_to: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -86,11 +85,6 @@ impl PartitionQueue {
         }
         self.waiting_bytes += room;
         self.waiting.push_back((slot, room));
-    }
-
-    /// Number of records that were not sent.
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting.len()
     }
 
     /// Whether there is nothing at all.
@@ -140,6 +134,9 @@ impl PartitionQueue {
     /// Takes out the waiting records for which `which` returns true.
     pub(crate) fn take(&mut self, mut which: impl FnMut(&Slot) -> bool) -> Vec<Arc<Slot>> {
         let mut taken = Vec::new();
+        if !self.waiting.iter().any(|(slot, _)| which(slot)) {
+            return taken;
+        }
         for (slot, room) in std::mem::take(&mut self.waiting) {
             if which(&slot) {
                 taken.push(slot);
@@ -196,7 +193,7 @@ mod tests {
         }
         let mut slots = Vec::new();
         shared.inbox.take(&mut slots);
-        let mut queue = PartitionQueue::new(0, Uuid::ZERO, 0, Row::new(Mode::Idempotent, 5));
+        let mut queue = PartitionQueue::new(0, 0, Row::new(Mode::Idempotent, 5));
         slots.into_iter().for_each(|slot| queue.push(slot, Duration::ZERO, now));
         queue
     }
@@ -231,7 +228,7 @@ mod tests {
     fn records_that_are_taken_out_leave_no_room_behind() {
         let mut queue = queue(&[1, 2, 3, 4], &[]);
         assert_eq!(queue.take(|slot| slot.record().size() % 2 == 0).len(), 2);
-        assert_eq!((queue.waiting(), queue.waiting_bytes), (2, 1 + 3 + 2 * 36));
+        assert_eq!((queue.waiting.len(), queue.waiting_bytes), (2, 1 + 3 + 2 * 36));
         assert_eq!(batches(&mut queue), [vec![1, 3]]);
     }
 }

@@ -7,10 +7,10 @@ use kafka_tower_core::{Error, Persistence};
 
 use super::Client;
 use super::cluster::UNKNOWN_TOPIC_OR_PARTITION;
-use crate::acknowledged::Slot;
 use crate::cluster::problem::Problem;
 use crate::failure;
-use crate::partition::{Effect, LAST_EPOCH, ProducerId};
+use crate::partition::{Effect, LAST_EPOCH, Next, ProducerId};
+use crate::slot::Slot;
 
 /// A topic that was missing is looked up again after this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -107,10 +107,11 @@ impl Client {
         tracing::warn!(topic = &**name, "a topic was deleted and made anew");
     }
 
-    /// Fails what was not sent, because the client may not write at all.
-    pub(super) fn fail_all_waiting(&mut self, error: &Error) {
+    /// Fails what is not in the log and cannot be sent without a producer id, because the client gets none.
+    pub(super) fn fail_without_producer_id(&mut self, error: &Error) {
         let mut failed = Vec::new();
-        for queue in &mut self.partitions {
+        for queue in self.partitions.iter_mut().filter(|queue| queue.row.next() == Next::NeedsProducerId) {
+            failed.extend(queue.row.take_undoubted().into_iter().flat_map(|batch| batch.slots));
             failed.extend(queue.take(|_| true));
         }
         for slot in failed {

@@ -114,7 +114,7 @@ impl Client {
                 Next::Again(key) => (key, queue.row.again(key)),
                 Next::New => {
                     let topic = self.topics.get_mut(queue.topic)?;
-                    let (mut late, most) = (Vec::new(), topic.batch_bytes.unwrap_or(settings.batch_bytes));
+                    let (mut late, most) = (Vec::new(), topic.batch_bytes(&settings));
                     let taken = queue.take_batch(&settings, most, at_once, now, &mut late);
                     let pushed = match taken {
                         Ok(batch) => {

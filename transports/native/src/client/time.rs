@@ -1,6 +1,5 @@
 //! Deadlines, pauses, and brokers that do not answer.
 
-use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -14,10 +13,10 @@ use tokio::time::sleep_until;
 
 use super::Client;
 use super::broker::Link;
-use crate::acknowledged::Slot;
 use crate::failure;
 use crate::net::error::{Cause, ConnectionError};
 use crate::protocol::api::Api;
+use crate::slot::Slot;
 
 /// Time without an answer after which the client asks whether the partitions have another leader.
 const SLOW: Duration = Duration::from_secs(1);
@@ -52,26 +51,22 @@ impl Client {
 
     fn expire(&mut self, now: Instant) {
         let causes = &self.shared.causes;
-        let any = Cell::new(false);
         let error = |slot: &Slot, admitted: bool| {
-            any.set(true);
             let why = causes.why(slot.record(), now);
             failure::expired(slot, admitted, now, why.as_deref(), causes.is_throttled(now))
         };
         let overdue = self.shared.expire(now, error);
-        // Their callers have a time-out: their room is free at once.
-        if any.get() {
-            self.take_late(now);
-        }
+        // Their callers have an error, from their deadline or from the close of their sink: their room is free at once.
+        self.take_late(now);
         if !overdue.is_empty() {
             self.give_up_overdue(&overdue, now);
         }
     }
 
-    /// Takes out the records whose callers have a time-out and that were not sent.
+    /// Takes out the records whose callers have an error and that were not sent.
     fn take_late(&mut self, now: Instant) {
         let mut late = Vec::new();
-        for queue in self.partitions.iter_mut().filter(|queue| queue.waiting() > 0) {
+        for queue in &mut self.partitions {
             late.extend(queue.take(|slot| !slot.is_awaited()));
         }
         for place in self.topics.places() {

@@ -7,8 +7,9 @@ use std::time::Instant;
 use kafka_tower_core::Record;
 use kafka_tower_core::partitioner::partition_for_key;
 
-use crate::acknowledged::Slot;
 use crate::protocol::uuid::Uuid;
+use crate::settings::Settings;
+use crate::slot::Slot;
 
 /// The topics, each with its place in a list.
 #[derive(Debug, Default)]
@@ -29,10 +30,8 @@ pub(crate) struct Topic {
     pub(crate) partitions: Vec<usize>,
     /// Records whose topic or partition is not known, and when they came.
     pub(crate) waiting: VecDeque<(Arc<Slot>, Instant)>,
-    /// The most bytes of a batch, if a broker refused larger ones.
-    pub(crate) batch_bytes: Option<usize>,
-    /// When it did.
-    pub(crate) refused_at: Option<Instant>,
+    /// The most bytes of a batch, since a broker refused a larger one.
+    pub(crate) batch_bytes: Option<(usize, Instant)>,
     sticky: Sticky,
 }
 
@@ -88,15 +87,12 @@ impl Topics {
 impl Topic {
     fn new(name: Arc<str>) -> Self {
         let (partitions, waiting) = (Vec::new(), VecDeque::new());
-        Self {
-            name,
-            id: Uuid::ZERO,
-            partitions,
-            waiting,
-            batch_bytes: None,
-            refused_at: None,
-            sticky: Sticky::default(),
-        }
+        Self { name, id: Uuid::ZERO, partitions, waiting, batch_bytes: None, sticky: Sticky::default() }
+    }
+
+    /// The most bytes of a batch.
+    pub(crate) fn batch_bytes(&self, settings: &Settings) -> usize {
+        self.batch_bytes.map_or(settings.batch_bytes, |(bytes, _)| bytes)
     }
 
     /// Where a record goes: to its own partition, else to that of its key, else to one partition until a batch is full.

@@ -125,11 +125,12 @@ impl ClusterMetadata {
         self.topics.get(name)
     }
 
-    /// The leader of a partition and its address, if both are known.
+    /// The leader of a partition and its epoch, if it has one whose address is known.
     #[must_use]
-    pub fn leader(&self, topic: &str, partition: i32) -> Option<(i32, &Address)> {
-        let leader = self.topics.get(topic)?.partition(partition)?.leader?;
-        Some((leader, self.brokers.get(&leader)?))
+    pub fn leader(&self, topic: &str, partition: i32) -> Option<(i32, i32)> {
+        let state = self.topics.get(topic)?.partition(partition)?;
+        let leader = state.leader.filter(|leader| self.brokers.contains_key(leader))?;
+        Some((leader, state.epoch))
     }
 
     /// Names of topics are those that were asked for by name; one that was asked for by id is found by that.

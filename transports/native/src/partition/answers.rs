@@ -170,16 +170,14 @@ impl<B> Row<B> {
         if in_doubt || again {
             self.fail(at, Why::Code(code), effects);
         }
-        if is_other {
-            // No stamp in doubt can be told from the other producer's any more.
-            while let Some(at) = self.batches.iter().position(|entry| entry.in_doubt && !entry.sent) {
-                self.fail(at, Why::Code(code), effects);
-            }
-            if !std::mem::replace(&mut self.is_spent, true) {
-                effects.push(Effect::NewProducerId);
-            }
-        } else {
+        // What is in doubt cannot be told from the other producer's any more, or is not known to the broker either.
+        while let Some(at) = self.batches.iter().position(|entry| entry.in_doubt && !entry.sent) {
+            self.fail(at, Why::Code(code), effects);
+        }
+        if !is_other {
             self.spend(effects);
+        } else if !std::mem::replace(&mut self.is_spent, true) {
+            effects.push(Effect::NewProducerId);
         }
         effects.push(Effect::Backoff { again_at_once: false });
     }

@@ -44,7 +44,7 @@ pub(super) enum Class {
     Invalid,
     /// It is never accepted.
     Refused,
-    /// Nobody knows what this means.
+    /// Brokers do not answer producers so: it proves nothing.
     Unknown,
 }
 
@@ -59,9 +59,10 @@ pub(super) fn class(code: i16, mode: Mode) -> Class {
         59 => Class::UnknownProducer,
         47 => Class::OtherProducer,
         6 | 3 => Class::Again { begins_doubt: waits_for_replicas, metadata: true },
-        -1 | 7 | 13 | 20 | 56 => Class::Again { begins_doubt: true, metadata: true },
+        // 8 and 9 prove nothing, as core's table says.
+        -1 | 7 | 8 | 9 | 13 | 20 | 56 => Class::Again { begins_doubt: true, metadata: true },
         19 | 89 => Class::Again { begins_doubt: false, metadata: false },
-        5 | 8 | 9 | 72 | 74 | 75 | 77 | 78 | 83 | 100 | 103 => Class::Again { begins_doubt: false, metadata: true },
+        5 | 72 | 74 | 75 | 77 | 78 | 83 | 100 | 103 => Class::Again { begins_doubt: false, metadata: true },
         2 => Class::Corrupt,
         10 | 18 => Class::TooLarge,
         32 | 87 => Class::Invalid,

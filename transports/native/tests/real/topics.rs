@@ -62,7 +62,7 @@ async fn an_unknown_topic_fails_its_records_and_no_others() {
     let topic = kafka.topic("known", 1).await.unwrap();
     let mut transport = connect(builder(kafka.bootstrap(), &topic)).await;
     let begun = Instant::now();
-    let unknown = call(&mut transport, Record::new("nobody-makes-it").with_value("x")).await;
+    let unknown = call(&mut transport, Record::new("missing-topic").with_value("x")).await;
     let mut unknown = std::pin::pin!(in_time(unknown));
     let mut sent = 0;
     let error = loop {
@@ -78,7 +78,7 @@ async fn an_unknown_topic_fails_its_records_and_no_others() {
     };
     let took = begun.elapsed();
     assert_error(&error, ErrorKind::UnknownTopicOrPartition, Persistence::NotPersisted);
-    assert_contains(&error, error.message(), "nobody-makes-it");
+    assert_contains(&error, error.message(), "missing-topic");
     assert!(took >= Duration::from_secs(2) && took < PATIENCE, "{took:?}");
     assert!(sent > 10, "{sent} records to the other topic in {took:?}");
 }

@@ -10,7 +10,7 @@ use kafka_tower_core::{Error, Record};
 use kafka_tower_native::net::address::Address;
 use kafka_tower_native::net::connector::{BoxStream, Connector, Opening};
 use kafka_tower_native::net::dial::DialError;
-use kafka_tower_native::{Acks, Codec, DeliveryFuture, NativeTransport};
+use kafka_tower_native::{Acks, Codec, DeliveryFuture, NativeBuilder, NativeTransport};
 use tokio::time::{Instant, timeout_at};
 use tower_service::Service;
 
@@ -42,6 +42,12 @@ impl Connector for Wire {
     }
 }
 
+/// A builder of a transport to a cluster with this number of brokers.
+pub(crate) fn builder(cluster: &Cluster, brokers: i32) -> NativeBuilder {
+    let brokers = (0..brokers).map(|id| format!("broker-{id}:9092")).collect::<Vec<_>>().join(",");
+    NativeTransport::builder().bootstrap(brokers).connector(Arc::new(Wire(cluster.clone())))
+}
+
 impl Connect for Native {
     type Client = NativeTransport;
 
@@ -55,8 +61,7 @@ impl Connect for Native {
             1 => Acks::Leader,
             _ => Acks::All,
         };
-        let brokers = (0..profile.brokers).map(|id| format!("broker-{id}:9092")).collect::<Vec<_>>().join(",");
-        let builder = NativeTransport::builder().bootstrap(brokers).acks(acks);
+        let builder = builder(cluster, profile.brokers).acks(acks);
         let builder = profile.topics(1).iter().fold(builder, |builder, topic| builder.topic(topic.name));
         let builder = builder
             .compression(if codec.is_built() { codec } else { Codec::None })
@@ -67,7 +72,7 @@ impl Connect for Native {
             .limits(Limits { records: one_of(&[3, 20, 10_000]), bytes: 32 << 20 })
             .request_timeout(Duration::from_secs(one_of(&[1, 5, 30]) as u64))
             .delivery_bound(Duration::from_secs(one_of(&[20, 300]) as u64));
-        builder.connector(Arc::new(Wire(cluster.clone()))).connect().await
+        builder.connect().await
     }
 }
 

@@ -55,7 +55,11 @@ fn the_first_answer_says_everything() {
     let name = || "orders".into();
     let partitions = Change::Partitions(name(), 2);
     assert_eq!(changes, [Change::Brokers, partitions, Change::Leader(name(), 0), Change::Leader(name(), 1)]);
-    assert_eq!(metadata.leader("orders", 0).unwrap().1.to_string(), "a:9092");
+    let (leader, epoch) = metadata.leader("orders", 0).unwrap();
+    assert_eq!(
+        (metadata.broker(leader).unwrap().to_string(), epoch),
+        ("a:9092".to_owned(), metadata.topic("orders").unwrap().partition(0).unwrap().epoch)
+    );
     assert_eq!(metadata.leader("orders", 1), None, "it has no leader");
     assert_eq!(
         (metadata.leader("orders", 2), metadata.leader("orders", -1), metadata.leader("x", 0)),

@@ -4,6 +4,7 @@ mod answers;
 mod appends;
 mod careful;
 mod connection_faults;
+mod directed;
 mod fault_kinds;
 mod judging;
 mod lane;
